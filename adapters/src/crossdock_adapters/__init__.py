@@ -1,0 +1,1 @@
+"""Adapters: one folder per endpoint, and the SDK they are written with."""

@@ -1,0 +1,1 @@
+"""What an adapter is written with; see adapters/README.md."""

@@ -1,0 +1,170 @@
+"""An adapter: its manifest, and the functions that do its operations, look-ups and polls."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, TypeVar
+
+from crossdock_adapters.sdk.manifest import Manifest, ManifestError, OperationClass, parse
+from crossdock_adapters.sdk.outcomes import Confirmed, NotFound
+from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.work import Poll, Webhook, Work
+
+ENTRY_POINT_GROUP = "crossdock.adapters"
+
+Connect = Callable[[Settings, Secrets], Awaitable[Any]]
+Operate = Callable[[Work, Any], Awaitable[Confirmed]]
+LookUp = Callable[[Work, Any], Awaitable[Confirmed | NotFound]]
+Pull = Callable[[Poll, Any], Awaitable[None]]
+Receive = Callable[[Webhook, Any], Awaitable[None]]
+Test = Callable[[Any], Awaitable[None]]
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+
+# What each class needs besides the operation itself, to be safe after an unknown outcome.
+NEEDS_LOOK_UP = frozenset({OperationClass.SEARCHABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class PollSpec:
+    """A poll and the setting that says how often, in seconds."""
+
+    name: str
+    pull: Pull
+    interval_setting: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSpec:
+    """A path the adapter's web server listens on (POST)."""
+
+    path: str
+    receive: Receive
+
+
+class Adapter:
+    """The wiring of one endpoint; make it with `Adapter.load(__package__)`.
+
+    Functions are added with the decorators. `check()` proves that manifest and functions
+    agree; the runner calls it before anything else.
+    """
+
+    def __init__(self, manifest: Manifest, package: str = "") -> None:
+        self.manifest = manifest
+        self.package = package
+        self.connect_function: Connect | None = None
+        self.test_function: Test | None = None
+        self.operations: dict[str, Operate] = {}
+        self.look_ups: dict[str, LookUp] = {}
+        self.polls: dict[str, PollSpec] = {}
+        self.webhooks: dict[str, WebhookSpec] = {}
+
+    @classmethod
+    def load(cls, package: str | None) -> Adapter:
+        """Read adapter.toml beside the package's modules. ManifestError lists all problems."""
+        if not package:
+            raise ManifestError("adapter.toml", ["call Adapter.load(__package__) in a package"])
+        name = f"{package}/adapter.toml"
+        try:
+            text = resources.files(package).joinpath("adapter.toml").read_text("utf-8")
+        except FileNotFoundError:
+            raise ManifestError(name, ["the file is missing"]) from None
+        return cls(parse(text, name), package)
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    def connect(self, function: F) -> F:
+        """`async (settings, secrets) -> vendor client`: one per endpoint, with `close()`."""
+        self.connect_function = function
+        return function
+
+    def test_connection(self, function: F) -> F:
+        """`async (vendor) -> None`: prove the vendor answers and accepts us; raise if not.
+
+        Without it the runner calls the vendor client's `test()`.
+        """
+        self.test_function = function
+        return function
+
+    def operation(self, name: str) -> Callable[[F], F]:
+        """`async (work, vendor) -> Confirmed` for one operation of the manifest."""
+
+        def register(function: F) -> F:
+            self._once(self.operations, "operation", name)
+            self.operations[name] = function
+            return function
+
+        return register
+
+    def look_up(self, name: str) -> Callable[[F], F]:
+        """`async (work, vendor) -> Confirmed | NotFound`: find what may have been done.
+
+        Only an exact match of `work.reference` is a find; an error is raised, never NotFound.
+        """
+
+        def register(function: F) -> F:
+            self._once(self.look_ups, "look_up", name)
+            self.look_ups[name] = function
+            return function
+
+        return register
+
+    def poll(self, name: str, interval_setting: str = "") -> Callable[[F], F]:
+        """`async (poll, vendor) -> None`, run every so often.
+
+        The interval is the setting `<name>_interval_seconds` unless named otherwise.
+        """
+
+        def register(function: F) -> F:
+            self._once(self.polls, "poll", name)
+            setting = interval_setting or f"{name}_interval_seconds"
+            self.polls[name] = PollSpec(name, function, setting)
+            return function
+
+        return register
+
+    def webhook(self, path: str) -> Callable[[F], F]:
+        """`async (hook, vendor) -> None`: return when durable in the hub, raise Refused else."""
+
+        def register(function: F) -> F:
+            self._once(self.webhooks, "webhook", path)
+            self.webhooks[path] = WebhookSpec(path, function)
+            return function
+
+        return register
+
+    def check(self) -> None:
+        """Raise ManifestError unless every declared operation is wired, and nothing else."""
+        problems = [] if self.connect_function else ["no function is marked @ADAPTER.connect"]
+        declared = self.manifest.operations
+        for name, operation in declared.items():
+            if name not in self.operations:
+                problems.append(f"operation {name} has no function")
+            if operation.operation_class in NEEDS_LOOK_UP and name not in self.look_ups:
+                problems.append(f"operation {name} is searchable and has no look_up function")
+        for kind, found in (("operation", self.operations), ("look_up", self.look_ups)):
+            problems += [
+                f"{kind} {name} is not in the manifest" for name in found if name not in declared
+            ]
+        for poll in self.polls.values():
+            declaration = self.manifest.settings.get(poll.interval_setting)
+            if declaration is None or declaration.kind != "seconds":
+                problems.append(f"poll {poll.name} needs a setting {poll.interval_setting} (seconds)")
+        problems += [f"webhook {path} must start with /" for path in self.webhooks if path[:1] != "/"]
+        if problems:
+            raise ManifestError(f"{self.package or self.name}", problems)
+
+    def _once(self, found: dict[str, Any], kind: str, name: str) -> None:
+        if name in found:
+            raise ManifestError(self.package or self.name, [f"{kind} {name} is defined twice"])
+
+
+def same_secret(given: str | bytes, expected: str | bytes) -> bool:
+    """Compare a credential in constant time."""
+    left = given.encode() if isinstance(given, str) else given
+    right = expected.encode() if isinstance(expected, str) else expected
+    return hmac.compare_digest(left, right)

@@ -1,0 +1,76 @@
+"""What one attempt said to its vendor: whether anything may have left, and a redacted excerpt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+MAX_EXCERPTS = 8
+MAX_BODY_CHARACTERS = 1_500
+
+_SECRET_WORDS = (
+    "access_token|refresh_token|id_token|client_secret|client_assertion|password|passwd|"
+    "secret|authorization|api[_-]?key|credential|assertion|accountnumber"
+)
+_JSON_SECRET = re.compile(
+    rf'("(?:[^"\\]{{0,40}})(?:{_SECRET_WORDS})(?:[^"\\]{{0,40}})"\s*:\s*)"(?:[^"\\]|\\.)*"?',
+    re.IGNORECASE,
+)
+_FORM_SECRET = re.compile(rf"((?:^|[&?])[^=&]{{0,40}}(?:{_SECRET_WORDS})[^=&]{{0,40}}=)[^&\s]*", re.I)
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+# Label images and the like: long unbroken base64 says nothing to a reader.
+_BLOB = re.compile(r"[A-Za-z0-9+/=]{200,}")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Filled by VendorHttp while an attempt runs; read by the runner when it completes.
+
+    `effect_left` turns True as soon as a request that may change the vendor's books might
+    have reached it.
+    """
+
+    effect_left: bool = False
+    excerpts: list[str] = field(default_factory=list)
+
+    def note(self, request: str, answer: str) -> None:
+        """Keep a redacted excerpt of one request and what came back."""
+        if len(self.excerpts) < MAX_EXCERPTS:
+            self.excerpts.append(f"> {request}\n< {answer}")
+
+    def excerpt(self) -> str:
+        return "\n".join(self.excerpts)
+
+
+_current: ContextVar[Exchange | None] = ContextVar("crossdock_exchange", default=None)
+
+
+def current() -> Exchange | None:
+    """The exchange of the attempt this task works on, if any."""
+    return _current.get()
+
+
+@contextmanager
+def recording() -> Iterator[Exchange]:
+    """Everything VendorHttp sends inside is noted on the Exchange yielded."""
+    exchange = Exchange()
+    token = _current.set(exchange)
+    try:
+        yield exchange
+    finally:
+        _current.reset(token)
+
+
+def redacted(body: bytes) -> str:
+    """The start of a body, fit for an operator's eyes: no secrets, no blobs, one length."""
+    text = body[: MAX_BODY_CHARACTERS * 8].decode("utf-8", "replace")
+    text = _JSON_SECRET.sub(r'\1"***"', text)
+    text = _FORM_SECRET.sub(r"\1***", text)
+    text = _BEARER.sub(r"\1 ***", text)
+    text = _BLOB.sub(lambda match: f"({len(match.group())} characters)", text)
+    if len(text) > MAX_BODY_CHARACTERS:
+        text = text[:MAX_BODY_CHARACTERS] + f"… ({len(body)} bytes)"
+    return text

@@ -1,0 +1,176 @@
+"""The faults a sandbox can be told to show: what, for which operation, how often, how long."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+MAX_ACTIVE_FAULTS = 64
+DEFAULT_DELAY_SECONDS = 1.0
+DEFAULT_RETRY_AFTER_SECONDS = 1.0
+DEFAULT_ERROR_STATUS = 500
+
+
+class FaultKind(StrEnum):
+    """Every misbehaviour, in the words of the control port."""
+
+    DOWN = "down"  # the vendor port is closed: connection refused
+    SLOW = "slow"  # waits delay_seconds, then does the work
+    THROTTLE = "throttle"  # 429 with Retry-After, nothing done
+    ERROR_BEFORE = "error_before"  # 5xx, nothing done
+    ERROR_AFTER = "error_after"  # work done, then 5xx
+    REPLY_LOST = "reply_lost"  # work done, connection closed without a reply
+    DUPLICATE_WEBHOOKS = "duplicate_webhooks"  # each webhook is sent twice
+    LATE_WEBHOOKS = "late_webhooks"  # held back delay_seconds, so later ones overtake it
+    UNKNOWN_STATUS = "unknown_status"  # the vendor reports a code nobody documented
+
+
+# These only make sense once something was done, so they pass over calls without an effect.
+AFTER_EFFECT = frozenset({FaultKind.ERROR_AFTER, FaultKind.REPLY_LOST})
+
+
+class FaultRefused(ValueError):
+    """The description of a fault makes no sense; the text says what to correct."""
+
+
+@dataclass(slots=True)
+class Fault:
+    """One active fault; `remaining` None means until `until` or until it is cleared."""
+
+    id: int
+    kind: FaultKind
+    operation: str | None
+    remaining: int | None
+    rate: float
+    until: float | None
+    delay_seconds: float
+    retry_after_seconds: float
+    status: int
+    random: random.Random
+    used: int = 0
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "kind": self.kind.value,
+            "operation": self.operation,
+            "count": self.remaining,
+            "rate": self.rate,
+            "seconds": None if self.until is None else round(max(0.0, self.until - now), 3),
+            "delay_seconds": self.delay_seconds,
+            "retry_after_seconds": self.retry_after_seconds,
+            "status": self.status,
+            "used": self.used,
+        }
+
+
+class Faults:
+    """Active faults; every draw comes from the seed, so a run can be repeated."""
+
+    def __init__(self, seed: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seed = seed
+        self._clock = clock
+        self._active: list[Fault] = []
+        self._next_id = 1
+
+    def add(self, spec: Mapping[str, Any]) -> Fault:
+        """Activate what POST /faults describes; FaultRefused says what is wrong with it."""
+        known = {
+            "kind", "operation", "count", "rate", "seconds", "delay_seconds",
+            "retry_after_seconds", "status",
+        }  # fmt: skip
+        unknown = set(spec) - known
+        if unknown:
+            raise FaultRefused(f"unknown fields: {', '.join(sorted(unknown))}")
+        try:
+            kind = FaultKind(str(spec.get("kind", "")))
+        except ValueError:
+            kinds = ", ".join(k.value for k in FaultKind)
+            raise FaultRefused(f"kind must be one of {kinds}") from None
+        self._expire()
+        if len(self._active) >= MAX_ACTIVE_FAULTS:
+            raise FaultRefused(f"{MAX_ACTIVE_FAULTS} faults are active already; clear some")
+        seconds = _number(spec, "seconds", None, minimum=0.0)
+        count = _number(spec, "count", None, minimum=1.0)
+        fault = Fault(
+            id=self._next_id,
+            kind=kind,
+            operation=str(spec["operation"]) if spec.get("operation") else None,
+            remaining=None if count is None else int(count),
+            rate=_number(spec, "rate", 1.0, minimum=0.0, maximum=1.0) or 0.0,
+            until=None if seconds is None else self._clock() + seconds,
+            delay_seconds=_number(spec, "delay_seconds", DEFAULT_DELAY_SECONDS) or 0.0,
+            retry_after_seconds=_number(spec, "retry_after_seconds", DEFAULT_RETRY_AFTER_SECONDS)
+            or 0.0,
+            status=int(_number(spec, "status", float(DEFAULT_ERROR_STATUS)) or 0),
+            random=random.Random(f"{self._seed}:{self._next_id}:{kind.value}"),
+        )
+        self._next_id += 1
+        self._active.append(fault)
+        return fault
+
+    def clear(self, kind: str | None = None) -> int:
+        """End all faults, or all of one kind; returns how many ended."""
+        before = len(self._active)
+        self._active = [f for f in self._active if kind is not None and f.kind != kind]
+        return before - len(self._active)
+
+    def active(self) -> list[Fault]:
+        self._expire()
+        return list(self._active)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        now = self._clock()
+        return [fault.as_json(now) for fault in self.active()]
+
+    def take(self, kind: FaultKind, operation: str) -> Fault | None:
+        """The fault of this kind that strikes now, if one does; uses up one of its count."""
+        self._expire()
+        for fault in self._active:
+            if fault.kind is not kind or fault.operation not in (None, operation):
+                continue
+            if fault.rate < 1.0 and fault.random.random() >= fault.rate:
+                continue
+            fault.used += 1
+            if fault.remaining is not None:
+                fault.remaining -= 1
+            return fault
+        return None
+
+    def down(self) -> Fault | None:
+        """The outage in force, if any."""
+        return next((f for f in self.active() if f.kind is FaultKind.DOWN), None)
+
+    def _expire(self) -> None:
+        now = self._clock()
+        self._active = [
+            f
+            for f in self._active
+            if (f.until is None or f.until > now) and (f.remaining is None or f.remaining > 0)
+        ]
+
+
+def _number(
+    spec: Mapping[str, Any],
+    name: str,
+    default: float | None,
+    minimum: float = 0.0,
+    maximum: float | None = None,
+) -> float | None:
+    value = spec.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        raise FaultRefused(f"{name} must be a number")
+    try:
+        number = float(value)
+    except ValueError:
+        raise FaultRefused(f"{name} must be a number") from None
+    if number < minimum or (maximum is not None and number > maximum):
+        raise FaultRefused(f"{name} is out of range")
+    return number

@@ -1,0 +1,279 @@
+"""HTTP to a vendor, with the one question answered that matters: may it have done the work?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+from yarl import URL
+
+from crossdock_adapters.sdk import exchange, vendor_json
+from crossdock_adapters.sdk.auth import TokenCache
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+DEFAULT_TIMEOUT_SECONDS = 30.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+MAX_CONNECTIONS = 32
+# Shorter than servers keep idle connections, so that a call rarely meets one being closed.
+IDLE_CONNECTION_SECONDS = 4.0
+MAX_RETRY_AFTER_SECONDS = 3600.0
+READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the vendor answered, whatever the status; `client.py` decides what it means.
+
+    `headers` are case-insensitive.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body as JSON, fractions as Decimal. ValueError when it is not JSON."""
+        return vendor_json.loads(self.body)
+
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def retry_after_seconds(self, default: float = 0.0) -> float:
+        """Retry-After in seconds (the number form), within reason."""
+        raw = self.headers.get("Retry-After", "")
+        try:
+            return min(max(0.0, float(raw)), MAX_RETRY_AFTER_SECONDS)
+        except ValueError:
+            return default
+
+
+class VendorHttp:
+    """One vendor's HTTP API: one connection pool, its limits, its failures classified.
+
+    `request` returns an `Answer` for every HTTP status. It raises `Retry` when nothing can
+    have reached the vendor (refused, DNS, TLS, no connection in time) or when the failed call
+    has no effect, and `OutcomeUnknown` when a call with an effect may have reached it
+    (time-out, reset, an answer that breaks off). If an earlier call of the same attempt
+    already had an effect, a failure here is `OutcomeUnknown` too.
+
+    `rate_per_second` smooths requests to the vendor's documented limit.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+        max_connections: int = MAX_CONNECTIONS,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        rate_per_second: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._base = URL(base_url.rstrip("/") + "/")
+        self._timeout_seconds = timeout_seconds
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._max_connections = max_connections
+        self._max_answer_bytes = max_answer_bytes
+        self._headers = dict(headers or {})
+        self._limiter = (
+            AsyncLimiter(max(1.0, rate_per_second), max(1.0, 1.0 / rate_per_second))
+            if rate_per_second
+            else None
+        )
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        auth: TokenCache | None = None,
+        effect: bool | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Answer:
+        """Send one request to `path` under the base URL; at most one of json, form, body.
+
+        `effect` says whether the call may change the vendor's books; unset, everything but
+        GET and HEAD may. Pass effect=False for searches and token requests sent by POST.
+        With `auth`, the token is added, and renewed once when the vendor answers 401.
+        """
+        has_effect = method.upper() not in READING_METHODS if effect is None else effect
+        content, content_type = _content(json, form, body)
+        merged = {**self._headers, **({"Content-Type": content_type} if content_type else {})}
+        merged.update(headers or {})
+        call = _Call(method.upper(), self._url(path), params, merged, content, has_effect)
+        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        if auth is None:
+            return await self._send(call, timeout)
+        token = await auth.get()
+        record = exchange.current()
+        effect_before = record is not None and record.effect_left
+        answer = await self._send(call.bearing(token), timeout)
+        if answer.status == 401:
+            # Refused at the door: the vendor did nothing, so sending again is safe.
+            if record is not None:
+                record.effect_left = effect_before
+            auth.invalidate(token)
+            answer = await self._send(call.bearing(await auth.get()), timeout)
+        return answer
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> Answer:
+        return await self.request("POST", path, **options)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _url(self, path: str) -> URL:
+        url = self._base.join(URL(path.lstrip("/"), encoded="%" in path))
+        if url.origin() != self._base.origin():
+            raise ValueError("a path may not leave the vendor's address")
+        return url
+
+    async def _send(self, call: _Call, timeout_seconds: float) -> Answer:
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        record = exchange.current()
+        trace = SimpleNamespace(connected=False)
+        earlier_effect = record is not None and record.effect_left
+        try:
+            answer = await self._exchange(call, timeout_seconds, trace)
+        except asyncio.CancelledError:
+            if record is not None and trace.connected and call.has_effect:
+                record.effect_left = True
+            raise
+        except (aiohttp.ClientError, TimeoutError, OSError, _TooLarge) as error:
+            left = trace.connected and call.has_effect
+            if record is not None:
+                record.effect_left = record.effect_left or left
+                record.note(call.excerpt(), _kind(error))
+            reason = f"{call.method} {call.url.path}: {_kind(error)}"
+            if left or earlier_effect:
+                raise OutcomeUnknown(reason) from error
+            raise Retry(0.0, reason) from error
+        if record is not None:
+            record.effect_left = record.effect_left or call.has_effect
+            record.note(call.excerpt(), f"{answer.status} {exchange.redacted(answer.body)}")
+        return answer
+
+    async def _exchange(
+        self, call: _Call, timeout_seconds: float, trace: SimpleNamespace
+    ) -> Answer:
+        async with self._opened().request(
+            call.method,
+            call.url,
+            params=call.params,
+            headers=call.headers,
+            data=call.content,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                total=timeout_seconds, connect=self._connect_timeout_seconds
+            ),
+            trace_request_ctx=trace,
+        ) as response:
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in response.content.iter_any():
+                size += len(chunk)
+                if size > self._max_answer_bytes:
+                    response.close()
+                    raise _TooLarge(f"the answer is larger than {self._max_answer_bytes} bytes")
+                chunks.append(chunk)
+            return Answer(response.status, response.headers.copy(), b"".join(chunks))
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            traces = aiohttp.TraceConfig()
+            traces.on_connection_create_end.append(_connected)
+            traces.on_connection_reuseconn.append(_connected)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._max_connections, keepalive_timeout=IDLE_CONNECTION_SECONDS
+                ),
+                trace_configs=[traces],
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=True,
+            )
+        return self._session
+
+
+class _TooLarge(Exception):
+    """The vendor's answer passed the limit and was not read to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    method: str
+    url: URL
+    params: Mapping[str, str] | None
+    headers: dict[str, str] = field(repr=False)
+    content: bytes | None = field(repr=False)
+    has_effect: bool
+
+    def bearing(self, token: str) -> _Call:
+        headers = {**self.headers, "Authorization": f"Bearer {token}"}
+        return _Call(
+            self.method, self.url, self.params, headers, self.content, self.has_effect
+        )
+
+    def excerpt(self) -> str:
+        return f"{self.method} {self.url.path} {exchange.redacted(self.content or b'')}".rstrip()
+
+
+async def _connected(_: Any, context: SimpleNamespace, __: Any) -> None:
+    """Past this point bytes may have left; aiohttp says no more exactly than that."""
+    given = context.trace_request_ctx
+    if given is not None:
+        given.connected = True
+
+
+def _content(
+    json: Any, form: Mapping[str, str] | None, body: bytes | None
+) -> tuple[bytes | None, str]:
+    if sum(part is not None for part in (json, form, body)) > 1:
+        raise ValueError("give one of json, form, body")
+    if json is not None:
+        return vendor_json.dumps(json), "application/json"
+    if form is not None:
+        encoded = URL.build(query=dict(form)).raw_query_string
+        return encoded.encode(), "application/x-www-form-urlencoded"
+    return body, ""
+
+
+def _kind(error: BaseException) -> str:
+    """The failure in words that name no address and no secret."""
+    if isinstance(error, _TooLarge):
+        return str(error)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the vendor's name does not resolve"
+    if isinstance(error, (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError)):
+        return "TLS failed"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "connection refused"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection closed without an answer"
+    return f"the connection failed ({type(error).__name__})"

@@ -1,0 +1,291 @@
+"""The manifest of an adapter, adapter.toml: read, checked, and every error explained at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from crossdock_adapters.sdk.settings import KINDS, Declaration, convert
+
+NAME = re.compile(r"^[a-z][a-z0-9-]{1,30}$")
+OPERATION = re.compile(r"^[a-z][a-z0-9_]{1,60}$")
+ROLES = ("OMS", "ERP", "WMS", "TMS", "CARRIER", "CRM")
+DEFAULT_TIMEOUT_SECONDS = 30.0
+MAX_TIMEOUT_SECONDS = 300.0
+MAX_CONCURRENCY = 256
+
+DOCK_RULES = {
+    "manifest": "manifest with owner, role, and a class per operation",
+    "pure_translation": "pure translate.py with recorded payloads",
+    "connection_test": "connection test before subscribing",
+    "redelivery": "redelivery changes nothing",
+    "begin_attempt": "no vendor call without BeginAttempt",
+    "poison_parked": "a poison delivery is parked with its reason",
+    "drains": "drains on SIGTERM",
+    "owned_fields": "writes only fields its role owns",
+    "secrets": "secrets never logged",
+}
+YARD_RULES = {
+    "limits": "vendor limits known and respected (429, Retry-After)",
+    "log_once": "log once gone, once back",
+    "unknown_values": "unknown enum values tolerated",
+    "late_facts": "late and out-of-order facts handled by revision",
+    "trace": "trace continues into the vendor call",
+    "gaps": "known gaps written down",
+}
+FLEET_RULES = {
+    "rotation": "credentials rotate without restart",
+    "replay": "replay of one day tested",
+    "throughput": "measured throughput recorded",
+    "owners": "two named owners",
+    "sandbox_weekly": "vendor sandbox run weekly",
+}
+GRADES = {"dock": DOCK_RULES, "yard": YARD_RULES, "fleet": FLEET_RULES}
+
+
+class OperationClass(StrEnum):
+    """What follows an unknown outcome; adapters/README.md explains each."""
+
+    KEYED = "keyed"
+    SEARCHABLE = "searchable"
+    TWO_STEP = "two_step"
+    NATURAL = "natural"
+    NONE = "none"
+
+
+class ManifestError(ValueError):
+    """adapter.toml is wrong; `problems` lists everything, the text shows all of it."""
+
+    def __init__(self, name: str, problems: list[str]) -> None:
+        super().__init__(f"{name}: " + "; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One `[operations.<name>]` table.
+
+    `settle_after_seconds`: how long after an unknown outcome the vendor's books are
+    trustworthy. `key_life_seconds`: how long the vendor remembers an idempotency key.
+    """
+
+    name: str
+    operation_class: OperationClass
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    settle_after_seconds: float = 0.0
+    key_life_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`[retry]`: the hub's back-off after a Retry without a time of its own."""
+
+    initial_seconds: float = 1.0
+    maximum_seconds: float = 60.0
+    multiplier: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything the hub and the runner must know about an adapter."""
+
+    name: str
+    title: str
+    version: str
+    owner: str
+    role: str
+    system: str
+    concurrency: int
+    rate_per_second: float
+    retry: RetryPolicy
+    operations: Mapping[str, Operation]
+    settings: Mapping[str, Declaration]
+    grades: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def grade(self) -> str:
+        """The highest grade whose rules, and those below, are all done or exempt."""
+        reached = ""
+        for grade, rules in GRADES.items():
+            answers = self.grades.get(grade, {})
+            if any(answers.get(rule, "todo") == "todo" for rule in rules):
+                return reached
+            reached = grade
+        return reached
+
+
+def parse(text: str, source: str = "adapter.toml") -> Manifest:
+    """A checked manifest; ManifestError lists every problem found."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(source, [f"not TOML: {error}"]) from None
+    reader = _Reader(data)
+    manifest = reader.manifest()
+    if reader.problems:
+        raise ManifestError(source, reader.problems)
+    return manifest
+
+
+class _Reader:
+    """Reads a table, collecting problems instead of stopping at the first."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._data = data
+        self.problems: list[str] = []
+
+    def manifest(self) -> Manifest:
+        data = self._data
+        self._only("", data, {
+            "name", "title", "version", "owner", "role", "system", "limits", "retry",
+            "operations", "settings", "grades",
+        })  # fmt: skip
+        name = self._text("name", data)
+        if name and not NAME.match(name):
+            self.problems.append("name must be lower case letters, digits and dashes")
+        role = self._text("role", data)
+        if role and role not in ROLES:
+            self.problems.append(f"role must be one of {', '.join(ROLES)}")
+        limits = self._table("limits", data)
+        self._only("limits", limits, {"concurrency", "rate_per_second"})
+        concurrency = self._number("limits.concurrency", limits, 8, 1, MAX_CONCURRENCY)
+        return Manifest(
+            name=name,
+            title=str(data.get("title", name)),
+            version=self._text("version", data),
+            owner=self._text("owner", data),
+            role=role,
+            system=str(data.get("system", name)),
+            concurrency=int(concurrency),
+            rate_per_second=self._number("limits.rate_per_second", limits, 0, 0, 100_000),
+            retry=self._retry(self._table("retry", data)),
+            operations=self._operations(self._table("operations", data)),
+            settings=self._settings(self._table("settings", data)),
+            grades=self._grades(self._table("grades", data)),
+        )
+
+    def _retry(self, table: Mapping[str, Any]) -> RetryPolicy:
+        self._only("retry", table, {"initial_seconds", "maximum_seconds", "multiplier"})
+        return RetryPolicy(
+            self._number("retry.initial_seconds", table, 1, 0.01, 3600),
+            self._number("retry.maximum_seconds", table, 60, 0.01, 86_400),
+            self._number("retry.multiplier", table, 2, 1, 10),
+        )
+
+    def _operations(self, tables: Mapping[str, Any]) -> dict[str, Operation]:
+        found = {}
+        for name in tables:
+            where = f"operations.{name}"
+            table = self._table(name, tables, where)
+            if not OPERATION.match(name):
+                self.problems.append(f"{where}: lower case letters, digits and underscores")
+            self._only(where, table, {
+                "class", "timeout_seconds", "settle_after_seconds", "key_life_seconds",
+            })  # fmt: skip
+            try:
+                operation_class = OperationClass(str(table.get("class", "")))
+            except ValueError:
+                classes = ", ".join(c.value for c in OperationClass)
+                self.problems.append(f"{where}.class must be one of {classes}")
+                continue
+            operation = Operation(
+                name,
+                operation_class,
+                self._number(
+                    f"{where}.timeout_seconds", table, 30, 0.1, MAX_TIMEOUT_SECONDS
+                ),
+                self._number(f"{where}.settle_after_seconds", table, 0, 0, 86_400),
+                self._number(f"{where}.key_life_seconds", table, 0, 0, 31_536_000),
+            )
+            if operation_class is OperationClass.SEARCHABLE and not operation.settle_after_seconds:
+                self.problems.append(f"{where}.settle_after_seconds is required when searchable")
+            if operation_class is OperationClass.KEYED and not operation.key_life_seconds:
+                self.problems.append(f"{where}.key_life_seconds is required when keyed")
+            found[name] = operation
+        return found
+
+    def _settings(self, tables: Mapping[str, Any]) -> dict[str, Declaration]:
+        found = {}
+        for name in tables:
+            where = f"settings.{name}"
+            table = self._table(name, tables, where)
+            self._only(where, table, {"kind", "description", "default", "required"})
+            kind = str(table.get("kind", ""))
+            default = table.get("default")
+            if kind not in KINDS:
+                self.problems.append(f"{where}.kind must be one of {', '.join(sorted(KINDS))}")
+                continue
+            if not table.get("description"):
+                self.problems.append(f"{where}.description is missing")
+            if kind == "secret" and default is not None:
+                self.problems.append(f"{where}: a secret has no default")
+            elif default is not None:
+                try:
+                    convert(kind, default)
+                except ValueError as error:
+                    self.problems.append(f"{where}.default {error}")
+            required = bool(table.get("required", default is None))
+            found[name] = Declaration(
+                name, kind, str(table.get("description", "")), default, required
+            )
+        return found
+
+    def _grades(self, tables: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        self._only("grades", tables, set(GRADES))
+        for grade, rules in GRADES.items():
+            answers = self._table(grade, tables, f"grades.{grade}")
+            self._only(f"grades.{grade}", answers, set(rules))
+            found[grade] = {}
+            for rule in rules:
+                answer = _answer(answers.get(rule, "todo" if grade != "dock" else None))
+                if answer is None:
+                    self.problems.append(
+                        f'grades.{grade}.{rule} must be "done", "todo" or {{ exempt = "reason" }}'
+                    )
+                else:
+                    found[grade][rule] = answer
+        return found
+
+    def _only(self, where: str, table: Mapping[str, Any], known: set[str]) -> None:
+        for key in table:
+            if key not in known:
+                self.problems.append(f"{where + '.' if where else ''}{key} is not known here")
+
+    def _text(self, key: str, table: Mapping[str, Any]) -> str:
+        value = table.get(key)
+        if not isinstance(value, str) or not value.strip():
+            self.problems.append(f"{key} is missing")
+            return ""
+        return value
+
+    def _table(self, key: str, table: Mapping[str, Any], where: str = "") -> Mapping[str, Any]:
+        value = table.get(key, {})
+        if not isinstance(value, dict):
+            self.problems.append(f"{where or key} must be a table")
+            return {}
+        return value
+
+    def _number(
+        self, where: str, table: Mapping[str, Any], default: float, low: float, high: float
+    ) -> float:
+        value = table.get(where.rpartition(".")[2], default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.problems.append(f"{where} must be a number")
+            return default
+        if not low <= value <= high:
+            self.problems.append(f"{where} must be between {low:g} and {high:g}")
+            return default
+        return float(value)
+
+
+def _answer(raw: Any) -> str | None:
+    """done, todo or "exempt: reason"; None when it is none of these."""
+    if raw in ("done", "todo"):
+        return str(raw)
+    if isinstance(raw, dict) and set(raw) == {"exempt"} and str(raw["exempt"]).strip():
+        return f"exempt: {raw['exempt']}"
+    return None

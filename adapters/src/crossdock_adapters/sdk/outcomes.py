@@ -1,0 +1,89 @@
+"""What an adapter can say about one call to a vendor: its result, or one of a few words.
+
+    Confirmed      returned: the vendor did it, here is the proof
+    NotFound       returned by a look-up: the vendor does not know our reference
+    VendorOutcome  the root of everything an adapter raises on purpose
+    ├── Retry           proven unprocessed: try again later
+    ├── Reject          a documented business refusal: trying again changes nothing
+    ├── NeedsPerson     nothing automatic can help (the delivery is parked)
+    ├── Untranslatable  the message cannot be put into the vendor's words (parked)
+    └── OutcomeUnknown  something left for the vendor and nobody knows what became of it
+
+Any other exception counts as unknown once a byte with an effect left for the vendor, and as
+Untranslatable before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One id the vendor gave or keeps: `type` says which ("sales_order", "tracking_number")."""
+
+    type: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The vendor did the work.
+
+    `references` are the vendor's document numbers and ids. `facts` are request messages of the
+    contract (what the vendor told us: a label, a tracking number); the hub applies them under
+    the same ownership rules as any write. `note` is for people.
+    """
+
+    references: Sequence[Reference] = ()
+    facts: Sequence[Message] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The vendor answered a look-up and does not know our reference."""
+
+    note: str = ""
+
+
+class VendorOutcome(Exception):
+    """Root of the words an adapter raises; `reason` is shown to operators, so no secrets."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Retry(VendorOutcome):
+    """Proven unprocessed: connection refused, DNS, TLS, a documented 429 or 503.
+
+    `after_seconds` is the vendor's own wish (Retry-After); 0 leaves it to the hub's back-off.
+    """
+
+    def __init__(self, after_seconds: float = 0.0, reason: str = "") -> None:
+        super().__init__(reason or "the vendor did not process the call")
+        self.after_seconds = max(0.0, float(after_seconds))
+
+
+class Reject(VendorOutcome):
+    """A business refusal the vendor documents; `code` is the vendor's own code."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class NeedsPerson(VendorOutcome):
+    """Only a person can go on (missing mapping, locked account): the delivery is parked."""
+
+
+class Untranslatable(NeedsPerson):
+    """The delivery cannot be put into the vendor's words; nothing was sent."""
+
+
+class OutcomeUnknown(VendorOutcome):
+    """Something left for the vendor and its effect is not known; never repeated blindly."""

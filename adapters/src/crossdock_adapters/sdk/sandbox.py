@@ -1,0 +1,379 @@
+"""The frame of every simulated vendor: its port, its books, its own pace, its faults.
+
+A vendor sandbox subclasses `Sandbox`, declares `routes()`, keeps its own records, moves its
+world in `tick()`, and ends its module with `SANDBOX = ThatClass`. The frame hosts the vendor
+port and a control port, logs every call with its effect, and makes the faults real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.faults import AFTER_EFFECT, Fault, FaultKind, Faults
+from crossdock_adapters.sdk.sandbox_control import control_app
+from crossdock_adapters.sdk.sandbox_server import Listener, lose_reply
+from crossdock_adapters.sdk.sandbox_webhooks import WebhookSender
+
+log = logging.getLogger(__name__)
+
+MAX_LOGGED_CALLS = 200_000
+FAULT_WATCH_SECONDS = 0.02
+MIN_TICK_SECONDS = 0.005
+
+Command = Callable[[dict[str, Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """How one sandbox runs; `port` 0 takes a free one. `settings` are the vendor's own."""
+
+    name: str
+    host: str = "127.0.0.1"
+    vendor_port: int = 0
+    control_port: int = 0
+    seed: int = 1
+    tick_seconds: float = 0.05
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Call:
+    """One request to the vendor port, as GET /calls shows it.
+
+    A handler sets `key` (the caller's reference or idempotency key) and may set `effect`:
+    True when this call changed the books, False when it did not (a repeat, a refusal). Left
+    None, it becomes True for a 2xx answer of a route declared with `effect=True`.
+    `outcome` is ok, refused, failed or reply_lost.
+    """
+
+    id: int
+    operation: str
+    method: str
+    path: str
+    start: datetime
+    key: str = ""
+    end: datetime | None = None
+    status: int | None = None
+    outcome: str = ""
+    effect: bool | None = None
+    fault: str = ""
+    traceparent: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "operation": self.operation,
+            "method": self.method,
+            "path": self.path,
+            "key": self.key,
+            "start": self.start,
+            "end": self.end,
+            "status": self.status,
+            "outcome": self.outcome,
+            "effect": bool(self.effect),
+            "fault": self.fault,
+            "traceparent": self.traceparent,
+        }
+
+
+Handler = Callable[[Request, Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class VendorRoute:
+    """One path of the vendor. `effect` says whether calls may change the vendor's books."""
+
+    method: str
+    path: str
+    handler: Handler
+    operation: str
+    effect: bool = False
+
+
+class VendorError(Exception):
+    """Raised in a handler: answer with this status and JSON body, in the vendor's own shape."""
+
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"vendor answers {status}")
+        self.status = status
+        self.body = body
+        self.headers = dict(headers or {})
+
+
+def json_response(
+    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON answer with exact decimals."""
+    return Response(
+        vendor_json.dumps(body),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type="application/json",
+    )
+
+
+class Sandbox:
+    """One simulated vendor; subclass it per vendor.
+
+    Everything runs in one event loop: code between two awaits is atomic, which is how the
+    books stay consistent. Use `self.random` (seeded) for every choice and `self.now()` for
+    every time stamp.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        self.settings = config.settings
+        self.random = random.Random(f"{config.seed}:{config.name}")
+        self.faults = Faults(config.seed)
+        self.calls: list[Call] = []
+        self.calls_dropped = 0
+        self.tick_error = ""
+        self._webhooks = WebhookSender(self.faults, seed=config.seed)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._vendor: Listener | None = None
+        self._control: Listener | None = None
+        self._outage = asyncio.Lock()
+
+    # What a vendor sandbox provides.
+
+    def routes(self) -> Sequence[VendorRoute]:
+        """The vendor's paths, in order of matching (starlette path syntax)."""
+        raise NotImplementedError
+
+    def books(self) -> dict[str, Any]:
+        """Every record the vendor holds, as JSON-ready data: what proofs compare with."""
+        raise NotImplementedError
+
+    def commands(self) -> dict[str, Command]:
+        """What POST /commands/<name> may do; each gets the JSON body, returns JSON-ready data."""
+        return {}
+
+    async def tick(self) -> None:
+        """Move the vendor's world one step; called every `tick_seconds`."""
+
+    async def opened(self) -> None:
+        """Called once after the ports are known and before the first tick."""
+
+    async def closed(self) -> None:
+        """Called once when the sandbox ends."""
+
+    def throttled(self, fault: Fault) -> Response:
+        """The vendor's 429; override for its own shape. Keep the Retry-After header."""
+        body = {"error": "too_many_requests", "message": "rate limit exceeded"}
+        return json_response(body, 429, {"Retry-After": f"{fault.retry_after_seconds:g}"})
+
+    def failed(self, fault: Fault) -> Response:
+        """The vendor's 5xx; override for its own shape."""
+        return json_response({"error": "internal", "message": "internal error"}, fault.status)
+
+    # What a vendor sandbox uses.
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def fault(self, kind: FaultKind, operation: str) -> Fault | None:
+        """Ask whether a fault strikes here that only the vendor can play (unknown_status)."""
+        return self.faults.take(kind, operation)
+
+    async def webhook(
+        self,
+        url: str,
+        body: bytes | Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: str = "",
+        operation: str = "webhook",
+    ) -> None:
+        """Queue a webhook: sent in order per `key`, repeated until 2xx or the vendor gives up.
+
+        The faults duplicate_webhooks and late_webhooks apply here. Returns at once.
+        """
+        payload = body if isinstance(body, bytes) else vendor_json.dumps(dict(body))
+        self._webhooks.send(url, payload, dict(headers or {}), key=key, operation=operation)
+
+    @property
+    def vendor_url(self) -> str:
+        return self._url(self._vendor)
+
+    @property
+    def control_url(self) -> str:
+        return self._url(self._control)
+
+    # Running.
+
+    async def start(self) -> None:
+        """Open both ports and start the world. OSError when a port is taken."""
+        config = self.config
+        self._vendor = Listener(self._vendor_app(), config.host, config.vendor_port)
+        self._control = Listener(control_app(self), config.host, config.control_port)
+        await self._vendor.start()
+        await self._control.start()
+        await self._webhooks.start()
+        await self.opened()
+        self._tasks = [
+            asyncio.create_task(self._move(), name=f"{config.name} world"),
+            asyncio.create_task(self._watch_outage(), name=f"{config.name} outage"),
+        ]
+
+    async def stop(self) -> None:
+        """End the world, then both ports."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._webhooks.stop()
+        for listener in (self._vendor, self._control):
+            if listener is not None:
+                await listener.stop()
+        await self.closed()
+
+    async def __aenter__(self) -> Sandbox:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def apply_outage(self) -> None:
+        """Make the vendor port agree with the faults: closed while `down` is in force."""
+        if self._vendor is None:
+            return
+        async with self._outage:
+            if self.faults.down() is not None:
+                await self._vendor.close()
+            else:
+                await self._vendor.open()
+
+    @property
+    def listening(self) -> bool:
+        return self._vendor is not None and self._vendor.listening
+
+    def webhook_log(self) -> list[dict[str, Any]]:
+        return self._webhooks.as_json()
+
+    def _url(self, listener: Listener | None) -> str:
+        if listener is None:
+            raise RuntimeError(f"sandbox {self.config.name} is not started")
+        return f"http://{self.config.host}:{listener.port}"
+
+    def _vendor_app(self) -> Starlette:
+        routes = [
+            Route(route.path, _Endpoint(self, route), methods=[route.method])
+            for route in self.routes()
+        ]
+        return Starlette(routes=routes)
+
+    async def _move(self) -> None:
+        while True:
+            await asyncio.sleep(max(MIN_TICK_SECONDS, self.config.tick_seconds))
+            try:
+                await self.tick()
+            except Exception as error:
+                if not self.tick_error:
+                    log.exception("sandbox %s: its world stumbled", self.config.name)
+                self.tick_error = f"{type(error).__name__}: {error}"
+
+    async def _watch_outage(self) -> None:
+        while True:
+            await self.apply_outage()
+            await asyncio.sleep(FAULT_WATCH_SECONDS)
+
+    def _log(self, route: VendorRoute, request: Request) -> Call:
+        call = Call(
+            id=len(self.calls) + self.calls_dropped + 1,
+            operation=route.operation,
+            method=request.method,
+            path=request.url.path,
+            start=self.now(),
+            traceparent=request.headers.get("traceparent", ""),
+        )
+        if len(self.calls) < MAX_LOGGED_CALLS:
+            self.calls.append(call)
+        else:
+            self.calls_dropped += 1
+        return call
+
+
+class _Endpoint:
+    """One vendor route behind the fault engine; an ASGI application."""
+
+    def __init__(self, sandbox: Sandbox, route: VendorRoute) -> None:
+        self._sandbox = sandbox
+        self._route = route
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive, send)
+        call = self._sandbox._log(self._route, request)
+        response: Response | None
+        try:
+            await request.body()
+            response = await self._answer(request, call)
+        except ClientDisconnect:
+            response = None
+        call.end = self._sandbox.now()
+        if response is None:
+            call.outcome = "reply_lost"
+            call.effect = bool(call.effect)
+            await lose_reply(scope)
+            return
+        call.status = response.status_code
+        call.outcome = _outcome(response.status_code)
+        call.effect = bool(call.effect)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, call: Call) -> Response | None:
+        if (fault := self._strike(FaultKind.SLOW, call)) is not None:
+            await asyncio.sleep(fault.delay_seconds)
+        if (fault := self._strike(FaultKind.THROTTLE, call)) is not None:
+            return self._sandbox.throttled(fault)
+        if (fault := self._strike(FaultKind.ERROR_BEFORE, call)) is not None:
+            return self._sandbox.failed(fault)
+        response = await self._work(request, call)
+        if call.effect is None:
+            call.effect = self._route.effect and 200 <= response.status_code < 300
+        if (fault := self._strike(FaultKind.ERROR_AFTER, call)) is not None:
+            return self._sandbox.failed(fault)
+        if self._strike(FaultKind.REPLY_LOST, call) is not None:
+            return None
+        return response
+
+    async def _work(self, request: Request, call: Call) -> Response:
+        try:
+            return await self._route.handler(request, call)
+        except VendorError as error:
+            return json_response(error.body, error.status, error.headers)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("sandbox %s: %s broke", self._sandbox.config.name, call.operation)
+            return json_response({"error": "sandbox", "message": "see the sandbox's log"}, 500)
+
+    def _strike(self, kind: FaultKind, call: Call) -> Fault | None:
+        if kind in AFTER_EFFECT and not call.effect:
+            return None
+        fault = self._sandbox.faults.take(kind, call.operation)
+        if fault is not None:
+            call.fault = kind.value
+        return fault
+
+
+def _outcome(status: int) -> str:
+    if status < 400:
+        return "ok"
+    return "refused" if status < 500 else "failed"

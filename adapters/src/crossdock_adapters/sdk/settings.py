@@ -1,0 +1,191 @@
+"""Settings of one endpoint: declared in the manifest, checked at start, secrets never shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+MAX_SECRET_BYTES = 64 * 1024
+KINDS = frozenset({"text", "url", "integer", "number", "seconds", "flag", "list", "map", "secret"})
+
+
+class SettingsError(ValueError):
+    """Settings do not fit the manifest; the text names each setting and what it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One `[settings.<name>]` table of a manifest.
+
+    `kind` is text, url, integer, number (Decimal), seconds, flag, list (of text), map (text
+    to text) or secret. A setting without a default is required.
+    """
+
+    name: str
+    kind: str
+    description: str
+    default: Any = None
+    required: bool = True
+
+
+class Settings(Mapping[str, Any]):
+    """Checked values by name; ask with the accessor of the declared kind.
+
+    Asking for a name the manifest does not declare raises KeyError. An optional setting
+    left out is the declared default, or empty.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def text(self, name: str) -> str:
+        value = self._values[name]
+        return "" if value is None else str(value)
+
+    def integer(self, name: str) -> int:
+        return int(self._values[name] or 0)
+
+    def number(self, name: str) -> Decimal:
+        return Decimal(self._values[name] or 0)
+
+    def seconds(self, name: str) -> float:
+        return float(self._values[name] or 0)
+
+    def flag(self, name: str) -> bool:
+        return bool(self._values[name])
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        return tuple(self._values[name] or ())
+
+    def mapping(self, name: str) -> dict[str, str]:
+        return dict(self._values[name] or {})
+
+
+class Secrets:
+    """Secrets of one endpoint, read from their references each time they are asked for.
+
+    Reading anew lets a credential rotate without a restart. Nothing here shows a value: not
+    repr, not an error.
+    """
+
+    def __init__(self, references: Mapping[str, str]) -> None:
+        self._references = dict(references)
+
+    def text(self, name: str) -> str:
+        """The secret. KeyError when it is not declared, SettingsError when it can't be read."""
+        reference = self._references[name]
+        if not reference:
+            raise SettingsError(f"{name} has no reference")
+        return resolve(name, reference)
+
+    def has(self, name: str) -> bool:
+        return bool(self._references.get(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._references)
+
+    def __repr__(self) -> str:
+        return f"Secrets({', '.join(sorted(self._references))})"
+
+
+def resolve(name: str, reference: str) -> str:
+    """The value behind `file:/path` or `env:NAME`. SettingsError names only the reference."""
+    kind, _, place = reference.partition(":")
+    if kind == "env" and place:
+        value = os.environ.get(place)
+        if not value:
+            raise SettingsError(f"{name}: environment variable {place} is not set")
+        return value
+    if kind == "file" and place:
+        try:
+            with Path(place).open("rb") as file:
+                raw = file.read(MAX_SECRET_BYTES + 1)
+        except OSError as error:
+            raise SettingsError(f"{name}: {place}: {error.strerror}") from None
+        if len(raw) > MAX_SECRET_BYTES:
+            raise SettingsError(f"{name}: {place} is too large for a secret")
+        return raw.decode().strip()
+    # The text may be the secret itself, typed in by mistake: it must not be shown.
+    raise SettingsError(f"{name} must be a reference, file:/path or env:NAME")
+
+
+def check(
+    declarations: Mapping[str, Declaration], given: Mapping[str, Any]
+) -> tuple[Settings, Secrets]:
+    """Settings and secrets from a configuration; SettingsError lists everything wrong."""
+    problems = [f"{name} is not a setting" for name in given if name not in declarations]
+    values: dict[str, Any] = {}
+    references: dict[str, str] = {}
+    for name, declaration in declarations.items():
+        raw = given.get(name, declaration.default)
+        if raw is None:
+            if declaration.required:
+                problems.append(f"{name} is required: {declaration.description}")
+            raw = None
+        try:
+            value = None if raw is None else convert(declaration.kind, raw)
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+            continue
+        if declaration.kind == "secret":
+            references[name] = value or ""
+        else:
+            values[name] = value
+    for name, reference in references.items():
+        if reference:
+            try:
+                resolve(name, reference)
+            except SettingsError as error:
+                problems.append(str(error))
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return Settings(values), Secrets(references)
+
+
+def convert(kind: str, raw: Any) -> Any:
+    """`raw` as `kind`; ValueError says what is expected, and never shows a secret."""
+    match kind:
+        case "text" | "secret" if isinstance(raw, str):
+            return raw
+        case "url" if isinstance(raw, str) and _is_url(raw):
+            return raw
+        case "integer" if isinstance(raw, int) and not isinstance(raw, bool):
+            return raw
+        case "number" | "seconds" if isinstance(raw, (int, float, str)) and raw is not True:
+            return _decimal(raw) if kind == "number" else float(_decimal(raw))
+        case "flag" if isinstance(raw, bool):
+            return raw
+        case "list" if isinstance(raw, list) and all(isinstance(item, str) for item in raw):
+            return tuple(raw)
+        case "map" if isinstance(raw, dict) and all(isinstance(v, str) for v in raw.values()):
+            return dict(raw)
+    raise ValueError(f"must be of kind {kind}")
+
+
+def _is_url(raw: str) -> bool:
+    parts = urlsplit(raw)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _decimal(raw: int | float | str) -> Decimal:
+    try:
+        value = Decimal(str(raw))
+    except InvalidOperation:
+        raise ValueError("must be a number") from None
+    if not value.is_finite() or value < 0:
+        raise ValueError("must be a number, 0 or more")
+    return value

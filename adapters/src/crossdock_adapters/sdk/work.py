@@ -1,0 +1,132 @@
+"""What an adapter's functions are given: one piece of work, one poll, one webhook."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from crossdock_adapters.sdk.settings import Settings
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from crossdock.client import HubClient
+
+REFERENCE_CHARACTERS = 20
+
+
+def vendor_reference(delivery_id: str) -> str:
+    """The reference a delivery carries at its vendor: 20 base32 characters, the same always.
+
+    Carriers allow 20 to 50 characters and refuse punctuation; 100 bits of a digest do not
+    collide. A repeat of a delivery has the same reference, which is what makes it findable.
+    """
+    digest = hashlib.sha256(delivery_id.encode()).digest()
+    return base64.b32encode(digest).decode()[:REFERENCE_CHARACTERS]
+
+
+LookUpNumbers = Callable[[str, Sequence[str]], Awaitable[dict[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One delivery being sent or looked up.
+
+    `reference` is THE reference to put on whatever the vendor creates. `event` is the typed
+    message of the contract (OrderApproved, …); `item` names the sub-object when one event
+    means several calls (a package id). `attempt` counts from 1.
+    """
+
+    delivery_id: str
+    endpoint: str
+    operation: str
+    item: str
+    attempt: int
+    event: Any = field(repr=False)
+    settings: Settings = field(repr=False)
+    hub: HubClient = field(repr=False)
+    look_up_numbers: LookUpNumbers = field(repr=False)
+
+    @property
+    def reference(self) -> str:
+        return vendor_reference(self.delivery_id)
+
+    async def numbers(self, kind: str, numbers: Sequence[str]) -> dict[str, str]:
+        """This endpoint's own ids for master data, by number; unknown numbers are left out.
+
+        `kind` is the resource ("item", "customer", "location"). Answers are cached.
+        """
+        return await self.look_up_numbers(kind, numbers)
+
+
+class CursorMoved(Exception):
+    """Another instance advanced this cursor meanwhile; end this poll, the next one goes on."""
+
+
+@dataclass(slots=True)
+class Poll:
+    """One run of a poll. `cursor` is what the last successful run left, b"" at first."""
+
+    name: str
+    endpoint: str
+    cursor: bytes
+    settings: Settings = field(repr=False)
+    hub: HubClient = field(repr=False)
+    put_cursor: Callable[[bytes], Awaitable[None]] = field(repr=False)
+    hold_payload: Callable[[bytes, str, str, str], Awaitable[None]] = field(repr=False)
+
+    async def advance(self, cursor: bytes | str) -> None:
+        """Keep the new cursor; call it after the hub accepted what came before it.
+
+        Raises CursorMoved when another instance moved it (compare-and-set).
+        """
+        raw = cursor.encode() if isinstance(cursor, str) else cursor
+        await self.put_cursor(raw)
+        self.cursor = raw
+
+    async def hold(
+        self, payload: bytes, reason: str, content_type: str = "application/json", key: str = ""
+    ) -> None:
+        """Give the hub a payload that can't be translated, raw, so that it is not lost.
+
+        `key` is the vendor's id of it: the same key is held once."""
+        await self.hold_payload(payload, content_type, reason, key)
+
+
+class Refused(Exception):
+    """Raised by a webhook function: answer the vendor with this 4xx status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        if not 400 <= status < 500:
+            raise ValueError("a refusal is a 4xx")
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One webhook as it came: exact bytes, headers with lower-case names."""
+
+    path: str
+    endpoint: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+    settings: Settings = field(repr=False)
+    secrets: Any = field(repr=False)
+    hub: HubClient = field(repr=False)
+    hold_payload: Callable[[bytes, str, str, str], Awaitable[None]] = field(repr=False)
+
+    async def hold(self, reason: str, key: str = "") -> None:
+        """Give the hub this payload raw because it can't be translated; durable on return."""
+        content_type = self.headers.get("content-type", "application/octet-stream")
+        await self.hold_payload(self.body, content_type, reason, key)
+
+
+def message_name(message: Message) -> str:
+    """The full protobuf name of a message."""
+    return str(message.DESCRIPTOR.full_name)
