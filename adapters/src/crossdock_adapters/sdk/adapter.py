@@ -153,8 +153,13 @@ class Adapter:
         for poll in self.polls.values():
             declaration = self.manifest.settings.get(poll.interval_setting)
             if declaration is None or declaration.kind != "seconds":
-                problems.append(f"poll {poll.name} needs a setting {poll.interval_setting} (seconds)")
-        problems += [f"webhook {path} must start with /" for path in self.webhooks if path[:1] != "/"]
+                wanted = f"{poll.interval_setting} of kind seconds"
+                problems.append(f"poll {poll.name} needs a setting {wanted}")
+        problems += [
+            f"webhook {path} must start with /"
+            for path in self.webhooks
+            if not path.startswith("/")
+        ]
         if problems:
             raise ManifestError(f"{self.package or self.name}", problems)
 

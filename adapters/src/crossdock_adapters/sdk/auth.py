@@ -123,10 +123,10 @@ def _sign(key: Any, algorithm: str, data: bytes) -> bytes:
         return key.sign(data, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
     if algorithm == "RS256" and isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, padding.PKCS1v15(), digest)
-    if algorithm == "ES256" and isinstance(key, ec.EllipticCurvePrivateKey):
-        if key.curve.name == "secp256r1":
-            r, s = decode_dss_signature(key.sign(data, ec.ECDSA(digest)))
-            return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    on_curve = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp256r1"
+    if algorithm == "ES256" and on_curve:
+        r, s = decode_dss_signature(key.sign(data, ec.ECDSA(digest)))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
     raise ValueError(f"the key does not fit algorithm {algorithm}")
 
 

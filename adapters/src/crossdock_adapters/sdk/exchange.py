@@ -19,7 +19,9 @@ _JSON_SECRET = re.compile(
     rf'("(?:[^"\\]{{0,40}})(?:{_SECRET_WORDS})(?:[^"\\]{{0,40}})"\s*:\s*)"(?:[^"\\]|\\.)*"?',
     re.IGNORECASE,
 )
-_FORM_SECRET = re.compile(rf"((?:^|[&?])[^=&]{{0,40}}(?:{_SECRET_WORDS})[^=&]{{0,40}}=)[^&\s]*", re.I)
+_FORM_SECRET = re.compile(
+    rf"((?:^|[&?])[^=&]{{0,40}}(?:{_SECRET_WORDS})[^=&]{{0,40}}=)[^&\s]*", re.IGNORECASE
+)
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 # Label images and the like: long unbroken base64 says nothing to a reader.
 _BLOB = re.compile(r"[A-Za-z0-9+/=]{200,}")

@@ -14,6 +14,11 @@ MAX_ACTIVE_FAULTS = 64
 DEFAULT_DELAY_SECONDS = 1.0
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 DEFAULT_ERROR_STATUS = 500
+MAX_NUMBER = 1_000_000.0
+FIELDS = frozenset({
+    "kind", "operation", "count", "rate", "seconds", "delay_seconds", "retry_after_seconds",
+    "status",
+})  # fmt: skip
 
 
 class FaultKind(StrEnum):
@@ -80,34 +85,26 @@ class Faults:
 
     def add(self, spec: Mapping[str, Any]) -> Fault:
         """Activate what POST /faults describes; FaultRefused says what is wrong with it."""
-        known = {
-            "kind", "operation", "count", "rate", "seconds", "delay_seconds",
-            "retry_after_seconds", "status",
-        }  # fmt: skip
-        unknown = set(spec) - known
-        if unknown:
-            raise FaultRefused(f"unknown fields: {', '.join(sorted(unknown))}")
-        try:
-            kind = FaultKind(str(spec.get("kind", "")))
-        except ValueError:
-            kinds = ", ".join(k.value for k in FaultKind)
-            raise FaultRefused(f"kind must be one of {kinds}") from None
+        kind = _checked_kind(spec)
+        if kind is FaultKind.DOWN and set(spec) - {"kind", "seconds"}:
+            raise FaultRefused("down takes seconds only: it closes the port for everybody")
         self._expire()
         if len(self._active) >= MAX_ACTIVE_FAULTS:
             raise FaultRefused(f"{MAX_ACTIVE_FAULTS} faults are active already; clear some")
-        seconds = _number(spec, "seconds", None, minimum=0.0)
-        count = _number(spec, "count", None, minimum=1.0)
+        seconds = _optional(spec, "seconds")
+        count = _optional(spec, "count")
+        if count is not None and count < 1:
+            raise FaultRefused("count must be 1 or more")
         fault = Fault(
             id=self._next_id,
             kind=kind,
             operation=str(spec["operation"]) if spec.get("operation") else None,
             remaining=None if count is None else int(count),
-            rate=_number(spec, "rate", 1.0, minimum=0.0, maximum=1.0) or 0.0,
+            rate=_number(spec, "rate", 1.0, maximum=1.0),
             until=None if seconds is None else self._clock() + seconds,
-            delay_seconds=_number(spec, "delay_seconds", DEFAULT_DELAY_SECONDS) or 0.0,
-            retry_after_seconds=_number(spec, "retry_after_seconds", DEFAULT_RETRY_AFTER_SECONDS)
-            or 0.0,
-            status=int(_number(spec, "status", float(DEFAULT_ERROR_STATUS)) or 0),
+            delay_seconds=_number(spec, "delay_seconds", DEFAULT_DELAY_SECONDS),
+            retry_after_seconds=_number(spec, "retry_after_seconds", DEFAULT_RETRY_AFTER_SECONDS),
+            status=int(_number(spec, "status", DEFAULT_ERROR_STATUS)),
             random=random.Random(f"{self._seed}:{self._next_id}:{kind.value}"),
         )
         self._next_id += 1
@@ -155,13 +152,24 @@ class Faults:
         ]
 
 
+def _checked_kind(spec: Mapping[str, Any]) -> FaultKind:
+    unknown = set(spec) - FIELDS
+    if unknown:
+        raise FaultRefused(f"unknown fields: {', '.join(sorted(unknown))}")
+    try:
+        return FaultKind(str(spec.get("kind", "")))
+    except ValueError:
+        kinds = ", ".join(kind.value for kind in FaultKind)
+        raise FaultRefused(f"kind must be one of {kinds}") from None
+
+
+def _optional(spec: Mapping[str, Any], name: str) -> float | None:
+    return None if spec.get(name) is None else _number(spec, name, 0.0)
+
+
 def _number(
-    spec: Mapping[str, Any],
-    name: str,
-    default: float | None,
-    minimum: float = 0.0,
-    maximum: float | None = None,
-) -> float | None:
+    spec: Mapping[str, Any], name: str, default: float, maximum: float = MAX_NUMBER
+) -> float:
     value = spec.get(name)
     if value is None:
         return default
@@ -171,6 +179,6 @@ def _number(
         number = float(value)
     except ValueError:
         raise FaultRefused(f"{name} must be a number") from None
-    if number < minimum or (maximum is not None and number > maximum):
-        raise FaultRefused(f"{name} is out of range")
+    if not 0.0 <= number <= maximum:
+        raise FaultRefused(f"{name} must be between 0 and {maximum:g}")
     return number

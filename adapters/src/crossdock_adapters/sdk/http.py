@@ -232,9 +232,7 @@ class _Call:
 
     def bearing(self, token: str) -> _Call:
         headers = {**self.headers, "Authorization": f"Bearer {token}"}
-        return _Call(
-            self.method, self.url, self.params, headers, self.content, self.has_effect
-        )
+        return _Call(self.method, self.url, self.params, headers, self.content, self.has_effect)
 
     def excerpt(self) -> str:
         return f"{self.method} {self.url.path} {exchange.redacted(self.content or b'')}".rstrip()

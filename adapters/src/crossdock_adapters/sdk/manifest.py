@@ -13,8 +13,12 @@ from crossdock_adapters.sdk.settings import KINDS, Declaration, convert
 
 NAME = re.compile(r"^[a-z][a-z0-9-]{1,30}$")
 OPERATION = re.compile(r"^[a-z][a-z0-9_]{1,60}$")
-ROLES = ("OMS", "ERP", "WMS", "TMS", "CARRIER", "CRM")
+ROLES = (
+    "OMS", "ERP", "WMS", "TMS", "CARRIER", "MARKETPLACE", "CRM", "BILLING", "NOTIFICATION",
+    "SUPPORT",
+)  # fmt: skip
 DEFAULT_TIMEOUT_SECONDS = 30.0
+DEFAULT_MAX_ATTEMPTS = 30
 MAX_TIMEOUT_SECONDS = 300.0
 MAX_CONCURRENCY = 256
 
@@ -69,8 +73,11 @@ class ManifestError(ValueError):
 class Operation:
     """One `[operations.<name>]` table.
 
+    `timeout_seconds`: how long one attempt may take; its lease follows it.
     `settle_after_seconds`: how long after an unknown outcome the vendor's books are
     trustworthy. `key_life_seconds`: how long the vendor remembers an idempotency key.
+    `max_attempts`: calls before a person has to look. `prerequisite_limit_seconds`: how long
+    earlier work it needs may be missing; 0 leaves it to the hub.
     """
 
     name: str
@@ -78,15 +85,8 @@ class Operation:
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     settle_after_seconds: float = 0.0
     key_life_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """`[retry]`: the hub's back-off after a Retry without a time of its own."""
-
-    initial_seconds: float = 1.0
-    maximum_seconds: float = 60.0
-    multiplier: float = 2.0
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    prerequisite_limit_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,6 @@ class Manifest:
     system: str
     concurrency: int
     rate_per_second: float
-    retry: RetryPolicy
     operations: Mapping[str, Operation]
     settings: Mapping[str, Declaration]
     grades: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -140,7 +139,7 @@ class _Reader:
     def manifest(self) -> Manifest:
         data = self._data
         self._only("", data, {
-            "name", "title", "version", "owner", "role", "system", "limits", "retry",
+            "name", "title", "version", "owner", "role", "system", "limits",
             "operations", "settings", "grades",
         })  # fmt: skip
         name = self._text("name", data)
@@ -161,18 +160,9 @@ class _Reader:
             system=str(data.get("system", name)),
             concurrency=int(concurrency),
             rate_per_second=self._number("limits.rate_per_second", limits, 0, 0, 100_000),
-            retry=self._retry(self._table("retry", data)),
             operations=self._operations(self._table("operations", data)),
             settings=self._settings(self._table("settings", data)),
             grades=self._grades(self._table("grades", data)),
-        )
-
-    def _retry(self, table: Mapping[str, Any]) -> RetryPolicy:
-        self._only("retry", table, {"initial_seconds", "maximum_seconds", "multiplier"})
-        return RetryPolicy(
-            self._number("retry.initial_seconds", table, 1, 0.01, 3600),
-            self._number("retry.maximum_seconds", table, 60, 0.01, 86_400),
-            self._number("retry.multiplier", table, 2, 1, 10),
         )
 
     def _operations(self, tables: Mapping[str, Any]) -> dict[str, Operation]:
@@ -184,6 +174,7 @@ class _Reader:
                 self.problems.append(f"{where}: lower case letters, digits and underscores")
             self._only(where, table, {
                 "class", "timeout_seconds", "settle_after_seconds", "key_life_seconds",
+                "max_attempts", "prerequisite_limit_seconds",
             })  # fmt: skip
             try:
                 operation_class = OperationClass(str(table.get("class", "")))
@@ -194,11 +185,11 @@ class _Reader:
             operation = Operation(
                 name,
                 operation_class,
-                self._number(
-                    f"{where}.timeout_seconds", table, 30, 0.1, MAX_TIMEOUT_SECONDS
-                ),
+                self._number(f"{where}.timeout_seconds", table, 30, 0.1, MAX_TIMEOUT_SECONDS),
                 self._number(f"{where}.settle_after_seconds", table, 0, 0, 86_400),
                 self._number(f"{where}.key_life_seconds", table, 0, 0, 31_536_000),
+                int(self._number(f"{where}.max_attempts", table, DEFAULT_MAX_ATTEMPTS, 1, 1000)),
+                self._number(f"{where}.prerequisite_limit_seconds", table, 0, 0, 2_592_000),
             )
             if operation_class is OperationClass.SEARCHABLE and not operation.settle_after_seconds:
                 self.problems.append(f"{where}.settle_after_seconds is required when searchable")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import MutableMapping
 from typing import Any
 
 import uvicorn
@@ -25,7 +26,8 @@ class _AbortableProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope[ABORT_KEY] = self.transport.abort  # type: ignore[typeddict-unknown-key]
+        scope: MutableMapping[str, Any] = self.scope  # type: ignore[assignment]
+        scope[ABORT_KEY] = self.transport.abort
 
 
 async def lose_reply(scope: Scope) -> None:
@@ -68,7 +70,6 @@ class Listener:
     async def start(self) -> None:
         """Bind and listen; `port` is known afterwards. OSError when the port is taken."""
         self._config.load()
-        # uvicorn logs each request error itself; the framework has its own call log.
         self._socket = _bound(self._host, self._wanted_port)
         self.port = int(self._socket.getsockname()[1])
         await self.open()
@@ -78,9 +79,7 @@ class Listener:
         if self._server is not None or self._socket is None:
             return
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._protocol, sock=self._socket, backlog=BACKLOG
-        )
+        self._server = await loop.create_server(self._protocol, sock=self._socket, backlog=BACKLOG)
 
     async def close(self) -> None:
         """Stop listening and cut every connection; the port stays ours, and refuses."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,22 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crossdock_adapters.sdk.settings import Settings
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from crossdock.client import HubClient
-
-REFERENCE_CHARACTERS = 20
-
-
-def vendor_reference(delivery_id: str) -> str:
-    """The reference a delivery carries at its vendor: 20 base32 characters, the same always.
-
-    Carriers allow 20 to 50 characters and refuse punctuation; 100 bits of a digest do not
-    collide. A repeat of a delivery has the same reference, which is what makes it findable.
-    """
-    digest = hashlib.sha256(delivery_id.encode()).digest()
-    return base64.b32encode(digest).decode()[:REFERENCE_CHARACTERS]
-
 
 LookUpNumbers = Callable[[str, Sequence[str]], Awaitable[dict[str, str]]]
 
@@ -35,7 +18,8 @@ LookUpNumbers = Callable[[str, Sequence[str]], Awaitable[dict[str, str]]]
 class Work:
     """One delivery being sent or looked up.
 
-    `reference` is THE reference to put on whatever the vendor creates. `event` is the typed
+    `reference` is THE reference to put on whatever the vendor creates: 20 base32 characters
+    that the hub derived from the delivery id, so every repeat has the same. `event` is the typed
     message of the contract (OrderApproved, …); `item` names the sub-object when one event
     means several calls (a package id). `attempt` counts from 1.
     """
@@ -44,15 +28,12 @@ class Work:
     endpoint: str
     operation: str
     item: str
+    reference: str
     attempt: int
     event: Any = field(repr=False)
     settings: Settings = field(repr=False)
     hub: HubClient = field(repr=False)
     look_up_numbers: LookUpNumbers = field(repr=False)
-
-    @property
-    def reference(self) -> str:
-        return vendor_reference(self.delivery_id)
 
     async def numbers(self, kind: str, numbers: Sequence[str]) -> dict[str, str]:
         """This endpoint's own ids for master data, by number; unknown numbers are left out.
@@ -125,8 +106,3 @@ class Webhook:
         """Give the hub this payload raw because it can't be translated; durable on return."""
         content_type = self.headers.get("content-type", "application/octet-stream")
         await self.hold_payload(self.body, content_type, reason, key)
-
-
-def message_name(message: Message) -> str:
-    """The full protobuf name of a message."""
-    return str(message.DESCRIPTOR.full_name)
