@@ -1,0 +1,1 @@
+"""UPS as a carrier: labels, voids, tracking."""

@@ -1,0 +1,351 @@
+"""The UPS REST protocol: OAuth, Ship, Void, Label Recovery, Track, Track Alert; no orders here.
+
+What an answer means is decided in one place (`_checked`): 429 and code 10429 were not processed;
+a 401 was refused at the door; a 4xx with UPS's error object is a documented refusal; a 5xx, a
+time-out or an unreadable body after a call with an effect is an unknown outcome, because UPS
+documents no idempotency key and a repeated booking buys a second label.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
+from crossdock_adapters.sdk.http import Answer, VendorHttp
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.settings import Secrets, Settings
+
+TOKEN_PATH = "/security/v1/oauth/token"
+# Refused at the door. The permanent ones need a person at the vendor's portal.
+AUTH_CODES = frozenset({"250002", "251004", "10401"})
+PERMANENT_AUTH_CODES = frozenset({"250003", "10403"})
+THROTTLE_CODE = "10429"
+NOT_FOUND_CODE = "TW0001"
+MAX_SUBSCRIBED_NUMBERS = 100
+MAX_REASON_CHARACTERS = 300
+MAX_LABELS_PER_REFERENCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LabelImage:
+    """One label as UPS renders it: its number, the format code (GIF, ZPL, …), the bytes."""
+
+    tracking_number: str
+    format: str
+    image: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What one ship call sold. `amount` is what the account pays: negotiated when UPS said so."""
+
+    shipment_number: str
+    labels: tuple[LabelImage, ...]
+    amount: Decimal | None
+    currency: str
+    alerts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VoidResult:
+    """Per tracking number whether it is void now; true also when it was void before."""
+
+    voided: Mapping[str, bool]
+
+
+class UpsClient:
+    """One UPS application (client id) and its shipper account."""
+
+    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+        self._settings = settings
+        self._secrets = secrets
+        self._http = VendorHttp(
+            settings.text("base_url"),
+            timeout_seconds=settings.seconds("timeout_seconds"),
+            rate_per_second=float(settings.number("calls_per_second")),
+        )
+        self._tokens = TokenCache(self._fetch_token)
+
+    async def test(self) -> None:
+        """Proves that UPS answers and accepts the credentials, by fetching a token."""
+        await self._tokens.get()
+
+    async def close(self) -> None:
+        """Closes the connection pool."""
+        await self._http.close()
+
+    async def ship(self, request: Mapping[str, Any]) -> Booking:
+        """Books one shipment. OutcomeUnknown when it may exist although no answer says so."""
+        version = self._settings.text("ship_version")
+        answer = await self._call("POST", f"/api/shipments/{version}/ship", json=request)
+        body = self._checked(answer, effect=True)
+        try:
+            return read_booking(body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutcomeUnknown(f"ship: the answer cannot be read ({error})") from error
+
+    async def void(self, shipment_number: str, tracking_number: str = "") -> VoidResult:
+        """Voids a shipment, or one of its parcels; Reject once a parcel has been scanned."""
+        version = self._settings.text("ship_version")
+        path = f"/api/shipments/{version}/void/cancel/{quote(shipment_number, safe='')}"
+        params = {"trackingnumber": tracking_number} if tracking_number else None
+        answer = await self._call("DELETE", path, params=params)
+        body = self._checked(answer, effect=True)
+        try:
+            return read_void(body)
+        except (KeyError, TypeError) as error:
+            raise OutcomeUnknown(f"void: the answer cannot be read ({error})") from error
+
+    async def recover_by_reference(self, reference: str, account: str) -> list[LabelImage]:
+        """Labels bought under one of our references; empty when UPS knows none (yet)."""
+        values = {"ReferenceNumber": {"Value": reference}, "ShipperNumber": account}
+        return await self._recover({"ReferenceValues": values})
+
+    async def recover(self, tracking_number: str) -> LabelImage | None:
+        """The image of one label again; None when UPS has none."""
+        found = await self._recover({"TrackingNumber": tracking_number})
+        return next((label for label in found if label.tracking_number == tracking_number), None)
+
+    async def track(self, tracking_number: str) -> list[dict[str, Any]]:
+        """The packages of one number as UPS shows them; empty when it knows nothing (yet)."""
+        path = f"/api/track/v1/details/{quote(tracking_number, safe='')}"
+        return await self._track(path, {"locale": self._settings.text("locale")})
+
+    async def track_by_reference(self, reference: str, account: str) -> list[dict[str, Any]]:
+        """Packages found under one of our references; empty when UPS knows none (yet)."""
+        path = f"/api/track/v1/reference/details/{quote(reference, safe='')}"
+        params = {"locale": self._settings.text("locale"), "shipperNum": account}
+        return await self._track(path, {**params, "refNumType": "SmallPackage"})
+
+    async def subscribe(self, numbers: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Track Alert for at most 100 parcels, 14 days each: (accepted, refused) numbers."""
+        if len(numbers) > MAX_SUBSCRIBED_NUMBERS:
+            raise ValueError(f"at most {MAX_SUBSCRIBED_NUMBERS} numbers in one subscription")
+        body = {
+            "locale": self._settings.text("locale"),
+            "countryCode": self._settings.text("country_code"),
+            "trackingNumberList": list(numbers),
+            "eventPreferences": ["D", "I", "M", "X"],
+        }
+        path = "/api/track/v2/subscription/enhanced/package"
+        result = self._checked(await self._call("POST", path, json=body), effect=True)
+        valid, invalid = result.get("validTrackingNumbers"), result.get("invalidTrackingNumbers")
+        return _texts(valid), _texts(invalid)
+
+    async def subscribe_account(self, account: str, subscription_id: str) -> None:
+        """Track Alert for everything an account ships; repeating it changes nothing."""
+        body = {"shipperAccountNumber": account, "subscriptionId": subscription_id}
+        path = "/api/track/v2/subscription/enhanced/account"
+        self._checked(await self._call("POST", path, json=body), effect=True)
+
+    async def _recover(self, inquiry: Mapping[str, Any]) -> list[LabelImage]:
+        version = self._settings.text("recovery_version")
+        image = {"Code": self._settings.text("label_format")}
+        specification = {"LabelImageFormat": image, "HTTPUserAgent": "Mozilla/4.5"}
+        request = {"LabelRecoveryRequest": {"LabelSpecification": specification, **inquiry}}
+        answer = await self._call(
+            "POST", f"/api/labels/{version}/recovery", json=request, effect=False
+        )
+        if self._says_not_found(answer, self._settings.texts("recovery_not_found_codes")):
+            return []
+        body = self._checked(answer, effect=False)
+        try:
+            return read_recovery(body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutcomeUnknown(f"recovery: the answer cannot be read ({error})") from error
+
+    async def _track(self, path: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
+        answer = await self._call("GET", path, params=params)
+        if self._says_not_found(answer, (NOT_FOUND_CODE,)):
+            return []
+        return read_packages(self._checked(answer, effect=False))
+
+    def _says_not_found(self, answer: Answer, codes: Sequence[str]) -> bool:
+        """Only UPS's own words count: a 404 page of a gateway is no answer about a parcel."""
+        if not 400 <= answer.status < 500:
+            return False
+        return any(code in codes for code, _ in read_errors(answer))
+
+    async def _call(self, method: str, path: str, **options: Any) -> Answer:
+        # Correlation only: neither header de-duplicates anything at UPS.
+        headers = {
+            "transId": uuid.uuid4().hex,
+            "transactionSrc": self._settings.text("transaction_source"),
+        }
+        return await self._http.request(method, path, headers=headers, auth=self._tokens, **options)
+
+    async def _fetch_token(self) -> Token:
+        headers = {
+            "Authorization": basic_credentials(
+                self._secrets.text("client_id"), self._secrets.text("client_secret")
+            )
+        }
+        answer = await self._http.request(
+            "POST",
+            TOKEN_PATH,
+            headers=headers,
+            form={"grant_type": "client_credentials"},
+            effect=False,
+        )
+        body = self._checked(answer, effect=False)
+        try:
+            # UPS writes the seconds as text.
+            return Token(str(body["access_token"]), float(str(body["expires_in"])))
+        except (KeyError, ValueError) as error:
+            raise Retry(0.0, "token: the answer cannot be read") from error
+
+    def _checked(self, answer: Answer, effect: bool) -> dict[str, Any]:
+        """The JSON body of a success; otherwise raises what the answer means."""
+        if answer.ok:
+            try:
+                body = answer.json()
+            except ValueError:
+                body = None
+            if isinstance(body, dict):
+                return body
+            _unclear(effect, f"HTTP {answer.status} without a JSON object")
+        errors = read_errors(answer)
+        codes = {code for code, _ in errors}
+        if answer.status == 429 or THROTTLE_CODE in codes:
+            raise Retry(answer.retry_after_seconds(), "UPS: too many requests")
+        code, message = errors[0] if errors else ("", "")
+        if answer.status in (401, 403) and codes & PERMANENT_AUTH_CODES:
+            raise NeedsPerson(f"UPS refuses the credentials for good: {code} {message}")
+        if answer.status == 401 or codes & AUTH_CODES:
+            # One renewed token was tried already; nothing was processed.
+            wait = self._settings.seconds("auth_retry_seconds")
+            raise Retry(wait, f"UPS refuses the credentials: {code} {message}")
+        if 400 <= answer.status < 500 and answer.status != 408 and code:
+            raise Reject(code, _short(errors))
+        _unclear(effect, f"HTTP {answer.status} {code} {message}".rstrip())
+
+
+def read_errors(answer: Answer) -> list[tuple[str, str]]:
+    """(code, message) of each error; empty when the body is not UPS's error object."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return []
+    response = body.get("response") if isinstance(body, dict) else None
+    listed = response.get("errors") if isinstance(response, dict) else None
+    return [
+        (str(entry.get("code", "")), str(entry.get("message", "")))
+        for entry in as_list(listed)
+        if isinstance(entry, dict)
+    ]
+
+
+def read_booking(body: Mapping[str, Any]) -> Booking:
+    """A ship reply; KeyError, TypeError or ValueError when it proves no booking."""
+    response = body["ShipmentResponse"]
+    status = response["Response"]["ResponseStatus"]["Code"]
+    if str(status) != "1":
+        raise ValueError(f"response status {status}")
+    results = response["ShipmentResults"]
+    labels = tuple(
+        LabelImage(
+            str(entry["TrackingNumber"]),
+            str(entry["ShippingLabel"]["ImageFormat"]["Code"]),
+            _image(entry["ShippingLabel"]["GraphicImage"]),
+        )
+        for entry in as_list(results["PackageResults"])
+    )
+    if not labels:
+        raise ValueError("no package results")
+    negotiated = results.get("NegotiatedRateCharges", {}).get("TotalCharge")
+    published = results.get("ShipmentCharges", {}).get("TotalCharges")
+    amount, currency = _money(negotiated or published)
+    alerts = tuple(
+        f"{alert.get('Code', '')} {alert.get('Description', '')}".strip()
+        for alert in as_list(response["Response"].get("Alert"))
+    )
+    number = str(results["ShipmentIdentificationNumber"])
+    return Booking(number, labels, amount, currency, alerts)
+
+
+def read_void(body: Mapping[str, Any]) -> VoidResult:
+    """A void reply: code 1 is voided now or before, 0 is not voided."""
+    response = body["VoidShipmentResponse"]
+    listed = as_list(response.get("PackageLevelResults"))
+    if listed:
+        return VoidResult(
+            {str(e["TrackingNumber"]): str(e["Status"]["Code"]) == "1" for e in listed}
+        )
+    summary = str(response["SummaryResult"]["Status"]["Code"]) == "1"
+    return VoidResult({"": summary})
+
+
+def read_recovery(body: Mapping[str, Any]) -> list[LabelImage]:
+    """The labels of a recovery reply, in UPS's order, at most MAX_LABELS_PER_REFERENCE."""
+    response = body["LabelRecoveryResponse"]
+    return [
+        LabelImage(
+            str(entry["TrackingNumber"]),
+            str(entry["LabelImage"]["LabelImageFormat"]["Code"]),
+            _image(entry["LabelImage"]["GraphicImage"]),
+        )
+        for entry in as_list(response.get("LabelResults"))[:MAX_LABELS_PER_REFERENCE]
+    ]
+
+
+def read_packages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All packages of a tracking reply; a "not found" warning leaves the list empty."""
+    response = body.get("trackResponse")
+    shipments = as_list(response.get("shipment")) if isinstance(response, dict) else []
+    return [
+        package
+        for shipment in shipments
+        if isinstance(shipment, dict)
+        for package in as_list(shipment.get("package"))
+        if isinstance(package, dict)
+    ]
+
+
+def as_list(found: Any) -> list[Any]:
+    """A list whatever the version made of it: older paths render one element as an object."""
+    if found is None:
+        return []
+    return found if isinstance(found, list) else [found]
+
+
+def _money(charge: Any) -> tuple[Decimal | None, str]:
+    """Amount and currency; an absent amount is no price, never zero."""
+    if not isinstance(charge, dict) or not charge.get("MonetaryValue"):
+        return None, ""
+    try:
+        amount = Decimal(str(charge["MonetaryValue"]))
+    except InvalidOperation:
+        return None, ""
+    if not amount.is_finite():
+        return None, ""
+    return amount, str(charge.get("CurrencyCode", ""))
+
+
+def _image(encoded: Any) -> bytes:
+    try:
+        return base64.b64decode(str(encoded), validate=True)
+    except binascii.Error as error:
+        raise ValueError("a label image is not base64") from error
+
+
+def _texts(listed: Any) -> list[str]:
+    return [str(entry) for entry in as_list(listed)]
+
+
+def _short(errors: Sequence[tuple[str, str]]) -> str:
+    text = "; ".join(f"{code} {message}".strip() for code, message in errors)
+    return text[:MAX_REASON_CHARACTERS]
+
+
+def _unclear(effect: bool, reason: str) -> NoReturn:
+    text = f"UPS: {reason}"[:MAX_REASON_CHARACTERS]
+    if effect:
+        raise OutcomeUnknown(text)
+    raise Retry(0.0, text)

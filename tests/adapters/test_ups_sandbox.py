@@ -1,0 +1,306 @@
+"""The simulated UPS keeps the vendor's rules: what it sells, refuses, loses, reports."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.sandbox import SandboxConfig
+from crossdock_adapters.ups import tracking_number
+from crossdock_adapters.ups.client import UpsClient
+from crossdock_adapters.ups.sandbox import UpsSandbox
+from sdk_waiting import until
+from ups_world import ACCOUNT, SANDBOX_SETTINGS, client_for, ship_request
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[UpsSandbox]:
+    config = SandboxConfig("ups", seed=7, tick_seconds=0.01, settings=SANDBOX_SETTINGS)
+    async with UpsSandbox(config) as started:
+        assert isinstance(started, UpsSandbox)
+        yield started
+
+
+@pytest.fixture
+async def client(sandbox: UpsSandbox) -> AsyncIterator[UpsClient]:
+    found = client_for(sandbox)
+    yield found
+    await found.close()
+
+
+async def test_the_same_order_twice_sells_two_labels(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """A repeated booking is a second, valid 1Z number under the same reference."""
+    first = await client.ship(ship_request("REF1"))
+    second = await client.ship(ship_request("REF1"))
+    assert first.shipment_number != second.shipment_number
+    assert all(tracking_number.is_valid(b.shipment_number) for b in (first, second))
+    assert sandbox.books()["labels_by_reference"]["REF1"]["bought"] == 2
+
+
+async def test_token_values_are_text_and_one_token_serves_all(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """Seconds come as text, and twenty concurrent calls share one token."""
+    credentials = base64.b64encode(b"client-7:not-a-real-secret").decode()
+    async with aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"Basic {credentials}"}
+        form = {"grant_type": "client_credentials"}
+        url = f"{sandbox.vendor_url}/security/v1/oauth/token"
+        async with session.post(url, data=form, headers=headers) as answer:
+            body = await answer.json()
+    assert body["expires_in"] == "14399"
+    assert body["issued_at"].isdigit()
+    await asyncio.gather(*(client.track("1Z0000000000000000") for _ in range(20)))
+    assert sandbox.books()["tokens_issued"] == 2
+
+
+async def test_expired_token_is_renewed_once_and_the_call_goes_through(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """A token that ends early costs one renewal and no label."""
+    await client.ship(ship_request("REF1"))
+    await sandbox.commands()["expire_tokens"]({})
+    await client.ship(ship_request("REF2"))
+    books = sandbox.books()
+    assert books["labels_sold"] == 2
+    assert books["tokens_issued"] == 2
+
+
+async def test_wrong_secret_is_no_business_refusal(sandbox: UpsSandbox) -> None:
+    """Bad credentials wait for a person to mend them; no delivery is rejected."""
+    stranger = client_for(sandbox, client_secret="UPS_TEST_OTHER_SECRET")
+    with pytest.raises(Retry):
+        await stranger.ship(ship_request("REF1"))
+    await stranger.close()
+    assert sandbox.books()["labels_sold"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"Service": {"Code": "99"}}, "121210"),
+        ({"ReferenceNumber": [{"Code": "PO", "Value": "X"}]}, "120541"),
+        ({"ShipTo": {"Name": "A"}}, "120202"),
+        ({"Package": []}, "120602"),
+    ],
+)
+async def test_business_refusals_carry_the_code(
+    sandbox: UpsSandbox, client: UpsClient, change: dict[str, Any], code: str
+) -> None:
+    """What UPS documents as a refusal is a Reject with UPS's own code, and sells nothing."""
+    request = ship_request("REF1")
+    request["ShipmentRequest"]["Shipment"].update(change)
+    with pytest.raises(Reject) as refused:
+        await client.ship(request)
+    assert refused.value.code == code
+    assert sandbox.books()["labels_sold"] == 0
+
+
+@pytest.mark.parametrize(
+    ("weight", "unit", "code"),
+    [
+        ("0", "LBS", "120612"),
+        ("151", "LBS", "120613"),
+        ("1", "STN", "120611"),
+        ("x", "LBS", "120612"),
+    ],
+)
+async def test_weights_are_checked(client: UpsClient, weight: str, unit: str, code: str) -> None:
+    """Zero, too heavy, unknown unit and no number are refused."""
+    request = ship_request("REF1")
+    package = request["ShipmentRequest"]["Shipment"]["Package"][0]
+    package["PackageWeight"] = {"UnitOfMeasurement": {"Code": unit}, "Weight": weight}
+    with pytest.raises(Reject) as refused:
+        await client.ship(request)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(("image_format", "start"), [("GIF", b"GIF89a"), ("ZPL", b"^XA")])
+async def test_labels_are_real_images(client: UpsClient, image_format: str, start: bytes) -> None:
+    """GIF and ZPL come as bytes a viewer or printer reads."""
+    booking = await client.ship(ship_request("REF1", image_format))
+    assert booking.labels[0].image.startswith(start)
+    assert booking.labels[0].format == image_format
+    assert booking.amount is not None and booking.amount > 0
+
+
+async def test_old_versions_render_one_package_as_an_object(sandbox: UpsSandbox) -> None:
+    """A path version before v2403 gives bare objects, and the client reads both."""
+    old = client_for(sandbox, ship_version="v1801")
+    booking = await old.ship(ship_request("REF1"))
+    await old.close()
+    assert len(booking.labels) == 1
+
+
+async def test_pdf_is_refused(client: UpsClient) -> None:
+    """There is no PDF when booking."""
+    with pytest.raises(Reject) as refused:
+        await client.ship(ship_request("REF1", "PDF"))
+    assert refused.value.code == "120802"
+
+
+async def test_throttling_has_the_code_and_no_retry_after(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """429 means not processed; without Retry-After the back-off is ours."""
+    sandbox.faults.add({"kind": "throttle", "operation": "ship", "count": 1})
+    with pytest.raises(Retry) as told:
+        await client.ship(ship_request("REF1"))
+    assert told.value.after_seconds == 0
+    assert sandbox.books()["labels_sold"] == 0
+
+
+@pytest.mark.parametrize("kind", ["error_after", "reply_lost"])
+async def test_lost_bookings_are_unknown_and_found_by_reference(
+    sandbox: UpsSandbox, client: UpsClient, kind: str
+) -> None:
+    """After a booking without an answer the label is found by its reference."""
+    sandbox.faults.add({"kind": kind, "operation": "ship", "count": 1})
+    with pytest.raises(OutcomeUnknown):
+        await client.ship(ship_request("REF1"))
+    found = await client.recover_by_reference("REF1", ACCOUNT)
+    assert [label.format for label in found] == ["ZPL"]
+    assert sandbox.books()["labels_by_reference"]["REF1"]["bought"] == 1
+
+
+async def test_error_before_is_unknown_too_and_nothing_is_found(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """A 5xx proves nothing; the look-up shows that nothing was booked."""
+    sandbox.faults.add({"kind": "error_before", "operation": "ship", "count": 1, "status": 503})
+    with pytest.raises(OutcomeUnknown):
+        await client.ship(ship_request("REF1"))
+    assert await client.recover_by_reference("REF1", ACCOUNT) == []
+    assert await client.track_by_reference("REF1", ACCOUNT) == []
+
+
+async def test_closed_port_is_a_retry(sandbox: UpsSandbox, client: UpsClient) -> None:
+    """A refused connection proves that nothing was processed."""
+    sandbox.faults.add({"kind": "down"})
+    await sandbox.apply_outage()
+    with pytest.raises(Retry):
+        await client.ship(ship_request("REF1"))
+
+
+async def test_void_twice_says_voided_twice_and_after_a_scan_refuses(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """Void is idempotent; once the parcel moves it is a business error."""
+    voided = (await client.ship(ship_request("REF1"))).shipment_number
+    for _ in range(2):
+        assert (await client.void(voided)).voided == {voided: True}
+    effects = [call.effect for call in sandbox.calls if call.operation == "void"]
+    assert effects == [True, False]
+    moving = (await client.ship(ship_request("REF2"))).shipment_number
+    await sandbox.commands()["handover"]({"tracking_numbers": [moving]})
+
+    async def scanned() -> bool:
+        return len((await client.track(moving))[0]["activity"]) > 1
+
+    await until(scanned)
+    with pytest.raises(Reject) as refused:
+        await client.void(moving)
+    assert refused.value.code == "190117"
+
+
+async def test_unknown_numbers_are_not_found_in_both_ways(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """Not found comes as a warning in a 200 and as a 404; both read as nothing."""
+    numbers = [f"1Z999AA1012345678{digit}" for digit in range(10)]
+    assert [await client.track(number) for number in numbers] == [[]] * 10
+    assert {call.status for call in sandbox.calls if call.operation == "track"} == {200, 404}
+
+
+async def test_bookings_become_visible_late_when_told_so() -> None:
+    """A booking can stay invisible by reference for a while although its number works."""
+    settings = {**SANDBOX_SETTINGS, "booking_visible_after_seconds": 0.3}
+    config = SandboxConfig("ups", seed=7, tick_seconds=0.01, settings=settings)
+    async with UpsSandbox(config) as sandbox:
+        assert isinstance(sandbox, UpsSandbox)
+        client = client_for(sandbox)
+        booking = await client.ship(ship_request("REF1"))
+        assert await client.recover_by_reference("REF1", ACCOUNT) == []
+        assert len(await client.track(booking.shipment_number)) == 1
+
+        async def visible() -> bool:
+            return bool(await client.recover_by_reference("REF1", ACCOUNT))
+
+        await until(visible)
+        found = await client.recover_by_reference("REF1", ACCOUNT)
+        assert found[0].tracking_number == booking.shipment_number
+        await client.close()
+
+
+async def test_parcels_travel_to_the_door(sandbox: UpsSandbox, client: UpsClient) -> None:
+    """After hand-over every parcel is scanned along and ends delivered, with a receiver."""
+    numbers = [(await client.ship(ship_request(f"R{n}"))).shipment_number for n in range(20)]
+    await sandbox.commands()["handover"]({})
+
+    async def all_delivered() -> bool:
+        return bool(sandbox.books()["delivered"] == len(numbers))
+
+    await until(all_delivered)
+    package = (await client.track(numbers[0]))[0]
+    assert package["deliveryInformation"]["receivedBy"]
+    assert package["activity"][0]["status"]["type"] == "D"
+    assert package["activity"][-1]["status"]["type"] == "M"
+
+
+async def test_same_seed_same_journeys() -> None:
+    """Two runs with one seed sell the same numbers and scan the same scans."""
+    histories = []
+    for _ in range(2):
+        config = SandboxConfig("ups", seed=11, tick_seconds=0.01, settings=SANDBOX_SETTINGS)
+        async with UpsSandbox(config) as sandbox:
+            assert isinstance(sandbox, UpsSandbox)
+            client = client_for(sandbox)
+            for number in range(5):
+                await client.ship(ship_request(f"R{number}"))
+            await sandbox.commands()["handover"]({})
+
+            async def done(sandbox: UpsSandbox = sandbox) -> bool:
+                return bool(sandbox.books()["delivered"] == 5)
+
+            await until(done)
+            histories.append(
+                [
+                    (parcel["tracking_number"], [(s["type"], s["code"]) for s in parcel["scans"]])
+                    for shipment in sandbox.books()["shipments"]
+                    for parcel in shipment["parcels"]
+                ]
+            )
+            await client.close()
+    assert histories[0] == histories[1]
+
+
+async def test_subscription_takes_the_valid_numbers_and_names_the_others(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """Partial acceptance is normal."""
+    booking = await client.ship(ship_request("REF1"))
+    valid, invalid = await client.subscribe([booking.shipment_number, "1ZNONSENSE"])
+    assert valid == [booking.shipment_number]
+    assert invalid == ["1ZNONSENSE"]
+    assert booking.shipment_number in sandbox.books()["subscriptions"]["packages"]
+
+
+async def test_permanent_refusal_of_credentials_needs_a_person(
+    sandbox: UpsSandbox, client: UpsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An invalid licence is nothing that time mends."""
+    from crossdock_adapters.ups.sandbox_ship import VendorRefusal
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise VendorRefusal(401, "250003", "Invalid Access License")
+
+    monkeypatch.setattr(sandbox, "_authorize", refuse)
+    with pytest.raises(NeedsPerson):
+        await client.ship(ship_request("REF1"))

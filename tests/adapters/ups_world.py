@@ -1,0 +1,86 @@
+"""What the UPS tests share: a sandbox's settings, a client for it, a ship request."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from typing import Any
+
+from crossdock_adapters.sdk import manifest, settings
+from crossdock_adapters.ups.client import UpsClient
+from crossdock_adapters.ups.sandbox import UpsSandbox
+
+ACCOUNT = "A1B2C3"
+CALLBACK_CREDENTIAL = "invented-callback-credential"
+SANDBOX_SETTINGS: dict[str, Any] = {
+    "client_id": "client-7",
+    "client_secret": "not-a-real-secret",
+    "accounts": [ACCOUNT],
+    "calls_per_second": 2000,
+    "scan_interval_seconds": 0.01,
+    "callback_credential": CALLBACK_CREDENTIAL,
+}
+os.environ.setdefault("UPS_TEST_CLIENT_ID", "client-7")
+os.environ.setdefault("UPS_TEST_CLIENT_SECRET", "not-a-real-secret")
+os.environ.setdefault("UPS_TEST_OTHER_SECRET", "somebody-elses-secret")
+os.environ.setdefault("UPS_TEST_CALLBACK", CALLBACK_CREDENTIAL)
+
+
+def checked_settings(base_url: str, **changes: Any) -> tuple[settings.Settings, settings.Secrets]:
+    """Settings of the manifest for one sandbox; `changes` override; secrets by variable name."""
+    text = resources.files("crossdock_adapters.ups").joinpath("adapter.toml").read_text("utf-8")
+    given: dict[str, Any] = {
+        "base_url": base_url,
+        "client_id": "env:UPS_TEST_CLIENT_ID",
+        "client_secret": f"env:{changes.pop('client_secret', 'UPS_TEST_CLIENT_SECRET')}",
+        "callback_credential": "env:UPS_TEST_CALLBACK",
+        "account_number": ACCOUNT,
+        "calls_per_second": 2000,
+        "timeout_seconds": 5,
+        **changes,
+    }
+    return settings.check(manifest.parse(text).settings, given)
+
+
+def client_for(sandbox: UpsSandbox, **changes: Any) -> UpsClient:
+    """A client that talks to this sandbox."""
+    return UpsClient(*checked_settings(sandbox.vendor_url, **changes))
+
+
+def ship_request(reference: str, image_format: str = "ZPL") -> dict[str, Any]:
+    """A valid request for one parcel from one US city to another."""
+    specification = {"LabelImageFormat": {"Code": image_format}, "HTTPUserAgent": "Mozilla/4.5"}
+    package = {
+        "Packaging": {"Code": "02"},
+        "PackageWeight": {"UnitOfMeasurement": {"Code": "LBS"}, "Weight": "4.2"},
+        "ReferenceNumber": [{"Code": "TN", "Value": reference}],
+    }
+    shipment: dict[str, Any] = {
+        "Shipper": {
+            "Name": "Northwind Outfitters",
+            "ShipperNumber": ACCOUNT,
+            "Address": _address("12 Dock Road", "Reno", "NV", "89502"),
+        },
+        "ShipTo": {
+            "Name": "R. Okonkwo",
+            "Address": _address("7 Alder Street", "Portland", "OR", "97205"),
+        },
+        "PaymentInformation": {
+            "ShipmentCharge": [{"Type": "01", "BillShipper": {"AccountNumber": ACCOUNT}}]
+        },
+        "Service": {"Code": "03"},
+        "Package": [package],
+    }
+    request = {"RequestOption": "nonvalidate"}
+    body = {"Request": request, "Shipment": shipment, "LabelSpecification": specification}
+    return {"ShipmentRequest": body}
+
+
+def _address(line: str, city: str, state: str, postal_code: str) -> dict[str, Any]:
+    return {
+        "AddressLine": [line],
+        "City": city,
+        "StateProvinceCode": state,
+        "PostalCode": postal_code,
+        "CountryCode": "US",
+    }
