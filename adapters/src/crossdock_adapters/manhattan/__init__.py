@@ -1,0 +1,1 @@
+"""Manhattan Active Warehouse Management: orders out, picks, packs and ship confirms in."""
