@@ -1,0 +1,1 @@
+"""Oracle NetSuite in the role of the ERP: master data in, sales orders and goods issues out."""

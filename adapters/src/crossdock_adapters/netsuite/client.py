@@ -1,0 +1,301 @@
+"""NetSuite's protocol: OAuth 2.0 by signed assertion, the record API, SuiteQL, and its errors.
+
+Knows nothing about orders. Proven unprocessed is Retry, a business refusal is Reject, and a write
+whose fate is open is OutcomeUnknown. Two answers are neither good nor bad in themselves and are
+raised for the caller to judge: RecordMissing and DuplicateRecord.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NoReturn
+from urllib.parse import quote, urlsplit
+
+from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
+from crossdock_adapters.sdk.http import Answer, VendorHttp
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+
+TOKEN_PATH = "/services/rest/auth/oauth2/v1/token"
+RECORD_PATH = "/services/rest/record/v1"
+SUITEQL_PATH = "/services/rest/query/v1/suiteql"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+SCOPE = "rest_webservices"
+ASSERTION_SECONDS = 300
+DEFAULT_TOKEN_SECONDS = 3600
+SUITEQL_PAGE_LIMIT = 1000
+LOGIN_RETRY_SECONDS = 60.0
+BUSY_RETRY_SECONDS = 1.0
+CHANGED_RETRY_SECONDS = 0.5
+
+# Without Error, a misspelt field is dropped in silence.
+_WRITE_HEADERS = {"X-NetSuite-PropertyNameValidation": "Error"}
+
+# The code and status of a concurrency refusal through the REST record API are not documented: match
+# the codes of every NetSuite interface, under any status.
+_BUSY_WORDS = (
+    "SSS_REQUEST_LIMIT_EXCEEDED",
+    "WS_REQUEST_BLOCKED",
+    "WS_CONCUR_SESSION_DISALLWD",
+    "EXCEEDEDCONCURRENTREQUESTLIMIT",
+    "EXCEEDED_CONCURRENCY",
+    "CONCURRENCY_LIMIT",
+    "CONCURRENT REQUEST",
+    "REQUEST LIMIT",
+)
+_DUPLICATE_WORDS = ("DUP_RCRD", "DUPLICATE", "ALREADY EXISTS")
+_CHANGED_CODE = "RCRD_HAS_BEEN_CHANGED"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How the integration identifies itself. `private_key` is asked each time, so it can rotate."""
+
+    client_id: str
+    certificate_id: str
+    algorithm: str
+    audience: str
+    private_key: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """NetSuite's own words for an error: its code, text and JSON path, where it gave them."""
+
+    status: int
+    code: str
+    detail: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        place = f" at {self.path}" if self.path else ""
+        return f"{self.status} {self.code or 'no code'}{place}: {self.detail}"[:500]
+
+
+class RecordMissing(Exception):
+    """The record is not there, or the role may not see it; NetSuite does not say which."""
+
+
+class DuplicateRecord(Exception):
+    """A create or transform met an external id that exists; look the record up."""
+
+
+class NetSuiteClient:
+    """One account. `concurrency` requests at most are open at once: the account's limit is shared
+    with every other integration, and passing it breaks theirs."""
+
+    def __init__(self, http: VendorHttp, login: Login, *, concurrency: int) -> None:
+        self._http = http
+        self._login = login
+        self._tokens = TokenCache(self._new_token)
+        self._slots = asyncio.Semaphore(concurrency)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def test(self) -> None:
+        """Prove that login, role and SuiteQL work; raises what the first failing call raises."""
+        await self.query("SELECT id FROM location ORDER BY id", limit=1)
+
+    async def upsert(
+        self, record_type: str, external_id: str, body: Mapping[str, Any], replace: str = ""
+    ) -> str:
+        """Create or update by external id; internal id. `replace` names a sublist sent in full."""
+        path = _record(record_type, eid(external_id))
+        answer = await self._write("PUT", path, body, {"replace": replace} if replace else None)
+        return _created_id(answer)
+
+    async def update(
+        self, record_type: str, key: str, body: Mapping[str, Any], replace: str = ""
+    ) -> None:
+        """Change some fields. Raises RecordMissing."""
+        path = _record(record_type, key)
+        await self._write("PATCH", path, body, {"replace": replace} if replace else None)
+
+    async def delete(self, record_type: str, key: str) -> None:
+        """Delete a record. Raises RecordMissing."""
+        await self._write("DELETE", _record(record_type, key), None, None)
+
+    async def transform(
+        self, record_type: str, key: str, target: str, body: Mapping[str, Any]
+    ) -> str:
+        """Make a new record from one; internal id. Raises RecordMissing, DuplicateRecord."""
+        path = f"{_record(record_type, key)}/!transform/{target}"
+        return _created_id(await self._write("POST", path, body, None))
+
+    async def read(
+        self, record_type: str, key: str, fields: Sequence[str] = (), *, expand: bool = False
+    ) -> Mapping[str, Any]:
+        """A record by internal id or `eid(...)`; numbers are exact. Raises RecordMissing."""
+        params = {"fields": ",".join(fields)} if fields else {}
+        if expand:
+            params["expandSubResources"] = "true"
+        answer = await self._ask("GET", _record(record_type, key), effect=False, params=params)
+        return _object(answer)
+
+    async def query(
+        self, statement: str, *, limit: int = SUITEQL_PAGE_LIMIT
+    ) -> list[dict[str, str]]:
+        """The first `limit` rows of a SuiteQL statement. It must have a unique ORDER BY and page
+        by key: rows move between offsets otherwise."""
+        answer = await self._ask(
+            "POST",
+            SUITEQL_PATH,
+            effect=False,
+            params={"limit": str(limit), "offset": "0"},
+            headers={"Prefer": "transient"},
+            json={"q": statement},
+        )
+        items = _object(answer).get("items")
+        if not isinstance(items, list):
+            raise OutcomeUnknown("SuiteQL answered without items")
+        return [
+            {name: _cell(value) for name, value in item.items() if name != "links"}
+            for item in items
+        ]
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        params: Mapping[str, str] | None,
+    ) -> Answer:
+        return await self._ask(
+            method, path, effect=True, params=params, headers=_WRITE_HEADERS, json=body
+        )
+
+    async def _ask(self, method: str, path: str, *, effect: bool, **options: Any) -> Answer:
+        record = exchange.current()
+        earlier_effect = record is not None and record.effect_left
+        async with self._slots:
+            answer = await self._http.request(
+                method, path, effect=effect, auth=self._tokens, **options
+            )
+        if not answer.ok:
+            judge(answer, effect=effect, earlier_effect=earlier_effect)
+        return answer
+
+    async def _new_token(self) -> Token:
+        login = self._login
+        assertion = client_assertion(
+            login.private_key(),
+            key_id=login.certificate_id,
+            issuer=login.client_id,
+            audience=login.audience,
+            algorithm=login.algorithm,
+            lifetime_seconds=ASSERTION_SECONDS,
+            claims={"scope": [SCOPE]},
+        )
+        answer = await self._http.request(
+            "POST",
+            TOKEN_PATH,
+            effect=False,
+            form={
+                "grant_type": "client_credentials",
+                "client_assertion_type": ASSERTION_TYPE,
+                "client_assertion": assertion,
+            },
+        )
+        return _token(answer)
+
+
+def eid(external_id: str) -> str:
+    """The key that addresses a record by external id."""
+    return f"eid:{quote(external_id, safe='')}"
+
+
+def problem_of(answer: Answer) -> Problem:
+    """NetSuite's explanation, whatever shape came back."""
+    try:
+        body = answer.json()
+        first = body["o:errorDetails"][0]
+        code, detail = str(first.get("o:errorCode", "")), str(first.get("detail", ""))
+        place = first.get("o:errorPath") or first.get("o:errorQueryParam") or ""
+        return Problem(answer.status, code, detail, str(place or first.get("o:errorHeader") or ""))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return Problem(answer.status, "", answer.text()[:200])
+
+
+def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
+    """Raise what an answer outside 2xx means.
+
+    `effect`: the call may change books. `earlier_effect`: a call before it in the same attempt did
+    leave, so "not processed" is true of this call only and the attempt as a whole is unknown.
+    """
+    problem = problem_of(answer)
+    words = f"{problem.code} {problem.detail}".upper()
+    if answer.status == 429 or any(word in words for word in _BUSY_WORDS):
+        pause = answer.retry_after_seconds(BUSY_RETRY_SECONDS * random.uniform(0.5, 1.5))
+        _unprocessed(pause, f"the account is at its concurrency limit ({problem})", earlier_effect)
+    if answer.status == 401:
+        _unprocessed(LOGIN_RETRY_SECONDS, f"the login is refused ({problem})", earlier_effect)
+    if answer.status == 409 or problem.code == _CHANGED_CODE:
+        _unprocessed(CHANGED_RETRY_SECONDS, f"changed while saving ({problem})", earlier_effect)
+    if answer.status == 404:
+        raise RecordMissing(str(problem))
+    if problem.code == "IDEMPOTENCY_ERROR":
+        raise OutcomeUnknown(f"an earlier request was accepted ({problem})")
+    if answer.status == 403:
+        raise NeedsPerson(f"the integration's role lacks a permission ({problem})")
+    if 400 <= answer.status < 500:
+        if effect and any(word in words for word in _DUPLICATE_WORDS):
+            raise DuplicateRecord(str(problem))
+        raise Reject(problem.code or str(answer.status), str(problem))
+    if effect or earlier_effect:
+        raise OutcomeUnknown(f"NetSuite failed ({problem})")
+    raise Retry(0.0, f"NetSuite failed while reading ({problem})")
+
+
+def _unprocessed(after_seconds: float, reason: str, earlier_effect: bool) -> NoReturn:
+    if earlier_effect:
+        raise OutcomeUnknown(reason)
+    raise Retry(after_seconds, reason)
+
+
+def _token(answer: Answer) -> Token:
+    try:
+        body = answer.json() if answer.ok else {}
+        life = float(Decimal(str(body.get("expires_in", DEFAULT_TOKEN_SECONDS))))
+        return Token(str(body["access_token"]), life)
+    except (ValueError, ArithmeticError, LookupError, AttributeError):
+        # The body may hold a token, so only the OAuth error code is repeated.
+        reason = f"NetSuite gives no token ({answer.status}{_oauth_error(answer)})"
+        raise Retry(LOGIN_RETRY_SECONDS if answer.status < 500 else 0.0, reason) from None
+
+
+def _oauth_error(answer: Answer) -> str:
+    try:
+        return f" {str(answer.json()['error'])[:40]}"
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def _record(record_type: str, key: str) -> str:
+    return f"{RECORD_PATH}/{record_type}/{key}"
+
+
+def _created_id(answer: Answer) -> str:
+    internal_id = urlsplit(answer.headers.get("Location", "")).path.rsplit("/", 1)[-1]
+    if not internal_id.isdigit():
+        raise OutcomeUnknown("NetSuite saved something and did not say under which id")
+    return internal_id
+
+
+def _object(answer: Answer) -> Mapping[str, Any]:
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise OutcomeUnknown("NetSuite answered something that is not a JSON object")
+    return body
+
+
+def _cell(value: Any) -> str:
+    return format(value, "f") if isinstance(value, Decimal) else str(value)

@@ -1,0 +1,192 @@
+"""Item fulfillments of the simulated account: the transform's rules, pick, pack and ship.
+
+The rules that trap integrations are the vendor's: a transform takes every open line unless told
+otherwise, lines go by the order line's key, one fulfillment has one location, stock and order
+status move only when the record reaches Shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from crossdock_adapters.netsuite.sandbox_records import (
+    FULFILLABLE,
+    ITEM_FULFILLMENT,
+    LOCATION,
+    SALES_ORDER,
+    Books,
+    Fields,
+    Record,
+    fulfilled,
+    invalid_value,
+    refresh_order_status,
+    sublist,
+    user_error,
+)
+
+PICKED, PACKED, SHIPPED = "A", "B", "C"
+_SHIP_STATUSES = (PICKED, PACKED, SHIPPED)
+_REACHED_DATES = ("pickedDate", "packedDate", "shippedDate")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PACKAGE_FIELDS = _names(
+    "packageTrackingNumber packageWeight packageDescr packageCartonNumber"
+    " packageTrackingNumberReturn packageDetails"
+)
+
+
+def fulfill_order(books: Books, order: Record, external_id: str | None, body: Fields) -> Record:
+    """Transform a sales order into an item fulfillment. Raises VendorRefusal."""
+    books.refuse_taken(ITEM_FULFILLMENT, external_id)
+    if order.fields["orderStatus"] not in FULFILLABLE:
+        raise user_error("Invalid sales order: it is already closed or not approved.")
+    status = _ship_status(body.get("shipStatus"), PICKED)
+    header = _header(books, body)
+    lines = _chosen_lines(books, order, body)
+    locations = {line["location"] for line in lines}
+    if len(locations) > 1:
+        raise user_error(
+            "Line items from different locations cannot be fulfilled on one transaction "
+            "when multi-location inventory is enabled.",
+            "item",
+        )
+    packages = _packages(body)
+    header.setdefault("tranDate", books.rules.clock().date().isoformat())
+    if status == SHIPPED:
+        books.refuse_closed_period(header["tranDate"])
+    record = books.add(ITEM_FULFILLMENT, external_id, {"createdFrom": order.internal_id})
+    record.fields.update(header, entity=order.fields["entity"], packages=packages)
+    record.lines = {line["orderLine"]: line for line in lines}
+    _reach(books, record, status)
+    books.transforms.append(
+        {
+            "salesOrder": order.internal_id,
+            "itemFulfillment": record.internal_id,
+            "externalId": external_id,
+            "tranId": record.fields["tranId"],
+        }
+    )
+    return record
+
+
+def change_fulfillment(books: Books, record: Record, body: Fields) -> None:
+    """Change header fields or move Picked to Packed to Shipped. Raises VendorRefusal."""
+    now = record.fields["shipStatus"]
+    wanted = _ship_status(body.get("shipStatus"), now)
+    if wanted < now:
+        raise user_error("A fulfillment's status cannot go back.", "shipStatus")
+    header = _header(books, body)
+    if wanted == SHIPPED != now:
+        books.refuse_closed_period(header.get("tranDate", record.fields["tranDate"]))
+    if "package" in body:
+        record.fields["packages"] = _packages(body)
+    record.fields.update(header)
+    record.times_updated += 1
+    record.modified = books.rules.clock()
+    if wanted != now:
+        _reach(books, record, wanted)
+
+
+def delete_fulfillment(books: Books, record: Record) -> None:
+    """Delete it: stock comes back and the order opens again. Raises VendorRefusal."""
+    order = books.get(SALES_ORDER, str(record.fields["createdFrom"]))
+    if order.fields["orderStatus"] == "G":
+        raise user_error("This fulfillment is invoiced and cannot be deleted.")
+    books.delete(record)
+    if record.fields["shipStatus"] == SHIPPED:
+        _move_stock(books, record, Decimal(1))
+    refresh_order_status(books, order)
+
+
+def _reach(books: Books, record: Record, status: str) -> None:
+    record.fields["shipStatus"] = status
+    day = books.rules.clock().date().isoformat()
+    for reached, name in zip(_SHIP_STATUSES, _REACHED_DATES, strict=True):
+        if reached <= status:
+            record.fields.setdefault(name, day)
+    if status == SHIPPED:
+        _move_stock(books, record, Decimal(-1))
+        refresh_order_status(books, books.get(SALES_ORDER, str(record.fields["createdFrom"])))
+
+
+def _move_stock(books: Books, record: Record, sign: Decimal) -> None:
+    for line in record.lines.values():
+        place = (str(line["item"]), str(line["location"]))
+        books.on_hand[place] = books.on_hand.get(place, Decimal(0)) + sign * line["quantity"]
+
+
+def _chosen_lines(books: Books, order: Record, body: Fields) -> list[Fields]:
+    told: dict[int, Fields] = {}
+    for index, line in enumerate(sublist(body, "item")):
+        key = line.get("orderLine")
+        if not isinstance(key, int) or key not in order.lines or key in told:
+            raise invalid_value(key, f"item.items[{index}].orderLine")
+        told[key] = line
+    chosen = []
+    for key, ordered in order.lines.items():
+        line = told.get(key, {})
+        open_quantity = ordered["quantity"] - fulfilled(books, order, key)
+        if line.get("itemReceive") is False or (open_quantity <= 0 and key not in told):
+            continue
+        quantity = line.get("quantity", open_quantity)
+        if not isinstance(quantity, int | Decimal) or not 0 < quantity <= open_quantity:
+            raise user_error("The quantity is more than what is left to fulfill.", f"item.{key}")
+        location = ordered.get("location", order.fields.get("location"))
+        if "location" in line:
+            location = books.resolve(LOCATION, line["location"], f"item.{key}.location").internal_id
+        if location is None:
+            raise user_error("Please enter a location for every line.", f"item.{key}.location")
+        chosen.append(
+            {
+                "orderLine": key,
+                "item": ordered["item"],
+                "quantity": Decimal(quantity),
+                "location": location,
+            }
+        )
+    if not chosen:
+        raise user_error("You must have at least one valid line item for this transaction.", "item")
+    return chosen
+
+
+def _header(books: Books, body: Fields) -> Fields:
+    written = {
+        name: value
+        for name, value in body.items()
+        if name not in {"item", "package", "externalId", "shipStatus"}
+    }
+    if "location" in written:
+        location = books.resolve(LOCATION, written["location"], "location")
+        written["location"] = location.internal_id
+    if "tranDate" in written:
+        books.refuse_closed_period(str(written["tranDate"]))
+    return written
+
+
+def _packages(body: Fields) -> list[Fields]:
+    packages = []
+    for index, package in enumerate(sublist(body, "package")):
+        path = f"package.items[{index}]"
+        for name in package:
+            if name not in _PACKAGE_FIELDS:
+                raise invalid_value(package[name], f"{path}.{name}")
+        weight = package.get("packageWeight")
+        if weight is not None and (not isinstance(weight, int | Decimal) or weight <= 0):
+            raise invalid_value(weight, f"{path}.packageWeight")
+        packages.append(dict(package))
+    return packages
+
+
+def _ship_status(reference: Any, default: str) -> str:
+    if reference is None:
+        return default
+    wanted = str(reference.get("id")) if isinstance(reference, Mapping) else str(reference)
+    if wanted not in _SHIP_STATUSES:
+        raise invalid_value(wanted, "shipStatus")
+    return wanted

@@ -1,0 +1,131 @@
+"""What the simulated account holds before anybody calls it: items, customers, warehouses, units.
+
+Invented, fixed and small, so that a demonstration is the same every time. Numbers: items SKU-1001
+to SKU-1024, customers CUST-1001 to CUST-1012, locations WH-EAST and WH-WEST.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from crossdock_adapters.netsuite.sandbox_records import (
+    CUSTOMER,
+    ITEM,
+    LOCATION,
+    UNIT,
+    Books,
+    Fields,
+)
+
+STOCK_PER_LOCATION = Decimal(100_000)
+
+_GOODS = (
+    # name, weight, weight unit, length, width, height in inches, stock unit, hazardous
+    ("Stainless bottle 750 ml", "0.85", "lb", "11", "3.5", "3.5", "EA", False),
+    ("Enamel mug", "11.2", "oz", "5", "4", "4", "EA", False),
+    ("Camp kettle 1.2 l", "1.9", "lb", "8", "7", "7", "EA", False),
+    ("Folding table", "6.4", "kg", "28", "24", "4", "EA", False),
+    ("Head torch", "92", "g", "4", "3", "3", "EA", False),
+    ("Lithium power bank 20 Ah", "0.78", "lb", "6", "3", "1", "EA", True),
+    ("Gas cartridge 230 g", "0.88", "lb", "4", "4", "4", "EA", True),
+    ("Trail socks", "2.6", "oz", "6", "4", "1", "EA", False),
+)
+_CUSTOMERS = (
+    "Alder & Sons Outfitters",
+    "Birchwood Trading",
+    "Cedar Point Supply",
+    "Dogwood Retail Group",
+    "Elm Street Sports",
+    "Fir Valley Stores",
+)
+_LOCATIONS = (
+    # number, name, time zone, street, city, state, zip
+    ("WH-EAST", "East Warehouse", "America/New_York", "400 Depot Road", "Edison", "NJ", "08817"),
+    ("WH-WEST", "West Warehouse", "America/Los_Angeles", "1200 Yard Street", "Reno", "NV", "89502"),
+)
+_UNITS = (
+    # name, abbreviation, how many base units, is base
+    ("Each", "EA", "1", True),
+    ("Pair", "PR", "2", False),
+    ("Inner pack", "PK", "6", False),
+    ("Case", "CS", "24", False),
+)
+ITEM_COUNT = 24
+CUSTOMER_COUNT = 12
+SEEDED_AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+
+
+def seed(books: Books) -> None:
+    """Fill empty books; every record is dated SEEDED_AT."""
+    locations = [_add(books, LOCATION, row[0], _location(*row)) for row in _LOCATIONS]
+    for name, abbreviation, rate, base in _UNITS:
+        _add(books, UNIT, f"unit-{abbreviation}", _unit(name, abbreviation, rate, base))
+    for index in range(CUSTOMER_COUNT):
+        number = f"CUST-{1001 + index}"
+        _add(books, CUSTOMER, number, _customer(number, index))
+    for index in range(ITEM_COUNT):
+        number = f"SKU-{1001 + index}"
+        internal_id = _add(books, ITEM, number, _item(number, index))
+        for location in locations:
+            books.on_hand[str(internal_id), str(location)] = STOCK_PER_LOCATION
+
+
+def _add(books: Books, record_type: str, number: str, fields: Fields) -> int:
+    record = books.add(record_type, number, {"isinactive": False, **fields})
+    record.created = record.modified = SEEDED_AT
+    return record.internal_id
+
+
+def _item(number: str, index: int) -> Fields:
+    name, weight, weight_unit, length, width, height, unit, hazardous = _GOODS[index % len(_GOODS)]
+    return {
+        "itemid": number,
+        "displayname": f"{name}, style {index // len(_GOODS) + 1}",
+        "itemtype": "InvtPart",
+        "stockunit": unit,
+        "weight": Decimal(weight),
+        "weightunit": weight_unit,
+        "custitem_length_in": Decimal(length),
+        "custitem_width_in": Decimal(width),
+        "custitem_height_in": Decimal(height),
+        "custitem_hazardous": hazardous,
+        "custitem_un_number": ("UN3480" if "Lithium" in name else "UN2037") if hazardous else None,
+        "averagecost": Decimal("4.20") + index,
+        "taxschedule": "Taxable",
+    }
+
+
+def _customer(number: str, index: int) -> Fields:
+    return {
+        "entityid": number,
+        "companyname": f"{_CUSTOMERS[index % len(_CUSTOMERS)]} {index // len(_CUSTOMERS) + 1}",
+        "creditlimit": Decimal(25_000),
+        "creditholdoverride": "AUTO",
+        "terms": "Net 30",
+    }
+
+
+def _location(number: str, *rest: str) -> Fields:
+    name, zone, street, city, state, zip_code = rest
+    return {
+        "name": number,
+        "fullname": name,
+        "timezone": zone,
+        "subsidiary": "Crossdock Demo Inc.",
+        "address_line": street,
+        "city": city,
+        "state": state,
+        "zip": zip_code,
+        "country": "US",
+    }
+
+
+def _unit(name: str, abbreviation: str, rate: str, base: bool) -> Fields:
+    return {
+        "unitstype": 1,
+        "unitname": name,
+        "abbreviation": abbreviation,
+        "conversionrate": Decimal(rate),
+        "baseunit": base,
+    }
