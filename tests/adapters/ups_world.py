@@ -6,6 +6,8 @@ import os
 from importlib import resources
 from typing import Any
 
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
 from crossdock_adapters.sdk import manifest, settings
 from crossdock_adapters.ups.client import UpsClient
 from crossdock_adapters.ups.sandbox import UpsSandbox
@@ -84,3 +86,33 @@ def _address(line: str, city: str, state: str, postal_code: str) -> dict[str, An
         "PostalCode": postal_code,
         "CountryCode": "US",
     }
+
+
+SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000001"
+PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000002"
+
+
+def packed_shipment() -> shipment_pb2.Shipment:
+    """A shipment of one package from Reno to Portland, as the hub tells it after packing."""
+    shipment = shipment_pb2.Shipment(
+        id=SHIPMENT_ID,
+        number="S-1001",
+        order_number="SO-1001",
+        ship_from_location_number="RENO",
+        carrier_code="UPS",
+        service_code="GROUND",
+        ship_from=_party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
+        ship_to=_party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234"),
+    )
+    package = shipment.packages.add(id=PACKAGE_ID, number="OLPN-1")
+    for side, value in (("length", "12"), ("width", "9"), ("height", "4")):
+        getattr(package, side).CopyFrom(types_pb2.Quantity(value=value, unit="INH"))
+    package.weight.CopyFrom(types_pb2.Quantity(value="4.20", unit="LBR"))
+    return shipment
+
+
+def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
+    address = types_pb2.Address(
+        lines=[line], city=city, state=state, postal_code=postal_code, country_code="US"
+    )
+    return types_pb2.Party(name=name, address=address, phone="+1 775 555 0100")

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 
 _OFFSET = re.compile(r"([+-])(\d{1,2})[:.]?(\d{2})?")
 MAX_OFFSET_MINUTES = 14 * 60
+FIRST_YEAR, LAST_YEAR = 2000, 2199
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ def read_date(text: str) -> date | None:
         return None
     if len(digits) != 8 or not digits.isascii() or not digits.isdigit():
         raise ValueError(f"{text!r} is no date")
+    if not FIRST_YEAR <= int(digits[:4]) <= LAST_YEAR:
+        raise ValueError(f"{text!r} is no date of a parcel")
     return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
 
 

@@ -1,0 +1,242 @@
+"""From UPS's tracking payloads to the contract's scans and proofs of delivery; pure.
+
+Track Alert and Track describe one scan in two shapes. Both become the same TrackingEvent, so that
+a scan heard twice is recognised: identity is number, type, codes, time and place, never the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crossdock.confirmation.v1 import confirmation_pb2, confirmation_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_adapters.ups.client import as_list
+from crossdock_adapters.ups.scan_times import ScanTime, read_date, read_scan_time
+from crossdock_adapters.ups.status_codes import StatusTable
+from crossdock_adapters.ups.translate import digest, fact_id
+
+WEBHOOK, POLL = "webhook", "poll"
+MAX_DESCRIPTION = 300
+MAX_SIGNER = 100
+MAX_STATUS_TYPE = 16
+MAX_STATUS_CODE = 32
+MAX_SCANS_PER_REQUEST = 500
+RETURN_LEG = frozenset({shipment_pb2.MILESTONE_RETURNING, shipment_pb2.MILESTONE_RETURNED})
+
+
+class Unreadable(ValueError):
+    """A payload that is no scan; it is kept raw with this reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The scans of one parcel, oldest first, and what could not be read of it."""
+
+    events: tuple[tracking_pb2.TrackingEvent, ...]
+    problems: tuple[str, ...]
+
+
+def alert_event(payload: Any, table: StatusTable, carrier_code: str) -> tracking_pb2.TrackingEvent:
+    """One Track Alert callback as a scan; Unreadable when it is none."""
+    if not isinstance(payload, dict):
+        raise Unreadable("the callback is no JSON object")
+    status = payload.get("activityStatus")
+    if not isinstance(status, dict):
+        raise Unreadable("the callback has no activityStatus")
+    number = _text(payload, "trackingNumber")
+    if not number:
+        raise Unreadable("the callback has no trackingNumber")
+    when = _time(
+        _text(payload, "localActivityDate"),
+        _text(payload, "localActivityTime"),
+        _text(payload, "gmtActivityDate"),
+        _text(payload, "gmtActivityTime"),
+        _text(payload, "gmtOffset"),
+    )
+    location = payload.get("activityLocation")
+    status = {**status, "statusCode": status.get("descriptionCode")}
+    event = _event(number, status, when, location, table, carrier_code)
+    event.channel = WEBHOOK
+    if event.milestone == shipment_pb2.MILESTONE_DELIVERED:
+        event.signed_by = _text(payload, "receivedBy")[:MAX_SIGNER]
+    return event
+
+
+def package_history(package: Mapping[str, Any], table: StatusTable, carrier_code: str) -> History:
+    """Every activity of a package in a Track reply; a broken one does not cost the others."""
+    number = _text(package, "trackingNumber")
+    events: list[tracking_pb2.TrackingEvent] = []
+    problems: list[str] = []
+    activities = as_list(package.get("activity"))[:MAX_SCANS_PER_REQUEST]
+    for position, activity in enumerate(activities):
+        try:
+            events.append(_activity_event(number, activity, table, carrier_code))
+        except Unreadable as error:
+            problems.append(f"activity {position} of {number}: {error}")
+    # UPS lists newest first, and only the newest delivery has the receiver's name.
+    receiver = package.get("deliveryInformation")
+    for event in events:
+        if event.milestone == shipment_pb2.MILESTONE_DELIVERED:
+            if isinstance(receiver, dict):
+                event.signed_by = _text(receiver, "receivedBy")[:MAX_SIGNER]
+            break
+    return History(tuple(reversed(events)), tuple(problems))
+
+
+def newest_package(
+    packages: Iterable[Mapping[str, Any]], tracking_number: str
+) -> Mapping[str, Any] | None:
+    """The package of this number with the latest activity: numbers are reused over the years."""
+    own = [p for p in packages if _text(p, "trackingNumber") == tracking_number]
+    return max(own, key=_latest, default=None)
+
+
+def tracking_request(
+    endpoint: str, events: Sequence[tracking_pb2.TrackingEvent]
+) -> tracking_service_pb2.ReportTrackingEventsRequest:
+    """One report of up to 500 scans of one parcel, with an id that its content decides."""
+    request = tracking_service_pb2.ReportTrackingEventsRequest(tracking_events=events)
+    number = events[0].tracking_number
+    request.request_id = fact_id(endpoint, f"scans/{number}", digest(request))
+    return request
+
+
+def confirmation_request(
+    endpoint: str, event: tracking_pb2.TrackingEvent
+) -> confirmation_service_pb2.CreateDeliveryConfirmationRequest | None:
+    """Proof of delivery, when a delivering scan names who received the parcel.
+
+    Heard by callback and by poll it is the same fact: it holds only what both of them say.
+    """
+    if event.milestone != shipment_pb2.MILESTONE_DELIVERED or not event.signed_by:
+        return None
+    confirmation = confirmation_pb2.DeliveryConfirmation(
+        carrier_code=event.carrier_code,
+        tracking_number=event.tracking_number,
+        delivered_time=event.event_time,
+        signed_by=event.signed_by,
+    )
+    return confirmation_service_pb2.CreateDeliveryConfirmationRequest(
+        request_id=fact_id(endpoint, f"proof/{event.tracking_number}", digest(event.event_time)),
+        delivery_confirmation=confirmation,
+    )
+
+
+def source_time(when: ScanTime) -> types_pb2.SourceTime:
+    """A scan's time in the contract's words: no instant unless the zone is known."""
+    found = types_pb2.SourceTime(
+        local=when.local,
+        precision=types_pb2.TIME_PRECISION_DAY
+        if when.day_only
+        else types_pb2.TIME_PRECISION_SECOND,
+        zone=types_pb2.TIME_ZONE_SOURCE_UNKNOWN,
+    )
+    if when.utc_offset_minutes is not None:
+        hours, minutes = divmod(abs(when.utc_offset_minutes), 60)
+        sign = "-" if when.utc_offset_minutes < 0 else "+"
+        found.utc_offset = f"{sign}{hours:02d}:{minutes:02d}"
+    if when.instant is not None:
+        found.instant.FromDatetime(when.instant)
+    if when.instant is not None or found.utc_offset:
+        found.zone = types_pb2.TIME_ZONE_SOURCE_GIVEN
+    return found
+
+
+def is_void(package: Mapping[str, Any], table: StatusTable, carrier_code: str) -> bool:
+    """Whether the newest entry of a package says that its label was voided."""
+    history = package_history(package, table, carrier_code)
+    return bool(history.events) and (history.events[-1].milestone == shipment_pb2.MILESTONE_VOIDED)
+
+
+def _activity_event(
+    number: str, activity: Any, table: StatusTable, carrier_code: str
+) -> tracking_pb2.TrackingEvent:
+    if not isinstance(activity, dict) or not isinstance(activity.get("status"), dict):
+        raise Unreadable("there is no status")
+    if not number:
+        raise Unreadable("there is no tracking number")
+    when = _time(
+        _text(activity, "date"),
+        _text(activity, "time"),
+        _text(activity, "gmtDate"),
+        _text(activity, "gmtTime"),
+        _text(activity, "gmtOffset"),
+    )
+    location = activity.get("location")
+    address = location.get("address") if isinstance(location, dict) else None
+    event = _event(number, activity["status"], when, address, table, carrier_code)
+    event.channel = POLL
+    return event
+
+
+def _event(
+    number: str,
+    status: Mapping[str, Any],
+    when: ScanTime,
+    location: Any,
+    table: StatusTable,
+    carrier_code: str,
+) -> tracking_pb2.TrackingEvent:
+    kind, code = _text(status, "type"), _text(status, "code")
+    three_digit = _text(status, "statusCode")
+    meaning = table.resolve(kind, code, three_digit)
+    milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{meaning.milestone}")
+    return tracking_pb2.TrackingEvent(
+        carrier_code=carrier_code,
+        tracking_number=number,
+        milestone=milestone,
+        status_type=kind[:MAX_STATUS_TYPE],
+        # Both codes, as UPS wrote them: a later table can map them again.
+        status_code="/".join(part for part in (code, three_digit) if part)[:MAX_STATUS_CODE],
+        description=_text(status, "description")[:MAX_DESCRIPTION],
+        event_time=source_time(when),
+        place=_place(location),
+        return_leg=milestone in RETURN_LEG,
+    )
+
+
+def _time(
+    local_date: str, local_time: str, gmt_date: str, gmt_time: str, gmt_offset: str
+) -> ScanTime:
+    try:
+        return read_scan_time(local_date, local_time, gmt_date, gmt_time, gmt_offset)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
+
+
+def _place(location: Any) -> types_pb2.Place | None:
+    """Where a scan happened; often the country alone."""
+    if not isinstance(location, dict):
+        return None
+    country = (_text(location, "countryCode") or _text(location, "country")).upper()
+    place = types_pb2.Place(
+        city=_text(location, "city")[:60],
+        state=_text(location, "stateProvince")[:20],
+        postal_code=_text(location, "postalCode")[:16],
+        country_code=country if len(country) == 2 and country.isalpha() else "",
+    )
+    return place if place.ByteSize() else None
+
+
+def _latest(package: Mapping[str, Any]) -> str:
+    found = ""
+    for activity in as_list(package.get("activity")):
+        if not isinstance(activity, dict):
+            continue
+        try:
+            day = read_date(_text(activity, "date"))
+        except ValueError:
+            continue
+        if day is not None:
+            found = max(found, f"{day:%Y%m%d}{_text(activity, 'time').zfill(6)}")
+    return found
+
+
+def _text(holder: Mapping[str, Any], key: str) -> str:
+    """A value as text without the trailing spaces UPS leaves; empty when missing."""
+    found = holder.get(key)
+    return found.strip() if isinstance(found, str) else ""

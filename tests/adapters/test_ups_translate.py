@@ -1,0 +1,268 @@
+"""Between the contract and UPS's payloads: labels out, scans in, nothing invented."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.label.v1 import label_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.ups import client, status_codes, translate, translate_scans
+from crossdock_adapters.ups.sandbox_ship import read_ship_request
+from crossdock_adapters.ups.translate import Purchase, ShipRules
+from hypothesis import given
+from hypothesis import strategies as st
+from ups_world import ACCOUNT, PACKAGE_ID, packed_shipment
+
+PAYLOADS = Path(__file__).parent / "payloads" / "ups"
+NUMBER = "1ZA1B2C30300123452"
+REFERENCE = "ABCDEFGHIJKLMNOPQRST"
+RULES = ShipRules(ACCOUNT, services={"GROUND": "03", "CA:GROUND": "11"})
+TABLE = status_codes.shipped_table()
+
+
+def payload(name: str) -> Any:
+    return vendor_json.loads((PAYLOADS / f"{name}.json").read_bytes())
+
+
+def shipment_of(request: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = request["ShipmentRequest"]["Shipment"]
+    return found
+
+
+def test_a_domestic_request_passes_the_vendors_checks() -> None:
+    """Reference on the package, pounds and inches, and the simulator accepts it."""
+    request = translate.ship_request(packed_shipment(), PACKAGE_ID, REFERENCE, RULES)
+    order = read_ship_request(json.loads(json.dumps(request)), [ACCOUNT])
+    assert order.packages[0].references[0] == ("TN", REFERENCE)
+    assert order.packages[0].unit == "LBS"
+    assert order.references == ()
+    assert order.service == "03"
+
+
+def test_a_foreign_destination_moves_the_reference_to_the_shipment() -> None:
+    """Outside US and PR a package reference would be refused."""
+    shipment = packed_shipment()
+    shipment.ship_to.address.country_code = "CA"
+    shipment.ship_to.address.postal_code = "V6B 1A1"
+    request = translate.ship_request(shipment, PACKAGE_ID, REFERENCE, RULES)
+    assert shipment_of(request)["ReferenceNumber"][0]["Value"] == REFERENCE
+    assert "ReferenceNumber" not in shipment_of(request)["Package"][0]
+    assert read_ship_request(request, [ACCOUNT]).references[0] == ("TN", REFERENCE)
+
+
+def test_kilograms_from_the_us_become_pounds_rounded_up() -> None:
+    """Nothing is declared lighter than it is, and systems are not mixed."""
+    shipment = packed_shipment()
+    shipment.packages[0].weight.CopyFrom(types_pb2.Quantity(value="1.91", unit="KGM"))
+    shipment.packages[0].length.CopyFrom(types_pb2.Quantity(value="30", unit="CMT"))
+    parcel = shipment_of(translate.ship_request(shipment, PACKAGE_ID, REFERENCE, RULES))["Package"]
+    assert parcel[0]["PackageWeight"]["Weight"] == "4.3"
+    assert parcel[0]["Dimensions"]["Length"] == "11.82"
+    assert parcel[0]["Dimensions"]["UnitOfMeasurement"]["Code"] == "IN"
+
+
+@given(st.decimals("0.001", "60", places=3), st.sampled_from(["KGM", "LBR", "ONZ", "GRM"]))
+def test_any_weight_is_a_decimal_the_vendor_takes(value: Decimal, unit: str) -> None:
+    """At most six characters, never zero, never too light, never an exponent."""
+    shipment = packed_shipment()
+    shipment.packages[0].weight.CopyFrom(types_pb2.Quantity(value=f"{value:f}", unit=unit))
+    request = translate.ship_request(shipment, PACKAGE_ID, REFERENCE, RULES)
+    written = shipment_of(request)["Package"][0]["PackageWeight"]["Weight"]
+    assert len(written) <= 6
+    assert Decimal(written) > 0
+    exact = value * translate.KILOGRAMS[unit] / translate.KILOGRAMS["LBR"]
+    assert 0 <= Decimal(written) - exact < Decimal("0.1001")
+
+
+def test_long_streets_are_wrapped_and_never_cut() -> None:
+    """Every word of the street is on the label, or a person decides."""
+    shipment = packed_shipment()
+    street = "Building 17 North Entrance, 4410 Old Lighthouse Harbour Road East"
+    shipment.ship_to.address.lines[:] = [street]
+    address = shipment_of(translate.ship_request(shipment, PACKAGE_ID, REFERENCE, RULES))
+    lines = address["ShipTo"]["Address"]["AddressLine"]
+    assert " ".join(lines) == street
+    assert all(len(line) <= 35 for line in lines)
+    shipment.ship_to.address.lines[:] = [street, street]
+    with pytest.raises(Untranslatable):
+        translate.ship_request(shipment, PACKAGE_ID, REFERENCE, RULES)
+
+
+@pytest.mark.parametrize(
+    ("service", "origin", "code"),
+    [("GROUND", "US", "03"), ("ground", "PR", "03"), ("GROUND", "CA", "11"), ("59", "US", "59")],
+)
+def test_services_depend_on_the_origin(service: str, origin: str, code: str) -> None:
+    """The same word is another code from Canada."""
+    assert translate.service_code(service, origin, RULES.services) == code
+
+
+@pytest.mark.parametrize(("service", "origin"), [("GROUND", "DE"), ("PIGEON", "US"), ("", "US")])
+def test_unknown_services_need_a_person(service: str, origin: str) -> None:
+    """A service is never guessed."""
+    with pytest.raises(Untranslatable):
+        translate.service_code(service, origin, RULES.services)
+
+
+def test_a_ship_reply_gives_number_image_and_what_the_account_pays() -> None:
+    """The negotiated total wins over the published one, as an exact decimal."""
+    booking = client.read_booking(payload("ship_reply"))
+    assert booking.shipment_number == NUMBER
+    assert booking.labels[0].image.startswith(b"^XA")
+    assert (booking.amount, booking.currency) == (Decimal("9.72"), "USD")
+    assert booking.alerts[0].startswith("120900")
+
+
+def test_label_facts_repeat_their_id_and_change_it_with_their_content() -> None:
+    """A restart repeats the same fact; other content is another fact."""
+    label = client.read_booking(payload("ship_reply")).labels[0]
+
+    def fact(amount: str | None) -> Any:
+        price = None if amount is None else Decimal(amount)
+        purchase = Purchase(label, NUMBER, price, "USD", None)
+        return translate.label_request(
+            "ups", "UPS", packed_shipment(), PACKAGE_ID, REFERENCE, purchase
+        )
+
+    first = fact("9.72")
+    assert first == fact("9.72")
+    assert first.request_id != fact(None).request_id
+    assert first.label.price.amount == "9.72"
+    assert first.label.format == label_pb2.LABEL_FORMAT_ZPL
+    assert first.label.package_id == PACKAGE_ID
+    assert first.label.purchase_reference == REFERENCE
+    assert not first.label.HasField("carrier_shipment_number")
+    assert not fact(None).label.HasField("price")
+
+
+def test_error_bodies_and_pages_are_told_apart() -> None:
+    """Every error of the object is read; HTML, nothing and other JSON are no errors."""
+    found = client.read_errors(Answer(400, {}, (PAYLOADS / "error_body.json").read_bytes()))
+    assert [code for code, _ in found] == ["120202", "120206"]
+    for body in (b"<html></html>", b"", b"[]", b'{"response": 1}'):
+        assert client.read_errors(Answer(404, {}, body)) == []
+
+
+def test_not_found_as_a_warning_is_no_package() -> None:
+    """A 200 with TW0001 is an answer without parcels."""
+    assert client.read_packages(payload("track_not_found")) == []
+
+
+def history() -> translate_scans.History:
+    package = client.read_packages(payload("track_details"))[0]
+    return translate_scans.package_history(package, TABLE, "UPS")
+
+
+def test_a_history_comes_oldest_first_with_its_meanings() -> None:
+    """Types give one code two meanings, and raw codes stay beside the milestone."""
+    events = history().events
+    assert [shipment_pb2.Milestone.Name(event.milestone) for event in events] == [
+        "MILESTONE_LABEL_CREATED",
+        "MILESTONE_IN_TRANSIT",
+        "MILESTONE_EXCEPTION",
+        "MILESTONE_OUT_FOR_DELIVERY",
+        "MILESTONE_DELIVERED",
+    ]
+    assert [event.status_code for event in events] == ["MP/003", "DP", "OT", "OT/021", "FS/011"]
+    assert [event.signed_by for event in events] == ["", "", "", "", "RIVERA"]
+
+
+def test_times_keep_what_was_given() -> None:
+    """GMT gives the instant, local time alone gives none."""
+    events = history().events
+    unknown, padded, delivered = events[1].event_time, events[2].event_time, events[4].event_time
+    assert not unknown.HasField("instant")
+    assert unknown.zone == types_pb2.TIME_ZONE_SOURCE_UNKNOWN
+    assert unknown.local == "2026-03-03T22:10:00"
+    assert padded.instant.ToJsonString() == "2026-03-04T08:15:00Z"
+    assert delivered.instant.ToJsonString() == "2026-03-05T22:12:03Z"
+    assert delivered.utc_offset == "-08:00"
+
+
+@pytest.mark.parametrize(("alert", "position"), [("alert_delivered", 4), ("alert_without_gmt", 1)])
+def test_push_and_poll_tell_the_same_scan(alert: str, position: int) -> None:
+    """Everything that identifies a scan is equal whichever way it was heard."""
+    pushed = translate_scans.alert_event(payload(alert), TABLE, "UPS")
+    polled = history().events[position]
+    assert (pushed.channel, polled.channel) == ("webhook", "poll")
+    for event in (pushed, polled):
+        event.channel = ""
+    assert pushed == polled
+
+
+def test_proof_of_delivery_is_one_fact_whichever_way_it_came() -> None:
+    """Callback and poll give one confirmation with one id."""
+    pushed = translate_scans.alert_event(payload("alert_delivered"), TABLE, "UPS")
+    polled = history().events[-1]
+    first = translate_scans.confirmation_request("ups", pushed)
+    assert first is not None
+    assert first == translate_scans.confirmation_request("ups", polled)
+    assert first.delivery_confirmation.signed_by == "RIVERA"
+    assert translate_scans.confirmation_request("ups", history().events[0]) is None
+
+
+def test_reports_repeat_their_id() -> None:
+    """The same scans make the same request, other scans another."""
+    events = history().events
+    first = translate_scans.tracking_request("ups", events)
+    assert first == translate_scans.tracking_request("ups", events)
+    assert first.request_id != translate_scans.tracking_request("ups", events[:2]).request_id
+
+
+def test_a_broken_activity_does_not_cost_the_others() -> None:
+    """What cannot be read is named; the rest is reported."""
+    package = client.read_packages(payload("track_details"))[0]
+    package["activity"][1]["date"] = "soon"
+    found = translate_scans.package_history(package, TABLE, "UPS")
+    assert len(found.events) == 4
+    assert len(found.problems) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trackingNumber": ""},
+        {"activityStatus": None},
+        {"localActivityDate": "", "gmtActivityDate": ""},
+    ],
+)
+def test_callbacks_that_are_no_scan_are_unreadable(changes: dict[str, Any]) -> None:
+    """They are kept raw by the caller."""
+    with pytest.raises(translate_scans.Unreadable):
+        translate_scans.alert_event({**payload("alert_delivered"), **changes}, TABLE, "UPS")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(payload("alert_delivered"))), JSON))
+def test_any_callback_is_a_scan_or_unreadable(changes: dict[str, Any]) -> None:
+    """Nothing a sender can put into a field breaks the translation."""
+    try:
+        event = translate_scans.alert_event({**payload("alert_delivered"), **changes}, TABLE, "UPS")
+    except translate_scans.Unreadable:
+        return
+    assert event.tracking_number
+
+
+def test_the_newest_use_of_a_number_counts() -> None:
+    """Numbers are reused over the years."""
+    old = {"trackingNumber": NUMBER, "activity": [{"date": "20190101", "time": "120000"}]}
+    new = {"trackingNumber": NUMBER, "activity": [{"date": "20260101", "time": "80000"}]}
+    other = {"trackingNumber": "1ZOTHER", "activity": [{"date": "20270101"}]}
+    assert translate_scans.newest_package([old, new, other], NUMBER) is new
+    assert translate_scans.newest_package([other], NUMBER) is None

@@ -1,0 +1,217 @@
+"""Values UPS writes in its own way: 1Z numbers, status codes, times of scans."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock_adapters.ups import status_codes, tracking_number
+from crossdock_adapters.ups.scan_times import read_offset, read_scan_time, read_time
+from hypothesis import given
+from hypothesis import strategies as st
+
+TABLE = status_codes.shipped_table()
+ACCOUNTS = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=6, max_size=6)
+SERVICES = st.sampled_from(["01", "02", "03", "12", "59", "M4"])
+SERIALS = st.integers(0, 9_999_999)
+
+
+@given(ACCOUNTS, SERVICES, SERIALS)
+def test_built_numbers_are_valid_and_name_their_account(
+    account: str, service: str, serial: int
+) -> None:
+    """Every number that is built passes the check and carries its account."""
+    number = tracking_number.build(account, service, serial)
+    assert tracking_number.is_valid(number)
+    assert tracking_number.shipper_account(number) == account
+
+
+@given(ACCOUNTS, SERVICES, SERIALS, st.integers(10, 17), st.integers(1, 9))
+def test_any_single_wrong_digit_is_seen(
+    account: str, service: str, serial: int, position: int, shift: int
+) -> None:
+    """One mistyped digit never passes, except where doubling maps two digits to one value."""
+    number = tracking_number.build(account, service, serial)
+    wrong = str((int(number[position]) + shift) % 10)
+    changed = number[:position] + wrong + number[position + 1 :]
+    doubled = (position - 2) % 2 == 1 and position < 17
+    if doubled and shift == 5:
+        assert tracking_number.is_valid(changed)  # a known weakness of the vendor's rule
+    else:
+        assert not tracking_number.is_valid(changed)
+
+
+def test_the_published_example_is_valid() -> None:
+    """The number that documentation everywhere shows has the right check digit."""
+    assert tracking_number.is_valid("1Z999AA10123456784")
+    assert not tracking_number.is_valid("1Z999AA10123456785")
+    assert not tracking_number.is_valid("1z999aa10123456784")
+
+
+@pytest.mark.parametrize("text", ["", "1Z", "1Z999AA1012345678", "1Z999AA101234567844"])
+def test_wrong_lengths_are_no_numbers(text: str) -> None:
+    """Shape comes before arithmetic."""
+    assert not tracking_number.is_valid(text)
+
+
+def test_every_milestone_of_the_table_exists_in_the_contract() -> None:
+    """Each name of the table is a value of the contract's enum."""
+    known = set(shipment_pb2.Milestone.keys())
+    assert {f"MILESTONE_{name}" for name in status_codes.MILESTONES} <= known
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "status_code", "milestone"),
+    [
+        ("I", "OT", "021", "OUT_FOR_DELIVERY"),
+        ("I", "OT", "", "OUT_FOR_DELIVERY"),
+        ("X", "OT", "", "EXCEPTION"),
+        ("I", "DS", "", "IN_TRANSIT"),
+        ("X", "DS", "", "EXCEPTION"),
+        ("I", "OD", "072", "IN_TRANSIT"),
+        ("", "011", "", "DELIVERED"),
+        ("D", "FS", "11", "DELIVERED"),
+        ("D", "FS", "011", "DELIVERED"),
+        ("D", "F7", "", "IN_TRANSIT"),
+        ("D", "2Q", "", "READY_FOR_COLLECTION"),
+        ("D", "B0", "", "RETURNED"),
+        ("D", "", "", "DELIVERED"),
+        ("X", "UF", "", "RETURNING"),
+        ("X", "70", "", "IN_TRANSIT"),
+        ("D", "48", "", "DELIVERY_ATTEMPTED"),
+        ("M", "MP", "003", "LABEL_CREATED"),
+        ("MV", "VP", "007", "VOIDED"),
+        ("MV", "", "", "VOIDED"),
+        ("U", "UT", "153", "INFORMATION"),
+        ("I", "", "118", "INFORMATION"),
+        ("P", "", "", "CARRIER_ACCEPTED"),
+        ("X", "0A", "", "EXCEPTION"),
+    ],
+)
+def test_codes_resolve_in_the_documented_order(
+    kind: str, code: str, status_code: str, milestone: str
+) -> None:
+    """Three digits first, then the pair of type and code, then the type."""
+    assert TABLE.resolve(kind, code, status_code).milestone == milestone
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "status_code"),
+    [("I", "QZ", "911"), ("D", "Q9", ""), ("D", "", "911"), ("M", "Q9", ""), ("Z", "", ""),
+     ("", "", ""), ("NA", "", ""), ("I", "QZ", "")],
+)  # fmt: skip
+def test_undocumented_codes_are_unknown_never_guessed(
+    kind: str, code: str, status_code: str
+) -> None:
+    """A code nobody mapped moves nothing, even under type D."""
+    meaning = TABLE.resolve(kind, code, status_code)
+    assert meaning.milestone == "UNKNOWN"
+    assert not meaning.is_mapped
+
+
+@given(
+    st.sampled_from(["D", "I", "M", "MV", "X", "U", "ZZ"]),
+    st.text("ABDEFOT0123456789", max_size=2),
+    st.sampled_from(sorted(TABLE.three_digit)),
+    st.integers(0, 3),
+)
+def test_a_known_three_digit_code_decides_alone(
+    kind: str, code: str, number: int, zeros: int
+) -> None:
+    """Zero padding, type and pair change nothing once the three-digit code is known."""
+    written = "0" * zeros + str(number)
+    assert TABLE.resolve(kind, code, written) == TABLE.three_digit[number]
+
+
+@given(st.text(max_size=4), st.text(max_size=4), st.text(max_size=5))
+def test_any_text_resolves_to_a_milestone(kind: str, code: str, status_code: str) -> None:
+    """Whatever UPS writes, resolving never raises and answers one of the known names."""
+    assert TABLE.resolve(kind, code, status_code).milestone in status_codes.MILESTONES
+
+
+def test_no_code_is_claimed_twice() -> None:
+    """A table with two rows for one code is refused."""
+    row = '[[three_digit]]\nmilestone = "DELIVERED"\ncodes = [11]\n'
+    with pytest.raises(ValueError, match="claimed by two rows"):
+        status_codes.read_table(f'two_character = []\nversion = "x"\n{row}{row}[type]\n')
+
+
+INSTANTS = st.datetimes(datetime(2020, 1, 1), datetime(2035, 12, 31), timezones=st.just(UTC)).map(
+    lambda moment: moment.replace(microsecond=0)
+)
+OFFSETS = st.sampled_from([-600, -480, -420, -300, -210, 0, 60, 330, 345, 720])
+
+
+def written(minutes: int, separator: str) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02d}{separator}{rest:02d}"
+
+
+@given(INSTANTS, OFFSETS, st.sampled_from([":", "."]), st.booleans())
+def test_gmt_parts_give_the_instant_back(
+    moment: datetime, minutes: int, separator: str, drop_zero: bool
+) -> None:
+    """With GMT parts the instant is exact, with a lost leading zero and either offset style."""
+    local = moment + timedelta(minutes=minutes)
+    gmt_time = f"{moment:%H%M%S}"
+    read = read_scan_time(
+        f"{local:%Y%m%d}",
+        f"{local:%H:%M:%S}",
+        f"{moment:%Y%m%d}",
+        gmt_time.removeprefix("0") if drop_zero else gmt_time,
+        written(minutes, separator),
+    )
+    assert read.instant == moment
+    assert read.utc_offset_minutes == minutes
+    assert read.local == local.replace(tzinfo=None).isoformat()
+
+
+@given(INSTANTS, OFFSETS)
+def test_local_time_with_offset_gives_the_instant(moment: datetime, minutes: int) -> None:
+    """Local time and offset are as good as GMT."""
+    local = moment + timedelta(minutes=minutes)
+    read = read_scan_time(f"{local:%Y%m%d}", f"{local:%H%M%S}", "", "", written(minutes, "."))
+    assert read.instant == moment
+
+
+@given(INSTANTS)
+def test_local_time_alone_is_never_utc(moment: datetime) -> None:
+    """Without offset and GMT there is no instant."""
+    read = read_scan_time(f"{moment:%Y%m%d}", f"{moment:%H%M%S}", "", "", "")
+    assert read.instant is None
+    assert not read.zone_known
+    assert read.local == moment.replace(tzinfo=None).isoformat()
+
+
+def test_a_date_alone_is_day_precise() -> None:
+    """Without a time of day nothing is invented."""
+    read = read_scan_time("20260305", "", "", "", "")
+    assert (read.local, read.day_only, read.instant) == ("2026-03-05", True, None)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("", "", "", "", ""),
+        ("2026-13-01", "120000", "", "", ""),
+        ("20260305", "250000", "", "", ""),
+        ("00010101", "000000", "", "", "+05:00"),
+        ("20260305", "120000", "", "", "east"),
+        ("20260305", "120000", "20260305", "9999999", "-05:00"),
+    ],
+)
+def test_nonsense_is_refused(parts: tuple[str, str, str, str, str]) -> None:
+    """What is no time is an error, not a guess."""
+    with pytest.raises(ValueError, match="no |must be in"):
+        read_scan_time(*parts)
+
+
+@given(st.text(max_size=8))
+def test_reading_parts_raises_only_value_errors(text: str) -> None:
+    """Any text is a value or a ValueError."""
+    for read in (read_offset, read_time):
+        try:
+            read(text)
+        except ValueError:
+            continue
