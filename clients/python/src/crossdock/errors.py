@@ -52,10 +52,10 @@ class Violation:
 class Refusal:
     """Why the hub says no.
 
-    reason: name of a crossdock.error.v1.ErrorReason without its prefix, for example "STALE_REVISION".
+    reason: a crossdock.error.v1.ErrorReason without its prefix, for example "STALE_REVISION".
     message: one sentence, what is wrong and what to do; no secrets, no payload.
     metadata: what the reason's comment in error_reason.proto lists; text only.
-    violations: every offending field. retry_after_seconds: when a repeat makes sense; None: never said.
+    violations: every offending field. retry_after_seconds: when a repeat makes sense; None: open.
     """
 
     reason: str

@@ -84,9 +84,12 @@ class Event:
 class Method:
     """One RPC. full_name: "/crossdock.order.v1.OrderService/CreateOrder".
 
-    fact: reports something that has happened. mutating: its request (or each item of its batch) has
-    request_id. resource_field: field of the request that holds the resource written, or "". idempotency: "IDEMPOTENT",
-    "NO_SIDE_EFFECTS" or "UNKNOWN".
+    fact: reports something that has happened.
+    write_type: message that carries request_id: the request, or where it has a list of writes
+        ("entries", entries_field) the element of that list. mutating: there is a request_id.
+    has_update_mask, has_expected_revision, resource_field: of the write_type; resource_field is the
+        field that holds the resource written (or the list of them), or "".
+    idempotency: "IDEMPOTENT", "NO_SIDE_EFFECTS" or "UNKNOWN".
     """
 
     full_name: str
@@ -94,6 +97,8 @@ class Method:
     name: str
     request_type: str
     response_type: str
+    write_type: str
+    entries_field: str
     callers: frozenset[str]
     fact: bool
     mutating: bool
@@ -123,6 +128,14 @@ class FoundReference:
     kind: str
     by: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScopePath:
+    """A field that decides a scope: path "order.business_unit", dimension "BUSINESS_UNIT"."""
+
+    path: str
+    dimension: str
 
 
 @dataclass(frozen=True, slots=True)
