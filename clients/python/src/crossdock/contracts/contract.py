@@ -25,6 +25,7 @@ from crossdock.contracts.rules import (
     ScopePath,
     Target,
 )
+from crossdock.contracts.stubs import generated_class
 from crossdock.contracts.validation import RuleValidator
 from crossdock.errors import ContractError, Violation
 
@@ -141,6 +142,10 @@ class Contract:
         return self.image.position(full_name)
 
     # Messages
+
+    def generated_class(self, message_name: str) -> type[Message]:
+        """The class in the generated stubs, imported at first use. KeyError: no such message."""
+        return generated_class(self.image, message_name)
 
     def validate(self, message_name: str, data: bytes) -> list[Violation]:
         """All rules that an encoded message breaks; empty: valid.
