@@ -72,6 +72,7 @@ class UpsClient:
             rate_per_second=float(settings.number("calls_per_second")),
         )
         self._tokens = TokenCache(self._fetch_token)
+        self._subscribed_accounts: set[str] = set()
 
     async def test(self) -> None:
         """Proves that UPS answers and accepts the credentials, by fetching a token."""
@@ -139,11 +140,17 @@ class UpsClient:
         valid, invalid = result.get("validTrackingNumbers"), result.get("invalidTrackingNumbers")
         return _texts(valid), _texts(invalid)
 
-    async def subscribe_account(self, account: str, subscription_id: str) -> None:
-        """Track Alert for everything an account ships; repeating it changes nothing."""
+    async def ensure_account_subscription(self, account: str, subscription_id: str) -> None:
+        """Track Alert for everything an account ships: asked for once in this process's life.
+
+        Repeating it at UPS changes nothing, so a restart may ask again.
+        """
+        if account in self._subscribed_accounts:
+            return
         body = {"shipperAccountNumber": account, "subscriptionId": subscription_id}
         path = "/api/track/v2/subscription/enhanced/account"
         self._checked(await self._call("POST", path, json=body), effect=True)
+        self._subscribed_accounts.add(account)
 
     async def _recover(self, inquiry: Mapping[str, Any]) -> list[LabelImage]:
         version = self._settings.text("recovery_version")

@@ -100,7 +100,8 @@ def plan(random: Random, origin: Place, destination: Place, odds: Odds) -> tuple
     if random.random() < odds.attempt:
         text = "The receiver was not available; we will make a second attempt."
         steps.append(Step("X", "48", "022", text, destination))
-        steps.append(Step("I", "OT", "021", "Out For Delivery Today", destination))
+        # Another code than the first time: at a compressed pace both may share one second.
+        steps.append(Step("I", "OF", "021", "Out For Delivery Today", destination))
     receiver = random.choice(RECEIVERS)
     steps.append(Step("D", "FS", "011", "DELIVERED ", destination, received_by=receiver))
     return tuple(_thin(random, steps, odds))
@@ -111,7 +112,7 @@ def _disturbance(random: Random, odds: Odds) -> list[Step]:
     if drawn < odds.clearance_contact:
         text = "The receiver's clearance contact must be confirmed."
         contact = Step("X", "OT", "", text, HUB, shows_status_code=False)
-        return [contact, Step("I", "AR", "010", "Processing at Facility", HUB)]
+        return [contact, Step("I", "UL", "010", "Processing at Facility", HUB)]
     if drawn < odds.clearance_contact + odds.delay:
         code, status, text = random.choice(
             (
@@ -121,7 +122,7 @@ def _disturbance(random: Random, odds: Odds) -> list[Step]:
         )
         return [
             Step("X", code, status, text, HUB),
-            Step("I", "AR", "010", "Processing at Facility", HUB),
+            Step("I", "UL", "010", "Processing at Facility", HUB),
         ]
     return []
 

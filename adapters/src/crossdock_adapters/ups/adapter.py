@@ -1,0 +1,294 @@
+"""UPS at the hub: buys and voids labels, subscribes to scans, reports what UPS tells and shows."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from crossdock.label.v1 import label_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.adapter import Adapter, same_secret
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NotFound,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+)
+from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.work import Poll, Refused, Webhook, Work
+from crossdock_adapters.ups import adoption, reports, translate, translate_scans
+from crossdock_adapters.ups.client import MAX_SUBSCRIBED_NUMBERS, UpsClient
+from crossdock_adapters.ups.status_codes import shipped_table
+from crossdock_adapters.ups.translate import Purchase, ShipRules
+
+log = logging.getLogger(__name__)
+
+ADAPTER = Adapter.load(__package__)
+
+BY_ACCOUNT = "account"
+LABELS_PER_PAGE = 100
+PARCELS_ASKED_AT_ONCE = 8
+MAX_RENEWAL_PAGES = 1_000
+MAX_REPORTED_CODES = 1_000
+
+_reported_codes: set[tuple[str, str]] = set()
+
+
+@ADAPTER.connect
+async def connect(settings: Settings, secrets: Secrets) -> UpsClient:
+    """One client for one UPS application."""
+    return UpsClient(settings, secrets)
+
+
+@ADAPTER.operation("buy_label")
+async def buy_label(work: Work, vendor: UpsClient) -> Confirmed:
+    """Buys the label of one package, our reference on it. UPS sells a second one if repeated."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    request = translate.ship_request(shipment, work.item, work.reference, ship_rules(work.settings))
+    booking = await vendor.ship(request)
+    bought_at = types_pb2.SourceTime(
+        precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
+    )
+    bought_at.instant.FromDatetime(datetime.now(UTC).replace(microsecond=0))
+    purchase = Purchase(
+        booking.labels[0], booking.shipment_number, booking.amount, booking.currency, bought_at
+    )
+    return _bought(work, shipment, purchase, list(booking.alerts))
+
+
+@ADAPTER.look_up("buy_label")
+async def find_label(work: Work, vendor: UpsClient) -> Confirmed | NotFound:
+    """Looks for a label under our reference: label recovery first, then tracking.
+
+    Several found: the oldest is adopted, the others are voided, and the note says so.
+    """
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    account = ship_rules(work.settings).account_for(shipment.ship_from_location_number)
+    images = await vendor.recover_by_reference(work.reference, account)
+    packages = await vendor.track_by_reference(work.reference, account)
+    found = adoption.candidates(work.reference, images, packages, shipped_table())
+    if not found:
+        return NotFound(f"UPS knows no valid label with reference {work.reference}")
+    ours, *others = found
+    label = ours.image or await vendor.recover(ours.tracking_number)
+    if label is None:
+        raise OutcomeUnknown(f"{ours.tracking_number} exists, its label cannot be recovered yet")
+    notes = [f"found by reference {work.reference}; UPS does not say the price again"]
+    notes += [await _void_extra(vendor, other.tracking_number) for other in others]
+    purchase = Purchase(label, ours.tracking_number, None, "", ours.bought_at)
+    return _bought(work, shipment, purchase, notes)
+
+
+@ADAPTER.operation("void_label")
+async def void_label(work: Work, vendor: UpsClient) -> Confirmed:
+    """Voids the label of one package; voiding twice is one void, after a scan UPS refuses."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    number = translate.tracking_number_of(shipment, work.item)
+    if not number:
+        number = await reports.tracking_number(work.hub, shipment.id, work.item)
+    if not number:
+        return Confirmed(note="no label was bought for this package: nothing to void")
+    result = await vendor.void(number)
+    if not all(result.voided.values()):
+        raise Reject("not_voided", f"UPS did not void {number}")
+    fact = translate.void_request(work.endpoint, work.settings.text("carrier_code"), number)
+    return Confirmed([Reference("voided_tracking_number", number)], [fact])
+
+
+@ADAPTER.operation("subscribe_tracking")
+async def subscribe_tracking(work: Work, vendor: UpsClient) -> Confirmed:
+    """Asks UPS to call back for one parcel, or once for everything an account ships."""
+    label: label_pb2.Label = work.event.label
+    if work.settings.text("subscription") == BY_ACCOUNT:
+        account = ship_rules(work.settings).account_for(label.ship_from_location_number)
+        await vendor.ensure_account_subscription(account, work.settings.text("subscription_id"))
+        return Confirmed(note="the account's subscription covers this parcel")
+    accepted, refused = await vendor.subscribe([label.tracking_number])
+    if label.tracking_number not in accepted:
+        named = ", ".join(refused) or label.tracking_number
+        raise Reject("not_subscribed", f"UPS refuses Track Alert for {named}; polling remains")
+    return Confirmed([Reference("track_alert", label.tracking_number)])
+
+
+@ADAPTER.webhook("/ups/track-alert")
+async def track_alert(hook: Webhook, vendor: UpsClient) -> None:
+    """One scan, pushed: at least once at best, unordered, perhaps never (then polling has it)."""
+    _check_credential(hook)
+    try:
+        payload = vendor_json.loads(hook.body)
+        event = translate_scans.alert_event(
+            payload, shipped_table(), hook.settings.text("carrier_code")
+        )
+    except (ValueError, RecursionError) as error:
+        await hook.hold(str(error), key=_key(hook.body))
+        return
+    try:
+        await _report(hook.hub, hook.endpoint, [event])
+    except reports.Refusal as refusal:
+        await hook.hold(str(refusal), key=_key(hook.body))
+
+
+@ADAPTER.poll("tracking")
+async def poll_tracking(poll: Poll, vendor: UpsClient) -> None:
+    """The net under Track Alert: asks about parcels under way, a bounded share in each run."""
+    left = poll.settings.integer("tracking_parcels_per_poll")
+    carrier = poll.settings.text("carrier_code")
+    token = poll.cursor.decode()
+    while left > 0:
+        try:
+            labels, token = await reports.moving_labels(
+                poll.hub, carrier, min(left, LABELS_PER_PAGE), token
+            )
+        except reports.Refusal:
+            if not token:
+                raise
+            # The hub no longer knows this place in its list: begin again at the oldest.
+            await poll.advance(b"")
+            return
+        await _ask_about(poll, vendor, [label.tracking_number for label in labels])
+        left -= max(1, len(labels))
+        await poll.advance(token)
+        if not token:
+            return
+
+
+@ADAPTER.poll("renew_subscriptions")
+async def renew_subscriptions(poll: Poll, vendor: UpsClient) -> None:
+    """Package subscriptions end after 14 days: parcels still under way are subscribed again."""
+    if poll.settings.text("subscription") == BY_ACCOUNT:
+        return
+    age = timedelta(days=poll.settings.integer("renew_subscriptions_after_days"))
+    bought_before = datetime.now(UTC) - age
+    token = ""
+    for _ in range(MAX_RENEWAL_PAGES):
+        labels, token = await reports.moving_labels(
+            poll.hub, poll.settings.text("carrier_code"), MAX_SUBSCRIBED_NUMBERS, token
+        )
+        old = [
+            label.tracking_number
+            for label in labels
+            if label.create_time.ToDatetime(tzinfo=UTC) <= bought_before
+        ]
+        if old:
+            await vendor.subscribe(old)
+        if not token:
+            return
+
+
+def ship_rules(settings: Settings) -> ShipRules:
+    """What the deployment decided about shipments."""
+    return ShipRules(
+        account_number=settings.text("account_number"),
+        accounts_by_location=settings.mapping("accounts_by_location"),
+        services=settings.mapping("services"),
+        packaging_code=settings.text("packaging_code"),
+        label_format=settings.text("label_format"),
+    )
+
+
+def _bought(
+    work: Work, shipment: shipment_pb2.Shipment, purchase: Purchase, notes: Sequence[str]
+) -> Confirmed:
+    number = purchase.label.tracking_number
+    fact = translate.label_request(
+        work.endpoint,
+        work.settings.text("carrier_code"),
+        shipment,
+        work.item,
+        work.reference,
+        purchase,
+    )
+    references = [Reference("tracking_number", number)]
+    if purchase.shipment_number not in ("", number):
+        references.append(Reference("shipment_number", purchase.shipment_number))
+    return Confirmed(references, [fact], "; ".join(notes))
+
+
+async def _void_extra(vendor: UpsClient, number: str) -> str:
+    """Voids a label bought twice; what time can mend is raised, so the look-up is repeated."""
+    try:
+        result = await vendor.void(number)
+    except Reject as refused:
+        return f"second label {number} could not be voided, void it by hand: {refused.reason}"
+    if not all(result.voided.values()):
+        return f"second label {number} was not voided, void it by hand"
+    return f"second label {number} voided"
+
+
+def _check_credential(hook: Webhook) -> None:
+    """UPS sends back the credential entered in its portal; it signs nothing."""
+    given = hook.headers.get(hook.settings.text("callback_header").lower(), "")
+    scheme = hook.settings.text("callback_scheme")
+    secret = hook.secrets.text("callback_credential")
+    expected = f"{scheme} {secret}" if scheme else secret
+    if not same_secret(given, expected):
+        raise Refused(401, "the callback credential is missing or wrong")
+
+
+async def _ask_about(poll: Poll, vendor: UpsClient, numbers: Sequence[str]) -> None:
+    """Tracks several parcels at once; one that UPS refuses does not cost the others."""
+    gate = asyncio.Semaphore(PARCELS_ASKED_AT_ONCE)
+
+    async def ask(number: str) -> None:
+        async with gate:
+            try:
+                packages = await vendor.track(number)
+            except Reject as refused:
+                log.warning("tracking of %s refused: %s", number, refused.reason)
+                return
+            package = translate_scans.newest_package(packages, number)
+            if package is not None:
+                await _report_history(poll, package)
+
+    results = await asyncio.gather(*map(ask, numbers), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _report_history(poll: Poll, package: Mapping[str, Any]) -> None:
+    carrier = poll.settings.text("carrier_code")
+    history = translate_scans.package_history(package, shipped_table(), carrier)
+    problems = list(history.problems)
+    if history.events:
+        try:
+            await _report(poll.hub, poll.endpoint, history.events)
+        except reports.Refusal as refusal:
+            problems.append(str(refusal))
+    if problems:
+        raw = vendor_json.dumps(dict(package))
+        await poll.hold(raw, "; ".join(problems), key=_key(raw))
+
+
+async def _report(hub: Any, endpoint: str, events: Sequence[tracking_pb2.TrackingEvent]) -> None:
+    """Scans first, then the proofs of delivery they carry; durable in the hub on return."""
+    for event in events:
+        _note_unknown(event)
+    await reports.scans(hub, translate_scans.tracking_request(endpoint, events))
+    for event in events:
+        proof = translate_scans.confirmation_request(endpoint, event)
+        if proof is not None:
+            await reports.proof(hub, proof)
+
+
+def _note_unknown(event: tracking_pb2.TrackingEvent) -> None:
+    """Says once per process that a code has no mapping; the hub keeps and counts every one."""
+    if event.milestone != shipment_pb2.MILESTONE_UNKNOWN:
+        return
+    code = (event.status_type, event.status_code)
+    if code not in _reported_codes and len(_reported_codes) < MAX_REPORTED_CODES:
+        _reported_codes.add(code)
+        log.warning("UPS status type %s code %s has no mapping", *code)
+
+
+def _key(payload: bytes) -> str:
+    """UPS gives its callbacks no id: the same bytes are the same payload."""
+    return hashlib.sha256(payload).hexdigest()

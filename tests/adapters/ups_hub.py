@@ -1,0 +1,75 @@
+"""A hub small enough to read: it keeps what the UPS adapter reports and lists labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from crossdock.confirmation.v1 import confirmation_service_pb2
+from crossdock.errors import InvalidRequestError, Refusal
+from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
+
+
+class SmallHub:
+    """The three services the adapter uses; scans and proofs are known once by their id."""
+
+    def __init__(self) -> None:
+        self.scans: dict[tuple[Any, ...], tracking_pb2.TrackingEvent] = {}
+        self.proofs: dict[str, Any] = {}
+        self.stored: list[label_pb2.Label] = []
+        self.held: list[tuple[bytes, str]] = []
+        self.heard = 0
+        self.pages_asked: list[str] = []
+        self.refuse_scans = False
+        self.tracking = self.confirmations = self.labels = self
+
+    async def ReportTrackingEvents(  # noqa: N802
+        self, request: tracking_service_pb2.ReportTrackingEventsRequest
+    ) -> tracking_service_pb2.ReportTrackingEventsResponse:
+        if self.refuse_scans:
+            raise refusal("invented")
+        for event in request.tracking_events:
+            self.heard += 1
+            self.scans.setdefault(identity(event), event)
+        return tracking_service_pb2.ReportTrackingEventsResponse()
+
+    async def CreateDeliveryConfirmation(  # noqa: N802
+        self, request: confirmation_service_pb2.CreateDeliveryConfirmationRequest
+    ) -> confirmation_service_pb2.CreateDeliveryConfirmationResponse:
+        known = self.proofs.setdefault(request.request_id, request)
+        assert known == request, "one id, two contents"
+        return confirmation_service_pb2.CreateDeliveryConfirmationResponse()
+
+    async def ListLabels(  # noqa: N802
+        self, request: label_service_pb2.ListLabelsRequest
+    ) -> label_service_pb2.ListLabelsResponse:
+        self.pages_asked.append(request.page_token)
+        if request.page_token == "lost":
+            raise refusal("no such page")
+        labels = [label for label in self.stored if request.shipment_id in ("", label.shipment_id)]
+        start = int(request.page_token or 0)
+        end = start + request.page_size
+        token = str(end) if end < len(labels) else ""
+        return label_service_pb2.ListLabelsResponse(labels=labels[start:end], next_page_token=token)
+
+    async def hold(self, payload: bytes, content_type: str, reason: str, key: str) -> None:
+        self.held.append((payload, reason))
+
+    def milestones(self, number: str) -> list[int]:
+        return [event.milestone for event in self.scans.values() if event.tracking_number == number]
+
+
+def refusal(why: str) -> InvalidRequestError:
+    return InvalidRequestError(Refusal("INVALID_FIELD", why), grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def identity(event: tracking_pb2.TrackingEvent) -> tuple[Any, ...]:
+    """What makes two reports one scan: never the text, never the channel."""
+    return (
+        event.tracking_number,
+        event.status_type,
+        event.status_code,
+        event.event_time.SerializeToString(deterministic=True),
+        event.place.SerializeToString(deterministic=True),
+    )
