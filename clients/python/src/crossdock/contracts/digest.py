@@ -127,8 +127,14 @@ def _walk_map(entry: Descriptor, entries: Any, tokens: list[str]) -> None:
 
 
 def _scalar(field: FieldDescriptor) -> Callable[[Any], str]:
-    text: Callable[[Any], str] = eval(f"lambda each: {_text('each', field)}", {"double_": _double})
-    return text
+    """What `_text` writes, as a function."""
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return bytes.hex
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return lambda value: "1" if value else "0"
+    if field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
+        return _double
+    return str
 
 
 def _text(name: str, field: FieldDescriptor) -> str:
