@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from crossdock.fulfillment.v1 import fulfillment_events_pb2
-from crossdock.label.v1 import label_events_pb2, label_pb2
+from crossdock.label.v1 import label_events_pb2, label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.outcomes import (
@@ -32,7 +32,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from ups_hub import SmallHub
+from ups_hub import SmallHub, check
 from ups_world import (
     CALLBACK_CREDENTIAL,
     PACKAGE_ID,
@@ -57,7 +57,7 @@ class World:
 
     def __init__(self, sandbox: UpsSandbox, **changes: Any) -> None:
         self.sandbox = sandbox
-        self.hub = SmallHub()
+        self.hub: Any = SmallHub()
         self.client: UpsClient = client_for(sandbox, **changes)
         self.settings, self.secrets = checked_settings(sandbox.vendor_url, **changes)
 
@@ -74,7 +74,7 @@ class World:
             attempt=1,
             event=event,
             settings=self.settings,
-            hub=self.hub,  # type: ignore[arg-type]
+            hub=self.hub,
             look_up_numbers=no_numbers,
         )
 
@@ -96,7 +96,7 @@ class World:
         async def keep(raw: bytes) -> None:
             self.cursor = raw
 
-        return Poll(name, "ups", cursor, self.settings, self.hub, keep, self.hub.hold)  # type: ignore[arg-type]
+        return Poll(name, "ups", cursor, self.settings, self.hub, keep, self.hub.hold)
 
     def hook(self, body: bytes, authorization: str = f"Bearer {CALLBACK_CREDENTIAL}") -> Webhook:
         return Webhook(
@@ -107,7 +107,7 @@ class World:
             {},
             self.settings,
             self.secrets,
-            self.hub,  # type: ignore[arg-type]
+            self.hub,
             self.hub.hold,
         )
 
@@ -120,7 +120,7 @@ class World:
         numbers = []
         for position in range(count):
             done = await adapter.buy_label(self.packed(f"delivery-{position}"), self.client)
-            label = done.facts[0].label  # type: ignore[attr-defined]
+            label = label_of(done)
             self.hub.stored.append(label)
             numbers.append(label.tracking_number)
         return numbers
@@ -136,10 +136,17 @@ async def world() -> AsyncIterator[World]:
         await made.client.close()
 
 
-def number_of(done: Confirmed | NotFound) -> str:
+def label_of(done: Confirmed | NotFound) -> label_pb2.Label:
+    """The label a purchase or a look-up reports, proved to fit the contract."""
     assert isinstance(done, Confirmed)
-    found: str = done.facts[0].label.tracking_number  # type: ignore[attr-defined]
-    return found
+    (fact,) = done.facts
+    assert isinstance(fact, label_service_pb2.CreateLabelRequest)
+    check(fact)
+    return fact.label
+
+
+def number_of(done: Confirmed | NotFound) -> str:
+    return label_of(done).tracking_number
 
 
 def test_manifest_and_functions_agree() -> None:
@@ -152,7 +159,7 @@ async def test_a_label_is_bought_under_our_reference(world: World) -> None:
     """The fact carries number, image, price and reference; the books know one label."""
     work = world.packed()
     done = await adapter.buy_label(work, world.client)
-    label = done.facts[0].label  # type: ignore[attr-defined]
+    label = label_of(done)
     assert world.labels(work.reference)["tracking_numbers"] == [label.tracking_number]
     assert label.image.startswith(b"^XA")
     assert label.purchase_reference == work.reference
@@ -170,7 +177,7 @@ async def test_a_lost_answer_is_found_and_never_bought_again(world: World, kind:
         await adapter.buy_label(work, world.client)
     done = await adapter.find_label(work, world.client)
     assert world.labels(work.reference)["tracking_numbers"] == [number_of(done)]
-    assert done.facts[0].label.image.startswith(b"^XA")  # type: ignore[union-attr,attr-defined]
+    assert label_of(done).image.startswith(b"^XA")
 
 
 async def test_nothing_booked_is_not_found(world: World) -> None:
@@ -239,6 +246,7 @@ async def test_voiding_twice_is_one_void(world: World) -> None:
     first = await adapter.void_label(world.voided(number), world.client)
     second = await adapter.void_label(world.voided(number), world.client)
     assert first.facts == second.facts
+    check(first.facts[0])
     assert [c.effect for c in world.sandbox.calls if c.operation == "void"] == [True, False]
 
 

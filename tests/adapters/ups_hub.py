@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+from crossdock import contracts
 from crossdock.confirmation.v1 import confirmation_service_pb2
 from crossdock.errors import InvalidRequestError, Refusal
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
+from google.protobuf.message import Message
 
 
 class SmallHub:
@@ -20,13 +22,13 @@ class SmallHub:
         self.stored: list[label_pb2.Label] = []
         self.held: list[tuple[bytes, str]] = []
         self.heard = 0
-        self.pages_asked: list[str] = []
         self.refuse_scans = False
         self.tracking = self.confirmations = self.labels = self
 
     async def ReportTrackingEvents(  # noqa: N802
         self, request: tracking_service_pb2.ReportTrackingEventsRequest
     ) -> tracking_service_pb2.ReportTrackingEventsResponse:
+        check(request)
         if self.refuse_scans:
             raise refusal("invented")
         for event in request.tracking_events:
@@ -37,6 +39,7 @@ class SmallHub:
     async def CreateDeliveryConfirmation(  # noqa: N802
         self, request: confirmation_service_pb2.CreateDeliveryConfirmationRequest
     ) -> confirmation_service_pb2.CreateDeliveryConfirmationResponse:
+        check(request)
         known = self.proofs.setdefault(request.request_id, request)
         assert known == request, "one id, two contents"
         return confirmation_service_pb2.CreateDeliveryConfirmationResponse()
@@ -44,7 +47,7 @@ class SmallHub:
     async def ListLabels(  # noqa: N802
         self, request: label_service_pb2.ListLabelsRequest
     ) -> label_service_pb2.ListLabelsResponse:
-        self.pages_asked.append(request.page_token)
+        check(request)
         if request.page_token == "lost":
             raise refusal("no such page")
         labels = [label for label in self.stored if request.shipment_id in ("", label.shipment_id)]
@@ -58,6 +61,12 @@ class SmallHub:
 
     def milestones(self, number: str) -> list[int]:
         return [event.milestone for event in self.scans.values() if event.tracking_number == number]
+
+
+def check(request: Message) -> None:
+    """Fails the test when a request breaks a rule of the contract."""
+    violations = contracts.validate(request.DESCRIPTOR.full_name, request.SerializeToString())
+    assert not violations, violations
 
 
 def refusal(why: str) -> InvalidRequestError:
