@@ -203,7 +203,7 @@ def test_a_date_alone_is_day_precise() -> None:
 )
 def test_nonsense_is_refused(parts: tuple[str, str, str, str, str]) -> None:
     """What is no time is an error, not a guess."""
-    with pytest.raises(ValueError, match="no |must be in"):
+    with pytest.raises(ValueError, match=r"no |must be in"):
         read_scan_time(*parts)
 
 

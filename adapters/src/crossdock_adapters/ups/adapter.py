@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from crossdock.client import HubClient
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
@@ -268,7 +269,9 @@ async def _report_history(poll: Poll, package: Mapping[str, Any]) -> None:
         await poll.hold(raw, "; ".join(problems), key=_key(raw))
 
 
-async def _report(hub: Any, endpoint: str, events: Sequence[tracking_pb2.TrackingEvent]) -> None:
+async def _report(
+    hub: HubClient, endpoint: str, events: Sequence[tracking_pb2.TrackingEvent]
+) -> None:
     """Scans first, then the proofs of delivery they carry; durable in the hub on return."""
     for event in events:
         _note_unknown(event)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from crossdock.confirmation.v1 import confirmation_service_pb2
 from crossdock.errors import AlreadyUsedError, InvalidRequestError, PreconditionError
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.tracking.v1 import tracking_service_pb2
+
+if TYPE_CHECKING:
+    from crossdock.client import HubClient
 
 MAX_LABELS_OF_A_SHIPMENT = 500
 
@@ -17,7 +20,7 @@ class Refusal(Exception):
     """The hub will never take this as it is; the payload behind it is kept raw instead."""
 
 
-async def scans(hub: Any, request: tracking_service_pb2.ReportTrackingEventsRequest) -> None:
+async def scans(hub: HubClient, request: tracking_service_pb2.ReportTrackingEventsRequest) -> None:
     """Reports scans; durable on return, applied or held. Refusal when the hub never will."""
     try:
         await hub.tracking.ReportTrackingEvents(request)
@@ -29,7 +32,7 @@ async def scans(hub: Any, request: tracking_service_pb2.ReportTrackingEventsRequ
 
 
 async def proof(
-    hub: Any, request: confirmation_service_pb2.CreateDeliveryConfirmationRequest
+    hub: HubClient, request: confirmation_service_pb2.CreateDeliveryConfirmationRequest
 ) -> None:
     """Reports a proof of delivery; one already known is not told twice."""
     try:
@@ -41,7 +44,7 @@ async def proof(
 
 
 async def moving_labels(
-    hub: Any, carrier_code: str, page_size: int, page_token: str
+    hub: HubClient, carrier_code: str, page_size: int, page_token: str
 ) -> tuple[Sequence[label_pb2.Label], str]:
     """A page of labels whose parcel is under way, oldest first, and the next page's token."""
     request = label_service_pb2.ListLabelsRequest(
@@ -54,7 +57,7 @@ async def moving_labels(
     return list(answer.labels), answer.next_page_token
 
 
-async def tracking_number(hub: Any, shipment_id: str, package_id: str) -> str:
+async def tracking_number(hub: HubClient, shipment_id: str, package_id: str) -> str:
     """The number of a package's label as the hub stores it; empty when none is bought."""
     request = label_service_pb2.ListLabelsRequest(
         page_size=MAX_LABELS_OF_A_SHIPMENT, shipment_id=shipment_id

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 import textwrap
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_UP, Decimal, InvalidOperation
@@ -16,6 +15,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from crossdock.client import request_id
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
@@ -181,8 +181,8 @@ def label_request(
         label.price.CopyFrom(money(purchase.amount, purchase.currency))
     if purchase.bought_at is not None:
         label.purchase_time.CopyFrom(purchase.bought_at)
-    request_id = fact_id(endpoint, f"label/{sold.tracking_number}", digest(label))
-    return label_service_pb2.CreateLabelRequest(request_id=request_id, label=label)
+    fact = request_id(endpoint, f"label/{sold.tracking_number}", digest(label))
+    return label_service_pb2.CreateLabelRequest(request_id=fact, label=label)
 
 
 def void_request(
@@ -190,7 +190,7 @@ def void_request(
 ) -> label_service_pb2.ReportLabelVoidedRequest:
     """The fact "this label is void"; UPS does not say since when."""
     return label_service_pb2.ReportLabelVoidedRequest(
-        request_id=fact_id(endpoint, f"void/{tracking_number}", "1"),
+        request_id=request_id(endpoint, f"void/{tracking_number}", "1"),
         tracking_number=tracking_number,
         carrier_code=carrier_code,
     )
@@ -207,12 +207,6 @@ def tracking_number_of(shipment: shipment_pb2.Shipment, package_id: str) -> str:
 def money(amount: Decimal, currency: str) -> types_pb2.Money:
     """Money with the digits UPS wrote, never through a float."""
     return types_pb2.Money(amount=f"{amount:f}", currency=currency)
-
-
-def fact_id(endpoint: str, document: str, version: str) -> str:
-    """UUIDv5 of (endpoint, document, version): the same fact has the same id after a restart."""
-    namespace = uuid.uuid5(uuid.NAMESPACE_URL, f"crossdock:endpoint:{endpoint}")
-    return str(uuid.uuid5(namespace, f"{document}\n{version}"))
 
 
 def digest(message: Message) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crossdock.client import request_id
 from crossdock.confirmation.v1 import confirmation_pb2, confirmation_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
@@ -17,7 +18,7 @@ from crossdock.types.v1 import types_pb2
 from crossdock_adapters.ups.client import as_list
 from crossdock_adapters.ups.scan_times import ScanTime, read_date, read_scan_time
 from crossdock_adapters.ups.status_codes import StatusTable
-from crossdock_adapters.ups.translate import digest, fact_id
+from crossdock_adapters.ups.translate import digest
 
 WEBHOOK, POLL = "webhook", "poll"
 MAX_DESCRIPTION = 300
@@ -101,7 +102,7 @@ def tracking_request(
     """One report of up to 500 scans of one parcel, with an id that its content decides."""
     request = tracking_service_pb2.ReportTrackingEventsRequest(tracking_events=events)
     number = events[0].tracking_number
-    request.request_id = fact_id(endpoint, f"scans/{number}", digest(request))
+    request.request_id = request_id(endpoint, f"scans/{number}", digest(request))
     return request
 
 
@@ -121,7 +122,7 @@ def confirmation_request(
         signed_by=event.signed_by,
     )
     return confirmation_service_pb2.CreateDeliveryConfirmationRequest(
-        request_id=fact_id(endpoint, f"proof/{event.tracking_number}", digest(event.event_time)),
+        request_id=request_id(endpoint, f"proof/{event.tracking_number}", digest(event.event_time)),
         delivery_confirmation=confirmation,
     )
 
