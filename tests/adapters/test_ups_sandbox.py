@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,10 @@ from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.ups import tracking_number
 from crossdock_adapters.ups.client import UpsClient
 from crossdock_adapters.ups.sandbox import UpsSandbox
+from crossdock_adapters.ups.sandbox_alerts import Subscriptions
+from crossdock_adapters.ups.sandbox_books import Scan
+from crossdock_adapters.ups.sandbox_journeys import Place, Step
+from crossdock_adapters.ups.sandbox_ship import VendorRefusal
 from sdk_waiting import until
 from ups_world import ACCOUNT, SANDBOX_SETTINGS, client_for, ship_request
 
@@ -296,7 +301,6 @@ async def test_permanent_refusal_of_credentials_needs_a_person(
     sandbox: UpsSandbox, client: UpsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An invalid licence is nothing that time mends."""
-    from crossdock_adapters.ups.sandbox_ship import VendorRefusal
 
     def refuse(*_: Any, **__: Any) -> None:
         raise VendorRefusal(401, "250003", "Invalid Access License")
@@ -304,3 +308,71 @@ async def test_permanent_refusal_of_credentials_needs_a_person(
     monkeypatch.setattr(sandbox, "_authorize", refuse)
     with pytest.raises(NeedsPerson):
         await client.ship(ship_request("REF1"))
+
+
+async def test_the_applications_own_limit_answers_429() -> None:
+    """More calls than the application may make are not processed."""
+    settings = {**SANDBOX_SETTINGS, "calls_per_second": 3}
+    config = SandboxConfig("ups", seed=7, settings=settings)
+    async with UpsSandbox(config) as sandbox:
+        assert isinstance(sandbox, UpsSandbox)
+        client = client_for(sandbox)
+        with pytest.raises(Retry):
+            for number in range(50):
+                await client.ship(ship_request(f"R{number}"))
+        await client.close()
+        sold = sum(call.effect is True for call in sandbox.calls)
+        assert sandbox.books()["labels_sold"] == sold
+
+
+NUMBER = tracking_number.build(ACCOUNT, "03", 1)
+MONDAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def scan_at(moment: datetime, kind: str = "I") -> Scan:
+    place = Place("Reno", "NV", "89502", "US", -480)
+    return Scan(NUMBER, 1, moment, Step(kind, "AR", "010", "Arrived", place))
+
+
+def test_package_subscriptions_end_after_fourteen_days() -> None:
+    """Day 13 is told, day 14 is not, and renewal moves the end."""
+    subscriptions = Subscriptions()
+    subscriptions.add_packages([NUMBER], None, True, MONDAY)
+    assert subscriptions.wants(scan_at(MONDAY + timedelta(days=13)))
+    assert not subscriptions.wants(scan_at(MONDAY + timedelta(days=14)))
+    subscriptions.add_packages([NUMBER], None, True, MONDAY + timedelta(days=12))
+    assert subscriptions.wants(scan_at(MONDAY + timedelta(days=25)))
+
+
+def test_subscriptions_know_preferences_and_limits() -> None:
+    """Only the kinds asked for are told, and a request has at most 100 numbers."""
+    subscriptions = Subscriptions()
+    subscriptions.add_packages([NUMBER], ["D"], True, MONDAY)
+    assert subscriptions.wants(scan_at(MONDAY, "D"))
+    assert not subscriptions.wants(scan_at(MONDAY, "X"))
+    with pytest.raises(VendorRefusal) as refused:
+        subscriptions.add_packages([NUMBER] * 101, None, True, MONDAY)
+    assert refused.value.code == "VSS120"
+
+
+def test_account_subscriptions_stay_until_they_are_removed() -> None:
+    """They have no end of their own and cover every parcel of the account."""
+    subscriptions = Subscriptions()
+    subscriptions.add_account(ACCOUNT, "ours", MONDAY)
+    assert subscriptions.wants(scan_at(MONDAY + timedelta(days=400)))
+    subscriptions.remove_account(ACCOUNT, "ours")
+    assert not subscriptions.wants(scan_at(MONDAY))
+    with pytest.raises(VendorRefusal):
+        subscriptions.remove_account(ACCOUNT, "ours")
+
+
+async def test_a_voided_label_that_travels_anyway_is_scanned(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """A void is paper: the parcel can still be handed over, and UPS will bill it."""
+    number = (await client.ship(ship_request("REF1"))).shipment_number
+    await client.void(number)
+    command = sandbox.commands()["handover"]
+    assert (await command({"tracking_numbers": [number]}))["started"] == 0
+    assert (await command({"tracking_numbers": [number], "even_voided": True}))["started"] == 1
+    await until(lambda: sandbox.books()["delivered"] == 1)
