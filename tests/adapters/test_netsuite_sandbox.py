@@ -1,4 +1,4 @@
-"""The simulated NetSuite account keeps the vendor's rules, so that proofs against it mean something."""
+"""The simulated NetSuite account keeps the vendor's rules, so that proofs against it count."""
 
 from __future__ import annotations
 

@@ -225,37 +225,31 @@ def problem_of(answer: Answer) -> Problem:
 def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
     """Raise what an answer outside 2xx means.
 
-    `effect`: the call may change books. `earlier_effect`: a call before it in the same attempt did
-    leave, so "not processed" is true of this call only and the attempt as a whole is unknown.
+    `effect`: the call may change books. `earlier_effect`: a call before it in the same attempt may
+    have changed them, so whatever this one says, the attempt as a whole is unknown.
     """
     problem = problem_of(answer)
     words = f"{problem.code} {problem.detail}".upper()
-    if answer.status == 429 or any(word in words for word in _BUSY_WORDS):
-        pause = answer.retry_after_seconds(BUSY_RETRY_SECONDS * random.uniform(0.5, 1.5))
-        _unprocessed(pause, f"the account is at its concurrency limit ({problem})", earlier_effect)
-    if answer.status == 401:
-        _unprocessed(LOGIN_RETRY_SECONDS, f"the login is refused ({problem})", earlier_effect)
-    if answer.status == 409 or problem.code == _CHANGED_CODE:
-        _unprocessed(CHANGED_RETRY_SECONDS, f"changed while saving ({problem})", earlier_effect)
     if answer.status == 404:
         raise RecordMissing(str(problem))
-    if problem.code == "IDEMPOTENCY_ERROR":
-        raise OutcomeUnknown(f"an earlier request was accepted ({problem})")
+    if earlier_effect or problem.code == "IDEMPOTENCY_ERROR":
+        raise OutcomeUnknown(f"after a request was accepted: {problem}")
+    if answer.status == 429 or any(word in words for word in _BUSY_WORDS):
+        pause = answer.retry_after_seconds(BUSY_RETRY_SECONDS * random.uniform(0.5, 1.5))
+        raise Retry(pause, f"the account is at its concurrency limit ({problem})")
+    if answer.status == 401:
+        raise Retry(LOGIN_RETRY_SECONDS, f"the login is refused ({problem})")
+    if answer.status == 409 or problem.code == _CHANGED_CODE:
+        raise Retry(CHANGED_RETRY_SECONDS, f"changed while saving ({problem})")
     if answer.status == 403:
         raise NeedsPerson(f"the integration's role lacks a permission ({problem})")
     if 400 <= answer.status < 500:
         if effect and any(word in words for word in _DUPLICATE_WORDS):
             raise DuplicateRecord(str(problem))
         raise Reject(problem.code or str(answer.status), str(problem))
-    if effect or earlier_effect:
+    if effect:
         raise OutcomeUnknown(f"NetSuite failed ({problem})")
     raise Retry(0.0, f"NetSuite failed while reading ({problem})")
-
-
-def _unprocessed(after_seconds: float, reason: str, earlier_effect: bool) -> NoReturn:
-    if earlier_effect:
-        raise OutcomeUnknown(reason)
-    raise Retry(after_seconds, reason)
 
 
 def _token(answer: Answer) -> Token:

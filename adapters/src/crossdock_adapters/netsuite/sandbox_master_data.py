@@ -113,11 +113,15 @@ def _location(number: str, *rest: str) -> Fields:
         "fullname": name,
         "timezone": zone,
         "subsidiary": "Crossdock Demo Inc.",
-        "address_line": street,
-        "city": city,
-        "state": state,
-        "zip": zip_code,
-        "country": "US",
+        "mainaddress": 9001 + [row[0] for row in _LOCATIONS].index(number),
+        "address": {
+            "addressee": name,
+            "addr1": street,
+            "city": city,
+            "state": state,
+            "zip": zip_code,
+            "country": "US",
+        },
     }
 
 

@@ -104,7 +104,9 @@ class AccountRules:
     """How this account is set up; each differs between real accounts."""
 
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    custom_fields: frozenset[str] = frozenset({"custcol_crossdock_line"})
+    custom_fields: frozenset[str] = frozenset(
+        {"custcol_crossdock_line", "custbody_crossdock_order"}
+    )
     first_sales_order_number: int = 10001
     first_fulfillment_number: int = 20001
     closed_through: date | None = None

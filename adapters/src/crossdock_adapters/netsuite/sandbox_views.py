@@ -52,8 +52,8 @@ _OWN_COLUMNS = {
     ),
     "customer": _DATED_COLUMNS
     | _names("entityid companyname creditlimit creditholdoverride terms isinactive"),
-    "location": _DATED_COLUMNS
-    | _names("name fullname timezone subsidiary address_line city state zip country isinactive"),
+    "location": _DATED_COLUMNS | _names("name fullname timezone subsidiary mainaddress isinactive"),
+    "locationmainaddress": _names("nkey addressee addr1 addr2 city state zip country"),
     "unitstypeuom": _names("internalid unitstype unitname abbreviation conversionrate baseunit"),
     "transaction": _DATED_COLUMNS | _names("tranid type status entity trandate"),
 }
@@ -66,6 +66,12 @@ def columns() -> Mapping[str, frozenset[str]]:
 
 def rows(books: Books, table: str, zone: ZoneInfo) -> list[dict[str, Value]]:
     """Rows of a SuiteQL table; dates are wall-clock time of the account, to the second."""
+    if table == "locationmainaddress":
+        return [
+            {**record.fields["address"], "nkey": record.fields["mainaddress"]}
+            for record in books.living(LOCATION)
+            if "mainaddress" in record.fields
+        ]
     if table == "transaction":
         return [
             {
@@ -106,7 +112,7 @@ def record_answer(
     for name, value in record.fields.items():
         if name == "packages":
             answer["package"] = _block(f"{href}/package", value, expand)
-        elif value is not None:
+        elif value is not None and name != "address":
             answer[name] = _shown(books, name, value)
     if record.type in _TRANSACTION_TYPES:
         shown = [_line(books, record, line_key) for line_key in record.lines]

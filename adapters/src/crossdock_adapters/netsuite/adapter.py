@@ -1,0 +1,229 @@
+"""NetSuite at the hub: books sales orders and goods issues, undoes them, reports master data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from crossdock.order.v1 import order_pb2
+from crossdock.shipment.v1 import shipment_pb2
+
+from crossdock_adapters.netsuite import master_data, translate
+from crossdock_adapters.netsuite.client import (
+    TOKEN_PATH,
+    DuplicateRecord,
+    Login,
+    NetSuiteClient,
+    RecordMissing,
+    eid,
+)
+from crossdock_adapters.netsuite.translate import BookingRules, InternalIds
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.http import VendorHttp
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, NotFound, Reference, Reject
+from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.work import Poll, Work
+
+ADAPTER = Adapter.load(__package__)
+
+SALES_ORDER = "salesOrder"
+ITEM_FULFILLMENT = "itemFulfillment"
+ORDER_DOCUMENT = "sales_order"
+SHIPMENT_DOCUMENT = "item_fulfillment"
+_ORDER_FIELDS = ("id", "tranId", "orderStatus")
+_FULFILLMENT_FIELDS = ("id", "tranId", "shipStatus")
+_REPLACE_LINES = "item"
+
+
+@ADAPTER.connect
+async def connect(settings: Settings, secrets: Secrets) -> NetSuiteClient:
+    """One client for one account."""
+    base_url = settings.text("base_url").rstrip("/")
+    login = Login(
+        client_id=settings.text("client_id"),
+        certificate_id=settings.text("certificate_id"),
+        algorithm=settings.text("algorithm"),
+        audience=settings.text("token_url") or base_url + TOKEN_PATH,
+        private_key=lambda: secrets.text("private_key"),
+    )
+    http = VendorHttp(base_url, timeout_seconds=settings.seconds("timeout_seconds"))
+    return NetSuiteClient(http, login, concurrency=ADAPTER.manifest.concurrency)
+
+
+@ADAPTER.operation("create_sales_order")
+async def create_sales_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
+    """Book the approved order: an upsert by external id, so that a repeat makes no second one."""
+    order: order_pb2.Order = work.event.order
+    rules = booking_rules(work.settings)
+    body = translate.sales_order(order, await _ids_of_order(work, order), rules, work.reference)
+    key = translate.order_key(rules, order.id)
+    internal_id = await vendor.upsert(SALES_ORDER, key, body, replace=_REPLACE_LINES)
+    record = await vendor.read(SALES_ORDER, internal_id, _ORDER_FIELDS)
+    return _booked(order, record, internal_id)
+
+
+@ADAPTER.look_up("create_sales_order")
+async def find_sales_order(work: Work, vendor: NetSuiteClient) -> Confirmed | NotFound:
+    """Look for the order's sales order by external id; what people changed in it stays."""
+    order: order_pb2.Order = work.event.order
+    key = translate.order_key(booking_rules(work.settings), order.id)
+    try:
+        record = await vendor.read(SALES_ORDER, eid(key), _ORDER_FIELDS)
+    except RecordMissing:
+        return NotFound(f"NetSuite knows no sales order with external id {key}")
+    return _booked(order, record, translate.internal_id_of(record))
+
+
+@ADAPTER.operation("change_order")
+async def change_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
+    """Send the parts that changed, each in full; the same again changes nothing more."""
+    order: order_pb2.Order = work.event.order
+    rules = booking_rules(work.settings)
+    key = eid(translate.order_key(rules, order.id))
+    try:
+        record = await vendor.read(SALES_ORDER, key, expand=True)
+        held = translate.open_lines(record, rules)
+        ids = await _ids_of_order(work, order)
+        body = translate.changed_parts(order, work.event.changed_fields, ids, rules, held)
+        if body:
+            replaced = _REPLACE_LINES if "item" in body else ""
+            await vendor.update(SALES_ORDER, key, body, replace=replaced)
+    except RecordMissing as missing:
+        raise NeedsPerson(f"the sales order to change is not there ({missing})") from missing
+    references = translate.document_references(
+        ORDER_DOCUMENT, record, translate.internal_id_of(record)
+    )
+    return Confirmed(references, note="" if body else "nothing that NetSuite keeps has changed")
+
+
+@ADAPTER.operation("cancel_order")
+async def cancel_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
+    """Move the sales order to the cancelled status; NetSuite refuses once something is shipped."""
+    order: order_pb2.Order = work.event.order
+    rules = booking_rules(work.settings)
+    wanted = work.settings.text("cancelled_status")
+    key = eid(translate.order_key(rules, order.id))
+    try:
+        record = await vendor.read(SALES_ORDER, key, _ORDER_FIELDS)
+        if translate.status_of(record, "orderStatus") != wanted:
+            await vendor.update(SALES_ORDER, key, {"orderStatus": {"id": wanted}})
+    except RecordMissing:
+        return Confirmed(note="there is no sales order: nothing to cancel")
+    internal_id = translate.internal_id_of(record)
+    return Confirmed(translate.document_references(ORDER_DOCUMENT, record, internal_id))
+
+
+@ADAPTER.operation("post_goods_issue")
+async def post_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
+    """Transform the sales order into an item fulfillment of what the shipment's packages hold."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    rules = booking_rules(work.settings)
+    try:
+        order = await vendor.read(
+            SALES_ORDER, eid(translate.order_key(rules, shipment.order_id)), expand=True
+        )
+    except RecordMissing as missing:
+        raise NeedsPerson(f"the sales order is not there ({missing})") from missing
+    held = translate.open_lines(order, rules)
+    body = translate.item_fulfillment(
+        shipment,
+        held,
+        await _ids_of_shipment(work, shipment),
+        rules,
+        work.reference,
+        work.event.metadata.record_time,
+    )
+    order_id = translate.internal_id_of(order)
+    try:
+        internal_id = await vendor.transform(SALES_ORDER, order_id, ITEM_FULFILLMENT, body)
+    except DuplicateRecord as duplicate:
+        return await _adopt_fulfillment(work, vendor, duplicate)
+    record = await vendor.read(ITEM_FULFILLMENT, internal_id, _FULFILLMENT_FIELDS)
+    return _posted(record, internal_id, "")
+
+
+@ADAPTER.look_up("post_goods_issue")
+async def find_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed | NotFound:
+    """Look for the shipment's item fulfillment by external id."""
+    key = translate.shipment_key(booking_rules(work.settings), work.event.shipment.id)
+    try:
+        record = await vendor.read(ITEM_FULFILLMENT, eid(key), _FULFILLMENT_FIELDS)
+    except RecordMissing:
+        return NotFound(f"NetSuite knows no item fulfillment with external id {key}")
+    return _posted(record, translate.internal_id_of(record), f"found by external id {key}")
+
+
+@ADAPTER.operation("reverse_goods_issue")
+async def reverse_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
+    """Delete the shipment's item fulfillment; refused when it is invoiced or the period closed."""
+    key = translate.shipment_key(booking_rules(work.settings), work.event.shipment.id)
+    try:
+        await vendor.delete(ITEM_FULFILLMENT, eid(key))
+    except RecordMissing:
+        return Confirmed(note="there is no item fulfillment: nothing to reverse")
+    return Confirmed([Reference("deleted_item_fulfillment", key)])
+
+
+@ADAPTER.poll("master_data")
+async def pull_master_data(poll: Poll, vendor: NetSuiteClient) -> None:
+    """Changed items, customers, locations and unit conversions, into the hub."""
+    await master_data.pull(poll, vendor)
+
+
+def booking_rules(settings: Settings) -> BookingRules:
+    """What the deployment decided about documents."""
+    return BookingRules(
+        zone=ZoneInfo(settings.text("account_time_zone")),
+        external_id_prefix=settings.text("external_id_prefix"),
+        line_field=settings.text("line_field"),
+        order_field=settings.text("order_field"),
+        approved_status=settings.text("approved_status"),
+        shipped_status=settings.text("shipped_status"),
+        price_level=settings.text("price_level"),
+        line_units=settings.mapping("line_units"),
+        ship_methods=settings.mapping("ship_methods"),
+        subsidiaries=settings.mapping("subsidiaries"),
+        currencies=settings.mapping("currencies"),
+        weight_decimals=settings.integer("weight_decimals"),
+    )
+
+
+async def _ids_of_order(work: Work, order: order_pb2.Order) -> InternalIds:
+    locations = {line.ship_from_location_number for line in order.lines}
+    return InternalIds(
+        customers=await work.numbers("customer", [order.customer_number]),
+        items=await work.numbers("item", sorted({line.item_number for line in order.lines})),
+        locations=await work.numbers("location", sorted(locations)),
+    )
+
+
+async def _ids_of_shipment(work: Work, shipment: shipment_pb2.Shipment) -> InternalIds:
+    items = {content.item_number for box in shipment.packages for content in box.contents}
+    return InternalIds(
+        items=await work.numbers("item", sorted(items)),
+        locations=await work.numbers("location", [shipment.ship_from_location_number]),
+    )
+
+
+async def _adopt_fulfillment(
+    work: Work, vendor: NetSuiteClient, duplicate: DuplicateRecord
+) -> Confirmed:
+    """The external id is taken: by our own earlier attempt, or the refusal is a real one."""
+    found = await find_goods_issue(work, vendor)
+    if isinstance(found, NotFound):
+        raise Reject("DUPLICATE", str(duplicate))
+    return found
+
+
+def _booked(order: order_pb2.Order, record: Mapping[str, Any], internal_id: str) -> Confirmed:
+    references = translate.document_references(ORDER_DOCUMENT, record, internal_id)
+    facts = []
+    if record.get("tranId"):
+        facts.append(translate.sales_document(order.id, str(record["tranId"])))
+    return Confirmed(references, facts)
+
+
+def _posted(record: Mapping[str, Any], internal_id: str, note: str) -> Confirmed:
+    references = translate.document_references(SHIPMENT_DOCUMENT, record, internal_id)
+    return Confirmed(references, note=note)

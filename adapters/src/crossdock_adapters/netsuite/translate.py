@@ -1,0 +1,403 @@
+"""Between the contract and NetSuite's records: pure functions, no clock, no network.
+
+Orders become sales orders, manifested shipments become item fulfillments. Master data has its own
+module, `translate_master_data`. What cannot be said in NetSuite's words raises Untranslatable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from crossdock_adapters.sdk.outcomes import Reference, Untranslatable
+
+# UN/ECE Recommendation 20 code: grams in one, exactly.
+GRAMS: Mapping[str, Fraction] = {
+    "KGM": Fraction(1000),
+    "GRM": Fraction(1),
+    "LBR": Fraction("453.59237"),
+    "ONZ": Fraction("28.349523125"),
+    "TNE": Fraction(1_000_000),
+}
+MAX_ADDRESS_LINES = 3
+MAX_MEMO = 999
+MAX_PACKAGES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BookingRules:
+    """What differs between accounts; made from the endpoint's settings.
+
+    Status ids and field ids are confirmed by common knowledge only, hence settings. `line_units`
+    maps a unit code to a NetSuite unit id; an empty id means the item's own stock unit. An empty
+    `line_field` or `order_field` means that the account has no such custom field.
+    """
+
+    zone: ZoneInfo
+    external_id_prefix: str = "xd-"
+    line_field: str = "custcol_crossdock_line"
+    order_field: str = "custbody_crossdock_order"
+    approved_status: str = "B"
+    shipped_status: str = "C"
+    price_level: str = "-1"
+    line_units: Mapping[str, str] = field(default_factory=lambda: {"EA": ""})
+    ship_methods: Mapping[str, str] = field(default_factory=dict)
+    subsidiaries: Mapping[str, str] = field(default_factory=dict)
+    currencies: Mapping[str, str] = field(default_factory=dict)
+    weight_decimals: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class InternalIds:
+    """NetSuite's own ids of the master data that one document refers to, by number."""
+
+    customers: Mapping[str, str] = field(default_factory=dict)
+    items: Mapping[str, str] = field(default_factory=dict)
+    locations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLine:
+    """A line of a sales order as read back: its stable key and what tells it apart."""
+
+    key: int
+    line_number: int | None
+    item_id: str
+    unit_id: str
+
+
+def order_key(rules: BookingRules, order_id: str) -> str:
+    """External id of an order's sales order: one per order, whichever delivery asks."""
+    return f"{rules.external_id_prefix}{order_id}"
+
+
+def shipment_key(rules: BookingRules, shipment_id: str) -> str:
+    """External id of a shipment's item fulfillment: a second goods issue of it is a duplicate."""
+    return f"{rules.external_id_prefix}{shipment_id}"
+
+
+def sales_order(
+    order: order_pb2.Order, ids: InternalIds, rules: BookingRules, reference: str
+) -> dict[str, Any]:
+    """The full state of a new sales order."""
+    body: dict[str, Any] = {
+        "entity": {"id": _id(ids.customers, order.customer_number, "customer")},
+        "orderStatus": {"id": rules.approved_status},
+        "otherRefNum": order.customer_reference or order.number,
+        "memo": f"{order.number} {reference}"[:MAX_MEMO],
+        "shippingAddress": address(order.ship_to),
+        "item": {"items": sales_order_lines(order, ids, rules)},
+    }
+    if order.HasField("order_time"):
+        body["tranDate"] = _day(order.order_time, rules.zone)
+    if rules.order_field:
+        body[rules.order_field] = order.number
+    body.update(_ship_method(order, rules))
+    if rules.subsidiaries:
+        body["subsidiary"] = {"id": _id(rules.subsidiaries, order.business_unit, "subsidiary")}
+    if rules.currencies:
+        body["currency"] = {"id": _id(rules.currencies, _currency(order), "currency")}
+    return body
+
+
+def changed_parts(
+    order: order_pb2.Order,
+    changed_fields: Iterable[str],
+    ids: InternalIds,
+    rules: BookingRules,
+    held: Sequence[OpenLine],
+) -> dict[str, Any]:
+    """What a change means for an existing sales order; empty when it keeps nothing of it.
+
+    Each changed part is sent in full, parts that did not change are left to whoever edited them.
+    Lines that NetSuite knows keep their key, so that fulfillments stay attached.
+    """
+    changed = set(changed_fields)
+    body: dict[str, Any] = {}
+    if "lines" in changed:
+        keys = {line.line_number: line.key for line in held if line.line_number is not None}
+        lines = sales_order_lines(order, ids, rules)
+        for line, ordered in zip(lines, order.lines, strict=True):
+            if ordered.line_number in keys:
+                line["line"] = keys[ordered.line_number]
+        body["item"] = {"items": lines}
+    if "ship_to" in changed:
+        body["shippingAddress"] = address(order.ship_to)
+    if "customer_number" in changed:
+        body["entity"] = {"id": _id(ids.customers, order.customer_number, "customer")}
+    if "customer_reference" in changed:
+        body["otherRefNum"] = order.customer_reference or order.number
+    if changed & {"carrier_code", "service_code"}:
+        body.update(_ship_method(order, rules))
+    return body
+
+
+def sales_order_lines(
+    order: order_pb2.Order, ids: InternalIds, rules: BookingRules
+) -> list[dict[str, Any]]:
+    """The order's lines, each with its number in the line field."""
+    lines = []
+    for ordered in order.lines:
+        line: dict[str, Any] = {
+            "item": {"id": _id(ids.items, ordered.item_number, "item")},
+            "quantity": amount(ordered.quantity.value),
+            "location": {"id": _id(ids.locations, ordered.ship_from_location_number, "location")},
+        }
+        unit_id = _unit_id(ordered.quantity.unit, rules)
+        if unit_id:
+            line["units"] = {"id": unit_id}
+        if ordered.HasField("unit_price"):
+            line["rate"] = amount(ordered.unit_price.amount)
+            if rules.price_level:
+                # Without a custom price level NetSuite prices the line by its own list.
+                line["price"] = {"id": rules.price_level}
+        if rules.line_field:
+            line[rules.line_field] = ordered.line_number
+        lines.append(line)
+    return lines
+
+
+def open_lines(record: Mapping[str, Any], rules: BookingRules) -> list[OpenLine]:
+    """The lines of a sales order that was read with its sublists."""
+    block = record.get("item")
+    items = block.get("items") if isinstance(block, Mapping) else None
+    if not isinstance(items, list):
+        raise Untranslatable("the sales order was read without its lines")
+    return [
+        OpenLine(
+            key=int(line["line"]),
+            line_number=_line_number(line.get(rules.line_field)),
+            item_id=_reference_id(line.get("item")),
+            unit_id=_reference_id(line.get("units")),
+        )
+        for line in items
+    ]
+
+
+def item_fulfillment(
+    shipment: shipment_pb2.Shipment,
+    held: Sequence[OpenLine],
+    ids: InternalIds,
+    rules: BookingRules,
+    reference: str,
+    posted: Timestamp,
+) -> dict[str, Any]:
+    """The body of the transform that ships exactly what the shipment's packages hold.
+
+    `posted` decides the day when the warehouse did not say when goods left.
+    """
+    location = {"id": _id(ids.locations, shipment.ship_from_location_number, "location")}
+    shipped = shipped_by_line(shipment, held, ids, rules)
+    lines: list[dict[str, Any]] = []
+    for line in held:
+        if line.key in shipped:
+            quantity = shipped[line.key]
+            lines.append({"orderLine": line.key, "quantity": quantity, "itemReceive": True})
+            lines[-1]["location"] = location
+        else:
+            # A line left out would be shipped with its whole open quantity.
+            lines.append({"orderLine": line.key, "itemReceive": False})
+    return {
+        "externalId": shipment_key(rules, shipment.id),
+        "shipStatus": {"id": rules.shipped_status},
+        "tranDate": ship_day(shipment.manifest_time, posted, rules.zone),
+        "memo": f"{shipment.number} {reference}"[:MAX_MEMO],
+        "item": {"items": lines},
+        "package": {"items": packages(shipment, rules)},
+    }
+
+
+def shipped_by_line(
+    shipment: shipment_pb2.Shipment,
+    held: Sequence[OpenLine],
+    ids: InternalIds,
+    rules: BookingRules,
+) -> dict[int, Decimal]:
+    """Quantity per line key, added up over packages. By line number, else by the only such item."""
+    by_number = {line.line_number: line for line in held if line.line_number is not None}
+    shipped: dict[int, Decimal] = {}
+    for package in shipment.packages:
+        for content in package.contents:
+            line = by_number.get(content.line_number)
+            if line is None:
+                line = _only_line_of(held, _id(ids.items, content.item_number, "item"), content)
+            if _unit_id(content.quantity.unit, rules) != line.unit_id and line.unit_id:
+                raise Untranslatable(
+                    f"line {content.line_number} was ordered in another unit than it was packed in"
+                )
+            total = shipped.get(line.key, Decimal(0)) + amount(content.quantity.value)
+            shipped[line.key] = total
+    return shipped
+
+
+def packages(shipment: shipment_pb2.Shipment, rules: BookingRules) -> list[dict[str, Any]]:
+    """The package sublist: tracking number where known, weight in pounds."""
+    tracking = {entry.package_id: entry.tracking_number for entry in shipment.progress}
+    lines = []
+    for package in shipment.packages[:MAX_PACKAGES]:
+        number = tracking.get(package.id) or shipment.tracking_number
+        line: dict[str, Any] = {
+            "packageDescr": package.number,
+            "packageWeight": pounds(package.weight, rules.weight_decimals),
+        }
+        if number:
+            line["packageTrackingNumber"] = number
+        lines.append(line)
+    return lines
+
+
+def pounds(weight: types_pb2.Quantity, decimals: int) -> Decimal:
+    """A weight in pounds: converted exactly, rounded once, half to even."""
+    grams = GRAMS.get(weight.unit)
+    if grams is None:
+        raise Untranslatable(f"weight unit {weight.unit!r} cannot be converted to pounds")
+    exact = Fraction(amount(weight.value)) * grams / GRAMS["LBR"]
+    scaled = exact * 10**decimals
+    whole, rest = divmod(scaled.numerator, scaled.denominator)
+    if 2 * rest > scaled.denominator or (2 * rest == scaled.denominator and whole % 2):
+        whole += 1
+    if whole <= 0:
+        raise Untranslatable(f"a package cannot weigh {weight.value} {weight.unit}")
+    return Decimal(whole).scaleb(-decimals)
+
+
+def ship_day(moment: types_pb2.SourceTime, posted: Timestamp, zone: ZoneInfo) -> str:
+    """The accounting day: when the goods left, in the account's zone; else the dock's own day."""
+    if moment.HasField("instant"):
+        return _day(moment.instant, zone)
+    if moment.local:
+        try:
+            return date.fromisoformat(moment.local[:10]).isoformat()
+        except ValueError:
+            pass
+    return _day(posted, zone)
+
+
+def address(party: types_pb2.Party) -> dict[str, Any]:
+    """A shipping address on the order itself, never the customer's address book."""
+    place = party.address
+    lines = list(place.lines)
+    if len(lines) > MAX_ADDRESS_LINES:
+        lines[MAX_ADDRESS_LINES - 1 :] = [", ".join(lines[MAX_ADDRESS_LINES - 1 :])]
+    written: dict[str, Any] = {
+        "addressee": party.company or party.name,
+        "city": place.city,
+        "state": place.state,
+        "zip": place.postal_code,
+        "country": {"id": place.country_code},
+    }
+    if party.company and party.name:
+        written["attention"] = party.name
+    if party.phone:
+        written["addrPhone"] = party.phone
+    for number, line in enumerate(lines, start=1):
+        written[f"addr{number}"] = line
+    return written
+
+
+def sales_document(order_id: str, number: str) -> order_service_pb2.UpdateOrderRequest:
+    """The fact that the ERP booked the order under a number."""
+    request = order_service_pb2.UpdateOrderRequest()
+    request.order.id = order_id
+    request.order.sales_document = number
+    request.update_mask.paths.append("sales_document")
+    return request
+
+
+def document_references(kind: str, record: Mapping[str, Any], internal_id: str) -> list[Reference]:
+    """The document's number first, then NetSuite's internal id."""
+    number = str(record.get("tranId") or "")
+    found = [Reference(kind, number)] if number else []
+    return [*found, Reference(f"{kind}_id", internal_id)]
+
+
+def internal_id_of(record: Mapping[str, Any]) -> str:
+    """Internal id of a record that was read, from its id or its own link."""
+    if record.get("id"):
+        return str(record["id"])
+    for link in record.get("links") or ():
+        if link.get("rel") == "self":
+            return str(link.get("href", "")).rsplit("/", 1)[-1]
+    raise Untranslatable("a record was read without its id")
+
+
+def status_of(record: Mapping[str, Any], name: str) -> str:
+    """The id of an enumeration field of a record that was read; empty when it has none."""
+    return _reference_id(record.get(name))
+
+
+def amount(text: str) -> Decimal:
+    """A decimal of the contract, without trailing zeros."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise Untranslatable(f"{text!r} is not a decimal number") from None
+    if not value.is_finite():
+        raise Untranslatable(f"{text!r} is not a decimal number")
+    return value.quantize(Decimal(1), ROUND_HALF_EVEN) if value == int(value) else value.normalize()
+
+
+def _ship_method(order: order_pb2.Order, rules: BookingRules) -> dict[str, Any]:
+    chosen = (f"{order.carrier_code}/{order.service_code}", order.carrier_code)
+    for name in chosen:
+        if name in rules.ship_methods:
+            return {"shipMethod": {"id": rules.ship_methods[name]}}
+    return {}
+
+
+def _currency(order: order_pb2.Order) -> str:
+    codes = {line.unit_price.currency for line in order.lines if line.HasField("unit_price")}
+    if len(codes) > 1:
+        raise Untranslatable("a sales order has one currency, this order has several")
+    return codes.pop() if codes else ""
+
+
+def _only_line_of(
+    held: Sequence[OpenLine], item_id: str, content: shipment_pb2.PackageContent
+) -> OpenLine:
+    found = [line for line in held if line.item_id == item_id]
+    if len(found) != 1:
+        raise Untranslatable(
+            f"line {content.line_number} ({content.item_number}) is on {len(found)} lines of the "
+            "sales order and none carries its number"
+        )
+    return found[0]
+
+
+def _unit_id(unit: str, rules: BookingRules) -> str:
+    if unit not in rules.line_units:
+        raise Untranslatable(f"unit {unit!r} has no NetSuite unit in the setting line_units")
+    return rules.line_units[unit]
+
+
+def _id(ids: Mapping[str, str], number: str, kind: str) -> str:
+    found = ids.get(number)
+    if not found:
+        raise Untranslatable(f"{kind} {number!r} has no NetSuite id: is it pulled from NetSuite?")
+    return found
+
+
+def _day(moment: Timestamp, zone: ZoneInfo) -> str:
+    instant: datetime = moment.ToDatetime(tzinfo=UTC)
+    return instant.astimezone(zone).date().isoformat()
+
+
+def _line_number(value: Any) -> int | None:
+    try:
+        return None if value is None else int(str(value))
+    except ValueError:
+        return None
+
+
+def _reference_id(value: Any) -> str:
+    return str(value.get("id") or "") if isinstance(value, Mapping) else ""

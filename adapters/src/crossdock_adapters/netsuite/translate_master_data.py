@@ -1,0 +1,240 @@
+"""From rows of NetSuite's tables to items, customers, locations and unit conversions: pure.
+
+A row is what SuiteQL answers under the names of the column settings: text, absent when empty. Only
+fields that the ERP owns and the account has a column for are in the mask; what a row cannot say
+raises Untranslatable, so that the row is kept raw instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeAlias
+
+from crossdock.client import request_id
+from crossdock.customer.v1 import customer_pb2, customer_service_pb2
+from crossdock.item.v1 import item_pb2, item_service_pb2
+from crossdock.location.v1 import location_pb2, location_service_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock.unit.v1 import unit_pb2, unit_service_pb2
+
+from crossdock_adapters.sdk.outcomes import Untranslatable
+
+Row: TypeAlias = Mapping[str, str]
+Entry: TypeAlias = (
+    item_service_pb2.ItemEntry
+    | customer_service_pb2.CustomerEntry
+    | location_service_pb2.LocationEntry
+    | unit_service_pb2.UnitConversionEntry
+)
+
+# NetSuite's own list of weight units, as UN/ECE Recommendation 20 codes.
+WEIGHT_UNITS = {"lb": "LBR", "oz": "ONZ", "kg": "KGM", "g": "GRM"}
+CREDIT_HOLDS = {
+    "ON": customer_pb2.CREDIT_STATUS_HOLD,
+    "OFF": customer_pb2.CREDIT_STATUS_GOOD,
+    "AUTO": customer_pb2.CREDIT_STATUS_REVIEW,
+}
+QUANTITY_STEP = Decimal("0.000000001")
+_UN_NUMBER = re.compile(r"UN[0-9]{4}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class MasterDataRules:
+    """What differs between accounts; made from the endpoint's settings.
+
+    `units` maps NetSuite's unit names and abbreviations to UN/ECE Recommendation 20 codes.
+    """
+
+    endpoint: str
+    units: Mapping[str, str]
+    length_unit: str = "INH"
+    currency: str = "USD"
+    base_units: Mapping[str, str] = field(default_factory=dict)
+
+
+def item_entry(row: Row, rules: MasterDataRules) -> item_service_pb2.ItemEntry:
+    """An item: description, unit, status, weight, dimensions, hazard."""
+    item = item_pb2.Item(number=_needed(row, "number"))
+    inactive = row.get("inactive") == "T"
+    item.status = item_pb2.ITEM_STATUS_INACTIVE if inactive else item_pb2.ITEM_STATUS_ACTIVE
+    item.status_code = "inactive" if inactive else "active"
+    if "description" in row:
+        item.description = row["description"][:300]
+    if "unit" in row:
+        item.base_unit = _unit(row["unit"], rules)
+    if "tax_class" in row:
+        item.tax_class = row["tax_class"][:32]
+    if "weight" in row:
+        unit = WEIGHT_UNITS.get(row.get("weight_unit", ""), "")
+        if not unit:
+            raise Untranslatable(f"weight unit {row.get('weight_unit')!r} is not known")
+        item.weight.CopyFrom(_quantity(row["weight"], unit))
+    for name in ("length", "width", "height"):
+        if name in row:
+            getattr(item, name).CopyFrom(_quantity(row[name], rules.length_unit))
+    if "hazardous" in row:
+        item.hazardous_material.CopyFrom(_hazard(row))
+    return item_service_pb2.ItemEntry(item=item)
+
+
+def customer_entry(row: Row, rules: MasterDataRules) -> customer_service_pb2.CustomerEntry:
+    """A customer: name, credit, terms. An inactive one is on hold: nothing is booked for it."""
+    number = _needed(row, "number")
+    customer = customer_pb2.Customer(number=number, legal_name=row.get("name", number)[:200])
+    code = row.get("credit_hold", "")
+    customer.credit_status = CREDIT_HOLDS.get(code.upper(), customer_pb2.CREDIT_STATUS_REVIEW)
+    customer.credit_status_code = code
+    if row.get("inactive") == "T":
+        customer.credit_status = customer_pb2.CREDIT_STATUS_HOLD
+        customer.credit_status_code = "inactive"
+    if "credit_limit" in row:
+        customer.credit_limit.amount = _decimal(row["credit_limit"])
+        customer.credit_limit.currency = rules.currency
+    if "terms" in row:
+        customer.payment_terms = row["terms"][:32]
+    return customer_service_pb2.CustomerEntry(customer=customer)
+
+
+def location_entry(row: Row, rules: MasterDataRules) -> location_service_pb2.LocationEntry:
+    """A location: name, company, address, whether it is in use. Its time zone is the WMS's."""
+    number = _needed(row, "number")
+    location = location_pb2.Location(number=number, active=row.get("inactive") != "T")
+    location.name = row.get("name", number)[:100]
+    if "company" in row:
+        location.company = row["company"][:64]
+    if row.get("country"):
+        if not _COUNTRY.fullmatch(row["country"]):
+            raise Untranslatable(f"country {row['country']!r} is not an ISO 3166 code")
+        location.address.name = row.get("addressee", location.name)[:100]
+        place = location.address.address
+        place.lines.extend(row[name][:100] for name in ("line1", "line2") if row.get(name))
+        place.city = row.get("city", "")[:60]
+        place.state = row.get("state", "")[:20]
+        place.postal_code = row.get("postal_code", "")[:16]
+        place.country_code = row["country"]
+    return location_service_pb2.LocationEntry(location=location)
+
+
+def unit_entry(row: Row, rules: MasterDataRules) -> unit_service_pb2.UnitConversionEntry | None:
+    """A conversion to the base unit of its units type; None for the base unit itself.
+
+    Also None for units types that do not hold for all items (setting `common_units_types`).
+    """
+    base = rules.base_units.get(_needed(row, "type"))
+    if base is None or row.get("base") == "T":
+        return None
+    unit = _unit(row.get("code") or _needed(row, "name"), rules)
+    conversion = unit_pb2.UnitConversion(
+        number=f"*:{unit}:{base}",
+        from_unit=unit,
+        to_unit=base,
+        numerator=_decimal(_needed(row, "rate")),
+        denominator="1",
+    )
+    return unit_service_pb2.UnitConversionEntry(unit_conversion=conversion)
+
+
+def complete(
+    entry: Entry, kind: str, row: Row, columns: Iterable[str], rules: MasterDataRules
+) -> Entry:
+    """Add mask, reference and request id. The same row translated alike has the same id."""
+    paths = _paths(kind, set(columns))
+    entry.update_mask.paths.extend(paths)
+    entry.references.append(
+        types_pb2.ExternalReference(
+            system=rules.endpoint, type=reference_type(kind), value=_needed(row, "id")
+        )
+    )
+    # The date of change has seconds only, and a better translation is a new version too.
+    content = hashlib.sha256(entry.SerializeToString(deterministic=True)).hexdigest()
+    version = f"{row.get('modified', '')} {content}"
+    entry.request_id = request_id(rules.endpoint, f"{kind}/{row['id']}", version)
+    return entry
+
+
+def reference_type(kind: str) -> str:
+    """Type of the reference that holds NetSuite's internal id; ids repeat between record types."""
+    return kind
+
+
+def _paths(kind: str, columns: set[str]) -> list[str]:
+    """First-level fields the account has columns for, in the order of the contract."""
+    return [path for path, needed in _FIELDS[kind].items() if needed <= columns]
+
+
+_FIELDS: Mapping[str, Mapping[str, set[str]]] = {
+    "item": {
+        "description": {"description"},
+        "base_unit": {"unit"},
+        "status": {"inactive"},
+        "status_code": {"inactive"},
+        "tax_class": {"tax_class"},
+        "length": {"length"},
+        "width": {"width"},
+        "height": {"height"},
+        "weight": {"weight", "weight_unit"},
+        "hazardous_material": {"hazardous"},
+    },
+    "customer": {
+        "legal_name": {"name"},
+        "credit_status": {"credit_hold", "inactive"},
+        "credit_status_code": {"credit_hold", "inactive"},
+        "credit_limit": {"credit_limit"},
+        "payment_terms": {"terms"},
+    },
+    "location": {
+        "name": {"name"},
+        "company": {"company"},
+        "address": {"country"},
+        "active": {"inactive"},
+    },
+    "unit_conversion": {
+        "from_unit": {"rate"},
+        "to_unit": {"rate"},
+        "numerator": {"rate"},
+        "denominator": {"rate"},
+    },
+}
+
+
+def _hazard(row: Row) -> item_pb2.HazardousMaterial:
+    if row["hazardous"] != "T":
+        return item_pb2.HazardousMaterial(hazardous=False)
+    un_number = row.get("un_number", "").replace(" ", "").upper()
+    if un_number and not _UN_NUMBER.fullmatch(un_number):
+        raise Untranslatable(f"{un_number!r} is not a United Nations number")
+    return item_pb2.HazardousMaterial(hazardous=True, un_number=un_number)
+
+
+def _needed(row: Row, name: str) -> str:
+    value = row.get(name, "").strip()
+    if not value:
+        raise Untranslatable(f"the row has no {name}")
+    return value
+
+
+def _unit(name: str, rules: MasterDataRules) -> str:
+    code = rules.units.get(name)
+    if code is None:
+        raise Untranslatable(f"unit {name!r} is not in the setting units")
+    return code
+
+
+def _quantity(text: str, unit: str) -> types_pb2.Quantity:
+    return types_pb2.Quantity(value=_decimal(text), unit=unit)
+
+
+def _decimal(text: Any) -> str:
+    """Decimal text as the contract writes it; Oracle leaves out the zero before the point."""
+    try:
+        value = Decimal(str(text))
+        stepped = value.quantize(QUANTITY_STEP)
+    except InvalidOperation:
+        raise Untranslatable(f"{text!r} is not a decimal number") from None
+    plain = format(stepped, "f")
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain

@@ -1,0 +1,180 @@
+"""What the NetSuite client makes of every answer: done, refused, not processed, or unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from crossdock_adapters.netsuite.client import (
+    DuplicateRecord,
+    RecordMissing,
+    eid,
+    judge,
+    problem_of,
+)
+from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from netsuite_account import Account, client_of, running_account
+
+PAYLOADS = Path(__file__).parent / "payloads" / "netsuite"
+
+
+def recorded(name: str, status: int | None = None, headers: dict[str, str] | None = None) -> Answer:
+    body = (PAYLOADS / f"{name}.json").read_bytes()
+    return Answer(status or json.loads(body)["status"], headers or {}, body)
+
+
+@pytest.mark.parametrize(
+    ("name", "effect", "expected"),
+    [
+        ("error_invalid_login", True, Retry),
+        ("error_permission", True, NeedsPerson),
+        ("error_invalid_content", True, Reject),
+        ("error_order_closed", True, Reject),
+        ("error_period_closed", True, Reject),
+        ("error_idempotency", True, OutcomeUnknown),
+        ("error_duplicate_external_id", True, DuplicateRecord),
+        ("error_not_found", True, RecordMissing),
+        ("error_not_found", False, RecordMissing),
+        ("error_record_changed", True, Retry),
+        ("error_concurrency_429", True, Retry),
+        ("error_concurrency_restlet_400", True, Retry),
+        ("error_concurrency_500", True, Retry),
+        ("error_request_blocked_403", True, Retry),
+        ("error_unexpected", True, OutcomeUnknown),
+        ("error_unexpected", False, Retry),
+    ],
+)
+def test_each_documented_error_means_one_thing(
+    name: str, effect: bool, expected: type[Exception]
+) -> None:
+    """The error table of the vendor sheet, answer by answer."""
+    with pytest.raises(expected):
+        judge(recorded(name), effect=effect, earlier_effect=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["error_concurrency_429", "error_unexpected", "error_invalid_login"]
+)
+def test_after_an_effect_nothing_is_called_unprocessed(name: str) -> None:
+    """A read that fails after a write in the same attempt leaves the attempt unknown."""
+    with pytest.raises(OutcomeUnknown):
+        judge(recorded(name), effect=False, earlier_effect=True)
+
+
+def test_retry_after_is_obeyed() -> None:
+    """The vendor's own pause wins over ours."""
+    answer = recorded("error_concurrency_429", headers={"Retry-After": "7"})
+    with pytest.raises(Retry) as raised:
+        judge(answer, effect=True, earlier_effect=False)
+    assert raised.value.after_seconds == 7
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"o:errorDetails":[]}', b'{"a":1}'])
+def test_a_gateway_error_page_is_unknown_for_a_write(body: bytes) -> None:
+    """An answer that is not NetSuite's proves nothing: unknown after a write."""
+    answer = Answer(502, {}, body)
+    assert problem_of(answer).code == ""
+    with pytest.raises(OutcomeUnknown):
+        judge(answer, effect=True, earlier_effect=False)
+
+
+@pytest_asyncio.fixture
+async def account(tmp_path: Path) -> AsyncIterator[Account]:
+    async with running_account(tmp_path) as running:
+        yield running
+
+
+def body_for(account: Account) -> dict[str, Any]:
+    return {
+        "entity": {"id": account.id_of("customer", "CUST-1001")},
+        "orderStatus": {"id": "B"},
+        "item": {
+            "items": [{"item": {"id": account.id_of("inventoryItem", "SKU-1001")}, "quantity": 1}]
+        },
+    }
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "expected", "orders"),
+    [
+        ("throttle", Retry, 0),
+        ("error_before", OutcomeUnknown, 0),
+        ("error_after", OutcomeUnknown, 1),
+        ("reply_lost", OutcomeUnknown, 1),
+        ("down", Retry, 0),
+    ],
+)
+async def test_each_fault_on_a_write(
+    account: Account, kind: str, expected: type[Exception], orders: int
+) -> None:
+    """Refused connections and 429 are proven unprocessed; a 5xx or a lost reply is unknown."""
+    await account.client.test()
+    body = body_for(account)
+    account.fault(kind, **({"seconds": 5} if kind == "down" else {"operation": "upsert"}))
+    await account.sandbox.apply_outage()
+    if kind == "down":
+        # The first call finds the pooled connection cut: only then is the next one refused.
+        with contextlib.suppress(Retry):
+            await account.client.test()
+    with exchange.recording(), pytest.raises(expected):
+        await account.client.upsert("salesOrder", "o-1", body)
+    assert len(account.orders()) == orders
+
+
+@pytest.mark.asyncio
+async def test_a_slow_save_is_unknown_and_may_still_happen(account: Account) -> None:
+    """A time-out on a write says nothing: the save goes on at the vendor."""
+    impatient = client_of(account.sandbox.vendor_url, account.key_file, timeout_seconds=0.2)
+    await impatient.test()
+    account.fault("slow", operation="upsert", delay_seconds=0.5, count=1)
+    with pytest.raises(OutcomeUnknown):
+        await impatient.upsert("salesOrder", "o-1", body_for(account))
+    await impatient.close()
+    deadline = asyncio.get_running_loop().time() + 5
+    while not account.orders() and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.02)
+    assert len(account.orders()) == 1
+
+
+@pytest.mark.asyncio
+async def test_reading_is_never_unknown(account: Account) -> None:
+    """A failed read alone changes nothing, so it is retried."""
+    await account.client.test()
+    account.fault("error_before", operation="read", count=1)
+    with exchange.recording(), pytest.raises(Retry):
+        await account.client.read("salesOrder", eid("o-1"))
+
+
+@pytest.mark.asyncio
+async def test_a_refused_login_sends_nothing(account: Account, tmp_path: Path) -> None:
+    """With a wrong certificate every call is a retry, and no secret is in its reason."""
+    other = tmp_path / "other"
+    other.mkdir()
+    async with running_account(other) as stranger:
+        client = client_of(account.sandbox.vendor_url, stranger.key_file)
+        with exchange.recording() as record, pytest.raises(Retry) as raised:
+            await client.upsert("salesOrder", "o-1", {})
+        await client.close()
+    assert "invalid_client" in raised.value.reason
+    shown = raised.value.reason + record.request_excerpt() + record.response_excerpt()
+    assert "eyJ" not in shown
+    assert not record.effect_left
+
+
+@pytest.mark.asyncio
+async def test_no_more_requests_than_its_share_are_open(account: Account) -> None:
+    """The client keeps to its share of the account's concurrency, however much is asked at once."""
+    body = body_for(account)
+    await asyncio.gather(*(account.client.upsert("salesOrder", f"o-{n}", body) for n in range(24)))
+    governance = account.sandbox.books()["governance"]
+    assert governance["most_in_flight"] <= 3
+    assert governance["refused"] == 0
