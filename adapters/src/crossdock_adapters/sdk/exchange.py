@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,19 +34,29 @@ class Exchange:
     """Filled by VendorHttp while an attempt runs; read by the runner when it completes.
 
     `effect_left` turns True as soon as a request that may change the vendor's books might
-    have reached it.
+    have reached it. `lease_until` (time.monotonic) is how long the hub holds the delivery for
+    us; nothing with an effect may leave after it.
     """
 
     effect_left: bool = False
-    excerpts: list[str] = field(default_factory=list)
+    lease_until: float = math.inf
+    requests: list[str] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
 
-    def note(self, request: str, answer: str) -> None:
+    def lease_left_seconds(self) -> float:
+        return self.lease_until - time.monotonic()
+
+    def note(self, request: str, response: str) -> None:
         """Keep a redacted excerpt of one request and what came back."""
-        if len(self.excerpts) < MAX_EXCERPTS:
-            self.excerpts.append(f"> {request}\n< {answer}")
+        if len(self.requests) < MAX_EXCERPTS:
+            self.requests.append(request)
+            self.responses.append(response)
 
-    def excerpt(self) -> str:
-        return "\n".join(self.excerpts)
+    def request_excerpt(self) -> str:
+        return "\n".join(self.requests)
+
+    def response_excerpt(self) -> str:
+        return "\n".join(self.responses)
 
 
 _current: ContextVar[Exchange | None] = ContextVar("crossdock_exchange", default=None)

@@ -23,6 +23,7 @@ MAX_CONNECTIONS = 32
 # Shorter than servers keep idle connections, so that a call rarely meets one being closed.
 IDLE_CONNECTION_SECONDS = 4.0
 MAX_RETRY_AFTER_SECONDS = 3600.0
+MIN_LEASE_LEFT_SECONDS = 1.0
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -156,6 +157,8 @@ class VendorHttp:
         record = exchange.current()
         trace = SimpleNamespace(connected=False)
         earlier_effect = record is not None and record.effect_left
+        if record is not None and call.has_effect:
+            _check_lease(record)
         try:
             answer = await self._exchange(call, timeout_seconds, trace)
         except asyncio.CancelledError:
@@ -236,6 +239,16 @@ class _Call:
 
     def excerpt(self) -> str:
         return f"{self.method} {self.url.path} {exchange.redacted(self.content or b'')}".rstrip()
+
+
+def _check_lease(record: exchange.Exchange) -> None:
+    """The last look before bytes leave: another worker may hold the delivery by now."""
+    if record.lease_left_seconds() >= MIN_LEASE_LEFT_SECONDS:
+        return
+    reason = "the lease ran out before the call was sent"
+    if record.effect_left:
+        raise OutcomeUnknown(reason)
+    raise Retry(0.0, reason)
 
 
 async def _connected(_: Any, context: SimpleNamespace, __: Any) -> None:

@@ -1,0 +1,205 @@
+"""Attempts at the hub's ledger: begun before anything leaves, kept alive, completed for sure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from google.protobuf.duration_pb2 import Duration
+
+from crossdock_adapters.sdk.coalesce import Coalescer
+from crossdock_adapters.sdk.presence import Presence
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+FIRST_PAUSE_SECONDS = 0.1
+MAX_PAUSE_SECONDS = 5.0
+RENEW_AT_SHARE_OF_LEASE = 1 / 3
+MAX_REASON_CHARACTERS = 1_000
+
+
+class HubAway(Exception):
+    """The hub did not answer, or asks to come again: repeating the call is right."""
+
+
+class HubRefused(Exception):
+    """The hub refused the call for good; the text is the hub's."""
+
+
+class Ledger(Protocol):
+    """The ledger's three calls. Each raises HubAway or HubRefused, and nothing else."""
+
+    async def begin(
+        self, begins: list[delivery_service_pb2.Begin]
+    ) -> list[delivery_service_pb2.BeginResult]: ...
+
+    async def renew(
+        self, renewals: list[delivery_service_pb2.LeaseRenewal]
+    ) -> list[delivery_service_pb2.LeaseResult]: ...
+
+    async def complete(
+        self, completions: list[delivery_service_pb2.Completion]
+    ) -> list[delivery_service_pb2.CompletionResult]: ...
+
+
+class BeginRefused(Exception):
+    """The hub says this delivery is not to be worked on now: drop the message."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A begun attempt. `lease_until` (time.monotonic) is counted from before we asked."""
+
+    delivery_id: str
+    token: int
+    kind: delivery_pb2.AttemptKind
+    number: int
+    lease_seconds: float
+    lease_until: float
+
+
+class Attempts:
+    """Begins, renews and completes; concurrent attempts share calls."""
+
+    def __init__(self, ledger: Ledger, hub: Presence) -> None:
+        self._hub = hub
+        self._ledger = ledger
+        self._begin = Coalescer(ledger.begin)
+        self._renew = Coalescer(ledger.renew)
+        self._complete = Coalescer(self._complete_batch)
+
+    async def begin(
+        self, dispatch: delivery_pb2.Dispatch, lease_seconds: float, traceparent: str
+    ) -> Attempt:
+        """Begin what is sent now; waits while the hub is away. BeginRefused: drop it."""
+        request = delivery_service_pb2.Begin(
+            delivery_id=dispatch.delivery_id,
+            dispatch_number=dispatch.dispatch_number,
+            # Made once: a begin repeated after a lost answer gets the same attempt.
+            attempt_id=str(uuid.uuid4()),
+            lease=_duration(lease_seconds),
+            traceparent=traceparent[:64],
+        )
+        asked_at = 0.0
+
+        async def once() -> delivery_service_pb2.BeginResult:
+            nonlocal asked_at
+            asked_at = time.monotonic()
+            return await self._begin.call(request)
+
+        try:
+            result = await self._insist(once)
+        except HubRefused as refused:
+            raise BeginRefused(str(refused)) from None
+        if result.HasField("refusal"):
+            raise BeginRefused(f"{result.refusal.reason}: {result.refusal.message}")
+        seconds = result.lease.ToNanoseconds() / 1e9
+        return Attempt(
+            result.delivery_id, result.token, result.kind, result.attempt, seconds,
+            asked_at + seconds,
+        )  # fmt: skip
+
+    async def keep_alive(self, attempt: Attempt, moved: Callable[[float], None]) -> None:
+        """Renew the lease until cancelled; returns when the lease is lost.
+
+        `moved` gets the new end of the lease (time.monotonic) after each renewal.
+        """
+        while True:
+            await asyncio.sleep(attempt.lease_seconds * RENEW_AT_SHARE_OF_LEASE)
+            asked_at = time.monotonic()
+            renewal = delivery_service_pb2.LeaseRenewal(
+                delivery_id=attempt.delivery_id,
+                token=attempt.token,
+                lease=_duration(attempt.lease_seconds),
+            )
+            try:
+                result = await self._renew.call(renewal)
+            except HubAway as away:
+                # The call goes on: its lease has not ended yet, and an answer may still come.
+                self._hub.gone(str(away))
+                continue
+            except HubRefused as refused:
+                log.warning("delivery %s: renewal refused: %s", attempt.delivery_id, refused)
+                return
+            self._hub.back()
+            if result.HasField("refusal"):
+                log.warning("delivery %s: lease lost", attempt.delivery_id)
+                return
+            attempt.lease_until = asked_at + result.lease.ToNanoseconds() / 1e9
+            moved(attempt.lease_until)
+
+    async def complete(
+        self, completion: delivery_service_pb2.Completion
+    ) -> delivery_service_pb2.CompletionResult:
+        """Tell the outcome; repeated for as long as this process lives and the hub is away.
+
+        HubRefused when the hub does not take even the bare outcome.
+        """
+        result = await self._insist(lambda: self._complete.call(completion))
+        if isinstance(result, HubRefused):
+            # What we learned is not acceptable, but that it happened must be known.
+            log.error("delivery %s: completion refused: %s", completion.delivery_id, result)
+            bare = _bare(completion, result)
+            result = await self._insist(lambda: self._complete.call(bare))
+        if isinstance(result, HubRefused):
+            raise result
+        return result
+
+    async def _complete_batch(
+        self, completions: list[delivery_service_pb2.Completion]
+    ) -> Sequence[delivery_service_pb2.CompletionResult | HubRefused]:
+        try:
+            return await self._ledger.complete(completions)
+        except HubRefused as refused:
+            if len(completions) == 1:
+                return [refused]
+        # One bad completion must not take the others with it.
+        results: list[delivery_service_pb2.CompletionResult | HubRefused] = []
+        for completion in completions:
+            try:
+                results += await self._ledger.complete([completion])
+            except HubRefused as refused:
+                results.append(refused)
+        return results
+
+    async def _insist(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Repeat while the hub is away, with a growing pause; ends with the process."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                result = await once()
+            except HubAway as away:
+                self._hub.gone(str(away))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MAX_PAUSE_SECONDS)
+                continue
+            self._hub.back()
+            return result
+
+
+def _bare(
+    completion: delivery_service_pb2.Completion, refused: HubRefused
+) -> delivery_service_pb2.Completion:
+    """The outcome and the vendor's references alone."""
+    return delivery_service_pb2.Completion(
+        delivery_id=completion.delivery_id,
+        token=completion.token,
+        outcome=completion.outcome,
+        code=completion.code,
+        reason=f"the hub refused the rest: {refused}"[:MAX_REASON_CHARACTERS],
+        retry_after=completion.retry_after,
+        vendor_references=completion.vendor_references,
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration

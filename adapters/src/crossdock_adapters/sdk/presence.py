@@ -1,0 +1,35 @@
+"""Says once that something is gone and once that it is back."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+log = logging.getLogger(__name__)
+
+
+class Presence:
+    """The state of one thing we depend on, such as the hub or a vendor."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.trouble = ""
+        self._gone_since = 0.0
+
+    @property
+    def here(self) -> bool:
+        return not self.trouble
+
+    def gone(self, reason: str) -> None:
+        """Note a failure; only the first one since it was here is logged."""
+        if not self.trouble:
+            self._gone_since = time.monotonic()
+            log.warning("%s is gone: %s", self.what, reason)
+        self.trouble = reason or "gone"
+
+    def back(self) -> None:
+        """Note a success; only the first one since it was gone is logged."""
+        if self.trouble:
+            away = time.monotonic() - self._gone_since
+            self.trouble = ""
+            log.warning("%s is back after %.1f s", self.what, away)

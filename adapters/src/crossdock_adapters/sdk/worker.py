@@ -1,0 +1,219 @@
+"""One delivery after another: begin, let the adapter do it, complete, acknowledge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from crossdock.delivery.v1 import delivery_pb2
+from google.protobuf.message import DecodeError
+from opentelemetry.trace import Span
+
+from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.attempts import Attempt, Attempts, BeginRefused, HubRefused
+from crossdock_adapters.sdk.completion import LOOK_UP, completion
+from crossdock_adapters.sdk.events import decode_event
+from crossdock_adapters.sdk.manifest import Operation
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Untranslatable
+from crossdock_adapters.sdk.presence import Presence
+from crossdock_adapters.sdk.telemetry import (
+    Telemetry,
+    describe_attempt,
+    describe_outcome,
+    traceparent,
+)
+from crossdock_adapters.sdk.work import Work
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 4.0
+LEASE_MARGIN_SECONDS = 10.0
+MIN_LEASE_TO_START_SECONDS = 1.0
+DEFAULT_LEASE_SECONDS = 40.0
+
+
+class Message(Protocol):
+    """A bus message, as the consumer hands it over."""
+
+    @property
+    def data(self) -> bytes: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    async def ack(self) -> None: ...
+
+    async def in_progress(self) -> None: ...
+
+
+MakeWork = Callable[[delivery_pb2.Dispatch, Any, int], Work]
+
+
+@dataclass(slots=True)
+class Worker:
+    """Handles the deliveries of one endpoint; any number at a time.
+
+    `hurry` makes every running vendor call end at once: what it left behind is completed as
+    unknown, or as a retry when nothing with an effect left.
+    """
+
+    endpoint: str
+    adapter: Adapter
+    vendor: Any
+    attempts: Attempts
+    make_work: MakeWork
+    vendor_presence: Presence
+    telemetry: Telemetry
+    hurry: asyncio.Event
+
+    async def handle(self, message: Message) -> None:
+        """Work one message off. Raises nothing but cancellation: every end is told the hub."""
+        try:
+            dispatch = delivery_pb2.Dispatch.FromString(message.data)
+        except DecodeError:
+            # Without a delivery id there is nothing to complete; the ledger sends it again.
+            log.error("endpoint %s: a delivery message cannot be decoded", self.endpoint)
+            await message.ack()
+            return
+        with self.telemetry.handling(message.headers, self.endpoint) as span:
+            progress = asyncio.create_task(_keep_message(message))
+            try:
+                await self._attempt(dispatch, span)
+            finally:
+                progress.cancel()
+            await message.ack()
+
+    async def _attempt(self, dispatch: delivery_pb2.Dispatch, span: Span) -> None:
+        operation = self.adapter.manifest.operations.get(dispatch.operation)
+        try:
+            attempt = await self.attempts.begin(dispatch, _lease(operation), traceparent())
+        except BeginRefused as refused:
+            log.info("delivery %s not begun: %s", dispatch.delivery_id, refused)
+            span.set_attribute("crossdock.decision", "NOT_BEGUN")
+            return
+        describe_attempt(span, dispatch.delivery_id, dispatch.operation, attempt.number)
+        self.telemetry.in_flight.labels(self.endpoint).inc()
+        started = time.monotonic()
+        try:
+            ended, record = await self._perform(dispatch, operation, attempt)
+            told = completion(dispatch.delivery_id, attempt.token, attempt.kind, ended, record)
+            outcome = delivery_pb2.AttemptOutcome.Name(told.outcome)
+            self._note(dispatch.operation, outcome, told.code, ended, time.monotonic() - started)
+            describe_outcome(span, outcome.removeprefix("ATTEMPT_OUTCOME_"), told.code)
+            result = await self.attempts.complete(told)
+            if result.HasField("refusal"):
+                log.warning(
+                    "delivery %s: completion kept as evidence only: %s",
+                    dispatch.delivery_id,
+                    result.refusal.message,
+                )
+        except HubRefused as refused:
+            log.error("delivery %s: the outcome was refused: %s", dispatch.delivery_id, refused)
+        finally:
+            self.telemetry.in_flight.labels(self.endpoint).dec()
+
+    async def _perform(
+        self, dispatch: delivery_pb2.Dispatch, operation: Operation | None, attempt: Attempt
+    ) -> tuple[Any, exchange.Exchange]:
+        with exchange.recording() as record:
+            record.lease_until = attempt.lease_until
+            try:
+                function = self._function(dispatch, attempt.kind)
+                work = self.make_work(dispatch, decode_event(dispatch), attempt.number)
+            except Untranslatable as poison:
+                return poison, record
+            if record.lease_left_seconds() < MIN_LEASE_TO_START_SECONDS:
+                return Retry(0.0, "the lease ran out before the call began"), record
+            assert operation is not None
+            limit = operation.timeout_seconds
+            return await self._call(function(work, self.vendor), attempt, record, limit), record
+
+    async def _call(
+        self,
+        doing: Awaitable[Any],
+        attempt: Attempt,
+        record: exchange.Exchange,
+        limit_seconds: float,
+    ) -> Any:
+        """What the function returned or raised; it ends early when time or lease are over."""
+
+        def moved(lease_until: float) -> None:
+            record.lease_until = lease_until
+
+        call = asyncio.ensure_future(doing)
+        alive = asyncio.create_task(self.attempts.keep_alive(attempt, moved))
+        hurry = asyncio.create_task(self.hurry.wait())
+        try:
+            await asyncio.wait(
+                {call, alive, hurry}, timeout=limit_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not call.done():
+                why = "the process is stopping" if hurry.done() else "the lease was lost"
+                if not (hurry.done() or alive.done()):
+                    why = f"no outcome within {limit_seconds:g} s"
+                call.cancel()
+                await asyncio.wait({call})
+                if call.cancelled():
+                    return TimeoutError(why)
+            return _result(call)
+        finally:
+            for task in (call, alive, hurry):
+                task.cancel()
+            await asyncio.gather(alive, hurry, return_exceptions=True)
+
+    def _function(
+        self, dispatch: delivery_pb2.Dispatch, kind: int
+    ) -> Callable[[Work, Any], Awaitable[Any]]:
+        name = dispatch.operation
+        if kind == LOOK_UP:
+            found: Any = self.adapter.look_ups.get(name)
+            if found is None:
+                raise Untranslatable(f"this adapter cannot look up {name}")
+        else:
+            found = self.adapter.operations.get(name)
+            if found is None:
+                raise Untranslatable(f"this adapter does not know the operation {name}")
+        function: Callable[[Work, Any], Awaitable[Any]] = found
+        return function
+
+    def _note(self, operation: str, outcome: str, code: str, ended: Any, seconds: float) -> None:
+        """Metrics, and whether the vendor seems to be there."""
+        short = outcome.removeprefix("ATTEMPT_OUTCOME_").lower()
+        self.telemetry.deliveries.labels(self.endpoint, operation, short).inc()
+        self.telemetry.calls.labels(self.endpoint, operation, code or "ok").observe(seconds)
+        if isinstance(ended, (Retry, OutcomeUnknown, TimeoutError)):
+            self.vendor_presence.gone(str(ended))
+        elif not isinstance(ended, BaseException):
+            self.telemetry.progress.labels(self.endpoint).set_to_current_time()
+            self.vendor_presence.back()
+
+
+def _result(call: asyncio.Future[Any]) -> Any:
+    if call.cancelled():
+        return TimeoutError("the call was cancelled")
+    error = call.exception()
+    if error is None:
+        return call.result()
+    log.debug("the adapter raised", exc_info=error)
+    return error
+
+
+def _lease(operation: Operation | None) -> float:
+    """Long enough for the whole call where the hub grants it; renewed where it does not."""
+    if operation is None:
+        return DEFAULT_LEASE_SECONDS
+    return operation.timeout_seconds + LEASE_MARGIN_SECONDS
+
+
+async def _keep_message(message: Message) -> None:
+    """Tell the bus that the message is being worked on, so that it is not sent again."""
+    while True:
+        await asyncio.sleep(PROGRESS_SECONDS)
+        with contextlib.suppress(Exception):
+            await message.in_progress()
