@@ -18,7 +18,10 @@ from typing import Any
 from google.protobuf.message import Message
 
 from crossdock.contracts.contract import Contract, items_of, ordering_key_of
+from crossdock.contracts.diff import diff
 from crossdock.contracts.digest import DIGEST_VERSION, digest
+from crossdock.contracts.image import positions_in
+from crossdock.contracts.printing import print_files
 from crossdock.contracts.rules import (
     Change,
     Event,
@@ -31,6 +34,7 @@ from crossdock.contracts.rules import (
     Target,
 )
 from crossdock.contracts.unknown import unknown_field
+from crossdock.contracts.waivers import Verdict, Waiver, judge, read_waivers
 from crossdock.errors import ContractError, Violation
 
 __all__ = [
@@ -46,13 +50,20 @@ __all__ = [
     "Resource",
     "ScopePath",
     "Target",
+    "Verdict",
     "Violation",
+    "Waiver",
+    "diff",
     "digest",
     "events",
     "items_of",
+    "judge",
     "load",
     "ordering_key_of",
     "owners",
+    "positions_in",
+    "print_files",
+    "read_waivers",
     "redact",
     "unknown_field",
     "validate",

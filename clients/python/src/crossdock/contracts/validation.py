@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import protovalidate
@@ -9,8 +10,6 @@ from google.protobuf.message import DecodeError
 
 from crossdock.contracts.image import Image
 from crossdock.errors import ContractError, Violation
-
-_RULE_IDS_WITHOUT_TEXT = {"required": "value is required"}
 
 
 class RuleValidator:
@@ -25,37 +24,40 @@ class RuleValidator:
 
         message_name: full name. Generated stubs carry no rules, hence bytes: they are parsed again
         with the image's own class. ValueError: the bytes are no message of that type. KeyError: no
-        such message.
+        such message. ContractError: a rule cannot be compiled or evaluated.
         """
         kind = self._image.message_class(message_name)
         try:
             message = kind.FromString(data)
         except DecodeError as error:
             raise ValueError(f"not a {message_name}") from error
-        found = self._validator.collect_violations(message)
+        try:
+            found = self._validator.collect_violations(message)
+        except (protovalidate.CompilationError, protovalidate.EvaluationError) as error:
+            raise ContractError(self._finding(message_name, error)) from error
         return [_violation(each.proto) for each in found] if found else []
 
-    def warm(self, message_names: list[str]) -> None:
+    def warm(self, message_names: Iterable[str]) -> None:
         """Compiles the rules of these messages now, which takes milliseconds each.
 
-        ContractError: rules that cannot be compiled, each with file and line.
+        ContractError: rules that cannot be compiled, or not be evaluated on an empty message.
         """
         findings = []
         for name in message_names:
             try:
                 self._validator.collect_violations(self._image.message_class(name)())
-            except protovalidate.EvaluationError:
-                pass  # An empty message may not suit an expression; the rules are compiled.
-            except protovalidate.CompilationError as error:
-                findings.append(f"{self._image.position(name)}: {name}: {error}")
+            except (protovalidate.CompilationError, protovalidate.EvaluationError) as error:
+                findings.append(self._finding(name, error))
         if findings:
             raise ContractError(*findings)
+
+    def _finding(self, message_name: str, error: Exception) -> str:
+        return f"{self._image.position(message_name)}: {message_name}: rule is broken: {error}"
 
 
 def _violation(proto: Any) -> Violation:
     path = _path(proto.field) if proto.field is not None else ""
-    text = proto.message or _RULE_IDS_WITHOUT_TEXT.get(proto.rule_id, proto.rule_id)
-    return Violation(field=path, description=text, rule=proto.rule_id)
+    return Violation(field=path, description=proto.message or proto.rule_id, rule=proto.rule_id)
 
 
 def _path(field: Any) -> str:
