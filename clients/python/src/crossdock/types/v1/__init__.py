@@ -1,0 +1,1 @@
+"""Generated stubs, see proto/; do not edit."""

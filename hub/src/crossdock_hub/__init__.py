@@ -1,0 +1,1 @@
+"""The hub of crossdock: checks, commits, publishes; the only writer of its database."""

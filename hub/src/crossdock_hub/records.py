@@ -1,0 +1,260 @@
+"""What the hub stores, as plain records: the pure middle decides with them, the store writes them.
+
+Times are microseconds since the epoch, UTC, as integers: both databases compare them alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from google.protobuf.message import Message
+
+# States that end a delivery's hold on its ordering key.
+SETTLED_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})
+# States in which a delivery uses up a slot of its system's budget.
+OCCUPYING_STATES = frozenset({"DISPATCHED", "IN_FLIGHT", "RESOLVING"})
+
+
+@dataclass(slots=True)
+class ObjectRecord:
+    """A canonical object: its message, and the columns that queries need.
+
+    root_id: the order it belongs to, else its own id. partition: fixed at creation.
+    """
+
+    kind: str
+    id: str
+    message: Message
+    revision: int
+    state: str
+    number: str | None
+    root_id: str
+    partition: int
+    created_at: int
+    updated_at: int
+
+
+@dataclass(slots=True)
+class EventRecord:
+    """An event as stored and as published. `body` is the encoded event message."""
+
+    id: str
+    type: str
+    stem: str
+    kind: str
+    object_id: str
+    revision: int
+    position: int
+    root_id: str
+    partition: int
+    body: bytes
+    producer: str
+    traceparent: str
+    event_time: int | None
+    record_time: int
+    causation_id: str
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class VendorReferenceRecord:
+    """A document or number that the vendor gave."""
+
+    type: str
+    value: str
+
+
+@dataclass(slots=True)
+class QuarantineRecord:
+    """A fact of a completion that was refused: method, encoded request, encoded types.Refusal."""
+
+    method: str
+    request: bytes
+    refusal: bytes
+
+
+@dataclass(slots=True)
+class DeliveryRecord:
+    """One row of the ledger. States and words are those of crossdock.delivery.v1.
+
+    due_at: when a timer has to look again (retry, settle, lease, dispatch or prerequisite limit,
+    whichever the state means); None: nothing is timed. awaits_*: the first unmet prerequisite.
+    """
+
+    id: str
+    event_id: str
+    event_type: str
+    endpoint: str
+    operation: str
+    item: str
+    ordering_key: str
+    state: str
+    created_at: int
+    updated_at: int
+    object_id: str
+    root_id: str
+    vendor_reference: str
+    sequence: str = ""
+    hold_reason: str = ""
+    waiting_on: str = ""
+    operation_class: str = ""
+    attempts: int = 0
+    look_ups: int = 0
+    not_found: int = 0
+    dispatch_number: int = 0
+    token: int = 0
+    attempt_id: str = ""
+    attempt_kind: str = ""
+    lease_until: int | None = None
+    due_at: int | None = None
+    awaits_operation: str = ""
+    awaits_object_id: str = ""
+    prerequisite_until: int | None = None
+    first_unknown_at: int | None = None
+    on_reject: str = "BLOCK"
+    role: str = ""
+    requires: tuple[str, ...] = ()
+    supersedes: tuple[str, ...] = ()
+    refers_to: tuple[str, ...] = ()
+    vendor_references: list[VendorReferenceRecord] = field(default_factory=list)
+    quarantined: list[QuarantineRecord] = field(default_factory=list)
+    superseded_by: str = ""
+    traceparent: str = ""
+    priority: int = 0
+    reached_vendor: bool = False
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One attempt at a delivery; look-ups are attempts of their own kind."""
+
+    delivery_id: str
+    number: int
+    kind: str
+    token: int
+    attempt_id: str
+    instance: str
+    begun_at: int
+    trace_id: str
+    outcome: str = ""
+    code: str = ""
+    reason: str = ""
+    ended_at: int | None = None
+    request_excerpt: str = ""
+    response_excerpt: str = ""
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """The answer to a request id, in the same transaction as the change."""
+
+    request_id: str
+    digest: bytes
+    endpoint: str
+    method: str
+    response: bytes
+    object_id: str
+    created_at: int
+
+
+@dataclass(slots=True)
+class ReferenceRecord:
+    """A key in another system and the object it names."""
+
+    system: str
+    type: str
+    value: str
+    kind: str
+    object_id: str
+
+
+@dataclass(slots=True)
+class ParcelRecord:
+    """A tracking number and how far its parcel has come: what a scan needs, and no more."""
+
+    carrier_code: str
+    tracking_number: str
+    label_id: str
+    shipment_id: str
+    package_id: str
+    order_id: str
+    partition: int
+    milestone: str
+    milestone_time: int | None
+    exception_open: bool
+
+
+@dataclass(slots=True)
+class ScanRecord:
+    """One scan as stored. dedupe_key: sixteen bytes over what makes it the same scan."""
+
+    id: str
+    dedupe_key: bytes
+    carrier_code: str
+    tracking_number: str
+    shipment_id: str
+    milestone: str
+    event_time: int | None
+    record_time: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class ScanOutboxRecord:
+    """Several scans in one message of the scan stream."""
+
+    id: str
+    partition: int
+    body: bytes
+    count: int
+    traceparent: str
+    record_time: int
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class EndpointRecord:
+    """An endpoint as configured, registered and steered. `manifest` is encoded."""
+
+    id: str
+    role: str
+    business_units: tuple[str, ...]
+    location_numbers: tuple[str, ...]
+    carrier_codes: tuple[str, ...]
+    state: str
+    manifest: bytes
+    pause_reason: str = ""
+    paused_by: str = ""
+    heartbeat_at: int | None = None
+    progress_at: int | None = None
+    trouble: str = ""
+    revision: int = 0
+
+
+@dataclass(slots=True)
+class CursorRecord:
+    """A position that the hub keeps for an endpoint."""
+
+    endpoint: str
+    name: str
+    value: bytes
+    version: int
+
+
+@dataclass(slots=True)
+class HeldFactRecord:
+    """A fact that could not be written yet. awaits: "kind:value" whose arrival drives it again."""
+
+    id: str
+    endpoint: str
+    method: str
+    payload: bytes
+    content_type: str
+    refusal: bytes
+    state: str
+    awaits: str
+    request_id: str
+    created_at: int
+    applied_at: int | None = None
+    drives: int = 0
+    traceparent: str = ""

@@ -1,0 +1,91 @@
+"""The hub's refusals in words: each names the field or object, the rule and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossdock.errors import Refusal, Violation
+
+from crossdock_hub.unit import Refused
+
+
+def not_found(kind: str, value: str) -> Refused:
+    """There is no such object, or none the caller may see."""
+    return Refused(
+        Refusal(
+            "OBJECT_NOT_FOUND",
+            f"no {kind.replace('_', ' ')} {value!r} is known here; check the id, or create it first",
+            {"kind": kind, "id": value},
+        )
+    )
+
+
+def unknown_reference(field: str, kind: str, value: str) -> Refusal:
+    """A field names something that does not exist."""
+    return Refusal(
+        "UNKNOWN_REFERENCE",
+        f"{field}: no {kind.replace('_', ' ')} {value!r} is known; create it, then repeat",
+        {"field": field, "kind": kind, "value": value},
+        (Violation(field, f"names an unknown {kind.replace('_', ' ')}", "refers_to"),),
+    )
+
+
+def stale(kind: str, expected: int, actual: int) -> Refused:
+    """The object changed since the caller read it."""
+    return Refused(
+        Refusal(
+            "STALE_REVISION",
+            f"expected_revision {expected} is not the {kind}'s revision {actual}; "
+            "read it again and decide again",
+            {"expected": str(expected), "actual": str(actual)},
+        )
+    )
+
+
+def transition(kind: str, state: str, verb: str, allowed: Sequence[str]) -> Refused:
+    """The object's state does not allow the verb."""
+    states = ", ".join(allowed)
+    return Refused(
+        Refusal(
+            "STATE_TRANSITION",
+            f"{verb} needs the {kind.replace('_', ' ')} in state {states}; it is {state}",
+            {"state": state, "verb": verb, "allowed": states},
+        )
+    )
+
+
+def taken(kind: str, field: str, value: str, object_id: str) -> Refused:
+    """A number or reference already names another object."""
+    return Refused(
+        Refusal(
+            "REFERENCE_TAKEN",
+            f"{field} {value!r} already names {kind.replace('_', ' ')} {object_id}; use that one",
+            {"system": kind, "value": value, "object_id": object_id},
+        )
+    )
+
+
+def invalid(violations: Sequence[Violation]) -> Refused:
+    """One or more fields break a rule of the contract."""
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    return Refused(
+        Refusal(
+            "INVALID_FIELD",
+            f"{first.field or 'message'}: {first.description}{more}",
+            {"rules": ",".join(sorted({v.rule for v in violations}))},
+            tuple(violations),
+        )
+    )
+
+
+def mask_invalid(problem: str) -> Refused:
+    """update_mask can't be used."""
+    return Refused(
+        Refusal(
+            "MASK_INVALID",
+            f"update_mask: {problem}",
+            {"field": "update_mask"},
+            (Violation("update_mask", problem, "update_mask"),),
+        )
+    )

@@ -1,0 +1,345 @@
+"""Create, update and upsert, the same for every canonical object; pure.
+
+The verbs in orders.py, shipments.py and their like build on these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crossdock.bus import partition_of
+from crossdock.contracts import Resource
+from crossdock.types.v1 import types_pb2
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from crossdock_hub.ownership import check_owner, mask_fields, populated_fields
+from crossdock_hub.records import ObjectRecord
+from crossdock_hub.references import add_references, check_references
+from crossdock_hub.refusals import invalid, not_found, stale, taken
+from crossdock_hub.unit import NotYet, Refused, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How an object is kept. root_field: the field that names the order it belongs to, or ""."""
+
+    name: str
+    first_state: str = ""
+    root_field: str = ""
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("order", "CREATED"),
+        Kind("inventory_reservation", "CREATED", "order_id"),
+        Kind("fulfillment_request", "REQUESTED", "order_id"),
+        Kind("shipment", "PACKED", "order_id"),
+        Kind("label", "CREATED", "order_id"),
+        Kind("delivery_confirmation", "REPORTED", "order_id"),
+        Kind("item"),
+        Kind("customer"),
+        Kind("location"),
+        Kind("carrier_account"),
+        Kind("unit_conversion"),
+    )
+}
+
+
+def stamp(target: Timestamp, microseconds: int) -> None:
+    """Write microseconds since the epoch into a Timestamp."""
+    target.seconds, rest = divmod(microseconds, 1_000_000)
+    target.nanos = rest * 1000
+
+
+def microseconds(time: Timestamp) -> int:
+    """Microseconds since the epoch of a Timestamp."""
+    return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+def instant_of(time: types_pb2.SourceTime) -> int | None:
+    """The instant of a source's time in microseconds; None when it is not known."""
+    return microseconds(time.instant) if time.HasField("instant") else None
+
+
+def state_name(message: Message) -> str:
+    """The state of an object without its enum's prefix; "" for objects without states."""
+    field = message.DESCRIPTOR.fields_by_name.get("state")
+    if field is None or field.enum_type is None:
+        return ""
+    values = field.enum_type.values_by_number
+    prefix = values[0].name.removesuffix("UNSPECIFIED")
+    value: str = values[message.state].name  # type: ignore[attr-defined]
+    return value.removeprefix(prefix)
+
+
+def set_state(message: Any, state: str) -> None:
+    """Set the state of an object by its name without prefix."""
+    enum = message.DESCRIPTOR.fields_by_name["state"].enum_type
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    message.state = enum.values_by_name[prefix + state].number
+
+
+def clone(message: Any) -> Any:
+    """A copy that may be changed; stored messages are shared and must not be."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def in_scope(unit: Unit, message: Message) -> bool:
+    """True when the caller's scope covers the object."""
+    business_unit, location, carrier = unit.contract.scope_of(message)
+    return unit.caller.scope.covers(business_unit, location, carrier)
+
+
+def fetch(unit: Unit, kind: str, object_id: str) -> ObjectRecord:
+    """An object that the caller may see. Raises Refused with OBJECT_NOT_FOUND."""
+    record = unit.object(kind, object_id)
+    if record is None or not in_scope(unit, record.message):
+        raise not_found(kind, object_id)
+    return record
+
+
+def fetch_for_fact(unit: Unit, kind: str, object_id: str, *, number: str = "") -> ObjectRecord:
+    """An object that a fact is about, by id or by number.
+
+    Raises NotYet when it does not exist: the fact is held until it does. Outside the caller's
+    scope it is as if it did not exist, and is refused.
+    """
+    record = unit.object(kind, object_id) if object_id else unit.by_number(kind, number)
+    value = object_id or number
+    if record is None:
+        raise NotYet(not_found(kind, value).refusal, f"{kind}:{value}")
+    if not in_scope(unit, record.message):
+        raise not_found(kind, value)
+    return record
+
+
+def create(
+    unit: Unit,
+    kind: str,
+    message: Any,
+    *,
+    prefix: str,
+    references: Sequence[types_pb2.ExternalReference] = (),
+    fact: bool = False,
+    fill: Callable[[Any], None] | None = None,
+) -> ObjectRecord:
+    """Store a new object: owners, references, number, then the hub's own fields.
+
+    fill: sets what the hub derives, after ownership was checked on what the caller sent.
+    """
+    resource = unit.contract.resources[kind]
+    check_owner(resource, populated_fields(message), unit.caller, prefix)
+    stored = clone(message)
+    if fill is not None:
+        fill(stored)
+    check_references(unit, stored, prefix, fact=fact)
+    number = number_of(resource, stored)
+    if number is not None:
+        known = unit.get(("number", kind, number))
+        if known is not None:
+            raise taken(kind, "number", number, known)
+    stored.id = unit.new_id()
+    _add_reference_list(unit, kind, stored, references)
+    spec = KINDS[kind]
+    if spec.first_state:
+        set_state(stored, spec.first_state)
+    root_id = getattr(stored, spec.root_field, "") if spec.root_field else ""
+    root_id = root_id or stored.id
+    record = ObjectRecord(
+        kind,
+        stored.id,
+        stored,
+        revision=1,
+        state=state_name(stored),
+        number=number,
+        root_id=root_id,
+        partition=partition_of(root_id),
+        created_at=unit.now,
+        updated_at=unit.now,
+    )
+    stored.revision = 1
+    stamp(stored.create_time, unit.now)
+    stamp(stored.update_time, unit.now)
+    if root_id == stored.id:
+        _know_no_children(unit, stored.id)
+    unit.put_object(record)
+    return record
+
+
+def _know_no_children(unit: Unit, root_id: str) -> None:
+    """A root that is new has no children in the store; saying so saves the batch a read."""
+    for kind in KINDS.values():
+        if kind.root_field:
+            unit.put(("children", kind.name, root_id), ())
+
+
+def change(unit: Unit, record: ObjectRecord, edit: Callable[[Any], None]) -> ObjectRecord:
+    """A changed copy of an object with the next revision, stored. `edit` changes the copy."""
+    message = clone(record.message)
+    edit(message)
+    message.revision = record.revision + 1
+    stamp(message.update_time, unit.now)
+    changed = replace(
+        record,
+        message=message,
+        revision=record.revision + 1,
+        state=state_name(message),
+        updated_at=unit.now,
+    )
+    unit.put_object(changed)
+    return changed
+
+
+def update(
+    unit: Unit,
+    kind: str,
+    patch: Any,
+    mask: Sequence[str],
+    expected_revision: int | None,
+    *,
+    prefix: str,
+) -> tuple[ObjectRecord, ObjectRecord, list[str]]:
+    """Change the masked fields of an object. Returns (before, after, changed fields).
+
+    The merged object is validated, not the patch. Nothing changes, not even the revision, when
+    every masked field already has its value.
+    """
+    resource = unit.contract.resources[kind]
+    fields = mask_fields(resource, mask)
+    check_owner(resource, fields, unit.caller, prefix)
+    before = fetch(unit, kind, patch.id)
+    if expected_revision is not None and expected_revision != before.revision:
+        raise stale(kind, expected_revision, before.revision)
+    merged = clone(before.message)
+    apply_mask(merged, patch, fields)
+    changed = [name for name in fields if not _same_field(merged, before.message, name)]
+    if not changed:
+        return before, before, []
+    check_valid(unit, resource, merged, prefix)
+    check_references(unit, merged, prefix, fact=False, fields=set(changed))
+    after = change(unit, before, lambda message: apply_mask(message, patch, changed))
+    return before, after, changed
+
+
+def apply_mask(target: Any, patch: Any, fields: Sequence[str]) -> None:
+    """Copy the named first-level fields; what is unset in the patch is cleared."""
+    for name in fields:
+        target.ClearField(name)
+    part = type(patch)()
+    part.CopyFrom(patch)
+    for descriptor, _ in patch.ListFields():
+        if descriptor.name not in fields:
+            part.ClearField(descriptor.name)
+    target.MergeFrom(part)
+
+
+def _same_field(left: Message, right: Message, name: str) -> bool:
+    field = left.DESCRIPTOR.fields_by_name[name]
+    if field.has_presence and left.HasField(name) != right.HasField(name):
+        return False
+    return bool(getattr(left, name) == getattr(right, name))
+
+
+def check_valid(unit: Unit, resource: Resource, message: Message, prefix: str) -> None:
+    """Validate a merged object by the contract's rules. Raises Refused with INVALID_FIELD."""
+    violations = unit.contract.validate(resource.message_name, message.SerializeToString())
+    if violations:
+        raise invalid(
+            [replace(v, field=f"{prefix}.{v.field}" if v.field else prefix) for v in violations]
+        )
+
+
+def number_of(resource: Resource, message: Any) -> str | None:
+    """The object's natural number; None when the kind has none or it is unset."""
+    return (message.number or None) if "number" in resource.fields else None
+
+
+def upsert(
+    unit: Unit,
+    kind: str,
+    patch: Any,
+    mask: Sequence[str],
+    references: Sequence[types_pb2.ExternalReference],
+    expected_revision: int | None,
+    *,
+    prefix: str,
+) -> tuple[ObjectRecord, bool, bool]:
+    """Create master data by its number, or change the masked fields. Returns (record, created, changed).
+
+    On a create only the masked fields are taken; the number always is.
+    """
+    resource = unit.contract.resources[kind]
+    known = unit.by_number(kind, patch.number)
+    if known is None:
+        fields = mask_fields(resource, mask)
+        check_owner(resource, [*fields, "number"], unit.caller, prefix)
+        message = type(patch)()
+        apply_mask(message, patch, [*fields, "number"])
+        check_valid(unit, resource, message, prefix)
+        record = create(unit, kind, message, prefix=prefix, references=references, fact=True)
+        return record, True, True
+    target = clone(patch)
+    target.id = known.id
+    _, after, changed = update(unit, kind, target, mask, expected_revision, prefix=prefix)
+    fresh = [r for r in references if not _has_reference(after.message, r)]
+    if fresh:
+        after = change(unit, after, lambda m: _add_reference_list(unit, kind, m, fresh))
+    return after, False, bool(changed or fresh)
+
+
+def _has_reference(message: Any, reference: types_pb2.ExternalReference) -> bool:
+    return any(known == reference for known in message.references)
+
+
+def _add_reference_list(
+    unit: Unit, kind: str, message: Any, references: Sequence[types_pb2.ExternalReference]
+) -> None:
+    if references:
+        add_references(
+            unit, kind, message.id, [(r.system, r.type, r.value) for r in references]
+        )
+        message.references.extend(references)
+
+
+def with_references(
+    unit: Unit, record: ObjectRecord, keys: Sequence[tuple[str, str, str]]
+) -> ObjectRecord:
+    """Add (system, type, value) keys to an object, in the cross reference and on the object.
+
+    Raises Refused with REFERENCE_TAKEN. An object that has them all already is not changed.
+    """
+    references = [types_pb2.ExternalReference(system=s, type=t, value=v) for s, t, v in keys]
+    fresh = [r for r in references if not _has_reference(record.message, r)]
+    if not fresh:
+        return record
+    return change(
+        unit, record, lambda message: _add_reference_list(unit, record.kind, message, fresh)
+    )
+
+
+__all__ = [
+    "KINDS",
+    "Refused",
+    "apply_mask",
+    "change",
+    "check_valid",
+    "clone",
+    "create",
+    "fetch",
+    "fetch_for_fact",
+    "in_scope",
+    "instant_of",
+    "microseconds",
+    "set_state",
+    "stamp",
+    "state_name",
+    "update",
+    "upsert",
+    "with_references",
+]

@@ -1,0 +1,267 @@
+"""What a decision may see and do: a view over what was read, and a unit of work on top of it.
+
+Decisions are plain functions of messages and time. They ask a `Unit` for records and put changed
+ones back; nothing is written before the whole batch is. A record that has not been read yet makes
+the view raise `NotLoaded`; the batch reads it together with everybody else's and decides again,
+from the start, which is safe because a decision has no effects.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from crossdock.contracts import Contract
+from crossdock.errors import Refusal
+
+from crossdock_hub.identity import Caller
+from crossdock_hub.records import (
+    AttemptRecord,
+    DeliveryRecord,
+    EventRecord,
+    HeldFactRecord,
+    ObjectRecord,
+    ScanOutboxRecord,
+    ScanRecord,
+)
+
+# A key names one record or one small set of records: its first element is the kind of read.
+#   ("object", kind, id)                 ObjectRecord or None
+#   ("number", kind, number)             object id or None
+#   ("children", kind, root id)          tuple of object ids
+#   ("reference", system, type, value)   ReferenceRecord or None
+#   ("request", request id)              RequestRecord or None
+#   ("delivery", id)                     DeliveryRecord or None
+#   ("open", endpoint, ordering key)     tuple of delivery ids not settled, in order
+#   ("done", endpoint, operation, object id)     True when confirmed there
+#   ("waiting", endpoint, operation, object id)  tuple of delivery ids that wait for it
+#   ("attempt", delivery id, number)     AttemptRecord or None
+#   ("parcel", carrier code, tracking number)    ParcelRecord or None
+#   ("scan", dedupe key)                 True when known
+#   ("endpoint", id)                     EndpointRecord or None
+#   ("endpoints",)                       tuple of EndpointRecord: the registry that routing uses
+#   ("cursor", endpoint, name)           CursorRecord or None
+#   ("held", awaits)                     tuple of HeldFactRecord ids still held, in order
+#   ("held_fact", id)                    HeldFactRecord or None
+Key = tuple[Hashable, ...]
+
+UNSET: Any = object()
+
+
+class NotLoaded(Exception):
+    """A decision needs records that have not been read; the batch reads them and decides again."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        super().__init__("records are not read yet")
+        self.keys = frozenset(keys)
+
+
+class Refused(Exception):
+    """A decision says no; nothing of its unit is kept."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+class NotYet(Exception):
+    """A fact does not fit yet: it is held until what it awaits ("kind:value") arrives."""
+
+    def __init__(self, refusal: Refusal, awaits: str) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+        self.awaits = awaits
+
+
+class Identifiers:
+    """UUIDv7 in the order they are asked for, also within a millisecond and across clock steps."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self, now_microseconds: int) -> str:
+        """A new id; ids sort as text in the order of creation."""
+        # 48 bits of milliseconds, then 12 bits that we use as a counter within the millisecond.
+        stamp = max((now_microseconds // 1000) << 12, self._last + 1)
+        self._last = stamp
+        high = (stamp >> 12) << 16 | 0x7000 | (stamp & 0xFFF)
+        low = 0x8000000000000000 | secrets.randbits(62)
+        text = f"{high:016x}{low:016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a unit adds to what was read: changed records by key, and new rows."""
+
+    records: dict[Key, Any] = field(default_factory=dict)
+    events: list[EventRecord] = field(default_factory=list)
+    scans: list[ScanRecord] = field(default_factory=list)
+    scan_outbox: list[ScanOutboxRecord] = field(default_factory=list)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    new_held: list[HeldFactRecord] = field(default_factory=list)
+    satisfied: list[str] = field(default_factory=list)
+    counters: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    def merge(self, other: Changes) -> None:
+        """Take over everything of a unit that was accepted."""
+        self.records.update(other.records)
+        self.events += other.events
+        self.scans += other.scans
+        self.scan_outbox += other.scan_outbox
+        self.attempts += other.attempts
+        self.new_held += other.new_held
+        self.satisfied += other.satisfied
+        for name, count in other.counters.items():
+            self.counters[name] = self.counters.get(name, 0) + count
+
+
+class View:
+    """What was read for a batch, and on top of it what the batch has decided so far."""
+
+    def __init__(self) -> None:
+        self._read: dict[Key, Any] = {}
+        self.changes = Changes()
+
+    def add(self, key: Key, value: Any) -> None:
+        """Remember what was read. None means: looked for, not there."""
+        self._read[key] = value
+
+    def knows(self, key: Key) -> bool:
+        """True when the key was read or decided."""
+        return key in self.changes.records or key in self._read
+
+    def get(self, key: Key) -> Any:
+        """The newest value. Raises NotLoaded."""
+        value = self.changes.records.get(key, UNSET)
+        if value is UNSET:
+            value = self._read.get(key, UNSET)
+            if value is UNSET:
+                raise NotLoaded((key,))
+        return value
+
+    def read_value(self, key: Key) -> Any:
+        """What the store held before this batch; UNSET when it was not read."""
+        return self._read.get(key, UNSET)
+
+
+class Unit:
+    """The work of one command: reads through, writes kept apart until it is accepted.
+
+    now: microseconds UTC. traceparent: of the caller's request. causation_id: request or event.
+    """
+
+    def __init__(
+        self,
+        parent: View | Unit,
+        *,
+        contract: Contract,
+        caller: Caller,
+        now: int,
+        identifiers: Identifiers,
+        traceparent: str = "",
+        causation_id: str = "",
+    ) -> None:
+        self._parent = parent
+        self.contract = contract
+        self.caller = caller
+        self.now = now
+        self.identifiers = identifiers
+        self.traceparent = traceparent
+        self.causation_id = causation_id
+        self.changes = Changes()
+
+    def nested(self, *, causation_id: str = "") -> Unit:
+        """A unit within this one: kept by `absorb`, or dropped without a trace."""
+        return Unit(
+            self,
+            contract=self.contract,
+            caller=self.caller,
+            now=self.now,
+            identifiers=self.identifiers,
+            traceparent=self.traceparent,
+            causation_id=causation_id or self.causation_id,
+        )
+
+    def absorb(self, unit: Unit) -> None:
+        """Take over a nested unit."""
+        self.changes.merge(unit.changes)
+
+    def new_id(self) -> str:
+        """A new UUIDv7."""
+        return self.identifiers.next(self.now)
+
+    def get(self, key: Key) -> Any:
+        """The newest value of a key. Raises NotLoaded."""
+        value = self.changes.records.get(key, UNSET)
+        return self._parent.get(key) if value is UNSET else value
+
+    def require(self, keys: Iterable[Key]) -> None:
+        """Ask for several keys at once, so that they are read in one round."""
+        missing = [key for key in keys if not self.knows(key)]
+        if missing:
+            raise NotLoaded(missing)
+
+    def knows(self, key: Key) -> bool:
+        """True when `get` would answer."""
+        return key in self.changes.records or self._parent.knows(key)
+
+    def put(self, key: Key, value: Any) -> None:
+        """Keep a new value."""
+        self.changes.records[key] = value
+
+    def object(self, kind: str, object_id: str) -> ObjectRecord | None:
+        """An object by id. The record is shared: replace it, never change it."""
+        record: ObjectRecord | None = self.get(("object", kind, object_id))
+        return record
+
+    def by_number(self, kind: str, number: str) -> ObjectRecord | None:
+        """An object by its number."""
+        object_id = self.get(("number", kind, number))
+        return None if object_id is None else self.object(kind, object_id)
+
+    def children(self, kind: str, root_id: str) -> list[ObjectRecord]:
+        """The objects of a kind that belong to a root, oldest first."""
+        ids: tuple[str, ...] = self.get(("children", kind, root_id))
+        self.require(("object", kind, child) for child in ids)
+        return [child for child in (self.object(kind, i) for i in ids) if child is not None]
+
+    def put_object(self, record: ObjectRecord) -> None:
+        """Store a new or changed object and whatever finds it."""
+        known = self.changes.records.get(("object", record.kind, record.id))
+        new = known is None and record.revision == 1
+        self.put(("object", record.kind, record.id), record)
+        if new:
+            self._index_new(record)
+
+    def _index_new(self, record: ObjectRecord) -> None:
+        if record.number is not None:
+            self.put(("number", record.kind, record.number), record.id)
+            self.changes.satisfied.append(f"{record.kind}:{record.number}")
+        self.changes.satisfied.append(f"{record.kind}:{record.id}")
+        if record.root_id == record.id:
+            return
+        children: Key = ("children", record.kind, record.root_id)
+        if not self.knows(children):
+            # A child of a root that is new in this batch has no older siblings in the store.
+            raise NotLoaded((children,))
+        self.put(children, (*self.get(children), record.id))
+
+    def delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """A delivery by id. The record is shared: replace it, never change it."""
+        record: DeliveryRecord | None = self.get(("delivery", delivery_id))
+        return record
+
+    def put_delivery(self, record: DeliveryRecord) -> None:
+        """Keep a new or changed delivery."""
+        self.put(("delivery", record.id), record)
+
+    def satisfy(self, awaits: str) -> None:
+        """Say that something held facts may wait for has arrived."""
+        self.changes.satisfied.append(awaits)
+
+    def count(self, *name: str, by: int = 1) -> None:
+        """Count something for the metrics, once the batch is committed."""
+        self.changes.counters[name] = self.changes.counters.get(name, 0) + by
