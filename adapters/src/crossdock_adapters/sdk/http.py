@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from crossdock_adapters.sdk import exchange, vendor_json
 from crossdock_adapters.sdk.auth import TokenCache
 from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry
+from crossdock_adapters.sdk.pacing import Pace
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 DEFAULT_TIMEOUT_SECONDS = 30.0
@@ -87,11 +87,7 @@ class VendorHttp:
         self._max_connections = max_connections
         self._max_answer_bytes = max_answer_bytes
         self._headers = dict(headers or {})
-        self._limiter = (
-            AsyncLimiter(max(1.0, rate_per_second), max(1.0, 1.0 / rate_per_second))
-            if rate_per_second
-            else None
-        )
+        self._pace = Pace(rate_per_second) if rate_per_second else None
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
@@ -152,8 +148,8 @@ class VendorHttp:
         return url
 
     async def _send(self, call: _Call, timeout_seconds: float) -> Answer:
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        if self._pace is not None:
+            await self._pace.wait()
         record = exchange.current()
         trace = SimpleNamespace(connected=False)
         earlier_effect = record is not None and record.effect_left
@@ -217,6 +213,9 @@ class VendorHttp:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=True,
             )
+            # aiohttp repeats a PUT or DELETE by itself when a kept connection breaks, which is the
+            # blind repeat that an unknown outcome forbids. There is no public switch.
+            self._session._retry_connection = False
         return self._session
 
 
