@@ -101,7 +101,7 @@ class Contract:
         return [field.name for field, _ in message.ListFields()]
 
     def role_name(self, number: int) -> str:
-        """"OMS" for SYSTEM_ROLE_OMS; "" for unspecified and unknown numbers."""
+        """ "OMS" for SYSTEM_ROLE_OMS; "" for unspecified and unknown numbers."""
         return self._role_names.get(number, "") if number else ""
 
     # Paths

@@ -126,9 +126,7 @@ def positions_in(data: bytes) -> dict[str, str]:
     for file in descriptor_pb2.FileDescriptorSet.FromString(data).file:
         if not file.package.startswith(_PACKAGE_PREFIX):
             continue
-        lines = {
-            tuple(place.path): place.span[0] + 1 for place in file.source_code_info.location
-        }
+        lines = {tuple(place.path): place.span[0] + 1 for place in file.source_code_info.location}
         if lines:
             _collect(file, (_MESSAGES, _ENUMS, _SERVICES), (), file.package, lines, found, file)
     return found

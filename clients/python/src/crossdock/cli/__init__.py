@@ -1,0 +1,81 @@
+"""The command line `crossdock`: finds a command by its name and imports only what that one needs.
+
+Exit codes: 0 done; 1 refused, failed or found wrong; 2 used wrongly; others are named by the
+command's own help. To add a command, write a module here with a `typer.Typer` called `app` and give
+it a line in COMMANDS; an app with one command becomes `crossdock NAME`, one with several a group.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import crossdock
+from crossdock.errors import CrossdockError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command lives and what the list of commands says about it."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "contract": Command("crossdock.cli.contract", "Export, check, compare and read the contract."),
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Knows all commands by name, and imports a command's module when it is the one that runs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS:
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name].summary)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        app: typer.Typer = import_module(COMMANDS[name].module).app
+        command = typer.main.get_command(app)
+        command.name = name
+        return name, command, args[1:]
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Move logistics facts between systems: see them, trace them, and work on the contract."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(crossdock.__version__)
+
+
+def main() -> None:
+    """Runs the command line; errors of ours become one line and exit code 1."""
+    try:
+        app(prog_name="crossdock")
+    except CrossdockError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
