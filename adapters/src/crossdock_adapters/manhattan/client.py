@@ -1,0 +1,254 @@
+"""The Manhattan Active REST protocol: tokens, site headers, save, search, bulk import; no orders.
+
+What an answer means is decided in one place (`_checked`): 429 was not processed; 401 was refused
+at the door; 400 and 422 with exceptions are a refusal of that record; a 5xx, a time-out or an
+unreadable answer to a call with an effect is an unknown outcome. A bulk import answers 200
+whatever happened to single records: it is read by business key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
+from crossdock_adapters.sdk.http import Answer, VendorHttp
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+
+from .names import Names, names_from
+from .subscription import SubscriptionClient
+
+PASSWORD_PATH = "/oauth/token"
+REALM_PATH = "/auth/realms/maactive/protocol/openid-connect/token"
+GRANTS = frozenset({"password", "realm_password", "client_credentials"})
+PAGE_SIZE = 100
+MAX_PAGES = 200
+MAX_BULK_RECORDS = 200
+MAX_REASON_CHARACTERS = 300
+AUTH_RETRY_SECONDS = 5.0
+
+
+class ManhattanClient:
+    """One environment of the platform, and the Pub/Sub subscriptions that belong to it.
+
+    Every call names its facility: with a wrong one the platform silently reads or writes another
+    site's data.
+    """
+
+    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+        if settings.text("grant") not in GRANTS:
+            raise SettingsError(f"grant must be one of {', '.join(sorted(GRANTS))}")
+        self.names: Names = names_from(settings)
+        self._settings = settings
+        self._secrets = secrets
+        timeout = settings.seconds("timeout_seconds")
+        self._http = VendorHttp(settings.text("base_url"), timeout_seconds=timeout)
+        self._auth_http = VendorHttp(
+            settings.text("auth_url") or settings.text("base_url"), timeout_seconds=timeout
+        )
+        self._tokens = TokenCache(self._fetch_token)
+        self._gates: dict[str, asyncio.Semaphore] = {}
+        self.subscriptions = SubscriptionClient(settings, secrets)
+        # Items this process has told the warehouse about: facility, number, revision.
+        self.known_items: dict[tuple[str, str], int] = {}
+
+    async def test(self) -> None:
+        """Prove that the platform and Pub/Sub accept the credentials."""
+        await self._tokens.get()
+        await self.subscriptions.test()
+
+    async def close(self) -> None:
+        """Close all connection pools."""
+        await self._http.close()
+        await self._auth_http.close()
+        await self.subscriptions.close()
+
+    async def save_original_order(self, facility: str, content: Mapping[str, Any]) -> None:
+        """Create or replace one original order by its business key; Reject when refused."""
+        await self._save("original_order_save", facility, content)
+
+    async def save_olpn(self, facility: str, content: Mapping[str, Any]) -> None:
+        """Set fields of one oLPN by its business key; Reject when refused."""
+        await self._save("olpn_save", facility, content)
+
+    async def find_original_order(self, facility: str, order_id: str) -> dict[str, Any] | None:
+        """One original order of this facility by its business key."""
+        key = self.names.fields["order.id"]
+        found = await self.search("original_order_search", facility, f"{key} = {quoted(order_id)}")
+        return next((each for each in found if each.get(key) == order_id), None)
+
+    async def find_facilities(self, facility: str) -> list[dict[str, Any]]:
+        """All facilities; `facility` is any one of them, for the header."""
+        template = {
+            self.names.fields["facility.id"]: None,
+            self.names.fields["facility.time_zone"]: None,
+        }
+        return await self.search("facility_search", facility, "", template)
+
+    async def import_items(
+        self, facility: str, records: Sequence[Mapping[str, Any]]
+    ) -> dict[str, str]:
+        """Create or replace items; returns what was refused, by item id, in words.
+
+        Repeating it changes nothing, so it never leaves an outcome unknown.
+        """
+        refused: dict[str, str] = {}
+        key = self.names.fields["item.id"]
+        for start in range(0, len(records), MAX_BULK_RECORDS):
+            part = list(records[start : start + MAX_BULK_RECORDS])
+            answer = await self._call("item_bulk_import", facility, {"Data": part}, effect=False)
+            body = self._body(answer, effect=False)
+            refused.update(read_bulk(body, key, [str(record[key]) for record in part]))
+        return refused
+
+    async def search(
+        self, path: str, facility: str, query: str, template: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """All records that match, page by page until a short page."""
+        found: list[dict[str, Any]] = []
+        for page in range(MAX_PAGES):
+            request: dict[str, Any] = {"Query": query, "Size": PAGE_SIZE, "Page": page}
+            if template:
+                request["Template"] = dict(template)
+                first = next(iter(template))
+                request["Sort"] = [{"attribute": first, "direction": "asc"}]
+            answer = await self._call(path, facility, request, effect=False)
+            data = self._checked(answer, effect=False).get("data")
+            records = [each for each in data if isinstance(each, dict)] if data else []
+            found += records
+            if len(records) < PAGE_SIZE:
+                return found
+        raise NeedsPerson(f"{path}: more than {MAX_PAGES * PAGE_SIZE} records match")
+
+    async def _save(self, path: str, facility: str, content: Mapping[str, Any]) -> None:
+        answer = await self._call(path, facility, content, effect=True)
+        self._checked(answer, effect=True)
+
+    async def _call(
+        self, path: str, facility: str, body: Mapping[str, Any], *, effect: bool
+    ) -> Answer:
+        target = self.names.paths[path]
+        component = target.strip("/").partition("/")[0]
+        limit = self._settings.integer("calls_per_component")
+        gate = self._gates.setdefault(component, asyncio.Semaphore(max(1, limit)))
+        headers = {
+            "SelectedOrganization": self._settings.text("organization"),
+            "SelectedLocation": facility,
+            **self._settings.mapping("extra_headers"),
+        }
+        async with gate:
+            return await self._http.post(
+                target, headers=headers, json=dict(body), auth=self._tokens, effect=effect
+            )
+
+    def _checked(self, answer: Answer, *, effect: bool) -> dict[str, Any]:
+        """The body of a successful answer; what else an answer can be is raised."""
+        body = self._body(answer, effect=effect)
+        if body.get("success") is False:
+            code, text = refusal(body)
+            if code:
+                raise Reject(code, text)
+            raise _unclear("the platform reports no success and no exception", effect)
+        return body
+
+    def _body(self, answer: Answer, *, effect: bool) -> dict[str, Any]:
+        status = answer.status
+        if status == 401:
+            # A fresh token was refused too: nothing was processed.
+            raise Retry(AUTH_RETRY_SECONDS, "the platform refuses our token")
+        if status == 429:
+            raise Retry(answer.retry_after_seconds(), "the platform throttles")
+        body = _json_object(answer)
+        if status in (400, 422):
+            code, text = refusal(body or {})
+            if code:
+                raise Reject(code, text)
+        if 300 <= status < 500:
+            raise NeedsPerson(f"the platform answers {status}; check paths, headers and rights")
+        if status >= 500:
+            raise _unclear(f"the platform answers {status}", effect)
+        if body is None:
+            raise _unclear("the answer is not a JSON object", effect)
+        return body
+
+    async def _fetch_token(self) -> Token:
+        grant = self._settings.text("grant")
+        client_id = self._settings.text("client_id")
+        client_secret = self._secrets.text("client_secret")
+        headers: dict[str, str] = {}
+        form = {"grant_type": "password"}
+        if grant == "client_credentials":
+            form = {"grant_type": "client_credentials"}
+        else:
+            form["username"] = self._settings.text("username")
+            form["password"] = self._secrets.text("password")
+        if grant == "password":
+            headers["Authorization"] = basic_credentials(client_id, client_secret)
+        else:
+            form |= {"client_id": client_id, "client_secret": client_secret}
+        path = self._settings.text("token_path")
+        if not path:
+            path = PASSWORD_PATH if grant == "password" else REALM_PATH
+        answer = await self._auth_http.post(path, headers=headers, form=form, effect=False)
+        return read_token(answer, "the platform")
+
+
+def quoted(value: str) -> str:
+    """A value in the query language; quotes are doubled so that it can't end early."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def refusal(body: Mapping[str, Any]) -> tuple[str, str]:
+    """Code and words of the first exception or error in an envelope; empty when there is none."""
+    for name in ("exceptions", "errors"):
+        entries = body.get(name)
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, Mapping):
+                code = str(entry.get("messageKey") or entry.get("code") or "REFUSED")
+                text = str(entry.get("message") or code)
+                return code[:64], text[:MAX_REASON_CHARACTERS]
+            return "REFUSED", str(entry)[:MAX_REASON_CHARACTERS]
+    return "", ""
+
+
+def read_bulk(body: Mapping[str, Any], key: str, sent: Sequence[str]) -> dict[str, str]:
+    """What a bulk import refused, by business key. Retry when the answer does not add up."""
+    data = body.get("data")
+    failed = data.get("FailedRecords") if isinstance(data, Mapping) else None
+    refused: dict[str, str] = {}
+    for record in failed if isinstance(failed, list) else ():
+        if isinstance(record, Mapping):
+            _, text = refusal({"exceptions": record.get("Messages")})
+            refused[str(record.get(key, ""))] = text or "refused without a reason"
+    if not isinstance(data, Mapping) or data.get("SuccessCount") != len(sent) - len(refused):
+        raise Retry(0.0, "the bulk import's answer does not account for every record")
+    if set(refused) - set(sent):
+        raise Retry(0.0, "the bulk import's answer names records we did not send")
+    return refused
+
+
+def read_token(answer: Answer, who: str) -> Token:
+    """A token from an OAuth answer. Retry when refused: an outage, never a rejection."""
+    body = _json_object(answer) or {}
+    value, lifetime = body.get("access_token"), body.get("expires_in", 3600)
+    if not answer.ok or not isinstance(value, str) or not value:
+        code = str(body.get("error", ""))[:64]
+        raise Retry(AUTH_RETRY_SECONDS, f"{who} gives no token ({answer.status} {code})".rstrip())
+    try:
+        return Token(value, float(lifetime))
+    except (TypeError, ValueError):
+        return Token(value, 60.0)
+
+
+def _json_object(answer: Answer) -> dict[str, Any] | None:
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        return None
+    return {str(name): value for name, value in body.items()} if isinstance(body, dict) else None
+
+
+def _unclear(reason: str, effect: bool) -> Exception:
+    return OutcomeUnknown(reason) if effect else Retry(0.0, reason)
