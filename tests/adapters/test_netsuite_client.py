@@ -22,6 +22,7 @@ from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
 from netsuite_account import Account, client_of, running_account
+from sdk_waiting import until
 
 PAYLOADS = Path(__file__).parent / "payloads" / "netsuite"
 
@@ -139,10 +140,7 @@ async def test_a_slow_save_is_unknown_and_may_still_happen(account: Account) -> 
     with pytest.raises(OutcomeUnknown):
         await impatient.upsert("salesOrder", "o-1", body_for(account))
     await impatient.close()
-    deadline = asyncio.get_running_loop().time() + 5
-    while not account.orders() and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.02)
-    assert len(account.orders()) == 1
+    await until(lambda: len(account.orders()) == 1)
 
 
 @pytest.mark.asyncio

@@ -6,10 +6,11 @@ module, `translate_master_data`. What cannot be said in NetSuite's words raises 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,6 +33,7 @@ GRAMS: Mapping[str, Fraction] = {
 MAX_ADDRESS_LINES = 3
 MAX_MEMO = 999
 MAX_PACKAGES = 200
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,14 +339,12 @@ def status_of(record: Mapping[str, Any], name: str) -> str:
 
 
 def amount(text: str) -> Decimal:
-    """A decimal of the contract, without trailing zeros."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise Untranslatable(f"{text!r} is not a decimal number") from None
-    if not value.is_finite():
+    """A decimal of the contract, exact, without trailing zeros."""
+    if not _DECIMAL.fullmatch(text):
         raise Untranslatable(f"{text!r} is not a decimal number")
-    return value.quantize(Decimal(1), ROUND_HALF_EVEN) if value == int(value) else value.normalize()
+    whole, _, rest = text.partition(".")
+    rest = rest.rstrip("0")
+    return Decimal(f"{whole}.{rest}" if rest else whole)
 
 
 def _ship_method(order: order_pb2.Order, rules: BookingRules) -> dict[str, Any]:

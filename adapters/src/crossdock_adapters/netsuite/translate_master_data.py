@@ -40,6 +40,7 @@ CREDIT_HOLDS = {
 }
 QUANTITY_STEP = Decimal("0.000000001")
 _UN_NUMBER = re.compile(r"UN[0-9]{4}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 
 
@@ -232,9 +233,9 @@ def _quantity(text: str, unit: str) -> types_pb2.Quantity:
 def _decimal(text: Any) -> str:
     """Decimal text as the contract writes it; Oracle leaves out the zero before the point."""
     try:
-        value = Decimal(str(text))
-        stepped = value.quantize(QUANTITY_STEP)
+        plain = format(Decimal(str(text)).quantize(QUANTITY_STEP), "f")
     except InvalidOperation:
-        raise Untranslatable(f"{text!r} is not a decimal number") from None
-    plain = format(stepped, "f")
+        plain = ""
+    if not _DECIMAL.fullmatch(plain):
+        raise Untranslatable(f"{text!r} is not a decimal number")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
