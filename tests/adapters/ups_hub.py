@@ -25,7 +25,7 @@ class SmallHub:
         self.refuse_scans = False
         self.tracking = self.confirmations = self.labels = self
 
-    async def ReportTrackingEvents(  # noqa: N802
+    async def ReportTrackingEvents(
         self, request: tracking_service_pb2.ReportTrackingEventsRequest
     ) -> tracking_service_pb2.ReportTrackingEventsResponse:
         check(request)
@@ -36,7 +36,7 @@ class SmallHub:
             self.scans.setdefault(identity(event), event)
         return tracking_service_pb2.ReportTrackingEventsResponse()
 
-    async def CreateDeliveryConfirmation(  # noqa: N802
+    async def CreateDeliveryConfirmation(
         self, request: confirmation_service_pb2.CreateDeliveryConfirmationRequest
     ) -> confirmation_service_pb2.CreateDeliveryConfirmationResponse:
         check(request)
@@ -44,7 +44,7 @@ class SmallHub:
         assert known == request, "one id, two contents"
         return confirmation_service_pb2.CreateDeliveryConfirmationResponse()
 
-    async def ListLabels(  # noqa: N802
+    async def ListLabels(
         self, request: label_service_pb2.ListLabelsRequest
     ) -> label_service_pb2.ListLabelsResponse:
         check(request)

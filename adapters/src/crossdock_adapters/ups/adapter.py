@@ -14,6 +14,7 @@ from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
+
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.outcomes import (

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
@@ -217,7 +217,7 @@ class UpsClient:
                 body = None
             if isinstance(body, dict):
                 return body
-            _unclear(effect, f"HTTP {answer.status} without a JSON object")
+            raise _unclear(effect, f"HTTP {answer.status} without a JSON object")
         errors = read_errors(answer)
         codes = {code for code, _ in errors}
         if answer.status == 429 or THROTTLE_CODE in codes:
@@ -231,7 +231,7 @@ class UpsClient:
             raise Retry(wait, f"UPS refuses the credentials: {code} {message}")
         if 400 <= answer.status < 500 and answer.status != 408 and code:
             raise Reject(code, _short(errors))
-        _unclear(effect, f"HTTP {answer.status} {code} {message}".rstrip())
+        raise _unclear(effect, f"HTTP {answer.status} {code} {message}".rstrip())
 
 
 def read_errors(answer: Answer) -> list[tuple[str, str]]:
@@ -351,8 +351,7 @@ def _short(errors: Sequence[tuple[str, str]]) -> str:
     return text[:MAX_REASON_CHARACTERS]
 
 
-def _unclear(effect: bool, reason: str) -> NoReturn:
+def _unclear(effect: bool, reason: str) -> OutcomeUnknown | Retry:
+    """What an answer that proves nothing means: unknown once there may be an effect."""
     text = f"UPS: {reason}"[:MAX_REASON_CHARACTERS]
-    if effect:
-        raise OutcomeUnknown(text)
-    raise Retry(0.0, text)
+    return OutcomeUnknown(text) if effect else Retry(0.0, text)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from decimal import ROUND_UP, Decimal, InvalidOperation
 from typing import Any
 
-from google.protobuf.message import Message
-
 from crossdock.client import request_id
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
+from google.protobuf.message import Message
+
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.ups.client import LabelImage
 

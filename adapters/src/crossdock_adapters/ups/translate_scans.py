@@ -15,6 +15,7 @@ from crossdock.confirmation.v1 import confirmation_pb2, confirmation_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
+
 from crossdock_adapters.ups.client import as_list
 from crossdock_adapters.ups.scan_times import ScanTime, read_date, read_scan_time
 from crossdock_adapters.ups.status_codes import StatusTable
