@@ -17,7 +17,9 @@ from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 
+from .known_items import KnownItems
 from .names import Names, names_from
+from .sites import Sites
 from .subscription import SubscriptionClient
 
 PASSWORD_PATH = "/oauth/token"
@@ -51,8 +53,8 @@ class ManhattanClient:
         self._tokens = TokenCache(self._fetch_token)
         self._gates: dict[str, asyncio.Semaphore] = {}
         self.subscriptions = SubscriptionClient(settings, secrets)
-        # Items this process has told the warehouse about: facility, number, revision.
-        self.known_items: dict[tuple[str, str], int] = {}
+        self.sites = Sites(settings.mapping("facilities"))
+        self.known_items = KnownItems()
 
     async def test(self) -> None:
         """Prove that the platform and Pub/Sub accept the credentials."""

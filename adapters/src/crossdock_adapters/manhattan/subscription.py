@@ -103,7 +103,9 @@ class SubscriptionClient:
         if answer.ok:
             return answer
         if answer.status in (403, 404):
-            raise NeedsPerson(f"subscription {subscription}: {answer.status}; check project, rights")
+            raise NeedsPerson(
+                f"subscription {subscription}: {answer.status}; check project, rights"
+            )
         raise Retry(answer.retry_after_seconds(), f"{subscription} {verb}: {answer.status}")
 
     async def _fetch_token(self) -> Token:
