@@ -6,7 +6,7 @@ from typing import Any
 
 from crossdock.options.v1 import options_pb2
 
-from crossdock_hub import ledger
+from crossdock_hub import flows
 from crossdock_hub.records import EventRecord, ObjectRecord
 from crossdock_hub.resources import stamp
 from crossdock_hub.routing import plan
@@ -64,7 +64,7 @@ def deliver(unit: Unit, event: Any, stored: EventRecord, record: ObjectRecord) -
     """Plan the deliveries of an event and admit each to the ledger."""
     rule = unit.contract.events[stored.type]
     refers_to = {record.id, record.root_id}
-    refers_to.update(f.value for f in unit.contract.find_references(event) if f.by == "id")
+    refers_to.update(f.value for f in unit.contract.references(event) if f.by == "id")
     planned = plan(
         unit.contract,
         rule,
@@ -75,4 +75,4 @@ def deliver(unit: Unit, event: Any, stored: EventRecord, record: ObjectRecord) -
         unit.now,
     )
     for delivery in planned:
-        ledger.admit(unit, delivery)
+        flows.admit(unit, delivery)

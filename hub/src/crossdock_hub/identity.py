@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,17 +24,20 @@ class Scope:
     location_numbers: frozenset[str] = frozenset()
     carrier_codes: frozenset[str] = frozenset()
 
-    def covers(self, business_unit: str, location_number: str, carrier_code: str) -> bool:
-        """True when every dimension that is named, on both sides, agrees."""
+    def covers(self, scopes: Mapping[str, frozenset[str]]) -> bool:
+        """True when every dimension that both sides name has a value in common.
+
+        scopes: dimension -> values, as `Contract.scopes` finds them in a message.
+        """
         return (
-            _agrees(self.business_units, business_unit)
-            and _agrees(self.location_numbers, location_number)
-            and _agrees(self.carrier_codes, carrier_code)
+            _agree(self.business_units, scopes.get("BUSINESS_UNIT"))
+            and _agree(self.location_numbers, scopes.get("LOCATION"))
+            and _agree(self.carrier_codes, scopes.get("CARRIER"))
         )
 
 
-def _agrees(allowed: frozenset[str], value: str) -> bool:
-    return not allowed or not value or value in allowed
+def _agree(allowed: frozenset[str], values: frozenset[str] | None) -> bool:
+    return not allowed or not values or not allowed.isdisjoint(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
-# States that end a delivery's hold on its ordering key.
-SETTLED_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})
+# States in which nothing more happens by itself.
+SETTLED_STATES = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED"})
 # States in which a delivery uses up a slot of its system's budget.
 OCCUPYING_STATES = frozenset({"DISPATCHED", "IN_FLIGHT", "RESOLVING"})
+
+
+def occupies(record: DeliveryRecord) -> bool:
+    """True while the delivery is on its way to the vendor: dispatched, in flight or looked up."""
+    return record.state in OCCUPYING_STATES and not record.pending
 
 
 @dataclass(slots=True)
@@ -78,7 +83,9 @@ class DeliveryRecord:
     """One row of the ledger. States and words are those of crossdock.delivery.v1.
 
     due_at: when a timer has to look again (retry, settle, lease, dispatch or prerequisite limit,
-    whichever the state means); None: nothing is timed. awaits_*: the first unmet prerequisite.
+    whichever the state means); None: nothing is timed. pending: waits to be dispatched.
+    awaits_operation: the first unmet prerequisite. calls_reached: calls that may have reached the
+    vendor; those that are proven unprocessed do not count.
     """
 
     id: str
@@ -108,7 +115,6 @@ class DeliveryRecord:
     lease_until: int | None = None
     due_at: int | None = None
     awaits_operation: str = ""
-    awaits_object_id: str = ""
     prerequisite_until: int | None = None
     first_unknown_at: int | None = None
     on_reject: str = "BLOCK"
@@ -121,7 +127,8 @@ class DeliveryRecord:
     superseded_by: str = ""
     traceparent: str = ""
     priority: int = 0
-    reached_vendor: bool = False
+    calls_reached: int = 0
+    pending: bool = False
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ def check_references(
     """
     found = [
         reference
-        for reference in unit.contract.find_references(message)
+        for reference in unit.contract.references(message)
         if fields is None or reference.path.split(".")[0].split("[")[0] in fields
     ]
     keys: list[Key] = [

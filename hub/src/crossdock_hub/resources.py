@@ -92,8 +92,7 @@ def clone(message: Any) -> Any:
 
 def in_scope(unit: Unit, message: Message) -> bool:
     """True when the caller's scope covers the object."""
-    business_unit, location, carrier = unit.contract.scope_of(message)
-    return unit.caller.scope.covers(business_unit, location, carrier)
+    return unit.caller.scope.covers(unit.contract.scopes(message))
 
 
 def fetch(unit: Unit, kind: str, object_id: str) -> ObjectRecord:
@@ -167,16 +166,17 @@ def create(
     stamp(stored.create_time, unit.now)
     stamp(stored.update_time, unit.now)
     if root_id == stored.id:
-        _know_no_children(unit, stored.id)
+        _know_no_family(unit, stored.id)
     unit.put_object(record)
     return record
 
 
-def _know_no_children(unit: Unit, root_id: str) -> None:
-    """A root that is new has no children in the store; saying so saves the batch a read."""
+def _know_no_family(unit: Unit, root_id: str) -> None:
+    """A new root has no children and no deliveries; saying so saves the batch a read."""
     for kind in KINDS.values():
         if kind.root_field:
             unit.put(("children", kind.name, root_id), ())
+    unit.put(("flow", root_id), ())
 
 
 def change(unit: Unit, record: ObjectRecord, edit: Callable[[Any], None]) -> ObjectRecord:

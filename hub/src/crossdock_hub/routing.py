@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from crossdock.bus import vendor_reference
-from crossdock.contracts import Contract, Event, Target
+from crossdock.bus import delivery_id, vendor_reference
+from crossdock.contracts import Contract, Event, Target, items_of, ordering_key_of
 from google.protobuf.message import Message
 
-from crossdock_hub.identity import Scope
-from crossdock_hub.records import DeliveryRecord, EndpointRecord, EventRecord
+from crossdock_hub.records import DeliveryRecord, EventRecord
+from crossdock_hub.registry import RegisteredEndpoint
 
-# Deliveries are named after what they are for, so that the same event never makes two.
-DELIVERY_NAMESPACE = uuid.UUID("6f1f3c1e-5a1b-5e0d-9c55-1f6a6e3b7c02")
-ITEMS_PER_EVENT_MAX = 500
+# Deliveries of one endpoint leave by latency class first: milestones before bulk.
+PRIORITY = {"REAL_TIME": 0, "NEAR_REAL_TIME": 1, "SCHEDULED": 2}
 
-
-@dataclass(frozen=True, slots=True)
-class RoutableEndpoint:
-    """What routing needs of an endpoint: role, scope and the operations it registered."""
-
-    id: str
-    role: str
-    scope: Scope
-    operations: frozenset[str]
-
-
-def routable(record: EndpointRecord, operations: Mapping[str, Any]) -> RoutableEndpoint:
-    """An endpoint as routing sees it."""
-    scope = Scope(
-        frozenset(record.business_units),
-        frozenset(record.location_numbers),
-        frozenset(record.carrier_codes),
-    )
-    return RoutableEndpoint(record.id, record.role, scope, frozenset(operations))
 
 
 def plan(
@@ -44,12 +21,12 @@ def plan(
     rule: Event,
     event: Message,
     record: EventRecord,
-    endpoints: Sequence[RoutableEndpoint],
+    endpoints: Sequence[RegisteredEndpoint],
     refers_to: tuple[str, ...],
     now: int,
 ) -> list[DeliveryRecord]:
     """The deliveries of one event, all in state READY; required targets nobody serves: UNROUTED."""
-    business_unit, location, carrier = contract.scope_of(event)
+    scopes = contract.scopes(event)
     planned: list[DeliveryRecord] = []
     for target in rule.targets:
         matching = [
@@ -57,23 +34,24 @@ def plan(
             for endpoint in endpoints
             if endpoint.role == target.role
             and target.operation in endpoint.operations
-            and endpoint.scope.covers(business_unit, location, carrier)
+            and endpoint.scope.covers(scopes)
         ]
         if not matching and target.optional:
             continue
-        for index, item in enumerate(_items(event, target)):
+        for index, item in enumerate(items_of(target, event)):
             for endpoint in matching or [None]:
                 planned.append(
-                    _delivery(target, event, record, endpoint, item, index, refers_to, now)
+                    _delivery(rule, target, event, record, endpoint, item, index, refers_to, now)
                 )
     return planned
 
 
 def _delivery(
+    rule: Event,
     target: Target,
     event: Message,
     record: EventRecord,
-    endpoint: RoutableEndpoint | None,
+    endpoint: RegisteredEndpoint | None,
     item: str,
     index: int,
     refers_to: tuple[str, ...],
@@ -82,23 +60,21 @@ def _delivery(
     name = endpoint.id if endpoint else ""
     # An UNROUTED delivery is named after the role, so that two of them differ.
     who = name or f"role:{target.role}"
-    delivery_id = str(
-        uuid.uuid5(DELIVERY_NAMESPACE, f"{record.id}/{who}/{target.operation}/{item}")
-    )
+    name_of = delivery_id(record.id, who, target.operation, item)
     return DeliveryRecord(
-        id=delivery_id,
+        id=name_of,
         event_id=record.id,
         event_type=record.type,
         endpoint=name,
         operation=target.operation,
         item=item,
-        ordering_key=str(_follow(event, target.ordering_key)),
+        ordering_key=ordering_key_of(target, event),
         state="READY" if endpoint else "UNROUTED",
         created_at=now,
         updated_at=now,
         object_id=record.object_id,
         root_id=record.root_id,
-        vendor_reference=vendor_reference(delivery_id),
+        vendor_reference=vendor_reference(name_of),
         sequence=f"{record.id}:{index:04d}",
         waiting_on="" if endpoint else _unrouted(target),
         on_reject=target.on_reject,
@@ -107,6 +83,7 @@ def _delivery(
         supersedes=target.supersedes,
         refers_to=refers_to,
         traceparent=record.traceparent,
+        priority=PRIORITY[rule.latency_class],
     )
 
 
@@ -115,18 +92,3 @@ def _unrouted(target: Target) -> str:
         f"no {target.role} endpoint in scope offers {target.operation}; "
         "register one, or correct the scopes"
     )
-
-
-def _items(event: Message, target: Target) -> Iterator[str]:
-    """The ids of the elements that mean a call each; one nameless item when there are none."""
-    if not target.item:
-        yield ""
-        return
-    for element in list(_follow(event, target.item))[:ITEMS_PER_EVENT_MAX]:
-        yield element.id
-
-
-def _follow(message: Any, path: str) -> Any:
-    for name in path.split("."):
-        message = getattr(message, name)
-    return message

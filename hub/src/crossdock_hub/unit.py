@@ -16,6 +16,7 @@ from typing import Any
 from crossdock.contracts import Contract
 from crossdock.errors import Refusal
 
+from crossdock_hub.config import Limits
 from crossdock_hub.identity import Caller
 from crossdock_hub.records import (
     AttemptRecord,
@@ -26,6 +27,7 @@ from crossdock_hub.records import (
     ScanOutboxRecord,
     ScanRecord,
 )
+from crossdock_hub.registry import RegisteredEndpoint
 
 # A key names one record or one small set of records: its first element is the kind of read.
 #   ("object", kind, id)                 ObjectRecord or None
@@ -34,14 +36,12 @@ from crossdock_hub.records import (
 #   ("reference", system, type, value)   ReferenceRecord or None
 #   ("request", request id)              RequestRecord or None
 #   ("delivery", id)                     DeliveryRecord or None
-#   ("open", endpoint, ordering key)     tuple of delivery ids not settled, in order
-#   ("done", endpoint, operation, object id)     True when confirmed there
-#   ("waiting", endpoint, operation, object id)  tuple of delivery ids that wait for it
-#   ("attempt", delivery id, number)     AttemptRecord or None
+#   ("flow", root id)                    tuple of the ids of all deliveries of a root object
+#   ("attempt", delivery id, token)      AttemptRecord or None
 #   ("parcel", carrier code, tracking number)    ParcelRecord or None
 #   ("scan", dedupe key)                 True when known
 #   ("endpoint", id)                     EndpointRecord or None
-#   ("endpoints",)                       tuple of EndpointRecord: the registry that routing uses
+#   ("endpoints",)                       tuple of RegisteredEndpoint: the registry
 #   ("cursor", endpoint, name)           CursorRecord or None
 #   ("held", awaits)                     tuple of HeldFactRecord ids still held, in order
 #   ("held_fact", id)                    HeldFactRecord or None
@@ -161,6 +161,7 @@ class Unit:
         caller: Caller,
         now: int,
         identifiers: Identifiers,
+        limits: Limits,
         traceparent: str = "",
         causation_id: str = "",
     ) -> None:
@@ -169,6 +170,7 @@ class Unit:
         self.caller = caller
         self.now = now
         self.identifiers = identifiers
+        self.limits = limits
         self.traceparent = traceparent
         self.causation_id = causation_id
         self.changes = Changes()
@@ -181,6 +183,7 @@ class Unit:
             caller=self.caller,
             now=self.now,
             identifiers=self.identifiers,
+            limits=self.limits,
             traceparent=self.traceparent,
             causation_id=causation_id or self.causation_id,
         )
@@ -254,9 +257,24 @@ class Unit:
         record: DeliveryRecord | None = self.get(("delivery", delivery_id))
         return record
 
+    def flow(self, root_id: str) -> list[DeliveryRecord]:
+        """Every delivery of a root object, in order."""
+        ids: tuple[str, ...] = self.get(("flow", root_id))
+        self.require(("delivery", i) for i in ids)
+        found = [record for record in (self.delivery(i) for i in ids) if record is not None]
+        return sorted(found, key=lambda record: record.sequence)
+
     def put_delivery(self, record: DeliveryRecord) -> None:
         """Keep a new or changed delivery."""
+        flow: Key = ("flow", record.root_id)
+        if record.id not in self.get(flow):
+            self.put(flow, (*self.get(flow), record.id))
         self.put(("delivery", record.id), record)
+
+    def endpoint(self, endpoint_id: str) -> RegisteredEndpoint | None:
+        """An endpoint as registered."""
+        endpoints: tuple[RegisteredEndpoint, ...] = self.get(("endpoints",))
+        return next((e for e in endpoints if e.id == endpoint_id), None)
 
     def satisfy(self, awaits: str) -> None:
         """Say that something held facts may wait for has arrived."""

@@ -1,0 +1,74 @@
+"""Applies the ledger's rules to the deliveries of one flow: admits new ones, wakes waiting ones."""
+
+from __future__ import annotations
+
+from crossdock_hub import ledger
+from crossdock_hub.config import Limits
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.registry import OperationSpec
+from crossdock_hub.unit import Unit
+
+
+def spec_of(unit: Unit, record: DeliveryRecord) -> OperationSpec:
+    """What the endpoint declared about the operation; the careful defaults when it did not."""
+    endpoint = unit.endpoint(record.endpoint)
+    spec = endpoint.operations.get(record.operation) if endpoint else None
+    return spec or default_spec(record.operation, unit.limits)
+
+
+def default_spec(operation: str, limits: Limits) -> OperationSpec:
+    """An operation nobody declared: never repeated when its outcome is unknown."""
+    return OperationSpec(
+        operation,
+        "NONE",
+        limits.settle_seconds_default,
+        limits.lease_seconds_default,
+        limits.calls_max_default,
+        limits.prerequisite_seconds_default,
+        limits.key_life_seconds_default,
+    )
+
+
+def admit(unit: Unit, record: DeliveryRecord) -> None:
+    """Take a planned delivery into the ledger: supersede, then place it."""
+    if record.state == "UNROUTED":
+        unit.put_delivery(record)
+        unit.count("unrouted", record.role, record.operation)
+        return
+    flow = unit.flow(record.root_id)
+    pointless = ledger.supersede(record, flow, unit.now) if record.supersedes else []
+    for other in pointless:
+        _keep(unit, other)
+    if any(other.id == record.id for other in pointless):
+        wake(unit, record.root_id, record.endpoint)
+        return
+    flow = unit.flow(record.root_id)
+    _keep(unit, ledger.place(record, flow, spec_of(unit, record), unit.now))
+
+
+def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
+    """Keep a changed delivery, and wake what waited for it."""
+    _keep(unit, after)
+    wake(unit, after.root_id, after.endpoint)
+
+
+def wake(unit: Unit, root_id: str, endpoint: str) -> None:
+    """Look again at everything of a flow that waits for order or prerequisites at an endpoint."""
+    flow = unit.flow(root_id)
+    for record in flow:
+        if record.endpoint != endpoint or record.state != "HELD" or record.hold_reason == "RETRY":
+            continue
+        flow = unit.flow(root_id)
+        pointless = ledger.supersede(record, flow, unit.now) if record.supersedes else []
+        for other in pointless:
+            _keep(unit, other)
+        if any(other.id == record.id for other in pointless):
+            continue
+        placed = ledger.place(record, unit.flow(root_id), spec_of(unit, record), unit.now)
+        if (placed.state, placed.waiting_on) != (record.state, record.waiting_on):
+            _keep(unit, placed)
+
+
+def _keep(unit: Unit, record: DeliveryRecord) -> None:
+    unit.put_delivery(record)
+    unit.count("delivery", record.endpoint, record.event_type, record.state)

@@ -1,0 +1,354 @@
+"""The delivery ledger's rules: every state and what moves it. Pure functions of records and time.
+
+    UNROUTED   HELD (order, prerequisite, retry)
+                └──► READY ──► DISPATCHED ──begin──► IN_FLIGHT ──complete──► CONFIRMED | REJECTED
+                       ▲            │ not begun        │ lease lost, unknown    PARKED | HELD (retry)
+                       └────────────┘                  ▼
+                                      UNKNOWN → settle → RESOLVING (look-up) → CONFIRMED | READY | …
+    SUPERSEDED: a later fact made it pointless before anything reached the vendor
+
+Invariants: a token only grows; only an attempt with the newest token moves a delivery; UNKNOWN is
+never repeated blindly; what reached the vendor is never superseded. Order, prerequisites and
+supersession are decided per endpoint within the flow of one root object, which every ordering key
+belongs to. Deliveries of one event do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.registry import OperationSpec
+
+# Waiting, or on the way: later work of the same ordering key waits for it.
+OPEN_STATES = frozenset(
+    {"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING", "PARKED"}
+)
+# Not begun: a later fact may make it pointless.
+IDLE_STATES = frozenset({"HELD", "READY", "DISPATCHED"})
+# Where a completion with the newest token still counts.
+COMPLETABLE_STATES = frozenset({"IN_FLIGHT", "RESOLVING", "UNKNOWN"})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How an attempt ended, as the endpoint says. outcome: of AttemptOutcome, without prefix."""
+
+    outcome: str
+    code: str = ""
+    reason: str = ""
+    retry_after_seconds: float = 0.0
+
+
+def place(
+    record: DeliveryRecord, flow: Sequence[DeliveryRecord], spec: OperationSpec, now: int
+) -> DeliveryRecord:
+    """Where a delivery that could go waits, or READY: prerequisite first, then order."""
+    missing = _unmet(record, flow)
+    if missing:
+        until = record.prerequisite_until
+        if until is None:
+            until = now + int(spec.prerequisite_seconds * SECOND)
+        return replace(
+            record,
+            state="HELD",
+            hold_reason="PREREQUISITE",
+            waiting_on=f"{missing} to be confirmed at {record.endpoint}",
+            awaits_operation=missing,
+            prerequisite_until=until,
+            due_at=until,
+            pending=False,
+            updated_at=now,
+        )
+    blocker = _blocker(record, flow)
+    if blocker is not None:
+        return replace(
+            record,
+            state="HELD",
+            hold_reason="ORDER",
+            waiting_on=f"{blocker.operation} before it is {blocker.state} ({blocker.id})",
+            awaits_operation="",
+            due_at=None,
+            pending=False,
+            updated_at=now,
+        )
+    return replace(
+        record,
+        state="READY",
+        hold_reason="",
+        waiting_on="",
+        awaits_operation="",
+        due_at=None,
+        pending=True,
+        updated_at=now,
+    )
+
+
+def _unmet(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> str:
+    objects = set(record.refers_to)
+    for operation in record.requires:
+        met = any(
+            other.endpoint == record.endpoint
+            and other.operation == operation
+            and other.state == "CONFIRMED"
+            and not objects.isdisjoint(other.refers_to)
+            for other in flow
+        )
+        if not met:
+            return operation
+    return ""
+
+
+def _blocker(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> DeliveryRecord | None:
+    """The first earlier work of the same key that this one has to wait for."""
+    for other in _earlier(record, flow):
+        if other.state in OPEN_STATES:
+            return other
+        passes = other.on_reject == "CONTINUE" or other.operation in record.supersedes
+        if other.state == "REJECTED" and not passes:
+            return other
+    return None
+
+
+def _earlier(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> list[DeliveryRecord]:
+    return [
+        other
+        for other in flow
+        if other.endpoint == record.endpoint
+        and other.ordering_key == record.ordering_key
+        and other.event_id != record.event_id
+        and other.sequence < record.sequence
+    ]
+
+
+def supersede(
+    record: DeliveryRecord, flow: Sequence[DeliveryRecord], now: int
+) -> list[DeliveryRecord]:
+    """What a delivery makes pointless, and itself when nothing of it ever reached the vendor.
+
+    Returns the changed records; `record` is among them only when it disappears too.
+    """
+    targets = [
+        other
+        for other in _earlier(record, flow)
+        if other.operation in record.supersedes and (not other.item or other.item == record.item)
+    ]
+    idle = [o for o in targets if o.state in IDLE_STATES and o.calls_reached == 0]
+    done = [_superseded(other, record.id, f"{record.operation} came", now) for other in idle]
+    rest_is_gone = all(o in idle or o.state == "SUPERSEDED" for o in targets)
+    if targets and rest_is_gone:
+        done.append(_superseded(record, record.id, "nothing had reached the vendor", now))
+    return done
+
+
+def _superseded(record: DeliveryRecord, by: str, why: str, now: int) -> DeliveryRecord:
+    return replace(
+        record,
+        state="SUPERSEDED",
+        hold_reason="",
+        waiting_on=why,
+        superseded_by=by,
+        due_at=None,
+        pending=False,
+        updated_at=now,
+    )
+
+
+def dispatch(record: DeliveryRecord, now: int, limits: Limits) -> DeliveryRecord:
+    """Put a pending delivery on its subject: the next number, and a time to be begun by."""
+    state = "RESOLVING" if record.state == "RESOLVING" else "DISPATCHED"
+    return replace(
+        record,
+        state=state,
+        dispatch_number=record.dispatch_number + 1,
+        due_at=now + int(limits.dispatch_seconds * SECOND),
+        pending=False,
+        updated_at=now,
+    )
+
+
+def begin(
+    record: DeliveryRecord,
+    spec: OperationSpec,
+    attempt_id: str,
+    lease_seconds: float,
+    now: int,
+) -> DeliveryRecord:
+    """An attempt takes the delivery: a new token, a lease. The caller checked that it may."""
+    look_up = record.state == "RESOLVING"
+    lease_until = now + int(lease_seconds * SECOND)
+    return replace(
+        record,
+        state="RESOLVING" if look_up else "IN_FLIGHT",
+        hold_reason="",
+        waiting_on="",
+        operation_class=spec.operation_class,
+        token=record.token + 1,
+        attempts=record.attempts + (0 if look_up else 1),
+        look_ups=record.look_ups + (1 if look_up else 0),
+        calls_reached=record.calls_reached + (0 if look_up else 1),
+        attempt_id=attempt_id,
+        attempt_kind="LOOK_UP" if look_up else "CALL",
+        lease_until=lease_until,
+        due_at=lease_until,
+        pending=False,
+        updated_at=now,
+    )
+
+
+def renew(record: DeliveryRecord, lease_seconds: float, now: int) -> DeliveryRecord:
+    """A longer lease for the attempt that holds it; never a shorter one."""
+    until = max(record.lease_until or 0, now + int(lease_seconds * SECOND))
+    return replace(record, lease_until=until, due_at=until, updated_at=now)
+
+
+def complete(
+    record: DeliveryRecord, report: Report, spec: OperationSpec, now: int, limits: Limits
+) -> DeliveryRecord:
+    """What an attempt's end makes of the delivery."""
+    ended = replace(record, lease_until=None, due_at=None, updated_at=now)
+    why = report.reason or report.code
+    if report.outcome in ("CONFIRMED", "REJECTED", "PARKED"):
+        return replace(ended, state=report.outcome, waiting_on=why, hold_reason="")
+    if record.attempt_kind == "LOOK_UP":
+        return _looked_up(ended, report, spec, now, limits)
+    if report.outcome == "RETRY":
+        # Proven unprocessed: it never counts against the limit of calls, and changes nothing.
+        free = replace(ended, calls_reached=max(0, record.calls_reached - 1))
+        wait = max(report.retry_after_seconds, back_off(record, record.attempts, limits))
+        return _retry_at(free, why, now + int(wait * SECOND))
+    return unknown(ended, spec, why, now, limits)
+
+
+def _looked_up(
+    record: DeliveryRecord, report: Report, spec: OperationSpec, now: int, limits: Limits
+) -> DeliveryRecord:
+    if report.outcome != "NOT_FOUND":
+        # A failed look-up proves nothing: look again later, never fall through to a repeat.
+        wait = min(back_off(record, record.look_ups, limits), limits.look_up_retry_seconds_max)
+        return _in_doubt(record, f"look-up failed: {report.reason or report.code}", wait, now)
+    found_nothing = record.not_found + 1
+    record = replace(record, not_found=found_nothing)
+    if found_nothing < limits.not_found_needed:
+        why = f"not found {found_nothing} of {limits.not_found_needed} times"
+        return _in_doubt(record, why, spec.settle_seconds, now)
+    if record.calls_reached >= spec.calls_max:
+        return replace(record, state="PARKED", waiting_on=f"{spec.calls_max} calls, never found")
+    # Two settled look-ups found nothing: it was not done, so it may be asked for again.
+    return replace(record, state="READY", not_found=0, pending=True, waiting_on="", hold_reason="")
+
+
+def unknown(
+    record: DeliveryRecord, spec: OperationSpec, why: str, now: int, limits: Limits
+) -> DeliveryRecord:
+    """Nobody knows whether the vendor did it: what follows is declared by the operation's class."""
+    record = replace(
+        record,
+        first_unknown_at=record.first_unknown_at or now,
+        lease_until=None,
+        not_found=0,
+        updated_at=now,
+    )
+    kind = record.operation_class or spec.operation_class
+    if kind == "NONE":
+        return replace(
+            record,
+            state="PARKED",
+            waiting_on=f"outcome unknown and the vendor can't be asked: {why}",
+            due_at=None,
+        )
+    if kind == "SEARCHABLE":
+        return _in_doubt(record, why, spec.settle_seconds, now)
+    if record.calls_reached >= spec.calls_max:
+        return replace(
+            record,
+            state="PARKED",
+            waiting_on=f"{spec.calls_max} calls without an outcome: {why}",
+            due_at=None,
+        )
+    return _in_doubt(record, why, back_off(record, record.attempts, limits), now)
+
+
+def _in_doubt(record: DeliveryRecord, why: str, wait_seconds: float, now: int) -> DeliveryRecord:
+    return replace(
+        record,
+        state="UNKNOWN",
+        waiting_on=why,
+        due_at=now + int(wait_seconds * SECOND),
+        pending=False,
+    )
+
+
+def _retry_at(record: DeliveryRecord, why: str, due_at: int) -> DeliveryRecord:
+    return replace(
+        record, state="HELD", hold_reason="RETRY", waiting_on=why, due_at=due_at, pending=False
+    )
+
+
+def due(
+    record: DeliveryRecord,
+    flow: Sequence[DeliveryRecord],
+    spec: OperationSpec,
+    now: int,
+    limits: Limits,
+) -> DeliveryRecord:
+    """What a timer that has run out makes of the delivery."""
+    if record.due_at is None or record.due_at > now:
+        return record
+    if record.state == "HELD" and record.hold_reason == "RETRY":
+        return place(record, flow, spec, now)
+    if record.state == "HELD" and record.hold_reason == "PREREQUISITE":
+        why = f"{record.awaits_operation} was not confirmed in time"
+        return replace(record, state="PARKED", waiting_on=why, due_at=None, updated_at=now)
+    if record.state == "DISPATCHED":
+        return replace(record, state="READY", pending=True, due_at=None, updated_at=now)
+    if record.state == "IN_FLIGHT":
+        return unknown(record, spec, "the lease ran out with no word", now, limits)
+    if record.state == "RESOLVING":
+        return _resolving_due(record, now, limits)
+    if record.state == "UNKNOWN":
+        return _settled(record, spec, now)
+    return replace(record, due_at=None, updated_at=now)
+
+
+def _resolving_due(record: DeliveryRecord, now: int, limits: Limits) -> DeliveryRecord:
+    if record.lease_until is None:
+        # The look-up was dispatched and not begun: dispatch it again.
+        return replace(record, pending=True, due_at=None, updated_at=now)
+    wait = back_off(record, record.look_ups, limits)
+    lost = replace(record, lease_until=None, updated_at=now)
+    return _in_doubt(lost, "the look-up's lease ran out with no word", wait, now)
+
+
+def _settled(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRecord:
+    kind = record.operation_class or spec.operation_class
+    if kind == "SEARCHABLE":
+        return replace(
+            record,
+            state="RESOLVING",
+            attempt_kind="LOOK_UP",
+            lease_until=None,
+            pending=True,
+            due_at=None,
+            updated_at=now,
+        )
+    key_dead = (
+        kind == "KEYED"
+        and record.first_unknown_at is not None
+        and now - record.first_unknown_at > int(spec.key_life_seconds * SECOND)
+    )
+    if key_dead:
+        why = "the vendor no longer honours the key of the first call"
+        return replace(record, state="PARKED", waiting_on=why, due_at=None, updated_at=now)
+    return replace(record, state="READY", pending=True, due_at=None, updated_at=now)
+
+
+def back_off(record: DeliveryRecord, tries: int, limits: Limits) -> float:
+    """Seconds until the next try: doubling, capped, with a jitter of a fifth that the id decides."""
+    seconds = min(limits.retry_seconds_first * 2.0 ** min(max(tries - 1, 0), 16),
+                  limits.retry_seconds_max)
+    spread = zlib.crc32(f"{record.id}/{tries}".encode()) / 0xFFFFFFFF
+    return seconds * (0.8 + 0.4 * spread)
