@@ -298,9 +298,11 @@ async def test_callbacks_without_the_credential_are_refused(
     world: World, authorization: str
 ) -> None:
     """Nothing of a stranger's callback reaches the hub."""
+    hook = world.hook(b"{}", authorization)
     with pytest.raises(Refused) as refused:
-        await adapter.track_alert(world.hook(b"{}", authorization), world.client)
+        await adapter.track_alert(hook, world.client)
     assert refused.value.status == 401
+    assert not hook.accepted
     assert not world.hub.held
 
 

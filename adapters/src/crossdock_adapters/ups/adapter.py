@@ -124,6 +124,7 @@ async def subscribe_tracking(work: Work, vendor: UpsClient) -> Confirmed:
 async def track_alert(hook: Webhook, vendor: UpsClient) -> None:
     """One scan, pushed: at least once at best, unordered, perhaps never (then polling has it)."""
     _check_credential(hook)
+    hook.accept()
     try:
         payload = vendor_json.loads(hook.body)
         event = translate_scans.alert_event(
