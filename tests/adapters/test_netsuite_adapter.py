@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from crossdock_adapters.netsuite import adapter
 from crossdock_adapters.netsuite.adapter import ADAPTER
 from crossdock_adapters.netsuite.client import NetSuiteClient
 from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
@@ -228,6 +229,18 @@ async def test_an_item_that_netsuite_does_not_know_is_for_a_person(desk: Desk) -
     made.lines[0].item_number = "SKU-9999"
     with pytest.raises(Untranslatable, match="SKU-9999"):
         await desk.do("create_sales_order", approved(made))
+    assert desk.account.orders() == []
+
+
+async def test_a_hub_that_is_away_costs_a_retry_only(desk: Desk) -> None:
+    """Ids are asked before anything is sent: without an answer nothing is unknown or parked."""
+
+    async def away(kind: str, numbers: Sequence[str]) -> dict[str, str]:
+        raise HubAway("no connection")
+
+    work = desk.hub.work("create_sales_order", approved(), desk.settings)
+    with pytest.raises(Retry, match="hub"):
+        await adapter.create_sales_order(replace(work, look_up_numbers=away), desk.vendor)
     assert desk.account.orders() == []
 
 

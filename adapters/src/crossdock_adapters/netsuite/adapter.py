@@ -20,8 +20,16 @@ from crossdock_adapters.netsuite.client import (
 )
 from crossdock_adapters.netsuite.translate import BookingRules, InternalIds
 from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.http import VendorHttp
-from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, NotFound, Reference, Reject
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NeedsPerson,
+    NotFound,
+    Reference,
+    Reject,
+    Retry,
+)
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Poll, Work
 
@@ -192,18 +200,26 @@ def booking_rules(settings: Settings) -> BookingRules:
 async def _ids_of_order(work: Work, order: order_pb2.Order) -> InternalIds:
     locations = {line.ship_from_location_number for line in order.lines}
     return InternalIds(
-        customers=await work.numbers("customer", [order.customer_number]),
-        items=await work.numbers("item", sorted({line.item_number for line in order.lines})),
-        locations=await work.numbers("location", sorted(locations)),
+        customers=await _ids(work, "customer", {order.customer_number}),
+        items=await _ids(work, "item", {line.item_number for line in order.lines}),
+        locations=await _ids(work, "location", locations),
     )
 
 
 async def _ids_of_shipment(work: Work, shipment: shipment_pb2.Shipment) -> InternalIds:
     items = {content.item_number for box in shipment.packages for content in box.contents}
     return InternalIds(
-        items=await work.numbers("item", sorted(items)),
-        locations=await work.numbers("location", [shipment.ship_from_location_number]),
+        items=await _ids(work, "item", items),
+        locations=await _ids(work, "location", {shipment.ship_from_location_number}),
     )
+
+
+async def _ids(work: Work, kind: str, numbers: set[str]) -> dict[str, str]:
+    """Asked before anything is sent, so a hub that is away for a moment is a retry."""
+    try:
+        return await work.numbers(kind, sorted(numbers))
+    except HubAway as away:
+        raise Retry(0.0, f"the hub did not answer for {kind} numbers: {away}") from away
 
 
 async def _adopt_fulfillment(
