@@ -59,7 +59,7 @@ class Attempt:
 
     delivery_id: str
     token: int
-    kind: delivery_pb2.AttemptKind
+    kind: int
     number: int
     lease_seconds: float
     lease_until: float

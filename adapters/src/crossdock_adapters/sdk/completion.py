@@ -53,16 +53,16 @@ def completion(
     return answer
 
 
-def fact(message: Message, request_id: uuid.UUID) -> delivery_service_pb2.Fact:
+def fact(message: Any, request_id: uuid.UUID) -> delivery_service_pb2.Fact:
     """A request of the contract as a fact; an empty request_id is filled in.
 
     Raises UnknownFact when no method takes this message.
     """
     method = method_of(message)
-    if "request_id" in message.DESCRIPTOR.fields_by_name and not getattr(message, "request_id"):
-        filled = type(message)()
+    if "request_id" in message.DESCRIPTOR.fields_by_name and not message.request_id:
+        filled: Any = type(message)()
         filled.CopyFrom(message)
-        setattr(filled, "request_id", str(request_id))
+        filled.request_id = str(request_id)
         message = filled
     return delivery_service_pb2.Fact(method=method, request=message.SerializeToString())
 
@@ -76,9 +76,7 @@ def method_of(message: Message) -> str:
     raise UnknownFact(f"{message.DESCRIPTOR.full_name} is the request of no method")
 
 
-def _call(
-    answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchange
-) -> None:
+def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchange) -> None:
     match ended:
         case Confirmed():
             _confirmed(answer, ended)
@@ -114,9 +112,7 @@ def _look_up(answer: delivery_service_pb2.Completion, ended: Any) -> None:
         case NeedsPerson():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_PARKED, "needs_person", ended.reason)
         case _:
-            _say(
-                answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", _words(ended)
-            )
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", _words(ended))
 
 
 def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> None:
@@ -143,7 +139,7 @@ def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> No
 
 def _say(
     answer: delivery_service_pb2.Completion,
-    outcome: delivery_pb2.AttemptOutcome,
+    outcome: delivery_pb2.AttemptOutcome.ValueType,
     code: str,
     reason: str,
 ) -> None:

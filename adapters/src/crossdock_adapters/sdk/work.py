@@ -88,9 +88,13 @@ class Refused(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Webhook:
-    """One webhook as it came: exact bytes, headers with lower-case names."""
+    """One webhook as it came: exact bytes, headers with lower-case names.
+
+    Check the vendor's credential or signature first, then call `accept()`: from there on an
+    unexpected error makes the hub hold the payload raw instead of losing it.
+    """
 
     path: str
     endpoint: str
@@ -101,6 +105,11 @@ class Webhook:
     secrets: Any = field(repr=False)
     hub: HubClient = field(repr=False)
     hold_payload: Callable[[bytes, str, str, str], Awaitable[None]] = field(repr=False)
+    accepted: bool = False
+
+    def accept(self) -> None:
+        """The sender has proven who it is."""
+        self.accepted = True
 
     async def hold(self, reason: str, key: str = "") -> None:
         """Give the hub this payload raw because it can't be translated; durable on return."""

@@ -1,0 +1,222 @@
+"""What comes from the vendor: polls with a cursor the hub keeps, and webhooks answered late."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from crossdock.errors import CallError, CrossdockError
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from crossdock_adapters.sdk.adapter import Adapter, PollSpec, WebhookSpec
+from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, VendorOutcome
+from crossdock_adapters.sdk.presence import Presence
+from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.telemetry import Telemetry
+from crossdock_adapters.sdk.work import CursorMoved, Poll, Refused, Webhook
+
+log = logging.getLogger(__name__)
+
+MAX_WEBHOOK_BYTES = MAX_HELD_BYTES
+WEBHOOK_SECONDS = 15.0
+MAX_WEBHOOKS_AT_ONCE = 64
+WEBHOOK_RETRY_AFTER_SECONDS = 2
+MIN_POLL_INTERVAL_SECONDS = 0.02
+MAX_POLL_SECONDS = 600.0
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """The inbound side of one endpoint."""
+
+    endpoint: str
+    adapter: Adapter
+    vendor: Any
+    settings: Settings
+    secrets: Secrets
+    link: HubLink
+    hub_presence: Presence
+    vendor_presence: Presence
+    telemetry: Telemetry
+
+    async def poll_forever(self, spec: PollSpec) -> None:
+        """Run one poll again and again; a failure waits a growing while and ends nothing."""
+        interval = max(MIN_POLL_INTERVAL_SECONDS, self.settings.seconds(spec.interval_setting))
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            result, wanted = await self._poll_once(spec)
+            self.telemetry.polls.labels(self.endpoint, spec.name, result).inc()
+            if result in ("done", "moved"):
+                pause = FIRST_PAUSE_SECONDS
+                await asyncio.sleep(interval)
+                continue
+            await asyncio.sleep(max(wanted, min(pause, max(interval, FIRST_PAUSE_SECONDS))))
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+
+    async def _poll_once(self, spec: PollSpec) -> tuple[str, float]:
+        """(how it ended, the pause the vendor wants in seconds)"""
+        try:
+            with self.telemetry.inbound("poll", spec.name, self.endpoint):
+                async with asyncio.timeout(MAX_POLL_SECONDS):
+                    poll = await self._poll(spec)
+                    await spec.pull(poll, self.vendor)
+        except CursorMoved:
+            return "moved", 0.0
+        except (HubAway, HubRefused, CrossdockError) as error:
+            self.hub_presence.gone(str(error))
+            return "hub", _hub_wish(error)
+        except (VendorOutcome, TimeoutError) as error:
+            self.vendor_presence.gone(f"poll {spec.name}: {error}")
+            return "vendor", error.after_seconds if isinstance(error, Retry) else 0.0
+        except Exception:
+            log.exception("endpoint %s: poll %s failed", self.endpoint, spec.name)
+            return "fault", 0.0
+        self.hub_presence.back()
+        self.vendor_presence.back()
+        return "done", 0.0
+
+    async def _poll(self, spec: PollSpec) -> Poll:
+        cursor, version = await self.link.get_cursor(spec.name)
+
+        async def put(value: bytes) -> None:
+            nonlocal cursor, version
+            if value == cursor:
+                return
+            version = await self.link.put_cursor(spec.name, value, version)
+            cursor = value
+
+        return Poll(
+            name=spec.name,
+            endpoint=self.endpoint,
+            cursor=cursor,
+            settings=self.settings,
+            hub=self.link.hub,
+            put_cursor=put,
+            hold_payload=self._holder(f"poll:{spec.name}"),
+        )
+
+    def webhook_app(self) -> Starlette:
+        """The endpoint's web server: one POST route per webhook of the adapter."""
+        gate = asyncio.Semaphore(MAX_WEBHOOKS_AT_ONCE)
+        routes = [
+            Route(spec.path, self._receiver(spec, gate), methods=["POST"])
+            for spec in self.adapter.webhooks.values()
+        ]
+        return Starlette(routes=routes)
+
+    def _receiver(
+        self, spec: WebhookSpec, gate: asyncio.Semaphore
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def receive(request: Request) -> Response:
+            if gate.locked():
+                response = _later()
+            else:
+                async with gate:
+                    response = await self._receive(spec, request)
+            status = str(response.status_code)
+            self.telemetry.webhooks.labels(self.endpoint, spec.path, status).inc()
+            return response
+
+        return receive
+
+    async def _receive(self, spec: WebhookSpec, request: Request) -> Response:
+        try:
+            async with asyncio.timeout(WEBHOOK_SECONDS):
+                body = await read_limited(request, MAX_WEBHOOK_BYTES)
+                if body is None:
+                    return _refusal(413, "the body is too large")
+                hook = self._webhook(spec, request, body)
+                with self.telemetry.inbound("webhook", spec.path, self.endpoint):
+                    return await self._take(spec, hook)
+        except TimeoutError:
+            return _later()
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    async def _take(self, spec: WebhookSpec, hook: Webhook) -> Response:
+        """2xx only once the hub has it durably, as a fact or as a held payload."""
+        try:
+            try:
+                await spec.receive(hook, self.vendor)
+            except (Refused, HubAway, HubRefused, CallError, TimeoutError, Retry):
+                raise
+            except Exception as error:
+                if not hook.accepted:
+                    raise
+                log.warning(
+                    "endpoint %s: a payload of %s is held: %s", self.endpoint, spec.path, error
+                )
+                await hook.hold(f"{type(error).__name__}: {error}")
+        except Refused as refused:
+            return _refusal(refused.status, refused.reason)
+        except (HubAway, HubRefused, CallError) as error:
+            self.hub_presence.gone(str(error))
+            return _later()
+        except (TimeoutError, Retry):
+            return _later()
+        except NeedsPerson as error:
+            log.error("endpoint %s: webhook %s: %s", self.endpoint, spec.path, error.reason)
+            return _later()
+        except Exception:
+            log.exception("endpoint %s: webhook %s failed", self.endpoint, spec.path)
+            return Response(status_code=500)
+        self.hub_presence.back()
+        return Response(status_code=204)
+
+    def _webhook(self, spec: WebhookSpec, request: Request, body: bytes) -> Webhook:
+        return Webhook(
+            path=spec.path,
+            endpoint=self.endpoint,
+            body=body,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            query=dict(request.query_params),
+            settings=self.settings,
+            secrets=self.secrets,
+            hub=self.link.hub,
+            hold_payload=self._holder(spec.path),
+        )
+
+    def _holder(self, source: str) -> Callable[[bytes, str, str, str], Awaitable[None]]:
+        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
+            await self.link.hold(source, payload, content_type, reason, key)
+
+        return hold
+
+
+async def read_limited(request: Request, limit_bytes: int) -> bytes | None:
+    """The body, or None when it passes the limit; never more of it in memory than that."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        return None
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit_bytes:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _hub_wish(error: BaseException) -> float:
+    wish = error.refusal.retry_after_seconds if isinstance(error, CallError) else None
+    return wish or 0.0
+
+
+def _refusal(status: int, reason: str) -> Response:
+    return Response(reason + "\n", status_code=status, media_type="text/plain")
+
+
+def _later() -> Response:
+    headers = {"Retry-After": str(WEBHOOK_RETRY_AFTER_SECONDS)}
+    return Response("come again\n", 503, headers=headers, media_type="text/plain")

@@ -1,0 +1,38 @@
+"""Spreads calls evenly so that a vendor's limit per second is kept, with a small burst."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+BURST_SECONDS = 1.0
+
+
+class Pace:
+    """At most `per_second` calls a second over any time, a second's worth at once.
+
+    Callers are let through in the order they came (the generic cell rate algorithm).
+    """
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        if per_second <= 0:
+            raise ValueError("per_second must be above 0")
+        self._interval = 1.0 / per_second
+        self._tolerance = max(0.0, BURST_SECONDS - self._interval)
+        self._clock = clock
+        self._due = 0.0
+
+    def reserve(self) -> float:
+        """Take the next place; returns how many seconds to wait for it."""
+        now = self._clock()
+        self._due = max(self._due, now - self._tolerance)
+        wait = self._due - now
+        self._due += self._interval
+        return max(0.0, wait)
+
+    async def wait(self) -> None:
+        """Return when this call may go."""
+        seconds = self.reserve()
+        if seconds > 0:
+            await asyncio.sleep(seconds)

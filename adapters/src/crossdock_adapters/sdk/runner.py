@@ -1,0 +1,279 @@
+"""One endpoint from connection test to drain: subscribes, works deliveries off, polls, listens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.attempts import Attempts, HubAway, HubRefused
+from crossdock_adapters.sdk.config import EndpointConfig
+from crossdock_adapters.sdk.hub_link import HubLink, Registration
+from crossdock_adapters.sdk.inbound import Inbound
+from crossdock_adapters.sdk.outcomes import VendorOutcome
+from crossdock_adapters.sdk.pacing import Pace
+from crossdock_adapters.sdk.presence import Presence
+from crossdock_adapters.sdk.sandbox_server import Listener
+from crossdock_adapters.sdk.settings import Secrets, Settings, check
+from crossdock_adapters.sdk.telemetry import Telemetry
+from crossdock_adapters.sdk.work import Work
+from crossdock_adapters.sdk.worker import Message, Worker
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 5.0
+REGISTER_PAUSE_SECONDS = 1.0
+MAX_REGISTER_PAUSE_SECONDS = 10.0
+TEST_PAUSE_SECONDS = 0.5
+MAX_TEST_PAUSE_SECONDS = 15.0
+TEST_SECONDS = 30.0
+PREFETCH = 4
+DRAIN_SECONDS = 6.5
+HURRY_SECONDS = 1.5
+CLOSE_SECONDS = 1.0
+
+
+class Source(Protocol):
+    """Where deliveries come from; the consumer over JetStream is one."""
+
+    async def next(self) -> Message | None:
+        """The next message; None once stopped and empty."""
+
+    async def stop(self) -> None:
+        """Take no more; what was fetched and not handed out goes back."""
+
+
+OpenSource = Callable[[Registration, int], Awaitable[Source]]
+
+
+class EndpointRunner:
+    """Runs one endpoint until told to stop.
+
+    `state` is starting, registered, testing, serving, draining or stopped.
+    """
+
+    def __init__(
+        self,
+        config: EndpointConfig,
+        adapter: Adapter,
+        link: HubLink,
+        open_source: OpenSource,
+        telemetry: Telemetry,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        adapter.check()
+        self.settings, self.secrets = prepared(config, adapter)
+        self.config = config
+        self.adapter = adapter
+        self.state = "starting"
+        self.webhook_url = ""
+        self._link = link
+        self._open_source = open_source
+        self._telemetry = telemetry
+        self._changed = changed
+        self._hub_presence = Presence(f"endpoint {config.id}: the hub")
+        self._vendor_presence = Presence(f"endpoint {config.id}: {adapter.manifest.title}")
+        self._hurry = asyncio.Event()
+        self._working: set[asyncio.Task[None]] = set()
+        manifest = adapter.manifest
+        self._concurrency = min(manifest.concurrency, config.concurrency or manifest.concurrency)
+        self._pace = Pace(manifest.rate_per_second) if manifest.rate_per_second else None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve until `stopping` is set, then drain. Ends within 10 seconds of that."""
+        assert self.adapter.connect_function is not None
+        vendor = await self.adapter.connect_function(self.settings, self.secrets)
+        inbound = self._inbound(vendor)
+        listener: Listener | None = None
+        serving = asyncio.create_task(self._serve(vendor, inbound, stopping))
+        background: list[asyncio.Task[Any]] = [serving]
+        try:
+            if self.adapter.webhooks:
+                listener = await self._listen(inbound)
+            background.append(asyncio.create_task(self._heartbeats()))
+            stop = asyncio.create_task(stopping.wait())
+            background.append(stop)
+            await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if self.state != "serving" and not serving.done():
+                # Still waiting for the hub or the vendor: there is nothing to finish.
+                serving.cancel()
+            self._go("draining")
+            await asyncio.wait({serving}, timeout=DRAIN_SECONDS + HURRY_SECONDS)
+            if serving.done() and not serving.cancelled():
+                serving.result()
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            if listener is not None:
+                await listener.stop()
+            await _close(vendor)
+            self._go("stopped")
+
+    async def _serve(self, vendor: Any, inbound: Inbound, stopping: asyncio.Event) -> None:
+        registration = await self._register()
+        self._go("testing")
+        await self._test(vendor)
+        source = await self._open_source(registration, self._concurrency + PREFETCH)
+        self._go("serving")
+        polls = [
+            asyncio.create_task(inbound.poll_forever(poll), name=f"poll {poll.name}")
+            for poll in self.adapter.polls.values()
+        ]
+        worker = self._worker(vendor)
+        consuming = asyncio.create_task(self._consume(source, worker))
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({consuming, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if consuming.done():
+                await consuming
+        finally:
+            stop.cancel()
+            for task in polls:
+                task.cancel()
+            await source.stop()
+            await self._finish(consuming)
+            await asyncio.gather(*polls, return_exceptions=True)
+
+    async def _consume(self, source: Source, worker: Worker) -> None:
+        """One message for each free slot: what waits, waits on the bus, where others see it."""
+        slots = asyncio.Semaphore(self._concurrency)
+        while True:
+            await slots.acquire()
+            if self._pace is not None:
+                await self._pace.wait()
+            message = await source.next()
+            if message is None:
+                return
+            task = asyncio.create_task(worker.handle(message))
+            self._working.add(task)
+
+            def ended(task: asyncio.Task[None]) -> None:
+                self._working.discard(task)
+                slots.release()
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    log.error("endpoint %s: %s", self.config.id, error, exc_info=error)
+
+            task.add_done_callback(ended)
+
+    async def _finish(self, consuming: asyncio.Task[None]) -> None:
+        """Let running calls end by themselves, then make them, then leave them to their leases."""
+        consuming.cancel()
+        await asyncio.gather(consuming, return_exceptions=True)
+        if self._working:
+            await asyncio.wait(set(self._working), timeout=DRAIN_SECONDS - HURRY_SECONDS)
+        self._hurry.set()
+        if self._working:
+            await asyncio.wait(set(self._working), timeout=HURRY_SECONDS)
+        left = list(self._working)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if left:
+            log.warning("endpoint %s: %d attempts left unfinished", self.config.id, len(left))
+
+    async def _register(self) -> Registration:
+        pause = REGISTER_PAUSE_SECONDS
+        while True:
+            try:
+                registration = await self._link.register(self.adapter.manifest)
+            except (HubAway, HubRefused) as error:
+                self._hub_presence.gone(str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MAX_REGISTER_PAUSE_SECONDS)
+                continue
+            self._hub_presence.back()
+            return registration
+
+    async def _test(self, vendor: Any) -> None:
+        """Prove that the vendor answers and accepts us, before any work is taken."""
+        test = self.adapter.test_function
+        pause = TEST_PAUSE_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(TEST_SECONDS):
+                    await (vendor.test() if test is None else test(vendor))
+            except (VendorOutcome, TimeoutError, OSError) as error:
+                self._vendor_presence.gone(f"connection test: {error}")
+            except Exception as error:
+                self._vendor_presence.gone(f"connection test: {type(error).__name__}: {error}")
+            else:
+                self._vendor_presence.back()
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, MAX_TEST_PAUSE_SECONDS)
+
+    async def _heartbeats(self) -> None:
+        while True:
+            try:
+                await self._link.heartbeat(self._vendor_presence.trouble)
+            except (HubAway, HubRefused) as error:
+                self._hub_presence.gone(str(error))
+            else:
+                self._hub_presence.back()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def _listen(self, inbound: Inbound) -> Listener:
+        config = self.config
+        listener = Listener(inbound.webhook_app(), config.webhook_host, config.webhook_port or 0)
+        await listener.start()
+        self.webhook_url = f"http://{config.webhook_host}:{listener.port}"
+        self._changed()
+        return listener
+
+    def _inbound(self, vendor: Any) -> Inbound:
+        return Inbound(
+            endpoint=self.config.id,
+            adapter=self.adapter,
+            vendor=vendor,
+            settings=self.settings,
+            secrets=self.secrets,
+            link=self._link,
+            hub_presence=self._hub_presence,
+            vendor_presence=self._vendor_presence,
+            telemetry=self._telemetry,
+        )
+
+    def _worker(self, vendor: Any) -> Worker:
+        def make_work(dispatch: Any, event: Any, attempt: int) -> Work:
+            return Work(
+                delivery_id=dispatch.delivery_id,
+                endpoint=self.config.id,
+                operation=dispatch.operation,
+                item=dispatch.item,
+                reference=dispatch.vendor_reference,
+                attempt=attempt,
+                event=event,
+                settings=self.settings,
+                hub=self._link.hub,
+                look_up_numbers=self._link.numbers,
+            )
+
+        return Worker(
+            endpoint=self.config.id,
+            adapter=self.adapter,
+            vendor=vendor,
+            attempts=Attempts(self._link, self._hub_presence),
+            make_work=make_work,
+            vendor_presence=self._vendor_presence,
+            telemetry=self._telemetry,
+            hurry=self._hurry,
+        )
+
+    def _go(self, state: str) -> None:
+        self.state = state
+        self._changed()
+
+
+def prepared(config: EndpointConfig, adapter: Adapter) -> tuple[Settings, Secrets]:
+    """Checked settings of an endpoint. SettingsError lists everything that is wrong."""
+    return check(adapter.manifest.settings, config.settings)
+
+
+async def _close(vendor: Any) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await vendor.close()
