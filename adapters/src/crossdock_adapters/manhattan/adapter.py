@@ -6,15 +6,24 @@ import asyncio
 import logging
 import time
 
+from crossdock.errors import CallError, NotFoundError
 from crossdock.fulfillment.v1 import fulfillment_pb2
-from crossdock.item.v1 import item_service_pb2
+from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.label.v1 import label_pb2
 
 from crossdock_adapters.manhattan import sites, translate
 from crossdock_adapters.manhattan.client import ManhattanClient
 from crossdock_adapters.manhattan.inbox import Inbox
 from crossdock_adapters.sdk.adapter import Adapter
-from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, NotFound, Reference, Reject
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NeedsPerson,
+    NotFound,
+    Reference,
+    Reject,
+    Retry,
+    Untranslatable,
+)
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Poll, Work
 
@@ -24,6 +33,7 @@ ADAPTER = Adapter.load(__package__)
 
 TOO_LATE = "TOO_LATE"
 ITEMS_READ_AT_ONCE = 8
+HUB_RETRY_SECONDS = 1.0
 
 
 @ADAPTER.connect
@@ -148,13 +158,11 @@ async def _tell_items(
         return
     gate = asyncio.Semaphore(ITEMS_READ_AT_ONCE)
 
-    async def read(number: str) -> item_service_pb2.GetItemResponse:
+    async def read(number: str) -> item_pb2.Item:
         async with gate:
-            request = item_service_pb2.GetItemRequest(number=number)
-            answer: item_service_pb2.GetItemResponse = await work.hub.items.GetItem(request)
-            return answer
+            return await _item(work, number)
 
-    items = [answer.item for answer in await asyncio.gather(*map(read, stale))]
+    items = await asyncio.gather(*map(read, stale))
     changed = [
         item
         for item in items
@@ -168,6 +176,17 @@ async def _tell_items(
             raise Reject("ITEM_REFUSED", f"item {number}: {reason}")
     for item in items:
         vendor.known_items.keep(facility, item.number, item.revision, now)
+
+
+async def _item(work: Work, number: str) -> item_pb2.Item:
+    """An item as the hub has it; nothing has been sent to the warehouse yet."""
+    try:
+        answer = await work.hub.items.GetItem(item_service_pb2.GetItemRequest(number=number))
+    except NotFoundError:
+        raise Untranslatable(f"the hub has no item {number!r}") from None
+    except CallError as error:
+        raise Retry(HUB_RETRY_SECONDS, f"item {number!r} not read from the hub") from error
+    return answer.item
 
 
 def _confirmed(request: fulfillment_pb2.FulfillmentRequest, note: str = "") -> Confirmed:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from crossdock.errors import (
-    AlreadyUsedError,
     CallError,
     ConflictError,
     HubFaultError,
@@ -32,6 +31,7 @@ from crossdock_adapters.manhattan.sites import Sites
 from crossdock_adapters.manhattan.subscription import Received, SubscriptionClient
 from crossdock_adapters.manhattan.translate_messages import Context, Fact, Unreadable
 from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.work import Poll
 
@@ -49,6 +49,8 @@ NOT_THE_MESSAGE = (
     ConflictError,
     NotAllowedError,
     UnknownEndpointError,
+    HubAway,
+    HubRefused,
 )
 
 
@@ -64,7 +66,7 @@ class Inbox:
         self._names = names
         self._ignored = frozenset(poll.settings.texts("ignored_message_types"))
         self._gate = asyncio.Semaphore(MAX_AT_ONCE)
-        self._hub_trouble: CallError | None = None
+        self._hub_trouble: Exception | None = None
 
     async def run(self) -> None:
         """Pull every subscription until the run's time is over; raise what went wrong at its end.
@@ -174,8 +176,5 @@ class Inbox:
     async def _hold(self, message: Received, reason: str) -> None:
         """Keep it raw; the same bytes are kept once, however often they come."""
         key = hashlib.sha256(message.data).hexdigest()
-        try:
-            await self._poll.hold(message.data, reason[:MAX_HOLD_REASON], key=key)
-        except AlreadyUsedError:
-            return
+        await self._poll.hold(message.data, reason[:MAX_HOLD_REASON], key=key)
         log.warning("message %s kept raw: %s", message.message_id, reason)

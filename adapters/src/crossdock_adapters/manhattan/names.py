@@ -174,9 +174,8 @@ def names(
     units_in = {**UNITS, **(units or {})}
     # Of several vendor units for one code the last wins, so that an override does.
     units_out = {code: vendor for vendor, code in units_in.items()}
-    for code, vendor in STANDARD_UNIT_OUT.items():
-        if code not in (units or {}).values():
-            units_out[code] = vendor
+    ours = set((units or {}).values())
+    units_out |= {code: name for code, name in STANDARD_UNIT_OUT.items() if code not in ours}
     return Names(
         _replaced("paths", PATHS, paths),
         _replaced("fields", FIELDS, fields),

@@ -134,6 +134,9 @@ class Channel:
                 await asyncio.wait_for(self._published.wait(), left)
             except TimeoutError:
                 break
+            if await request.is_disconnected():
+                # Nobody is there any more to take a lease.
+                break
             received = subscription.pull(maximum, self._sandbox.now())
             if not received:
                 await asyncio.sleep(min(left, self._sandbox.config.tick_seconds))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -71,7 +71,7 @@ def numbers_to_resolve(payload: Mapping[str, Any], names: Names) -> list[str]:
     ]
 
 
-def facts(payload: Mapping[str, Any], context: Context) -> list[Fact]:
+def facts(payload: Mapping[str, Any], context: Context) -> Sequence[Fact]:
     """The facts of one message, in its order. Unreadable says what is wrong with it."""
     names = context.names
     kind = message_type(payload, names)
@@ -80,18 +80,21 @@ def facts(payload: Mapping[str, Any], context: Context) -> list[Fact]:
         raise Unreadable(f"message type {kind[:64]!r} is not one of this interface")
     if facility not in context.zones:
         raise Unreadable(f"facility {facility[:64]!r} is not one of this endpoint")
-    found: list[Fact] = []
-    if kind == SHIP:
-        for shipment in _objects(payload, "message.shipments", names):
-            found.append(_manifest(payload, shipment, context))
-    else:
-        for order in _objects(payload, "message.orders", names):
-            found.append(
-                _pick(payload, order, context) if kind == PICK else _packed(payload, order, context)
-            )
+    records = _objects(payload, "message.shipments" if kind == SHIP else "message.orders", names)
+    found = [_fact(kind, payload, record, context) for record in records]
     if not found:
         raise Unreadable(f"a {kind} message without content")
     return found
+
+
+def _fact(
+    kind: str, payload: Mapping[str, Any], record: Mapping[str, Any], context: Context
+) -> Fact:
+    if kind == PICK:
+        return _pick(payload, record, context)
+    if kind == PACK:
+        return _packed(payload, record, context)
+    return _manifest(payload, record, context)
 
 
 def _pick(
