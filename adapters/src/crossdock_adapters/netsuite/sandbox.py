@@ -104,7 +104,7 @@ class NetSuiteSandbox(Sandbox):
         self._desk = TokenDesk(
             str(settings.get("client_id", DEFAULT_CLIENT_ID)),
             str(settings.get("certificate_id", DEFAULT_CERTIFICATE_ID)),
-            public_key(_mapped_certificate(Path(str(settings["client_key_file"])))),
+            public_key(_mapped_certificate(settings.get("client_key_file"))),
             life_seconds=int(settings.get("token_seconds", DEFAULT_TOKEN_SECONDS)),
             random=self.random,
             now=lambda: self.now().timestamp(),
@@ -399,8 +399,11 @@ class NetSuiteSandbox(Sandbox):
 SANDBOX = NetSuiteSandbox
 
 
-def _mapped_certificate(path: Path) -> bytes:
+def _mapped_certificate(place: object) -> bytes:
     """The PEM of the integration's key; a new one, readable by its owner only, where none is."""
+    if not isinstance(place, str) or not place:
+        raise ValueError("the netsuite sandbox needs the setting client_key_file")
+    path = Path(place)
     if not path.exists():
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -40,9 +40,27 @@ _CUSTOMERS = (
     "Fir Valley Stores",
 )
 _LOCATIONS = (
-    # number, name, time zone, street, city, state, zip
-    ("WH-EAST", "East Warehouse", "America/New_York", "400 Depot Road", "Edison", "NJ", "08817"),
-    ("WH-WEST", "West Warehouse", "America/Los_Angeles", "1200 Yard Street", "Reno", "NV", "89502"),
+    # number, name, time zone, phone, street, city, state, zip
+    (
+        "WH-EAST",
+        "East Warehouse",
+        "America/New_York",
+        "+1 732 555 0142",
+        "400 Depot Road",
+        "Edison",
+        "NJ",
+        "08817",
+    ),
+    (
+        "WH-WEST",
+        "West Warehouse",
+        "America/Los_Angeles",
+        "+1 775 555 0187",
+        "1200 Yard Street",
+        "Reno",
+        "NV",
+        "89502",
+    ),
 )
 _UNITS = (
     # name, abbreviation, how many base units, is base
@@ -107,7 +125,7 @@ def _customer(number: str, index: int) -> Fields:
 
 
 def _location(number: str, *rest: str) -> Fields:
-    name, zone, street, city, state, zip_code = rest
+    name, zone, phone, street, city, state, zip_code = rest
     return {
         "name": number,
         "fullname": name,
@@ -116,6 +134,7 @@ def _location(number: str, *rest: str) -> Fields:
         "mainaddress": 9001 + [row[0] for row in _LOCATIONS].index(number),
         "address": {
             "addressee": name,
+            "addrphone": phone,
             "addr1": street,
             "city": city,
             "state": state,

@@ -53,7 +53,7 @@ _OWN_COLUMNS = {
     "customer": _DATED_COLUMNS
     | _names("entityid companyname creditlimit creditholdoverride terms isinactive"),
     "location": _DATED_COLUMNS | _names("name fullname timezone subsidiary mainaddress isinactive"),
-    "locationmainaddress": _names("nkey addressee addr1 addr2 city state zip country"),
+    "locationmainaddress": _names("nkey addressee addrphone addr1 addr2 city state zip country"),
     "unitstypeuom": _names("internalid unitstype unitname abbreviation conversionrate baseunit"),
     "transaction": _DATED_COLUMNS | _names("tranid type status entity trandate"),
 }

@@ -112,6 +112,7 @@ def location_entry(row: Row, rules: MasterDataRules) -> location_service_pb2.Loc
         if not _COUNTRY.fullmatch(row["country"]):
             raise Untranslatable(f"country {row['country']!r} is not an ISO 3166 code")
         location.address.name = row.get("addressee", location.name)[:100]
+        location.address.phone = row.get("phone", "")[:32]
         place = location.address.address
         place.lines.extend(row[name][:100] for name in ("line1", "line2") if row.get(name))
         place.city = row.get("city", "")[:60]
