@@ -203,6 +203,18 @@ async def test_a_pull_brings_everything_once(place: Place) -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_is_pulled_holds_to_the_contract(place: Place) -> None:
+    """Every entry, and the object in it, passes the contract's own rules."""
+    contract = contracts.load()
+    await place.pull()
+    for kind, entries in place.hub.known.items():
+        for entry in entries.values():
+            for message in (entry, getattr(entry, kind)):
+                name = message.DESCRIPTOR.full_name
+                assert contract.validate(name, message.SerializeToString()) == []
+
+
+@pytest.mark.asyncio
 async def test_the_next_pull_brings_what_changed(place: Place) -> None:
     """An unchanged account costs one query a table; a changed item comes again, under a new id."""
     await place.pull()
