@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from yarl import URL
 
 from crossdock_adapters.sdk import exchange, vendor_json
@@ -209,7 +210,7 @@ class VendorHttp:
                 connector=aiohttp.TCPConnector(
                     limit=self._max_connections, keepalive_timeout=IDLE_CONNECTION_SECONDS
                 ),
-                trace_configs=[traces],
+                trace_configs=[traces, create_trace_config(url_filter=_without_query)],
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=True,
             )
@@ -217,6 +218,11 @@ class VendorHttp:
             # blind repeat that an unknown outcome forbids. There is no public switch.
             self._session._retry_connection = False
         return self._session
+
+
+def _without_query(url: URL) -> str:
+    """What spans show of an address: queries may carry names, numbers or keys."""
+    return str(url.with_query(None).with_user(None))
 
 
 class _TooLarge(Exception):
