@@ -101,8 +101,8 @@ def test_every_kind_of_field_is_walked_as_specified() -> None:
     values = (1.5, -0.25, -(2**63), 2**64 - 1, True, "é\0\x01", b"\0\xff", -7)
     names = {f"one_{n}": value for n, value in enumerate(values, start=1)}
     lists = {f"many_{n + 20}": [value, value] for n, value in enumerate(values, start=1)}
-    message = Kinds(**names, **lists)
-    message.self.CopyFrom(Kinds(self=Kinds(one_6="deep"), **{"class": "keyword"}))
+    inner = Kinds(self=Kinds(one_6="deep"), **{"class": "keyword"})
+    message = Kinds(self=inner, **names, **lists)
     assert digest(message) == expected(message)
     mapped = struct_pb2.Struct()
     mapped.update({"b": 1, "a": [True, None, {"z": "é"}], "aa": "x"})
@@ -137,7 +137,7 @@ def test_the_order_of_fields_on_the_wire_is_irrelevant(order: Order, random: Any
         part.MergeFrom(order)
         for other in fields:
             if other != name:
-                part.ClearField(other)
+                part.ClearField(other)  # type: ignore[arg-type]
         shuffled += part.SerializeToString()
     assert digest(Order.FromString(shuffled)) == digest(order)
 
@@ -158,12 +158,12 @@ def test_any_difference_changes_the_digest(one: Order, other: Order) -> None:
     assert (digest(one) == digest(other)) == (one == other)
 
 
-@given(ORDER, st.sampled_from(["number", "channel", "sales_document", "block"]))
-def test_presence_counts(order: Order, name: str) -> None:
+@given(ORDER)
+def test_presence_counts(order: Order) -> None:
     """Proves that an optional field set to "" differs from one that is not set."""
-    order.ClearField(name)  # type: ignore[arg-type]
+    order.ClearField("channel")
     without = digest(order)
-    setattr(order, name, "")
+    order.channel = ""
     assert digest(order) != without
 
 

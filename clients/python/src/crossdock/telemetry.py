@@ -1,0 +1,98 @@
+"""Traces that every process of crossdock takes part in: set-up, context, and the names in use.
+
+Names of spans and attributes live here, because the messaging conventions of OpenTelemetry are
+still in development: when they change, one file does. NATS is a custom value they allow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import propagate, trace
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+MESSAGING_SYSTEM: Final = "nats"
+EXPORT_TIMEOUT_SECONDS: Final = 2
+
+# Attributes of ours: on spans and log lines, never on metrics.
+ORDER_ID: Final = "crossdock.order.id"
+SHIPMENT_ID: Final = "crossdock.shipment.id"
+TRACKING_NUMBER: Final = "crossdock.tracking.number"
+ERP_DOCUMENT: Final = "crossdock.erp.document"
+ENDPOINT: Final = "crossdock.endpoint"
+EVENT_TYPE: Final = "crossdock.event.type"
+DELIVERY_ID: Final = "crossdock.delivery.id"
+OPERATION: Final = "crossdock.operation"
+CONTRACT_VERSION: Final = "crossdock.contract.version"
+ATTEMPT: Final = "crossdock.attempt"
+DECISION: Final = "crossdock.decision"
+OWNER: Final = "crossdock.owner"
+
+_EXPORT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+def start_tracing(service_name: str, instance: str = "") -> Callable[[], None]:
+    """Gives this process real trace ids; exports where the standard variables name a collector.
+
+    Call it once, before the first span. Returns what to call at the end: it sends what is left and
+    takes `EXPORT_TIMEOUT_SECONDS` at most when the collector is away.
+    """
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
+    attributes = {"service.name": service_name}
+    if instance:
+        attributes["service.instance.id"] = instance
+    provider = TracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
+    if any(os.environ.get(name) for name in _EXPORT_VARIABLES):
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        exporter = OTLPSpanExporter(timeout=EXPORT_TIMEOUT_SECONDS)
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown
+
+
+def trace_carrier() -> dict[str, str]:
+    """The current context as headers: traceparent, tracestate, baggage; empty outside any trace."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier
+
+
+def context_of(headers: Mapping[str, str]) -> Context:
+    """The context that headers of any case carry, for `start_as_current_span(…, context=…)`."""
+    return propagate.extract({name.lower(): value for name, value in headers.items()})
+
+
+def trace_id(traceparent: str = "") -> str:
+    """32 hexadecimal digits of a traceparent, or of the current span; "" where there is none."""
+    if not traceparent:
+        traceparent = trace_carrier().get("traceparent", "")
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
+
+
+def messaging_attributes(
+    operation: str, kind: str, destination: str, template: str, message_id: str = ""
+) -> dict[str, str]:
+    """Attributes of a span about a message; its name is f"{operation} {template}".
+
+    operation: "publish", "fetch", "process", "ack". kind: "send", "receive", "process", "settle".
+    template: the destination with its variable parts named, "crossdock.v1.delivery.{endpoint}".
+    """
+    attributes = {
+        "messaging.system": MESSAGING_SYSTEM,
+        "messaging.operation.name": operation,
+        "messaging.operation.type": kind,
+        "messaging.destination.name": destination,
+        "messaging.destination.template": template,
+    }
+    if message_id:
+        attributes["messaging.message.id"] = message_id
+    return attributes
