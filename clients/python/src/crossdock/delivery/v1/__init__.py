@@ -1,1 +1,1 @@
-"""Generated stubs, see proto/; do not edit."""
+"""Generated from proto/ by `make contracts`; do not edit."""
