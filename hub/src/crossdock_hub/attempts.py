@@ -1,0 +1,358 @@
+"""What endpoints do with deliveries: begin, renew and complete attempts; the timers' and facts' part.
+
+Decisions like the verbs', but named by delivery and token instead of request id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.errors import Refusal, to_message
+from google.protobuf.message import DecodeError
+
+from crossdock_hub import flows, ledger, resources
+from crossdock_hub.config import SECOND
+from crossdock_hub.held import hold
+from crossdock_hub.records import (
+    AttemptRecord,
+    DeliveryRecord,
+    EndpointRecord,
+    ObjectRecord,
+    QuarantineRecord,
+    VendorReferenceRecord,
+)
+from crossdock_hub.refusals import invalid, not_found
+from crossdock_hub.unit import NotYet, Refused, Unit
+from crossdock_hub.verbs import DECISIONS
+
+
+def lease_lost(record: DeliveryRecord, why: str) -> Refused:
+    """The caller must not send, or its word no longer counts."""
+    return Refused(
+        Refusal(
+            "LEASE_LOST",
+            f"delivery {record.id} {why}; stop, nothing is to be sent",
+            {"delivery": record.id, "token": str(record.token), "state": record.state},
+        )
+    )
+
+
+def own_delivery(unit: Unit, delivery_id: str) -> DeliveryRecord:
+    """A delivery of the calling endpoint. Raises Refused with OBJECT_NOT_FOUND."""
+    record = unit.delivery(delivery_id)
+    if record is None or record.endpoint != unit.caller.endpoint:
+        raise not_found("delivery", delivery_id)
+    return record
+
+
+def begin(
+    unit: Unit, request: delivery_service_pb2.Begin, instance: str
+) -> delivery_service_pb2.BeginResult:
+    """Begin one attempt; order, supersession and pause are checked again right here."""
+    record = own_delivery(unit, request.delivery_id)
+    spec = flows.spec_of(unit, record)
+    seconds = request.lease.ToMicroseconds() / SECOND or unit.limits.lease_seconds_default
+    seconds = min(seconds, unit.limits.lease_seconds_max)
+    if record.attempt_id == request.attempt_id and record.lease_until is not None:
+        remaining = (record.lease_until - unit.now) / SECOND
+        if remaining > 0:
+            return _begun(record, remaining)
+    waiting = record.state == "DISPATCHED" or (
+        record.state == "RESOLVING" and record.lease_until is None and not record.pending
+    )
+    if not waiting or record.dispatch_number != request.dispatch_number:
+        raise lease_lost(record, f"is {record.state}, dispatch {record.dispatch_number}")
+    endpoint = unit.endpoint(record.endpoint)
+    if endpoint is None or not endpoint.takes_work:
+        _give_back(unit, record)
+        return _refused_begin(record, "waits: its endpoint is paused")
+    if record.state == "DISPATCHED":
+        placed = ledger.place(record, unit.flow(record.root_id), spec, unit.now)
+        if placed.state != "READY":
+            unit.put_delivery(placed)
+            return _refused_begin(placed, f"waits for {placed.waiting_on}")
+    after = ledger.begin(record, spec, request.attempt_id, seconds, unit.now)
+    unit.put_delivery(after)
+    attempt = AttemptRecord(
+        delivery_id=after.id,
+        number=after.token,
+        kind=after.attempt_kind,
+        token=after.token,
+        attempt_id=request.attempt_id,
+        instance=instance,
+        begun_at=unit.now,
+        trace_id=trace_id_of(request.traceparent),
+    )
+    unit.put(("attempt", after.id, after.token), attempt)
+    return _begun(after, seconds)
+
+
+def _give_back(unit: Unit, record: DeliveryRecord) -> None:
+    state = "RESOLVING" if record.state == "RESOLVING" else "READY"
+    unit.put_delivery(replace(record, state=state, pending=True, due_at=None, updated_at=unit.now))
+
+
+def _refused_begin(record: DeliveryRecord, why: str) -> delivery_service_pb2.BeginResult:
+    """A refusal that is kept: the delivery was put back, so the unit must not be dropped."""
+    return delivery_service_pb2.BeginResult(
+        delivery_id=record.id, refusal=to_message(lease_lost(record, why).refusal)
+    )
+
+
+def _begun(record: DeliveryRecord, seconds: float) -> delivery_service_pb2.BeginResult:
+    result = delivery_service_pb2.BeginResult(
+        delivery_id=record.id,
+        token=record.token,
+        kind=delivery_pb2.AttemptKind.Value(f"ATTEMPT_KIND_{record.attempt_kind}"),
+        attempt=record.token,
+    )
+    result.lease.FromMicroseconds(int(seconds * SECOND))
+    return result
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The 32 hexadecimal digits of a W3C traceparent; "" without one."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
+
+
+def renew(
+    unit: Unit, request: delivery_service_pb2.LeaseRenewal
+) -> delivery_service_pb2.LeaseResult:
+    """Keep the lease of the newest attempt."""
+    record = own_delivery(unit, request.delivery_id)
+    held = record.state in ("IN_FLIGHT", "RESOLVING") and record.lease_until is not None
+    if not held or record.token != request.token:
+        raise lease_lost(record, f"is {record.state} with token {record.token}")
+    seconds = request.lease.ToMicroseconds() / SECOND or unit.limits.lease_seconds_default
+    after = ledger.renew(record, min(seconds, unit.limits.lease_seconds_max), unit.now)
+    unit.put_delivery(after)
+    result = delivery_service_pb2.LeaseResult(delivery_id=record.id)
+    result.lease.FromMicroseconds((after.lease_until or unit.now) - unit.now)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFact:
+    """A fact of a completion after its bytes were read: a request, or why there is none."""
+
+    method: str
+    raw: bytes
+    request: Any = None
+    refusal: Refusal | None = None
+
+
+def check_facts(unit_contract: Any, facts: Sequence[Any]) -> list[CheckedFact]:
+    """Decode and validate the facts of a completion, as if each were a call of its own."""
+    checked = []
+    for fact in facts:
+        method = unit_contract.methods.get(fact.method)
+        if method is None or fact.method not in DECISIONS:
+            refusal = Refusal(
+                "METHOD_UNKNOWN", f"no writing method {fact.method}", {"method": fact.method}
+            )
+            checked.append(CheckedFact(fact.method, fact.request, None, refusal))
+            continue
+        checked.append(_check_fact(unit_contract, method, fact))
+    return checked
+
+
+def _check_fact(contract: Any, method: Any, fact: Any) -> CheckedFact:
+    try:
+        request = contract.generated_class(method.request_type).FromString(fact.request)
+        violations = contract.validate(method.request_type, fact.request)
+    except (DecodeError, ValueError):
+        refusal = Refusal(
+            "MALFORMED_MESSAGE",
+            f"the fact is no {method.request_type}",
+            {"message": method.request_type},
+        )
+        return CheckedFact(fact.method, fact.request, None, refusal)
+    if violations:
+        return CheckedFact(fact.method, fact.request, None, invalid(violations).refusal)
+    return CheckedFact(fact.method, fact.request, request)
+
+
+def complete(
+    unit: Unit, request: delivery_service_pb2.Completion, facts: Sequence[CheckedFact]
+) -> delivery_service_pb2.CompletionResult:
+    """End an attempt. Outcome and vendor references always commit; refused facts are kept beside."""
+    record = own_delivery(unit, request.delivery_id)
+    attempt: AttemptRecord | None = unit.get(("attempt", record.id, request.token))
+    if attempt is None:
+        raise lease_lost(record, f"has no attempt with token {request.token}")
+    outcome = delivery_pb2.AttemptOutcome.Name(request.outcome).removeprefix("ATTEMPT_OUTCOME_")
+    if attempt.outcome == outcome and record.token == request.token and attempt.ended_at:
+        return _completed(record, ())  # the same word again: the same answer
+    late = record.token != request.token or record.state not in ledger.COMPLETABLE_STATES
+    unit.put(("attempt", record.id, request.token), _ended(attempt, request, outcome, unit, late))
+    if late:
+        unit.put_delivery(_with_evidence(record, request))
+        return delivery_service_pb2.CompletionResult(
+            delivery_id=record.id,
+            state=_state(record),
+            refusal=to_message(
+                lease_lost(record, "has a newer attempt; the word is kept").refusal
+            ),
+        )
+    spec = flows.spec_of(unit, record)
+    report = ledger.Report(
+        outcome, request.code, request.reason, request.retry_after.ToMicroseconds() / SECOND
+    )
+    after = ledger.complete(_with_evidence(record, request), report, spec, unit.now, unit.limits)
+    quarantined = _apply_facts(unit, record, facts)
+    after = replace(after, quarantined=[*after.quarantined, *quarantined])
+    flows.settle(unit, record, after)
+    _note_progress(unit, after)
+    if after.state == "CONFIRMED":
+        _note_posting(unit, after)
+    return _completed(after, quarantined)
+
+
+def _ended(
+    attempt: AttemptRecord, request: Any, outcome: str, unit: Unit, late: bool
+) -> AttemptRecord:
+    return replace(
+        attempt,
+        outcome=outcome,
+        code=request.code,
+        reason=f"(late) {request.reason}" if late else request.reason,
+        ended_at=unit.now,
+        request_excerpt=request.request_excerpt,
+        response_excerpt=request.response_excerpt,
+    )
+
+
+def _with_evidence(record: DeliveryRecord, request: Any) -> DeliveryRecord:
+    known = {(r.type, r.value) for r in record.vendor_references}
+    fresh = [
+        VendorReferenceRecord(r.type, r.value)
+        for r in request.vendor_references
+        if (r.type, r.value) not in known
+    ]
+    return replace(record, vendor_references=[*record.vendor_references, *fresh])
+
+
+def _state(record: DeliveryRecord) -> Any:
+    return delivery_pb2.DeliveryState.Value(f"DELIVERY_STATE_{record.state}")
+
+
+def _completed(
+    record: DeliveryRecord, quarantined: Sequence[QuarantineRecord]
+) -> delivery_service_pb2.CompletionResult:
+    result = delivery_service_pb2.CompletionResult(delivery_id=record.id, state=_state(record))
+    for fact in quarantined:
+        row = result.quarantined.add(method=fact.method, request=fact.request)
+        row.refusal.ParseFromString(fact.refusal)
+    return result
+
+
+def _apply_facts(
+    unit: Unit, record: DeliveryRecord, facts: Sequence[CheckedFact]
+) -> list[QuarantineRecord]:
+    """Write each fact in a unit of its own; what is refused is quarantined, never lost."""
+    quarantined = []
+    for fact in facts:
+        refusal = fact.refusal
+        if fact.request is not None:
+            refusal = _apply_fact(unit, record, fact)
+        if refusal is not None:
+            unit.count("quarantined", record.endpoint, refusal.reason)
+            quarantined.append(
+                QuarantineRecord(
+                    fact.method, fact.raw, to_message(refusal).SerializeToString()
+                )
+            )
+    return quarantined
+
+
+def _apply_fact(unit: Unit, record: DeliveryRecord, fact: CheckedFact) -> Refusal | None:
+    method = unit.contract.methods[fact.method]
+    if unit.caller.role not in method.callers:
+        return Refusal(
+            "METHOD_NOT_ALLOWED",
+            f"{unit.caller.role} may not call {fact.method}",
+            {"role": unit.caller.role, "method": fact.method},
+        )
+    work = unit.nested(causation_id=record.event_id)
+    try:
+        DECISIONS[fact.method](work, fact.request)
+    except Refused as refused:
+        return refused.refusal
+    except NotYet as why:
+        if not method.fact:
+            return why.refusal
+        hold(unit, fact.method, fact.request, why)
+        return None
+    unit.absorb(work)
+    return None
+
+
+def _note_progress(unit: Unit, record: DeliveryRecord) -> None:
+    endpoint: EndpointRecord | None = unit.get(("endpoint", record.endpoint))
+    if endpoint is not None and record.state == "CONFIRMED":
+        unit.put(("endpoint", endpoint.id), replace(endpoint, progress_at=unit.now))
+
+
+def _note_posting(unit: Unit, record: DeliveryRecord) -> None:
+    """Cross-reference the vendor's documents, and list them on the shipment they were posted for."""
+    keys = [(record.endpoint, r.type, r.value) for r in record.vendor_references]
+    if not keys:
+        return
+    unit.require(("reference", *key) for key in keys)
+    found = _object_of(unit, record)
+    if found is None:
+        return
+    free = []
+    for key in keys:
+        known = unit.get(("reference", *key))
+        if known is None or known.object_id == found.id:
+            free.append(key)
+    found = resources.with_references(unit, found, free)
+    if found.kind == "shipment" and record.role == "ERP":
+        resources.change(unit, found, lambda m: _add_posting(m, record, unit.now))
+
+
+def _object_of(unit: Unit, record: DeliveryRecord) -> ObjectRecord | None:
+    kind = unit.contract.events[record.event_type].object_field
+    # The object an event is about carries the same name as its field.
+    return unit.object(kind, record.object_id) if kind else None
+
+
+def _add_posting(shipment: Any, record: DeliveryRecord, now: int) -> None:
+    known = {(p.endpoint, p.document_type, p.document_number) for p in shipment.postings}
+    for reference in record.vendor_references:
+        if (record.endpoint, reference.type, reference.value) in known:
+            continue
+        posting = shipment.postings.add(
+            endpoint=record.endpoint,
+            operation=record.operation,
+            document_type=reference.type,
+            document_number=reference.value,
+            delivery_id=record.id,
+        )
+        resources.stamp(posting.posted_time, now)
+
+
+def tick(unit: Unit, delivery_id: str) -> None:
+    """A timer of a delivery has run out."""
+    record = unit.delivery(delivery_id)
+    if record is None or not record.endpoint:
+        return
+    flow = unit.flow(record.root_id)
+    after = ledger.due(record, flow, flows.spec_of(unit, record), unit.now, unit.limits)
+    if after is record:
+        return
+    lost = record.state in ("IN_FLIGHT", "RESOLVING") and record.lease_until is not None
+    if lost:
+        attempt: AttemptRecord | None = unit.get(("attempt", record.id, record.token))
+        if attempt is not None and not attempt.outcome:
+            ended = replace(attempt, outcome="LEASE_EXPIRED", ended_at=unit.now)
+            unit.put(("attempt", record.id, record.token), ended)
+    flows.settle(unit, record, after)
+
+
+__all__ = ["begin", "check_facts", "complete", "renew", "tick", "trace_id_of"]

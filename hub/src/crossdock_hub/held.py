@@ -1,0 +1,60 @@
+"""Facts that do not fit yet: held with their request, driven again when what they await arrives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from crossdock.errors import to_message
+from crossdock.types.v1 import types_pb2
+from google.protobuf.message import Message
+
+from crossdock_hub.records import HeldFactRecord
+from crossdock_hub.unit import NotYet, Unit
+
+
+def hold(unit: Unit, method: str, request: Message, why: NotYet) -> types_pb2.FactReceipt:
+    """Keep a fact until "kind:value" arrives; the receipt is as durable as a written one."""
+    refusal = to_message(why.refusal)
+    record = HeldFactRecord(
+        id=unit.new_id(),
+        endpoint=unit.caller.endpoint,
+        method=method,
+        payload=request.SerializeToString(),
+        content_type="application/protobuf",
+        refusal=refusal.SerializeToString(),
+        state="HELD",
+        awaits=why.awaits,
+        request_id=getattr(request, "request_id", ""),
+        created_at=unit.now,
+        traceparent=unit.traceparent,
+    )
+    unit.put(("held_fact", record.id), record)
+    unit.count("held", unit.caller.endpoint, why.refusal.reason)
+    return types_pb2.FactReceipt(
+        outcome=types_pb2.FACT_OUTCOME_HELD, held_fact_id=record.id, held_because=refusal
+    )
+
+
+def receipt_response(response_type: type[Any], receipt: types_pb2.FactReceipt) -> Any:
+    """The answer of a fact's method when the fact is held."""
+    if "receipt" in response_type.DESCRIPTOR.fields_by_name:
+        return response_type(receipt=receipt)
+    if "receipts" in response_type.DESCRIPTOR.fields_by_name:
+        return response_type(receipts=[receipt])
+    return response_type(refusal=receipt.held_because, held_fact_id=receipt.held_fact_id)
+
+
+def applied(record: HeldFactRecord, now: int) -> HeldFactRecord:
+    """The fact was written."""
+    return replace(record, state="APPLIED", applied_at=now, drives=record.drives + 1)
+
+
+def still_held(record: HeldFactRecord, why: NotYet) -> HeldFactRecord:
+    """The fact was driven and now waits for something else, or for the same again."""
+    return replace(
+        record,
+        awaits=why.awaits,
+        refusal=to_message(why.refusal).SerializeToString(),
+        drives=record.drives + 1,
+    )

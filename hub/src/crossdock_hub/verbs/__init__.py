@@ -1,0 +1,33 @@
+"""What each writing method of the contract decides: plain functions of a unit and a request.
+
+Importing this package registers all of them; `DECISIONS` maps full method names to functions.
+"""
+
+from __future__ import annotations
+
+from crossdock_hub.verbs import (
+    confirmations,
+    endpoints,
+    fulfillments,
+    inventory,
+    labels,
+    master_data,
+    orders,
+    shipments,
+    tracking,
+)
+from crossdock_hub.verbs.registering import DECISIONS, Decide
+
+__all__ = [
+    "DECISIONS",
+    "Decide",
+    "confirmations",
+    "endpoints",
+    "fulfillments",
+    "inventory",
+    "labels",
+    "master_data",
+    "orders",
+    "shipments",
+    "tracking",
+]

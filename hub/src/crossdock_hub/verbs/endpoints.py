@@ -1,0 +1,179 @@
+"""Endpoints: registration, heartbeat, pause and resume, cursors, payloads nobody could translate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from crossdock import bus
+from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2, held_fact_pb2
+from crossdock.errors import Refusal
+from crossdock.options.v1 import options_pb2
+
+from crossdock_hub.held import hold
+from crossdock_hub.records import CursorRecord, EndpointRecord
+from crossdock_hub.refusals import not_found
+from crossdock_hub.registry import bolder, compile_endpoint
+from crossdock_hub.resources import stamp
+from crossdock_hub.unit import NotYet, Refused, Unit
+from crossdock_hub.verbs.registering import decides
+
+
+def own_endpoint(unit: Unit, endpoint: str) -> None:
+    """Refuse a call in another endpoint's name."""
+    if endpoint != unit.caller.endpoint:
+        raise Refused(
+            Refusal(
+                "OUT_OF_SCOPE",
+                f"endpoint {endpoint!r} is not the caller {unit.caller.endpoint!r}; "
+                "an endpoint speaks for itself only",
+                {"scope": "endpoint"},
+            )
+        )
+
+
+def known_endpoint(unit: Unit, endpoint: str) -> EndpointRecord:
+    """An endpoint's row. Raises Refused with OBJECT_NOT_FOUND."""
+    record: EndpointRecord | None = unit.get(("endpoint", endpoint))
+    if record is None:
+        raise not_found("endpoint", endpoint)
+    return record
+
+
+def describe(record: EndpointRecord) -> endpoint_pb2.Endpoint:
+    """An endpoint's row as a message, without its figures."""
+    message = endpoint_pb2.Endpoint(
+        id=record.id,
+        role=options_pb2.SystemRole.Value(f"SYSTEM_ROLE_{record.role}"),
+        scope=endpoint_pb2.Scope(
+            business_units=record.business_units,
+            location_numbers=record.location_numbers,
+            carrier_codes=record.carrier_codes,
+        ),
+        state=endpoint_pb2.EndpointState.Value(f"ENDPOINT_STATE_{record.state}"),
+        pause_reason=record.pause_reason,
+        paused_by=record.paused_by,
+        trouble=record.trouble,
+        revision=record.revision,
+    )
+    if record.manifest:
+        message.manifest.ParseFromString(record.manifest)
+    if record.heartbeat_at is not None:
+        stamp(message.heartbeat_time, record.heartbeat_at)
+    if record.progress_at is not None:
+        stamp(message.progress_time, record.progress_at)
+    return message
+
+
+@decides("endpoint.v1.EndpointService/RegisterEndpoint")
+def register_endpoint(
+    unit: Unit, request: endpoint_service_pb2.RegisterEndpointRequest
+) -> endpoint_service_pb2.RegisterEndpointResponse:
+    """Take an endpoint's manifest; the deployment decides role and scope, the manifest the rest."""
+    own_endpoint(unit, request.endpoint)
+    record = known_endpoint(unit, request.endpoint)
+    changed = replace(
+        record,
+        manifest=request.manifest.SerializeToString(deterministic=True),
+        state="ACTIVE" if record.state == "EXPECTED" else record.state,
+        heartbeat_at=unit.now,
+        revision=record.revision + 1,
+    )
+    _refuse_bolder(unit, record, changed)
+    unit.put(("endpoint", record.id), changed)
+    return endpoint_service_pb2.RegisterEndpointResponse(
+        endpoint=describe(changed),
+        delivery_stream=bus.delivery_stream(record.id),
+        delivery_consumer=record.id,
+        delivery_subject=bus.delivery_subject(record.id),
+    )
+
+
+def _refuse_bolder(unit: Unit, record: EndpointRecord, changed: EndpointRecord) -> None:
+    old = compile_endpoint(record, unit.limits).operations
+    for name, spec in compile_endpoint(changed, unit.limits).operations.items():
+        if name in old and bolder(old[name], spec):
+            raise Refused(
+                Refusal(
+                    "MANIFEST_REFUSED",
+                    f"{record.id} declared {name} as {old[name].operation_class} and now as "
+                    f"{spec.operation_class}, which repeats on less evidence; an operator decides",
+                    {"endpoint": record.id, "operation": name},
+                )
+            )
+
+
+@decides("endpoint.v1.EndpointService/Heartbeat")
+def heartbeat(
+    unit: Unit, request: endpoint_service_pb2.HeartbeatRequest
+) -> endpoint_service_pb2.HeartbeatResponse:
+    """The endpoint lives."""
+    own_endpoint(unit, request.endpoint)
+    record = known_endpoint(unit, request.endpoint)
+    changed = replace(record, heartbeat_at=unit.now, trouble=request.trouble)
+    unit.put(("endpoint", record.id), changed)
+    return endpoint_service_pb2.HeartbeatResponse(state=describe(changed).state)
+
+
+def _steer(unit: Unit, endpoint: str, **changes: Any) -> endpoint_pb2.Endpoint:
+    record = known_endpoint(unit, endpoint)
+    changed = replace(record, revision=record.revision + 1, **changes)
+    unit.put(("endpoint", record.id), changed)
+    return describe(changed)
+
+
+@decides("endpoint.v1.EndpointService/PauseEndpoint")
+def pause_endpoint(
+    unit: Unit, request: endpoint_service_pb2.PauseEndpointRequest
+) -> endpoint_service_pb2.PauseEndpointResponse:
+    """No more work; what is dispatched and not begun is refused at its begin and waits."""
+    endpoint = _steer(
+        unit,
+        request.endpoint,
+        state="PAUSED",
+        pause_reason=request.reason,
+        paused_by=unit.caller.endpoint,
+    )
+    return endpoint_service_pb2.PauseEndpointResponse(endpoint=endpoint)
+
+
+@decides("endpoint.v1.EndpointService/ResumeEndpoint")
+def resume_endpoint(
+    unit: Unit, request: endpoint_service_pb2.ResumeEndpointRequest
+) -> endpoint_service_pb2.ResumeEndpointResponse:
+    """Work again, in order."""
+    record = known_endpoint(unit, request.endpoint)
+    state = "ACTIVE" if record.manifest else "EXPECTED"
+    endpoint = _steer(unit, request.endpoint, state=state, pause_reason="", paused_by="")
+    return endpoint_service_pb2.ResumeEndpointResponse(endpoint=endpoint)
+
+
+@decides("endpoint.v1.EndpointService/PutCursor")
+def put_cursor(
+    unit: Unit, request: endpoint_service_pb2.PutCursorRequest
+) -> endpoint_service_pb2.PutCursorResponse:
+    """Move a cursor by compare-and-set."""
+    key = ("cursor", unit.caller.endpoint, request.name)
+    known: CursorRecord | None = unit.get(key)
+    version = known.version if known else 0
+    if version != request.expected_version:
+        raise Refused(
+            Refusal(
+                "CURSOR_MOVED",
+                f"cursor {request.name!r} is at version {version}, not {request.expected_version}; "
+                "read it again",
+                {"expected": str(request.expected_version), "actual": str(version)},
+            )
+        )
+    unit.put(key, CursorRecord(unit.caller.endpoint, request.name, request.value, version + 1))
+    return endpoint_service_pb2.PutCursorResponse(version=version + 1)
+
+
+@decides("endpoint.v1.EndpointService/HoldPayload")
+def hold_payload(
+    unit: Unit, request: held_fact_pb2.HoldPayloadRequest
+) -> held_fact_pb2.HoldPayloadResponse:
+    """Keep a payload raw; nothing drives it but a person or a better translation."""
+    refusal = Refusal("INVALID_FIELD", request.reason, {"source": request.source})
+    receipt = hold(unit, "", request, NotYet(refusal, f"translation:{request.source}"))
+    return held_fact_pb2.HoldPayloadResponse(receipt=receipt)

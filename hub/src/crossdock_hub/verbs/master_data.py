@@ -1,0 +1,51 @@
+"""Master data: one decision per entry of an upsert, so that one refused entry refuses no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crossdock_hub import resources
+from crossdock_hub.unit import Unit
+from crossdock_hub.verbs.registering import Decide, expected
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """One upsert method. kind: of the object, and the name of the field that holds it."""
+
+    method: str
+    kind: str
+
+
+UPSERTS: Mapping[str, Upsert] = {
+    f"/crossdock.{service}": Upsert(f"/crossdock.{service}", kind)
+    for service, kind in (
+        ("item.v1.ItemService/UpsertItems", "item"),
+        ("customer.v1.CustomerService/UpsertCustomers", "customer"),
+        ("location.v1.LocationService/UpsertLocations", "location"),
+        ("carrier.v1.CarrierService/UpsertCarrierAccounts", "carrier_account"),
+        ("unit.v1.UnitService/UpsertUnitConversions", "unit_conversion"),
+    )
+}
+
+
+def upsert_entry(kind: str, result_type: type[Any]) -> Decide:
+    """The decision for one entry; `result_type` is the message of one result."""
+
+    def decide(unit: Unit, entry: Any) -> Any:
+        record, created, changed = resources.upsert(
+            unit,
+            kind,
+            getattr(entry, kind),
+            entry.update_mask.paths,
+            entry.references,
+            expected(entry),
+            prefix=kind,
+        )
+        return result_type(
+            id=record.id, revision=record.revision, created=created, changed=changed
+        )
+
+    return decide

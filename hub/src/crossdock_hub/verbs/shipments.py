@@ -1,0 +1,103 @@
+"""Shipments: changed, manifested and voided; how far their parcels have come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
+
+from crossdock_hub import lifecycle, resources
+from crossdock_hub.emission import emit
+from crossdock_hub.records import ObjectRecord
+from crossdock_hub.refusals import stale
+from crossdock_hub.unit import Unit
+from crossdock_hub.verbs.orders import derive_progress
+from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
+
+
+@decides("shipment.v1.ShipmentService/UpdateShipment")
+def update_shipment(
+    unit: Unit, request: shipment_service_pb2.UpdateShipmentRequest
+) -> shipment_service_pb2.UpdateShipmentResponse:
+    """Change masked fields."""
+    _, after, _ = resources.update(
+        unit,
+        "shipment",
+        request.shipment,
+        request.update_mask.paths,
+        expected(request),
+        prefix="shipment",
+    )
+    return shipment_service_pb2.UpdateShipmentResponse(shipment=after.message)
+
+
+@decides("shipment.v1.ShipmentService/ManifestShipment")
+def manifest_shipment(
+    unit: Unit, request: shipment_service_pb2.ManifestShipmentRequest
+) -> shipment_service_pb2.ManifestShipmentResponse:
+    """The goods have left. Late and doubled reports change nothing."""
+    record = resources.fetch_for_fact(
+        unit, "shipment", request.shipment_id, number=request.shipment_number
+    )
+    message: Any = record.message
+    if message.HasField("manifest_time") or record.state == "VOIDED":
+        return shipment_service_pb2.ManifestShipmentResponse(
+            receipt=ALREADY_KNOWN, shipment=message
+        )
+
+    def edit(shipment: shipment_pb2.Shipment) -> None:
+        shipment.manifest_time.CopyFrom(request.manifest_time)
+        if request.bill_of_lading:
+            shipment.bill_of_lading = request.bill_of_lading
+        state = lifecycle.advance("shipment", record.state, "MANIFESTED")
+        resources.set_state(shipment, state)
+
+    after = resources.change(unit, record, edit)
+    event = shipment_events_pb2.ShipmentManifested(shipment=after.message)
+    emit(unit, event, after, event_time=resources.instant_of(request.manifest_time))
+    advance_request(unit, after, "SHIPPED")
+    derive_progress(unit, after.root_id)
+    return shipment_service_pb2.ManifestShipmentResponse(receipt=APPLIED, shipment=after.message)
+
+
+@decides("shipment.v1.ShipmentService/VoidShipment")
+def void_shipment(
+    unit: Unit, request: shipment_service_pb2.VoidShipmentRequest
+) -> shipment_service_pb2.VoidShipmentResponse:
+    """Undo a shipment that the carrier does not have yet."""
+    record = resources.fetch(unit, "shipment", request.shipment_id)
+    wanted = expected(request)
+    if wanted is not None and wanted != record.revision:
+        raise stale("shipment", wanted, record.revision)
+    state = lifecycle.check_verb(lifecycle.SHIPMENT, "shipment", record.state, "VoidShipment")
+
+    def edit(shipment: shipment_pb2.Shipment) -> None:
+        resources.set_state(shipment, state)
+        shipment.void_reason = request.reason
+
+    after = resources.change(unit, record, edit)
+    event = shipment_events_pb2.ShipmentVoided(shipment=after.message)
+    emit(unit, event, after, event_time=unit.now)
+    derive_progress(unit, after.root_id)
+    return shipment_service_pb2.VoidShipmentResponse(shipment=after.message)
+
+
+def advance_request(unit: Unit, shipment: ObjectRecord, state: str) -> None:
+    """Move the fulfillment request behind a shipment forward."""
+    message: Any = shipment.message
+    record = unit.object("fulfillment_request", message.fulfillment_request_id)
+    if record is None:
+        return
+    reached = lifecycle.advance("fulfillment_request", record.state, state)
+    if reached != record.state:
+        resources.change(unit, record, lambda m: resources.set_state(m, reached))
+
+
+def progress_of(shipment: Any, package_id: str) -> shipment_pb2.PackageProgress:
+    """The progress row of a package; a new one when it has none."""
+    for row in shipment.progress:
+        if row.package_id == package_id:
+            found: shipment_pb2.PackageProgress = row
+            return found
+    added: shipment_pb2.PackageProgress = shipment.progress.add(package_id=package_id)
+    return added
