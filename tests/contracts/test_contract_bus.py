@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 from crossdock import bus
@@ -96,6 +97,17 @@ def test_the_headers_are_cloud_events_in_binary_mode() -> None:
     assert headers["ce-time"] == "2026-11-23T07:00:00Z"
     assert headers["ce-crossdockreplayid"] == "replay-1"
     assert "content-type" not in {name.lower() for name in headers}
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.sampled_from([0, 1_000, 1_000_000]))
+def test_times_are_written_as_protobuf_writes_them(moment: datetime, unit: int) -> None:
+    """Proves that the quick formatter agrees with the library's, at every precision."""
+    metadata = approved().metadata
+    metadata.record_time.FromDatetime(moment)
+    if unit:
+        metadata.record_time.nanos -= metadata.record_time.nanos % unit
+    expected = metadata.record_time.ToJsonString()
+    assert bus.headers_for(metadata)["ce-recordedtime"] == expected
 
 
 @given(st.text())

@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
@@ -130,9 +131,10 @@ def headers_for(
     on replays. KeyError: metadata.type is no event of the contract.
     """
     event = contracts.load().events[metadata.type]
+    event_id, root = metadata.id, metadata.correlation_id
     headers = {
-        MESSAGE_ID_HEADER: metadata.id,
-        "ce-id": metadata.id,
+        MESSAGE_ID_HEADER: event_id,
+        "ce-id": event_id,
         "ce-specversion": "1.0",
         "ce-source": f"/crossdock/endpoints/{metadata.producer}",
         "ce-type": event.cloud_event_type,
@@ -140,17 +142,19 @@ def headers_for(
         "ce-recordedtime": _time(metadata.record_time),
         "ce-datacontenttype": "application/protobuf",
         "ce-dataschema": f"urn:crossdock:contract:{contract_version}:{metadata.type}",
-        "ce-correlationid": metadata.correlation_id,
+        "ce-correlationid": root,
         "ce-causationid": metadata.causation_id,
-        "ce-partitionkey": metadata.correlation_id or metadata.object_id,
+        "ce-partitionkey": root or metadata.object_id,
         "ce-sequence": str(metadata.revision),
     }
     if metadata.HasField("event_time"):
         headers["ce-time"] = _time(metadata.event_time)
     if replay_id:
         headers[REPLAY_HEADER] = replay_id
-    encoded = {name: encode_header(value) for name, value in headers.items() if value}
-    return encoded | trace_headers(trace or {})
+    encoded = {name: value for name, value in headers.items() if value}
+    if _ENCODED.search("".join(encoded.values())):
+        encoded = {name: encode_header(value) for name, value in encoded.items()}
+    return encoded | trace_headers(trace) if trace else encoded
 
 
 def trace_headers(carrier: Mapping[str, str]) -> dict[str, str]:
@@ -177,7 +181,15 @@ def encode_header(value: str) -> str:
 
 
 def _time(value: Timestamp) -> str:
-    return value.ToJsonString()
+    """RFC 3339 in UTC with 0, 3, 6 or 9 digits of a second, as the JSON of protobuf writes it."""
+    text = datetime.fromtimestamp(value.seconds, UTC).isoformat()[:19]
+    nanos = value.nanos
+    if not nanos:
+        return f"{text}Z"
+    digits = f"{nanos:09}"
+    while digits.endswith("000"):
+        digits = digits[:-3]
+    return f"{text}.{digits}Z"
 
 
 # Messages
