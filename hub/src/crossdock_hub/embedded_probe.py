@@ -1,4 +1,4 @@
-"""Asks a running nats-server how it is, without a NATS client: HTTP monitoring, and PING for PONG."""
+"""Asks a running nats-server how it is without a NATS client: HTTP monitoring, PING for PONG."""
 
 from __future__ import annotations
 

@@ -1,0 +1,135 @@
+"""Real nats-server processes for tests: one shared for the session, and ones a test may kill."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from crossdock_hub import embedded_config
+from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.embedded_config import EmbeddedSettings
+
+START_SECONDS = 10.0
+DIES_WITH_PARENT = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); os.execv(sys.argv[1],"
+    " sys.argv[1:])"
+)
+
+
+class NatsProcess:
+    """A nats-server with JetStream on its own directory and port, as the hub would configure it.
+
+    `kill` and `start` again keep port, users and store: clients reconnect.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.settings = EmbeddedSettings(directory, port=free_port())
+        self.configuration = embedded_config.load(self.settings)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> BusAddress:
+        """The hub's own address: no restriction."""
+        return self.configuration.address(embedded_config.HUB_USER)
+
+    def address_of(self, endpoint: str) -> BusAddress:
+        """The address of an endpoint's adapter, restricted to its own work."""
+        if self.configuration.admit(endpoint):
+            embedded_config.save(self.settings, self.configuration)
+            if self.process:
+                self.process.send_signal(signal.SIGHUP)
+                log = self.settings.directory / "log"
+                _wait_for(lambda: b"Reloaded: authorization users" in log.read_bytes())
+        return self.configuration.address(endpoint)
+
+    def start(self) -> NatsProcess:
+        embedded_config.save(self.settings, self.configuration)
+        server = str(embedded_config.find_server(self.settings))
+        command = ["python3", "-I", "-S", "-c", DIES_WITH_PARENT, server]
+        log = (self.settings.directory / "log").open("wb")
+        self.process = subprocess.Popen(
+            [*command, "-c", str(self.settings.configuration_file)], stdout=log, stderr=log
+        )
+        log.close()
+        _wait_for(self._answers)
+        return self
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End the server at once; nothing is flushed."""
+        if self.process:
+            self.process.send_signal(how)
+            self.process.wait(START_SECONDS)
+            self.process = None
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def _answers(self) -> bool:
+        """It says "ready" once JetStream has recovered and clients are accepted."""
+        assert self.process is not None and self.process.poll() is None, "nats-server ended"
+        return b"Server is ready" in (self.settings.directory / "log").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsProcess]:
+    """One server for the whole session: name your streams and subjects so that nobody shares them.
+
+    Never kill or restart this one; take `own_nats_server` for that.
+    """
+    server = NatsProcess(tmp_path_factory.mktemp("nats")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_nats_server(tmp_path: Path) -> Iterator[NatsProcess]:
+    """A server of the test's own, to kill and restart."""
+    server = NatsProcess(tmp_path / "nats-data").start()
+    yield server
+    server.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def eventually(
+    condition: Callable[[], object] | Callable[[], Awaitable[object]],
+    what: str = "the condition",
+    within_seconds: float = 10.0,
+) -> None:
+    """Poll until the condition (plain or async) holds; AssertionError names what did not happen."""
+    deadline = time.monotonic() + within_seconds
+    while True:
+        held = condition()
+        if isinstance(held, Awaitable):
+            held = await held
+        if held:
+            return
+        assert time.monotonic() < deadline, f"{what} did not happen in {within_seconds:g} s"
+        await asyncio.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process still runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "nats-server did not get ready"
+        time.sleep(0.01)
