@@ -60,7 +60,7 @@ class LedgerHub(
         self.held: dict[str, held_fact_pb2.HoldPayloadRequest] = {}
         self.item_reads = 0
 
-    async def BeginAttempts(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def BeginAttempts(self, request: Any, context: Any) -> Any:
         self.begin_batches.append(len(request.begins))
         await asyncio.sleep(self.begin_delay_seconds)
         answer = delivery_service_pb2.BeginAttemptsResponse()
@@ -83,7 +83,7 @@ class LedgerHub(
         look_up = delivery_id.startswith("f")
         return delivery_pb2.ATTEMPT_KIND_LOOK_UP if look_up else delivery_pb2.ATTEMPT_KIND_CALL
 
-    async def RenewLeases(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def RenewLeases(self, request: Any, context: Any) -> Any:
         answer = delivery_service_pb2.RenewLeasesResponse()
         for renewal in request.renewals:
             self.renewals += 1
@@ -94,7 +94,7 @@ class LedgerHub(
                 result.lease.CopyFrom(duration(self.lease_seconds))
         return answer
 
-    async def CompleteAttempts(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def CompleteAttempts(self, request: Any, context: Any) -> Any:
         self.complete_batches.append(len(request.completions))
         metadata = dict(context.invocation_metadata())
         self.metadata_traceparents["complete"] = metadata.get("traceparent", "")
@@ -107,7 +107,7 @@ class LedgerHub(
             answer.results.add(delivery_id=completion.delivery_id)
         return answer
 
-    async def RegisterEndpoint(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def RegisterEndpoint(self, request: Any, context: Any) -> Any:
         self.registered.append(request)
         return endpoint_service_pb2.RegisterEndpointResponse(
             delivery_stream=f"CROSSDOCK_V1_DELIVERY_{request.endpoint}",
@@ -115,15 +115,15 @@ class LedgerHub(
             delivery_subject=f"crossdock.v1.delivery.{request.endpoint}",
         )
 
-    async def Heartbeat(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Heartbeat(self, request: Any, context: Any) -> Any:
         self.troubles.append(request.trouble)
         return endpoint_service_pb2.HeartbeatResponse()
 
-    async def GetCursor(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetCursor(self, request: Any, context: Any) -> Any:
         value, version = self.cursors.get(request.name, (b"", 0))
         return endpoint_service_pb2.GetCursorResponse(value=value, version=version)
 
-    async def PutCursor(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def PutCursor(self, request: Any, context: Any) -> Any:
         version = self.cursors.get(request.name, (b"", 0))[1]
         if request.expected_version != version:
             refusal = errors.Refusal("CURSOR_MOVED", "moved")
@@ -131,11 +131,11 @@ class LedgerHub(
         self.cursors[request.name] = (request.value, version + 1)
         return endpoint_service_pb2.PutCursorResponse(version=version + 1)
 
-    async def HoldPayload(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def HoldPayload(self, request: Any, context: Any) -> Any:
         self.held[request.request_id] = request
         return held_fact_pb2.HoldPayloadResponse()
 
-    async def GetItem(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetItem(self, request: Any, context: Any) -> Any:
         self.item_reads += 1
         if request.number == "missing":
             refusal = errors.Refusal("OBJECT_NOT_FOUND", "no such item")

@@ -118,6 +118,11 @@ class NetSuiteSandbox(Sandbox):
         self._refused_for_concurrency = 0
         self._zone = ZoneInfo(str(settings.get("account_time_zone", DEFAULT_TIME_ZONE)))
 
+    @classmethod
+    def example_settings(cls, folder: Path) -> dict[str, Any]:
+        """A key file of its own; everything else has defaults."""
+        return {"client_key_file": str(folder / "netsuite-client-key.pem")}
+
     def routes(self) -> Sequence[VendorRoute]:
         record = RECORD_PATH + "/{key}"
         return (

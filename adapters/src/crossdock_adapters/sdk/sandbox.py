@@ -14,6 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 from starlette.applications import Starlette
@@ -150,6 +151,11 @@ class Sandbox:
         self._outage = asyncio.Lock()
 
     # What a vendor sandbox provides.
+
+    @classmethod
+    def example_settings(cls, folder: Path) -> dict[str, Any]:
+        """Settings with which it starts by itself; files it needs may be made in `folder`."""
+        return {}
 
     def routes(self) -> Sequence[VendorRoute]:
         """The vendor's paths, in order of matching (starlette path syntax)."""
