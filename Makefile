@@ -5,7 +5,8 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo dev test lint check-generated contracts release-contracts bench lock clean
+.PHONY: help setup runtime demo dev test lint check-generated contracts release-contracts
+.PHONY: bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
