@@ -1,0 +1,177 @@
+"""The small parts: shared calls, pacing, outcomes as completions, presence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+
+import pytest
+from crossdock.delivery.v1 import delivery_pb2
+from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock_adapters.sdk.coalesce import Coalescer
+from crossdock_adapters.sdk.completion import CALL, LOOK_UP, completion
+from crossdock_adapters.sdk.exchange import Exchange
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NeedsPerson,
+    NotFound,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Untranslatable,
+)
+from crossdock_adapters.sdk.pacing import Pace
+from crossdock_adapters.sdk.presence import Presence
+from hypothesis import given
+from hypothesis import strategies as st
+from sdk_waiting import until
+
+DELIVERY = str(uuid.uuid4())
+
+
+async def test_a_lone_caller_waits_for_nobody_and_many_share() -> None:
+    """One item is one call at once; what arrives meanwhile shares the next."""
+    batches: list[list[int]] = []
+    open_gate = asyncio.Event()
+
+    async def send(items: list[int]) -> list[int]:
+        batches.append(items)
+        await open_gate.wait()
+        return [item * 10 for item in items]
+
+    shared = Coalescer(send, max_calls_in_flight=1, max_batch=5)
+    first = asyncio.create_task(shared.call(1))
+    await until(lambda: bool(batches))
+    assert batches == [[1]]
+    rest = [asyncio.create_task(shared.call(number)) for number in range(2, 9)]
+    open_gate.set()
+    assert await asyncio.gather(first, *rest) == [number * 10 for number in range(1, 9)]
+    assert batches == [[1], [2, 3, 4, 5, 6], [7, 8]]
+
+
+async def test_a_failed_call_reaches_each_of_its_callers_and_no_other() -> None:
+    """What send raises is raised for the batch; the next batch is untouched by it."""
+
+    async def send(items: list[int]) -> list[int]:
+        if 1 in items:
+            raise ConnectionError("away")
+        return items
+
+    shared = Coalescer(send)
+    results = await asyncio.gather(shared.call(1), shared.call(2), return_exceptions=True)
+    assert [type(result) for result in results] == [ConnectionError, ConnectionError]
+    assert await shared.call(3) == 3
+
+
+async def test_a_cancelled_caller_is_not_sent() -> None:
+    """An item nobody waits for any more never leaves."""
+    sent: list[int] = []
+
+    async def send(items: list[int]) -> list[int]:
+        sent.extend(items)
+        return items
+
+    shared = Coalescer(send)
+    task = asyncio.create_task(shared.call(1))
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await shared.call(2) == 2
+    assert sent == [2]
+
+
+@given(st.floats(0.5, 500), st.lists(st.floats(0, 3), min_size=1, max_size=60))
+def test_pace_is_never_exceeded(per_second: float, gaps: list[float]) -> None:
+    """In no window of any length do more calls go than the rate plus one second's burst."""
+    now = [0.0]
+    pace = Pace(per_second, clock=lambda: now[0])
+    went: list[float] = []
+    for gap in gaps:
+        now[0] += gap
+        went.append(now[0] + pace.reserve())
+    assert went == sorted(went)
+    for start in range(len(went)):
+        for end in range(start, len(went)):
+            allowed = max(1.0, per_second) + per_second * (went[end] - went[start])
+            assert end - start + 1 <= allowed + 1.001
+
+
+@pytest.mark.parametrize(
+    ("kind", "ended", "effect_left", "outcome"),
+    [
+        (CALL, Confirmed(), True, "CONFIRMED"),
+        (CALL, Retry(2, "x"), True, "RETRY"),
+        (CALL, Reject("E1", "x"), True, "REJECTED"),
+        (CALL, NeedsPerson("x"), False, "PARKED"),
+        (CALL, Untranslatable("x"), False, "PARKED"),
+        (CALL, OutcomeUnknown("x"), False, "UNKNOWN"),
+        (CALL, ValueError("x"), True, "UNKNOWN"),
+        (CALL, ValueError("x"), False, "PARKED"),
+        (CALL, TimeoutError("x"), True, "UNKNOWN"),
+        (CALL, TimeoutError("x"), False, "RETRY"),
+        (CALL, None, False, "PARKED"),
+        (CALL, None, True, "UNKNOWN"),
+        (CALL, NotFound(), True, "UNKNOWN"),
+        (LOOK_UP, Confirmed(), False, "CONFIRMED"),
+        (LOOK_UP, NotFound(), False, "NOT_FOUND"),
+        (LOOK_UP, Retry(2, "x"), False, "UNKNOWN"),
+        (LOOK_UP, Reject("E1", "x"), False, "UNKNOWN"),
+        (LOOK_UP, NeedsPerson("x"), False, "PARKED"),
+        (LOOK_UP, ValueError("x"), False, "UNKNOWN"),
+        (LOOK_UP, TimeoutError("x"), False, "UNKNOWN"),
+        (LOOK_UP, None, False, "UNKNOWN"),
+    ],
+)
+def test_every_end_has_its_outcome(
+    kind: int, ended: object, effect_left: bool, outcome: str
+) -> None:
+    """The whole table: what was returned or raised, and what the ledger is told."""
+    told = completion(DELIVERY, 7, kind, ended, Exchange(effect_left=effect_left))
+    name = delivery_pb2.AttemptOutcome.Name(told.outcome)
+    assert (told.token, name) == (7, f"ATTEMPT_OUTCOME_{outcome}")
+
+
+def test_facts_get_the_same_request_id_each_time() -> None:
+    """A delivery that is completed again reports the same facts under the same ids."""
+    fact = label_service_pb2.CreateLabelRequest()
+    told = [
+        completion(DELIVERY, token, CALL, Confirmed(facts=[fact, fact]), Exchange())
+        for token in (1, 2)
+    ]
+    ids = [
+        [label_service_pb2.CreateLabelRequest.FromString(each.request).request_id
+         for each in answer.facts]
+        for answer in told
+    ]  # fmt: skip
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 2
+    own = label_service_pb2.CreateLabelRequest(request_id=DELIVERY)
+    answer = completion(DELIVERY, 1, CALL, Confirmed(facts=[own]), Exchange())
+    carried = label_service_pb2.CreateLabelRequest.FromString(answer.facts[0].request)
+    assert carried.request_id == DELIVERY
+
+
+def test_a_fact_that_cannot_be_carried_does_not_lose_the_outcome() -> None:
+    """Something that is no request, or too large, is left out and said so."""
+    large = label_service_pb2.CreateLabelRequest()
+    large.label.image = b"x" * (600 * 1024)
+    wrong = label_pb2.Label()
+    answer = completion(DELIVERY, 1, CALL, Confirmed(facts=[wrong, large]), Exchange())
+    assert answer.outcome == delivery_pb2.ATTEMPT_OUTCOME_CONFIRMED
+    assert not answer.facts
+    assert answer.reason.count("Not carried") == 2
+
+
+def test_presence_speaks_once_each_way(caplog: pytest.LogCaptureFixture) -> None:
+    """A hundred failures and a hundred successes are two lines."""
+    caplog.set_level(logging.WARNING)
+    presence = Presence("the vendor")
+    presence.back()
+    for _ in range(100):
+        presence.gone("refused")
+    for _ in range(100):
+        presence.back()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert messages[0] == "the vendor is gone: refused"
+    assert messages[1].startswith("the vendor is back")
