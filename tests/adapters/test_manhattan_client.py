@@ -1,0 +1,232 @@
+"""The Manhattan client: three grants, what an answer means, bulk answers, Pub/Sub pulls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_adapters.manhattan import names as naming
+from crossdock_adapters.manhattan.client import read_bulk
+from crossdock_adapters.manhattan.sandbox import ManhattanSandbox
+from crossdock_adapters.manhattan.subscription import read_key_file
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.settings import SettingsError
+from manhattan_world import (
+    FACILITY,
+    OTHER_FACILITY,
+    STILL,
+    client_for,
+    order_content,
+    sandbox_config,
+)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[ManhattanSandbox]:
+    async with ManhattanSandbox(sandbox_config(**STILL)) as running:
+        assert isinstance(running, ManhattanSandbox)
+        yield running
+
+
+def orders(sandbox: ManhattanSandbox) -> dict[tuple[str, str], dict[str, Any]]:
+    books = sandbox.books()["original_orders"]
+    return {(each["Location"], each["OriginalOrderId"]): each for each in books}
+
+
+@pytest.mark.parametrize("grant", ["password", "realm_password", "client_credentials"])
+async def test_every_grant_shape_gets_a_token(grant: str, tmp_path: Path) -> None:
+    """The same client logs in by Basic and user, by realm and user, or as a client alone."""
+    async with ManhattanSandbox(sandbox_config(grant=grant)) as running:
+        client = client_for(running, tmp_path, grant=grant)  # type: ignore[arg-type]
+        try:
+            await client.test()
+            other = "password" if grant != "password" else "client_credentials"
+            wrong = client_for(running, tmp_path, grant=other)  # type: ignore[arg-type]
+            with pytest.raises(Retry):
+                await wrong.test()
+            await wrong.close()
+        finally:
+            await client.close()
+
+
+async def test_wrong_credentials_are_an_outage_not_a_rejection(
+    sandbox: ManhattanSandbox, tmp_path: Path
+) -> None:
+    """A password that changed at the vendor costs no delivery: everything waits."""
+    client = client_for(sandbox, tmp_path, password="env:MANHATTAN_TEST_WRONG")
+    try:
+        with pytest.raises(Retry) as refused:
+            await client.save_original_order(FACILITY, order_content("SO-1"))
+        assert "somebody" not in str(refused.value)
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+async def client(sandbox: ManhattanSandbox, tmp_path: Path) -> AsyncIterator[Any]:
+    made = client_for(sandbox, tmp_path, timeout_seconds=1)
+    assert await made.import_items(FACILITY, [{"ItemId": "A-1"}]) == {}
+    yield made
+    await made.close()
+
+
+async def test_a_save_goes_to_the_site_of_its_header(
+    sandbox: ManhattanSandbox, client: Any
+) -> None:
+    """The facility is part of every call: another one neither sees nor touches the order."""
+    await client.save_original_order(FACILITY, order_content("SO-1"))
+    assert set(orders(sandbox)) == {(FACILITY, "SO-1")}
+    assert await client.find_original_order(FACILITY, "SO-1") is not None
+    assert await client.find_original_order(OTHER_FACILITY, "SO-1") is None
+
+
+async def test_an_expired_token_is_renewed_in_the_same_call(
+    sandbox: ManhattanSandbox, client: Any
+) -> None:
+    """A 401 is refused at the door: one new token, and the call goes through once."""
+    sandbox._tokens.expire_all()
+    await client.save_original_order(FACILITY, order_content("SO-1"))
+    assert orders(sandbox)[FACILITY, "SO-1"]["saves"] == 1
+    assert sandbox.books()["tokens_issued"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "stored"),
+    [
+        ({"kind": "down"}, Retry, False),
+        ({"kind": "throttle", "retry_after_seconds": 7}, Retry, False),
+        ({"kind": "error_before"}, OutcomeUnknown, False),
+        ({"kind": "error_after"}, OutcomeUnknown, True),
+        ({"kind": "reply_lost"}, OutcomeUnknown, True),
+        ({"kind": "slow", "delay_seconds": 3}, OutcomeUnknown, False),
+    ],
+)
+async def test_what_a_fault_means_for_a_save(
+    sandbox: ManhattanSandbox,
+    client: Any,
+    fault: dict[str, Any],
+    outcome: type[Exception],
+    stored: bool,
+) -> None:
+    """Only what is proven unprocessed may be retried; the rest is unknown, done or not."""
+    # Without pooled connections: one cut while idle can't be told from one cut after sending.
+    await client.close()
+    sandbox.faults.add(fault)
+    await sandbox.apply_outage()
+    with pytest.raises(outcome) as raised:
+        await client.save_original_order(FACILITY, order_content("SO-1"))
+    if fault["kind"] == "throttle":
+        assert isinstance(raised.value, Retry) and raised.value.after_seconds == 7
+    assert ((FACILITY, "SO-1") in orders(sandbox)) is stored
+
+
+async def test_a_search_that_fails_is_a_retry(sandbox: ManhattanSandbox, client: Any) -> None:
+    """Reading has no effect, so even a 5xx of it leaves nothing unknown."""
+    sandbox.faults.add({"kind": "error_before", "operation": "original_order_search"})
+    with pytest.raises(Retry):
+        await client.find_original_order(FACILITY, "SO-1")
+
+
+async def test_a_business_refusal_carries_the_vendors_code(client: Any) -> None:
+    """A 422 with exceptions is a rejection of that record, in the platform's words."""
+    with pytest.raises(Reject) as refused:
+        await client.save_original_order(FACILITY, order_content("SO-1", item="NOT-THERE"))
+    assert refused.value.code == "ITEM_NOT_FOUND"
+    with pytest.raises(Reject):
+        await client.save_olpn(FACILITY, {"OlpnId": "404", "TrackingNumber": "1Z"})
+
+
+async def test_a_wrong_organisation_needs_a_person(
+    sandbox: ManhattanSandbox, tmp_path: Path
+) -> None:
+    """403 is neither the record's fault nor time's: configuration has to change."""
+    client = client_for(sandbox, tmp_path, organization="OTHER")
+    try:
+        with pytest.raises(NeedsPerson):
+            await client.find_facilities(FACILITY)
+    finally:
+        await client.close()
+
+
+async def test_a_bulk_import_is_read_by_business_key(client: Any) -> None:
+    """HTTP 200 is no success: the refused record is named, the others are in."""
+    refused = await client.import_items(
+        FACILITY,
+        [{"ItemId": "OK-1"}, {"ItemId": "BAD", "ItemPackage": [{"WeightUomId": "STONE"}]}],
+    )
+    assert list(refused) == ["BAD"] and "unit" in refused["BAD"]
+    assert len(await client.search("facility_search", FACILITY, "")) == 2
+
+
+def test_a_bulk_answer_that_does_not_add_up_is_no_success() -> None:
+    """A record neither counted nor refused was perhaps not imported: ask again."""
+    with pytest.raises(Retry):
+        read_bulk({"data": {"SuccessCount": 1, "FailedRecords": []}}, "ItemId", ["A", "B"])
+    with pytest.raises(Retry):
+        read_bulk({"success": True}, "ItemId", ["A"])
+
+
+async def test_search_reads_every_page(sandbox: ManhattanSandbox, client: Any) -> None:
+    """Pages are read until a short one."""
+    for number in range(230):
+        await client.save_original_order(FACILITY, order_content(f"SO-{number}"))
+    found = await client.search(
+        "original_order_search", FACILITY, "OriginalOrderId ~ 'SO-%'", {"OriginalOrderId": None}
+    )
+    assert len({each["OriginalOrderId"] for each in found}) == 230
+
+
+async def test_pull_acknowledge_and_give_back(sandbox: ManhattanSandbox, client: Any) -> None:
+    """What is given back comes again at once; what is acknowledged never does."""
+    for text in ("one", "two"):
+        await sandbox._command_message({"subscription": "host-pick", "text": text})
+    subscriptions = client.subscriptions
+    first, second = await subscriptions.pull("host-pick", 10)
+    assert {first.data, second.data} == {b"one", b"two"} and first.attempt == 1
+    await subscriptions.acknowledge("host-pick", [first.ack_id])
+    await subscriptions.give_back("host-pick", [second.ack_id], 0)
+    (again,) = await subscriptions.pull("host-pick", 10)
+    assert again.data == second.data and again.attempt == 2
+    await subscriptions.acknowledge("host-pick", [again.ack_id])
+    assert await subscriptions.pull("host-pick", 10) == []
+
+
+async def test_a_rotated_key_file_is_read_without_a_restart(
+    sandbox: ManhattanSandbox, tmp_path: Path
+) -> None:
+    """The key file is read for each token: a bad one fails, the right one in its place works."""
+    client = client_for(sandbox, tmp_path)
+    try:
+        key_file = tmp_path / "service-account.json"
+        good = key_file.read_text()
+        key_file.write_text(good.replace(read_key_file(good).key_id, "0" * 40))
+        with pytest.raises(Retry):
+            await client.subscriptions.pull("host-pick", 1)
+        key_file.write_text(good)
+        assert await client.subscriptions.pull("host-pick", 1) == []
+    finally:
+        await client.close()
+
+
+async def test_a_subscription_that_is_not_there_needs_a_person(client: Any) -> None:
+    """404 of Pub/Sub is configuration, and says which subscription."""
+    with pytest.raises(NeedsPerson, match="host-nothing"):
+        await client.subscriptions.pull("host-nothing", 1)
+
+
+def test_a_key_file_without_its_fields_names_them_and_no_value() -> None:
+    """A broken key file is explained without a word of its content."""
+    with pytest.raises(SettingsError) as error:
+        read_key_file('{"private_key": "very-secret"}')
+    assert "client_email" in str(error.value) and "very-secret" not in str(error.value)
+
+
+def test_an_override_of_no_known_name_is_refused() -> None:
+    """A typing error in `fields` would silently read nothing: it stops the start instead."""
+    with pytest.raises(SettingsError, match=r"message\.wieght"):
+        naming.names(fields={"message.wieght": "Weight"})
+    changed = naming.names(fields={"message.weight": "Extended.ScaleWeight"}, units={"BX": "CT"})
+    assert changed.get({"Extended": {"ScaleWeight": 4}}, "message.weight") == 4
+    assert changed.units_out["CT"] == "BX" and changed.units_out["EA"] == "UNIT"
