@@ -42,7 +42,9 @@ class CarrierAccountEntry(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """First-level fields to write, each of which the caller's role has to own; a masked unset field is cleared."""
+        """First-level fields to write, each of which the caller's role has to own; a masked unset field
+        is cleared.
+        """
 
     @_builtins.property
     def references(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ExternalReference]:

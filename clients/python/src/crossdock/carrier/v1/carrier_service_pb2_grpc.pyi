@@ -34,7 +34,9 @@ class CarrierServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CarrierServiceAsyncStub: ...
     UpsertCarrierAccounts: _grpc.UnaryUnaryMultiCallable[_carrier_service_pb2.UpsertCarrierAccountsRequest, _carrier_service_pb2.UpsertCarrierAccountsResponse]
-    """Creates the carrier accounts that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the carrier accounts that are new and changes the others, each on its own: one refused
+    entry refuses no other.
+    """
     GetCarrierAccount: _grpc.UnaryUnaryMultiCallable[_carrier_service_pb2.GetCarrierAccountRequest, _carrier_service_pb2.GetCarrierAccountResponse]
     """Reads one carrier account."""
     ListCarrierAccounts: _grpc.UnaryUnaryMultiCallable[_carrier_service_pb2.ListCarrierAccountsRequest, _carrier_service_pb2.ListCarrierAccountsResponse]
@@ -46,7 +48,9 @@ class CarrierServiceAsyncStub(CarrierServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertCarrierAccounts: _aio.UnaryUnaryMultiCallable[_carrier_service_pb2.UpsertCarrierAccountsRequest, _carrier_service_pb2.UpsertCarrierAccountsResponse]  # type: ignore[assignment]
-    """Creates the carrier accounts that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the carrier accounts that are new and changes the others, each on its own: one refused
+    entry refuses no other.
+    """
     GetCarrierAccount: _aio.UnaryUnaryMultiCallable[_carrier_service_pb2.GetCarrierAccountRequest, _carrier_service_pb2.GetCarrierAccountResponse]  # type: ignore[assignment]
     """Reads one carrier account."""
     ListCarrierAccounts: _aio.UnaryUnaryMultiCallable[_carrier_service_pb2.ListCarrierAccountsRequest, _carrier_service_pb2.ListCarrierAccountsResponse]  # type: ignore[assignment]
@@ -61,7 +65,9 @@ class CarrierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _carrier_service_pb2.UpsertCarrierAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_carrier_service_pb2.UpsertCarrierAccountsResponse, _abc.Awaitable[_carrier_service_pb2.UpsertCarrierAccountsResponse]]:
-        """Creates the carrier accounts that are new and changes the others, each on its own: one refused entry refuses no other."""
+        """Creates the carrier accounts that are new and changes the others, each on its own: one refused
+        entry refuses no other.
+        """
 
     @_abc_1.abstractmethod
     def GetCarrierAccount(

@@ -57,7 +57,8 @@ class CustomerServiceServicer:
     """
 
     def UpsertCustomers(self, request, context):
-        """Creates the customers that are new and changes the others, each on its own: one refused entry refuses no other.
+        """Creates the customers that are new and changes the others, each on its own: one refused entry
+        refuses no other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class CustomerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CustomerServiceAsyncStub: ...
     UpsertCustomers: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.UpsertCustomersRequest, _customer_service_pb2.UpsertCustomersResponse]
-    """Creates the customers that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the customers that are new and changes the others, each on its own: one refused entry
+    refuses no other.
+    """
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_service_pb2.GetCustomerResponse]
     """Reads one customer."""
     ListCustomers: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.ListCustomersRequest, _customer_service_pb2.ListCustomersResponse]
@@ -46,7 +48,9 @@ class CustomerServiceAsyncStub(CustomerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertCustomers: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.UpsertCustomersRequest, _customer_service_pb2.UpsertCustomersResponse]  # type: ignore[assignment]
-    """Creates the customers that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the customers that are new and changes the others, each on its own: one refused entry
+    refuses no other.
+    """
     GetCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_service_pb2.GetCustomerResponse]  # type: ignore[assignment]
     """Reads one customer."""
     ListCustomers: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.ListCustomersRequest, _customer_service_pb2.ListCustomersResponse]  # type: ignore[assignment]
@@ -61,7 +65,9 @@ class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _customer_service_pb2.UpsertCustomersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_customer_service_pb2.UpsertCustomersResponse, _abc.Awaitable[_customer_service_pb2.UpsertCustomersResponse]]:
-        """Creates the customers that are new and changes the others, each on its own: one refused entry refuses no other."""
+        """Creates the customers that are new and changes the others, each on its own: one refused entry
+        refuses no other.
+        """
 
     @_abc_1.abstractmethod
     def GetCustomer(

@@ -197,7 +197,9 @@ class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attemp
     ATTEMPT_OUTCOME_REJECTED: _AttemptOutcome.ValueType  # 2
     """Refused for a documented business reason."""
     ATTEMPT_OUTCOME_RETRY: _AttemptOutcome.ValueType  # 3
-    """Proven unprocessed: connection refused, name or TLS failure before sending, documented 429 or 503."""
+    """Proven unprocessed: connection refused, name or TLS failure before sending, documented 429 or
+    503.
+    """
     ATTEMPT_OUTCOME_UNKNOWN: _AttemptOutcome.ValueType  # 4
     """Nobody knows."""
     ATTEMPT_OUTCOME_PARKED: _AttemptOutcome.ValueType  # 5
@@ -217,7 +219,9 @@ ATTEMPT_OUTCOME_CONFIRMED: AttemptOutcome.ValueType  # 1
 ATTEMPT_OUTCOME_REJECTED: AttemptOutcome.ValueType  # 2
 """Refused for a documented business reason."""
 ATTEMPT_OUTCOME_RETRY: AttemptOutcome.ValueType  # 3
-"""Proven unprocessed: connection refused, name or TLS failure before sending, documented 429 or 503."""
+"""Proven unprocessed: connection refused, name or TLS failure before sending, documented 429 or
+503.
+"""
 ATTEMPT_OUTCOME_UNKNOWN: AttemptOutcome.ValueType  # 4
 """Nobody knows."""
 ATTEMPT_OUTCOME_PARKED: AttemptOutcome.ValueType  # 5

@@ -81,7 +81,8 @@ class DeliveryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CompleteAttempts(self, request, context):
-        """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no newer attempt began.
+        """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no
+        newer attempt began.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

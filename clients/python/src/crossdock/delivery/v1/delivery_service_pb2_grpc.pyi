@@ -38,7 +38,9 @@ class DeliveryServiceStub:
     RenewLeases: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.RenewLeasesRequest, _delivery_service_pb2.RenewLeasesResponse]
     """Keeps slow attempts alive."""
     CompleteAttempts: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.CompleteAttemptsRequest, _delivery_service_pb2.CompleteAttemptsResponse]
-    """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no newer attempt began."""
+    """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no
+    newer attempt began.
+    """
     GetDelivery: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.GetDeliveryRequest, _delivery_service_pb2.GetDeliveryResponse]
     """Reads one delivery with its attempts."""
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.ListDeliveriesRequest, _delivery_service_pb2.ListDeliveriesResponse]
@@ -54,7 +56,9 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     RenewLeases: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.RenewLeasesRequest, _delivery_service_pb2.RenewLeasesResponse]  # type: ignore[assignment]
     """Keeps slow attempts alive."""
     CompleteAttempts: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.CompleteAttemptsRequest, _delivery_service_pb2.CompleteAttemptsResponse]  # type: ignore[assignment]
-    """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no newer attempt began."""
+    """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no
+    newer attempt began.
+    """
     GetDelivery: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.GetDeliveryRequest, _delivery_service_pb2.GetDeliveryResponse]  # type: ignore[assignment]
     """Reads one delivery with its attempts."""
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.ListDeliveriesRequest, _delivery_service_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
@@ -85,7 +89,9 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _delivery_service_pb2.CompleteAttemptsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_delivery_service_pb2.CompleteAttemptsResponse, _abc.Awaitable[_delivery_service_pb2.CompleteAttemptsResponse]]:
-        """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no newer attempt began."""
+        """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no
+        newer attempt began.
+        """
 
     @_abc_1.abstractmethod
     def GetDelivery(

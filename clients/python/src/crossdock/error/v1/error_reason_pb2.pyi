@@ -43,14 +43,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Fix the call.
     """
     ERROR_REASON_DEADLINE_MISSING: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT. The call has no deadline or one above the limit. Metadata: field. Fix the call."""
+    """INVALID_ARGUMENT. The call has no deadline or one above the limit. Metadata: field. Fix the
+    call.
+    """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 7
     """ALREADY_EXISTS. The request_id was used for another content. Metadata: request_id. Fix the id
     generation; a retry cannot help.
     """
     ERROR_REASON_REFERENCE_TAKEN: _ErrorReason.ValueType  # 8
-    """ALREADY_EXISTS. The reference names another object. Metadata: system, value, object_id. Use that
-    object.
+    """ALREADY_EXISTS. The reference names another object. Metadata: system, value, object_id. Use
+    that object.
     """
     ERROR_REASON_UNKNOWN_ENDPOINT: _ErrorReason.ValueType  # 9
     """UNAUTHENTICATED. The credentials are missing or unknown. No metadata. Fix the configuration."""
@@ -59,8 +61,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     cannot help.
     """
     ERROR_REASON_OUT_OF_SCOPE: _ErrorReason.ValueType  # 11
-    """PERMISSION_DENIED. The object or endpoint is outside the caller's scope. Metadata: scope. A retry
-    cannot help.
+    """PERMISSION_DENIED. The object or endpoint is outside the caller's scope. Metadata: scope. A
+    retry cannot help.
     """
     ERROR_REASON_FIELD_NOT_OWNED: _ErrorReason.ValueType  # 12
     """PERMISSION_DENIED. Another role owns the field. Metadata: field, owner, writer, rule (file and
@@ -69,24 +71,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_OBJECT_NOT_FOUND: _ErrorReason.ValueType  # 13
     """NOT_FOUND. There is no such object, or none the caller may see. Metadata: kind, id."""
     ERROR_REASON_UNKNOWN_REFERENCE: _ErrorReason.ValueType  # 14
-    """FAILED_PRECONDITION. A field names master data or an object that does not exist. Metadata: field,
-    kind, value. Create it, then repeat.
+    """FAILED_PRECONDITION. A field names master data or an object that does not exist. Metadata:
+    field, kind, value. Create it, then repeat.
     """
     ERROR_REASON_STATE_TRANSITION: _ErrorReason.ValueType  # 15
-    """FAILED_PRECONDITION. The object's state does not allow the verb. Metadata: state, verb, allowed.
+    """FAILED_PRECONDITION. The object's state does not allow the verb. Metadata: state, verb,
+    allowed.
     A retry cannot help.
     """
     ERROR_REASON_STALE_REVISION: _ErrorReason.ValueType  # 16
-    """ABORTED. The object changed since it was read. Metadata: expected, actual. Read and decide again."""
+    """ABORTED. The object changed since it was read. Metadata: expected, actual. Read and decide
+    again.
+    """
     ERROR_REASON_LEASE_LOST: _ErrorReason.ValueType  # 17
-    """ABORTED. Another worker holds the delivery, or its lease has run out. Metadata: delivery, token.
+    """ABORTED. Another worker holds the delivery, or its lease has run out. Metadata: delivery,
+    token.
     Stop; do not call the vendor.
     """
     ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 18
     """RESOURCE_EXHAUSTED. A limit of size or count. Metadata: limit, value. Send less."""
     ERROR_REASON_HUB_OVERLOADED: _ErrorReason.ValueType  # 19
-    """RESOURCE_EXHAUSTED with RetryInfo. The hub has too much to do. Metadata: cause. Wait, then repeat
-    with the same request_id.
+    """RESOURCE_EXHAUSTED with RetryInfo. The hub has too much to do. Metadata: cause. Wait, then
+    repeat with the same request_id.
     """
     ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 20
     """RESOURCE_EXHAUSTED with RetryInfo. The store is full or read-only. Metadata: cause. Wait, then
@@ -137,14 +143,16 @@ ERROR_REASON_MASK_INVALID: ErrorReason.ValueType  # 5
 Fix the call.
 """
 ERROR_REASON_DEADLINE_MISSING: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT. The call has no deadline or one above the limit. Metadata: field. Fix the call."""
+"""INVALID_ARGUMENT. The call has no deadline or one above the limit. Metadata: field. Fix the
+call.
+"""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 7
 """ALREADY_EXISTS. The request_id was used for another content. Metadata: request_id. Fix the id
 generation; a retry cannot help.
 """
 ERROR_REASON_REFERENCE_TAKEN: ErrorReason.ValueType  # 8
-"""ALREADY_EXISTS. The reference names another object. Metadata: system, value, object_id. Use that
-object.
+"""ALREADY_EXISTS. The reference names another object. Metadata: system, value, object_id. Use
+that object.
 """
 ERROR_REASON_UNKNOWN_ENDPOINT: ErrorReason.ValueType  # 9
 """UNAUTHENTICATED. The credentials are missing or unknown. No metadata. Fix the configuration."""
@@ -153,8 +161,8 @@ ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 10
 cannot help.
 """
 ERROR_REASON_OUT_OF_SCOPE: ErrorReason.ValueType  # 11
-"""PERMISSION_DENIED. The object or endpoint is outside the caller's scope. Metadata: scope. A retry
-cannot help.
+"""PERMISSION_DENIED. The object or endpoint is outside the caller's scope. Metadata: scope. A
+retry cannot help.
 """
 ERROR_REASON_FIELD_NOT_OWNED: ErrorReason.ValueType  # 12
 """PERMISSION_DENIED. Another role owns the field. Metadata: field, owner, writer, rule (file and
@@ -163,24 +171,28 @@ line of the contract). Send the value to its owner.
 ERROR_REASON_OBJECT_NOT_FOUND: ErrorReason.ValueType  # 13
 """NOT_FOUND. There is no such object, or none the caller may see. Metadata: kind, id."""
 ERROR_REASON_UNKNOWN_REFERENCE: ErrorReason.ValueType  # 14
-"""FAILED_PRECONDITION. A field names master data or an object that does not exist. Metadata: field,
-kind, value. Create it, then repeat.
+"""FAILED_PRECONDITION. A field names master data or an object that does not exist. Metadata:
+field, kind, value. Create it, then repeat.
 """
 ERROR_REASON_STATE_TRANSITION: ErrorReason.ValueType  # 15
-"""FAILED_PRECONDITION. The object's state does not allow the verb. Metadata: state, verb, allowed.
+"""FAILED_PRECONDITION. The object's state does not allow the verb. Metadata: state, verb,
+allowed.
 A retry cannot help.
 """
 ERROR_REASON_STALE_REVISION: ErrorReason.ValueType  # 16
-"""ABORTED. The object changed since it was read. Metadata: expected, actual. Read and decide again."""
+"""ABORTED. The object changed since it was read. Metadata: expected, actual. Read and decide
+again.
+"""
 ERROR_REASON_LEASE_LOST: ErrorReason.ValueType  # 17
-"""ABORTED. Another worker holds the delivery, or its lease has run out. Metadata: delivery, token.
+"""ABORTED. Another worker holds the delivery, or its lease has run out. Metadata: delivery,
+token.
 Stop; do not call the vendor.
 """
 ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 18
 """RESOURCE_EXHAUSTED. A limit of size or count. Metadata: limit, value. Send less."""
 ERROR_REASON_HUB_OVERLOADED: ErrorReason.ValueType  # 19
-"""RESOURCE_EXHAUSTED with RetryInfo. The hub has too much to do. Metadata: cause. Wait, then repeat
-with the same request_id.
+"""RESOURCE_EXHAUSTED with RetryInfo. The hub has too much to do. Metadata: cause. Wait, then
+repeat with the same request_id.
 """
 ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 20
 """RESOURCE_EXHAUSTED with RetryInfo. The store is full or read-only. Metadata: cause. Wait, then

@@ -95,7 +95,8 @@ class FulfillmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportPacked(self, request, context):
-        """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for one label per package.
+        """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for
+        one label per package.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

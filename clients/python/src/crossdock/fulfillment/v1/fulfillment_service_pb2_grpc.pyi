@@ -42,7 +42,9 @@ class FulfillmentServiceStub:
     ReportPick: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReportPickRequest, _fulfillment_service_pb2.ReportPickResponse]
     """The warehouse picked: what it has, and what it could not find."""
     ReportPacked: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReportPackedRequest, _fulfillment_service_pb2.ReportPackedResponse]
-    """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for one label per package."""
+    """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for
+    one label per package.
+    """
 
 @_typing.type_check_only
 class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
@@ -58,7 +60,9 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
     ReportPick: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReportPickRequest, _fulfillment_service_pb2.ReportPickResponse]  # type: ignore[assignment]
     """The warehouse picked: what it has, and what it could not find."""
     ReportPacked: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReportPackedRequest, _fulfillment_service_pb2.ReportPackedResponse]  # type: ignore[assignment]
-    """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for one label per package."""
+    """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for
+    one label per package.
+    """
 
 class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Fulfillment requests: made by the hub when an order is released, reported on by the warehouse."""
@@ -101,6 +105,8 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.ReportPackedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.ReportPackedResponse, _abc.Awaitable[_fulfillment_service_pb2.ReportPackedResponse]]:
-        """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for one label per package."""
+        """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for
+        one label per package.
+        """
 
 def add_FulfillmentServiceServicer_to_server(servicer: FulfillmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -107,7 +107,8 @@ class InventoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportAllocation(self, request, context):
-        """The warehouse set stock aside, or lacks some. One that allocates a part reports both, each once.
+        """The warehouse set stock aside, or lacks some. One that allocates a part reports both, each
+        once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

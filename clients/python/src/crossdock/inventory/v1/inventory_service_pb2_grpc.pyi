@@ -44,7 +44,9 @@ class InventoryServiceStub:
     ReleaseInventoryReservation: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ReleaseInventoryReservationRequest, _inventory_service_pb2.ReleaseInventoryReservationResponse]
     """CREATED, ALLOCATED or SHORT to RELEASED: the stock is free again."""
     ReportAllocation: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ReportAllocationRequest, _inventory_service_pb2.ReportAllocationResponse]
-    """The warehouse set stock aside, or lacks some. One that allocates a part reports both, each once."""
+    """The warehouse set stock aside, or lacks some. One that allocates a part reports both, each
+    once.
+    """
 
 @_typing.type_check_only
 class InventoryServiceAsyncStub(InventoryServiceStub):
@@ -62,7 +64,9 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     ReleaseInventoryReservation: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ReleaseInventoryReservationRequest, _inventory_service_pb2.ReleaseInventoryReservationResponse]  # type: ignore[assignment]
     """CREATED, ALLOCATED or SHORT to RELEASED: the stock is free again."""
     ReportAllocation: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ReportAllocationRequest, _inventory_service_pb2.ReportAllocationResponse]  # type: ignore[assignment]
-    """The warehouse set stock aside, or lacks some. One that allocates a part reports both, each once."""
+    """The warehouse set stock aside, or lacks some. One that allocates a part reports both, each
+    once.
+    """
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Inventory reservations: promised by the OMS, allocated by the warehouse."""
@@ -113,6 +117,8 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.ReportAllocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.ReportAllocationResponse, _abc.Awaitable[_inventory_service_pb2.ReportAllocationResponse]]:
-        """The warehouse set stock aside, or lacks some. One that allocates a part reports both, each once."""
+        """The warehouse set stock aside, or lacks some. One that allocates a part reports both, each
+        once.
+        """
 
 def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

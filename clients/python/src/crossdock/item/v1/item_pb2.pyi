@@ -255,7 +255,9 @@ Global___ItemListing: _TypeAlias = ItemListing  # noqa: Y015
 
 @_typing.final
 class Item(_message.Message):
-    """An item: what it is, how big, how it must be handled. Its cost stays in the ERP: every role reads items."""
+    """An item: what it is, how big, how it must be handled. Its cost stays in the ERP: every role reads
+    items.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

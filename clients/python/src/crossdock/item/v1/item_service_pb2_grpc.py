@@ -57,7 +57,8 @@ class ItemServiceServicer:
     """
 
     def UpsertItems(self, request, context):
-        """Creates the items that are new and changes the others, each on its own: one refused entry refuses no other.
+        """Creates the items that are new and changes the others, each on its own: one refused entry
+        refuses no other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class ItemServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ItemServiceAsyncStub: ...
     UpsertItems: _grpc.UnaryUnaryMultiCallable[_item_service_pb2.UpsertItemsRequest, _item_service_pb2.UpsertItemsResponse]
-    """Creates the items that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the items that are new and changes the others, each on its own: one refused entry
+    refuses no other.
+    """
     GetItem: _grpc.UnaryUnaryMultiCallable[_item_service_pb2.GetItemRequest, _item_service_pb2.GetItemResponse]
     """Reads one item."""
     ListItems: _grpc.UnaryUnaryMultiCallable[_item_service_pb2.ListItemsRequest, _item_service_pb2.ListItemsResponse]
@@ -46,7 +48,9 @@ class ItemServiceAsyncStub(ItemServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertItems: _aio.UnaryUnaryMultiCallable[_item_service_pb2.UpsertItemsRequest, _item_service_pb2.UpsertItemsResponse]  # type: ignore[assignment]
-    """Creates the items that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the items that are new and changes the others, each on its own: one refused entry
+    refuses no other.
+    """
     GetItem: _aio.UnaryUnaryMultiCallable[_item_service_pb2.GetItemRequest, _item_service_pb2.GetItemResponse]  # type: ignore[assignment]
     """Reads one item."""
     ListItems: _aio.UnaryUnaryMultiCallable[_item_service_pb2.ListItemsRequest, _item_service_pb2.ListItemsResponse]  # type: ignore[assignment]
@@ -61,7 +65,9 @@ class ItemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _item_service_pb2.UpsertItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_item_service_pb2.UpsertItemsResponse, _abc.Awaitable[_item_service_pb2.UpsertItemsResponse]]:
-        """Creates the items that are new and changes the others, each on its own: one refused entry refuses no other."""
+        """Creates the items that are new and changes the others, each on its own: one refused entry
+        refuses no other.
+        """
 
     @_abc_1.abstractmethod
     def GetItem(

@@ -95,7 +95,8 @@ class LabelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AwaitLabel(self, request, context):
-        """Waits for the label of a package: answers with the label, with the refusal, or with neither when it is still pending at the deadline.
+        """Waits for the label of a package: answers with the label, with the refusal, or with neither
+        when it is still pending at the deadline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,9 @@ class LabelServiceStub:
     ListLabels: _grpc.UnaryUnaryMultiCallable[_label_service_pb2.ListLabelsRequest, _label_service_pb2.ListLabelsResponse]
     """Lists labels, oldest first."""
     AwaitLabel: _grpc.UnaryUnaryMultiCallable[_label_service_pb2.AwaitLabelRequest, _label_service_pb2.AwaitLabelResponse]
-    """Waits for the label of a package: answers with the label, with the refusal, or with neither when it is still pending at the deadline."""
+    """Waits for the label of a package: answers with the label, with the refusal, or with neither
+    when it is still pending at the deadline.
+    """
 
 @_typing.type_check_only
 class LabelServiceAsyncStub(LabelServiceStub):
@@ -58,7 +60,9 @@ class LabelServiceAsyncStub(LabelServiceStub):
     ListLabels: _aio.UnaryUnaryMultiCallable[_label_service_pb2.ListLabelsRequest, _label_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
     """Lists labels, oldest first."""
     AwaitLabel: _aio.UnaryUnaryMultiCallable[_label_service_pb2.AwaitLabelRequest, _label_service_pb2.AwaitLabelResponse]  # type: ignore[assignment]
-    """Waits for the label of a package: answers with the label, with the refusal, or with neither when it is still pending at the deadline."""
+    """Waits for the label of a package: answers with the label, with the refusal, or with neither
+    when it is still pending at the deadline.
+    """
 
 class LabelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Labels: bought by the carrier's adapter, printed by the warehouse."""
@@ -101,6 +105,8 @@ class LabelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _label_service_pb2.AwaitLabelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_label_service_pb2.AwaitLabelResponse, _abc.Awaitable[_label_service_pb2.AwaitLabelResponse]]:
-        """Waits for the label of a package: answers with the label, with the refusal, or with neither when it is still pending at the deadline."""
+        """Waits for the label of a package: answers with the label, with the refusal, or with neither
+        when it is still pending at the deadline.
+        """
 
 def add_LabelServiceServicer_to_server(servicer: LabelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

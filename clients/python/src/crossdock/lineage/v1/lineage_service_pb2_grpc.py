@@ -57,7 +57,8 @@ class LineageServiceServicer:
     """
 
     def Trace(self, request, context):
-        """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace id.
+        """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace
+        id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class LineageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LineageServiceAsyncStub: ...
     Trace: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.TraceRequest, _lineage_service_pb2.TraceResponse]
-    """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace id."""
+    """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace
+    id.
+    """
     LookUpReferences: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.LookUpReferencesRequest, _lineage_service_pb2.LookUpReferencesResponse]
     """Translates numbers of master data to the keys of one system, or keys to numbers."""
     Tail: _grpc.UnaryStreamMultiCallable[_lineage_service_pb2.TailRequest, _lineage_service_pb2.TailResponse]
@@ -46,7 +48,9 @@ class LineageServiceAsyncStub(LineageServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Trace: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.TraceRequest, _lineage_service_pb2.TraceResponse]  # type: ignore[assignment]
-    """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace id."""
+    """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace
+    id.
+    """
     LookUpReferences: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.LookUpReferencesRequest, _lineage_service_pb2.LookUpReferencesResponse]  # type: ignore[assignment]
     """Translates numbers of master data to the keys of one system, or keys to numbers."""
     Tail: _aio.UnaryStreamMultiCallable[_lineage_service_pb2.TailRequest, _lineage_service_pb2.TailResponse]  # type: ignore[assignment]
@@ -61,7 +65,9 @@ class LineageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lineage_service_pb2.TraceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lineage_service_pb2.TraceResponse, _abc.Awaitable[_lineage_service_pb2.TraceResponse]]:
-        """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace id."""
+        """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace
+        id.
+        """
 
     @_abc_1.abstractmethod
     def LookUpReferences(

@@ -194,7 +194,9 @@ class Location(_message.Message):
     active: _builtins.bool
     """True while goods may leave from it."""
     time_zone: _builtins.str
-    """IANA time zone, for example "America/New_York". Until it is set, local times of this location have no instant."""
+    """IANA time zone, for example "America/New_York". Until it is set, local times of this location
+    have no instant.
+    """
     @_builtins.property
     def references(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ExternalReference]:
         """The keys of the location in other systems."""

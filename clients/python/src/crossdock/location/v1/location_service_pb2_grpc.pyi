@@ -34,7 +34,9 @@ class LocationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LocationServiceAsyncStub: ...
     UpsertLocations: _grpc.UnaryUnaryMultiCallable[_location_service_pb2.UpsertLocationsRequest, _location_service_pb2.UpsertLocationsResponse]
-    """Creates the locations that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the locations that are new and changes the others, each on its own: one refused entry
+    refuses no other.
+    """
     GetLocation: _grpc.UnaryUnaryMultiCallable[_location_service_pb2.GetLocationRequest, _location_service_pb2.GetLocationResponse]
     """Reads one location."""
     ListLocations: _grpc.UnaryUnaryMultiCallable[_location_service_pb2.ListLocationsRequest, _location_service_pb2.ListLocationsResponse]
@@ -46,7 +48,9 @@ class LocationServiceAsyncStub(LocationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertLocations: _aio.UnaryUnaryMultiCallable[_location_service_pb2.UpsertLocationsRequest, _location_service_pb2.UpsertLocationsResponse]  # type: ignore[assignment]
-    """Creates the locations that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the locations that are new and changes the others, each on its own: one refused entry
+    refuses no other.
+    """
     GetLocation: _aio.UnaryUnaryMultiCallable[_location_service_pb2.GetLocationRequest, _location_service_pb2.GetLocationResponse]  # type: ignore[assignment]
     """Reads one location."""
     ListLocations: _aio.UnaryUnaryMultiCallable[_location_service_pb2.ListLocationsRequest, _location_service_pb2.ListLocationsResponse]  # type: ignore[assignment]
@@ -61,7 +65,9 @@ class LocationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _location_service_pb2.UpsertLocationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_location_service_pb2.UpsertLocationsResponse, _abc.Awaitable[_location_service_pb2.UpsertLocationsResponse]]:
-        """Creates the locations that are new and changes the others, each on its own: one refused entry refuses no other."""
+        """Creates the locations that are new and changes the others, each on its own: one refused entry
+        refuses no other.
+        """
 
     @_abc_1.abstractmethod
     def GetLocation(

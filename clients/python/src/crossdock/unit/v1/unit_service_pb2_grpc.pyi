@@ -34,7 +34,9 @@ class UnitServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> UnitServiceAsyncStub: ...
     UpsertUnitConversions: _grpc.UnaryUnaryMultiCallable[_unit_service_pb2.UpsertUnitConversionsRequest, _unit_service_pb2.UpsertUnitConversionsResponse]
-    """Creates the unit conversions that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the unit conversions that are new and changes the others, each on its own: one refused
+    entry refuses no other.
+    """
     GetUnitConversion: _grpc.UnaryUnaryMultiCallable[_unit_service_pb2.GetUnitConversionRequest, _unit_service_pb2.GetUnitConversionResponse]
     """Reads one unit conversion."""
     ListUnitConversions: _grpc.UnaryUnaryMultiCallable[_unit_service_pb2.ListUnitConversionsRequest, _unit_service_pb2.ListUnitConversionsResponse]
@@ -46,7 +48,9 @@ class UnitServiceAsyncStub(UnitServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertUnitConversions: _aio.UnaryUnaryMultiCallable[_unit_service_pb2.UpsertUnitConversionsRequest, _unit_service_pb2.UpsertUnitConversionsResponse]  # type: ignore[assignment]
-    """Creates the unit conversions that are new and changes the others, each on its own: one refused entry refuses no other."""
+    """Creates the unit conversions that are new and changes the others, each on its own: one refused
+    entry refuses no other.
+    """
     GetUnitConversion: _aio.UnaryUnaryMultiCallable[_unit_service_pb2.GetUnitConversionRequest, _unit_service_pb2.GetUnitConversionResponse]  # type: ignore[assignment]
     """Reads one unit conversion."""
     ListUnitConversions: _aio.UnaryUnaryMultiCallable[_unit_service_pb2.ListUnitConversionsRequest, _unit_service_pb2.ListUnitConversionsResponse]  # type: ignore[assignment]
@@ -61,7 +65,9 @@ class UnitServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _unit_service_pb2.UpsertUnitConversionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_unit_service_pb2.UpsertUnitConversionsResponse, _abc.Awaitable[_unit_service_pb2.UpsertUnitConversionsResponse]]:
-        """Creates the unit conversions that are new and changes the others, each on its own: one refused entry refuses no other."""
+        """Creates the unit conversions that are new and changes the others, each on its own: one refused
+        entry refuses no other.
+        """
 
     @_abc_1.abstractmethod
     def GetUnitConversion(
