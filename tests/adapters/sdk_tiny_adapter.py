@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from crossdock.item.v1 import item_service_pb2
 from crossdock.label.v1 import label_service_pb2
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
@@ -138,6 +139,9 @@ def tiny_adapter(vendors: list[TinyVendor]) -> Adapter:
             raise Refused(401, "unknown sender")
         hook.accept()
         body = vendor_json.loads(hook.body)
+        if body["page"] == "invented":
+            # The hub will never know an item of this number in this way.
+            await hook.hub.items.GetItem(item_service_pb2.GetItemRequest(number="missing"))
         vendor.pages.append(body["page"])
 
     return adapter

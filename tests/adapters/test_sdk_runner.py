@@ -383,6 +383,8 @@ async def test_webhooks_are_answered_by_what_became_of_them(house: House) -> Non
         assert [each.payload for each in house.hub.held.values()] == [b"not json"]
         assert await post(b"not json", good) == 204
         assert len(house.hub.held) == 1
+        assert await post(b'{"page": "invented"}', good) == 204
+        assert len(house.hub.held) == 2
         assert await post(b"x" * (513 * 1024), good) == 413
         await house.server.stop()
         assert await post(b"also not json", good) == 503

@@ -243,6 +243,11 @@ async def told(call: Awaitable[T]) -> T:
         raise translated(error) from error
 
 
+def refused_for_good(error: BaseException) -> bool:
+    """Whether the hub will never take this very request, however often it is repeated."""
+    return isinstance(error, (HubRefused, *_FOR_GOOD))
+
+
 def translated(error: CallError) -> HubAway | HubRefused:
     """What a failed call means for repeating it."""
     if isinstance(error, _FOR_GOOD):

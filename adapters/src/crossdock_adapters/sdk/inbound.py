@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from crossdock.errors import CallError, CrossdockError
+from crossdock.errors import CallError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from crossdock_adapters.sdk.adapter import Adapter, PollSpec, WebhookSpec
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
-from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink
+from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink, refused_for_good
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, VendorOutcome
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.settings import Secrets, Settings
@@ -72,7 +72,10 @@ class Inbound:
                     await spec.pull(poll, self.vendor)
         except CursorMoved:
             return "moved", 0.0
-        except (HubAway, HubRefused, CrossdockError) as error:
+        except (HubAway, HubRefused, CallError) as error:
+            if refused_for_good(error):
+                log.error("endpoint %s: poll %s: the hub says %s", self.endpoint, spec.name, error)
+                return "refused", 0.0
             self.hub_presence.gone(str(error))
             return "hub", _hub_wish(error)
         except (VendorOutcome, TimeoutError) as error:
@@ -148,10 +151,11 @@ class Inbound:
         try:
             try:
                 await spec.receive(hook, self.vendor)
-            except (Refused, HubAway, HubRefused, CallError, TimeoutError, Retry):
+            except (Refused, TimeoutError, Retry):
                 raise
             except Exception as error:
-                if not hook.accepted:
+                hub_away = isinstance(error, (HubAway, CallError)) and not refused_for_good(error)
+                if hub_away or not hook.accepted:
                     raise
                 log.warning(
                     "endpoint %s: a payload of %s is held: %s", self.endpoint, spec.path, error
