@@ -120,6 +120,8 @@ UNITS = {
     "EACH": "EA",
     "CASE": "CS",
     "PACK": "PK",
+    "PAIR": "PR",
+    "DOZEN": "DZN",
     "PALLET": "PF",
     "LB": "LBR",
     "LBS": "LBR",

@@ -41,7 +41,10 @@ TOKEN_SECONDS = 3600
 MAX_BULK_RECORDS = 500
 DEFAULT_PROJECT = "wm-sandbox"
 DEFAULT_ORGANIZATION = "ACME"
-DEFAULT_FACILITIES = ({"id": "DC-EAST", "name": "East", "zone": "America/New_York"},)
+DEFAULT_FACILITIES = (
+    {"id": "DC-EAST", "name": "East", "zone": "America/New_York"},
+    {"id": "DC-WEST", "name": "West", "zone": "America/Los_Angeles"},
+)
 COMPONENTS = (
     ("dcorder", "originalOrder", "save", "original_order_save"),
     ("dcorder", "originalOrder", "bulkImport", "original_order_bulk_import"),
@@ -86,6 +89,11 @@ class ManhattanSandbox(Sandbox):
         self._tokens = Tokens(lifetime)
         self._account = ServiceAccount.create(str(given.get("project", DEFAULT_PROJECT)))
         self._channel = Channel(self, self._account, Tokens(lifetime))
+
+    @classmethod
+    def example_settings(cls, folder: Path) -> dict[str, Any]:
+        """A key file for the host; everything else has defaults."""
+        return {"service_account_file": str(folder / "manhattan-service-account.json")}
 
     # The frame's side.
 

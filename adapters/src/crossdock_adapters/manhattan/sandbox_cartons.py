@@ -10,8 +10,19 @@ FILL_SHARE = Decimal("0.85")
 OVERSIZE = "OVERSIZE"
 MAX_CARTONS = 2000
 
-POUNDS_PER = {"LB": Decimal(1), "KG": Decimal("2.20462262"), "OZ": Decimal("0.0625")}
-INCHES_PER = {"IN": Decimal(1), "CM": Decimal("0.393700787"), "FT": Decimal(12)}
+POUNDS_PER = {
+    "LB": Decimal(1),
+    "OZ": Decimal("0.0625"),
+    "KG": Decimal("2.20462262"),
+    "G": Decimal("0.00220462262"),
+}
+INCHES_PER = {
+    "IN": Decimal(1),
+    "FT": Decimal(12),
+    "CM": Decimal("0.393700787"),
+    "MM": Decimal("0.0393700787"),
+    "M": Decimal("39.3700787"),
+}
 
 
 @dataclass(frozen=True, slots=True)
