@@ -145,6 +145,13 @@ class LedgerHub(
         item.references.add(system="tiny", type="item", value=f"I-{request.number}")
         return item_service_pb2.GetItemResponse(item=item)
 
+    async def absent(self, request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not part of this test")
+
+    GetDelivery = ListDeliveries = absent
+    PauseEndpoint = ResumeEndpoint = GetEndpoint = ListEndpoints = ListHeldFacts = absent
+    UpsertItems = ListItems = absent
+
     def outcomes(self) -> dict[str, list[str]]:
         """Outcome names by delivery, in the order they came."""
         return {
@@ -269,8 +276,9 @@ def token_file(folder: Path) -> Path:
     return path
 
 
-async def ended(task: asyncio.Task[Any], *, seconds: float = 12.0) -> None:
+async def ended(task: asyncio.Task[Any] | None, *, seconds: float = 12.0) -> None:
     """Wait for a task, with a deadline; re-raise what it raised."""
+    assert task is not None
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.wait_for(task, seconds)
 

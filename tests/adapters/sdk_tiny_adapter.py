@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from crossdock.item.v1 import item_service_pb2
 from crossdock.label.v1 import label_service_pb2
@@ -147,10 +147,11 @@ def tiny_adapter(vendors: list[TinyVendor]) -> Adapter:
     return adapter
 
 
-async def _misbehave(work: Work, vendor: TinyVendor) -> Any:
+async def _misbehave(work: Work, vendor: TinyVendor) -> Confirmed:
     match work.item:
         case "nothing":
-            return None
+            nothing: Any = None
+            return cast(Confirmed, nothing)
         case "key_error":
             raise KeyError("weight")
         case "key_error_after_effect":

@@ -26,7 +26,6 @@ from sdk_waiting import until
 @pytest.fixture
 async def tiny() -> AsyncIterator[TinySandbox]:
     async with TinySandbox(SandboxConfig(name="tiny")) as sandbox:
-        assert isinstance(sandbox, TinySandbox)
         yield sandbox
 
 

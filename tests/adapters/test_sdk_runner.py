@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from crossdock.client import HubClient
-from crossdock.delivery.v1 import delivery_pb2
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.label.v1 import label_service_pb2
 from crossdock_adapters.sdk.config import EndpointConfig
 from crossdock_adapters.sdk.hub_link import HubLink, Registration
@@ -65,7 +65,7 @@ class House:
         await until(lambda: bool(self.hub.outcomes().get(delivery.delivery_id)))
         return self.hub.outcomes()[delivery.delivery_id][-1]
 
-    def completion(self, delivery: delivery_pb2.Dispatch):
+    def completion(self, delivery: delivery_pb2.Dispatch) -> delivery_service_pb2.Completion:
         return self.hub.deliveries[delivery.delivery_id].completions[-1]
 
 
@@ -363,9 +363,10 @@ async def test_a_cursor_moved_elsewhere_is_not_overwritten(house: House) -> None
 
 async def test_webhooks_are_answered_by_what_became_of_them(house: House) -> None:
     """401 for a stranger, 2xx when taken or held, 413 for too much, 503 while the hub is away."""
-    assert house.runner is not None
-    await until(lambda: bool(house.runner.webhook_url))
-    url = house.runner.webhook_url + "/hook"
+    runner = house.runner
+    assert runner is not None
+    await until(lambda: bool(runner.webhook_url))
+    url = runner.webhook_url + "/hook"
     good = {"credential": "let me in"}
 
     async with aiohttp.ClientSession() as session:
