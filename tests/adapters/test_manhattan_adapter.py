@@ -417,7 +417,7 @@ async def test_time_zones_reach_the_locations(world: World) -> None:
     await adapter.poll_facilities(world.poll("facilities"), world.client)
     assert hub.places[LOCATION].time_zone == "America/New_York" and hub.location_writes == 1
     hub.places[OTHER_LOCATION] = location_pb2.Location(number=OTHER_LOCATION, revision=1)
-    await adapter.poll_facilities(world.poll("facilities"), world.client)
+    await adapter.poll_messages(world.poll(), world.client)
     assert hub.places[OTHER_LOCATION].time_zone == "America/Los_Angeles"
     assert hub.location_writes == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from crossdock.errors import CallError, NotFoundError
 from crossdock.fulfillment.v1 import fulfillment_pb2
@@ -126,16 +127,26 @@ async def poll_messages(poll: Poll, vendor: ManhattanClient) -> None:
         # First: a time without its zone would become a fact without an instant.
         await _read_facilities(vendor)
     await Inbox(poll, vendor.subscriptions, vendor.sites, vendor.names).run()
+    # A location that the ERP told the hub only after we asked: soon, not at the next long interval.
+    await _report_zones(poll, vendor, vendor.sites.untold)
 
 
 @ADAPTER.poll("facilities")
 async def poll_facilities(poll: Poll, vendor: ManhattanClient) -> None:
     """Time zones of our facilities, into the locations of the hub."""
     await _read_facilities(vendor)
-    for location_number, facility in vendor.sites.locations().items():
+    await _report_zones(poll, vendor, vendor.sites.locations())
+
+
+async def _report_zones(poll: Poll, vendor: ManhattanClient, locations: Mapping[str, str]) -> None:
+    for location_number, facility in list(locations.items()):
         zone = vendor.sites.zones.get(facility)
-        if zone is not None:
-            await sites.report_zone(poll.hub, poll.endpoint, location_number, facility, zone)
+        if zone is None or await sites.report_zone(
+            poll.hub, poll.endpoint, location_number, facility, zone
+        ):
+            vendor.sites.untold.pop(location_number, None)
+        else:
+            vendor.sites.untold[location_number] = facility
 
 
 async def _read_facilities(vendor: ManhattanClient) -> None:

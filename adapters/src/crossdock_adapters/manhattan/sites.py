@@ -29,6 +29,8 @@ class Sites:
             raise SettingsError("facilities: two locations share one facility")
         self._facilities = dict(facilities)
         self.zones: dict[str, str | None] = {}
+        # Locations whose zone the hub could not take yet, with their facility.
+        self.untold: dict[str, str] = {}
 
     @property
     def any_facility(self) -> str:
