@@ -20,7 +20,6 @@ from crossdock_hub.records import (
     AttemptRecord,
     DeliveryRecord,
     EndpointRecord,
-    ObjectRecord,
     QuarantineRecord,
     VendorReferenceRecord,
 )
@@ -194,9 +193,7 @@ def complete(
         return delivery_service_pb2.CompletionResult(
             delivery_id=record.id,
             state=_state(record),
-            refusal=to_message(
-                lease_lost(record, "has a newer attempt; the word is kept").refusal
-            ),
+            refusal=to_message(lease_lost(record, "has a newer attempt; the word is kept").refusal),
         )
     spec = flows.spec_of(unit, record)
     report = ledger.Report(
@@ -262,9 +259,7 @@ def _apply_facts(
         if refusal is not None:
             unit.count("quarantined", record.endpoint, refusal.reason)
             quarantined.append(
-                QuarantineRecord(
-                    fact.method, fact.raw, to_message(refusal).SerializeToString()
-                )
+                QuarantineRecord(fact.method, fact.raw, to_message(refusal).SerializeToString())
             )
     return quarantined
 
@@ -303,7 +298,7 @@ def _note_posting(unit: Unit, record: DeliveryRecord) -> None:
     if not keys:
         return
     unit.require(("reference", *key) for key in keys)
-    found = _object_of(unit, record)
+    found = unit.object(record.kind, record.object_id)
     if found is None:
         return
     free = []
@@ -314,12 +309,6 @@ def _note_posting(unit: Unit, record: DeliveryRecord) -> None:
     found = resources.with_references(unit, found, free)
     if found.kind == "shipment" and record.role == "ERP":
         resources.change(unit, found, lambda m: _add_posting(m, record, unit.now))
-
-
-def _object_of(unit: Unit, record: DeliveryRecord) -> ObjectRecord | None:
-    kind = unit.contract.events[record.event_type].object_field
-    # The object an event is about carries the same name as its field.
-    return unit.object(kind, record.object_id) if kind else None
 
 
 def _add_posting(shipment: Any, record: DeliveryRecord, now: int) -> None:

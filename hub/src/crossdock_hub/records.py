@@ -98,6 +98,7 @@ class DeliveryRecord:
     state: str
     created_at: int
     updated_at: int
+    kind: str
     object_id: str
     root_id: str
     vendor_reference: str

@@ -15,7 +15,6 @@ from crossdock_hub.registry import RegisteredEndpoint
 PRIORITY = {"REAL_TIME": 0, "NEAR_REAL_TIME": 1, "SCHEDULED": 2}
 
 
-
 def plan(
     contract: Contract,
     rule: Event,
@@ -72,6 +71,7 @@ def _delivery(
         state="READY" if endpoint else "UNROUTED",
         created_at=now,
         updated_at=now,
+        kind=record.kind,
         object_id=record.object_id,
         root_id=record.root_id,
         vendor_reference=vendor_reference(name_of),

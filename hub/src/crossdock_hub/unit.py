@@ -142,9 +142,9 @@ class View:
                 raise NotLoaded((key,))
         return value
 
-    def read_value(self, key: Key) -> Any:
-        """What the store held before this batch; UNSET when it was not read."""
-        return self._read.get(key, UNSET)
+    def read_or_none(self, key: Key) -> Any:
+        """What the store held before this batch; None when it was not read or is not there."""
+        return self._read.get(key)
 
 
 class Unit:

@@ -1,0 +1,279 @@
+"""The tables. Times are microseconds UTC; messages are their protobuf bytes.
+
+Lists that nobody queries by are JSON text. Every look-up the hub makes on its hot path has an index
+of its own here; nothing else has.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+METADATA = MetaData()
+
+Key = String(36)
+Word = String(64)
+# SQLite only counts up by itself in a column of exactly this type.
+Counter = BigInteger().with_variant(Integer(), "sqlite")
+
+objects = Table(
+    "objects",
+    METADATA,
+    Column("id", Key, primary_key=True),
+    Column("kind", Word, nullable=False),
+    Column("number", String(200)),
+    Column("revision", BigInteger, nullable=False),
+    Column("state", Word, nullable=False),
+    Column("root_id", Key, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Column("contract_version", Word, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("objects_number", "kind", "number", unique=True),
+    Index("objects_kind", "kind", "id"),
+    Index("objects_root", "root_id", "kind"),
+)
+
+events = Table(
+    "events",
+    METADATA,
+    Column("sequence", Counter, primary_key=True, autoincrement=True),
+    Column("id", Key, nullable=False, unique=True),
+    Column("type", String(200), nullable=False),
+    Column("stem", Word, nullable=False),
+    Column("kind", Word, nullable=False),
+    Column("object_id", Key, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("position", SmallInteger, nullable=False),
+    Column("root_id", Key, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("producer", Word, nullable=False),
+    Column("traceparent", String(64), nullable=False),
+    Column("trace_id", String(32), nullable=False),
+    Column("event_time", BigInteger),
+    Column("record_time", BigInteger, nullable=False),
+    Column("causation_id", Key, nullable=False),
+    Column("published_at", BigInteger),
+    UniqueConstraint("object_id", "revision", "position"),
+    Index("events_root", "root_id"),
+    Index("events_trace", "trace_id"),
+    Index(
+        "events_unpublished",
+        "sequence",
+        sqlite_where=text("published_at IS NULL"),
+        postgresql_where=text("published_at IS NULL"),
+    ),
+)
+
+deliveries = Table(
+    "deliveries",
+    METADATA,
+    Column("id", Key, primary_key=True),
+    Column("event_id", Key, nullable=False),
+    Column("event_type", String(200), nullable=False),
+    Column("endpoint", Word, nullable=False),
+    Column("operation", Word, nullable=False),
+    Column("item", Key, nullable=False),
+    Column("ordering_key", String(64), nullable=False),
+    Column("sequence", String(48), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("hold_reason", String(16), nullable=False),
+    Column("waiting_on", Text, nullable=False),
+    Column("operation_class", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("look_ups", Integer, nullable=False),
+    Column("not_found", Integer, nullable=False),
+    Column("calls_reached", Integer, nullable=False),
+    Column("dispatch_number", BigInteger, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("attempt_id", Key, nullable=False),
+    Column("attempt_kind", String(16), nullable=False),
+    Column("lease_until", BigInteger),
+    Column("due_at", BigInteger),
+    Column("awaits_operation", Word, nullable=False),
+    Column("prerequisite_until", BigInteger),
+    Column("first_unknown_at", BigInteger),
+    Column("on_reject", String(16), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("requires", Text, nullable=False),
+    Column("supersedes", Text, nullable=False),
+    Column("refers_to", Text, nullable=False),
+    Column("vendor_reference", String(20), nullable=False),
+    Column("vendor_references", Text, nullable=False),
+    Column("quarantined", Text, nullable=False),
+    Column("superseded_by", Key, nullable=False),
+    Column("kind", Word, nullable=False),
+    Column("object_id", Key, nullable=False),
+    Column("root_id", Key, nullable=False),
+    Column("traceparent", String(64), nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("pending", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("deliveries_root", "root_id"),
+    Index("deliveries_state", "endpoint", "state", "sequence"),
+    Index("deliveries_vendor_reference", "vendor_reference"),
+    Index(
+        "deliveries_pending",
+        "endpoint",
+        "priority",
+        "sequence",
+        sqlite_where=text("pending"),
+        postgresql_where=text("pending"),
+    ),
+    Index(
+        "deliveries_due",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    METADATA,
+    Column("delivery_id", Key, primary_key=True),
+    Column("token", BigInteger, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("attempt_id", Key, nullable=False),
+    Column("instance", String(128), nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("trace_id", String(32), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("code", Word, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("request_excerpt", Text, nullable=False),
+    Column("response_excerpt", Text, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    METADATA,
+    Column("request_id", Key, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("endpoint", Word, nullable=False),
+    Column("method", String(200), nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("object_id", Key, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+external_references = Table(
+    "external_references",
+    METADATA,
+    Column("system", Word, primary_key=True),
+    Column("type", Word, primary_key=True),
+    Column("value", String(128), primary_key=True),
+    Column("kind", Word, nullable=False),
+    Column("object_id", Key, nullable=False),
+    Index("external_references_value", "value"),
+    Index("external_references_object", "object_id"),
+)
+
+parcels = Table(
+    "parcels",
+    METADATA,
+    Column("tracking_number", Word, primary_key=True),
+    Column("carrier_code", Word, primary_key=True),
+    Column("label_id", Key, nullable=False),
+    Column("shipment_id", Key, nullable=False),
+    Column("package_id", Key, nullable=False),
+    Column("order_id", Key, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("milestone", String(32), nullable=False),
+    Column("milestone_time", BigInteger),
+    Column("exception_open", Boolean, nullable=False),
+    Index("parcels_package", "package_id"),
+)
+
+scans = Table(
+    "scans",
+    METADATA,
+    Column("id", Key, primary_key=True),
+    Column("dedupe_key", LargeBinary(16), nullable=False, unique=True),
+    Column("carrier_code", Word, nullable=False),
+    Column("tracking_number", Word, nullable=False),
+    Column("shipment_id", Key, nullable=False),
+    Column("milestone", String(32), nullable=False),
+    Column("event_time", BigInteger),
+    Column("record_time", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("scans_tracking_number", "tracking_number"),
+    Index("scans_shipment", "shipment_id"),
+)
+
+scan_outbox = Table(
+    "scan_outbox",
+    METADATA,
+    Column("sequence", Counter, primary_key=True, autoincrement=True),
+    Column("id", Key, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("traceparent", String(64), nullable=False),
+    Column("record_time", BigInteger, nullable=False),
+)
+
+endpoints = Table(
+    "endpoints",
+    METADATA,
+    Column("id", Word, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("business_units", Text, nullable=False),
+    Column("location_numbers", Text, nullable=False),
+    Column("carrier_codes", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("manifest", LargeBinary, nullable=False),
+    Column("pause_reason", Text, nullable=False),
+    Column("paused_by", Word, nullable=False),
+    Column("heartbeat_at", BigInteger),
+    Column("progress_at", BigInteger),
+    Column("trouble", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+
+cursors = Table(
+    "cursors",
+    METADATA,
+    Column("endpoint", Word, primary_key=True),
+    Column("name", Word, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+)
+
+held_facts = Table(
+    "held_facts",
+    METADATA,
+    Column("id", Key, primary_key=True),
+    Column("endpoint", Word, nullable=False),
+    Column("method", String(200), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("content_type", String(100), nullable=False),
+    Column("refusal", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("awaits", String(256), nullable=False),
+    Column("request_id", Key, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("applied_at", BigInteger),
+    Column("drives", Integer, nullable=False),
+    Column("traceparent", String(64), nullable=False),
+    Index("held_facts_awaits", "state", "awaits"),
+    Index("held_facts_endpoint", "endpoint", "id"),
+)

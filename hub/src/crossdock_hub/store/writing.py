@@ -1,0 +1,134 @@
+"""Writes what a batch decided: one statement per table, however many commands there were."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.store import rows
+from crossdock_hub.store import tables as t
+from crossdock_hub.unit import Changes
+
+_INSERTS: dict[str, Callable[[Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+
+
+def _upsert(dialect: str, table: Table) -> Any:
+    statement = _INSERTS[dialect](table)
+    keys = [column.name for column in table.primary_key]
+    changed = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+# Kind of key -> table and row builder, for records that are written over.
+_UPSERTED: dict[str, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
+    "object": (t.objects, rows.object_row),
+    "delivery": (t.deliveries, rows.delivery_row),
+    "attempt": (t.attempts, rows.plain_row),
+    "parcel": (t.parcels, rows.plain_row),
+    "endpoint": (t.endpoints, rows.endpoint_row),
+    "cursor": (t.cursors, rows.plain_row),
+    "held_fact": (t.held_facts, rows.plain_row),
+}
+_INSERTED: dict[str, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
+    "request": (t.requests, rows.plain_row),
+    "reference": (t.external_references, rows.plain_row),
+}
+# A statement is built once per dialect and table; SQLAlchemy then finds its compiled form.
+_STATEMENTS: dict[tuple[str, str], Any] = {}
+
+
+def _upsert_statement(dialect: str, table: Table) -> Any:
+    key = (dialect, table.name)
+    if key not in _STATEMENTS:
+        _STATEMENTS[key] = _upsert(dialect, table)
+    return _STATEMENTS[key]
+
+
+async def write(connection: AsyncConnection, changes: Changes) -> None:
+    """Write all changes of a batch within its transaction."""
+    dialect = connection.dialect.name
+    by_table: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for key, record in changes.records.items():
+        kind = str(key[0])
+        way = _UPSERTED.get(kind) or _INSERTED.get(kind)
+        if way is not None and record is not None:
+            by_table[kind].append(way[1](record))
+    for kind, values in by_table.items():
+        if kind in _UPSERTED:
+            await connection.execute(_upsert_statement(dialect, _UPSERTED[kind][0]), values)
+        else:
+            await connection.execute(insert(_INSERTED[kind][0]), values)
+    if changes.events:
+        await connection.execute(insert(t.events), [rows.event_row(e) for e in changes.events])
+    if changes.scans:
+        await connection.execute(insert(t.scans), [rows.plain_row(s) for s in changes.scans])
+    if changes.scan_outbox:
+        values = [rows.plain_row(batch) for batch in changes.scan_outbox]
+        for row in values:
+            del row["sequence"]
+        await connection.execute(insert(t.scan_outbox), values)
+
+
+async def write_deliveries(connection: AsyncConnection, records: Sequence[DeliveryRecord]) -> None:
+    """Write deliveries that were picked for dispatch after the batch's own changes."""
+    if records:
+        statement = _upsert_statement(connection.dialect.name, t.deliveries)
+        await connection.execute(statement, [rows.delivery_row(r) for r in records])
+
+
+_PENDING = (
+    select(t.deliveries)
+    .where(t.deliveries.c.endpoint == bindparam("endpoint"), t.deliveries.c.pending)
+    .order_by(t.deliveries.c.priority, t.deliveries.c.sequence)
+    .limit(bindparam("most"))
+)
+
+
+async def pending(connection: AsyncConnection, endpoint: str, most: int) -> list[DeliveryRecord]:
+    """The next deliveries of an endpoint that wait to be dispatched, in their order."""
+    result = await connection.execute(_PENDING, {"endpoint": endpoint, "most": most})
+    return [rows.delivery_record(row) for row in result.mappings()]
+
+
+_BODIES = select(t.events.c.id, t.events.c.body).where(
+    t.events.c.id.in_(bindparam("wanted", expanding=True))
+)
+
+
+async def event_bodies(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, bytes]:
+    """The encoded events of ids."""
+    if not ids:
+        return {}
+    result = await connection.execute(_BODIES, {"wanted": list(ids)})
+    return {row.id: bytes(row.body) for row in result}
+
+
+_PUBLISHED = (
+    update(t.events)
+    .where(t.events.c.sequence.in_(bindparam("wanted", expanding=True)))
+    .values(published_at=bindparam("now"))
+)
+_SENT_SCANS = delete(t.scan_outbox).where(
+    t.scan_outbox.c.sequence.in_(bindparam("wanted", expanding=True))
+)
+
+
+async def mark_published(connection: AsyncConnection, sequences: Sequence[int], now: int) -> None:
+    """Remember that events are on the bus."""
+    if sequences:
+        await connection.execute(_PUBLISHED, {"wanted": list(sequences), "now": now})
+
+
+async def drop_scan_batches(connection: AsyncConnection, sequences: Sequence[int]) -> None:
+    """Forget scan messages that are on the bus; the scans themselves stay in their table."""
+    if sequences:
+        await connection.execute(_SENT_SCANS, {"wanted": list(sequences)})
