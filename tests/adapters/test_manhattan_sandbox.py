@@ -52,7 +52,8 @@ def floor(**pace: float) -> tuple[Warehouse, list[OutMessage]]:
         Facility(OTHER_FACILITY, "West", "America/Los_Angeles", metric=True),
     ]
     quick = {"pick_seconds": 1.0, "pack_seconds": 1.0, "manifest_seconds": 1.0, **pace}
-    warehouse = Warehouse(7, Pace(**quick), sites, lambda message, _: sent.append(message))  # type: ignore[arg-type]
+    speed = Pace(**quick)  # type: ignore[arg-type]
+    warehouse = Warehouse(7, speed, sites, lambda message, _: sent.append(message))
     item = {
         "ItemId": "A-1",
         "ItemPackage": [{"Weight": "5", "Length": "8", "Width": "8", "Height": "8"}],
