@@ -14,7 +14,7 @@ from yarl import URL
 
 from crossdock_adapters.sdk import exchange, vendor_json
 from crossdock_adapters.sdk.auth import TokenCache
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Unreachable
 from crossdock_adapters.sdk.pacing import Pace
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -170,7 +170,8 @@ class VendorHttp:
             reason = f"{call.method} {call.url.path}: {_kind(error)}"
             if left or earlier_effect:
                 raise OutcomeUnknown(reason) from error
-            raise Retry(0.0, reason) from error
+            failed = Retry if trace.connected else Unreachable
+            raise failed(0.0, reason) from error
         if record is not None:
             record.effect_left = record.effect_left or call.has_effect
             record.note(call.excerpt(), f"{answer.status} {exchange.redacted(answer.body)}")

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from crossdock_adapters.sdk.adapter import Adapter, PollSpec, WebhookSpec
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink, refused_for_good
-from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, VendorOutcome
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Unreachable, VendorOutcome
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.telemetry import Telemetry
@@ -79,7 +79,11 @@ class Inbound:
             self.hub_presence.gone(str(error))
             return "hub", _hub_wish(error)
         except (VendorOutcome, TimeoutError) as error:
-            self.vendor_presence.gone(f"poll {spec.name}: {error}")
+            reason = f"poll {spec.name}: {error}"
+            if isinstance(error, Unreachable):
+                self.vendor_presence.gone(reason)
+            else:
+                self.vendor_presence.doubt(reason)
             return "vendor", error.after_seconds if isinstance(error, Retry) else 0.0
         except Exception:
             log.exception("endpoint %s: poll %s failed", self.endpoint, spec.name)

@@ -4,6 +4,7 @@
     NotFound       returned by a look-up: the vendor does not know our reference
     VendorOutcome  the root of everything an adapter raises on purpose
     ├── Retry           proven unprocessed: try again later
+    │   └── Unreachable     no connection to the vendor; VendorHttp says it
     ├── Reject          a documented business refusal: trying again changes nothing
     ├── NeedsPerson     nothing automatic can help (the delivery is parked)
     ├── Untranslatable  the message cannot be put into the vendor's words (parked)
@@ -67,6 +68,10 @@ class Retry(VendorOutcome):
     def __init__(self, after_seconds: float = 0.0, reason: str = "") -> None:
         super().__init__(reason or "the vendor did not process the call")
         self.after_seconds = max(0.0, float(after_seconds))
+
+
+class Unreachable(Retry):
+    """No connection: refused, DNS, TLS, or none in time. Nothing left this machine."""
 
 
 class Reject(VendorOutcome):

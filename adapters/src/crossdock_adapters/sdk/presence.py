@@ -7,6 +7,8 @@ import time
 
 log = logging.getLogger(__name__)
 
+DOUBTS_IN_A_ROW = 3
+
 
 class Presence:
     """The state of one thing we depend on, such as the hub or a vendor."""
@@ -15,6 +17,7 @@ class Presence:
         self.what = what
         self.trouble = ""
         self._gone_since = 0.0
+        self._doubts = 0
 
     @property
     def here(self) -> bool:
@@ -27,8 +30,15 @@ class Presence:
             log.warning("%s is gone: %s", self.what, reason)
         self.trouble = reason or "gone"
 
+    def doubt(self, reason: str) -> None:
+        """Note a failure that may be the call's own; several in a row mean gone."""
+        self._doubts += 1
+        if self._doubts >= DOUBTS_IN_A_ROW:
+            self.gone(reason)
+
     def back(self) -> None:
         """Note a success; only the first one since it was gone is logged."""
+        self._doubts = 0
         if self.trouble:
             away = time.monotonic() - self._gone_since
             self.trouble = ""

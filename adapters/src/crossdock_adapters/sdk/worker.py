@@ -20,7 +20,13 @@ from crossdock_adapters.sdk.attempts import Attempt, Attempts, BeginRefused, Hub
 from crossdock_adapters.sdk.completion import LOOK_UP, completion
 from crossdock_adapters.sdk.events import decode_event
 from crossdock_adapters.sdk.manifest import Operation
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Untranslatable
+from crossdock_adapters.sdk.outcomes import (
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Unreachable,
+    Untranslatable,
+)
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.telemetry import (
     Telemetry,
@@ -187,8 +193,12 @@ class Worker:
         short = outcome.removeprefix("ATTEMPT_OUTCOME_").lower()
         self.telemetry.deliveries.labels(self.endpoint, operation, short).inc()
         self.telemetry.calls.labels(self.endpoint, operation, code or "ok").observe(seconds)
-        if isinstance(ended, (Retry, OutcomeUnknown, TimeoutError)):
-            self.vendor_presence.gone(str(ended))
+        if isinstance(ended, Unreachable):
+            self.vendor_presence.gone(ended.reason)
+        elif isinstance(ended, (OutcomeUnknown, TimeoutError)):
+            self.vendor_presence.doubt(str(ended))
+        elif isinstance(ended, Reject):
+            self.vendor_presence.back()
         elif not isinstance(ended, BaseException):
             self.telemetry.progress.labels(self.endpoint).set_to_current_time()
             self.vendor_presence.back()
