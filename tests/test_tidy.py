@@ -16,24 +16,34 @@ MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 500
 MAX_PROTO_LINES = 300
 
-# What does not fit yet. Entries leave this table; none is added without a reason beside it.
-EXCEPTIONS: dict[str, set[str]] = {
-    "columns": set(),
-    "function": set(),
-    "file": set(),
+# What does not fit: place -> its size today, with the reason beside it. A size may only shrink:
+# when what it measures has shrunk the number follows, and when it fits the entry goes.
+EXCEPTIONS: dict[str, dict[str, int]] = {
+    "function": {
+        # The schema as it was first released: one statement a table, never edited again.
+        "hub/src/crossdock_hub/store/migrations/versions/0001_the_first_schema.py:upgrade": 260,
+    },
+    ".py": {},
+    ".proto": {},
 }
 
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
 FORBIDDEN = {
-    "an address of a package registry": re.compile(
-        r"https?://[^\s/\"']*(pypi|pythonhosted|npmjs|registry|artifactory|nexus)"
-        r"|https?://\S+/simple\b"
+    "the host of a package registry": re.compile(
+        r"\b(pypi|pythonhosted|npmjs|crates|golang|ghcr|artifactory|nexus|buf)"
+        r"\.(org|com|io|build)\b|https?://\S+/simple\b"
     ),
     "a setting that names a package index": re.compile(
         r"(extra-index-url|index-url|find-links)\s*=\s*['\"]?(https?|file|/)"
     ),
     "a path of one machine": re.compile(r"(?<![\w.:/~$}-])/(work|root|home|Users)/\w"),
     "a place outside the repository": re.compile(r"\bshared/(design|endpoints)\b"),
+    "somebody's address": re.compile(
+        r"[\w.+-]+@(?![\w.-]*\b(?:example|invalid|test)\b)[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b"
+    ),
+    "a host of a private network": re.compile(
+        r"\b(192\.168|172\.(1[6-9]|2\d|3[01])|10\.\d+)\.\d+\.[1-9]\d+\b|\w\.(internal|corp|lan)\b"
+    ),
     "unfinished work": re.compile(r"\b(TODO|FIXME|XXX|HACK)\b"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/=]{40}"),
 }
@@ -41,8 +51,17 @@ LOCKS = ("bootstrap.lock", "requirements.lock", "requirements-dev.lock")
 PROJECTS = ("clients/python", "hub", "adapters")
 
 
-def excused(rule: str, place: str) -> bool:
-    return place in EXCEPTIONS[rule]
+def misfits(rule: str, sizes: dict[str, int], limit: int) -> list[str]:
+    """What is over the limit and not excused, and what is excused for more than it needs."""
+    excused = EXCEPTIONS[rule]
+    over = {place: size for place, size in sizes.items() if size > limit}
+    grown = [f"{place}: {size}" for place, size in over.items() if size > excused.get(place, limit)]
+    shrunk = [
+        f"{place}: excused for {size}, needs {over.get(place, 'no exception')}"
+        for place, size in excused.items()
+        if over.get(place, 0) < size
+    ]
+    return grown + shrunk
 
 
 def test_lines_fit_in_100_columns() -> None:
@@ -52,22 +71,20 @@ def test_lines_fit_in_100_columns() -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             formatted = path.suffix == ".proto" and not line.lstrip().startswith("//")
             place = f"{relative(path)}:{number}"
-            licence = path.name == "LICENSE"
-            if len(line) > MAX_COLUMNS and not (formatted or licence or excused("columns", place)):
+            if len(line) > MAX_COLUMNS and not formatted and path.name != "LICENSE":
                 wide.append(f"{place}: {len(line)}")
     assert not wide, "\n".join(wide)
 
 
 def test_functions_fit_on_a_screen() -> None:
     """Proves that no function is longer than 50 lines."""
-    long = []
-    for path in written_files(".py"):
-        for function in functions(path):
-            lines = (function.end_lineno or function.lineno) - function.lineno + 1
-            place = f"{relative(path)}:{function.name}"
-            if lines > MAX_FUNCTION_LINES and not excused("function", place):
-                long.append(f"{place}: {lines}")
-    assert not long, "\n".join(long)
+    sizes = {
+        f"{relative(path)}:{function.name}": (function.end_lineno or 0) - function.lineno + 1
+        for path in written_files(".py")
+        for function in functions(path)
+    }
+    wrong = misfits("function", sizes, MAX_FUNCTION_LINES)
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize(
@@ -75,18 +92,24 @@ def test_functions_fit_on_a_screen() -> None:
 )
 def test_files_stay_readable(suffix: str, limit: int) -> None:
     """Proves that no Python file is over 500 lines and no contract file over 300."""
-    long = {
-        relative(path): lines
+    sizes = {
+        relative(path): len(path.read_text(encoding="utf-8").splitlines())
         for path in written_files(suffix)
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > limit
     }
-    assert not {name: lines for name, lines in long.items() if not excused("file", name)}
+    wrong = misfits(suffix, sizes, limit)
+    assert not wrong, "\n".join(wrong)
 
 
-def test_no_exception_is_obsolete() -> None:
-    """Proves that the table of exceptions only names files that still exist."""
-    places = {place.split(":")[0] for places in EXCEPTIONS.values() for place in places}
-    assert not {place for place in places if not (ROOT / place).exists()}
+def test_an_exception_may_only_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that what grows, what shrank and what is gone are all told, and a fit is not."""
+    monkeypatch.setitem(EXCEPTIONS, ".py", {"wide.py": 600, "gone.py": 700})
+    assert misfits(".py", {"wide.py": 600, "small.py": 500}, 500) == [
+        "gone.py: excused for 700, needs no exception"
+    ]
+    assert misfits(".py", {"wide.py": 601, "gone.py": 700}, 500) == ["wide.py: 601"]
+    assert misfits(".py", {"wide.py": 550, "gone.py": 700}, 500) == [
+        "wide.py: excused for 600, needs 550"
+    ]
 
 
 def test_no_module_is_named_after_nothing() -> None:
