@@ -1,4 +1,4 @@
-"""What endpoints do with deliveries: begin, renew and complete attempts; the timers' and facts' part.
+"""What endpoints do with deliveries: begin, renew and complete attempts; what timers do.
 
 Decisions like the verbs', but named by delivery and token instead of request id.
 """
@@ -178,7 +178,7 @@ def _check_fact(contract: Any, method: Any, fact: Any) -> CheckedFact:
 def complete(
     unit: Unit, request: delivery_service_pb2.Completion, facts: Sequence[CheckedFact]
 ) -> delivery_service_pb2.CompletionResult:
-    """End an attempt. Outcome and vendor references always commit; refused facts are kept beside."""
+    """End an attempt. Outcome and references always commit; refused facts are kept beside."""
     record = own_delivery(unit, request.delivery_id)
     attempt: AttemptRecord | None = unit.get(("attempt", record.id, request.token))
     if attempt is None:
@@ -293,7 +293,7 @@ def _note_progress(unit: Unit, record: DeliveryRecord) -> None:
 
 
 def _note_posting(unit: Unit, record: DeliveryRecord) -> None:
-    """Cross-reference the vendor's documents, and list them on the shipment they were posted for."""
+    """Cross-reference the vendor's documents, and list them on the shipment they belong to."""
     keys = [(record.endpoint, r.type, r.value) for r in record.vendor_references]
     if not keys:
         return

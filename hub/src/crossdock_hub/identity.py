@@ -11,9 +11,10 @@ from pathlib import Path
 from crossdock.errors import ConfigurationError, Refusal
 from crossdock.options.v1 import options_pb2
 
-ROLES = frozenset(
-    name.removeprefix("SYSTEM_ROLE_") for name in options_pb2.SystemRole.keys()
-) - {"UNSPECIFIED", "HUB"}
+ROLES = frozenset(name.removeprefix("SYSTEM_ROLE_") for name in options_pb2.SystemRole.keys()) - {
+    "UNSPECIFIED",
+    "HUB",
+}
 
 
 @dataclass(frozen=True, slots=True)

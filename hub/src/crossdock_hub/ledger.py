@@ -348,7 +348,8 @@ def _settled(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryR
 
 def back_off(record: DeliveryRecord, tries: int, limits: Limits) -> float:
     """Seconds until the next try: doubling, capped, with a jitter of a fifth that the id decides."""
-    seconds = min(limits.retry_seconds_first * 2.0 ** min(max(tries - 1, 0), 16),
-                  limits.retry_seconds_max)
+    seconds = min(
+        limits.retry_seconds_first * 2.0 ** min(max(tries - 1, 0), 16), limits.retry_seconds_max
+    )
     spread = zlib.crc32(f"{record.id}/{tries}".encode()) / 0xFFFFFFFF
     return seconds * (0.8 + 0.4 * spread)

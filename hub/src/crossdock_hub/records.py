@@ -6,8 +6,7 @@ Times are microseconds since the epoch, UTC, as integers: both databases compare
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from google.protobuf.message import Message
+from typing import Any
 
 # States in which nothing more happens by itself.
 SETTLED_STATES = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED"})
@@ -29,7 +28,8 @@ class ObjectRecord:
 
     kind: str
     id: str
-    message: Message
+    # The kind decides the message's type, which no annotation can say.
+    message: Any
     revision: int
     state: str
     number: str | None
@@ -237,6 +237,11 @@ class EndpointRecord:
     progress_at: int | None = None
     trouble: str = ""
     revision: int = 0
+
+    @property
+    def scope(self) -> tuple[tuple[str, ...], ...]:
+        """Business units, locations, carriers."""
+        return self.business_units, self.location_numbers, self.carrier_codes
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Container
 
 from google.protobuf.message import Message
 
-from crossdock_hub.refusals import taken, unknown_reference
 from crossdock_hub.records import ReferenceRecord
+from crossdock_hub.refusals import taken, unknown_reference
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 
 
@@ -38,9 +38,7 @@ def check_references(
             raise Refused(refusal)
 
 
-def add_references(
-    unit: Unit, kind: str, object_id: str, keys: list[tuple[str, str, str]]
-) -> bool:
+def add_references(unit: Unit, kind: str, object_id: str, keys: list[tuple[str, str, str]]) -> bool:
     """Store (system, type, value) keys of an object. Returns True when any of them is new.
 
     Raises Refused with REFERENCE_TAKEN when a key names another object.

@@ -301,9 +301,7 @@ def _add_reference_list(
     unit: Unit, kind: str, message: Any, references: Sequence[types_pb2.ExternalReference]
 ) -> None:
     if references:
-        add_references(
-            unit, kind, message.id, [(r.system, r.type, r.value) for r in references]
-        )
+        add_references(unit, kind, message.id, [(r.system, r.type, r.value) for r in references])
         message.references.extend(references)
 
 

@@ -21,6 +21,7 @@ from crossdock.bus import (
 )
 
 __all__ = [
+    "FORBIDDEN_PARTS",
     "PARTITIONS",
     "ConsumerSpec",
     "Difference",
@@ -179,7 +180,7 @@ _FORBIDDEN_FLAGS: Final = (
     "discard_new_per_subject",
     "mirror_direct",
 )
-_FORBIDDEN_PARTS: Final = ("mirror", "sources", "republish", "subject_transform", "persist_mode")
+FORBIDDEN_PARTS: Final = ("mirror", "sources", "republish", "subject_transform", "persist_mode")
 _FIXED_STREAM_FIELDS: Final = frozenset(
     {"storage", "retention", "sealed", "deny_delete", "deny_purge", "mirror", "sources"}
     | {"persist_mode", "max_consumers", "allow_msg_ttl", "allow_msg_counter"}
@@ -259,7 +260,7 @@ def endpoint_permissions(endpoint: str) -> EndpointPermissions:
 def stream_differences(spec: StreamSpec, actual: Mapping[str, Any]) -> list[Difference]:
     """What of a stream's configuration, as the server tells it, is not as specified."""
     return _differences(
-        spec.configuration() | dict.fromkeys(_FORBIDDEN_PARTS), actual, _FIXED_STREAM_FIELDS
+        spec.configuration() | dict.fromkeys(FORBIDDEN_PARTS), actual, _FIXED_STREAM_FIELDS
     )
 
 

@@ -115,7 +115,11 @@ class Changes:
         self.new_held += other.new_held
         self.satisfied += other.satisfied
         for name, count in other.counters.items():
-            self.counters[name] = self.counters.get(name, 0) + count
+            self.count(*name, by=count)
+
+    def count(self, *name: str, by: int = 1) -> None:
+        """Count something for the metrics."""
+        self.counters[name] = self.counters.get(name, 0) + by
 
 
 class View:
@@ -282,4 +286,4 @@ class Unit:
 
     def count(self, *name: str, by: int = 1) -> None:
         """Count something for the metrics, once the batch is committed."""
-        self.changes.counters[name] = self.changes.counters.get(name, 0) + by
+        self.changes.count(*name, by=by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossdock_hub.store.engine import Store, StoreFailure
+from crossdock_hub.store.engine import Store, StoreFailure, Transaction
 from crossdock_hub.store.reading import Reader
 
-__all__ = ["Reader", "Store", "StoreFailure"]
+__all__ = ["Reader", "Store", "StoreFailure", "Transaction"]

@@ -23,6 +23,10 @@ READERS_MAX = 4
 STATEMENT_CACHE = 500
 
 
+# What `Store.write` and `Store.read` hand out.
+Transaction = AsyncConnection
+
+
 class StoreFailure(Exception):
     """The database did not take or give something. full: there is no room, or it is read-only."""
 

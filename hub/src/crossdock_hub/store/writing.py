@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy import Table, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.records import (
+    OCCUPYING_STATES,
+    DeliveryRecord,
+    EndpointRecord,
+    EventRecord,
+    ScanOutboxRecord,
+)
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.unit import Changes
@@ -99,6 +106,17 @@ async def pending(connection: AsyncConnection, endpoint: str, most: int) -> list
     return [rows.delivery_record(row) for row in result.mappings()]
 
 
+async def dispatch_state(connection: AsyncConnection) -> tuple[list[tuple[str, str]], set[str]]:
+    """(endpoint, id) of deliveries on their way, and the endpoints that have pending ones."""
+    d = t.deliveries.c
+    occupying = select(d.endpoint, d.id).where(
+        d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False)
+    )
+    backlog = select(d.endpoint).where(d.pending).distinct()
+    found = [(row.endpoint, row.id) for row in await connection.execute(occupying)]
+    return found, {row.endpoint for row in await connection.execute(backlog)}
+
+
 _BODIES = select(t.events.c.id, t.events.c.body).where(
     t.events.c.id.in_(bindparam("wanted", expanding=True))
 )
@@ -132,3 +150,102 @@ async def drop_scan_batches(connection: AsyncConnection, sequences: Sequence[int
     """Forget scan messages that are on the bus; the scans themselves stay in their table."""
     if sequences:
         await connection.execute(_SENT_SCANS, {"wanted": list(sequences)})
+
+
+async def restart_leases(connection: AsyncConnection, now: int, until: int) -> None:
+    """At start: leases of living attempts get one grace period, lost dispatches go back at once.
+
+    What was dispatched before may be gone with the bus's memory; a begin with its old number is
+    refused, so sending it again is safe.
+    """
+    d = t.deliveries
+    later = case((d.c.lease_until > until, d.c.lease_until), else_=until)
+    await connection.execute(
+        update(d).where(d.c.lease_until.is_not(None)).values(lease_until=later, due_at=later)
+    )
+    await connection.execute(
+        update(d)
+        .where(d.c.state == "DISPATCHED")
+        .values(state="READY", pending=True, due_at=None, updated_at=now)
+    )
+    await connection.execute(
+        update(d)
+        .where(d.c.state == "RESOLVING", d.c.lease_until.is_(None))
+        .values(pending=True, due_at=None, updated_at=now)
+    )
+
+
+async def ensure_endpoints(
+    connection: AsyncConnection, configured: Sequence[EndpointRecord]
+) -> list[EndpointRecord]:
+    """Make the endpoints table follow the configuration; manifests and pauses stay. Returns it."""
+    found = {
+        row["id"]: rows.endpoint_record(EndpointRecord, row)
+        for row in (await connection.execute(select(t.endpoints))).mappings()
+    }
+    changed = []
+    for record in configured:
+        known = found.get(record.id)
+        if known is None:
+            changed.append(record)
+        elif (known.role, known.scope) != (record.role, record.scope):
+            changed.append(
+                replace(
+                    known,
+                    role=record.role,
+                    business_units=record.business_units,
+                    location_numbers=record.location_numbers,
+                    carrier_codes=record.carrier_codes,
+                )
+            )
+    for record in changed:
+        found[record.id] = record
+    if changed:
+        statement = _upsert_statement(connection.dialect.name, t.endpoints)
+        await connection.execute(statement, [rows.endpoint_row(r) for r in changed])
+    names = {record.id for record in configured}
+    return [record for record in found.values() if record.id in names]
+
+
+async def due_deliveries(
+    connection: AsyncConnection, now: int, most: int
+) -> tuple[list[str], int | None]:
+    """Ids of deliveries whose timer has run out, and when the next one will."""
+    d = t.deliveries.c
+    due = select(d.id).where(d.due_at <= now).order_by(d.due_at).limit(most)
+    ids = [row.id for row in await connection.execute(due)]
+    upcoming = await connection.execute(select(func.min(d.due_at)).where(d.due_at > now))
+    return ids, upcoming.scalar_one_or_none()
+
+
+async def awaited(connection: AsyncConnection) -> set[str]:
+    """Everything that held facts wait for."""
+    h = t.held_facts.c
+    return {
+        row.awaits
+        for row in await connection.execute(select(h.awaits).where(h.state == "HELD").distinct())
+    }
+
+
+_UNPUBLISHED = (
+    select(t.events)
+    .where(t.events.c.published_at.is_(None))
+    .order_by(t.events.c.sequence)
+    .limit(bindparam("most"))
+)
+_SCAN_BATCHES = select(t.scan_outbox).order_by(t.scan_outbox.c.sequence).limit(bindparam("most"))
+
+
+async def unpublished_events(connection: AsyncConnection, most: int) -> list[EventRecord]:
+    """The oldest events that are not on the bus, in commit order."""
+    result = await connection.execute(_UNPUBLISHED, {"most": most})
+    return [rows.event_record(row) for row in result.mappings()]
+
+
+async def unsent_scans(connection: AsyncConnection, most: int) -> list[ScanOutboxRecord]:
+    """The oldest scan messages that are not on the bus."""
+    result = await connection.execute(_SCAN_BATCHES, {"most": most})
+    return [_scan_batch(row) for row in result.mappings()]
+
+
+_scan_batch = rows.plain_record(ScanOutboxRecord)

@@ -28,9 +28,7 @@ def create_label(
     if known is not None:
         stored = unit.object("label", known.label_id)
         if known.package_id != label.package_id:
-            raise taken(
-                "label", "label.tracking_number", label.tracking_number, known.label_id
-            )
+            raise taken("label", "label.tracking_number", label.tracking_number, known.label_id)
         return label_service_pb2.CreateLabelResponse(
             receipt=ALREADY_KNOWN, label=stored.message if stored else None
         )

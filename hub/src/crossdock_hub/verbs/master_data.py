@@ -44,8 +44,6 @@ def upsert_entry(kind: str, result_type: type[Any]) -> Decide:
             expected(entry),
             prefix=kind,
         )
-        return result_type(
-            id=record.id, revision=record.revision, created=created, changed=changed
-        )
+        return result_type(id=record.id, revision=record.revision, created=created, changed=changed)
 
     return decide

@@ -190,7 +190,9 @@ def _move_shipment(unit: Unit, shipment_id: str, scans: list[tracking_pb2.Tracki
                 resources.stamp(row.milestone_time, parcel.milestone_time)
         state = _shipment_state(shipment, record.state)
         if state == "DELIVERED" and not shipment.HasField("delivered_time"):
-            times = [row.milestone_time for row in shipment.progress if row.HasField("milestone_time")]
+            times = [
+                row.milestone_time for row in shipment.progress if row.HasField("milestone_time")
+            ]
             if times:
                 shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
         resources.set_state(shipment, state)

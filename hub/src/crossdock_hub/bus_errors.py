@@ -1,0 +1,42 @@
+"""What can go wrong on the bus, in the hub's own words; nats-py's exceptions go no further.
+
+CrossdockError
+└── BusError
+    ├── BusUnavailable   no connection, or JetStream does not answer: nothing was sent
+    ├── PublishUnknown   sent, and no answer: the message may or may not be stored
+    ├── BusRefused       the server said no; .code is JetStream's error code
+    │   └── BusDenied    our user may not use that subject
+    └── StreamMismatch   a stream or consumer is not as it has to be, and was left alone
+"""
+
+from __future__ import annotations
+
+from crossdock.errors import CrossdockError
+
+
+class BusError(CrossdockError):
+    """The root of this module."""
+
+
+class BusUnavailable(BusError):
+    """No connection, or no answer to a question that changes nothing: ask again later."""
+
+
+class PublishUnknown(BusError):
+    """The message was sent and no answer came: repeat it with the same message id."""
+
+
+class BusRefused(BusError):
+    """The server refused. code: JetStream's err_code, 0 where it gave none."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class BusDenied(BusRefused):
+    """Our user is not permitted to publish or subscribe there."""
+
+
+class StreamMismatch(BusError):
+    """An existing stream or consumer differs in a way that must not be corrected silently."""

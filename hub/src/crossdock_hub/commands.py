@@ -1,0 +1,61 @@
+"""A command on its way through a batch: what is asked, by whom, and the future of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from crossdock.contracts import Contract
+
+from crossdock_hub.identity import Caller
+from crossdock_hub.resources import KINDS
+from crossdock_hub.unit import Key, NotYet, Unit
+
+Decision = Callable[[Unit], Any]
+
+
+@dataclass(slots=True, eq=False)
+class Command:
+    """One decision to make and its answer.
+
+    request_id, digest: of a request that is answered once; "" for those fenced by tokens. on_hold:
+    answers a fact that does not fit yet, after keeping it; None for commands. weight: how much of a
+    batch it takes. keys: what it will read for certain, so that most need one round.
+    """
+
+    name: str
+    caller: Caller
+    decide: Decision
+    answer: asyncio.Future[Any]
+    request_id: str = ""
+    digest: bytes = b""
+    response_type: type[Any] | None = None
+    on_hold: Callable[[Unit, NotYet], Any] | None = None
+    traceparent: str = ""
+    weight: int = 1
+    bulk: bool = False
+    keys: frozenset[Key] = field(default_factory=frozenset)
+
+
+def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozenset[Key]:
+    """What a request will certainly read: its id, the object it names, its references, its number."""
+    keys: set[Key] = set()
+    request_id = getattr(request, "request_id", "")
+    if request_id:
+        keys.add(("request", request_id))
+    for descriptor, value in request.ListFields():
+        kind = descriptor.name.removesuffix("_id")
+        if kind != descriptor.name and kind in KINDS:
+            keys.add(("object", kind, value))
+    if resource_field and request.HasField(resource_field):
+        target = getattr(request, resource_field)
+        for reference in contract.references(target):
+            by = "number" if reference.by == "number" else "object"
+            keys.add((by, reference.kind, reference.value))
+        if target.id:
+            keys.add(("object", resource_field, target.id))
+        elif getattr(target, "number", ""):
+            keys.add(("number", resource_field, target.number))
+    return frozenset(keys)

@@ -1,0 +1,387 @@
+"""Collects concurrent commands and applies them in batches: one read of everything they touch, pure
+decisions one after another, one transaction, then all answers.
+
+A lone command waits for nobody: a batch takes what is there when the one before is done. Interactive
+commands go first; bulk fills the rest of a batch. A refusal never poisons its batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from crossdock.contracts import Contract
+from crossdock.errors import Refusal
+
+from crossdock_hub.commands import Command
+from crossdock_hub.config import Limits
+from crossdock_hub.dispatching import Picked, Picker
+from crossdock_hub.records import DeliveryRecord, EndpointRecord, RequestRecord
+from crossdock_hub.registry import RegisteredEndpoint, compile_endpoint
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.loading import Loader
+from crossdock_hub.store.writing import drop_scan_batches, mark_published, write
+from crossdock_hub.unit import (
+    Changes,
+    Identifiers,
+    Key,
+    NotLoaded,
+    NotYet,
+    Refused,
+    Unit,
+    View,
+)
+
+log = structlog.get_logger("crossdock.committer")
+
+# At least this share of a batch is open to bulk while interactive commands queue.
+BULK_SHARE = 4
+
+
+@dataclass(slots=True)
+class Committed:
+    """What a batch has made durable, for those who act on it."""
+
+    now: int
+    changes: Changes
+    picked: list[Picked] = field(default_factory=list)
+
+    def deliveries(self) -> list[DeliveryRecord]:
+        """Every delivery the batch changed."""
+        return [r for key, r in self.changes.records.items() if key[0] == "delivery" and r]
+
+
+@dataclass(slots=True, eq=False)
+class Mark:
+    """Sequences of events and scan messages that are on the bus, to be remembered."""
+
+    events: Sequence[int]
+    scans: Sequence[int]
+    done: asyncio.Future[None]
+
+
+class Stopped(Exception):
+    """The committer no longer takes commands."""
+
+
+def now_microseconds() -> int:
+    """The clock of everything the hub stores."""
+    return time.time_ns() // 1000
+
+
+class Committer:
+    """The only writer. `submit` puts a command in; its future is answered after the commit.
+
+    listeners are called with each `Committed`, on the event loop, before the answers.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        contract: Contract,
+        limits: Limits,
+        picker: Picker,
+        clock: Callable[[], int] = now_microseconds,
+    ) -> None:
+        self._store = store
+        self._contract = contract
+        self._limits = limits
+        self._picker = picker
+        self._clock = clock
+        self._identifiers = Identifiers()
+        self._interactive: deque[Command] = deque()
+        self._bulk: deque[Command] = deque()
+        self._marks: list[Mark] = []
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._endpoints: dict[str, RegisteredEndpoint] = {}
+        self._picker_is_stale = True
+        self.listeners: list[Callable[[Committed], None]] = []
+        self.failure: StoreFailure | None = None
+
+    @property
+    def endpoints(self) -> tuple[RegisteredEndpoint, ...]:
+        """The registry as of the last commit."""
+        return tuple(self._endpoints.values())
+
+    def start(self, endpoints: Iterable[EndpointRecord]) -> None:
+        """Begin to commit."""
+        for record in endpoints:
+            self._endpoints[record.id] = compile_endpoint(record, self._limits)
+        self._task = asyncio.create_task(self._run(), name="committer")
+
+    async def stop(self) -> None:
+        """Commit what is queued, then end. Later submits raise Stopped."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    def submit(self, command: Command) -> asyncio.Future[Any]:
+        """Queue a command. Its future gets the answer, or raises Refused.
+
+        Raises Refused with HUB_OVERLOADED when the queue is full, Stopped after `stop`.
+        """
+        if self._stopping:
+            raise Stopped
+        queue = self._bulk if command.bulk else self._interactive
+        if len(queue) >= self._limits.queue_commands_max:
+            raise Refused(
+                Refusal(
+                    "HUB_OVERLOADED",
+                    f"{len(queue)} commands wait already; repeat with the same request_id",
+                    {"cause": "queue_commands_max"},
+                    retry_after_seconds=1.0,
+                )
+            )
+        queue.append(command)
+        self._wake.set()
+        return command.answer
+
+    async def mark(self, events: Sequence[int], scans: Sequence[int]) -> None:
+        """Remember what is on the bus; rides with the next batch. Raises StoreFailure."""
+        if not events and not scans:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._marks.append(Mark(events, scans, done))
+        self._wake.set()
+        await done
+
+    @property
+    def backlog_waits(self) -> bool:
+        """True while stored work waits for an endpoint's budget, rate or pause."""
+        return self._picker.has_backlog
+
+    def poke(self) -> None:
+        """Run a batch soon even when nobody submits: budget or rate may allow a dispatch now."""
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while True:
+                batch = self._take()
+                if not batch and not self._marks and not self._picker.can_pick(self.endpoints):
+                    break
+                await self._commit_safely(batch)
+            if self._stopping and not self._interactive and not self._bulk:
+                return
+
+    def _take(self) -> list[Command]:
+        """The next batch: interactive first, a share for bulk."""
+        room = self._limits.batch_commands_max
+        batch: list[Command] = []
+        reserved = room // BULK_SHARE if self._bulk else 0
+        for queue, least in ((self._interactive, reserved), (self._bulk, 0)):
+            while queue and (room > least or not batch):
+                command = queue.popleft()
+                if command.answer.cancelled():
+                    continue
+                batch.append(command)
+                room -= command.weight
+        return batch
+
+    async def _commit_safely(self, batch: list[Command]) -> None:
+        """Commit a batch; one that the store refuses whole is tried again one by one."""
+        try:
+            answers = await self._commit(batch)
+            self.failure = None
+        except StoreFailure as failure:
+            await self._on_failure(batch, failure)
+            return
+        except Exception as error:
+            if len(batch) > 1:
+                # One faulty command must not take its neighbours with it.
+                for command in batch:
+                    await self._commit_safely([command])
+                return
+            await self._on_fault(batch, error)
+            return
+        for command, answer in answers:
+            _resolve(command, answer)
+
+    async def _on_failure(self, batch: list[Command], failure: StoreFailure) -> None:
+        self.failure = failure
+        if len(batch) > 1 and not failure.full:
+            for command in batch:
+                await self._commit_safely([command])
+            return
+        log.error("store refused a batch", cause=failure.cause, commands=len(batch))
+        reason = "STORE_FULL" if failure.full else "HUB_UNAVAILABLE"
+        refusal = Refusal(
+            reason,
+            f"{failure.cause}; nothing was written; repeat with the same request_id",
+            {"cause": failure.cause},
+            retry_after_seconds=1.0,
+        )
+        for command in batch:
+            _resolve(command, Refused(refusal))
+        if not batch:
+            # Only the picker wanted to write: do not spin on a store that is away.
+            await asyncio.sleep(1.0)
+
+    async def _on_fault(self, batch: list[Command], error: Exception) -> None:
+        incident = uuid.uuid4().hex[:12]
+        names = sorted({command.name for command in batch})
+        log.exception("fault in a batch", incident=incident, commands=names, exc_info=error)
+        refusal = Refusal(
+            "INTERNAL_FAULT",
+            f"a fault of the hub (incident {incident}); nothing was written; "
+            "repeating with the same request_id is safe",
+            {"incident": incident},
+        )
+        for command in batch:
+            _resolve(command, Refused(refusal))
+        if not batch:
+            await asyncio.sleep(1.0)
+
+    async def _commit(self, batch: list[Command]) -> list[tuple[Command, Any]]:
+        now = self._clock()
+        marks, self._marks = self._marks, []
+        try:
+            answers = await self._transact(batch, marks, now)
+        except BaseException as error:
+            for mark in marks:
+                if not mark.done.done():
+                    mark.done.set_exception(
+                        error if isinstance(error, StoreFailure) else StoreFailure("", full=False)
+                    )
+            raise
+        for mark in marks:
+            if not mark.done.done():
+                mark.done.set_result(None)
+        return answers
+
+    async def _transact(
+        self, batch: list[Command], marks: Sequence[Mark], now: int
+    ) -> list[tuple[Command, Any]]:
+        view = View()
+        view.add(("endpoints",), self.endpoints)
+        async with self._store.write() as connection:
+            if self._picker_is_stale:
+                await self._picker.restore(connection)
+            # Until this commits, what the picker follows is ahead of the store.
+            self._picker_is_stale = True
+            loader = Loader(connection, self._contract, view)
+            answers = await self._decide_all(batch, view, loader, now)
+            endpoints = self._registry_after(view.changes)
+            picked = self._picker.pick_new(view, endpoints, now)
+            await write(connection, view.changes)
+            picked += await self._picker.pick_stored(connection, view, endpoints, now)
+            await self._picker.add_bodies(connection, view.changes, picked)
+            for mark in marks:
+                await mark_published(connection, mark.events, now)
+                await drop_scan_batches(connection, mark.scans)
+        self._picker_is_stale = False
+        self._endpoints = {e.id: e for e in endpoints}
+        committed = Committed(now, view.changes, picked)
+        for listener in self.listeners:
+            listener(committed)
+        return answers
+
+    def _registry_after(self, changes: Changes) -> tuple[RegisteredEndpoint, ...]:
+        endpoints = dict(self._endpoints)
+        for key, record in changes.records.items():
+            if key[0] == "endpoint" and record is not None:
+                endpoints[record.id] = compile_endpoint(record, self._limits)
+        return tuple(endpoints.values())
+
+    async def _decide_all(
+        self, batch: Sequence[Command], view: View, loader: Loader, now: int
+    ) -> list[tuple[Command, Any]]:
+        answers: list[tuple[Command, Any]] = []
+        waiting = list(batch)
+        keys: set[Key] = {key for command in batch for key in command.keys}
+        for _ in range(self._limits.batch_rounds_max):
+            if keys:
+                await loader.load(keys)
+            keys, again = set(), []
+            for command in waiting:
+                try:
+                    answers.append((command, self._decide(command, view, now)))
+                except NotLoaded as missing:
+                    keys |= missing.keys
+                    again.append(command)
+            waiting = again
+            if not waiting:
+                return answers
+        names = sorted({command.name for command in waiting})
+        raise RuntimeError(f"{names} read more than {self._limits.batch_rounds_max} rounds")
+
+    def _decide(self, command: Command, view: View, now: int) -> Any:
+        """One decision: its answer, or the refusal to raise. Raises NotLoaded."""
+        if command.request_id:
+            known: RequestRecord | None = view.get(("request", command.request_id))
+            if known is not None:
+                return _answer_again(command, known)
+        unit = Unit(
+            view,
+            contract=self._contract,
+            caller=command.caller,
+            now=now,
+            identifiers=self._identifiers,
+            limits=self._limits,
+            traceparent=command.traceparent,
+            causation_id=command.request_id,
+        )
+        try:
+            response = command.decide(unit)
+        except Refused as refused:
+            view.changes.count("refused", command.caller.endpoint, refused.refusal.reason)
+            return refused
+        except NotYet as why:
+            if command.on_hold is None:
+                return Refused(why.refusal)
+            unit.changes = Changes()
+            response = command.on_hold(unit, why)
+        if command.request_id:
+            _remember(unit, command, response)
+        view.changes.merge(unit.changes)
+        return response
+
+
+def _remember(unit: Unit, command: Command, response: Any) -> None:
+    record = RequestRecord(
+        request_id=command.request_id,
+        digest=command.digest,
+        endpoint=command.caller.endpoint,
+        method=command.name,
+        response=response.SerializeToString(),
+        object_id="",
+        created_at=unit.now,
+    )
+    unit.put(("request", command.request_id), record)
+
+
+def _answer_again(command: Command, known: RequestRecord) -> Any:
+    """The first answer once more, or a refusal when the content differs."""
+    same = known.digest == command.digest and known.method == command.name
+    if not same or known.endpoint != command.caller.endpoint:
+        return Refused(
+            Refusal(
+                "REQUEST_ID_REUSED",
+                f"request_id {command.request_id} was used for another content; "
+                "make a new id for a new request",
+                {"request_id": command.request_id},
+            )
+        )
+    if command.response_type is None:
+        return None
+    return command.response_type.FromString(known.response)
+
+
+def _resolve(command: Command, answer: Any) -> None:
+    if command.answer.done():
+        return
+    if isinstance(answer, Exception):
+        command.answer.set_exception(answer)
+    else:
+        command.answer.set_result(answer)

@@ -1,0 +1,198 @@
+"""Puts dispatched deliveries on their endpoints' subjects, and sees to timers and held facts.
+
+What could not be published is tried again while its dispatch lasts; after that the ledger takes it
+back by itself and gives it a new number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from crossdock import bus as contract_bus
+from crossdock.delivery.v1 import delivery_pb2
+
+from crossdock_hub import attempts
+from crossdock_hub.bus_errors import BusError
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committed, Committer, Stopped
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.dispatching import Picked
+from crossdock_hub.identity import HUB
+from crossdock_hub.jetstream import Bus
+from crossdock_hub.publishing import Message
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.writing import due_deliveries
+from crossdock_hub.unit import Refused
+
+log = structlog.get_logger("crossdock.dispatcher")
+
+
+def dispatch_message(picked: Picked) -> Message:
+    """A delivery as it travels: enough to act without reading back."""
+    record = picked.record
+    look_up = record.state == "RESOLVING"
+    message = delivery_pb2.Dispatch(
+        delivery_id=record.id,
+        dispatch_number=record.dispatch_number,
+        kind=delivery_pb2.ATTEMPT_KIND_LOOK_UP if look_up else delivery_pb2.ATTEMPT_KIND_CALL,
+        operation=record.operation,
+        item=record.item,
+        event_type=record.event_type,
+        event=picked.body,
+        vendor_reference=record.vendor_reference,
+        attempt=record.token + 1,
+    )
+    message.lease.FromMicroseconds(int(picked.lease_seconds * SECOND))
+    headers = {
+        contract_bus.MESSAGE_ID_HEADER: contract_bus.delivery_message_id(
+            record.id, record.dispatch_number
+        )
+    }
+    if record.traceparent:
+        headers["traceparent"] = record.traceparent
+    return Message(
+        contract_bus.delivery_subject(record.endpoint), message.SerializeToString(), headers
+    )
+
+
+class Dispatcher:
+    """Publishes picked deliveries; a publish is never awaited by a caller's RPC."""
+
+    def __init__(self, bus: Bus, limits: Limits) -> None:
+        self._bus = bus
+        self._limits = limits
+        self._queue: asyncio.Queue[Picked] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self.trouble = ""
+
+    def committed(self, batch: Committed) -> None:
+        """A batch is durable: send what it dispatched."""
+        for picked in batch.picked:
+            self._queue.put_nowait(picked)
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._task = asyncio.create_task(self._run(), name="dispatcher")
+
+    async def stop(self) -> None:
+        """Publish no more; the ledger sends again what is not begun."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while not self._queue.empty() and len(batch) < self._limits.dispatch_slice:
+                batch.append(self._queue.get_nowait())
+            await self._send(batch)
+
+    async def _send(self, batch: Sequence[Picked]) -> None:
+        messages = [dispatch_message(picked) for picked in batch]
+        deadline = asyncio.get_running_loop().time() + self._limits.dispatch_seconds / 2
+        pause = self._limits.relay_poll_seconds
+        while messages:
+            try:
+                results = await self._bus.publish_window(messages)
+                messages = [m for m, r in zip(messages, results, strict=True) if not r.is_stored]
+                trouble = results[-1].reason if messages else ""
+            except BusError as error:
+                trouble = str(error)
+            self._say(trouble)
+            if not messages or asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(pause)
+
+    def _say(self, trouble: str) -> None:
+        if bool(trouble) != bool(self.trouble):
+            if trouble:
+                log.warning("deliveries wait, the bus does not take them", cause=trouble)
+            else:
+                log.info("deliveries flow again")
+        self.trouble = trouble
+
+
+class Timers:
+    """Wakes deliveries whose time has come, and endpoints whose rate allows another call."""
+
+    def __init__(
+        self,
+        store: Store,
+        committer: Committer,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._committer = committer
+        self._limits = limits
+        self._clock = clock
+        self._next: int | None = 0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def committed(self, batch: Committed) -> None:
+        """A batch is durable: a timer may be due earlier than the next one known."""
+        for record in batch.deliveries():
+            if record.due_at is not None and (self._next is None or record.due_at < self._next):
+                self._next = record.due_at
+                self._wake.set()
+
+    def start(self) -> None:
+        """Begin, with what is due already."""
+        self._task = asyncio.create_task(self._run(), name="timers")
+
+    async def stop(self) -> None:
+        """No more timers."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._sleep_until_due()
+            try:
+                async with self._store.read() as connection:
+                    ids, self._next = await due_deliveries(
+                        connection, self._clock(), self._limits.timer_rows_max
+                    )
+            except StoreFailure as failure:
+                log.warning("timers wait, the store does not answer", cause=failure.cause)
+                await asyncio.sleep(1.0)
+                continue
+            if ids:
+                await self._tick(ids)
+                self._next = self._clock()
+            if self._committer.backlog_waits:
+                self._committer.poke()
+
+    async def _sleep_until_due(self) -> None:
+        """Sleep until the next timer; while stored work waits for rate, look often."""
+        longest = self._limits.timer_seconds if self._committer.backlog_waits else 1.0
+        if self._next is not None:
+            ahead = (self._next - self._clock()) / SECOND
+            longest = min(longest, max(ahead, self._limits.timer_seconds))
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self._wake.wait()
+
+    async def _tick(self, ids: Sequence[str]) -> None:
+        answers: list[asyncio.Future[Any]] = []
+        for delivery_id in ids:
+            command = Command(
+                "timer",
+                HUB,
+                lambda unit, wanted=delivery_id: attempts.tick(unit, wanted),  # type: ignore[misc]
+                asyncio.get_running_loop().create_future(),
+                keys=frozenset({("delivery", delivery_id)}),
+                bulk=True,
+            )
+            try:
+                answers.append(self._committer.submit(command))
+            except (Refused, Stopped):
+                break
+        await asyncio.gather(*answers, return_exceptions=True)

@@ -1,0 +1,128 @@
+"""Drives held facts again, in the order they came, when what they await has arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+from crossdock.errors import to_message
+
+from crossdock_hub import held
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committed, Committer, Stopped
+from crossdock_hub.config import Limits
+from crossdock_hub.identity import HUB, Caller
+from crossdock_hub.records import HeldFactRecord
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.writing import awaited
+from crossdock_hub.unit import NotYet, Refused, Unit
+from crossdock_hub.verbs import DECISIONS
+
+log = structlog.get_logger("crossdock.held")
+
+
+def drive(unit: Unit, awaits: str, limits: Limits) -> None:
+    """Decide again every fact held for `awaits`; each in a unit of its own, in order."""
+    ids: tuple[str, ...] = unit.get(("held", awaits))
+    unit.require(("held_fact", fact) for fact in ids[: limits.held_drive_max])
+    for fact in ids[: limits.held_drive_max]:
+        record: HeldFactRecord | None = unit.get(("held_fact", fact))
+        if record is not None and record.state == "HELD":
+            _drive_one(unit, record)
+
+
+def _drive_one(unit: Unit, record: HeldFactRecord) -> None:
+    decide = DECISIONS.get(record.method)
+    if decide is None:
+        return
+    request_type = unit.contract.methods[record.method].request_type
+    request = unit.contract.generated_class(request_type).FromString(record.payload)
+    work = unit.nested(causation_id=record.request_id)
+    work.traceparent = record.traceparent
+    endpoint = unit.endpoint(record.endpoint)
+    if endpoint is not None:
+        work.caller = Caller(endpoint.id, endpoint.role, endpoint.scope)
+    key = ("held_fact", record.id)
+    try:
+        decide(work, request)
+    except NotYet as why:
+        unit.put(key, held.still_held(record, why))
+        return
+    except Refused as refused:
+        # It fits no longer, or never will: a person has to look, nothing drives it by itself.
+        refusal = to_message(refused.refusal).SerializeToString()
+        unit.put(key, replace(record, refusal=refusal, awaits="", drives=record.drives + 1))
+        return
+    unit.absorb(work)
+    unit.put(key, held.applied(record, unit.now))
+    unit.count("driven", record.endpoint)
+
+
+class Driver:
+    """Follows commits for what held facts wait for."""
+
+    def __init__(self, store: Store, committer: Committer, limits: Limits) -> None:
+        self._store = store
+        self._committer = committer
+        self._limits = limits
+        self._awaited: set[str] = set()
+        self._arrived: asyncio.Queue[str] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    def committed(self, batch: Committed) -> None:
+        """A batch is durable: note what is waited for, and what has come."""
+        for key, record in batch.changes.records.items():
+            if key[0] == "held_fact" and record.state == "HELD" and record.awaits:
+                self._awaited.add(record.awaits)
+        for awaits in batch.changes.satisfied:
+            if awaits in self._awaited:
+                self._arrived.put_nowait(awaits)
+
+    def start(self) -> None:
+        """Begin, with what an earlier run held."""
+        self._task = asyncio.create_task(self._run(), name="held facts")
+
+    async def stop(self) -> None:
+        """Drive no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        await self._sweep()
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.held_sweep_seconds):
+                    awaits = await self._arrived.get()
+            except TimeoutError:
+                continue
+            await self._drive(awaits)
+
+    async def _sweep(self) -> None:
+        """At start: what was held may have arrived just before the hub went."""
+        while True:
+            try:
+                async with self._store.read() as connection:
+                    found = await awaited(connection)
+                break
+            except StoreFailure as failure:
+                log.warning("held facts wait, the store does not answer", cause=failure.cause)
+                await asyncio.sleep(self._limits.held_sweep_seconds)
+        self._awaited |= found - {""}
+        for awaits in sorted(self._awaited):
+            await self._drive(awaits)
+
+    async def _drive(self, awaits: str) -> None:
+        command = Command(
+            "held facts",
+            HUB,
+            lambda unit: drive(unit, awaits, self._limits),
+            asyncio.get_running_loop().create_future(),
+            keys=frozenset({("held", awaits)}),
+            bulk=True,
+        )
+        try:
+            await self._committer.submit(command)
+        except (Refused, Stopped) as error:
+            log.warning("held facts could not be driven", awaits=awaits, cause=str(error))

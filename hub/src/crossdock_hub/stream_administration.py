@@ -1,0 +1,200 @@
+"""Makes, checks, reads and empties streams and consumers through JetStream's API."""
+
+from __future__ import annotations
+
+import base64
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from crossdock_hub.bus_errors import BusRefused, StreamMismatch
+from crossdock_hub.streams import (
+    FORBIDDEN_PARTS,
+    ConsumerSpec,
+    Difference,
+    Repair,
+    StreamSpec,
+    consumer_differences,
+    stream_differences,
+)
+
+_SUBJECTS_OVERLAP: Final = 10065
+_NO_STREAM: Final = frozenset({10059})
+_NO_CONSUMER: Final = frozenset({10059, 10014})
+_NO_MESSAGE: Final = frozenset({10059, 10037})
+
+log = structlog.get_logger("crossdock.bus")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as a stream holds it."""
+
+    subject: str
+    sequence: int
+    payload: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """How much a stream holds. Sequences are 0 in a stream that never held anything."""
+
+    messages: int
+    bytes: int
+    first_sequence: int
+    last_sequence: int
+
+
+class StreamAdministration(ABC):
+    """What the bus can do with streams and consumers. Every call raises BusUnavailable when
+    JetStream does not answer, and BusRefused when it says no."""
+
+    @abstractmethod
+    async def call_api(
+        self,
+        subject: str,
+        wanted: Mapping[str, Any] | None = None,
+        absent: frozenset[int] = frozenset(),
+    ) -> dict[str, Any] | None:
+        """One call of JetStream's API; None where it answers one of the codes in `absent`."""
+
+    async def ensure_streams(self, specs: Sequence[StreamSpec]) -> None:
+        """Make the streams that are missing, and make those that exist as they have to be.
+
+        StreamMismatch: one differs in what cannot be changed, and may hold what nothing else holds.
+        """
+        for spec in specs:
+            await self._ensure_stream(spec)
+
+    async def ensure_consumer(self, spec: ConsumerSpec) -> None:
+        """The same for a consumer; one that is made anew sends what is unacknowledged again."""
+        name = f"{spec.stream}.{spec.name}"
+        told = await self.call_api(f"CONSUMER.INFO.{name}", absent=_NO_CONSUMER)
+        if told is not None:
+            differences = consumer_differences(spec, told["config"])
+            if not differences:
+                return
+            if any(each.repair is Repair.RECREATE for each in differences):
+                _require_rebuildable("consumer", name, spec.rebuildable, differences)
+                await self.call_api(f"CONSUMER.DELETE.{name}", absent=_NO_CONSUMER)
+            log.warning("consumer corrected", consumer=name, because=_told(differences))
+        wanted = {"stream_name": spec.stream, "config": spec.configuration(), "action": ""}
+        told = await self.call_api(f"CONSUMER.CREATE.{name}.{spec.filter_subject}", wanted)
+        _require_same("consumer", name, consumer_differences(spec, (told or {}).get("config", {})))
+
+    async def stream_state(self, stream: str) -> StreamState | None:
+        """What a stream holds; None where there is none."""
+        told = await self.call_api(f"STREAM.INFO.{stream}", absent=_NO_STREAM)
+        if told is None:
+            return None
+        state = told["state"]
+        counts = (int(state[key]) for key in ("messages", "bytes", "first_seq", "last_seq"))
+        return StreamState(*counts)
+
+    async def pending(self, stream: str, consumer: str) -> int | None:
+        """Messages that a consumer has not acknowledged or not even got; None: no consumer."""
+        told = await self.call_api(f"CONSUMER.INFO.{stream}.{consumer}", absent=_NO_CONSUMER)
+        return None if told is None else int(told["num_pending"]) + int(told["num_ack_pending"])
+
+    async def purge(self, stream: str, *, subject: str = "", before_sequence: int = 0) -> int:
+        """Drop messages: all, those of a subject, or those before a sequence. How many went."""
+        wanted: dict[str, Any] = {"filter": subject} if subject else {}
+        if before_sequence:
+            wanted["seq"] = before_sequence
+        told = await self.call_api(f"STREAM.PURGE.{stream}", wanted)
+        return int((told or {}).get("purged", 0))
+
+    async def delete_stream(self, stream: str) -> bool:
+        """Drop a stream with all it holds; False where there was none."""
+        told = await self.call_api(f"STREAM.DELETE.{stream}", absent=_NO_STREAM)
+        return told is not None
+
+    async def delete_consumer(self, stream: str, consumer: str) -> bool:
+        """Drop a consumer; its stream keeps the messages. False where there was none."""
+        told = await self.call_api(f"CONSUMER.DELETE.{stream}.{consumer}", absent=_NO_CONSUMER)
+        return told is not None
+
+    async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
+        """The newest message of a subject (wildcards allowed); None where there is none."""
+        return await self._stored(stream, {"last_by_subj": subject})
+
+    async def next_message(self, stream: str, subject: str, after: int) -> StoredMessage | None:
+        """The first message of a subject behind the sequence `after`; None where there is none."""
+        return await self._stored(stream, {"seq": after + 1, "next_by_subj": subject})
+
+    async def _ensure_stream(self, spec: StreamSpec) -> None:
+        actual = await self._stream_configuration(spec.name)
+        if actual is not None:
+            differences = stream_differences(spec, actual)
+            if not differences:
+                return
+            log.warning("stream is not as it has to be", stream=spec.name, why=_told(differences))
+            if _must_recreate(differences):
+                _require_rebuildable("stream", spec.name, spec.rebuildable, differences)
+                await self.delete_stream(spec.name)
+                actual = None
+        try:
+            if actual is None:
+                await self.call_api(f"STREAM.CREATE.{spec.name}", spec.configuration())
+            else:
+                # What the hub has no opinion on (placement, compression) stays an operator's.
+                others = {key: value for key, value in actual.items() if key not in FORBIDDEN_PARTS}
+                await self.call_api(f"STREAM.UPDATE.{spec.name}", others | spec.configuration())
+        except BusRefused as error:
+            if error.code != _SUBJECTS_OVERLAP:
+                raise
+            raise StreamMismatch(
+                f"stream {spec.name} cannot be made: another stream has {', '.join(spec.subjects)};"
+                " delete that stream, or use another NATS account"
+            ) from error
+        now = await self._stream_configuration(spec.name)
+        _require_same("stream", spec.name, stream_differences(spec, now or {}))
+
+    async def _stream_configuration(self, stream: str) -> dict[str, Any] | None:
+        told = await self.call_api(f"STREAM.INFO.{stream}", absent=_NO_STREAM)
+        return None if told is None else dict(told["config"])
+
+    async def _stored(self, stream: str, which: Mapping[str, Any]) -> StoredMessage | None:
+        told = await self.call_api(f"STREAM.MSG.GET.{stream}", which, absent=_NO_MESSAGE)
+        if told is None:
+            return None
+        message = told["message"]
+        return StoredMessage(
+            str(message["subject"]),
+            int(message["seq"]),
+            base64.b64decode(message.get("data", "")),
+            _headers(base64.b64decode(message.get("hdrs", ""))),
+        )
+
+
+def _headers(block: bytes) -> dict[str, str]:
+    lines = block.decode(errors="replace").split("\r\n")[1:]
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _must_recreate(differences: Sequence[Difference]) -> bool:
+    return any(each.repair is Repair.RECREATE for each in differences)
+
+
+def _told(differences: Sequence[Difference]) -> str:
+    return ", ".join(map(str, differences))
+
+
+def _require_rebuildable(
+    kind: str, name: str, is_rebuildable: bool, differences: Sequence[Difference]
+) -> None:
+    if not is_rebuildable:
+        raise StreamMismatch(
+            f"{kind} {name} cannot be used and cannot be changed: {_told(differences)}; "
+            "delete it when nothing else needs it, then start again"
+        )
+
+
+def _require_same(kind: str, name: str, differences: Sequence[Difference]) -> None:
+    if differences:
+        raise StreamMismatch(f"the server did not make {kind} {name} as told: {_told(differences)}")
