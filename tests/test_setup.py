@@ -80,7 +80,7 @@ def test_without_a_python_the_message_says_what_to_do(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PYTHON", str(tmp_path / "missing"))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
-    with pytest.raises(SystemExit, match=r"Python 3\.11 or newer[^\0]*make setup PYTHON="):
+    with pytest.raises(SystemExit, match=r"(?s)Python 3\.11 or newer.*make setup PYTHON="):
         bootstrap.find_python()
 
 

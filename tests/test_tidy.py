@@ -34,7 +34,7 @@ FORBIDDEN = {
         r"\.(org|com|io|build)\b|https?://\S+/simple\b"
     ),
     "a setting that names a package index": re.compile(
-        r"(extra-index-url|index-url|find-links)\s*=\s*['\"]?(https?|file|/)"
+        r"(extra-index-url|index-url|find-links)\s*=\s*['\"]?(https?://(?!\S+\.invalid)|file:|/)"
     ),
     "a path of one machine": re.compile(r"(?<![\w.:/~$}-])/(work|root|home|Users)/\w"),
     "a place outside the repository": re.compile(r"\bshared/(design|endpoints)\b"),
