@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,21 @@ class BusAddress:
     tls_ca_file: str = ""
     tls_certificate_file: str = ""
     tls_key_file: str = ""
+
+    def client_options(self) -> dict[str, Any]:
+        """Credentials and TLS under the names of nats-py's connect(). OSError: unreadable PEM."""
+        options: dict[str, Any] = {}
+        if self.user:
+            options |= {"user": self.user, "password": self.password}
+        if self.nkey_seed:
+            options["nkeys_seed_str"] = self.nkey_seed
+        if self.credentials_file:
+            options["user_credentials"] = self.credentials_file
+        if self.tls_ca_file:
+            options["tls"] = context = ssl.create_default_context(cafile=self.tls_ca_file)
+            if self.tls_certificate_file:
+                context.load_cert_chain(self.tls_certificate_file, self.tls_key_file or None)
+        return options
 
 
 @dataclass(frozen=True, slots=True)

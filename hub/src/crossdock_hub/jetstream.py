@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import re
-import ssl
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ from crossdock_hub.bus_errors import (
     PublishUnknown,
 )
 from crossdock_hub.publishing import (
+    PERMISSION_DENIED,
     STATUS_NO_RESPONDERS,
     Message,
     Outcome,
@@ -56,7 +55,6 @@ PING_INTERVAL_SECONDS: Final = 5
 MAX_OUTSTANDING_PINGS: Final = 2
 RECONNECT_PAUSE_SECONDS: Final = 0.2
 MAX_IN_FLIGHT: Final = 1_024
-INSUFFICIENT_RESOURCES: Final = 10023
 _DENIED: Final = re.compile(
     r'permissions violation for (?:publish|subscription) to "([^"]+)"', re.I
 )
@@ -78,9 +76,14 @@ class Bus(StreamAdministration):
     Safe for any number of concurrent callers on its event loop.
     """
 
-    def __init__(self, on_closed: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        on_closed: Callable[[str], None] | None,
+        on_reconnected: Callable[[], None] | None,
+    ) -> None:
         self._client = Client()
         self._on_closed = on_closed
+        self._on_back = on_reconnected
         self._health = starting("the bus connection")
         self._closing = False
         self._last_error = ""
@@ -98,18 +101,21 @@ class Bus(StreamAdministration):
         address: BusAddress,
         *,
         name: str = "crossdock-hub",
+        inbox_prefix: str = "_INBOX",
         on_closed: Callable[[str], None] | None = None,
+        on_reconnected: Callable[[], None] | None = None,
         timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     ) -> Bus:
         """Connect, and from then on reconnect for ever.
 
         on_closed: called with the reason when the connection is given up for good, which only a
-        server's refusal causes; the process should end then. BusUnavailable: nobody answers.
+        server's refusal causes; the process should end then. on_reconnected: called when the
+        connection is back; streams in memory may be gone then. BusUnavailable: nobody answers.
         BusDenied: the credentials are refused.
         """
-        bus = cls(on_closed)
+        bus = cls(on_closed, on_reconnected)
         try:
-            await bus._open(address, name, timeout_seconds)
+            await bus._open(address, _options(address, name, inbox_prefix), timeout_seconds)
         except BaseException:
             bus._closing = True
             await bus._shut()
@@ -154,7 +160,8 @@ class Bus(StreamAdministration):
             return result
         if result.outcome is Outcome.UNKNOWN:
             raise PublishUnknown(f"{message.subject}: {result.reason}")
-        raise BusRefused(f"{message.subject}: {result.reason}", result.code)
+        kind = BusDenied if result.code == PERMISSION_DENIED else BusRefused
+        raise kind(f"{message.subject}: {result.reason}", result.code)
 
     async def publish_batch(
         self, messages: Sequence[Message], timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS
@@ -220,10 +227,20 @@ class Bus(StreamAdministration):
 
     # Inside: the connection
 
-    async def _open(self, address: BusAddress, name: str, timeout_seconds: float) -> None:
+    async def _open(
+        self, address: BusAddress, options: Mapping[str, Any], timeout_seconds: float
+    ) -> None:
         self._denied = asyncio.get_running_loop().create_future()
         with _translated("connecting to the bus"):
-            opening = asyncio.ensure_future(self._client.connect(**self._options(address, name)))
+            opening = asyncio.ensure_future(
+                self._client.connect(
+                    error_cb=self._on_error,
+                    disconnected_cb=self._on_disconnected,
+                    reconnected_cb=self._on_reconnected,
+                    closed_cb=self._on_client_closed,
+                    **options,
+                )
+            )
             waits: set[asyncio.Future[Any]] = {opening, self._denied}
             await asyncio.wait(waits, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
@@ -239,35 +256,6 @@ class Bus(StreamAdministration):
             self._inbox = self._client.new_inbox()
             await self._client.subscribe(f"{self._inbox}.*", cb=self._answered)
         self._last_error = ""
-
-    def _options(self, address: BusAddress, name: str) -> dict[str, Any]:
-        options: dict[str, Any] = {
-            "servers": [url.strip() for url in address.url.split(",")],
-            "name": name,
-            "connect_timeout": CLOSE_TIMEOUT_SECONDS,
-            "allow_reconnect": True,
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": RECONNECT_PAUSE_SECONDS,
-            "ping_interval": PING_INTERVAL_SECONDS,
-            "max_outstanding_pings": MAX_OUTSTANDING_PINGS,
-            # Nothing is kept for a lost connection: it would be sent when nobody expects it.
-            "pending_size": 0,
-            "error_cb": self._on_error,
-            "disconnected_cb": self._on_disconnected,
-            "reconnected_cb": self._on_reconnected,
-            "closed_cb": self._on_client_closed,
-        }
-        if address.user:
-            options |= {"user": address.user, "password": address.password}
-        if address.nkey_seed:
-            options["nkeys_seed_str"] = address.nkey_seed
-        if address.credentials_file:
-            options["user_credentials"] = address.credentials_file
-        if address.tls_ca_file:
-            options["tls"] = context = ssl.create_default_context(cafile=address.tls_ca_file)
-            if address.tls_certificate_file:
-                context.load_cert_chain(address.tls_certificate_file, address.tls_key_file or None)
-        return options
 
     async def _shut(self) -> None:
         closing = asyncio.ensure_future(self._client.close())
@@ -288,7 +276,7 @@ class Bus(StreamAdministration):
             for waiting in list(self._waiting.values()):
                 if waiting.subject.lower() == denied[1] and not waiting.answer.done():
                     waiting.answer.set_exception(
-                        BusDenied(f"the bus user has no permission for {waiting.subject}")
+                        BusDenied(f"no permission for {waiting.subject}", PERMISSION_DENIED)
                     )
 
     async def _on_disconnected(self) -> None:
@@ -300,6 +288,8 @@ class Bus(StreamAdministration):
     async def _on_reconnected(self) -> None:
         self._last_error = ""
         log.info("the bus is back")
+        if self._on_back:
+            self._on_back()
 
     async def _on_client_closed(self) -> None:
         if not self._closing:
@@ -410,28 +400,6 @@ class Bus(StreamAdministration):
             finally:
                 answer.cancel()
 
-    async def call_api(
-        self,
-        subject: str,
-        wanted: Mapping[str, Any] | None = None,
-        absent: frozenset[int] = frozenset(),
-    ) -> dict[str, Any] | None:
-        """One call of JetStream's API; None where it answers one of the codes in `absent`."""
-        payload = json.dumps(wanted).encode() if wanted else b""
-        answer = await self._request(f"$JS.API.{subject}", payload, CALL_TIMEOUT_SECONDS)
-        if answer.headers and answer.headers.get("Status") == STATUS_NO_RESPONDERS:
-            raise BusUnavailable(f"{subject}: JetStream is not up")
-        told: dict[str, Any] = json.loads(answer.data)
-        error = told.get("error")
-        if not error:
-            return told
-        code, text = int(error.get("err_code", 0)), f"{subject}: {error.get('description')}"
-        if code in absent:
-            return None
-        if error.get("code") == 503 and code != INSUFFICIENT_RESOURCES:
-            raise BusUnavailable(text)
-        raise BusRefused(text, code)
-
 
 class Listener:
     """A subscription made by `Bus.listen`."""
@@ -448,11 +416,9 @@ class Listener:
 _CALLERS_FAULTS: Final = (
     nats.errors.BadSubjectError,
     nats.errors.BadHeaderError,
-    nats.errors.BadTimeoutError,
     nats.errors.BadSubscriptionError,
     nats.errors.InvalidCallbackTypeError,
     nats.errors.MaxPayloadError,
-    nats.errors.JsonParseError,
 )
 _DENIALS: Final = (nats.errors.AuthorizationError, nats.errors.InvalidUserCredentialsError)
 
@@ -481,6 +447,23 @@ def _translated(doing: str) -> Iterator[None]:
         raise translate(error, doing) from error
 
 
+def _options(address: BusAddress, name: str, inbox_prefix: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "servers": [url.strip() for url in address.url.split(",")],
+        "name": name,
+        "inbox_prefix": inbox_prefix,
+        "connect_timeout": CLOSE_TIMEOUT_SECONDS,
+        "allow_reconnect": True,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": RECONNECT_PAUSE_SECONDS,
+        "ping_interval": PING_INTERVAL_SECONDS,
+        "max_outstanding_pings": MAX_OUTSTANDING_PINGS,
+        # Nothing is kept for a lost connection: it would be sent when nobody expects it.
+        "pending_size": 0,
+    }
+    return options | address.client_options()
+
+
 def _result_of(answer: asyncio.Future[Msg]) -> PublishResult:
     """What came of a message that was sent and may have been answered."""
     if not answer.done():
@@ -490,7 +473,9 @@ def _result_of(answer: asyncio.Future[Msg]) -> PublishResult:
     if error is None:
         message = answer.result()
         return read_answer(message.data, message.headers)
-    return refused(str(error)) if isinstance(error, BusRefused) else unknown(str(error))
+    if isinstance(error, BusRefused):
+        return refused(str(error), error.code)
+    return unknown(str(error))
 
 
 def _now() -> float:

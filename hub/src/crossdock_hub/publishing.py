@@ -24,6 +24,8 @@ STATUS_NO_RESPONDERS: Final = "503"
 DUPLICATE_IN_BATCH: Final = 10201
 WRONG_LAST_SEQUENCE: Final = 10071
 STREAM_FULL: Final = 10077
+# Not JetStream's: the server tells a missing permission outside of the answer.
+PERMISSION_DENIED: Final = 403
 
 
 class Outcome(StrEnum):

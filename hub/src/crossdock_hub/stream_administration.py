@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from crossdock_hub.bus_errors import BusRefused, StreamMismatch
+from crossdock_hub.bus_errors import BusRefused, BusUnavailable, StreamMismatch
 from crossdock_hub.streams import (
     FORBIDDEN_PARTS,
     ConsumerSpec,
@@ -21,6 +22,7 @@ from crossdock_hub.streams import (
     stream_differences,
 )
 
+_INSUFFICIENT_RESOURCES: Final = 10023
 _SUBJECTS_OVERLAP: Final = 10065
 _NO_STREAM: Final = frozenset({10059})
 _NO_CONSUMER: Final = frozenset({10059, 10014})
@@ -54,6 +56,9 @@ class StreamAdministration(ABC):
     JetStream does not answer, and BusRefused when it says no."""
 
     @abstractmethod
+    async def ask(self, subject: str, payload: bytes) -> bytes:
+        """A question over core NATS. BusUnavailable: nobody answers, or not in time."""
+
     async def call_api(
         self,
         subject: str,
@@ -61,6 +66,17 @@ class StreamAdministration(ABC):
         absent: frozenset[int] = frozenset(),
     ) -> dict[str, Any] | None:
         """One call of JetStream's API; None where it answers one of the codes in `absent`."""
+        payload = json.dumps(wanted).encode() if wanted else b""
+        told: dict[str, Any] = json.loads(await self.ask(f"$JS.API.{subject}", payload))
+        error = told.get("error")
+        if not error:
+            return told
+        code, text = int(error.get("err_code", 0)), f"{subject}: {error.get('description')}"
+        if code in absent:
+            return None
+        if error.get("code") == 503 and code != _INSUFFICIENT_RESOURCES:
+            raise BusUnavailable(text)
+        raise BusRefused(text, code)
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> None:
         """Make the streams that are missing, and make those that exist as they have to be.
