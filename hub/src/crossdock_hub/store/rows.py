@@ -20,7 +20,8 @@ from crossdock_hub.records import (
     VendorReferenceRecord,
 )
 
-Row = Mapping[str, Any]
+# What the driver maps: by column name, typed by the column.
+Row = Any
 R = TypeVar("R")
 
 

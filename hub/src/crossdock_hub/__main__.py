@@ -1,0 +1,71 @@
+"""`python -m crossdock_hub`: starts a hub, stops it on SIGTERM or SIGINT, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+import structlog
+from crossdock.errors import CrossdockError
+from crossdock.telemetry import start_tracing
+from pydantic import ValidationError
+
+from crossdock_hub.config import Settings
+from crossdock_hub.hub import Hub
+from crossdock_hub.store import StoreFailure
+from crossdock_hub.telemetry import default_sampling
+
+EXIT_CONFIGURATION = 78
+
+
+def _log(level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper(), 20)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+async def _serve(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    hub = Hub(settings)
+    await hub.start()
+    await stopping.wait()
+    await hub.stop()
+
+
+def main() -> int:
+    """Run until told to stop. 0: stopped. 78: it can't start, the sentence says why."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"CROSSDOCK_{name}: {problem['msg']}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    _log(settings.log_level)
+    default_sampling(settings.trace_sample_ratio)
+    stop_tracing = start_tracing("crossdock-hub")
+    try:
+        asyncio.run(_serve(settings))
+    except (CrossdockError, StoreFailure) as error:
+        print(f"the hub can't start: {error}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    finally:
+        stop_tracing()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""Puts a hub together: lock, bus, store, committer, what follows commits, server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+from crossdock import contracts
+from crossdock.errors import ConfigurationError, ContractError, Refusal
+
+from crossdock_hub.bus_address import BusAddress, BusHealth
+from crossdock_hub.bus_errors import BusError
+from crossdock_hub.calls import Door
+from crossdock_hub.committer import Committer, now_microseconds
+from crossdock_hub.config import SECOND, Limits, Settings
+from crossdock_hub.data_lock import DataLock
+from crossdock_hub.dispatcher import Dispatcher, Timers
+from crossdock_hub.dispatching import Picker
+from crossdock_hub.driving import Driver
+from crossdock_hub.embedded import EmbeddedNats
+from crossdock_hub.embedded_config import EmbeddedSettings
+from crossdock_hub.identity import Caller, Identities
+from crossdock_hub.jetstream import Bus
+from crossdock_hub.queries import Queries
+from crossdock_hub.records import EndpointRecord
+from crossdock_hub.relay import Relay
+from crossdock_hub.server import Server
+from crossdock_hub.services import Services
+from crossdock_hub.store import Reader, Store
+from crossdock_hub.store.engine import database_url
+from crossdock_hub.store.writing import ensure_endpoints, restart_leases
+from crossdock_hub.streams import (
+    StreamLimits,
+    delivery_consumer_spec,
+    delivery_stream_spec,
+    event_stream_spec,
+    scan_stream_spec,
+)
+from crossdock_hub.tailing import Tails
+from crossdock_hub.telemetry import Metrics
+from crossdock_hub.unit import Refused
+from crossdock_hub.waiting import Waiters
+
+log = structlog.get_logger("crossdock.hub")
+
+CREDENTIALS_FOLDER = "bus-credentials"
+BUS_HEALTH_SECONDS = 2.0
+
+
+class Hub:
+    """One hub process. `start`, then `stop`; what failed to start is taken apart again."""
+
+    def __init__(self, settings: Settings, limits: Limits | None = None) -> None:
+        self.settings = settings
+        self.limits = limits or Limits()
+        self.contract = contracts.load()
+        self._data = settings.data_directory
+        self._lock = DataLock(self._data)
+        self._nats: EmbeddedNats | None = None
+        self._bus_address = BusAddress("")
+        self._watch: asyncio.Task[None] | None = None
+        self.metrics = Metrics()
+
+    async def start(self) -> None:
+        """Start everything, in the order in which one part needs the other."""
+        self._data.mkdir(parents=True, exist_ok=True)
+        identities = Identities.load(self.settings.endpoints_file)
+        self._lock.acquire()
+        self.contract.warm()
+        await self._start_bus(identities.callers)
+        await self._start_store(identities.callers)
+        self._build(identities)
+        unserved = self.services.unserved()
+        if unserved:
+            raise ContractError(*(f"{name}: no code serves this method" for name in unserved))
+        self.committer.start(self._configured)
+        await self._ensure_streams()
+        for part in (self.dispatcher, self.relay, self.timers, self.driver):
+            part.start()
+        self.committer.poke()
+        await self.server.start()
+        self._watch = asyncio.create_task(self._watch_bus(), name="bus health")
+        metrics_port = self.metrics.serve(self.settings.metrics_port)
+        self._write_address(metrics_port)
+        log.info("hub serves", address=self.server.address, bus=self._bus_address.url)
+
+    async def stop(self) -> None:
+        """Drain: no accepted call fails, what is queued is committed, then everything ends."""
+        await self.server.drain()
+        if self._watch is not None:
+            self._watch.cancel()
+        await self.committer.stop()
+        for part in (self.driver, self.timers, self.dispatcher, self.relay):
+            await part.stop()
+        await self.bus.close()
+        await self.store.close()
+        if self._nats is not None:
+            await self._nats.stop()
+        self._lock.release()
+        log.info("hub stopped")
+
+    async def _start_bus(self, callers: Sequence[Caller]) -> None:
+        if self.settings.nats_url:
+            self._bus_address = _external_address(self.settings)
+        else:
+            names = tuple(caller.endpoint for caller in callers)
+            self._nats = EmbeddedNats(
+                EmbeddedSettings(self._data, port=self.settings.nats_port, endpoints=names),
+                lock=self._lock,
+            )
+            self._bus_address = await self._nats.start()
+            for name in names:
+                self._write_credentials(name, await self._nats.admit(name))
+        self.bus = await Bus.connect(self._bus_address, on_closed=_bus_is_lost)
+
+    def _write_credentials(self, endpoint: str, address: BusAddress) -> None:
+        folder = self._data / CREDENTIALS_FOLDER
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"{endpoint}.json"
+        text = json.dumps({"user": address.user, "password": address.password})
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+
+    async def _start_store(self, callers: Sequence[Caller]) -> None:
+        url = database_url(self.settings.database_url, self._data)
+        self.store = await Store.open(url, self.contract)
+        now = now_microseconds()
+        configured = [_endpoint_record(caller) for caller in callers]
+        async with self.store.write() as connection:
+            until = now + int(self.limits.restart_grace_seconds * SECOND)
+            await restart_leases(connection, now, until)
+            self._configured = await ensure_endpoints(connection, configured)
+
+    def _build(self, identities: Identities) -> None:
+        limits = self.limits
+        picker = Picker(limits)
+        self.committer = Committer(self.store, self.contract, limits, picker)
+        self.relay = Relay(self.store, self.bus, limits, self.committer)
+        self.dispatcher = Dispatcher(self.bus, limits)
+        self.timers = Timers(self.store, self.committer, limits, now_microseconds)
+        self.driver = Driver(self.store, self.committer, limits)
+        self.waiters = Waiters()
+        reader = Reader(self.store)
+        self.tails = Tails(limits)
+        self.committer.listeners += [
+            self.dispatcher.committed,
+            self.relay.committed,
+            self.timers.committed,
+            self.driver.committed,
+            self.metrics.committed,
+            lambda batch: self.tails.publish(batch.changes.events, batch.deliveries()),
+            self.waiters.committed,
+        ]
+        self.metrics.watch(self.relay, self.dispatcher, picker, self.committer, self.store)
+        door = Door(self.contract, identities, limits, self.settings.require_deadline)
+        queries = Queries(self.contract, reader, limits, self.committer, picker, self.waiters)
+        self.services = Services(
+            door, self.committer, queries.answers(), self.tails.follow, self._after_register
+        )
+        names = {method.service for method in self.contract.methods.values()}
+        self.server = Server(self.settings, limits, self.services.handlers(), names)
+
+    async def _ensure_streams(self) -> None:
+        limits = StreamLimits(hot_window_hours=self.settings.event_hot_hours)
+        self._stream_limits = limits
+        endpoints = [r.id for r in self._configured if r.manifest]
+        await self.bus.ensure_streams(
+            [
+                event_stream_spec(limits),
+                scan_stream_spec(limits),
+                *(delivery_stream_spec(endpoint, limits) for endpoint in endpoints),
+            ]
+        )
+        for endpoint in endpoints:
+            await self.bus.ensure_consumer(delivery_consumer_spec(endpoint, limits))
+
+    async def _after_register(self, endpoint: str) -> None:
+        """Before a registration is answered, the endpoint's stream and consumer exist."""
+        try:
+            await self.bus.ensure_streams([delivery_stream_spec(endpoint, self._stream_limits)])
+            await self.bus.ensure_consumer(delivery_consumer_spec(endpoint, self._stream_limits))
+        except BusError as error:
+            raise Refused(_bus_away(str(error))) from None
+
+    async def _watch_bus(self) -> None:
+        while True:
+            await self.server.set_bus(self._bus_health().ok)
+            await asyncio.sleep(BUS_HEALTH_SECONDS)
+
+    def _bus_health(self) -> BusHealth:
+        if self._nats is not None and not self._nats.health.ok:
+            return self._nats.health
+        return self.bus.health
+
+    def _write_address(self, metrics_port: int | None) -> None:
+        path = self.settings.address_file
+        if path is None:
+            return
+        document = {
+            "pid": os.getpid(),
+            "grpc": self.server.address,
+            "nats_url": self._bus_address.url,
+            "nats_credentials_directory": str(self._data / CREDENTIALS_FOLDER),
+            "metrics_port": metrics_port,
+        }
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        fresh.replace(path)
+
+
+def _endpoint_record(caller: Caller) -> EndpointRecord:
+    return EndpointRecord(
+        id=caller.endpoint,
+        role=caller.role,
+        business_units=tuple(sorted(caller.scope.business_units)),
+        location_numbers=tuple(sorted(caller.scope.location_numbers)),
+        carrier_codes=tuple(sorted(caller.scope.carrier_codes)),
+        state="EXPECTED",
+        manifest=b"",
+    )
+
+
+def _external_address(settings: Settings) -> BusAddress:
+    path: Path | None = settings.nats_credentials_file
+    if path is None:
+        return BusAddress(settings.nats_url)
+    if path.suffix == ".creds":
+        return BusAddress(settings.nats_url, credentials_file=str(path))
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return BusAddress(settings.nats_url, user=document["user"], password=document["password"])
+    except (OSError, ValueError, KeyError):
+        raise ConfigurationError(
+            f"{path} is neither a .creds file nor JSON with user and password"
+        ) from None
+
+
+def _bus_away(cause: str) -> Refusal:
+    return Refusal(
+        "HUB_UNAVAILABLE",
+        "the bus does not answer; repeat with the same request_id",
+        {"cause": cause},
+        retry_after_seconds=1.0,
+    )
+
+
+def _bus_is_lost(reason: str) -> None:
+    """The bus refuses us for good: a hub without it must not go on as if all were well."""
+    log.error("the bus refused the hub for good; the process ends", cause=reason)
+    os._exit(70)

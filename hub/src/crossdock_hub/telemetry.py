@@ -1,0 +1,110 @@
+"""Metrics of a hub, and the sampling of its traces. No ids in labels."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import crossdock
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from crossdock_hub.committer import Committed, Committer
+from crossdock_hub.dispatching import Picker
+
+# Counter -> (metric, help, labels), by the first word of what units count.
+COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "delivery": (
+        "crossdock_delivery_states",
+        "Deliveries that entered a state.",
+        ("endpoint", "event", "state"),
+    ),
+    "unrouted": ("crossdock_unrouted", "Required targets nobody serves.", ("role", "operation")),
+    "refused": ("crossdock_refusals", "Commands refused.", ("endpoint", "reason")),
+    "duplicate": ("crossdock_duplicates_suppressed", "Facts known already.", ("kind",)),
+    "unmapped": ("crossdock_unmapped_codes", "Scans whose code nobody mapped.", ("carrier",)),
+    "held": ("crossdock_held_facts", "Facts held.", ("endpoint", "reason")),
+    "driven": ("crossdock_driven_facts", "Held facts written since.", ("endpoint",)),
+    "quarantined": ("crossdock_quarantined_facts", "Facts refused in a completion.",
+                    ("endpoint", "reason")),
+}
+
+
+def default_sampling(ratio: float) -> None:
+    """Sample traces unless the standard variables say otherwise."""
+    os.environ.setdefault("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    os.environ.setdefault("OTEL_TRACES_SAMPLER_ARG", str(ratio))
+
+
+class Metrics(Collector):
+    """Counts what commits say; gauges are read when somebody asks."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, ...], int] = {}
+        self._events: dict[tuple[str, str], int] = {}
+        self._batches = 0
+        self._started = time.time()
+        self._relay: Any = None
+        self._picker: Picker | None = None
+        self._committer: Committer | None = None
+
+    def watch(
+        self, relay: Any, _dispatcher: Any, picker: Picker, committer: Committer, _store: Any
+    ) -> None:
+        """What the gauges are read from."""
+        self._relay, self._picker, self._committer = relay, picker, committer
+
+    def committed(self, batch: Committed) -> None:
+        """Add up what a batch counted."""
+        self._batches += 1
+        for name, count in batch.changes.counters.items():
+            self._counts[name] = self._counts.get(name, 0) + count
+        for event in batch.changes.events:
+            key = (event.stem, event.producer)
+            self._events[key] = self._events.get(key, 0) + 1
+
+    def serve(self, port: int | None) -> int | None:
+        """Serve Prometheus metrics on loopback. Returns the port; None: not wanted."""
+        if port is None:
+            return None
+        registry = CollectorRegistry()
+        registry.register(self)
+        server, _thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+        return int(server.server_port)
+
+    def collect(self) -> Any:
+        """Every metric, when scraped."""
+        info = GaugeMetricFamily("crossdock_build_info", "Version.", labels=["version"])
+        info.add_metric([crossdock.__version__], 1)
+        yield info
+        yield CounterMetricFamily("crossdock_batches", "Transactions.", value=self._batches)
+        events = CounterMetricFamily(
+            "crossdock_events_recorded", "Events recorded.", labels=["event", "source"]
+        )
+        for key, count in sorted(self._events.items()):
+            events.add_metric(list(key), count)
+        yield events
+        for word, (name, text, labels) in COUNTERS.items():
+            family = CounterMetricFamily(name, text, labels=list(labels))
+            for key, count in sorted(self._counts.items()):
+                if key[0] == word:
+                    family.add_metric([str(part) for part in key[1:]], count)
+            yield family
+        yield from self._gauges()
+
+    def _gauges(self) -> Any:
+        if self._relay is not None:
+            yield CounterMetricFamily(
+                "crossdock_events_published", "Messages stored by the bus.", self._relay.published
+            )
+        if self._committer is None or self._picker is None:
+            return
+        used = GaugeMetricFamily(
+            "crossdock_endpoint_budget_used_ratio", "Slots in use.", labels=["endpoint"]
+        )
+        for endpoint in self._committer.endpoints:
+            ratio = self._picker.in_use(endpoint.id) / max(1, endpoint.max_concurrency)
+            used.add_metric([endpoint.id], ratio)
+        yield used
