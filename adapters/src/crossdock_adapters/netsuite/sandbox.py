@@ -90,7 +90,8 @@ class NetSuiteSandbox(Sandbox):
     Settings: client_id, certificate_id, client_key_file (PEM; written with a new key when it does
     not exist, as if an administrator had mapped the certificate), token_seconds, concurrency_limit,
     concurrency_status (429, or 400 as RESTlets answer), save_seconds_min, save_seconds_max,
-    account_time_zone, custom_fields.
+    account_time_zone, custom_fields, skipped_numbers (so that an account begun anew does not repeat
+    document numbers).
     """
 
     name: ClassVar[str] = "netsuite"
@@ -101,6 +102,7 @@ class NetSuiteSandbox(Sandbox):
         custom = settings.get("custom_fields", AccountRules.custom_fields)
         self._books = Books(AccountRules(clock=self.now, custom_fields=frozenset(custom)))
         seed(self._books)
+        self._books.skip_numbers(int(settings.get("skipped_numbers", 0)))
         self._desk = TokenDesk(
             str(settings.get("client_id", DEFAULT_CLIENT_ID)),
             str(settings.get("certificate_id", DEFAULT_CERTIFICATE_ID)),
