@@ -40,7 +40,7 @@ class Command:
 
 
 def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozenset[Key]:
-    """What a request will certainly read: its id, the object it names, its references, its number."""
+    """What a request will certainly read: its id, the objects it names, its number."""
     keys: set[Key] = set()
     request_id = getattr(request, "request_id", "")
     if request_id:

@@ -1,8 +1,8 @@
 """Collects concurrent commands and applies them in batches: one read of everything they touch, pure
 decisions one after another, one transaction, then all answers.
 
-A lone command waits for nobody: a batch takes what is there when the one before is done. Interactive
-commands go first; bulk fills the rest of a batch. A refusal never poisons its batch.
+A lone command waits for nobody: a batch takes what is there when the one before is done.
+Interactive commands go first, bulk fills the rest. A refusal never poisons its batch.
 """
 
 from __future__ import annotations

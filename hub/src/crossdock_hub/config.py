@@ -70,24 +70,35 @@ class Limits:
 
 
 class Settings(BaseSettings):
-    """What a hub needs to know to start."""
+    """What a hub needs to know to start; each is the variable CROSSDOCK_ and its name.
+
+    data_directory: SQLite file, embedded NATS, locks. database_url: SQLAlchemy URL; empty: SQLite
+    in data_directory. listen: address of the gRPC server; port 0: any free one. endpoints_file: who
+    may call, see identity.py. tls_*_file: PEM chain and key; unset: plaintext, on loopback only
+    unless allow_plaintext says that a proxy ends TLS. nats_url: "" runs the embedded server.
+    nats_credentials_file: a .creds file, or JSON with user and password. nats_port: of the embedded
+    server; 0: any free one, kept over restarts. address_file: where the hub writes its addresses
+    once it serves. reflection: gRPC reflection; on in `crossdock dev`. metrics_port: Prometheus on
+    loopback; 0: any; unset: none. event_hot_hours: how long the bus keeps events. require_deadline:
+    refuse calls without one. trace_sample_ratio: share of traces recorded.
+    """
 
     model_config = SettingsConfigDict(env_prefix="CROSSDOCK_", extra="ignore")
 
-    data_directory: Path = Field(Path("data"), description="SQLite file, embedded NATS, locks")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in data_directory")
-    listen: str = Field("127.0.0.1:7443", description="address of the gRPC server; port 0: any")
-    endpoints_file: Path = Field(Path("endpoints.json"), description="who may call, see identity")
-    tls_certificate_file: Path | None = Field(None, description="PEM chain; unset: plaintext")
-    tls_key_file: Path | None = Field(None, description="PEM key of the certificate")
-    allow_plaintext: bool = Field(False, description="plaintext off loopback, behind a TLS proxy")
-    nats_url: str = Field("", description="nats://host:port; empty: embedded server")
-    nats_credentials_file: Path | None = Field(None, description="user and password, or nkey seed")
-    nats_port: int = Field(0, description="port of the embedded server; 0: any free one, kept")
-    address_file: Path | None = Field(None, description="where the hub writes its addresses")
-    reflection: bool = Field(False, description="gRPC reflection; on in `crossdock dev`")
-    metrics_port: int | None = Field(None, description="Prometheus metrics on loopback; 0: any")
-    event_hot_hours: float = Field(72.0, description="how long the bus keeps events")
-    require_deadline: bool = Field(True, description="refuse calls without a deadline")
-    trace_sample_ratio: float = Field(0.05, ge=0.0, le=1.0, description="share of traces kept")
-    log_level: str = Field("info", description="debug, info, warning or error")
+    data_directory: Path = Path("data")
+    database_url: str = ""
+    listen: str = "127.0.0.1:7443"
+    endpoints_file: Path = Path("endpoints.json")
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    allow_plaintext: bool = False
+    nats_url: str = ""
+    nats_credentials_file: Path | None = None
+    nats_port: int = 0
+    address_file: Path | None = None
+    reflection: bool = False
+    metrics_port: int | None = None
+    event_hot_hours: float = 72.0
+    require_deadline: bool = True
+    trace_sample_ratio: float = Field(default=0.05, ge=0.0, le=1.0)
+    log_level: str = "info"

@@ -62,7 +62,7 @@ class Picker:
         self._rates: dict[str, Rate] = {}
 
     async def restore(self, connection: Transaction) -> None:
-        """Take the store's word: at start, and after a batch that was lost with what it followed."""
+        """Take the store's word: at start, and after a batch that was lost."""
         occupying, backlog = await dispatch_state(connection)
         self._occupied.clear()
         self._backlog.clear()

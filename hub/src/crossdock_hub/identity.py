@@ -11,7 +11,8 @@ from pathlib import Path
 from crossdock.errors import ConfigurationError, Refusal
 from crossdock.options.v1 import options_pb2
 
-ROLES = frozenset(name.removeprefix("SYSTEM_ROLE_") for name in options_pb2.SystemRole.keys()) - {
+_ROLE_NAMES = (name for name, _ in options_pb2.SystemRole.items())
+ROLES = frozenset(name.removeprefix("SYSTEM_ROLE_") for name in _ROLE_NAMES) - {
     "UNSPECIFIED",
     "HUB",
 }

@@ -1,10 +1,10 @@
 """The delivery ledger's rules: every state and what moves it. Pure functions of records and time.
 
-    UNROUTED   HELD (order, prerequisite, retry)
-                └──► READY ──► DISPATCHED ──begin──► IN_FLIGHT ──complete──► CONFIRMED | REJECTED
-                       ▲            │ not begun        │ lease lost, unknown    PARKED | HELD (retry)
-                       └────────────┘                  ▼
-                                      UNKNOWN → settle → RESOLVING (look-up) → CONFIRMED | READY | …
+    HELD (order, prerequisite, retry) ──► READY ──► DISPATCHED ──begin──► IN_FLIGHT
+    IN_FLIGHT ──complete──► CONFIRMED | REJECTED | PARKED | HELD (retry) | UNKNOWN
+    DISPATCHED ──not begun──► READY          IN_FLIGHT ──lease lost──► UNKNOWN
+    UNKNOWN ──settled──► RESOLVING (look-up) ──► CONFIRMED | UNKNOWN | READY | PARKED
+    UNROUTED: a required target nobody serves
     SUPERSEDED: a later fact made it pointless before anything reached the vendor
 
 Invariants: a token only grows; only an attempt with the newest token moves a delivery; UNKNOWN is
@@ -347,7 +347,7 @@ def _settled(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryR
 
 
 def back_off(record: DeliveryRecord, tries: int, limits: Limits) -> float:
-    """Seconds until the next try: doubling, capped, with a jitter of a fifth that the id decides."""
+    """Seconds until the next try: doubling, capped, with a jitter that the id decides."""
     seconds = min(
         limits.retry_seconds_first * 2.0 ** min(max(tries - 1, 0), 16), limits.retry_seconds_max
     )

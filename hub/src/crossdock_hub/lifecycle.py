@@ -1,4 +1,4 @@
-"""Declared states: which verb leads where, and how far a parcel has come. Data, and three functions.
+"""Declared states: which verb leads where, and how far a parcel has come.
 
 A command outside its states is refused. A fact never moves a state backwards: `advance` keeps the
 further of two states, so late and doubled facts change nothing.

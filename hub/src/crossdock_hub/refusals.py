@@ -14,7 +14,7 @@ def not_found(kind: str, value: str) -> Refused:
     return Refused(
         Refusal(
             "OBJECT_NOT_FOUND",
-            f"no {kind.replace('_', ' ')} {value!r} is known here; check the id, or create it first",
+            f"no {kind.replace('_', ' ')} {value!r} is known here; check it, or create it first",
             {"kind": kind, "id": value},
         )
     )

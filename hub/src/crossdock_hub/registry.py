@@ -1,4 +1,4 @@
-"""Endpoints as routing, ledger and dispatcher see them: compiled from configuration and manifest."""
+"""Endpoints as routing, ledger and dispatcher see them: configuration and manifest, compiled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2
+from google.protobuf.duration_pb2 import Duration
 
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import Scope
@@ -50,7 +51,7 @@ class RegisteredEndpoint:
         return self.state == "ACTIVE"
 
 
-def class_name(value: int) -> str:
+def class_name(value: delivery_pb2.OperationClass.ValueType) -> str:
     """The name of an OperationClass without prefix; unspecified counts as NONE."""
     name = delivery_pb2.OperationClass.Name(value).removeprefix("OPERATION_CLASS_")
     return "NONE" if name == "UNSPECIFIED" else name
@@ -88,8 +89,8 @@ def _spec(operation: endpoint_pb2.Operation, limits: Limits) -> OperationSpec:
     )
 
 
-def _seconds(duration: object, default: float) -> float:
-    seconds: float = duration.ToMicroseconds() / 1_000_000  # type: ignore[attr-defined]
+def _seconds(duration: Duration, default: float) -> float:
+    seconds = duration.ToMicroseconds() / 1_000_000
     return seconds if seconds > 0 else default
 
 

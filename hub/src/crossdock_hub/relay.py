@@ -129,7 +129,7 @@ class Relay:
         return stored == most
 
     async def _publish(self, messages: Sequence[Message]) -> int:
-        """Publish in order; how many from the front are stored. Raises BusError for the first not."""
+        """Publish in order; how many from the front are stored. Raises BusError: none."""
         if not messages:
             return 0
         results = await self._bus.publish_batch(messages)

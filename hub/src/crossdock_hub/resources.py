@@ -145,6 +145,12 @@ def create(
             raise taken(kind, "number", number, known)
     stored.id = unit.new_id()
     _add_reference_list(unit, kind, stored, references)
+    return _first_record(unit, resource, stored, number)
+
+
+def _first_record(unit: Unit, resource: Resource, stored: Any, number: str | None) -> ObjectRecord:
+    """Revision 1 of an object, with the hub's own fields, kept."""
+    kind = resource.kind
     spec = KINDS[kind]
     if spec.first_state:
         set_state(stored, spec.first_state)
@@ -270,7 +276,7 @@ def upsert(
     *,
     prefix: str,
 ) -> tuple[ObjectRecord, bool, bool]:
-    """Create master data by its number, or change the masked fields. Returns (record, created, changed).
+    """Create master data by its number, or change the masked fields: (record, created, changed).
 
     On a create only the masked fields are taken; the number always is.
     """

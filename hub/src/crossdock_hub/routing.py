@@ -1,4 +1,4 @@
-"""Which endpoints must act on an event: the contract's targets times the endpoints' scopes; pure."""
+"""Which endpoints must act on an event: the contract's targets times the endpoints' scopes."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ def plan(
         ]
         if not matching and target.optional:
             continue
-        for index, item in enumerate(items_of(target, event)):
-            for endpoint in matching or [None]:
-                planned.append(
-                    _delivery(rule, target, event, record, endpoint, item, index, refers_to, now)
-                )
+        addressed: Sequence[RegisteredEndpoint | None] = matching or [None]
+        planned += [
+            _delivery(rule, target, event, record, endpoint, item, index, refers_to, now)
+            for index, item in enumerate(items_of(target, event))
+            for endpoint in addressed
+        ]
     return planned
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -69,7 +70,7 @@ class Services:
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """One generic handler per service."""
-        by_service: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
+        by_service: dict[str, dict[str, Any]] = {}
         for method in self._contract.methods.values():
             by_service.setdefault(method.service, {})[method.name] = self._handler(method)
         return [
@@ -77,7 +78,7 @@ class Services:
             for service, handlers in by_service.items()
         ]
 
-    def _handler(self, method: Method) -> grpc.RpcMethodHandler:
+    def _handler(self, method: Method) -> Any:
         # Bytes in, bytes out: parsing is ours, so that malformed bytes get a clear answer.
         if method.full_name == STREAM_SCANS:
             return grpc.stream_stream_rpc_method_handler(self._stream_scans(method))
@@ -184,7 +185,7 @@ class Services:
                         method.full_name,
                         caller,
                         entry,
-                        lambda unit, entry=entry: decide(unit, entry),
+                        partial(_decide_item, decide, entry),
                         response_type=result_type,
                         resource_field=spec.kind,
                         fact=True,
@@ -219,8 +220,7 @@ class Services:
     ) -> list[Any]:
         """One command per item; a refused item refuses no other."""
         attempts_of = [
-            self._fenced(name, caller, lambda unit, item=item: decide(unit, item))
-            for item in items
+            self._fenced(name, caller, lambda unit, item=item: decide(unit, item)) for item in items
         ]
         answers = await asyncio.gather(*attempts_of, return_exceptions=True)
         results = []
@@ -323,6 +323,10 @@ class Services:
                 yield entry.SerializeToString()
 
         return handle
+
+
+def _decide_item(decide: Callable[[Unit, Any], Any], item: Any, unit: Unit) -> Any:
+    return decide(unit, item)
 
 
 def _own(caller: Caller, endpoint: str) -> None:

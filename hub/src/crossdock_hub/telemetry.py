@@ -27,8 +27,11 @@ COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "unmapped": ("crossdock_unmapped_codes", "Scans whose code nobody mapped.", ("carrier",)),
     "held": ("crossdock_held_facts", "Facts held.", ("endpoint", "reason")),
     "driven": ("crossdock_driven_facts", "Held facts written since.", ("endpoint",)),
-    "quarantined": ("crossdock_quarantined_facts", "Facts refused in a completion.",
-                    ("endpoint", "reason")),
+    "quarantined": (
+        "crossdock_quarantined_facts",
+        "Facts refused in a completion.",
+        ("endpoint", "reason"),
+    ),
 }
 
 
@@ -83,8 +86,8 @@ class Metrics(Collector):
         events = CounterMetricFamily(
             "crossdock_events_recorded", "Events recorded.", labels=["event", "source"]
         )
-        for key, count in sorted(self._events.items()):
-            events.add_metric(list(key), count)
+        for pair, count in sorted(self._events.items()):
+            events.add_metric(list(pair), count)
         yield events
         for word, (name, text, labels) in COUNTERS.items():
             family = CounterMetricFamily(name, text, labels=list(labels))

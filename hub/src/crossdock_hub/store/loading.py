@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from crossdock.contracts import Contract
-from sqlalchemy import RowMapping, Select, bindparam, select, tuple_
+from sqlalchemy import BindParameter, RowMapping, Select, bindparam, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import (
@@ -34,7 +34,7 @@ _cursor = rows.plain_record(CursorRecord)
 _attempt = rows.plain_record(AttemptRecord)
 _held = rows.plain_record(HeldFactRecord)
 
-IN = bindparam("wanted", expanding=True)
+IN: BindParameter[Any] = bindparam("wanted", expanding=True)
 _OBJECTS = select(t.objects).where(t.objects.c.id.in_(IN))
 _NUMBERS = select(t.objects).where(tuple_(t.objects.c.kind, t.objects.c.number).in_(IN))
 _CHILDREN = (

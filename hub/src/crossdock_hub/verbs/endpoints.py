@@ -1,4 +1,4 @@
-"""Endpoints: registration, heartbeat, pause and resume, cursors, payloads nobody could translate."""
+"""Endpoints: registration, heartbeat, pause and resume, cursors, untranslatable payloads."""
 
 from __future__ import annotations
 

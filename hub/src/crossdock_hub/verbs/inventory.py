@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from crossdock.inventory.v1 import inventory_events_pb2, inventory_pb2, inventory_service_pb2
 
 from crossdock_hub import lifecycle, resources
@@ -71,7 +73,7 @@ def report_allocation(
     """The warehouse decided. A report about a released reservation is kept and moves nothing."""
     record = resources.fetch_for_fact(unit, KIND, request.inventory_reservation_id)
     short = request.WhichOneof("decision") == "shortage"
-    decision = request.shortage if short else request.allocation
+    decision: Any = request.shortage if short else request.allocation
     if getattr(record.message, "shortage" if short else "allocation") == decision:
         return inventory_service_pb2.ReportAllocationResponse(
             receipt=ALREADY_KNOWN, inventory_reservation=record.message

@@ -1,4 +1,4 @@
-"""Labels: what the carrier sold and voided. A label makes its parcel known to the tracking store."""
+"""Labels: what the carrier sold and voided; a label makes its parcel known to tracking."""
 
 from __future__ import annotations
 

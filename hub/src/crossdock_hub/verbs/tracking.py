@@ -151,7 +151,7 @@ def _store(unit: Unit, scan: Any, key: bytes, parcel: ParcelRecord) -> tracking_
     return message
 
 
-def milestone_name(value: int) -> str:
+def milestone_name(value: Any) -> str:
     """The name of a milestone without prefix; a value from the future counts as UNKNOWN."""
     try:
         return shipment_pb2.Milestone.Name(value).removeprefix("MILESTONE_")
