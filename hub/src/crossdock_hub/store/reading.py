@@ -1,12 +1,418 @@
-"""Reads the books: the queries behind Get, List, look-up and lineage."""
+"""Reads the books: the queries behind Get, List, look-up and lineage.
+
+Positions of pages are opaque texts that the method itself made; "" means the beginning.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, and_, func, or_, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crossdock_hub.chain import Chain, Figures, StoredEvent
+from crossdock_hub.config import Limits
+from crossdock_hub.records import (
+    OCCUPYING_STATES,
+    AttemptRecord,
+    CursorRecord,
+    DeliveryRecord,
+    EndpointRecord,
+    HeldFactRecord,
+    ObjectRecord,
+    ParcelRecord,
+    ReferenceRecord,
+    ScanRecord,
+)
+from crossdock_hub.store import rows
+from crossdock_hub.store import tables as t
 from crossdock_hub.store.engine import Store
+
+# States of deliveries that count as work to do; the rest is settled, or nobody's.
+OPEN_STATES = (
+    "HELD",
+    "READY",
+    "DISPATCHED",
+    "IN_FLIGHT",
+    "UNKNOWN",
+    "RESOLVING",
+    "PARKED",
+)
+DOUBTFUL_STATES = ("UNKNOWN", "RESOLVING", "PARKED")
+# Written out: SQLite only uses a partial index when it sees the index's own condition.
+MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
+HAS_ITEM = text("deliveries.item <> ''")
+_SEPARATOR = "|"
+
+_attempt = rows.plain_record(AttemptRecord)
+_cursor = rows.plain_record(CursorRecord)
+_parcel = rows.plain_record(ParcelRecord)
+_reference = rows.plain_record(ReferenceRecord)
+_scan = rows.plain_record(ScanRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries. endpoint: None: of all, those of nobody included. Empty: no filter."""
+
+    endpoint: str | None = None
+    states: tuple[str, ...] = ()
+    operation: str = ""
+    object_id: str = ""
+    newest_first: bool = False
 
 
 class Reader:
-    """Reads of the books, each on its own snapshot."""
+    """Reads of the books, each on a snapshot of its own. Every method raises StoreFailure."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: Limits | None = None) -> None:
         self._store = store
+        self._contract = store.contract
+        self._limits = limits or Limits()
+
+    async def _rows(self, statement: Select[Any]) -> list[RowMapping]:
+        async with self._store.read() as connection:
+            return list((await connection.execute(statement)).mappings())
+
+    def _objects(self, found: Iterable[RowMapping]) -> list[ObjectRecord]:
+        return [rows.object_record(self._contract, row) for row in found]
+
+    # Objects
+
+    async def objects(self, ids: Collection[str]) -> list[ObjectRecord]:
+        """The objects of these ids, of any kind, oldest first."""
+        if not ids:
+            return []
+        return self._objects(
+            await self._rows(
+                select(t.objects).where(t.objects.c.id.in_(list(ids))).order_by(t.objects.c.id)
+            )
+        )
+
+    async def object(self, object_id: str) -> ObjectRecord | None:
+        """One object by id."""
+        return next(iter(await self.objects([object_id])), None)
+
+    async def objects_by_number(
+        self, numbers: Collection[str], kinds: Collection[str] = ()
+    ) -> list[ObjectRecord]:
+        """The objects of these numbers; kinds: only of these."""
+        if not numbers:
+            return []
+        o = t.objects.c
+        among = list(kinds) or list(self._contract.resources)
+        statement = select(t.objects).where(o.kind.in_(among), o.number.in_(list(numbers)))
+        return self._objects(await self._rows(statement.order_by(o.id)))
+
+    async def object_page(
+        self, kind: str, most: int, *, after: str = "", state: str = "", root_id: str = ""
+    ) -> list[ObjectRecord]:
+        """Objects of a kind, oldest first. after: the last id of the page before."""
+        o = t.objects.c
+        statement = select(t.objects).where(o.kind == kind, o.id > after)
+        if state:
+            statement = statement.where(o.state == state)
+        if root_id:
+            statement = statement.where(o.root_id == root_id)
+        return self._objects(await self._rows(statement.order_by(o.id).limit(most)))
+
+    async def moving_labels(
+        self, most: int, *, after: str = "", shipment_id: str = "", carrier_code: str = ""
+    ) -> list[ObjectRecord]:
+        """Labels whose parcel is still on its way, oldest first."""
+        p = t.parcels.c
+        chosen = select(p.label_id).where(MOVING, p.label_id > after)
+        if shipment_id:
+            chosen = chosen.where(p.shipment_id == shipment_id)
+        if carrier_code:
+            chosen = chosen.where(p.carrier_code == carrier_code)
+        chosen = chosen.order_by(p.label_id).limit(most)
+        statement = select(t.objects).where(t.objects.c.id.in_(chosen)).order_by(t.objects.c.id)
+        return self._objects(await self._rows(statement))
+
+    async def parcels(
+        self, *, package_id: str = "", tracking_number: str = ""
+    ) -> list[ParcelRecord]:
+        """The parcels of a package, or of a tracking number whatever the carrier."""
+        statement = select(t.parcels)
+        if package_id:
+            statement = statement.where(t.parcels.c.package_id == package_id)
+        if tracking_number:
+            statement = statement.where(t.parcels.c.tracking_number == tracking_number)
+        return [_parcel(row) for row in await self._rows(statement)]
+
+    async def shipments_that_mention(
+        self, words: str, newest: int, most: int
+    ) -> list[ObjectRecord]:
+        """Shipments, among the `newest`, whose content holds these words; nothing indexes it."""
+        o = t.objects.c
+        recent = select(t.objects).where(o.kind == "shipment").order_by(o.id.desc())
+        found = recent.limit(newest).subquery()
+        position = (
+            func.instr(found.c.message, words.encode())
+            if self._store.dialect == "sqlite"
+            else func.position(text(":needle").bindparams(needle=words.encode()), found.c.message)
+        )
+        return self._objects(await self._rows(select(found).where(position > 0).limit(most)))
+
+    # References
+
+    async def references(
+        self,
+        kind: str,
+        system: str,
+        *,
+        object_ids: Collection[str] = (),
+        values: Collection[str] = (),
+    ) -> list[ReferenceRecord]:
+        """Keys in one system, of these objects or with these values, by object."""
+        r = t.external_references.c
+        wanted = or_(r.object_id.in_(list(object_ids)), r.value.in_(list(values)))
+        statement = select(t.external_references).where(r.kind == kind, r.system == system, wanted)
+        found = await self._rows(statement.order_by(r.object_id, r.type, r.value))
+        return [_reference(row) for row in found]
+
+    async def references_of_value(self, value: str, most: int) -> list[ReferenceRecord]:
+        """Keys with this value in any system."""
+        r = t.external_references.c
+        statement = select(t.external_references).where(r.value == value)
+        found = await self._rows(statement.order_by(r.system, r.type).limit(most))
+        return [_reference(row) for row in found]
+
+    async def spelled_like(self, squeezed: str, most: int) -> list[tuple[str, str]]:
+        """(object id, what matched) of numbers and keys equal but for case, spaces and dashes."""
+        o, r = t.objects.c, t.external_references.c
+        numbers = select(o.id, o.number.label("found")).where(_squeezed(o.number) == squeezed)
+        keys = select(r.object_id.label("id"), r.value.label("found"))
+        keys = keys.where(_squeezed(r.value) == squeezed)
+        found: list[RowMapping] = []
+        for statement in (numbers.limit(most), keys.limit(most)):
+            found += await self._rows(statement)
+        return [(row["id"], row["found"]) for row in found]
+
+    # Deliveries
+
+    async def delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """One delivery."""
+        found = await self._rows(select(t.deliveries).where(t.deliveries.c.id == delivery_id))
+        return rows.delivery_record(found[0]) if found else None
+
+    async def delivery_page(
+        self, wanted: DeliveryFilter, most: int, *, after: str = ""
+    ) -> list[DeliveryRecord]:
+        """Deliveries in the order of their events. after: `delivery_position` of the last one."""
+        d = t.deliveries.c
+        statement = select(t.deliveries)
+        if wanted.endpoint is not None:
+            statement = statement.where(d.endpoint == wanted.endpoint)
+        if wanted.states:
+            statement = statement.where(d.state.in_(wanted.states))
+        if wanted.operation:
+            statement = statement.where(d.operation == wanted.operation)
+        if wanted.object_id:
+            statement = statement.where(await self._about(wanted.object_id))
+        key = tuple_(d.sequence, d.id)
+        if after:
+            place = tuple_(*after.split(_SEPARATOR, 1))
+            statement = statement.where(key < place if wanted.newest_first else key > place)
+        order = (d.sequence.desc(), d.id.desc()) if wanted.newest_first else (d.sequence, d.id)
+        found = await self._rows(statement.order_by(*order).limit(most))
+        return [rows.delivery_record(row) for row in found]
+
+    async def _about(self, object_id: str) -> Any:
+        """The condition for deliveries of a flow, or about one object within its flow."""
+        d = t.deliveries.c
+        known = await self.object(object_id)
+        if known is None:
+            # A package or another item: it has no row of its own.
+            return or_(d.root_id == object_id, and_(d.item == object_id, HAS_ITEM))
+        if known.root_id == object_id:
+            return d.root_id == object_id
+        named = or_(d.object_id == object_id, d.refers_to.contains(f'"{object_id}"'))
+        return and_(d.root_id == known.root_id, named)
+
+    async def deliveries_of_item(self, item: str) -> list[DeliveryRecord]:
+        """Deliveries about a package or another part of an object, oldest event first."""
+        d = t.deliveries.c
+        statement = select(t.deliveries).where(d.item == item, HAS_ITEM).order_by(d.sequence)
+        return [rows.delivery_record(row) for row in await self._rows(statement)]
+
+    async def deliveries_of_reference(self, vendor_reference: str) -> list[DeliveryRecord]:
+        """Deliveries that vendors know under this reference."""
+        statement = select(t.deliveries).where(t.deliveries.c.vendor_reference == vendor_reference)
+        return [rows.delivery_record(row) for row in await self._rows(statement)]
+
+    async def deliveries_of_roots(
+        self, root_ids: Collection[str], most: int
+    ) -> list[DeliveryRecord]:
+        """Deliveries of several flows, last changed first."""
+        d = t.deliveries.c
+        statement = select(t.deliveries).where(d.root_id.in_(list(root_ids)))
+        found = await self._rows(statement.order_by(d.updated_at.desc()).limit(most))
+        return [rows.delivery_record(row) for row in found]
+
+    async def attempts(self, delivery_ids: Collection[str]) -> dict[str, list[AttemptRecord]]:
+        """Attempts by delivery, oldest first."""
+        async with self._store.read() as connection:
+            return await _attempts(connection, delivery_ids)
+
+    # Endpoints
+
+    async def endpoints(self, *, after: str = "", most: int | None = None) -> list[EndpointRecord]:
+        """Endpoints by id."""
+        e = t.endpoints.c
+        statement = select(t.endpoints).where(e.id > after).order_by(e.id).limit(most)
+        return [rows.endpoint_record(EndpointRecord, row) for row in await self._rows(statement)]
+
+    async def endpoint(self, endpoint_id: str) -> EndpointRecord | None:
+        """One endpoint."""
+        found = await self._rows(select(t.endpoints).where(t.endpoints.c.id == endpoint_id))
+        return rows.endpoint_record(EndpointRecord, found[0]) if found else None
+
+    async def in_use(self, endpoint_ids: Collection[str]) -> dict[str, int]:
+        """Deliveries on their way to the vendor, by endpoint."""
+        d = t.deliveries.c
+        on_their_way = and_(d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False))
+        statement = (
+            select(d.endpoint, func.count().label("in_use"))
+            .where(d.endpoint.in_(list(endpoint_ids)), on_their_way)
+            .group_by(d.endpoint)
+        )
+        return {row["endpoint"]: row["in_use"] for row in await self._rows(statement)}
+
+    async def figures(self, endpoint_ids: Collection[str]) -> dict[str, Figures]:
+        """What endpoints have to do, in one query; those with nothing to do are not in it."""
+        d = t.deliveries.c
+        on_their_way = and_(d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False))
+        statement = (
+            select(
+                d.endpoint,
+                func.count().label("queue_depth"),
+                func.min(d.created_at).label("oldest_at"),
+                func.count().filter(on_their_way).label("in_use"),
+                func.count().filter(d.state.in_(DOUBTFUL_STATES)).label("in_doubt"),
+            )
+            .where(d.endpoint.in_(list(endpoint_ids)), d.state.in_(OPEN_STATES))
+            .group_by(d.endpoint)
+        )
+        return {
+            row["endpoint"]: Figures(
+                row["queue_depth"], row["oldest_at"], row["in_use"], row["in_doubt"]
+            )
+            for row in await self._rows(statement)
+        }
+
+    async def cursor(self, endpoint: str, name: str) -> CursorRecord | None:
+        """A position that is kept for an endpoint."""
+        c = t.cursors.c
+        found = await self._rows(select(t.cursors).where(c.endpoint == endpoint, c.name == name))
+        return _cursor(found[0]) if found else None
+
+    async def held_facts(
+        self, most: int, *, after: str = "", endpoint: str | None = None, state: str = ""
+    ) -> list[HeldFactRecord]:
+        """Held facts, oldest first; endpoint: None: of all."""
+        h = t.held_facts.c
+        statement = select(t.held_facts).where(h.id > after)
+        if endpoint is not None:
+            statement = statement.where(h.endpoint == endpoint)
+        if state:
+            statement = statement.where(h.state == state)
+        found = await self._rows(statement.order_by(h.id).limit(most))
+        return [rows.held_record(row) for row in found]
+
+    # Scans, events, requests
+
+    async def scans(
+        self, most: int, *, after: str = "", tracking_number: str = "", shipment_id: str = ""
+    ) -> list[ScanRecord]:
+        """Scans, oldest event first. after: `scan_position` of the last one."""
+        s = t.scans.c
+        happened = func.coalesce(s.event_time, s.record_time)
+        statement = select(t.scans)
+        if tracking_number:
+            statement = statement.where(s.tracking_number == tracking_number)
+        if shipment_id:
+            statement = statement.where(s.shipment_id == shipment_id)
+        if after:
+            time, _, scan_id = after.partition(_SEPARATOR)
+            statement = statement.where(tuple_(happened, s.id) > tuple_(int(time), scan_id))
+        found = await self._rows(statement.order_by(happened, s.id).limit(most))
+        return [_scan(row) for row in found]
+
+    async def events(
+        self, most: int, *, event_id: str = "", trace_id: str = "", root_id: str = ""
+    ) -> list[StoredEvent]:
+        """Events, newest first: one, those of a trace, those of a flow, or simply the last."""
+        e = t.events.c
+        statement = select(t.events)
+        for column, value in ((e.id, event_id), (e.trace_id, trace_id), (e.root_id, root_id)):
+            if value:
+                statement = statement.where(column == value)
+        found = await self._rows(statement.order_by(e.sequence.desc()).limit(most))
+        return [_event(row) for row in found]
+
+    async def request(self, request_id: str) -> tuple[str, bytes] | None:
+        """(method, encoded answer) of a request id."""
+        r = t.requests.c
+        found = await self._rows(select(r.method, r.response).where(r.request_id == request_id))
+        return (found[0]["method"], bytes(found[0]["response"])) if found else None
+
+    # Flows
+
+    async def chain(self, root_id: str) -> Chain:
+        """Everything of one flow, on one snapshot."""
+        most = self._limits.flow_deliveries_max
+        o, e, d, s = t.objects.c, t.events.c, t.deliveries.c, t.scans.c
+        async with self._store.read() as connection:
+
+            async def rows_of(statement: Select[Any]) -> Sequence[RowMapping]:
+                return list((await connection.execute(statement.limit(most))).mappings())
+
+            family = select(t.objects).where(o.root_id == root_id).order_by(o.id)
+            objects = self._objects(await rows_of(family))
+            flow = select(t.deliveries).where(d.root_id == root_id).order_by(d.sequence, d.id)
+            deliveries = [rows.delivery_record(row) for row in await rows_of(flow)]
+            told = select(t.events).where(e.root_id == root_id).order_by(e.sequence)
+            events = [_event(row) for row in await rows_of(told)]
+            shipments = [record.id for record in objects if record.kind == "shipment"]
+            seen = select(t.scans).where(s.shipment_id.in_(shipments))
+            seen = seen.order_by(func.coalesce(s.event_time, s.record_time), s.id)
+            scans = [_scan(row) for row in await rows_of(seen)] if shipments else []
+            attempts = await _attempts(connection, [record.id for record in deliveries])
+        return Chain(root_id, objects, events, deliveries, attempts, scans)
+
+
+def delivery_position(record: DeliveryRecord) -> str:
+    """Where a page of deliveries ended."""
+    return f"{record.sequence}{_SEPARATOR}{record.id}"
+
+
+def scan_position(record: ScanRecord) -> str:
+    """Where a page of scans ended."""
+    happened = record.record_time if record.event_time is None else record.event_time
+    return f"{happened}{_SEPARATOR}{record.id}"
+
+
+def _squeezed(column: Any) -> Any:
+    return func.upper(func.replace(func.replace(column, "-", ""), " ", ""))
+
+
+def _event(row: RowMapping) -> StoredEvent:
+    return StoredEvent(rows.event_record(row), row["published_at"] is not None)
+
+
+async def _attempts(
+    connection: AsyncConnection, delivery_ids: Collection[str]
+) -> dict[str, list[AttemptRecord]]:
+    if not delivery_ids:
+        return {}
+    a = t.attempts.c
+    statement = select(t.attempts).where(a.delivery_id.in_(list(delivery_ids)))
+    found: Mapping[str, list[AttemptRecord]] = defaultdict(list)
+    for row in (await connection.execute(statement.order_by(a.token))).mappings():
+        found[row["delivery_id"]].append(_attempt(row))
+    return dict(found)

@@ -129,6 +129,12 @@ deliveries = Table(
     Index("deliveries_state", "endpoint", "state", "sequence"),
     Index("deliveries_vendor_reference", "vendor_reference"),
     Index(
+        "deliveries_item",
+        "item",
+        sqlite_where=text("item <> ''"),
+        postgresql_where=text("item <> ''"),
+    ),
+    Index(
         "deliveries_pending",
         "endpoint",
         "priority",
@@ -201,6 +207,12 @@ parcels = Table(
     Column("milestone_time", BigInteger),
     Column("exception_open", Boolean, nullable=False),
     Index("parcels_package", "package_id"),
+    Index(
+        "parcels_moving",
+        "label_id",
+        sqlite_where=text("milestone NOT IN ('DELIVERED', 'RETURNED')"),
+        postgresql_where=text("milestone NOT IN ('DELIVERED', 'RETURNED')"),
+    ),
 )
 
 scans = Table(

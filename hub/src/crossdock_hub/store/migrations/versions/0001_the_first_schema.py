@@ -95,6 +95,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_index(
+        "deliveries_item",
+        "deliveries",
+        ["item"],
+        unique=False,
+        sqlite_where=sa.text("item <> ''"),
+        postgresql_where=sa.text("item <> ''"),
+    )
+    op.create_index(
         "deliveries_pending",
         "deliveries",
         ["endpoint", "priority", "sequence"],
@@ -226,6 +234,14 @@ def upgrade() -> None:
         sa.Column("milestone_time", sa.BigInteger(), nullable=True),
         sa.Column("exception_open", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("tracking_number", "carrier_code"),
+    )
+    op.create_index(
+        "parcels_moving",
+        "parcels",
+        ["label_id"],
+        unique=False,
+        sqlite_where=sa.text("milestone NOT IN ('DELIVERED', 'RETURNED')"),
+        postgresql_where=sa.text("milestone NOT IN ('DELIVERED', 'RETURNED')"),
     )
     op.create_index("parcels_package", "parcels", ["package_id"], unique=False)
     op.create_table(

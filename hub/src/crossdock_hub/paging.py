@@ -1,0 +1,56 @@
+"""Pages of lists: opaque tokens that only fit the query they came from; pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import Any
+
+from crossdock.errors import Violation
+
+from crossdock_hub.config import Limits
+from crossdock_hub.refusals import invalid
+from crossdock_hub.unit import Refused
+
+_FINGERPRINT_BYTES = 6
+
+
+def page_size(request: Any, limits: Limits) -> int:
+    """How many entries a page may have."""
+    wanted: int = request.page_size or limits.page_size_default
+    return min(wanted, limits.page_size_max)
+
+
+def next_token(request: Any, position: str) -> str:
+    """The token of the page that follows `position`, for this query only."""
+    return base64.urlsafe_b64encode(_fingerprint(request) + position.encode()).decode()
+
+
+def position_of(request: Any) -> str:
+    """Where the page begins: "" for the first. Raises Refused with INVALID_FIELD page_token."""
+    token: str = request.page_token
+    if not token:
+        return ""
+    try:
+        raw = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
+        position = raw[_FINGERPRINT_BYTES:].decode()
+    except (binascii.Error, ValueError):
+        raise _refused("is no token of this hub; send what the page before gave") from None
+    if raw[:_FINGERPRINT_BYTES] != _fingerprint(request) or not position:
+        raise _refused("belongs to another query; repeat the filters of the page before")
+    return position
+
+
+def _refused(problem: str) -> Refused:
+    return invalid([Violation("page_token", problem, "page_token")])
+
+
+def _fingerprint(request: Any) -> bytes:
+    query = type(request)()
+    query.CopyFrom(request)
+    query.ClearField("page_token")
+    query.ClearField("page_size")
+    name = request.DESCRIPTOR.full_name.encode()
+    encoded = query.SerializeToString(deterministic=True)
+    return hashlib.blake2b(name + b"\0" + encoded, digest_size=_FINGERPRINT_BYTES).digest()
