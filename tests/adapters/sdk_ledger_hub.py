@@ -59,6 +59,7 @@ class LedgerHub(
         self.cursors: dict[str, tuple[bytes, int]] = {}
         self.held: dict[str, held_fact_pb2.HoldPayloadRequest] = {}
         self.item_reads = 0
+        self.resolving: set[str] = set()
 
     async def BeginAttempts(self, request: Any, context: Any) -> Any:
         self.begin_batches.append(len(request.begins))
@@ -80,8 +81,13 @@ class LedgerHub(
 
     def kind_of(self, delivery_id: str) -> Any:
         """The kind rides in the id, so that tests need no second table."""
-        look_up = delivery_id.startswith("f")
+        look_up = delivery_id.startswith("f") or delivery_id in self.resolving
         return delivery_pb2.ATTEMPT_KIND_LOOK_UP if look_up else delivery_pb2.ATTEMPT_KIND_CALL
+
+    def expire(self, delivery_id: str) -> None:
+        """The lease ran out without a word: the next attempt is a look-up."""
+        self.deliveries[delivery_id].token = 0
+        self.resolving.add(delivery_id)
 
     async def RenewLeases(self, request: Any, context: Any) -> Any:
         answer = delivery_service_pb2.RenewLeasesResponse()
@@ -241,6 +247,9 @@ class Queue:
     async def stop(self) -> None:
         self.stopped = True
         self._waiting.put_nowait(None)
+
+    async def close(self) -> None:
+        return
 
 
 def dispatch(

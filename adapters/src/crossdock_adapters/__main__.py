@@ -10,6 +10,7 @@ from pathlib import Path
 from crossdock.errors import ConfigurationError
 
 from crossdock_adapters.sdk import hosting, logs
+from crossdock_adapters.sdk.bus_credentials import BusCredentialsError
 from crossdock_adapters.sdk.config import ConfigError, load_adapters, load_sandboxes
 from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.registry import UnknownAdapter
@@ -17,6 +18,7 @@ from crossdock_adapters.sdk.settings import SettingsError
 
 EXIT_CONFIGURATION = 78
 WRONG_CONFIGURATION = (
+    BusCredentialsError,
     ConfigError,
     ConfigurationError,
     ManifestError,

@@ -16,12 +16,14 @@ from typing import Any
 from crossdock.client import HubClient
 
 from crossdock_adapters.sdk import registry
+from crossdock_adapters.sdk.bus_credentials import BusCredentials
 from crossdock_adapters.sdk.config import (
     AdaptersConfig,
     ConfigError,
     EndpointConfig,
     SandboxesConfig,
 )
+from crossdock_adapters.sdk.consumer import PullConsumer
 from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.runner import EndpointRunner, Source
 from crossdock_adapters.sdk.sandbox_server import Listener
@@ -102,20 +104,21 @@ async def _runner(
     await stack.enter_async_context(hub)
     link = HubLink(endpoint.id, hub, f"{socket.gethostname()}:{os.getpid()}")
     credentials_file = endpoint.credentials_file or config.bus_credentials_file
+    credentials = BusCredentials.read(credentials_file) if credentials_file else None
 
     async def open_source(registration: Registration, prefetch: int) -> Source:
-        return await _open(config.bus_url, credentials_file, registration, prefetch)
+        return await PullConsumer(
+            config.bus_url,
+            credentials,
+            stream=registration.stream,
+            durable=registration.consumer,
+            prefetch=prefetch,
+        ).start()
 
     adapter = registry.adapter(endpoint.adapter)
     if adapter.webhooks and endpoint.webhook_port is None:
         raise ConfigError(f"endpoint {endpoint.id}: webhook_port is missing")
     return EndpointRunner(endpoint, adapter, link, open_source, telemetry, changed)
-
-
-async def _open(
-    url: str, credentials_file: Path | None, registration: Registration, prefetch: int
-) -> Source:
-    raise NotImplementedError
 
 
 async def _run(runner: EndpointRunner, stopping: asyncio.Event) -> None:

@@ -45,6 +45,9 @@ class Source(Protocol):
     async def stop(self) -> None:
         """Take no more; what was fetched and not handed out goes back."""
 
+    async def close(self) -> None:
+        """Let the last acknowledgements leave, and disconnect."""
+
 
 OpenSource = Callable[[Registration, int], Awaitable[Source]]
 
@@ -137,6 +140,7 @@ class EndpointRunner:
             await source.stop()
             await self._finish(consuming)
             await asyncio.gather(*polls, return_exceptions=True)
+            await source.close()
 
     async def _consume(self, source: Source, worker: Worker) -> None:
         """One message for each free slot: what waits, waits on the bus, where others see it."""
