@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -28,7 +28,18 @@ class Command:
 
 
 COMMANDS: Final[dict[str, Command]] = {
+    "dev": Command("crossdock.cli.dev", "Hub, NATS, sandboxes and adapters until Ctrl-C."),
+    "demo": Command("crossdock.cli.demo", "A peak evening with faults, and the proofs."),
+    "trigger": Command("crossdock.cli.trigger", "Place orders as the OMS does."),
+    "trace": Command("crossdock.cli.trace", "The whole chain from any id, and the verdict."),
+    "tail": Command("crossdock.cli.tail", "Events and deliveries as they happen."),
+    "deliveries": Command("crossdock.cli.deliveries", "List what endpoints have to do."),
+    "endpoint": Command("crossdock.cli.endpoint", "List, show, pause and resume endpoints."),
+    "sandbox": Command("crossdock.cli.sandbox", "Make simulated vendors misbehave; read books."),
+    "doctor": Command("crossdock.cli.doctor", "Check what a hub needs, and how to fix it."),
     "contract": Command("crossdock.cli.contract", "Export, check, compare and read the contract."),
+    "hub": Command("crossdock.cli.hub", "Run a hub in production."),
+    "adapter": Command("crossdock.cli.adapter", "Run adapters or sandboxes in production."),
 }
 
 
@@ -67,15 +78,22 @@ def _root() -> None:
 
 
 @app.command()
-def version() -> None:
+def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Print the version."""
-    typer.echo(crossdock.__version__)
+    if as_json:
+        typer.echo(f'{{"version": "{crossdock.__version__}"}}')
+    else:
+        typer.echo(crossdock.__version__)
 
 
 def main() -> None:
-    """Runs the command line; errors of ours become one line and exit code 1."""
+    """Runs the command line; errors of ours become a few lines and an exit code."""
     try:
         app(prog_name="crossdock")
     except CrossdockError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(getattr(error, "exit_code", 1))
+    except BrokenPipeError:
+        # The reader of a pipe (`head`) has seen enough; nothing more may be written at exit either.
+        sys.stderr.close()
         sys.exit(1)

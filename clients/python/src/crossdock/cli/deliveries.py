@@ -1,0 +1,96 @@
+"""`crossdock deliveries`: what endpoints have to do, from the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from crossdock import contracts
+from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
+from crossdock.cli.names import delivery_state, delivery_state_numbers, hold_reason
+from crossdock.cli.output import age, cell, print_json, print_table
+from crossdock.client import HubClient
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+
+app = typer.Typer(add_completion=False, help="List what endpoints have to do.")
+
+PAGE = 500
+MAXIMUM_LIMIT = 100_000
+
+
+@app.command()
+def deliveries(
+    endpoint: Annotated[str, typer.Option(help="Only this endpoint.")] = "",
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only this state, such as parked; may be repeated.")
+    ] = None,
+    operation: Annotated[str, typer.Option(help="Only this operation.")] = "",
+    about: Annotated[str, typer.Option(help="Only about this object or flow, by hub id.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=MAXIMUM_LIMIT, help="At most so many.")] = 50,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """List deliveries, newest first. Looking changes nothing."""
+    request = delivery_service_pb2.ListDeliveriesRequest(
+        endpoint=endpoint,
+        operation=operation,
+        object_id=about,
+        newest_first=True,
+        with_attempts=as_json,
+    )
+    # Not in the constructor: the stubs want the enumeration's own type there.
+    request.states.extend(delivery_state_numbers(state or []))  # type: ignore[arg-type]
+    asyncio.run(_deliveries(find_place(data), request, limit, as_json))
+
+
+async def _deliveries(
+    place: Place,
+    request: delivery_service_pb2.ListDeliveriesRequest,
+    limit: int,
+    as_json: bool,
+) -> None:
+    async with open_hub(place) as hub:
+        found, more = await list_deliveries(hub, request, limit)
+    if as_json:
+        print_json([contracts.redact(each) for each in found])
+        return
+    if not found:
+        typer.echo("no deliveries; crossdock trigger order makes some")
+        return
+    rows = [
+        (
+            age(each.create_time),
+            each.endpoint or "nobody",
+            each.operation,
+            delivery_state(each.state),
+            str(each.attempts),
+            each.id,
+            _result(each),
+        )
+        for each in found
+    ]
+    print_table(("AGE", "ENDPOINT", "OPERATION", "STATE", "CALLS", "ID", "RESULT"), rows)
+    if more:
+        typer.echo(f"… and more: --limit {limit * 10}")
+
+
+async def list_deliveries(
+    hub: HubClient, request: delivery_service_pb2.ListDeliveriesRequest, limit: int
+) -> tuple[list[delivery_pb2.Delivery], bool]:
+    """Page by page up to the limit, and whether there are more."""
+    found: list[delivery_pb2.Delivery] = []
+    request.page_token = ""
+    while True:
+        request.page_size = min(PAGE, limit - len(found))
+        page = await hub.deliveries.ListDeliveries(request)
+        found.extend(page.deliveries)
+        request.page_token = page.next_page_token
+        if not page.next_page_token or len(found) >= limit:
+            return found, bool(page.next_page_token)
+
+
+def _result(delivery: delivery_pb2.Delivery) -> str:
+    references = ", ".join(f"{each.type} {each.value}" for each in delivery.vendor_references)
+    return references or cell(delivery.waiting_on or hold_reason(delivery.hold_reason))

@@ -1,0 +1,234 @@
+"""`crossdock doctor`: what a hub needs, checked from where you sit, and how to fix it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import platform
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import typer
+
+import crossdock
+from crossdock.cli.endpoint import list_endpoints
+from crossdock.cli.health import SERVING, health
+from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
+from crossdock.cli.names import delivery_state_numbers, endpoint_state
+from crossdock.cli.output import age, painted, print_json
+from crossdock.cli.private_files import open_to_others
+from crossdock.cli.problems import EXIT_FAILED, CommandError
+from crossdock.cli.workplace import ENDPOINTS, Workplace, default_directory
+from crossdock.client import HubClient
+from crossdock.delivery.v1 import delivery_service_pb2
+from crossdock.endpoint.v1 import endpoint_pb2
+
+app = typer.Typer(add_completion=False, help="Check what a hub needs, and how to fix it.")
+
+OLDEST_PYTHON: Final = (3, 11)
+LEAST_FREE_BYTES: Final = 1 << 30
+SILENT: Final = timedelta(seconds=60)
+STUCK: Final = timedelta(minutes=10)
+SKEW: Final = timedelta(seconds=2)
+BUS_SERVICE: Final = "bus"
+ANSWER_SECONDS: Final = 5.0
+LISTED: Final = 200
+
+Result = Literal["ok", "warning", "wrong"]
+_COLOURS: Final = {"ok": "green", "warning": "yellow", "wrong": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: what was found, and what to do where it is not well."""
+
+    name: str
+    result: Result
+    found: str
+    fix: str = ""
+
+
+@app.command()
+def doctor(as_json: Json = False, data: Data = None) -> None:
+    """Check everything that can be seen from here. Exit 1: something is wrong."""
+    checks = asyncio.run(_all(data))
+    if as_json:
+        print_json([
+            {"name": each.name, "result": each.result, "found": each.found, "fix": each.fix}
+            for each in checks
+        ])  # fmt: skip
+    else:
+        width = max(len(each.name) for each in checks)
+        for each in checks:
+            word = painted(f"{each.result:<8}", _COLOURS[each.result])
+            typer.echo(f"{word} {each.name.ljust(width)}  {each.found}")
+            if each.fix:
+                typer.echo(f"{'':8} {'':{width}}  fix: {each.fix}")
+    if any(each.result == "wrong" for each in checks):
+        raise typer.Exit(EXIT_FAILED)
+
+
+async def _all(data: Path | None) -> list[Check]:
+    workplace = Workplace(data or default_directory())
+    checks = [*machine_checks(), *file_checks(workplace)]
+    try:
+        place = find_place(data)
+    except CommandError as error:
+        return [*checks, Check("hub", "wrong", error.what, error.next_step)]
+    try:
+        async with open_hub(place) as hub:
+            checks += [check async for check in _hub_checks(place, hub)]
+            endpoints = await list_endpoints(hub)
+            checks += list(endpoint_checks(endpoints, datetime.now(UTC)))
+            checks.append(await _stuck(hub))
+    except CommandError as error:
+        checks.append(Check("hub", "wrong", f"{error.what}: {error.why}", error.next_step))
+    checks += [check async for check in _sandbox_checks(place)]
+    return checks
+
+
+def machine_checks() -> Iterator[Check]:
+    """Python, packages, disk."""
+    version = platform.python_version()
+    if sys.version_info >= OLDEST_PYTHON:
+        yield Check("python", "ok", version)
+    else:
+        yield Check("python", "wrong", version, "install Python 3.11 or newer")
+    for package in ("crossdock_hub", "crossdock_adapters"):
+        name = package.replace("_", "-")
+        if importlib.util.find_spec(package) is None:
+            yield Check(name, "warning", "not installed", f"pip install {name}, for crossdock dev")
+        else:
+            yield Check(name, "ok", "installed")
+    free = shutil.disk_usage(Path.home()).free
+    found = f"{free >> 20} MiB free at home"
+    if free < LEAST_FREE_BYTES:
+        yield Check("disk", "warning", found, "free some: the bus stops storing on a full disk")
+    else:
+        yield Check("disk", "ok", found)
+
+
+def file_checks(workplace: Workplace) -> Iterator[Check]:
+    """That nobody else can read tokens and secrets."""
+    if not workplace.directory.exists():
+        yield Check("data", "ok", f"{workplace.directory} does not exist yet")
+        return
+    yield Check("data", "ok", str(workplace.directory))
+    files = [
+        workplace.endpoints_file,
+        *(workplace.token_file(endpoint) for endpoint in ENDPOINTS),
+        *(workplace.directory / "secrets").glob("*"),
+    ]
+    loose = [path for path in files if path.exists() and open_to_others(path)]
+    if loose:
+        names = " ".join(str(path) for path in loose)
+        yield Check("file modes", "wrong", f"{len(loose)} open to others", f"chmod 600 {names}")
+    else:
+        yield Check("file modes", "ok", "tokens and secrets are readable by you only")
+
+
+async def _hub_checks(place: Place, hub: HubClient) -> AsyncIterator[Check]:
+    started = time.monotonic()
+    state = await health(hub.channel, "", ANSWER_SECONDS)
+    milliseconds = (time.monotonic() - started) * 1000
+    if state == SERVING:
+        yield Check("hub", "ok", f"{place.address} serves, answered in {milliseconds:.0f} ms")
+    else:
+        yield Check("hub", "wrong", f"{place.address} is {state}", "read the hub's log")
+    bus = await health(hub.channel, BUS_SERVICE, ANSWER_SECONDS)
+    if bus == SERVING:
+        yield Check("nats", "ok", "the hub reaches it; the embedded server syncs every write")
+    elif bus == "SERVICE_UNKNOWN":
+        yield Check("nats", "warning", "this hub does not tell", "read the hub's metrics")
+    else:
+        yield Check(
+            "nats",
+            "wrong",
+            f"{bus}: the hub accepts and stores, nothing goes out",
+            "read the hub's log; check CROSSDOCK_NATS_URL, or restart the hub",
+        )
+
+
+def endpoint_checks(endpoints: list[endpoint_pb2.Endpoint], now: datetime) -> Iterator[Check]:
+    """Heartbeats, contract versions, pauses, clocks. now: this machine's clock, UTC."""
+    for each in endpoints:
+        if not each.HasField("manifest"):
+            continue
+        yield _endpoint_check(each, now)
+        version = each.manifest.contract_version
+        if version and version != crossdock.__version__:
+            yield Check(
+                f"contract of {each.id}",
+                "warning",
+                f"{version}, here {crossdock.__version__}",
+                "bring adapter and command line to one version",
+            )
+    heard = [each.heartbeat_time.ToDatetime(tzinfo=UTC) for each in endpoints]
+    ahead = max((moment - now for moment in heard), default=timedelta())
+    if ahead > SKEW:
+        yield Check(
+            "clock",
+            "warning",
+            f"the hub's clock is {ahead.total_seconds():.0f} s ahead of this one",
+            "run a time daemon on both machines",
+        )
+    else:
+        yield Check("clock", "ok", "the hub's clock is not ahead of this one")
+
+
+def _endpoint_check(endpoint: endpoint_pb2.Endpoint, now: datetime) -> Check:
+    name = f"endpoint {endpoint.id}"
+    silent = now - endpoint.heartbeat_time.ToDatetime(tzinfo=UTC)
+    if silent > SILENT:
+        found = f"not heard of for {age(endpoint.heartbeat_time, now)}"
+        return Check(name, "wrong", found, "start its adapter, or read its log")
+    if endpoint.trouble:
+        return Check(name, "wrong", endpoint.trouble, "see the vendor, or the adapter's settings")
+    if endpoint.state == endpoint_pb2.ENDPOINT_STATE_PAUSED:
+        found = f"paused by {endpoint.paused_by}: {endpoint.pause_reason}"
+        return Check(name, "warning", found, f"crossdock endpoint resume {endpoint.id}")
+    if endpoint.queue_depth and now - endpoint.oldest_time.ToDatetime(tzinfo=UTC) > STUCK:
+        found = f"{endpoint.queue_depth} wait, the oldest for {age(endpoint.oldest_time, now)}"
+        return Check(name, "warning", found, f"crossdock deliveries --endpoint {endpoint.id}")
+    return Check(name, "ok", f"{endpoint_state(endpoint.state).lower()}, heartbeat is fresh")
+
+
+async def _stuck(hub: HubClient) -> Check:
+    """Deliveries that nobody but a person moves."""
+    request = delivery_service_pb2.ListDeliveriesRequest(page_size=LISTED)
+    wanted = delivery_state_numbers(["parked", "unrouted", "rejected"])
+    request.states.extend(wanted)  # type: ignore[arg-type]
+    answer = await hub.deliveries.ListDeliveries(request)
+    count = len(answer.deliveries)
+    if not count:
+        return Check("deliveries", "ok", "none needs a person")
+    more = " or more" if answer.next_page_token else ""
+    return Check(
+        "deliveries",
+        "warning",
+        f"{count}{more} parked, rejected or without an endpoint",
+        "crossdock deliveries --state parked --state rejected --state unrouted",
+    )
+
+
+async def _sandbox_checks(place: Place) -> AsyncIterator[Check]:
+    for name in {} if place.running is None else place.running.sandboxes:
+        try:
+            sandbox = place.sandbox(name)
+            found = await sandbox.health()
+            faults = await sandbox.faults()
+        except CommandError as error:
+            yield Check(f"sandbox {name}", "wrong", error.what, "read the log of the sandboxes")
+            continue
+        if faults:
+            kinds = ", ".join(str(each["kind"]) for each in faults)
+            fix = f"crossdock sandbox clear {name}"
+            yield Check(f"sandbox {name}", "warning", f"misbehaves: {kinds}", fix)
+        else:
+            yield Check(f"sandbox {name}", "ok", f"{found['vendor_url']} behaves")

@@ -1,0 +1,154 @@
+"""`crossdock endpoint`: who is connected, how it is, and whether it gets work."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Annotated
+
+import typer
+
+from crossdock import contracts
+from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.names import endpoint_state, name_of, role
+from crossdock.cli.output import age, cell, moment, print_json, print_table
+from crossdock.client import HubClient
+from crossdock.delivery.v1 import delivery_pb2
+from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="List, show, pause and resume endpoints."
+)
+
+PAGE = 500
+Name = Annotated[str, typer.Argument(help="Id of the endpoint, for example netsuite.")]
+
+
+@app.command("list")
+def list_(as_json: Json = False, data: Data = None) -> None:
+    """All endpoints: state, what waits there, and since when."""
+    found = asyncio.run(_read_all(find_place(data)))
+    if as_json:
+        print_json([contracts.redact(each) for each in found])
+        return
+    rows = [
+        (
+            each.id,
+            role(each.role),
+            endpoint_state(each.state),
+            str(each.queue_depth),
+            age(each.oldest_time),
+            str(each.in_use),
+            str(each.in_doubt),
+            age(each.heartbeat_time),
+            cell(each.trouble or each.pause_reason),
+        )
+        for each in found
+    ]
+    print_table(
+        ("ENDPOINT", "ROLE", "STATE", "QUEUE", "OLDEST", "IN USE", "IN DOUBT", "HEARD", "TROUBLE"),
+        rows,
+    )
+
+
+@app.command()
+def show(name: Name, as_json: Json = False, data: Data = None) -> None:
+    """One endpoint with its manifest."""
+    found = asyncio.run(_read(find_place(data), name))
+    if as_json:
+        print_json(contracts.redact(found))
+        return
+    for line in _lines(found):
+        typer.echo(line)
+
+
+@app.command()
+def pause(
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Why; kept and shown.")],
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Stop dispatching to an endpoint; its work waits in order."""
+    place = find_place(data)
+    confirm(place, f"pause {name}", yes)
+    _show_changed(asyncio.run(_pause(place, name, reason)), "paused", as_json)
+
+
+@app.command()
+def resume(
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Why; kept and shown.")] = "",
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Dispatch to an endpoint again."""
+    place = find_place(data)
+    confirm(place, f"resume {name}", yes)
+    _show_changed(asyncio.run(_resume(place, name, reason)), "resumed", as_json)
+
+
+async def list_endpoints(hub: HubClient) -> list[endpoint_pb2.Endpoint]:
+    """Every endpoint that the hub knows."""
+    answer = await hub.endpoints.ListEndpoints(
+        endpoint_service_pb2.ListEndpointsRequest(page_size=PAGE)
+    )
+    return list(answer.endpoints)
+
+
+async def _read_all(place: Place) -> list[endpoint_pb2.Endpoint]:
+    async with open_hub(place) as hub:
+        return await list_endpoints(hub)
+
+
+async def _read(place: Place, name: str) -> endpoint_pb2.Endpoint:
+    async with open_hub(place) as hub:
+        request = endpoint_service_pb2.GetEndpointRequest(id=name)
+        return (await hub.endpoints.GetEndpoint(request)).endpoint
+
+
+async def _pause(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint:
+    async with open_hub(place) as hub:
+        request = endpoint_service_pb2.PauseEndpointRequest(
+            request_id=str(uuid.uuid4()), endpoint=name, reason=reason
+        )
+        return (await hub.endpoints.PauseEndpoint(request)).endpoint
+
+
+async def _resume(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint:
+    async with open_hub(place) as hub:
+        request = endpoint_service_pb2.ResumeEndpointRequest(
+            request_id=str(uuid.uuid4()), endpoint=name, reason=reason
+        )
+        return (await hub.endpoints.ResumeEndpoint(request)).endpoint
+
+
+def _show_changed(endpoint: endpoint_pb2.Endpoint, what: str, as_json: bool) -> None:
+    if as_json:
+        print_json(contracts.redact(endpoint))
+    else:
+        typer.echo(f"{endpoint.id} {what}; {endpoint.queue_depth} deliveries wait there")
+
+
+def _lines(endpoint: endpoint_pb2.Endpoint) -> list[str]:
+    manifest = endpoint.manifest
+    lines = [
+        f"{endpoint.id}: {role(endpoint.role)}, {endpoint_state(endpoint.state)}",
+        f"adapter       {manifest.adapter or '-'} {manifest.adapter_version}",
+        f"contract      {manifest.contract_version or '-'}",
+        f"owner         {manifest.owner or '-'}",
+        f"heard of      {moment(endpoint.heartbeat_time)}",
+        f"progress      {moment(endpoint.progress_time)}",
+        f"queue         {endpoint.queue_depth}, oldest {age(endpoint.oldest_time)}",
+        f"budget        {endpoint.in_use} of {manifest.max_concurrency or '-'} in use",
+        f"in doubt      {endpoint.in_doubt}",
+        f"trouble       {endpoint.trouble or '-'}",
+    ]
+    if endpoint.pause_reason:
+        lines.append(f"paused        by {endpoint.paused_by}: {endpoint.pause_reason}")
+    for operation in manifest.operations:
+        kind = name_of(delivery_pb2.OperationClass, operation.operation_class).lower()
+        lines.append(f"operation     {operation.name} ({kind})")
+    return lines

@@ -1,0 +1,301 @@
+"""The OMS's side: what an order looks like, and how it is placed so that no repeat makes a second.
+
+Orders are drawn from the hub's own master data and a seed: the same seed and number give the same
+order. Their request ids follow from the order number, and an outbox keeps the orders themselves, so
+that a batch can be sent again after a crash and is answered, not written, again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+from google.protobuf import json_format
+
+from crossdock.carrier.v1 import carrier_service_pb2
+from crossdock.cli.private_files import write_private
+from crossdock.cli.problems import CommandError
+from crossdock.client import HubClient, request_id
+from crossdock.customer.v1 import customer_service_pb2
+from crossdock.errors import NoAnswerError, TryAgainError
+from crossdock.item.v1 import item_pb2, item_service_pb2
+from crossdock.location.v1 import location_service_pb2
+from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.types.v1 import types_pb2
+
+T = TypeVar("T")
+
+OMS: Final = "oms"
+BUSINESS_UNIT: Final = "retail-us"
+PAGE: Final = 500
+MAXIMUM_ITEMS: Final = 5_000
+PLACED_AT_ONCE: Final = 16
+ATTEMPTS: Final = 6
+FIRST_PAUSE_SECONDS: Final = 0.2
+MAXIMUM_PAUSE_SECONDS: Final = 3.0
+MAXIMUM_LINES: Final = 3
+MAXIMUM_QUANTITY: Final = 3
+SPLIT_SHARE: Final = 0.1
+# Invented people at invented addresses in real towns: carriers check town, state and postal code.
+_NAMES: Final = (
+    "Robin Okonkwo", "Ada Lindqvist", "Sam Rivera", "Mina Tanaka", "Jo Marchetti", "Lee Novak",
+    "Priya Shah", "Tom Becker",
+)  # fmt: skip
+_TOWNS: Final = (
+    ("7 Alder Street", "Portland", "OR", "97205"),
+    ("310 Birch Avenue", "Denver", "CO", "80203"),
+    ("52 Cedar Lane", "Austin", "TX", "78701"),
+    ("18 Dogwood Court", "Atlanta", "GA", "30303"),
+    ("940 Elm Road", "Columbus", "OH", "43215"),
+    ("61 Fir Place", "Boston", "MA", "02108"),
+    ("205 Grove Street", "Chicago", "IL", "60601"),
+    ("77 Hazel Way", "Phoenix", "AZ", "85004"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What orders may name: (item, unit), customers, locations that ship, (carrier, service)."""
+
+    items: tuple[tuple[str, str], ...]
+    customers: tuple[str, ...]
+    locations: tuple[str, ...]
+    services: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOrder:
+    """An order that was released: its hub id, number and fulfillment requests."""
+
+    id: str
+    number: str
+    fulfillment_request_ids: tuple[str, ...]
+
+
+async def read_catalogue(hub: HubClient) -> Catalogue:
+    """Master data as the OMS sees it. CommandError: too little to place an order."""
+    items = [
+        (item.number, item.base_unit)
+        async for item in _items(hub)
+        if item.status in (item_pb2.ITEM_STATUS_UNSPECIFIED, item_pb2.ITEM_STATUS_ACTIVE)
+        and item.base_unit == "EA"
+    ]
+    customers = await hub.customers.ListCustomers(
+        customer_service_pb2.ListCustomersRequest(page_size=PAGE)
+    )
+    locations = await hub.locations.ListLocations(
+        location_service_pb2.ListLocationsRequest(page_size=PAGE)
+    )
+    accounts = await hub.carriers.ListCarrierAccounts(
+        carrier_service_pb2.ListCarrierAccountsRequest(page_size=PAGE)
+    )
+    services = [
+        (account.carrier_code, service.service_code)
+        for account in accounts.carrier_accounts
+        if account.active
+        for service in account.services
+    ]
+    found = Catalogue(
+        items=tuple(sorted(items)),
+        customers=tuple(sorted(customer.number for customer in customers.customers)),
+        locations=tuple(sorted(each.number for each in locations.locations if each.active)),
+        services=tuple(services),
+    )
+    for what in ("items", "customers", "locations", "services"):
+        if not getattr(found, what):
+            raise CommandError(
+                f"the hub knows no {what} that an order could name",
+                "master data comes from the ERP's adapter, carrier accounts from the shipping desk",
+                "crossdock endpoint list; crossdock doctor",
+            )
+    return found
+
+
+def draw_order(number: str, catalogue: Catalogue, seed: int, placed: datetime) -> order_pb2.Order:
+    """One order; seed and number decide everything but the time."""
+    chance = random.Random(f"{seed}:{number}")
+    carrier, service = chance.choice(catalogue.services)
+    street, city, state, postal_code = chance.choice(_TOWNS)
+    order = order_pb2.Order(
+        number=number,
+        business_unit=BUSINESS_UNIT,
+        customer_number=chance.choice(catalogue.customers),
+        customer_reference=f"PO-{chance.randint(10_000, 99_999)}",
+        carrier_code=carrier,
+        service_code=service,
+        channel="web",
+        ship_to=types_pb2.Party(
+            name=chance.choice(_NAMES),
+            phone=f"+1 555 01{chance.randint(0, 99):02d}",
+            address=types_pb2.Address(
+                lines=[street],
+                city=city,
+                state=state,
+                postal_code=postal_code,
+                country_code="US",
+            ),
+            residential=True,
+        ),
+    )
+    order.order_time.FromDatetime(placed)
+    count = chance.randint(1, min(MAXIMUM_LINES, len(catalogue.items)))
+    locations = [chance.choice(catalogue.locations)] * count
+    if count > 1 and len(catalogue.locations) > 1 and chance.random() < SPLIT_SHARE:
+        locations[-1] = next(each for each in catalogue.locations if each != locations[0])
+    chosen = chance.sample(catalogue.items, count)
+    for line_number, ((item, unit), location) in enumerate(zip(chosen, locations, strict=True), 1):
+        line = order.lines.add(
+            line_number=line_number, item_number=item, ship_from_location_number=location
+        )
+        line.quantity.value = str(chance.randint(1, MAXIMUM_QUANTITY))
+        line.quantity.unit = unit
+        cents = chance.randint(499, 19_999)
+        line.unit_price.amount = f"{cents // 100}.{cents % 100:02d}"
+        line.unit_price.currency = "USD"
+    return order
+
+
+async def place_order(hub: HubClient, order: order_pb2.Order) -> PlacedOrder:
+    """Create, approve, release; each repeated with its own id until the hub has answered."""
+    created = await _repeated(
+        lambda: hub.orders.CreateOrder(
+            order_service_pb2.CreateOrderRequest(
+                request_id=request_id(OMS, order.number, "create"), order=order
+            )
+        )
+    )
+    order_id = created.order.id
+    await _repeated(
+        lambda: hub.orders.ApproveOrder(
+            order_service_pb2.ApproveOrderRequest(
+                request_id=request_id(OMS, order.number, "approve"), order_id=order_id
+            )
+        )
+    )
+    released = await _repeated(
+        lambda: hub.orders.ReleaseOrder(
+            order_service_pb2.ReleaseOrderRequest(
+                request_id=request_id(OMS, order.number, "release"), order_id=order_id
+            )
+        )
+    )
+    return PlacedOrder(order_id, order.number, tuple(released.fulfillment_request_ids))
+
+
+async def place_orders(
+    hub: HubClient,
+    orders: Sequence[order_pb2.Order],
+    rate_per_second: float = 0.0,
+    placed: Callable[[PlacedOrder], None] | None = None,
+) -> list[PlacedOrder]:
+    """Place many, a bounded number at once, not faster than the rate (0: as fast as they go)."""
+    gate = asyncio.Semaphore(PLACED_AT_ONCE)
+    started = time.monotonic()
+
+    async def place(index: int, order: order_pb2.Order) -> PlacedOrder:
+        if rate_per_second > 0:
+            await asyncio.sleep(max(0.0, started + index / rate_per_second - time.monotonic()))
+        async with gate:
+            done = await place_order(hub, order)
+        if placed is not None:
+            placed(done)
+        return done
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(place(*each)) for each in enumerate(orders)]
+    return [task.result() for task in tasks]
+
+
+class Outbox:
+    """What the OMS is about to send, on disk before the first call."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def draw(
+        self, count: int, catalogue: Catalogue, seed: int
+    ) -> tuple[str, list[order_pb2.Order]]:
+        """A new batch of orders, kept. Returns its name and the orders."""
+        first = self._take_numbers(count)
+        now = datetime.now(UTC).replace(microsecond=0)
+        orders = [
+            draw_order(f"WEB-{first + index:06d}", catalogue, seed, now) for index in range(count)
+        ]
+        name = f"batch-{first:06d}"
+        self.keep(name, orders)
+        return name, orders
+
+    def keep(self, name: str, orders: Iterable[order_pb2.Order]) -> None:
+        """Write a batch; one order a line."""
+        lines = [
+            json_format.MessageToJson(order, indent=None, preserving_proto_field_name=True)
+            for order in orders
+        ]
+        write_private(self._directory / f"{name}.jsonl", "\n".join(lines) + "\n")
+
+    def read(self, name: str) -> list[order_pb2.Order]:
+        """A batch that was drawn before. CommandError: there is none."""
+        path = self._directory / f"{Path(name).name}.jsonl"
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except OSError:
+            known = ", ".join(sorted(each.stem for each in self._directory.glob("*.jsonl")))
+            raise CommandError(
+                f"there is no batch {name}", f"there are: {known or 'none'}"
+            ) from None
+        return [json_format.Parse(line, order_pb2.Order()) for line in lines if line]
+
+    def _take_numbers(self, count: int) -> int:
+        path = self._directory / "next.json"
+        try:
+            first = int(json.loads(path.read_text("utf-8"))["next"])
+        except (OSError, ValueError, KeyError):
+            first = 1
+        write_private(path, json.dumps({"next": first + count}) + "\n")
+        return first
+
+
+def outbox_directory(workplace_directory: Path | None) -> Path:
+    """Beside dev's data; else in the user's own state directory."""
+    if workplace_directory is not None:
+        return workplace_directory / "outbox"
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    path = Path(state) / "crossdock" / "outbox"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+async def _items(hub: HubClient) -> AsyncIterator[item_pb2.Item]:
+    token, seen = "", 0
+    while True:
+        page = await hub.items.ListItems(
+            item_service_pb2.ListItemsRequest(page_size=PAGE, page_token=token)
+        )
+        for item in page.items:
+            yield item
+        seen += len(page.items)
+        token = page.next_page_token
+        if not token or seen >= MAXIMUM_ITEMS:
+            return
+
+
+async def _repeated(call: Callable[[], Awaitable[T]]) -> T:
+    pause = FIRST_PAUSE_SECONDS
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await call()
+        except (NoAnswerError, TryAgainError) as error:
+            if attempt == ATTEMPTS:
+                raise
+            wait = error.refusal.retry_after_seconds or pause
+        await asyncio.sleep(min(wait, MAXIMUM_PAUSE_SECONDS))
+        pause *= 2
+    raise AssertionError("unreachable")

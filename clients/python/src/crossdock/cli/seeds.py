@@ -1,0 +1,104 @@
+"""What no adapter brings in: the carrier accounts of transport management."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from crossdock.carrier.v1 import carrier_pb2, carrier_service_pb2
+from crossdock.cli.problems import CommandError
+from crossdock.cli.workplace_configs import (
+    CARRIER_ACCOUNT,
+    CARRIER_ACCOUNT_NUMBER,
+    CARRIER_CODE,
+    CARRIER_SERVICES,
+    LOCATIONS,
+)
+from crossdock.client import HubClient, request_id
+from crossdock.customer.v1 import customer_service_pb2
+from crossdock.item.v1 import item_service_pb2
+from crossdock.location.v1 import location_service_pb2
+
+MASTER_DATA_POLL_SECONDS: Final = 0.2
+PAGE: Final = 500
+_VERSION: Final = "1"
+_FIELDS: Final = (
+    "carrier_code", "account_number", "name", "billing", "services",
+    "ship_from_location_numbers", "active",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MasterData:
+    """How much of what orders refer to the hub knows."""
+
+    items: int
+    customers: int
+    locations: int
+
+    @property
+    def complete(self) -> bool:
+        return self.items > 0 and self.customers > 0 and self.locations >= len(LOCATIONS)
+
+
+async def wait_for_master_data(hub: HubClient, timeout_seconds: float) -> MasterData:
+    """Until the ERP's items, customers and locations are in the hub, with their time zones."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        found = await _master_data(hub)
+        if found.complete:
+            return found
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"the ERP's master data is not in the hub after {timeout_seconds:g} s",
+                f"{found.items} items, {found.customers} customers, {found.locations} locations "
+                "that could ship",
+                "crossdock doctor; crossdock endpoint show netsuite",
+            )
+        await asyncio.sleep(MASTER_DATA_POLL_SECONDS)
+
+
+async def seed_carrier_accounts(hub: HubClient) -> None:
+    """Write the carrier account; the same again changes nothing. hub: as the shipping desk."""
+    account = carrier_pb2.CarrierAccount(
+        number=CARRIER_ACCOUNT_NUMBER,
+        carrier_code=CARRIER_CODE,
+        account_number=CARRIER_ACCOUNT,
+        name="UPS, all docks",
+        billing=carrier_pb2.CarrierBilling(payer=carrier_pb2.BILLING_PARTY_SHIPPER, currency="USD"),
+        services=[
+            carrier_pb2.ContractedService(service_code=code, name=name)
+            for code, name in CARRIER_SERVICES.items()
+        ],
+        ship_from_location_numbers=list(LOCATIONS),
+        active=True,
+    )
+    entry = carrier_service_pb2.CarrierAccountEntry(
+        request_id=request_id("shipping-desk", CARRIER_ACCOUNT_NUMBER, _VERSION),
+        carrier_account=account,
+        update_mask=FieldMask(paths=list(_FIELDS)),
+    )
+    request = carrier_service_pb2.UpsertCarrierAccountsRequest(entries=[entry])
+    answer = await hub.carriers.UpsertCarrierAccounts(request)
+    refusal = answer.results[0].refusal
+    if refusal.reason:
+        raise CommandError(
+            f"the hub refuses carrier account {CARRIER_ACCOUNT_NUMBER}: {refusal.reason}",
+            refusal.message,
+        )
+
+
+async def _master_data(hub: HubClient) -> MasterData:
+    items = await hub.items.ListItems(item_service_pb2.ListItemsRequest(page_size=PAGE))
+    customers = await hub.customers.ListCustomers(
+        customer_service_pb2.ListCustomersRequest(page_size=PAGE)
+    )
+    locations = await hub.locations.ListLocations(
+        location_service_pb2.ListLocationsRequest(page_size=PAGE)
+    )
+    ready = [each for each in locations.locations if each.active and each.time_zone]
+    return MasterData(len(items.items), len(customers.customers), len(ready))
