@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 from crossdock.contracts import Method, digest
-from crossdock.errors import Refusal, to_message
+from crossdock.errors import Refusal, from_message, to_message
 from crossdock.telemetry import trace_carrier
 
 from crossdock_hub import attempts, held
@@ -32,6 +32,7 @@ Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
 DELIVERY = "/crossdock.delivery.v1.DeliveryService/"
 STREAM_SCANS = "/crossdock.tracking.v1.TrackingService/StreamTrackingEvents"
 TAIL = "/crossdock.lineage.v1.LineageService/Tail"
+TRY_AGAIN = frozenset({"HUB_OVERLOADED", "STORE_FULL", "HUB_UNAVAILABLE", "INTERNAL_FAULT"})
 STOPPING = Refusal(
     "HUB_UNAVAILABLE",
     "the hub is stopping; repeat with the same request_id, another or the restarted one answers",
@@ -227,6 +228,9 @@ class Services:
         for item, found in zip(items, answers, strict=True):
             if isinstance(found, BaseException):
                 found = _refused(result_type, found)
+                if found.refusal.reason in TRY_AGAIN:
+                    # Nobody's fault but ours: the whole call fails, and its repeat is harmless.
+                    raise Refused(from_message(found.refusal))
                 found.delivery_id = item.delivery_id
             results.append(found)
         return results
