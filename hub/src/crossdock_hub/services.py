@@ -221,7 +221,7 @@ class Services:
     ) -> list[Any]:
         """One command per item; a refused item refuses no other."""
         attempts_of = [
-            self._fenced(name, caller, lambda unit, item=item: decide(unit, item)) for item in items
+            self._fenced(name, caller, partial(_decide_item, decide, item)) for item in items
         ]
         answers = await asyncio.gather(*attempts_of, return_exceptions=True)
         results = []
