@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock.client import HubClient
+from crossdock.telemetry import start_tracing
 
 from crossdock_adapters.sdk import registry
 from crossdock_adapters.sdk.bus_credentials import BusCredentials
@@ -27,7 +28,7 @@ from crossdock_adapters.sdk.consumer import PullConsumer
 from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.runner import EndpointRunner, Source
 from crossdock_adapters.sdk.sandbox_server import Listener
-from crossdock_adapters.sdk.telemetry import Telemetry, start_tracing
+from crossdock_adapters.sdk.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ FORCE_EXIT_SECONDS = 9.5
 async def host_endpoints(config: AdaptersConfig, only: Sequence[str] = ()) -> None:
     """Run the configured endpoints (or those named) until SIGTERM or SIGINT."""
     chosen = _chosen(config, only)
-    start_tracing("crossdock-adapters")
+    stop_tracing = start_tracing("crossdock-adapters", _instance())
     telemetry = Telemetry()
     stopping = _stop_on_signal()
     runners: list[EndpointRunner] = []
@@ -47,6 +48,7 @@ async def host_endpoints(config: AdaptersConfig, only: Sequence[str] = ()) -> No
         _write_ready(config.ready_file, _status(runners, metrics_url))
 
     async with AsyncExitStack() as stack:
+        stack.callback(stop_tracing)
         for endpoint in chosen:
             runner = await _runner(config, endpoint, telemetry, changed, stack)
             runners.append(runner)
@@ -102,7 +104,7 @@ async def _runner(
         allow_plaintext_token=config.allow_plaintext_token,
     )
     await stack.enter_async_context(hub)
-    link = HubLink(endpoint.id, hub, f"{socket.gethostname()}:{os.getpid()}")
+    link = HubLink(endpoint.id, hub, _instance())
     credentials_file = endpoint.credentials_file or config.bus_credentials_file
     credentials = BusCredentials.read(credentials_file) if credentials_file else None
 
@@ -129,6 +131,10 @@ async def _run(runner: EndpointRunner, stopping: asyncio.Event) -> None:
         log.exception("endpoint %s broke; the process ends", runner.config.id)
         stopping.set()
         raise
+
+
+def _instance() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _status(runners: Sequence[EndpointRunner], metrics_url: str) -> dict[str, Any]:

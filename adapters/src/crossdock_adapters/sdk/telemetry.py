@@ -1,12 +1,21 @@
-"""Traces and metrics of an adapter process; every name of both lives here."""
+"""Spans and metrics of an adapter process; the names of spans are crossdock.telemetry's."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from opentelemetry import propagate, trace
+from crossdock.telemetry import (
+    ATTEMPT,
+    DECISION,
+    DELIVERY_ID,
+    ENDPOINT,
+    OPERATION,
+    context_of,
+    messaging_attributes,
+    trace_carrier,
+)
+from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
@@ -17,7 +26,6 @@ from starlette.routing import Route
 SUBJECT_TEMPLATE = "crossdock.v1.delivery.{endpoint}"
 CALL_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-EXPORT_TIMEOUT_SECONDS = 2
 
 
 class Telemetry:
@@ -68,17 +76,14 @@ class Telemetry:
     def handling(self, headers: Mapping[str, str], endpoint: str) -> Iterator[Span]:
         """The consumer span of one delivery, continuing the trace its message carries."""
         name = f"process {SUBJECT_TEMPLATE}"
+        subject = SUBJECT_TEMPLATE.format(endpoint=endpoint)
         with self._tracer.start_as_current_span(
             name,
-            context=propagate.extract(dict(headers)),
+            context=context_of(headers),
             kind=SpanKind.CONSUMER,
             attributes={
-                "messaging.system": "nats",
-                "messaging.operation.type": "process",
-                "messaging.operation.name": "process",
-                "messaging.destination.template": SUBJECT_TEMPLATE,
-                "messaging.destination.name": SUBJECT_TEMPLATE.format(endpoint=endpoint),
-                "crossdock.endpoint": endpoint,
+                **messaging_attributes("process", "process", subject, SUBJECT_TEMPLATE),
+                ENDPOINT: endpoint,
             },
         ) as span:
             yield span
@@ -89,7 +94,7 @@ class Telemetry:
         with self._tracer.start_as_current_span(
             f"{kind} {name}",
             kind=SpanKind.SERVER if kind == "webhook" else SpanKind.INTERNAL,
-            attributes={"crossdock.endpoint": endpoint},
+            attributes={ENDPOINT: endpoint},
         ) as span:
             yield span
 
@@ -108,14 +113,14 @@ class Telemetry:
 def describe_attempt(span: Span, delivery_id: str, operation: str, attempt: int) -> None:
     """What the attempt is, once it is known."""
     span.set_attribute("messaging.message.id", delivery_id)
-    span.set_attribute("crossdock.delivery.id", delivery_id)
-    span.set_attribute("crossdock.operation", operation)
-    span.set_attribute("crossdock.attempt", attempt)
+    span.set_attribute(DELIVERY_ID, delivery_id)
+    span.set_attribute(OPERATION, operation)
+    span.set_attribute(ATTEMPT, attempt)
 
 
 def describe_outcome(span: Span, outcome: str, code: str) -> None:
     """How the attempt ended; anything but done is an error to whoever looks for errors."""
-    span.set_attribute("crossdock.decision", outcome)
+    span.set_attribute(DECISION, outcome)
     if outcome not in ("CONFIRMED", "NOT_FOUND"):
         span.set_status(Status(StatusCode.ERROR, outcome))
         span.set_attribute("error.type", code or outcome)
@@ -123,24 +128,4 @@ def describe_outcome(span: Span, outcome: str, code: str) -> None:
 
 def traceparent() -> str:
     """The current trace position as a W3C traceparent, or "" outside any trace."""
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    return carrier.get("traceparent", "")
-
-
-def start_tracing(service: str) -> None:
-    """Real trace ids always; export over OTLP only where the standard variables name a target."""
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get(
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-    ):
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-        # A collector that is away must not hold up the end of the process.
-        exporter = OTLPSpanExporter(timeout=EXPORT_TIMEOUT_SECONDS)
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
+    return trace_carrier().get("traceparent", "")

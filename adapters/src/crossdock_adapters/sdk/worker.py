@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from crossdock.delivery.v1 import delivery_pb2
+from crossdock.telemetry import DECISION
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import Span
 
@@ -101,7 +102,7 @@ class Worker:
             attempt = await self.attempts.begin(dispatch, _lease(operation), traceparent())
         except BeginRefused as refused:
             log.info("delivery %s not begun: %s", dispatch.delivery_id, refused)
-            span.set_attribute("crossdock.decision", "NOT_BEGUN")
+            span.set_attribute(DECISION, "NOT_BEGUN")
             return
         describe_attempt(span, dispatch.delivery_id, dispatch.operation, attempt.number)
         self.telemetry.in_flight.labels(self.endpoint).inc()
