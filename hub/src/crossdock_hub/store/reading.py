@@ -246,11 +246,13 @@ class Reader:
         return [rows.delivery_record(row) for row in await self._rows(statement)]
 
     async def deliveries_of_roots(
-        self, root_ids: Collection[str], most: int
+        self, root_ids: Collection[str], most: int, *, endpoint: str = ""
     ) -> list[DeliveryRecord]:
-        """Deliveries of several flows, last changed first."""
+        """Deliveries of several flows, last changed first; endpoint: only its own."""
         d = t.deliveries.c
         statement = select(t.deliveries).where(d.root_id.in_(list(root_ids)))
+        if endpoint:
+            statement = statement.where(d.endpoint == endpoint)
         found = await self._rows(statement.order_by(d.updated_at.desc()).limit(most))
         return [rows.delivery_record(row) for row in found]
 

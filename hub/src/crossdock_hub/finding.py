@@ -1,0 +1,199 @@
+"""Finds the flow that any id belongs to: exactly first, then without case, spaces and dashes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from crossdock.contracts import Contract
+from google.protobuf.message import DecodeError
+
+from crossdock_hub.records import DeliveryRecord, ObjectRecord
+from crossdock_hub.store import Reader
+
+MATCHES_MAX = 20
+# A package's number is in its shipment's content, which no index knows.
+SHIPMENTS_SEARCHED_MAX = 20_000
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TRACE = re.compile(r"[0-9a-f]{32}")
+_VENDOR_REFERENCE = re.compile(r"[A-Z2-7]{20}")
+
+TRIED = (
+    "id of an object, package, event, delivery or request; trace id; vendor reference; number; "
+    "key in any system; tracking number; package number; the same without case, spaces and dashes"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What an id was recognised as. object_id: "" when only the flow is known."""
+
+    matched_as: str
+    root_id: str
+    object_id: str = ""
+
+
+class Finder:
+    """One search. `find` gives what fits best first."""
+
+    def __init__(self, reader: Reader, contract: Contract) -> None:
+        self._reader = reader
+        self._contract = contract
+
+    async def find(self, text: str) -> list[Match]:
+        """Everything that the text may mean; empty: nothing."""
+        exact = text.strip()
+        found = await self._exactly(exact)
+        if found:
+            return found
+        for spelling in _spellings(exact):
+            found = await self._exactly(spelling)
+            if found:
+                return [_respelled(match, spelling) for match in found]
+        found = await self._similar(exact)
+        return found or await self._package_number(exact)
+
+    async def _exactly(self, text: str) -> list[Match]:
+        if not text:
+            return []
+        found: list[Match] = []
+        if _UUID.fullmatch(text):
+            found += await self._by_uuid(text)
+        elif _TRACE.fullmatch(text):
+            found += await self._by_trace(text)
+        elif _VENDOR_REFERENCE.fullmatch(text):
+            found += _of_deliveries(
+                await self._reader.deliveries_of_reference(text), "vendor reference of"
+            )
+        return found or await self._by_key(text)
+
+    async def _by_uuid(self, text: str) -> list[Match]:
+        record = await self._reader.object(text)
+        if record is not None:
+            return [Match(f"{_words(record.kind)} id", record.root_id, record.id)]
+        delivery = await self._reader.delivery(text)
+        if delivery is not None:
+            return _of_deliveries([delivery], "delivery")
+        events = await self._reader.events(1, event_id=text)
+        if events:
+            event = events[0].record
+            return [Match(f"event {event.stem}", event.root_id, event.object_id)]
+        return await self._by_package(text) or await self._by_request(text)
+
+    async def _by_package(self, text: str) -> list[Match]:
+        for delivery in await self._reader.deliveries_of_item(text):
+            return [Match("package id", delivery.root_id, delivery.object_id)]
+        for parcel in await self._reader.parcels(package_id=text):
+            return [Match("package id", parcel.order_id, parcel.shipment_id)]
+        return []
+
+    async def _by_request(self, text: str) -> list[Match]:
+        known = await self._reader.request(text)
+        if known is None:
+            return []
+        method, answer = known
+        records = await self._reader.objects(self._ids_in(method, answer))
+        name = method.rpartition("/")[2]
+        return [Match(f"request id of {name}", r.root_id, r.id) for r in records]
+
+    def _ids_in(self, method: str, answer: bytes) -> set[str]:
+        """Ids of the objects that an answer was about."""
+        rule = self._contract.methods.get(method)
+        if rule is None:
+            return set()
+        response: Any = self._contract.generated_class(rule.response_type)
+        results = response.DESCRIPTOR.fields_by_name.get("results")
+        if rule.entries_field and results is not None:
+            response = self._contract.generated_class(results.message_type.full_name)
+        try:
+            message = response.FromString(answer)
+        except DecodeError:
+            return set()
+        found = {getattr(message, "id", "")}
+        for descriptor, value in message.ListFields():
+            if descriptor.message_type is not None and not descriptor.is_repeated:
+                found.add(getattr(value, "id", ""))
+        return {value for value in found if isinstance(value, str) and value}
+
+    async def _by_trace(self, text: str) -> list[Match]:
+        events = await self._reader.events(MATCHES_MAX, trace_id=text)
+        roots = dict.fromkeys(event.record.root_id for event in reversed(events))
+        return [Match("trace id", root) for root in roots]
+
+    async def _by_key(self, text: str) -> list[Match]:
+        """Numbers of objects, keys in other systems, tracking numbers."""
+        numbered = await self._reader.objects_by_number([text])
+        found = [
+            Match(f"{_words(record.kind)} number", record.root_id, record.id)
+            for record in sorted(numbered, key=self._is_master_data)
+        ]
+        for parcel in await self._reader.parcels(tracking_number=text):
+            words = f"tracking number of {parcel.carrier_code}"
+            found.append(Match(words, parcel.order_id, parcel.shipment_id))
+        keys = await self._reader.references_of_value(text, MATCHES_MAX)
+        owners = {r.id: r for r in await self._reader.objects({key.object_id for key in keys})}
+        for key in keys:
+            owner = owners.get(key.object_id)
+            if owner is not None:
+                words = f"reference {key.type} of {key.system}"
+                found.append(Match(words, owner.root_id, owner.id))
+        return _one_per_flow(found)
+
+    def _is_master_data(self, record: ObjectRecord) -> bool:
+        return self._contract.resources[record.kind].master_data
+
+    async def _similar(self, text: str) -> list[Match]:
+        squeezed = re.sub(r"[\s-]", "", text).upper()
+        pairs = dict(await self._reader.spelled_like(squeezed, MATCHES_MAX)) if squeezed else {}
+        owners = await self._reader.objects(pairs)
+        return _one_per_flow(
+            Match(f"{_words(r.kind)} number or key, as {pairs[r.id]!r}", r.root_id, r.id)
+            for r in sorted(owners, key=self._is_master_data)
+        )
+
+    async def _package_number(self, text: str) -> list[Match]:
+        shipments = await self._reader.shipments_that_mention(
+            text, SHIPMENTS_SEARCHED_MAX, MATCHES_MAX
+        )
+        return [
+            Match("package number", record.root_id, record.id)
+            for record in shipments
+            if any(package.number == text for package in record.message.packages)
+        ]
+
+
+def _spellings(text: str) -> list[str]:
+    """Other spellings that an index can still find, most likely first."""
+    squeezed = re.sub(r"[\s-]", "", text)
+    spellings = [text.lower(), text.upper(), squeezed, squeezed.lower(), squeezed.upper()]
+    if re.fullmatch(r"[0-9a-fA-F]{32}", squeezed):
+        low = squeezed.lower()
+        dashed = f"{low[:8]}-{low[8:12]}-{low[12:16]}-{low[16:20]}-{low[20:]}"
+        spellings.insert(0, dashed)
+    return [spelling for spelling in dict.fromkeys(spellings) if spelling and spelling != text]
+
+
+def _respelled(match: Match, spelling: str) -> Match:
+    return Match(f"{match.matched_as}, as {spelling!r}", match.root_id, match.object_id)
+
+
+def _of_deliveries(records: Iterable[DeliveryRecord], prefix: str) -> list[Match]:
+    return [
+        Match(f"{prefix} {record.operation} at {record.endpoint}", record.root_id, record.object_id)
+        for record in records
+    ]
+
+
+def _one_per_flow(found: Iterable[Match]) -> list[Match]:
+    """The first match of each flow: a number and a key of one order are one answer."""
+    first: dict[str, Match] = {}
+    for match in found:
+        first.setdefault(match.root_id, match)
+    return list(first.values())
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")

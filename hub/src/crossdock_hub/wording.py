@@ -1,0 +1,34 @@
+"""Times and lists as people at an operations desk read them; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from crossdock_hub.config import SECOND
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def duration(microseconds: int) -> str:
+    """ "40 s", "3 min", "2 h", "5 d"; the largest unit that fits, rounded down."""
+    seconds = max(0, microseconds) // SECOND
+    for size, name in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size} {name}"
+    return f"{seconds} s"
+
+
+def clock(at: int, now: int, *, seconds: bool = False) -> str:
+    """ "14:02 UTC", with the date where it is not today's."""
+    time = datetime.fromtimestamp(at // SECOND, UTC)
+    text = f"{time:%H:%M:%S} UTC" if seconds else f"{time:%H:%M} UTC"
+    today = datetime.fromtimestamp(now // SECOND, UTC).date()
+    return text if time.date() == today else f"{time:%Y-%m-%d} {text}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
