@@ -27,6 +27,10 @@ from crossdock_hub.refusals import invalid, not_found
 from crossdock_hub.unit import NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 
+# How the attempt log marks words that came when nobody waited for them.
+LATE = "(late) "
+LATER = "; later said "
+
 
 def lease_lost(record: DeliveryRecord, why: str) -> Refused:
     """The caller must not send, or its word no longer counts."""
@@ -69,6 +73,10 @@ def begin(
         _give_back(unit, record)
         return _refused_begin(record, "waits: its endpoint is paused")
     if record.state == "DISPATCHED":
+        if ledger.key_is_dead(record, spec, unit.now):
+            parked = ledger.park_dead_key(record, unit.now)
+            unit.put_delivery(parked)
+            return _refused_begin(parked, f"is parked: {parked.waiting_on}")
         placed = ledger.place(record, unit.flow(record.root_id), spec, unit.now)
         if placed.state != "READY":
             unit.put_delivery(placed)
@@ -178,46 +186,75 @@ def _check_fact(contract: Any, method: Any, fact: Any) -> CheckedFact:
 def complete(
     unit: Unit, request: delivery_service_pb2.Completion, facts: Sequence[CheckedFact]
 ) -> delivery_service_pb2.CompletionResult:
-    """End an attempt. Outcome and references always commit; refused facts are kept beside."""
+    """End an attempt. Outcome and vendor references always commit, refused facts beside them."""
     record = own_delivery(unit, request.delivery_id)
     attempt: AttemptRecord | None = unit.get(("attempt", record.id, request.token))
     if attempt is None:
         raise lease_lost(record, f"has no attempt with token {request.token}")
     outcome = delivery_pb2.AttemptOutcome.Name(request.outcome).removeprefix("ATTEMPT_OUTCOME_")
-    if attempt.outcome == outcome and record.token == request.token and attempt.ended_at:
-        return _completed(record, ())  # the same word again: the same answer
-    late = record.token != request.token or record.state not in ledger.COMPLETABLE_STATES
-    unit.put(("attempt", record.id, request.token), _ended(attempt, request, outcome, unit, late))
-    if late:
-        unit.put_delivery(_with_evidence(record, request))
-        return delivery_service_pb2.CompletionResult(
-            delivery_id=record.id,
-            state=_state(record),
-            refusal=to_message(lease_lost(record, "has a newer attempt; the word is kept").refusal),
-        )
+    if attempt.ended_at is not None and attempt.outcome == outcome:
+        # The same word again: the same answer.
+        if attempt.reason.startswith(LATE):
+            return _too_late(record)
+        return _completed(record, record.quarantined)
+    in_time = ledger.counts(record, attempt, outcome)
+    ended = _ended(attempt, request, outcome, unit.now, in_time)
+    unit.put(("attempt", record.id, request.token), ended)
+    if not in_time:
+        _keep_evidence(unit, record, request, facts)
+        return _too_late(record)
     spec = flows.spec_of(unit, record)
     report = ledger.Report(
         outcome, request.code, request.reason, request.retry_after.ToMicroseconds() / SECOND
     )
-    after = ledger.complete(_with_evidence(record, request), report, spec, unit.now, unit.limits)
+    known = _with_evidence(record, request)
+    after = ledger.complete(known, attempt, report, spec, unit.now, unit.limits)
     quarantined = _apply_facts(unit, record, facts)
     after = replace(after, quarantined=[*after.quarantined, *quarantined])
     flows.settle(unit, record, after)
-    _note_progress(unit, after)
     if after.state == "CONFIRMED":
+        _note_progress(unit, after)
         _note_posting(unit, after)
     return _completed(after, quarantined)
 
 
+def _too_late(record: DeliveryRecord) -> delivery_service_pb2.CompletionResult:
+    refusal = lease_lost(record, "no longer waits for this attempt; its word is kept").refusal
+    return delivery_service_pb2.CompletionResult(
+        delivery_id=record.id, state=_state(record), refusal=to_message(refusal)
+    )
+
+
+def _keep_evidence(
+    unit: Unit, record: DeliveryRecord, request: Any, facts: Sequence[CheckedFact]
+) -> None:
+    """What a fenced attempt learned: it moves nothing, and is not lost."""
+    late = lease_lost(record, "no longer waited for the attempt that learned this").refusal
+    kept = [
+        QuarantineRecord(
+            fact.method, fact.raw, to_message(fact.refusal or late).SerializeToString()
+        )
+        for fact in facts
+    ]
+    after = _with_evidence(record, request)
+    known = {(fact.method, fact.request) for fact in after.quarantined}
+    fresh = [fact for fact in kept if (fact.method, fact.request) not in known]
+    unit.put_delivery(replace(after, quarantined=[*after.quarantined, *fresh]))
+
+
 def _ended(
-    attempt: AttemptRecord, request: Any, outcome: str, unit: Unit, late: bool
+    attempt: AttemptRecord, request: Any, outcome: str, now: int, in_time: bool
 ) -> AttemptRecord:
+    if attempt.ended_at is not None and attempt.outcome not in ledger.OPEN_OUTCOMES:
+        # Its first word stands; a second one that differs is noted beside it.
+        first = attempt.reason.split(LATER)[0]
+        return replace(attempt, reason=f"{first}{LATER}{outcome}: {request.reason}")
     return replace(
         attempt,
         outcome=outcome,
         code=request.code,
-        reason=f"(late) {request.reason}" if late else request.reason,
-        ended_at=unit.now,
+        reason=request.reason if in_time else f"{LATE}{request.reason}",
+        ended_at=now,
         request_excerpt=request.request_excerpt,
         response_excerpt=request.response_excerpt,
     )
@@ -288,7 +325,7 @@ def _apply_fact(unit: Unit, record: DeliveryRecord, fact: CheckedFact) -> Refusa
 
 def _note_progress(unit: Unit, record: DeliveryRecord) -> None:
     endpoint: EndpointRecord | None = unit.get(("endpoint", record.endpoint))
-    if endpoint is not None and record.state == "CONFIRMED":
+    if endpoint is not None:
         unit.put(("endpoint", endpoint.id), replace(endpoint, progress_at=unit.now))
 
 
@@ -332,15 +369,18 @@ def tick(unit: Unit, delivery_id: str) -> None:
     if record is None or not record.endpoint:
         return
     flow = unit.flow(record.root_id)
-    after = ledger.due(record, flow, flows.spec_of(unit, record), unit.now, unit.limits)
+    leased = record.state in ("IN_FLIGHT", "RESOLVING") and record.lease_until is not None
+    attempt: AttemptRecord | None = None
+    if leased:
+        attempt = unit.get(("attempt", record.id, record.token))
+    begun_at = attempt.begun_at if attempt is not None else None
+    spec = flows.spec_of(unit, record)
+    after = ledger.due(record, flow, spec, unit.now, unit.limits, begun_at)
     if after is record:
         return
-    lost = record.state in ("IN_FLIGHT", "RESOLVING") and record.lease_until is not None
-    if lost:
-        attempt: AttemptRecord | None = unit.get(("attempt", record.id, record.token))
-        if attempt is not None and not attempt.outcome:
-            ended = replace(attempt, outcome="LEASE_EXPIRED", ended_at=unit.now)
-            unit.put(("attempt", record.id, record.token), ended)
+    if attempt is not None and not attempt.outcome:
+        ended = replace(attempt, outcome="LEASE_EXPIRED", ended_at=unit.now)
+        unit.put(("attempt", record.id, record.token), ended)
     flows.settle(unit, record, after)
 
 

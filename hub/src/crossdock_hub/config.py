@@ -41,6 +41,7 @@ class Limits:
     restart_grace_seconds: float = 10.0
     retry_seconds_first: float = 0.5
     retry_seconds_max: float = 30.0
+    retry_after_seconds_max: float = 3_600.0
     settle_seconds_default: float = 5.0
     look_up_retry_seconds_max: float = 300.0
     not_found_needed: int = 2

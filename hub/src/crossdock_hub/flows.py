@@ -44,6 +44,8 @@ def admit(unit: Unit, record: DeliveryRecord) -> None:
         return
     flow = unit.flow(record.root_id)
     _keep(unit, ledger.place(record, flow, spec_of(unit, record), unit.now))
+    if pointless:
+        wake(unit, record.root_id, record.endpoint)
 
 
 def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:

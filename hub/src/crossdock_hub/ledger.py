@@ -8,9 +8,10 @@
     SUPERSEDED: a later fact made it pointless before anything reached the vendor
 
 Invariants: a token only grows; only an attempt with the newest token moves a delivery; UNKNOWN is
-never repeated blindly; what reached the vendor is never superseded. Order, prerequisites and
-supersession are decided per endpoint within the flow of one root object, which every ordering key
-belongs to. Deliveries of one event do not wait for each other.
+never repeated blindly; what reached the vendor is never superseded; only READY and RESOLVING wait
+to be dispatched. Order, prerequisites and supersession are decided per endpoint within the flow of
+one root object, which every ordering key belongs to. Deliveries of one event do not wait for each
+other.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.records import DeliveryRecord
-from crossdock_hub.registry import OperationSpec
+from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from crossdock_hub.registry import CARE, OperationSpec
 
 # Waiting, or on the way: later work of the same ordering key waits for it.
 OPEN_STATES = frozenset(
@@ -31,6 +32,8 @@ OPEN_STATES = frozenset(
 IDLE_STATES = frozenset({"HELD", "READY", "DISPATCHED"})
 # Where a completion with the newest token still counts.
 COMPLETABLE_STATES = frozenset({"IN_FLIGHT", "RESOLVING", "UNKNOWN"})
+# Ends of an attempt that prove nothing: a better word of the same attempt may still follow.
+OPEN_OUTCOMES = frozenset({"", "UNKNOWN", "LEASE_EXPIRED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,17 @@ def place(
 
 
 def _unmet(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> str:
-    objects = set(record.refers_to)
+    """The first required operation not confirmed for an object that the delivery refers to.
+
+    What the operation was about counts, not what it mentioned: two shipments of an order both
+    mention the order, and the posting of one is none of the other.
+    """
     for operation in record.requires:
         met = any(
             other.endpoint == record.endpoint
             and other.operation == operation
             and other.state == "CONFIRMED"
-            and not objects.isdisjoint(other.refers_to)
+            and other.object_id in record.refers_to
             for other in flow
         )
         if not met:
@@ -134,7 +141,8 @@ def supersede(
     targets = [
         other
         for other in _earlier(record, flow)
-        if other.operation in record.supersedes and (not other.item or other.item == record.item)
+        if other.operation in record.supersedes
+        and (not other.item or not record.item or other.item == record.item)
     ]
     idle = [o for o in targets if o.state in IDLE_STATES and o.calls_reached == 0]
     done = [_superseded(other, record.id, f"{record.operation} came", now) for other in idle]
@@ -185,7 +193,7 @@ def begin(
         state="RESOLVING" if look_up else "IN_FLIGHT",
         hold_reason="",
         waiting_on="",
-        operation_class=spec.operation_class,
+        operation_class=record.operation_class if look_up else careful_class(record, spec),
         token=record.token + 1,
         attempts=record.attempts + (0 if look_up else 1),
         look_ups=record.look_ups + (1 if look_up else 0),
@@ -199,28 +207,59 @@ def begin(
     )
 
 
+def careful_class(record: DeliveryRecord, spec: OperationSpec) -> str:
+    """The class that rules a delivery: the more careful of the one it began under and today's."""
+    stored = record.operation_class or spec.operation_class
+    return min(stored, spec.operation_class, key=CARE.index)
+
+
 def renew(record: DeliveryRecord, lease_seconds: float, now: int) -> DeliveryRecord:
     """A longer lease for the attempt that holds it; never a shorter one."""
     until = max(record.lease_until or 0, now + int(lease_seconds * SECOND))
     return replace(record, lease_until=until, due_at=until, updated_at=now)
 
 
+def counts(record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> bool:
+    """Whether an attempt's word still moves the delivery; otherwise it is evidence.
+
+    A delivery parked for want of proof alone is freed by proof that comes late.
+    """
+    if record.token != attempt.token:
+        return False
+    if record.state in COMPLETABLE_STATES:
+        return True
+    proof = outcome in ("CONFIRMED", "REJECTED", "RETRY")
+    return record.state == "PARKED" and attempt.outcome in OPEN_OUTCOMES and proof
+
+
 def complete(
-    record: DeliveryRecord, report: Report, spec: OperationSpec, now: int, limits: Limits
+    record: DeliveryRecord,
+    attempt: AttemptRecord,
+    report: Report,
+    spec: OperationSpec,
+    now: int,
+    limits: Limits,
 ) -> DeliveryRecord:
-    """What an attempt's end makes of the delivery."""
-    ended = replace(record, lease_until=None, due_at=None, updated_at=now)
+    """What an attempt's end makes of the delivery. The caller checked that its word counts."""
+    ended = replace(record, lease_until=None, due_at=None, pending=False, updated_at=now)
     why = report.reason or report.code
     if report.outcome in ("CONFIRMED", "REJECTED", "PARKED"):
         return replace(ended, state=report.outcome, waiting_on=why, hold_reason="")
-    if record.attempt_kind == "LOOK_UP":
+    if attempt.kind == "LOOK_UP":
         return _looked_up(ended, report, spec, now, limits)
     if report.outcome == "RETRY":
         # Proven unprocessed: it never counts against the limit of calls, and changes nothing.
-        free = replace(ended, calls_reached=max(0, record.calls_reached - 1))
-        wait = max(report.retry_after_seconds, back_off(record, record.attempts, limits))
+        reached = max(0, record.calls_reached - 1)
+        since = record.first_unknown_at if reached else None
+        free = replace(ended, calls_reached=reached, first_unknown_at=since)
+        wait = max(_wish(report, limits), back_off(record, record.attempts, limits))
         return _retry_at(free, why, now + int(wait * SECOND))
-    return unknown(ended, spec, why, now, limits)
+    return unknown(ended, spec, why, attempt.begun_at, now, limits)
+
+
+def _wish(report: Report, limits: Limits) -> float:
+    """How long the vendor asks us to wait, within reason."""
+    return min(report.retry_after_seconds, limits.retry_after_seconds_max)
 
 
 def _looked_up(
@@ -228,47 +267,41 @@ def _looked_up(
 ) -> DeliveryRecord:
     if report.outcome != "NOT_FOUND":
         # A failed look-up proves nothing: look again later, never fall through to a repeat.
-        wait = min(back_off(record, record.look_ups, limits), limits.look_up_retry_seconds_max)
-        return _in_doubt(record, f"look-up failed: {report.reason or report.code}", wait, now)
+        pause = min(back_off(record, record.look_ups, limits), limits.look_up_retry_seconds_max)
+        why = f"look-up failed: {report.reason or report.code}"
+        return _in_doubt(record, why, max(_wish(report, limits), pause), now)
     found_nothing = record.not_found + 1
     record = replace(record, not_found=found_nothing)
     if found_nothing < limits.not_found_needed:
         why = f"not found {found_nothing} of {limits.not_found_needed} times"
         return _in_doubt(record, why, spec.settle_seconds, now)
     if record.calls_reached >= spec.calls_max:
-        return replace(record, state="PARKED", waiting_on=f"{spec.calls_max} calls, never found")
+        return _park(record, f"{spec.calls_max} calls, never found", now)
     # Two settled look-ups found nothing: it was not done, so it may be asked for again.
     return replace(record, state="READY", not_found=0, pending=True, waiting_on="", hold_reason="")
 
 
 def unknown(
-    record: DeliveryRecord, spec: OperationSpec, why: str, now: int, limits: Limits
+    record: DeliveryRecord, spec: OperationSpec, why: str, since: int, now: int, limits: Limits
 ) -> DeliveryRecord:
-    """Nobody knows whether the vendor did it: what follows is declared by the operation's class."""
+    """Nobody knows whether the vendor did it: what follows is declared by the operation's class.
+
+    since: when the call began; a vendor's key lives from its first use.
+    """
     record = replace(
         record,
-        first_unknown_at=record.first_unknown_at or now,
+        first_unknown_at=record.first_unknown_at or since,
         lease_until=None,
         not_found=0,
         updated_at=now,
     )
     kind = record.operation_class or spec.operation_class
     if kind == "NONE":
-        return replace(
-            record,
-            state="PARKED",
-            waiting_on=f"outcome unknown and the vendor can't be asked: {why}",
-            due_at=None,
-        )
+        return _park(record, f"outcome unknown, and the vendor can't be asked: {why}", now)
     if kind == "SEARCHABLE":
         return _in_doubt(record, why, spec.settle_seconds, now)
     if record.calls_reached >= spec.calls_max:
-        return replace(
-            record,
-            state="PARKED",
-            waiting_on=f"{spec.calls_max} calls without an outcome: {why}",
-            due_at=None,
-        )
+        return _park(record, f"{spec.calls_max} calls without an outcome: {why}", now)
     return _in_doubt(record, why, back_off(record, record.attempts, limits), now)
 
 
@@ -294,19 +327,21 @@ def due(
     spec: OperationSpec,
     now: int,
     limits: Limits,
+    begun_at: int | None = None,
 ) -> DeliveryRecord:
-    """What a timer that has run out makes of the delivery."""
+    """What a timer that has run out makes of the delivery. begun_at: of its newest attempt."""
     if record.due_at is None or record.due_at > now:
         return record
     if record.state == "HELD" and record.hold_reason == "RETRY":
         return place(record, flow, spec, now)
     if record.state == "HELD" and record.hold_reason == "PREREQUISITE":
-        why = f"{record.awaits_operation} was not confirmed in time"
-        return replace(record, state="PARKED", waiting_on=why, due_at=None, updated_at=now)
+        return _park(record, f"{record.awaits_operation} was not confirmed in time", now)
     if record.state == "DISPATCHED":
         return replace(record, state="READY", pending=True, due_at=None, updated_at=now)
     if record.state == "IN_FLIGHT":
-        return unknown(record, spec, "the lease ran out with no word", now, limits)
+        why = "the lease ran out with no word"
+        since = record.updated_at if begun_at is None else begun_at
+        return unknown(record, spec, why, since, now, limits)
     if record.state == "RESOLVING":
         return _resolving_due(record, now, limits)
     if record.state == "UNKNOWN":
@@ -335,15 +370,37 @@ def _settled(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryR
             due_at=None,
             updated_at=now,
         )
-    key_dead = (
-        kind == "KEYED"
+    if kind == "NONE":
+        return _park(record, "outcome unknown, and the vendor can't be asked", now)
+    if key_is_dead(record, spec, now):
+        return park_dead_key(record, now)
+    return replace(record, state="READY", pending=True, due_at=None, updated_at=now)
+
+
+def key_is_dead(record: DeliveryRecord, spec: OperationSpec, now: int) -> bool:
+    """Whether a call may have reached the vendor so long ago that its key no longer protects us."""
+    return (
+        (record.operation_class or spec.operation_class) == "KEYED"
         and record.first_unknown_at is not None
         and now - record.first_unknown_at > int(spec.key_life_seconds * SECOND)
     )
-    if key_dead:
-        why = "the vendor no longer honours the key of the first call"
-        return replace(record, state="PARKED", waiting_on=why, due_at=None, updated_at=now)
-    return replace(record, state="READY", pending=True, due_at=None, updated_at=now)
+
+
+def park_dead_key(record: DeliveryRecord, now: int) -> DeliveryRecord:
+    """Leave a call whose key has died to a person: sent again it would be a second one."""
+    return _park(record, "the vendor no longer honours the key of the first call", now)
+
+
+def _park(record: DeliveryRecord, why: str, now: int) -> DeliveryRecord:
+    return replace(
+        record,
+        state="PARKED",
+        hold_reason="",
+        waiting_on=why,
+        due_at=None,
+        pending=False,
+        updated_at=now,
+    )
 
 
 def back_off(record: DeliveryRecord, tries: int, limits: Limits) -> float:
