@@ -90,6 +90,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Drain: no accepted call fails, what is queued is committed, then everything ends."""
+        self.tails.close()
         await self.server.drain()
         if self._watch is not None:
             self._watch.cancel()
@@ -146,19 +147,19 @@ class Hub:
         self.driver = Driver(self.store, self.committer, limits)
         self.waiters = Waiters()
         reader = Reader(self.store)
-        self.tails = Tails(limits)
+        self.tails = Tails(reader, limits)
         self.committer.listeners += [
             self.dispatcher.committed,
             self.relay.committed,
             self.timers.committed,
             self.driver.committed,
             self.metrics.committed,
-            lambda batch: self.tails.publish(batch.changes.events, batch.deliveries()),
+            self.tails.committed,
             self.waiters.committed,
         ]
         self.metrics.watch(self.relay, self.dispatcher, picker, self.committer, self.store)
         door = Door(self.contract, identities, limits, self.settings.require_deadline)
-        queries = Queries(self.contract, reader, limits, self.committer, picker, self.waiters)
+        queries = Queries(reader, self.contract, limits, self.waiters)
         self.services = Services(
             door, self.committer, queries.answers(), self.tails.follow, self._after_register
         )
