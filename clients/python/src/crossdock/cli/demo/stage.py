@@ -1,0 +1,192 @@
+"""Where the demo plays: hub and vendors, the orders placed so far, and an eye on every state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Self
+
+from crossdock.cli.demo.books import CarrierBooks, ErpBooks, WarehouseBooks
+from crossdock.cli.demo.proofs import moved_backwards
+from crossdock.cli.demo.report import Report
+from crossdock.cli.demo.views import DeliveryView, HubView, delivery_view, read_objects
+from crossdock.cli.following import counted
+from crossdock.cli.installation import Installation
+from crossdock.cli.names import order_state
+from crossdock.cli.orders import Catalogue, draw_order, place_orders, read_catalogue
+from crossdock.cli.problems import CommandError
+from crossdock.cli.workplace_configs import ERP_ID_PREFIX
+from crossdock.client import HubClient
+from crossdock.delivery.v1 import delivery_service_pb2
+from crossdock.errors import CallError
+from crossdock.order.v1 import order_pb2
+
+LOOK_SECONDS: Final = 1.0
+SHOWN_STUCK: Final = 5
+SETTLED: Final = frozenset({"CONFIRMED", "SUPERSEDED", "REJECTED"})
+_STATE_NUMBERS: Final = {
+    order_state(number): number for number in order_pb2.OrderState.values() if number
+}
+
+
+class Stage:
+    """`async with` it; then place orders and wait for what should become of them."""
+
+    def __init__(self, installation: Installation, seed: int, report: Report) -> None:
+        self.installation = installation
+        self.report = report
+        self.placed: dict[str, str] = {}
+        self.view = HubView((), ())
+        self.looks = 0
+        self.backwards: list[str] = []
+        self.erp = installation.sandbox("netsuite")
+        self.wms = installation.sandbox("manhattan")
+        self.ups = installation.sandbox("ups")
+        self._seed = seed
+        self._exits = AsyncExitStack()
+        self._catalogue: Catalogue | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._looked = asyncio.Event()
+        self.oms = installation.client("oms")
+        self.floor = installation.client("manhattan")
+        self.operator = installation.client("operator")
+
+    async def __aenter__(self) -> Self:
+        for client in (self.oms, self.floor, self.operator):
+            await self._exits.enter_async_context(client)
+        self._catalogue = await read_catalogue(self.operator)
+        self._watcher = asyncio.create_task(self._watch(), name="watch every state")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        self.report.line.end()
+        await self._exits.aclose()
+
+    async def place(self, count: int, rate_per_second: float = 0.0) -> list[str]:
+        """Place so many more orders as the OMS; their hub ids."""
+        assert self._catalogue is not None
+        now = datetime.now(UTC).replace(microsecond=0)
+        first = len(self.placed) + 1
+        orders = [
+            draw_order(f"DEMO-{first + index:06d}", self._catalogue, self._seed, now)
+            for index in range(count)
+        ]
+        # Numbers are taken before the calls, so that two acts may place at the same time.
+        self.placed.update(dict.fromkeys((order.number for order in orders), ""))
+
+        found = await place_orders(self.oms, orders, rate_per_second)
+        self.placed.update({order.number: order.id for order in found})
+        return [order.id for order in found]
+
+    async def wait_until(
+        self, what: str, ids: Collection[str], holds: Callable[[HubView], bool], seconds: float
+    ) -> HubView:
+        """The view of these orders in which it holds. CommandError: who is stuck, and where."""
+        deadline = time.monotonic() + seconds
+        while True:
+            view = self.view.of(ids)
+            if self.looks and holds(view):
+                return view
+            if time.monotonic() > deadline:
+                raise await self._stuck(what, view, seconds)
+            self._looked.clear()
+            try:
+                async with asyncio.timeout(2 * LOOK_SECONDS):
+                    await self._looked.wait()
+            except TimeoutError:
+                self._check_watcher()
+
+    async def erp_books(self) -> ErpBooks:
+        """What the ERP posted."""
+        return ErpBooks.read(await self.erp.books(), ERP_ID_PREFIX)
+
+    async def wms_books(self) -> WarehouseBooks:
+        """What the warehouse packed and shipped."""
+        return WarehouseBooks.read(await self.wms.books())
+
+    async def ups_books(self) -> CarrierBooks:
+        """What the carrier sold and carried."""
+        return CarrierBooks.read(await self.ups.books())
+
+    async def _watch(self) -> None:
+        while True:
+            started = time.monotonic()
+            await self._look()
+            await asyncio.sleep(max(0.1, LOOK_SECONDS - (time.monotonic() - started)))
+
+    async def _look(self) -> None:
+        try:
+            now = await read_objects(self.operator)
+        except CallError:
+            # The next look tells; a wait that gets none says so at its deadline.
+            return
+        self.backwards += moved_backwards(self.view, now)
+        self.view = now
+        self.looks += 1
+        self._looked.set()
+        states = {order.id: _STATE_NUMBERS.get(order.state, 0) for order in now.orders}
+        text = f"{self.report.seconds:4.0f} s  {len(states)} orders: {counted(states)}"
+        self.report.line.show(text)
+
+    def _check_watcher(self) -> None:
+        if self._watcher is not None and self._watcher.done():
+            self._watcher.result()
+
+    async def _stuck(self, what: str, view: HubView, seconds: float) -> CommandError:
+        found = await stuck_lines(self.operator, view)
+        return CommandError(
+            f"{what}: not after {seconds:.0f} s",
+            "\n        ".join(found) or "nobody can say what is waited for",
+            "see the data directory named below: crossdock dev --data DIR, then crossdock trace ID",
+        )
+
+
+async def stuck_lines(hub: HubClient, view: HubView) -> list[str]:
+    """The first orders that are not delivered or not fully posted, and what each waits for."""
+    lines: list[str] = []
+    for order in view.orders:
+        request = delivery_service_pb2.ListDeliveriesRequest(object_id=order.id, page_size=100)
+        answer = await hub.deliveries.ListDeliveries(request)
+        waiting = [_waits(delivery_view(each)) for each in answer.deliveries]
+        named = [text for text in waiting if text]
+        if order.state != "DELIVERED" or named:
+            what = "; ".join(named) or "for a fact from outside"
+            lines.append(f"{order.number} is {order.state}, waits {what}")
+        if len(lines) >= SHOWN_STUCK:
+            break
+    return lines
+
+
+def all_delivered(expected: int) -> Callable[[HubView], bool]:
+    """Whether so many orders are there and all of them delivered."""
+
+    def holds(view: HubView) -> bool:
+        return len(view.orders) >= expected and all(
+            order.state == "DELIVERED" for order in view.orders
+        )
+
+    return holds
+
+
+def unsettled(deliveries: Sequence[DeliveryView]) -> list[DeliveryView]:
+    """Those that are still to be done."""
+    return [each for each in deliveries if each.state not in SETTLED]
+
+
+def _waits(delivery: DeliveryView) -> str:
+    if delivery.state in SETTLED:
+        return ""
+    why = f" ({delivery.waiting_on})" if delivery.waiting_on else ""
+    return f"for {delivery.endpoint or 'nobody'} {delivery.operation}: {delivery.state}{why}"
