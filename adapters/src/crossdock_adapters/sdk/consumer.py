@@ -322,6 +322,8 @@ class PullConsumer:
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error)
+        if self._client is None:
+            self._presence.gone(self._away())
         log.debug("consumer %s: %s", self._name, self._last_error)
 
     async def _on_disconnected(self) -> None:
