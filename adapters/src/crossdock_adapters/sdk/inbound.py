@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from crossdock.errors import CallError
+from crossdock.errors import CallError, HubFaultError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -48,6 +48,8 @@ class Inbound:
     hub_presence: Presence
     vendor_presence: Presence
     telemetry: Telemetry
+    # By poll or path: a fault of the hub in one of them does not mean that the hub is gone.
+    ways_in: dict[str, Presence] = field(default_factory=dict)
 
     async def poll_forever(self, spec: PollSpec) -> None:
         """Run one poll again and again; a failure waits a growing while and ends nothing."""
@@ -76,7 +78,7 @@ class Inbound:
             if refused_for_good(error):
                 log.error("endpoint %s: poll %s: the hub says %s", self.endpoint, spec.name, error)
                 return "refused", 0.0
-            self.hub_presence.gone(str(error))
+            self._hub_failed(spec.name, error)
             return "hub", _hub_wish(error)
         except (VendorOutcome, TimeoutError) as error:
             reason = f"poll {spec.name}: {error}"
@@ -88,7 +90,7 @@ class Inbound:
         except Exception:
             log.exception("endpoint %s: poll %s failed", self.endpoint, spec.name)
             return "fault", 0.0
-        self.hub_presence.back()
+        self._worked(spec.name)
         self.vendor_presence.back()
         return "done", 0.0
 
@@ -168,7 +170,7 @@ class Inbound:
         except Refused as refused:
             return _refusal(refused.status, refused.reason)
         except (HubAway, HubRefused, CallError) as error:
-            self.hub_presence.gone(str(error))
+            self._hub_failed(spec.path, error)
             return _later()
         except (TimeoutError, Retry):
             return _later()
@@ -178,7 +180,7 @@ class Inbound:
         except Exception:
             log.exception("endpoint %s: webhook %s failed", self.endpoint, spec.path)
             return Response(status_code=500)
-        self.hub_presence.back()
+        self._worked(spec.path)
         return Response(status_code=204)
 
     def _webhook(self, spec: WebhookSpec, request: Request, body: bytes) -> Webhook:
@@ -193,6 +195,18 @@ class Inbound:
             hub=self.link.hub,
             hold_payload=self._holder(spec.path),
         )
+
+    def _hub_failed(self, way: str, error: BaseException) -> None:
+        if not isinstance(error, HubFaultError):
+            self.hub_presence.gone(str(error))
+            return
+        what = f"endpoint {self.endpoint}: the way in by {way}"
+        self.ways_in.setdefault(way, Presence(what)).gone(str(error))
+
+    def _worked(self, way: str) -> None:
+        self.hub_presence.back()
+        if way in self.ways_in:
+            self.ways_in[way].back()
 
     def _holder(self, source: str) -> Callable[[bytes, str, str, str], Awaitable[None]]:
         async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
