@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.contracts import Contract
+from google.protobuf.message import Message
 
 from crossdock_hub.identity import Caller
 from crossdock_hub.resources import KINDS
@@ -49,8 +50,10 @@ def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozen
         kind = descriptor.name.removesuffix("_id")
         if kind != descriptor.name and kind in KINDS:
             keys.add(("object", kind, value))
-    if resource_field and request.HasField(resource_field):
-        target = getattr(request, resource_field)
+    target: Any = getattr(request, resource_field, None) if resource_field else None
+    # A batch call has many; what they need is read when they are decided.
+    is_one = isinstance(target, Message) and request.HasField(resource_field)
+    if is_one:
         for reference in contract.references(target):
             by = "number" if reference.by == "number" else "object"
             keys.add((by, reference.kind, reference.value))
