@@ -1,0 +1,181 @@
+"""The data directory of crossdock dev: modes, kept values, one holder, safe wiping."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+from crossdock.cli.problems import CommandError
+from crossdock.cli.toml_text import toml_text
+from crossdock.cli.workplace import ENDPOINTS, PORTS, Running, Workplace, chosen_ports
+from crossdock.cli.workplace_configs import (
+    SandboxPace,
+    hub_variables,
+    write_adapters_config,
+    write_configs,
+)
+from crossdock_adapters.sdk import manifest, registry
+from crossdock_adapters.sdk.config import load_adapters, load_sandboxes
+from crossdock_adapters.sdk.settings import check
+from crossdock_hub.config import Settings
+from crossdock_hub.identity import Identities
+from hypothesis import given
+from hypothesis import strategies as st
+
+HUB = {
+    "grpc": "127.0.0.1:7443",
+    "nats_url": "nats://127.0.0.1:4222",
+    "nats_credentials_directory": "/data/hub/bus-credentials",
+}
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    found = Workplace(tmp_path / "data")
+    found.open()
+    return found
+
+
+def test_nothing_is_readable_by_others(workplace: Workplace) -> None:
+    """Every file and directory, secrets and tokens above all, is its owner's alone."""
+    write_configs(workplace, SandboxPace())
+    write_adapters_config(workplace, HUB, SandboxPace())
+    workplace.announce(Running(os.getpid(), "127.0.0.1:1", "nats://127.0.0.1:2", "", {}))
+    found = [workplace.directory, *workplace.directory.rglob("*")]
+    assert len(found) > 20
+    loose = [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert loose == []
+
+
+def test_the_hub_knows_every_token_and_holds_none(workplace: Workplace) -> None:
+    """The endpoints file has digests only, and the hub's own reader identifies each token."""
+    text = workplace.endpoints_file.read_text()
+    identities = Identities.load(workplace.endpoints_file)
+    for endpoint, (role, _) in ENDPOINTS.items():
+        token = workplace.token_file(endpoint).read_text().strip()
+        assert token not in text
+        assert hashlib.sha256(token.encode()).hexdigest() in text
+        caller = identities.identify(f"Bearer {token}")
+        assert caller is not None
+        assert (caller.endpoint, caller.role) == (endpoint, role)
+
+
+def test_a_second_start_keeps_tokens_and_ports_and_draws_anew(workplace: Workplace) -> None:
+    """Data outlives a restart; only the seed grows, because sandboxes begin with empty books."""
+    tokens = {name: workplace.token_file(name).read_text() for name in ENDPOINTS}
+    again = Workplace(workplace.directory)
+    assert again.open() == []
+    assert again.ports == workplace.ports
+    assert again.seed == workplace.seed + 1
+    assert tokens == {name: again.token_file(name).read_text() for name in ENDPOINTS}
+
+
+def test_a_taken_port_is_replaced_and_said() -> None:
+    """A port that somebody else took meanwhile is not fought for."""
+    ports, _ = chosen_ports({})
+    assert sorted(ports) == sorted(PORTS)
+    assert len(set(ports.values())) == len(PORTS)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports["hub"]))
+        taken.listen()
+        fresh, remarks = chosen_ports(ports)
+    assert fresh["hub"] != ports["hub"]
+    assert len(remarks) == 1
+    assert str(ports["hub"]) in remarks[0]
+    assert {k: v for k, v in fresh.items() if k != "hub"} == {
+        k: v for k, v in ports.items() if k != "hub"
+    }
+
+
+def test_a_second_dev_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    """The message names the holder and the directory, and says what to do."""
+    first, second = Workplace(tmp_path / "data"), Workplace(tmp_path / "data")
+    first.lock()
+    with pytest.raises(CommandError) as caught:
+        second.lock()
+    assert str(os.getpid()) in caught.value.what
+    assert str(second.directory) in caught.value.what
+    assert caught.value.next_step
+    first.unlock()
+    second.lock()
+    second.unlock()
+
+
+def test_fresh_removes_ours_and_never_what_is_foreign(workplace: Workplace) -> None:
+    """--fresh in somebody's home directory must not be a catastrophe."""
+    (workplace.directory / "thesis.txt").write_text("years of work")
+    with pytest.raises(CommandError, match=r"thesis\.txt"):
+        workplace.wipe()
+    assert workplace.token_file("oms").exists()
+    (workplace.directory / "thesis.txt").unlink()
+    workplace.wipe()
+    assert not any(workplace.directory.iterdir())
+
+
+def test_a_dead_dev_is_not_announced(workplace: Workplace) -> None:
+    """What a killed crossdock dev left behind does not send commands to a dead address."""
+    workplace.announce(Running(os.getpid(), "127.0.0.1:1", "nats://127.0.0.1:2", "", {}))
+    found = workplace.running()
+    assert found is not None
+    assert found.hub_address == "127.0.0.1:1"
+    document = json.loads(workplace.running_file.read_text())
+    workplace.running_file.write_text(json.dumps({**document, "pid": 2**22 - 1}))
+    assert workplace.running() is None
+
+
+def test_the_adapters_accept_what_dev_generates(workplace: Workplace) -> None:
+    """Both files pass the adapters' own readers, every setting its manifest's check."""
+    write_configs(workplace, SandboxPace())
+    write_adapters_config(workplace, HUB, SandboxPace())
+    sandboxes = load_sandboxes(workplace.config_file("sandboxes")).sandboxes
+    adapters = load_adapters(workplace.config_file("adapters"))
+    assert sorted(sandboxes) == sorted(adapters.endpoints) == ["manhattan", "netsuite", "ups"]
+    assert adapters.hub_address == HUB["grpc"]
+    for name, endpoint in adapters.endpoints.items():
+        settings, _ = check(registry.adapter(name).manifest.settings, endpoint.settings)
+        adapter, config = sandboxes[name]
+        assert settings.text("base_url") == f"http://127.0.0.1:{config.vendor_port}"
+        assert adapter == name
+        assert str(endpoint.credentials_file) == f"/data/hub/bus-credentials/{name}.json"
+    assert isinstance(registry.adapter("ups").manifest, manifest.Manifest)
+
+
+def test_adapters_get_references_to_secrets_never_the_secrets(workplace: Workplace) -> None:
+    """The adapters' configuration may be shown: it holds no secret."""
+    write_adapters_config(workplace, HUB, SandboxPace())
+    text = workplace.config_file("adapters").read_text()
+    for path in (workplace.directory / "secrets").iterdir():
+        assert path.read_text().strip() not in text
+
+
+def test_the_hub_accepts_its_variables(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each variable is one of the hub's settings, with the value it means."""
+    for name, value in hub_variables(workplace).items():
+        assert name.removeprefix("CROSSDOCK_").lower() in Settings.model_fields
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.data_directory == workplace.hub_directory
+    assert settings.reflection
+    assert settings.trace_sample_ratio == 1.0
+
+
+_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+_VALUES = st.recursive(
+    st.booleans() | st.integers(-(2**62), 2**62) | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(_TEXT, _VALUES, max_size=5))
+def test_toml_reads_back_what_was_written(table: dict[str, object]) -> None:
+    """Any key and value survive: quotes, newlines, control characters, emoji."""
+    assert tomllib.loads(toml_text({"part": table}))["part"] == table
