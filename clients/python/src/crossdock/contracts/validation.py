@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import protovalidate
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from crossdock.contracts.image import Image
+from crossdock.contracts.paths import Tree, compile_tree
 from crossdock.errors import ContractError, Violation
+
+# What protobuf defines as the range of these types; their encoding can say more, and every
+# calendar, database and JSON further on breaks of it. (first second, last second)
+_TIME_RANGES: Final = {
+    "google.protobuf.Timestamp": (-62_135_596_800, 253_402_300_799),
+    "google.protobuf.Duration": (-315_576_000_000, 315_576_000_000),
+}
+_NANOS_PER_SECOND: Final = 1_000_000_000
 
 
 class RuleValidator:
@@ -18,6 +28,7 @@ class RuleValidator:
     def __init__(self, image: Image) -> None:
         self._image = image
         self._validator = protovalidate.Validator()
+        self._times: dict[str, Tree[str]] = {}
 
     def validate(self, message_name: str, data: bytes) -> list[Violation]:
         """All rules that the encoded message breaks; empty: it is valid.
@@ -35,7 +46,8 @@ class RuleValidator:
             found = self._validator.collect_violations(message)
         except (protovalidate.CompilationError, protovalidate.EvaluationError) as error:
             raise ContractError(self._finding(message_name, error)) from error
-        return [_violation(each.proto) for each in found] if found else []
+        broken = [_violation(each.proto) for each in found] if found else []
+        return broken + self._times_out_of_range(message)
 
     def warm(self, message_names: Iterable[str]) -> None:
         """Compiles the rules of these messages now, which takes milliseconds each.
@@ -51,8 +63,32 @@ class RuleValidator:
         if findings:
             raise ContractError(*findings)
 
+    def _times_out_of_range(self, message: Any) -> list[Violation]:
+        name = message.DESCRIPTOR.full_name
+        tree = self._times.get(name)
+        if tree is None:
+            tree = self._times[name] = compile_tree(message.DESCRIPTOR, _time_type)
+        return [
+            Violation(path, f"is outside the range of {kind}", f"{kind.rpartition('.')[2]}.range")
+            for path, kind, value in tree.values(message)
+            if not _in_range(kind, value.seconds, value.nanos)
+        ]
+
     def _finding(self, message_name: str, error: Exception) -> str:
         return f"{self._image.position(message_name)}: {message_name}: rule is broken: {error}"
+
+
+def _time_type(field: FieldDescriptor) -> str | None:
+    kind = field.message_type
+    return kind.full_name if kind is not None and kind.full_name in _TIME_RANGES else None
+
+
+def _in_range(kind: str, seconds: int, nanos: int) -> bool:
+    first, last = _TIME_RANGES[kind]
+    if not first <= seconds <= last or abs(nanos) >= _NANOS_PER_SECOND:
+        return False
+    # A timestamp's nanoseconds count forward; a duration's parts have one sign.
+    return nanos >= 0 if kind.endswith("Timestamp") else seconds * nanos >= 0
 
 
 def _violation(proto: Any) -> Violation:
