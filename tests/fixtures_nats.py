@@ -67,6 +67,18 @@ class NatsProcess:
             self.process.wait(START_SECONDS)
             self.process = None
 
+    def freeze(self) -> None:
+        """Stop the server in its tracks (SIGSTOP); returns when no thread of it runs any more."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+        _wait_for(lambda: all(_state(thread / "stat") == "T" for thread in list(threads.iterdir())))
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def restart(self) -> None:
         self.kill()
         self.start()
@@ -123,9 +135,14 @@ async def eventually(
 def is_alive(pid: int) -> bool:
     """Whether a process still runs (a zombie does not)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return _state(Path(f"/proc/{pid}/stat")) != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _state(stat: Path) -> str:
+    """The state letter of a process or thread: R, S, T (stopped), Z (ended, not waited for)."""
+    return stat.read_text().rpartition(")")[2].split()[0]
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

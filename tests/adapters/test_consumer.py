@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -229,6 +228,7 @@ async def test_consumer_is_waited_for(queue: Queue) -> None:
         await queue.make()
         await queue.fill(1)
         await (await soon(reader)).ack()
+        await eventually(lambda: _is(queue.pending(), 0), "the acknowledgement")
         assert reader.trouble == ""
         await queue.bus.delete_consumer(queue.stream.name, "me")
         await eventually(lambda: reader.trouble, "the second trouble")
@@ -256,12 +256,11 @@ async def test_bus_is_waited_for(own_queue: Queue, own_nats_server: NatsProcess)
 
 async def test_silence_is_noticed(own_queue: Queue, own_nats_server: NatsProcess) -> None:
     """Proves: a server that is silent on an open connection is trouble, and not for ever."""
-    assert own_nats_server.process is not None
     async with own_queue.reader() as reader:
         await eventually(lambda: reader.bindings == 1)
-        own_nats_server.process.send_signal(signal.SIGSTOP)
+        own_nats_server.freeze()
         await eventually(lambda: "no word" in reader.trouble, "trouble", 4)
-        own_nats_server.process.send_signal(signal.SIGCONT)
+        own_nats_server.thaw()
         await own_queue.fill(1)
         assert (await soon(reader)).data == b"0"
         await eventually(lambda: not reader.trouble, "the end of trouble")
@@ -328,13 +327,12 @@ async def _until_end(reader: PullConsumer) -> int:
 
 async def test_close_never_hangs(own_queue: Queue, own_nats_server: NatsProcess) -> None:
     """Proves: closing takes seconds at most with a frozen, dead, or never seen server."""
-    assert own_nats_server.process is not None
     frozen, dead, never = (own_queue.reader() for _ in range(3))
     for reader in (frozen, dead):
         await reader.start()
     await eventually(lambda: frozen.bindings == dead.bindings == 1)
     started = time.monotonic()
-    own_nats_server.process.send_signal(signal.SIGSTOP)
+    own_nats_server.freeze()
     await frozen.close()
     own_nats_server.kill()
     await never.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import signal
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -176,8 +175,7 @@ async def test_lost_answer_is_unknown_and_repeatable(own_nats_server: NatsProces
     spec = StreamSpec("S", ("S.>",), "file", "limits", 3600.0, 4 * 1024 * 1024)
     await bus.ensure_streams([spec])
     group = [message(spec, number) for number in range(5)]
-    assert own_nats_server.process is not None
-    own_nats_server.process.send_signal(signal.SIGSTOP)
+    own_nats_server.freeze()
     assert outcomes(await bus.publish_batch(group, timeout_seconds=0.2)) == [UNKNOWN] * 5
     with pytest.raises(PublishUnknown):
         pending = asyncio.create_task(bus.publish(message(spec, 9)))
@@ -206,8 +204,7 @@ async def test_close_never_hangs(own_nats_server: NatsProcess) -> None:
     living, frozen, orphaned = [await Bus.connect(own_nats_server.address) for _ in range(3)]
     await living.close()
     await living.close()
-    assert own_nats_server.process is not None
-    own_nats_server.process.send_signal(signal.SIGSTOP)
+    own_nats_server.freeze()
     started = time.monotonic()
     await frozen.close()
     own_nats_server.kill()
