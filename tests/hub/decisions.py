@@ -254,7 +254,7 @@ class Company:
             f"{before.state} became {after.state}"
         )
         if after.state == "SUPERSEDED" and before.state != "SUPERSEDED":
-            assert before.calls_reached == 0, "what reached the vendor was superseded"
+            assert after.calls_reached == 0, "what reached the vendor was superseded"
 
     # Held facts
 

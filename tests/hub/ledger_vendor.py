@@ -36,7 +36,7 @@ class Desk(Company):  # type: ignore[misc]
         object_id = rule.pop("object_id", ROOT)
         made = [
             DeliveryRecord(
-                id=str(uuid.uuid4()),
+                id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{len(self.deliveries())}/{index}")),
                 event_id=event_id,
                 event_type="crossdock.order.v1.OrderApproved",
                 endpoint=VENDOR.endpoint,

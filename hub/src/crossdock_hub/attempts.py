@@ -191,7 +191,8 @@ def complete(
     attempt: AttemptRecord | None = unit.get(("attempt", record.id, request.token))
     if attempt is None:
         raise lease_lost(record, f"has no attempt with token {request.token}")
-    outcome = delivery_pb2.AttemptOutcome.Name(request.outcome).removeprefix("ATTEMPT_OUTCOME_")
+    said = delivery_pb2.AttemptOutcome.Name(request.outcome).removeprefix("ATTEMPT_OUTCOME_")
+    outcome = ledger.word(attempt, said)
     if attempt.ended_at is not None and attempt.outcome == outcome:
         # The same word again: the same answer.
         if attempt.reason.startswith(LATE):
@@ -215,7 +216,8 @@ def complete(
     if after.state == "CONFIRMED":
         _note_progress(unit, after)
         _note_posting(unit, after)
-    return _completed(after, quarantined)
+    # What it freed may have made it pointless in turn: a cancel that waited for a retry.
+    return _completed(unit.delivery(record.id) or after, quarantined)
 
 
 def _too_late(record: DeliveryRecord) -> delivery_service_pb2.CompletionResult:
@@ -245,7 +247,7 @@ def _keep_evidence(
 def _ended(
     attempt: AttemptRecord, request: Any, outcome: str, now: int, in_time: bool
 ) -> AttemptRecord:
-    if attempt.ended_at is not None and attempt.outcome not in ledger.OPEN_OUTCOMES:
+    if not in_time and attempt.outcome not in ("", "LEASE_EXPIRED"):
         # Its first word stands; a second one that differs is noted beside it.
         first = attempt.reason.split(LATER)[0]
         return replace(attempt, reason=f"{first}{LATER}{outcome}: {request.reason}")

@@ -32,8 +32,13 @@ OPEN_STATES = frozenset(
 IDLE_STATES = frozenset({"HELD", "READY", "DISPATCHED"})
 # Where a completion with the newest token still counts.
 COMPLETABLE_STATES = frozenset({"IN_FLIGHT", "RESOLVING", "UNKNOWN"})
-# Ends of an attempt that prove nothing: a better word of the same attempt may still follow.
-OPEN_OUTCOMES = frozenset({"", "UNKNOWN", "LEASE_EXPIRED"})
+# Ends of an attempt that prove nothing: proof from the same attempt may still follow.
+OPEN_OUTCOMES = frozenset({"", "UNKNOWN", "LEASE_EXPIRED", "NOT_FOUND"})
+# What an attempt of each kind may say; everything else proves nothing.
+WORDS = {
+    "CALL": frozenset({"CONFIRMED", "REJECTED", "RETRY", "PARKED"}),
+    "LOOK_UP": frozenset({"CONFIRMED", "REJECTED", "NOT_FOUND", "PARKED"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,17 +224,23 @@ def renew(record: DeliveryRecord, lease_seconds: float, now: int) -> DeliveryRec
     return replace(record, lease_until=until, due_at=until, updated_at=now)
 
 
+def word(attempt: AttemptRecord, outcome: str) -> str:
+    """What an attempt's outcome means: UNKNOWN where its kind cannot say such a thing."""
+    return outcome if outcome in WORDS[attempt.kind] else "UNKNOWN"
+
+
 def counts(record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> bool:
     """Whether an attempt's word still moves the delivery; otherwise it is evidence.
 
-    A delivery parked for want of proof alone is freed by proof that comes late.
+    An attempt has one word. Proof alone may follow one that proved nothing, and then also frees a
+    delivery that was parked for want of it.
     """
-    if record.token != attempt.token:
+    if record.token != attempt.token or attempt.outcome not in OPEN_OUTCOMES:
         return False
-    if record.state in COMPLETABLE_STATES:
-        return True
     proof = outcome in ("CONFIRMED", "REJECTED", "RETRY")
-    return record.state == "PARKED" and attempt.outcome in OPEN_OUTCOMES and proof
+    if record.state in COMPLETABLE_STATES:
+        return proof or attempt.outcome in ("", "LEASE_EXPIRED")
+    return record.state == "PARKED" and proof
 
 
 def complete(
