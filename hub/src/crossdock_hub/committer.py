@@ -22,6 +22,7 @@ from crossdock.errors import Refusal
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
 from crossdock_hub.dispatching import Picked, Picker
+from crossdock_hub.keeping import keep
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, RequestRecord
 from crossdock_hub.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.store import Store, StoreFailure
@@ -115,7 +116,7 @@ class Committer:
         """Begin to commit."""
         for record in endpoints:
             self._endpoints[record.id] = compile_endpoint(record, self._limits)
-        self._task = asyncio.create_task(self._run(), name="committer")
+        self._task = keep("committer", self._run)
 
     async def stop(self) -> None:
         """Commit what is queued, then end. Later submits raise Stopped."""
@@ -284,7 +285,11 @@ class Committer:
         self._endpoints = {e.id: e for e in endpoints}
         committed = Committed(now, view.changes, picked)
         for listener in self.listeners:
-            listener(committed)
+            try:
+                listener(committed)
+            except Exception as error:
+                # It is durable: no listener's fault may make anybody believe it is not.
+                log.error("fault in a listener", exc_info=error)
         return answers
 
     def _registry_after(self, changes: Changes) -> tuple[RegisteredEndpoint, ...]:

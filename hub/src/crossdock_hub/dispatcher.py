@@ -23,6 +23,7 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.dispatching import Picked
 from crossdock_hub.identity import HUB
 from crossdock_hub.jetstream import Bus
+from crossdock_hub.keeping import keep
 from crossdock_hub.publishing import Message
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.writing import due_deliveries
@@ -76,7 +77,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin to publish."""
-        self._task = asyncio.create_task(self._run(), name="dispatcher")
+        self._task = keep("dispatcher", self._run)
 
     async def stop(self) -> None:
         """Publish no more; the ledger sends again what is not begun."""
@@ -143,7 +144,7 @@ class Timers:
 
     def start(self) -> None:
         """Begin, with what is due already."""
-        self._task = asyncio.create_task(self._run(), name="timers")
+        self._task = keep("timers", self._run)
 
     async def stop(self) -> None:
         """No more timers."""

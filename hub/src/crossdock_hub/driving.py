@@ -13,6 +13,7 @@ from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB, Caller
+from crossdock_hub.keeping import keep
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.writing import awaited
@@ -81,7 +82,7 @@ class Driver:
 
     def start(self) -> None:
         """Begin, with what an earlier run held."""
-        self._task = asyncio.create_task(self._run(), name="held facts")
+        self._task = keep("held facts", self._run)
 
     async def stop(self) -> None:
         """Drive no more."""

@@ -18,6 +18,7 @@ from crossdock_hub.bus_errors import BusError
 from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.config import Limits
 from crossdock_hub.jetstream import Bus
+from crossdock_hub.keeping import keep
 from crossdock_hub.publishing import Message
 from crossdock_hub.records import EventRecord, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure
@@ -73,8 +74,8 @@ class Relay:
         self._events_wake.set()
         self._scans_wake.set()
         self._tasks = [
-            asyncio.create_task(self._run(self._events_wake, self._events), name="relay events"),
-            asyncio.create_task(self._run(self._scans_wake, self._scans), name="relay scans"),
+            keep("relay events", lambda: self._run(self._events_wake, self._events)),
+            keep("relay scans", lambda: self._run(self._scans_wake, self._scans)),
         ]
 
     async def stop(self) -> None:
