@@ -63,6 +63,7 @@ class Hub:
         self._nats: EmbeddedNats | None = None
         self._bus_address = BusAddress("")
         self._watch: asyncio.Task[None] | None = None
+        self._restoring: asyncio.Task[None] | None = None
         self.metrics = Metrics()
 
     async def start(self) -> None:
@@ -92,8 +93,9 @@ class Hub:
         """Drain: no accepted call fails, what is queued is committed, then everything ends."""
         self.tails.close()
         await self.server.drain()
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in (self._watch, self._restoring):
+            if task is not None:
+                task.cancel()
         await self.committer.stop()
         for part in (self.driver, self.timers, self.dispatcher, self.relay):
             await part.stop()
@@ -116,7 +118,9 @@ class Hub:
             self._bus_address = await self._nats.start()
             for name in names:
                 self._write_credentials(name, await self._nats.admit(name))
-        self.bus = await Bus.connect(self._bus_address, on_closed=_bus_is_lost)
+        self.bus = await Bus.connect(
+            self._bus_address, on_closed=_bus_is_lost, on_reconnected=self._bus_is_back
+        )
 
     def _write_credentials(self, endpoint: str, address: BusAddress) -> None:
         folder = self._data / CREDENTIALS_FOLDER
@@ -169,7 +173,7 @@ class Hub:
     async def _ensure_streams(self) -> None:
         limits = StreamLimits(hot_window_hours=self.settings.event_hot_hours)
         self._stream_limits = limits
-        endpoints = [r.id for r in self._configured if r.manifest]
+        endpoints = [e.id for e in self.committer.endpoints if e.operations]
         await self.bus.ensure_streams(
             [
                 event_stream_spec(limits),
@@ -179,6 +183,23 @@ class Hub:
         )
         for endpoint in endpoints:
             await self.bus.ensure_consumer(delivery_consumer_spec(endpoint, limits))
+
+    def _bus_is_back(self) -> None:
+        """Streams in memory went with a server that was restarted: make them again."""
+        if self._restoring is not None:
+            self._restoring.cancel()
+        self._restoring = asyncio.create_task(self._restore_streams(), name="restore streams")
+
+    async def _restore_streams(self) -> None:
+        pause = self.limits.relay_poll_seconds
+        while True:
+            try:
+                await self._ensure_streams()
+                return
+            except BusError as error:
+                log.warning("the streams can't be made again yet", cause=str(error))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self.limits.relay_retry_seconds_max)
 
     async def _after_register(self, endpoint: str) -> None:
         """Before a registration is answered, the endpoint's stream and consumer exist."""
