@@ -17,20 +17,30 @@ from crossdock_hub.keeping import keep
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.writing import awaited
-from crossdock_hub.unit import NotYet, Refused, Unit
+from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 
 log = structlog.get_logger("crossdock.held")
 
 
 def drive(unit: Unit, awaits: str, limits: Limits) -> None:
-    """Decide again every fact held for `awaits`; each in a unit of its own, in order."""
+    """Decide again every fact held for `awaits`; each in a unit of its own, in order.
+
+    What all of them still need to read is asked for at once: fact by fact, many would need more
+    rounds than a batch has.
+    """
     ids: tuple[str, ...] = unit.get(("held", awaits))
     unit.require(("held_fact", fact) for fact in ids[: limits.held_drive_max])
+    missing: set[Key] = set()
     for fact in ids[: limits.held_drive_max]:
         record: HeldFactRecord | None = unit.get(("held_fact", fact))
         if record is not None and record.state == "HELD":
-            _drive_one(unit, record)
+            try:
+                _drive_one(unit, record)
+            except NotLoaded as needed:
+                missing |= needed.keys
+    if missing:
+        raise NotLoaded(missing)
 
 
 def _drive_one(unit: Unit, record: HeldFactRecord) -> None:
@@ -125,5 +135,9 @@ class Driver:
         )
         try:
             await self._committer.submit(command)
-        except (Refused, Stopped) as error:
-            log.warning("held facts could not be driven", awaits=awaits, cause=str(error))
+        except Stopped:
+            log.warning("held facts were not driven, the hub stops", awaits=awaits)
+        except Refused as error:
+            log.warning("held facts could not be driven yet", awaits=awaits, cause=str(error))
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._limits.held_sweep_seconds, self._arrived.put_nowait, awaits)
