@@ -134,7 +134,7 @@ async def test_prefetch_is_a_limit(queue: Queue) -> None:
 
 
 async def _take(reader: PullConsumer, count: int) -> list[int]:
-    taken = []
+    taken: list[int] = []
     while len(taken) < count:
         message = await soon(reader)
         taken.append(int(message.data))

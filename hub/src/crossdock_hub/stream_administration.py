@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from abc import ABC, abstractmethod
@@ -24,6 +25,7 @@ from crossdock_hub.streams import (
 
 _INSUFFICIENT_RESOURCES: Final = 10023
 _SUBJECTS_OVERLAP: Final = 10065
+_CLEARING_PAUSES_SECONDS: Final = (0.05, 0.2, 1.0)
 _NO_STREAM: Final = frozenset({10059})
 _NO_CONSUMER: Final = frozenset({10059, 10014})
 _NO_MESSAGE: Final = frozenset({10059, 10037})
@@ -151,8 +153,8 @@ class StreamAdministration(ABC):
             log.warning("stream is not as it has to be", stream=spec.name, why=_told(differences))
             if _must_recreate(differences):
                 _require_rebuildable("stream", spec.name, spec.rebuildable, differences)
-                await self.delete_stream(spec.name)
-                actual = None
+                await self._replace(spec)
+                actual = spec.configuration()
         try:
             if actual is None:
                 await self.call_api(f"STREAM.CREATE.{spec.name}", spec.configuration())
@@ -169,6 +171,18 @@ class StreamAdministration(ABC):
             ) from error
         now = await self._stream_configuration(spec.name)
         _require_same("stream", spec.name, stream_differences(spec, now or {}))
+
+    async def _replace(self, spec: StreamSpec) -> None:
+        """Delete and make anew; the server clears the old directory away behind its answer."""
+        await self.delete_stream(spec.name)
+        for pause_seconds in _CLEARING_PAUSES_SECONDS:
+            try:
+                await self.call_api(f"STREAM.CREATE.{spec.name}", spec.configuration())
+                return
+            except BusRefused as error:
+                log.info("stream cannot be made yet", stream=spec.name, why=str(error))
+                await asyncio.sleep(pause_seconds)
+        await self.call_api(f"STREAM.CREATE.{spec.name}", spec.configuration())
 
     async def _stream_configuration(self, stream: str) -> dict[str, Any] | None:
         told = await self.call_api(f"STREAM.INFO.{stream}", absent=_NO_STREAM)
