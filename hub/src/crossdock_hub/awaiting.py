@@ -45,7 +45,7 @@ async def await_label(
         while True:
             answer = await _look(reader, sees, caller, request.package_id)
             left = until - time.monotonic()
-            if answer.WhichOneof("result") or left <= 0:
+            if answer.WhichOneof("result") or left <= 0 or waiters.closed:
                 return answer
             # Commits wake us; looking again by ourselves covers another hub on the same database.
             await watch.wait(min(left, poll_seconds))

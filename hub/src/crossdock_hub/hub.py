@@ -92,6 +92,7 @@ class Hub:
     async def stop(self) -> None:
         """Drain: no accepted call fails, what is queued is committed, then everything ends."""
         self.tails.close()
+        self.waiters.close()
         await self.server.drain()
         for task in (self._watch, self._restoring):
             if task is not None:

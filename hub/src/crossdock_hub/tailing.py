@@ -75,6 +75,7 @@ class Tails:
         self._reader = reader
         self._limits = limits
         self._subscribers: set[Subscriber] = set()
+        self._closed = False
 
     def __len__(self) -> int:
         """Readers that follow now."""
@@ -98,7 +99,8 @@ class Tails:
                     subscriber.offer(entry)
 
     def close(self) -> None:
-        """End every reader's stream: the hub stops."""
+        """End every reader's stream, of those that come later too: the hub stops."""
+        self._closed = True
         for subscriber in self._subscribers:
             subscriber.closed = True
             subscriber.wake.set()
@@ -112,6 +114,7 @@ class Tails:
         )
         # Subscribed before the backlog is read: what is committed meanwhile is in one of the two.
         self._subscribers.add(subscriber)
+        subscriber.closed = self._closed
         try:
             seen = set()
             if request.backlog:

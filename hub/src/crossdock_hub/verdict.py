@@ -185,7 +185,11 @@ def _waiting(case: Case) -> Judgement | None:
         return None
     record = min(stuck, key=lambda r: (r.created_at, r.sequence))
     clauses = [_what_for(record, case), *_endpoint_clauses(record, case)]
-    others = [other.operation for other in stuck if other is not record]
+    others = [
+        other.operation if other.endpoint == record.endpoint else _placed(other)
+        for other in stuck
+        if other is not record
+    ]
     if others:
         shown = listed(others[:2]) if len(others) < 3 else f"{len(others)} more deliveries"
         clauses.append(f"{shown} also {'waits' if len(others) == 1 else 'wait'}")
@@ -193,6 +197,10 @@ def _waiting(case: Case) -> Judgement | None:
     return Judgement(
         "WAITING", f"Waiting on {record.endpoint} since {since}: {'; '.join(clauses)}."
     )
+
+
+def _placed(record: DeliveryRecord) -> str:
+    return f"{record.operation} at {record.endpoint}"
 
 
 def _is_stuck(record: DeliveryRecord, case: Case) -> bool:
@@ -250,7 +258,8 @@ def _endpoint_clauses(record: DeliveryRecord, case: Case) -> list[str]:
     if endpoint.trouble:
         clauses.append(f"endpoint reports: {endpoint.trouble}")
     heard = endpoint.heartbeat_at
-    if heard is not None and case.now - heard > LATE_SECONDS * SECOND:
+    late = heard is not None and case.now - heard > LATE_SECONDS * SECOND
+    if endpoint.state == "ACTIVE" and heard is not None and late:
         clauses.append(f"endpoint was last heard of {case.since(heard)} ago")
     return clauses
 

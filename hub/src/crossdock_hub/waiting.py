@@ -36,10 +36,16 @@ class Waiters:
 
     def __init__(self) -> None:
         self._watches: dict[str, set[Watch]] = defaultdict(set)
+        self.closed = False
 
     def __len__(self) -> int:
         """Keys that somebody waits for."""
         return len(self._watches)
+
+    def close(self) -> None:
+        """Wake everybody for good, so that they answer what they know: the hub stops."""
+        self.closed = True
+        self.notify(list(self._watches))
 
     def notify(self, keys: Iterable[str]) -> None:
         """Wake whoever waits for any of the keys."""
