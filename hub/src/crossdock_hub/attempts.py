@@ -327,7 +327,8 @@ def _apply_fact(unit: Unit, record: DeliveryRecord, fact: CheckedFact) -> Refusa
 
 def _note_progress(unit: Unit, record: DeliveryRecord) -> None:
     endpoint: EndpointRecord | None = unit.get(("endpoint", record.endpoint))
-    if endpoint is not None:
+    # To the second is enough for a person, and saves most commits a row.
+    if endpoint is not None and unit.now - (endpoint.progress_at or 0) >= SECOND:
         unit.put(("endpoint", endpoint.id), replace(endpoint, progress_at=unit.now))
 
 

@@ -64,7 +64,6 @@ class Mark:
 
     events: Sequence[int]
     scans: Sequence[int]
-    done: asyncio.Future[None]
 
 
 class Stopped(Exception):
@@ -99,6 +98,7 @@ class Committer:
         self._interactive: deque[Command] = deque()
         self._bulk: deque[Command] = deque()
         self._marks: list[Mark] = []
+        self._marks_due = False
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -146,14 +146,19 @@ class Committer:
         self._wake.set()
         return command.answer
 
-    async def mark(self, events: Sequence[int], scans: Sequence[int]) -> None:
-        """Remember what is on the bus; rides with the next batch. Raises StoreFailure."""
-        if not events and not scans:
-            return
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._marks.append(Mark(events, scans, done))
+    def mark(self, events: Sequence[int], scans: Sequence[int]) -> None:
+        """Remember what is on the bus: with the next batch, at the latest after mark_seconds.
+
+        What is not remembered when the process ends is published again, under the same ids.
+        """
+        if not self._marks:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._limits.mark_seconds, self._flush_marks)
+        self._marks.append(Mark(events, scans))
+
+    def _flush_marks(self) -> None:
+        self._marks_due = bool(self._marks)
         self._wake.set()
-        await done
 
     @property
     def backlog_waits(self) -> bool:
@@ -170,7 +175,7 @@ class Committer:
             self._wake.clear()
             while True:
                 batch = self._take()
-                if not batch and not self._marks and not self._picker.can_pick(self.endpoints):
+                if not batch and not self._marks_due and not self._picker.can_pick(self.endpoints):
                     break
                 await self._commit_safely(batch)
             if self._stopping and not self._interactive and not self._bulk:
@@ -246,20 +251,12 @@ class Committer:
 
     async def _commit(self, batch: list[Command]) -> list[tuple[Command, Any]]:
         now = self._clock()
-        marks, self._marks = self._marks, []
+        marks, self._marks, self._marks_due = self._marks, [], False
         try:
-            answers = await self._transact(batch, marks, now)
-        except BaseException as error:
-            for mark in marks:
-                if not mark.done.done():
-                    mark.done.set_exception(
-                        error if isinstance(error, StoreFailure) else StoreFailure("", full=False)
-                    )
+            return await self._transact(batch, marks, now)
+        except BaseException:
+            self._marks[:0] = marks
             raise
-        for mark in marks:
-            if not mark.done.done():
-                mark.done.set_result(None)
-        return answers
 
     async def _transact(
         self, batch: list[Command], marks: Sequence[Mark], now: int
@@ -278,9 +275,8 @@ class Committer:
             await write(connection, view.changes)
             picked += await self._picker.pick_stored(connection, view, endpoints, now)
             await self._picker.add_bodies(connection, view.changes, picked)
-            for mark in marks:
-                await mark_published(connection, mark.events, now)
-                await drop_scan_batches(connection, mark.scans)
+            await mark_published(connection, [e for mark in marks for e in mark.events], now)
+            await drop_scan_batches(connection, [s for mark in marks for s in mark.scans])
         self._picker_is_stale = False
         self._endpoints = {e.id: e for e in endpoints}
         committed = Committed(now, view.changes, picked)

@@ -52,10 +52,11 @@ class Limits:
     # Dispatch.
     concurrency_default: int = 4
     dispatch_slice: int = 200
-    timer_seconds: float = 0.05
+    timer_seconds: float = 0.1
     timer_rows_max: int = 500
     # Relay.
     relay_batch_events: int = 500
+    mark_seconds: float = 0.25
     relay_poll_seconds: float = 0.5
     relay_retry_seconds_max: float = 5.0
     # Held facts.

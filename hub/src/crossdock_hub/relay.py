@@ -59,6 +59,9 @@ class Relay:
         self._events_wake = asyncio.Event()
         self._scans_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        # Numbers are given in commit order by the one writer: what follows these is not sent yet.
+        self._last_event = 0
+        self._last_scan = 0
         self.published = 0
         self.trouble = ""
 
@@ -116,17 +119,23 @@ class Relay:
     async def _events(self) -> bool:
         most = self._limits.relay_batch_events
         async with self._store.read() as connection:
-            waiting = await unpublished_events(connection, most)
+            waiting = await unpublished_events(connection, self._last_event, most)
         stored = await self._publish([event_message(record) for record in waiting])
-        await self._committer.mark([record.sequence for record in waiting[:stored]], [])
+        done = [record.sequence for record in waiting[:stored]]
+        if done:
+            self._last_event = done[-1]
+            self._committer.mark(done, [])
         return stored == most
 
     async def _scans(self) -> bool:
         most = self._limits.relay_batch_events
         async with self._store.read() as connection:
-            waiting = await unsent_scans(connection, most)
+            waiting = await unsent_scans(connection, self._last_scan, most)
         stored = await self._publish([scan_message(record) for record in waiting])
-        await self._committer.mark([], [record.sequence for record in waiting[:stored]])
+        done = [record.sequence for record in waiting[:stored]]
+        if done:
+            self._last_scan = done[-1]
+            self._committer.mark([], done)
         return stored == most
 
     async def _publish(self, messages: Sequence[Message]) -> int:

@@ -7,6 +7,7 @@ method but its decision.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -16,6 +17,7 @@ import grpc
 from crossdock.contracts import Method, digest
 from crossdock.errors import Refusal, from_message, to_message
 from crossdock.telemetry import trace_carrier
+from google.protobuf.message import DecodeError
 
 from crossdock_hub import attempts, held
 from crossdock_hub.calls import Door, abort, fault
@@ -23,7 +25,7 @@ from crossdock_hub.commands import Command, Decision, hinted_keys
 from crossdock_hub.committer import Committer, Stopped
 from crossdock_hub.identity import Caller
 from crossdock_hub.store import StoreFailure
-from crossdock_hub.unit import NotYet, Refused, Unit
+from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS, upsert_entry
 
@@ -205,7 +207,9 @@ class Services:
 
         return answer
 
-    async def _fenced(self, name: str, caller: Caller, decide: Decision) -> Any:
+    async def _fenced(
+        self, name: str, caller: Caller, decide: Decision, keys: frozenset[Key] = frozenset()
+    ) -> Any:
         """A command without request id: tokens and compare-and-set make it repeatable."""
         command = Command(
             name,
@@ -213,6 +217,7 @@ class Services:
             decide,
             asyncio.get_running_loop().create_future(),
             traceparent=trace_carrier().get("traceparent", ""),
+            keys=keys,
         )
         return await asyncio.shield(self._committer.submit(command))
 
@@ -221,7 +226,10 @@ class Services:
     ) -> list[Any]:
         """One command per item; a refused item refuses no other."""
         attempts_of = [
-            self._fenced(name, caller, partial(_decide_item, decide, item)) for item in items
+            self._fenced(
+                name, caller, partial(_decide_item, decide, item), self._keys_of(caller, item)
+            )
+            for item in items
         ]
         answers = await asyncio.gather(*attempts_of, return_exceptions=True)
         results = []
@@ -234,6 +242,22 @@ class Services:
                 found.delivery_id = item.delivery_id
             results.append(found)
         return results
+
+    def _keys_of(self, caller: Caller, item: Any) -> frozenset[Key]:
+        """What an attempt's command will certainly read, its facts included."""
+        keys: set[Key] = {("delivery", item.delivery_id), ("endpoint", caller.endpoint)}
+        if getattr(item, "token", 0):
+            keys.add(("attempt", item.delivery_id, item.token))
+        for fact in getattr(item, "facts", ()):
+            method = self._contract.methods.get(fact.method)
+            if method is None:
+                continue
+            with contextlib.suppress(DecodeError):
+                request = self._contract.generated_class(method.request_type)
+                keys |= hinted_keys(
+                    self._contract, method.resource_field, request.FromString(fact.request)
+                )
+        return frozenset(keys)
 
     async def _begin(self, caller: Caller, request: Any, _context: Any) -> Any:
         _own(caller, request.endpoint)

@@ -51,6 +51,7 @@ objects = Table(
 events = Table(
     "events",
     METADATA,
+    # A number is never given twice, also after the rows before it are gone.
     Column("sequence", Counter, primary_key=True, autoincrement=True),
     Column("id", Key, nullable=False, unique=True),
     Column("type", String(200), nullable=False),
@@ -78,6 +79,7 @@ events = Table(
         sqlite_where=text("published_at IS NULL"),
         postgresql_where=text("published_at IS NULL"),
     ),
+    sqlite_autoincrement=True,
 )
 
 deliveries = Table(
@@ -234,6 +236,7 @@ scans = Table(
 scan_outbox = Table(
     "scan_outbox",
     METADATA,
+    # A number is never given twice, also after the rows before it are gone.
     Column("sequence", Counter, primary_key=True, autoincrement=True),
     Column("id", Key, nullable=False),
     Column("partition", SmallInteger, nullable=False),
@@ -241,6 +244,7 @@ scan_outbox = Table(
     Column("count", Integer, nullable=False),
     Column("traceparent", String(64), nullable=False),
     Column("record_time", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 endpoints = Table(

@@ -229,22 +229,31 @@ async def awaited(connection: AsyncConnection) -> set[str]:
 
 _UNPUBLISHED = (
     select(t.events)
-    .where(t.events.c.published_at.is_(None))
+    .where(t.events.c.published_at.is_(None), t.events.c.sequence > bindparam("after"))
     .order_by(t.events.c.sequence)
     .limit(bindparam("most"))
 )
-_SCAN_BATCHES = select(t.scan_outbox).order_by(t.scan_outbox.c.sequence).limit(bindparam("most"))
+_SCAN_BATCHES = (
+    select(t.scan_outbox)
+    .where(t.scan_outbox.c.sequence > bindparam("after"))
+    .order_by(t.scan_outbox.c.sequence)
+    .limit(bindparam("most"))
+)
 
 
-async def unpublished_events(connection: AsyncConnection, most: int) -> list[EventRecord]:
-    """The oldest events that are not on the bus, in commit order."""
-    result = await connection.execute(_UNPUBLISHED, {"most": most})
+async def unpublished_events(
+    connection: AsyncConnection, after: int, most: int
+) -> list[EventRecord]:
+    """The oldest events after a number that are not on the bus, in commit order."""
+    result = await connection.execute(_UNPUBLISHED, {"after": after, "most": most})
     return [rows.event_record(row) for row in result.mappings()]
 
 
-async def unsent_scans(connection: AsyncConnection, most: int) -> list[ScanOutboxRecord]:
-    """The oldest scan messages that are not on the bus."""
-    result = await connection.execute(_SCAN_BATCHES, {"most": most})
+async def unsent_scans(
+    connection: AsyncConnection, after: int, most: int
+) -> list[ScanOutboxRecord]:
+    """The oldest scan messages after a number that are not on the bus."""
+    result = await connection.execute(_SCAN_BATCHES, {"after": after, "most": most})
     return [_scan_batch(row) for row in result.mappings()]
 
 

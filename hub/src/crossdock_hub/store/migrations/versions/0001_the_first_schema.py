@@ -160,6 +160,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sequence"),
         sa.UniqueConstraint("id"),
         sa.UniqueConstraint("object_id", "revision", "position"),
+        sqlite_autoincrement=True,
     )
     op.create_index("events_root", "events", ["root_id"], unique=False)
     op.create_index("events_trace", "events", ["trace_id"], unique=False)
@@ -270,6 +271,7 @@ def upgrade() -> None:
         sa.Column("traceparent", sa.String(length=64), nullable=False),
         sa.Column("record_time", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sequence"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "scans",
