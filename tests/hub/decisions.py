@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from crossdock import contracts
@@ -24,7 +25,7 @@ from crossdock_hub.records import AttemptRecord, DeliveryRecord, EndpointRecord,
 from crossdock_hub.registry import compile_endpoint
 from crossdock_hub.unit import Identifiers, Key, NotLoaded, NotYet, Refused, Unit, View
 from crossdock_hub.verbs import DECISIONS
-from crossdock_hub.verbs.master_data import UPSERTS, upsert_entry
+from crossdock_hub.verbs.master_data import UPSERTS, held_decision, upsert_entry
 
 CONTRACT = contracts.load()
 START = 1_750_000_000 * SECOND
@@ -146,10 +147,17 @@ class Company:
         response_type: Any = CONTRACT.generated_class(CONTRACT.methods[method].response_type)
         result_type = type(response_type().results.add())
         decide = upsert_entry(UPSERTS[method].kind, result_type)
-        return [
-            self.decide(caller, method, lambda unit, entry=entry: decide(unit, entry))  # type: ignore[misc]
-            for entry in request.entries
-        ]
+
+        def one(unit: Unit, entry: Any) -> Any:
+            work = unit.nested(causation_id=entry.request_id)
+            try:
+                result = decide(work, entry)
+            except NotYet as why:
+                return receipt_response(result_type, hold(unit, method, entry, why))
+            unit.absorb(work)
+            return result
+
+        return [self.decide(caller, method, partial(one, entry=entry)) for entry in request.entries]
 
     def decide(self, caller: Caller, name: str, work: Callable[[Unit], Any]) -> Any:
         """Run a decision until everything it asks for has been read, then keep what it changed."""
@@ -270,15 +278,18 @@ class Company:
         return written
 
     def _drive(self, record: HeldFactRecord) -> bool:
-        request_type = CONTRACT.methods[record.method].request_type
-        request = CONTRACT.generated_class(request_type).FromString(record.payload)
+        found = held_decision(CONTRACT, record.method)
+        assert found is not None, f"nothing decides a held {record.method}"
+        request_type, decide = found
+        request = request_type.FromString(record.payload)
         endpoint = self.records["endpoint", record.endpoint]
-        caller = Caller(endpoint.id, endpoint.role)
+        scope = compile_endpoint(endpoint, self.limits).scope
+        caller = Caller(endpoint.id, endpoint.role, scope)
 
         def again(unit: Unit) -> bool:
             work = unit.nested()
             try:
-                DECISIONS[record.method](work, request)
+                decide(work, request)
             except NotYet as why:
                 unit.put(("held_fact", record.id), still_held(record, why))
                 return False
@@ -408,8 +419,8 @@ class Company:
 
     def caller_of(self, record: DeliveryRecord) -> Caller:
         """The endpoint that a delivery is for."""
-        endpoint = self.records["endpoint", record.endpoint]
-        return Caller(endpoint.id, endpoint.role)
+        endpoint = compile_endpoint(self.records["endpoint", record.endpoint], self.limits)
+        return Caller(endpoint.id, endpoint.role, endpoint.scope)
 
     def attempts_of(self, record: DeliveryRecord) -> list[AttemptRecord]:
         """The attempt log of a delivery."""

@@ -1,4 +1,4 @@
-"""The ledger against any history: random events, crashes, late words, time; the laws always hold."""
+"""The ledger against any history: random events, crashes, late words, time; its laws hold."""
 
 from __future__ import annotations
 

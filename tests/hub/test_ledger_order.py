@@ -16,7 +16,7 @@ CANCEL: dict[str, Any] = {"supersedes": ("book", "change")}
 
 
 def test_later_work_of_a_key_waits_for_every_open_state_of_the_earlier() -> None:
-    """Proves that one key is worked off one event at a time, whatever the earlier one goes through."""
+    """Proves that a key is worked off event by event, whatever the earlier one goes through."""
     desk = Desk("SEARCHABLE")
     first, second = desk.one(), desk.one("change")
     assert desk.fresh(second).hold_reason == "ORDER"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from crossdock.contracts import unknown_field
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.errors import Refusal, to_message
 from google.protobuf.message import DecodeError
@@ -170,12 +171,20 @@ def check_facts(unit_contract: Any, facts: Sequence[Any]) -> list[CheckedFact]:
 def _check_fact(contract: Any, method: Any, fact: Any) -> CheckedFact:
     try:
         request = contract.generated_class(method.request_type).FromString(fact.request)
+        stray = unknown_field(request)
         violations = contract.validate(method.request_type, fact.request)
     except (DecodeError, ValueError):
         refusal = Refusal(
             "MALFORMED_MESSAGE",
             f"the fact is no {method.request_type}",
             {"message": method.request_type},
+        )
+        return CheckedFact(fact.method, fact.request, None, refusal)
+    if stray is not None:
+        refusal = Refusal(
+            "UNKNOWN_FIELD",
+            f"{stray} is no field of this contract; fix the caller's stubs",
+            {"message": method.request_type, "number": stray.rpartition("#")[2]},
         )
         return CheckedFact(fact.method, fact.request, None, refusal)
     if violations:

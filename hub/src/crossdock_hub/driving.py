@@ -18,7 +18,7 @@ from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.writing import awaited
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
-from crossdock_hub.verbs import DECISIONS
+from crossdock_hub.verbs.master_data import held_decision
 
 log = structlog.get_logger("crossdock.held")
 
@@ -44,11 +44,11 @@ def drive(unit: Unit, awaits: str, limits: Limits) -> None:
 
 
 def _drive_one(unit: Unit, record: HeldFactRecord) -> None:
-    decide = DECISIONS.get(record.method)
-    if decide is None:
+    found = held_decision(unit.contract, record.method)
+    if found is None:
         return
-    request_type = unit.contract.methods[record.method].request_type
-    request = unit.contract.generated_class(request_type).FromString(record.payload)
+    request_type, decide = found
+    request = request_type.FromString(record.payload)
     work = unit.nested(causation_id=record.request_id)
     work.traceparent = record.traceparent
     endpoint = unit.endpoint(record.endpoint)

@@ -20,9 +20,7 @@ def emit(unit: Unit, event: Any, record: ObjectRecord, *, event_time: int | None
     happened, microseconds UTC; None when the source could not say, `unit.now` for a command.
     """
     rule = unit.contract.events[event.DESCRIPTOR.full_name]
-    position = sum(
-        1 for e in unit.changes.events if e.object_id == record.id and e.revision == record.revision
-    )
+    position = unit.events_about(record.id, record.revision)
     metadata = event.metadata
     metadata.id = unit.new_id()
     metadata.type = rule.type
@@ -58,6 +56,13 @@ def emit(unit: Unit, event: Any, record: ObjectRecord, *, event_time: int | None
     unit.put(("event", stored.id), stored)
     deliver(unit, event, stored, record)
     return stored.id
+
+
+def is_acted_on(unit: Unit, event_type: str) -> bool:
+    """True when any endpoint offers what the event's targets ask for, whatever its scope."""
+    offered = {(e.role, name) for e in unit.get(("endpoints",)) for name in e.operations}
+    targets = unit.contract.events[event_type].targets
+    return any(not t.optional or (t.role, t.operation) in offered for t in targets)
 
 
 def deliver(unit: Unit, event: Any, stored: EventRecord, record: ObjectRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ ROLES = frozenset(name.removeprefix("SYSTEM_ROLE_") for name in _ROLE_NAMES) - {
     "UNSPECIFIED",
     "HUB",
 }
+_SCOPE_FIELDS = ("business_units", "location_numbers", "carrier_codes")
+_ENDPOINT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,19 @@ class Scope:
     business_units: frozenset[str] = frozenset()
     location_numbers: frozenset[str] = frozenset()
     carrier_codes: frozenset[str] = frozenset()
+
+    @property
+    def is_everything(self) -> bool:
+        """True when nothing is outside."""
+        return not (self.business_units or self.location_numbers or self.carrier_codes)
+
+    def meets(self, other: Scope) -> bool:
+        """True when some object may be in both."""
+        return (
+            _agree(self.business_units, other.business_units)
+            and _agree(self.location_numbers, other.location_numbers)
+            and _agree(self.carrier_codes, other.carrier_codes)
+        )
 
     def covers(self, scopes: Mapping[str, frozenset[str]]) -> bool:
         """True when every dimension that both sides name has a value in common.
@@ -81,10 +98,14 @@ class Identities:
                 f"endpoints file {path} can't be read ({type(error).__name__}); "
                 "`crossdock dev` writes one, docs/operations.md shows its form"
             ) from None
+        if not isinstance(document, dict):
+            raise ConfigurationError(f"{path}: has to be an object of endpoints by their ids")
         callers: dict[str, Caller] = {}
         for endpoint, entry in document.items():
+            if not isinstance(entry, dict):
+                raise ConfigurationError(f"{path}: endpoint {endpoint} has to be an object")
             caller = _caller(endpoint, entry, path)
-            for digest in entry.get("token_sha256", []):
+            for digest in _digests(endpoint, entry, path):
                 if digest in callers:
                     raise ConfigurationError(
                         f"{path}: {endpoint} and {callers[digest].endpoint} have the same token"
@@ -108,23 +129,41 @@ def token_digest(token: str) -> str:
 
 
 def _caller(endpoint: str, entry: dict[str, object], path: Path) -> Caller:
+    if not _ENDPOINT_ID.fullmatch(endpoint) or endpoint == HUB.endpoint:
+        raise ConfigurationError(
+            f"{path}: {endpoint!r} can't name an endpoint; use up to 64 lower-case letters, "
+            f'digits, "-" and "_", and not {HUB.endpoint!r}'
+        )
     role = str(entry.get("role", ""))
     if role not in ROLES:
         raise ConfigurationError(
             f"{path}: endpoint {endpoint} has role {role!r}; use one of {', '.join(sorted(ROLES))}"
         )
     scope = entry.get("scope") or {}
-    if not isinstance(scope, dict):
-        raise ConfigurationError(f"{path}: endpoint {endpoint}: scope has to be an object")
-    return Caller(
-        endpoint,
-        role,
-        Scope(
-            frozenset(scope.get("business_units", ())),
-            frozenset(scope.get("location_numbers", ())),
-            frozenset(scope.get("carrier_codes", ())),
-        ),
-    )
+    if not isinstance(scope, dict) or set(scope) - set(_SCOPE_FIELDS):
+        raise ConfigurationError(
+            f"{path}: endpoint {endpoint}: scope has to be an object of {', '.join(_SCOPE_FIELDS)}"
+        )
+    # A misspelled or misshapen scope would be a wider one.
+    parts = (_texts(endpoint, scope, name, path) for name in _SCOPE_FIELDS)
+    return Caller(endpoint, role, Scope(*(frozenset(part) for part in parts)))
+
+
+def _digests(endpoint: str, entry: dict[str, object], path: Path) -> list[str]:
+    digests = [digest.lower() for digest in _texts(endpoint, entry, "token_sha256", path)]
+    if not all(_SHA256.fullmatch(digest) for digest in digests):
+        raise ConfigurationError(
+            f"{path}: endpoint {endpoint}: token_sha256 lists SHA-256 digests of tokens, 64 "
+            "hexadecimal digits each"
+        )
+    return digests
+
+
+def _texts(endpoint: str, entry: Mapping[str, object], name: str, path: Path) -> list[str]:
+    values = entry.get(name, [])
+    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
+        raise ConfigurationError(f"{path}: endpoint {endpoint}: {name} has to be a list of texts")
+    return values
 
 
 UNKNOWN_ENDPOINT = Refusal(

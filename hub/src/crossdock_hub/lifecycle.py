@@ -52,21 +52,31 @@ _RANKS = {
     kind: {state: rank for rank, state in enumerate(ladder)} for kind, ladder in LADDERS.items()
 }
 
-# A parcel's milestones by how far they are. Those with the same rank replace each other by time.
+# A parcel's milestones by how far they are: no two alike, so any order of scans ends at the same.
 MILESTONE_RANK: Mapping[str, int] = {
     "LABEL_CREATED": 1,
     "CARRIER_ACCEPTED": 2,
     "IN_TRANSIT": 3,
     "OUT_FOR_DELIVERY": 4,
     "DELIVERY_ATTEMPTED": 5,
-    "READY_FOR_COLLECTION": 5,
-    "RETURNING": 6,
-    "DELIVERED": 7,
-    "RETURNED": 7,
+    "READY_FOR_COLLECTION": 6,
+    "RETURNING": 7,
+    "DELIVERED": 8,
+    "RETURNED": 9,
 }
 # Milestones that say nothing about progress.
 STILL_MILESTONES = frozenset({"UNSPECIFIED", "UNKNOWN", "INFORMATION", "VOIDED"})
 ENDED_MILESTONES = frozenset({"DELIVERED", "RETURNED"})
+# Milestones of a parcel on its way: on the way back they mean that it is returning.
+_UNDER_WAY = frozenset(
+    {
+        "CARRIER_ACCEPTED",
+        "IN_TRANSIT",
+        "OUT_FOR_DELIVERY",
+        "DELIVERY_ATTEMPTED",
+        "READY_FOR_COLLECTION",
+    }
+)
 
 
 def check_verb(table: Mapping[str, Verb], kind: str, state: str, verb: str) -> str:
@@ -93,34 +103,69 @@ def reached(kind: str, current: str, state: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ParcelProgress:
-    """How far a parcel has come. time: microseconds UTC of the milestone, None when unknown."""
+    """How far a parcel has come.
+
+    time: microseconds UTC of the newest scan that counted, at an end of that end; None when
+    unknown. exception_open: the newest scan told of a problem.
+    """
 
     milestone: str
     time: int | None
     exception_open: bool
 
 
+def meant(milestone: str, return_leg: bool) -> str:
+    """What a scan's milestone means: "delivered" on the way back is "returned"."""
+    if not return_leg:
+        return milestone
+    if milestone == "DELIVERED":
+        return "RETURNED"
+    return "RETURNING" if milestone in _UNDER_WAY else milestone
+
+
 def advance_parcel(
     now: ParcelProgress, milestone: str, time: int | None
 ) -> tuple[ParcelProgress, bool]:
-    """Apply one scan. Returns the new progress and whether anything moved.
+    """Apply one scan. Returns the new progress, and whether milestone or exception changed.
 
-    A scan that is older or not further changes nothing. An exception opens a flag that the next
-    further or later scan lifts; after an end (delivered, returned) nothing moves any more.
+    Scans with a time may come in any order, the end is the same: the furthest milestone, and an
+    exception only if the newest scan is one. A scan without a time counts as the newest. After an
+    end only the return of the parcel moves anything.
     """
-    if milestone in STILL_MILESTONES or now.milestone in ENDED_MILESTONES:
+    if milestone in STILL_MILESTONES:
         return now, False
-    older = time is not None and now.time is not None and time < now.time
-    if milestone == "EXCEPTION":
-        if older or now.exception_open:
+    if milestone == now.milestone and milestone in ENDED_MILESTONES:
+        return ParcelProgress(milestone, _earlier(now.time, time), False), False
+    if now.milestone in ENDED_MILESTONES and milestone != "RETURNED":
+        return now, False
+    if milestone in ENDED_MILESTONES:
+        if now.milestone == "RETURNED":
             return now, False
-        return ParcelProgress(now.milestone, time if time is not None else now.time, True), True
-    rank, known = MILESTONE_RANK[milestone], MILESTONE_RANK.get(now.milestone, 0)
-    if rank > known:
-        moved_time = now.time if older and milestone not in ENDED_MILESTONES else time
-        still_open = now.exception_open and older and milestone not in ENDED_MILESTONES
-        return ParcelProgress(milestone, moved_time, still_open), True
-    if now.exception_open and not older and rank == known:
-        # The parcel moves again without having come further: the problem is over.
-        return ParcelProgress(now.milestone, time if time is not None else now.time, False), True
-    return now, False
+        return ParcelProgress(milestone, time, False), True
+    return _under_way(now, milestone, time)
+
+
+def _under_way(
+    now: ParcelProgress, milestone: str, time: int | None
+) -> tuple[ParcelProgress, bool]:
+    rank, known = MILESTONE_RANK.get(milestone, 0), MILESTONE_RANK.get(now.milestone, 0)
+    if milestone == "EXCEPTION":
+        opens = time is None or now.time is None or time >= now.time
+        problem = now.exception_open or opens
+    else:
+        # Without times the parcel moves on when it has not come less far.
+        lifts = rank >= known if time is None else now.time is None or time > now.time
+        problem = now.exception_open and not lifts
+    furthest = milestone if rank > known else now.milestone
+    after = ParcelProgress(furthest, _later(now.time, time), problem)
+    return after, (furthest, problem) != (now.milestone, now.exception_open)
+
+
+def _later(left: int | None, right: int | None) -> int | None:
+    known = [time for time in (left, right) if time is not None]
+    return max(known) if known else None
+
+
+def _earlier(left: int | None, right: int | None) -> int | None:
+    known = [time for time in (left, right) if time is not None]
+    return min(known) if known else None

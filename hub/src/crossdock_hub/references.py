@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from google.protobuf.message import Message
 
@@ -12,11 +12,18 @@ from crossdock_hub.unit import Key, NotYet, Refused, Unit
 
 
 def check_references(
-    unit: Unit, message: Message, prefix: str, *, fact: bool, fields: Container[str] | None = None
+    unit: Unit,
+    message: Message,
+    prefix: str,
+    *,
+    fact: bool,
+    fields: Container[str] | None = None,
+    also: Sequence[Key] = (),
 ) -> None:
     """Refuse (a command) or hold (a fact) a message that names what does not exist.
 
-    fields: first-level fields to look at; None: all. Every reference is read in one round.
+    fields: first-level fields to look at; None: all. Every reference is read in one round, and
+    with them `also`, what the caller will read next.
     """
     found = [
         reference
@@ -27,7 +34,7 @@ def check_references(
         (reference.by if reference.by == "number" else "object", reference.kind, reference.value)
         for reference in found
     ]
-    unit.require(keys)
+    unit.require([*keys, *also])
     for reference, key in zip(found, keys, strict=True):
         if unit.get(key) is None:
             refusal = unknown_reference(

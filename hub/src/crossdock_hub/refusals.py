@@ -65,6 +65,18 @@ def taken(kind: str, field: str, value: str, object_id: str) -> Refused:
     )
 
 
+def out_of_scope(dimension: str, value: str) -> Refused:
+    """The message is about a part of the company that the caller does not work for."""
+    name = dimension.lower().replace("_", " ")
+    return Refused(
+        Refusal(
+            "OUT_OF_SCOPE",
+            f"{name} {value!r} is outside the caller's scope; the endpoint of that {name} sends it",
+            {"scope": dimension},
+        )
+    )
+
+
 def invalid(violations: Sequence[Violation]) -> Refused:
     """One or more fields break a rule of the contract."""
     first = violations[0]

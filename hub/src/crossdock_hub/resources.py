@@ -15,11 +15,11 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from crossdock_hub.ownership import check_owner, mask_fields, populated_fields
+from crossdock_hub.ownership import HUB_ROLE, check_owner, mask_fields, populated_fields
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.references import add_references, check_references
-from crossdock_hub.refusals import invalid, not_found, stale, taken
-from crossdock_hub.unit import NotYet, Refused, Unit
+from crossdock_hub.refusals import invalid, not_found, out_of_scope, stale, taken
+from crossdock_hub.unit import Key, NotYet, Refused, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,26 @@ def clone(message: Any) -> Any:
     return copy
 
 
+def read_family(unit: Unit, root_id: str, *also: Key) -> None:
+    """Ask at once for all that most decisions about an order's objects need, and for `also`."""
+    wanted: list[Key] = [("flow", root_id), ("object", "order", root_id), *also]
+    wanted += [("children", kind, root_id) for kind in ("fulfillment_request", "shipment")]
+    unit.require(wanted)
+
+
 def in_scope(unit: Unit, message: Message) -> bool:
     """True when the caller's scope covers the object."""
     return unit.caller.scope.covers(unit.contract.scopes(message))
+
+
+def check_scope(unit: Unit, message: Message) -> None:
+    """Refuse what the caller would write outside its scope. Raises Refused with OUT_OF_SCOPE."""
+    scope = unit.caller.scope
+    if scope.is_everything:
+        return
+    for dimension, values in unit.contract.scopes(message).items():
+        if not scope.covers({dimension: values}):
+            raise out_of_scope(dimension, min(values))
 
 
 def fetch(unit: Unit, kind: str, object_id: str) -> ObjectRecord:
@@ -137,8 +154,12 @@ def create(
     stored = clone(message)
     if fill is not None:
         fill(stored)
-    check_references(unit, stored, prefix, fact=fact)
+    check_scope(unit, stored)
     number = number_of(resource, stored)
+    also: list[Key] = [("reference", r.system, r.type, r.value) for r in references]
+    if number is not None:
+        also.append(("number", kind, number))
+    check_references(unit, stored, prefix, fact=fact, also=also)
     if number is not None:
         known = unit.get(("number", kind, number))
         if known is not None:
@@ -210,11 +231,12 @@ def update(
     expected_revision: int | None,
     *,
     prefix: str,
+    fact: bool = False,
 ) -> tuple[ObjectRecord, ObjectRecord, list[str]]:
     """Change the masked fields of an object. Returns (before, after, changed fields).
 
     The merged object is validated, not the patch. Nothing changes, not even the revision, when
-    every masked field already has its value.
+    every masked field already has its value. fact: held, not refused, for a missing reference.
     """
     resource = unit.contract.resources[kind]
     fields = mask_fields(resource, mask)
@@ -228,7 +250,8 @@ def update(
     if not changed:
         return before, before, []
     check_valid(unit, resource, merged, prefix)
-    check_references(unit, merged, prefix, fact=False, fields=set(changed))
+    check_scope(unit, merged)
+    check_references(unit, merged, prefix, fact=fact, fields=set(changed))
     after = change(unit, before, lambda message: apply_mask(message, patch, changed))
     return before, after, changed
 
@@ -278,13 +301,16 @@ def upsert(
 ) -> tuple[ObjectRecord, bool, bool]:
     """Create master data by its number, or change the masked fields: (record, created, changed).
 
-    On a create only the masked fields are taken; the number always is.
+    On a create only the masked fields are taken; the number always is. Raises NotYet when the
+    caller knows something about an object that its owner has not told of yet.
     """
     resource = unit.contract.resources[kind]
     known = unit.by_number(kind, patch.number)
     if known is None:
         fields = mask_fields(resource, mask)
-        check_owner(resource, [*fields, "number"], unit.caller, prefix)
+        check_owner(resource, fields, unit.caller, prefix)
+        if unit.caller.role not in (resource.fields["number"].owner, HUB_ROLE):
+            raise NotYet(not_found(kind, patch.number).refusal, f"{kind}:{patch.number}")
         message = type(patch)()
         apply_mask(message, patch, [*fields, "number"])
         check_valid(unit, resource, message, prefix)
@@ -292,7 +318,9 @@ def upsert(
         return record, True, True
     target = clone(patch)
     target.id = known.id
-    _, after, changed = update(unit, kind, target, mask, expected_revision, prefix=prefix)
+    _, after, changed = update(
+        unit, kind, target, mask, expected_revision, prefix=prefix, fact=True
+    )
     fresh = [r for r in references if not _has_reference(after.message, r)]
     if fresh:
         after = change(unit, after, lambda m: _add_reference_list(unit, kind, m, fresh))

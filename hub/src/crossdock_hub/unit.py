@@ -78,8 +78,10 @@ class NotYet(Exception):
 class Identifiers:
     """UUIDv7 in the order they are asked for, also within a millisecond and across clock steps."""
 
-    def __init__(self) -> None:
-        self._last = 0
+    def __init__(self, newest: str = "") -> None:
+        """newest: the newest id there is; later ones sort after it, also if the clock went back."""
+        bits = int(newest.replace("-", ""), 16) if newest else 0
+        self._last = (bits >> 80) << 12 | (bits >> 64) & 0xFFF
 
     def next(self, now_microseconds: int) -> str:
         """A new id; ids sort as text in the order of creation."""
@@ -255,6 +257,13 @@ class Unit:
             # A child of a root that is new in this batch has no older siblings in the store.
             raise NotLoaded((children,))
         self.put(children, (*self.get(children), record.id))
+
+    def events_about(self, object_id: str, revision: int) -> int:
+        """How many events this work has recorded about an object at a revision."""
+        own = self.changes.events
+        count = sum(1 for e in own if e.object_id == object_id and e.revision == revision)
+        parent = self._parent
+        return count + (parent.events_about(object_id, revision) if isinstance(parent, Unit) else 0)
 
     def delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """A delivery by id. The record is shared: replace it, never change it."""

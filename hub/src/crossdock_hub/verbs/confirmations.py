@@ -68,8 +68,10 @@ def update_delivery_confirmation(
         prefix="delivery_confirmation",
     )
     if "acceptance" in changed and unit.caller.role == "CRM":
-        accepted = request.delivery_confirmation.acceptance.accepted
-        state = "ACCEPTED" if accepted else "DISPUTED"
+        proof = request.delivery_confirmation
+        state = "ACCEPTED" if proof.acceptance.accepted else "DISPUTED"
+        if not proof.HasField("acceptance"):
+            state = "REPORTED"
         after = resources.change(unit, after, lambda m: resources.set_state(m, state))
     return confirmation_service_pb2.UpdateDeliveryConfirmationResponse(
         delivery_confirmation=after.message

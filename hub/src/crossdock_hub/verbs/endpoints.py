@@ -13,7 +13,7 @@ from crossdock.options.v1 import options_pb2
 from crossdock_hub.held import hold
 from crossdock_hub.records import CursorRecord, EndpointRecord
 from crossdock_hub.refusals import not_found
-from crossdock_hub.registry import bolder, compile_endpoint
+from crossdock_hub.registry import RegisteredEndpoint, bolder, compile_endpoint
 from crossdock_hub.resources import stamp
 from crossdock_hub.unit import NotYet, Refused, Unit
 from crossdock_hub.verbs.registering import decides
@@ -80,6 +80,7 @@ def register_endpoint(
         revision=record.revision + 1,
     )
     _refuse_bolder(unit, record, changed)
+    _refuse_twin(unit, changed)
     unit.put(("endpoint", record.id), changed)
     return endpoint_service_pb2.RegisterEndpointResponse(
         endpoint=describe(changed),
@@ -101,6 +102,31 @@ def _refuse_bolder(unit: Unit, record: EndpointRecord, changed: EndpointRecord) 
                     {"endpoint": record.id, "operation": name},
                 )
             )
+
+
+def _refuse_twin(unit: Unit, changed: EndpointRecord) -> None:
+    """Two endpoints that must both do the same work for the same objects would do it twice."""
+    mine = compile_endpoint(changed, unit.limits)
+    required = {
+        (target.role, target.operation)
+        for event in unit.contract.events.values()
+        for target in event.targets
+        if not target.optional
+    }
+    others: tuple[RegisteredEndpoint, ...] = unit.get(("endpoints",))
+    for other in others:
+        if other.id == mine.id or other.role != mine.role or not mine.scope.meets(other.scope):
+            continue
+        for name in sorted(set(mine.operations) & set(other.operations)):
+            if (mine.role, name) in required:
+                raise Refused(
+                    Refusal(
+                        "MANIFEST_REFUSED",
+                        f"{mine.id} and {other.id} would both do {name} for the same objects; "
+                        "give them scopes that do not meet",
+                        {"endpoint": mine.id, "operation": name},
+                    )
+                )
 
 
 @decides("endpoint.v1.EndpointService/Heartbeat")

@@ -10,12 +10,14 @@ from crossdock.fulfillment.v1 import (
     fulfillment_service_pb2,
 )
 from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
 
 from crossdock_hub import lifecycle, resources
 from crossdock_hub.emission import emit
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.references import check_references
+from crossdock_hub.refusals import taken
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
@@ -45,8 +47,10 @@ def report_pick(
 ) -> fulfillment_service_pb2.ReportPickResponse:
     """The warehouse picked. A pick that comes after the pack is kept and moves nothing back."""
     record = resources.fetch_for_fact(unit, "fulfillment_request", request.fulfillment_request_id)
+    resources.read_family(unit, record.root_id)
     known: Any = record.message
-    if list(known.picked) == list(request.picked) and list(known.short) == list(request.short):
+    same = list(known.picked) == list(request.picked) and list(known.short) == list(request.short)
+    if (same and record.state != "REQUESTED") or _is_older(request.pick_time, known.pick_time):
         return fulfillment_service_pb2.ReportPickResponse(
             receipt=ALREADY_KNOWN, fulfillment_request=known
         )
@@ -69,15 +73,30 @@ def report_pick(
     )
 
 
+def _is_older(time: types_pb2.SourceTime, known: types_pb2.SourceTime) -> bool:
+    """True when both say when they were, and the first was before the second."""
+    reported, newest = resources.instant_of(time), resources.instant_of(known)
+    return reported is not None and newest is not None and reported < newest
+
+
 @decides("fulfillment.v1.FulfillmentService/ReportPacked")
 def report_packed(
     unit: Unit, request: fulfillment_service_pb2.ReportPackedRequest
 ) -> fulfillment_service_pb2.ReportPackedResponse:
     """The warehouse packed: the shipment exists from now on, and every package needs a label."""
     record = resources.fetch_for_fact(unit, "fulfillment_request", request.fulfillment_request_id)
+    site = getattr(record.message, "ship_from_location_number", "")
+    resources.read_family(
+        unit,
+        record.root_id,
+        ("number", "shipment", request.shipment_number),
+        ("number", "location", site),
+    )
     known = unit.by_number("shipment", request.shipment_number)
     if known is not None:
         # One shipment number is one pack; what differs is a change of the shipment, not a new one.
+        if getattr(known.message, "fulfillment_request_id", "") != record.id:
+            raise taken("shipment", "shipment_number", request.shipment_number, known.id)
         return fulfillment_service_pb2.ReportPackedResponse(
             receipt=ALREADY_KNOWN, shipment=known.message
         )

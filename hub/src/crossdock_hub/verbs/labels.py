@@ -7,7 +7,7 @@ from typing import Any
 from crossdock.label.v1 import label_events_pb2, label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_hub import resources
+from crossdock_hub import lifecycle, resources
 from crossdock_hub.emission import emit
 from crossdock_hub.records import ObjectRecord, ParcelRecord
 from crossdock_hub.refusals import not_found, taken
@@ -23,7 +23,9 @@ def create_label(
     """The carrier sold a label; the same tracking number again changes nothing."""
     label = request.label
     parcel_key = ("parcel", label.carrier_code, label.tracking_number)
+    unit.require([parcel_key, ("object", "shipment", label.shipment_id)])
     shipment = resources.fetch_for_fact(unit, "shipment", label.shipment_id)
+    unit.require([("flow", shipment.root_id), ("children", "label", shipment.root_id)])
     known: ParcelRecord | None = unit.get(parcel_key)
     if known is not None:
         stored = unit.object("label", known.label_id)
@@ -82,9 +84,13 @@ def _register_parcel(unit: Unit, record: ObjectRecord, shipment: ObjectRecord) -
 
 def _note_label(shipment: Any, label: Any) -> None:
     row = progress_of(shipment, label.package_id)
-    row.label_id = label.id
-    row.tracking_number = label.tracking_number
-    row.milestone = shipment_pb2.MILESTONE_LABEL_CREATED
+    under_way = lifecycle.MILESTONE_RANK["CARRIER_ACCEPTED"]
+    name = shipment_pb2.Milestone.Name(row.milestone).removeprefix("MILESTONE_")
+    if lifecycle.MILESTONE_RANK.get(name, 0) < under_way:
+        # A parcel on its way travels under the label it has; another one is a spare.
+        row.label_id = label.id
+        row.tracking_number = label.tracking_number
+        row.milestone = shipment_pb2.MILESTONE_LABEL_CREATED
     if not shipment.tracking_number:
         # The first parcel's number stands for the shipment until the carrier gives another.
         shipment.tracking_number = label.carrier_shipment_number or label.tracking_number

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crossdock.contracts import Contract
+
 from crossdock_hub import resources
 from crossdock_hub.unit import Unit
-from crossdock_hub.verbs.registering import Decide, expected
+from crossdock_hub.verbs.registering import DECISIONS, Decide, expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,24 @@ UPSERTS: Mapping[str, Upsert] = {
         ("unit.v1.UnitService/UpsertUnitConversions", "unit_conversion"),
     )
 }
+
+
+def held_decision(contract: Contract, method: str) -> tuple[type[Any], Decide] | None:
+    """What a held fact of a method is, and how it is decided; None: nothing decides it.
+
+    Of an upsert each entry is held on its own.
+    """
+    rule = contract.methods.get(method)
+    if rule is None:
+        return None
+    if method in DECISIONS:
+        return contract.generated_class(rule.request_type), DECISIONS[method]
+    if method not in UPSERTS:
+        return None
+    response: Any = contract.generated_class(rule.response_type)
+    result = response.DESCRIPTOR.fields_by_name["results"].message_type
+    decide = upsert_entry(UPSERTS[method].kind, contract.generated_class(result.full_name))
+    return contract.generated_class(rule.write_type), decide
 
 
 def upsert_entry(kind: str, result_type: type[Any]) -> Decide:

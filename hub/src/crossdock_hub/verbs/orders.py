@@ -14,7 +14,7 @@ from crossdock_hub.emission import emit
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import stale, transition
-from crossdock_hub.unit import Unit
+from crossdock_hub.unit import Key, Unit
 from crossdock_hub.verbs.registering import decides, expected
 
 
@@ -102,10 +102,12 @@ def _request_fulfillment(unit: Unit, record: ObjectRecord) -> list[str]:
     # The hub makes the requests in its own name: they derive from the order.
     work = unit.nested()
     work.caller = HUB
+    numbers = {place: f"{order.number}-{i}" for i, place in enumerate(sorted(by_location), 1)}
+    _read_ahead(unit, record, numbers)
     created = []
-    for counter, location in enumerate(sorted(by_location), start=1):
+    for location, number in numbers.items():
         message = fulfillment_pb2.FulfillmentRequest(
-            number=f"{order.number}-{counter}",
+            number=number,
             order_id=record.id,
             order_number=order.number,
             business_unit=order.business_unit,
@@ -125,12 +127,21 @@ def _request_fulfillment(unit: Unit, record: ObjectRecord) -> list[str]:
     return created
 
 
+def _read_ahead(unit: Unit, record: ObjectRecord, numbers: dict[str, str]) -> None:
+    """Ask at once for everything that the requests of all locations need."""
+    wanted: list[Key] = [("flow", record.id), ("children", "fulfillment_request", record.id)]
+    for location, number in numbers.items():
+        wanted += [("number", "location", location), ("number", "fulfillment_request", number)]
+    unit.require(wanted)
+
+
 @decides("order.v1.OrderService/CancelOrder")
 def cancel_order(
     unit: Unit, request: order_service_pb2.CancelOrderRequest
 ) -> order_service_pb2.CancelOrderResponse:
     """Cancel an order of which nothing has left; the warehouses and the ERP are told."""
     record = resources.fetch(unit, "order", request.order_id)
+    resources.read_family(unit, record.id)
     requests = unit.children("fulfillment_request", record.id)
     gone = [r for r in requests if lifecycle.reached("fulfillment_request", r.state, "SHIPPED")]
     if gone:
@@ -154,7 +165,7 @@ def derive_progress(unit: Unit, order_id: str) -> None:
         return
     requests = unit.children("fulfillment_request", order_id)
     shipments = [s for s in unit.children("shipment", order_id) if s.state != "VOIDED"]
-    left = [s for s in shipments if lifecycle.reached("shipment", s.state, "MANIFESTED")]
+    left = [s for s in shipments if s.state != "PACKED"]
     state = record.state
     if left:
         open_requests = [
@@ -163,11 +174,12 @@ def derive_progress(unit: Unit, order_id: str) -> None:
             if r.state != "CANCELLED"
             and not lifecycle.reached("fulfillment_request", r.state, "SHIPPED")
         ]
-        arrived = all(s.state == "DELIVERED" for s in left)
+        states = {s.state for s in left}
+        arrived = "DELIVERED" in states and states <= {"DELIVERED", "RETURNED"}
         reported = "DELIVERED" if arrived else "SHIPPED"
-        state = lifecycle.advance(
-            "order", record.state, "PARTIALLY_SHIPPED" if open_requests else reported
-        )
+        if open_requests or len(left) < len(shipments):
+            reported = "PARTIALLY_SHIPPED"
+        state = lifecycle.advance("order", record.state, reported)
     progress = _line_progress(record.message, requests, left)
     same = list(getattr(record.message, "progress", ())) == progress
     if state == record.state and same:
@@ -184,22 +196,30 @@ def derive_progress(unit: Unit, order_id: str) -> None:
 def _line_progress(
     order: Any, requests: list[ObjectRecord], left: list[ObjectRecord]
 ) -> list[order_pb2.OrderLineProgress]:
-    totals: dict[tuple[int, str], Decimal] = defaultdict(Decimal)
+    counted: list[tuple[int, str, Any]] = []
     for request in requests:
         for name in ("picked", "short"):
-            for quantity in getattr(request.message, name):
-                totals[quantity.line_number, name] += Decimal(quantity.quantity.value)
+            rows = getattr(request.message, name)
+            counted += [(row.line_number, name, row.quantity) for row in rows]
     for shipment in left:
         message: Any = shipment.message
-        for package in message.packages:
-            for content in package.contents:
-                totals[content.line_number, "shipped"] += Decimal(content.quantity.value)
+        contents = [content for package in message.packages for content in package.contents]
+        counted += [(content.line_number, "shipped", content.quantity) for content in contents]
+    totals: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
+    for line_number, name, quantity in counted:
+        totals[line_number, name, quantity.unit] += Decimal(quantity.value)
     rows = []
     for line in order.lines:
         row = order_pb2.OrderLineProgress(line_number=line.line_number)
         for name in ("picked", "shipped", "short"):
-            target = getattr(row, name)
-            target.value = format(totals[line.line_number, name].normalize(), "f")
-            target.unit = line.quantity.unit
+            _total(getattr(row, name), line, name, totals)
         rows.append(row)
     return rows
+
+
+def _total(target: Any, line: Any, name: str, totals: dict[tuple[int, str, str], Decimal]) -> None:
+    """In the unit it was counted in; where units are mixed, what was counted in the line's own."""
+    units = {unit for number, what, unit in totals if (number, what) == (line.line_number, name)}
+    target.unit = next(iter(units)) if len(units) == 1 else line.quantity.unit
+    total = totals.get((line.line_number, name, target.unit), Decimal(0))
+    target.value = format(total.normalize(), "f")

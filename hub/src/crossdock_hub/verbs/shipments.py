@@ -9,7 +9,7 @@ from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_se
 from crossdock_hub import lifecycle, resources
 from crossdock_hub.emission import emit
 from crossdock_hub.records import ObjectRecord
-from crossdock_hub.refusals import stale
+from crossdock_hub.refusals import stale, transition
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
@@ -19,16 +19,44 @@ from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, exp
 def update_shipment(
     unit: Unit, request: shipment_service_pb2.UpdateShipmentRequest
 ) -> shipment_service_pb2.UpdateShipmentResponse:
-    """Change masked fields."""
+    """Change masked fields. Which packages there are is fixed: what is in them may be corrected."""
+    patch = resources.clone(request.shipment)
+    mask = request.update_mask.paths
+    known = unit.object("shipment", patch.id)
+    if known is not None and "packages" in mask:
+        _keep_package_ids(known, patch)
+    if known is not None and "manifest_time" in mask and not _is_manifested(known):
+        raise transition(
+            "shipment", known.state, "UpdateShipment of manifest_time", ("MANIFESTED",)
+        )
     _, after, _ = resources.update(
         unit,
         "shipment",
-        request.shipment,
-        request.update_mask.paths,
+        patch,
+        mask,
         expected(request),
         prefix="shipment",
     )
     return shipment_service_pb2.UpdateShipmentResponse(shipment=after.message)
+
+
+def _keep_package_ids(known: ObjectRecord, patch: shipment_pb2.Shipment) -> None:
+    """Packages are known by the warehouse's number; their ids are the hub's."""
+    message: Any = known.message
+    ids = {package.number: package.id for package in message.packages}
+    if {package.number for package in patch.packages} != set(ids):
+        raise transition(
+            "shipment",
+            known.state,
+            "UpdateShipment of other packages",
+            ("VOIDED, then pack again",),
+        )
+    for package in patch.packages:
+        package.id = ids[package.number]
+
+
+def _is_manifested(record: ObjectRecord) -> bool:
+    return bool(record.message.HasField("manifest_time"))
 
 
 @decides("shipment.v1.ShipmentService/ManifestShipment")
@@ -39,8 +67,9 @@ def manifest_shipment(
     record = resources.fetch_for_fact(
         unit, "shipment", request.shipment_id, number=request.shipment_number
     )
+    resources.read_family(unit, record.root_id)
     message: Any = record.message
-    if message.HasField("manifest_time") or record.state == "VOIDED":
+    if _is_manifested(record) or record.state == "VOIDED":
         return shipment_service_pb2.ManifestShipmentResponse(
             receipt=ALREADY_KNOWN, shipment=message
         )
@@ -66,6 +95,7 @@ def void_shipment(
 ) -> shipment_service_pb2.VoidShipmentResponse:
     """Undo a shipment that the carrier does not have yet."""
     record = resources.fetch(unit, "shipment", request.shipment_id)
+    resources.read_family(unit, record.root_id)
     wanted = expected(request)
     if wanted is not None and wanted != record.revision:
         raise stale("shipment", wanted, record.revision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from crossdock.shipment.v1 import shipment_pb2
@@ -12,11 +12,11 @@ from crossdock.tracking.v1 import tracking_events_pb2, tracking_pb2, tracking_se
 from crossdock.types.v1 import types_pb2
 
 from crossdock_hub import lifecycle, resources
-from crossdock_hub.emission import emit
+from crossdock_hub.emission import emit, is_acted_on
 from crossdock_hub.held import hold
 from crossdock_hub.ownership import check_owner, populated_fields
 from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
-from crossdock_hub.refusals import not_found
+from crossdock_hub.refusals import not_found, out_of_scope
 from crossdock_hub.unit import Key, NotYet, Unit
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides
@@ -71,22 +71,29 @@ def stream_tracking_events(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A scan that moved its parcel. milestone: what it means; further: it came further by it."""
+
+    scan: tracking_pb2.TrackingEvent
+    milestone: str
+    further: bool
+
+
 def _report(unit: Unit, scans: Any) -> list[types_pb2.FactReceipt]:
-    resource = unit.contract.resources["tracking_event"]
     keys = [dedupe_key(scan) for scan in scans]
-    wanted: list[Key] = [("scan", key) for key in keys]
-    wanted += {("parcel", scan.carrier_code, scan.tracking_number) for scan in scans}
-    unit.require(wanted)
+    unit.require([*(("scan", key) for key in keys), *{_parcel_key(scan) for scan in scans}])
+    _check_reporter(unit, scans)
+    _read_ahead(unit, scans, keys)
     receipts: list[types_pb2.FactReceipt] = []
     stored: dict[int, list[Any]] = defaultdict(list)
-    moved: dict[str, list[Any]] = defaultdict(list)
-    for index, (scan, key) in enumerate(zip(scans, keys, strict=True)):
-        check_owner(resource, populated_fields(scan), unit.caller, f"tracking_events[{index}]")
+    moved: dict[str, list[Move]] = defaultdict(list)
+    for scan, key in zip(scans, keys, strict=True):
         if unit.get(("scan", key)):
             receipts.append(ALREADY_KNOWN)
             unit.count("duplicate", "scan")
             continue
-        parcel: ParcelRecord | None = unit.get(("parcel", scan.carrier_code, scan.tracking_number))
+        parcel: ParcelRecord | None = unit.get(_parcel_key(scan))
         if parcel is None:
             if len(scans) == 1:
                 raise _unknown_parcel(scan)
@@ -94,14 +101,51 @@ def _report(unit: Unit, scans: Any) -> list[types_pb2.FactReceipt]:
             continue
         message = _store(unit, scan, key, parcel)
         stored[parcel.partition].append(message)
-        if _moves(unit, message, parcel):
-            moved[parcel.shipment_id].append(message)
+        move = _advance(unit, message, parcel)
+        if move is not None:
+            moved[parcel.shipment_id].append(move)
         receipts.append(APPLIED)
-    for shipment_id, messages in moved.items():
-        _move_shipment(unit, shipment_id, messages)
+    for shipment_id, moves in moved.items():
+        _move_shipment(unit, shipment_id, moves)
     for partition, messages in stored.items():
         _queue(unit, partition, messages)
     return receipts
+
+
+def _parcel_key(scan: Any) -> Key:
+    return ("parcel", scan.carrier_code, scan.tracking_number)
+
+
+def _check_reporter(unit: Unit, scans: Any) -> None:
+    """Owner of every field, and the carrier in the caller's scope, before anything is kept."""
+    resource = unit.contract.resources["tracking_event"]
+    carriers = unit.caller.scope.carrier_codes
+    for index, scan in enumerate(scans):
+        check_owner(resource, populated_fields(scan), unit.caller, f"tracking_events[{index}]")
+        if carriers and scan.carrier_code not in carriers:
+            raise out_of_scope("CARRIER", scan.carrier_code)
+
+
+def _read_ahead(unit: Unit, scans: Any, keys: list[bytes]) -> None:
+    """Ask at once for everything that the scans of the batch will move."""
+    progress: dict[Key, lifecycle.ParcelProgress] = {}
+    wanted: set[Key] = set()
+    for scan, key in zip(scans, keys, strict=True):
+        parcel: ParcelRecord | None = unit.get(_parcel_key(scan))
+        if parcel is None or unit.get(("scan", key)):
+            continue
+        before = progress.get(_parcel_key(scan)) or _progress(parcel)
+        after, moved = _after(before, scan)
+        progress[_parcel_key(scan)] = after
+        if not moved:
+            continue
+        order = parcel.order_id
+        wanted |= {("object", "shipment", parcel.shipment_id), ("object", "order", order)}
+        wanted |= {("children", "fulfillment_request", order), ("children", "shipment", order)}
+        kind = MILESTONE_EVENTS.get(_meaning(scan))
+        if kind is not None and is_acted_on(unit, kind.DESCRIPTOR.full_name):
+            wanted.add(("flow", order))
+    unit.require(wanted)
 
 
 def _unknown_parcel(scan: Any) -> NotYet:
@@ -159,62 +203,89 @@ def milestone_name(value: Any) -> str:
         return "UNKNOWN"
 
 
-def _moves(unit: Unit, scan: tracking_pb2.TrackingEvent, parcel: ParcelRecord) -> bool:
-    now = lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)
-    after, moved = lifecycle.advance_parcel(
-        now, milestone_name(scan.milestone), resources.instant_of(scan.event_time)
-    )
-    if moved:
+def _meaning(scan: Any) -> str:
+    return lifecycle.meant(milestone_name(scan.milestone), scan.return_leg)
+
+
+def _progress(parcel: ParcelRecord) -> lifecycle.ParcelProgress:
+    return lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)
+
+
+def _after(before: lifecycle.ParcelProgress, scan: Any) -> tuple[lifecycle.ParcelProgress, bool]:
+    return lifecycle.advance_parcel(before, _meaning(scan), resources.instant_of(scan.event_time))
+
+
+def _advance(unit: Unit, scan: Any, parcel: ParcelRecord) -> Move | None:
+    """Keep what a scan makes of its parcel; the move, when there is one."""
+    before = _progress(parcel)
+    after, moved = _after(before, scan)
+    if after != before:
         changed = replace(
             parcel,
             milestone=after.milestone,
             milestone_time=after.time,
             exception_open=after.exception_open,
         )
-        unit.put(("parcel", parcel.carrier_code, parcel.tracking_number), changed)
-    return moved
+        unit.put(_parcel_key(scan), changed)
+    if not moved:
+        return None
+    return Move(scan, _meaning(scan), after.milestone != before.milestone)
 
 
-def _move_shipment(unit: Unit, shipment_id: str, scans: list[tracking_pb2.TrackingEvent]) -> None:
+def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
     record = unit.object("shipment", shipment_id)
     if record is None:
         return
 
     def edit(shipment: shipment_pb2.Shipment) -> None:
-        for scan in scans:
-            parcel: ParcelRecord = unit.get(("parcel", scan.carrier_code, scan.tracking_number))
-            row = progress_of(shipment, parcel.package_id)
-            row.milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{parcel.milestone}")
-            row.exception_open = parcel.exception_open
-            if parcel.milestone_time is not None:
-                resources.stamp(row.milestone_time, parcel.milestone_time)
+        for move in moves:
+            _move_package(shipment, unit.get(_parcel_key(move.scan)), move)
         state = _shipment_state(shipment, record.state)
         if state == "DELIVERED" and not shipment.HasField("delivered_time"):
-            times = [
-                row.milestone_time for row in shipment.progress if row.HasField("milestone_time")
-            ]
+            times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
             if times:
                 shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
         resources.set_state(shipment, state)
 
     after = resources.change(unit, record, edit)
-    for scan in scans:
-        kind = MILESTONE_EVENTS.get(milestone_name(scan.milestone))
-        if kind is not None:
-            event = kind(tracking_event=scan, shipment=after.message)
-            emit(unit, event, after, event_time=resources.instant_of(scan.event_time))
+    for move in moves:
+        kind = MILESTONE_EVENTS.get(move.milestone)
+        if kind is not None and (move.further or move.milestone == "EXCEPTION"):
+            event = kind(tracking_event=move.scan, shipment=after.message)
+            emit(unit, event, after, event_time=resources.instant_of(move.scan.event_time))
     if after.state == "DELIVERED" and record.state != "DELIVERED":
         advance_request(unit, after, "DELIVERED")
     derive_progress(unit, after.root_id)
 
 
+def _is_timed_delivery(row: shipment_pb2.PackageProgress) -> bool:
+    return row.milestone == shipment_pb2.MILESTONE_DELIVERED and row.HasField("milestone_time")
+
+
+def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: Move) -> None:
+    """Show on the shipment how far a package has come. A replaced label takes nothing back."""
+    row = progress_of(shipment, parcel.package_id)
+    shown = lifecycle.MILESTONE_RANK.get(milestone_name(row.milestone), 0)
+    other = row.tracking_number not in ("", parcel.tracking_number)
+    if other and lifecycle.MILESTONE_RANK.get(parcel.milestone, 0) <= shown:
+        return
+    row.milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{parcel.milestone}")
+    row.exception_open = parcel.exception_open
+    if move.further and move.milestone == parcel.milestone:
+        row.ClearField("milestone_time")
+        instant = resources.instant_of(move.scan.event_time)
+        if instant is not None:
+            resources.stamp(row.milestone_time, instant)
+
+
 def _shipment_state(shipment: shipment_pb2.Shipment, current: str) -> str:
     milestones = [milestone_name(row.milestone) for row in shipment.progress]
-    if current == "VOIDED":
+    if current == "VOIDED" or not milestones:
         return current
-    if milestones and all(m == "RETURNED" for m in milestones):
+    if all(m == "RETURNED" for m in milestones):
         return "RETURNED"
-    if milestones and all(m == "DELIVERED" for m in milestones):
+    if all(m in lifecycle.ENDED_MILESTONES for m in milestones):
+        # Part of it came back; nothing of it will move any more.
         return lifecycle.advance("shipment", current, "DELIVERED")
     if any(lifecycle.MILESTONE_RANK.get(m, 0) >= 2 for m in milestones):
         return lifecycle.advance("shipment", current, "IN_TRANSIT")
