@@ -36,7 +36,7 @@ from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 DELIVERY_SECONDS: Final = 90.0
 DRAIN_SECONDS: Final = 60.0
 SCANS_SECONDS: Final = 30.0
-POLL_SECONDS: Final = 0.5
+POLL_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 1.0
 LATE_SHARE: Final = 0.3
 # Calls that were under way when the port closed may be logged a moment later.
@@ -132,13 +132,9 @@ async def _outage(stage: Stage, begin: datetime, seconds: float) -> proofs.Outag
     end = begin + timedelta(seconds=seconds)
     waited = 0
     while datetime.now(UTC) < end:
-        waiting = unsettled(await read_deliveries(stage.operator, stage.erp.name))
-        waited = len(waiting)
-        stage.report.line.show(
-            f"{stage.report.seconds:4.0f} s  the ERP is away; {waited} deliveries wait for it"
-        )
+        waited = (await stage.queue_depths())[stage.erp.name]
         left = (end - datetime.now(UTC)).total_seconds()
-        await asyncio.sleep(max(0.0, min(2 * POLL_SECONDS, left)))
+        await asyncio.sleep(max(0.0, min(POLL_SECONDS, left)))
     return proofs.Outage(begin + OUTAGE_MARGIN, end - OUTAGE_MARGIN, waited)
 
 
@@ -146,19 +142,18 @@ async def _settled(stage: Stage, seconds: float) -> None:
     """Until nobody has anything left to do for any order."""
     deadline = time.monotonic() + seconds
     while True:
-        found = [
-            each
-            for vendor in (stage.erp, stage.wms, stage.ups)
-            for each in unsettled(await read_deliveries(stage.operator, vendor.name))
-        ]
-        if not found:
+        depths = await stage.queue_depths()
+        if not any(depths.values()):
             return
         if time.monotonic() > deadline:
-            first = found[0]
+            busy = max(depths, key=lambda vendor: depths[vendor])
+            found = unsettled(await read_deliveries(stage.operator, busy))
+            first = found[0] if found else None
+            why = f"{first.operation} is {first.state}: {first.waiting_on}" if first else ""
             raise CommandError(
-                f"{len(found)} deliveries are not settled after {seconds:.0f} s",
-                f"{first.endpoint} {first.operation} is {first.state}: {first.waiting_on}",
-                f"crossdock trace {first.order_id}",
+                f"{depths[busy]} deliveries to {busy} are not settled after {seconds:.0f} s",
+                why,
+                f"crossdock deliveries --endpoint {busy}",
             )
         await asyncio.sleep(POLL_SECONDS)
 

@@ -248,8 +248,7 @@ def never_backwards(
     if not doubled or not late:
         wrong.append(f"{doubled} webhooks were doubled and {late} late: nothing was tried")
     for shipment_id, stems in events.items():
-        ranks = [EVENT_RANK[stem] for stem in stems if stem in EVENT_RANK]
-        if ranks != sorted(ranks):
+        if _go_back(stems):
             wrong.append(f"events of shipment {shipment_id} go back: {' > '.join(stems)}")
     for package in view.packages:
         parcel = ups.parcels.get(package.tracking_number)
@@ -400,6 +399,19 @@ def _ledger_disagreements(view: HubView, erp: ErpBooks) -> list[str]:
 def _found_by_look_up(delivery: DeliveryView) -> bool:
     kinds = [(attempt.kind, attempt.outcome) for attempt in delivery.attempts]
     return ("CALL", "UNKNOWN") in kinds and ("LOOK_UP", "CONFIRMED") in kinds
+
+
+def _go_back(stems: Sequence[str]) -> bool:
+    """Whether an event tells less than one before; moving on after an exception is no way back."""
+    furthest, exception = 0, False
+    for stem in stems:
+        exception = exception or stem == "tracking.delivery_exception"
+        rank = EVENT_RANK.get(stem, furthest)
+        if rank < furthest and not exception:
+            return True
+        if rank > furthest:
+            furthest, exception = rank, False
+    return False
 
 
 def _held(books: Collection[str], keys: Any) -> int:

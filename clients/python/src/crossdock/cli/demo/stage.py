@@ -14,6 +14,7 @@ from crossdock.cli.demo.books import CarrierBooks, ErpBooks, WarehouseBooks
 from crossdock.cli.demo.proofs import moved_backwards
 from crossdock.cli.demo.report import Report
 from crossdock.cli.demo.views import DeliveryView, HubView, delivery_view, read_objects
+from crossdock.cli.endpoint import list_endpoints
 from crossdock.cli.following import counted
 from crossdock.cli.installation import Installation
 from crossdock.cli.names import order_state
@@ -25,7 +26,7 @@ from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.errors import CallError
 from crossdock.order.v1 import order_pb2
 
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 2.0
 SHOWN_STUCK: Final = 5
 SETTLED: Final = frozenset({"CONFIRMED", "SUPERSEDED", "REJECTED"})
 _STATE_NUMBERS: Final = {
@@ -107,6 +108,12 @@ class Stage:
                     await self._looked.wait()
             except TimeoutError:
                 self._check_watcher()
+
+    async def queue_depths(self) -> dict[str, int]:
+        """How many deliveries wait or run, by vendor."""
+        vendors = (self.erp.name, self.wms.name, self.ups.name)
+        found = await list_endpoints(self.operator)
+        return {each.id: each.queue_depth for each in found if each.id in vendors}
 
     async def erp_books(self) -> ErpBooks:
         """What the ERP posted."""
