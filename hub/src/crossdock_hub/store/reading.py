@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, and_, func, or_, select, text, tuple_
+from sqlalchemy import RowMapping, Select, and_, func, or_, select, text, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.chain import Chain, Figures, StoredEvent
 from crossdock_hub.config import Limits
 from crossdock_hub.records import (
     OCCUPYING_STATES,
+    SETTLED_STATES,
     AttemptRecord,
     CursorRecord,
     DeliveryRecord,
@@ -41,6 +42,7 @@ OPEN_STATES = (
     "RESOLVING",
     "PARKED",
 )
+ALL_STATES = (*OPEN_STATES, "UNROUTED", *sorted(SETTLED_STATES))
 DOUBTFUL_STATES = ("UNKNOWN", "RESOLVING", "PARKED")
 # Written out: SQLite only uses a partial index when it sees the index's own condition.
 MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
@@ -151,12 +153,14 @@ class Reader:
         o = t.objects.c
         recent = select(t.objects).where(o.kind == "shipment").order_by(o.id.desc())
         found = recent.limit(newest).subquery()
-        position = (
-            func.instr(found.c.message, words.encode())
+        # Neither function exists in the other dialect; both compare bytes.
+        holds = (
+            "instr(message, :needle) > 0"
             if self._store.dialect == "sqlite"
-            else func.position(text(":needle").bindparams(needle=words.encode()), found.c.message)
+            else "position(:needle in message) > 0"
         )
-        return self._objects(await self._rows(select(found).where(position > 0).limit(most)))
+        needle = text(holds).bindparams(needle=words.encode())
+        return self._objects(await self._rows(select(found).where(needle).limit(most)))
 
     # References
 
@@ -206,21 +210,38 @@ class Reader:
         """Deliveries in the order of their events. after: `delivery_position` of the last one."""
         d = t.deliveries.c
         statement = select(t.deliveries)
-        if wanted.endpoint is not None:
-            statement = statement.where(d.endpoint == wanted.endpoint)
-        if wanted.states:
-            statement = statement.where(d.state.in_(wanted.states))
         if wanted.operation:
             statement = statement.where(d.operation == wanted.operation)
-        if wanted.object_id:
-            statement = statement.where(await self._about(wanted.object_id))
-        key = tuple_(d.sequence, d.id)
         if after:
-            place = tuple_(*after.split(_SEPARATOR, 1))
+            key, place = tuple_(d.sequence, d.id), tuple_(*after.split(_SEPARATOR, 1))
             statement = statement.where(key < place if wanted.newest_first else key > place)
         order = (d.sequence.desc(), d.id.desc()) if wanted.newest_first else (d.sequence, d.id)
-        found = await self._rows(statement.order_by(*order).limit(most))
-        return [rows.delivery_record(row) for row in found]
+        statement = statement.order_by(*order).limit(most)
+        found: list[RowMapping] = []
+        conditions = await self._ranges(wanted)
+        async with self._store.read() as connection:
+            for condition in conditions:
+                found += (await connection.execute(statement.where(condition))).mappings()
+        found.sort(key=lambda row: (row["sequence"], row["id"]), reverse=wanted.newest_first)
+        return [rows.delivery_record(row) for row in found[:most]]
+
+    async def _ranges(self, wanted: DeliveryFilter) -> list[Any]:
+        """Conditions that an index answers in order; what they find together is what is wanted."""
+        d = t.deliveries.c
+        if wanted.object_id:
+            about = await self._about(wanted.object_id)
+            endpoint = d.endpoint == wanted.endpoint if wanted.endpoint is not None else true()
+            return [and_(about, endpoint, d.state.in_(wanted.states or ALL_STATES))]
+        endpoints = [wanted.endpoint or ""]
+        if wanted.endpoint is None:
+            endpoints += [record.id for record in await self.endpoints()]
+        # An index by endpoint and state holds each of these in the order of events; together they
+        # would be sorted by hand, however few are asked for.
+        return [
+            and_(d.endpoint == endpoint, d.state == state)
+            for endpoint in endpoints
+            for state in wanted.states or ALL_STATES
+        ]
 
     async def _about(self, object_id: str) -> Any:
         """The condition for deliveries of a flow, or about one object within its flow."""
