@@ -59,7 +59,7 @@ def main() -> int:
     stop_tracing = start_tracing("crossdock-hub")
     try:
         asyncio.run(_serve(settings))
-    except (CrossdockError, StoreFailure) as error:
+    except (CrossdockError, StoreFailure, OSError) as error:
         print(f"the hub can't start: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
     finally:

@@ -31,7 +31,7 @@ class Limits:
     concurrent_rpcs_max: int = 1024
     deadline_seconds_max: float = 60.0
     stream_frames_in_flight_max: int = 4
-    stop_grace_seconds: float = 8.0
+    stop_grace_seconds: float = 6.0
     health_drain_seconds: float = 1.0
     # The ledger.
     dispatch_seconds: float = 30.0

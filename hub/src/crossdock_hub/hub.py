@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -25,10 +26,11 @@ from crossdock_hub.embedded import EmbeddedNats
 from crossdock_hub.embedded_config import EmbeddedSettings
 from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.jetstream import Bus
+from crossdock_hub.keeping import keep
 from crossdock_hub.queries import Queries
 from crossdock_hub.records import EndpointRecord
 from crossdock_hub.relay import Relay
-from crossdock_hub.server import Server
+from crossdock_hub.server import Server, check_address
 from crossdock_hub.services import Services
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.engine import database_url
@@ -64,13 +66,32 @@ class Hub:
         self._bus_address = BusAddress("")
         self._watch: asyncio.Task[None] | None = None
         self._restoring: asyncio.Task[None] | None = None
+        self._ending = contextlib.AsyncExitStack()
         self.metrics = Metrics()
 
     async def start(self) -> None:
-        """Start everything, in the order in which one part needs the other."""
-        self._data.mkdir(parents=True, exist_ok=True)
+        """Start everything, in the order in which one part needs the other.
+
+        Raises CrossdockError, StoreFailure or OSError when it can't, and leaves nothing running.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._ending.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Drain: no accepted call fails, what is queued is committed, then everything ends."""
+        self.tails.close()
+        self.waiters.close()
+        await self._ending.aclose()
+        log.info("hub stopped")
+
+    async def _start(self) -> None:
+        """Each part that started says how it ends; they end in the opposite order."""
         identities = Identities.load(self.settings.endpoints_file)
-        self._lock.acquire()
+        self._ending.callback(self._lock.acquire().release)
+        check_address(self.settings)
         self.contract.warm()
         await self._start_bus(identities.callers)
         await self._start_store(identities.callers)
@@ -79,33 +100,24 @@ class Hub:
         if unserved:
             raise ContractError(*(f"{name}: no code serves this method" for name in unserved))
         self.committer.start(self._configured)
+        self._ending.push_async_callback(self.committer.stop)
         await self._ensure_streams()
-        for part in (self.dispatcher, self.relay, self.timers, self.driver):
+        for part in (self.relay, self.dispatcher, self.timers, self.driver):
             part.start()
+            self._ending.push_async_callback(part.stop)
         self.committer.poke()
         await self.server.start()
-        self._watch = asyncio.create_task(self._watch_bus(), name="bus health")
+        self._ending.callback(self._cancel_tasks)
+        self._ending.push_async_callback(self.server.drain)
+        self._watch = keep("bus health", self._watch_bus)
         metrics_port = self.metrics.serve(self.settings.metrics_port)
         self._write_address(metrics_port)
         log.info("hub serves", address=self.server.address, bus=self._bus_address.url)
 
-    async def stop(self) -> None:
-        """Drain: no accepted call fails, what is queued is committed, then everything ends."""
-        self.tails.close()
-        self.waiters.close()
-        await self.server.drain()
+    def _cancel_tasks(self) -> None:
         for task in (self._watch, self._restoring):
             if task is not None:
                 task.cancel()
-        await self.committer.stop()
-        for part in (self.driver, self.timers, self.dispatcher, self.relay):
-            await part.stop()
-        await self.bus.close()
-        await self.store.close()
-        if self._nats is not None:
-            await self._nats.stop()
-        self._lock.release()
-        log.info("hub stopped")
 
     async def _start_bus(self, callers: Sequence[Caller]) -> None:
         if self.settings.nats_url:
@@ -116,12 +128,14 @@ class Hub:
                 EmbeddedSettings(self._data, port=self.settings.nats_port, endpoints=names),
                 lock=self._lock,
             )
+            self._ending.push_async_callback(self._nats.stop)
             self._bus_address = await self._nats.start()
             for name in names:
                 self._write_credentials(name, await self._nats.admit(name))
         self.bus = await Bus.connect(
             self._bus_address, on_closed=_bus_is_lost, on_reconnected=self._bus_is_back
         )
+        self._ending.push_async_callback(self.bus.close)
 
     def _write_credentials(self, endpoint: str, address: BusAddress) -> None:
         folder = self._data / CREDENTIALS_FOLDER
@@ -135,6 +149,7 @@ class Hub:
     async def _start_store(self, callers: Sequence[Caller]) -> None:
         url = database_url(self.settings.database_url, self._data)
         self.store = await Store.open(url, self.contract)
+        self._ending.push_async_callback(self.store.close)
         now = now_microseconds()
         configured = [_endpoint_record(caller) for caller in callers]
         async with self.store.write() as connection:

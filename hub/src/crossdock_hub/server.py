@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +20,37 @@ log = structlog.get_logger("crossdock.server")
 
 LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:", "unix:")
 BUS_HEALTH = "bus"
+
+
+def check_address(settings: Settings) -> None:
+    """Raise ConfigurationError in one clear sentence when the hub can't listen as it is told to.
+
+    Asked before anything is started; what is true a moment later, `Server.start` finds out.
+    """
+    listen = settings.listen
+    plain = not (settings.tls_certificate_file and settings.tls_key_file)
+    if plain and not listen.startswith(LOOPBACK) and not settings.allow_plaintext:
+        raise ConfigurationError(
+            f"{listen} is not loopback and there is no certificate: set "
+            "CROSSDOCK_TLS_CERTIFICATE_FILE and CROSSDOCK_TLS_KEY_FILE, or "
+            "CROSSDOCK_ALLOW_PLAINTEXT=true behind a proxy that ends TLS"
+        )
+    host, _, port = listen.rpartition(":")
+    if listen.startswith("unix:") or not port.isdigit():
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise _not_bound(listen, why) from None
+
+
+def _not_bound(listen: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{listen} can't be bound ({why}); "
+        "set CROSSDOCK_LISTEN to a free port, or to port 0 for any"
+    )
 
 
 def channel_options(limits: Limits) -> list[tuple[str, int]]:
@@ -41,6 +74,29 @@ def _is_traced(call: grpc.HandlerCallDetails) -> bool:
     return call.method.startswith("/crossdock.")
 
 
+class Health(health.aio.HealthServicer):  # type: ignore[misc]
+    """Health v1 whose watchers are let go when the hub stops: a stop waits for open calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """End every Watch."""
+        self._closing.set()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        """Tell a service's status and each change of it, until the hub stops."""
+        watching = asyncio.ensure_future(super().Watch(request, context))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait({watching, closing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (watching, closing):
+                task.cancel()
+            await asyncio.gather(watching, closing, return_exceptions=True)
+
+
 class Server:
     """The door. `start` binds and serves, `stop` drains."""
 
@@ -62,7 +118,7 @@ class Server:
             options=channel_options(limits),
             maximum_concurrent_rpcs=limits.concurrent_rpcs_max,
         )
-        self._health = health.aio.HealthServicer()
+        self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(tuple(handlers))
         if settings.reflection:
@@ -78,10 +134,7 @@ class Server:
         except RuntimeError:
             port = 0
         if port == 0:
-            raise ConfigurationError(
-                f"{listen} can't be bound: another process has it; "
-                "set CROSSDOCK_LISTEN to a free port, or to port 0 for any"
-            )
+            raise _not_bound(listen, "another process has it")
         host = listen.rpartition(":")[0]
         self.address = f"{host}:{port}"
         await self._server.start()
@@ -93,12 +146,6 @@ class Server:
         if settings.tls_certificate_file and settings.tls_key_file:
             pair = (settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())
             return self._server.add_secure_port(listen, grpc.ssl_server_credentials([pair]))
-        if not listen.startswith(LOOPBACK) and not settings.allow_plaintext:
-            raise ConfigurationError(
-                f"{listen} is not loopback and there is no certificate: set "
-                "CROSSDOCK_TLS_CERTIFICATE_FILE and CROSSDOCK_TLS_KEY_FILE, or "
-                "CROSSDOCK_ALLOW_PLAINTEXT=true behind a proxy that ends TLS"
-            )
         return self._server.add_insecure_port(listen)
 
     async def _set_all(self, status: Any) -> None:
@@ -115,4 +162,5 @@ class Server:
         """Tell load balancers first, then refuse new calls and let the running ones end."""
         await self._set_all(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(self._limits.health_drain_seconds)
+        self._health.close()
         await self._server.stop(self._limits.stop_grace_seconds)
