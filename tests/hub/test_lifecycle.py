@@ -1,0 +1,296 @@
+"""States and milestones: commands are refused outside their states, facts never move back."""
+
+from __future__ import annotations
+
+import random
+from itertools import permutations
+from typing import Any
+
+import pytest
+from crossdock_hub import lifecycle
+from decisions import outcome, refusal_of
+from first_flow import Flow, order, package, scan, seconds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+FRESH = lifecycle.ParcelProgress("LABEL_CREATED", None, False)
+MOVING = [*lifecycle.MILESTONE_RANK, "EXCEPTION"]
+ALL = [*MOVING, *lifecycle.STILL_MILESTONES]
+SCANS = st.lists(
+    st.tuples(st.sampled_from(ALL), st.integers(1, 20), st.booleans()), min_size=1, max_size=8
+)
+
+
+def played(scans: list[tuple[str, int | None, bool]]) -> lifecycle.ParcelProgress:
+    """What becomes of a parcel by these scans in this order."""
+    now = FRESH
+    for milestone, time, back in scans:
+        now, _ = lifecycle.advance_parcel(now, lifecycle.meant(milestone, back), time)
+    return now
+
+
+# Parcels
+
+
+@given(scans=SCANS, seed=st.integers())
+@settings(max_examples=400)
+def test_any_order_of_scans_ends_at_the_same(scans: list[Any], seed: int) -> None:
+    """Proves that late and shuffled webhooks tell the same story: milestone, time and exception."""
+    shuffled = list(scans)
+    random.Random(seed).shuffle(shuffled)
+    assert played(shuffled) == played(scans)
+
+
+@given(scans=SCANS, again=st.lists(st.integers(0, 7), max_size=8))
+def test_doubled_scans_change_nothing(scans: list[Any], again: list[int]) -> None:
+    """Proves that a scan told twice, now or much later, is told once."""
+    doubled = [*scans, *(scans[index % len(scans)] for index in again)]
+    assert played(doubled) == played(scans)
+
+
+@given(
+    scans=st.lists(
+        st.tuples(st.sampled_from(ALL), st.none() | st.integers(1, 20), st.booleans()), max_size=12
+    )
+)
+def test_a_milestone_never_goes_back(scans: list[Any]) -> None:
+    """Proves that no scan, with or without a time, moves a parcel backwards."""
+    now = FRESH
+    for milestone, time, back in scans:
+        after, moved = lifecycle.advance_parcel(now, lifecycle.meant(milestone, back), time)
+        rank = lifecycle.MILESTONE_RANK
+        assert rank[after.milestone] >= rank[now.milestone]
+        assert moved == (
+            (after.milestone, after.exception_open) != (now.milestone, now.exception_open)
+        )
+        if now.milestone in lifecycle.ENDED_MILESTONES:
+            assert after.milestone in (now.milestone, "RETURNED")
+            assert not after.exception_open
+        now = after
+
+
+@given(scans=SCANS)
+def test_what_says_nothing_moves_nothing(scans: list[Any]) -> None:
+    """Proves that information, unknown codes and voided labels change nothing."""
+    useful = [entry for entry in scans if entry[0] not in lifecycle.STILL_MILESTONES]
+    assert played(useful) == played(scans)
+
+
+@pytest.mark.parametrize(
+    ("scans", "milestone", "is_open"),
+    [
+        ([("IN_TRANSIT", 1), ("EXCEPTION", 2)], "IN_TRANSIT", True),
+        ([("IN_TRANSIT", 1), ("EXCEPTION", 2), ("IN_TRANSIT", 3)], "IN_TRANSIT", False),
+        ([("OUT_FOR_DELIVERY", 1), ("EXCEPTION", 2), ("IN_TRANSIT", 3)], "OUT_FOR_DELIVERY", False),
+        ([("EXCEPTION", 5), ("OUT_FOR_DELIVERY", 3)], "OUT_FOR_DELIVERY", True),
+        ([("EXCEPTION", 5), ("OUT_FOR_DELIVERY", 6)], "OUT_FOR_DELIVERY", False),
+        ([("OUT_FOR_DELIVERY", 6), ("EXCEPTION", 5)], "OUT_FOR_DELIVERY", False),
+        ([("EXCEPTION", 5), ("DELIVERED", 3)], "DELIVERED", False),
+        ([("EXCEPTION", None), ("IN_TRANSIT", None)], "IN_TRANSIT", False),
+        ([("IN_TRANSIT", 1), ("EXCEPTION", None)], "IN_TRANSIT", True),
+        ([("OUT_FOR_DELIVERY", 1), ("EXCEPTION", None), ("IN_TRANSIT", None)], None, True),
+    ],
+)
+def test_an_exception_opens_and_lifts(
+    scans: list[tuple[str, int | None]], milestone: str | None, is_open: bool
+) -> None:
+    """Proves that the newest scan decides whether there is a problem, an end ends it."""
+    after = played([(name, time, False) for name, time in scans])
+    assert after.exception_open is is_open
+    assert milestone in (None, after.milestone)
+
+
+def test_delivered_on_the_way_back_is_returned() -> None:
+    """Proves that the same word means the opposite on the return leg."""
+    assert lifecycle.meant("DELIVERED", return_leg=True) == "RETURNED"
+    assert lifecycle.meant("IN_TRANSIT", return_leg=True) == "RETURNING"
+    assert lifecycle.meant("EXCEPTION", return_leg=True) == "EXCEPTION"
+    assert lifecycle.meant("DELIVERED", return_leg=False) == "DELIVERED"
+
+
+def test_a_delivered_parcel_may_still_come_back() -> None:
+    """Proves that a refused parcel ends as returned, whichever end is told first."""
+    ends: list[tuple[str, int | None, bool]] = [("DELIVERED", 5, False), ("RETURNED", 9, False)]
+    assert played(ends) == played(ends[::-1]) == lifecycle.ParcelProgress("RETURNED", 9, False)
+
+
+# Ladders and verbs
+
+
+@pytest.mark.parametrize("kind", sorted(lifecycle.LADDERS))
+def test_a_ladder_is_climbed_only(kind: str) -> None:
+    """Proves that a fact takes the further of two states, and never leaves a final one."""
+    ladder = lifecycle.LADDERS[kind]
+    for here, current in enumerate(ladder):
+        for there, reported in enumerate(ladder):
+            assert lifecycle.advance(kind, current, reported) == ladder[max(here, there)]
+            assert lifecycle.reached(kind, current, reported) == (here >= there)
+    assert lifecycle.advance(kind, "CANCELLED", ladder[-1]) == "CANCELLED"
+    assert not lifecycle.reached(kind, "CANCELLED", ladder[0])
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [
+        (lifecycle.ORDER, "order"),
+        (lifecycle.SHIPMENT, "shipment"),
+        (lifecycle.RESERVATION, "inventory_reservation"),
+    ],
+)
+def test_a_command_is_refused_outside_its_states(table: Any, kind: str) -> None:
+    """Proves that a refusal names the state, the verb and the states it needs."""
+    for name, verb in table.items():
+        for state in {*verb.allowed, "CANCELLED", "VOIDED", "RELEASED", "DELIVERED"}:
+            if state in verb.allowed:
+                assert lifecycle.check_verb(table, kind, state, name) == verb.result
+                continue
+            refusal = refusal_of(lambda: lifecycle.check_verb(table, kind, state, name))  # noqa: B023
+            assert refusal.reason == "STATE_TRANSITION"
+            assert refusal.metadata["state"] == state
+            assert refusal.metadata["verb"] == name
+
+
+# Scans through the hub
+
+
+STORY = (
+    ("CARRIER_ACCEPTED", 10),
+    ("IN_TRANSIT", 20),
+    ("EXCEPTION", 30),
+    ("OUT_FOR_DELIVERY", 40),
+    ("DELIVERED", 50),
+)
+LADDER = ("PACKED", "MANIFESTED", "IN_TRANSIT", "DELIVERED")
+
+
+@pytest.mark.parametrize("story", list(permutations(STORY))[::17])
+def test_any_order_of_reports_delivers_the_shipment(story: tuple[tuple[str, int], ...]) -> None:
+    """Proves that states only climb, and that subscribers hear of each milestone at most once."""
+    flow = Flow()
+    shipment = flow.labelled()
+    flow.manifest()
+    base, states = flow.now, []
+    for milestone, after in story:
+        flow.report(scan(milestone, base + seconds(after)))
+        states.append(LADDER.index(flow.state("shipment", shipment.id)))
+        assert flow.state("order", shipment.order_id) in ("SHIPPED", "DELIVERED")
+    assert states == sorted(states)
+    (row,) = flow.object("shipment", shipment.id).progress
+    assert row.milestone_time.ToMicroseconds() == base + seconds(50)
+    assert not row.exception_open
+    assert flow.state("order", shipment.order_id) == "DELIVERED"
+    told = [stem for stem in flow.told() if stem.startswith("tracking.")]
+    assert len(told) == len(set(told))
+    assert "tracking.delivered" in told
+
+
+def test_the_same_scans_again_are_known() -> None:
+    """Proves that a webhook sent twice, and a poll after it, are counted and change nothing."""
+    flow = Flow()
+    shipment = flow.labelled()
+    base = flow.now
+    scans = [scan(name, base + seconds(after)) for name, after in STORY]
+    assert {outcome(r) for r in flow.report(*scans)} == {"APPLIED"}
+    revision = flow.object("shipment", shipment.id).revision
+    events = len(flow.events)
+    for entry in scans:
+        entry.description, entry.channel = "same scan, other words", "poll"
+    assert {outcome(r) for r in flow.report(*scans, *scans)} == {"ALREADY_KNOWN"}
+    assert flow.object("shipment", shipment.id).revision == revision
+    assert len(flow.events) == events
+
+
+def test_lifting_an_exception_tells_no_milestone_twice() -> None:
+    """Proves that "in transit" after a problem is no second "in transit" for subscribers."""
+    flow = Flow()
+    flow.labelled()
+    base = flow.now
+    flow.report(scan("IN_TRANSIT", base + 1), scan("EXCEPTION", base + 2))
+    flow.report(scan("IN_TRANSIT", base + 3))
+    assert flow.told().count("tracking.in_transit") == 1
+    assert flow.told().count("tracking.delivery_exception") == 1
+
+
+def test_a_parcel_that_came_back_is_returned_and_not_delivered() -> None:
+    """Proves that a return leg ends at the sender, and the order does not claim an arrival."""
+    flow = Flow()
+    shipment = flow.labelled()
+    flow.manifest()
+    base = flow.now
+    flow.report(scan("RETURNING", base + 1), scan("DELIVERED", base + 2, return_leg=True))
+    assert flow.state("shipment", shipment.id) == "RETURNED"
+    assert flow.state("order", shipment.order_id) == "SHIPPED"
+    assert "tracking.delivered" not in flow.told()
+    assert flow.object("order", shipment.order_id).progress[0].shipped.value == "1"
+
+
+def test_a_shipment_of_which_a_part_came_back_is_over() -> None:
+    """Proves that one returned package does not leave a shipment in transit for ever."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    flow.manifest()
+    base = flow.now
+    flow.report(scan("DELIVERED", base + 1), scan("RETURNED", base + 2, number="1Z2"))
+    assert flow.state("shipment", shipment.id) == "DELIVERED"
+    assert flow.state("order", shipment.order_id) == "DELIVERED"
+
+
+def test_a_shipment_is_delivered_with_its_last_package() -> None:
+    """Proves that one parcel of two is no delivery, and that the time is that of the last."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    flow.manifest()
+    base = flow.now
+    flow.report(scan("DELIVERED", base + seconds(9)))
+    assert flow.state("shipment", shipment.id) == "IN_TRANSIT"
+    flow.report(scan("DELIVERED", base + seconds(5), number="1Z2"))
+    after = flow.object("shipment", shipment.id)
+    assert flow.state("shipment", shipment.id) == "DELIVERED"
+    assert after.delivered_time.ToMicroseconds() == base + seconds(9)
+
+
+def test_a_spare_label_takes_no_parcel_back() -> None:
+    """Proves that a second label for a package on its way does not restart its journey."""
+    flow = Flow()
+    shipment = flow.labelled()
+    base = flow.now
+    flow.report(scan("OUT_FOR_DELIVERY", base + 1))
+    flow.label(shipment.id, shipment.packages[0].id, "1Z-SPARE")
+    (row,) = flow.object("shipment", shipment.id).progress
+    assert (row.tracking_number, row.milestone) == ("1Z1", 6)
+    flow.report(scan("CARRIER_ACCEPTED", base + 2, number="1Z-SPARE"))
+    (row,) = flow.object("shipment", shipment.id).progress
+    assert row.milestone == 6
+
+
+def test_a_manifest_after_the_first_scan_is_told_and_moves_nothing_back() -> None:
+    """Proves that the ERP still posts when the carrier was faster than the warehouse."""
+    flow = Flow()
+    shipment = flow.labelled()
+    flow.report(scan("IN_TRANSIT", flow.now))
+    assert outcome(flow.manifest().receipt) == "APPLIED"
+    assert flow.state("shipment", shipment.id) == "IN_TRANSIT"
+    assert "shipment.manifested" in flow.told()
+
+
+def test_an_order_of_two_shipments_is_shipped_with_the_last() -> None:
+    """Proves that an order is partially shipped until every shipment has left."""
+    flow = Flow()
+    order_id, (part,) = flow.released(order(lines=2))
+    flow.pack(part, package("LPN-1", 1), number="SHP-1")
+    flow.pack(part, package("LPN-2", 2), number="SHP-2")
+    flow.manifest("SHP-1")
+    assert flow.state("order", order_id) == "PARTIALLY_SHIPPED"
+    flow.manifest("SHP-2")
+    assert flow.state("order", order_id) == "SHIPPED"
+
+
+def test_totals_are_not_added_up_over_units() -> None:
+    """Proves that 24 pieces of an order of 2 cases are 24 pieces, never 24 cases."""
+    flow = Flow()
+    message = order()
+    message.lines[0].quantity.value, message.lines[0].quantity.unit = "2", "CS"
+    order_id, (part,) = flow.released(message)
+    flow.pick(part, "24")
+    picked = flow.object("order", order_id).progress[0].picked
+    assert (picked.value, picked.unit) == ("24", "EA")
