@@ -364,7 +364,7 @@ def ledgers(draw: Any) -> list[DeliveryRecord]:
                 vendor_reference="A" * 20,
                 sequence=f"{index:04d}",
                 hold_reason=draw(st.sampled_from(_HOLDS)) if state == "HELD" else "",
-                waiting_on=draw(st.sampled_from(["", "because"])),
+                waiting_on=draw(st.sampled_from(["", "because", "two\n  lines."])),
                 operation_class=draw(st.sampled_from(["", "SEARCHABLE", "KEYED", "NATURAL"])),
                 due_at=draw(st.one_of(st.none(), st.integers(0, 100_000_000))),
                 awaits_operation=draw(st.sampled_from(["", *_OPERATIONS])),
@@ -393,6 +393,7 @@ def test_any_ledger_gets_a_known_verdict_and_one_sentence(records: list[Delivery
     found = judged(records)
     assert lineage_pb2.Verdict.Value(f"VERDICT_{found.verdict}")
     assert found.sentence.endswith(".")
+    assert not found.sentence.endswith("..")
     assert "\n" not in found.sentence
     assert "None" not in found.sentence
     assert "  " not in found.sentence

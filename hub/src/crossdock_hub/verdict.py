@@ -52,8 +52,14 @@ def judge(chain: Chain, known: Mapping[str, Situation], limits: Limits, now: int
     for look in _WORST_FIRST:
         found = look(case)
         if found is not None:
-            return found
-    return judge_objects(chain, now)
+            return _one_line(found)
+    return _one_line(judge_objects(chain, now))
+
+
+def _one_line(judgement: Judgement) -> Judgement:
+    """Vendors' reasons bring line breaks and full stops of their own."""
+    words = " ".join(judgement.sentence.split()).rstrip(".")
+    return Judgement(judgement.verdict, f"{words}.")
 
 
 def undone(record: DeliveryRecord, case: Case) -> bool:
