@@ -7,6 +7,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from crossdock.cli.hub_access import with_loopback_direct
@@ -138,6 +139,9 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("CROSSDOCK_")
     }
+    if inherited.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in inherited:
+        # Nothing is written beside the sources, and yet no child compiles 700 modules each time.
+        inherited["PYTHONPYCACHEPREFIX"] = str(Path.home() / ".cache" / "crossdock" / "bytecode")
     return {**inherited, "PYTHONUNBUFFERED": "1", **extra}
 
 
