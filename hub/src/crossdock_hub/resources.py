@@ -334,9 +334,12 @@ def _has_reference(message: Any, reference: types_pb2.ExternalReference) -> bool
 def _add_reference_list(
     unit: Unit, kind: str, message: Any, references: Sequence[types_pb2.ExternalReference]
 ) -> None:
-    if references:
-        add_references(unit, kind, message.id, [(r.system, r.type, r.value) for r in references])
-        message.references.extend(references)
+    keys = [(r.system, r.type, r.value) for r in references]
+    if keys:
+        add_references(unit, kind, message.id, keys)
+    for reference in references:
+        if not _has_reference(message, reference):
+            message.references.append(reference)
 
 
 def with_references(
