@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import json
 import os
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -31,6 +33,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 LOG_TAIL_CHARACTERS = 6_000
 LANES = 24
+HUB_COMMAND = (sys.executable, "-m", "crossdock_hub")
 # The endpoints of our deployment, by role; tests that need work of their own take a lane.
 ROLES = {
     "oms": "OMS",
@@ -130,8 +133,7 @@ class RunningHub:
         self._address_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                ["python3", "-I", "-S", "-c", DIES_WITH_PARENT, sys.executable]
-                + ["-m", "crossdock_hub"],
+                ["python3", "-I", "-S", "-c", DIES_WITH_PARENT, *HUB_COMMAND],
                 env=self.environment(),
                 stdout=log,
                 stderr=log,
@@ -153,6 +155,11 @@ class RunningHub:
         self.spawn()
         self.wait_until_serving()
         return self
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process has been started and has not ended."""
+        return self.process is not None and self.process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -179,7 +186,7 @@ class RunningHub:
     def run_to_its_end(self, **settings: str) -> tuple[int, str]:
         """Start one that can't start: its exit code and what it says. settings: as `environment`"""
         done = subprocess.run(
-            [sys.executable, "-m", "crossdock_hub"],
+            HUB_COMMAND,
             env=self.environment(**settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -212,6 +219,22 @@ class RunningHub:
         """The hub's own login, which may read every stream."""
         settings = EmbeddedSettings(self.data)
         return embedded_config.load(settings).address(embedded_config.HUB_USER)
+
+    def query(self, statement: str, *values: Any) -> list[Any]:
+        """Rows of its database, read beside it."""
+        uri = f"file:{self.data / 'crossdock.db'}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            return connection.execute(statement, values).fetchall()
+
+    def count(self, table: str, condition: str = "1 = 1") -> int:
+        """How many rows of its database meet a condition."""
+        (row,) = self.query(f"SELECT count(*) FROM {table} WHERE {condition}")
+        return int(row[0])
+
+    def resident_bytes(self) -> int:
+        """Memory of the hub's process, without its children."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def nats_pid(self) -> int:
