@@ -53,6 +53,9 @@ MAXIMUM_RESPONSE_BYTES: Final = 4 << 20
 MAXIMUM_METADATA_BYTES: Final = 16 << 10
 KEEPALIVE_MILLISECONDS: Final = 30_000
 KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 10_000
+# Left to itself a channel waits up to two minutes before it tries a hub again that was away.
+FIRST_RECONNECT_MILLISECONDS: Final = 100
+MAXIMUM_RECONNECT_MILLISECONDS: Final = 2_000
 RETRY_ATTEMPTS: Final = 4
 TOKEN_CHECK_SECONDS: Final = 5.0
 _REQUEST_ID_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "crossdock:request")
@@ -178,6 +181,8 @@ def _channel(
         ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MILLISECONDS),
+        ("grpc.max_reconnect_backoff_ms", MAXIMUM_RECONNECT_MILLISECONDS),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_send_message_length", MAXIMUM_REQUEST_BYTES),
         ("grpc.max_receive_message_length", MAXIMUM_RESPONSE_BYTES),
@@ -214,7 +219,8 @@ def _service_config() -> str:
         "initialBackoff": "0.1s",
         "maxBackoff": "2s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # A stopping server cancels calls that no handler has taken yet.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     names = [{"service": service, "method": method} for service, method in idempotent_methods()]
     throttling = {"maxTokens": 100, "tokenRatio": 0.1}
