@@ -25,7 +25,7 @@ from crossdock_hub.records import (
     VendorReferenceRecord,
 )
 from crossdock_hub.refusals import invalid, not_found
-from crossdock_hub.unit import NotYet, Refused, Unit
+from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 
 # How the attempt log marks words that came when nobody waited for them.
@@ -196,6 +196,7 @@ def complete(
     unit: Unit, request: delivery_service_pb2.Completion, facts: Sequence[CheckedFact]
 ) -> delivery_service_pb2.CompletionResult:
     """End an attempt. Outcome and vendor references always commit, refused facts beside them."""
+    _read_ahead(unit, request)
     record = own_delivery(unit, request.delivery_id)
     attempt: AttemptRecord | None = unit.get(("attempt", record.id, request.token))
     if attempt is None:
@@ -227,6 +228,23 @@ def complete(
         _note_posting(unit, after)
     # What it freed may have made it pointless in turn: a cancel that waited for a retry.
     return _completed(unit.delivery(record.id) or after, quarantined)
+
+
+def _read_ahead(unit: Unit, request: delivery_service_pb2.Completion) -> None:
+    """Ask at once for what every completion needs, then for what most facts will."""
+    caller = unit.caller.endpoint
+    first: list[Key] = [("delivery", request.delivery_id), ("endpoint", caller)]
+    first.append(("attempt", request.delivery_id, request.token))
+    first += [("reference", caller, r.type, r.value) for r in request.vendor_references]
+    unit.require(first)
+    record = unit.delivery(request.delivery_id)
+    if record is None:
+        return
+    subject: Key = ("object", record.kind, record.object_id)
+    if request.facts:
+        labels: Key = ("children", "label", record.root_id)
+        resources.read_family(unit, record.root_id, subject, labels)
+    unit.require([subject])
 
 
 def _too_late(record: DeliveryRecord) -> delivery_service_pb2.CompletionResult:
@@ -300,15 +318,23 @@ def _apply_facts(
 ) -> list[QuarantineRecord]:
     """Write each fact in a unit of its own; what is refused is quarantined, never lost."""
     quarantined = []
+    missing: set[Key] = set()
     for fact in facts:
         refusal = fact.refusal
         if fact.request is not None:
-            refusal = _apply_fact(unit, record, fact)
+            try:
+                refusal = _apply_fact(unit, record, fact)
+            except NotLoaded as needed:
+                # What all facts need is read at once: one by one takes too many rounds.
+                missing |= needed.keys
+                continue
         if refusal is not None:
             unit.count("quarantined", record.endpoint, refusal.reason)
             quarantined.append(
                 QuarantineRecord(fact.method, fact.raw, to_message(refusal).SerializeToString())
             )
+    if missing:
+        raise NotLoaded(missing)
     return quarantined
 
 

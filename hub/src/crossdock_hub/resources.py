@@ -65,6 +65,13 @@ def instant_of(time: types_pb2.SourceTime) -> int | None:
     return microseconds(time.instant) if time.HasField("instant") else None
 
 
+def is_older(time: types_pb2.SourceTime, known: types_pb2.SourceTime | None) -> bool:
+    """True when both say when they were, and the first was before the second."""
+    reported = instant_of(time)
+    newest = instant_of(known) if known is not None else None
+    return reported is not None and newest is not None and reported < newest
+
+
 def state_name(message: Message) -> str:
     """The state of an object without its enum's prefix; "" for objects without states."""
     field = message.DESCRIPTOR.fields_by_name.get("state")

@@ -10,7 +10,6 @@ from crossdock.fulfillment.v1 import (
     fulfillment_service_pb2,
 )
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock.types.v1 import types_pb2
 
 from crossdock_hub import lifecycle, resources
 from crossdock_hub.emission import emit
@@ -50,7 +49,9 @@ def report_pick(
     resources.read_family(unit, record.root_id)
     known: Any = record.message
     same = list(known.picked) == list(request.picked) and list(known.short) == list(request.short)
-    if (same and record.state != "REQUESTED") or _is_older(request.pick_time, known.pick_time):
+    if (same and record.state != "REQUESTED") or resources.is_older(
+        request.pick_time, known.pick_time
+    ):
         return fulfillment_service_pb2.ReportPickResponse(
             receipt=ALREADY_KNOWN, fulfillment_request=known
         )
@@ -71,12 +72,6 @@ def report_pick(
     return fulfillment_service_pb2.ReportPickResponse(
         receipt=APPLIED, fulfillment_request=after.message
     )
-
-
-def _is_older(time: types_pb2.SourceTime, known: types_pb2.SourceTime) -> bool:
-    """True when both say when they were, and the first was before the second."""
-    reported, newest = resources.instant_of(time), resources.instant_of(known)
-    return reported is not None and newest is not None and reported < newest
 
 
 @decides("fulfillment.v1.FulfillmentService/ReportPacked")

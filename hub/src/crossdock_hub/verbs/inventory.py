@@ -74,7 +74,11 @@ def report_allocation(
     record = resources.fetch_for_fact(unit, KIND, request.inventory_reservation_id)
     short = request.WhichOneof("decision") == "shortage"
     decision: Any = request.shortage if short else request.allocation
-    if getattr(record.message, "shortage" if short else "allocation") == decision:
+    # Short after allocated, or the other way round, is news even when it was said before.
+    same = getattr(record.message, "shortage" if short else "allocation") == decision
+    undone = record.state == ("ALLOCATED" if short else "SHORT")
+    older = resources.is_older(request.event_time, getattr(record.message, "allocation_time", None))
+    if (same and not undone) or older:
         return inventory_service_pb2.ReportAllocationResponse(
             receipt=ALREADY_KNOWN, inventory_reservation=record.message
         )
