@@ -65,9 +65,13 @@ def report_tracking_events(
 def stream_tracking_events(
     unit: Unit, request: tracking_service_pb2.StreamTrackingEventsRequest
 ) -> tracking_service_pb2.StreamTrackingEventsResponse:
-    """One frame of a stream, the same as a batch."""
+    """One frame of a stream, the same as a batch; a single scan that does not fit is held too."""
+    try:
+        receipts = _report(unit, request.tracking_events)
+    except NotYet:
+        receipts = [_hold(unit, request.tracking_events[0])]
     return tracking_service_pb2.StreamTrackingEventsResponse(
-        request_id=request.request_id, receipts=_report(unit, request.tracking_events)
+        request_id=request.request_id, receipts=receipts
     )
 
 
