@@ -23,11 +23,12 @@ from crossdock_hub.verbs.master_data import held_decision
 log = structlog.get_logger("crossdock.held")
 
 
-def drive(unit: Unit, awaits: str, limits: Limits) -> None:
-    """Decide again every fact held for `awaits`; each in a unit of its own, in order.
+def drive(unit: Unit, awaits: str, limits: Limits) -> bool:
+    """Decide again the facts held for `awaits`; each in a unit of its own, in order.
 
-    What all of them still need to read is asked for at once: fact by fact, many would need more
-    rounds than a batch has.
+    Returns True when there are more than one drive takes, and some no longer wait. What all of
+    them still need to read is asked for at once: fact by fact, many would need more rounds than a
+    batch has.
     """
     ids: tuple[str, ...] = unit.get(("held", awaits))
     unit.require(("held_fact", fact) for fact in ids[: limits.held_drive_max])
@@ -41,6 +42,13 @@ def drive(unit: Unit, awaits: str, limits: Limits) -> None:
                 missing |= needed.keys
     if missing:
         raise NotLoaded(missing)
+    left = sum(_still_waits(unit, fact, awaits) for fact in ids[: limits.held_drive_max])
+    return limits.held_drive_max < len(ids) and left < limits.held_drive_max
+
+
+def _still_waits(unit: Unit, fact: str, awaits: str) -> bool:
+    record: HeldFactRecord | None = unit.get(("held_fact", fact))
+    return record is not None and record.state == "HELD" and record.awaits == awaits
 
 
 def _drive_one(unit: Unit, record: HeldFactRecord) -> None:
@@ -125,6 +133,11 @@ class Driver:
             await self._drive(awaits)
 
     async def _drive(self, awaits: str) -> None:
+        while await self._drive_some(awaits):
+            pass
+
+    async def _drive_some(self, awaits: str) -> bool:
+        """Drive as many as one batch takes. True when more wait."""
         command = Command(
             "held facts",
             HUB,
@@ -134,10 +147,13 @@ class Driver:
             bulk=True,
         )
         try:
-            await self._committer.submit(command)
+            more: bool = await self._committer.submit(command)
         except Stopped:
             log.warning("held facts were not driven, the hub stops", awaits=awaits)
         except Refused as error:
             log.warning("held facts could not be driven yet", awaits=awaits, cause=str(error))
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.held_sweep_seconds, self._arrived.put_nowait, awaits)
+        else:
+            return more
+        return False

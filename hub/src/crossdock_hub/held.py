@@ -36,10 +36,14 @@ def hold(unit: Unit, method: str, request: Message, why: NotYet) -> types_pb2.Fa
     )
 
 
-def receipt_response(response_type: type[Any], receipt: types_pb2.FactReceipt) -> Any:
+def receipt_response(
+    response_type: type[Any], receipt: types_pb2.FactReceipt, request_id: str = ""
+) -> Any:
     """The answer of a fact's method when the fact is held."""
     if "receipt" in response_type.DESCRIPTOR.fields_by_name:
         return response_type(receipt=receipt)
+    if "request_id" in response_type.DESCRIPTOR.fields_by_name:
+        return response_type(request_id=request_id, receipts=[receipt])
     if "receipts" in response_type.DESCRIPTOR.fields_by_name:
         return response_type(receipts=[receipt])
     return response_type(refusal=receipt.held_because, held_fact_id=receipt.held_fact_id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -130,7 +129,8 @@ class Services:
         """A command for a request that has a request id."""
 
         def on_hold(unit: Unit, why: NotYet) -> Any:
-            return held.receipt_response(response_type, held.hold(unit, name, request, why))
+            receipt = held.hold(unit, name, request, why)
+            return held.receipt_response(response_type, receipt, request.request_id)
 
         return Command(
             name,
@@ -308,32 +308,37 @@ class Services:
     def _stream_scans(self, method: Method) -> Any:
         """Frames in, receipts out in the same order, a few frames in flight."""
         write = self._write(method)
+        request_type: Any = self._contract.generated_class(method.request_type)
         response_type: Any = self._contract.generated_class(method.response_type)
 
         async def one(caller: Caller, raw: bytes, context: Any) -> Any:
-            request_id = ""
             try:
                 request = self._door.parse(method.request_type, raw)
-                request_id = request.request_id
                 return await write(caller, request, context)
             except Exception as error:
                 refusal = to_message(refusal_of(method.full_name, error))
-                return response_type(request_id=request_id, refusal=refusal)
+                return response_type(request_id=_request_id(request_type, raw), refusal=refusal)
 
         async def handle(frames: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
             try:
                 caller = self._door.admit(method, context)
             except Refused as refused:
                 await abort(context, refused.refusal)
-            flying: deque[asyncio.Task[Any]] = deque()
-            async for raw in frames:
-                flying.append(asyncio.create_task(one(caller, raw, context)))
-                while len(flying) >= self._door.limits.stream_frames_in_flight_max or (
-                    flying and flying[0].done()
-                ):
-                    yield (await flying.popleft()).SerializeToString()
-            while flying:
-                yield (await flying.popleft()).SerializeToString()
+            flying: asyncio.Queue[asyncio.Task[Any] | None]
+            flying = asyncio.Queue(self._door.limits.stream_frames_in_flight_max)
+
+            async def read() -> None:
+                async for raw in frames:
+                    await flying.put(asyncio.create_task(one(caller, raw, context)))
+                await flying.put(None)
+
+            # Read apart: a caller may wait for a frame's receipts before it sends the next.
+            reader = asyncio.create_task(read())
+            try:
+                while (answer := await flying.get()) is not None:
+                    yield (await answer).SerializeToString()
+            finally:
+                reader.cancel()
 
         return handle
 
@@ -351,6 +356,15 @@ class Services:
                 yield entry.SerializeToString()
 
         return handle
+
+
+def _request_id(request_type: type[Any], raw: bytes) -> str:
+    """The request id of a frame that was refused, where its bytes say so much."""
+    try:
+        found: str = request_type.FromString(raw).request_id
+    except (DecodeError, RecursionError):
+        return ""
+    return found
 
 
 def _decide_item(decide: Callable[[Unit, Any], Any], item: Any, unit: Unit) -> Any:
