@@ -46,7 +46,8 @@ class EmbeddedSettings:
     endpoints: tuple[str, ...] = ()
     max_payload_bytes: int = 1 * _MIB
     max_file_store_bytes: int = 8192 * _MIB
-    max_memory_store_bytes: int = 1024 * _MIB
+    # A limit, no allocation: each endpoint's stream reserves its own share of it.
+    max_memory_store_bytes: int = 4096 * _MIB
     min_free_bytes: int = 64 * _MIB
     health_interval_seconds: float = 2.0
     answer_timeout_seconds: float = 2.0

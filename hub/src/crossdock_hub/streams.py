@@ -58,7 +58,7 @@ class StreamLimits:
     event_max_bytes: int = 4096 * _MIB
     scan_max_bytes: int = 2048 * _MIB
     replicas: int = 1
-    delivery_max_bytes: int = 64 * _MIB
+    delivery_max_bytes: int = 16 * _MIB
     delivery_max_messages: int = 100_000
     delivery_max_age_seconds: float = 3600.0
     ack_wait_seconds: float = 15.0
