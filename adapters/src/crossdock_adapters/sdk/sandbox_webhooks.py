@@ -13,7 +13,7 @@ import aiohttp
 
 from crossdock_adapters.sdk.faults import FaultKind, Faults
 
-LANES = 8
+LANES = 32
 MAX_QUEUED_PER_LANE = 10_000
 MAX_LATE = 10_000
 MAX_LOGGED = 100_000

@@ -23,6 +23,7 @@ from google.protobuf import json_format
 from crossdock.carrier.v1 import carrier_service_pb2
 from crossdock.cli.private_files import write_private
 from crossdock.cli.problems import CommandError
+from crossdock.cli.together import together
 from crossdock.client import HubClient, request_id
 from crossdock.customer.v1 import customer_service_pb2
 from crossdock.errors import NoAnswerError, TryAgainError
@@ -209,9 +210,7 @@ async def place_orders(
             placed(done)
         return done
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(place(*each)) for each in enumerate(orders)]
-    return [task.result() for task in tasks]
+    return await together(*(place(index, order) for index, order in enumerate(orders)))
 
 
 class Outbox:

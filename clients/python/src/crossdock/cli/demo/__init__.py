@@ -76,7 +76,7 @@ def demo(
 
 async def _demo(directory: Path, cast: Cast, seed: int, report: Report) -> None:
     pace = SandboxPace(
-        floor_seconds=0.3, handover_seconds=1.5, scan_seconds=0.25, poll_seconds=20.0, seed=seed
+        floor_seconds=0.3, handover_seconds=1.5, scan_seconds=0.25, poll_seconds=60.0, seed=seed
     )
     workplace = Workplace(directory)
     workplace.lock()

@@ -16,7 +16,7 @@ from crossdock import contracts
 from crossdock.cli.demo import proofs
 from crossdock.cli.demo.books import Call
 from crossdock.cli.demo.report import Act, Report
-from crossdock.cli.demo.stage import Stage, all_delivered, unsettled
+from crossdock.cli.demo.stage import ARRIVED, LEFT, Stage, all_in, unsettled
 from crossdock.cli.demo.views import (
     HubView,
     ShipmentView,
@@ -26,6 +26,7 @@ from crossdock.cli.demo.views import (
 )
 from crossdock.cli.names import verdict
 from crossdock.cli.problems import CommandError
+from crossdock.cli.together import together
 from crossdock.cli.workplace_configs import ERP_ID_PREFIX
 from crossdock.client import HubClient
 from crossdock.endpoint.v1 import endpoint_service_pb2
@@ -37,6 +38,7 @@ DELIVERY_SECONDS: Final = 90.0
 DRAIN_SECONDS: Final = 60.0
 SCANS_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 1.0
+FAST_POLL_SECONDS: Final = 0.1
 LATE_SECONDS: Final = 1.0
 LATE_SHARE: Final = 0.3
 # Calls that were under way when the port closed may be logged a moment later.
@@ -69,25 +71,47 @@ class Cast:
 
 
 async def play(stage: Stage, cast: Cast) -> None:
-    """All acts; faults overlap as they do on a real evening."""
-    await _peak(stage, cast)
-    await _troubles(stage, cast)
+    """All acts; they overlap where a real evening does: the peak's parcels are still on the road
+    when the ERP goes down."""
+    act, ids = await _peak(stage, cast)
+    await together(_peak_ends(stage, cast, act, ids), _troubles(stage, cast))
     await _ownership(stage)
     await _trace(stage)
 
 
-async def _peak(stage: Stage, cast: Cast) -> None:
+async def _peak(stage: Stage, cast: Cast) -> tuple[Act, list[str]]:
+    """Place the peak's orders, until all have left the docks and are posted."""
     act = stage.report.begin(
         1, "peak", f"{cast.peak} orders from the OMS to warehouse, carrier, ERP, and to the door"
     )
-    ids = await stage.place(cast.peak)
-    view = await stage.wait_until(
-        f"{cast.peak} orders delivered", ids, all_delivered(cast.peak), DELIVERY_SECONDS
+    # With the first label the carrier learns to call back: the rush comes after that.
+    ids = await stage.place(1)
+    await _carrier_listens(stage)
+    ids += await stage.place(cast.peak - 1)
+    await stage.wait_until(
+        f"{cast.peak} orders shipped", ids, all_in(LEFT, cast.peak), DELIVERY_SECONDS
     )
     await _settled(stage, DRAIN_SECONDS)
-    view = stage.view.of(ids)
+    return act, ids
+
+
+async def _peak_ends(stage: Stage, cast: Cast, act: Act, ids: list[str]) -> None:
+    view = await stage.wait_until(
+        f"{cast.peak} orders delivered", ids, all_in(ARRIVED, cast.peak), DELIVERY_SECONDS
+    )
     erp, wms, ups = await asyncio.gather(stage.erp_books(), stage.wms_books(), stage.ups_books())
     stage.report.prove(act, proofs.delivered(view, cast.peak, erp, wms, ups))
+
+
+async def _carrier_listens(stage: Stage) -> None:
+    deadline = time.monotonic() + SCANS_SECONDS
+    while not (await stage.ups.books())["subscriptions"]["accounts"]:
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"the carrier has no subscription after {SCANS_SECONDS:.0f} s",
+                next_step="read the log of the adapters",
+            )
+        await asyncio.sleep(FAST_POLL_SECONDS)
 
 
 async def _troubles(stage: Stage, cast: Cast) -> None:
@@ -118,7 +142,7 @@ async def _troubles(stage: Stage, cast: Cast) -> None:
     ids += await stage.place(cast.webhooks)
     outage = await _outage(stage, begin, cast.outage_seconds)
     view = await stage.wait_until(
-        f"{len(ids)} more orders delivered", ids, all_delivered(len(ids)), DELIVERY_SECONDS
+        f"{len(ids)} more orders delivered", ids, all_in(ARRIVED, len(ids)), DELIVERY_SECONDS
     )
     await _settled(stage, DRAIN_SECONDS)
     await _prove_outage(stage, down, outage)

@@ -29,6 +29,8 @@ from crossdock.order.v1 import order_pb2
 LOOK_SECONDS: Final = 2.0
 SHOWN_STUCK: Final = 5
 SETTLED: Final = frozenset({"CONFIRMED", "SUPERSEDED", "REJECTED"})
+ARRIVED: Final = frozenset({"DELIVERED"})
+LEFT: Final = frozenset({"SHIPPED", "DELIVERED"})
 _STATE_NUMBERS: Final = {
     order_state(number): number for number in order_pb2.OrderState.values() if number
 }
@@ -145,7 +147,8 @@ class Stage:
         self._looked.set()
         states = {order.id: _STATE_NUMBERS.get(order.state, 0) for order in now.orders}
         text = f"{self.report.seconds:4.0f} s  {len(states)} orders: {counted(states)}"
-        self.report.line.show(text)
+        if states:
+            self.report.line.show(text)
 
     def _check_watcher(self) -> None:
         if self._watcher is not None and self._watcher.done():
@@ -176,13 +179,11 @@ async def stuck_lines(hub: HubClient, view: HubView) -> list[str]:
     return lines
 
 
-def all_delivered(expected: int) -> Callable[[HubView], bool]:
-    """Whether so many orders are there and all of them delivered."""
+def all_in(states: Collection[str], expected: int) -> Callable[[HubView], bool]:
+    """Whether so many orders are there, every one in one of these states."""
 
     def holds(view: HubView) -> bool:
-        return len(view.orders) >= expected and all(
-            order.state == "DELIVERED" for order in view.orders
-        )
+        return len(view.orders) >= expected and all(order.state in states for order in view.orders)
 
     return holds
 
