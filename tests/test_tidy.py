@@ -19,10 +19,7 @@ MAX_PROTO_LINES = 300
 # What does not fit: place -> its size today, with the reason beside it. A size may only shrink:
 # when what it measures has shrunk the number follows, and when it fits the entry goes.
 EXCEPTIONS: dict[str, dict[str, int]] = {
-    "function": {
-        # The schema as it was first released: one statement a table, never edited again.
-        "hub/src/crossdock_hub/store/migrations/versions/0001_the_first_schema.py:upgrade": 260,
-    },
+    "function": {},
     ".py": {},
     ".proto": {},
 }
@@ -71,8 +68,10 @@ def test_lines_fit_in_100_columns() -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             formatted = path.suffix == ".proto" and not line.lstrip().startswith("//")
             place = f"{relative(path)}:{number}"
-            if len(line) > MAX_COLUMNS and not formatted and path.name != "LICENSE":
-                wide.append(f"{place}: {len(line)}")
+            # What is said to a type checker is no reading matter, and can't be wrapped.
+            read = line.split("  # type: ignore")[0]
+            if len(read) > MAX_COLUMNS and not formatted and path.name != "LICENSE":
+                wide.append(f"{place}: {len(read)}")
     assert not wide, "\n".join(wide)
 
 

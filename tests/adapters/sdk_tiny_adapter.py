@@ -125,6 +125,13 @@ def tiny_adapter(vendors: list[TinyVendor]) -> Adapter:
     async def misbehave(work: Work, vendor: TinyVendor) -> Confirmed:
         return await _misbehave(work, vendor)
 
+    _hear(adapter)
+    return adapter
+
+
+def _hear(adapter: Adapter) -> None:
+    """The inbound side: a poll that pages, and a webhook."""
+
     @adapter.poll("pages")
     async def pages(poll: Poll, vendor: TinyVendor) -> None:
         done = int(poll.cursor or b"0")
@@ -143,8 +150,6 @@ def tiny_adapter(vendors: list[TinyVendor]) -> Adapter:
             # The hub will never know an item of this number in this way.
             await hook.hub.items.GetItem(item_service_pb2.GetItemRequest(number="missing"))
         vendor.pages.append(body["page"])
-
-    return adapter
 
 
 async def _misbehave(work: Work, vendor: TinyVendor) -> Confirmed:
