@@ -32,7 +32,7 @@ from story import seed_master_data
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 LOG_TAIL_CHARACTERS = 6_000
-LANES = 24
+LANES = 60
 HUB_COMMAND = (sys.executable, "-m", "crossdock_hub")
 # The endpoints of our deployment, by role; tests that need work of their own take a lane.
 ROLES = {

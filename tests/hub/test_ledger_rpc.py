@@ -1,0 +1,522 @@
+"""A delivery's life over the wire, with an endpoint whose adapter is the test."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from typing import Any
+
+import pytest
+from crossdock import bus
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.endpoint.v1 import endpoint_service_pb2
+from crossdock.errors import CallError
+from crossdock.label.v1 import label_service_pb2
+from crossdock.order.v1 import order_pb2, order_service_pb2
+from fixtures_hub import Lane, RunningHub
+from fixtures_nats import eventually
+from played_endpoint import PlayedEndpoint, duration, event_of
+from story import Story, create_order, label, request_id, state_of, unique, update_order
+
+LONG_SECONDS = 60.0
+ERP_OPERATIONS = {
+    "create_sales_order": "SEARCHABLE",
+    "change_order": "SEARCHABLE",
+    "cancel_order": "SEARCHABLE",
+    "post_goods_issue": "SEARCHABLE",
+}
+WMS_OPERATIONS = {"release_order": "NATURAL", "cancel_order": "NATURAL", "print_label": "NATURAL"}
+
+
+def name_of(enum: Any, value: int, prefix: str) -> str:
+    name: str = enum.Name(value)
+    return name.removeprefix(prefix)
+
+
+def kinds(delivery: delivery_pb2.Delivery) -> list[tuple[str, str]]:
+    """(kind, outcome) of each attempt."""
+    return [
+        (
+            name_of(delivery_pb2.AttemptKind, attempt.kind, "ATTEMPT_KIND_"),
+            name_of(delivery_pb2.AttemptOutcome, attempt.outcome, "ATTEMPT_OUTCOME_"),
+        )
+        for attempt in delivery.attempt_log
+    ]
+
+
+def hold_reason(delivery: delivery_pb2.Delivery) -> str:
+    return name_of(delivery_pb2.HoldReason, delivery.hold_reason, "HOLD_REASON_")
+
+
+# Begin and complete
+
+
+async def test_from_event_to_document(hub: RunningHub, lane: Lane) -> None:
+    """Proves the plain life: dispatched with its event, begun, confirmed; the document's number is
+    on the order, and saying it again changes nothing."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        order_id = await story.approved()
+        dispatch = await erp.take()
+        event = event_of(dispatch)
+        assert (dispatch.operation, event.order.id) == ("create_sales_order", order_id)
+        assert dispatch.kind == delivery_pb2.ATTEMPT_KIND_CALL
+        assert dispatch.vendor_reference == bus.vendor_reference(dispatch.delivery_id)
+        derived = bus.delivery_id(event.metadata.id, lane.erp, "create_sales_order")
+        assert dispatch.delivery_id == derived
+        assert await story.state(order_id, "create_sales_order") == "DISPATCHED"
+        attempt_id = str(uuid.uuid4())
+        first = await erp.try_begin(dispatch, attempt_id=attempt_id)
+        again = await erp.try_begin(dispatch, attempt_id=attempt_id)
+        assert (first.token, again.token) == (1, 1)
+        assert 0 < again.lease.ToMicroseconds() <= first.lease.ToMicroseconds()
+        assert await story.state(order_id, "create_sales_order") == "IN_FLIGHT"
+        done = await erp.complete(
+            dispatch.delivery_id, 1, "CONFIRMED", references={"sales_order": unique("SO")}
+        )
+        repeated = await erp.complete(dispatch.delivery_id, 1, "CONFIRMED")
+        assert done.state == repeated.state == delivery_pb2.DELIVERY_STATE_CONFIRMED
+        assert not repeated.HasField("refusal")
+        delivery = await erp.reread(dispatch.delivery_id)
+        assert kinds(delivery) == [("CALL", "CONFIRMED")]
+        assert delivery.attempt_log[0].instance == "test"
+        refusal = (await erp.try_begin(dispatch)).refusal
+        assert refusal.reason == "LEASE_LOST"
+        found = await story.oms.orders.GetOrder(order_service_pb2.GetOrderRequest(id=order_id))
+        (reference,) = found.order.references
+        assert (reference.system, reference.type) == (lane.erp, "sales_order")
+        assert reference.value == delivery.vendor_references[0].value
+
+
+async def test_a_delivery_is_its_endpoints_own(hub: RunningHub, lane: Lane) -> None:
+    """Proves that another endpoint can neither begin, nor renew, nor end, nor read a delivery."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        await story.approved()
+        dispatch = await erp.take()
+        token = await erp.begin(dispatch)
+        thief = PlayedEndpoint(hub, lane.wms, {})
+        assert (await thief.try_begin(dispatch)).refusal.reason == "OBJECT_NOT_FOUND"
+        ended = await thief.complete(dispatch.delivery_id, token, "CONFIRMED")
+        assert ended.refusal.reason == "OBJECT_NOT_FOUND"
+        with pytest.raises(CallError) as caught:
+            await thief.reread(dispatch.delivery_id)
+        assert caught.value.reason == "OBJECT_NOT_FOUND"
+        await thief.client.close()
+        delivery = await erp.reread(dispatch.delivery_id)
+    assert state_of(delivery) == "IN_FLIGHT"
+
+
+async def test_each_package_is_a_delivery(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a pack with three packages asks for three labels at once, one a package."""
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(hub, lane.carrier, {"buy_label": "SEARCHABLE"}) as carrier,
+    ):
+        shipment = await story.packed(packages=3)
+        taken = [await carrier.take() for _ in range(3)]
+        assert [dispatch.item for dispatch in taken] == [p.id for p in shipment.packages]
+        assert len({dispatch.vendor_reference for dispatch in taken}) == 3
+        tokens = [await carrier.begin(dispatch) for dispatch in reversed(taken)]
+    assert tokens == [1, 1, 1]
+
+
+# Order, prerequisites, supersession
+
+
+async def test_work_of_one_key_keeps_its_order(hub: RunningHub, lane: Lane) -> None:
+    """Proves that the second label of a shipment waits for the first to be printed, while other
+    shipments go on; and that a rejected one that lets others pass does."""
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(hub, lane.wms, {"print_label": "NATURAL"}) as wms,
+    ):
+        shipment, other = await story.packed(packages=3), await story.packed()
+        for carton in shipment.packages:
+            await story.carrier.labels.CreateLabel(label(shipment.id, carton.id, unique("1Z")))
+        await story.carrier.labels.CreateLabel(label(other.id, other.packages[0].id, unique("1Z")))
+        first, elsewhere = await wms.take(), await wms.take()
+        assert event_of(first).label.package_id == shipment.packages[0].id
+        assert event_of(elsewhere).label.shipment_id == other.id
+        prints = await story.deliveries(shipment.order_id, "print_label")
+        assert [state_of(p) for p in prints] == ["DISPATCHED", "HELD", "HELD"]
+        assert [hold_reason(p) for p in prints[1:]] == ["ORDER", "ORDER"]
+        assert first.delivery_id in prints[1].waiting_on
+        await wms.complete(first.delivery_id, await wms.begin(first), "CONFIRMED")
+        second, _ = await wms.work("REJECTED")
+        third, _ = await wms.work()
+        assert event_of(second).label.package_id == shipment.packages[1].id
+        assert event_of(third).label.package_id == shipment.packages[2].id
+        assert wms.waiting == 0
+
+
+async def test_goods_issue_waits_for_its_sales_order(hub: RunningHub, lane: Lane) -> None:
+    """Proves that an operation waits for the one it requires at the same endpoint, says so, and
+    goes out as soon as that is confirmed."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        shipment = await story.packed()
+        await story.manifest(shipment.id)
+        booking = await erp.take()
+        waiting = await story.delivery(shipment.order_id, "post_goods_issue")
+        assert (state_of(waiting), hold_reason(waiting)) == ("HELD", "PREREQUISITE")
+        assert "create_sales_order" in waiting.waiting_on
+        assert waiting.due_time.seconds > time.time()
+        await erp.complete(booking.delivery_id, await erp.begin(booking), "CONFIRMED")
+        dispatch, done = await erp.work(references={"item_fulfillment": unique("IF")})
+        assert dispatch.operation == "post_goods_issue"
+        assert done.state == delivery_pb2.DELIVERY_STATE_CONFIRMED
+
+
+async def test_a_rejection_that_blocks_keeps_later_work_back(hub: RunningHub, lane: Lane) -> None:
+    """Proves that after a rejected sales order its changes wait, and that a cancel may pass."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        order_id = await story.approved()
+        patch = order_pb2.Order(id=order_id, customer_reference="PO-2")
+        await story.oms.orders.UpdateOrder(update_order(patch, "customer_reference"))
+        _, done = await erp.work("REJECTED", reason="credit limit")
+        assert done.state == delivery_pb2.DELIVERY_STATE_REJECTED
+        assert await story.state(order_id, "change_order") == "HELD"
+        await story.cancel(order_id)
+        dispatch, _ = await erp.work()
+        assert dispatch.operation == "cancel_order"
+        assert await story.state(order_id, "change_order") == "SUPERSEDED"
+
+
+async def test_a_cancel_before_anybody_began_makes_both_pointless(
+    hub: RunningHub, lane: Lane
+) -> None:
+    """Proves that a release on the bus that nobody began is superseded by the cancel, that neither
+    reaches the vendor, and that the old message is refused at its begin."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.wms, WMS_OPERATIONS) as wms:
+        order_id, _ = await story.released()
+        dispatch = await wms.take()
+        await story.cancel(order_id)
+        release = await story.delivery(order_id, "release_order")
+        cancel = (await story.deliveries(order_id, "cancel_order", lane.wms))[0]
+        assert (state_of(release), state_of(cancel)) == ("SUPERSEDED", "SUPERSEDED")
+        assert release.superseded_by == cancel.id
+        assert (await wms.try_begin(dispatch)).refusal.reason == "LEASE_LOST"
+        assert wms.waiting == 0
+
+
+async def test_a_cancel_after_the_call_began_waits_for_its_end(hub: RunningHub, lane: Lane) -> None:
+    """Proves that what may have reached the vendor is never superseded: the cancel goes after."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.wms, WMS_OPERATIONS) as wms:
+        order_id, _ = await story.released()
+        release = await wms.take()
+        token = await wms.begin(release)
+        await story.cancel(order_id)
+        (cancel,) = await story.deliveries(order_id, "cancel_order", lane.wms)
+        assert (state_of(cancel), hold_reason(cancel)) == ("HELD", "ORDER")
+        await wms.complete(release.delivery_id, token, "CONFIRMED")
+        dispatch, done = await wms.work()
+        assert (dispatch.operation, state_of(await wms.reread(dispatch.delivery_id))) == (
+            "cancel_order",
+            "CONFIRMED",
+        )
+        assert not done.HasField("refusal")
+
+
+async def test_work_for_nobody_is_shown(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a required target nobody serves becomes an UNROUTED delivery that says who is
+    missing."""
+    async with Story(hub, lane) as story:
+        order_id = await story.approved()
+        delivery = await story.delivery(order_id, "create_sales_order")
+        assert (state_of(delivery), delivery.endpoint) == ("UNROUTED", "")
+        assert "ERP" in delivery.waiting_on
+        request = delivery_service_pb2.ListDeliveriesRequest(
+            object_id=order_id, states=[delivery_pb2.DELIVERY_STATE_UNROUTED]
+        )
+        listed = (await story.operator.deliveries.ListDeliveries(request)).deliveries
+        assert [found.id for found in listed] == [delivery.id]
+
+
+# When it does not work at once
+
+
+async def test_retry_comes_again_later(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a call proven unprocessed waits at least as long as the vendor asked, comes
+    again with the next dispatch, and never runs out of tries."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        order_id = await story.approved()
+        dispatch, done = await erp.work("RETRY", retry_after_seconds=1.0, reason="429")
+        ended = time.monotonic()
+        assert done.state == delivery_pb2.DELIVERY_STATE_HELD
+        waiting = await story.delivery(order_id, "create_sales_order")
+        assert (hold_reason(waiting), waiting.waiting_on) == ("RETRY", "429")
+        again = await erp.take()
+        assert time.monotonic() - ended > 0.95
+        assert again.delivery_id == dispatch.delivery_id
+        assert again.vendor_reference == dispatch.vendor_reference
+        assert (again.dispatch_number, again.attempt) == (2, 2)
+        assert (await erp.try_begin(dispatch)).refusal.reason == "LEASE_LOST"
+        token = await erp.begin(again)
+        await erp.complete(again.delivery_id, token, "CONFIRMED")
+        delivery = await erp.reread(again.delivery_id)
+    assert kinds(delivery) == [("CALL", "RETRY"), ("CALL", "CONFIRMED")]
+    assert delivery.attempts == 2
+
+
+async def test_unknown_is_looked_up_and_adopted(hub: RunningHub, lane: Lane) -> None:
+    """Proves that an unknown outcome is asked about after it settled, and never called again when
+    it is found."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        await story.approved()
+        dispatch, done = await erp.work("UNKNOWN", reason="reply lost")
+        ended = time.monotonic()
+        assert done.state == delivery_pb2.DELIVERY_STATE_UNKNOWN
+        question = await erp.take()
+        assert time.monotonic() - ended > 0.15
+        assert question.kind == delivery_pb2.ATTEMPT_KIND_LOOK_UP
+        assert question.vendor_reference == dispatch.vendor_reference
+        result = await erp.try_begin(question)
+        assert (result.kind, result.token) == (delivery_pb2.ATTEMPT_KIND_LOOK_UP, 2)
+        await erp.complete(question.delivery_id, 2, "CONFIRMED", references={"sales_order": "7"})
+        delivery = await erp.reread(question.delivery_id)
+    assert state_of(delivery) == "CONFIRMED"
+    assert kinds(delivery) == [("CALL", "UNKNOWN"), ("LOOK_UP", "CONFIRMED")]
+
+
+async def test_only_two_settled_not_founds_allow_a_repeat(hub: RunningHub, lane: Lane) -> None:
+    """Proves that one "not found", or a look-up that failed, never leads to a second call, and
+    that two do."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        await story.approved()
+        dispatch, _ = await erp.work("UNKNOWN")
+        taken = []
+        for outcome in ("NOT_FOUND", "UNKNOWN", "NOT_FOUND"):
+            question, _ = await erp.work(outcome)
+            taken.append(question.kind)
+        assert taken == [delivery_pb2.ATTEMPT_KIND_LOOK_UP] * 3
+        repeat, done = await erp.work()
+        assert repeat.kind == delivery_pb2.ATTEMPT_KIND_CALL
+        assert repeat.vendor_reference == dispatch.vendor_reference
+        assert done.state == delivery_pb2.DELIVERY_STATE_CONFIRMED
+        delivery = await erp.reread(repeat.delivery_id)
+    assert [kind for kind, _ in kinds(delivery)] == [
+        "CALL",
+        "LOOK_UP",
+        "LOOK_UP",
+        "LOOK_UP",
+        "CALL",
+    ]
+
+
+async def test_what_cannot_be_asked_is_parked(hub: RunningHub, lane: Lane) -> None:
+    """Proves that an operation without key or look-up is parked when its outcome is unknown."""
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(hub, lane.erp, {"create_sales_order": "NONE"}) as erp,
+    ):
+        order_id = await story.approved()
+        _, done = await erp.work("UNKNOWN", reason="reset")
+        assert done.state == delivery_pb2.DELIVERY_STATE_PARKED
+        delivery = await story.delivery(order_id, "create_sales_order")
+        assert "reset" in delivery.waiting_on
+
+
+# Leases and tokens
+
+
+async def test_a_late_word_still_counts(hub: RunningHub, lane: Lane) -> None:
+    """Proves that an attempt whose lease ran out becomes UNKNOWN by itself, and that its late
+    completion settles it while nobody began another."""
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS, settle_seconds=LONG_SECONDS) as erp,
+    ):
+        order_id = await story.approved()
+        dispatch = await erp.take()
+        token = await erp.begin(dispatch, lease_seconds=0.2)
+
+        async def unknown() -> bool:
+            return await story.state(order_id, "create_sales_order") == "UNKNOWN"
+
+        await eventually(unknown, "the end of the lease")
+        done = await erp.complete(dispatch.delivery_id, token, "CONFIRMED")
+        assert done.state == delivery_pb2.DELIVERY_STATE_CONFIRMED
+        assert not done.HasField("refusal")
+
+
+async def test_an_old_token_no_longer_counts(hub: RunningHub, lane: Lane) -> None:
+    """Proves that once a newer attempt began, the word of an older one is kept as evidence and
+    moves nothing, and that its lease can't be renewed."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        await story.approved()
+        dispatch = await erp.take()
+        old = await erp.begin(dispatch, lease_seconds=0.2)
+        question = await erp.take()
+        new = await erp.begin(question)
+        assert new > old
+        late = await erp.complete(
+            dispatch.delivery_id, old, "CONFIRMED", references={"sales_order": unique("SO")}
+        )
+        assert late.refusal.reason == "LEASE_LOST"
+        assert late.state == delivery_pb2.DELIVERY_STATE_RESOLVING
+        renewal = delivery_service_pb2.RenewLeasesRequest(endpoint=lane.erp)
+        renewal.renewals.add(delivery_id=dispatch.delivery_id, token=old, lease=duration(60))
+        renewal.renewals.add(delivery_id=dispatch.delivery_id, token=new, lease=duration(60))
+        refused, renewed = (await erp.client.deliveries.RenewLeases(renewal)).results
+        assert refused.refusal.reason == "LEASE_LOST"
+        assert renewed.lease.seconds >= 59
+        delivery = await erp.reread(dispatch.delivery_id)
+        assert [reference.type for reference in delivery.vendor_references] == ["sales_order"]
+        assert delivery.attempt_log[0].reason.startswith("(late)")
+        await erp.complete(dispatch.delivery_id, new, "CONFIRMED")
+
+
+async def test_a_renewed_lease_keeps_the_attempt(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a renewed attempt is in flight after its first lease would have run out."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        order_id = await story.approved()
+        dispatch = await erp.take()
+        token = await erp.begin(dispatch, lease_seconds=0.6)
+        renewal = delivery_service_pb2.RenewLeasesRequest(endpoint=lane.erp)
+        renewal.renewals.add(delivery_id=dispatch.delivery_id, token=token, lease=duration(60))
+        (renewed,) = (await erp.client.deliveries.RenewLeases(renewal)).results
+        assert not renewed.HasField("refusal")
+        until = time.monotonic() + 0.8
+        await eventually(lambda: time.monotonic() > until, "the first lease's end")
+        assert await story.state(order_id, "create_sales_order") == "IN_FLIGHT"
+
+
+# Facts of a completion
+
+
+async def test_a_refused_fact_lies_beside_the_outcome(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a confirmed label stays confirmed when one of its facts is refused, that the
+    good fact is written, and that the refused ones are kept with their reason."""
+    create_label = "/crossdock.label.v1.LabelService/CreateLabel"
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(hub, lane.carrier, {"buy_label": "SEARCHABLE"}) as carrier,
+    ):
+        shipment = await story.packed()
+        good = label(shipment.id, shipment.packages[0].id, unique("1Z"))
+        bad = label(shipment.id, shipment.packages[0].id, unique("1Z"))
+        bad.label.state = 2
+        _, done = await carrier.work(
+            references={"tracking_number": good.label.tracking_number},
+            facts=(
+                (create_label, bad.SerializeToString()),
+                (create_label, b"\xff\xff"),
+                (
+                    "/crossdock.order.v1.OrderService/CreateOrder",
+                    create_order().SerializeToString(),
+                ),
+                ("/crossdock.label.v1.LabelService/Nothing", b""),
+                (create_label, good.SerializeToString()),
+            ),
+        )
+        assert done.state == delivery_pb2.DELIVERY_STATE_CONFIRMED
+        assert [fact.refusal.reason for fact in done.quarantined] == [
+            "FIELD_NOT_OWNED",
+            "MALFORMED_MESSAGE",
+            "METHOD_NOT_ALLOWED",
+            "METHOD_UNKNOWN",
+        ]
+        delivery = await carrier.reread(done.delivery_id)
+        assert [fact.method for fact in delivery.quarantined] == [
+            fact.method for fact in done.quarantined
+        ]
+        assert delivery.quarantined[0].request == bad.SerializeToString()
+        request = label_service_pb2.ListLabelsRequest(shipment_id=shipment.id)
+        labels = (await story.oms.labels.ListLabels(request)).labels
+    assert [found.tracking_number for found in labels] == [good.label.tracking_number]
+
+
+# Pause and budget
+
+
+async def test_a_pause_holds_work_and_a_resume_lets_it_go_in_order(
+    hub: RunningHub, lane: Lane
+) -> None:
+    """Proves that a paused endpoint gets nothing, that what was on its way is refused at its begin
+    and waits, and that a resume sends all of it in order."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        orders = [await story.approved()]
+        on_its_way = await erp.take()
+        paused = await story.operator.endpoints.PauseEndpoint(
+            endpoint_service_pb2.PauseEndpointRequest(
+                request_id=request_id(), endpoint=lane.erp, reason="month end"
+            )
+        )
+        assert (paused.endpoint.pause_reason, paused.endpoint.paused_by) == (
+            "month end",
+            "operator",
+        )
+        assert (await erp.try_begin(on_its_way)).refusal.reason == "LEASE_LOST"
+        orders += [await story.approved() for _ in range(3)]
+        for order_id in orders:
+            waiting = await story.delivery(order_id, "create_sales_order")
+            assert (state_of(waiting), hold_reason(waiting)) == ("READY", "PAUSE")
+        assert erp.waiting == 0
+        await story.operator.endpoints.ResumeEndpoint(
+            endpoint_service_pb2.ResumeEndpointRequest(request_id=request_id(), endpoint=lane.erp)
+        )
+        done = [(await erp.work())[0] for _ in orders]
+    assert [event_of(dispatch).order.id for dispatch in done] == orders
+    assert done[0].dispatch_number == 2
+
+
+async def test_the_budget_of_a_system_is_never_exceeded(hub: RunningHub, lane: Lane) -> None:
+    """Proves with 30 orders and a budget of three that no more than three deliveries are ever out,
+    that every one is done once, and that they leave in order."""
+    out: set[str] = set()
+    most, done = 0, Counter[str]()
+    began: list[str] = []
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS, max_concurrency=3) as erp,
+    ):
+        orders = [await story.approved() for _ in range(30)]
+
+        async def adapter() -> None:
+            nonlocal most
+            while sum(done.values()) + len(out) < len(orders) or erp.waiting:
+                dispatch = await erp.take()
+                out.add(dispatch.delivery_id)
+                began.append(event_of(dispatch).order.id)
+                most = max(most, len(out) + erp.waiting)
+                token = await erp.begin(dispatch)
+                out.discard(dispatch.delivery_id)
+                done[dispatch.delivery_id] += 1
+                await erp.complete(dispatch.delivery_id, token, "CONFIRMED")
+
+        await asyncio.gather(*[adapter() for _ in range(3)])
+    assert most <= 3
+    assert len(done) == len(orders) and set(done.values()) == {1}
+    assert began == orders
+
+
+async def test_endpoints_of_one_system_share_its_budget(hub: RunningHub, lane: Lane) -> None:
+    """Proves that two endpoints in front of one system have one budget between them."""
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(
+            hub, lane.erp, ERP_OPERATIONS, system=lane.business_unit, max_concurrency=2
+        ) as erp,
+        PlayedEndpoint(
+            hub, lane.wms, WMS_OPERATIONS, system=lane.business_unit, max_concurrency=2
+        ) as wms,
+    ):
+        booked = [await story.released() for _ in range(2)]
+        ledger = [d for order_id, _ in booked for d in await story.deliveries(order_id)]
+        states = Counter(state_of(delivery) for delivery in ledger)
+        assert states == {"DISPATCHED": 2, "READY": 2}
+        waiting = [d for d in ledger if state_of(d) == "READY"]
+        assert {hold_reason(delivery) for delivery in waiting} == {"BUDGET"}
+        for _ in range(2):
+            await erp.work()
+            await wms.work()
+
+
+async def test_a_bolder_manifest_is_refused(hub: RunningHub, lane: Lane) -> None:
+    """Proves that an adapter can't declare by itself that it may repeat on less evidence."""
+    async with PlayedEndpoint(hub, lane.erp, {"create_sales_order": "SEARCHABLE"}):
+        bolder = PlayedEndpoint(hub, lane.erp, {"create_sales_order": "NATURAL"})
+        with pytest.raises(CallError) as caught:
+            await bolder.__aenter__()
+        assert caught.value.reason == "MANIFEST_REFUSED"
+        await bolder.client.close()
