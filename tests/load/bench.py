@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 # What starts hubs and buses for the tests starts them here; it lies beside this folder.
 sys.path.insert(0, str(ROOT / "tests"))
 
-from tests.load.figures import HEADING, QUICK, Figure, Options, machine  # noqa: E402
+from tests.load.measured import HEADING, QUICK, Figure, Options, machine  # noqa: E402
 
 CASES: Final = ("writes", "scans", "consume", "latency")
 REPORT: Final = ROOT / "out" / "bench.json"
