@@ -121,6 +121,8 @@ class Committer:
     async def stop(self) -> None:
         """Commit what is queued, then end. Later submits raise Stopped."""
         self._stopping = True
+        # Forgotten, it would be published again by the next run, perhaps long after its ids are.
+        self._marks_due = bool(self._marks)
         self._wake.set()
         if self._task is not None:
             await self._task
