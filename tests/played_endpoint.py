@@ -91,10 +91,14 @@ class PlayedEndpoint:
                 self._came.put_nowait(delivery_pb2.Dispatch.FromString(message.data))
             await consumer.ack_many(batch)
 
+    async def next(self) -> delivery_pb2.Dispatch:
+        """The next delivery on the bus, however long it takes."""
+        return await self._came.get()
+
     async def take(self) -> delivery_pb2.Dispatch:
-        """The next delivery on the bus."""
+        """The next delivery on the bus, which has to be there soon."""
         async with asyncio.timeout(TAKE_SECONDS):
-            return await self._came.get()
+            return await self.next()
 
     @property
     def waiting(self) -> int:

@@ -1,0 +1,55 @@
+"""Reads a hub's streams whole, with its own login, to compare them with what was written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import nats
+from crossdock_hub.bus_address import BusAddress
+
+ANSWER_SECONDS = 10.0
+AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One message of a stream."""
+
+    sequence: int
+    subject: str
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def stored_messages(address: BusAddress, stream: str) -> list[Stored]:
+    """Every message of a stream, in order."""
+    client = await nats.connect(
+        address.url, user=address.user, password=address.password, connect_timeout=ANSWER_SECONDS
+    )
+    try:
+        jetstream = client.jetstream(timeout=ANSWER_SECONDS)
+        state = (await jetstream.stream_info(stream)).state
+        found: list[Stored] = []
+        first = max(state.first_seq, 1)
+        for start in range(first, state.last_seq + 1, AT_ONCE):
+            numbers = range(start, min(start + AT_ONCE, state.last_seq + 1))
+            answers = await asyncio.gather(*[jetstream.get_msg(stream, n) for n in numbers])
+            found += [
+                Stored(number, str(a.subject), a.data or b"", a.headers or {})
+                for number, a in zip(numbers, answers, strict=True)
+            ]
+        return found
+    finally:
+        await client.close()
+
+
+async def stream_configuration(address: BusAddress, stream: str) -> Any:
+    """How the server says that a stream is configured."""
+    client = await nats.connect(address.url, user=address.user, password=address.password)
+    try:
+        return (await client.jetstream(timeout=ANSWER_SECONDS).stream_info(stream)).config
+    finally:
+        await client.close()
