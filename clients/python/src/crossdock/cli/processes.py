@@ -20,6 +20,7 @@ FIRST_RESTART_PAUSE_SECONDS: Final = 0.5
 MAXIMUM_RESTART_PAUSE_SECONDS: Final = 10.0
 STEADY_SECONDS: Final = 30.0
 READY_POLL_SECONDS: Final = 0.05
+READY_AGAIN_SECONDS: Final = 30.0
 KILL_WAIT_SECONDS: Final = 2.0
 MAXIMUM_LOG_BYTES: Final = 10 << 20
 SHOWN_LOG_LINES: Final = 8
@@ -155,11 +156,16 @@ class Child:
             status = await self._process.wait()
             if time.monotonic() - since >= STEADY_SECONDS:
                 pause = FIRST_RESTART_PAUSE_SECONDS
-            self._say(f"{self.program.name} {ended(status)}; starting it again in {pause:g} s")
+            self._say(f"{self.program.name}: {ended(status)}; starting again in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, MAXIMUM_RESTART_PAUSE_SECONDS)
             await self.start()
             self.restarts += 1
+            try:
+                await self.wait_ready(READY_AGAIN_SECONDS)
+                self._say(f"{self.program.name}: serving again")
+            except CommandError as error:
+                self._say(error.what)
 
     def _failed(self, how: str) -> CommandError:
         return CommandError(
@@ -173,9 +179,9 @@ def ended(status: int) -> str:
     """How a process ended, in words."""
     if status < 0:
         try:
-            return f"was ended by {signal.Signals(-status).name}"
+            return f"ended by {signal.Signals(-status).name}"
         except ValueError:
-            return f"was ended by signal {-status}"
+            return f"ended by signal {-status}"
     return f"ended with status {status}"
 
 
