@@ -45,5 +45,5 @@ def told_by(module: str, *arguments: str, timeout_seconds: float = 120.0) -> Any
     """Run a module of this folder to its end: the JSON document that it prints."""
     process = spawn(module, *arguments)
     said, _ = process.communicate(timeout=timeout_seconds)
-    assert process.returncode == 0, f"{module} {' '.join(arguments)} failed"
+    assert process.returncode == 0, f"{module} failed"
     return json.loads(said)
