@@ -61,9 +61,7 @@ class Callers:
     async def one(self) -> bytes:
         """Create one order; the answer."""
         request = order_request(f"SO-{self._run}-{next(self._numbers)}")
-        answer: bytes = await self._call(
-            request, metadata=self._metadata, timeout=DEADLINE_SECONDS
-        )
+        answer: bytes = await self._call(request, metadata=self._metadata, timeout=DEADLINE_SECONDS)
         self.answers += 1
         return answer
 

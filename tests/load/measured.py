@@ -93,7 +93,9 @@ class Figure:
         )
 
 
-HEADING = f"{'figure: median (min-max)':<34} {'':>26} {'':<9} {'ratio':>6} {'target':>7}        floor"
+HEADING = (
+    f"{'figure: median (min-max)':<34} {'':>26} {'':<9} {'ratio':>6} {'target':>7}        floor"
+)
 
 
 def machine() -> dict[str, Any]:
