@@ -1,0 +1,44 @@
+"""Parcels that a hub knows, made through its API, and scans of them that nobody reported before."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from fixtures_hub import Lane, RunningHub
+from story import Story, label, scan, unique
+
+MADE_AT_ONCE: Final = 16
+# One scan a parcel and second, from so long ago: none lies in the future.
+AGE_SECONDS: Final = 2_000_000.0
+
+
+async def labelled_parcels(hub: RunningHub, lane: Lane, count: int) -> list[str]:
+    """Tracking numbers of parcels, one an order: ordered, packed, and with their labels bought."""
+    gate = asyncio.Semaphore(MADE_AT_ONCE)
+    made: list[str] = []
+
+    async def shipment(story: Story) -> None:
+        async with gate:
+            packed = await story.packed()
+            number = unique("1Z")
+            await story.carrier.labels.CreateLabel(label(packed.id, packed.packages[0].id, number))
+            made.append(number)
+
+    async with Story(hub, lane) as story:
+        await asyncio.gather(*(shipment(story) for _ in range(count)))
+    return made
+
+
+def scan_reports(parcels: list[str], size: int) -> Iterator[list[Any]]:
+    """Lists of so many scans, of each parcel in turn, each a second later than its last."""
+    turns = itertools.cycle(parcels)
+    started = time.time() - AGE_SECONDS
+    for first in itertools.count(0, size):
+        yield [
+            scan(next(turns), "IN_TRANSIT", started + (first + index) // len(parcels))
+            for index in range(size)
+        ]
