@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 MAX_EXCERPTS = 8
 MAX_BODY_CHARACTERS = 1_500
+# Shorter values would mask half a document; a phone number has at least seven digits.
+MIN_HIDDEN_CHARACTERS = 3
+MIN_HIDDEN_DIGITS = 7
 
 _SECRET_WORDS = (
     "access_token|refresh_token|id_token|client_secret|client_assertion|password|passwd|"
@@ -42,6 +46,7 @@ class Exchange:
     lease_until: float = math.inf
     requests: list[str] = field(default_factory=list)
     responses: list[str] = field(default_factory=list)
+    _hidden: tuple[str, ...] = ()
 
     def lease_left_seconds(self) -> float:
         return self.lease_until - time.monotonic()
@@ -52,11 +57,22 @@ class Exchange:
             self.requests.append(request)
             self.responses.append(response)
 
+    def hide(self, values: Iterable[str]) -> None:
+        """Mask these in every excerpt: what the contract calls sensitive in the event at work."""
+        forms = {form for value in values for form in _forms(value)}
+        # The longest first: a name may be part of an address line.
+        self._hidden = tuple(sorted(forms, key=len, reverse=True))
+
     def request_excerpt(self) -> str:
-        return "\n".join(self.requests)
+        return self._masked("\n".join(self.requests))
 
     def response_excerpt(self) -> str:
-        return "\n".join(self.responses)
+        return self._masked("\n".join(self.responses))
+
+    def _masked(self, text: str) -> str:
+        for value in self._hidden:
+            text = text.replace(value, "***")
+        return text
 
 
 _current: ContextVar[Exchange | None] = ContextVar("crossdock_exchange", default=None)
@@ -76,6 +92,17 @@ def recording() -> Iterator[Exchange]:
         yield exchange
     finally:
         _current.reset(token)
+
+
+def _forms(value: str) -> Iterator[str]:
+    """How a value may stand in a vendor's request: as it is, as JSON, a number without signs."""
+    if len(value) < MIN_HIDDEN_CHARACTERS:
+        return
+    yield value
+    yield json.dumps(value)[1:-1]
+    digits = "".join(character for character in value if character.isdigit())
+    if len(digits) >= MIN_HIDDEN_DIGITS:
+        yield digits
 
 
 def redacted(body: bytes) -> str:

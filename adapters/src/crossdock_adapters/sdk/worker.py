@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from crossdock import contracts
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.telemetry import DECISION
 from google.protobuf.message import DecodeError
@@ -132,7 +133,9 @@ class Worker:
             record.lease_until = attempt.lease_until
             try:
                 function = self._function(dispatch, attempt.kind)
-                work = self.make_work(dispatch, decode_event(dispatch), attempt.number)
+                event = decode_event(dispatch)
+                record.hide(contracts.load().sensitive_values(event))
+                work = self.make_work(dispatch, event, attempt.number)
             except Untranslatable as poison:
                 return poison, record
             if record.lease_left_seconds() < MIN_LEASE_TO_START_SECONDS:

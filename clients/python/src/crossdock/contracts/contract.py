@@ -141,6 +141,11 @@ class Contract:
         """Where an element is declared: "proto/crossdock/order/v1/order.proto:77"."""
         return self.image.position(full_name)
 
+    def sensitive_values(self, message: Message) -> list[str]:
+        """The texts in a message that are masked wherever a person could read them."""
+        tree = self._sensitive_tree(message.DESCRIPTOR.full_name)
+        return [value for _, _, value in tree.values(message) if isinstance(value, str)]
+
     # Messages
 
     def generated_class(self, message_name: str) -> type[Message]:

@@ -1,0 +1,48 @@
+"""What the contract calls sensitive never reaches an excerpt that a person could read."""
+
+from __future__ import annotations
+
+import json
+
+from crossdock import contracts
+from crossdock.order.v1 import order_events_pb2, order_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_adapters.sdk.exchange import Exchange, recording
+from hypothesis import given
+from hypothesis import strategies as st
+
+PARTY = types_pb2.Party(
+    name='Zoë "Z" Okonkwo',
+    phone="+1 (503) 555-0100",
+    email="zoe@example.com",
+    address=types_pb2.Address(lines=["7 Alder Street"], city="Portland", country_code="US"),
+)
+
+
+def noted(body: str) -> Exchange:
+    event = order_events_pb2.OrderApproved(order=order_pb2.Order(number="WEB-1", ship_to=PARTY))
+    with recording() as exchange:
+        exchange.hide(contracts.load().sensitive_values(event))
+        exchange.note(f"POST /orders {body}", f"200 {body}")
+    return exchange
+
+
+def test_names_streets_and_numbers_are_masked_in_every_form() -> None:
+    """As text, as JSON, and a phone number as bare digits; what is not sensitive stays."""
+    body = json.dumps({"name": PARTY.name, "phone": "15035550100", "street": "7 Alder Street"})
+    exchange = noted(f"{body} {PARTY.name} {PARTY.phone} {PARTY.email} WEB-1 Portland")
+    for text in (exchange.request_excerpt(), exchange.response_excerpt()):
+        for secret in ("Okonkwo", "5550100", "555-0100", "zoe@", "Alder"):
+            assert secret not in text, text
+        assert "WEB-1" in text
+        assert "Portland" in text
+        assert '"street": "***"' in text
+
+
+@given(st.text(min_size=1, max_size=2), st.text(max_size=40))
+def test_what_is_too_short_to_tell_anything_masks_nothing(short: str, body: str) -> None:
+    """A one-letter name must not wipe out the document."""
+    with recording() as exchange:
+        exchange.hide([short, ""])
+        exchange.note(body, "")
+    assert exchange.request_excerpt() == body
