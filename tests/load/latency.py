@@ -20,7 +20,7 @@ from crossdock.cli.orders import Catalogue, draw_order, read_catalogue
 from crossdock.cli.workplace import Workplace
 from crossdock.cli.workplace_configs import SandboxPace
 from crossdock.client import HubClient
-from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from fixtures_nats import eventually
 
@@ -34,12 +34,6 @@ TARGET_MILLISECONDS: Final = 25.0
 SETTLE_SECONDS: Final = 120.0
 NEVER_SECONDS: Final = 100_000.0
 _CALL: Final = "original_order_save"
-_OPEN: Final = [
-    delivery_pb2.DELIVERY_STATE_HELD,
-    delivery_pb2.DELIVERY_STATE_READY,
-    delivery_pb2.DELIVERY_STATE_DISPATCHED,
-    delivery_pb2.DELIVERY_STATE_IN_FLIGHT,
-]
 
 
 async def measure(directory: Path, options: Options) -> list[Figure]:
@@ -51,8 +45,8 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
     try:
         await installation.start()
         async with installation.client("oms") as oms, installation.client("operator") as operator:
+            await _pause_the_rest(operator)
             orders = await _approved(oms, await read_catalogue(oms), options.count(OPERATIONS))
-            await eventually(lambda: _all_booked(operator), "the ERP's bookings", SETTLE_SECONDS)
             answered = await _released(oms, orders)
             received = await _received(installation, answered)
     finally:
@@ -86,11 +80,12 @@ async def _approved(oms: HubClient, known: Catalogue, count: int) -> dict[str, s
     return made
 
 
-async def _all_booked(operator: HubClient) -> bool:
-    """Whether nothing waits for the ERP any more: its work would share the two cores."""
-    request = delivery_service_pb2.ListDeliveriesRequest(endpoint="netsuite", page_size=1)
-    request.states.extend(_OPEN)
-    return not (await operator.deliveries.ListDeliveries(request)).deliveries
+async def _pause_the_rest(operator: HubClient) -> None:
+    """Leave the ERP's bookings where they are: its work would share the two cores."""
+    request = endpoint_service_pb2.PauseEndpointRequest(
+        request_id=str(uuid.uuid4()), endpoint="netsuite", reason="the bench measures another"
+    )
+    await operator.endpoints.PauseEndpoint(request)
 
 
 async def _released(oms: HubClient, orders: dict[str, str]) -> dict[str, float]:
