@@ -35,14 +35,17 @@ MILESTONE_EVENTS: dict[str, type[Any]] = {
 
 def dedupe_key(scan: Any) -> bytes:
     """Sixteen bytes over what makes a scan the same scan; text and channel do not count."""
-    time = scan.event_time
+    return _key(scan, resources.instant_of(scan.event_time))
+
+
+def _key(scan: Any, time: int | None) -> bytes:
     place = scan.place
     parts = (
         scan.carrier_code,
         scan.tracking_number,
         scan.status_type,
         scan.status_code,
-        str(resources.instant_of(time) or time.local),
+        str(time or scan.event_time.local),
         place.city,
         place.postal_code,
         place.country_code,
@@ -75,39 +78,60 @@ def stream_tracking_events(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Reported:
+    """A scan with what is derived from it once. milestone: what it means, see lifecycle.meant."""
+
+    scan: Any
+    key: bytes
+    parcel_key: Key
+    milestone: str
+    time: int | None
+
+
+@dataclass(slots=True)
+class Step:
+    """What a new scan makes of its parcel. moved: milestone or exception; further: milestone."""
+
+    parcel: ParcelRecord
+    moved: bool
+    further: bool
+
+
+@dataclass(slots=True)
 class Move:
-    """A scan that moved its parcel. milestone: what it means; further: it came further by it."""
+    """A stored scan that moved its parcel."""
 
     scan: tracking_pb2.TrackingEvent
-    milestone: str
+    reported: Reported
     further: bool
 
 
 def _report(unit: Unit, scans: Any) -> list[types_pb2.FactReceipt]:
-    keys = [dedupe_key(scan) for scan in scans]
-    unit.require([*(("scan", key) for key in keys), *{_parcel_key(scan) for scan in scans}])
+    reports = [_reported(scan) for scan in scans]
+    unit.require([*(("scan", r.key) for r in reports), *{r.parcel_key for r in reports}])
     _check_reporter(unit, scans)
-    _read_ahead(unit, scans, keys)
+    steps = _foresee(unit, reports)
     receipts: list[types_pb2.FactReceipt] = []
     stored: dict[int, list[Any]] = defaultdict(list)
     moved: dict[str, list[Move]] = defaultdict(list)
-    for scan, key in zip(scans, keys, strict=True):
-        if unit.get(("scan", key)):
+    for reported, step in zip(reports, steps, strict=True):
+        if step == "KNOWN":
             receipts.append(ALREADY_KNOWN)
             unit.count("duplicate", "scan")
             continue
-        parcel: ParcelRecord | None = unit.get(_parcel_key(scan))
-        if parcel is None:
+        if not isinstance(step, Step):
             if len(scans) == 1:
-                raise _unknown_parcel(scan)
-            receipts.append(_hold(unit, scan))
+                raise _unknown_parcel(reported.scan)
+            receipts.append(_hold(unit, reported.scan))
             continue
-        message = _store(unit, scan, key, parcel)
+        parcel = step.parcel
+        message = _store(unit, reported, parcel)
         stored[parcel.partition].append(message)
-        move = _advance(unit, message, parcel)
-        if move is not None:
-            moved[parcel.shipment_id].append(move)
+        if parcel is not unit.get(reported.parcel_key):
+            unit.put(reported.parcel_key, parcel)
+        if step.moved:
+            moved[parcel.shipment_id].append(Move(message, reported, step.further))
         receipts.append(APPLIED)
     for shipment_id, moves in moved.items():
         _move_shipment(unit, shipment_id, moves)
@@ -116,8 +140,15 @@ def _report(unit: Unit, scans: Any) -> list[types_pb2.FactReceipt]:
     return receipts
 
 
-def _parcel_key(scan: Any) -> Key:
-    return ("parcel", scan.carrier_code, scan.tracking_number)
+def _reported(scan: Any) -> Reported:
+    time = resources.instant_of(scan.event_time)
+    return Reported(
+        scan,
+        _key(scan, time),
+        ("parcel", scan.carrier_code, scan.tracking_number),
+        lifecycle.meant(milestone_name(scan.milestone), scan.return_leg),
+        time,
+    )
 
 
 def _check_reporter(unit: Unit, scans: Any) -> None:
@@ -130,26 +161,54 @@ def _check_reporter(unit: Unit, scans: Any) -> None:
             raise out_of_scope("CARRIER", scan.carrier_code)
 
 
-def _read_ahead(unit: Unit, scans: Any, keys: list[bytes]) -> None:
-    """Ask at once for everything that the scans of the batch will move."""
-    progress: dict[Key, lifecycle.ParcelProgress] = {}
+def _foresee(unit: Unit, reports: list[Reported]) -> list[Step | str]:
+    """What each scan will do, "KNOWN" or "UNKNOWN"; asks at once for all that will be moved."""
+    parcels: dict[Key, ParcelRecord] = {}
+    seen: set[bytes] = set()
     wanted: set[Key] = set()
-    for scan, key in zip(scans, keys, strict=True):
-        parcel: ParcelRecord | None = unit.get(_parcel_key(scan))
-        if parcel is None or unit.get(("scan", key)):
+    steps: list[Step | str] = []
+    for reported in reports:
+        if reported.key in seen or unit.get(("scan", reported.key)):
+            steps.append("KNOWN")
             continue
-        before = progress.get(_parcel_key(scan)) or _progress(parcel)
-        after, moved = _after(before, scan)
-        progress[_parcel_key(scan)] = after
-        if not moved:
+        parcel = parcels.get(reported.parcel_key) or unit.get(reported.parcel_key)
+        if parcel is None:
+            steps.append("UNKNOWN")
             continue
-        order = parcel.order_id
-        wanted |= {("object", "shipment", parcel.shipment_id), ("object", "order", order)}
-        wanted |= {("children", "fulfillment_request", order), ("children", "shipment", order)}
-        kind = MILESTONE_EVENTS.get(_meaning(scan))
-        if kind is not None and is_acted_on(unit, kind.DESCRIPTOR.full_name):
-            wanted.add(("flow", order))
+        seen.add(reported.key)
+        step = _step(reported, parcel)
+        parcels[reported.parcel_key] = step.parcel
+        steps.append(step)
+        if step.moved:
+            wanted |= _moved_keys(unit, reported, parcel)
     unit.require(wanted)
+    return steps
+
+
+def _moved_keys(unit: Unit, reported: Reported, parcel: ParcelRecord) -> set[Key]:
+    order = parcel.order_id
+    keys: set[Key] = {("object", "shipment", parcel.shipment_id), ("object", "order", order)}
+    keys |= {("children", "fulfillment_request", order), ("children", "shipment", order)}
+    kind = MILESTONE_EVENTS.get(reported.milestone)
+    if kind is not None and is_acted_on(unit, kind.DESCRIPTOR.full_name):
+        keys.add(("flow", order))
+    return keys
+
+
+def _step(reported: Reported, parcel: ParcelRecord) -> Step:
+    before = lifecycle.ParcelProgress(
+        parcel.milestone, parcel.milestone_time, parcel.exception_open
+    )
+    after, moved = lifecycle.advance_parcel(before, reported.milestone, reported.time)
+    if after == before:
+        return Step(parcel, moved=False, further=False)
+    changed = replace(
+        parcel,
+        milestone=after.milestone,
+        milestone_time=after.time,
+        exception_open=after.exception_open,
+    )
+    return Step(changed, moved, after.milestone != before.milestone)
 
 
 def _unknown_parcel(scan: Any) -> NotYet:
@@ -170,28 +229,28 @@ def _hold(unit: Unit, scan: Any) -> types_pb2.FactReceipt:
     )
 
 
-def _store(unit: Unit, scan: Any, key: bytes, parcel: ParcelRecord) -> tracking_pb2.TrackingEvent:
+def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2.TrackingEvent:
     message = tracking_pb2.TrackingEvent()
-    message.CopyFrom(scan)
+    message.CopyFrom(reported.scan)
     message.id = unit.new_id()
     message.shipment_id = parcel.shipment_id
     message.package_id = parcel.package_id
     message.order_id = parcel.order_id
     message.reporter = unit.caller.endpoint
     resources.stamp(message.record_time, unit.now)
-    unit.put(("scan", key), True)
+    unit.put(("scan", reported.key), True)
     milestone = milestone_name(message.milestone)
     if milestone == "UNKNOWN":
         unit.count("unmapped", message.carrier_code)
     unit.changes.scans.append(
         ScanRecord(
             id=message.id,
-            dedupe_key=key,
+            dedupe_key=reported.key,
             carrier_code=parcel.carrier_code,
             tracking_number=parcel.tracking_number,
             shipment_id=parcel.shipment_id,
             milestone=milestone,
-            event_time=resources.instant_of(message.event_time),
+            event_time=reported.time,
             record_time=unit.now,
             body=message.SerializeToString(),
         )
@@ -199,41 +258,14 @@ def _store(unit: Unit, scan: Any, key: bytes, parcel: ParcelRecord) -> tracking_
     return message
 
 
-def milestone_name(value: Any) -> str:
+_MILESTONES: dict[int, str] = {
+    number: name.removeprefix("MILESTONE_") for name, number in shipment_pb2.Milestone.items()
+}
+
+
+def milestone_name(value: int) -> str:
     """The name of a milestone without prefix; a value from the future counts as UNKNOWN."""
-    try:
-        return shipment_pb2.Milestone.Name(value).removeprefix("MILESTONE_")
-    except ValueError:
-        return "UNKNOWN"
-
-
-def _meaning(scan: Any) -> str:
-    return lifecycle.meant(milestone_name(scan.milestone), scan.return_leg)
-
-
-def _progress(parcel: ParcelRecord) -> lifecycle.ParcelProgress:
-    return lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)
-
-
-def _after(before: lifecycle.ParcelProgress, scan: Any) -> tuple[lifecycle.ParcelProgress, bool]:
-    return lifecycle.advance_parcel(before, _meaning(scan), resources.instant_of(scan.event_time))
-
-
-def _advance(unit: Unit, scan: Any, parcel: ParcelRecord) -> Move | None:
-    """Keep what a scan makes of its parcel; the move, when there is one."""
-    before = _progress(parcel)
-    after, moved = _after(before, scan)
-    if after != before:
-        changed = replace(
-            parcel,
-            milestone=after.milestone,
-            milestone_time=after.time,
-            exception_open=after.exception_open,
-        )
-        unit.put(_parcel_key(scan), changed)
-    if not moved:
-        return None
-    return Move(scan, _meaning(scan), after.milestone != before.milestone)
+    return _MILESTONES.get(value, "UNKNOWN")
 
 
 def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
@@ -243,7 +275,7 @@ def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
 
     def edit(shipment: shipment_pb2.Shipment) -> None:
         for move in moves:
-            _move_package(shipment, unit.get(_parcel_key(move.scan)), move)
+            _move_package(shipment, unit.get(move.reported.parcel_key), move)
         state = _shipment_state(shipment, record.state)
         if state == "DELIVERED" and not shipment.HasField("delivered_time"):
             times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
@@ -253,10 +285,11 @@ def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
 
     after = resources.change(unit, record, edit)
     for move in moves:
-        kind = MILESTONE_EVENTS.get(move.milestone)
-        if kind is not None and (move.further or move.milestone == "EXCEPTION"):
+        milestone = move.reported.milestone
+        kind = MILESTONE_EVENTS.get(milestone)
+        if kind is not None and (move.further or milestone == "EXCEPTION"):
             event = kind(tracking_event=move.scan, shipment=after.message)
-            emit(unit, event, after, event_time=resources.instant_of(move.scan.event_time))
+            emit(unit, event, after, event_time=move.reported.time)
     if after.state == "DELIVERED" and record.state != "DELIVERED":
         advance_request(unit, after, "DELIVERED")
     derive_progress(unit, after.root_id)
@@ -275,11 +308,10 @@ def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: M
         return
     row.milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{parcel.milestone}")
     row.exception_open = parcel.exception_open
-    if move.further and move.milestone == parcel.milestone:
+    if move.further and move.reported.milestone == parcel.milestone:
         row.ClearField("milestone_time")
-        instant = resources.instant_of(move.scan.event_time)
-        if instant is not None:
-            resources.stamp(row.milestone_time, instant)
+        if move.reported.time is not None:
+            resources.stamp(row.milestone_time, move.reported.time)
 
 
 def _shipment_state(shipment: shipment_pb2.Shipment, current: str) -> str:
