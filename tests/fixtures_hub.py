@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 LOG_TAIL_CHARACTERS = 6_000
 LANES = 60
+BYTECODE = Path(tempfile.gettempdir()) / f"crossdock-bytecode-{os.getuid()}"
 HUB_COMMAND = (sys.executable, "-m", "crossdock_hub")
 # The endpoints of our deployment, by role; tests that need work of their own take a lane.
 ROLES = {
@@ -118,6 +120,9 @@ class RunningHub:
     def environment(self, **more: str) -> dict[str, str]:
         """What the process is started with. more: settings of this start, without the prefix."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CROSSDOCK_", "OTEL_"))}
+        if clean.pop("PYTHONDONTWRITEBYTECODE", ""):
+            # Else every start would compile some 700 modules anew, for seconds.
+            clean.setdefault("PYTHONPYCACHEPREFIX", str(BYTECODE))
         settings = {
             "CROSSDOCK_DATA_DIRECTORY": str(self.data),
             "CROSSDOCK_ENDPOINTS_FILE": str(self.directory / "endpoints.json"),

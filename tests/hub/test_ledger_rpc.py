@@ -340,20 +340,21 @@ async def test_a_late_word_still_counts(hub: RunningHub, lane: Lane) -> None:
 
 
 async def test_an_old_token_no_longer_counts(hub: RunningHub, lane: Lane) -> None:
-    """Proves that once a newer attempt began, the word of an older one is kept as evidence and
-    moves nothing, and that its lease can't be renewed."""
+    """Proves that once the vendor is called again, the word of the older call is kept as evidence
+    and moves nothing, and that its lease can't be renewed."""
     async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
         await story.approved()
         dispatch = await erp.take()
         old = await erp.begin(dispatch, lease_seconds=0.2)
-        question = await erp.take()
-        new = await erp.begin(question)
+        for _ in range(2):
+            await erp.work("NOT_FOUND")
+        new = await erp.begin(await erp.take())
         assert new > old
         late = await erp.complete(
             dispatch.delivery_id, old, "CONFIRMED", references={"sales_order": unique("SO")}
         )
         assert late.refusal.reason == "LEASE_LOST"
-        assert late.state == delivery_pb2.DELIVERY_STATE_RESOLVING
+        assert late.state == delivery_pb2.DELIVERY_STATE_IN_FLIGHT
         renewal = delivery_service_pb2.RenewLeasesRequest(endpoint=lane.erp)
         renewal.renewals.add(delivery_id=dispatch.delivery_id, token=old, lease=duration(60))
         renewal.renewals.add(delivery_id=dispatch.delivery_id, token=new, lease=duration(60))
@@ -363,7 +364,8 @@ async def test_an_old_token_no_longer_counts(hub: RunningHub, lane: Lane) -> Non
         delivery = await erp.reread(dispatch.delivery_id)
         assert [reference.type for reference in delivery.vendor_references] == ["sales_order"]
         assert delivery.attempt_log[0].reason.startswith("(late)")
-        await erp.complete(dispatch.delivery_id, new, "CONFIRMED")
+        done = await erp.complete(dispatch.delivery_id, new, "CONFIRMED")
+        assert done.state == delivery_pb2.DELIVERY_STATE_CONFIRMED
 
 
 async def test_a_renewed_lease_keeps_the_attempt(hub: RunningHub, lane: Lane) -> None:
