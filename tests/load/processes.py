@@ -18,9 +18,9 @@ STOP_SECONDS: Final = 10.0
 
 def spawn(module: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a module of this folder; what it prints is read from its standard output."""
+    program = (sys.executable, "-m", f"tests.load.{module}", *arguments)
     return subprocess.Popen(
-        ["python3", "-I", "-S", "-c", DIES_WITH_PARENT, sys.executable, "-m"]
-        + [f"tests.load.{module}", *arguments],
+        ["python3", "-I", "-S", "-c", DIES_WITH_PARENT, *program],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
