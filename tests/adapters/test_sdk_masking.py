@@ -7,7 +7,7 @@ import json
 from crossdock import contracts
 from crossdock.order.v1 import order_events_pb2, order_pb2
 from crossdock.types.v1 import types_pb2
-from crossdock_adapters.sdk.exchange import Exchange, recording
+from crossdock_adapters.sdk.exchange import Exchange, recording, redacted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,3 +46,12 @@ def test_what_is_too_short_to_tell_anything_masks_nothing(short: str, body: str)
         exchange.hide([short, ""])
         exchange.note(body, "")
     assert exchange.request_excerpt() == body
+
+
+def test_a_label_inside_a_request_is_only_counted() -> None:
+    """A printer's commands carry name and street whatever event they belong to."""
+    label = "^XA^FO40,100^FDSHIP TO: Zoe Okonkwo^FS" + "^FO40,1160^FDSAMPLE^FS" * 20 + '"^XZ'
+    for body in (json.dumps({"Label": label, "Olpn": "7"}), json.dumps({"Label": label})[:-3]):
+        text = redacted(body.encode())
+        assert "Okonkwo" not in text
+        assert "characters)" in text

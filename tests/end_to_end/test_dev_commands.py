@@ -1,0 +1,262 @@
+"""Every command against a running `crossdock dev`: what it prints, returns and hides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.cli.workplace import Workplace
+
+START_SECONDS = 90.0
+STOP_SECONDS = 40.0
+COMMAND_SECONDS = 90.0
+PACE = "0.1"
+
+
+class Dev:
+    """One `crossdock dev` and the commands that find it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("CROSSDOCK_")},
+            "CROSSDOCK_DATA": str(directory),
+        }
+        self.log = directory.with_suffix(".out")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> dict[str, Any]:
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self._command("dev", "--json", "--pace", PACE),
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            for line in self.log.read_text().splitlines():
+                if "ready_seconds" in line:
+                    found: dict[str, Any] = json.loads(line)
+                    return found
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self._command(*arguments),
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "crossdock.cli", *arguments]
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    found = Dev(tmp_path_factory.mktemp("dev") / "data")
+    ready = found.start()
+    assert (ready["adapters_serving"], ready["adapters"]) == (3, 3)
+    yield found
+    assert found.stop() == 0
+    assert not (found.directory / "running.json").exists()
+
+
+@pytest.fixture(scope="module")
+def delivered(dev: Dev) -> dict[str, Any]:
+    """One order that has come all the way."""
+    done = dev.run("trigger", "order", "--follow", "--timeout", "80")
+    assert done.returncode == 0, done.stdout + done.stderr
+    number = done.stdout.split()[0]
+    found: dict[str, Any] = dev.json("trace", number)
+    return found
+
+
+def documents(lineage: dict[str, Any]) -> dict[str, str]:
+    return {
+        reference["type"]: reference["value"]
+        for posting in lineage["postings"]
+        for reference in posting.get("vendor_references", [])
+    }
+
+
+@pytest.mark.timeout(240)
+def test_every_id_leads_to_the_same_chain(dev: Dev, delivered: dict[str, Any]) -> None:
+    """Order, document, tracking number and trace id: one root, one verdict, exit 0."""
+    assert delivered["verdict"] == "VERDICT_COMPLETE"
+    found = documents(delivered)
+    shipment = next(node for node in delivered["nodes"] if node["kind"] == "shipment")
+    keys = [
+        found["sales_order"],
+        found["item_fulfillment"],
+        found["tracking_number"],
+        shipment["number"],
+        delivered["root_id"],
+        delivered["trace_id"],
+    ]
+    for key in keys:
+        assert dev.json("trace", key)["root_id"] == delivered["root_id"], key
+    told = dev.run("trace", found["item_fulfillment"]).stdout
+    assert told.splitlines()[0].startswith("Complete:")
+    assert delivered["trace_id"] in told
+
+
+def test_what_was_posted_is_in_the_vendors_books(dev: Dev, delivered: dict[str, Any]) -> None:
+    """The command that proofs are made of: a vendor's own word for each document."""
+    done = dev.run("sandbox", "books", "netsuite", "document_numbers")
+    assert documents(delivered)["item_fulfillment"] in json.loads(done.stdout)
+    wrong = dev.run("sandbox", "books", "netsuite", "nonsense")
+    assert wrong.returncode == 2
+    assert "document_numbers" in wrong.stderr
+
+
+def test_nothing_sensitive_is_printed(dev: Dev, delivered: dict[str, Any]) -> None:
+    """Names, phones and signatures do not appear in any command that shows the chain."""
+    batch = next((dev.directory / "outbox").glob("batch-*.jsonl")).read_text()
+    order = json.loads(batch.splitlines()[0])
+    root = delivered["root_id"]
+    printed = [
+        dev.run("trace", root).stdout,
+        dev.run("trace", root, "--json").stdout,
+        dev.run("deliveries", "--about", root, "--json").stdout,
+        dev.run("tail", "--backlog", "200", "--count", "5", "--json").stdout,
+    ]
+    for text in printed:
+        assert text
+        assert order["ship_to"]["name"] not in text
+        assert order["ship_to"]["phone"] not in text
+
+
+def test_a_batch_sent_again_is_answered_not_written_again(
+    dev: Dev, delivered: dict[str, Any]
+) -> None:
+    """The outbox repeats the same request ids: the same order comes back."""
+    before = len(json.loads(dev.run("sandbox", "books", "netsuite", "sales_orders").stdout))
+    again = dev.json("trigger", "order", "--again", "batch-000001")
+    assert [order["id"] for order in again["orders"]] == [delivered["root_id"]]
+    after = len(json.loads(dev.run("sandbox", "books", "netsuite", "sales_orders").stdout))
+    assert after == before
+
+
+@pytest.mark.timeout(240)
+def test_a_paused_endpoint_makes_its_orders_wait(dev: Dev, delivered: dict[str, Any]) -> None:
+    """trace says whom it waits for and returns 4; deliveries shows the hold; resume lets it go."""
+    paused = dev.json("endpoint", "pause", "netsuite", "--reason", "month end")
+    assert paused["state"] == "ENDPOINT_STATE_PAUSED"
+    try:
+        number = dev.json("trigger", "order")["orders"][0]["number"]
+        waiting = dev.run("trace", number)
+        assert waiting.returncode == 4, waiting.stdout
+        assert "netsuite" in waiting.stdout.splitlines()[0]
+        assert "month end" in dev.run("endpoint", "show", "netsuite").stdout
+        assert "month end" in dev.run("doctor").stdout
+        held = dev.json("deliveries", "--endpoint", "netsuite", "--state", "ready")
+        held += dev.json("deliveries", "--endpoint", "netsuite", "--state", "held")
+        assert held
+    finally:
+        resumed = dev.json("endpoint", "resume", "netsuite")
+    assert resumed["state"] == "ENDPOINT_STATE_ACTIVE"
+
+
+def test_a_lost_reply_shows_as_a_call_and_a_look_up(dev: Dev, delivered: dict[str, Any]) -> None:
+    """A fault from the command line, its trace in the vendor's log, one label in the end."""
+    begun = dev.json("sandbox", "fault", "ups", "reply-lost", "--operation", "ship", "--count", "1")
+    assert begun["kind"] == "reply_lost"
+    done = dev.run("trigger", "order", "--follow", "--timeout", "80")
+    assert done.returncode == 0, done.stdout + done.stderr
+    number = done.stdout.split()[0]
+    assert "look-up" in dev.run("trace", number).stdout
+    calls = dev.json("sandbox", "calls", "ups", "--operation", "ship")
+    assert sum(call["fault"] == "reply_lost" for call in calls) == 1
+    assert dev.json("sandbox", "faults", "ups") == []
+    assert dev.json("sandbox", "clear", "ups") == {"cleared": 0}
+
+
+def test_doctor_is_content(dev: Dev) -> None:
+    """Nothing is wrong with a fresh dev; a token that others may read is."""
+    done = dev.run("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    names = {check["name"] for check in json.loads(done.stdout)}
+    assert {"hub", "nats", "file modes", "endpoint ups", "sandbox netsuite"} <= names
+    token = Workplace(dev.directory).token_file("oms")
+    token.chmod(0o644)
+    try:
+        wrong = dev.run("doctor")
+        assert wrong.returncode == 1
+        assert f"chmod 600 {token}" in wrong.stdout
+    finally:
+        token.chmod(0o600)
+
+
+def test_a_second_dev_is_refused(dev: Dev) -> None:
+    """One sentence: who has the directory, and what to do."""
+    assert dev.process is not None
+    refused = dev.run("dev")
+    assert refused.returncode == 1
+    assert f"another crossdock dev (process {dev.process.pid})" in refused.stderr
+
+
+def test_errors_say_what_why_and_next(dev: Dev) -> None:
+    """Unknown id, unknown state, no terminal, no hub: no traceback, an exit code, a way on."""
+    missing = dev.run("trace", "NO-SUCH-NUMBER")
+    assert missing.returncode == 1
+    assert "not found" in missing.stderr
+    assert dev.run("deliveries", "--state", "sleeping").returncode == 2
+    elsewhere = {
+        "CROSSDOCK_ADDRESS": "127.0.0.1:9",
+        "CROSSDOCK_TOKEN_FILE": str(Workplace(dev.directory).token_file("operator")),
+    }
+    unasked = dev.run("endpoint", "pause", "ups", "--reason", "x", **elsewhere)
+    assert unasked.returncode == 2
+    assert "--yes" in unasked.stderr
+    away = dev.run("endpoint", "list", **elsewhere)
+    assert away.returncode == 1
+    assert "crossdock doctor" in away.stderr
+    for done in (missing, unasked, away):
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(240)
+async def test_ctrl_c_ends_everything_and_keeps_the_data(tmp_path: Path) -> None:
+    """No process is left, the port is free, and a second start knows the first one's orders."""
+    dev = Dev(tmp_path / "data")
+    await asyncio.to_thread(dev.start)
+    number = dev.json("trigger", "order")["orders"][0]["number"]
+    pids = [
+        json.loads((dev.directory / "run" / f"{name}.json").read_text())["pid"]
+        for name in ("hub", "sandboxes", "adapters")
+    ]
+    assert await asyncio.to_thread(dev.stop, signal.SIGINT) == 0
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    gone = dev.run("trace", number)
+    assert gone.returncode == 1
+    assert "no crossdock dev runs" in gone.stderr
+    await asyncio.to_thread(dev.start)
+    try:
+        assert dev.run("trace", number).returncode in (0, 4)
+    finally:
+        await asyncio.to_thread(dev.stop)
