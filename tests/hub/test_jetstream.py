@@ -146,7 +146,7 @@ async def test_bad_messages_are_refused(bus: Bus, stream: StreamSpec) -> None:
         Message(f"nowhere.{stream.name}", b""),
         replace(good, subject="with blank"),
         replace(good, headers={"bad header": "x"}),
-        replace(good, payload=b"x" * 2_000_000),
+        replace(good, payload=b"x" * 5_000_000),
     ]
     results = await bus.publish_window([*bad, good])
     assert outcomes(results) == [REFUSED] * 4 + [STORED]

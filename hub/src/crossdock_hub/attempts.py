@@ -208,7 +208,8 @@ def complete(
         if attempt.reason.startswith(LATE):
             return _too_late(record)
         return _completed(record, record.quarantined)
-    in_time = ledger.counts(record, attempt, outcome)
+    newer_call = _called_since(unit, record, request.token)
+    in_time = ledger.counts(record, attempt, outcome, newer_call=newer_call)
     ended = _ended(attempt, request, outcome, unit.now, in_time)
     unit.put(("attempt", record.id, request.token), ended)
     if not in_time:
@@ -228,6 +229,13 @@ def complete(
         _note_posting(unit, after)
     # What it freed may have made it pointless in turn: a cancel that waited for a retry.
     return _completed(unit.delivery(record.id) or after, quarantined)
+
+
+def _called_since(unit: Unit, record: DeliveryRecord, token: int) -> bool:
+    """True when the vendor was called, not only asked, after the attempt with this token."""
+    keys: list[Key] = [("attempt", record.id, t) for t in range(token + 1, record.token + 1)]
+    unit.require(keys)
+    return any(a is not None and a.kind == "CALL" for a in map(unit.get, keys))
 
 
 def _read_ahead(unit: Unit, request: delivery_service_pb2.Completion) -> None:

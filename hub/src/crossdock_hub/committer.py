@@ -43,6 +43,8 @@ log = structlog.get_logger("crossdock.committer")
 
 # At least this share of a batch is open to bulk while interactive commands queue.
 BULK_SHARE = 4
+# Marks of a batch that the store did not take are tried again after this long.
+FAILED_MARKS_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -258,6 +260,9 @@ class Committer:
             return await self._transact(batch, marks, now)
         except BaseException:
             self._marks[:0] = marks
+            if marks:
+                loop = asyncio.get_running_loop()
+                loop.call_later(FAILED_MARKS_SECONDS, self._flush_marks)
             raise
 
     async def _transact(

@@ -20,15 +20,18 @@ class Limits:
 
     # One transaction of the committer.
     batch_commands_max: int = 512
-    batch_rounds_max: int = 12
+    batch_rounds_max: int = 24
     batch_keys_per_read_max: int = 500
     queue_commands_max: int = 20_000
     bulk_slice_items: int = 500
     # gRPC.
     message_bytes_max: int = 4 * 1024 * 1024
     request_bytes_max: int = 1024 * 1024
+    # Below what the bus takes, with room for headers and for what a dispatch adds.
+    event_bytes_max: int = 3 * 1024 * 1024
     metadata_bytes_max: int = 16 * 1024
     concurrent_rpcs_max: int = 1024
+    pending_rpcs_max: int = 20_000
     deadline_seconds_max: float = 60.0
     stream_frames_in_flight_max: int = 4
     stop_grace_seconds: float = 6.0
@@ -59,6 +62,7 @@ class Limits:
     mark_seconds: float = 0.25
     relay_poll_seconds: float = 0.5
     relay_retry_seconds_max: float = 5.0
+    relay_stop_seconds: float = 2.0
     # Held facts.
     held_drive_max: int = 200
     held_sweep_seconds: float = 5.0

@@ -68,6 +68,7 @@ class Dispatcher:
         self._limits = limits
         self._queue: asyncio.Queue[Picked] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._insisting: set[asyncio.Task[None]] = set()
         self.trouble = ""
 
     def committed(self, batch: Committed) -> None:
@@ -81,32 +82,40 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Publish no more; the ledger sends again what is not begun."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [*self._insisting, *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
             batch = [await self._queue.get()]
             while not self._queue.empty() and len(batch) < self._limits.dispatch_slice:
                 batch.append(self._queue.get_nowait())
-            await self._send(batch)
+            left = await self._try([dispatch_message(picked) for picked in batch])
+            if left:
+                # One endpoint's trouble must not hold up the others: what is left has its own time.
+                task = asyncio.create_task(self._insist(left), name="dispatch again")
+                self._insisting.add(task)
+                task.add_done_callback(self._insisting.discard)
 
-    async def _send(self, batch: Sequence[Picked]) -> None:
-        messages = [dispatch_message(picked) for picked in batch]
+    async def _insist(self, messages: Sequence[Message]) -> None:
         deadline = asyncio.get_running_loop().time() + self._limits.dispatch_seconds / 2
         pause = self._limits.relay_poll_seconds
-        while messages:
-            try:
-                results = await self._bus.publish_window(messages)
-                messages = [m for m, r in zip(messages, results, strict=True) if not r.is_stored]
-                trouble = results[-1].reason if messages else ""
-            except BusError as error:
-                trouble = str(error)
-            self._say(trouble)
-            if not messages or asyncio.get_running_loop().time() > deadline:
-                return
+        while messages and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(pause)
+            messages = await self._try(messages)
+
+    async def _try(self, messages: Sequence[Message]) -> list[Message]:
+        """Publish; what is not stored comes back."""
+        try:
+            results = await self._bus.publish_window(messages)
+        except BusError as error:
+            self._say(str(error))
+            return list(messages)
+        left = [(m, r) for m, r in zip(messages, results, strict=True) if not r.is_stored]
+        self._say(left[-1][1].reason if left else "")
+        return [message for message, _ in left]
 
     def _say(self, trouble: str) -> None:
         if bool(trouble) != bool(self.trouble):

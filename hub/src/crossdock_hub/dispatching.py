@@ -60,6 +60,7 @@ class Picker:
         self._occupied: dict[str, set[str]] = defaultdict(set)
         self._backlog: set[str] = set()
         self._rates: dict[str, Rate] = {}
+        self._turn = 0
 
     async def restore(self, connection: Transaction) -> None:
         """Take the store's word: at start, and after a batch that was lost."""
@@ -81,16 +82,20 @@ class Picker:
         sharing = [e for e in endpoints if e.system == endpoint.system]
         budget = min(e.max_concurrency for e in sharing)
         left = budget - sum(len(self._occupied[e.id]) for e in sharing)
-        rate = self._rate(endpoint)
+        rate = self._rate(sharing)
         return max(0, left if rate is None else min(left, rate.available()))
 
-    def _rate(self, endpoint: RegisteredEndpoint) -> Rate | None:
-        if endpoint.max_rate_per_second is None:
+    def _rate(self, sharing: Sequence[RegisteredEndpoint]) -> Rate | None:
+        """The rate of a system: the lowest that any of its endpoints declares."""
+        declared = [e.max_rate_per_second for e in sharing if e.max_rate_per_second is not None]
+        system = sharing[0].system
+        if not declared:
+            self._rates.pop(system, None)
             return None
-        per_second = float(endpoint.max_rate_per_second)
-        rate = self._rates.get(endpoint.system)
+        per_second = float(min(declared))
+        rate = self._rates.get(system)
         if rate is None or rate.per_second != per_second:
-            rate = self._rates[endpoint.system] = Rate(per_second, self._clock)
+            rate = self._rates[system] = Rate(per_second, self._clock)
         return rate
 
     def can_pick(self, endpoints: Sequence[RegisteredEndpoint]) -> bool:
@@ -137,7 +142,10 @@ class Picker:
     ) -> list[Picked]:
         """Dispatch stored work of endpoints with a backlog, oldest and most urgent first."""
         picked: list[Picked] = []
-        for endpoint in endpoints:
+        # Endpoints of one system take turns at being first, or the last would starve.
+        self._turn += 1
+        start = self._turn % max(1, len(endpoints))
+        for endpoint in [*endpoints[start:], *endpoints[:start]]:
             if endpoint.id not in self._backlog:
                 continue
             room = min(self.free(endpoint, endpoints), self._limits.dispatch_slice)
@@ -159,7 +167,7 @@ class Picker:
     ) -> DeliveryRecord:
         gone = ledger.dispatch(record, now, self._limits)
         self._occupied[record.endpoint].add(record.id)
-        rate = self._rate(endpoint)
+        rate = self._rates.get(endpoint.system)
         if rate is not None:
             rate.take(1)
         spec = endpoint.operations.get(record.operation)

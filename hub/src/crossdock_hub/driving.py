@@ -9,6 +9,7 @@ import structlog
 from crossdock.errors import to_message
 
 from crossdock_hub import held
+from crossdock_hub.calls import fault
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
 from crossdock_hub.config import Limits
@@ -71,6 +72,13 @@ def _drive_one(unit: Unit, record: HeldFactRecord) -> None:
     except Refused as refused:
         # It fits no longer, or never will: a person has to look, nothing drives it by itself.
         refusal = to_message(refused.refusal).SerializeToString()
+        unit.put(key, replace(record, refusal=refusal, awaits="", drives=record.drives + 1))
+        return
+    except NotLoaded:
+        raise
+    except Exception as error:
+        # A fault of ours must not hold up the facts behind this one; a person looks at it.
+        refusal = to_message(fault(record.method, error)).SerializeToString()
         unit.put(key, replace(record, refusal=refusal, awaits="", drives=record.drives + 1))
         return
     unit.absorb(work)

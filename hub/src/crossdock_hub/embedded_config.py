@@ -44,7 +44,7 @@ class EmbeddedSettings:
     port: int = 0
     server_path: str = ""
     endpoints: tuple[str, ...] = ()
-    max_payload_bytes: int = 1 * _MIB
+    max_payload_bytes: int = 4 * _MIB
     max_file_store_bytes: int = 8192 * _MIB
     # A limit, no allocation: each endpoint's stream reserves its own share of it.
     max_memory_store_bytes: int = 4096 * _MIB

@@ -8,6 +8,7 @@ from crossdock.options.v1 import options_pb2
 
 from crossdock_hub import flows
 from crossdock_hub.records import EventRecord, ObjectRecord
+from crossdock_hub.refusals import too_large
 from crossdock_hub.resources import stamp
 from crossdock_hub.routing import plan
 from crossdock_hub.unit import Unit
@@ -52,6 +53,9 @@ def emit(unit: Unit, event: Any, record: ObjectRecord, *, event_time: int | None
         record_time=unit.now,
         causation_id=unit.causation_id,
     )
+    if len(stored.body) > unit.limits.event_bytes_max:
+        # Refused before it is stored: one that the bus can't carry would hold up all behind it.
+        raise too_large(rule.stem, len(stored.body), unit.limits.event_bytes_max)
     unit.changes.events.append(stored)
     unit.put(("event", stored.id), stored)
     deliver(unit, event, stored, record)

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from crossdock import contracts
@@ -30,6 +31,7 @@ from crossdock_hub.keeping import keep
 from crossdock_hub.queries import Queries
 from crossdock_hub.records import EndpointRecord
 from crossdock_hub.relay import Relay
+from crossdock_hub.rerouting import Rerouter
 from crossdock_hub.server import Server, check_address
 from crossdock_hub.services import Services
 from crossdock_hub.store import Reader, Store
@@ -102,7 +104,7 @@ class Hub:
         self.committer.start(self._configured)
         self._ending.push_async_callback(self.committer.stop)
         await self._ensure_streams()
-        for part in (self.relay, self.dispatcher, self.timers, self.driver):
+        for part in (self.relay, self.dispatcher, self.timers, self.driver, self.rerouter):
             part.start()
             self._ending.push_async_callback(part.stop)
         self.committer.poke()
@@ -165,6 +167,7 @@ class Hub:
         self.dispatcher = Dispatcher(self.bus, limits)
         self.timers = Timers(self.store, self.committer, limits, now_microseconds)
         self.driver = Driver(self.store, self.committer, limits)
+        self.rerouter = Rerouter(self.store, self.committer, limits)
         self.waiters = Waiters()
         reader = Reader(self.store)
         self.tails = Tails(reader, limits)
@@ -173,6 +176,7 @@ class Hub:
             self.relay.committed,
             self.timers.committed,
             self.driver.committed,
+            self.rerouter.committed,
             self.metrics.committed,
             self.tails.committed,
             self.waiters.committed,
@@ -263,7 +267,20 @@ def _endpoint_record(caller: Caller) -> EndpointRecord:
     )
 
 
+def check_bus_url(settings: Settings) -> None:
+    """Refuse to send credentials and events in clear off this machine."""
+    for url in settings.nats_url.split(","):
+        parts = urlsplit(url.strip())
+        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+        if parts.scheme != "tls" and not local and not settings.allow_plaintext:
+            raise ConfigurationError(
+                f"CROSSDOCK_NATS_URL {parts.scheme}://{parts.hostname} is neither tls:// nor "
+                "loopback; use tls://, or CROSSDOCK_ALLOW_PLAINTEXT=true in a network you trust"
+            )
+
+
 def _external_address(settings: Settings) -> BusAddress:
+    check_bus_url(settings)
     path: Path | None = settings.nats_credentials_file
     if path is None:
         return BusAddress(settings.nats_url)

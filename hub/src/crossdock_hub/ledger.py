@@ -229,13 +229,21 @@ def word(attempt: AttemptRecord, outcome: str) -> str:
     return outcome if outcome in WORDS[attempt.kind] else "UNKNOWN"
 
 
-def counts(record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> bool:
+def counts(
+    record: DeliveryRecord, attempt: AttemptRecord, outcome: str, *, newer_call: bool = False
+) -> bool:
     """Whether an attempt's word still moves the delivery; otherwise it is evidence.
 
     An attempt has one word. Proof alone may follow one that proved nothing, and then also frees a
-    delivery that was parked for want of it.
+    delivery that was parked for want of it, or takes back a repeat that nobody has begun.
+    newer_call: the vendor was called again since; look-ups since then change nothing.
     """
-    if record.token != attempt.token or attempt.outcome not in OPEN_OUTCOMES:
+    if attempt.outcome not in OPEN_OUTCOMES:
+        return False
+    if outcome == "CONFIRMED" and attempt.kind == "CALL" and not newer_call:
+        # Done is done, whatever was asked or planned meanwhile: a repeat would do it twice.
+        return record.state in OPEN_STATES
+    if record.token != attempt.token:
         return False
     proof = outcome in ("CONFIRMED", "REJECTED", "RETRY")
     if record.state in COMPLETABLE_STATES:

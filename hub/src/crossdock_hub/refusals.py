@@ -101,3 +101,15 @@ def mask_invalid(problem: str) -> Refused:
             (Violation("update_mask", problem, "update_mask"),),
         )
     )
+
+
+def too_large(stem: str, size: int, most: int) -> Refused:
+    """The event that a write would cause is larger than the bus carries."""
+    return Refused(
+        Refusal(
+            "LIMIT_EXCEEDED",
+            f"the event {stem} would have {size} bytes, {most} are allowed; "
+            "send less at once, or split the object",
+            {"limit": str(most), "value": str(size)},
+        )
+    )

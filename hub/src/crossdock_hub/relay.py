@@ -62,6 +62,7 @@ class Relay:
         # Numbers are given in commit order by the one writer: what follows these is not sent yet.
         self._last_event = 0
         self._last_scan = 0
+        self._stopping = False
         self.published = 0
         self.trouble = ""
 
@@ -82,7 +83,12 @@ class Relay:
         ]
 
     async def stop(self) -> None:
-        """Publish no more; what is left is published by the next run."""
+        """Let a publish that has begun end, then no more; the next run publishes what is left."""
+        self._stopping = True
+        self._events_wake.set()
+        self._scans_wake.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._limits.relay_stop_seconds)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -94,6 +100,8 @@ class Relay:
                 async with asyncio.timeout(self._limits.relay_poll_seconds * 10):
                     await wake.wait()
             wake.clear()
+            if self._stopping:
+                return
             try:
                 more = await publish()
             except (BusError, StoreFailure) as error:

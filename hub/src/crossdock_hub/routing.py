@@ -37,9 +37,13 @@ def plan(
         ]
         if not matching and target.optional:
             continue
+        twins = [endpoint.id for endpoint in matching] if len(matching) > 1 else []
+        if twins and not target.optional:
+            # Work that must be done once is not given to two: an operator corrects the scopes.
+            matching = []
         addressed: Sequence[RegisteredEndpoint | None] = matching or [None]
         planned += [
-            _delivery(rule, target, event, record, endpoint, item, index, refers_to, now)
+            _delivery(rule, target, event, record, endpoint, item, index, refers_to, now, twins)
             for index, item in enumerate(items_of(target, event))
             for endpoint in addressed
         ]
@@ -56,6 +60,7 @@ def _delivery(
     index: int,
     refers_to: tuple[str, ...],
     now: int,
+    twins: Sequence[str],
 ) -> DeliveryRecord:
     name = endpoint.id if endpoint else ""
     # An UNROUTED delivery is named after the role, so that two of them differ.
@@ -77,7 +82,7 @@ def _delivery(
         root_id=record.root_id,
         vendor_reference=vendor_reference(name_of),
         sequence=f"{record.id}:{index:04d}",
-        waiting_on="" if endpoint else _unrouted(target),
+        waiting_on="" if endpoint else _unrouted(target, twins),
         on_reject=target.on_reject,
         role=target.role,
         requires=target.requires,
@@ -88,7 +93,12 @@ def _delivery(
     )
 
 
-def _unrouted(target: Target) -> str:
+def _unrouted(target: Target, twins: Sequence[str]) -> str:
+    if twins:
+        return (
+            f"{' and '.join(twins)} both offer {target.operation} in this scope and only one may "
+            "do it; correct the scopes"
+        )
     return (
         f"no {target.role} endpoint in scope offers {target.operation}; "
         "register one, or correct the scopes"

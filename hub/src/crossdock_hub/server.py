@@ -61,6 +61,9 @@ def channel_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.message_bytes_max),
         ("grpc.max_send_message_length", limits.message_bytes_max),
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
+        # Below these the core cancels calls at random, without a word why; ours says so.
+        ("grpc.server.max_pending_requests", limits.pending_rpcs_max),
+        ("grpc.server.max_pending_requests_hard_limit", limits.pending_rpcs_max),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_time_ms", 60_000),

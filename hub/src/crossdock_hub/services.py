@@ -283,19 +283,16 @@ class Services:
     async def _complete(self, caller: Caller, request: Any, _context: Any) -> Any:
         _own(caller, request.endpoint)
         response_type, result_type = self._batch_types("CompleteAttempts")
-        checked = {
-            (item.delivery_id, item.token): attempts.check_facts(self._contract, item.facts)
-            for item in request.completions
-        }
+        # By object, not by token: one batch may say the same attempt's word twice.
+        items = list(request.completions)
+        checked = {id(item): attempts.check_facts(self._contract, item.facts) for item in items}
         return response_type(
             results=await self._each(
                 f"{DELIVERY}CompleteAttempts",
                 caller,
                 result_type,
-                request.completions,
-                lambda unit, item: attempts.complete(
-                    unit, item, checked[item.delivery_id, item.token]
-                ),
+                items,
+                lambda unit, item: attempts.complete(unit, item, checked[id(item)]),
             )
         )
 

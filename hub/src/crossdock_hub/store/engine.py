@@ -14,12 +14,14 @@ from typing import Any
 from crossdock.contracts import Contract
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from crossdock_hub.store.migrating import upgrade
 
 BUSY_TIMEOUT_MILLISECONDS = 10_000
-READERS_MAX = 4
+READERS_MAX = 8
+READER_WAIT_SECONDS = 5.0
 STATEMENT_CACHE = 500
 
 
@@ -61,7 +63,13 @@ class Store:
         sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"query_cache_size": STATEMENT_CACHE}
         writer = create_async_engine(url, pool_size=1, max_overflow=0, **options)
-        reader = create_async_engine(url, pool_size=READERS_MAX, max_overflow=0, **options)
+        reader = create_async_engine(
+            url,
+            pool_size=READERS_MAX,
+            max_overflow=0,
+            pool_timeout=READER_WAIT_SECONDS,
+            **options,
+        )
         if sqlite:
             _prepare_sqlite(writer, "BEGIN IMMEDIATE")
             _prepare_sqlite(reader, "BEGIN")
@@ -106,6 +114,8 @@ class Store:
         try:
             async with self._reader.connect() as connection:
                 yield connection
+        except PoolTimeoutError:
+            raise StoreFailure("every reader of the database is busy", full=False) from None
         except (DBAPIError, OSError) as error:
             raise _failure(error) from None
 

@@ -258,3 +258,24 @@ async def unsent_scans(
 
 
 _scan_batch = rows.plain_record(ScanOutboxRecord)
+
+
+_UNROUTED = (
+    select(t.deliveries.c.id.label("delivery_id"), t.events)
+    .join(t.events, t.events.c.id == t.deliveries.c.event_id)
+    .where(
+        t.deliveries.c.endpoint == "",
+        t.deliveries.c.state == "UNROUTED",
+        t.deliveries.c.id > bindparam("after"),
+    )
+    .order_by(t.deliveries.c.id)
+    .limit(bindparam("most"))
+)
+
+
+async def unrouted(
+    connection: AsyncConnection, after: str, most: int
+) -> list[tuple[str, EventRecord]]:
+    """A page of deliveries that nobody serves, by id, each with its event."""
+    result = await connection.execute(_UNROUTED, {"after": after, "most": most})
+    return [(row["delivery_id"], rows.event_record(row)) for row in result.mappings()]

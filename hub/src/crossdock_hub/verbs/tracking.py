@@ -258,7 +258,7 @@ def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2
     return message
 
 
-_MILESTONES: dict[int, str] = {
+_MILESTONES: dict[Any, str] = {
     number: name.removeprefix("MILESTONE_") for name, number in shipment_pb2.Milestone.items()
 }
 
