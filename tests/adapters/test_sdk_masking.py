@@ -50,7 +50,7 @@ def test_what_is_too_short_to_tell_anything_masks_nothing(short: str, body: str)
 
 def test_a_label_inside_a_request_is_only_counted() -> None:
     """A printer's commands carry name and street whatever event they belong to."""
-    label = "^XA^FO40,100^FDSHIP TO: Zoe Okonkwo^FS" + "^FO40,1160^FDSAMPLE^FS" * 20 + '"^XZ'
+    label = "^XA^FO40,100^FDSHIP TO: Zoe Okonkwo^FS\n^FO40,1160^FDSAMPLE^FS^XZ"
     for body in (json.dumps({"Label": label, "Olpn": "7"}), json.dumps({"Label": label})[:-3]):
         text = redacted(body.encode())
         assert "Okonkwo" not in text

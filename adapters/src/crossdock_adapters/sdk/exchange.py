@@ -31,8 +31,10 @@ _FORM_SECRET = re.compile(
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 # Label images and the like: long unbroken base64 says nothing to a reader.
 _BLOB = re.compile(r"[A-Za-z0-9+/=]{200,}")
-# Neither do whole documents inside a document: a label in a printer's language shows an address.
-_LONG_TEXT = re.compile(r'"((?:[^"\\]|\\.){300,})"?')
+# Neither do whole documents inside a document; a label in a printer's language shows an address.
+_INNER_DOCUMENT = re.compile(
+    r'"((?:\^XA|N\\n)(?:[^"\\]|\\.)*|(?:[^"\\]|\\.){300,})"?', re.IGNORECASE
+)
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ def redacted(body: bytes) -> str:
     text = _JSON_SECRET.sub(r'\1"***"', text)
     text = _FORM_SECRET.sub(r"\1***", text)
     text = _BEARER.sub(r"\1 ***", text)
-    text = _LONG_TEXT.sub(lambda match: f'"({len(match[1])} characters)"', text)
+    text = _INNER_DOCUMENT.sub(lambda match: f'"({len(match[1])} characters)"', text)
     text = _BLOB.sub(lambda match: f"({len(match.group())} characters)", text)
     if len(text) > MAX_BODY_CHARACTERS:
         text = text[:MAX_BODY_CHARACTERS] + f"… ({len(body)} bytes)"
