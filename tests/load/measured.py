@@ -15,7 +15,7 @@ class Options:
     """How much a run measures. repetitions: of each side, in turns; seconds: of one, where timed"""
 
     repetitions: int = 5
-    seconds: float = 3.0
+    seconds: float = 2.0
     scale: float = 1.0
 
     def count(self, full: int) -> int:
