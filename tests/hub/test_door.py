@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 import uuid
 from typing import Any
 
@@ -46,6 +47,7 @@ CONTRACT = contracts.load()
 UNARY = [m for m in CONTRACT.methods.values() if not (m.client_streaming or m.server_streaming)]
 DEADLINE_SECONDS = 10.0
 MEBIBYTE = 1 << 20
+CROWD, CROWD_SECONDS = 1500, 30.0
 NEVER = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE)
 
 
@@ -428,6 +430,23 @@ async def test_methods_the_contract_does_not_have(hub: RunningHub) -> None:
     async with hub.client("oms") as oms:
         refused = await send(oms, "/crossdock.order.v1.OrderService/DestroyOrder", b"")
         assert refused is not None and refused.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_crowd_is_turned_away_quickly(hub: RunningHub) -> None:
+    """Proves that of far more calls at once than the hub takes each is answered or refused as
+    overloaded, none with a fault, and that the next caller is served as ever."""
+    data = order_service_pb2.GetOrderRequest(number="none").SerializeToString()
+    async with hub.client("oms") as oms, hub.client("ups", deadline_seconds=5.0) as quiet:
+        began = time.monotonic()
+        answers = await asyncio.gather(
+            *[send(oms, GET_ORDER, data, timeout=CROWD_SECONDS) for _ in range(CROWD)]
+        )
+        took = time.monotonic() - began
+        reasons = {answer.reason if answer else "" for answer in answers}
+        assert reasons <= {"OBJECT_NOT_FOUND", "HUB_OVERLOADED"}, reasons
+        assert took < CROWD_SECONDS
+        refused = await send(quiet, GET_ORDER, data)
+    assert refused is not None and refused.reason == "OBJECT_NOT_FOUND"
 
 
 # What it says about itself
