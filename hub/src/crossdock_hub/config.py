@@ -32,7 +32,6 @@ class Limits:
     metadata_bytes_max: int = 16 * 1024
     concurrent_rpcs_max: int = 1024
     pending_rpcs_max: int = 20_000
-    pending_rpcs_max: int = 20_000
     deadline_seconds_max: float = 60.0
     stream_frames_in_flight_max: int = 4
     stop_grace_seconds: float = 6.0
