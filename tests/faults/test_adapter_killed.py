@@ -24,7 +24,7 @@ from fixtures_nats import eventually
 ORDERS = 6
 SEED = 7
 SLOW_SECONDS = 3.0
-WAIT_SECONDS = 80.0
+WAIT_SECONDS = 120.0
 PACE = SandboxPace(
     floor_seconds=0.2, handover_seconds=1.0, scan_seconds=0.1, poll_seconds=5.0, seed=SEED
 )
