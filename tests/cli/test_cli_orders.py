@@ -1,0 +1,131 @@
+"""Orders as the OMS draws and sends them: repeatable, valid, and never lost between two starts."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock import contracts
+from crossdock.cli import orders
+from crossdock.cli.orders import Catalogue, Outbox, draw_order, place_order, place_orders
+from crossdock.cli.problems import CommandError
+from crossdock.errors import DeadlineError, NotAllowedError, Refusal
+from crossdock.order.v1 import order_pb2, order_service_pb2
+from grpc import StatusCode
+from hypothesis import given
+from hypothesis import strategies as st
+
+CATALOGUE = Catalogue(
+    items=(("SKU-1", "EA"), ("SKU-2", "EA"), ("SKU-3", "EA")),
+    customers=("CUST-1", "CUST-2"),
+    locations=("WH-EAST", "WH-WEST"),
+    services=(("UPS", "03"), ("UPS", "02")),
+)
+PLACED = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 999_999))
+def test_every_drawn_order_keeps_the_contract(seed: int, number: int) -> None:
+    """Whatever the seed: the hub's own rules find nothing wrong with it, or with its request."""
+    order = draw_order(f"WEB-{number:06d}", CATALOGUE, seed, PLACED)
+    request = order_service_pb2.CreateOrderRequest(
+        request_id=orders.request_id("oms", order.number, "create"), order=order
+    )
+    for message in (order, request):
+        name = message.DESCRIPTOR.full_name
+        assert contracts.validate(name, message.SerializeToString()) == []
+    foreign = contracts.load().foreign_fields("crossdock.order.v1.Order", "OMS")
+    assert foreign.isdisjoint(contracts.load().populated_fields(order))
+
+
+@given(st.integers(1, 10_000))
+def test_the_same_seed_draws_the_same_order(seed: int) -> None:
+    """A demonstration can be repeated."""
+    first, again = (draw_order("WEB-1", CATALOGUE, seed, PLACED) for _ in range(2))
+    assert first == again
+
+
+def test_seeds_and_numbers_differ() -> None:
+    """Ten numbers are not ten times the same order, and some ship from two places."""
+    drawn = [draw_order(f"WEB-{n}", CATALOGUE, 1, PLACED) for n in range(200)]
+    assert len({order.SerializeToString() for order in drawn}) == len(drawn)
+    places = [{line.ship_from_location_number for line in order.lines} for order in drawn]
+    assert any(len(each) == 2 for each in places)
+
+
+class FakeOrders:
+    """Answers as the hub does; the first calls of each method fail as told."""
+
+    def __init__(self, failures: list[Exception]) -> None:
+        self.failures = failures
+        self.requests: list[Any] = []
+
+    async def _answer(self, request: Any, answer: Any) -> Any:
+        self.requests.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
+        return answer
+
+    async def CreateOrder(self, request: Any) -> Any:
+        order = order_pb2.Order(id=f"id-{request.order.number}", number=request.order.number)
+        return await self._answer(request, order_service_pb2.CreateOrderResponse(order=order))
+
+    async def ApproveOrder(self, request: Any) -> Any:
+        return await self._answer(request, order_service_pb2.ApproveOrderResponse())
+
+    async def ReleaseOrder(self, request: Any) -> Any:
+        answer = order_service_pb2.ReleaseOrderResponse(fulfillment_request_ids=["f1"])
+        return await self._answer(request, answer)
+
+
+class FakeHub:
+    def __init__(self, *failures: Exception) -> None:
+        self.orders = FakeOrders(list(failures))
+
+
+def no_answer() -> DeadlineError:
+    return DeadlineError(Refusal("DEADLINE", "too late"), StatusCode.DEADLINE_EXCEEDED)
+
+
+async def test_a_call_without_an_answer_is_repeated_with_its_own_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have taken effect: only the same request_id makes the repeat harmless."""
+    monkeypatch.setattr(orders, "FIRST_PAUSE_SECONDS", 0.001)
+    hub: Any = FakeHub(no_answer(), no_answer())
+    placed = await place_order(hub, draw_order("WEB-1", CATALOGUE, 1, PLACED))
+    assert placed.fulfillment_request_ids == ("f1",)
+    ids = [request.request_id for request in hub.orders.requests]
+    assert ids[0] == ids[1] == ids[2]
+    assert len(set(ids)) == 3
+    assert hub.orders.requests[0] == hub.orders.requests[2]
+
+
+async def test_a_refusal_is_not_repeated_and_comes_out_as_itself() -> None:
+    """One refused order ends the batch with the hub's own reason, not a group of errors."""
+    refused = NotAllowedError(Refusal("METHOD_NOT_ALLOWED", "no"), StatusCode.PERMISSION_DENIED)
+    hub: Any = FakeHub(refused)
+    drawn = [draw_order(f"WEB-{n}", CATALOGUE, 1, PLACED) for n in range(3)]
+    with pytest.raises(NotAllowedError):
+        await place_orders(hub, drawn)
+
+
+def test_the_outbox_keeps_orders_and_never_a_number_twice(tmp_path: Path) -> None:
+    """What was drawn is on disk, private, and reads back as it was."""
+    name, first = Outbox(tmp_path).draw(3, CATALOGUE, 1)
+    _, second = Outbox(tmp_path).draw(2, CATALOGUE, 1)
+    numbers = [order.number for order in (*first, *second)]
+    assert numbers == [f"WEB-{n:06d}" for n in range(1, 6)]
+    assert Outbox(tmp_path).read(name) == first
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_unknown_batch_names_those_there_are(tmp_path: Path) -> None:
+    """A path is no way out of the outbox either."""
+    name, _ = Outbox(tmp_path).draw(1, CATALOGUE, 1)
+    with pytest.raises(CommandError, match=name):
+        Outbox(tmp_path).read("../../etc/passwd")
