@@ -25,7 +25,7 @@ class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]
         async def call(_request: bytes, _context: Any) -> bytes:
             return answer
 
-        self._handler = grpc.unary_unary_rpc_method_handler(call)
+        self._handler: Any = grpc.unary_unary_rpc_method_handler(call)
 
     def service(self, _details: grpc.HandlerCallDetails) -> Any:
         """Every method."""
