@@ -12,6 +12,7 @@ from crossdock import contracts
 from crossdock.cli import orders
 from crossdock.cli.orders import Catalogue, Outbox, draw_order, place_order, place_orders
 from crossdock.cli.problems import CommandError
+from crossdock.client import request_id
 from crossdock.errors import DeadlineError, NotAllowedError, Refusal
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from grpc import StatusCode
@@ -32,7 +33,7 @@ def test_every_drawn_order_keeps_the_contract(seed: int, number: int) -> None:
     """Whatever the seed: the hub's own rules find nothing wrong with it, or with its request."""
     order = draw_order(f"WEB-{number:06d}", CATALOGUE, seed, PLACED)
     request = order_service_pb2.CreateOrderRequest(
-        request_id=orders.request_id("oms", order.number, "create"), order=order
+        request_id=request_id("oms", order.number, "create"), order=order
     )
     for message in (order, request):
         name = message.DESCRIPTOR.full_name
