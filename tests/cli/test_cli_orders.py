@@ -16,7 +16,7 @@ from crossdock.client import request_id
 from crossdock.errors import DeadlineError, NotAllowedError, Refusal
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from grpc import StatusCode
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CATALOGUE = Catalogue(
@@ -28,6 +28,7 @@ CATALOGUE = Catalogue(
 PLACED = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), st.integers(1, 999_999))
 def test_every_drawn_order_keeps_the_contract(seed: int, number: int) -> None:
     """Whatever the seed: the hub's own rules find nothing wrong with it, or with its request."""
@@ -42,6 +43,7 @@ def test_every_drawn_order_keeps_the_contract(seed: int, number: int) -> None:
     assert foreign.isdisjoint(contracts.load().populated_fields(order))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000))
 def test_the_same_seed_draws_the_same_order(seed: int) -> None:
     """A demonstration can be repeated."""

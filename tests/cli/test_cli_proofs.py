@@ -20,7 +20,7 @@ from crossdock.cli.demo.views import (
     PackageView,
     ShipmentView,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 PREFIX = "xd-"
@@ -265,6 +265,7 @@ def test_posted_once_fails_on(world: World, doctor: Doctor) -> None:
     assert not posted(world).holds
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=20))
 def test_most_at_once_is_the_most_at_any_moment(spans: list[tuple[int, int]]) -> None:
     """The sweep finds what looking at every moment finds."""

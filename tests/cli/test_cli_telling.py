@@ -19,7 +19,7 @@ from crossdock.endpoint.v1 import endpoint_pb2
 from crossdock.errors import FieldNotOwnedError, Refusal, UnreachableError
 from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
 from grpc import StatusCode
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -73,6 +73,7 @@ def test_a_trace_begins_with_the_sentence() -> None:
     assert list(chain(lineage)) == ["order WEB-1 DELIVERED", "  shipment SH-1", "    label l"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=3)), max_size=9))
 def test_a_chain_of_any_shape_shows_each_object_once(
     shape: list[tuple[int, list[int]]],
@@ -112,6 +113,7 @@ def test_a_value_from_the_future_is_shown_as_it_is() -> None:
     assert names.delivery_state(999) == "999"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_a_cell_is_one_line_of_bounded_length(text: str) -> None:
     """Nothing that a vendor wrote breaks a table."""

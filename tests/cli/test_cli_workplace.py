@@ -25,7 +25,7 @@ from crossdock_adapters.sdk.config import load_adapters, load_sandboxes
 from crossdock_adapters.sdk.settings import check
 from crossdock_hub.config import Settings
 from crossdock_hub.identity import Identities
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 HUB = {
@@ -178,6 +178,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_TEXT, _VALUES, max_size=5))
 def test_toml_reads_back_what_was_written(table: dict[str, object]) -> None:
     """Any key and value survive: quotes, newlines, control characters, emoji."""
