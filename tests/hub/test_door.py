@@ -47,7 +47,7 @@ CONTRACT = contracts.load()
 UNARY = [m for m in CONTRACT.methods.values() if not (m.client_streaming or m.server_streaming)]
 DEADLINE_SECONDS = 10.0
 MEBIBYTE = 1 << 20
-CROWD, CROWD_SECONDS = 1500, 30.0
+CROWD, CROWD_SECONDS = 1200, 30.0
 NEVER = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE)
 
 
