@@ -70,6 +70,17 @@ def test_a_bolder_class_does_not_apply_to_work_that_was_begun_under_a_careful_on
     assert desk.fresh(record).state == "RESOLVING"
 
 
+def test_an_unknown_of_class_none_parks_whenever_it_is_looked_at() -> None:
+    """Proves that even a delivery left UNKNOWN by an older hub is parked, not sent again."""
+    desk = Desk("SEARCHABLE")
+    record = desk.one()
+    desk.settle(record, "UNKNOWN")
+    left = replace(desk.fresh(record), operation_class="NONE", due_at=desk.now)
+    desk.records["delivery", record.id] = left
+    desk.tick(left)
+    assert (desk.fresh(record).state, desk.fresh(record).pending) == ("PARKED", False)
+
+
 def test_searchable_repeats_only_after_two_settled_not_founds() -> None:
     """Proves that one empty answer, or an early one, is no proof."""
     desk = Desk("SEARCHABLE")
