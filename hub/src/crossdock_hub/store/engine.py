@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from crossdock_hub.store import one_hop
 from crossdock_hub.store.migrating import upgrade
 
 BUSY_TIMEOUT_MILLISECONDS = 10_000
@@ -62,6 +63,8 @@ class Store:
         """Open and bring the schema up to date. Raises StoreFailure when that can't be done."""
         sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"query_cache_size": STATEMENT_CACHE}
+        if sqlite:
+            options["connect_args"] = {"async_creator_fn": one_hop.connect}
         writer = create_async_engine(url, pool_size=1, max_overflow=0, **options)
         reader = create_async_engine(
             url,
