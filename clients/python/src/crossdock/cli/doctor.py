@@ -120,6 +120,7 @@ def file_checks(workplace: Workplace) -> Iterator[Check]:
         yield Check("data", "ok", f"{workplace.directory} does not exist yet")
         return
     yield Check("data", "ok", str(workplace.directory))
+    yield _ports(workplace)
     files = [
         workplace.endpoints_file,
         *(workplace.token_file(endpoint) for endpoint in ENDPOINTS),
@@ -131,6 +132,16 @@ def file_checks(workplace: Workplace) -> Iterator[Check]:
         yield Check("file modes", "wrong", f"{len(loose)} open to others", f"chmod 600 {names}")
     else:
         yield Check("file modes", "ok", "tokens and secrets are readable by you only")
+
+
+def _ports(workplace: Workplace) -> Check:
+    taken = workplace.taken_ports()
+    if workplace.running() is not None:
+        return Check("ports", "ok", f"{len(taken)} in use by the crossdock dev that runs here")
+    if taken:
+        found = f"somebody else listens on {', '.join(taken)}"
+        return Check("ports", "warning", found, "none needed: crossdock dev takes others")
+    return Check("ports", "ok", "those of the last run are free")
 
 
 async def _hub_checks(place: Place, hub: HubClient) -> AsyncIterator[Check]:

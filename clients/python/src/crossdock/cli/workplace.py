@@ -168,6 +168,17 @@ class Workplace:
         self.running_file.unlink(missing_ok=True)
         return remarks
 
+    def taken_ports(self) -> list[str]:
+        """Ports of the last run that something listens on now, as "name 1234"."""
+        found = []
+        for name, port in sorted(self._notes().get("ports", {}).items()):
+            listener = _bound(port)
+            if listener is None:
+                found.append(f"{name} {port}")
+            else:
+                listener.close()
+        return found
+
     def announce(self, running: Running) -> None:
         """Tell other commands what runs where."""
         document = {

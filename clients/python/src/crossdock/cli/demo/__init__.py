@@ -29,6 +29,7 @@ TOTAL_SECONDS: Final = 300.0
 REPORT: Final = Path("out") / "demo-report.json"
 MINIMUM_ORDERS: Final = 4
 MAXIMUM_ORDERS: Final = 2_000
+EXIT_ENDED: Final = 130
 
 
 @app.command()
@@ -46,7 +47,8 @@ def demo(
 ) -> None:
     """Play six acts; each proof compares the hub's ledger with the vendors' own books.
 
-    Exit 1: a proof failed, or the evening could not be played to its end.
+    Exit 1: a proof failed, or the evening could not be played to its end. Exit 130: ended by Ctrl-C
+    or SIGTERM.
     """
     report = Report(seed, orders, as_json)
     directory = Path(tempfile.mkdtemp(prefix="crossdock-demo-"))
@@ -58,11 +60,15 @@ def demo(
         except CommandError as error:
             failure = error
             report.trouble(str(error))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            failure = CommandError("the demo was ended before its end", exit_code=EXIT_ENDED)
+            report.trouble(failure.what)
         finally:
             end_tracing()
             report.write(report_file)
     finally:
-        if (report.passed or not any(directory.iterdir())) and not keep:
+        ended = failure is not None and failure.exit_code == EXIT_ENDED
+        if (report.passed or ended) and not keep:
             shutil.rmtree(directory, ignore_errors=True)
     if as_json:
         print_json(report.document())
