@@ -211,8 +211,22 @@ async def _sensible(hub: RunningHub, lane: Lane) -> list[tuple[str, str, Any]]:
         order_id, requests = await story.released()
         shipment = await story.packed()
         carton = shipment.packages[0].id
-    changed = order_pb2.Order(id=order_id, customer_reference="PO-1")
+    return [
+        *_of_the_oms(order_id),
+        *_of_the_warehouse(requests[0], shipment.id),
+        *_of_the_carrier(shipment.id, carton),
+        *_of_attempts(),
+        (
+            "netsuite",
+            "/crossdock.item.v1.ItemService/UpsertItems",
+            item_service_pb2.UpsertItemsRequest(entries=[item_entry(unique("SKU"))]),
+        ),
+    ]
+
+
+def _of_attempts() -> list[tuple[str, str, Any]]:
     unknown = str(uuid.uuid4())
+    service = "/crossdock.delivery.v1.DeliveryService"
     begin = delivery_service_pb2.BeginAttemptsRequest(endpoint="ups", instance="one")
     begin.begins.add(delivery_id=unknown, dispatch_number=1, attempt_id=unknown).lease.seconds = 5
     renew = delivery_service_pb2.RenewLeasesRequest(endpoint="ups")
@@ -225,6 +239,15 @@ async def _sensible(hub: RunningHub, lane: Lane) -> list[tuple[str, str, Any]]:
     done.vendor_references.add(type="label", value="1")
     done.facts.add(method="/crossdock.label.v1.LabelService/CreateLabel", request=b"")
     return [
+        ("ups", f"{service}/BeginAttempts", begin),
+        ("ups", f"{service}/RenewLeases", renew),
+        ("ups", f"{service}/CompleteAttempts", complete),
+    ]
+
+
+def _of_the_oms(order_id: str) -> list[tuple[str, str, Any]]:
+    changed = order_pb2.Order(id=order_id, customer_reference="PO-1")
+    return [
         ("oms", CREATE_ORDER, create_order()),
         (
             "oms",
@@ -236,13 +259,18 @@ async def _sensible(hub: RunningHub, lane: Lane) -> list[tuple[str, str, Any]]:
             "/crossdock.order.v1.OrderService/ListOrders",
             order_service_pb2.ListOrdersRequest(page_size=2),
         ),
-        ("manhattan", "/crossdock.fulfillment.v1.FulfillmentService/ReportPick", pick(requests[0])),
+    ]
+
+
+def _of_the_warehouse(part: str, shipment_id: str) -> list[tuple[str, str, Any]]:
+    return [
+        ("manhattan", "/crossdock.fulfillment.v1.FulfillmentService/ReportPick", pick(part)),
         (
             "manhattan",
             "/crossdock.fulfillment.v1.FulfillmentService/ReportPacked",
             fulfillment_service_pb2.ReportPackedRequest(
                 request_id=request_id(),
-                fulfillment_request_id=requests[0],
+                fulfillment_request_id=part,
                 shipment_number=unique("SHP"),
                 packages=[package()],
                 pack_time=at(),
@@ -252,23 +280,23 @@ async def _sensible(hub: RunningHub, lane: Lane) -> list[tuple[str, str, Any]]:
             "manhattan",
             "/crossdock.shipment.v1.ShipmentService/ManifestShipment",
             shipment_service_pb2.ManifestShipmentRequest(
-                request_id=request_id(), shipment_id=shipment.id, manifest_time=at()
+                request_id=request_id(), shipment_id=shipment_id, manifest_time=at()
             ),
         ),
+    ]
+
+
+def _of_the_carrier(shipment_id: str, carton: str) -> list[tuple[str, str, Any]]:
+    return [
         (
             "ups",
             "/crossdock.label.v1.LabelService/CreateLabel",
-            label(shipment.id, carton, unique("1Z")),
+            label(shipment_id, carton, unique("1Z")),
         ),
         (
             "ups",
             "/crossdock.tracking.v1.TrackingService/ReportTrackingEvents",
             scans(scan(unique("1Z"), "IN_TRANSIT")),
-        ),
-        (
-            "netsuite",
-            "/crossdock.item.v1.ItemService/UpsertItems",
-            item_service_pb2.UpsertItemsRequest(entries=[item_entry(unique("SKU"))]),
         ),
         (
             "ups",
@@ -284,9 +312,6 @@ async def _sensible(hub: RunningHub, lane: Lane) -> list[tuple[str, str, Any]]:
                 request_id=request_id(), name=unique("cursor"), value=b"1"
             ),
         ),
-        ("ups", "/crossdock.delivery.v1.DeliveryService/BeginAttempts", begin),
-        ("ups", "/crossdock.delivery.v1.DeliveryService/RenewLeases", renew),
-        ("ups", "/crossdock.delivery.v1.DeliveryService/CompleteAttempts", complete),
     ]
 
 

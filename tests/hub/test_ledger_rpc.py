@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
-from collections import Counter
-from typing import Any
 
 import pytest
 from crossdock import bus
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
-from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.errors import CallError
-from crossdock.label.v1 import label_service_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
-from played_endpoint import PlayedEndpoint, duration, event_of
-from story import Story, create_order, label, request_id, state_of, unique, update_order
+from played_endpoint import (
+    ERP_OPERATIONS,
+    WMS_OPERATIONS,
+    PlayedEndpoint,
+    duration,
+    event_of,
+    hold_reason,
+    kinds,
+)
+from story import Story, label, state_of, unique, update_order
 
 CREATE_LABEL = "/crossdock.label.v1.LabelService/CreateLabel"
 LONG_SECONDS = 60.0
-ERP_OPERATIONS = {
-    "create_sales_order": "SEARCHABLE",
-    "change_order": "SEARCHABLE",
-    "cancel_order": "SEARCHABLE",
-    "post_goods_issue": "SEARCHABLE",
-}
-WMS_OPERATIONS = {"release_order": "NATURAL", "cancel_order": "NATURAL", "print_label": "NATURAL"}
-
-
-def name_of(enum: Any, value: int, prefix: str) -> str:
-    name: str = enum.Name(value)
-    return name.removeprefix(prefix)
-
-
-def kinds(delivery: delivery_pb2.Delivery) -> list[tuple[str, str]]:
-    """(kind, outcome) of each attempt."""
-    return [
-        (
-            name_of(delivery_pb2.AttemptKind, attempt.kind, "ATTEMPT_KIND_"),
-            name_of(delivery_pb2.AttemptOutcome, attempt.outcome, "ATTEMPT_OUTCOME_"),
-        )
-        for attempt in delivery.attempt_log
-    ]
-
-
-def hold_reason(delivery: delivery_pb2.Delivery) -> str:
-    return name_of(delivery_pb2.HoldReason, delivery.hold_reason, "HOLD_REASON_")
 
 
 # Begin and complete
@@ -382,175 +358,3 @@ async def test_a_renewed_lease_keeps_the_attempt(hub: RunningHub, lane: Lane) ->
         until = time.monotonic() + 0.8
         await eventually(lambda: time.monotonic() > until, "the first lease's end")
         assert await story.state(order_id, "create_sales_order") == "IN_FLIGHT"
-
-
-# Facts of a completion
-
-
-async def test_a_refused_fact_lies_beside_the_outcome(hub: RunningHub, lane: Lane) -> None:
-    """Proves that a confirmed label stays confirmed when one of its facts is refused, that the
-    good fact is written, and that the refused ones are kept with their reason."""
-    async with (
-        Story(hub, lane) as story,
-        PlayedEndpoint(hub, lane.carrier, {"buy_label": "SEARCHABLE"}) as carrier,
-    ):
-        shipment = await story.packed()
-        good = label(shipment.id, shipment.packages[0].id, unique("1Z"))
-        bad = label(shipment.id, shipment.packages[0].id, unique("1Z"))
-        bad.label.state = 2
-        _, done = await carrier.work(
-            references={"tracking_number": good.label.tracking_number},
-            facts=(
-                (CREATE_LABEL, bad.SerializeToString()),
-                (CREATE_LABEL, b"\xff\xff"),
-                (
-                    "/crossdock.order.v1.OrderService/CreateOrder",
-                    create_order().SerializeToString(),
-                ),
-                ("/crossdock.label.v1.LabelService/Nothing", b""),
-                (CREATE_LABEL, good.SerializeToString()),
-            ),
-        )
-        assert done.state == delivery_pb2.DELIVERY_STATE_CONFIRMED
-        assert [fact.refusal.reason for fact in done.quarantined] == [
-            "FIELD_NOT_OWNED",
-            "MALFORMED_MESSAGE",
-            "METHOD_NOT_ALLOWED",
-            "METHOD_UNKNOWN",
-        ]
-        delivery = await carrier.reread(done.delivery_id)
-        assert [fact.method for fact in delivery.quarantined] == [
-            fact.method for fact in done.quarantined
-        ]
-        assert delivery.quarantined[0].request == bad.SerializeToString()
-        request = label_service_pb2.ListLabelsRequest(shipment_id=shipment.id)
-        labels = (await story.oms.labels.ListLabels(request)).labels
-    assert [found.tracking_number for found in labels] == [good.label.tracking_number]
-
-
-async def test_one_bad_word_spoils_no_other(hub: RunningHub, lane: Lane) -> None:
-    """Proves that completions in one call are answered each for itself, in the order sent, each
-    with its own facts."""
-    async with (
-        Story(hub, lane) as story,
-        PlayedEndpoint(hub, lane.carrier, {"buy_label": "SEARCHABLE"}) as carrier,
-    ):
-        shipment = await story.packed(packages=2)
-        taken = [await carrier.take() for _ in range(2)]
-        tokens = [await carrier.begin(dispatch) for dispatch in taken]
-        ids = [taken[1].delivery_id, str(uuid.uuid4()), taken[0].delivery_id]
-        sold = [label(shipment.id, dispatch.item, unique("1Z")) for dispatch in taken]
-        request = delivery_service_pb2.CompleteAttemptsRequest(endpoint=lane.carrier)
-        for delivery_id, token, fact in zip(
-            ids, (tokens[1], 1, tokens[0]), (sold[1], None, sold[0]), strict=True
-        ):
-            word = request.completions.add(
-                delivery_id=delivery_id,
-                token=token,
-                outcome=delivery_pb2.ATTEMPT_OUTCOME_CONFIRMED,
-            )
-            if fact is not None:
-                word.facts.add(method=CREATE_LABEL, request=fact.SerializeToString())
-        results = (await carrier.client.deliveries.CompleteAttempts(request)).results
-        assert [result.delivery_id for result in results] == ids
-        assert [result.refusal.reason for result in results] == ["", "OBJECT_NOT_FOUND", ""]
-        found = label_service_pb2.ListLabelsRequest(shipment_id=shipment.id)
-        labels = (await story.oms.labels.ListLabels(found)).labels
-    by_package = {made.package_id: made.tracking_number for made in labels}
-    assert by_package == {fact.label.package_id: fact.label.tracking_number for fact in sold}
-
-
-# Pause and budget
-
-
-async def test_a_pause_holds_work_and_a_resume_lets_it_go_in_order(
-    hub: RunningHub, lane: Lane
-) -> None:
-    """Proves that a paused endpoint gets nothing, that what was on its way is refused at its begin
-    and waits, and that a resume sends all of it in order."""
-    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
-        orders = [await story.approved()]
-        on_its_way = await erp.take()
-        paused = await story.operator.endpoints.PauseEndpoint(
-            endpoint_service_pb2.PauseEndpointRequest(
-                request_id=request_id(), endpoint=lane.erp, reason="month end"
-            )
-        )
-        assert (paused.endpoint.pause_reason, paused.endpoint.paused_by) == (
-            "month end",
-            "operator",
-        )
-        assert (await erp.try_begin(on_its_way)).refusal.reason == "LEASE_LOST"
-        orders += [await story.approved() for _ in range(3)]
-        for order_id in orders:
-            waiting = await story.delivery(order_id, "create_sales_order")
-            assert (state_of(waiting), hold_reason(waiting)) == ("READY", "PAUSE")
-        assert erp.waiting == 0
-        await story.operator.endpoints.ResumeEndpoint(
-            endpoint_service_pb2.ResumeEndpointRequest(request_id=request_id(), endpoint=lane.erp)
-        )
-        done = [(await erp.work())[0] for _ in orders]
-    assert [event_of(dispatch).order.id for dispatch in done] == orders
-    assert done[0].dispatch_number == 2
-
-
-async def test_the_budget_of_a_system_is_never_exceeded(hub: RunningHub, lane: Lane) -> None:
-    """Proves with 30 orders and a budget of three that no more than three deliveries are ever out,
-    that every one is done once, and that they leave in order."""
-    out: set[str] = set()
-    most, done = 0, Counter[str]()
-    began: list[str] = []
-    async with (
-        Story(hub, lane) as story,
-        PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS, max_concurrency=3) as erp,
-    ):
-        orders = [await story.approved() for _ in range(30)]
-
-        async def adapter() -> None:
-            nonlocal most
-            while sum(done.values()) + len(out) < len(orders) or erp.waiting:
-                dispatch = await erp.take()
-                out.add(dispatch.delivery_id)
-                began.append(event_of(dispatch).order.id)
-                most = max(most, len(out) + erp.waiting)
-                token = await erp.begin(dispatch)
-                out.discard(dispatch.delivery_id)
-                done[dispatch.delivery_id] += 1
-                await erp.complete(dispatch.delivery_id, token, "CONFIRMED")
-
-        await asyncio.gather(*[adapter() for _ in range(3)])
-    assert most <= 3
-    assert len(done) == len(orders) and set(done.values()) == {1}
-    assert began == orders
-
-
-async def test_endpoints_of_one_system_share_its_budget(hub: RunningHub, lane: Lane) -> None:
-    """Proves that two endpoints in front of one system have one budget between them."""
-    async with (
-        Story(hub, lane) as story,
-        PlayedEndpoint(
-            hub, lane.erp, ERP_OPERATIONS, system=lane.business_unit, max_concurrency=2
-        ) as erp,
-        PlayedEndpoint(
-            hub, lane.wms, WMS_OPERATIONS, system=lane.business_unit, max_concurrency=2
-        ) as wms,
-    ):
-        booked = [await story.released() for _ in range(2)]
-        ledger = [d for order_id, _ in booked for d in await story.deliveries(order_id)]
-        states = Counter(state_of(delivery) for delivery in ledger)
-        assert states == {"DISPATCHED": 2, "READY": 2}
-        waiting = [d for d in ledger if state_of(d) == "READY"]
-        assert {hold_reason(delivery) for delivery in waiting} == {"BUDGET"}
-        for _ in range(2):
-            await erp.work()
-            await wms.work()
-
-
-async def test_a_bolder_manifest_is_refused(hub: RunningHub, lane: Lane) -> None:
-    """Proves that an adapter can't declare by itself that it may repeat on less evidence."""
-    async with PlayedEndpoint(hub, lane.erp, {"create_sales_order": "SEARCHABLE"}):
-        bolder = PlayedEndpoint(hub, lane.erp, {"create_sales_order": "NATURAL"})
-        with pytest.raises(CallError) as caught:
-            await bolder.__aenter__()
-        assert caught.value.reason == "MANIFEST_REFUSED"
-        await bolder.client.close()
