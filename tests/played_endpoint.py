@@ -17,6 +17,13 @@ from story import request_id
 
 TAKE_SECONDS = 15.0
 LEASE_SECONDS = 30.0
+ERP_OPERATIONS = {
+    "create_sales_order": "SEARCHABLE",
+    "change_order": "SEARCHABLE",
+    "cancel_order": "SEARCHABLE",
+    "post_goods_issue": "SEARCHABLE",
+}
+WMS_OPERATIONS = {"release_order": "NATURAL", "cancel_order": "NATURAL", "print_label": "NATURAL"}
 
 
 def duration(seconds: float) -> Duration:
@@ -174,3 +181,23 @@ class PlayedEndpoint:
 def event_of(dispatch: delivery_pb2.Dispatch) -> Any:
     """The event that a dispatch carries, typed."""
     return contracts.load().generated_class(dispatch.event_type).FromString(dispatch.event)
+
+
+def name_of(enum: Any, value: int, prefix: str) -> str:
+    name: str = enum.Name(value)
+    return name.removeprefix(prefix)
+
+
+def kinds(delivery: delivery_pb2.Delivery) -> list[tuple[str, str]]:
+    """(kind, outcome) of each attempt."""
+    return [
+        (
+            name_of(delivery_pb2.AttemptKind, attempt.kind, "ATTEMPT_KIND_"),
+            name_of(delivery_pb2.AttemptOutcome, attempt.outcome, "ATTEMPT_OUTCOME_"),
+        )
+        for attempt in delivery.attempt_log
+    ]
+
+
+def hold_reason(delivery: delivery_pb2.Delivery) -> str:
+    return name_of(delivery_pb2.HoldReason, delivery.hold_reason, "HOLD_REASON_")

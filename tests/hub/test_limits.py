@@ -1,0 +1,85 @@
+"""How much a caller may send at once and how long a call may last; what lies beyond is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import grpc
+import pytest
+from bare_calls import DEADLINE_SECONDS, bearer, raw, send
+from crossdock.order.v1 import order_service_pb2
+from fixtures_hub import RunningHub
+
+MEBIBYTE = 1 << 20
+CROWD, CROWD_SECONDS = 1200, 30.0
+CREATE_ORDER = "/crossdock.order.v1.OrderService/CreateOrder"
+GET_ORDER = "/crossdock.order.v1.OrderService/GetOrder"
+
+
+async def test_oversize_is_refused_by_the_hub_and_by_the_library(hub: RunningHub) -> None:
+    """Proves that 1 MiB is the limit of a request, told in bytes, and 4 MiB that of the socket."""
+    options = {"metadata": bearer(hub, "oms"), "timeout": DEADLINE_SECONDS}
+    refused = await raw(hub, CREATE_ORDER, bytes(MEBIBYTE + 1), **options)
+    assert refused is not None and refused.reason == "LIMIT_EXCEEDED"
+    assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused.refusal.metadata == {"limit": str(MEBIBYTE), "value": str(MEBIBYTE + 1)}
+    refused = await raw(hub, CREATE_ORDER, bytes(5 * MEBIBYTE), **options)
+    assert refused is not None and refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_compressed_bomb_stays_small(hub: RunningHub) -> None:
+    """Proves that 64 MiB of zeros in a small gzip are refused without the hub growing by them."""
+    before = hub.resident_bytes()
+    bomb = bytes(64 * MEBIBYTE)
+    refused = await raw(
+        hub,
+        CREATE_ORDER,
+        bomb,
+        metadata=bearer(hub, "oms"),
+        timeout=DEADLINE_SECONDS,
+        compression=grpc.Compression.Gzip,
+        channel_options=[("grpc.max_send_message_length", -1)],
+    )
+    assert refused is not None and refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED, refused
+    assert hub.resident_bytes() - before < 50 * MEBIBYTE
+
+
+async def test_too_much_metadata_is_refused(hub: RunningHub) -> None:
+    """Proves that 20 KiB of headers are refused with RESOURCE_EXHAUSTED, not taken or dropped."""
+    headers = (*bearer(hub, "oms"), ("x-large", "a" * 20 * 1024))
+    refused = await raw(hub, GET_ORDER, b"", metadata=headers, timeout=DEADLINE_SECONDS)
+    assert refused is not None and refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED, refused
+
+
+@pytest.mark.parametrize("seconds", [None, 3600.0])
+async def test_a_call_needs_a_deadline(hub: RunningHub, seconds: float | None) -> None:
+    """Proves that a call without a deadline, or with one too far away, is told the limit."""
+    data = order_service_pb2.GetOrderRequest(number="none").SerializeToString()
+    refused = await raw(hub, GET_ORDER, data, metadata=bearer(hub, "oms"), timeout=seconds)
+    assert refused is not None and refused.reason == "DEADLINE_MISSING", refused
+    assert refused.refusal.metadata["limit_seconds"] == "60"
+
+
+async def test_methods_the_contract_does_not_have(hub: RunningHub) -> None:
+    """Proves that an unknown method is UNIMPLEMENTED."""
+    async with hub.client("oms") as oms:
+        refused = await send(oms, "/crossdock.order.v1.OrderService/DestroyOrder", b"")
+        assert refused is not None and refused.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_crowd_is_turned_away_quickly(hub: RunningHub) -> None:
+    """Proves that of far more calls at once than the hub takes each is answered or refused as
+    overloaded, none with a fault, and that the next caller is served as ever."""
+    data = order_service_pb2.GetOrderRequest(number="none").SerializeToString()
+    async with hub.client("oms") as oms, hub.client("ups", deadline_seconds=5.0) as quiet:
+        began = time.monotonic()
+        answers = await asyncio.gather(
+            *[send(oms, GET_ORDER, data, timeout=CROWD_SECONDS) for _ in range(CROWD)]
+        )
+        took = time.monotonic() - began
+        reasons = {answer.reason if answer else "" for answer in answers}
+        assert reasons <= {"OBJECT_NOT_FOUND", "HUB_OVERLOADED"}, reasons
+        assert took < CROWD_SECONDS
+        refused = await send(quiet, GET_ORDER, data)
+    assert refused is not None and refused.reason == "OBJECT_NOT_FOUND"
