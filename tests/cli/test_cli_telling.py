@@ -13,6 +13,7 @@ from crossdock.cli.output import age, cell, duration
 from crossdock.cli.problems import CommandError, explained
 from crossdock.cli.tail import entry_line
 from crossdock.cli.trace import EXIT_CODES, chain, told
+from crossdock.cli.tracing import record_only_for_a_collector
 from crossdock.cli.workplace import Workplace
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2
@@ -207,3 +208,16 @@ def test_doctor_sees_other_versions_and_clocks() -> None:
     checks = {check.name: check for check in endpoint_checks([strange], NOW)}
     assert checks["contract of ups"].result == "warning"
     assert checks["clock"].result == "warning"
+
+
+def test_spans_are_recorded_only_for_a_collector() -> None:
+    """Ids travel in any case; a person's own choice of sampler stays."""
+    nobody: dict[str, str] = {}
+    record_only_for_a_collector(nobody)
+    assert nobody == {"OTEL_TRACES_SAMPLER": "parentbased_always_off"}
+    collected = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    record_only_for_a_collector(collected)
+    assert "OTEL_TRACES_SAMPLER" not in collected
+    chosen = {"OTEL_TRACES_SAMPLER": "always_on"}
+    record_only_for_a_collector(chosen)
+    assert chosen == {"OTEL_TRACES_SAMPLER": "always_on"}

@@ -15,6 +15,7 @@ from crossdock.cli.problems import CommandError, explained
 from crossdock.cli.processes import Child, Program, Say
 from crossdock.cli.sandbox_control import SandboxControl
 from crossdock.cli.seeds import MasterData, seed_carrier_accounts, wait_for_master_data
+from crossdock.cli.tracing import record_only_for_a_collector
 from crossdock.cli.workplace import Running, Workplace
 from crossdock.cli.workplace_configs import (
     SandboxPace,
@@ -142,6 +143,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     if inherited.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in inherited:
         # Nothing is written beside the sources, and yet no child compiles 700 modules each time.
         inherited["PYTHONPYCACHEPREFIX"] = str(Path.home() / ".cache" / "crossdock" / "bytecode")
+    record_only_for_a_collector(inherited)
     return {**inherited, "PYTHONUNBUFFERED": "1", **extra}
 
 

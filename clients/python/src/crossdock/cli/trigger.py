@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from crossdock import telemetry
 from crossdock.cli.following import FOLLOW_SECONDS, follow
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.orders import (
@@ -19,6 +18,7 @@ from crossdock.cli.orders import (
     read_catalogue,
 )
 from crossdock.cli.output import print_json
+from crossdock.cli.tracing import begin_tracing
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Place orders as the OMS does.")
 
@@ -54,7 +54,7 @@ def order(
     """
     place = find_place(data)
     confirm(place, f"place {count} orders", yes)
-    end_tracing = telemetry.start_tracing("crossdock-oms")
+    end_tracing = begin_tracing("crossdock-oms")
     try:
         asyncio.run(_order(place, count, rate, seed, again, follow_up, timeout, as_json))
     finally:

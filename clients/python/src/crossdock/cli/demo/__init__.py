@@ -12,13 +12,13 @@ from typing import Annotated, Final
 
 import typer
 
-from crossdock import telemetry
 from crossdock.cli.demo.acts import Cast, play
 from crossdock.cli.demo.report import Report
 from crossdock.cli.demo.stage import Stage
 from crossdock.cli.installation import Installation
 from crossdock.cli.output import painted, print_json
 from crossdock.cli.problems import EXIT_FAILED, CommandError, explained
+from crossdock.cli.tracing import begin_tracing
 from crossdock.cli.workplace import Workplace
 from crossdock.cli.workplace_configs import SandboxPace
 from crossdock.errors import CallError
@@ -54,7 +54,7 @@ def demo(
     directory = Path(tempfile.mkdtemp(prefix="crossdock-demo-"))
     failure: CommandError | None = None
     try:
-        end_tracing = telemetry.start_tracing("crossdock-oms")
+        end_tracing = begin_tracing("crossdock-oms")
         try:
             asyncio.run(_demo(directory, Cast.of(orders, outage_seconds), seed, report))
         except CommandError as error:

@@ -111,6 +111,11 @@ class Stage:
             except TimeoutError:
                 self._check_watcher()
 
+    async def look(self, ids: Collection[str]) -> HubView:
+        """These orders as the hub has them now, for proofs."""
+        await self._look()
+        return self.view.of(ids)
+
     async def queue_depths(self) -> dict[str, int]:
         """How many deliveries wait or run, by vendor."""
         vendors = (self.erp.name, self.wms.name, self.ups.name)
@@ -159,7 +164,7 @@ class Stage:
         return CommandError(
             f"{what}: not after {seconds:.0f} s",
             "\n        ".join(found) or "nobody can say what is waited for",
-            "see the data directory named below: crossdock dev --data DIR, then crossdock trace ID",
+            "crossdock dev --data DIR with the directory that was kept, then crossdock trace ID",
         )
 
 
@@ -179,11 +184,11 @@ async def stuck_lines(hub: HubClient, view: HubView) -> list[str]:
     return lines
 
 
-def all_in(states: Collection[str], expected: int) -> Callable[[HubView], bool]:
-    """Whether so many orders are there, every one in one of these states."""
+def at_least(count: int, states: Collection[str]) -> Callable[[HubView], bool]:
+    """Whether so many orders are in one of these states."""
 
     def holds(view: HubView) -> bool:
-        return len(view.orders) >= expected and all(order.state in states for order in view.orders)
+        return sum(order.state in states for order in view.orders) >= count
 
     return holds
 
