@@ -247,6 +247,7 @@ def test_the_machine_would_notice() -> None:
         machine.desk.complete(record, token, "UNKNOWN")
         broken = machine.desk.fresh(record)
         broken.state, broken.pending, broken.due_at = "READY", True, None
+        broken.first_unknown_at = None
     noticed: Callable[[], Any] = machine.nothing_is_called_again_without_proof
     try:
         noticed()

@@ -74,10 +74,10 @@ def begin(
         _give_back(unit, record)
         return _refused_begin(record, "waits: its endpoint is paused")
     if record.state == "DISPATCHED":
-        if ledger.key_is_dead(record, spec, unit.now):
-            parked = ledger.park_dead_key(record, unit.now)
-            unit.put_delivery(parked)
-            return _refused_begin(parked, f"is parked: {parked.waiting_on}")
+        other = ledger.instead_of_call(record, spec, unit.now)
+        if other is not None:
+            unit.put_delivery(other)
+            return _refused_begin(other, f"is {other.state} instead: {other.waiting_on}")
         placed = ledger.place(record, unit.flow(record.root_id), spec, unit.now)
         if placed.state != "READY":
             unit.put_delivery(placed)

@@ -297,7 +297,15 @@ def _looked_up(
     if record.calls_reached >= spec.calls_max:
         return _park(record, f"{spec.calls_max} calls, never found", now)
     # Two settled look-ups found nothing: it was not done, so it may be asked for again.
-    return replace(record, state="READY", not_found=0, pending=True, waiting_on="", hold_reason="")
+    return replace(
+        record,
+        state="READY",
+        not_found=0,
+        first_unknown_at=None,
+        pending=True,
+        waiting_on="",
+        hold_reason="",
+    )
 
 
 def unknown(
@@ -403,6 +411,22 @@ def key_is_dead(record: DeliveryRecord, spec: OperationSpec, now: int) -> bool:
         and record.first_unknown_at is not None
         and now - record.first_unknown_at > int(spec.key_life_seconds * SECOND)
     )
+
+
+def instead_of_call(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRecord | None:
+    """What a call that is about to begin becomes instead; None: it may go.
+
+    Asked when the call goes, not when it was queued: a pause, an outage or another declaration of
+    the endpoint may lie between. It matters only after a call that nothing is proven about.
+    """
+    if record.first_unknown_at is None:
+        return None
+    if key_is_dead(record, spec, now):
+        return park_dead_key(record, now)
+    kind = careful_class(record, spec)
+    if kind in ("NONE", "SEARCHABLE"):
+        return _settled(replace(record, operation_class=kind), spec, now)
+    return None
 
 
 def park_dead_key(record: DeliveryRecord, now: int) -> DeliveryRecord:
