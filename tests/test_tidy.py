@@ -27,7 +27,7 @@ EXCEPTIONS: dict[str, dict[str, int]] = {
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
 FORBIDDEN = {
     "the host of a package registry": re.compile(
-        r"\b(pypi|pythonhosted|npmjs|crates|golang|ghcr|artifactory|nexus|buf)"
+        r"\b(pypi|python[h]osted|npmjs|crates|golang|ghcr|artifactory|nexus|buf)"
         r"\.(org|com|io|build)\b|https?://\S+/simple\b"
     ),
     "a setting that names a package index": re.compile(
