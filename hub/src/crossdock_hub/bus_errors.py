@@ -6,6 +6,7 @@ CrossdockError
     ├── PublishUnknown   sent, and no answer: the message may or may not be stored
     ├── BusRefused       the server said no; .code is JetStream's error code
     │   └── BusDenied    our user may not use that subject
+    ├── StreamGone       the stream that is to take it is not there
     └── StreamMismatch   a stream or consumer is not as it has to be, and was left alone
 """
 
@@ -40,3 +41,7 @@ class BusDenied(BusRefused):
 
 class StreamMismatch(BusError):
     """An existing stream or consumer differs in a way that must not be corrected silently."""
+
+
+class StreamGone(BusError):
+    """A stream that the hub made is not there any more: it has to be made again."""

@@ -23,11 +23,12 @@ from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
 from crossdock_hub.dispatching import Picked, Picker
 from crossdock_hub.keeping import keep
-from crossdock_hub.records import DeliveryRecord, EndpointRecord, RequestRecord
+from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.loading import Loader
-from crossdock_hub.store.writing import drop_scan_batches, mark_published, write
+from crossdock_hub.store.writing import write
 from crossdock_hub.unit import (
     Changes,
     Identifiers,
@@ -58,14 +59,6 @@ class Committed:
     def deliveries(self) -> list[DeliveryRecord]:
         """Every delivery the batch changed."""
         return [r for key, r in self.changes.records.items() if key[0] == "delivery" and r]
-
-
-@dataclass(slots=True, eq=False)
-class Mark:
-    """Sequences of events and scan messages that are on the bus, to be remembered."""
-
-    events: Sequence[int]
-    scans: Sequence[int]
 
 
 class Stopped(Exception):
@@ -123,7 +116,7 @@ class Committer:
     async def stop(self) -> None:
         """Commit what is queued, then end. Later submits raise Stopped."""
         self._stopping = True
-        # Forgotten, it would be published again by the next run, perhaps long after its ids are.
+        # Forgotten, the next run would have to look for it on the bus.
         self._marks_due = bool(self._marks)
         self._wake.set()
         if self._task is not None:
@@ -150,15 +143,15 @@ class Committer:
         self._wake.set()
         return command.answer
 
-    def mark(self, events: Sequence[int], scans: Sequence[int]) -> None:
+    def mark(self, mark: Mark) -> None:
         """Remember what is on the bus: with the next batch, at the latest after mark_seconds.
 
-        What is not remembered when the process ends is published again, under the same ids.
+        What is not remembered when the process ends, the relay finds on the bus at the next start.
         """
         if not self._marks:
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.mark_seconds, self._flush_marks)
-        self._marks.append(Mark(events, scans))
+        self._marks.append(mark)
 
     def _flush_marks(self) -> None:
         self._marks_due = bool(self._marks)
@@ -282,8 +275,7 @@ class Committer:
             await write(connection, view.changes)
             picked += await self._picker.pick_stored(connection, view, endpoints, now)
             await self._picker.add_bodies(connection, view.changes, picked)
-            await mark_published(connection, [e for mark in marks for e in mark.events], now)
-            await drop_scan_batches(connection, [s for mark in marks for s in mark.scans])
+            await remember(connection, marks, now)
         self._picker_is_stale = False
         self._endpoints = {e.id: e for e in endpoints}
         committed = Committed(now, view.changes, picked)

@@ -63,6 +63,7 @@ class Limits:
     relay_poll_seconds: float = 0.5
     relay_retry_seconds_max: float = 5.0
     relay_stop_seconds: float = 2.0
+    relay_compare_messages: int = 100
     # Held facts.
     held_drive_max: int = 200
     held_sweep_seconds: float = 5.0

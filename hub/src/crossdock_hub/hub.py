@@ -163,7 +163,9 @@ class Hub:
         limits = self.limits
         picker = Picker(limits)
         self.committer = Committer(self.store, self.contract, limits, picker)
-        self.relay = Relay(self.store, self.bus, limits, self.committer)
+        self.relay = Relay(
+            self.store, self.bus, limits, self.committer, self.settings.event_hot_hours
+        )
         self.dispatcher = Dispatcher(self.bus, limits)
         self.timers = Timers(self.store, self.committer, limits, now_microseconds)
         self.driver = Driver(self.store, self.committer, limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ BATCH_ID_HEADER: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE_HEADER: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT_HEADER: Final = "Nats-Batch-Commit"
 FENCE_HEADER: Final = "Nats-Expected-Last-Subject-Sequence"
+# Of the whole stream: stronger than a partition's, and one batch may hold many partitions.
+STREAM_FENCE_HEADER: Final = "Nats-Expected-Last-Sequence"
 FENCE_SUBJECT_HEADER: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
 
 STATUS_NO_RESPONDERS: Final = "503"
@@ -56,7 +58,11 @@ class Message:
     @property
     def is_fenced(self) -> bool:
         """Whether it is only to be stored after a certain predecessor."""
-        return FENCE_HEADER in self.headers
+        return FENCE_HEADER in self.headers or STREAM_FENCE_HEADER in self.headers
+
+    def behind(self, sequence: int) -> Message:
+        """This message, to be stored only as the next one of its stream after a sequence."""
+        return replace(self, headers={**self.headers, STREAM_FENCE_HEADER: str(sequence)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Times are microseconds since the epoch, UTC, as integers: both databases compare
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -271,3 +272,47 @@ class HeldFactRecord:
     applied_at: int | None = None
     drives: int = 0
     traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BusPosition:
+    """How far a stream has come.
+
+    stream_sequence: of its newest message that is certainly stored. record_sequence: of the row
+    (event, scan message) that it is. complete_since: every row recorded since then, up to that one,
+    is in the stream.
+    """
+
+    stream: str
+    stream_sequence: int
+    record_sequence: int
+    complete_since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BusConsumer:
+    """A durable consumer that somebody else made on a stream of the hub.
+
+    configuration: JSON, as the server told it. stream_sequence: it has acknowledged everything up
+    to there.
+    """
+
+    stream: str
+    name: str
+    configuration: str
+    stream_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is known of the bus, to be remembered with the next commit.
+
+    events, scans: sequences of rows that it has stored. positions: of streams. consumers: of
+    others. forgotten: (stream, name) of consumers that their owners deleted.
+    """
+
+    events: Sequence[int] = ()
+    scans: Sequence[int] = ()
+    positions: Sequence[BusPosition] = ()
+    consumers: Sequence[BusConsumer] = ()
+    forgotten: Sequence[tuple[str, str]] = ()

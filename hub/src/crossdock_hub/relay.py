@@ -1,28 +1,36 @@
-"""Puts events and scans on the bus, in commit order, at least once, one stored copy each.
+"""Puts events and scans on the bus, in commit order, one stored copy each.
 
-The events table is the record: what is not marked published is published, in atomic batches. A
-message id that the stream knows already is a duplicate of ours and counts as stored.
+The events table is the record. `outlet` sends its rows and compares them with what a stream holds;
+here is which rows, and when.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from crossdock import bus as contract_bus
 from crossdock.event.v1 import event_pb2
 
-from crossdock_hub.bus_errors import BusError
-from crossdock_hub.committer import Committed, Committer
-from crossdock_hub.config import Limits
+from crossdock_hub.bus_errors import BusError, StreamGone
+from crossdock_hub.committer import Committed, now_microseconds
+from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
+from crossdock_hub.outlet import Marks, Outlet, Waiting
 from crossdock_hub.publishing import Message
-from crossdock_hub.records import EventRecord, ScanOutboxRecord
-from crossdock_hub.store import Store, StoreFailure
-from crossdock_hub.store.writing import unpublished_events, unsent_scans
+from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxRecord
+from crossdock_hub.store import Store, StoreFailure, Transaction
+from crossdock_hub.store.bus_rows import (
+    event_sequences,
+    last_published,
+    next_events,
+    next_scans,
+    scan_sequences,
+    unmarked_events,
+)
 
 log = structlog.get_logger("crossdock.relay")
 
@@ -48,23 +56,104 @@ def scan_message(record: ScanOutboxRecord) -> Message:
     return Message(contract_bus.scan_subject(record.partition), record.body, headers)
 
 
-class Relay:
-    """Publishes what commits leave behind; `committed` wakes it."""
+class Events:
+    """The events table: what is not on the stream yet, and what a lost stream has to get back.
 
-    def __init__(self, store: Store, bus: Bus, limits: Limits, committer: Committer) -> None:
-        self._store = store
-        self._bus = bus
+    hot_microseconds: how long an event stays on the stream.
+    """
+
+    stream = contract_bus.EVENT_STREAM
+    keeps = True
+
+    def __init__(self, hot_microseconds: int, clock: Callable[[], int]) -> None:
+        self._hot_microseconds = hot_microseconds
+        self._clock = clock
+
+    async def next(
+        self, connection: Transaction, after: int, most: int
+    ) -> list[tuple[Waiting, Message]]:
+        since = self._clock() - self._hot_microseconds
+        return [
+            (Waiting(each.sequence, each.id, each.record_time < since), event_message(each))
+            for each in await next_events(connection, after, since, most)
+        ]
+
+    async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
+        return await event_sequences(connection, ids)
+
+    async def last_sent(self, connection: Transaction) -> int:
+        return await last_published(connection)
+
+    async def unmarked(self, connection: Transaction, upto: int) -> list[int]:
+        return await unmarked_events(connection, upto)
+
+    def mark(self, sequences: Sequence[int], position: BusPosition) -> Mark:
+        return Mark(events=sequences, positions=[position])
+
+
+class Scans:
+    """The outbox of scan messages: what was sent is deleted from it, so nothing is sent again."""
+
+    stream = contract_bus.SCAN_STREAM
+    keeps = False
+
+    def __init__(self, hot_microseconds: int, clock: Callable[[], int]) -> None:
+        self._hot_microseconds = hot_microseconds
+        self._clock = clock
+
+    async def next(
+        self, connection: Transaction, after: int, most: int
+    ) -> list[tuple[Waiting, Message]]:
+        since = self._clock() - self._hot_microseconds
+        return [
+            (Waiting(each.sequence, each.id, each.record_time < since), scan_message(each))
+            for each in await next_scans(connection, after, most)
+        ]
+
+    async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
+        return await scan_sequences(connection, ids)
+
+    async def last_sent(self, connection: Transaction) -> int:
+        return 0
+
+    async def unmarked(self, connection: Transaction, upto: int) -> list[int]:
+        return []
+
+    def mark(self, sequences: Sequence[int], position: BusPosition) -> Mark:
+        return Mark(scans=sequences, positions=[position])
+
+
+class Relay:
+    """Publishes what commits leave behind; `committed` wakes it.
+
+    hot_hours: how long events stay on the bus. on_gone: called when a stream is not there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        limits: Limits,
+        marks: Marks,
+        hot_hours: float,
+        on_gone: Callable[[], None] = lambda: None,
+        clock: Callable[[], int] = now_microseconds,
+    ) -> None:
         self._limits = limits
-        self._committer = committer
+        self._on_gone = on_gone
         self._events_wake = asyncio.Event()
         self._scans_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        # Numbers are given in commit order by the one writer: what follows these is not sent yet.
-        self._last_event = 0
-        self._last_scan = 0
         self._stopping = False
-        self.published = 0
+        hot = int(hot_hours * 3600 * SECOND)
+        self.events = Outlet(Events(hot, clock), store, bus, limits, marks, clock)
+        self.scans = Outlet(Scans(hot, clock), store, bus, limits, marks, clock)
         self.trouble = ""
+
+    @property
+    def published(self) -> int:
+        """Messages stored since the start."""
+        return self.events.published + self.scans.published
 
     def committed(self, batch: Committed) -> None:
         """A batch is durable: there may be something to publish."""
@@ -78,9 +167,16 @@ class Relay:
         self._events_wake.set()
         self._scans_wake.set()
         self._tasks = [
-            keep("relay events", lambda: self._run(self._events_wake, self._events)),
-            keep("relay scans", lambda: self._run(self._scans_wake, self._scans)),
+            keep("relay events", lambda: self._run(self._events_wake, self.events)),
+            keep("relay scans", lambda: self._run(self._scans_wake, self.scans)),
         ]
+
+    def doubt(self) -> None:
+        """The streams may not be as they were: compare with them before anything is sent."""
+        self.events.doubt()
+        self.scans.doubt()
+        self._events_wake.set()
+        self._scans_wake.set()
 
     async def stop(self) -> None:
         """Let a publish that has begun end, then no more; the next run publishes what is left."""
@@ -93,7 +189,7 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, wake: asyncio.Event, publish: Callable[[], Awaitable[bool]]) -> None:
+    async def _run(self, wake: asyncio.Event, outlet: Outlet) -> None:
         pause = self._limits.relay_poll_seconds
         while True:
             with contextlib.suppress(TimeoutError):
@@ -103,8 +199,10 @@ class Relay:
             if self._stopping:
                 return
             try:
-                more = await publish()
+                more = await outlet.publish()
             except (BusError, StoreFailure) as error:
+                if isinstance(error, StreamGone):
+                    self._on_gone()
                 self._say(str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, self._limits.relay_retry_seconds_max)
@@ -123,40 +221,3 @@ class Relay:
             else:
                 log.info("events flow again")
         self.trouble = trouble
-
-    async def _events(self) -> bool:
-        most = self._limits.relay_batch_events
-        async with self._store.read() as connection:
-            waiting = await unpublished_events(connection, self._last_event, most)
-        stored = await self._publish([event_message(record) for record in waiting])
-        done = [record.sequence for record in waiting[:stored]]
-        if done:
-            self._last_event = done[-1]
-            self._committer.mark(done, [])
-        return stored == most
-
-    async def _scans(self) -> bool:
-        most = self._limits.relay_batch_events
-        async with self._store.read() as connection:
-            waiting = await unsent_scans(connection, self._last_scan, most)
-        stored = await self._publish([scan_message(record) for record in waiting])
-        done = [record.sequence for record in waiting[:stored]]
-        if done:
-            self._last_scan = done[-1]
-            self._committer.mark([], done)
-        return stored == most
-
-    async def _publish(self, messages: Sequence[Message]) -> int:
-        """Publish in order; how many from the front are stored. Raises BusError: none."""
-        if not messages:
-            return 0
-        results = await self._bus.publish_batch(messages)
-        stored = 0
-        for result in results:
-            if not result.is_stored:
-                break
-            stored += 1
-        self.published += stored
-        if stored == 0:
-            raise BusError(f"nothing was stored: {results[0].reason}")
-        return stored

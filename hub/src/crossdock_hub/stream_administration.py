@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from crossdock.bus import MESSAGE_ID_HEADER
 
 from crossdock_hub.bus_errors import BusRefused, BusUnavailable, StreamMismatch
 from crossdock_hub.streams import (
@@ -41,6 +42,10 @@ class StoredMessage:
     sequence: int
     payload: bytes
     headers: Mapping[str, str]
+
+    @property
+    def message_id(self) -> str:
+        return self.headers.get(MESSAGE_ID_HEADER, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,10 @@ class StreamAdministration(ABC):
     async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
         """The newest message of a subject (wildcards allowed); None where there is none."""
         return await self._stored(stream, {"last_by_subj": subject})
+
+    async def message_at(self, stream: str, sequence: int) -> StoredMessage | None:
+        """The message with a sequence; None where it is gone, or was never there."""
+        return await self._stored(stream, {"seq": sequence})
 
     async def next_message(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """The first message of a subject behind the sequence `after`; None where there is none."""

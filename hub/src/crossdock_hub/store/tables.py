@@ -293,3 +293,22 @@ held_facts = Table(
     Index("held_facts_awaits", "state", "awaits"),
     Index("held_facts_endpoint", "endpoint", "id"),
 )
+
+# How far a stream has come: its newest message that is certainly stored, and the row that it is.
+bus_positions = Table(
+    "bus_positions",
+    METADATA,
+    Column("stream", Word, primary_key=True),
+    Column("stream_sequence", BigInteger, nullable=False),
+    Column("record_sequence", BigInteger, nullable=False),
+    Column("complete_since", BigInteger, nullable=False),
+)
+
+bus_consumers = Table(
+    "bus_consumers",
+    METADATA,
+    Column("stream", Word, primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("configuration", Text, nullable=False),
+    Column("stream_sequence", BigInteger, nullable=False),
+)

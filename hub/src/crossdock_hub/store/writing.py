@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Table, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Table, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +16,6 @@ from crossdock_hub.records import (
     DeliveryRecord,
     EndpointRecord,
     EventRecord,
-    ScanOutboxRecord,
 )
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
@@ -53,7 +52,7 @@ _INSERTED: dict[str, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
 _STATEMENTS: dict[tuple[str, str], Any] = {}
 
 
-def _upsert_statement(dialect: str, table: Table) -> Any:
+def upsert_statement(dialect: str, table: Table) -> Any:
     key = (dialect, table.name)
     if key not in _STATEMENTS:
         _STATEMENTS[key] = _upsert(dialect, table)
@@ -71,7 +70,7 @@ async def write(connection: AsyncConnection, changes: Changes) -> None:
             by_table[kind].append(way[1](record))
     for kind, values in by_table.items():
         if kind in _UPSERTED:
-            await connection.execute(_upsert_statement(dialect, _UPSERTED[kind][0]), values)
+            await connection.execute(upsert_statement(dialect, _UPSERTED[kind][0]), values)
         else:
             await connection.execute(insert(_INSERTED[kind][0]), values)
     if changes.events:
@@ -88,7 +87,7 @@ async def write(connection: AsyncConnection, changes: Changes) -> None:
 async def write_deliveries(connection: AsyncConnection, records: Sequence[DeliveryRecord]) -> None:
     """Write deliveries that were picked for dispatch after the batch's own changes."""
     if records:
-        statement = _upsert_statement(connection.dialect.name, t.deliveries)
+        statement = upsert_statement(connection.dialect.name, t.deliveries)
         await connection.execute(statement, [rows.delivery_row(r) for r in records])
 
 
@@ -128,28 +127,6 @@ async def event_bodies(connection: AsyncConnection, ids: Sequence[str]) -> dict[
         return {}
     result = await connection.execute(_BODIES, {"wanted": list(ids)})
     return {row.id: bytes(row.body) for row in result}
-
-
-_PUBLISHED = (
-    update(t.events)
-    .where(t.events.c.sequence.in_(bindparam("wanted", expanding=True)))
-    .values(published_at=bindparam("now"))
-)
-_SENT_SCANS = delete(t.scan_outbox).where(
-    t.scan_outbox.c.sequence.in_(bindparam("wanted", expanding=True))
-)
-
-
-async def mark_published(connection: AsyncConnection, sequences: Sequence[int], now: int) -> None:
-    """Remember that events are on the bus."""
-    if sequences:
-        await connection.execute(_PUBLISHED, {"wanted": list(sequences), "now": now})
-
-
-async def drop_scan_batches(connection: AsyncConnection, sequences: Sequence[int]) -> None:
-    """Forget scan messages that are on the bus; the scans themselves stay in their table."""
-    if sequences:
-        await connection.execute(_SENT_SCANS, {"wanted": list(sequences)})
 
 
 async def restart_leases(connection: AsyncConnection, now: int, until: int) -> None:
@@ -201,7 +178,7 @@ async def ensure_endpoints(
     for record in changed:
         found[record.id] = record
     if changed:
-        statement = _upsert_statement(connection.dialect.name, t.endpoints)
+        statement = upsert_statement(connection.dialect.name, t.endpoints)
         await connection.execute(statement, [rows.endpoint_row(r) for r in changed])
     names = {record.id for record in configured}
     return [record for record in found.values() if record.id in names]
@@ -225,39 +202,6 @@ async def awaited(connection: AsyncConnection) -> set[str]:
         row.awaits
         for row in await connection.execute(select(h.awaits).where(h.state == "HELD").distinct())
     }
-
-
-_UNPUBLISHED = (
-    select(t.events)
-    .where(t.events.c.published_at.is_(None), t.events.c.sequence > bindparam("after"))
-    .order_by(t.events.c.sequence)
-    .limit(bindparam("most"))
-)
-_SCAN_BATCHES = (
-    select(t.scan_outbox)
-    .where(t.scan_outbox.c.sequence > bindparam("after"))
-    .order_by(t.scan_outbox.c.sequence)
-    .limit(bindparam("most"))
-)
-
-
-async def unpublished_events(
-    connection: AsyncConnection, after: int, most: int
-) -> list[EventRecord]:
-    """The oldest events after a number that are not on the bus, in commit order."""
-    result = await connection.execute(_UNPUBLISHED, {"after": after, "most": most})
-    return [rows.event_record(row) for row in result.mappings()]
-
-
-async def unsent_scans(
-    connection: AsyncConnection, after: int, most: int
-) -> list[ScanOutboxRecord]:
-    """The oldest scan messages after a number that are not on the bus."""
-    result = await connection.execute(_SCAN_BATCHES, {"after": after, "most": most})
-    return [_scan_batch(row) for row in result.mappings()]
-
-
-_scan_batch = rows.plain_record(ScanOutboxRecord)
 
 
 _UNROUTED = (

@@ -1,0 +1,124 @@
+"""What the database knows of the bus: what waits, what is stored, how far each stream came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crossdock_hub.records import BusConsumer, BusPosition, EventRecord, Mark, ScanOutboxRecord
+from crossdock_hub.store import rows
+from crossdock_hub.store import tables as t
+from crossdock_hub.store.writing import upsert_statement
+
+_PUBLISHED = (
+    update(t.events)
+    .where(t.events.c.sequence.in_(bindparam("wanted", expanding=True)))
+    .values(published_at=bindparam("now"))
+)
+_SENT_SCANS = delete(t.scan_outbox).where(
+    t.scan_outbox.c.sequence.in_(bindparam("wanted", expanding=True))
+)
+# What is older than the hot window is not sent again, unless it never was.
+_NEXT_EVENTS = (
+    select(t.events)
+    .where(
+        t.events.c.sequence > bindparam("after"),
+        or_(t.events.c.record_time >= bindparam("since"), t.events.c.published_at.is_(None)),
+    )
+    .order_by(t.events.c.sequence)
+    .limit(bindparam("most"))
+)
+_NEXT_SCANS = (
+    select(t.scan_outbox)
+    .where(t.scan_outbox.c.sequence > bindparam("after"))
+    .order_by(t.scan_outbox.c.sequence)
+    .limit(bindparam("most"))
+)
+_UNMARKED = select(t.events.c.sequence).where(
+    t.events.c.published_at.is_(None), t.events.c.sequence <= bindparam("upto")
+)
+_scan_batch = rows.plain_record(ScanOutboxRecord)
+_position = rows.plain_record(BusPosition)
+_consumer = rows.plain_record(BusConsumer)
+
+
+async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int) -> None:
+    """Write what is known of the bus within the transaction of a batch; one statement per kind."""
+    events = [sequence for mark in marks for sequence in mark.events]
+    scans = [sequence for mark in marks for sequence in mark.scans]
+    if events:
+        await connection.execute(_PUBLISHED, {"wanted": events, "now": now})
+    if scans:
+        # The scans themselves stay in their table.
+        await connection.execute(_SENT_SCANS, {"wanted": scans})
+    dialect = connection.dialect.name
+    positions = {each.stream: each for mark in marks for each in mark.positions}
+    if positions:
+        values = [rows.plain_row(each) for each in positions.values()]
+        await connection.execute(upsert_statement(dialect, t.bus_positions), values)
+    consumers = {(each.stream, each.name): each for mark in marks for each in mark.consumers}
+    if consumers:
+        values = [rows.plain_row(each) for each in consumers.values()]
+        await connection.execute(upsert_statement(dialect, t.bus_consumers), values)
+    c = t.bus_consumers.c
+    for stream, name in {key for mark in marks for key in mark.forgotten}:
+        gone = delete(t.bus_consumers).where(c.stream == stream, c.name == name)
+        await connection.execute(gone)
+
+
+async def bus_position(connection: AsyncConnection, stream: str) -> BusPosition | None:
+    """How far a stream had come; None: nothing was ever noted about it."""
+    wanted = select(t.bus_positions).where(t.bus_positions.c.stream == stream)
+    row = (await connection.execute(wanted)).mappings().one_or_none()
+    return None if row is None else _position(row)
+
+
+async def bus_consumers(connection: AsyncConnection, stream: str) -> list[BusConsumer]:
+    """The outside consumers of a stream as they were last seen."""
+    wanted = select(t.bus_consumers).where(t.bus_consumers.c.stream == stream)
+    return [_consumer(row) for row in (await connection.execute(wanted)).mappings()]
+
+
+async def next_events(
+    connection: AsyncConnection, after: int, since: int, most: int
+) -> list[EventRecord]:
+    """The oldest events after a number, in commit order: those recorded since, and those that were
+    never published."""
+    values = {"after": after, "since": since, "most": most}
+    result = await connection.execute(_NEXT_EVENTS, values)
+    return [rows.event_record(row) for row in result.mappings()]
+
+
+async def next_scans(connection: AsyncConnection, after: int, most: int) -> list[ScanOutboxRecord]:
+    """The oldest scan messages after a number that are not on the bus."""
+    result = await connection.execute(_NEXT_SCANS, {"after": after, "most": most})
+    return [_scan_batch(row) for row in result.mappings()]
+
+
+async def unmarked_events(connection: AsyncConnection, upto: int) -> list[int]:
+    """Numbers of events up to one that are not noted as published."""
+    result = await connection.execute(_UNMARKED, {"upto": upto})
+    return [row.sequence for row in result]
+
+
+async def event_sequences(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
+    """The numbers of events by id; what is unknown is left out."""
+    e = t.events.c
+    result = await connection.execute(select(e.id, e.sequence).where(e.id.in_(list(ids))))
+    return {row.id: row.sequence for row in result}
+
+
+async def last_published(connection: AsyncConnection) -> int:
+    """The number of the newest event that is noted as published; 0: none is."""
+    e = t.events.c
+    newest = select(e.sequence).where(e.published_at.is_not(None)).order_by(e.sequence.desc())
+    return int((await connection.execute(newest.limit(1))).scalar_one_or_none() or 0)
+
+
+async def scan_sequences(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
+    """The numbers of scan messages that wait, by id; what was sent is unknown."""
+    s = t.scan_outbox.c
+    result = await connection.execute(select(s.id, s.sequence).where(s.id.in_(list(ids))))
+    return {row.id: row.sequence for row in result}

@@ -1,0 +1,148 @@
+"""Parts of a relay without a hub around it: rows to send, a keeper of marks, a relay to kill.
+
+Run as a process (data directory, port of the nats-server) it publishes and is killed by kill -9 at
+the moment at which it would remember what it has published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import uuid
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from bus_reading import stored_messages
+from crossdock import bus as contract_bus
+from crossdock import contracts
+from crossdock.event.v1 import event_pb2
+from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.committer import now_microseconds
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.jetstream import Bus
+from crossdock_hub.outlet import Outlet
+from crossdock_hub.records import EventRecord, Mark, ScanOutboxRecord
+from crossdock_hub.relay import Relay
+from crossdock_hub.store import Store
+from crossdock_hub.store.bus_rows import remember
+from crossdock_hub.store.engine import database_url
+from crossdock_hub.store.writing import write
+from crossdock_hub.streams import StreamLimits, StreamSpec, event_stream_spec, scan_stream_spec
+from crossdock_hub.unit import Changes
+
+CONTRACT = contracts.load()
+# As short as the server allows.
+WINDOW_SECONDS = 0.1
+HOT_HOURS = 72.0
+LIMITS = Limits(relay_poll_seconds=0.02, relay_retry_seconds_max=0.1)
+
+
+def specs(window_seconds: float = WINDOW_SECONDS) -> list[StreamSpec]:
+    """The hub's streams of events and scans, with a window that is soon over."""
+    limits = StreamLimits(hot_window_hours=HOT_HOURS)
+    made = (event_stream_spec(limits), scan_stream_spec(limits))
+    return [replace(spec, duplicate_window_seconds=window_seconds) for spec in made]
+
+
+def event(age_hours: float = 0.0) -> EventRecord:
+    """An event of a new object in some partition."""
+    object_id, event_id = str(uuid.uuid4()), str(uuid.uuid4())
+    body = event_pb2.AnyEvent()
+    body.metadata.id, body.metadata.object_id = event_id, object_id
+    body.metadata.type = "crossdock.order.v1.OrderApproved"
+    return EventRecord(
+        id=event_id,
+        type="crossdock.order.v1.OrderApproved",
+        stem="order.approved",
+        kind="order",
+        object_id=object_id,
+        revision=1,
+        position=0,
+        root_id=object_id,
+        partition=contract_bus.partition_of(object_id),
+        body=body.SerializeToString(),
+        producer="oms",
+        traceparent="",
+        event_time=None,
+        record_time=now_microseconds() - int(age_hours * 3600 * SECOND),
+        causation_id="",
+    )
+
+
+def scan_batch() -> ScanOutboxRecord:
+    """A scan message that waits to be sent."""
+    return ScanOutboxRecord(str(uuid.uuid4()), 3, b"", 1, "", now_microseconds())
+
+
+async def open_store(directory: Path) -> Store:
+    directory.mkdir(exist_ok=True)
+    return await Store.open(database_url("", directory), CONTRACT)
+
+
+async def record(store: Store, *records: EventRecord | ScanOutboxRecord) -> list[str]:
+    """Commit rows that wait to be sent. Returns the message ids in order."""
+    events = [each for each in records if isinstance(each, EventRecord)]
+    scans = [each for each in records if isinstance(each, ScanOutboxRecord)]
+    async with store.write() as connection:
+        await write(connection, Changes(events=events, scan_outbox=scans))
+    return [each.id for each in records]
+
+
+class Keeper:
+    """Remembers at once what the relay tells; `forget` loses it, as a crash would."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.marks: list[Mark] = []
+
+    def mark(self, mark: Mark) -> None:
+        self.marks.append(mark)
+
+    async def write(self) -> None:
+        marks, self.marks = self.marks, []
+        async with self.store.write() as connection:
+            await remember(connection, marks, now_microseconds())
+
+    def forget(self) -> None:
+        self.marks = []
+
+
+class Deadly:
+    """Where the relay would remember, the process is killed."""
+
+    def mark(self, _mark: Mark) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def relay_of(store: Store, bus: Bus, marks: Keeper | Deadly) -> Relay:
+    return Relay(store, bus, LIMITS, marks, HOT_HOURS)
+
+
+async def send_all(outlet: Outlet) -> None:
+    """Publish until nothing waits."""
+    while await outlet.publish():
+        pass
+
+
+async def ids_on(address: BusAddress, stream: str) -> list[str]:
+    """The ids of all messages of a stream, in order; none of them twice."""
+    ids = [each.headers["Nats-Msg-Id"] for each in await stored_messages(address, stream)]
+    twice = {each: count for each, count in Counter(ids).items() if count > 1}
+    assert not twice, f"stored more than once: {twice}"
+    return ids
+
+
+async def _publish_and_die(directory: Path, address: BusAddress) -> None:
+    store = await open_store(directory)
+    bus = await Bus.connect(address)
+    relay = relay_of(store, bus, Deadly())
+    await relay.events.publish()
+    await relay.scans.publish()
+
+
+if __name__ == "__main__":
+    _, data, url, user, password = sys.argv
+    asyncio.run(_publish_and_die(Path(data), BusAddress(url, user, password)))
