@@ -8,7 +8,9 @@ import time
 import grpc
 import pytest
 from bare_calls import DEADLINE_SECONDS, bearer, raw, send
+from crossdock.errors import ConfigurationError
 from crossdock.order.v1 import order_service_pb2
+from crossdock_hub.config import Limits
 from fixtures_hub import RunningHub
 
 MEBIBYTE = 1 << 20
@@ -83,3 +85,33 @@ async def test_a_crowd_is_turned_away_quickly(hub: RunningHub) -> None:
         assert took < CROWD_SECONDS
         refused = await send(quiet, GET_ORDER, data)
     assert refused is not None and refused.reason == "OBJECT_NOT_FOUND"
+
+
+def test_limits_are_changed_by_name() -> None:
+    """Proves that a drill may change limits by name and leaves the others and their kinds alone."""
+    changed = Limits().with_changes({"lease_seconds_max": 3, "dispatch_slice": 7.0})
+    assert changed.lease_seconds_max == 3.0 and changed.dispatch_slice == 7
+    assert isinstance(changed.dispatch_slice, int)
+    assert changed.with_changes({"lease_seconds_max": 600.0, "dispatch_slice": 200}) == Limits()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("leese_seconds_max", 3.0, "there is no limit leese_seconds_max"),
+        ("lease_seconds_max", -1.0, "lease_seconds_max must be a number from 0 up"),
+        ("lease_seconds_max", float("inf"), "lease_seconds_max must be a number from 0 up"),
+        ("dispatch_slice", 1.5, "dispatch_slice must be a whole number from 0 up"),
+    ],
+)
+def test_a_wrong_limit_is_named(name: str, value: float, says: str) -> None:
+    """Proves that a limit that does not exist, or can't be so, stops the start in one sentence."""
+    with pytest.raises(ConfigurationError, match=says):
+        Limits().with_changes({name: value})
+
+
+def test_a_hub_refuses_an_unknown_limit(unstarted_hub: RunningHub) -> None:
+    """Proves that the setting is read by the process, which says what is wrong and ends with 78."""
+    code, said = unstarted_hub.run_to_its_end(limits='{"no_such_limit": 1}')
+    assert code == 78, said
+    assert "CROSSDOCK_LIMITS: there is no limit no_such_limit" in said

@@ -5,9 +5,12 @@ Settings come from CROSSDOCK_* variables; secrets from files that they name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from crossdock.errors import ConfigurationError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -75,6 +78,20 @@ class Limits:
     tail_queue_max: int = 5_000
     await_poll_seconds: float = 0.25
 
+    def with_changes(self, changes: Mapping[str, float]) -> Limits:
+        """These limits with some changed. ConfigurationError names the first that can't be."""
+        kinds = {each.name: type(getattr(self, each.name)) for each in fields(self)}
+        changed: dict[str, int | float] = {}
+        for name, value in changes.items():
+            kind = kinds.get(name)
+            if kind is None:
+                raise ConfigurationError(f"CROSSDOCK_LIMITS: there is no limit {name}")
+            if not 0 <= value < math.inf or kind(value) != value:
+                what = "a whole number" if kind is int else "a number"
+                raise ConfigurationError(f"CROSSDOCK_LIMITS: {name} must be {what} from 0 up")
+            changed[name] = kind(value)
+        return replace(self, **changed)  # type: ignore[arg-type]
+
 
 class Settings(BaseSettings):
     """What a hub needs to know to start; each is the variable CROSSDOCK_ and its name.
@@ -87,7 +104,8 @@ class Settings(BaseSettings):
     server; 0: any free one, kept over restarts. address_file: where the hub writes its addresses
     once it serves. reflection: gRPC reflection; on in `crossdock dev`. metrics_port: Prometheus on
     loopback; 0: any; unset: none. event_hot_hours: how long the bus keeps events. require_deadline:
-    refuse calls without one. trace_sample_ratio: share of traces recorded.
+    refuse calls without one. trace_sample_ratio: share of traces recorded. limits: limits that
+    differ from their defaults, as JSON; for drills that must not wait, not for production.
     """
 
     model_config = SettingsConfigDict(env_prefix="CROSSDOCK_", extra="ignore")
@@ -109,3 +127,4 @@ class Settings(BaseSettings):
     require_deadline: bool = True
     trace_sample_ratio: float = Field(default=0.05, ge=0.0, le=1.0)
     log_level: str = "info"
+    limits: dict[str, float] = {}

@@ -60,7 +60,7 @@ class Hub:
 
     def __init__(self, settings: Settings, limits: Limits | None = None) -> None:
         self.settings = settings
-        self.limits = limits or Limits()
+        self.limits = limits or Limits().with_changes(settings.limits)
         self.contract = contracts.load()
         self._data = settings.data_directory
         self._lock = DataLock(self._data)
