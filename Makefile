@@ -6,7 +6,8 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime demo dev test lint check-generated contracts release-contracts
-.PHONY: bench lock clean
+FAULTS ?=
+.PHONY: bench faults faults-full lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -40,6 +41,12 @@ release-contracts: contracts ## make the present contracts the released ones
 
 bench: setup ## measure, each figure as a ratio to a floor taken in the same run
 	$(BIN)/python -m tests.load.bench
+
+faults: setup ## every fault test over real processes with reduced counts; FAULTS="--only G1"
+	$(BIN)/python -m tests.faults.run --again $(FAULTS)
+
+faults-full: setup ## the same with the counts of docs/guarantees.md; goes on where it stopped
+	$(BIN)/python -m tests.faults.run --full $(FAULTS)
 
 lock: setup ## choose versions anew and write the lock files
 	$(BIN)/python tools/lock.py

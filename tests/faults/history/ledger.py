@@ -1,0 +1,171 @@
+"""The ledger's rules: begun before called, one at a time, in order, nothing repeated unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from tests.faults.history.order import grouped, overlaps
+from tests.faults.history.records import (
+    CALL,
+    LOOK_UP,
+    Attempt,
+    Delivery,
+    History,
+    Look,
+    VendorCall,
+)
+from tests.faults.history.violations import Kind, Violation
+
+SETTLED = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED"})
+OPEN = frozenset({"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING", "UNROUTED"})
+# What follows these under the same key waits for a person.
+STUCK = frozenset({"PARKED", "REJECTED"})
+# Ends of a call that prove nothing.
+UNPROVEN = frozenset({"", "UNKNOWN", "LEASE_EXPIRED"})
+NOT_FOUND_NEEDED = 2
+
+
+def violations(history: History) -> Iterator[Violation]:
+    """Every rule about attempts and their calls."""
+    deliveries = {row.id: row for row in history.of(Delivery)}
+    attempts = {
+        delivery_id: sorted(found, key=lambda attempt: attempt.token)
+        for delivery_id, found in grouped(history.of(Attempt), lambda a: a.delivery_id).items()
+    }
+    calls = grouped(history.of(VendorCall), lambda call: call.delivery_id)
+    yield from _begun(calls, attempts)
+    yield from _keys(calls)
+    for delivery_id, log in attempts.items():
+        yield from _leases(delivery_id, log, calls.get(delivery_id, []))
+        row = deliveries.get(delivery_id)
+        if row is not None:
+            yield from _repeats(row, log)
+    yield from _order(deliveries, attempts)
+    yield from _ends(history, deliveries)
+    yield from _settled(history)
+
+
+def _begun(
+    calls: dict[str, list[VendorCall]], attempts: dict[str, list[Attempt]]
+) -> Iterator[Violation]:
+    for delivery_id, found in calls.items():
+        begun = {(a.kind, a.number): a.begun_at for a in attempts.get(delivery_id, [])}
+        for call in found:
+            at = begun.get((call.kind, call.attempt))
+            left = call.sent_at or call.start
+            told = f"{call.kind} {call.attempt} of {call.operation} left at {left}"
+            if at is None:
+                yield Violation(Kind.CALL_WITHOUT_BEGIN, delivery_id, told)
+            elif left < at:
+                yield Violation(Kind.CALL_BEFORE_BEGIN, delivery_id, f"{told}, begun at {at}")
+            if call.kind == CALL and call.sent_at and call.sent_at > call.lease_until > 0:
+                facts = f"{told}, {call.sent_at - call.lease_until} µs after its lease"
+                yield Violation(Kind.CALL_AFTER_LEASE, delivery_id, facts)
+
+
+def _keys(calls: dict[str, list[VendorCall]]) -> Iterator[Violation]:
+    for delivery_id, found in calls.items():
+        keys = sorted({call.key for call in found})
+        if len(keys) > 1:
+            yield Violation(Kind.CALL_WITH_ANOTHER_KEY, delivery_id, f"keys {keys}")
+
+
+def _leases(delivery_id: str, log: list[Attempt], calls: list[VendorCall]) -> Iterator[Violation]:
+    leased: dict[tuple[str, int], int] = {}
+    for call in calls:
+        place = (call.kind, call.attempt)
+        leased[place] = max(leased.get(place, 0), call.lease_until)
+    for earlier, later in pairwise(log):
+        if later.begun_at < earlier.begun_at:
+            facts = f"token {later.token} was begun before token {earlier.token}"
+            yield Violation(Kind.TOKEN_FELL, delivery_id, facts)
+    spans: list[tuple[int, int | None]] = []
+    for attempt in log:
+        until = leased.get((attempt.kind, attempt.number), 0)
+        if until and attempt.ended_at is not None:
+            # What ended early gave its lease back; proof that came late did not prolong it.
+            spans.append((attempt.begun_at, min(until, attempt.ended_at)))
+        elif until or attempt.outcome == "LEASE_EXPIRED":
+            spans.append((attempt.begun_at, until or attempt.ended_at))
+    for (_, end), (start, _) in overlaps(spans):
+        facts = f"one held until {end}, the next was begun at {start}"
+        yield Violation(Kind.LEASES_OVERLAP, delivery_id, facts)
+
+
+def _repeats(row: Delivery, log: list[Attempt]) -> Iterator[Violation]:
+    places = [index for index, attempt in enumerate(log) if attempt.kind == CALL]
+    for first, second in pairwise(places):
+        if log[first].outcome not in UNPROVEN:
+            continue
+        between = [a for a in log[first + 1 : second] if a.kind == LOOK_UP]
+        found_nothing = sum(a.outcome == "NOT_FOUND" for a in between)
+        told = f"call {log[second].number} after {log[first].outcome or 'no word'}"
+        if row.operation_class == "SEARCHABLE" and found_nothing < NOT_FOUND_NEEDED:
+            facts = f"{told} and {found_nothing} look-ups that found nothing"
+            yield Violation(Kind.REPEATED_WITHOUT_LOOK_UP, row.id, facts)
+        if row.operation_class == "NONE":
+            yield Violation(Kind.NONE_REPEATED, row.id, told)
+    last = log[places[-1]] if places else None
+    unproven = last is not None and last.outcome in UNPROVEN - {""}
+    if unproven and row.operation_class == "NONE" and row.state not in {"PARKED", *SETTLED}:
+        facts = f"{row.state} after {last.outcome if last else ''}"
+        yield Violation(Kind.UNKNOWN_NOT_PARKED, row.id, facts)
+
+
+def _order(
+    deliveries: dict[str, Delivery], attempts: dict[str, list[Attempt]]
+) -> Iterator[Violation]:
+    """Work of one ordering key at one endpoint begins only after what comes before has ended."""
+    lines = grouped(deliveries.values(), lambda row: (row.endpoint, row.ordering_key))
+    for rows in lines.values():
+        rows.sort(key=lambda row: row.sequence)
+        for place, row in enumerate(rows):
+            begun = min((a.begun_at for a in attempts.get(row.id, [])), default=None)
+            if begun is None:
+                continue
+            for before in rows[:place]:
+                if before.event_id == row.event_id or before.sequence == row.sequence:
+                    continue
+                ended = _ended_at(before, attempts.get(before.id, []))
+                if ended is None or begun < ended:
+                    when = "is open" if ended is None else f"ended at {ended}"
+                    facts = f"{row.operation} begun at {begun}; {before.operation} before it {when}"
+                    yield Violation(Kind.CALL_OUT_OF_ORDER, row.ordering_key, facts)
+
+
+def _ended_at(row: Delivery, log: list[Attempt]) -> int | None:
+    """When a delivery stopped holding back what follows; None: it still does."""
+    if row.state == "SUPERSEDED":
+        return 0
+    if row.state not in SETTLED:
+        return None
+    proofs = [a.ended_at for a in log if a.ended_at and a.outcome in ("CONFIRMED", "REJECTED")]
+    return min(proofs, default=0)
+
+
+def _ends(history: History, deliveries: dict[str, Delivery]) -> Iterator[Violation]:
+    held_up = {(r.endpoint, r.ordering_key) for r in deliveries.values() if r.state in STUCK}
+    for row in deliveries.values():
+        if row.state == "PARKED" and not row.waiting_on.strip():
+            yield Violation(Kind.PARKED_WITHOUT_REASON, row.id, row.operation)
+        behind = row.state == "HELD" and (row.endpoint, row.ordering_key) in held_up
+        if history.run.quiet and row.state in OPEN and not behind:
+            facts = f"{row.operation} at {row.endpoint} is {row.state}: {row.waiting_on}"
+            yield Violation(Kind.OPEN_AT_THE_END, row.id, facts)
+
+
+def _settled(history: History) -> Iterator[Violation]:
+    looks = [look for look in history.of(Look) if look.kind == "delivery"]
+    rows = {row.id: row.state for row in history.of(Delivery)}
+    for subject, found in grouped(looks, lambda look: look.subject).items():
+        ended: Look | None = None
+        for look in sorted(found, key=lambda look: look.start):
+            if ended is not None and look.start > ended.end and look.state != ended.state:
+                facts = f"seen {ended.state}, then {look.state}"
+                yield Violation(Kind.SETTLED_MOVED, subject, facts)
+            if look.state in SETTLED:
+                ended = look
+        if ended is not None and rows.get(subject, ended.state) != ended.state:
+            facts = f"seen {ended.state}, at the end {rows[subject]}"
+            yield Violation(Kind.SETTLED_MOVED, subject, facts)

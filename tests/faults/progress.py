@@ -1,0 +1,62 @@
+"""What has been run of each fault test, on disk: a long run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.faults.trials.trial import Result
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A piece that has been run."""
+
+    seed: int
+    seconds: float
+    result: Result
+
+
+class Progress:
+    """A folder for each test, and in it one for each seed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def directory(self, trial: str, seed: int) -> Path:
+        """Where a piece keeps its files and leaves its history."""
+        return self.folder / trial / str(seed)
+
+    def has(self, trial: str, seed: int) -> bool:
+        """Whether a piece has been run to its end and kept its promises."""
+        path = self._result(trial, seed)
+        return path.exists() and self._read(path, seed).result.passed
+
+    def put(self, trial: str, seed: int, result: Result, seconds: float) -> None:
+        """Keep what came of a piece."""
+        path = self._result(trial, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"seconds": round(seconds, 1), **asdict(result)}, indent=1))
+
+    def done(self, trial: str) -> list[Done]:
+        """Every piece of a test that has been run, by seed."""
+        folder = self.folder / trial
+        found = [path for path in folder.glob(f"*/{RESULT}") if path.parent.name.isdigit()]
+        return sorted(
+            (self._read(path, int(path.parent.name)) for path in found), key=lambda done: done.seed
+        )
+
+    def forget(self, trial: str) -> None:
+        """Start a test over."""
+        shutil.rmtree(self.folder / trial, ignore_errors=True)
+
+    def _result(self, trial: str, seed: int) -> Path:
+        return self.directory(trial, seed) / RESULT
+
+    def _read(self, path: Path, seed: int) -> Done:
+        told = json.loads(path.read_text())
+        return Done(seed, told.pop("seconds"), Result(**told))

@@ -1,0 +1,106 @@
+"""The table of the fault tests, and the same as JSON: asked, done, found, and the naive figure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.progress import Done, Progress
+from tests.faults.trials.trial import Size, Trial
+
+FIRST_REAL_SEED = 1_000
+HEADING = (
+    f"{'test':5}{'pieces':>8}{'lost':>6}{'doubled':>9}{'reordered':>11}{'regressed':>11}"
+    "  verdict   done; naive"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A test's row, as it is read and as it counts."""
+
+    text: str
+    passed: bool
+
+
+def line(trial: Trial, size: Size, progress: Progress) -> Line:
+    """The row of a test."""
+    told = document(trial, progress)
+    found = told["found"]
+    verdict = "PASS" if told["passed"] else "FAIL"
+    if told["passed"] and told["pieces"] < size.pieces:
+        verdict = "so far"
+    counts = ", ".join(f"{value:,} {name}" for name, value in told["done"].items())
+    baseline = ", ".join(f"{name} {value:,}" for name, value in told["baseline"].items())
+    columns = (
+        f"{trial.id:5}{told['pieces']:>4}/{size.pieces:<3}{found['lost']:>6}{found['doubled']:>9}"
+        f"{found['reordered']:>11}{found['regressed']:>11}  {verdict:9} "
+    )
+    text = f"{columns}{counts}" + (f"; {baseline}" if baseline else "")
+    return Line(text, told["passed"] and told["pieces"] > 0)
+
+
+def document(trial: Trial, progress: Progress) -> dict[str, Any]:
+    """Everything known about a test."""
+    done = progress.done(trial.id)
+    pieces = [each for each in done if each.seed > FIRST_REAL_SEED]
+    naive = [each for each in done if each.seed <= FIRST_REAL_SEED]
+    counts = _added(each.result.counts for each in pieces)
+    return {
+        "id": trial.id,
+        "title": trial.title,
+        "criterion": trial.criterion,
+        "asked": dict(trial.asked),
+        "done": counts,
+        "enough": all(counts.get(name, 0) >= number for name, number in trial.asked.items()),
+        "pieces": len(pieces),
+        "seeds": [each.seed for each in pieces],
+        "seconds": round(sum(each.seconds for each in pieces)),
+        "found": {
+            name: sum(each.result.verdict.get(name, 0) for each in pieces)
+            for name in ("lost", "doubled", "reordered", "regressed")
+        },
+        "measured": _ranges(pieces),
+        "passed": all(each.result.passed for each in pieces),
+        "failures": {
+            each.seed: [*each.result.violations, *each.result.broken]
+            for each in pieces
+            if not each.result.passed
+        },
+        "baseline": _added(each.result.counts for each in naive),
+    }
+
+
+def write_report(path: Path, mode: str, trials: Iterable[Trial], progress: Progress) -> None:
+    """Write what is known so far about all tests."""
+    path.parent.mkdir(exist_ok=True)
+    rows = [document(trial, progress) for trial in trials]
+    told = {"mode": mode, "tests": [row for row in rows if row["pieces"] or row["baseline"]]}
+    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for each in counts:
+        found.update(each)
+    return dict(found)
+
+
+def _ranges(pieces: list[Done]) -> dict[str, dict[str, float]]:
+    """Median, 99th percentile and maximum of each figure, over all pieces."""
+    values: dict[str, list[float]] = {}
+    for each in pieces:
+        for name, measured in each.result.measured.items():
+            values.setdefault(name, []).extend(measured)
+    return {name: _spread(sorted(found)) for name, found in values.items() if found}
+
+
+def _spread(ordered: list[float]) -> dict[str, float]:
+    def at(share: float) -> float:
+        return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
+
+    return {"count": len(ordered), "p50": at(0.5), "p99": at(0.99), "max": at(1.0)}

@@ -1,0 +1,76 @@
+"""The history checker: it finds each kind of violation put into a real history, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.faults.history.checker import check, counted
+from tests.faults.history.records import Attempt, Fault, History, Look
+from tests.faults.history.violations import Kind, Verdict
+from tests.faults.seeded import SEEDS
+from tests.faults.trials.adapter_kills import DEATHS, kill_adapters
+from tests.faults.trials.round import played
+from tests.faults.trials.trial import Piece, Size
+from tests.faults.yard.site import Plan, mix_of
+
+KINDS_MIN = 20
+SEED = 1_777
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> History:
+    """What a real run left: a hub, two adapters that are killed, a vendor that misbehaves."""
+    directory = tmp_path_factory.mktemp("good")
+    return asyncio.run(_record(Piece("recorded", SEED, Size(1, orders=60, faults=2), directory)))
+
+
+async def _record(piece: Piece) -> History:
+    plan = Plan(piece.seed, mix=mix_of("carrier"), deaths=DEATHS)
+    async with played(piece, plan, [kill_adapters]) as round_:
+        return await round_.history()
+
+
+def test_a_run_under_faults_keeps_its_promises(good: History) -> None:
+    """Proves that a run with killed adapters and a vendor that times out, fails and drops calls
+    breaks no rule, and that it had every kind of trouble that the rules are about."""
+    assert [str(violation) for violation in check(good)] == []
+    outcomes = Counter(attempt.outcome for attempt in good.of(Attempt))
+    assert outcomes["UNKNOWN"] and outcomes["RETRY"] and outcomes["CONFIRMED"], outcomes
+    assert any(attempt.kind == "LOOK_UP" for attempt in good.of(Attempt))
+    assert good.of(Fault) and good.of(Look)
+
+
+@pytest.mark.parametrize("kind", SEEDS, ids=lambda kind: kind.name)
+def test_a_seeded_violation_is_found(good: History, kind: Kind) -> None:
+    """Proves that the checker sees this kind of violation in an otherwise good history, counts it
+    as what it is, and explains it."""
+    bad = good.with_records(SEEDS[kind](good))
+    found = check(bad)
+    assert kind in {violation.kind for violation in found}, [str(each) for each in found]
+    assert counted(found)[kind.verdict] > 0
+    (told, *_) = [violation for violation in found if violation.kind is kind]
+    assert told.subject and told.facts
+
+
+def test_every_kind_is_seeded() -> None:
+    """Proves that no kind of violation goes without a test that it is found, and that all four
+    verdicts are among them."""
+    assert set(SEEDS) == set(Kind)
+    assert len(SEEDS) >= KINDS_MIN
+    assert {kind.verdict for kind in SEEDS} == set(Verdict)
+
+
+def test_a_history_is_the_same_when_read_again(good: History, tmp_path: Path) -> None:
+    """Proves that a history that was written and read is the one that was recorded."""
+    good.write(tmp_path / "history.jsonl")
+    assert History.read(tmp_path / "history.jsonl") == good
+
+
+def test_order_of_recording_does_not_matter(good: History) -> None:
+    """Proves that the checker judges times, not the order in which records were noted."""
+    assert check(good.with_records(reversed(good.records))) == []

@@ -1,0 +1,161 @@
+"""G3, G4 and G5: hub, bus and everything at once are killed while callers and adapters work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from fixtures_nats import eventually
+
+from tests.faults.history.records import Attempt, Delivery, Rpc
+from tests.faults.trials.round import Round, played, progress
+from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
+from tests.faults.yard.site import Plan, chance_of, mix_of
+
+BACK_SECONDS = 60.0
+WRITERS = 50
+# Rarer than in G1: what is proved here is about our own processes.
+MIX = "carrier"
+
+Kill = Callable[[Round, "Figures"], Awaitable[None]]
+
+
+class Figures:
+    """What a piece measured: seconds after each kill."""
+
+    def __init__(self) -> None:
+        self.first_write: list[float] = []
+        self.start: list[float] = []
+        self.resume: list[float] = []
+        self.kills = 0
+
+    def document(self) -> dict[str, list[float]]:
+        told = {
+            "s from serving to the first write": self.first_write,
+            "s from start to serving": self.start,
+            "s from the bus being back to a confirmation": self.resume,
+        }
+        return {name: values for name, values in told.items() if values}
+
+
+async def _answered_after(round_: Round, moment: float) -> None:
+    await eventually(lambda: round_.load.last_answer > moment, "a write", BACK_SECONDS)
+
+
+async def kill_hub(round_: Round, figures: Figures) -> None:
+    """kill -9 of the hub, whose nats-server dies with it, and a start on the same data."""
+    round_.site.kill_hub()
+    await _start_again(round_, figures)
+
+
+async def kill_group(round_: Round, figures: Figures) -> None:
+    """kill -9 of hub, nats-server and adapters at one blow."""
+    round_.site.kill_group()
+    await _start_again(round_, figures)
+
+
+async def _start_again(round_: Round, figures: Figures) -> None:
+    figures.kills += 1
+    started = time.monotonic()
+    await round_.site.restart_hub()
+    serving = time.monotonic()
+    figures.start.append(serving - started)
+    if round_.load.done < round_.load.orders:
+        await _answered_after(round_, serving)
+        figures.first_write.append(round_.load.last_answer - serving)
+
+
+async def kill_nats(round_: Round, figures: Figures) -> None:
+    """kill -9 of the bus alone; its supervisor in the hub starts it again."""
+    old = round_.site.hub.nats_pid
+    before = round_.site.hub.count("deliveries", "state = 'CONFIRMED'")
+    moment = time.monotonic()
+    round_.site.kill_nats()
+    figures.kills += 1
+    if round_.load.done < round_.load.orders:
+        await _answered_after(round_, moment)
+
+    def is_back() -> bool:
+        try:
+            return round_.site.hub.nats_pid != old
+        except (AssertionError, FileNotFoundError):
+            return False
+
+    await eventually(is_back, "a new nats-server", BACK_SECONDS)
+    back = time.monotonic()
+    if round_.open_work():
+        await eventually(
+            lambda: (
+                round_.site.hub.count("deliveries", "state = 'CONFIRMED'") > before
+                or not round_.open_work()
+            ),
+            "a confirmation",
+            BACK_SECONDS,
+        )
+        figures.resume.append(time.monotonic() - back)
+
+
+async def _run(piece: Piece, kill: Kill, what: str) -> Result:
+    figures = Figures()
+    chance = chance_of(piece.seed, "kills")
+
+    async def kills(round_: Round) -> None:
+        size = piece.size
+        for number in range(size.faults):
+            await progress(round_, (number + 1) * size.orders // (size.faults + 1))
+            await asyncio.sleep(chance.uniform(0.0, 0.3))
+            await kill(round_, figures)
+
+    plan = Plan(piece.seed, mix=mix_of(MIX))
+    async with played(piece, plan, [kills], writers=WRITERS) as round_:
+        history = await round_.history()
+    calls = history.of(Rpc)
+    counts = {
+        "orders": round_.load.done,
+        what: figures.kills,
+        "writes": len({call.request_id for call in calls}),
+        "calls without an answer": sum(call.outcome == "unknown" for call in calls),
+        "deliveries": len(history.of(Delivery)),
+        "attempts": len(history.of(Attempt)),
+    }
+    path = piece.directory / "history.jsonl"
+    return judged(history, path, counts, figures.document(), _broken(what, counts, figures))
+
+
+def _broken(what: str, counts: dict[str, int], figures: Figures) -> list[str]:
+    found = []
+    if what == "nats kills" and counts["calls without an answer"]:
+        found.append(f"{counts['calls without an answer']} writes were not answered at once")
+    return found
+
+
+G3 = Trial(
+    "G3",
+    "kill -9 of the hub under 50 writers, attempts in flight",
+    "every answered write is in state, events and stream, once; retries have one effect; no vendor"
+    " call without a ledger row; first write <= 3 s (p99) after it serves",
+    lambda piece: _run(piece, kill_hub, "hub kills"),
+    Size(1, orders=150, faults=3),
+    Size(20, orders=200, faults=5),
+    {"hub kills": 100},
+)
+G4 = Trial(
+    "G4",
+    "kill -9 of nats-server under 50 writers",
+    "0 lost, 0 doubled; every write is answered at once; delivery resumes <= 2 s (p99) after it is"
+    " back",
+    lambda piece: _run(piece, kill_nats, "nats kills"),
+    Size(1, orders=200, faults=4),
+    Size(20, orders=250, faults=5),
+    {"nats kills": 100},
+)
+G5 = Trial(
+    "G5",
+    "kill -9 of hub, nats-server and adapters at one blow",
+    "as G3 and G4; start <= 5 s",
+    lambda piece: _run(piece, kill_group, "group kills"),
+    Size(1, orders=150, faults=3),
+    Size(10, orders=200, faults=5),
+    {"group kills": 50},
+)

@@ -1,0 +1,107 @@
+"""One round of load under faults: until every order is placed and nothing is open, then judged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fixtures_nats import eventually
+
+from tests.faults.history.records import History, Run
+from tests.faults.trials.trial import Piece
+from tests.faults.yard.load import SPEAKS, TARGETS, Load
+from tests.faults.yard.noting import Notes, of_hub, of_stream, of_vendor
+from tests.faults.yard.site import Plan, Site, opened
+
+QUIET_SECONDS = 120.0
+PLACED_SECONDS = 420.0
+POLL_SECONDS = 0.1
+# Open, unless it waits behind something that only a person can move.
+OPEN_WORK = """
+SELECT count(*) FROM deliveries d
+WHERE d.state IN ('READY', 'DISPATCHED', 'IN_FLIGHT', 'UNKNOWN', 'RESOLVING')
+   OR (d.state = 'HELD' AND NOT EXISTS (
+        SELECT 1 FROM deliveries p WHERE p.endpoint = d.endpoint
+        AND p.ordering_key = d.ordering_key AND p.state IN ('PARKED', 'REJECTED')))
+"""
+
+
+@dataclass(slots=True)
+class Round:
+    """A site under load."""
+
+    piece: Piece
+    site: Site
+    load: Load
+    notes: Notes
+
+    def open_work(self) -> int:
+        """Deliveries that something still has to happen to by itself."""
+        ((count,),) = self.site.hub.query(OPEN_WORK)
+        return int(count)
+
+    async def quiet(self) -> float:
+        """Wait until nothing is open and everything is on the stream; seconds it took.
+
+        Returns after QUIET_SECONDS all the same: the checker then names what is open.
+        """
+        started = time.monotonic()
+        while time.monotonic() < started + QUIET_SECONDS:
+            unpublished = self.site.hub.count("events", "published_at IS NULL")
+            if not self.open_work() and not unpublished:
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        return time.monotonic() - started
+
+    async def history(self) -> History:
+        """Everything that the round left."""
+        run = Run(self.piece.trial, self.piece.seed, TARGETS, SPEAKS, tuple(self.site.endpoints))
+        return History(
+            run,
+            (
+                *self.notes.records,
+                *of_hub(self.site.hub),
+                *await of_stream(self.site.hub),
+                *of_vendor(await self.site.books()),
+            ),
+        )
+
+
+Misfortune = Callable[[Round], Coroutine[Any, Any, None]]
+
+
+@contextlib.asynccontextmanager
+async def played(
+    piece: Piece, plan: Plan, misfortunes: Sequence[Misfortune], writers: int = 8
+) -> AsyncIterator[Round]:
+    """A round that is over: all orders are placed, all faults made, and nothing is open.
+
+    A misfortune runs beside the load and returns when it has done its share; those still running
+    when everything is placed and all others have returned are waited for.
+    """
+    notes = Notes()
+    async with opened(piece.directory, plan, notes) as site:
+        load = Load(site, piece.size.orders, writers)
+        round_ = Round(piece, site, load, notes)
+        reading = asyncio.create_task(load.read())
+        try:
+            async with asyncio.timeout(PLACED_SECONDS), asyncio.TaskGroup() as together:
+                together.create_task(load.run())
+                for make in misfortunes:
+                    together.create_task(make(round_))
+            await round_.quiet()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        yield round_
+
+
+async def progress(round_: Round, orders: int) -> bool:
+    """Wait until so many orders are placed; False when there will be no more."""
+    goal = min(orders, round_.load.orders)
+    await eventually(lambda: round_.load.done >= goal, f"{goal} orders placed", PLACED_SECONDS)
+    return round_.load.done < round_.load.orders

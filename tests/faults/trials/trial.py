@@ -1,0 +1,85 @@
+"""What a fault test is: pieces with a seed each, what they have to count, when they pass."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.history.checker import check, counted
+from tests.faults.history.records import History
+
+SHOWN_VIOLATIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of a test is run: so many pieces, each with so many of everything."""
+
+    pieces: int
+    orders: int = 0
+    faults: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of a test: its seed decides the load, the faults and what strikes the vendor."""
+
+    trial: str
+    seed: int
+    size: Size
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a piece.
+
+    counts: what was done, added up over pieces. measured: figures, of which the report shows the
+    range. broken: sentences about criteria that were not met, apart from the history's violations.
+    """
+
+    counts: Mapping[str, int]
+    verdict: Mapping[str, int] = field(default_factory=dict)
+    measured: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    violations: Sequence[str] = ()
+    broken: Sequence[str] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.violations and not self.broken
+
+
+Run = Callable[[Piece], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A row of the table. asked: the counts that the whole of `full` has to reach.
+
+    baseline: the same faults against what is usually built instead; None: there is nothing to run.
+    """
+
+    id: str
+    title: str
+    criterion: str
+    run: Run
+    quick: Size
+    full: Size
+    asked: Mapping[str, int]
+    baseline: Run | None = None
+    baseline_size: Size = Size(1)
+
+
+def judged(
+    history: History,
+    path: Path,
+    counts: Mapping[str, int],
+    measured: Mapping[str, Sequence[float]] | None = None,
+    broken: Sequence[str] = (),
+) -> Result:
+    """Write a history beside the piece's other files, and check it."""
+    history.write(path)
+    found = check(history)
+    shown = [str(violation) for violation in found[:SHOWN_VIOLATIONS]]
+    return Result(counts, counted(found), measured or {}, shown, broken)

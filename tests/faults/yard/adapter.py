@@ -1,0 +1,178 @@
+"""An adapter process of the yard, on the real SDK: `python -m tests.faults.yard.adapter CONFIG`.
+
+It may die by its own hand exactly where it hurts, between the vendor's answer and the hub's: the
+variable YARD_DEATHS holds a seed and the shares of calls before and after which it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from crossdock_adapters.sdk import exchange, hosting, logs, registry
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.config import load_adapters
+from crossdock_adapters.sdk.http import VendorHttp
+from crossdock_adapters.sdk.manifest import parse
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NotFound,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+    Retry,
+)
+from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.work import Work
+
+OPERATIONS = ("create_sales_order", "change_order", "cancel_order")
+CLASSES = ("searchable", "keyed", "none", "natural")
+CONCURRENCY = 16
+TIMEOUT_SECONDS = 2.0
+HTTP_SECONDS = 1.5
+SETTLE_SECONDS = 1.2
+KEY_LIFE_SECONDS = 600.0
+MAX_ATTEMPTS = 12
+DEATHS = json.loads(os.environ.get("YARD_DEATHS", "{}"))
+
+
+def manifest(kind: str) -> str:
+    """The adapter.toml of one class: the same operations, each with the same promise."""
+    operations = "".join(
+        f"""
+[operations.{name}]
+class = "{kind}"
+timeout_seconds = {TIMEOUT_SECONDS}
+settle_after_seconds = {SETTLE_SECONDS}
+key_life_seconds = {KEY_LIFE_SECONDS}
+max_attempts = {MAX_ATTEMPTS}
+"""
+        for name in OPERATIONS
+    )
+    return f"""
+name = "yard-{kind}"
+title = "Yard ({kind})"
+version = "1.0"
+owner = "tests"
+role = "ERP"
+[limits]
+concurrency = {CONCURRENCY}
+{operations}
+[settings.base_url]
+kind = "url"
+description = "where the vendor listens"
+[grades.dock]
+manifest = "done"
+pure_translation = "done"
+connection_test = "done"
+redelivery = "done"
+begin_attempt = "done"
+poison_parked = "done"
+drains = "done"
+owned_fields = "done"
+secrets = "done"
+"""
+
+
+class YardClient:
+    """The vendor's API, with what the sandbox logs about each call."""
+
+    def __init__(self, base_url: str) -> None:
+        self._http = VendorHttp(base_url, timeout_seconds=HTTP_SECONDS)
+
+    async def test(self) -> None:
+        answer = await self._http.get("/open")
+        if not answer.ok:
+            raise Retry(0.0, f"the vendor answers {answer.status}")
+
+    async def sell(self, work: Work) -> str:
+        """The number of what was sold."""
+        answer = await self._http.post("/documents", json=_told(work))
+        if answer.status == 503:
+            raise Retry(0.0, "the vendor is not available")
+        if answer.status == 422:
+            raise Reject("422", "the vendor refuses the order")
+        if not answer.ok:
+            raise OutcomeUnknown(f"the vendor answers {answer.status}")
+        return str(answer.json()["number"])
+
+    async def find(self, work: Work) -> list[str]:
+        """The numbers that the vendor has for our reference, the oldest first."""
+        told = {name: str(value) for name, value in _told(work).items()}
+        answer = await self._http.get(f"/documents/{work.reference}", params=told)
+        if not answer.ok:
+            raise OutcomeUnknown(f"the look-up was answered with {answer.status}")
+        return [str(number) for number in answer.json()["numbers"]]
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def _told(work: Work) -> dict[str, Any]:
+    record = exchange.current()
+    left = record.lease_left_seconds() if record is not None else 0.0
+    now = time.time()
+    return {
+        "operation": work.operation,
+        "delivery_id": work.delivery_id,
+        "attempt": work.attempt,
+        "key": work.reference,
+        "subject": work.event.order.number,
+        "revision": work.event.metadata.revision,
+        "sent_at": int(now * 1e6),
+        "lease_until": int((now + left) * 1e6),
+    }
+
+
+def die_maybe(where: str, work: Work) -> None:
+    """kill -9 of ourselves, when the seed says so for this order, operation and attempt."""
+    words = f"{DEATHS.get('seed')}:{where}:{work.event.order.number}:{work.operation}"
+    if random.Random(f"{words}:{work.attempt}").random() < DEATHS.get(where, 0.0):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def yard_adapter(kind: str) -> Adapter:
+    """The adapter of one class."""
+    adapter = Adapter(parse(manifest(kind)), f"yard-{kind}")
+
+    @adapter.connect
+    async def connect(settings: Settings, secrets: Secrets) -> YardClient:
+        return YardClient(settings.text("base_url"))
+
+    async def sell(work: Work, vendor: YardClient) -> Confirmed:
+        die_maybe("before", work)
+        number = await vendor.sell(work)
+        die_maybe("after", work)
+        return Confirmed([Reference("document", number)])
+
+    async def find(work: Work, vendor: YardClient) -> Confirmed | NotFound:
+        numbers = await vendor.find(work)
+        if not numbers:
+            return NotFound("not there")
+        return Confirmed([Reference("document", numbers[0])])
+
+    for name in OPERATIONS:
+        adapter.operation(name)(sell)
+        if kind == "searchable":
+            adapter.look_up(name)(find)
+    return adapter
+
+
+def main(path: str) -> None:
+    """Host the endpoints of a configuration file until SIGTERM."""
+    adapters = {f"yard-{kind}": yard_adapter(kind) for kind in CLASSES}
+    # No entry points: these adapters exist only in the tests.
+    registry.adapter = adapters.__getitem__  # type: ignore[assignment]
+    logs.start()
+    asyncio.run(hosting.host_endpoints(load_adapters(Path(path))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,250 @@
+"""A whole installation to be mistreated: hub with its bus, adapter processes, and the vendor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from crossdock.cli.toml_text import toml_text
+from fixtures_hub import Lane, RunningHub, deployment
+from story import seed_master_data
+
+from tests.faults.history.records import Fault
+from tests.faults.yard.noting import Notes, now
+from tests.faults.yard.processes import Process
+
+# One lane for each class of operation.
+LANES = {"searchable": Lane(1), "keyed": Lane(2), "none": Lane(3), "natural": Lane(4)}
+# Shortened, so that a killed holder is missed after seconds; the rules stay the same.
+SHORT_LIMITS: Mapping[str, float] = {
+    "lease_seconds_max": 3.0,
+    "restart_grace_seconds": 2.0,
+    "dispatch_seconds": 4.0,
+    "retry_seconds_first": 0.2,
+    "retry_seconds_max": 2.0,
+    "look_up_retry_seconds_max": 2.0,
+    "concurrency_default": 64,
+}
+WATCH_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an installation is set up. deaths: shares of calls at which an adapter kills itself."""
+
+    seed: int
+    classes: tuple[str, ...] = ("searchable", "keyed", "none")
+    mix: Mapping[str, float | bool] = field(default_factory=dict)
+    mixes: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
+    adapters: int = 2
+    deaths: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=lambda: SHORT_LIMITS)
+    naive: tuple[str, ...] = ()
+
+
+class Site:
+    """A running installation. What is done to it is noted as a fault, with its time."""
+
+    def __init__(self, directory: Path, plan: Plan, notes: Notes) -> None:
+        self.plan = plan
+        self.directory = directory
+        self.notes = notes
+        directory.mkdir(parents=True, exist_ok=True)
+        limits = json.dumps(dict(plan.limits))
+        self.hub = RunningHub(directory / "hub", deployment(len(LANES)), limits=limits)
+        self.vendor = self._vendor()
+        self.adapters: list[Process] = []
+        self.control_url = self.vendor_url = ""
+        self._watch: asyncio.Task[None] | None = None
+        self.faults = 0
+
+    # Its parts
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Endpoint -> class of its operations, of those in use."""
+        return {LANES[kind].erp: kind for kind in self.plan.classes}
+
+    def _vendor(self) -> Process:
+        mixes: dict[str, Any] = {}
+        for kind, lane in LANES.items():
+            own = {**self.plan.mix, **self.plan.mixes.get(kind, {})}
+            mixes[lane.erp] = {**own, "honours_keys": kind == "keyed"}
+        for name in self.plan.naive:
+            mixes[name] = dict(self.plan.mix)
+        ready = self.directory / "vendor.json"
+        return Process(
+            "vendor", self.directory / "vendor.log", ready,
+            "-m", "tests.faults.yard.sandbox", str(ready), str(self.plan.seed), json.dumps(mixes),
+        )  # fmt: skip
+
+    def _adapter(self, number: int) -> Process:
+        name = f"adapter-{number}"
+        ready = self.directory / f"{name}.json"
+        tables: dict[str, Mapping[str, Any]] = {
+            "process": {"ready_file": str(ready)},
+            "hub": {"address": self.hub.address},
+            "bus": {"url": self.hub.nats_url},
+        }
+        for endpoint, kind in self.endpoints.items():
+            tables[f"endpoints.{endpoint}"] = {
+                "adapter": f"yard-{kind}",
+                "token_file": str(self.hub.directory / "tokens" / endpoint),
+                "credentials_file": str(self.hub.data / "bus-credentials" / f"{endpoint}.json"),
+                "settings": {"base_url": f"{self.vendor_url}/{endpoint}"},
+            }
+        config = self.directory / f"{name}.toml"
+        config.write_text(toml_text(tables, "Made for a run under faults."))
+        deaths = json.dumps({"seed": self.plan.seed, **self.plan.deaths})
+        return Process(
+            name, self.directory / f"{name}.log", ready,
+            "-m", "tests.faults.yard.adapter", str(config), YARD_DEATHS=deaths,
+        )  # fmt: skip
+
+    def _naive(self, mode: str) -> Process:
+        ready = self.directory / f"{mode}.json"
+        address = self.hub.bus_address()
+        told = {
+            "mode": mode, "ready": str(ready), "vendor": f"{self.vendor_url}/{mode}",
+            "nats": address.url, "user": address.user, "password": address.password,
+            "memory": str(self.directory / f"{mode}.db"), "seed": self.plan.seed,
+            "deaths": dict(self.plan.deaths),
+        }  # fmt: skip
+        config = self.directory / f"{mode}.config"
+        config.write_text(json.dumps(told))
+        return Process(
+            mode, self.directory / f"{mode}.log", ready,
+            "-m", "tests.faults.naive.consumer", str(config),
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        self.vendor.spawn()
+        self.hub.start()
+        await seed_master_data(self.hub)
+        told = await self.vendor.serving()
+        self.vendor_url, self.control_url = told["vendor_url"], told["control_url"]
+        if self.plan.naive:
+            self.adapters = [self._naive(mode) for mode in self.plan.naive]
+        else:
+            self.adapters = [self._adapter(number) for number in range(self.plan.adapters)]
+        for adapter in self.adapters:
+            adapter.spawn()
+        for adapter in self.adapters:
+            await adapter.serving()
+        self._watch = asyncio.create_task(self._keep_adapters())
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        for adapter in self.adapters:
+            adapter.kill()
+        self.vendor.kill()
+        self.hub.kill()
+
+    async def _keep_adapters(self) -> None:
+        """Start adapters again that ended, by our hand or their own."""
+        while True:
+            for adapter in self.adapters:
+                if not adapter.alive:
+                    adapter.deaths += 1
+                    adapter.spawn()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    # What is done to it
+
+    def note(self, what: str, target: str) -> None:
+        self.faults += 1
+        self.notes.add(Fault(now(), what, target))
+
+    @property
+    def adapter_deaths(self) -> int:
+        """kill -9 of adapters so far, ours and their own."""
+        return sum(adapter.deaths for adapter in self.adapters)
+
+    def kill_adapter(self, number: int) -> None:
+        adapter = self.adapters[number % len(self.adapters)]
+        self.note("kill -9", adapter.name)
+        adapter.kill()
+
+    def kill_hub(self) -> None:
+        """The bus dies with it: the hub's child follows its parent."""
+        self.note("kill -9", "hub")
+        self.hub.kill()
+
+    async def restart_hub(self) -> None:
+        """Start the hub again, and return once it serves."""
+        self.hub.spawn()
+        await asyncio.to_thread(self.hub.wait_until_serving)
+
+    def kill_nats(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.hub.nats_pid, signal.SIGKILL)
+            self.note("kill -9", "nats-server")
+
+    def kill_group(self) -> None:
+        """Everything of ours at one blow; the vendor is somebody else's machine."""
+        self.note("kill -9", "hub, nats-server and adapters")
+        pids = [self.hub.pid, self.hub.nats_pid]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for adapter in self.adapters:
+            adapter.kill()
+        self.hub.kill()
+
+    # The vendor's control port
+
+    async def books(self) -> dict[str, Any]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.control_url}/books") as answer,
+        ):
+            found: dict[str, Any] = await answer.json()
+            return found
+
+    async def change_mix(self, kind: str, **mix: float | bool) -> None:
+        """From now on other things strike the calls of one class's vendor."""
+        told = {"honours_keys": kind == "keyed", **mix}
+        endpoint = LANES[kind].erp
+        self.note("vendor", f"{endpoint}: {told}")
+        command = f"{self.control_url}/commands/mix"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(command, json={"endpoint": endpoint, "mix": told}) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
+
+@contextlib.asynccontextmanager
+async def opened(directory: Path, plan: Plan, notes: Notes) -> AsyncIterator[Site]:
+    """A site for the length of the block."""
+    site = Site(directory, plan, notes)
+    try:
+        await site.start()
+        yield site
+    finally:
+        await site.stop()
+
+
+def mix_of(name: str) -> Mapping[str, float]:
+    """The faults of the table's first row, and its late bookings."""
+    return {
+        "carrier": {"timed_out": 0.08, "failed_after": 0.06, "dropped": 0.08, "unavailable": 0.08},
+        "late": {"late": 0.12, "timed_out": 0.04, "late_seconds": 1.0},
+        "well": {},
+    }[name]
+
+
+def chance_of(seed: int, what: str) -> random.Random:
+    """Draws of the runner's own, apart for each purpose."""
+    return random.Random(f"{seed}:{what}")
