@@ -33,10 +33,12 @@ class Desk(Company):  # type: ignore[misc]
     ) -> list[DeliveryRecord]:
         """An event that targets the endpoint: one delivery an item, admitted to the ledger."""
         event_id = self.identifiers.next(self.now)
+        known = len(self.records)
+        root_id = rule.pop("root_id", ROOT)
         object_id = rule.pop("object_id", ROOT)
         made = [
             DeliveryRecord(
-                id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{len(self.deliveries())}/{index}")),
+                id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{known}/{index}")),
                 event_id=event_id,
                 event_type="crossdock.order.v1.OrderApproved",
                 endpoint=VENDOR.endpoint,
@@ -48,21 +50,17 @@ class Desk(Company):  # type: ignore[misc]
                 updated_at=self.now,
                 kind="order",
                 object_id=object_id,
-                root_id=ROOT,
+                root_id=root_id,
                 vendor_reference="A" * 20,
                 sequence=f"{event_id}:{index:04d}",
                 role=VENDOR.role,
-                refers_to=rule.pop("refers_to", tuple(sorted({object_id, ROOT}))),
+                refers_to=rule.pop("refers_to", tuple(sorted({object_id, root_id}))),
                 **rule,
             )
             for index, item in enumerate(items)
         ]
 
-        def admit(unit: Any) -> None:
-            for record in made:
-                flows.admit(unit, record)
-
-        self.decide(HUB, "admit", admit)
+        self.decide(HUB, "admit", lambda unit: flows.admit(unit, made))
         return [self.fresh(record) for record in made]
 
     def one(self, operation: str = "book", **rule: Any) -> DeliveryRecord:

@@ -93,7 +93,7 @@ def situations_of(company: Company) -> dict[str, Situation]:
     for record in company.deliveries():
         if occupies(record):
             in_use[record.endpoint] = in_use.get(record.endpoint, 0) + 1
-    return situations(endpoints, in_use, company.limits)
+    return situations(endpoints, in_use, company.limits, company.now)
 
 
 async def refusal(books: Books, method: str, request: Any, caller: Caller = OPERATOR) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from crossdock_hub import ledger
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.flows import default_spec
+from crossdock_hub.retrying import back_off
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger_vendor import Desk
@@ -14,6 +15,7 @@ from ledger_vendor import Desk
 CLASSES = ("NONE", "SEARCHABLE", "KEYED", "TWO_STEP", "NATURAL")
 REPEATABLE = ("KEYED", "TWO_STEP", "NATURAL")
 LIMITS = Limits()
+SPEC = default_spec("book", LIMITS)
 
 
 # Unknown
@@ -291,8 +293,8 @@ def test_retry_after_is_waited_for() -> None:
 def test_back_off_is_bounded_and_grows(tries: int, name: str) -> None:
     """Proves that waits start small, double, never pass the cap by more than the jitter."""
     record = replace(Desk().one(), id=name)
-    wait = ledger.back_off(record, tries, LIMITS)
+    wait = back_off(record, tries, SPEC)
     assert 0.8 * LIMITS.retry_seconds_first <= wait <= 1.2 * LIMITS.retry_seconds_max
     plain = min(LIMITS.retry_seconds_first * 2 ** max(min(tries, 40) - 1, 0), 30.0)
     assert 0.8 * plain <= wait <= 1.2 * plain
-    assert wait == ledger.back_off(record, tries, LIMITS)
+    assert wait == back_off(record, tries, SPEC)

@@ -14,7 +14,7 @@ from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.errors import Refusal, to_message
 from google.protobuf.message import DecodeError
 
-from crossdock_hub import flows, ledger, resources
+from crossdock_hub import breaking, flows, ledger, pacing, resources
 from crossdock_hub.config import SECOND
 from crossdock_hub.held import hold
 from crossdock_hub.records import (
@@ -69,10 +69,11 @@ def begin(
     )
     if not waiting or record.dispatch_number != request.dispatch_number:
         raise lease_lost(record, f"is {record.state}, dispatch {record.dispatch_number}")
-    endpoint = unit.endpoint(record.endpoint)
-    if endpoint is None or not endpoint.takes_work:
+    health: EndpointRecord = unit.get(("endpoint", record.endpoint))
+    closed = _closed(unit, record, health)
+    if closed:
         _give_back(unit, record)
-        return _refused_begin(record, "waits: its endpoint is paused")
+        return _refused_begin(record, closed)
     if record.state == "DISPATCHED":
         other = ledger.instead_of_call(record, spec, unit.now)
         if other is not None:
@@ -84,6 +85,8 @@ def begin(
             return _refused_begin(placed, f"waits for {placed.waiting_on}")
     after = ledger.begin(record, spec, request.attempt_id, seconds, unit.now)
     unit.put_delivery(after)
+    if breaking.is_open(health):
+        unit.put(("endpoint", health.id), breaking.begun(health, seconds, unit.now))
     attempt = AttemptRecord(
         delivery_id=after.id,
         number=after.token,
@@ -96,6 +99,19 @@ def begin(
     )
     unit.put(("attempt", after.id, after.token), attempt)
     return _begun(after, seconds)
+
+
+def _closed(unit: Unit, record: DeliveryRecord, health: EndpointRecord) -> str:
+    """Why no attempt begins at an endpoint now, whatever it is for; "" when one may."""
+    endpoint = unit.endpoint(record.endpoint)
+    if endpoint is None or not endpoint.takes_work:
+        return "waits: its endpoint is paused"
+    if not breaking.may_begin(health, unit.now):
+        # Its system is known not to answer: no attempt is spent on that.
+        return "waits: its endpoint's breaker is open"
+    if pacing.is_held(health, unit.now):
+        return "waits: its endpoint's system asked all calls to wait"
+    return ""
 
 
 def _give_back(unit: Unit, record: DeliveryRecord) -> None:
@@ -116,6 +132,7 @@ def _begun(record: DeliveryRecord, seconds: float) -> delivery_service_pb2.Begin
         token=record.token,
         kind=delivery_pb2.AttemptKind.Value(f"ATTEMPT_KIND_{record.attempt_kind}"),
         attempt=record.token,
+        draft=record.draft,
     )
     result.lease.FromMicroseconds(int(seconds * SECOND))
     return result
@@ -130,13 +147,16 @@ def trace_id_of(traceparent: str) -> str:
 def renew(
     unit: Unit, request: delivery_service_pb2.LeaseRenewal
 ) -> delivery_service_pb2.LeaseResult:
-    """Keep the lease of the newest attempt."""
+    """Keep the lease of the newest attempt, and what it must not lose."""
     record = own_delivery(unit, request.delivery_id)
     held = record.state in ("IN_FLIGHT", "RESOLVING") and record.lease_until is not None
     if not held or record.token != request.token:
         raise lease_lost(record, f"is {record.state} with token {record.token}")
     seconds = request.lease.ToMicroseconds() / SECOND or unit.limits.lease_seconds_default
-    after = ledger.renew(record, min(seconds, unit.limits.lease_seconds_max), unit.now)
+    if request.draft and record.draft not in ("", request.draft):
+        raise lease_lost(record, f"has draft {record.draft} already, which is to be confirmed")
+    seconds = min(seconds, unit.limits.lease_seconds_max)
+    after = ledger.renew(record, seconds, unit.now, request.draft)
     unit.put_delivery(after)
     result = delivery_service_pb2.LeaseResult(delivery_id=record.id)
     result.lease.FromMicroseconds((after.lease_until or unit.now) - unit.now)
@@ -220,7 +240,10 @@ def complete(
         outcome, request.code, request.reason, request.retry_after.ToMicroseconds() / SECOND
     )
     known = _with_evidence(record, request)
-    after = ledger.complete(known, attempt, report, spec, unit.now, unit.limits)
+    outage = _judge_endpoint(unit, record, attempt, request, said)
+    after = ledger.complete(known, attempt, report, spec, unit.now, unit.limits, outage=outage)
+    if request.duplicates:
+        unit.count("vendor_duplicate", record.endpoint, record.operation)
     quarantined = _apply_facts(unit, record, facts)
     after = replace(after, quarantined=[*after.quarantined, *quarantined])
     flows.settle(unit, record, after)
@@ -229,6 +252,23 @@ def complete(
         _note_posting(unit, after)
     # What it freed may have made it pointless in turn: a cancel that waited for a retry.
     return _completed(unit.delivery(record.id) or after, quarantined)
+
+
+def _judge_endpoint(
+    unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, request: Any, said: str
+) -> bool:
+    """What an attempt's end says of the endpoint's system. True while its breaker is open."""
+    before: EndpointRecord = unit.get(("endpoint", record.endpoint))
+    evidence = breaking.Evidence(record.id, said, request.code, request.reason, attempt.begun_at)
+    after = breaking.told(before, evidence, unit.now, unit.limits)
+    if breaking.is_open(before) != breaking.is_open(after):
+        unit.count("breaker", record.endpoint, after.breaker_state)
+    if said == "THROTTLED":
+        seconds = request.retry_after.ToMicroseconds() / SECOND
+        after = pacing.throttled(after, seconds, unit.now, unit.limits)
+    if after is not before:
+        unit.put(("endpoint", record.endpoint), after)
+    return breaking.is_open(after)
 
 
 def _called_since(unit: Unit, record: DeliveryRecord, token: int) -> bool:
@@ -298,13 +338,15 @@ def _ended(
 
 
 def _with_evidence(record: DeliveryRecord, request: Any) -> DeliveryRecord:
-    known = {(r.type, r.value) for r in record.vendor_references}
-    fresh = [
-        VendorReferenceRecord(r.type, r.value)
-        for r in request.vendor_references
-        if (r.type, r.value) not in known
-    ]
-    return replace(record, vendor_references=[*record.vendor_references, *fresh])
+    found = _joined(record.vendor_references, request.vendor_references)
+    surplus = _joined(record.duplicates, request.duplicates)
+    return replace(record, vendor_references=found, duplicates=surplus)
+
+
+def _joined(known: Sequence[VendorReferenceRecord], more: Any) -> list[VendorReferenceRecord]:
+    seen = {(r.type, r.value) for r in known}
+    fresh = [VendorReferenceRecord(r.type, r.value) for r in more if (r.type, r.value) not in seen]
+    return [*known, *fresh]
 
 
 def _state(record: DeliveryRecord) -> Any:
@@ -421,7 +463,9 @@ def tick(unit: Unit, delivery_id: str) -> None:
         attempt = unit.get(("attempt", record.id, record.token))
     begun_at = attempt.begun_at if attempt is not None else None
     spec = flows.spec_of(unit, record)
-    after = ledger.due(record, flow, spec, unit.now, unit.limits, begun_at)
+    endpoint = unit.endpoint(record.endpoint)
+    away = endpoint is not None and (not endpoint.takes_work or breaking.is_open(endpoint.health))
+    after = ledger.due(record, flow, spec, unit.now, begun_at, away=away)
     if after is record:
         return
     if attempt is not None and not attempt.outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from crossdock_hub import breaking, pacing
 from crossdock_hub.config import Limits
 from crossdock_hub.records import (
     AttemptRecord,
@@ -26,13 +27,26 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneFigures:
+    """Deliveries of one urgency that may go as soon as the budget allows, and the oldest's age."""
+
+    waiting: int
+    oldest_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
-    """What an endpoint has to do. oldest_at: microseconds UTC, None when nothing is open."""
+    """What an endpoint has to do. oldest_at: microseconds UTC, None when nothing is open.
+
+    parked: of in_doubt, what waits for a person. lanes: by priority, what waits to be dispatched.
+    """
 
     queue_depth: int = 0
     oldest_at: int | None = None
     in_use: int = 0
     in_doubt: int = 0
+    parked: int = 0
+    lanes: Mapping[int, LaneFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,9 @@ class Situation:
     heartbeat_at: int | None = None
     in_use: int = 0
     budget: int = 1
+    breaker_open: bool = False
+    breaker_reason: str = ""
+    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +82,7 @@ class Chain:
 
 
 def situations(
-    records: Sequence[EndpointRecord], in_use: Mapping[str, int], limits: Limits
+    records: Sequence[EndpointRecord], in_use: Mapping[str, int], limits: Limits, now: int
 ) -> dict[str, Situation]:
     """The situation of each endpoint; endpoints of one system share its budget."""
     compiled = {record.id: compile_endpoint(record, limits) for record in records}
@@ -82,5 +99,8 @@ def situations(
             heartbeat_at=record.heartbeat_at,
             in_use=sum(in_use.get(endpoint.id, 0) for endpoint in sharing),
             budget=min(endpoint.max_concurrency for endpoint in sharing),
+            breaker_open=breaking.is_open(record),
+            breaker_reason=record.breaker_reason,
+            throttled=pacing.is_held(record, now),
         )
     return found

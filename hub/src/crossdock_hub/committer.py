@@ -83,13 +83,14 @@ class Committer:
         limits: Limits,
         picker: Picker,
         clock: Callable[[], int] = now_microseconds,
+        newest_id: str = "",
     ) -> None:
         self._store = store
         self._contract = contract
         self._limits = limits
         self._picker = picker
         self._clock = clock
-        self._identifiers = Identifiers()
+        self._identifiers = Identifiers(newest_id)
         self._interactive: deque[Command] = deque()
         self._bulk: deque[Command] = deque()
         self._marks: list[Mark] = []
@@ -172,11 +173,14 @@ class Committer:
             self._wake.clear()
             while True:
                 batch = self._take()
-                if not batch and not self._marks_due and not self._picker.can_pick(self.endpoints):
+                if not batch and not self._marks_due and not self._can_pick():
                     break
                 await self._commit_safely(batch)
             if self._stopping and not self._interactive and not self._bulk:
                 return
+
+    def _can_pick(self) -> bool:
+        return self._picker.can_pick(self.endpoints, self._clock())
 
     def _take(self) -> list[Command]:
         """The next batch: interactive first, a share for bulk."""

@@ -55,9 +55,23 @@ class Limits:
     key_life_seconds_default: float = 1_800.0
     calls_max_default: int = 10
     excerpt_characters_max: int = 4096
+    # Breakers and pace.
+    breaker_failures_needed: int = 5
+    breaker_deliveries_needed: int = 3
+    breaker_probe_seconds_first: float = 1.0
+    breaker_probe_seconds_max: float = 30.0
+    pace_thousandths_min: int = 50
+    pace_decrease_seconds: float = 1.0
+    pace_recovery_seconds: float = 60.0
+    throttle_hold_seconds_max: float = 60.0
+    # The store's clock: how fast it follows a wall clock that was set, and what counts as set.
+    clock_slew: float = 0.005
+    clock_step_seconds: float = 2.0
     # Dispatch.
     concurrency_default: int = 4
     dispatch_slice: int = 200
+    lane_run_max: int = 16
+    drain_window_seconds: float = 60.0
     timer_seconds: float = 0.1
     timer_rows_max: int = 500
     # Relay.

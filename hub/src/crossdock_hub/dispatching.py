@@ -1,7 +1,9 @@
 """Which pending deliveries go out now: in order, within the budget of the system behind them.
 
 Occupied slots are known from what was committed; a delivery that is ready when its event commits is
-dispatched within that commit. One hub leads all endpoints of its database.
+dispatched within that commit. Breaker and pace of an endpoint say how much of its budget there is.
+Urgent lanes go first, and every `lane_run_max` calls the others get one. One hub leads all
+endpoints of its database.
 """
 
 from __future__ import annotations
@@ -10,13 +12,22 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
-from crossdock_hub import ledger
+from crossdock_hub import breaking, ledger, pacing
 from crossdock_hub.config import Limits
-from crossdock_hub.records import DeliveryRecord, occupies
+from crossdock_hub.draining import Throughput
+from crossdock_hub.records import SETTLED_STATES, DeliveryRecord, occupies
 from crossdock_hub.registry import RegisteredEndpoint
+from crossdock_hub.routing import PRIORITY
 from crossdock_hub.store import Transaction
-from crossdock_hub.store.writing import dispatch_state, event_bodies, pending, write_deliveries
+from crossdock_hub.store.writing import (
+    dispatch_state,
+    event_bodies,
+    pending,
+    pending_lane,
+    write_deliveries,
+)
 from crossdock_hub.unit import Changes, View
 
 
@@ -27,6 +38,28 @@ class Picked:
     record: DeliveryRecord
     lease_seconds: float
     body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the hub allows a system now: calls at once, and per second; None: no limit."""
+
+    concurrency: int
+    rate_per_second: Decimal | None
+
+
+def allowance(
+    endpoint: RegisteredEndpoint,
+    endpoints: Sequence[RegisteredEndpoint],
+    now: int,
+    limits: Limits,
+) -> Allowance:
+    """The budget of an endpoint's system: the least that any of its endpoints leaves of it."""
+    sharing = [e for e in endpoints if e.system == endpoint.system] or [endpoint]
+    share = min(pacing.share(e.health, now, limits) for e in sharing)
+    rates = [e.max_rate_per_second for e in sharing if e.max_rate_per_second is not None]
+    rate = min(rates) * share / pacing.FULL if rates else None
+    return Allowance(pacing.concurrency(min(e.max_concurrency for e in sharing), share), rate)
 
 
 class Rate:
@@ -61,6 +94,9 @@ class Picker:
         self._backlog: set[str] = set()
         self._rates: dict[str, Rate] = {}
         self._turn = 0
+        # Calls of the urgent lanes since the others had one, while those wait; by endpoint.
+        self._runs: dict[str, int] = defaultdict(int)
+        self._settled: dict[str, Throughput] = {}
 
     async def restore(self, connection: Transaction) -> None:
         """Take the store's word: at start, and after a batch that was lost."""
@@ -75,32 +111,40 @@ class Picker:
         """Deliveries of an endpoint on their way to the vendor."""
         return len(self._occupied[endpoint])
 
-    def free(self, endpoint: RegisteredEndpoint, endpoints: Sequence[RegisteredEndpoint]) -> int:
+    def settled_per_second(self, endpoint: str) -> float:
+        """Deliveries of an endpoint that ended in the last minute, a second."""
+        found = self._settled.get(endpoint)
+        return found.per_second() if found is not None else 0.0
+
+    def free(
+        self, endpoint: RegisteredEndpoint, endpoints: Sequence[RegisteredEndpoint], now: int
+    ) -> int:
         """How many more calls the endpoint's system takes now."""
         if not endpoint.takes_work:
             return 0
         sharing = [e for e in endpoints if e.system == endpoint.system]
-        budget = min(e.max_concurrency for e in sharing)
-        left = budget - sum(len(self._occupied[e.id]) for e in sharing)
-        rate = self._rate(sharing)
-        return max(0, left if rate is None else min(left, rate.available()))
+        if any(pacing.is_held(e.health, now) for e in sharing):
+            return 0
+        allowed = allowance(endpoint, sharing, now, self._limits)
+        left = allowed.concurrency - sum(len(self._occupied[e.id]) for e in sharing)
+        rate = self._rate(endpoint.system, allowed)
+        left = max(0, left if rate is None else min(left, rate.available()))
+        return breaking.room(endpoint.health, left, len(self._occupied[endpoint.id]), now)
 
-    def _rate(self, sharing: Sequence[RegisteredEndpoint]) -> Rate | None:
-        """The rate of a system: the lowest that any of its endpoints declares."""
-        declared = [e.max_rate_per_second for e in sharing if e.max_rate_per_second is not None]
-        system = sharing[0].system
-        if not declared:
+    def _rate(self, system: str, allowed: Allowance) -> Rate | None:
+        if allowed.rate_per_second is None:
             self._rates.pop(system, None)
             return None
-        per_second = float(min(declared))
         rate = self._rates.get(system)
-        if rate is None or rate.per_second != per_second:
-            rate = self._rates[system] = Rate(per_second, self._clock)
+        if rate is None:
+            rate = self._rates[system] = Rate(float(allowed.rate_per_second), self._clock)
+        # The same bucket goes on: a pace that changes must not fill it anew.
+        rate.per_second = float(allowed.rate_per_second)
         return rate
 
-    def can_pick(self, endpoints: Sequence[RegisteredEndpoint]) -> bool:
+    def can_pick(self, endpoints: Sequence[RegisteredEndpoint], now: int) -> bool:
         """True when stored work waits for an endpoint that has a free slot."""
-        return any(e.id in self._backlog and self.free(e, endpoints) > 0 for e in endpoints)
+        return any(e.id in self._backlog and self.free(e, endpoints, now) > 0 for e in endpoints)
 
     @property
     def has_backlog(self) -> bool:
@@ -125,7 +169,8 @@ class Picker:
                 self._backlog.add(name)
                 continue
             records.sort(key=lambda r: (r.priority, r.sequence))
-            room = self.free(endpoint, endpoints)
+            records = _probes_first(endpoint, records)
+            room = self.free(endpoint, endpoints, now)
             for record in records[:room]:
                 gone = self._dispatch(record, endpoint, now, picked)
                 view.changes.records["delivery", record.id] = gone
@@ -148,10 +193,10 @@ class Picker:
         for endpoint in [*endpoints[start:], *endpoints[:start]]:
             if endpoint.id not in self._backlog:
                 continue
-            room = min(self.free(endpoint, endpoints), self._limits.dispatch_slice)
+            room = min(self.free(endpoint, endpoints, now), self._limits.dispatch_slice)
             if room <= 0:
                 continue
-            found = await pending(connection, endpoint.id, room + 1)
+            found = await self._next(connection, endpoint, room)
             before = len(picked)
             for record in found[:room]:
                 self._dispatch(record, endpoint, now, picked)
@@ -161,6 +206,28 @@ class Picker:
                 view.changes.records["delivery", one.record.id] = one.record
         await write_deliveries(connection, [one.record for one in picked])
         return picked
+
+    async def _next(
+        self, connection: Transaction, endpoint: RegisteredEndpoint, room: int
+    ) -> list[DeliveryRecord]:
+        """What goes next, most urgent first; more than `room` when there is more."""
+        more = len(endpoint.health.breaker_failing) if breaking.is_open(endpoint.health) else 0
+        found = await pending(connection, endpoint.id, room + 1 + more)
+        if len(found) <= room:
+            self._runs[endpoint.id] = 0
+            return found
+        found = _probes_first(endpoint, found)
+        run = self._runs[endpoint.id] + room
+        self._runs[endpoint.id] = run % self._limits.lane_run_max
+        overdue = run // self._limits.lane_run_max
+        if not overdue:
+            return found
+        behind: list[DeliveryRecord] = []
+        for lane in sorted(PRIORITY.values()):
+            if lane > found[0].priority:
+                behind += await pending_lane(connection, endpoint.id, lane, overdue)
+        first = {record.id for record in behind}
+        return [*behind, *(record for record in found if record.id not in first)]
 
     def _dispatch(
         self, record: DeliveryRecord, endpoint: RegisteredEndpoint, now: int, out: list[Picked]
@@ -182,8 +249,17 @@ class Picker:
         slots = self._occupied[record.endpoint]
         if occupies(record):
             slots.add(record.id)
-        else:
+        elif record.id in slots:
             slots.discard(record.id)
+            if record.state in SETTLED_STATES:
+                self._note_settled(record.endpoint)
+
+    def _note_settled(self, endpoint: str) -> None:
+        found = self._settled.get(endpoint)
+        if found is None:
+            window = self._limits.drain_window_seconds
+            found = self._settled[endpoint] = Throughput(window, self._clock)
+        found.note()
 
     async def add_bodies(
         self, connection: Transaction, changes: Changes, picked: Sequence[Picked]
@@ -194,3 +270,13 @@ class Picker:
         fresh.update(await event_bodies(connection, sorted(missing)))
         for one in picked:
             one.body = fresh.get(one.record.event_id, b"")
+
+
+def _probes_first(
+    endpoint: RegisteredEndpoint, records: list[DeliveryRecord]
+) -> list[DeliveryRecord]:
+    """While the breaker is open, what failed last is not what finds out whether it works again."""
+    if not breaking.is_open(endpoint.health):
+        return records
+    failing = set(endpoint.health.breaker_failing)
+    return sorted(records, key=lambda record: record.id in failing)

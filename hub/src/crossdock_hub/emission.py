@@ -83,5 +83,4 @@ def deliver(unit: Unit, event: Any, stored: EventRecord, record: ObjectRecord) -
         tuple(sorted(refers_to)),
         unit.now,
     )
-    for delivery in planned:
-        flows.admit(unit, delivery)
+    flows.admit(unit, planned)

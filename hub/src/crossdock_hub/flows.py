@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from crossdock_hub import ledger
+from collections.abc import Sequence
+
+from crossdock_hub import guarding, ledger
 from crossdock_hub.config import Limits
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.registry import OperationSpec
@@ -26,15 +28,34 @@ def default_spec(operation: str, limits: Limits) -> OperationSpec:
         limits.calls_max_default,
         limits.prerequisite_seconds_default,
         limits.key_life_seconds_default,
+        limits.retry_seconds_first,
+        limits.retry_seconds_max,
     )
 
 
-def admit(unit: Unit, record: DeliveryRecord) -> None:
-    """Take a planned delivery into the ledger: supersede, then place it."""
-    if record.state == "UNROUTED":
-        unit.put_delivery(record)
-        unit.count("unrouted", record.role, record.operation)
+def admit(unit: Unit, records: Sequence[DeliveryRecord]) -> None:
+    """Take the planned deliveries of an event into the ledger."""
+    routed = [record for record in records if record.state != "UNROUTED"]
+    for record in records:
+        if record.state == "UNROUTED":
+            unit.put_delivery(record)
+            unit.count("unrouted", record.role, record.operation)
+    if not routed:
         return
+    tally = guarding.Tally(unit.flow(routed[0].root_id))
+    for record in routed:
+        stopped = tally.stopped(record, spec_of(unit, record), unit.now)
+        if stopped is None:
+            _admit(unit, record)
+            continue
+        _keep(unit, stopped)
+        unit.count("spending", record.endpoint, record.operation)
+        if tally.first_alarm(record):
+            unit.count("spending_alarm", record.endpoint, record.operation)
+
+
+def _admit(unit: Unit, record: DeliveryRecord) -> None:
+    """Supersede what the delivery makes pointless, then place it."""
     flow = unit.flow(record.root_id)
     pointless = ledger.supersede(record, flow, unit.now) if record.supersedes else []
     for other in pointless:

@@ -14,10 +14,11 @@ import structlog
 from crossdock import contracts
 from crossdock.errors import ConfigurationError, ContractError, Refusal
 
+from crossdock_hub.announcing import announce
 from crossdock_hub.bus_address import BusAddress, BusHealth
 from crossdock_hub.bus_errors import BusError
 from crossdock_hub.calls import Door
-from crossdock_hub.committer import Committer, now_microseconds
+from crossdock_hub.committer import Committer
 from crossdock_hub.config import SECOND, Limits, Settings
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.dispatcher import Dispatcher, Timers
@@ -25,6 +26,7 @@ from crossdock_hub.dispatching import Picker
 from crossdock_hub.driving import Driver
 from crossdock_hub.embedded import EmbeddedNats
 from crossdock_hub.embedded_config import EmbeddedSettings
+from crossdock_hub.endpoint_metrics import Books
 from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
@@ -36,7 +38,9 @@ from crossdock_hub.server import Server, check_address
 from crossdock_hub.services import Services
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.engine import database_url
+from crossdock_hub.store.starting import newest
 from crossdock_hub.store.writing import ensure_endpoints, restart_leases
+from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.streams import (
     StreamLimits,
     delivery_consumer_spec,
@@ -152,9 +156,11 @@ class Hub:
         url = database_url(self.settings.database_url, self._data)
         self.store = await Store.open(url, self.contract)
         self._ending.push_async_callback(self.store.close)
-        now = now_microseconds()
         configured = [_endpoint_record(caller) for caller in callers]
         async with self.store.write() as connection:
+            self._newest_id, newest_at = await newest(connection)
+            self.clock = StoreClock(self.limits, newest_at)
+            now = self.clock()
             until = now + int(self.limits.restart_grace_seconds * SECOND)
             await restart_leases(connection, now, until)
             self._configured = await ensure_endpoints(connection, configured)
@@ -162,12 +168,14 @@ class Hub:
     def _build(self, identities: Identities) -> None:
         limits = self.limits
         picker = Picker(limits)
-        self.committer = Committer(self.store, self.contract, limits, picker)
+        self.committer = Committer(
+            self.store, self.contract, limits, picker, self.clock, self._newest_id
+        )
         self.relay = Relay(
             self.store, self.bus, limits, self.committer, self.settings.event_hot_hours
         )
         self.dispatcher = Dispatcher(self.bus, limits)
-        self.timers = Timers(self.store, self.committer, limits, now_microseconds)
+        self.timers = Timers(self.store, self.committer, limits, self.clock)
         self.driver = Driver(self.store, self.committer, limits)
         self.rerouter = Rerouter(self.store, self.committer, limits)
         self.waiters = Waiters()
@@ -182,10 +190,15 @@ class Hub:
             self.metrics.committed,
             self.tails.committed,
             self.waiters.committed,
+            announce,
         ]
-        self.metrics.watch(self.relay, self.dispatcher, picker, self.committer, self.store)
+        loop = asyncio.get_running_loop()
+        books = Books(loop, reader.endpoints, reader.figures, picker, self.clock, limits)
+        self.metrics.watch(self.relay, picker, self.committer, books)
         door = Door(self.contract, identities, limits, self.settings.require_deadline)
-        queries = Queries(reader, self.contract, limits, self.waiters)
+        queries = Queries(
+            reader, self.contract, limits, self.waiters, self.clock, picker.settled_per_second
+        )
         self.services = Services(
             door, self.committer, queries.answers(), self.tails.follow, self._after_register
         )

@@ -16,27 +16,31 @@ other.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
 from crossdock_hub.registry import CARE, OperationSpec
+from crossdock_hub.retrying import back_off, next_call_at, next_look_up_seconds
 
 # Waiting, or on the way: later work of the same ordering key waits for it.
 OPEN_STATES = frozenset(
     {"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING", "PARKED"}
 )
+# States that keep an event from being purged: what is not settled may still have to be sent.
+PINNING_STATES = OPEN_STATES | {"UNROUTED"}
 # Not begun: a later fact may make it pointless.
 IDLE_STATES = frozenset({"HELD", "READY", "DISPATCHED"})
 # Where a completion with the newest token still counts.
 COMPLETABLE_STATES = frozenset({"IN_FLIGHT", "RESOLVING", "UNKNOWN"})
 # Ends of an attempt that prove nothing: proof from the same attempt may still follow.
 OPEN_OUTCOMES = frozenset({"", "UNKNOWN", "LEASE_EXPIRED", "NOT_FOUND"})
+# Ends that prove that nothing was processed.
+UNPROCESSED = frozenset({"RETRY", "THROTTLED"})
 # What an attempt of each kind may say; everything else proves nothing.
 WORDS = {
-    "CALL": frozenset({"CONFIRMED", "REJECTED", "RETRY", "PARKED"}),
+    "CALL": frozenset({"CONFIRMED", "REJECTED", "PARKED"}) | UNPROCESSED,
     "LOOK_UP": frozenset({"CONFIRMED", "REJECTED", "NOT_FOUND", "PARKED"}),
 }
 
@@ -218,10 +222,16 @@ def careful_class(record: DeliveryRecord, spec: OperationSpec) -> str:
     return min(stored, spec.operation_class, key=CARE.index)
 
 
-def renew(record: DeliveryRecord, lease_seconds: float, now: int) -> DeliveryRecord:
-    """A longer lease for the attempt that holds it; never a shorter one."""
+def renew(
+    record: DeliveryRecord, lease_seconds: float, now: int, draft: str = ""
+) -> DeliveryRecord:
+    """A longer lease for the attempt that holds it, never a shorter one; and its draft, if any.
+
+    A delivery keeps its first draft: whatever attempt comes later confirms that one.
+    """
     until = max(record.lease_until or 0, now + int(lease_seconds * SECOND))
-    return replace(record, lease_until=until, due_at=until, updated_at=now)
+    kept = record.draft or draft
+    return replace(record, lease_until=until, due_at=until, draft=kept, updated_at=now)
 
 
 def word(attempt: AttemptRecord, outcome: str) -> str:
@@ -245,7 +255,7 @@ def counts(
         return record.state in OPEN_STATES
     if record.token != attempt.token:
         return False
-    proof = outcome in ("CONFIRMED", "REJECTED", "RETRY")
+    proof = outcome in ("CONFIRMED", "REJECTED") or outcome in UNPROCESSED
     if record.state in COMPLETABLE_STATES:
         return proof or attempt.outcome in ("", "LEASE_EXPIRED")
     return record.state == "PARKED" and proof
@@ -258,27 +268,31 @@ def complete(
     spec: OperationSpec,
     now: int,
     limits: Limits,
+    *,
+    outage: bool = False,
 ) -> DeliveryRecord:
-    """What an attempt's end makes of the delivery. The caller checked that its word counts."""
+    """What an attempt's end makes of the delivery. The caller checked that its word counts.
+
+    outage: the endpoint's breaker is open, so a call without an answer says nothing about this
+    delivery and must not bring it nearer to a person.
+    """
     ended = replace(record, lease_until=None, due_at=None, pending=False, updated_at=now)
     why = report.reason or report.code
     if report.outcome in ("CONFIRMED", "REJECTED", "PARKED"):
         return replace(ended, state=report.outcome, waiting_on=why, hold_reason="")
     if attempt.kind == "LOOK_UP":
         return _looked_up(ended, report, spec, now, limits)
-    if report.outcome == "RETRY":
-        # Proven unprocessed: it never counts against the limit of calls, and changes nothing.
+    if report.outcome in UNPROCESSED:
+        # It never counts against the limit of calls, and changes nothing.
         reached = max(0, record.calls_reached - 1)
         since = record.first_unknown_at if reached else None
         free = replace(ended, calls_reached=reached, first_unknown_at=since)
-        wait = max(_wish(report, limits), back_off(record, record.attempts, limits))
-        return _retry_at(free, why, now + int(wait * SECOND))
-    return unknown(ended, spec, why, attempt.begun_at, now, limits)
-
-
-def _wish(report: Report, limits: Limits) -> float:
-    """How long the vendor asks us to wait, within reason."""
-    return min(report.retry_after_seconds, limits.retry_after_seconds_max)
+        at = next_call_at(record, spec, report.retry_after_seconds, now, limits)
+        return _retry_at(free, why, at)
+    if outage:
+        # It may have reached the vendor, so one stays; the limit is for calls that are answered.
+        ended = replace(ended, calls_reached=max(1, record.calls_reached - 1))
+    return unknown(ended, spec, why, attempt.begun_at, now)
 
 
 def _looked_up(
@@ -286,9 +300,9 @@ def _looked_up(
 ) -> DeliveryRecord:
     if report.outcome != "NOT_FOUND":
         # A failed look-up proves nothing: look again later, never fall through to a repeat.
-        pause = min(back_off(record, record.look_ups, limits), limits.look_up_retry_seconds_max)
         why = f"look-up failed: {report.reason or report.code}"
-        return _in_doubt(record, why, max(_wish(report, limits), pause), now)
+        pause = next_look_up_seconds(record, spec, report.retry_after_seconds, limits)
+        return _in_doubt(record, why, pause, now)
     found_nothing = record.not_found + 1
     record = replace(record, not_found=found_nothing)
     if found_nothing < limits.not_found_needed:
@@ -309,7 +323,7 @@ def _looked_up(
 
 
 def unknown(
-    record: DeliveryRecord, spec: OperationSpec, why: str, since: int, now: int, limits: Limits
+    record: DeliveryRecord, spec: OperationSpec, why: str, since: int, now: int
 ) -> DeliveryRecord:
     """Nobody knows whether the vendor did it: what follows is declared by the operation's class.
 
@@ -329,7 +343,7 @@ def unknown(
         return _in_doubt(record, why, spec.settle_seconds, now)
     if record.calls_reached >= spec.calls_max:
         return _park(record, f"{spec.calls_max} calls without an outcome: {why}", now)
-    return _in_doubt(record, why, back_off(record, record.attempts, limits), now)
+    return _in_doubt(record, why, back_off(record, record.attempts, spec), now)
 
 
 def _in_doubt(record: DeliveryRecord, why: str, wait_seconds: float, now: int) -> DeliveryRecord:
@@ -353,34 +367,60 @@ def due(
     flow: Sequence[DeliveryRecord],
     spec: OperationSpec,
     now: int,
-    limits: Limits,
     begun_at: int | None = None,
+    *,
+    away: bool = False,
 ) -> DeliveryRecord:
-    """What a timer that has run out makes of the delivery. begun_at: of its newest attempt."""
+    """What a timer that has run out makes of the delivery.
+
+    begun_at: of its newest attempt. away: the endpoint is paused, or its breaker is open.
+    """
     if record.due_at is None or record.due_at > now:
         return record
     if record.state == "HELD" and record.hold_reason == "RETRY":
         return place(record, flow, spec, now)
     if record.state == "HELD" and record.hold_reason == "PREREQUISITE":
+        if away or _is_coming(record, flow):
+            # An outage or a queue is no reason for a person to look: the limit begins anew.
+            until = now + int(spec.prerequisite_seconds * SECOND)
+            return replace(record, prerequisite_until=until, due_at=until, updated_at=now)
         return _park(record, f"{record.awaits_operation} was not confirmed in time", now)
     if record.state == "DISPATCHED":
         return replace(record, state="READY", pending=True, due_at=None, updated_at=now)
     if record.state == "IN_FLIGHT":
         why = "the lease ran out with no word"
         since = record.updated_at if begun_at is None else begun_at
-        return unknown(record, spec, why, since, now, limits)
+        return unknown(record, spec, why, since, now)
     if record.state == "RESOLVING":
-        return _resolving_due(record, now, limits)
+        return _resolving_due(record, spec, now)
     if record.state == "UNKNOWN":
         return _settled(record, spec, now)
     return replace(record, due_at=None, updated_at=now)
 
 
-def _resolving_due(record: DeliveryRecord, now: int, limits: Limits) -> DeliveryRecord:
+def _is_coming(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> bool:
+    """True while the awaited operation is under way there, and nobody has to look at it."""
+    return any(
+        other.endpoint == record.endpoint
+        and other.operation == record.awaits_operation
+        and other.object_id in record.refers_to
+        and other.state in OPEN_STATES
+        and other.state != "PARKED"
+        and other.hold_reason != "PREREQUISITE"
+        for other in flow
+    )
+
+
+def pins_event(record: DeliveryRecord) -> bool:
+    """Whether a delivery keeps its event from being purged: it, or a person, may need it again."""
+    return record.state in PINNING_STATES
+
+
+def _resolving_due(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRecord:
     if record.lease_until is None:
         # The look-up was dispatched and not begun: dispatch it again.
         return replace(record, pending=True, due_at=None, updated_at=now)
-    wait = back_off(record, record.look_ups, limits)
+    wait = back_off(record, record.look_ups, spec)
     lost = replace(record, lease_until=None, updated_at=now)
     return _in_doubt(lost, "the look-up's lease ran out with no word", wait, now)
 
@@ -444,12 +484,3 @@ def _park(record: DeliveryRecord, why: str, now: int) -> DeliveryRecord:
         pending=False,
         updated_at=now,
     )
-
-
-def back_off(record: DeliveryRecord, tries: int, limits: Limits) -> float:
-    """Seconds until the next try: doubling, capped, with a jitter that the id decides."""
-    seconds = min(
-        limits.retry_seconds_first * 2.0 ** min(max(tries - 1, 0), 16), limits.retry_seconds_max
-    )
-    spread = zlib.crc32(f"{record.id}/{tries}".encode()) / 0xFFFFFFFF
-    return seconds * (0.8 + 0.4 * spread)

@@ -57,7 +57,8 @@ def postings(deliveries: Iterable[DeliveryRecord]) -> list[Posting]:
             posting = found[key] = Posting(*key, record.role, record.kind, repeatable=True)
         posting.confirmed += 1
         posting.repeatable &= record.operation_class == REPEATABLE_CLASS
-        for reference in record.vendor_references:
+        # What the vendor holds beside the one that was adopted is there all the same.
+        for reference in (*record.vendor_references, *record.duplicates):
             numbers = posting.documents.setdefault(reference.type, [])
             if reference.value not in numbers:
                 numbers.append(reference.value)

@@ -7,23 +7,21 @@ from typing import Any
 
 from crossdock.contracts import Contract
 from crossdock.delivery.v1 import delivery_pb2
-from crossdock.endpoint.v1 import endpoint_pb2, held_fact_pb2
+from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.lineage.v1 import lineage_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from google.protobuf.message import DecodeError
 
 from crossdock_hub.attempts import trace_id_of
-from crossdock_hub.chain import Figures, Situation, StoredEvent
+from crossdock_hub.chain import Situation, StoredEvent
 from crossdock_hub.records import (
     AttemptRecord,
     DeliveryRecord,
-    EndpointRecord,
     HeldFactRecord,
     ObjectRecord,
     ScanRecord,
 )
 from crossdock_hub.resources import stamp
-from crossdock_hub.verbs.endpoints import describe
 
 
 def enum_value(enum: Any, name: str) -> Any:
@@ -49,6 +47,11 @@ def waiting(record: DeliveryRecord, situation: Situation | None) -> tuple[str, s
         return "PAUSE", f"endpoint {situation.id} is paused{why}"
     if situation.state == "EXPECTED":
         return record.hold_reason, f"endpoint {situation.id} has not registered yet"
+    if situation.breaker_open:
+        why = f": {situation.breaker_reason}" if situation.breaker_reason else ""
+        return "BREAKER", f"{situation.id} does not answer and is tried with one call{why}"
+    if situation.throttled:
+        return "THROTTLE", f"{situation.id} asked all calls to wait"
     if situation.in_use >= situation.budget:
         took = f"all {situation.budget} calls at once that {situation.id} takes are in use"
         return "BUDGET", took
@@ -89,6 +92,10 @@ def delivery_message(
         superseded_by=record.superseded_by,
         vendor_reference=record.vendor_reference,
         trace_id=trace_id_of(record.traceparent),
+        draft=record.draft,
+        duplicates=[
+            delivery_pb2.VendorReference(type=r.type, value=r.value) for r in record.duplicates
+        ],
         attempt_log=[attempt_message(attempt, full=full) for attempt in attempts],
     )
     for fact in record.quarantined:
@@ -119,17 +126,6 @@ def attempt_message(record: AttemptRecord, *, full: bool = True) -> delivery_pb2
     stamp(message.begin_time, record.begun_at)
     if record.ended_at is not None:
         stamp(message.end_time, record.ended_at)
-    return message
-
-
-def endpoint_message(record: EndpointRecord, figures: Figures) -> endpoint_pb2.Endpoint:
-    """An endpoint with what it has to do."""
-    message = describe(record)
-    message.queue_depth = figures.queue_depth
-    message.in_use = figures.in_use
-    message.in_doubt = figures.in_doubt
-    if figures.oldest_at is not None:
-        stamp(message.oldest_time, figures.oldest_at)
     return message
 
 

@@ -6,7 +6,7 @@ deliveries and held facts; operators see everybody's, and what nobody is there t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from crossdock.contracts import Contract
@@ -17,17 +17,18 @@ from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 
 from crossdock_hub import listing
 from crossdock_hub.awaiting import await_label
-from crossdock_hub.chain import Figures, Situation, situations
+from crossdock_hub.chain import Situation, situations
+from crossdock_hub.committer import now_microseconds
 from crossdock_hub.config import Limits
+from crossdock_hub.endpoint_view import SettledPerSecond, endpoint_messages
 from crossdock_hub.identity import Caller
 from crossdock_hub.paging import next_token, page_size, position_of
 from crossdock_hub.presenting import (
     delivery_message,
-    endpoint_message,
     enum_name,
     held_fact_message,
 )
-from crossdock_hub.records import DeliveryRecord, ObjectRecord
+from crossdock_hub.records import DeliveryRecord, EndpointRecord, ObjectRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.resources import state_name
 from crossdock_hub.store import Reader
@@ -46,12 +47,20 @@ class Queries:
     """What queries need. `answers` gives them to the server."""
 
     def __init__(
-        self, reader: Reader, contract: Contract, limits: Limits, waiters: Waiters
+        self,
+        reader: Reader,
+        contract: Contract,
+        limits: Limits,
+        waiters: Waiters,
+        clock: Callable[[], int] = now_microseconds,
+        settled_per_second: SettledPerSecond = lambda endpoint: 0.0,
     ) -> None:
         self.reader = reader
         self.contract = contract
         self.limits = limits
         self.waiters = waiters
+        self.clock = clock
+        self.settled_per_second = settled_per_second
 
     async def answer(
         self, method: str, caller: Caller, request: Any, seconds_left: float | None = None
@@ -83,7 +92,15 @@ class Queries:
         """How every endpoint is right now."""
         records = await self.reader.endpoints()
         in_use = await self.reader.in_use([record.id for record in records])
-        return situations(records, in_use, self.limits)
+        return situations(records, in_use, self.limits, self.clock())
+
+    async def endpoints(self, shown: Sequence[EndpointRecord]) -> list[Any]:
+        """These endpoints as messages, with what each has to do."""
+        every = await self.reader.endpoints()
+        figures = await self.reader.figures([record.id for record in shown])
+        return endpoint_messages(
+            shown, every, figures, self.settled_per_second, self.clock(), self.limits
+        )
 
 
 def _visible(caller: Caller, endpoint: str) -> bool:
@@ -234,18 +251,15 @@ async def get_endpoint(queries: Queries, caller: Caller, request: Any, _left: fl
     record = await queries.reader.endpoint(request.id)
     if record is None:
         raise not_found("endpoint", request.id)
-    figures = await queries.reader.figures([record.id])
-    message = endpoint_message(record, figures.get(record.id, Figures()))
-    return endpoint_service_pb2.GetEndpointResponse(endpoint=message)
+    return endpoint_service_pb2.GetEndpointResponse(endpoint=(await queries.endpoints([record]))[0])
 
 
 async def list_endpoints(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
     """A page of endpoints by id, with what each has to do."""
     size = page_size(request, queries.limits)
     records = await queries.reader.endpoints(after=position_of(request), most=size + 1)
-    figures = await queries.reader.figures([record.id for record in records])
     response = endpoint_service_pb2.ListEndpointsResponse(
-        endpoints=[endpoint_message(r, figures.get(r.id, Figures())) for r in records[:size]]
+        endpoints=await queries.endpoints(records[:size])
     )
     if len(records) > size:
         response.next_page_token = next_token(request, records[size - 1].id)

@@ -86,7 +86,8 @@ class DeliveryRecord:
     due_at: when a timer has to look again (retry, settle, lease, dispatch or prerequisite limit,
     whichever the state means); None: nothing is timed. pending: waits to be dispatched.
     awaits_operation: the first unmet prerequisite. calls_reached: calls that may have reached the
-    vendor; those that are proven unprocessed do not count.
+    vendor; those that are proven unprocessed do not count. draft: of a TWO_STEP operation, to be
+    confirmed. duplicates: what the vendor holds beside the one that was adopted.
     """
 
     id: str
@@ -131,6 +132,8 @@ class DeliveryRecord:
     priority: int = 0
     calls_reached: int = 0
     pending: bool = False
+    draft: str = ""
+    duplicates: list[VendorReferenceRecord] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -223,7 +226,11 @@ class ScanOutboxRecord:
 
 @dataclass(slots=True)
 class EndpointRecord:
-    """An endpoint as configured, registered and steered. `manifest` is encoded."""
+    """An endpoint as configured, registered and steered. `manifest` is encoded.
+
+    breaker_failing: the deliveries of the failures in a row, the newest last. pace_thousandths:
+    what throttling left of its budget at pace_at; it recovers with time. breaking.py, pacing.py.
+    """
 
     id: str
     role: str
@@ -238,6 +245,15 @@ class EndpointRecord:
     progress_at: int | None = None
     trouble: str = ""
     revision: int = 0
+    breaker_state: str = "CLOSED"
+    breaker_since: int | None = None
+    breaker_reason: str = ""
+    breaker_failing: tuple[str, ...] = ()
+    breaker_probe_at: int | None = None
+    breaker_probes: int = 0
+    pace_thousandths: int = 1000
+    pace_at: int | None = None
+    throttled_until: int | None = None
 
     @property
     def scope(self) -> tuple[tuple[str, ...], ...]:

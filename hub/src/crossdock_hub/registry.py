@@ -21,7 +21,10 @@ CARE = ("NONE", "SEARCHABLE", "KEYED", "TWO_STEP", "NATURAL")
 
 @dataclass(frozen=True, slots=True)
 class OperationSpec:
-    """What an endpoint declared about one operation, with the hub's defaults filled in. Seconds."""
+    """What an endpoint declared about one operation, with the hub's defaults filled in. Seconds.
+
+    max_per_root: deliveries for one order before the spending guard stops; 0: no guard.
+    """
 
     name: str
     operation_class: str
@@ -30,11 +33,17 @@ class OperationSpec:
     calls_max: int
     prerequisite_seconds: float
     key_life_seconds: float
+    retry_seconds_first: float
+    retry_seconds_max: float
+    max_per_root: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredEndpoint:
-    """An endpoint: who it is, what it offers, and what its system can take."""
+    """An endpoint: who it is, what it offers, what its system can take, and how that is now.
+
+    health: its row, for breaker and pace; see breaking.py and pacing.py.
+    """
 
     id: str
     role: str
@@ -44,6 +53,7 @@ class RegisteredEndpoint:
     max_concurrency: int
     max_rate_per_second: Decimal | None
     operations: Mapping[str, OperationSpec]
+    health: EndpointRecord
 
     @property
     def takes_work(self) -> bool:
@@ -74,6 +84,7 @@ def compile_endpoint(record: EndpointRecord, limits: Limits) -> RegisteredEndpoi
         manifest.max_concurrency or limits.concurrency_default,
         rate if rate else None,
         {operation.name: _spec(operation, limits) for operation in manifest.operations},
+        record,
     )
 
 
@@ -86,6 +97,9 @@ def _spec(operation: endpoint_pb2.Operation, limits: Limits) -> OperationSpec:
         operation.max_attempts or limits.calls_max_default,
         _seconds(operation.prerequisite_limit, limits.prerequisite_seconds_default),
         _seconds(operation.key_life, limits.key_life_seconds_default),
+        _seconds(operation.retry_first, limits.retry_seconds_first),
+        _seconds(operation.retry_max, limits.retry_seconds_max),
+        operation.max_per_root,
     )
 
 

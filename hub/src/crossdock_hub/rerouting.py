@@ -54,8 +54,7 @@ def reroute(unit: Unit, delivery_id: str, stored: EventRecord) -> None:
     ]
     if not found:
         return
-    for delivery in found:
-        flows.admit(unit, delivery)
+    flows.admit(unit, found)
     unit.put_delivery(
         replace(
             record,

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from crossdock_hub import endpoint_metrics
 from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.dispatching import Picker
+from crossdock_hub.endpoint_metrics import Books
 
 # Counter -> (metric, help, labels), by the first word of what units count.
 COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -27,6 +29,21 @@ COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "unmapped": ("crossdock_unmapped_codes", "Scans whose code nobody mapped.", ("carrier",)),
     "held": ("crossdock_held_facts", "Facts held.", ("endpoint", "reason")),
     "driven": ("crossdock_driven_facts", "Held facts written since.", ("endpoint",)),
+    "breaker": (
+        "crossdock_breaker_changes",
+        "Breakers that opened or closed.",
+        ("endpoint", "state"),
+    ),
+    "spending": (
+        "crossdock_spending_stopped",
+        "Deliveries that the spending guard stopped.",
+        ("endpoint", "operation"),
+    ),
+    "vendor_duplicate": (
+        "crossdock_vendor_duplicates",
+        "Deliveries that a vendor holds more than once.",
+        ("endpoint", "operation"),
+    ),
     "quarantined": (
         "crossdock_quarantined_facts",
         "Facts refused in a completion.",
@@ -52,12 +69,14 @@ class Metrics(Collector):
         self._relay: Any = None
         self._picker: Picker | None = None
         self._committer: Committer | None = None
+        self._books: Books | None = None
 
     def watch(
-        self, relay: Any, _dispatcher: Any, picker: Picker, committer: Committer, _store: Any
+        self, relay: Any, picker: Picker, committer: Committer, books: Books | None = None
     ) -> None:
         """What the gauges are read from."""
         self._relay, self._picker, self._committer = relay, picker, committer
+        self._books = books
 
     def committed(self, batch: Committed) -> None:
         """Add up what a batch counted."""
@@ -96,6 +115,7 @@ class Metrics(Collector):
                     family.add_metric([str(part) for part in key[1:]], count)
             yield family
         yield from self._gauges()
+        yield from endpoint_metrics.gauges(self._books)
 
     def _gauges(self) -> Any:
         if self._relay is not None:

@@ -75,6 +75,11 @@ class NotYet(Exception):
         self.awaits = awaits
 
 
+def time_of_id(identifier: str) -> int:
+    """When a UUIDv7 was made: microseconds UTC, to the millisecond; 0 for none."""
+    return (int(identifier.replace("-", ""), 16) >> 80) * 1000 if identifier else 0
+
+
 class Identifiers:
     """UUIDv7 in the order they are asked for, also within a millisecond and across clock steps."""
 

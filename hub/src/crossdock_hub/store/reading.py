@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, and_, func, or_, select, text, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.chain import Chain, Figures, StoredEvent
+from crossdock_hub.chain import Chain, Figures, LaneFigures, StoredEvent
 from crossdock_hub.config import Limits
 from crossdock_hub.records import (
     OCCUPYING_STATES,
@@ -317,16 +317,19 @@ class Reader:
                 func.min(d.created_at).label("oldest_at"),
                 func.count().filter(on_their_way).label("in_use"),
                 func.count().filter(d.state.in_(DOUBTFUL_STATES)).label("in_doubt"),
+                func.count().filter(d.state == "PARKED").label("parked"),
+                d.priority,
+                func.count().filter(d.pending).label("waiting"),
+                func.min(d.created_at).filter(d.pending).label("waits_since"),
             )
             .where(d.endpoint.in_(list(endpoint_ids)), d.state.in_(OPEN_STATES))
-            .group_by(d.endpoint)
+            .group_by(d.endpoint, d.priority)
+            .order_by(d.endpoint, d.priority)
         )
-        return {
-            row["endpoint"]: Figures(
-                row["queue_depth"], row["oldest_at"], row["in_use"], row["in_doubt"]
-            )
-            for row in await self._rows(statement)
-        }
+        by_endpoint: dict[str, list[RowMapping]] = defaultdict(list)
+        for row in await self._rows(statement):
+            by_endpoint[row["endpoint"]].append(row)
+        return {endpoint: _figures(lanes) for endpoint, lanes in by_endpoint.items()}
 
     async def cursor(self, endpoint: str, name: str) -> CursorRecord | None:
         """A position that is kept for an endpoint."""
@@ -439,3 +442,19 @@ async def _attempts(
     for row in (await connection.execute(statement.order_by(a.token))).mappings():
         found[row["delivery_id"]].append(_attempt(row))
     return dict(found)
+
+
+def _figures(lanes: Sequence[RowMapping]) -> Figures:
+    """The figures of one endpoint from those of its lanes."""
+    return Figures(
+        sum(lane["queue_depth"] for lane in lanes),
+        min(lane["oldest_at"] for lane in lanes),
+        sum(lane["in_use"] for lane in lanes),
+        sum(lane["in_doubt"] for lane in lanes),
+        sum(lane["parked"] for lane in lanes),
+        {
+            lane["priority"]: LaneFigures(lane["waiting"], lane["waits_since"])
+            for lane in lanes
+            if lane["waiting"]
+        },
+    )

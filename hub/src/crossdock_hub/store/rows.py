@@ -78,6 +78,7 @@ def delivery_row(record: DeliveryRecord) -> dict[str, Any]:
     row["vendor_references"] = orjson.dumps(
         [(r.type, r.value) for r in record.vendor_references]
     ).decode()
+    row["duplicates"] = orjson.dumps([(r.type, r.value) for r in record.duplicates]).decode()
     row["quarantined"] = orjson.dumps(
         [
             (q.method, base64.b64encode(q.request).decode(), base64.b64encode(q.refusal).decode())
@@ -95,6 +96,9 @@ def delivery_record(row: Row) -> DeliveryRecord:
     values["vendor_references"] = [
         VendorReferenceRecord(*pair) for pair in orjson.loads(values["vendor_references"])
     ]
+    values["duplicates"] = [
+        VendorReferenceRecord(*pair) for pair in orjson.loads(values["duplicates"])
+    ]
     values["quarantined"] = [
         QuarantineRecord(method, base64.b64decode(request), base64.b64decode(refusal))
         for method, request, refusal in orjson.loads(values["quarantined"])
@@ -106,17 +110,18 @@ _SCOPES = ("business_units", "location_numbers", "carrier_codes")
 
 
 def endpoint_row(record: Any) -> dict[str, Any]:
-    """An endpoint with its scope as JSON."""
+    """An endpoint with its lists as JSON."""
     row = plain_row(record)
     for name in _SCOPES:
         row[name] = orjson.dumps(sorted(row[name])).decode()
+    row["breaker_failing"] = orjson.dumps(record.breaker_failing).decode()
     return row
 
 
 def endpoint_record(kind: type[R], row: Row) -> R:
     """The way back from `endpoint_row`."""
     values = {name: row[name] for name in _names(kind)}
-    for name in _SCOPES:
+    for name in (*_SCOPES, "breaker_failing"):
         values[name] = tuple(orjson.loads(values[name]))
     return kind(**values)
 

@@ -127,6 +127,8 @@ deliveries = Table(
     Column("pending", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("draft", String(200), nullable=False, server_default=""),
+    Column("duplicates", Text, nullable=False, server_default="[]"),
     Index("deliveries_root", "root_id"),
     Index("deliveries_state", "endpoint", "state", "sequence"),
     Index("deliveries_vendor_reference", "vendor_reference"),
@@ -263,6 +265,15 @@ endpoints = Table(
     Column("progress_at", BigInteger),
     Column("trouble", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("breaker_state", String(16), nullable=False, server_default="CLOSED"),
+    Column("breaker_since", BigInteger),
+    Column("breaker_reason", Text, nullable=False, server_default=""),
+    Column("breaker_failing", Text, nullable=False, server_default="[]"),
+    Column("breaker_probe_at", BigInteger),
+    Column("breaker_probes", Integer, nullable=False, server_default="0"),
+    Column("pace_thousandths", Integer, nullable=False, server_default="1000"),
+    Column("pace_at", BigInteger),
+    Column("throttled_until", BigInteger),
 )
 
 cursors = Table(

@@ -105,6 +105,27 @@ async def pending(connection: AsyncConnection, endpoint: str, most: int) -> list
     return [rows.delivery_record(row) for row in result.mappings()]
 
 
+_LANE = (
+    select(t.deliveries)
+    .where(
+        t.deliveries.c.endpoint == bindparam("endpoint"),
+        t.deliveries.c.priority == bindparam("lane"),
+        t.deliveries.c.pending,
+    )
+    .order_by(t.deliveries.c.sequence)
+    .limit(bindparam("most"))
+)
+
+
+async def pending_lane(
+    connection: AsyncConnection, endpoint: str, lane: int, most: int
+) -> list[DeliveryRecord]:
+    """The oldest deliveries of one lane of an endpoint that wait to be dispatched."""
+    wanted = {"endpoint": endpoint, "lane": lane, "most": most}
+    result = await connection.execute(_LANE, wanted)
+    return [rows.delivery_record(row) for row in result.mappings()]
+
+
 async def dispatch_state(connection: AsyncConnection) -> tuple[list[tuple[str, str]], set[str]]:
     """(endpoint, id) of deliveries on their way, and the endpoints that have pending ones."""
     d = t.deliveries.c

@@ -100,6 +100,14 @@ class _HoldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldReason
     """The endpoint is paused."""
     HOLD_REASON_BUDGET: _HoldReason.ValueType  # 5
     """The endpoint's budget is used up."""
+    HOLD_REASON_BREAKER: _HoldReason.ValueType  # 6
+    """The endpoint's breaker is open: its system does not answer, and one call at a time tries it."""
+    HOLD_REASON_THROTTLE: _HoldReason.ValueType  # 7
+    """The vendor asked all calls to wait (Retry-After)."""
+    HOLD_REASON_SPENDING: _HoldReason.ValueType  # 8
+    """PARKED by the spending guard before anything was sent: more than the operation may do for one
+    root object. A person decides.
+    """
 
 class HoldReason(_HoldReason, metaclass=_HoldReasonEnumTypeWrapper):
     """Why a delivery waits. May grow."""
@@ -116,6 +124,14 @@ HOLD_REASON_PAUSE: HoldReason.ValueType  # 4
 """The endpoint is paused."""
 HOLD_REASON_BUDGET: HoldReason.ValueType  # 5
 """The endpoint's budget is used up."""
+HOLD_REASON_BREAKER: HoldReason.ValueType  # 6
+"""The endpoint's breaker is open: its system does not answer, and one call at a time tries it."""
+HOLD_REASON_THROTTLE: HoldReason.ValueType  # 7
+"""The vendor asked all calls to wait (Retry-After)."""
+HOLD_REASON_SPENDING: HoldReason.ValueType  # 8
+"""PARKED by the spending guard before anything was sent: more than the operation may do for one
+root object. A person decides.
+"""
 Global___HoldReason: _TypeAlias = HoldReason  # noqa: Y015
 
 class _OperationClass:
@@ -133,7 +149,9 @@ class _OperationClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operat
     "not found".
     """
     OPERATION_CLASS_TWO_STEP: _OperationClass.ValueType  # 3
-    """Draft, then confirm by id: the draft may repeat."""
+    """Draft, then confirm by id: the draft may repeat until one is noted, and only a noted one is
+    confirmed.
+    """
     OPERATION_CLASS_NATURAL: _OperationClass.ValueType  # 4
     """A full-state upsert: repeat."""
     OPERATION_CLASS_NONE: _OperationClass.ValueType  # 5
@@ -153,7 +171,9 @@ OPERATION_CLASS_SEARCHABLE: OperationClass.ValueType  # 2
 "not found".
 """
 OPERATION_CLASS_TWO_STEP: OperationClass.ValueType  # 3
-"""Draft, then confirm by id: the draft may repeat."""
+"""Draft, then confirm by id: the draft may repeat until one is noted, and only a noted one is
+confirmed.
+"""
 OPERATION_CLASS_NATURAL: OperationClass.ValueType  # 4
 """A full-state upsert: repeat."""
 OPERATION_CLASS_NONE: OperationClass.ValueType  # 5
@@ -208,6 +228,10 @@ class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attemp
     """A look-up found nothing."""
     ATTEMPT_OUTCOME_LEASE_EXPIRED: _AttemptOutcome.ValueType  # 7
     """The lease ran out with no word."""
+    ATTEMPT_OUTCOME_THROTTLED: _AttemptOutcome.ValueType  # 8
+    """Proven unprocessed because the vendor limits calls: a documented 429. Like RETRY, and the
+    hub lowers what it sends to the system.
+    """
 
 class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
     """How an attempt ended. May grow."""
@@ -230,6 +254,10 @@ ATTEMPT_OUTCOME_NOT_FOUND: AttemptOutcome.ValueType  # 6
 """A look-up found nothing."""
 ATTEMPT_OUTCOME_LEASE_EXPIRED: AttemptOutcome.ValueType  # 7
 """The lease ran out with no word."""
+ATTEMPT_OUTCOME_THROTTLED: AttemptOutcome.ValueType  # 8
+"""Proven unprocessed because the vendor limits calls: a documented 429. Like RETRY, and the
+hub lowers what it sends to the system.
+"""
 Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
 
 @_typing.final
@@ -389,6 +417,8 @@ class Delivery(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_LOG_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Derived from event, endpoint, operation and item (UUID)."""
     event_id: _builtins.str
@@ -429,6 +459,8 @@ class Delivery(_message.Message):
     """Reference under which the vendor knows it: 20 characters of base32."""
     trace_id: _builtins.str
     """Trace of the write that caused it, 32 hexadecimal digits."""
+    draft: _builtins.str
+    """For TWO_STEP: the draft at the vendor that every further attempt confirms."""
     @_builtins.property
     def lease_until(self) -> _timestamp_pb2.Timestamp:
         """Until when the lease holds, UTC."""
@@ -456,6 +488,10 @@ class Delivery(_message.Message):
     @_builtins.property
     def attempt_log(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
         """The attempts, oldest first; only where asked for."""
+
+    @_builtins.property
+    def duplicates(self) -> _containers.RepeatedCompositeFieldContainer[Global___VendorReference]:
+        """What the vendor holds beside the one that was adopted: somebody has to take it back."""
 
     def __init__(
         self,
@@ -487,10 +523,12 @@ class Delivery(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         trace_id: _builtins.str = ...,
         attempt_log: _abc.Iterable[Global___Attempt] | None = ...,
+        draft: _builtins.str = ...,
+        duplicates: _abc.Iterable[Global___VendorReference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "lease_until", b"lease_until", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "dispatch_number", b"dispatch_number", "due_time", b"due_time", "endpoint", b"endpoint", "event_id", b"event_id", "event_type", b"event_type", "hold_reason", b"hold_reason", "id", b"id", "item", b"item", "lease_until", b"lease_until", "not_found", b"not_found", "object_id", b"object_id", "operation", b"operation", "operation_class", b"operation_class", "ordering_key", b"ordering_key", "quarantined", b"quarantined", "state", b"state", "superseded_by", b"superseded_by", "token", b"token", "trace_id", b"trace_id", "update_time", b"update_time", "vendor_reference", b"vendor_reference", "vendor_references", b"vendor_references", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "dispatch_number", b"dispatch_number", "draft", b"draft", "due_time", b"due_time", "duplicates", b"duplicates", "endpoint", b"endpoint", "event_id", b"event_id", "event_type", b"event_type", "hold_reason", b"hold_reason", "id", b"id", "item", b"item", "lease_until", b"lease_until", "not_found", b"not_found", "object_id", b"object_id", "operation", b"operation", "operation_class", b"operation_class", "ordering_key", b"ordering_key", "quarantined", b"quarantined", "state", b"state", "superseded_by", b"superseded_by", "token", b"token", "trace_id", b"trace_id", "update_time", b"update_time", "vendor_reference", b"vendor_reference", "vendor_references", b"vendor_references", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

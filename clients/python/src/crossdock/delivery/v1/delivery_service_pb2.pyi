@@ -128,6 +128,7 @@ class BeginResult(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """The delivery."""
@@ -137,6 +138,8 @@ class BeginResult(_message.Message):
     """Call or look-up."""
     attempt: _builtins.int
     """Number of the attempt."""
+    draft: _builtins.str
+    """The draft that an earlier attempt noted: confirm it, make no other."""
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
         """How long the lease lasts from the moment the hub answered."""
@@ -153,11 +156,12 @@ class BeginResult(_message.Message):
         kind: _delivery_pb2.AttemptKind.ValueType = ...,
         lease: _duration_pb2.Duration | None = ...,
         attempt: _builtins.int = ...,
+        draft: _builtins.str = ...,
         refusal: _types_pb2.Refusal | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "delivery_id", b"delivery_id", "kind", b"kind", "lease", b"lease", "refusal", b"refusal", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "delivery_id", b"delivery_id", "draft", b"draft", "kind", b"kind", "lease", b"lease", "refusal", b"refusal", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,10 +204,15 @@ class LeaseRenewal(_message.Message):
     DELIVERY_ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """The delivery."""
     token: _builtins.int
     """The token of the attempt."""
+    draft: _builtins.str
+    """A draft that the vendor made; durable when this is answered, and not before may it be
+    confirmed. A delivery has one: another is refused.
+    """
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
         """How long from now; capped by the hub."""
@@ -214,10 +223,11 @@ class LeaseRenewal(_message.Message):
         delivery_id: _builtins.str = ...,
         token: _builtins.int = ...,
         lease: _duration_pb2.Duration | None = ...,
+        draft: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_id", b"delivery_id", "lease", b"lease", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_id", b"delivery_id", "draft", b"draft", "lease", b"lease", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,6 +332,7 @@ class Completion(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_FIELD_NUMBER: _builtins.int
     VENDOR_REFERENCES_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     REQUEST_EXCERPT_FIELD_NUMBER: _builtins.int
     RESPONSE_EXCERPT_FIELD_NUMBER: _builtins.int
@@ -348,6 +359,12 @@ class Completion(_message.Message):
         """What the vendor gave."""
 
     @_builtins.property
+    def duplicates(self) -> _containers.RepeatedCompositeFieldContainer[_delivery_pb2.VendorReference]:
+        """What the vendor holds beside what is adopted here, for example a second booking under our
+        reference: kept with the delivery and raised.
+        """
+
+    @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fact]:
         """What was learned: requests of the contract, each checked like any write. What is refused is
         quarantined beside the outcome.
@@ -363,13 +380,14 @@ class Completion(_message.Message):
         reason: _builtins.str = ...,
         retry_after: _duration_pb2.Duration | None = ...,
         vendor_references: _abc.Iterable[_delivery_pb2.VendorReference] | None = ...,
+        duplicates: _abc.Iterable[_delivery_pb2.VendorReference] | None = ...,
         facts: _abc.Iterable[Global___Fact] | None = ...,
         request_excerpt: _builtins.str = ...,
         response_excerpt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "delivery_id", b"delivery_id", "facts", b"facts", "outcome", b"outcome", "reason", b"reason", "request_excerpt", b"request_excerpt", "response_excerpt", b"response_excerpt", "retry_after", b"retry_after", "token", b"token", "vendor_references", b"vendor_references"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "delivery_id", b"delivery_id", "duplicates", b"duplicates", "facts", b"facts", "outcome", b"outcome", "reason", b"reason", "request_excerpt", b"request_excerpt", "response_excerpt", b"response_excerpt", "retry_after", b"retry_after", "token", b"token", "vendor_references", b"vendor_references"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,7 +74,7 @@ class DeliveryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RenewLeases(self, request, context):
-        """Keeps slow attempts alive.
+        """Keeps slow attempts alive, and what an attempt must not lose: its draft.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

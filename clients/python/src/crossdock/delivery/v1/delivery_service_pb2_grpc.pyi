@@ -36,7 +36,7 @@ class DeliveryServiceStub:
     BeginAttempts: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.BeginAttemptsRequest, _delivery_service_pb2.BeginAttemptsResponse]
     """Begins attempts; each is durable before this answers, and no vendor may be called before that."""
     RenewLeases: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.RenewLeasesRequest, _delivery_service_pb2.RenewLeasesResponse]
-    """Keeps slow attempts alive."""
+    """Keeps slow attempts alive, and what an attempt must not lose: its draft."""
     CompleteAttempts: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.CompleteAttemptsRequest, _delivery_service_pb2.CompleteAttemptsResponse]
     """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no
     newer attempt began.
@@ -54,7 +54,7 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     BeginAttempts: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.BeginAttemptsRequest, _delivery_service_pb2.BeginAttemptsResponse]  # type: ignore[assignment]
     """Begins attempts; each is durable before this answers, and no vendor may be called before that."""
     RenewLeases: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.RenewLeasesRequest, _delivery_service_pb2.RenewLeasesResponse]  # type: ignore[assignment]
-    """Keeps slow attempts alive."""
+    """Keeps slow attempts alive, and what an attempt must not lose: its draft."""
     CompleteAttempts: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.CompleteAttemptsRequest, _delivery_service_pb2.CompleteAttemptsResponse]  # type: ignore[assignment]
     """Ends attempts, with what was learned. Repeatable; a late one still settles an UNKNOWN while no
     newer attempt began.
@@ -81,7 +81,7 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _delivery_service_pb2.RenewLeasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_delivery_service_pb2.RenewLeasesResponse, _abc.Awaitable[_delivery_service_pb2.RenewLeasesResponse]]:
-        """Keeps slow attempts alive."""
+        """Keeps slow attempts alive, and what an attempt must not lose: its draft."""
 
     @_abc_1.abstractmethod
     def CompleteAttempts(

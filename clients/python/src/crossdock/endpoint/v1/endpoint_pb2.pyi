@@ -51,6 +51,34 @@ ENDPOINT_STATE_PAUSED: EndpointState.ValueType  # 3
 """Gets none until somebody resumes it; its work waits in order."""
 Global___EndpointState: _TypeAlias = EndpointState  # noqa: Y015
 
+class _BreakerState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BreakerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BreakerState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BREAKER_STATE_UNSPECIFIED: _BreakerState.ValueType  # 0
+    """Never stored."""
+    BREAKER_STATE_CLOSED: _BreakerState.ValueType  # 1
+    """They do."""
+    BREAKER_STATE_OPEN: _BreakerState.ValueType  # 2
+    """Its system does not answer: nothing is sent until the next probe."""
+    BREAKER_STATE_PROBING: _BreakerState.ValueType  # 3
+    """One call is out to find out whether it answers again."""
+
+class BreakerState(_BreakerState, metaclass=_BreakerStateEnumTypeWrapper):
+    """Whether calls to an endpoint go out. May grow."""
+
+BREAKER_STATE_UNSPECIFIED: BreakerState.ValueType  # 0
+"""Never stored."""
+BREAKER_STATE_CLOSED: BreakerState.ValueType  # 1
+"""They do."""
+BREAKER_STATE_OPEN: BreakerState.ValueType  # 2
+"""Its system does not answer: nothing is sent until the next probe."""
+BREAKER_STATE_PROBING: BreakerState.ValueType  # 3
+"""One call is out to find out whether it answers again."""
+Global___BreakerState: _TypeAlias = BreakerState  # noqa: Y015
+
 @_typing.final
 class Scope(_message.Message):
     """Along which lines an endpoint's work is divided; empty lists mean all."""
@@ -100,12 +128,19 @@ class Operation(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     PREREQUISITE_LIMIT_FIELD_NUMBER: _builtins.int
     KEY_LIFE_FIELD_NUMBER: _builtins.int
+    MAX_PER_ROOT_FIELD_NUMBER: _builtins.int
+    RETRY_FIRST_FIELD_NUMBER: _builtins.int
+    RETRY_MAX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name, as targets of events use it."""
     operation_class: _delivery_pb2.OperationClass.ValueType
     """The class."""
     max_attempts: _builtins.int
     """Calls before a person has to look."""
+    max_per_root: _builtins.int
+    """The spending guard: deliveries of this operation for one root object (an order) before a person
+    has to look; 0: no guard. For operations that cost money, for example buying a label.
+    """
     @_builtins.property
     def settle_after(self) -> _duration_pb2.Duration:
         """How long the vendor may take until a call can be found by our reference."""
@@ -122,6 +157,14 @@ class Operation(_message.Message):
     def key_life(self) -> _duration_pb2.Duration:
         """How long the vendor honours a key, for class KEYED."""
 
+    @_builtins.property
+    def retry_first(self) -> _duration_pb2.Duration:
+        """First pause after a call that was proven unprocessed; it doubles up to retry_max."""
+
+    @_builtins.property
+    def retry_max(self) -> _duration_pb2.Duration:
+        """Longest pause between two calls."""
+
     def __init__(
         self,
         *,
@@ -132,10 +175,13 @@ class Operation(_message.Message):
         max_attempts: _builtins.int = ...,
         prerequisite_limit: _duration_pb2.Duration | None = ...,
         key_life: _duration_pb2.Duration | None = ...,
+        max_per_root: _builtins.int = ...,
+        retry_first: _duration_pb2.Duration | None = ...,
+        retry_max: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call_timeout", b"call_timeout", "key_life", b"key_life", "prerequisite_limit", b"prerequisite_limit", "settle_after", b"settle_after"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_timeout", b"call_timeout", "key_life", b"key_life", "prerequisite_limit", b"prerequisite_limit", "retry_first", b"retry_first", "retry_max", b"retry_max", "settle_after", b"settle_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_timeout", b"call_timeout", "key_life", b"key_life", "max_attempts", b"max_attempts", "name", b"name", "operation_class", b"operation_class", "prerequisite_limit", b"prerequisite_limit", "settle_after", b"settle_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_timeout", b"call_timeout", "key_life", b"key_life", "max_attempts", b"max_attempts", "max_per_root", b"max_per_root", "name", b"name", "operation_class", b"operation_class", "prerequisite_limit", b"prerequisite_limit", "retry_first", b"retry_first", "retry_max", b"retry_max", "settle_after", b"settle_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,6 +240,84 @@ class Manifest(_message.Message):
 Global___Manifest: _TypeAlias = Manifest  # noqa: Y015
 
 @_typing.final
+class Breaker(_message.Message):
+    """The breaker of an endpoint, and what opened it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    PROBE_TIME_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
+    state: Global___BreakerState.ValueType
+    """Whether calls go out."""
+    reason: _builtins.str
+    """What the last failed call said, in words."""
+    failures: _builtins.int
+    """Calls in a row that were not processed or not answered."""
+    probes: _builtins.int
+    """Probes that failed since it opened."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when, UTC; unset while it never opened."""
+
+    @_builtins.property
+    def probe_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next probe may go, UTC, while OPEN or PROBING."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___BreakerState.ValueType = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+        failures: _builtins.int = ...,
+        probe_time: _timestamp_pb2.Timestamp | None = ...,
+        probes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["probe_time", b"probe_time", "since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "probe_time", b"probe_time", "probes", b"probes", "reason", b"reason", "since_time", b"since_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Breaker: _TypeAlias = Breaker  # noqa: Y015
+
+@_typing.final
+class Lane(_message.Message):
+    """Work of one urgency that waits to be dispatched; lower numbers go first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LATENCY_CLASS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    OLDEST_TIME_FIELD_NUMBER: _builtins.int
+    latency_class: _options_pb2.LatencyClass.ValueType
+    """How soon its events must arrive."""
+    waiting: _builtins.int
+    """Deliveries that may go as soon as the budget allows."""
+    @_builtins.property
+    def oldest_time(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest of them was recorded, UTC."""
+
+    def __init__(
+        self,
+        *,
+        latency_class: _options_pb2.LatencyClass.ValueType = ...,
+        waiting: _builtins.int = ...,
+        oldest_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_time", b"oldest_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_class", b"latency_class", "oldest_time", b"oldest_time", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lane: _TypeAlias = Lane  # noqa: Y015
+
+@_typing.final
 class Endpoint(_message.Message):
     """An installation of a system."""
 
@@ -214,6 +338,13 @@ class Endpoint(_message.Message):
     IN_USE_FIELD_NUMBER: _builtins.int
     IN_DOUBT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    BREAKER_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_CONCURRENCY_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    THROTTLED_UNTIL_FIELD_NUMBER: _builtins.int
+    TIME_TO_DRAIN_FIELD_NUMBER: _builtins.int
+    SETTLED_PER_SECOND_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, as in hub configuration."""
     role: _options_pb2.SystemRole.ValueType
@@ -234,6 +365,12 @@ class Endpoint(_message.Message):
     """Deliveries UNKNOWN, RESOLVING or PARKED."""
     revision: _builtins.int
     """Grows by one with each change."""
+    effective_concurrency: _builtins.int
+    """Calls at once that the hub allows its system now: the manifest's, lowered while it throttles."""
+    effective_rate_per_second: _builtins.str
+    """Calls per second that the hub allows its system now, as decimal text; empty means unlimited."""
+    settled_per_second: _builtins.str
+    """Deliveries settled per second over the last minute, as decimal text."""
     @_builtins.property
     def scope(self) -> Global___Scope:
         """Its share of the work."""
@@ -254,6 +391,24 @@ class Endpoint(_message.Message):
     def oldest_time(self) -> _timestamp_pb2.Timestamp:
         """When the oldest of them was recorded, UTC."""
 
+    @_builtins.property
+    def breaker(self) -> Global___Breaker:
+        """Whether calls go out, and what stopped them."""
+
+    @_builtins.property
+    def throttled_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when the vendor asked all calls to wait, UTC; unset when it did not."""
+
+    @_builtins.property
+    def time_to_drain(self) -> _duration_pb2.Duration:
+        """How long until the queue is worked off, at the pace of the last minute; unset when nothing
+        moves and nothing says how fast it would.
+        """
+
+    @_builtins.property
+    def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lane]:
+        """What waits to be dispatched, by urgency."""
+
     def __init__(
         self,
         *,
@@ -272,10 +427,17 @@ class Endpoint(_message.Message):
         in_use: _builtins.int = ...,
         in_doubt: _builtins.int = ...,
         revision: _builtins.int = ...,
+        breaker: Global___Breaker | None = ...,
+        effective_concurrency: _builtins.int = ...,
+        effective_rate_per_second: _builtins.str = ...,
+        throttled_until: _timestamp_pb2.Timestamp | None = ...,
+        time_to_drain: _duration_pb2.Duration | None = ...,
+        settled_per_second: _builtins.str = ...,
+        lanes: _abc.Iterable[Global___Lane] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_time", b"heartbeat_time", "manifest", b"manifest", "oldest_time", b"oldest_time", "progress_time", b"progress_time", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "heartbeat_time", b"heartbeat_time", "manifest", b"manifest", "oldest_time", b"oldest_time", "progress_time", b"progress_time", "scope", b"scope", "throttled_until", b"throttled_until", "time_to_drain", b"time_to_drain"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_time", b"heartbeat_time", "id", b"id", "in_doubt", b"in_doubt", "in_use", b"in_use", "manifest", b"manifest", "oldest_time", b"oldest_time", "pause_reason", b"pause_reason", "paused_by", b"paused_by", "progress_time", b"progress_time", "queue_depth", b"queue_depth", "revision", b"revision", "role", b"role", "scope", b"scope", "state", b"state", "trouble", b"trouble"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "effective_concurrency", b"effective_concurrency", "effective_rate_per_second", b"effective_rate_per_second", "heartbeat_time", b"heartbeat_time", "id", b"id", "in_doubt", b"in_doubt", "in_use", b"in_use", "lanes", b"lanes", "manifest", b"manifest", "oldest_time", b"oldest_time", "pause_reason", b"pause_reason", "paused_by", b"paused_by", "progress_time", b"progress_time", "queue_depth", b"queue_depth", "revision", b"revision", "role", b"role", "scope", b"scope", "settled_per_second", b"settled_per_second", "state", b"state", "throttled_until", b"throttled_until", "time_to_drain", b"time_to_drain", "trouble", b"trouble"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
