@@ -14,7 +14,13 @@ from typing import Any
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Throttled,
+)
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 
 from .known_items import KnownItems
@@ -161,7 +167,7 @@ class ManhattanClient:
             # A fresh token was refused too: nothing was processed.
             raise Retry(AUTH_RETRY_SECONDS, "the platform refuses our token")
         if status == 429:
-            raise Retry(answer.retry_after_seconds(), "the platform throttles")
+            raise Throttled(answer.retry_after_seconds(), "the platform throttles")
         body = _json_object(answer)
         if status in (400, 422):
             code, text = refusal(body or {})

@@ -26,6 +26,7 @@ from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
     NotFound,
+    OutcomeUnknown,
     Reference,
     Reject,
     Retry,
@@ -39,8 +40,8 @@ SALES_ORDER = "salesOrder"
 ITEM_FULFILLMENT = "itemFulfillment"
 ORDER_DOCUMENT = "sales_order"
 SHIPMENT_DOCUMENT = "item_fulfillment"
-_ORDER_FIELDS = ("id", "tranId", "orderStatus")
-_FULFILLMENT_FIELDS = ("id", "tranId", "shipStatus")
+_ORDER_FIELDS = ("id", "tranId", "orderStatus", "externalId")
+_FULFILLMENT_FIELDS = ("id", "tranId", "shipStatus", "externalId")
 _REPLACE_LINES = "item"
 
 
@@ -80,6 +81,7 @@ async def find_sales_order(work: Work, vendor: NetSuiteClient) -> Confirmed | No
         record = await vendor.read(SALES_ORDER, eid(key), _ORDER_FIELDS)
     except RecordMissing:
         return NotFound(f"NetSuite knows no sales order with external id {key}")
+    _check_key(record, key)
     return _booked(order, record, translate.internal_id_of(record))
 
 
@@ -159,6 +161,7 @@ async def find_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed | No
         record = await vendor.read(ITEM_FULFILLMENT, eid(key), _FULFILLMENT_FIELDS)
     except RecordMissing:
         return NotFound(f"NetSuite knows no item fulfillment with external id {key}")
+    _check_key(record, key)
     return _posted(record, translate.internal_id_of(record), f"found by external id {key}")
 
 
@@ -177,6 +180,13 @@ async def reverse_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
 async def pull_master_data(poll: Poll, vendor: NetSuiteClient) -> None:
     """Changed items, customers, locations and unit conversions, into the hub."""
     await master_data.pull(poll, vendor)
+
+
+def _check_key(record: Mapping[str, Any], key: str) -> None:
+    """A record under another external id is no answer to the question, whatever else it says."""
+    found = record.get("externalId", key)
+    if found != key:
+        raise OutcomeUnknown(f"asked for external id {key}, NetSuite answered with {found}")
 
 
 def booking_rules(settings: Settings) -> BookingRules:

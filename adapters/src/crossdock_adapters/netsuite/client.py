@@ -18,7 +18,13 @@ from urllib.parse import quote, urlsplit
 from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Throttled,
+)
 
 TOKEN_PATH = "/services/rest/auth/oauth2/v1/token"
 RECORD_PATH = "/services/rest/record/v1"
@@ -236,7 +242,7 @@ def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
         raise OutcomeUnknown(f"after a request was accepted: {problem}")
     if answer.status == 429 or any(word in words for word in _BUSY_WORDS):
         pause = answer.retry_after_seconds(BUSY_RETRY_SECONDS * random.uniform(0.5, 1.5))
-        raise Retry(pause, f"the account is at its concurrency limit ({problem})")
+        raise Throttled(pause, f"the account is at its concurrency limit ({problem})")
     if answer.status == 401:
         raise Retry(LOGIN_RETRY_SECONDS, f"the login is refused ({problem})")
     if answer.status == 409 or problem.code == _CHANGED_CODE:

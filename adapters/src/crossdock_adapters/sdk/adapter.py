@@ -17,6 +17,7 @@ ENTRY_POINT_GROUP = "crossdock.adapters"
 
 Connect = Callable[[Settings, Secrets], Awaitable[Any]]
 Operate = Callable[[Work, Any], Awaitable[Confirmed]]
+Draft = Callable[[Work, Any], Awaitable[str]]
 LookUp = Callable[[Work, Any], Awaitable[Confirmed | NotFound]]
 Pull = Callable[[Poll, Any], Awaitable[None]]
 Receive = Callable[[Webhook, Any], Awaitable[None]]
@@ -25,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 # What each class needs besides the operation itself, to be safe after an unknown outcome.
 NEEDS_LOOK_UP = frozenset({OperationClass.SEARCHABLE})
+NEEDS_DRAFT = frozenset({OperationClass.TWO_STEP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Adapter:
         self.connect_function: Connect | None = None
         self.test_function: Test | None = None
         self.operations: dict[str, Operate] = {}
+        self.drafts: dict[str, Draft] = {}
         self.look_ups: dict[str, LookUp] = {}
         self.polls: dict[str, PollSpec] = {}
         self.webhooks: dict[str, WebhookSpec] = {}
@@ -91,11 +94,29 @@ class Adapter:
         return function
 
     def operation(self, name: str) -> Callable[[F], F]:
-        """`async (work, vendor) -> Confirmed` for one operation of the manifest."""
+        """`async (work, vendor) -> Confirmed` for one operation of the manifest.
+
+        Of a two-step operation it confirms `work.draft`, and nothing else: by that id a repeat
+        changes nothing at the vendor.
+        """
 
         def register(function: F) -> F:
             self._once(self.operations, "operation", name)
             self.operations[name] = function
+            return function
+
+        return register
+
+    def draft(self, name: str) -> Callable[[F], F]:
+        """`async (work, vendor) -> the draft's id`: the first step of a two-step operation.
+
+        It may run again as long as nobody has heard of a draft, so what it makes has to be
+        harmless. The hub keeps the id before the operation's function gets it as `work.draft`.
+        """
+
+        def register(function: F) -> F:
+            self._once(self.drafts, "draft", name)
+            self.drafts[name] = function
             return function
 
         return register
@@ -146,7 +167,16 @@ class Adapter:
                 problems.append(f"operation {name} has no function")
             if operation.operation_class in NEEDS_LOOK_UP and name not in self.look_ups:
                 problems.append(f"operation {name} is searchable and has no look_up function")
-        for kind, found in (("operation", self.operations), ("look_up", self.look_ups)):
+            if operation.operation_class in NEEDS_DRAFT and name not in self.drafts:
+                problems.append(f"operation {name} is two_step and has no draft function")
+            if name in self.drafts and operation.operation_class not in NEEDS_DRAFT:
+                problems.append(f"draft {name} belongs to an operation that is not two_step")
+        wired = (
+            ("operation", self.operations),
+            ("look_up", self.look_ups),
+            ("draft", self.drafts),
+        )
+        for kind, found in wired:
             problems += [
                 f"{kind} {name} is not in the manifest" for name in found if name not in declared
             ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Protocol, TypeVar
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from google.protobuf.duration_pb2 import Duration
 
+from crossdock_adapters.sdk import lease_clock
 from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.presence import Presence
 
@@ -49,13 +49,20 @@ class Ledger(Protocol):
     ) -> list[delivery_service_pb2.CompletionResult]: ...
 
 
+class DraftNotKept(Exception):
+    """The hub did not keep a draft: it must not be confirmed; the text is the hub's."""
+
+
 class BeginRefused(Exception):
     """The hub says this delivery is not to be worked on now: drop the message."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """A begun attempt. `lease_until` (time.monotonic) is counted from before we asked."""
+    """A begun attempt. `lease_until` (`lease_clock`) is counted from before we asked.
+
+    `draft`: what an earlier attempt of the delivery made and did not see confirmed.
+    """
 
     delivery_id: str
     token: int
@@ -63,6 +70,7 @@ class Attempt:
     number: int
     lease_seconds: float
     lease_until: float
+    draft: str = ""
 
 
 class Attempts:
@@ -91,7 +99,7 @@ class Attempts:
 
         async def once() -> delivery_service_pb2.BeginResult:
             nonlocal asked_at
-            asked_at = time.monotonic()
+            asked_at = lease_clock.now()
             return await self._begin.call(request)
 
         try:
@@ -103,17 +111,36 @@ class Attempts:
         seconds = result.lease.ToNanoseconds() / 1e9
         return Attempt(
             result.delivery_id, result.token, result.kind, result.attempt, seconds,
-            asked_at + seconds,
+            asked_at + seconds, result.draft,
         )  # fmt: skip
+
+    async def note_draft(self, attempt: Attempt, draft: str) -> None:
+        """Make a draft known before it is confirmed; it is durable when this returns.
+
+        Waits while the hub is away. DraftNotKept when the lease is lost, or another draft stands.
+        """
+        renewal = delivery_service_pb2.LeaseRenewal(
+            delivery_id=attempt.delivery_id,
+            token=attempt.token,
+            lease=_duration(attempt.lease_seconds),
+            draft=draft,
+        )
+        try:
+            result = await self._insist(lambda: self._renew.call(renewal))
+        except HubRefused as refused:
+            raise DraftNotKept(str(refused)) from None
+        if result.HasField("refusal"):
+            raise DraftNotKept(f"{result.refusal.reason}: {result.refusal.message}")
+        attempt.draft = draft
 
     async def keep_alive(self, attempt: Attempt, moved: Callable[[float], None]) -> None:
         """Renew the lease until cancelled; returns when the lease is lost.
 
-        `moved` gets the new end of the lease (time.monotonic) after each renewal.
+        `moved` gets the new end of the lease (`lease_clock`) after each renewal.
         """
         while True:
             await asyncio.sleep(attempt.lease_seconds * RENEW_AT_SHARE_OF_LEASE)
-            asked_at = time.monotonic()
+            asked_at = lease_clock.now()
             renewal = delivery_service_pb2.LeaseRenewal(
                 delivery_id=attempt.delivery_id,
                 token=attempt.token,

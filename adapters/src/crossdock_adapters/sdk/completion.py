@@ -13,9 +13,12 @@ from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
     NotFound,
+    NotTried,
     OutcomeUnknown,
     Reject,
     Retry,
+    Throttled,
+    Unreachable,
 )
 
 MAX_REASON_CHARACTERS = 1_000
@@ -24,6 +27,9 @@ MAX_EXCERPT_CHARACTERS = 4_000
 MAX_FACTS = 50
 MAX_FACT_BYTES = 512 * 1024
 MAX_REFERENCES = 50
+
+# What the hub does not count against the vendor.
+NOT_TRIED = "not_tried"
 
 CALL = delivery_pb2.ATTEMPT_KIND_CALL
 LOOK_UP = delivery_pb2.ATTEMPT_KIND_LOOK_UP
@@ -39,13 +45,14 @@ def completion(
     kind: int,
     ended: Confirmed | NotFound | BaseException | Any,
     exchange: Exchange,
+    reference: str = "",
 ) -> delivery_service_pb2.Completion:
-    """What to tell the hub about an attempt that ended this way."""
+    """What to tell the hub about an attempt that ended this way. reference: the work's own."""
     answer = delivery_service_pb2.Completion(delivery_id=delivery_id, token=token)
     answer.request_excerpt = exchange.request_excerpt()[:MAX_EXCERPT_CHARACTERS]
     answer.response_excerpt = exchange.response_excerpt()[:MAX_EXCERPT_CHARACTERS]
     if kind == LOOK_UP:
-        _look_up(answer, ended)
+        _look_up(answer, ended, reference)
     else:
         _call(answer, ended, exchange)
     answer.reason = answer.reason[:MAX_REASON_CHARACTERS]
@@ -80,8 +87,11 @@ def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchang
     match ended:
         case Confirmed():
             _confirmed(answer, ended)
+        case Throttled():
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_THROTTLED, "throttled", ended.reason)
+            answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
         case Retry():
-            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_RETRY, "retry", ended.reason)
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_RETRY, _retry_code(ended), ended.reason)
             answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
         case Reject():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_REJECTED, ended.code, ended.reason)
@@ -99,13 +109,29 @@ def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchang
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_PARKED, _name(ended), _words(ended))
 
 
-def _look_up(answer: delivery_service_pb2.Completion, ended: Any) -> None:
+def _retry_code(ended: Retry) -> str:
+    if isinstance(ended, NotTried):
+        return NOT_TRIED
+    return "unreachable" if isinstance(ended, Unreachable) else "retry"
+
+
+def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str) -> None:
     """A look-up that failed keeps the delivery unknown: it must never become a repeat."""
     match ended:
+        case Confirmed() if ended.found_by not in (None, reference):
+            # An answer about somebody else's object is a failed look-up, whatever it says.
+            why = f"the vendor answered with {ended.found_by!r}, which is not our reference"
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", why)
         case Confirmed():
             _confirmed(answer, ended)
         case NotFound():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_NOT_FOUND, "not_found", ended.note)
+        case Throttled():
+            # To the ledger a failed look-up like any other, to the system's budget a warning.
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_THROTTLED, "look_up_failed", ended.reason)
+            answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
+        case NotTried():
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, NOT_TRIED, ended.reason)
         case Retry():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", ended.reason)
             answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
@@ -121,6 +147,10 @@ def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> No
     answer.vendor_references.extend(
         delivery_pb2.VendorReference(type=reference.type, value=reference.value)
         for reference in result.references[:MAX_REFERENCES]
+    )
+    answer.duplicates.extend(
+        delivery_pb2.VendorReference(type=surplus.type, value=surplus.value)
+        for surplus in result.duplicates[:MAX_REFERENCES]
     )
     for place, message in enumerate(result.facts):
         # The same delivery reports the same fact under the same request id, however often.

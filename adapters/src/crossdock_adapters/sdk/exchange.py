@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+
+from crossdock_adapters.sdk import lease_clock
 
 MAX_EXCERPTS = 8
 MAX_BODY_CHARACTERS = 1_500
@@ -42,7 +43,7 @@ class Exchange:
     """Filled by VendorHttp while an attempt runs; read by the runner when it completes.
 
     `effect_left` turns True as soon as a request that may change the vendor's books might
-    have reached it. `lease_until` (time.monotonic) is how long the hub holds the delivery for
+    have reached it. `lease_until` (`lease_clock`) is how long the hub holds the delivery for
     us; nothing with an effect may leave after it.
     """
 
@@ -53,7 +54,7 @@ class Exchange:
     _hidden: tuple[str, ...] = ()
 
     def lease_left_seconds(self) -> float:
-        return self.lease_until - time.monotonic()
+        return self.lease_until - lease_clock.now()
 
     def note(self, request: str, response: str) -> None:
         """Keep a redacted excerpt of one request and what came back."""

@@ -14,7 +14,7 @@ from yarl import URL
 
 from crossdock_adapters.sdk import exchange, vendor_json
 from crossdock_adapters.sdk.auth import TokenCache
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Unreachable
+from crossdock_adapters.sdk.outcomes import NotTried, OutcomeUnknown, Retry, Unreachable
 from crossdock_adapters.sdk.pacing import Pace
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -254,7 +254,7 @@ def _check_lease(record: exchange.Exchange) -> None:
     reason = "the lease ran out before the call was sent"
     if record.effect_left:
         raise OutcomeUnknown(reason)
-    raise Retry(0.0, reason)
+    raise NotTried(0.0, reason)
 
 
 async def _connected(_: Any, context: SimpleNamespace, __: Any) -> None:

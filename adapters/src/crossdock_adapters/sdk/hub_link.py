@@ -229,6 +229,9 @@ def to_message(manifest: Manifest) -> endpoint_pb2.Manifest:
                 max_attempts=operation.max_attempts,
                 prerequisite_limit=_duration(operation.prerequisite_limit_seconds),
                 key_life=_duration(operation.key_life_seconds),
+                max_per_root=operation.max_per_order,
+                retry_first=_duration(operation.retry_first_seconds),
+                retry_max=_duration(operation.retry_max_seconds),
             )
             for operation in manifest.operations.values()
         ],

@@ -77,7 +77,9 @@ class Operation:
     `settle_after_seconds`: how long after an unknown outcome the vendor's books are
     trustworthy. `key_life_seconds`: how long the vendor remembers an idempotency key.
     `max_attempts`: calls before a person has to look. `prerequisite_limit_seconds`: how long
-    earlier work it needs may be missing; 0 leaves it to the hub.
+    earlier work it needs may be missing; 0 leaves it to the hub. `max_per_order`: how often it may
+    be asked for one order before the spending guard stops it; 0: no guard. `retry_first_seconds`,
+    `retry_max_seconds`: pauses between calls that were proven unprocessed; 0: the hub's.
     """
 
     name: str
@@ -87,6 +89,9 @@ class Operation:
     key_life_seconds: float = 0.0
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     prerequisite_limit_seconds: float = 0.0
+    max_per_order: int = 0
+    retry_first_seconds: float = 0.0
+    retry_max_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,8 @@ class _Reader:
                 self.problems.append(f"{where}: lower case letters, digits and underscores")
             self._only(where, table, {
                 "class", "timeout_seconds", "settle_after_seconds", "key_life_seconds",
-                "max_attempts", "prerequisite_limit_seconds",
+                "max_attempts", "prerequisite_limit_seconds", "max_per_order",
+                "retry_first_seconds", "retry_max_seconds",
             })  # fmt: skip
             try:
                 operation_class = OperationClass(str(table.get("class", "")))
@@ -190,6 +196,9 @@ class _Reader:
                 self._number(f"{where}.key_life_seconds", table, 0, 0, 31_536_000),
                 int(self._number(f"{where}.max_attempts", table, DEFAULT_MAX_ATTEMPTS, 1, 1000)),
                 self._number(f"{where}.prerequisite_limit_seconds", table, 0, 0, 2_592_000),
+                int(self._number(f"{where}.max_per_order", table, 0, 0, 100_000)),
+                self._number(f"{where}.retry_first_seconds", table, 0, 0, 3_600),
+                self._number(f"{where}.retry_max_seconds", table, 0, 0, 86_400),
             )
             if operation_class is OperationClass.SEARCHABLE and not operation.settle_after_seconds:
                 self.problems.append(f"{where}.settle_after_seconds is required when searchable")

@@ -4,6 +4,8 @@
     NotFound       returned by a look-up: the vendor does not know our reference
     VendorOutcome  the root of everything an adapter raises on purpose
     ├── Retry           proven unprocessed: try again later
+    │   ├── Throttled       the vendor limits calls (a documented 429): the hub sends fewer
+    │   ├── NotTried        nothing was tried (no lease left): says nothing about the vendor
     │   └── Unreachable     no connection to the vendor; VendorHttp says it
     ├── Reject          a documented business refusal: trying again changes nothing
     ├── NeedsPerson     nothing automatic can help (the delivery is parked)
@@ -37,11 +39,18 @@ class Confirmed:
     `references` are the vendor's document numbers and ids. `facts` are request messages of the
     contract (what the vendor told us: a label, a tracking number); the hub applies them under
     the same ownership rules as any write. `note` is for people.
+
+    `duplicates` are what a look-up found beside the one it adopts, which is the oldest: the hub
+    keeps them with the delivery and raises them, because somebody has to take them back.
+    `found_by` is the reference under which a look-up found it, as the vendor's answer says; one
+    that is not the work's own proves nothing, and the delivery stays unknown.
     """
 
     references: Sequence[Reference] = ()
     facts: Sequence[Message] = ()
     note: str = ""
+    duplicates: Sequence[Reference] = ()
+    found_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,17 @@ class Retry(VendorOutcome):
     def __init__(self, after_seconds: float = 0.0, reason: str = "") -> None:
         super().__init__(reason or "the vendor did not process the call")
         self.after_seconds = max(0.0, float(after_seconds))
+
+
+class Throttled(Retry):
+    """A documented 429: the vendor did nothing because there are too many calls.
+
+    `after_seconds` holds back every call to the vendor's system, not only this one.
+    """
+
+
+class NotTried(Retry):
+    """The attempt ended before it began: the vendor has nothing to do with it."""
 
 
 class Unreachable(Retry):

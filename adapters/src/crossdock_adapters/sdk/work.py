@@ -21,7 +21,8 @@ class Work:
     `reference` is THE reference to put on whatever the vendor creates: 20 base32 characters
     that the hub derived from the delivery id, so every repeat has the same. `event` is the typed
     message of the contract (OrderApproved, …); `item` names the sub-object when one event
-    means several calls (a package id). `attempt` counts from 1.
+    means several calls (a package id). `attempt` counts from 1. `draft` is the id of the vendor's
+    draft that a two-step operation confirms; the hub knows it already.
     """
 
     delivery_id: str
@@ -34,6 +35,7 @@ class Work:
     settings: Settings = field(repr=False)
     hub: HubClient = field(repr=False)
     look_up_numbers: LookUpNumbers = field(repr=False)
+    draft: str = ""
 
     async def numbers(self, kind: str, numbers: Sequence[str]) -> dict[str, str]:
         """This endpoint's own ids for master data, by number; unknown numbers are left out.

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from crossdock import contracts
@@ -18,14 +18,20 @@ from opentelemetry.trace import Span
 
 from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.adapter import Adapter
-from crossdock_adapters.sdk.attempts import Attempt, Attempts, BeginRefused, HubRefused
+from crossdock_adapters.sdk.attempts import (
+    Attempt,
+    Attempts,
+    BeginRefused,
+    DraftNotKept,
+    HubRefused,
+)
 from crossdock_adapters.sdk.completion import LOOK_UP, completion
 from crossdock_adapters.sdk.events import decode_event
 from crossdock_adapters.sdk.manifest import Operation
 from crossdock_adapters.sdk.outcomes import (
+    NotTried,
     OutcomeUnknown,
     Reject,
-    Retry,
     Unreachable,
     Untranslatable,
 )
@@ -110,7 +116,14 @@ class Worker:
         started = time.monotonic()
         try:
             ended, record = await self._perform(dispatch, operation, attempt)
-            told = completion(dispatch.delivery_id, attempt.token, attempt.kind, ended, record)
+            told = completion(
+                dispatch.delivery_id,
+                attempt.token,
+                attempt.kind,
+                ended,
+                record,
+                dispatch.vendor_reference,
+            )
             outcome = delivery_pb2.AttemptOutcome.Name(told.outcome)
             self._note(dispatch.operation, outcome, told.code, ended, time.monotonic() - started)
             describe_outcome(span, outcome.removeprefix("ATTEMPT_OUTCOME_"), told.code)
@@ -139,10 +152,31 @@ class Worker:
             except Untranslatable as poison:
                 return poison, record
             if record.lease_left_seconds() < MIN_LEASE_TO_START_SECONDS:
-                return Retry(0.0, "the lease ran out before the call began"), record
+                return NotTried(0.0, "the lease ran out before the call began"), record
             assert operation is not None
             limit = operation.timeout_seconds
-            return await self._call(function(work, self.vendor), attempt, record, limit), record
+            draft = None if attempt.kind == LOOK_UP else self.adapter.drafts.get(work.operation)
+            if draft is None:
+                doing = function(work, self.vendor)
+            else:
+                doing = self._in_two_steps(draft, function, work, attempt)
+            return await self._call(doing, attempt, record, limit), record
+
+    async def _in_two_steps(
+        self,
+        draft: Callable[[Work, Any], Awaitable[str]],
+        confirm: Callable[[Work, Any], Awaitable[Any]],
+        work: Work,
+        attempt: Attempt,
+    ) -> Any:
+        """Draft, tell the hub, confirm: a draft that only we know of is never confirmed."""
+        if not attempt.draft:
+            made = await draft(work, self.vendor)
+            try:
+                await self.attempts.note_draft(attempt, made)
+            except DraftNotKept as lost:
+                raise OutcomeUnknown(f"draft {made} was not confirmed: {lost}") from None
+        return await confirm(replace(work, draft=attempt.draft), self.vendor)
 
     async def _call(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -70,7 +71,8 @@ async def buy_label(work: Work, vendor: UpsClient) -> Confirmed:
 async def find_label(work: Work, vendor: UpsClient) -> Confirmed | NotFound:
     """Looks for a label under our reference: label recovery first, then tracking.
 
-    Several found: the oldest is adopted, the others are voided, and the note says so.
+    Several found: the oldest is adopted, the others are voided, and the note says so; what UPS
+    does not void is a duplicate that the hub raises.
     """
     shipment: shipment_pb2.Shipment = work.event.shipment
     account = ship_rules(work.settings).account_for(shipment.ship_from_location_number)
@@ -84,9 +86,14 @@ async def find_label(work: Work, vendor: UpsClient) -> Confirmed | NotFound:
     if label is None:
         raise OutcomeUnknown(f"{ours.tracking_number} exists, its label cannot be recovered yet")
     notes = [f"found by reference {work.reference}; UPS does not say the price again"]
-    notes += [await _void_extra(vendor, other.tracking_number) for other in others]
+    duplicates = []
+    for other in others:
+        voided, note = await _void_extra(vendor, other.tracking_number)
+        notes.append(note)
+        if not voided:
+            duplicates.append(Reference("tracking_number", other.tracking_number))
     purchase = Purchase(label, ours.tracking_number, None, "", ours.bought_at)
-    return _bought(work, shipment, purchase, notes)
+    return replace(_bought(work, shipment, purchase, notes), duplicates=duplicates)
 
 
 @ADAPTER.operation("void_label")
@@ -215,15 +222,16 @@ def _bought(
     return Confirmed(references, [fact], "; ".join(notes))
 
 
-async def _void_extra(vendor: UpsClient, number: str) -> str:
+async def _void_extra(vendor: UpsClient, number: str) -> tuple[bool, str]:
     """Voids a label bought twice; what time can mend is raised, so the look-up is repeated."""
     try:
         result = await vendor.void(number)
     except Reject as refused:
-        return f"second label {number} could not be voided, void it by hand: {refused.reason}"
+        why = f"second label {number} could not be voided, void it by hand: {refused.reason}"
+        return False, why
     if not all(result.voided.values()):
-        return f"second label {number} was not voided, void it by hand"
-    return f"second label {number} voided"
+        return False, f"second label {number} was not voided, void it by hand"
+    return True, f"second label {number} voided"
 
 
 def _check_credential(hook: Webhook) -> None:

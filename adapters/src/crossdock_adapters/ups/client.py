@@ -19,7 +19,13 @@ from urllib.parse import quote
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Throttled,
+)
 from crossdock_adapters.sdk.settings import Secrets, Settings
 
 TOKEN_PATH = "/security/v1/oauth/token"
@@ -221,7 +227,7 @@ class UpsClient:
         errors = read_errors(answer)
         codes = {code for code, _ in errors}
         if answer.status == 429 or THROTTLE_CODE in codes:
-            raise Retry(answer.retry_after_seconds(), "UPS: too many requests")
+            raise Throttled(answer.retry_after_seconds(), "UPS: too many requests")
         code, message = errors[0] if errors else ("", "")
         if answer.status in (401, 403) and codes & PERMANENT_AUTH_CODES:
             raise NeedsPerson(f"UPS refuses the credentials for good: {code} {message}")
