@@ -11,13 +11,16 @@ import typer
 from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.names import endpoint_state, name_of, role
-from crossdock.cli.output import age, cell, moment, print_json, print_table
+from crossdock.cli.output import age, cell, duration, moment, print_json, print_table
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
+from crossdock.options.v1 import options_pb2
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="List, show, pause and resume endpoints."
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, show, pause and resume endpoints; see how their queues drain.",
 )
 
 PAGE = 500
@@ -60,6 +63,24 @@ def show(name: Name, as_json: Json = False, data: Data = None) -> None:
         return
     for line in _lines(found):
         typer.echo(line)
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(help="Id of one endpoint; without it: all.")] = "",
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Whether calls go out: breaker, what is allowed now, queue by urgency, time to drain."""
+    place = find_place(data)
+    found = [asyncio.run(_read(place, name))] if name else asyncio.run(_read_all(place))
+    if as_json:
+        print_json([contracts.redact(each) for each in found])
+        return
+    print_table(
+        ("ENDPOINT", "STATE", "BREAKER", "ALLOWED", "QUEUE", "OLDEST", "DRAINS IN", "WHY"),
+        [_status(each) for each in found],
+    )
 
 
 @app.command()
@@ -132,6 +153,44 @@ def _show_changed(endpoint: endpoint_pb2.Endpoint, what: str, as_json: bool) -> 
         typer.echo(f"{endpoint.id} {what}; {endpoint.queue_depth} deliveries wait there")
 
 
+def _status(endpoint: endpoint_pb2.Endpoint) -> tuple[str, ...]:
+    breaker = endpoint.breaker
+    why = breaker.reason or endpoint.trouble or endpoint.pause_reason
+    if endpoint.HasField("throttled_until"):
+        why = f"the vendor asks to wait until {moment(endpoint.throttled_until)}"
+    return (
+        endpoint.id,
+        endpoint_state(endpoint.state),
+        name_of(endpoint_pb2.BreakerState, breaker.state).lower(),
+        _allowed(endpoint),
+        _queue(endpoint),
+        age(endpoint.oldest_time),
+        _drains_in(endpoint),
+        cell(why),
+    )
+
+
+def _allowed(endpoint: endpoint_pb2.Endpoint) -> str:
+    """For example "3 at once, 10.00/s"."""
+    rate = endpoint.effective_rate_per_second
+    return f"{endpoint.effective_concurrency} at once" + (f", {rate}/s" if rate else "")
+
+
+def _queue(endpoint: endpoint_pb2.Endpoint) -> str:
+    """For example "120 (real_time 3, near_real_time 80)": what may go now, by urgency."""
+    lanes = [
+        f"{name_of(options_pb2.LatencyClass, lane.latency_class).lower()} {lane.waiting}"
+        for lane in endpoint.lanes
+    ]
+    return f"{endpoint.queue_depth}" + (f" ({', '.join(lanes)})" if lanes else "")
+
+
+def _drains_in(endpoint: endpoint_pb2.Endpoint) -> str:
+    if not endpoint.HasField("time_to_drain"):
+        return "unknown"
+    return duration(endpoint.time_to_drain.ToTimedelta())
+
+
 def _lines(endpoint: endpoint_pb2.Endpoint) -> list[str]:
     manifest = endpoint.manifest
     lines = [
@@ -142,7 +201,9 @@ def _lines(endpoint: endpoint_pb2.Endpoint) -> list[str]:
         f"heard of      {moment(endpoint.heartbeat_time)}",
         f"progress      {moment(endpoint.progress_time)}",
         f"queue         {endpoint.queue_depth}, oldest {age(endpoint.oldest_time)}",
-        f"budget        {endpoint.in_use} of {manifest.max_concurrency or '-'} in use",
+        f"budget        {endpoint.in_use} of {_allowed(endpoint)} in use",
+        f"breaker       {name_of(endpoint_pb2.BreakerState, endpoint.breaker.state).lower()}",
+        f"drains in     {_drains_in(endpoint)}",
         f"in doubt      {endpoint.in_doubt}",
         f"trouble       {endpoint.trouble or '-'}",
     ]
