@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from crossdock.client import HubClient
@@ -10,8 +12,9 @@ from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock_adapters.sdk.config import EndpointConfig
 from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.runner import EndpointRunner
+from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.telemetry import Telemetry
-from sdk_ledger_hub import HubServer, LedgerHub, Queue
+from sdk_ledger_hub import HubServer, LedgerHub, Queue, ended, serving, token_file
 from sdk_tiny_adapter import TinyVendor, tiny_adapter
 from sdk_tiny_sandbox import TinySandbox
 from sdk_waiting import until
@@ -60,3 +63,19 @@ class House:
 
     def completion(self, delivery: delivery_pb2.Dispatch) -> delivery_service_pb2.Completion:
         return self.hub.deliveries[delivery.delivery_id].completions[-1]
+
+
+@asynccontextmanager
+async def housed(folder: Path) -> AsyncIterator[House]:
+    """A house that runs, and is drained at the end."""
+    hub = LedgerHub()
+    async with (
+        serving(hub) as server,
+        TinySandbox(SandboxConfig(name="tiny")) as tiny,
+        HubClient(server.address, token_file=token_file(folder)) as client,
+    ):
+        house = House(hub, server, tiny)
+        house.start(client, folder)
+        yield house
+        house.stopping.set()
+        await ended(house.task)

@@ -32,6 +32,7 @@ class Held:
 
     token: int = 0
     begun_by: str = ""
+    draft: str = ""
     completions: list[delivery_service_pb2.Completion] = field(default_factory=list)
 
 
@@ -76,6 +77,7 @@ class LedgerHub(
             held.token = held.token or 1
             result.token, result.attempt = held.token, 1
             result.kind = self.kind_of(begin.delivery_id)
+            result.draft = held.draft
             result.lease.CopyFrom(duration(self.lease_seconds))
         return answer
 
@@ -83,6 +85,10 @@ class LedgerHub(
         """The kind rides in the id, so that tests need no second table."""
         look_up = delivery_id.startswith("f") or delivery_id in self.resolving
         return delivery_pb2.ATTEMPT_KIND_LOOK_UP if look_up else delivery_pb2.ATTEMPT_KIND_CALL
+
+    def again(self, delivery_id: str) -> None:
+        """Nobody knows how it ended: the next attempt repeats the call."""
+        self.deliveries[delivery_id].token = 0
 
     def expire(self, delivery_id: str) -> None:
         """The lease ran out without a word: the next attempt is a look-up."""
@@ -97,6 +103,8 @@ class LedgerHub(
             if self.lose_leases:
                 result.refusal.reason = "LEASE_LOST"
             else:
+                held = self.deliveries[renewal.delivery_id]
+                held.draft = held.draft or renewal.draft
                 result.lease.CopyFrom(duration(self.lease_seconds))
         return answer
 

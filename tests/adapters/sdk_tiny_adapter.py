@@ -19,6 +19,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Reject,
     Retry,
+    Throttled,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Poll, Refused, Webhook, Work
@@ -35,6 +36,9 @@ concurrency = 4
 class = "searchable"
 timeout_seconds = 2
 settle_after_seconds = 1
+[operations.ship]
+class = "two_step"
+timeout_seconds = 2
 [operations.numbers]
 class = "natural"
 [operations.misbehave]
@@ -97,7 +101,7 @@ def tiny_adapter(vendors: list[TinyVendor]) -> Adapter:
     async def book(work: Work, vendor: TinyVendor) -> Confirmed:
         answer = await vendor.http.post("/bookings", json={"key": work.reference})
         if answer.status == 429:
-            raise Retry(answer.retry_after_seconds(1), "throttled")
+            raise Throttled(answer.retry_after_seconds(1), "throttled")
         if answer.status == 422:
             raise Reject("422", "the vendor refuses the key")
         if not answer.ok:
@@ -114,7 +118,14 @@ def tiny_adapter(vendors: list[TinyVendor]) -> Adapter:
         found = answer.json()["found"]
         if not found:
             return NotFound("not there")
-        return Confirmed([Reference("booking", str(found[0]["number"]))])
+        ours, *others = found
+        return Confirmed(
+            [Reference("booking", str(ours["number"]))],
+            duplicates=[Reference("booking", str(other["number"])) for other in others],
+            found_by=ours["key"],
+        )
+
+    _two_steps(adapter)
 
     @adapter.operation("numbers")
     async def numbers(work: Work, vendor: TinyVendor) -> Confirmed:
@@ -127,6 +138,26 @@ def tiny_adapter(vendors: list[TinyVendor]) -> Adapter:
 
     _hear(adapter)
     return adapter
+
+
+def _two_steps(adapter: Adapter) -> None:
+    """Draft, then confirm by the draft's id."""
+
+    @adapter.draft("ship")
+    async def draft(work: Work, vendor: TinyVendor) -> str:
+        answer = await vendor.http.post("/drafts", json={"key": work.reference})
+        if answer.status == 429:
+            raise Throttled(answer.retry_after_seconds(1), "throttled")
+        if not answer.ok:
+            raise OutcomeUnknown(f"the vendor answers {answer.status} to a draft")
+        return str(answer.json()["draft"])
+
+    @adapter.operation("ship")
+    async def confirm(work: Work, vendor: TinyVendor) -> Confirmed:
+        answer = await vendor.http.post(f"/drafts/{work.draft}/confirm")
+        if not answer.ok:
+            raise OutcomeUnknown(f"the vendor answers {answer.status} to a confirmation")
+        return Confirmed([Reference("shipment", str(answer.json()["number"]))])
 
 
 def _hear(adapter: Adapter) -> None:

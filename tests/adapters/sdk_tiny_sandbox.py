@@ -17,13 +17,16 @@ from starlette.responses import Response
 
 
 class TinySandbox(Sandbox):
-    """POST /bookings {key}, GET /bookings/{key}, POST /token, and a ticking counter."""
+    """POST /bookings {key}, GET /bookings/{key}, drafts, POST /token, and a ticking counter."""
 
     name = "tiny"
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.bookings: list[dict[str, Any]] = []
+        self.drafts: list[str] = []
+        self.confirmed: list[str] = []
+        self.lie = ""
         self.tokens_given = 0
         self.valid_token = ""
         self.ticks = 0
@@ -32,12 +35,19 @@ class TinySandbox(Sandbox):
         return [
             VendorRoute("POST", "/bookings", self.book, "book", effect=True),
             VendorRoute("GET", "/bookings/{key}", self.find, "find"),
+            VendorRoute("POST", "/drafts", self.draft, "draft", effect=True),
+            VendorRoute("POST", "/drafts/{id}/confirm", self.confirm, "confirm", effect=True),
             VendorRoute("POST", "/token", self.token, "token"),
             VendorRoute("GET", "/large", self.large, "large"),
         ]
 
     def books(self) -> dict[str, Any]:
-        return {"bookings": self.bookings, "ticks": self.ticks}
+        return {
+            "bookings": self.bookings,
+            "drafts": self.drafts,
+            "confirmed": self.confirmed,
+            "ticks": self.ticks,
+        }
 
     def commands(self) -> dict[str, Command]:
         return {"notify": self.notify}
@@ -58,7 +68,26 @@ class TinySandbox(Sandbox):
     async def find(self, request: Request, call: Call) -> Response:
         call.key = request.path_params["key"]
         found = [b for b in self.bookings if b["key"] == call.key]
+        if self.lie == "wrong object":
+            found = [{"key": "SOMEBODY-ELSES", "number": 4711}]
+        elif self.lie == "no json":
+            return Response(b"<html>all is well</html>", media_type="text/html")
         return json_response({"found": found})
+
+    async def draft(self, request: Request, call: Call) -> Response:
+        """A draft costs nothing and is never de-duplicated."""
+        call.key = (await request.json())["key"]
+        self.drafts.append(f"D-{len(self.drafts) + 1}")
+        return json_response({"draft": self.drafts[-1]}, 201)
+
+    async def confirm(self, request: Request, call: Call) -> Response:
+        """Confirming a draft again changes nothing."""
+        call.key = request.path_params["id"]
+        if call.key not in self.drafts:
+            raise VendorError(404, {"error": "no such draft"})
+        if call.key not in self.confirmed:
+            self.confirmed.append(call.key)
+        return json_response({"number": call.key.replace("D", "S")})
 
     async def token(self, request: Request, call: Call) -> Response:
         self.tokens_given += 1

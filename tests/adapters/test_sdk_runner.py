@@ -81,7 +81,7 @@ async def test_a_refused_begin_calls_nobody(house: House) -> None:
         ({"kind": "reply_lost", "count": 1}, "UNKNOWN", 1),
         ({"kind": "error_after", "count": 1}, "UNKNOWN", 1),
         ({"kind": "error_before", "operation": "book"}, "UNKNOWN", 0),
-        ({"kind": "throttle", "operation": "book", "retry_after_seconds": 7}, "RETRY", 0),
+        ({"kind": "throttle", "operation": "book", "retry_after_seconds": 7}, "THROTTLED", 0),
     ],
 )
 async def test_faults_become_outcomes(
@@ -94,7 +94,7 @@ async def test_faults_become_outcomes(
     house.queue.put(work)
     assert await house.outcome(work) == outcome
     assert len(house.tiny.bookings) == booked
-    if outcome == "RETRY":
+    if outcome == "THROTTLED":
         assert house.completion(work).retry_after.seconds == 7
 
 
