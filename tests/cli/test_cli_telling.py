@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from crossdock.cli import COMMANDS, app, names
 from crossdock.cli.doctor import endpoint_checks
+from crossdock.cli.endpoint import status_row
 from crossdock.cli.hub_access import Place, confirm, find_place
 from crossdock.cli.output import age, cell, duration
 from crossdock.cli.problems import CommandError, explained
@@ -19,6 +20,7 @@ from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2
 from crossdock.errors import FieldNotOwnedError, Refusal, UnreachableError
 from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
+from crossdock.options.v1 import options_pb2
 from grpc import StatusCode
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -221,3 +223,20 @@ def test_spans_are_recorded_only_for_a_collector() -> None:
     chosen = {"OTEL_TRACES_SAMPLER": "always_on"}
     record_only_for_a_collector(chosen)
     assert chosen == {"OTEL_TRACES_SAMPLER": "always_on"}
+
+
+def test_status_says_what_goes_out_and_how_long_it_takes() -> None:
+    """An endpoint that is down shows its breaker and why; one that drains shows for how long."""
+    down = endpoint(queue_depth=120, effective_concurrency=3)
+    down.breaker.state = endpoint_pb2.BREAKER_STATE_OPEN
+    down.breaker.reason = "connection refused"
+    down.lanes.add(latency_class=options_pb2.LATENCY_CLASS_REAL_TIME, waiting=100)
+    row = status_row(down)
+    assert row[:3] == ("ups", "ACTIVE", "open")
+    assert row[3] == "3 at once"
+    assert row[4] == "120 (real_time 100)"
+    assert row[6:] == ("unknown", "connection refused")
+    drains = endpoint(queue_depth=120, effective_concurrency=2, effective_rate_per_second="5.00")
+    drains.breaker.state = endpoint_pb2.BREAKER_STATE_CLOSED
+    drains.time_to_drain.FromSeconds(600)
+    assert status_row(drains)[3:7] == ("2 at once, 5.00/s", "120", "-", "10 min")

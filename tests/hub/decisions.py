@@ -366,6 +366,7 @@ class Company:
         *,
         facts: Iterable[tuple[str, Any]] = (),
         references: Iterable[tuple[str, str]] = (),
+        duplicates: Iterable[tuple[str, str]] = (),
         retry_after: float = 0.0,
         reason: str = "",
     ) -> delivery_service_pb2.CompletionResult:
@@ -379,6 +380,8 @@ class Company:
         request.retry_after.FromMicroseconds(int(retry_after * SECOND))
         for type_, value in references:
             request.vendor_references.add(type=type_, value=value)
+        for type_, value in duplicates:
+            request.duplicates.add(type=type_, value=value)
         for method, message in facts:
             encoded = message.SerializeToString()
             request.facts.add(method=f"/crossdock.{method}", request=encoded)

@@ -259,6 +259,11 @@ def _endpoint_clauses(record: DeliveryRecord, case: Case) -> list[str]:
         clauses.append(f"endpoint is paused{by}{why}")
     elif endpoint.state == "EXPECTED":
         clauses.append("endpoint has not registered yet")
+    elif endpoint.breaker_open:
+        why = f" ({endpoint.breaker_reason})" if endpoint.breaker_reason else ""
+        clauses.append(f"its system does not answer{why} and is tried with one call at a time")
+    elif endpoint.throttled:
+        clauses.append("its system asked all calls to wait")
     elif record.pending and endpoint.in_use >= endpoint.budget and endpoint.id:
         clauses.append(f"all {endpoint.budget} calls at once that its system takes are in use")
     if endpoint.trouble:

@@ -79,7 +79,7 @@ def status(
         return
     print_table(
         ("ENDPOINT", "STATE", "BREAKER", "ALLOWED", "QUEUE", "OLDEST", "DRAINS IN", "WHY"),
-        [_status(each) for each in found],
+        [status_row(each) for each in found],
     )
 
 
@@ -153,7 +153,8 @@ def _show_changed(endpoint: endpoint_pb2.Endpoint, what: str, as_json: bool) -> 
         typer.echo(f"{endpoint.id} {what}; {endpoint.queue_depth} deliveries wait there")
 
 
-def _status(endpoint: endpoint_pb2.Endpoint) -> tuple[str, ...]:
+def status_row(endpoint: endpoint_pb2.Endpoint) -> tuple[str, ...]:
+    """One line of `endpoint status`."""
     breaker = endpoint.breaker
     why = breaker.reason or endpoint.trouble or endpoint.pause_reason
     if endpoint.HasField("throttled_until"):

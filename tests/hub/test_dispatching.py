@@ -1,0 +1,203 @@
+"""What goes out when: budgets of systems, pace and breaker, lanes that do not starve, drains."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.endpoint.v1 import endpoint_pb2
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.dispatching import Picker, allowance
+from crossdock_hub.draining import Throughput, drain_seconds
+from crossdock_hub.records import DeliveryRecord, EndpointRecord
+from crossdock_hub.registry import RegisteredEndpoint, compile_endpoint
+from crossdock_hub.store import Store
+from crossdock_hub.store.engine import database_url
+from crossdock_hub.store.writing import write_deliveries
+from crossdock_hub.unit import View
+from decisions import CONTRACT, START
+from hypothesis import given
+from hypothesis import strategies as st
+
+LIMITS = Limits()
+
+
+class Tick:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def endpoint(name: str = "vendor", concurrency: int = 4, rate: str = "", **health: Any) -> Any:
+    manifest = endpoint_pb2.Manifest(
+        adapter=name, system="system", max_concurrency=concurrency, max_rate_per_second=rate
+    )
+    manifest.operations.add(name="book")
+    body = manifest.SerializeToString()
+    record = EndpointRecord(name, "ERP", (), (), (), "ACTIVE", body, **health)
+    return compile_endpoint(record, LIMITS)
+
+
+def ready(number: int, lane: int = 0, name: str = "vendor") -> DeliveryRecord:
+    return DeliveryRecord(
+        id=f"{name}-{lane}-{number:05d}",
+        event_id=f"event-{number}",
+        event_type="crossdock.order.v1.OrderApproved",
+        endpoint=name,
+        operation="book",
+        item="",
+        ordering_key=f"key-{number}",
+        state="READY",
+        created_at=START,
+        updated_at=START,
+        kind="order",
+        object_id=f"order-{number}",
+        root_id=f"order-{number}",
+        vendor_reference="A" * 20,
+        sequence=f"{lane}-{number:05d}",
+        priority=lane,
+        pending=True,
+    )
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(database_url("", tmp_path), CONTRACT)
+    yield opened
+    await opened.close()
+
+
+class Shift:
+    """A picker over a real store: what is picked is done at once, and the next goes."""
+
+    def __init__(self, store: Store, registered: RegisteredEndpoint) -> None:
+        self.store = store
+        self.registered = registered
+        self.clock = Tick()
+        self.picker = Picker(LIMITS, self.clock)
+        self.now = START
+        self.picked: list[DeliveryRecord] = []
+
+    async def queue(self, records: list[DeliveryRecord]) -> None:
+        async with self.store.write() as connection:
+            await write_deliveries(connection, records)
+            await self.picker.restore(connection)
+
+    async def pick(self) -> list[DeliveryRecord]:
+        """One batch of the committer; what it sends is confirmed with the next."""
+        async with self.store.write() as connection:
+            found = await self.picker.pick_stored(connection, View(), [self.registered], self.now)
+            done = [replace(one.record, state="CONFIRMED", pending=False) for one in found]
+            await write_deliveries(connection, done)
+        view = View()
+        view.changes.records.update({("delivery", record.id): record for record in done})
+        self.picker.pick_new(view, [self.registered], self.now)
+        self.picked += [one.record for one in found]
+        return [one.record for one in found]
+
+
+async def test_urgent_work_goes_first_and_the_rest_never_starves(store: Store) -> None:
+    """Proves with a queue of urgent work that never ends that every sixteen calls bulk gets one."""
+    shift = Shift(store, endpoint(concurrency=3))
+    await shift.queue([ready(n) for n in range(400)])
+    await shift.queue([ready(n, lane=1) for n in range(20)] + [ready(n, lane=2) for n in range(20)])
+    while len(shift.picked) < 160:
+        assert await shift.pick()
+    lanes = [record.priority for record in shift.picked]
+    assert lanes[0] == 0
+    for lane in (1, 2):
+        places = [index for index, found in enumerate(lanes) if found == lane]
+        assert places, f"lane {lane} starved"
+        gaps = [later - earlier for earlier, later in zip([0, *places], places, strict=False)]
+        assert max(gaps) <= 3 * LIMITS.lane_run_max
+    assert lanes.count(0) >= 0.8 * len(lanes)
+    for lane in (0, 1, 2):
+        own = [record.sequence for record in shift.picked if record.priority == lane]
+        assert own == sorted(own), f"lane {lane} lost its order"
+
+
+async def test_a_queue_drains_in_order_and_its_pace_is_known(store: Store) -> None:
+    """Proves that an outage's queue goes out in order, and that drain time is what the last minute
+    says."""
+    shift = Shift(store, endpoint(concurrency=5))
+    await shift.queue([ready(n) for n in range(120)])
+    for _ in range(20):
+        await shift.pick()
+        shift.clock.now += 1.0
+    sequences = [record.sequence for record in shift.picked]
+    assert sequences == sorted(sequences) and len(sequences) == 100
+    assert shift.picker.settled_per_second("vendor") == pytest.approx(5.0, rel=0.3)
+
+
+async def test_while_the_breaker_is_open_one_goes_and_not_the_one_that_failed(
+    store: Store,
+) -> None:
+    """Proves that a probe is sent in its time only, alone, and is another delivery than those that
+    failed last."""
+    opened = endpoint(
+        concurrency=5,
+        breaker_state="OPEN",
+        breaker_probe_at=START + 10 * SECOND,
+        breaker_failing=("vendor-0-00000", "vendor-0-00001"),
+    )
+    shift = Shift(store, opened)
+    await shift.queue([ready(n) for n in range(10)])
+    assert await shift.pick() == []
+    shift.now += 11 * SECOND
+    assert [record.id for record in await shift.pick()] == ["vendor-0-00002"]
+
+
+def test_a_throttled_system_gets_less_and_its_endpoints_share_that() -> None:
+    """Proves that one endpoint's 429 lowers what all endpoints of its system may send."""
+    quiet = endpoint("a", concurrency=8, rate="10")
+    told = endpoint("b", concurrency=8, rate="10", pace_thousandths=250, pace_at=START)
+    both = [quiet, told]
+    assert allowance(quiet, both, START, LIMITS).concurrency == 2
+    assert allowance(quiet, both, START, LIMITS).rate_per_second == Decimal("2.5")
+    later = START + int(LIMITS.pace_recovery_seconds * SECOND)
+    assert allowance(quiet, both, later, LIMITS).concurrency == 8
+    held = endpoint("b", concurrency=8, throttled_until=START + SECOND)
+    picker = Picker(LIMITS, Tick())
+    assert picker.free(quiet, [quiet, held], START) == 0
+    assert picker.free(quiet, [quiet, held], START + SECOND) == 8
+
+
+def test_a_rate_that_changes_does_not_fill_its_bucket_anew() -> None:
+    """Proves that recovering pace allows no burst beyond the declared rate."""
+    clock = Tick()
+    picker = Picker(LIMITS, clock)
+    sent = 0
+    for step in range(100):
+        pace = 500 + step * 5
+        now = endpoint("a", concurrency=100, rate="10", pace_thousandths=pace, pace_at=START)
+        free = picker.free(now, [now], START)
+        picker._rates["system"].take(free)
+        sent += free
+        clock.now += 0.1
+    assert sent <= 10 + 10 * 10
+
+
+@given(counts=st.lists(st.integers(0, 50), max_size=100), waiting=st.integers(0, 10_000))
+def test_the_drain_estimate_is_bounded_by_what_was_seen(counts: list[int], waiting: int) -> None:
+    """Proves that the estimate is never negative, zero only without a queue, none while paused."""
+    clock = Tick()
+    seen = Throughput(LIMITS.drain_window_seconds, clock)
+    for count in counts:
+        if count:
+            seen.note(count)
+        clock.now += 1.0
+    rate = seen.per_second()
+    assert 0 <= rate <= 50 * 12
+    assert drain_seconds(waiting, rate, None, moving=False) in (None, 0.0)
+    estimate = drain_seconds(waiting, rate, None, moving=True)
+    assert (estimate == 0.0) == (waiting == 0)
+    assert estimate is None or estimate >= 0
+    assert drain_seconds(100, 0.0, Decimal(5), moving=True) == 20.0

@@ -1,0 +1,155 @@
+"""What anybody can read of an endpoint: breaker, what is allowed, lanes, drain; RPC and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
+from crossdock.options.v1 import options_pb2
+from crossdock_hub import endpoint_metrics
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.dispatching import Picker
+from crossdock_hub.store import Store
+from crossdock_hub.store.engine import database_url
+from crossdock_hub.store.starting import newest
+from crossdock_hub.unit import time_of_id
+from crossdock_hub.verdict import judge
+from decisions import CONTRACT, OPERATOR
+from first_flow import Flow, order
+from stored_flow import Books, books, chain_of, situations_of
+
+__all__ = ["books"]
+
+ENDPOINTS = "endpoint.v1.EndpointService"
+DELIVERIES = "delivery.v1.DeliveryService"
+
+
+def down(flow: Flow, orders: int = 8, reason: str = "connection refused") -> list[Any]:
+    """So many orders, and an ERP that refuses every call."""
+    made = [flow.approve(flow.create(order(f"SO-{index}")).id) for index in range(orders)]
+    waiting = flow.deliveries("netsuite", "create_sales_order")
+    for record in waiting[:5]:
+        flow.settle(record, "RETRY", reason=reason)
+    assert len(waiting) == len(made)
+    return waiting
+
+
+async def read(books: Books, flow: Flow, name: str = "netsuite") -> endpoint_pb2.Endpoint:
+    await books.keep(flow)
+    books.queries.clock = lambda: flow.now
+    request = endpoint_service_pb2.GetEndpointRequest(id=name)
+    found: endpoint_pb2.Endpoint = (
+        await books.ask(f"{ENDPOINTS}/GetEndpoint", request, OPERATOR)
+    ).endpoint
+    return found
+
+
+async def test_an_outage_is_told_with_reason_probe_and_queue(books: Books) -> None:
+    """Proves that breaker, reason, next probe, allowance and lanes of an endpoint that is down are
+    readable, that it says no drain time, and that its deliveries say what they wait for."""
+    flow = Flow()
+    waiting = down(flow)
+    flow.pass_time(40)
+    found = await read(books, flow)
+    assert found.breaker.state == endpoint_pb2.BREAKER_STATE_OPEN
+    assert found.breaker.reason == "connection refused"
+    assert found.breaker.failures == 5
+    assert found.breaker.probe_time.ToMicroseconds() > found.breaker.since_time.ToMicroseconds()
+    assert not found.HasField("time_to_drain")
+    assert found.queue_depth == len(waiting)
+    assert [(lane.latency_class, lane.waiting) for lane in found.lanes] == [
+        (options_pb2.LATENCY_CLASS_REAL_TIME, len(waiting))
+    ]
+    request = delivery_service_pb2.GetDeliveryRequest(id=waiting[0].id)
+    answer = await books.ask(f"{DELIVERIES}/GetDelivery", request, OPERATOR)
+    assert answer.delivery.hold_reason == delivery_pb2.HOLD_REASON_BREAKER
+    assert "connection refused" in answer.delivery.waiting_on
+    root = waiting[0].root_id
+    judged = judge(chain_of(flow, root), situations_of(flow), Limits(), flow.now)
+    assert judged.verdict == "WAITING"
+    assert "does not answer (connection refused)" in judged.sentence
+
+
+async def test_an_endpoint_that_is_back_says_how_long_it_takes(books: Books) -> None:
+    """Proves that an answer closes the breaker for all to see, and that the drain time follows the
+    rate that is measured."""
+    flow = Flow()
+    waiting = down(flow)
+    flow.pass_time(40)
+    flow.settle(waiting[0], references=[("sales_order", "SO-1")])
+    books.queries.settled_per_second = lambda endpoint: 0.5
+    found = await read(books, flow)
+    assert found.breaker.state == endpoint_pb2.BREAKER_STATE_CLOSED
+    assert found.settled_per_second == "0.50"
+    assert found.time_to_drain.ToTimedelta().total_seconds() == (len(waiting) - 1) / 0.5
+
+
+async def test_throttling_is_told(books: Books) -> None:
+    """Proves that a lowered budget and the vendor's wish are readable while they hold."""
+    flow = Flow()
+    flow.approve(flow.create(order("SO-T")).id)
+    record = flow.delivery("netsuite", "create_sales_order")
+    flow.settle(record, "THROTTLED", retry_after=30)
+    found = await read(books, flow)
+    assert found.effective_concurrency == 2
+    assert found.throttled_until.ToMicroseconds() - flow.now <= 30 * SECOND
+    flow.pass_time(90)
+    found = await read(books, flow)
+    assert found.effective_concurrency == 4
+    assert not found.HasField("throttled_until")
+
+
+async def test_metrics_are_read_from_the_ledger(books: Books) -> None:
+    """Proves that a scrape from another thread gets depth, age, breaker and pace of each endpoint,
+    and names without values while the store does not answer."""
+    flow = Flow()
+    waiting = down(flow)
+    flow.pass_time(40)
+    await books.keep(flow)
+    limits = Limits()
+    kept = endpoint_metrics.Books(
+        asyncio.get_running_loop(),
+        books.reader.endpoints,
+        books.reader.figures,
+        Picker(limits),
+        lambda: flow.now,
+        limits,
+    )
+    families = await asyncio.to_thread(lambda: list(endpoint_metrics.gauges(kept)))
+    values = {
+        (family.name, sample.labels["endpoint"]): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    assert values["crossdock_queue_depth", "netsuite"] == len(waiting)
+    assert 39 < values["crossdock_queue_oldest_age_seconds", "netsuite"] < 60
+    assert values["crossdock_endpoint_breaker_open", "netsuite"] == 1
+    assert values["crossdock_endpoint_breaker_open", "ups"] == 0
+    assert values["crossdock_endpoint_pace_ratio", "netsuite"] == 1
+    assert ("crossdock_time_to_drain_seconds", "netsuite") not in values
+    assert values["crossdock_time_to_drain_seconds", "ups"] == 0
+    assert [f.samples for f in endpoint_metrics.gauges(None)] == [[]] * len(families)
+
+
+async def test_a_hub_starts_its_ids_after_the_newest_stored_one(tmp_path: Path) -> None:
+    """Proves that what the store holds decides where ids and the clock begin, whatever the wall
+    says, and that an empty store decides nothing."""
+    store = await Store.open(database_url("", tmp_path), CONTRACT)
+    kept = Books(store, Limits())
+    try:
+        async with store.write() as connection:
+            assert await newest(connection) == ("", 0)
+        flow = Flow()
+        down(flow)
+        await kept.keep(flow)
+        async with store.write() as connection:
+            newest_id, newest_at = await newest(connection)
+    finally:
+        await store.close()
+    ids = [event.id for event in flow.events]
+    ids += [key[2] for key in flow.records if key[0] == "object"]
+    assert newest_id == max(ids)
+    assert newest_at >= time_of_id(max(ids))
