@@ -7,7 +7,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime demo dev test lint check-generated contracts release-contracts
 FAULTS ?=
-.PHONY: bench faults faults-full lock clean
+.PHONY: bench abuse faults faults-full lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ faults: setup ## every fault test over real processes with reduced counts; FAULT
 
 faults-full: setup ## the same with the counts of docs/guarantees.md; goes on where it stopped
 	$(BIN)/python -m tests.faults.run --full $(FAULTS)
+
+abuse: setup ## malformed, rule-breaking and oversized calls to every method, full counts
+	$(BIN)/python -m tests.abuse.full
 
 lock: setup ## choose versions anew and write the lock files
 	$(BIN)/python tools/lock.py

@@ -385,7 +385,7 @@ class Company:
         for method, message in facts:
             encoded = message.SerializeToString()
             request.facts.add(method=f"/crossdock.{method}", request=encoded)
-        checked = attempts.check_facts(CONTRACT, request.facts)
+        checked = attempts.check_facts(CONTRACT, request.facts, self.limits)
         result: delivery_service_pb2.CompletionResult = self.decide(
             self.caller_of(record),
             "complete",

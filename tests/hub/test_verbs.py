@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from crossdock.inventory.v1 import inventory_pb2, inventory_service_pb2
 from crossdock.label.v1 import label_service_pb2
+from crossdock_hub.config import Limits
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS
 from decisions import CARRIER, CONTRACT, OMS, WMS, outcome, refusal_of, request_id
@@ -391,7 +392,7 @@ def test_garbage_for_a_fact_is_quarantined() -> None:
             request=stray.SerializeToString() + b"\xfa\x7f\x01x",
         ),
     ]
-    checked = attempts.check_facts(CONTRACT, facts)
+    checked = attempts.check_facts(CONTRACT, facts, Limits())
     assert [c.refusal.reason if c.refusal else "" for c in checked] == [
         "METHOD_UNKNOWN",
         "MALFORMED_MESSAGE",

@@ -15,7 +15,7 @@ from crossdock.errors import Refusal, to_message
 from google.protobuf.message import DecodeError
 
 from crossdock_hub import breaking, flows, ledger, pacing, resources
-from crossdock_hub.config import SECOND
+from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.held import hold
 from crossdock_hub.records import (
     AttemptRecord,
@@ -24,7 +24,7 @@ from crossdock_hub.records import (
     QuarantineRecord,
     VendorReferenceRecord,
 )
-from crossdock_hub.refusals import invalid, not_found
+from crossdock_hub.refusals import invalid, not_found, too_much
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 
@@ -173,7 +173,7 @@ class CheckedFact:
     refusal: Refusal | None = None
 
 
-def check_facts(unit_contract: Any, facts: Sequence[Any]) -> list[CheckedFact]:
+def check_facts(unit_contract: Any, facts: Sequence[Any], limits: Limits) -> list[CheckedFact]:
     """Decode and validate the facts of a completion, as if each were a call of its own."""
     checked = []
     for fact in facts:
@@ -184,11 +184,14 @@ def check_facts(unit_contract: Any, facts: Sequence[Any]) -> list[CheckedFact]:
             )
             checked.append(CheckedFact(fact.method, fact.request, None, refusal))
             continue
-        checked.append(_check_fact(unit_contract, method, fact))
+        checked.append(_check_fact(unit_contract, method, fact, limits))
     return checked
 
 
-def _check_fact(contract: Any, method: Any, fact: Any) -> CheckedFact:
+def _check_fact(contract: Any, method: Any, fact: Any, limits: Limits) -> CheckedFact:
+    over = too_much(contract, method.request_type, fact.request, limits)
+    if over is not None:
+        return CheckedFact(fact.method, fact.request, None, over)
     try:
         request = contract.generated_class(method.request_type).FromString(fact.request)
         stray = unknown_field(request)

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import UNKNOWN_ENDPOINT, Caller, Identities
-from crossdock_hub.refusals import invalid
+from crossdock_hub.refusals import invalid, too_much
 from crossdock_hub.unit import Refused
 
 log = structlog.get_logger("crossdock.calls")
@@ -72,15 +72,9 @@ class Door:
 
     def parse(self, message_name: str, raw: bytes) -> Any:
         """The request. Raises Refused: malformed, too large, unknown fields, broken rules."""
-        if len(raw) > self.limits.request_bytes_max:
-            most = self.limits.request_bytes_max
-            raise Refused(
-                Refusal(
-                    "LIMIT_EXCEEDED",
-                    f"the request has {len(raw)} bytes, {most} are allowed; send less at once",
-                    {"limit": str(most), "value": str(len(raw))},
-                )
-            )
+        refusal = too_much(self.contract, message_name, raw, self.limits)
+        if refusal is not None:
+            raise Refused(refusal)
         try:
             request: Any = self.contract.generated_class(message_name).FromString(raw)
             unknown = unknown_field(request)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crossdock.contracts import Contract
 from crossdock.errors import Refusal, Violation
 
+from crossdock_hub.config import Limits
 from crossdock_hub.unit import Refused
 
 
@@ -113,3 +115,22 @@ def too_large(stem: str, size: int, most: int) -> Refused:
             {"limit": str(most), "value": str(size)},
         )
     )
+
+
+def too_much(contract: Contract, message_name: str, raw: bytes, limits: Limits) -> Refusal | None:
+    """Why an encoded request is too large to be parsed; None: it is not."""
+    most = limits.request_bytes_max
+    if len(raw) > most:
+        return Refusal(
+            "LIMIT_EXCEEDED",
+            f"the request has {len(raw)} bytes, {most} are allowed; send less at once",
+            {"limit": str(most), "value": str(len(raw))},
+        )
+    most = limits.request_elements_max
+    if contract.holds_more(message_name, raw, most):
+        return Refusal(
+            "LIMIT_EXCEEDED",
+            f"the request has more than {most} items at all depths; send less at once",
+            {"limit": str(most), "value": f"more than {most}"},
+        )
+    return None

@@ -23,6 +23,7 @@ from crossdock_hub.calls import Door, abort, fault
 from crossdock_hub.commands import Command, Decision, hinted_keys
 from crossdock_hub.committer import Committer, Stopped
 from crossdock_hub.identity import Caller
+from crossdock_hub.refusals import too_much
 from crossdock_hub.store import StoreFailure
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
@@ -285,7 +286,10 @@ class Services:
         response_type, result_type = self._batch_types("CompleteAttempts")
         # By object, not by token: one batch may say the same attempt's word twice.
         items = list(request.completions)
-        checked = {id(item): attempts.check_facts(self._contract, item.facts) for item in items}
+        limits = self._door.limits
+        checked = {
+            id(item): attempts.check_facts(self._contract, item.facts, limits) for item in items
+        }
         return response_type(
             results=await self._each(
                 f"{DELIVERY}CompleteAttempts",
@@ -305,7 +309,6 @@ class Services:
     def _stream_scans(self, method: Method) -> Any:
         """Frames in, receipts out in the same order, a few frames in flight."""
         write = self._write(method)
-        request_type: Any = self._contract.generated_class(method.request_type)
         response_type: Any = self._contract.generated_class(method.response_type)
 
         async def one(caller: Caller, raw: bytes, context: Any) -> Any:
@@ -314,13 +317,15 @@ class Services:
                 return await write(caller, request, context)
             except Exception as error:
                 refusal = to_message(refusal_of(method.full_name, error))
-                return response_type(request_id=_request_id(request_type, raw), refusal=refusal)
+                return response_type(
+                    request_id=self._request_id(method.request_type, raw), refusal=refusal
+                )
 
         async def handle(frames: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
             try:
                 caller = self._door.admit(method, context)
-            except Refused as refused:
-                await abort(context, refused.refusal)
+            except Exception as error:
+                await abort(context, refusal_of(method.full_name, error))
             flying: asyncio.Queue[asyncio.Task[Any] | None]
             flying = asyncio.Queue(self._door.limits.stream_frames_in_flight_max)
 
@@ -339,6 +344,17 @@ class Services:
 
         return handle
 
+    def _request_id(self, message_name: str, raw: bytes) -> str:
+        """The request id of a frame that was refused, where its bytes say so much."""
+        if too_much(self._contract, message_name, raw, self._door.limits) is not None:
+            return ""
+        request_type: Any = self._contract.generated_class(message_name)
+        try:
+            found: str = request_type.FromString(raw).request_id
+        except (DecodeError, RecursionError):
+            return ""
+        return found
+
     def _stream_tail(self, method: Method) -> Any:
         async def handle(raw: bytes, context: Any) -> AsyncIterator[bytes]:
             try:
@@ -346,22 +362,12 @@ class Services:
                 request = self._door.parse(method.request_type, raw)
                 if self._tail is None:
                     raise Refused(STOPPING)
-                entries = self._tail(caller, request)
-            except Refused as refused:
-                await abort(context, refused.refusal)
-            async for entry in entries:
-                yield entry.SerializeToString()
+                async for entry in self._tail(caller, request):
+                    yield entry.SerializeToString()
+            except Exception as error:
+                await abort(context, refusal_of(method.full_name, error))
 
         return handle
-
-
-def _request_id(request_type: type[Any], raw: bytes) -> str:
-    """The request id of a frame that was refused, where its bytes say so much."""
-    try:
-        found: str = request_type.FromString(raw).request_id
-    except (DecodeError, RecursionError):
-        return ""
-    return found
 
 
 def _decide_item(decide: Callable[[Unit, Any], Any], item: Any, unit: Unit) -> Any:

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from crossdock.contracts import checks
 from crossdock.contracts.compiling import compile_rules, field_rule
+from crossdock.contracts.counting import ElementCounter
 from crossdock.contracts.image import Image
 from crossdock.contracts.paths import Tree, compile_tree
 from crossdock.contracts.redaction import redacted
@@ -77,6 +78,7 @@ class Contract:
         self._scopes: dict[str, Tree[str]] = {}
         self._sensitive: dict[str, Tree[bool]] = {}
         self._validator = RuleValidator(image)
+        self._counter = ElementCounter()
 
     # Ownership
 
@@ -151,6 +153,13 @@ class Contract:
     def generated_class(self, message_name: str) -> type[Message]:
         """The class in the generated stubs, imported at first use. KeyError: no such message."""
         return generated_class(self.image, message_name)
+
+    def holds_more(self, message_name: str, data: bytes, most: int) -> bool:
+        """Whether an encoded message holds more than `most` messages and repeated values.
+
+        Ask before it is parsed: what two bytes say costs hundreds once they are objects.
+        """
+        return self._counter.holds_more(self._kind(message_name), data, most)
 
     def validate(self, message_name: str, data: bytes) -> list[Violation]:
         """All rules that an encoded message breaks; empty: valid.

@@ -9,6 +9,7 @@ import protovalidate
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 
+from crossdock.contracts.counting import ListLimits
 from crossdock.contracts.image import Image
 from crossdock.contracts.paths import Tree, compile_tree
 from crossdock.errors import ContractError, Violation
@@ -20,6 +21,7 @@ _TIME_RANGES: Final = {
     "google.protobuf.Duration": (-315_576_000_000, 315_576_000_000),
 }
 _NANOS_PER_SECOND: Final = 1_000_000_000
+_FIELD_RULES: Final = "buf.validate.field"
 
 
 class RuleValidator:
@@ -29,9 +31,11 @@ class RuleValidator:
         self._image = image
         self._validator = protovalidate.Validator()
         self._times: dict[str, Tree[str]] = {}
+        self._lists = ListLimits(self._most_items)
 
     def validate(self, message_name: str, data: bytes) -> list[Violation]:
-        """All rules that the encoded message breaks; empty: it is valid.
+        """All rules that the encoded message breaks; empty: it is valid. Of one with lists that are
+        too long, only these are told.
 
         message_name: full name. Generated stubs carry no rules, hence bytes: they are parsed again
         with the image's own class. ValueError: the bytes are no message of that type. KeyError: no
@@ -42,6 +46,10 @@ class RuleValidator:
             message = kind.FromString(data)
         except DecodeError as error:
             raise ValueError(f"not a {message_name}") from error
+        too_long = self._lists.exceeded(message)
+        if too_long:
+            # What a list holds beyond its limit is not worth looking at, one by one.
+            return too_long
         try:
             found = self._validator.collect_violations(message)
         except (protovalidate.CompilationError, protovalidate.EvaluationError) as error:
@@ -62,6 +70,10 @@ class RuleValidator:
                 findings.append(self._finding(name, error))
         if findings:
             raise ContractError(*findings)
+
+    def _most_items(self, field: FieldDescriptor) -> int:
+        rules = self._image.extension(field, _FIELD_RULES)
+        return 0 if rules is None else int(rules.repeated.max_items)
 
     def _times_out_of_range(self, message: Any) -> list[Violation]:
         name = message.DESCRIPTOR.full_name

@@ -1,0 +1,181 @@
+"""A1: malformed byte strings for every method of the contract, over a real socket.
+
+The bytes go out as they are, without our client, so that no retry or check of its own hides what
+the hub says. Beside it the same bytes go to a stock grpc.aio servicer: the naive baseline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import grpc
+from abuse.answers import Tally
+from abuse.byte_strings import byte_strings
+from crossdock import contracts
+from crossdock.contracts import Method
+from crossdock.errors import CODES
+from crossdock.order.v1 import order_service_pb2
+from crossdock.tracking.v1 import tracking_service_pb2
+from fixtures_hub import ROLES, RunningHub
+
+IN_FLIGHT: Final = 32
+DEADLINE_SECONDS: Final = 30.0
+# A stream whose request was good stays open: after so long without a word it counts as answered.
+OPEN_STREAM_SECONDS: Final = 1.0
+FRAMES_PER_STREAM: Final = 250
+NAIVE_METHOD: Final = "/crossdock.order.v1.OrderService/CreateOrder"
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What a run found. resident: bytes of the hub's process after the warm-up, and at the end."""
+
+    tally: Tally
+    naive: Tally
+    methods: int
+    resident: tuple[int, int]
+
+    @property
+    def growth(self) -> float:
+        """Share by which the hub's memory grew."""
+        before, after = self.resident
+        return after / before - 1.0
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in a report."""
+        return {
+            "methods": self.methods,
+            "hub": self.tally.document(),
+            "naive_servicer": self.naive.document(),
+            "resident_bytes": self.resident,
+            "growth": round(self.growth, 4),
+        }
+
+
+async def measure(hub: RunningHub, per_method: int, warm_up: int, seed: str = "1") -> Malformed:
+    """Throw `per_method` byte strings at every method, after a warm-up that is not measured.
+
+    The warm-up lets the hub compile and fill what it keeps for good; its answers count too.
+    """
+    methods = list(contracts.load().methods.values())
+    tally = Tally()
+    for method in methods:
+        tally.add(await _throw(hub, method, warm_up, f"{seed}/warm"))
+    before = hub.resident_bytes()
+    for method in methods:
+        tally.add(await _throw(hub, method, per_method, seed))
+    return Malformed(
+        tally,
+        await _naive(byte_strings("crossdock.order.v1.CreateOrderRequest", per_method, seed)),
+        len(methods),
+        (before, hub.resident_bytes()),
+    )
+
+
+async def _throw(hub: RunningHub, method: Method, count: int, seed: str) -> Tally:
+    endpoint = next(name for name, role in ROLES.items() if role in method.callers)
+    metadata = (("authorization", f"Bearer {hub.token(endpoint)}"),)
+    strings = byte_strings(method.request_type, count, seed)
+    async with grpc.aio.insecure_channel(hub.address) as channel:
+        if method.client_streaming:
+            return await _frames(channel, method, strings, metadata)
+        one = _open_stream if method.server_streaming else _unary
+        return await _each(channel, method.full_name, strings, metadata, one)
+
+
+async def _each(
+    channel: Any, method: str, strings: Iterator[bytes], metadata: Any, one: Any
+) -> Tally:
+    tally = Tally()
+
+    async def sender() -> None:
+        for data in strings:
+            try:
+                await one(channel, method, data, metadata)
+                tally.answered()
+            except grpc.aio.AioRpcError as error:
+                tally.refused(method, data, error)
+
+    await asyncio.gather(*(sender() for _ in range(IN_FLIGHT)))
+    return tally
+
+
+async def _unary(channel: Any, method: str, data: bytes, metadata: Any) -> None:
+    await channel.unary_unary(method)(data, metadata=metadata, timeout=DEADLINE_SECONDS)
+
+
+async def _open_stream(channel: Any, method: str, data: bytes, metadata: Any) -> None:
+    call = channel.unary_stream(method)(data, metadata=metadata, timeout=DEADLINE_SECONDS)
+    try:
+        await asyncio.wait_for(call.read(), OPEN_STREAM_SECONDS)
+    except TimeoutError:
+        pass
+    finally:
+        call.cancel()
+
+
+async def _frames(channel: Any, method: Method, strings: Iterable[bytes], metadata: Any) -> Tally:
+    """Each frame has to get an answer of its own, and the stream to go on."""
+    tally = Tally()
+    left = iter(strings)
+    while batch := list(islice(left, FRAMES_PER_STREAM)):
+
+        async def frames(sending: list[bytes] = batch) -> AsyncIterator[bytes]:
+            for data in sending:
+                yield data
+
+        call = channel.stream_stream(method.full_name)(
+            frames(), metadata=metadata, timeout=DEADLINE_SECONDS
+        )
+        for data in batch:
+            try:
+                raw = await call.read()
+                assert raw is not grpc.aio.EOF, f"the stream ended at {data.hex()}"
+            except grpc.aio.AioRpcError as error:
+                tally.refused(method.full_name, data, error)
+                break
+            answer = tracking_service_pb2.StreamTrackingEventsResponse.FromString(raw)
+            if answer.HasField("refusal"):
+                reason = answer.refusal.reason
+                code = CODES.get(reason, grpc.StatusCode.UNKNOWN)
+                tally.said(method.full_name, data, code, reason, answer.refusal.message)
+            else:
+                tally.answered()
+        call.cancel()
+    return tally
+
+
+async def _answer(request: Any, _context: Any) -> Any:
+    return order_service_pb2.CreateOrderResponse(order=request.order)
+
+
+@contextlib.asynccontextmanager
+async def stock_server() -> AsyncIterator[str]:
+    """The address of a grpc.aio server without a single option: the naive baseline."""
+    server = grpc.aio.server()
+    service, _, name = NAIVE_METHOD[1:].partition("/")
+    # What the generated add_OrderServiceServicer_to_server does.
+    handler = grpc.unary_unary_rpc_method_handler(
+        _answer,
+        request_deserializer=order_service_pb2.CreateOrderRequest.FromString,
+        response_serializer=order_service_pb2.CreateOrderResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {name: handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
+
+
+async def _naive(strings: Iterator[bytes]) -> Tally:
+    async with stock_server() as address, grpc.aio.insecure_channel(address) as channel:
+        return await _each(channel, NAIVE_METHOD, strings, (), _unary)

@@ -1,0 +1,184 @@
+"""A5: too much of everything: bytes, compressed bytes, metadata, items. Refused by code, in bounds.
+
+Memory is read as the peak of the hub's process while each attack runs: what is freed again at the
+end has been taken all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from abuse.byte_strings import tag, varint
+from abuse.malformed import stock_server
+from crossdock.errors import CODES, from_rpc_error
+from crossdock_hub.config import Limits
+from fixtures_hub import RunningHub
+
+MEBIBYTE: Final = 1024 * 1024
+BOMB_BYTES: Final = 64 * MEBIBYTE
+DEADLINE_SECONDS: Final = 60.0
+COUNTED_MAX: Final = Limits().request_elements_max
+CREATE_ORDER: Final = "/crossdock.order.v1.OrderService/CreateOrder"
+UPSERT_ITEMS: Final = "/crossdock.item.v1.ItemService/UpsertItems"
+REPORT_SCANS: Final = "/crossdock.tracking.v1.TrackingService/ReportTrackingEvents"
+STREAM_SCANS: Final = "/crossdock.tracking.v1.TrackingService/StreamTrackingEvents"
+BEGIN: Final = "/crossdock.delivery.v1.DeliveryService/BeginAttempts"
+TAIL: Final = "/crossdock.lineage.v1.LineageService/Tail"
+
+
+class FrameRefused(Exception):
+    """The stream goes on, the frame was refused with this reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One call with too much. compressed: by gzip on the way. metadata_bytes: of one header."""
+
+    name: str
+    endpoint: str
+    method: str
+    data: bytes
+    compressed: bool = False
+    metadata_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an attack.
+
+    grown: bytes of the hub's peak over what it held before. seconds: until the refusal, which is
+    how long everybody else may have waited.
+    """
+
+    attack: str
+    code: str
+    reason: str
+    grown: int
+    seconds: float
+    naive_code: str
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in a report."""
+        return {
+            "attack": self.attack,
+            "code": self.code,
+            "reason": self.reason,
+            "peak_growth_mebibytes": round(self.grown / MEBIBYTE, 1),
+            "seconds": round(self.seconds, 2),
+            "naive_code": self.naive_code,
+        }
+
+
+def items(field: int, count: int, one: bytes = b"") -> bytes:
+    """A repeated message field with so many items."""
+    return (tag(field, 2) + varint(len(one)) + one) * count
+
+
+def attacks() -> list[Attack]:
+    """What a hub has to refuse; items are as small as they get, so that a message holds many."""
+    zeros = tag(2, 2) + varint(BOMB_BYTES) + bytes(BOMB_BYTES)
+    found = [
+        Attack("1 byte over the request limit", "oms", CREATE_ORDER, bytes(MEBIBYTE + 1)),
+        Attack("5 MiB", "oms", CREATE_ORDER, bytes(5 * MEBIBYTE)),
+        Attack("64 MiB gzip bomb", "oms", CREATE_ORDER, zeros, compressed=True),
+        Attack("20 KiB of metadata", "oms", CREATE_ORDER, b"", metadata_bytes=20 * 1024),
+        Attack("5 MiB to a stream's method", "operator", TAIL, bytes(5 * MEBIBYTE)),
+        Attack("5 MiB as a frame", "ups", STREAM_SCANS, bytes(5 * MEBIBYTE)),
+        Attack("64 MiB gzip bomb as a frame", "ups", STREAM_SCANS, zeros, compressed=True),
+        Attack("1,000,000 items", "netsuite", UPSERT_ITEMS, items(1, 1_000_000)),
+        Attack("1,000,000 scans as a frame", "ups", STREAM_SCANS, items(2, 1_000_000)),
+    ]
+    most = MEBIBYTE // 2 - 8
+    for name, endpoint, method, field in (
+        ("items", "netsuite", UPSERT_ITEMS, 1),
+        ("scans", "ups", REPORT_SCANS, 2),
+        ("begins", "ups", BEGIN, 3),
+    ):
+        data = items(field, most)
+        found.append(Attack(f"{most:,} empty {name} in 1 MiB", endpoint, method, data))
+        data = items(field, COUNTED_MAX - 1)
+        found.append(Attack(f"{COUNTED_MAX - 1:,} empty {name}", endpoint, method, data))
+    unknown = tag(99, 0) + b"\x01"
+    strange = unknown * (MEBIBYTE // len(unknown))
+    found.append(Attack("350,000 unknown fields in 1 MiB", "oms", CREATE_ORDER, strange))
+    return found
+
+
+async def measure(hub: RunningHub, chosen: list[Attack]) -> list[Outcome]:
+    """Each attack after the other, and on a stock server too."""
+    outcomes = []
+    async with stock_server() as stock:
+        for attack in chosen:
+            resident = _status_bytes(hub, "VmRSS")
+            Path(f"/proc/{hub.pid}/clear_refs").write_text("5")  # the peak starts anew
+            metadata = (("authorization", f"Bearer {hub.token(attack.endpoint)}"),)
+            started = time.monotonic()
+            code, reason = await _attempt(hub.address, attack, metadata)
+            seconds = time.monotonic() - started
+            grown = _status_bytes(hub, "VmHWM") - resident
+            naive = ""
+            if attack.method == CREATE_ORDER:
+                naive, _ = await _attempt(stock, attack, ())
+            outcomes.append(Outcome(attack.name, code, reason, grown, seconds, naive))
+    return outcomes
+
+
+def _status_bytes(hub: RunningHub, name: str) -> int:
+    lines = Path(f"/proc/{hub.pid}/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{name}:")]
+    return int(line.split()[1]) * 1024
+
+
+async def _attempt(address: str, attack: Attack, metadata: Any) -> tuple[str, str]:
+    """(code, reason) of the refusal; "OK" when there was none."""
+    if attack.metadata_bytes:
+        metadata = (*metadata, ("x-padding", "a" * attack.metadata_bytes))
+    compression = grpc.Compression.Gzip if attack.compressed else grpc.Compression.NoCompression
+    async with grpc.aio.insecure_channel(address, compression=compression) as channel:
+        try:
+            await _WAYS.get(attack.method, _unary)(channel, attack, metadata)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name, from_rpc_error(error, attack.method).reason
+        except FrameRefused as refused:
+            reason = str(refused)
+            return CODES[reason].name, reason
+    return "OK", ""
+
+
+async def _unary(channel: Any, attack: Attack, metadata: Any) -> None:
+    call = channel.unary_unary(attack.method)
+    await call(attack.data, metadata=metadata, timeout=DEADLINE_SECONDS)
+
+
+async def _server_stream(channel: Any, attack: Attack, metadata: Any) -> None:
+    call = channel.unary_stream(attack.method)
+    await call(attack.data, metadata=metadata, timeout=DEADLINE_SECONDS).read()
+
+
+async def _frame(channel: Any, attack: Attack, metadata: Any) -> None:
+    """A frame's refusal is an answer of the stream; one that the library refuses ends it."""
+    from crossdock.tracking.v1 import tracking_service_pb2
+
+    async def frames() -> AsyncIterator[bytes]:
+        yield attack.data
+
+    call = channel.stream_stream(attack.method)(
+        frames(), metadata=metadata, timeout=DEADLINE_SECONDS
+    )
+    raw = await asyncio.wait_for(call.read(), DEADLINE_SECONDS)
+    answer = tracking_service_pb2.StreamTrackingEventsResponse.FromString(raw or b"")
+    call.cancel()
+    if answer.HasField("refusal"):
+        raise FrameRefused(answer.refusal.reason)
+
+
+_WAYS: Final[dict[str, Callable[[Any, Attack, Any], Awaitable[None]]]] = {
+    TAIL: _server_stream,
+    STREAM_SCANS: _frame,
+}

@@ -1,0 +1,35 @@
+"""A1: bytes that are no request get a documented refusal from every method, and leave no trace."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from abuse.malformed import measure
+from crossdock import contracts
+from fixtures_hub import RunningHub
+
+PER_METHOD = 70
+# In a short run the allocator's own steps weigh more than any leak; the full one allows 5 %.
+GROWTH_MAX = 0.10
+
+
+def test_malformed_bytes_get_documented_refusals_from_every_method(tmp_path: Path) -> None:
+    """Proves for each method of the contract that malformed bytes get an answer or a reason of the
+    contract, never UNKNOWN, INTERNAL or an exception's text, and that the hub does not grow of it;
+    a stock servicer answers the same bytes with UNKNOWN and the exception."""
+    hub = RunningHub(tmp_path / "hub").start()
+    try:
+        found = asyncio.run(measure(hub, PER_METHOD, warm_up=14))
+        log = hub.log()
+    finally:
+        hub.kill()
+    assert found.methods == len(contracts.load().methods)
+    assert found.tally.faults == 0, "\n".join(found.tally.examples)
+    assert found.tally.sent == found.methods * (PER_METHOD + 14), found.tally.document()
+    assert found.tally.codes["INVALID_ARGUMENT"] > found.tally.sent * 0.6, found.tally.document()
+    assert found.growth < GROWTH_MAX, found.document()
+    assert "fault in a" not in log, log[-4000:]
+    # The baseline shows that these bytes do find what there is to find.
+    assert found.naive.codes["UNKNOWN"] > PER_METHOD / 2, found.naive.document()
+    assert found.naive.exception_texts > PER_METHOD / 2, found.naive.document()
