@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -161,6 +162,27 @@ def test_waking_does_not_restart_the_limit_of_a_prerequisite() -> None:
         desk.pass_time(1000)
         desk.settle(desk.one("change", key="other"), "CONFIRMED")
     assert desk.fresh(posted).prerequisite_until == until
+
+
+CHAIN: dict[str, tuple[str, ...]] = {"book": (), "post": ("book",), "change": ("post",)}
+
+
+@pytest.mark.parametrize("arrival", list(permutations(CHAIN)))
+@pytest.mark.parametrize("shared", [True, False])
+def test_work_that_needs_each_other_never_waits_for_ever(
+    arrival: tuple[str, ...], shared: bool
+) -> None:
+    """Proves that in whatever order a chain of prerequisites comes, under one key or several, all
+    of it is done, the needed before the needing."""
+    desk = Desk()
+    for operation in arrival:
+        key = "shipment-1" if shared else operation
+        desk.one(operation, key=key, requires=CHAIN[operation])
+    done: list[str] = []
+    while ready := [r for r in desk.deliveries() if r.pending]:
+        desk.settle(ready[0])
+        done.append(ready[0].operation)
+    assert done == list(CHAIN)
 
 
 def test_a_rejected_prerequisite_does_not_count() -> None:

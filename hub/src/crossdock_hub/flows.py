@@ -64,8 +64,10 @@ def _admit(unit: Unit, record: DeliveryRecord) -> None:
         wake(unit, record.root_id, record.endpoint)
         return
     flow = unit.flow(record.root_id)
-    _keep(unit, ledger.place(record, flow, spec_of(unit, record), unit.now))
-    if pointless:
+    placed = ledger.place(record, flow, spec_of(unit, record), unit.now)
+    _keep(unit, placed)
+    # What it needs may be held by work that waits for it: that has become clear only now.
+    if pointless or placed.hold_reason == "PREREQUISITE":
         wake(unit, record.root_id, record.endpoint)
 
 

@@ -20,14 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.ordering import OPEN_STATES as OPEN_STATES
+from crossdock_hub.ordering import blocker_of, earlier, unmet
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
 from crossdock_hub.registry import CARE, OperationSpec
 from crossdock_hub.retrying import back_off, next_call_at, next_look_up_seconds
 
-# Waiting, or on the way: later work of the same ordering key waits for it.
-OPEN_STATES = frozenset(
-    {"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING", "PARKED"}
-)
 # States that keep an event from being purged: what is not settled may still have to be sent.
 PINNING_STATES = OPEN_STATES | {"UNROUTED"}
 # Not begun: a later fact may make it pointless.
@@ -59,7 +57,7 @@ def place(
     record: DeliveryRecord, flow: Sequence[DeliveryRecord], spec: OperationSpec, now: int
 ) -> DeliveryRecord:
     """Where a delivery that could go waits, or READY: prerequisite first, then order."""
-    missing = _unmet(record, flow)
+    missing = unmet(record, flow)
     if missing:
         until = record.prerequisite_until
         if until is None:
@@ -75,7 +73,7 @@ def place(
             pending=False,
             updated_at=now,
         )
-    blocker = _blocker(record, flow)
+    blocker = blocker_of(record, flow)
     if blocker is not None:
         return replace(
             record,
@@ -99,47 +97,6 @@ def place(
     )
 
 
-def _unmet(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> str:
-    """The first required operation not confirmed for an object that the delivery refers to.
-
-    What the operation was about counts, not what it mentioned: two shipments of an order both
-    mention the order, and the posting of one is none of the other.
-    """
-    for operation in record.requires:
-        met = any(
-            other.endpoint == record.endpoint
-            and other.operation == operation
-            and other.state == "CONFIRMED"
-            and other.object_id in record.refers_to
-            for other in flow
-        )
-        if not met:
-            return operation
-    return ""
-
-
-def _blocker(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> DeliveryRecord | None:
-    """The first earlier work of the same key that this one has to wait for."""
-    for other in _earlier(record, flow):
-        if other.state in OPEN_STATES:
-            return other
-        passes = other.on_reject == "CONTINUE" or other.operation in record.supersedes
-        if other.state == "REJECTED" and not passes:
-            return other
-    return None
-
-
-def _earlier(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> list[DeliveryRecord]:
-    return [
-        other
-        for other in flow
-        if other.endpoint == record.endpoint
-        and other.ordering_key == record.ordering_key
-        and other.event_id != record.event_id
-        and other.sequence < record.sequence
-    ]
-
-
 def supersede(
     record: DeliveryRecord, flow: Sequence[DeliveryRecord], now: int
 ) -> list[DeliveryRecord]:
@@ -149,7 +106,7 @@ def supersede(
     """
     targets = [
         other
-        for other in _earlier(record, flow)
+        for other in earlier(record, flow)
         if other.operation in record.supersedes
         and (not other.item or not record.item or other.item == record.item)
     ]
