@@ -86,6 +86,15 @@ class Limits:
     # Held facts.
     held_drive_max: int = 200
     held_sweep_seconds: float = 5.0
+    # Replays.
+    replay_plan_seconds: float = 3_600.0
+    replay_events_max: int = 100_000
+    replay_slice_items: int = 200
+    replay_rate_default: int = 50
+    replay_rate_max: int = 1_000
+    replay_moving_max: int = 200
+    replay_poll_seconds: float = 0.2
+    replay_acts_max: int = 200
     # Reading.
     page_size_default: int = 100
     page_size_max: int = 500

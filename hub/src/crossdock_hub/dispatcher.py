@@ -46,6 +46,7 @@ def dispatch_message(picked: Picked) -> Message:
         event=picked.body,
         vendor_reference=record.vendor_reference,
         attempt=record.token + 1,
+        replay_id=record.replay_id,
     )
     message.lease.FromMicroseconds(int(picked.lease_seconds * SECOND))
     headers = {
@@ -55,6 +56,8 @@ def dispatch_message(picked: Picked) -> Message:
     }
     if record.traceparent:
         headers["traceparent"] = record.traceparent
+    if record.replay_id:
+        headers[contract_bus.REPLAY_HEADER] = record.replay_id
     return Message(
         contract_bus.delivery_subject(record.endpoint), message.SerializeToString(), headers
     )

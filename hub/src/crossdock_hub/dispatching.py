@@ -19,7 +19,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.draining import Throughput
 from crossdock_hub.records import SETTLED_STATES, DeliveryRecord, occupies
 from crossdock_hub.registry import RegisteredEndpoint
-from crossdock_hub.routing import PRIORITY
+from crossdock_hub.routing import LANES
 from crossdock_hub.store import Transaction
 from crossdock_hub.store.writing import (
     dispatch_state,
@@ -223,7 +223,7 @@ class Picker:
         if not overdue:
             return found
         behind: list[DeliveryRecord] = []
-        for lane in sorted(PRIORITY.values()):
+        for lane in LANES:
             if lane > found[0].priority:
                 behind += await pending_lane(connection, endpoint.id, lane, overdue)
         first = {record.id for record in behind}

@@ -33,11 +33,15 @@ from crossdock_hub.keeping import keep
 from crossdock_hub.queries import Queries
 from crossdock_hub.records import EndpointRecord
 from crossdock_hub.relay import Relay
+from crossdock_hub.replay_planning import PLAN, Planner
+from crossdock_hub.replay_queries import ReplayQueries
+from crossdock_hub.replaying import Replayer
 from crossdock_hub.rerouting import Rerouter
 from crossdock_hub.server import Server, check_address
 from crossdock_hub.services import Services
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.engine import database_url
+from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
 from crossdock_hub.store.writing import ensure_endpoints, restart_leases
 from crossdock_hub.store_clock import StoreClock
@@ -108,7 +112,14 @@ class Hub:
         self.committer.start(self._configured)
         self._ending.push_async_callback(self.committer.stop)
         await self._ensure_streams()
-        for part in (self.relay, self.dispatcher, self.timers, self.driver, self.rerouter):
+        for part in (
+            self.relay,
+            self.dispatcher,
+            self.timers,
+            self.driver,
+            self.rerouter,
+            self.replayer,
+        ):
             part.start()
             self._ending.push_async_callback(part.stop)
         self.committer.poke()
@@ -178,6 +189,9 @@ class Hub:
         self.timers = Timers(self.store, self.committer, limits, self.clock)
         self.driver = Driver(self.store, self.committer, limits)
         self.rerouter = Rerouter(self.store, self.committer, limits)
+        replays = ReplayReader(self.store)
+        self.replayer = Replayer(replays, self.committer, limits, self.clock)
+        planner = Planner(replays, self.committer, self.contract, limits, self.clock)
         self.waiters = Waiters()
         reader = Reader(self.store)
         self.tails = Tails(reader, limits)
@@ -187,6 +201,7 @@ class Hub:
             self.timers.committed,
             self.driver.committed,
             self.rerouter.committed,
+            self.replayer.committed,
             self.metrics.committed,
             self.tails.committed,
             self.waiters.committed,
@@ -199,8 +214,14 @@ class Hub:
         queries = Queries(
             reader, self.contract, limits, self.waiters, self.clock, picker.settled_per_second
         )
+        about_replays = ReplayQueries(replays, limits, self.clock)
         self.services = Services(
-            door, self.committer, queries.answers(), self.tails.follow, self._after_register
+            door,
+            self.committer,
+            queries.answers() | about_replays.answers(),
+            self.tails.follow,
+            self._after_register,
+            {PLAN: planner.answer},
         )
         names = {method.service for method in self.contract.methods.values()}
         self.server = Server(self.settings, limits, self.services.handlers(), names)

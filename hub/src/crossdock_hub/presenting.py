@@ -20,6 +20,7 @@ from crossdock_hub.records import (
     HeldFactRecord,
     ObjectRecord,
     ScanRecord,
+    VendorReferenceRecord,
 )
 from crossdock_hub.resources import stamp
 
@@ -83,20 +84,16 @@ def delivery_message(
         not_found=record.not_found,
         dispatch_number=record.dispatch_number,
         token=record.token,
-        vendor_references=[
-            delivery_pb2.VendorReference(type=r.type, value=r.value)
-            for r in record.vendor_references
-        ],
+        vendor_references=map(_vendor_reference, record.vendor_references),
         object_id=record.object_id,
         correlation_id=record.root_id,
         superseded_by=record.superseded_by,
         vendor_reference=record.vendor_reference,
         trace_id=trace_id_of(record.traceparent),
         draft=record.draft,
-        duplicates=[
-            delivery_pb2.VendorReference(type=r.type, value=r.value) for r in record.duplicates
-        ],
+        duplicates=map(_vendor_reference, record.duplicates),
         attempt_log=[attempt_message(attempt, full=full) for attempt in attempts],
+        replay_id=record.replay_id,
     )
     for fact in record.quarantined:
         row = message.quarantined.add(method=fact.method, request=fact.request if full else b"")
@@ -108,6 +105,10 @@ def delivery_message(
     if record.due_at is not None:
         stamp(message.due_time, record.due_at)
     return message
+
+
+def _vendor_reference(record: VendorReferenceRecord) -> delivery_pb2.VendorReference:
+    return delivery_pb2.VendorReference(type=record.type, value=record.value)
 
 
 def attempt_message(record: AttemptRecord, *, full: bool = True) -> delivery_pb2.Attempt:

@@ -134,6 +134,7 @@ class DeliveryRecord:
     pending: bool = False
     draft: str = ""
     duplicates: list[VendorReferenceRecord] = field(default_factory=list)
+    replay_id: str = ""
 
 
 @dataclass(slots=True)

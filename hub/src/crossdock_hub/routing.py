@@ -13,6 +13,9 @@ from crossdock_hub.registry import RegisteredEndpoint
 
 # Deliveries of one endpoint leave by latency class first: milestones before bulk.
 PRIORITY = {"REAL_TIME": 0, "NEAR_REAL_TIME": 1, "SCHEDULED": 2}
+# What a replay sends again goes behind everything that happens now.
+REPLAY_PRIORITY = 3
+LANES = (*sorted(PRIORITY.values()), REPLAY_PRIORITY)
 
 
 def plan(

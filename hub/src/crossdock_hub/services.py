@@ -44,7 +44,10 @@ STOPPING = Refusal(
 
 
 class Services:
-    """Builds the handlers. queries: method -> async (caller, request, context) -> response."""
+    """Builds the handlers. queries: method -> async (caller, request, context) -> response.
+
+    plans: the same for writing methods that read much before they write.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Services:
         queries: dict[str, Answer],
         tail: Callable[[Caller, Any], AsyncIterator[Any]] | None,
         after_register: Callable[[str], Awaitable[None]],
+        plans: dict[str, Answer] | None = None,
     ) -> None:
         self._door = door
         self._contract = door.contract
@@ -64,6 +68,7 @@ class Services:
             f"{DELIVERY}BeginAttempts": self._begin,
             f"{DELIVERY}RenewLeases": self._renew,
             f"{DELIVERY}CompleteAttempts": self._complete,
+            **(plans or {}),
         }
 
     def unserved(self) -> list[str]:

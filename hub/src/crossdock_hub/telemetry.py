@@ -44,6 +44,11 @@ COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Deliveries that a vendor holds more than once.",
         ("endpoint", "operation"),
     ),
+    "replay": (
+        "crossdock_replay_items",
+        "Items of replays that were decided.",
+        ("endpoint", "verdict"),
+    ),
     "quarantined": (
         "crossdock_quarantined_facts",
         "Facts refused in a completion.",

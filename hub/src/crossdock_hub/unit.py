@@ -45,6 +45,8 @@ from crossdock_hub.registry import RegisteredEndpoint
 #   ("cursor", endpoint, name)           CursorRecord or None
 #   ("held", awaits)                     tuple of HeldFactRecord ids still held, in order
 #   ("held_fact", id)                    HeldFactRecord or None
+#   ("replay", id)                       ReplayRecord or None
+#   ("replay_item", replay id, number)   ReplayItemRecord or None
 Key = tuple[Hashable, ...]
 
 UNSET: Any = object()

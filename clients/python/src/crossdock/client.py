@@ -37,6 +37,7 @@ from crossdock.label.v1 import label_service_pb2, label_service_pb2_grpc
 from crossdock.lineage.v1 import lineage_service_pb2, lineage_service_pb2_grpc
 from crossdock.location.v1 import location_service_pb2, location_service_pb2_grpc
 from crossdock.order.v1 import order_service_pb2, order_service_pb2_grpc
+from crossdock.replay.v1 import replay_service_pb2, replay_service_pb2_grpc
 from crossdock.shipment.v1 import shipment_service_pb2, shipment_service_pb2_grpc
 from crossdock.tracking.v1 import tracking_service_pb2, tracking_service_pb2_grpc
 from crossdock.unit.v1 import unit_service_pb2, unit_service_pb2_grpc
@@ -73,6 +74,7 @@ _SERVICE_FILES: Final = (
     lineage_service_pb2,
     location_service_pb2,
     order_service_pb2,
+    replay_service_pb2,
     shipment_service_pb2,
     tracking_service_pb2,
     unit_service_pb2,
@@ -147,6 +149,7 @@ class HubClient:
         self.lineage = lineage_service_pb2_grpc.LineageServiceStub(channel)
         self.locations = location_service_pb2_grpc.LocationServiceStub(channel)
         self.orders = order_service_pb2_grpc.OrderServiceStub(channel)
+        self.replays = replay_service_pb2_grpc.ReplayServiceStub(channel)
         self.shipments = shipment_service_pb2_grpc.ShipmentServiceStub(channel)
         self.tracking = tracking_service_pb2_grpc.TrackingServiceStub(channel)
         self.units = unit_service_pb2_grpc.UnitServiceStub(channel)

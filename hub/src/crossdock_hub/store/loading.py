@@ -20,6 +20,7 @@ from crossdock_hub.records import (
     ReferenceRecord,
     RequestRecord,
 )
+from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.unit import Key, View
@@ -33,6 +34,8 @@ _parcel = rows.plain_record(ParcelRecord)
 _cursor = rows.plain_record(CursorRecord)
 _attempt = rows.plain_record(AttemptRecord)
 _held = rows.plain_record(HeldFactRecord)
+_replay = rows.plain_record(ReplayRecord)
+_replay_item = rows.plain_record(ReplayItemRecord)
 
 IN: BindParameter[Any] = bindparam("wanted", expanding=True)
 _OBJECTS = select(t.objects).where(t.objects.c.id.in_(IN))
@@ -67,6 +70,10 @@ _HELD = (
     .order_by(t.held_facts.c.id)
 )
 _HELD_FACTS = select(t.held_facts).where(t.held_facts.c.id.in_(IN))
+_REPLAYS = select(t.replays).where(t.replays.c.id.in_(IN))
+_REPLAY_ITEMS = select(t.replay_items).where(
+    tuple_(t.replay_items.c.replay_id, t.replay_items.c.number).in_(IN)
+)
 
 
 class Loader:
@@ -91,6 +98,8 @@ class Loader:
             "cursor": self._cursors,
             "held": self._held,
             "held_fact": self._held_facts,
+            "replay": self._replays,
+            "replay_item": self._replay_items,
         }
 
     async def load(self, keys: Iterable[Key]) -> None:
@@ -210,3 +219,15 @@ class Loader:
             self._view.add(("held_fact", fact), None)
         for row in await self._rows(_HELD_FACTS, wanted):
             self._view.add(("held_fact", row["id"]), _held(row))
+
+    async def _replays(self, wanted: list[str]) -> None:
+        for replay in wanted:
+            self._view.add(("replay", replay), None)
+        for row in await self._rows(_REPLAYS, wanted):
+            self._view.add(("replay", row["id"]), _replay(row))
+
+    async def _replay_items(self, wanted: list[tuple[str, int]]) -> None:
+        for key in wanted:
+            self._view.add(("replay_item", *key), None)
+        for row in await self._rows(_REPLAY_ITEMS, wanted):
+            self._view.add(("replay_item", row["replay_id"], row["number"]), _replay_item(row))

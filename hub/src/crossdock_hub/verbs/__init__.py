@@ -13,6 +13,7 @@ from crossdock_hub.verbs import (
     labels,
     master_data,
     orders,
+    replays,
     shipments,
     tracking,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "labels",
     "master_data",
     "orders",
+    "replays",
     "shipments",
     "tracking",
 ]

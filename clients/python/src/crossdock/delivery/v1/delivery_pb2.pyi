@@ -419,6 +419,7 @@ class Delivery(_message.Message):
     ATTEMPT_LOG_FIELD_NUMBER: _builtins.int
     DRAFT_FIELD_NUMBER: _builtins.int
     DUPLICATES_FIELD_NUMBER: _builtins.int
+    REPLAY_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Derived from event, endpoint, operation and item (UUID)."""
     event_id: _builtins.str
@@ -461,6 +462,8 @@ class Delivery(_message.Message):
     """Trace of the write that caused it, 32 hexadecimal digits."""
     draft: _builtins.str
     """For TWO_STEP: the draft at the vendor that every further attempt confirms."""
+    replay_id: _builtins.str
+    """The replay that made it; empty: the event itself did."""
     @_builtins.property
     def lease_until(self) -> _timestamp_pb2.Timestamp:
         """Until when the lease holds, UTC."""
@@ -525,10 +528,11 @@ class Delivery(_message.Message):
         attempt_log: _abc.Iterable[Global___Attempt] | None = ...,
         draft: _builtins.str = ...,
         duplicates: _abc.Iterable[Global___VendorReference] | None = ...,
+        replay_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "lease_until", b"lease_until", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "dispatch_number", b"dispatch_number", "draft", b"draft", "due_time", b"due_time", "duplicates", b"duplicates", "endpoint", b"endpoint", "event_id", b"event_id", "event_type", b"event_type", "hold_reason", b"hold_reason", "id", b"id", "item", b"item", "lease_until", b"lease_until", "not_found", b"not_found", "object_id", b"object_id", "operation", b"operation", "operation_class", b"operation_class", "ordering_key", b"ordering_key", "quarantined", b"quarantined", "state", b"state", "superseded_by", b"superseded_by", "token", b"token", "trace_id", b"trace_id", "update_time", b"update_time", "vendor_reference", b"vendor_reference", "vendor_references", b"vendor_references", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "dispatch_number", b"dispatch_number", "draft", b"draft", "due_time", b"due_time", "duplicates", b"duplicates", "endpoint", b"endpoint", "event_id", b"event_id", "event_type", b"event_type", "hold_reason", b"hold_reason", "id", b"id", "item", b"item", "lease_until", b"lease_until", "not_found", b"not_found", "object_id", b"object_id", "operation", b"operation", "operation_class", b"operation_class", "ordering_key", b"ordering_key", "quarantined", b"quarantined", "replay_id", b"replay_id", "state", b"state", "superseded_by", b"superseded_by", "token", b"token", "trace_id", b"trace_id", "update_time", b"update_time", "vendor_reference", b"vendor_reference", "vendor_references", b"vendor_references", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -550,6 +554,7 @@ class Dispatch(_message.Message):
     VENDOR_REFERENCE_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
+    REPLAY_ID_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """The delivery."""
     dispatch_number: _builtins.int
@@ -568,6 +573,8 @@ class Dispatch(_message.Message):
     """Reference under which the vendor knows it."""
     attempt: _builtins.int
     """Number the attempt will have."""
+    replay_id: _builtins.str
+    """The replay that made the delivery; empty: the event itself did."""
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
         """How long the lease of an attempt lasts."""
@@ -585,10 +592,11 @@ class Dispatch(_message.Message):
         vendor_reference: _builtins.str = ...,
         attempt: _builtins.int = ...,
         lease: _duration_pb2.Duration | None = ...,
+        replay_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "delivery_id", b"delivery_id", "dispatch_number", b"dispatch_number", "event", b"event", "event_type", b"event_type", "item", b"item", "kind", b"kind", "lease", b"lease", "operation", b"operation", "vendor_reference", b"vendor_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "delivery_id", b"delivery_id", "dispatch_number", b"dispatch_number", "event", b"event", "event_type", b"event_type", "item", b"item", "kind", b"kind", "lease", b"lease", "operation", b"operation", "replay_id", b"replay_id", "vendor_reference", b"vendor_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

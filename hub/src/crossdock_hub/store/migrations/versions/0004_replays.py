@@ -1,0 +1,93 @@
+"""Replays, their items, and the replay that a delivery belongs to"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the tables of replays; mark deliveries that one made."""
+    op.add_column(
+        "deliveries",
+        sa.Column("replay_id", sa.String(length=36), nullable=False, server_default=""),
+    )
+    op.create_index(
+        "deliveries_replay",
+        "deliveries",
+        ["replay_id"],
+        unique=False,
+        sqlite_where=sa.text("replay_id <> ''"),
+        postgresql_where=sa.text("replay_id <> ''"),
+    )
+    _replays()
+    _replay_items()
+
+
+def _replays() -> None:
+    op.create_table(
+        "replays",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("endpoint", sa.String(length=64), nullable=False),
+        sa.Column("wanted_set", sa.String(length=16), nullable=False),
+        sa.Column("selection", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("items", sa.BigInteger(), nullable=False),
+        sa.Column("approvals", sa.BigInteger(), nullable=False),
+        sa.Column("approved", sa.Boolean(), nullable=False),
+        sa.Column("items_per_second", sa.Integer(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("acts", sa.Text(), nullable=False),
+        sa.Column("traceparent", sa.String(length=64), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "replays_running",
+        "replays",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'RUNNING'"),
+        postgresql_where=sa.text("state = 'RUNNING'"),
+    )
+
+
+def _replay_items() -> None:
+    op.create_table(
+        "replay_items",
+        sa.Column("replay_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("flow", sa.BigInteger(), nullable=False),
+        sa.Column("event_id", sa.String(length=36), nullable=False),
+        sa.Column("event_type", sa.String(length=200), nullable=False),
+        sa.Column("object_id", sa.String(length=36), nullable=False),
+        sa.Column("root_id", sa.String(length=36), nullable=False),
+        sa.Column("operation", sa.String(length=64), nullable=False),
+        sa.Column("item", sa.String(length=36), nullable=False),
+        sa.Column("earlier", sa.String(length=36), nullable=False),
+        sa.Column("verdict", sa.String(length=24), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("approved_verdict", sa.String(length=24), nullable=False),
+        sa.Column("approved_why", sa.Text(), nullable=False),
+        sa.Column("found_verdict", sa.String(length=24), nullable=False),
+        sa.Column("found_why", sa.Text(), nullable=False),
+        sa.Column("delivery_id", sa.String(length=36), nullable=False),
+        sa.Column("decided_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("replay_id", "number"),
+    )
+    op.create_index(
+        "replay_items_waiting",
+        "replay_items",
+        ["replay_id", "number"],
+        unique=False,
+        sqlite_where=sa.text("decided_at IS NULL"),
+        postgresql_where=sa.text("decided_at IS NULL"),
+    )

@@ -1,0 +1,141 @@
+"""Replays: approve, start, pause, resume and abort what was planned; each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from crossdock.errors import Refusal
+from crossdock.replay.v1 import replay_service_pb2
+
+from crossdock_hub.refusals import not_found, transition
+from crossdock_hub.replay_presenting import replay_message, state_of
+from crossdock_hub.replay_records import Act, ReplayRecord, acts_of, with_act
+from crossdock_hub.unit import Refused, Unit
+from crossdock_hub.verbs.registering import decides
+
+STARTED = ("RUNNING", "PAUSED", "DONE")
+
+
+def known_replay(unit: Unit, replay_id: str) -> ReplayRecord:
+    """A replay's row, with its state as of now. Raises Refused with OBJECT_NOT_FOUND."""
+    record: ReplayRecord | None = unit.get(("replay", replay_id))
+    if record is None:
+        raise not_found("replay", replay_id)
+    return replace(record, state=state_of(record, unit.now))
+
+
+def keep(unit: Unit, record: ReplayRecord, verb: str, reason: str) -> ReplayRecord:
+    """Store a changed replay with what was done and why. Raises Refused with LIMIT_EXCEEDED."""
+    most = unit.limits.replay_acts_max
+    # The last one is kept for the end.
+    if len(acts_of(record)) >= most - (verb != "abort"):
+        raise Refused(
+            Refusal(
+                "LIMIT_EXCEEDED",
+                f"replay {record.id} was steered {most} times; abort it and plan the rest anew",
+                {"limit": str(most), "value": str(most)},
+            )
+        )
+    kept = with_act(record, Act(verb, unit.caller.endpoint, reason, unit.now))
+    unit.put(("replay", record.id), kept)
+    return kept
+
+
+def _expired(record: ReplayRecord) -> Refused:
+    return Refused(
+        Refusal(
+            "STATE_TRANSITION",
+            f"the plan {record.id} has expired: the ledger may have moved since; plan it again",
+            {"state": "EXPIRED", "verb": "start", "allowed": "PLANNED"},
+        )
+    )
+
+
+@decides("replay.v1.ReplayService/ApproveReplay")
+def approve_replay(
+    unit: Unit, request: replay_service_pb2.ApproveReplayRequest
+) -> replay_service_pb2.ApproveReplayResponse:
+    """A second operator's word: the one who planned it can't give it."""
+    record = known_replay(unit, request.replay_id)
+    if record.state == "EXPIRED":
+        raise _expired(record)
+    if record.state != "PLANNED":
+        raise transition("replay", record.state, "ApproveReplay", ("PLANNED",))
+    planner = acts_of(record)[0].by
+    if planner == unit.caller.endpoint:
+        raise Refused(
+            Refusal(
+                "OUT_OF_SCOPE",
+                f"{planner} planned replay {record.id}; another operator has to approve it",
+                {"scope": "second_person"},
+            )
+        )
+    if not record.approved:
+        record = keep(unit, replace(record, approved=True), "approve", request.reason)
+    return replay_service_pb2.ApproveReplayResponse(replay=replay_message(record, unit.now))
+
+
+@decides("replay.v1.ReplayService/StartReplay")
+def start_replay(
+    unit: Unit, request: replay_service_pb2.StartReplayRequest
+) -> replay_service_pb2.StartReplayResponse:
+    """Run a plan. One that was started already is the same run, whoever starts it again."""
+    record = known_replay(unit, request.replay_id)
+    if record.state == "EXPIRED":
+        raise _expired(record)
+    if record.state not in STARTED:
+        if record.state != "PLANNED":
+            raise transition("replay", record.state, "StartReplay", ("PLANNED",))
+        started = replace(
+            record,
+            state="RUNNING",
+            started_at=unit.now,
+            items_per_second=request.items_per_second or unit.limits.replay_rate_default,
+            traceparent=unit.traceparent,
+        )
+        record = keep(unit, started, "start", request.reason)
+    return replay_service_pb2.StartReplayResponse(replay=replay_message(record, unit.now))
+
+
+def _steered(
+    unit: Unit, request: Any, verb: str, method: str, sources: tuple[str, ...], target: str
+) -> ReplayRecord:
+    """Move a replay from one of `sources` to `target`; one that is there already stays."""
+    record = known_replay(unit, request.replay_id)
+    if record.state == target:
+        return record
+    if record.state not in sources:
+        raise transition("replay", record.state, method, sources)
+    changed = replace(record, state=target)
+    if target == "ABORTED":
+        changed = replace(changed, ended_at=unit.now)
+    return keep(unit, changed, verb, request.reason)
+
+
+@decides("replay.v1.ReplayService/PauseReplay")
+def pause_replay(
+    unit: Unit, request: replay_service_pb2.PauseReplayRequest
+) -> replay_service_pb2.PauseReplayResponse:
+    """Hand nothing more to the ledger."""
+    record = _steered(unit, request, "pause", "PauseReplay", ("RUNNING",), "PAUSED")
+    return replay_service_pb2.PauseReplayResponse(replay=replay_message(record, unit.now))
+
+
+@decides("replay.v1.ReplayService/ResumeReplay")
+def resume_replay(
+    unit: Unit, request: replay_service_pb2.ResumeReplayRequest
+) -> replay_service_pb2.ResumeReplayResponse:
+    """Go on where it was."""
+    record = _steered(unit, request, "resume", "ResumeReplay", ("PAUSED",), "RUNNING")
+    return replay_service_pb2.ResumeReplayResponse(replay=replay_message(record, unit.now))
+
+
+@decides("replay.v1.ReplayService/AbortReplay")
+def abort_replay(
+    unit: Unit, request: replay_service_pb2.AbortReplayRequest
+) -> replay_service_pb2.AbortReplayResponse:
+    """End it for good; what is not decided never will be."""
+    sources = ("PLANNED", "EXPIRED", "RUNNING", "PAUSED")
+    record = _steered(unit, request, "abort", "AbortReplay", sources, "ABORTED")
+    return replay_service_pb2.AbortReplayResponse(replay=replay_message(record, unit.now))

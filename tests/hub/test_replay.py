@@ -1,0 +1,403 @@
+"""What a replay makes of work, over random flows: the plan is what happens, and nothing doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from crossdock_hub import ledger, replay
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.registry import OperationSpec
+from crossdock_hub.replay import Candidate, Decision, Terms
+from crossdock_hub.replay_pace import Pace
+from crossdock_hub.routing import REPLAY_PRIORITY
+from hypothesis import given
+from hypothesis import strategies as st
+
+LIMITS = Limits()
+NOW = 1_750_000_000 * SECOND
+REPLAY = "01920000-0000-7000-8000-000000000001"
+ENDPOINT = "erp"
+CLASSES = {"book": "SEARCHABLE", "change": "NATURAL", "cancel": "SEARCHABLE", "pay": "NONE"}
+SUPERSEDES = {"cancel": ("book", "change")}
+STATES = sorted(ledger.OPEN_STATES | {"CONFIRMED", "REJECTED", "SUPERSEDED"})
+POLICIES = ("FREE", "UNCONFIRMED_ONLY", "APPROVAL", "NEVER")
+SETS = ("FAILED", "MISSING", "ALL")
+
+
+def spec(operation: str) -> OperationSpec:
+    kind = CLASSES[operation]
+    return OperationSpec(operation, kind, 5.0, 60.0, 10, 3_600.0, 1_800.0, 0.5, 30.0)
+
+
+def event_id(number: int) -> str:
+    return f"01910000-0000-7000-8000-{number:012d}"
+
+
+def delivery(number: int, operation: str, state: str, **details: Any) -> DeliveryRecord:
+    """The delivery of event `number` as routing makes it, in some state."""
+    reached = int(state in ("IN_FLIGHT", "UNKNOWN", "RESOLVING", "CONFIRMED", "REJECTED", "PARKED"))
+    values: dict[str, Any] = {
+        "id": f"d-{number}",
+        "event_id": event_id(number),
+        "event_type": "crossdock.order.v1.OrderApproved",
+        "endpoint": ENDPOINT,
+        "operation": operation,
+        "item": "",
+        "ordering_key": "key",
+        "state": state,
+        "created_at": NOW + number,
+        "updated_at": NOW + number,
+        "kind": "order",
+        "object_id": "order-1",
+        "root_id": "order-1",
+        "vendor_reference": f"REF{number}",
+        "sequence": f"{event_id(number)}:0000",
+        "supersedes": SUPERSEDES.get(operation, ()),
+        "role": "ERP",
+        "calls_reached": reached,
+        "pending": state == "READY",
+        "due_at": NOW if state in ("DISPATCHED", "IN_FLIGHT", "UNKNOWN") else None,
+    }
+    return DeliveryRecord(**(values | details))
+
+
+def work(record: DeliveryRecord, policy: str = "UNCONFIRMED_ONLY", **details: Any) -> Candidate:
+    """The work that a delivery was made for."""
+    canonical = replace(
+        delivery(int(record.event_id[-12:]), record.operation, "READY"),
+        ordering_key=record.ordering_key,
+        object_id=record.object_id,
+        id=f"canonical-{record.event_id[-3:]}",
+    )
+    return Candidate(
+        record.event_id,
+        record.object_id,
+        record.operation,
+        record.item,
+        record.sequence,
+        policy,
+        canonical,
+        role="ERP",
+        sole=True,
+        **details,
+    )
+
+
+def terms(wanted_set: str = "MISSING", *, approved: bool = False) -> Terms:
+    return Terms(REPLAY, ENDPOINT, wanted_set, approved)
+
+
+def decide(
+    candidates: Sequence[Candidate], flow: Sequence[DeliveryRecord], **options: Any
+) -> list[Decision]:
+    return replay.decide(terms(**options), candidates, flow, spec, NOW, LIMITS)
+
+
+def one(record: DeliveryRecord | None, *others: DeliveryRecord, **options: Any) -> Decision:
+    """The decision about one piece of work. record: what the ledger has; None: nothing."""
+    policy = options.pop("policy", "UNCONFIRMED_ONLY")
+    about = record or delivery(5, options.pop("operation", "book"), "READY")
+    flow = [r for r in (record, *others) if r is not None]
+    (decision,) = decide([work(about, policy)], flow, **options)
+    return decision
+
+
+@st.composite
+def flows(draw: Any) -> tuple[list[DeliveryRecord], list[Candidate]]:
+    """A flow in any state, some of its work missing, and the work of all its events."""
+    size = draw(st.integers(1, 7))
+    books, candidates = [], []
+    for number in range(1, size + 1):
+        operation = draw(st.sampled_from(sorted(CLASSES)))
+        state = draw(st.sampled_from([*STATES, "nothing"]))
+        record = delivery(
+            number,
+            operation,
+            state,
+            object_id=draw(st.sampled_from(["order-1", "order-2"])),
+            ordering_key=draw(st.sampled_from(["key", "key", "other"])),
+            on_reject=draw(st.sampled_from(["BLOCK", "CONTINUE"])),
+        )
+        if state == "PARKED" and draw(st.booleans()):
+            record = replace(record, first_unknown_at=NOW - draw(st.integers(0, 9)) * SECOND)
+        if state != "nothing":
+            books.append(record)
+        policy = draw(st.sampled_from(POLICIES))
+        if draw(st.booleans()):
+            candidates.append(work(record, policy))
+    return books, candidates
+
+
+def after(books: Sequence[DeliveryRecord], decisions: Sequence[Decision]) -> list[DeliveryRecord]:
+    """The flow once these decisions are written."""
+    found = {record.id: record for record in books}
+    for decision in decisions:
+        found |= {record.id: record for record in decision.displaced}
+        if decision.record is not None:
+            found[decision.record.id] = decision.record
+    return list(found.values())
+
+
+@given(flows(), st.sampled_from(SETS), st.booleans())
+def test_the_plan_is_what_happens(
+    flow: tuple[list[DeliveryRecord], list[Candidate]], wanted_set: str, approved: bool
+) -> None:
+    """Proves that a run over an unmoved ledger decides every item as planned, and makes exactly
+    what the plan said it would post."""
+    books, candidates = flow
+    planned = decide(candidates, books, wanted_set=wanted_set, approved=approved)
+    verdicts = {d.candidate.identity: d.verdict for d in planned}
+    ran = replay.decide_again(
+        terms(wanted_set, approved=approved), candidates, verdicts, books, spec, NOW, LIMITS
+    )
+    assert [decision for decision, _ in ran] == planned
+    assert not any(differs for _, differs in ran)
+    for decision in planned:
+        made = decision.record is not None and decision.record.state != "SUPERSEDED"
+        assert made == (decision.verdict == replay.WOULD_POST)
+
+
+@given(flows(), st.sampled_from(SETS), st.booleans())
+def test_no_replay_breaks_a_law(
+    flow: tuple[list[DeliveryRecord], list[Candidate]], wanted_set: str, approved: bool
+) -> None:
+    """Proves over any flow: never beside an open delivery, never a confirmed one again without ALL
+    and FREE, never an older full state over a newer one, never past policy; identity stays."""
+    books, candidates = flow
+    decisions = decide(candidates, books, wanted_set=wanted_set, approved=approved)
+    for decision in decisions:
+        record, candidate = decision.record, decision.candidate
+        if record is None or decision.verdict != replay.WOULD_POST:
+            continue
+        same = [r for r in books if replay.identity_of(r) == candidate.identity]
+        assert not any(r.state in replay.UNDER_WAY_STATES for r in same)
+        if any(r.state == "CONFIRMED" for r in same):
+            assert (wanted_set, candidate.policy) == ("ALL", "FREE")
+        assert candidate.policy != "NEVER"
+        assert candidate.policy != "APPROVAL" or approved
+        if CLASSES[candidate.operation] == "NATURAL":
+            assert not [
+                r
+                for r in books
+                if (r.operation, r.object_id, r.ordering_key)
+                == (record.operation, record.object_id, record.ordering_key)
+                and r.sequence > record.sequence
+                and (r.state == "CONFIRMED" or r.state in replay.UNDER_WAY_STATES)
+            ]
+        assert record.state in ("READY", "HELD")
+        assert (record.replay_id, record.sequence) == (REPLAY, candidate.sequence)
+        assert [r.vendor_reference for r in same[:1]] in ([], [record.vendor_reference])
+    then = after(books, decisions)
+    for identity in {c.identity for c in candidates}:
+        alive = [
+            r
+            for r in then
+            if replay.identity_of(r) == identity and r.state in ledger.OPEN_STATES | {"REJECTED"}
+        ]
+        assert len(alive) <= 1
+
+
+@given(flows(), st.sampled_from(SETS))
+def test_a_second_replay_finds_the_first_under_way(
+    flow: tuple[list[DeliveryRecord], list[Candidate]], wanted_set: str
+) -> None:
+    """Proves that what one replay has made, another at once does not make again."""
+    books, candidates = flow
+    first = decide(candidates, books, wanted_set=wanted_set)
+    posted = {d.candidate.identity for d in first if d.verdict == replay.WOULD_POST}
+    second = decide(candidates, after(books, first), wanted_set=wanted_set)
+    again = {d.candidate.identity for d in second if d.verdict == replay.WOULD_POST}
+    assert not posted & again
+
+
+@given(flows(), st.data())
+def test_what_changed_since_is_listed_and_never_made(
+    flow: tuple[list[DeliveryRecord], list[Candidate]], data: st.DataObject
+) -> None:
+    """Proves that after any movement of the ledger only what still agrees with its plan is made,
+    and that everything else says so."""
+    books, candidates = flow
+    planned = decide(candidates, books)
+    verdicts = {d.candidate.identity: d.verdict for d in planned}
+    moved = [
+        replace(record, state=data.draw(st.sampled_from(STATES)))
+        if data.draw(st.booleans())
+        else record
+        for record in books
+    ]
+    ran = replay.decide_again(terms(), candidates, verdicts, moved, spec, NOW, LIMITS)
+    for decision, differs in ran:
+        assert differs == (decision.verdict != verdicts[decision.candidate.identity])
+        if decision.verdict == replay.WOULD_POST:
+            assert (decision.record is None) == differs
+    assert len(ran) == len(candidates)
+
+
+@pytest.mark.parametrize("state", sorted(replay.UNDER_WAY_STATES))
+def test_what_is_under_way_is_refused_with_its_state(state: str) -> None:
+    """Proves that a replay never runs beside an open delivery, and names it."""
+    decision = one(delivery(5, "book", state))
+    assert decision.verdict == replay.WOULD_BE_REFUSED
+    assert "d-5" in decision.why
+    assert state in decision.why
+
+
+def test_a_failed_delivery_is_replaced_with_its_identity() -> None:
+    """Proves that the new delivery has place and reference of the failed one, waits behind live
+    work, and that the failed one says what replaced it."""
+    failed = delivery(5, "book", "REJECTED", waiting_on="no such item")
+    decision = one(failed, wanted_set="FAILED")
+    assert (decision.verdict, decision.earlier) == (replay.WOULD_POST, "d-5")
+    made = decision.record
+    assert made is not None
+    assert made.id == replay.replay_delivery_id(REPLAY, "canonical-005")
+    assert (made.vendor_reference, made.sequence) == (failed.vendor_reference, failed.sequence)
+    assert (made.priority, made.state) == (REPLAY_PRIORITY, "READY")
+    (old,) = decision.displaced
+    assert (old.state, old.superseded_by) == ("SUPERSEDED", made.id)
+    assert "REJECTED: no such item" in old.waiting_on
+
+
+def test_what_was_never_there_is_made_as_routing_would() -> None:
+    """Proves that missing work gets the id that the event itself would have given it."""
+    made = one(None).record
+    assert made is not None
+    assert made.id == "canonical-005"
+
+
+def test_doubt_goes_with_the_replay() -> None:
+    """Proves that a call that may have been done is looked up before it is repeated, and that an
+    endpoint that can't be asked gets nothing until a person has found out."""
+    doubtful = {"first_unknown_at": NOW - SECOND, "operation_class": "SEARCHABLE"}
+    decision = one(delivery(5, "book", "PARKED", **doubtful))
+    assert decision.verdict == replay.WOULD_POST
+    assert "looked up first" in decision.why
+    made = decision.record
+    assert made is not None
+    instead = ledger.instead_of_call(made, spec("book"), NOW)
+    assert instead is not None
+    assert instead.state == "RESOLVING"
+    found_nothing = replace(delivery(5, "book", "PARKED", **doubtful), not_found=2)
+    assert one(found_nothing).why == ""
+    blind = one(delivery(5, "pay", "PARKED", first_unknown_at=NOW - SECOND))
+    assert blind.verdict == replay.WOULD_BE_REFUSED
+    assert "can't be asked" in blind.why
+
+
+def test_an_older_full_state_never_goes_over_a_newer_one() -> None:
+    """Proves that an upsert gives way to a newer one of the same object that is confirmed or under
+    way, and to no other object's."""
+    for state in ("CONFIRMED", "HELD", "IN_FLIGHT", "UNKNOWN"):
+        newer = delivery(9, "change", state)
+        assert one(delivery(5, "change", "REJECTED"), newer).verdict == replay.SUPERSEDED
+        assert one(None, newer, operation="change").verdict == replay.SUPERSEDED
+        elsewhere = replace(newer, object_id="order-2")
+        assert one(delivery(5, "change", "REJECTED"), elsewhere).verdict == replay.WOULD_POST
+    failed = delivery(9, "change", "REJECTED")
+    assert one(delivery(5, "change", "REJECTED"), failed).verdict == replay.WOULD_POST
+
+
+def test_what_was_cancelled_stays_cancelled() -> None:
+    """Proves that work which later work undid is superseded, in the ledger and within a replay."""
+    for state in ("CONFIRMED", "SUPERSEDED", "HELD"):
+        decision = one(delivery(5, "book", "REJECTED"), delivery(9, "cancel", state))
+        assert decision.verdict == replay.SUPERSEDED
+    missing = [work(delivery(n, o, "READY")) for n, o in ((1, "book"), (2, "cancel"))]
+    booked, cancelled = decide(missing, [])
+    assert (booked.verdict, cancelled.verdict) == (replay.SUPERSEDED, replay.SUPERSEDED)
+    assert booked.record is cancelled.record is None
+
+
+def test_a_cancel_takes_back_what_still_waits() -> None:
+    """Proves that a replayed cancel ends idle work of the ledger as it would have when it came."""
+    waiting = delivery(1, "book", "READY")
+    (decision,) = decide([work(delivery(2, "cancel", "READY"))], [waiting])
+    assert decision.verdict == replay.SUPERSEDED
+    assert decision.record is not None
+    then = {r.id: r.state for r in after([waiting], [decision])}
+    assert set(then.values()) == {"SUPERSEDED"}
+
+
+def test_work_of_one_key_keeps_its_order() -> None:
+    """Proves that replayed work waits for earlier replayed work of its key."""
+    failed = [delivery(n, "book", "REJECTED") for n in (1, 2, 3)]
+    made = [d.record for d in decide([work(r) for r in reversed(failed)], failed)]
+    states = {r.event_id: r.state for r in made if r is not None}
+    assert [states[event_id(n)] for n in (1, 2, 3)] == ["READY", "HELD", "HELD"]
+
+
+def test_only_one_endpoint_may_do_what_is_done_once() -> None:
+    """Proves that work which another endpoint of the role has is refused, and that work which
+    nobody served is taken over."""
+    other = delivery(5, "book", "CONFIRMED", endpoint="old-erp", id="other")
+    refused = one(None, other)
+    assert refused.verdict == replay.WOULD_BE_REFUSED
+    assert "old-erp has it" in refused.why
+    nobody = delivery(5, "book", "UNROUTED", endpoint="", id="nobody")
+    taken = one(None, nobody)
+    assert taken.verdict == replay.WOULD_POST
+    assert [(r.id, r.state) for r in taken.displaced] == [("nobody", "SUPERSEDED")]
+
+
+def test_a_replay_is_no_way_around_the_spending_guard() -> None:
+    """Proves that work beyond what one order may ask for is refused, and that what a replay
+    replaces does not count twice."""
+
+    def guarded(operation: str) -> OperationSpec:
+        return replace(spec(operation), max_per_root=2)
+
+    bought = delivery(1, "book", "CONFIRMED")
+    failed = [delivery(number, "book", "PARKED") for number in (2, 3)]
+    again = [work(record) for record in failed]
+    first = replay.decide(terms(), again[:1], [bought, failed[0]], guarded, NOW, LIMITS)
+    assert [d.verdict for d in first] == [replay.WOULD_POST]
+    both = replay.decide(terms(), again, [bought, *failed], guarded, NOW, LIMITS)
+    assert [d.verdict for d in both] == [replay.WOULD_BE_REFUSED] * 2
+    assert "spending guard" in both[0].why
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_confirmed_work_goes_again_only_when_free_and_all(policy: str) -> None:
+    """Proves the policies: only FREE repeats what is confirmed, and only when ALL is asked for."""
+    confirmed = delivery(5, "book", "CONFIRMED")
+    for wanted_set in SETS:
+        for approved in (False, True):
+            decision = one(confirmed, wanted_set=wanted_set, policy=policy, approved=approved)
+            free = (wanted_set, policy) == ("ALL", "FREE")
+            expected = replay.WOULD_POST if free else replay.ALREADY_POSTED
+            assert decision.verdict == expected
+
+
+def test_policies_of_unconfirmed_work() -> None:
+    """Proves that NEVER blocks, and that APPROVAL blocks until a second person has spoken."""
+    failed = delivery(5, "book", "REJECTED")
+    assert one(failed, policy="NEVER", approved=True).verdict == replay.BLOCKED_BY_POLICY
+    assert one(failed, policy="APPROVAL").verdict == replay.BLOCKED_BY_POLICY
+    assert one(failed, policy="APPROVAL", approved=True).verdict == replay.WOULD_POST
+
+
+@given(st.integers(1, 50), st.lists(st.tuples(st.integers(0, 2 * SECOND), st.integers(1, 60))))
+def test_no_second_has_more_than_the_rate(rate: int, asks: list[tuple[int, int]]) -> None:
+    """Proves by counting that however a run asks, no second sees more items than its rate."""
+    pace, now, gone = Pace(rate), NOW, []
+    for pause, count in asks:
+        now += pause
+        room = pace.room(now)
+        count = min(count, room)
+        if count > 0:
+            pace.take(now, count)
+            gone.append((now, count))
+    for at, _ in gone:
+        assert sum(count for when, count in gone if at <= when < at + SECOND) <= rate
+
+
+def test_a_flow_larger_than_the_rate_is_paid_for_in_time() -> None:
+    """Proves that what goes together and exceeds the rate keeps the next waiting for its worth."""
+    pace = Pace(10)
+    pace.take(NOW, 35)
+    assert pace.room(NOW + 3 * SECOND) < 0
+    assert pace.room(NOW + 35 * SECOND // 10) == 10
