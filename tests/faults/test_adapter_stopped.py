@@ -1,0 +1,56 @@
+"""Adapters stopped in their tracks past their leases, taken over from, and resumed (G23, small)."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.faults.trials.round import Round, played, progress
+from tests.faults.trials.trial import Piece, Size
+from tests.faults.yard.site import SHORT_LIMITS, Plan
+
+ORDERS, STOPS = 40, 2
+SEED = 23
+# The lease in this site, the time until a timer sees that it ran out, and room for a busy machine.
+STOPPED_SECONDS = SHORT_LIMITS["lease_seconds_max"] + 2.0
+pytestmark = pytest.mark.timeout(240)
+
+
+async def stop_and_go(round_: Round) -> None:
+    """Stop one adapter after another for longer than its leases, with calls under way."""
+    for number in range(STOPS):
+        await progress(round_, (number + 1) * ORDERS // (STOPS + 2))
+        adapter = round_.site.adapters[number % 2]
+        adapter.signal(signal.SIGSTOP)
+        round_.site.note("SIGSTOP", adapter.name)
+        await asyncio.sleep(STOPPED_SECONDS)
+        adapter.signal(signal.SIGCONT)
+
+
+async def test_a_stopped_adapter_that_wakes_up_does_nothing_twice(tmp_path: Path) -> None:
+    """Proves on real processes that when adapters are stopped past their leases and another takes
+    over, the resumed ones send nothing whose lease is over and change nothing that was settled:
+    every delivery is confirmed, and the vendor sold each of them once."""
+    piece = Piece("G23", SEED, Size(1, orders=ORDERS, faults=STOPS), tmp_path)
+    plan = Plan(SEED, classes=("searchable", "keyed"), mix={"work_seconds": 0.8})
+    async with played(piece, plan, [stop_and_go]) as round_:
+        books = await round_.site.books()
+        hub = round_.site.hub
+        states = dict(hub.query("SELECT state, count(*) FROM deliveries GROUP BY state"))
+        # A resumed adapter's proof replaces the word LEASE_EXPIRED of its attempt: count what
+        # followed it instead.
+        taken_over = hub.count("attempts", "token > 1")
+        late = hub.count("attempts", "reason LIKE '(late)%'")
+    assert set(states) <= {"CONFIRMED", "SUPERSEDED"}, states
+    sold = Counter(effect["delivery_id"] for effect in books["effects"])
+    assert len(sold) == states["CONFIRMED"]
+    assert set(sold.values()) == {1}, {k: n for k, n in sold.items() if n > 1}
+    calls = [asked for asked in books["asked"] if asked["kind"] == "CALL"]
+    zombies = [asked for asked in calls if asked["sent_at"] > asked["lease_until"]]
+    assert not zombies
+    assert taken_over >= 1, "no adapter was stopped in the middle of an attempt"
+    print(f"{STOPS} stops, {len(calls)} calls, {taken_over} taken over, {late} late words")
