@@ -27,6 +27,7 @@ class TinySandbox(Sandbox):
         self.drafts: list[str] = []
         self.confirmed: list[str] = []
         self.lie = ""
+        self.honours_keys = False
         self.tokens_given = 0
         self.valid_token = ""
         self.ticks = 0
@@ -62,6 +63,8 @@ class TinySandbox(Sandbox):
         if "token" in body and request.headers.get("authorization") != f"Bearer {self.valid_token}":
             raise VendorError(401, {"error": "token"})
         call.key = body["key"]
+        if self.honours_keys and self.bookings:
+            return json_response(self.bookings[0], 201)
         self.bookings.append({"key": call.key, "number": len(self.bookings) + 1})
         return json_response(self.bookings[-1], 201)
 

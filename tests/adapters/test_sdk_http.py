@@ -8,12 +8,14 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
+import aiohttp
 import pytest
-from crossdock_adapters.sdk import exchange, vendor_json
+from crossdock_adapters.sdk import exchange, lease_clock, vendor_json
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
-from crossdock_adapters.sdk.http import VendorHttp
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry
+from crossdock_adapters.sdk.http import MIN_LEASE_LEFT_SECONDS, VendorHttp
+from crossdock_adapters.sdk.outcomes import NotTried, OutcomeUnknown, Retry
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -64,6 +66,27 @@ async def test_unknown_name_is_a_retry() -> None:
     with pytest.raises(Retry):
         await client.post("/x", json={})
     await client.close()
+
+
+async def test_a_lease_that_ends_while_the_connection_opens_sends_nothing(
+    tiny: TinySandbox, http: VendorHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is looked at again when the connection stands, because opening one takes time."""
+    opening = aiohttp.TCPConnector._create_connection
+
+    async def slowly(*given: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await opening(*given)
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", slowly)
+    with exchange.recording() as record:
+        record.lease_until = lease_clock.now() + MIN_LEASE_LEFT_SECONDS + 0.1
+        with pytest.raises(NotTried, match="lease ran out"):
+            await http.post("/bookings", json={"key": "a"})
+        assert not record.effect_left
+        # A question has no effect that a lease would have to protect.
+        assert (await http.get("/bookings/a")).json() == {"found": []}
+    assert tiny.bookings == []
 
 
 async def test_lost_reply_is_unknown(tiny: TinySandbox, http: VendorHttp) -> None:

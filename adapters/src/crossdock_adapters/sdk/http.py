@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,9 @@ IDLE_CONNECTION_SECONDS = 4.0
 MAX_RETRY_AFTER_SECONDS = 3600.0
 MIN_LEASE_LEFT_SECONDS = 1.0
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+# Whether the request that this task is sending may change the vendor's books.
+_effect_leaves: ContextVar[bool] = ContextVar("crossdock_effect_leaves", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,7 @@ class VendorHttp:
         earlier_effect = record is not None and record.effect_left
         if record is not None and call.has_effect:
             _check_lease(record)
+        _effect_leaves.set(call.has_effect)
         try:
             answer = await self._exchange(call, timeout_seconds, trace)
         except asyncio.CancelledError:
@@ -211,6 +216,7 @@ class VendorHttp:
                 connector=aiohttp.TCPConnector(
                     limit=self._max_connections, keepalive_timeout=IDLE_CONNECTION_SECONDS
                 ),
+                request_class=_LeasedRequest,
                 trace_configs=[traces, create_trace_config(url_filter=_without_query)],
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=True,
@@ -245,6 +251,19 @@ class _Call:
 
     def excerpt(self) -> str:
         return f"{self.method} {self.url.path} {exchange.redacted(self.content or b'')}".rstrip()
+
+
+class _LeasedRequest(aiohttp.ClientRequest):
+    """Looks at the lease once more when the connection stands, because opening one takes time.
+
+    After this nothing is waited for before the first byte is handed to the socket.
+    """
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        record = exchange.current()
+        if record is not None and _effect_leaves.get():
+            _check_lease(record)
+        return await super().send(conn)
 
 
 def _check_lease(record: exchange.Exchange) -> None:
