@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from crossdock.delivery.v1 import delivery_pb2
+from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.flows import default_spec
 from crossdock_hub.retrying import back_off
+from decisions import request_id
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_vendor import Desk
+from ledger_vendor import VENDOR, Desk
 
 CLASSES = ("NONE", "SEARCHABLE", "KEYED", "TWO_STEP", "NATURAL")
 REPEATABLE = ("KEYED", "TWO_STEP", "NATURAL")
@@ -298,3 +301,29 @@ def test_back_off_is_bounded_and_grows(tries: int, name: str) -> None:
     plain = min(LIMITS.retry_seconds_first * 2 ** max(min(tries, 40) - 1, 0), 30.0)
     assert 0.8 * plain <= wait <= 1.2 * plain
     assert wait == back_off(record, tries, SPEC)
+
+
+def test_an_operation_may_have_pauses_of_its_own() -> None:
+    """Proves that the manifest's first and longest pause rule its operation, and no other."""
+    desk = Desk("NATURAL")
+    manifest = endpoint_pb2.Manifest(adapter="vendor")
+    for name, first, longest in (("book", 5, 20), ("change", 0, 0)):
+        operation = manifest.operations.add(
+            name=name, operation_class=delivery_pb2.OPERATION_CLASS_NATURAL
+        )
+        operation.retry_first.FromSeconds(first)
+        operation.retry_max.FromSeconds(longest)
+    request = endpoint_service_pb2.RegisterEndpointRequest(
+        request_id=request_id(), endpoint=VENDOR.endpoint, manifest=manifest
+    )
+    desk.call("endpoint.v1.EndpointService/RegisterEndpoint", request, VENDOR)
+    slow, quick = desk.one("book", key="a"), desk.one("change", key="b")
+    pauses = []
+    for _ in range(5):
+        desk.settle(slow, "RETRY")
+        pauses.append(((desk.fresh(slow).due_at or 0) - desk.now) / SECOND)
+        desk.pass_time(60)
+    assert 4 <= pauses[0] <= 6 and 8 <= pauses[1] <= 12
+    assert 16 <= pauses[3] <= 24 and 16 <= pauses[4] <= 24
+    desk.settle(quick, "RETRY")
+    assert (desk.fresh(quick).due_at or 0) - desk.now <= 1.2 * LIMITS.retry_seconds_first * SECOND

@@ -373,6 +373,7 @@ async def _trace(queries: Queries, caller: Caller, request: Any, _left: float) -
         queries.limits,
         request.id,
         known,
+        queries.clock(),
         sees=lambda record: queries.sees(caller, record),
         full=lambda endpoint: see_all or endpoint == caller.endpoint,
     )

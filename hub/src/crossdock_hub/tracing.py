@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from crossdock.contracts import Contract
@@ -25,6 +24,7 @@ async def trace(
     limits: Limits,
     query: str,
     known: Mapping[str, Situation],
+    now: int,
     *,
     sees: Callable[[ObjectRecord], bool],
     full: Callable[[str], bool],
@@ -38,9 +38,7 @@ async def trace(
         chain = await reader.chain(match.root_id)
         if not _may_see(chain.objects, match, sees):
             continue
-        lineage = assemble(
-            chain, contract, known, limits, time.time_ns() // 1000, sees=sees, full=full
-        )
+        lineage = assemble(chain, contract, known, limits, now, sees=sees, full=full)
         others = len(matches) - index - 1
         lineage.query = query
         lineage.matched_as = match.matched_as + (f" ({others} more match)" if others else "")
