@@ -211,6 +211,23 @@ async def test_a_booking_that_shows_late_is_found_later() -> None:
         await late.client.close()
 
 
+async def test_a_second_label_that_ups_does_not_void_is_told_apart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the carrier keeps beside the adopted label is a duplicate for the hub to raise."""
+    work = world.packed()
+    first = number_of(await adapter.buy_label(work, world.client))
+    second = number_of(await adapter.buy_label(work, world.client))
+
+    async def refuse(number: str) -> Any:
+        raise Reject("190117", "the shipment was scanned")
+
+    monkeypatch.setattr(world.client, "void", refuse)
+    done = await adapter.find_label(work, world.client)
+    assert isinstance(done, Confirmed) and number_of(done) == first
+    assert [duplicate.value for duplicate in done.duplicates] == [second]
+
+
 async def test_of_two_labels_the_oldest_is_kept_and_the_other_voided(world: World) -> None:
     """Two labels under one reference end as one valid label, and the note names the other."""
     work = world.packed()
@@ -219,6 +236,7 @@ async def test_of_two_labels_the_oldest_is_kept_and_the_other_voided(world: Worl
     done = await adapter.find_label(work, world.client)
     assert number_of(done) == first
     assert f"second label {second} voided" in done.note
+    assert isinstance(done, Confirmed) and not done.duplicates
     assert world.labels(work.reference)["valid"] == 1
     assert number_of(await adapter.find_label(work, world.client)) == first
 
