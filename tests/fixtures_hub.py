@@ -214,7 +214,10 @@ class RunningHub:
         return HubClient(self.address, token_file=self._tokens / endpoint, **options)
 
     def token(self, endpoint: str) -> str:
-        return (self._tokens / endpoint).read_text()
+        return self.token_file(endpoint).read_text()
+
+    def token_file(self, endpoint: str) -> Path:
+        return self._tokens / endpoint
 
     def bus_credentials(self, endpoint: str) -> BusCredentials:
         """What the endpoint's adapter may use on the bus."""

@@ -21,7 +21,14 @@ from crossdock_hub import attempts, ledger
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.held import applied, hold, receipt_response, still_held
 from crossdock_hub.identity import HUB, Caller, Scope
-from crossdock_hub.records import AttemptRecord, DeliveryRecord, EndpointRecord, HeldFactRecord
+from crossdock_hub.records import (
+    SETTLED_STATES,
+    AttemptRecord,
+    DeliveryRecord,
+    EndpointRecord,
+    HeldFactRecord,
+    OperatorWordRecord,
+)
 from crossdock_hub.registry import compile_endpoint
 from crossdock_hub.unit import Identifiers, Key, NotLoaded, NotYet, Refused, Unit, View
 from crossdock_hub.verbs import DECISIONS
@@ -30,6 +37,7 @@ from crossdock_hub.verbs.master_data import UPSERTS, held_decision, upsert_entry
 CONTRACT = contracts.load()
 START = 1_750_000_000 * SECOND
 ROUNDS_MAX = 8
+WORD = "operator_word"
 EMPTY_SETS = {"children", "flow", "held"}
 
 OMS = Caller("oms", "OMS")
@@ -230,7 +238,8 @@ class Company:
             if key[0] == "object":
                 self._check_revision(key, record)
             if key[0] == "delivery":
-                self._check_delivery(self.records.get(key), record)
+                spoken = {r.subject_id for k, r in changes.records.items() if k[0] == WORD}
+                self._check_delivery(self.records.get(key), record, by_word=record.id in spoken)
             self.records[key] = record
         self.scans += changes.scans
         self.scan_batches += changes.scan_outbox
@@ -245,8 +254,10 @@ class Company:
         assert record.message.revision == record.revision
         assert record.message.id == record.id == key[2]
 
-    def _check_delivery(self, before: DeliveryRecord | None, after: DeliveryRecord) -> None:
-        """The ledger's invariants, whatever was decided."""
+    def _check_delivery(
+        self, before: DeliveryRecord | None, after: DeliveryRecord, *, by_word: bool = False
+    ) -> None:
+        """The ledger's invariants, whatever was decided. by_word: an operator decided it."""
         assert not after.pending or after.state in ("READY", "RESOLVING"), (
             f"a delivery in {after.state} waits to be dispatched"
         )
@@ -257,11 +268,11 @@ class Company:
             return
         assert after.token >= before.token, "a token shrank"
         assert after.dispatch_number >= before.dispatch_number
-        settled = ("CONFIRMED", "REJECTED", "SUPERSEDED")
+        settled = SETTLED_STATES - ({"REJECTED"} if by_word else set())
         assert before.state not in settled or after.state == before.state, (
             f"{before.state} became {after.state}"
         )
-        if after.state == "SUPERSEDED" and before.state != "SUPERSEDED":
+        if after.state == "SUPERSEDED" and before.state != "SUPERSEDED" and not by_word:
             assert after.calls_reached == 0, "what reached the vendor was superseded"
 
     # Held facts
@@ -419,6 +430,11 @@ class Company:
     def tick(self, record: DeliveryRecord) -> None:
         """The timer of one delivery has run out."""
         self.decide(HUB, "tick", lambda unit: attempts.tick(unit, record.id))
+
+    def words_about(self, record: DeliveryRecord) -> list[OperatorWordRecord]:
+        """What operators said about a delivery, oldest first."""
+        found = [r for k, r in self.records.items() if k[0] == WORD and r.subject_id == record.id]
+        return sorted(found, key=lambda word: word.id)
 
     def caller_of(self, record: DeliveryRecord) -> Caller:
         """The endpoint that a delivery is for."""

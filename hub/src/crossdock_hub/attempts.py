@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from crossdock_hub import breaking, flows, ledger, pacing, resources
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.documents import note_posting
 from crossdock_hub.held import hold
 from crossdock_hub.records import (
     AttemptRecord,
@@ -27,6 +28,7 @@ from crossdock_hub.records import (
 from crossdock_hub.refusals import invalid, not_found, too_much
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
+from crossdock_hub.wording import trace_id_of
 
 # How the attempt log marks words that came when nobody waited for them.
 LATE = "(late) "
@@ -138,12 +140,6 @@ def _begun(record: DeliveryRecord, seconds: float) -> delivery_service_pb2.Begin
     return result
 
 
-def trace_id_of(traceparent: str) -> str:
-    """The 32 hexadecimal digits of a W3C traceparent; "" without one."""
-    parts = traceparent.split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
-
-
 def renew(
     unit: Unit, request: delivery_service_pb2.LeaseRenewal
 ) -> delivery_service_pb2.LeaseResult:
@@ -252,7 +248,7 @@ def complete(
     flows.settle(unit, record, after)
     if after.state == "CONFIRMED":
         _note_progress(unit, after)
-        _note_posting(unit, after)
+        note_posting(unit, after)
     # What it freed may have made it pointless in turn: a cancel that waited for a retry.
     return _completed(unit.delivery(record.id) or after, quarantined)
 
@@ -420,40 +416,6 @@ def _note_progress(unit: Unit, record: DeliveryRecord) -> None:
         unit.put(("endpoint", endpoint.id), replace(endpoint, progress_at=unit.now))
 
 
-def _note_posting(unit: Unit, record: DeliveryRecord) -> None:
-    """Cross-reference the vendor's documents, and list them on the shipment they belong to."""
-    keys = [(record.endpoint, r.type, r.value) for r in record.vendor_references]
-    if not keys:
-        return
-    unit.require(("reference", *key) for key in keys)
-    found = unit.object(record.kind, record.object_id)
-    if found is None:
-        return
-    free = []
-    for key in keys:
-        known = unit.get(("reference", *key))
-        if known is None or known.object_id == found.id:
-            free.append(key)
-    found = resources.with_references(unit, found, free)
-    if found.kind == "shipment" and record.role == "ERP":
-        resources.change(unit, found, lambda m: _add_posting(m, record, unit.now))
-
-
-def _add_posting(shipment: Any, record: DeliveryRecord, now: int) -> None:
-    known = {(p.endpoint, p.document_type, p.document_number) for p in shipment.postings}
-    for reference in record.vendor_references:
-        if (record.endpoint, reference.type, reference.value) in known:
-            continue
-        posting = shipment.postings.add(
-            endpoint=record.endpoint,
-            operation=record.operation,
-            document_type=reference.type,
-            document_number=reference.value,
-            delivery_id=record.id,
-        )
-        resources.stamp(posting.posted_time, now)
-
-
 def tick(unit: Unit, delivery_id: str) -> None:
     """A timer of a delivery has run out."""
     record = unit.delivery(delivery_id)
@@ -477,4 +439,4 @@ def tick(unit: Unit, delivery_id: str) -> None:
     flows.settle(unit, record, after)
 
 
-__all__ = ["begin", "check_facts", "complete", "renew", "tick", "trace_id_of"]
+__all__ = ["begin", "check_facts", "complete", "renew", "tick"]

@@ -96,6 +96,8 @@ def _verdict(purchase: DeliveryRecord) -> types_pb2.Refusal | None:
         return _refusal(purchase, "UNROUTED", f"nobody is there to sell a label: {why}")
     if purchase.state == "SUPERSEDED":
         return _refusal(purchase, "SUPERSEDED", f"the label is no longer wanted: {why}")
+    if purchase.state == "SKIPPED":
+        return _refusal(purchase, "SKIPPED", f"an operator ended the purchase at {who}: {why}")
     if purchase.state == "CONFIRMED" and purchase.quarantined:
         # The carrier sold it, and the hub could not write what it reported.
         return types_pb2.Refusal.FromString(purchase.quarantined[-1].refusal)

@@ -13,6 +13,7 @@ from crossdock_hub.records import (
     EndpointRecord,
     EventRecord,
     ObjectRecord,
+    OperatorWordRecord,
     ScanRecord,
 )
 from crossdock_hub.registry import compile_endpoint
@@ -71,7 +72,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Everything known of one flow. attempts: by delivery id, oldest first."""
+    """Everything known of one flow. attempts, words of operators: by delivery id, oldest first."""
 
     root_id: str
     objects: Sequence[ObjectRecord] = ()
@@ -79,6 +80,7 @@ class Chain:
     deliveries: Sequence[DeliveryRecord] = ()
     attempts: Mapping[str, Sequence[AttemptRecord]] = field(default_factory=dict)
     scans: Sequence[ScanRecord] = ()
+    words: Mapping[str, Sequence[OperatorWordRecord]] = field(default_factory=dict)
 
 
 def situations(

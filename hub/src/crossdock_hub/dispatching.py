@@ -22,6 +22,7 @@ from crossdock_hub.registry import RegisteredEndpoint
 from crossdock_hub.routing import LANES
 from crossdock_hub.store import Transaction
 from crossdock_hub.store.writing import (
+    contents,
     dispatch_state,
     event_bodies,
     pending,
@@ -264,12 +265,16 @@ class Picker:
     async def add_bodies(
         self, connection: Transaction, changes: Changes, picked: Sequence[Picked]
     ) -> None:
-        """Put the event into what is sent: from this batch, else from the store."""
+        """Put the event into what is sent: from this batch, else from the store.
+
+        A resubmitted delivery has a content of its own.
+        """
         fresh = {event.id: event.body for event in changes.events}
         missing = {p.record.event_id for p in picked} - fresh.keys()
         fresh.update(await event_bodies(connection, sorted(missing)))
+        own = await contents(connection, [p.record.id for p in picked if p.record.resubmits])
         for one in picked:
-            one.body = fresh.get(one.record.event_id, b"")
+            one.body = own.get(one.record.id) or fresh.get(one.record.event_id, b"")
 
 
 def _probes_first(

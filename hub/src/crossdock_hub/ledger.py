@@ -5,6 +5,7 @@
     DISPATCHED ──not begun──► READY          IN_FLIGHT ──lease lost──► UNKNOWN
     UNKNOWN ──settled──► RESOLVING (look-up) ──► CONFIRMED | UNKNOWN | READY | PARKED
     UNROUTED: a required target nobody serves
+    SKIPPED: an operator ended it; what operators may do is decided in intervention.py
     SUPERSEDED: a later fact made it pointless before anything reached the vendor
 
 Invariants: a token only grows; only an attempt with the newest token moves a delivery; UNKNOWN is
@@ -112,10 +113,15 @@ def supersede(
     ]
     idle = [o for o in targets if o.state in IDLE_STATES and o.calls_reached == 0]
     done = [_superseded(other, record.id, f"{record.operation} came", now) for other in idle]
-    rest_is_gone = all(o in idle or o.state == "SUPERSEDED" for o in targets)
+    rest_is_gone = all(o in idle or _never_reached(o) for o in targets)
     if targets and rest_is_gone:
         done.append(_superseded(record, record.id, "nothing had reached the vendor", now))
     return done
+
+
+def _never_reached(record: DeliveryRecord) -> bool:
+    # One that an operator resubmitted is superseded too, and the vendor may have it.
+    return record.state == "SUPERSEDED" and record.calls_reached == 0
 
 
 def _superseded(record: DeliveryRecord, by: str, why: str, now: int) -> DeliveryRecord:

@@ -8,7 +8,6 @@ from crossdock.contracts import Contract
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.lineage.v1 import lineage_pb2
 
-from crossdock_hub.attempts import trace_id_of
 from crossdock_hub.chain import Chain, Situation
 from crossdock_hub.config import Limits
 from crossdock_hub.postings import Posting, postings
@@ -21,6 +20,7 @@ from crossdock_hub.presenting import (
 )
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.verdict import judge
+from crossdock_hub.wording import trace_id_of
 
 
 def assemble(
@@ -51,6 +51,7 @@ def assemble(
                 record,
                 known.get(record.endpoint),
                 chain.attempts.get(record.id, ()),
+                chain.words.get(record.id, ()),
                 full=full(record.endpoint),
             )
             for record in chain.deliveries

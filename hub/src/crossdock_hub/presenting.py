@@ -6,23 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from crossdock.contracts import Contract
-from crossdock.delivery.v1 import delivery_pb2
+from crossdock.delivery.v1 import delivery_pb2, operator_word_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.lineage.v1 import lineage_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from google.protobuf.message import DecodeError
 
-from crossdock_hub.attempts import trace_id_of
 from crossdock_hub.chain import Situation, StoredEvent
 from crossdock_hub.records import (
     AttemptRecord,
     DeliveryRecord,
     HeldFactRecord,
     ObjectRecord,
+    OperatorWordRecord,
     ScanRecord,
     VendorReferenceRecord,
 )
 from crossdock_hub.resources import stamp
+from crossdock_hub.wording import trace_id_of
 
 
 def enum_value(enum: Any, name: str) -> Any:
@@ -63,11 +64,12 @@ def delivery_message(
     record: DeliveryRecord,
     situation: Situation | None = None,
     attempts: Sequence[AttemptRecord] = (),
+    words: Sequence[OperatorWordRecord] = (),
     *,
     full: bool = True,
 ) -> delivery_pb2.Delivery:
     """A delivery with its attempts. full: False leaves out what was sent, received and refused."""
-    reason, words = waiting(record, situation)
+    reason, in_words = waiting(record, situation)
     message = delivery_pb2.Delivery(
         id=record.id,
         event_id=record.event_id,
@@ -78,7 +80,7 @@ def delivery_message(
         ordering_key=record.ordering_key,
         state=enum_value(delivery_pb2.DeliveryState, record.state),
         hold_reason=enum_value(delivery_pb2.HoldReason, reason),
-        waiting_on=words,
+        waiting_on=in_words,
         operation_class=enum_value(delivery_pb2.OperationClass, record.operation_class),
         attempts=record.attempts,
         not_found=record.not_found,
@@ -94,7 +96,16 @@ def delivery_message(
         duplicates=map(_vendor_reference, record.duplicates),
         attempt_log=[attempt_message(attempt, full=full) for attempt in attempts],
         replay_id=record.replay_id,
+        operator_words=[word_message(word) for word in words],
+        resubmits=record.resubmits,
     )
+    _add_facts_and_times(message, record, full)
+    return message
+
+
+def _add_facts_and_times(
+    message: delivery_pb2.Delivery, record: DeliveryRecord, full: bool
+) -> None:
     for fact in record.quarantined:
         row = message.quarantined.add(method=fact.method, request=fact.request if full else b"")
         row.refusal.ParseFromString(fact.refusal)
@@ -104,6 +115,20 @@ def delivery_message(
         stamp(message.lease_until, record.lease_until)
     if record.due_at is not None:
         stamp(message.due_time, record.due_at)
+
+
+def word_message(record: OperatorWordRecord) -> operator_word_pb2.OperatorWord:
+    """What a person decided."""
+    message = operator_word_pb2.OperatorWord(
+        id=record.id,
+        verb=enum_value(operator_word_pb2.OperatorVerb, record.verb),
+        operator=record.operator,
+        reason=record.reason,
+        state_before=record.state_before,
+        state_after=record.state_after,
+        change=record.change,
+    )
+    stamp(message.time, record.said_at)
     return message
 
 

@@ -193,10 +193,16 @@ async def _present(
 ) -> list[delivery_pb2.Delivery]:
     ids = [record.id for record in records]
     attempts = await queries.reader.attempts(ids) if with_attempts else {}
+    words = await queries.reader.words(ids) if with_attempts else {}
     pending = any(record.pending for record in records)
     known = await queries.situations() if pending else {}
     return [
-        delivery_message(record, known.get(record.endpoint), attempts.get(record.id, ()))
+        delivery_message(
+            record,
+            known.get(record.endpoint),
+            attempts.get(record.id, ()),
+            words.get(record.id, ()),
+        )
         for record in records
     ]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # States in which nothing more happens by itself.
-SETTLED_STATES = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED"})
+SETTLED_STATES = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED", "SKIPPED"})
 # States in which a delivery uses up a slot of its system's budget.
 OCCUPYING_STATES = frozenset({"DISPATCHED", "IN_FLIGHT", "RESOLVING"})
 
@@ -87,7 +87,8 @@ class DeliveryRecord:
     whichever the state means); None: nothing is timed. pending: waits to be dispatched.
     awaits_operation: the first unmet prerequisite. calls_reached: calls that may have reached the
     vendor; those that are proven unprocessed do not count. draft: of a TWO_STEP operation, to be
-    confirmed. duplicates: what the vendor holds beside the one that was adopted.
+    confirmed. duplicates: what the vendor holds beside the one that was adopted. resubmits: the
+    delivery it replaces; it is sent with a DeliveryContentRecord, not with its event.
     """
 
     id: str
@@ -135,6 +136,7 @@ class DeliveryRecord:
     draft: str = ""
     duplicates: list[VendorReferenceRecord] = field(default_factory=list)
     replay_id: str = ""
+    resubmits: str = ""
 
 
 @dataclass(slots=True)
@@ -155,6 +157,30 @@ class AttemptRecord:
     ended_at: int | None = None
     request_excerpt: str = ""
     response_excerpt: str = ""
+
+
+@dataclass(slots=True)
+class DeliveryContentRecord:
+    """What a resubmitted delivery is sent with: its event with the object as it was then."""
+
+    delivery_id: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class OperatorWordRecord:
+    """What a person decided about a delivery or a held fact. cause: of the dead letter it was."""
+
+    id: str
+    subject_id: str
+    verb: str
+    operator: str
+    said_at: int
+    reason: str
+    state_before: str
+    state_after: str
+    change: str
+    cause: str = ""
 
 
 @dataclass(slots=True)

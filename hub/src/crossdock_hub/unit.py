@@ -47,6 +47,7 @@ from crossdock_hub.registry import RegisteredEndpoint
 #   ("held_fact", id)                    HeldFactRecord or None
 #   ("replay", id)                       ReplayRecord or None
 #   ("replay_item", replay id, number)   ReplayItemRecord or None
+#   ("event", id)                        EventRecord or None
 Key = tuple[Hashable, ...]
 
 UNSET: Any = object()

@@ -32,3 +32,9 @@ def listed(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The 32 hexadecimal digits of a W3C traceparent; "" without one."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""

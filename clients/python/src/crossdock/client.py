@@ -27,7 +27,12 @@ import crossdock
 from crossdock.carrier.v1 import carrier_service_pb2, carrier_service_pb2_grpc
 from crossdock.confirmation.v1 import confirmation_service_pb2, confirmation_service_pb2_grpc
 from crossdock.customer.v1 import customer_service_pb2, customer_service_pb2_grpc
-from crossdock.delivery.v1 import delivery_service_pb2, delivery_service_pb2_grpc
+from crossdock.delivery.v1 import (
+    delivery_operations_service_pb2,
+    delivery_operations_service_pb2_grpc,
+    delivery_service_pb2,
+    delivery_service_pb2_grpc,
+)
 from crossdock.endpoint.v1 import endpoint_service_pb2, endpoint_service_pb2_grpc
 from crossdock.errors import ConfigurationError, from_rpc_error
 from crossdock.fulfillment.v1 import fulfillment_service_pb2, fulfillment_service_pb2_grpc
@@ -65,6 +70,7 @@ _SERVICE_FILES: Final = (
     carrier_service_pb2,
     confirmation_service_pb2,
     customer_service_pb2,
+    delivery_operations_service_pb2,
     delivery_service_pb2,
     endpoint_service_pb2,
     fulfillment_service_pb2,
@@ -141,6 +147,8 @@ class HubClient:
         self.confirmations = confirmation_service_pb2_grpc.ConfirmationServiceStub(channel)
         self.customers = customer_service_pb2_grpc.CustomerServiceStub(channel)
         self.deliveries = delivery_service_pb2_grpc.DeliveryServiceStub(channel)
+        operations = delivery_operations_service_pb2_grpc.DeliveryOperationsServiceStub(channel)
+        self.delivery_operations = operations
         self.endpoints = endpoint_service_pb2_grpc.EndpointServiceStub(channel)
         self.fulfillments = fulfillment_service_pb2_grpc.FulfillmentServiceStub(channel)
         self.inventory = inventory_service_pb2_grpc.InventoryServiceStub(channel)

@@ -69,6 +69,7 @@ _HELD = (
     .where(t.held_facts.c.state == "HELD", t.held_facts.c.awaits.in_(IN))
     .order_by(t.held_facts.c.id)
 )
+_EVENTS = select(t.events).where(t.events.c.id.in_(IN))
 _HELD_FACTS = select(t.held_facts).where(t.held_facts.c.id.in_(IN))
 _REPLAYS = select(t.replays).where(t.replays.c.id.in_(IN))
 _REPLAY_ITEMS = select(t.replay_items).where(
@@ -100,6 +101,7 @@ class Loader:
             "held_fact": self._held_facts,
             "replay": self._replays,
             "replay_item": self._replay_items,
+            "event": self._events,
         }
 
     async def load(self, keys: Iterable[Key]) -> None:
@@ -231,3 +233,9 @@ class Loader:
             self._view.add(("replay_item", *key), None)
         for row in await self._rows(_REPLAY_ITEMS, wanted):
             self._view.add(("replay_item", row["replay_id"], row["number"]), _replay_item(row))
+
+    async def _events(self, wanted: list[str]) -> None:
+        for event_id in wanted:
+            self._view.add(("event", event_id), None)
+        for row in await self._rows(_EVENTS, wanted):
+            self._view.add(("event", row["id"]), rows.event_record(row))

@@ -24,6 +24,7 @@ from crossdock_hub.records import (
     EndpointRecord,
     HeldFactRecord,
     ObjectRecord,
+    OperatorWordRecord,
     ParcelRecord,
     ReferenceRecord,
     ScanRecord,
@@ -54,6 +55,7 @@ _cursor = rows.plain_record(CursorRecord)
 _parcel = rows.plain_record(ParcelRecord)
 _reference = rows.plain_record(ReferenceRecord)
 _scan = rows.plain_record(ScanRecord)
+_word = rows.plain_record(OperatorWordRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,11 @@ class Reader:
         async with self._store.read() as connection:
             return await _attempts(connection, delivery_ids)
 
+    async def words(self, subject_ids: Collection[str]) -> dict[str, list[OperatorWordRecord]]:
+        """What operators said, by delivery or held fact, oldest first."""
+        async with self._store.read() as connection:
+            return await _words(connection, subject_ids)
+
     # Endpoints
 
     async def endpoints(self, *, after: str = "", most: int | None = None) -> list[EndpointRecord]:
@@ -408,8 +415,10 @@ class Reader:
             seen = select(t.scans).where(s.shipment_id.in_(shipments))
             seen = seen.order_by(func.coalesce(s.event_time, s.record_time), s.id)
             scans = [_scan(row) for row in await rows_of(seen)] if shipments else []
-            attempts = await _attempts(connection, [record.id for record in deliveries])
-        return Chain(root_id, objects, events, deliveries, attempts, scans)
+            ids = [record.id for record in deliveries]
+            attempts = await _attempts(connection, ids)
+            words = await _words(connection, ids)
+        return Chain(root_id, objects, events, deliveries, attempts, scans, words)
 
 
 def delivery_position(record: DeliveryRecord) -> str:
@@ -458,3 +467,16 @@ def _figures(lanes: Sequence[RowMapping]) -> Figures:
             if lane["waiting"]
         },
     )
+
+
+async def _words(
+    connection: AsyncConnection, subject_ids: Collection[str]
+) -> dict[str, list[OperatorWordRecord]]:
+    if not subject_ids:
+        return {}
+    w = t.operator_words.c
+    statement = select(t.operator_words).where(w.subject_id.in_(list(subject_ids)))
+    found: Mapping[str, list[OperatorWordRecord]] = defaultdict(list)
+    for row in (await connection.execute(statement.order_by(w.id))).mappings():
+        found[row["subject_id"]].append(_word(row))
+    return dict(found)

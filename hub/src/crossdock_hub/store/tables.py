@@ -125,6 +125,7 @@ deliveries = Table(
     Column("traceparent", String(64), nullable=False),
     Column("priority", SmallInteger, nullable=False),
     Column("pending", Boolean, nullable=False),
+    Column("resubmits", Key, nullable=False, server_default=""),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("draft", String(200), nullable=False, server_default=""),
@@ -178,6 +179,30 @@ attempts = Table(
     Column("reason", Text, nullable=False),
     Column("request_excerpt", Text, nullable=False),
     Column("response_excerpt", Text, nullable=False),
+)
+
+delivery_contents = Table(
+    "delivery_contents",
+    METADATA,
+    Column("delivery_id", Key, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+operator_words = Table(
+    "operator_words",
+    METADATA,
+    Column("id", Key, primary_key=True),
+    Column("subject_id", Key, nullable=False),
+    Column("verb", String(16), nullable=False),
+    Column("operator", Word, nullable=False),
+    Column("said_at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state_before", String(16), nullable=False),
+    Column("state_after", String(16), nullable=False),
+    Column("change", Text, nullable=False),
+    Column("cause", String(32), nullable=False),
+    Index("operator_words_subject", "subject_id"),
+    Index("operator_words_cause", "cause"),
 )
 
 requests = Table(

@@ -49,6 +49,8 @@ _UPSERTED: dict[str, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
 _INSERTED: dict[str, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
     "request": (t.requests, rows.plain_row),
     "reference": (t.external_references, rows.plain_row),
+    "operator_word": (t.operator_words, rows.plain_row),
+    "delivery_content": (t.delivery_contents, rows.plain_row),
 }
 # A statement is built once per dialect and table; SQLAlchemy then finds its compiled form.
 _STATEMENTS: dict[tuple[str, str], Any] = {}
@@ -150,6 +152,19 @@ async def event_bodies(connection: AsyncConnection, ids: Sequence[str]) -> dict[
         return {}
     result = await connection.execute(_BODIES, {"wanted": list(ids)})
     return {row.id: bytes(row.body) for row in result}
+
+
+_CONTENTS = select(t.delivery_contents).where(
+    t.delivery_contents.c.delivery_id.in_(bindparam("wanted", expanding=True))
+)
+
+
+async def contents(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, bytes]:
+    """What resubmitted deliveries are sent with, by delivery."""
+    if not ids:
+        return {}
+    result = await connection.execute(_CONTENTS, {"wanted": list(ids)})
+    return {row.delivery_id: bytes(row.body) for row in result}
 
 
 async def restart_leases(connection: AsyncConnection, now: int, until: int) -> None:

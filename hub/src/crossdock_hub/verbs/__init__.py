@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from crossdock_hub.verbs import (
     confirmations,
+    deliveries,
     endpoints,
     fulfillments,
     inventory,
@@ -23,6 +24,7 @@ __all__ = [
     "DECISIONS",
     "Decide",
     "confirmations",
+    "deliveries",
     "endpoints",
     "fulfillments",
     "inventory",

@@ -34,6 +34,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "trace": Command("crossdock.cli.trace", "The whole chain from any id, and the verdict."),
     "tail": Command("crossdock.cli.tail", "Events and deliveries as they happen."),
     "deliveries": Command("crossdock.cli.deliveries", "List what endpoints have to do."),
+    "delivery": Command("crossdock.cli.delivery", "Show one delivery; retry, skip, resubmit it."),
+    "resolve": Command("crossdock.cli.resolve", "Confirm a delivery by hand, with its document."),
     "endpoint": Command("crossdock.cli.endpoint", "List, show, pause and resume endpoints."),
     "sandbox": Command("crossdock.cli.sandbox", "Make simulated vendors misbehave; read books."),
     "doctor": Command("crossdock.cli.doctor", "Check what a hub needs, and how to fix it."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
-from crossdock.delivery.v1 import delivery_pb2
+from crossdock.delivery.v1 import delivery_pb2, operator_word_pb2
 from crossdock.endpoint.v1 import endpoint_pb2
 from crossdock.lineage.v1 import lineage_pb2
 from crossdock.options.v1 import options_pb2
@@ -40,6 +40,11 @@ def attempt_kind(number: int) -> str:
 def attempt_outcome(number: int) -> str:
     """For example "CONFIRMED"; "RUNNING" before the end."""
     return "RUNNING" if not number else name_of(delivery_pb2.AttemptOutcome, number)
+
+
+def operator_verb(number: int) -> str:
+    """For example "RESUBMIT"."""
+    return name_of(operator_word_pb2.OperatorVerb, number)
 
 
 def verdict(number: int) -> str:

@@ -68,5 +68,13 @@ def explained(error: CallError, address: str) -> CommandError:
         return CommandError("the hub cannot take it now", why, "type the same again in a moment")
     if isinstance(error, NoAnswerError):
         return CommandError(f"no answer from the hub at {address}", why, "crossdock doctor")
+    delivery = error.refusal.metadata.get("delivery", "DELIVERY")
+    if error.reason == "OUTCOME_UNKNOWN":
+        return CommandError(
+            f"refused: {error.reason}",
+            why,
+            f"found it: crossdock resolve {delivery} --reference TYPE=VALUE --reason …; "
+            "it is not there: the same again with --not-found-at-vendor",
+        )
     rule = error.refusal.metadata.get("rule", "")
     return CommandError(f"refused: {error.reason}", why, f"read {rule}" if rule else "")

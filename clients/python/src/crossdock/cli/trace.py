@@ -15,6 +15,7 @@ from crossdock.cli.names import (
     attempt_outcome,
     delivery_state,
     milestone,
+    operator_verb,
     verdict,
 )
 from crossdock.cli.output import cell, clock, moment, painted, print_json, print_table
@@ -153,6 +154,10 @@ def _delivery_rows(delivery: delivery_pb2.Delivery) -> Iterator[tuple[str, ...]]
         str(len(delivery.attempt_log) or delivery.attempts),
         result,
     )
+    for word in delivery.operator_words:
+        what = f"  operator {word.operator}"
+        said = f"{word.change}: {word.reason}"
+        yield (clock(word.time), "", what, operator_verb(word.verb), "", cell(said))
     # One plain success needs no line of its own.
     attempts = list(delivery.attempt_log)
     if len(attempts) == 1 and attempts[0].outcome == delivery_pb2.ATTEMPT_OUTCOME_CONFIRMED:

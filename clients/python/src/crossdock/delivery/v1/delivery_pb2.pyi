@@ -4,6 +4,7 @@ isort:skip_file
 The delivery ledger: the truth about work that one endpoint has to do because of one event."""
 
 from collections import abc as _abc
+from crossdock.delivery.v1 import operator_word_pb2 as _operator_word_pb2
 from crossdock.types.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -51,7 +52,11 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_PARKED: _DeliveryState.ValueType  # 10
     """A person has to look."""
     DELIVERY_STATE_SUPERSEDED: _DeliveryState.ValueType  # 11
-    """A later fact made it pointless before anything reached the vendor."""
+    """A later fact made it pointless before anything reached the vendor, or an operator resubmitted
+    it as another delivery; superseded_by says which.
+    """
+    DELIVERY_STATE_SKIPPED: _DeliveryState.ValueType  # 12
+    """An operator ended it; what the vendor holds of it is nobody's business here any more."""
 
 class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
     """Where a delivery is. May grow."""
@@ -79,7 +84,11 @@ DELIVERY_STATE_REJECTED: DeliveryState.ValueType  # 9
 DELIVERY_STATE_PARKED: DeliveryState.ValueType  # 10
 """A person has to look."""
 DELIVERY_STATE_SUPERSEDED: DeliveryState.ValueType  # 11
-"""A later fact made it pointless before anything reached the vendor."""
+"""A later fact made it pointless before anything reached the vendor, or an operator resubmitted
+it as another delivery; superseded_by says which.
+"""
+DELIVERY_STATE_SKIPPED: DeliveryState.ValueType  # 12
+"""An operator ended it; what the vendor holds of it is nobody's business here any more."""
 Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
 
 class _HoldReason:
@@ -420,6 +429,8 @@ class Delivery(_message.Message):
     DRAFT_FIELD_NUMBER: _builtins.int
     DUPLICATES_FIELD_NUMBER: _builtins.int
     REPLAY_ID_FIELD_NUMBER: _builtins.int
+    OPERATOR_WORDS_FIELD_NUMBER: _builtins.int
+    RESUBMITS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Derived from event, endpoint, operation and item (UUID)."""
     event_id: _builtins.str
@@ -464,6 +475,8 @@ class Delivery(_message.Message):
     """For TWO_STEP: the draft at the vendor that every further attempt confirms."""
     replay_id: _builtins.str
     """The replay that made it; empty: the event itself did."""
+    resubmits: _builtins.str
+    """The delivery that this one was resubmitted for; empty for one that an event made."""
     @_builtins.property
     def lease_until(self) -> _timestamp_pb2.Timestamp:
         """Until when the lease holds, UTC."""
@@ -495,6 +508,10 @@ class Delivery(_message.Message):
     @_builtins.property
     def duplicates(self) -> _containers.RepeatedCompositeFieldContainer[Global___VendorReference]:
         """What the vendor holds beside the one that was adopted: somebody has to take it back."""
+
+    @_builtins.property
+    def operator_words(self) -> _containers.RepeatedCompositeFieldContainer[_operator_word_pb2.OperatorWord]:
+        """What operators said about it, oldest first; only where the attempts are asked for."""
 
     def __init__(
         self,
@@ -529,10 +546,12 @@ class Delivery(_message.Message):
         draft: _builtins.str = ...,
         duplicates: _abc.Iterable[Global___VendorReference] | None = ...,
         replay_id: _builtins.str = ...,
+        operator_words: _abc.Iterable[_operator_word_pb2.OperatorWord] | None = ...,
+        resubmits: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "lease_until", b"lease_until", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "dispatch_number", b"dispatch_number", "draft", b"draft", "due_time", b"due_time", "duplicates", b"duplicates", "endpoint", b"endpoint", "event_id", b"event_id", "event_type", b"event_type", "hold_reason", b"hold_reason", "id", b"id", "item", b"item", "lease_until", b"lease_until", "not_found", b"not_found", "object_id", b"object_id", "operation", b"operation", "operation_class", b"operation_class", "ordering_key", b"ordering_key", "quarantined", b"quarantined", "replay_id", b"replay_id", "state", b"state", "superseded_by", b"superseded_by", "token", b"token", "trace_id", b"trace_id", "update_time", b"update_time", "vendor_reference", b"vendor_reference", "vendor_references", b"vendor_references", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "dispatch_number", b"dispatch_number", "draft", b"draft", "due_time", b"due_time", "duplicates", b"duplicates", "endpoint", b"endpoint", "event_id", b"event_id", "event_type", b"event_type", "hold_reason", b"hold_reason", "id", b"id", "item", b"item", "lease_until", b"lease_until", "not_found", b"not_found", "object_id", b"object_id", "operation", b"operation", "operation_class", b"operation_class", "operator_words", b"operator_words", "ordering_key", b"ordering_key", "quarantined", b"quarantined", "replay_id", b"replay_id", "resubmits", b"resubmits", "state", b"state", "superseded_by", b"superseded_by", "token", b"token", "trace_id", b"trace_id", "update_time", b"update_time", "vendor_reference", b"vendor_reference", "vendor_references", b"vendor_references", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -116,6 +116,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_METHOD_UNKNOWN: _ErrorReason.ValueType  # 25
     """UNIMPLEMENTED. The hub does not serve the method. Metadata: method. Compare versions."""
+    ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION. A call of the delivery may have been processed, and nobody has looked.
+    Metadata: delivery, vendor_reference, operation_class. Look at the vendor, then resolve the
+    delivery, or say that nothing was found.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why the hub refused. The name without prefix is ErrorInfo.reason. Each comment names the gRPC
@@ -216,4 +221,9 @@ deployment gave it. Metadata: endpoint, operation. An operator decides.
 """
 ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 25
 """UNIMPLEMENTED. The hub does not serve the method. Metadata: method. Compare versions."""
+ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION. A call of the delivery may have been processed, and nobody has looked.
+Metadata: delivery, vendor_reference, operation_class. Look at the vendor, then resolve the
+delivery, or say that nothing was found.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

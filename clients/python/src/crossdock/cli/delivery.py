@@ -1,0 +1,202 @@
+"""`crossdock delivery`: one delivery in full, and the operator's word on it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from crossdock import contracts
+from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.names import (
+    attempt_kind,
+    attempt_outcome,
+    delivery_state,
+    hold_reason,
+    name_of,
+    operator_verb,
+)
+from crossdock.cli.output import moment, print_json
+from crossdock.client import HubClient
+from crossdock.delivery.v1 import (
+    delivery_operations_service_pb2,
+    delivery_pb2,
+    delivery_service_pb2,
+    operator_word_pb2,
+)
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Show one delivery; let it go again, end it, or send it anew.",
+)
+
+Id = Annotated[str, typer.Argument(help="Id of the delivery, as crossdock deliveries lists it.")]
+Ids = Annotated[list[str], typer.Argument(help="Ids of deliveries, one after another.")]
+Reason = Annotated[str, typer.Option(help="Why; kept and shown.")]
+Looked = Annotated[
+    bool,
+    typer.Option(
+        "--not-found-at-vendor",
+        help="You looked at the vendor under the delivery's reference, and it is not there.",
+    ),
+]
+Say = Callable[[HubClient, str], Awaitable[Any]]
+
+
+@app.command()
+def show(delivery_id: Id, as_json: Json = False, data: Data = None) -> None:
+    """One delivery with every attempt and what operators said."""
+    found = asyncio.run(_read(find_place(data), delivery_id))
+    if as_json:
+        print_json(contracts.redact(found))
+        return
+    for line in lines(found):
+        typer.echo(line)
+
+
+@app.command()
+def retry(
+    delivery_ids: Ids,
+    reason: Reason,
+    not_found_at_vendor: Looked = False,
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Let parked or rejected deliveries go again, under the same reference at the vendor."""
+
+    async def say(hub: HubClient, delivery_id: str) -> Any:
+        request = delivery_operations_service_pb2.RetryDeliveryRequest(
+            request_id=str(uuid.uuid4()),
+            delivery_id=delivery_id,
+            reason=reason,
+            not_found_at_vendor=not_found_at_vendor,
+        )
+        return await hub.delivery_operations.RetryDelivery(request)
+
+    _all(data, "retry", delivery_ids, say, as_json, yes)
+
+
+@app.command()
+def skip(
+    delivery_ids: Ids,
+    reason: Reason,
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """End deliveries without the vendor, so that later work passes."""
+
+    async def say(hub: HubClient, delivery_id: str) -> Any:
+        request = delivery_operations_service_pb2.SkipDeliveryRequest(
+            request_id=str(uuid.uuid4()), delivery_id=delivery_id, reason=reason
+        )
+        return await hub.delivery_operations.SkipDelivery(request)
+
+    _all(data, "skip", delivery_ids, say, as_json, yes)
+
+
+@app.command()
+def resubmit(
+    delivery_ids: Ids,
+    reason: Reason,
+    not_found_at_vendor: Looked = False,
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Close deliveries, and send each anew with its object as it is now."""
+
+    async def say(hub: HubClient, delivery_id: str) -> Any:
+        request = delivery_operations_service_pb2.ResubmitDeliveryRequest(
+            request_id=str(uuid.uuid4()),
+            delivery_id=delivery_id,
+            reason=reason,
+            not_found_at_vendor=not_found_at_vendor,
+        )
+        return await hub.delivery_operations.ResubmitDelivery(request)
+
+    _all(data, "resubmit", delivery_ids, say, as_json, yes)
+
+
+def _all(data: Any, verb: str, ids: list[str], say: Say, as_json: bool, yes: bool) -> None:
+    """One word for each delivery; the first refusal ends the command, what was said stays said."""
+    place = find_place(data)
+    confirm(place, f"{verb} {', '.join(ids)}", yes)
+    asyncio.run(_say_all(place, ids, say, as_json))
+
+
+async def _say_all(place: Place, ids: list[str], say: Say, as_json: bool) -> None:
+    answers = []
+    try:
+        async with open_hub(place) as hub:
+            for delivery_id in ids:
+                answers.append(await say(hub, delivery_id))
+                if not as_json:
+                    typer.echo(told(answers[-1]))
+    finally:
+        if as_json:
+            print_json([contracts.redact(answer) for answer in answers])
+
+
+def told(answer: Any) -> str:
+    """What a word changed, in one line."""
+    delivery = answer.delivery
+    state = delivery_state(delivery.state)
+    return f"{delivery.id} {delivery.operation} is {state}: {answer.word.change}"
+
+
+async def _read(place: Place, delivery_id: str) -> delivery_pb2.Delivery:
+    async with open_hub(place) as hub:
+        request = delivery_service_pb2.GetDeliveryRequest(id=delivery_id)
+        return (await hub.deliveries.GetDelivery(request)).delivery
+
+
+def lines(delivery: delivery_pb2.Delivery) -> Iterator[str]:
+    """A delivery for a person, in the order in which one asks."""
+    kind = name_of(delivery_pb2.OperationClass, delivery.operation_class).lower()
+    where = delivery.endpoint or "nobody"
+    yield f"{delivery.operation} at {where}: {delivery_state(delivery.state)}"
+    waiting = delivery.waiting_on or hold_reason(delivery.hold_reason)
+    if waiting:
+        yield f"because       {waiting}"
+    yield f"event         {delivery.event_type} of {moment(delivery.create_time)}"
+    yield f"object        {delivery.object_id}" + (
+        f", item {delivery.item}" if delivery.item else ""
+    )
+    yield f"class         {kind if delivery.operation_class else '-'}"
+    yield f"reference     {delivery.vendor_reference} (the vendor knows it by this)"
+    for reference in delivery.vendor_references:
+        yield f"document      {reference.type} {reference.value}"
+    if delivery.superseded_by:
+        yield f"superseded by {delivery.superseded_by}"
+    if delivery.resubmits:
+        yield f"resubmits     {delivery.resubmits}"
+    for attempt in delivery.attempt_log:
+        yield from _attempt_lines(attempt)
+    for fact in delivery.quarantined:
+        yield f"refused fact  {fact.method}: {fact.refusal.message}"
+    for word in delivery.operator_words:
+        yield word_line(word)
+
+
+def _attempt_lines(attempt: delivery_pb2.Attempt) -> Iterator[str]:
+    kind = attempt_kind(attempt.kind).lower().replace("_", "-")
+    why = " ".join(part for part in (attempt.code, attempt.reason) if part)
+    what = f"{moment(attempt.begin_time)} {kind} {attempt_outcome(attempt.outcome)}"
+    yield f"attempt {attempt.number:<5} {what} {why}".rstrip()
+    if attempt.request_excerpt:
+        yield f"  sent        {attempt.request_excerpt}"
+    if attempt.response_excerpt:
+        yield f"  got         {attempt.response_excerpt}"
+
+
+def word_line(word: operator_word_pb2.OperatorWord) -> str:
+    """Who decided what, when and why."""
+    verb = operator_verb(word.verb).lower()
+    moved = f"{word.state_before} to {word.state_after}"
+    return f"operator      {moment(word.time)} {word.operator}: {verb}, {moved}: {word.reason}"

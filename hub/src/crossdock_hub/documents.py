@@ -1,0 +1,43 @@
+"""What a vendor's document becomes once a delivery is confirmed: a reference, and a posting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossdock_hub import resources
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.unit import Unit
+
+
+def note_posting(unit: Unit, record: DeliveryRecord) -> None:
+    """Cross-reference the vendor's documents, and list them on the shipment they belong to."""
+    keys = [(record.endpoint, r.type, r.value) for r in record.vendor_references]
+    if not keys:
+        return
+    unit.require(("reference", *key) for key in keys)
+    found = unit.object(record.kind, record.object_id)
+    if found is None:
+        return
+    free = []
+    for key in keys:
+        known = unit.get(("reference", *key))
+        if known is None or known.object_id == found.id:
+            free.append(key)
+    found = resources.with_references(unit, found, free)
+    if found.kind == "shipment" and record.role == "ERP":
+        resources.change(unit, found, lambda m: _add_posting(m, record, unit.now))
+
+
+def _add_posting(shipment: Any, record: DeliveryRecord, now: int) -> None:
+    known = {(p.endpoint, p.document_type, p.document_number) for p in shipment.postings}
+    for reference in record.vendor_references:
+        if (record.endpoint, reference.type, reference.value) in known:
+            continue
+        posting = shipment.postings.add(
+            endpoint=record.endpoint,
+            operation=record.operation,
+            document_type=reference.type,
+            document_number=reference.value,
+            delivery_id=record.id,
+        )
+        resources.stamp(posting.posted_time, now)

@@ -1,0 +1,177 @@
+"""An operator's word on a delivery: retry, skip, resolve, resubmit; each with its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossdock import bus
+from crossdock.contracts import items_of
+from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
+from crossdock.errors import Refusal
+
+from crossdock_hub import flows, intervention
+from crossdock_hub.causes import cause_of
+from crossdock_hub.documents import note_posting
+from crossdock_hub.intervention import Case, Decided
+from crossdock_hub.presenting import delivery_message, word_message
+from crossdock_hub.records import (
+    AttemptRecord,
+    DeliveryContentRecord,
+    DeliveryRecord,
+    EventRecord,
+    OperatorWordRecord,
+    VendorReferenceRecord,
+)
+from crossdock_hub.refusals import not_found, taken
+from crossdock_hub.unit import Refused, Unit
+from crossdock_hub.verbs.registering import decides
+
+SERVICE = "delivery.v1.DeliveryOperationsService"
+# How many of the newest attempts are asked for the cause.
+ATTEMPTS_READ_MAX = 20
+
+
+@decides(f"{SERVICE}/RetryDelivery")
+def retry_delivery(
+    unit: Unit, request: operations_pb2.RetryDeliveryRequest
+) -> operations_pb2.RetryDeliveryResponse:
+    """Let a parked or rejected delivery go again."""
+    case = _case(unit, request.delivery_id)
+    decided = intervention.retry(case, not_found_at_vendor=request.not_found_at_vendor)
+    said = "; a person found nothing at the vendor" if request.not_found_at_vendor else ""
+    word = _keep(unit, case, decided, "RETRY", request.reason, said)
+    flows.settle(unit, case.record, decided.record)
+    return operations_pb2.RetryDeliveryResponse(
+        delivery=_present(unit, case.record), word=word_message(word)
+    )
+
+
+@decides(f"{SERVICE}/SkipDelivery")
+def skip_delivery(
+    unit: Unit, request: operations_pb2.SkipDeliveryRequest
+) -> operations_pb2.SkipDeliveryResponse:
+    """End a delivery; what waited for it in order goes on."""
+    case = _case(unit, request.delivery_id)
+    decided = intervention.skip(case)
+    word = _keep(unit, case, decided, "SKIP", request.reason)
+    flows.settle(unit, case.record, decided.record)
+    return operations_pb2.SkipDeliveryResponse(
+        delivery=_present(unit, case.record), word=word_message(word)
+    )
+
+
+@decides(f"{SERVICE}/ResolveDelivery")
+def resolve_delivery(
+    unit: Unit, request: operations_pb2.ResolveDeliveryRequest
+) -> operations_pb2.ResolveDeliveryResponse:
+    """Confirm a delivery with the vendor's document that a person found."""
+    case = _case(unit, request.delivery_id)
+    pairs = dict.fromkeys((r.type, r.value) for r in request.references)
+    found = [VendorReferenceRecord(*pair) for pair in pairs]
+    decided = intervention.resolve(case, found)
+    _refuse_taken(unit, case.record, found)
+    word = _keep(unit, case, decided, "RESOLVE", request.reason)
+    flows.settle(unit, case.record, decided.record)
+    note_posting(unit, decided.record)
+    return operations_pb2.ResolveDeliveryResponse(
+        delivery=_present(unit, case.record), word=word_message(word)
+    )
+
+
+@decides(f"{SERVICE}/ResubmitDelivery")
+def resubmit_delivery(
+    unit: Unit, request: operations_pb2.ResubmitDeliveryRequest
+) -> operations_pb2.ResubmitDeliveryResponse:
+    """Close a delivery and send the event's object as it is now, as new work."""
+    case = _case(unit, request.delivery_id)
+    decided = intervention.resubmit(case, not_found_at_vendor=request.not_found_at_vendor)
+    successor = decided.successor
+    assert successor is not None
+    body = _present_content(unit, case.record)
+    said = "; a person found nothing at the vendor" if request.not_found_at_vendor else ""
+    word = _keep(unit, case, decided, "RESUBMIT", request.reason, said)
+    unit.put(("delivery_content", successor.id), DeliveryContentRecord(successor.id, body))
+    unit.put_delivery(decided.record)
+    unit.count("delivery", case.record.endpoint, case.record.event_type, decided.record.state)
+    flows.admit(unit, [successor])
+    flows.wake(unit, case.record.root_id, case.record.endpoint)
+    return operations_pb2.ResubmitDeliveryResponse(
+        delivery=_present(unit, case.record),
+        word=word_message(word),
+        resubmitted=_present(unit, successor),
+    )
+
+
+def _case(unit: Unit, delivery_id: str) -> Case:
+    record = unit.delivery(delivery_id)
+    if record is None:
+        raise not_found("delivery", delivery_id)
+    spec = flows.spec_of(unit, record)
+    return Case(record, unit.flow(record.root_id), spec, unit.now, unit.limits)
+
+
+def _keep(
+    unit: Unit, case: Case, decided: Decided, verb: str, reason: str, said: str = ""
+) -> OperatorWordRecord:
+    """Remember who decided what and why, and which dead letter it was about."""
+    before = case.record
+    word = OperatorWordRecord(
+        id=unit.new_id(),
+        subject_id=before.id,
+        verb=verb,
+        operator=unit.caller.endpoint,
+        said_at=unit.now,
+        reason=reason,
+        state_before=before.state,
+        state_after=decided.record.state,
+        change=decided.change + said,
+        cause=cause_of(before, _newest_attempts(unit, before)).id,
+    )
+    unit.put(("operator_word", word.id), word)
+    return word
+
+
+def _newest_attempts(unit: Unit, record: DeliveryRecord) -> list[AttemptRecord]:
+    first = max(1, record.token - ATTEMPTS_READ_MAX + 1)
+    keys = [("attempt", record.id, token) for token in range(first, record.token + 1)]
+    unit.require(keys)
+    return [attempt for attempt in map(unit.get, keys) if attempt is not None]
+
+
+def _refuse_taken(unit: Unit, record: DeliveryRecord, found: list[VendorReferenceRecord]) -> None:
+    """A number that names another object is a slip of the hand."""
+    unit.require(("reference", record.endpoint, r.type, r.value) for r in found)
+    for reference in found:
+        known: Any = unit.get(("reference", record.endpoint, reference.type, reference.value))
+        if known is not None and known.object_id != record.object_id:
+            raise taken(known.kind, reference.type, reference.value, known.object_id)
+
+
+def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:
+    """The delivery's event with its object as it is now. Raises Refused when it lacks the item."""
+    stored: EventRecord | None = unit.get(("event", record.event_id))
+    known = unit.object(record.kind, record.object_id)
+    event: Any = None if stored is None else bus.decode(stored.body).event
+    if event is None or known is None:
+        raise not_found("event", record.event_id)
+    for field in event.DESCRIPTOR.fields:
+        kind = field.message_type
+        if kind is not None and kind.full_name == known.message.DESCRIPTOR.full_name:
+            getattr(event, field.name).CopyFrom(known.message)
+    event.metadata.revision = known.revision
+    targets = unit.contract.events[record.event_type].targets
+    same = [t for t in targets if (t.role, t.operation) == (record.role, record.operation)]
+    if record.item and not any(record.item in items_of(target, event) for target in same):
+        raise Refused(
+            Refusal(
+                "STATE_TRANSITION",
+                f"{record.kind} {record.object_id} no longer has the item {record.item} that this "
+                "delivery is about; skip it",
+                {"state": record.state, "verb": "RESUBMIT", "allowed": "SKIP"},
+            )
+        )
+    return bytes(event.SerializeToString())
+
+
+def _present(unit: Unit, record: DeliveryRecord) -> Any:
+    return delivery_message(unit.delivery(record.id) or record)
