@@ -60,6 +60,16 @@ def test_a_fenced_attempt_notes_no_draft() -> None:
     assert refusal_of(lambda: note(desk, record, zombie, "D-1")).reason == "LEASE_LOST"
 
 
+def test_a_delivery_keeps_its_first_draft() -> None:
+    """Proves the rule itself, whoever calls it: a second draft never takes the first one's place."""
+    desk = Desk("TWO_STEP")
+    record = desk.one()
+    desk.take(record)
+    noted = ledger.renew(desk.fresh(record), 10, desk.now, "D-1")
+    assert ledger.renew(noted, 10, desk.now, "D-2").draft == "D-1"
+    assert ledger.renew(noted, 10, desk.now).draft == "D-1"
+
+
 # Duplicates
 
 
