@@ -11,7 +11,7 @@ from crossdock_hub import breaking, pacing
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.records import EndpointRecord
 from decisions import START
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_vendor import VENDOR, Desk
 
@@ -223,6 +223,7 @@ def test_retry_after_holds_back_every_call_of_the_system() -> None:
 throttles = st.lists(st.tuples(st.floats(0, 200), st.floats(0, 1e6)), max_size=12)
 
 
+@settings(deadline=None)
 @given(told=throttles, later=st.floats(0, 1e4))
 def test_the_share_stays_within_its_bounds_and_recovers(
     told: list[tuple[float, float]], later: float
@@ -244,6 +245,7 @@ def test_the_share_stays_within_its_bounds_and_recovers(
     assert pacing.share(record, quiet, LIMITS) == pacing.FULL
 
 
+@settings(deadline=None)
 @given(
     ends=st.lists(
         st.tuples(

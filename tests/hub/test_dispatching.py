@@ -20,7 +20,7 @@ from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import write_deliveries
 from crossdock_hub.unit import View
 from decisions import CONTRACT, START
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 LIMITS = Limits()
@@ -185,6 +185,7 @@ def test_a_rate_that_changes_does_not_fill_its_bucket_anew() -> None:
     assert sent <= 10 + 10 * 10
 
 
+@settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 50), max_size=100), waiting=st.integers(0, 10_000))
 def test_the_drain_estimate_is_bounded_by_what_was_seen(counts: list[int], waiting: int) -> None:
     """Proves that the estimate is never negative, zero only without a queue, none while paused."""

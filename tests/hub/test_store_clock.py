@@ -10,7 +10,7 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.unit import Identifiers, time_of_id
 from decisions import START
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_vendor import Desk
 
@@ -36,6 +36,7 @@ class Machine:
         self.wall += int(seconds * SECOND)
 
 
+@settings(deadline=None)
 @given(
     moves=st.lists(
         st.tuples(st.booleans(), st.floats(0, 600), st.floats(-100_000, 100_000)), max_size=40
