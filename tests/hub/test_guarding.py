@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import pytest
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from decisions import OPERATOR, request_id
@@ -72,6 +74,18 @@ def test_what_was_taken_back_before_it_cost_anything_does_not_count() -> None:
     till.settle(third)
     till.settle(fourth)
     assert till.one("buy", key="e").hold_reason == "SPENDING"
+
+
+@pytest.mark.parametrize(("reached", "state"), [(0, "READY"), (1, "PARKED")])
+def test_what_an_operator_skipped_counts_if_it_may_have_been_bought(
+    reached: int, state: str
+) -> None:
+    """Proves that a skipped purchase leaves room only when nothing of it reached the vendor."""
+    till = Till(budget=1)
+    first = till.one("buy", key="a")
+    skipped = replace(till.fresh(first), state="SKIPPED", pending=False, calls_reached=reached)
+    till.records["delivery", first.id] = skipped
+    assert till.one("buy", key="b").state == state
 
 
 def test_orders_have_budgets_of_their_own() -> None:

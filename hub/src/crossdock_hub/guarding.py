@@ -56,7 +56,11 @@ class Tally:
         if any(other.hold_reason == SPENDING for other in same):
             self._alarmed.add(key)
         self._counts[key] = sum(
-            other.state not in FREE_STATES and other.hold_reason != SPENDING for other in same
+            other.state not in FREE_STATES
+            and other.hold_reason != SPENDING
+            # Skipped before anything reached the vendor: an operator said that it is not needed.
+            and not (other.state == "SKIPPED" and other.calls_reached == 0)
+            for other in same
         )
 
 
