@@ -97,6 +97,8 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     # When something is stuck, and the runbook
     "crossdock doctor": Run(r"ok +hub +.* serves"),
     "crossdock deliveries --state parked --state rejected --state unrouted": Run(r"no deliveries"),
+    "crossdock replay plan netsuite --set failed --since 1d": Run(r"0 items, failed at netsuite"),
+    "crossdock replay list": Run(r"netsuite +failed +PLANNED"),
     # docs/contracts.md
     "crossdock contract events": Run(r"order\.approved"),
     "crossdock contract owners order": Run(r"order\.sales_document +ERP"),

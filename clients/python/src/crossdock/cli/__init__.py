@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "delivery": Command("crossdock.cli.delivery", "Show one delivery; retry, skip, resubmit it."),
     "resolve": Command("crossdock.cli.resolve", "Confirm a delivery by hand, with its document."),
     "endpoint": Command("crossdock.cli.endpoint", "List, show, pause and resume endpoints."),
+    "replay": Command("crossdock.cli.replay", "Send work to an endpoint again, as planned."),
     "sandbox": Command("crossdock.cli.sandbox", "Make simulated vendors misbehave; read books."),
     "doctor": Command("crossdock.cli.doctor", "Check what a hub needs, and how to fix it."),
     "contract": Command("crossdock.cli.contract", "Export, check, compare and read the contract."),

@@ -1,0 +1,340 @@
+"""`crossdock replay`: plan what an endpoint would get again, look, start, watch and stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Annotated, Any, Final
+
+import typer
+
+from crossdock import contracts
+from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.names import delivery_state_numbers, name_of
+from crossdock.cli.output import age, cell, clock, moment, print_json, print_table
+from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
+from crossdock.cli.replay_progress import follow
+from crossdock.cli.times import time_of
+from crossdock.client import HubClient
+from crossdock.replay.v1 import replay_pb2, replay_service_pb2
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Send work to an endpoint again, as planned."
+)
+
+PLAN_SECONDS: Final = 60.0
+PAGE: Final = 500
+MAXIMUM_LIMIT: Final = 100_000
+SETS: Final = ("failed", "missing", "all")
+# What of an outcome is not as everybody wished: the command says so with its exit code.
+TROUBLE: Final = frozenset({"CHANGED_SINCE", "REFUSED", "PARKED"})
+
+Plan = Annotated[str, typer.Argument(help="Id of the replay, as plan printed it.")]
+Reason = Annotated[str, typer.Option(help="Why; kept and shown.")]
+SetName = Annotated[
+    str, typer.Option("--set", help="failed, missing (not confirmed there) or all; has to be said.")
+]
+Since = Annotated[str, typer.Option(help="Recorded since: 2h, 3d (ago), or 2026-01-31T10:00Z.")]
+Until = Annotated[str, typer.Option(help="Recorded before: the same forms.")]
+Types = Annotated[
+    list[str] | None, typer.Option("--event", help="Event, such as order.approved; repeatable.")
+]
+About = Annotated[str, typer.Option(help="Only of this object or flow, by hub id.")]
+States = Annotated[
+    list[str] | None, typer.Option("--state", help="Failed as parked or rejected; repeatable.")
+]
+Code = Annotated[str, typer.Option(help="Failed with this code.")]
+Operation = Annotated[str, typer.Option(help="Only this operation.")]
+
+
+@app.command()
+def plan(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint that is to get the work.")],
+    wanted_set: SetName,
+    since: Since = "",
+    until: Until = "",
+    event: Types = None,
+    about: About = "",
+    state: States = None,
+    code: Code = "",
+    operation: Operation = "",
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """What would be posted, what not, and why. Stored for an hour; nothing is posted."""
+    selection = replay_pb2.ReplaySelection(
+        event_types=event or [], object_id=about, operation=operation
+    )
+    for name, text in (("since", since), ("until", until)):
+        if text:
+            getattr(selection, name).FromDatetime(time_of(text, f"--{name}"))
+    if state or code:
+        # Not in the constructor: the stubs want the enumeration's own type there.
+        selection.failure.states.extend(delivery_state_numbers(state or []))  # type: ignore[arg-type]
+        selection.failure.code = code
+    if not selection.ListFields() or [f.name for f, _ in selection.ListFields()] == ["operation"]:
+        raise CommandError(
+            "an empty selection would replay everything",
+            next_step="say which work: --since, --until, --event, --about, --state or --code",
+            exit_code=EXIT_USED_WRONGLY,
+        )
+    request = replay_service_pb2.PlanReplayRequest(
+        request_id=str(uuid.uuid4()), endpoint=endpoint, selection=selection, set=_set(wanted_set)
+    )
+    found = asyncio.run(_plan(find_place(data), request))
+    if as_json:
+        print_json(contracts.redact(found))
+        return
+    for line in plan_lines(found):
+        typer.echo(line)
+
+
+@app.command()
+def approve(
+    replay_id: Plan, reason: Reason, as_json: Json = False, yes: Yes = False, data: Data = None
+) -> None:
+    """Allow what a second operator has to allow; not the one who planned."""
+    _act("Approve", replay_id, reason, as_json, yes, data)
+
+
+@app.command()
+def start(
+    replay_id: Plan,
+    reason: Reason,
+    rate: Annotated[int, typer.Option(min=0, max=1000, help="Items per second; 0: 50.")] = 0,
+    watch: Annotated[bool, typer.Option("--follow", help="Wait until it has settled.")] = False,
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Run a plan. With --follow exit code 1 when an item was refused, parked or had changed."""
+    place = find_place(data)
+    confirm(place, f"start replay {replay_id}", yes)
+    found = asyncio.run(_start(place, replay_id, reason, rate, watch, as_json))
+    _show(found, as_json)
+    if watch and TROUBLE.intersection(outcomes(found)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    replay_id: Plan,
+    items: Annotated[bool, typer.Option("--items", help="Every item as well.")] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Items that differ from it.")] = False,
+    watch: Annotated[bool, typer.Option("--follow", help="Wait until it has settled.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=MAXIMUM_LIMIT, help="Items at most.")] = 100,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """One replay: plan, progress, what was done with it, and its items."""
+    place = find_place(data)
+    wanted = limit if items or changed else 0
+    found, work = asyncio.run(_read(place, replay_id, wanted, changed, watch, as_json))
+    if as_json:
+        print_json({**contracts.redact(found), "items": [contracts.redact(one) for one in work]})
+        return
+    _show(found, False)
+    if work:
+        print_table(
+            ("ITEM", "OPERATION", "EVENT", "PLAN", "OUTCOME", "DELIVERY", "WHY"), _rows(work)
+        )
+        if len(work) == limit:
+            typer.echo(f"… and perhaps more: --limit {limit * 10}")
+
+
+@app.command("list")
+def list_(
+    endpoint: Annotated[str, typer.Option(help="Only to this endpoint.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=PAGE, help="At most so many.")] = 50,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Replays, newest first."""
+    found = asyncio.run(_list(find_place(data), endpoint, limit))
+    if as_json:
+        print_json([contracts.redact(each) for each in found])
+        return
+    if not found:
+        typer.echo("no replays; crossdock replay plan makes one")
+        return
+    rows = [
+        (
+            each.id,
+            each.endpoint,
+            _name(replay_pb2.ReplaySet, each.set).lower(),
+            _name(replay_pb2.ReplayState, each.state),
+            f"{each.decided_count}/{each.item_count}",
+            age(each.create_time),
+            cell(_reason(each)),
+        )
+        for each in found
+    ]
+    print_table(("REPLAY", "ENDPOINT", "SET", "STATE", "DECIDED", "AGE", "REASON"), rows)
+
+
+@app.command()
+def pause(
+    replay_id: Plan, reason: Reason, as_json: Json = False, yes: Yes = False, data: Data = None
+) -> None:
+    """Hand nothing more to the ledger; what was handed over goes on."""
+    _act("Pause", replay_id, reason, as_json, yes, data)
+
+
+@app.command()
+def resume(
+    replay_id: Plan, reason: Reason, as_json: Json = False, yes: Yes = False, data: Data = None
+) -> None:
+    """Go on where it was paused."""
+    _act("Resume", replay_id, reason, as_json, yes, data)
+
+
+@app.command()
+def abort(
+    replay_id: Plan, reason: Reason, as_json: Json = False, yes: Yes = False, data: Data = None
+) -> None:
+    """End a plan or a run for good; what was handed over goes on."""
+    _act("Abort", replay_id, reason, as_json, yes, data)
+
+
+# Calls
+
+
+async def _plan(place: Place, request: replay_service_pb2.PlanReplayRequest) -> replay_pb2.Replay:
+    async with open_hub(place) as hub:
+        return (await hub.replays.PlanReplay(request, timeout=PLAN_SECONDS)).replay
+
+
+def _act(verb: str, replay_id: str, reason: str, as_json: bool, yes: bool, data: Data) -> None:
+    place = find_place(data)
+    confirm(place, f"{verb.lower()} replay {replay_id}", yes)
+    _show(asyncio.run(_acted(place, verb, replay_id, reason)), as_json)
+
+
+async def _acted(place: Place, verb: str, replay_id: str, reason: str) -> replay_pb2.Replay:
+    request_type = getattr(replay_service_pb2, f"{verb}ReplayRequest")
+    request = request_type(request_id=str(uuid.uuid4()), replay_id=replay_id, reason=reason)
+    async with open_hub(place) as hub:
+        await getattr(hub.replays, f"{verb}Replay")(request)
+        return await _get(hub, replay_id)
+
+
+async def _start(
+    place: Place, replay_id: str, reason: str, rate: int, watch: bool, quiet: bool
+) -> replay_pb2.Replay:
+    request = replay_service_pb2.StartReplayRequest(
+        request_id=str(uuid.uuid4()), replay_id=replay_id, reason=reason, items_per_second=rate
+    )
+    async with open_hub(place) as hub:
+        await hub.replays.StartReplay(request)
+        return await follow(hub, replay_id, quiet) if watch else await _get(hub, replay_id)
+
+
+async def _read(
+    place: Place, replay_id: str, limit: int, changed: bool, watch: bool, quiet: bool
+) -> tuple[replay_pb2.Replay, list[replay_pb2.ReplayItem]]:
+    async with open_hub(place) as hub:
+        found = await follow(hub, replay_id, quiet) if watch else await _get(hub, replay_id)
+        work: list[replay_pb2.ReplayItem] = []
+        request = replay_service_pb2.ListReplayItemsRequest(
+            replay_id=replay_id, changed_only=changed
+        )
+        while len(work) < limit:
+            request.page_size = min(PAGE, limit - len(work))
+            page = await hub.replays.ListReplayItems(request)
+            work.extend(page.items)
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+        return found, work
+
+
+async def _get(hub: HubClient, replay_id: str) -> replay_pb2.Replay:
+    request = replay_service_pb2.GetReplayRequest(id=replay_id)
+    return (await hub.replays.GetReplay(request)).replay
+
+
+async def _list(place: Place, endpoint: str, limit: int) -> list[replay_pb2.Replay]:
+    request = replay_service_pb2.ListReplaysRequest(endpoint=endpoint, page_size=limit)
+    async with open_hub(place) as hub:
+        return list((await hub.replays.ListReplays(request)).replays)
+
+
+# Words
+
+
+def _name(enum: Any, number: int) -> str:
+    return name_of(enum, number)
+
+
+def _set(name: str) -> replay_pb2.ReplaySet.ValueType:
+    if name.lower() not in SETS:
+        raise CommandError(
+            f"there is no set {name!r}",
+            f"there are: {', '.join(SETS)}",
+            exit_code=EXIT_USED_WRONGLY,
+        )
+    return replay_pb2.ReplaySet.Value(f"REPLAY_SET_{name.upper()}")
+
+
+def outcomes(replay: replay_pb2.Replay) -> dict[str, int]:
+    """How many items ended how."""
+    return {_name(replay_pb2.ReplayOutcome, each.outcome): each.count for each in replay.outcomes}
+
+
+def plan_lines(replay: replay_pb2.Replay) -> list[str]:
+    """A plan in words, with what to type next."""
+    wanted = _name(replay_pb2.ReplaySet, replay.set).lower()
+    lines = [
+        f"plan {replay.id}: {replay.item_count} items, {wanted} at {replay.endpoint}; "
+        f"to be started until {clock(replay.expire_time)}"
+    ]
+    lines += [
+        f"  {_name(replay_pb2.ReplayVerdict, c.verdict):<18}{c.count}" for c in replay.planned
+    ]
+    if replay.note:
+        return [*lines, replay.note]
+    lines.append(f"look:  crossdock replay show {replay.id} --items")
+    if replay.needs_approval:
+        lines.append(f"allow: crossdock replay approve {replay.id} --reason …, as another operator")
+    return [*lines, f"start: crossdock replay start {replay.id} --reason …"]
+
+
+def _show(replay: replay_pb2.Replay, as_json: bool) -> None:
+    if as_json:
+        print_json(contracts.redact(replay))
+        return
+    state = _name(replay_pb2.ReplayState, replay.state)
+    typer.echo(
+        f"replay {replay.id} to {replay.endpoint}: {state}, "
+        f"{replay.decided_count} of {replay.item_count} items decided"
+    )
+    for kind, counts in (("planned", replay.planned), ("outcome", replay.outcomes)):
+        enum: Any = replay_pb2.ReplayVerdict if kind == "planned" else replay_pb2.ReplayOutcome
+        for count in counts:
+            number = count.verdict if kind == "planned" else count.outcome  # type: ignore[union-attr]
+            typer.echo(f"  {kind}  {_name(enum, number):<18}{count.count}")
+    for act in replay.acts:
+        why = f": {act.reason}" if act.reason else ""
+        typer.echo(f"  {moment(act.time)}  {act.verb} by {act.by}{why}")
+    if replay.note:
+        typer.echo(replay.note)
+
+
+def _rows(work: list[replay_pb2.ReplayItem]) -> list[tuple[str, ...]]:
+    return [
+        (
+            str(each.number),
+            each.operation,
+            each.event_id,
+            _name(replay_pb2.ReplayVerdict, each.planned_verdict),
+            _name(replay_pb2.ReplayOutcome, each.outcome),
+            each.delivery_id or each.earlier_delivery_id or "-",
+            cell(each.why or each.planned_why),
+        )
+        for each in work
+    ]
+
+
+def _reason(replay: replay_pb2.Replay) -> str:
+    """Why it was last touched."""
+    return next((act.reason for act in reversed(replay.acts) if act.reason), "")
