@@ -23,7 +23,7 @@ REPLAY = "01920000-0000-7000-8000-000000000001"
 ENDPOINT = "erp"
 CLASSES = {"book": "SEARCHABLE", "change": "NATURAL", "cancel": "SEARCHABLE", "pay": "NONE"}
 SUPERSEDES = {"cancel": ("book", "change")}
-STATES = sorted(ledger.OPEN_STATES | {"CONFIRMED", "REJECTED", "SUPERSEDED"})
+STATES = sorted(ledger.OPEN_STATES | {"CONFIRMED", "REJECTED", "SUPERSEDED", "SKIPPED"})
 POLICIES = ("FREE", "UNCONFIRMED_ONLY", "APPROVAL", "NEVER")
 SETS = ("FAILED", "MISSING", "ALL")
 
@@ -174,7 +174,7 @@ def test_no_replay_breaks_a_law(
         if record is None or decision.verdict != replay.WOULD_POST:
             continue
         same = [r for r in books if replay.identity_of(r) == candidate.identity]
-        assert not any(r.state in replay.UNDER_WAY_STATES for r in same)
+        assert not any(r.state in replay.UNDER_WAY_STATES | {"SKIPPED"} for r in same)
         if any(r.state == "CONFIRMED" for r in same):
             assert (wanted_set, candidate.policy) == ("ALL", "FREE")
         assert candidate.policy != "NEVER"
@@ -244,6 +244,14 @@ def test_what_is_under_way_is_refused_with_its_state(state: str) -> None:
     assert decision.verdict == replay.WOULD_BE_REFUSED
     assert "d-5" in decision.why
     assert state in decision.why
+
+
+def test_what_an_operator_ended_stays_ended() -> None:
+    """Proves that a replay of missing work does not send what a person has skipped: it may have
+    been done, and nobody looks it up."""
+    decision = one(delivery(5, "book", "SKIPPED", first_unknown_at=NOW - SECOND))
+    assert decision.verdict == replay.WOULD_BE_REFUSED
+    assert "an operator ended delivery d-5" in decision.why
 
 
 def test_a_failed_delivery_is_replaced_with_its_identity() -> None:

@@ -288,6 +288,9 @@ def _refusal(
         if other.state in UNDER_WAY_STATES:
             waits = f": {other.waiting_on}" if other.waiting_on else ""
             return f"delivery {other.id} is {other.state}{waits}"
+        if other.state == "SKIPPED":
+            # It may have been done, and whoever ended it knows why.
+            return f"an operator ended delivery {other.id}; a replay does not overrule that"
     if candidate.planned is None:
         return candidate.why_not
     if candidate.sole:
