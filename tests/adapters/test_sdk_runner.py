@@ -192,12 +192,26 @@ async def test_a_slow_call_keeps_its_lease_and_then_times_out(house: House) -> N
 async def test_a_lost_lease_ends_the_call(house: House) -> None:
     """When the hub gives the delivery to another, the call stops and says unknown."""
     await until(lambda: house.subscribed == 1)
-    house.hub.lease_seconds, house.hub.lose_leases = 1.2, True
+    house.hub.lease_seconds = 1.5
     house.tiny.faults.add({"kind": "slow", "delay_seconds": 30, "operation": "book"})
     work = dispatch()
     house.queue.put(work)
+    await until(lambda: house.hub.renewals >= 1)
+    house.hub.lose_leases = True
     assert await house.outcome(work) == "UNKNOWN"
     assert "lease was lost" in house.completion(work).reason
+
+
+async def test_a_call_needs_as_much_of_its_lease_as_it_may_take(house: House) -> None:
+    """Proves that a call which could outlive its lease asks for more first, and is not made
+    when it gets none: it would be in doubt while it still ran."""
+    await until(lambda: house.subscribed == 1)
+    house.hub.lease_seconds, house.hub.lose_leases = 1.5, True
+    work = dispatch()
+    house.queue.put(work)
+    assert await house.outcome(work) == "RETRY"
+    assert house.completion(work).code == "not_tried"
+    assert house.tiny.bookings == []
 
 
 async def test_nothing_is_sent_when_the_lease_ran_out(house: House) -> None:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from crossdock_hub import breaking, ledger, pacing
 from crossdock_hub.config import Limits
@@ -20,15 +21,7 @@ from crossdock_hub.draining import Throughput
 from crossdock_hub.records import SETTLED_STATES, DeliveryRecord, occupies
 from crossdock_hub.registry import RegisteredEndpoint
 from crossdock_hub.routing import LANES
-from crossdock_hub.store import Transaction
-from crossdock_hub.store.writing import (
-    contents,
-    dispatch_state,
-    event_bodies,
-    pending,
-    pending_lane,
-    write_deliveries,
-)
+from crossdock_hub.store import Transaction, writing
 from crossdock_hub.unit import Changes, View
 
 
@@ -85,12 +78,45 @@ class Rate:
         self._tokens -= count
 
 
+class StoredWork(Protocol):
+    """Where work waits that is committed and not dispatched; see store/writing.py for each."""
+
+    async def dispatch_state(
+        self, connection: Transaction
+    ) -> tuple[list[tuple[str, str]], set[str]]: ...
+
+    async def pending(
+        self, connection: Transaction, endpoint: str, most: int
+    ) -> list[DeliveryRecord]: ...
+
+    async def pending_lane(
+        self, connection: Transaction, endpoint: str, lane: int, most: int
+    ) -> list[DeliveryRecord]: ...
+
+    async def write_deliveries(
+        self, connection: Transaction, records: Sequence[DeliveryRecord]
+    ) -> None: ...
+
+    async def event_bodies(
+        self, connection: Transaction, ids: Sequence[str]
+    ) -> dict[str, bytes]: ...
+
+    async def contents(self, connection: Transaction, ids: Sequence[str]) -> dict[str, bytes]: ...
+
+
 class Picker:
     """Slots and backlogs of every endpoint. Asked and told by the committer only."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        stored: StoredWork = writing,
+    ) -> None:
+        """stored: the database; a simulation has another."""
         self._limits = limits
         self._clock = clock
+        self._stored = stored
         self._occupied: dict[str, set[str]] = defaultdict(set)
         self._backlog: set[str] = set()
         self._rates: dict[str, Rate] = {}
@@ -101,7 +127,7 @@ class Picker:
 
     async def restore(self, connection: Transaction) -> None:
         """Take the store's word: at start, and after a batch that was lost."""
-        occupying, backlog = await dispatch_state(connection)
+        occupying, backlog = await self._stored.dispatch_state(connection)
         self._occupied.clear()
         self._backlog.clear()
         for endpoint, delivery_id in occupying:
@@ -205,7 +231,7 @@ class Picker:
                 self._backlog.discard(endpoint.id)
             for one in picked[before:]:
                 view.changes.records["delivery", one.record.id] = one.record
-        await write_deliveries(connection, [one.record for one in picked])
+        await self._stored.write_deliveries(connection, [one.record for one in picked])
         return picked
 
     async def _next(
@@ -213,7 +239,7 @@ class Picker:
     ) -> list[DeliveryRecord]:
         """What goes next, most urgent first; more than `room` when there is more."""
         more = len(endpoint.health.breaker_failing) if breaking.is_open(endpoint.health) else 0
-        found = await pending(connection, endpoint.id, room + 1 + more)
+        found = await self._stored.pending(connection, endpoint.id, room + 1 + more)
         if len(found) <= room:
             self._runs[endpoint.id] = 0
             return found
@@ -226,7 +252,7 @@ class Picker:
         behind: list[DeliveryRecord] = []
         for lane in LANES:
             if lane > found[0].priority:
-                behind += await pending_lane(connection, endpoint.id, lane, overdue)
+                behind += await self._stored.pending_lane(connection, endpoint.id, lane, overdue)
         first = {record.id for record in behind}
         return [*behind, *(record for record in found if record.id not in first)]
 
@@ -271,8 +297,9 @@ class Picker:
         """
         fresh = {event.id: event.body for event in changes.events}
         missing = {p.record.event_id for p in picked} - fresh.keys()
-        fresh.update(await event_bodies(connection, sorted(missing)))
-        own = await contents(connection, [p.record.id for p in picked if p.record.resubmits])
+        fresh.update(await self._stored.event_bodies(connection, sorted(missing)))
+        resubmitted = [p.record.id for p in picked if p.record.resubmits]
+        own = await self._stored.contents(connection, resubmitted)
         for one in picked:
             one.body = own.get(one.record.id) or fresh.get(one.record.event_id, b"")
 

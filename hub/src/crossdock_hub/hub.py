@@ -173,7 +173,8 @@ class Hub:
             self.clock = StoreClock(self.limits, newest_at)
             now = self.clock()
             until = now + int(self.limits.restart_grace_seconds * SECOND)
-            await restart_leases(connection, now, until)
+            longest = int(self.limits.lease_seconds_max * SECOND)
+            await restart_leases(connection, now, until, now - newest_at, longest)
             self._configured = await ensure_endpoints(connection, configured)
 
     def _build(self, identities: Identities) -> None:

@@ -9,7 +9,7 @@ from the start, which is safe because a decision has no effects.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,8 +86,14 @@ def time_of_id(identifier: str) -> int:
 class Identifiers:
     """UUIDv7 in the order they are asked for, also within a millisecond and across clock steps."""
 
-    def __init__(self, newest: str = "") -> None:
-        """newest: the newest id there is; later ones sort after it, also if the clock went back."""
+    def __init__(
+        self, newest: str = "", random_bits: Callable[[int], int] = secrets.randbits
+    ) -> None:
+        """newest: the newest id there is; later ones sort after it, also if the clock went back.
+
+        random_bits: of a simulation that has to be repeated; else the system's.
+        """
+        self._random_bits = random_bits
         bits = int(newest.replace("-", ""), 16) if newest else 0
         self._last = (bits >> 80) << 12 | (bits >> 64) & 0xFFF
 
@@ -97,7 +103,7 @@ class Identifiers:
         stamp = max((now_microseconds // 1000) << 12, self._last + 1)
         self._last = stamp
         high = (stamp >> 12) << 16 | 0x7000 | (stamp & 0xFFF)
-        low = 0x8000000000000000 | secrets.randbits(62)
+        low = 0x8000000000000000 | self._random_bits(62)
         text = f"{high:016x}{low:016x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

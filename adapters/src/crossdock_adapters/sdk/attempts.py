@@ -62,6 +62,7 @@ class Attempt:
     """A begun attempt. `lease_until` (`lease_clock`) is counted from before we asked.
 
     `draft`: what an earlier attempt of the delivery made and did not see confirmed.
+    `asked_seconds`: the lease that was asked for; a begin that was repeated is told what is left.
     """
 
     delivery_id: str
@@ -71,6 +72,7 @@ class Attempt:
     lease_seconds: float
     lease_until: float
     draft: str = ""
+    asked_seconds: float = 0.0
 
 
 class Attempts:
@@ -111,7 +113,7 @@ class Attempts:
         seconds = result.lease.ToNanoseconds() / 1e9
         return Attempt(
             result.delivery_id, result.token, result.kind, result.attempt, seconds,
-            asked_at + seconds, result.draft,
+            asked_at + seconds, result.draft, lease_seconds,
         )  # fmt: skip
 
     async def note_draft(self, attempt: Attempt, draft: str) -> None:
@@ -132,6 +134,24 @@ class Attempts:
         if result.HasField("refusal"):
             raise DraftNotKept(f"{result.refusal.reason}: {result.refusal.message}")
         attempt.draft = draft
+
+    async def renew(self, attempt: Attempt) -> bool:
+        """Ask for a whole lease once more. False: it was not granted, nothing is to be sent."""
+        asked_at = lease_clock.now()
+        renewal = delivery_service_pb2.LeaseRenewal(
+            delivery_id=attempt.delivery_id,
+            token=attempt.token,
+            lease=_duration(attempt.asked_seconds or attempt.lease_seconds),
+        )
+        try:
+            result = await self._renew.call(renewal)
+        except (HubAway, HubRefused) as why:
+            log.warning("delivery %s: no longer lease: %s", attempt.delivery_id, why)
+            return False
+        if result.HasField("refusal"):
+            return False
+        attempt.lease_until = asked_at + result.lease.ToNanoseconds() / 1e9
+        return True
 
     async def keep_alive(self, attempt: Attempt, moved: Callable[[float], None]) -> None:
         """Renew the lease until cancelled; returns when the lease is lost.

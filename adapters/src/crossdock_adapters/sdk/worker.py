@@ -151,10 +151,15 @@ class Worker:
                 work = self.make_work(dispatch, event, attempt.number)
             except Untranslatable as poison:
                 return poison, record
-            if record.lease_left_seconds() < MIN_LEASE_TO_START_SECONDS:
-                return NotTried(0.0, "the lease ran out before the call began"), record
             assert operation is not None
             limit = operation.timeout_seconds
+            if record.lease_left_seconds() < MIN_LEASE_TO_START_SECONDS:
+                return NotTried(0.0, "the lease ran out before the call began"), record
+            # A call that outlives its lease is in doubt while it still runs: what follows doubt (a
+            # look-up that finds nothing yet, then a repeat) would meet it.
+            if record.lease_left_seconds() < limit and not await self.attempts.renew(attempt):
+                return NotTried(0.0, "too little was left of the lease for the call"), record
+            record.lease_until = attempt.lease_until
             draft = None if attempt.kind == LOOK_UP else self.adapter.drafts.get(work.operation)
             if draft is None:
                 doing = function(work, self.vendor)

@@ -167,14 +167,23 @@ async def contents(connection: AsyncConnection, ids: Sequence[str]) -> dict[str,
     return {row.delivery_id: bytes(row.body) for row in result}
 
 
-async def restart_leases(connection: AsyncConnection, now: int, until: int) -> None:
+async def restart_leases(
+    connection: AsyncConnection, now: int, until: int, away: int = 0, longest: int = 0
+) -> None:
     """At start: leases of living attempts get one grace period, lost dispatches go back at once.
+
+    away: microseconds since the latest stored time. The machine's clock may have been set forward
+    meanwhile, and nobody could renew: a lease keeps what was left of it then, `longest` at most,
+    or a call that still runs would be in doubt.
 
     What was dispatched before may be gone with the bus's memory; a begin with its old number is
     refused, so sending it again is safe.
     """
     d = t.deliveries
-    later = case((d.c.lease_until > until, d.c.lease_until), else_=until)
+    left = d.c.lease_until + away
+    later = case(
+        (left > now + longest, max(until, now + longest)), (left > until, left), else_=until
+    )
     await connection.execute(
         update(d).where(d.c.lease_until.is_not(None)).values(lease_until=later, due_at=later)
     )

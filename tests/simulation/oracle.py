@@ -1,0 +1,125 @@
+"""Decides what a run did wrong, from the vendor's books and the ledger's last word alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from simulation.faults import Faults
+from simulation.vendor import Books
+
+ENDED = ("CONFIRMED", "REJECTED", "PARKED")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Work that somebody was promised: the delivery, its ordering key, its place there."""
+
+    delivery_id: str
+    key: str
+    sequence: str
+
+
+def judge(
+    asked: Sequence[Asked],
+    records: Sequence[DeliveryRecord],
+    log: Sequence[Sequence[AttemptRecord]],
+    books: Books,
+    faults: Faults,
+) -> list[str]:
+    """Every law that was broken, in words; empty: none."""
+    final = {record.id: record for record in records}
+    attempts = {record.id: list(told) for record, told in zip(records, log, strict=True)}
+    return [
+        *_lost(asked, final, books),
+        *_doubled(books),
+        *_out_of_order(asked, books),
+        *_overlapping(books),
+        *_repeated_blindly(books, faults),
+        *_parked_without_doubt(final, attempts, faults),
+    ]
+
+
+def _lost(asked: Sequence[Asked], final: dict[str, DeliveryRecord], books: Books) -> list[str]:
+    found = []
+    booked = {effect.delivery_id for effect in books.effects}
+    stuck: dict[str, str] = {}
+    for one in sorted(asked, key=lambda a: (a.key, a.sequence)):
+        record = final.get(one.delivery_id)
+        if record is None:
+            found.append(f"lost: {one.delivery_id} is not in the ledger")
+        elif record.state == "CONFIRMED" and one.delivery_id not in booked:
+            found.append(f"lost: {one.delivery_id} is CONFIRMED and not in the vendor's books")
+        elif record.state == "REJECTED" and one.delivery_id in booked:
+            found.append(f"wrong: {one.delivery_id} is REJECTED and in the vendor's books")
+        elif record.state == "HELD" and one.key in stuck:
+            continue
+        elif record.state not in ENDED:
+            found.append(
+                f"lost: {one.delivery_id} is still {record.state} {record.hold_reason} "
+                f"{record.waiting_on}"
+            )
+        if record is not None and record.state in ("PARKED", "REJECTED"):
+            stuck[one.key] = one.delivery_id
+    return found
+
+
+def _doubled(books: Books) -> list[str]:
+    count: dict[str, int] = defaultdict(int)
+    for effect in books.effects:
+        count[effect.delivery_id] += 1
+    return [f"doubled: {one} took effect {many} times" for one, many in count.items() if many > 1]
+
+
+def _out_of_order(asked: Sequence[Asked], books: Books) -> list[str]:
+    first: dict[str, int] = {}
+    for effect in books.effects:
+        first.setdefault(effect.delivery_id, effect.at)
+    by_key: dict[str, list[Asked]] = defaultdict(list)
+    for one in asked:
+        if one.delivery_id in first:
+            by_key[one.key].append(one)
+    found = []
+    for key, members in by_key.items():
+        members.sort(key=lambda a: a.sequence)
+        for earlier, later in pairwise(members):
+            if first[earlier.delivery_id] > first[later.delivery_id]:
+                found.append(f"order: {later.delivery_id} came before an earlier one of {key}")
+    return found
+
+
+def _overlapping(books: Books) -> list[str]:
+    """Two calls for one delivery at the same time: two held its lease."""
+    found = []
+    by_delivery: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for call in books.calls:
+        by_delivery[call.delivery_id].append((call.began, call.ended))
+    for delivery_id, spans in by_delivery.items():
+        spans.sort()
+        if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
+            found.append(f"lease: {delivery_id} was called twice at the same time")
+    return found
+
+
+def _repeated_blindly(books: Books, faults: Faults) -> list[str]:
+    if faults.operation_class != "NONE":
+        return []
+    count: dict[str, int] = defaultdict(int)
+    for call in books.calls:
+        count[call.delivery_id] += 1
+    return [f"blind: {one} of class NONE was called {n} times" for one, n in count.items() if n > 1]
+
+
+def _parked_without_doubt(
+    final: dict[str, DeliveryRecord], attempts: dict[str, list[AttemptRecord]], faults: Faults
+) -> list[str]:
+    """Only doubt parks: an outage is proven non-processing, however long it lasts."""
+    found = []
+    for record in final.values():
+        outcomes = {attempt.outcome for attempt in attempts[record.id]}
+        if record.state == "PARKED" and outcomes <= {"RETRY", "CONFIRMED", "REJECTED"}:
+            found.append(f"parked: {record.id} without any doubt: {record.waiting_on}")
+    return found

@@ -1,0 +1,110 @@
+"""G29, G12, G15, G16: the hub's decisions with adapters and a vendor on virtual time, by seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import structlog
+from crossdock_hub.config import Limits
+from simulation.faults import CLASSES, Faults, drawn
+from simulation.outage import Outage
+from simulation.world import Run, World
+
+SEEDS = 200
+SHUFFLED_HISTORIES = 100
+OUTAGE_EVENTS, OUTAGE_KEYS = 400, 40
+REPLAYS = 10
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Thousands of simulated clocks are set; each would say so."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.configure(**before)
+
+
+def played(seed: int, faults: Faults | None = None, limits: Limits | None = None) -> Run:
+    return World(seed, faults or drawn(seed), limits).run()
+
+
+def failures(runs: list[Run]) -> list[str]:
+    return [f"seed {run.seed}: {text}" for run in runs for text in run.violations]
+
+
+def test_no_mix_of_faults_loses_doubles_reorders_or_repeats_blindly() -> None:
+    """Proves on 200 seeds of lost, doubled and late messages, crashes, late effects, outages and
+    clock steps that the vendor's books hold each effect once and in order, that nothing is lost,
+    no class NONE is called twice, no two calls overlap, and only doubt parks."""
+    runs = [played(seed) for seed in range(SEEDS)]
+    assert not failures(runs), "\n".join(failures(runs)[:10])
+    states = {state for run in runs for state in run.states}
+    assert {"CONFIRMED", "REJECTED", "PARKED", "HELD"} <= states, "the runs are too tame"
+    assert sum(run.attempts for run in runs) > 1.2 * sum(run.effects for run in runs)
+
+
+def test_a_seed_replays_identically() -> None:
+    """Proves that a run is its seed: ten replays of a rough one agree in every effect and time."""
+    assert len({played(9).digest for _ in range(REPLAYS)}) == 1
+    assert played(9).digest != played(10).digest
+
+
+def test_three_copies_in_any_order_are_one() -> None:
+    """Proves G15: each dispatch three times, shuffled over 90 seconds, ends as delivered once."""
+    runs = []
+    for seed in range(SHUFFLED_HISTORIES):
+        faults = Faults(
+            operation_class=CLASSES[seed % len(CLASSES)],
+            copies=3,
+            late_seconds=(0.5, 20.0, 90.0)[seed % 3],
+        )
+        runs.append(played(seed, faults))
+    assert not failures(runs), "\n".join(failures(runs)[:10])
+    assert all(run.states == {"CONFIRMED": 12} and run.effects == 12 for run in runs)
+
+
+@pytest.mark.parametrize("step", [300.0, -300.0, 3600.0, -3600.0, -90_000.0])
+def test_a_clock_that_is_set_changes_nothing(step: float) -> None:
+    """Proves G16: however the hub's clock is set, also across restarts, leases stay exclusive,
+    nothing is doubled, and at most a fifth more attempts are made than with a right clock."""
+    right = wrong = 0
+    for seed in range(20):
+        faults = replace(drawn(seed), clock_steps=(), hub_crashes=1 + seed % 3, outages=())
+        right += played(seed, faults).attempts
+        run = played(seed, replace(faults, clock_steps=(step,)))
+        assert not run.violations, (seed, run.violations)
+        wrong += run.attempts
+    assert wrong <= 1.2 * right, (wrong, right)
+
+
+@pytest.mark.parametrize("seed", [530, 865, 7894])
+def test_leases_outlast_a_restart_with_a_clock_set_forward(seed: int) -> None:
+    """Proves that seeds which once found a call judged while it ran stay clean."""
+    assert not played(seed).violations
+
+
+def test_a_day_without_the_vendor_drains_in_order() -> None:
+    """Proves G12: after 24 hours nothing is lost, doubled, out of order or parked, few calls were
+    wasted, and the backlog drains at four fifths of the steady rate at least."""
+    found = Outage(1, OUTAGE_EVENTS, OUTAGE_KEYS).measure()
+    assert found.violations == [] and found.parked == 0, found.document()
+    assert found.effects == found.events == OUTAGE_EVENTS
+    assert found.drain >= 0.8 * found.steady, found.document()
+    # The breaker asks at most every 24 seconds or so; without it each key would ask for itself.
+    assert found.attempts_in_outage < 4_000, found.document()
+
+
+# The oracle would notice
+
+
+def test_the_oracle_notices() -> None:
+    """Proves that a hub which waits too short before it believes "not found" is caught doubling."""
+    hasty = Limits(not_found_needed=1, settle_seconds_default=0.001)
+    found = []
+    for seed in range(60):
+        faults = Faults(vendor_lost_done=0.5, late_effect_seconds=4.0, spread_seconds=20.0)
+        found += played(seed, faults, hasty).violations
+    assert any(text.startswith("doubled") for text in found), found[:5]
