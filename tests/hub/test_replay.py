@@ -72,6 +72,7 @@ def work(record: DeliveryRecord, policy: str = "UNCONFIRMED_ONLY", **details: An
         ordering_key=record.ordering_key,
         object_id=record.object_id,
         id=f"canonical-{record.event_id[-3:]}",
+        vendor_reference="CANONICAL",
     )
     return Candidate(
         record.event_id,
