@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.faults.trials.trial import Result
 
+ROOT = Path(__file__).resolve().parents[2]
 RESULT = "result.json"
 
 
@@ -18,6 +21,7 @@ class Done:
 
     seed: int
     seconds: float
+    commit: str
     result: Result
 
 
@@ -40,7 +44,8 @@ class Progress:
         """Keep what came of a piece."""
         path = self._result(trial, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"seconds": round(seconds, 1), **asdict(result)}, indent=1))
+        told = {"seconds": round(seconds, 1), "commit": _commit(), **asdict(result)}
+        path.write_text(json.dumps(told, indent=1))
 
     def done(self, trial: str) -> list[Done]:
         """Every piece of a test that has been run, by seed."""
@@ -59,4 +64,15 @@ class Progress:
 
     def _read(self, path: Path, seed: int) -> Done:
         told = json.loads(path.read_text())
-        return Done(seed, told.pop("seconds"), Result(**told))
+        return Done(seed, told.pop("seconds"), told.pop("commit", ""), Result(**told))
+
+
+@cache
+def _commit() -> str:
+    """The version that is tested, shortly; "" where there is no git."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

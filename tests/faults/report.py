@@ -40,7 +40,8 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
         f"{trial.id:5}{told['pieces']:>4}/{size.pieces:<3}{found['lost']:>6}{found['doubled']:>9}"
         f"{found['reordered']:>11}{found['regressed']:>11}  {verdict:9} "
     )
-    text = f"{columns}{counts}" + (f"; {baseline}" if baseline else "")
+    slow = "".join(f"; {name} beyond {bound:g}" for name, bound in told["beyond"].items())
+    text = f"{columns}{counts}{slow}" + (f"; {baseline}" if baseline else "")
     return Line(text, told["passed"] and told["pieces"] > 0)
 
 
@@ -59,12 +60,18 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
         "enough": all(counts.get(name, 0) >= number for name, number in trial.asked.items()),
         "pieces": len(pieces),
         "seeds": [each.seed for each in pieces],
+        "commits": sorted({each.commit for each in pieces}),
         "seconds": round(sum(each.seconds for each in pieces)),
         "found": {
             name: sum(each.result.verdict.get(name, 0) for each in pieces)
             for name in ("lost", "doubled", "reordered", "regressed")
         },
         "measured": _ranges(pieces),
+        "beyond": {
+            name: trial.bounds[name]
+            for name, spread in _ranges(pieces).items()
+            if spread["p99"] > trial.bounds.get(name, spread["p99"])
+        },
         "passed": all(each.result.passed for each in pieces),
         "failures": {
             each.seed: [*each.result.violations, *each.result.broken]
@@ -81,6 +88,33 @@ def write_report(path: Path, mode: str, trials: Iterable[Trial], progress: Progr
     rows = [document(trial, progress) for trial in trials]
     told = {"mode": mode, "tests": [row for row in rows if row["pieces"] or row["baseline"]]}
     path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def table(trials: Iterable[Trial], progress: Progress) -> str:
+    """The table of docs/guarantees.md, of what has been run."""
+    rows = [
+        "| Test | What is done | Kept when | Done | Seeds | Lost, doubled, reordered, regressed |"
+        " Usually built |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for trial in trials:
+        told = document(trial, progress)
+        done = "; ".join(f"{value:,} {name}" for name, value in told["done"].items()) or "not yet"
+        seeds = f"{told['seeds'][0]} to {told['seeds'][-1]}" if told["seeds"] else ""
+        found = ", ".join(str(value) for value in told["found"].values()) if told["seeds"] else ""
+        if told["seeds"] and not told["passed"]:
+            found += " **not kept**"
+        naive = "; ".join(f"{name} {value:,}" for name, value in told["baseline"].items())
+        cells = (trial.id, trial.title, trial.criterion, done, seeds, found, naive or "-")
+        rows.append(f"| {' | '.join(cells)} |")
+        measured = [
+            f"{name}: p50 {each['p50']:g}, p99 {each['p99']:g}, most {each['max']:g}"
+            + (f" (**beyond {told['beyond'][name]:g}**)" if name in told["beyond"] else "")
+            for name, each in told["measured"].items()
+        ]
+        if measured:
+            rows.append(f"| | | measured | {'; '.join(measured)} | | | |")
+    return "\n".join(rows)
 
 
 def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -22,9 +22,9 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from tests.faults.progress import RESULT, Progress  # noqa: E402
-from tests.faults.report import HEADING, line, write_report  # noqa: E402
+from tests.faults.report import HEADING, line, table, write_report  # noqa: E402
 from tests.faults.trials.catalogue import TRIALS  # noqa: E402
-from tests.faults.trials.trial import Piece, Result, Size, Trial  # noqa: E402
+from tests.faults.trials.trial import Piece, Result, Run, Size, Trial  # noqa: E402
 
 OUT: Final = ROOT / "out" / "faults"
 FIRST_SEED: Final = 1_001
@@ -37,6 +37,9 @@ def main() -> int:
     mode = "full" if told.full else "quick"
     chosen = [TRIALS[name] for name in told.only or TRIALS]
     progress = Progress(OUT / mode)
+    if told.table:
+        print(table(chosen, progress))
+        return 0
     print(HEADING, flush=True)
     rows = []
     for trial in chosen:
@@ -64,6 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pieces", type=int, help="at most so many new pieces of each test")
     parser.add_argument("--again", action="store_true", help="forget what has been run")
     parser.add_argument("--no-baseline", action="store_true", help="without the naive adapters")
+    parser.add_argument("--table", action="store_true", help="run nothing; print what was run")
     parser.add_argument("--keep", action="store_true", help="keep the processes' files and logs")
     return parser.parse_args()
 
@@ -79,7 +83,7 @@ def _run_pieces(
             continue
         left -= 1
         directory = progress.directory(trial.id, seed)
-        result, seconds = _one(trial, Piece(trial.id, seed, size, directory), trial.run)
+        result, seconds = _one(Piece(trial.id, seed, size, directory), trial.run)
         progress.put(trial.id, seed, result, seconds)
         for sentence in (*result.violations, *result.broken):
             print(f"  {trial.id} seed {seed}: {sentence}", flush=True)
@@ -95,18 +99,18 @@ def _run_baseline(trial: Trial, progress: Progress) -> None:
             continue
         directory = progress.directory(trial.id, seed)
         piece = Piece(trial.id, seed, replace(trial.baseline_size, pieces=1), directory)
-        result, seconds = _one(trial, piece, trial.baseline)
+        result, seconds = _one(piece, trial.baseline)
         progress.put(trial.id, seed, result, seconds)
         _tidy(directory)
 
 
-def _one(trial: Trial, piece: Piece, run: object) -> tuple[Result, float]:
+def _one(piece: Piece, run: Run) -> tuple[Result, float]:
     """One piece on an empty directory. What stops it is a broken criterion, not the end of all."""
     shutil.rmtree(piece.directory, ignore_errors=True)
     piece.directory.mkdir(parents=True)
     started = time.monotonic()
     try:
-        result: Result = asyncio.run(run(piece))  # type: ignore[operator]
+        result = asyncio.run(run(piece))
     except (Exception, AssertionError) as error:
         traceback.print_exc()
         result = Result({}, broken=[f"the run ended early: {type(error).__name__}: {error}"])

@@ -6,6 +6,8 @@ acknowledgements, redelivery and back-off, as the documentation of a message que
 ack-after-success: acknowledges after a 2xx, anything else comes again.
 remember-after-success: besides, notes in a durable SQLite table what the vendor has confirmed, and
 asks no second time for what is noted.
+look-up-first: besides, asks the vendor before each call whether it knows the order, and creates it
+when the answer is anything but yes.
 """
 
 from __future__ import annotations
@@ -43,12 +45,11 @@ class Naive:
         self._config = config
         self._session = session
         self._memory: sqlite3.Connection | None = None
-        if config["mode"] == "remember-after-success":
+        if config["mode"] != "ack-after-success":
             self._memory = sqlite3.connect(config["memory"], isolation_level=None)
             self._memory.execute("PRAGMA journal_mode=WAL")
             self._memory.execute("PRAGMA synchronous=FULL")
             self._memory.execute("CREATE TABLE IF NOT EXISTS done (id TEXT PRIMARY KEY)")
-        self._attempts: dict[str, int] = {}
 
     async def handle(self, message: Any) -> None:
         """Ask the vendor, then acknowledge; what went wrong comes again."""
@@ -60,7 +61,8 @@ class Naive:
         attempt = message.metadata.num_delivered
         self._die_maybe("before", event, attempt)
         try:
-            sold = await self._sell(event, attempt)
+            known = self._config["mode"] == "look-up-first" and await self._known(event, attempt)
+            sold = known or await self._sell(event, attempt)
         except (aiohttp.ClientError, TimeoutError):
             sold = False
         if not sold:
@@ -76,8 +78,17 @@ class Naive:
         found = self._memory.execute("SELECT 1 FROM done WHERE id = ?", (event_id,)).fetchone()
         return found is not None
 
-    async def _sell(self, event: Any, attempt: int) -> bool:
-        body = {
+    async def _known(self, event: Any, attempt: int) -> bool:
+        told = {name: str(value) for name, value in self._told(event, attempt).items()}
+        url = f"{self._config['vendor']}/documents/{event.metadata.id}"
+        timeout = aiohttp.ClientTimeout(total=HTTP_SECONDS)
+        async with self._session.get(url, params=told, timeout=timeout) as answer:
+            # What is usually overlooked: a failed search is not "there is nothing".
+            found = await answer.json() if answer.status == 200 else {"numbers": []}
+            return bool(found["numbers"])
+
+    def _told(self, event: Any, attempt: int) -> dict[str, Any]:
+        return {
             "operation": "create_sales_order",
             "delivery_id": event.metadata.id,
             "attempt": attempt,
@@ -87,6 +98,9 @@ class Naive:
             "sent_at": int(time.time() * 1e6),
             "lease_until": 0,
         }
+
+    async def _sell(self, event: Any, attempt: int) -> bool:
+        body = self._told(event, attempt)
         url = f"{self._config['vendor']}/documents"
         timeout = aiohttp.ClientTimeout(total=HTTP_SECONDS)
         async with self._session.post(url, json=body, timeout=timeout) as answer:

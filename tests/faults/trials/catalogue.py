@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from tests.faults.trials import adapter_kills, kill_rounds
+from tests.faults.trials import (
+    adapter_kills,
+    bus_losses,
+    disks,
+    hub_life,
+    kill_rounds,
+    look_ups,
+    many_writers,
+    neighbours,
+    redelivery,
+    spending,
+    zombies,
+)
 from tests.faults.trials.trial import Trial
 
-TRIALS: dict[str, Trial] = {
-    trial.id: trial
-    for trial in (
-        adapter_kills.G1,
-        adapter_kills.G2,
-        kill_rounds.G3,
-        kill_rounds.G4,
-        kill_rounds.G5,
-    )
-}
+_ALL = (
+    adapter_kills.G1,
+    adapter_kills.G2,
+    kill_rounds.G3,
+    kill_rounds.G4,
+    kill_rounds.G5,
+    hub_life.G6,
+    disks.G10,
+    disks.G11,
+    neighbours.G13,
+    neighbours.G14,
+    redelivery.G15,
+    bus_losses.G17,
+    bus_losses.G18,
+    hub_life.G20,
+    many_writers.G22,
+    zombies.G23,
+    look_ups.G24,
+    look_ups.G26,
+    spending.G27,
+)
+TRIALS: dict[str, Trial] = {trial.id: trial for trial in _ALL}

@@ -23,12 +23,22 @@ async def naive(
     piece: Piece,
     mix: str,
     misfortune: Misfortune,
-    deaths: Mapping[str, float],
-    limits: Mapping[str, float] | None = None,
+    deaths: Mapping[str, float] | None = None,
+    modes: tuple[str, ...] = MODES,
+    replicas: int = 1,
+    pace_seconds: float = 0.0,
 ) -> Result:
     """Each naive adapter has a vendor of its own and sees every approved order."""
     notes = Notes()
-    plan = Plan(piece.seed, classes=("searchable",), mix=mix_of(mix), deaths=deaths, naive=MODES)
+    plan = Plan(
+        piece.seed,
+        classes=("searchable",),
+        mix=mix_of(mix),
+        deaths=deaths or {},
+        naive=modes,
+        naive_replicas=replicas,
+        pace_seconds=pace_seconds,
+    )
     async with opened(piece.directory, plan, notes) as site:
         load = Load(site, piece.size.orders)
         round_ = Round(piece, site, load, notes)
@@ -41,8 +51,8 @@ async def naive(
         for rpc in notes.records
         if isinstance(rpc, Rpc) and rpc.method == "ApproveOrder" and rpc.outcome == OK
     }
-    counts: dict[str, int] = {"orders": len(approved), "adapter kills": kills}
-    for mode in MODES:
+    counts: dict[str, int] = {"orders": len(approved)} | ({"adapter kills": kills} if kills else {})
+    for mode in modes:
         made = Counter(e.subject for e in effects if e.endpoint == mode)
         counts[f"{mode}: doubled"] = sum(count - 1 for count in made.values())
         counts[f"{mode}: lost"] = len(approved - set(made))

@@ -47,10 +47,10 @@ class Round:
     async def quiet(self) -> float:
         """Wait until nothing is open and everything is on the stream; seconds it took.
 
-        Returns after QUIET_SECONDS all the same: the checker then names what is open.
+        Returns after the plan's patience all the same: the checker then names what is open.
         """
         started = time.monotonic()
-        while time.monotonic() < started + QUIET_SECONDS:
+        while time.monotonic() < started + self.site.plan.patience_seconds:
             unpublished = self.site.hub.count("events", "published_at IS NULL")
             if not self.open_work() and not unpublished:
                 break
@@ -58,14 +58,27 @@ class Round:
         return time.monotonic() - started
 
     async def history(self) -> History:
-        """Everything that the round left."""
-        run = Run(self.piece.trial, self.piece.seed, TARGETS, SPEAKS, tuple(self.site.endpoints))
+        """Everything that the round left.
+
+        Where work is still open the adapters go first: books and ledger are read one after the
+        other, and what was done in between would look like a call that nobody began.
+        """
+        if not self.site.plan.patience_seconds:
+            await self.site.stop_adapters()
+        run = Run(
+            self.piece.trial,
+            self.piece.seed,
+            TARGETS,
+            SPEAKS,
+            tuple(self.site.endpoints),
+            quiet=self.site.plan.patience_seconds > 0,
+        )
         return History(
             run,
             (
                 *self.notes.records,
                 *of_hub(self.site.hub),
-                *await of_stream(self.site.hub),
+                *await of_stream(self.site.bus_address),
                 *of_vendor(await self.site.books()),
             ),
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.faults.history.checker import check, counted
 from tests.faults.history.records import History
@@ -50,14 +51,16 @@ class Result:
         return not self.violations and not self.broken
 
 
-Run = Callable[[Piece], Awaitable[Result]]
+Run = Callable[[Piece], Coroutine[Any, Any, Result]]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A row of the table. asked: the counts that the whole of `full` has to reach.
 
-    baseline: the same faults against what is usually built instead; None: there is nothing to run.
+    bounds: figure -> what its 99th percentile may be; beyond it the report says so, and the test
+    still counts as kept: seconds depend on the machine, promises do not. baseline: the same faults
+    against what is usually built instead; None: there is nothing to run.
     """
 
     id: str
@@ -67,6 +70,7 @@ class Trial:
     quick: Size
     full: Size
     asked: Mapping[str, int]
+    bounds: Mapping[str, float] = field(default_factory=dict)
     baseline: Run | None = None
     baseline_size: Size = Size(1)
 

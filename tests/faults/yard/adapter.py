@@ -28,6 +28,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Reject,
     Retry,
+    Untranslatable,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Work
@@ -40,6 +41,8 @@ HTTP_SECONDS = 1.5
 SETTLE_SECONDS = 1.2
 KEY_LIFE_SECONDS = 600.0
 MAX_ATTEMPTS = 12
+# An order to nobody that any vendor knows.
+POISON = "Poison"
 DEATHS = json.loads(os.environ.get("YARD_DEATHS", "{}"))
 
 
@@ -147,6 +150,8 @@ def yard_adapter(kind: str) -> Adapter:
         return YardClient(settings.text("base_url"))
 
     async def sell(work: Work, vendor: YardClient) -> Confirmed:
+        if work.event.order.ship_to.name == POISON:
+            raise Untranslatable("the vendor has no word for this consignee")
         die_maybe("before", work)
         number = await vendor.sell(work)
         die_maybe("after", work)

@@ -16,6 +16,7 @@ from crossdock.order.v1 import order_pb2, order_service_pb2
 from story import approve_order, create_order, order, party, update_order
 
 from tests.faults.history.records import FAIL, OK, UNKNOWN, Look, Rpc
+from tests.faults.yard.adapter import POISON
 from tests.faults.yard.noting import now
 from tests.faults.yard.site import LANES, Site, chance_of
 
@@ -73,6 +74,7 @@ class Load:
             self._next += 1
             await self._place(oms, place)
             self.done += 1
+            await asyncio.sleep(self.site.plan.pace_seconds)
 
     async def _place(self, oms: HubClient, place: int) -> None:
         seed = self.site.plan.seed
@@ -80,6 +82,9 @@ class Load:
         kind = self.site.plan.classes[place % len(self.site.plan.classes)]
         message = order(LANES[kind].business_unit)
         message.number = f"F{seed}-{place:05}"
+        poisoned = is_poisoned(message.number, self.site.plan.poisoned, self.orders)
+        if poisoned:
+            message.ship_to.CopyFrom(party(POISON))
         create = create_order(message)
         create.request_id = _id(chance)
         made = await self._insist("CreateOrder", create, oms.orders.CreateOrder, message.number)
@@ -88,7 +93,9 @@ class Load:
         await self._insist("ApproveOrder", approve, oms.orders.ApproveOrder, message.number)
         self.known.append(made.id)
         if chance.random() < CHANGED_SHARE:
-            changed = order_pb2.Order(id=made.id, ship_to=party(f"Ada {place}"))
+            name = POISON if poisoned else f"Ada {place}"
+            changed = order_pb2.Order(id=made.id, ship_to=party(name))
+            changed.ship_to.address.lines[0] = f"{place} Main St"
             update = update_order(changed, "ship_to")
             update.request_id = _id(chance)
             await self._insist("UpdateOrder", update, oms.orders.UpdateOrder, message.number)
@@ -147,6 +154,15 @@ class Load:
         for each in found:
             state = delivery_pb2.DeliveryState.Name(each.state).removeprefix("DELIVERY_STATE_")
             notes.add(Look("operator", "delivery", each.id, between, now(), state, 0))
+
+
+def is_poisoned(number: str, poisoned: int, orders: int) -> bool:
+    """Whether an order is one of so many that are spread over all."""
+    place = int(number.rpartition("-")[2])
+    if not poisoned:
+        return False
+    apart = orders // poisoned
+    return place % apart == 0 and place // apart < poisoned
 
 
 def _id(chance: random.Random) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bus_reading import stored_messages
 from crossdock import bus
+from crossdock_hub.bus_address import BusAddress
 from fixtures_hub import RunningHub
 
 from tests.faults.history.records import (
@@ -95,9 +96,9 @@ def _rows(hub: RunningHub, kind: type[Any], table: str, **columns: str) -> list[
     return [dict(zip(names, row, strict=True)) for row in found]
 
 
-async def of_stream(hub: RunningHub) -> list[Record]:
+async def of_stream(address: BusAddress) -> list[Record]:
     """What the event stream holds."""
-    messages = await stored_messages(hub.bus_address(), bus.EVENT_STREAM)
+    messages = await stored_messages(address, bus.EVENT_STREAM)
     return [
         Streamed(
             message.sequence,

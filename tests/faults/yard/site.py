@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +16,15 @@ from typing import Any
 
 import aiohttp
 from crossdock.cli.toml_text import toml_text
+from crossdock_hub.bus_address import BusAddress
 from fixtures_hub import Lane, RunningHub, deployment
+from fixtures_nats import NatsProcess
 from story import seed_master_data
 
 from tests.faults.history.records import Fault
 from tests.faults.yard.noting import Notes, now
 from tests.faults.yard.processes import Process
+from tests.faults.yard.proxy import Proxy
 
 # One lane for each class of operation.
 LANES = {"searchable": Lane(1), "keyed": Lane(2), "none": Lane(3), "natural": Lane(4)}
@@ -39,7 +43,14 @@ WATCH_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How an installation is set up. deaths: shares of calls at which an adapter kills itself."""
+    """How an installation is set up.
+
+    deaths: shares of calls at which an adapter kills itself. naive: modes of the naive adapters
+    that run instead of ours. poisoned: orders that no adapter can translate. pace_seconds: what
+    each writer waits between two orders. proxied: the bus is a server of its own, behind a wire
+    that can be cut. patience_seconds: how long the end of all open work is waited for; 0: it is not
+    expected, and not judged.
+    """
 
     seed: int
     classes: tuple[str, ...] = ("searchable", "keyed", "none")
@@ -49,6 +60,11 @@ class Plan:
     deaths: Mapping[str, float] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=lambda: SHORT_LIMITS)
     naive: tuple[str, ...] = ()
+    naive_replicas: int = 1
+    poisoned: int = 0
+    pace_seconds: float = 0.0
+    proxied: bool = False
+    patience_seconds: float = 120.0
 
 
 class Site:
@@ -59,10 +75,11 @@ class Site:
         self.directory = directory
         self.notes = notes
         directory.mkdir(parents=True, exist_ok=True)
-        limits = json.dumps(dict(plan.limits))
-        self.hub = RunningHub(directory / "hub", deployment(len(LANES)), limits=limits)
+        self.hub = self._hub()
         self.vendor = self._vendor()
         self.adapters: list[Process] = []
+        self.proxy: Proxy | None = None
+        self._bus: NatsProcess | None = None
         self.control_url = self.vendor_url = ""
         self._watch: asyncio.Task[None] | None = None
         self.faults = 0
@@ -73,6 +90,29 @@ class Site:
     def endpoints(self) -> dict[str, str]:
         """Endpoint -> class of its operations, of those in use."""
         return {LANES[kind].erp: kind for kind in self.plan.classes}
+
+    @property
+    def bus_address(self) -> BusAddress:
+        """The hub's own login, past the wire."""
+        return self._bus.address if self._bus is not None else self.hub.bus_address()
+
+    def _hub(self, **more: str) -> RunningHub:
+        limits = json.dumps(dict(self.plan.limits))
+        deployed = deployment(len(LANES))
+        return RunningHub(self.directory / "hub", deployed, limits=limits, **more)
+
+    async def _start_bus(self) -> None:
+        """A bus of its own, and the hub told to reach it over the wire."""
+        folder = self.directory / "bus"
+        folder.mkdir()
+        self._bus = NatsProcess(folder).start()
+        address = self._bus.address
+        self.proxy = Proxy(int(address.url.rpartition(":")[2]))
+        port = await self.proxy.start()
+        login = self.directory / "bus.json"
+        login.write_text(json.dumps({"user": address.user, "password": address.password}))
+        shutil.rmtree(self.hub.directory)
+        self.hub = self._hub(nats_url=f"nats://127.0.0.1:{port}", nats_credentials_file=str(login))
 
     def _vendor(self) -> Process:
         mixes: dict[str, Any] = {}
@@ -110,30 +150,37 @@ class Site:
             "-m", "tests.faults.yard.adapter", str(config), YARD_DEATHS=deaths,
         )  # fmt: skip
 
-    def _naive(self, mode: str) -> Process:
-        ready = self.directory / f"{mode}.json"
+    def _naive(self, mode: str, number: int) -> Process:
+        name = f"{mode}-{number}"
+        ready = self.directory / f"{name}.json"
         address = self.hub.bus_address()
         told = {
             "mode": mode, "ready": str(ready), "vendor": f"{self.vendor_url}/{mode}",
             "nats": address.url, "user": address.user, "password": address.password,
-            "memory": str(self.directory / f"{mode}.db"), "seed": self.plan.seed,
+            # Of each replica its own, as processes on several machines have it.
+            "memory": str(self.directory / f"{name}.db"), "seed": self.plan.seed,
             "deaths": dict(self.plan.deaths),
         }  # fmt: skip
-        config = self.directory / f"{mode}.config"
+        config = self.directory / f"{name}.config"
         config.write_text(json.dumps(told))
         return Process(
-            mode, self.directory / f"{mode}.log", ready,
+            name, self.directory / f"{name}.log", ready,
             "-m", "tests.faults.naive.consumer", str(config),
         )  # fmt: skip
 
     async def start(self) -> None:
         self.vendor.spawn()
-        self.hub.start()
+        if self.plan.proxied:
+            await self._start_bus()
+        # Not in this thread's way: the wire between hub and bus runs in it.
+        self.hub.spawn()
+        await asyncio.to_thread(self.hub.wait_until_serving)
         await seed_master_data(self.hub)
         told = await self.vendor.serving()
         self.vendor_url, self.control_url = told["vendor_url"], told["control_url"]
         if self.plan.naive:
-            self.adapters = [self._naive(mode) for mode in self.plan.naive]
+            replicas = range(self.plan.naive_replicas)
+            self.adapters = [self._naive(mode, n) for n in replicas for mode in self.plan.naive]
         else:
             self.adapters = [self._adapter(number) for number in range(self.plan.adapters)]
         for adapter in self.adapters:
@@ -142,14 +189,22 @@ class Site:
             await adapter.serving()
         self._watch = asyncio.create_task(self._keep_adapters())
 
-    async def stop(self) -> None:
+    async def stop_adapters(self) -> None:
+        """End the adapters for good."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
         for adapter in self.adapters:
             adapter.kill()
+
+    async def stop(self) -> None:
+        await self.stop_adapters()
         self.vendor.kill()
         self.hub.kill()
+        if self.proxy is not None:
+            await self.proxy.stop()
+        if self._bus is not None:
+            self._bus.kill()
 
     async def _keep_adapters(self) -> None:
         """Start adapters again that ended, by our hand or their own."""
@@ -175,6 +230,16 @@ class Site:
         adapter = self.adapters[number % len(self.adapters)]
         self.note("kill -9", adapter.name)
         adapter.kill()
+
+    def freeze_adapter(self, number: int) -> None:
+        adapter = self.adapters[number % len(self.adapters)]
+        self.note("SIGSTOP", adapter.name)
+        adapter.signal(signal.SIGSTOP)
+
+    def thaw_adapter(self, number: int) -> None:
+        adapter = self.adapters[number % len(self.adapters)]
+        self.note("SIGCONT", adapter.name)
+        adapter.signal(signal.SIGCONT)
 
     def kill_hub(self) -> None:
         """The bus dies with it: the hub's child follows its parent."""
@@ -236,12 +301,14 @@ async def opened(directory: Path, plan: Plan, notes: Notes) -> AsyncIterator[Sit
         await site.stop()
 
 
-def mix_of(name: str) -> Mapping[str, float]:
+def mix_of(name: str) -> dict[str, float]:
     """The faults of the table's first row, and its late bookings."""
     return {
         "carrier": {"timed_out": 0.08, "failed_after": 0.06, "dropped": 0.08, "unavailable": 0.08},
         "late": {"late": 0.12, "timed_out": 0.04, "late_seconds": 1.0},
-        "well": {},
+        "well": {"work_seconds": 0.05},
+        "slow": {"work_seconds": 0.9},
+        "searched": {"timed_out": 0.15, "failed_after": 0.15, "lie": 0.3, "broken": 0.4},
     }[name]
 
 

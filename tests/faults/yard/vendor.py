@@ -8,9 +8,11 @@ the same seed brings the same misfortune to the same order.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -24,7 +26,7 @@ from crossdock_adapters.sdk.sandbox import (
     json_response,
 )
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 HANG_SECONDS = 60.0
 
@@ -36,8 +38,9 @@ class Mix:
     timed_out: booked, then silence. failed_after: booked, then 500. dropped: cut, nothing booked.
     unavailable: 503, nothing booked. late: cut, and booked up to late_seconds afterwards. silent:
     nothing booked, no answer. trickle: booked, and the answer comes a byte a second. rejected: 422.
-    lie, broken: a look-up that says "not found" of what is there, or fails. work_seconds: how long
-    a call takes that goes well. honours_keys: a key that was used gives the same document again.
+    lie, broken: a look-up that says "not found" of what is there (never twice running), or fails.
+    work_seconds: how long a call takes that goes well. honours_keys: a key that was used gives the
+    same document again.
     """
 
     timed_out: float = 0.0
@@ -83,6 +86,7 @@ class Yard(Sandbox):
         self.asked: list[dict[str, Any]] = []
         self._counts: Counter[tuple[str, ...]] = Counter()
         self._late: set[asyncio.Task[None]] = set()
+        self._lied: set[tuple[str, str]] = set()
         for endpoint, values in config.settings.items():
             self.mixes[endpoint] = _mix(values)
 
@@ -140,12 +144,13 @@ class Yard(Sandbox):
         if strike == "timed_out":
             await asyncio.sleep(HANG_SECONDS)
             raise ClientDisconnect
-        if strike == "trickle":
-            await asyncio.sleep(float(len(self.effects[-1]["number"])))
         asked["status"] = 500 if strike == "failed_after" else 201
         if strike == "failed_after":
             raise VendorError(500, {"error": "internal"})
-        return json_response({"number": self._of(endpoint, body["key"])[-1]["number"]}, 201)
+        told = {"number": self._of(endpoint, body["key"])[-1]["number"]}
+        if strike == "trickle":
+            return StreamingResponse(_dripping(json.dumps(told)), 201)
+        return json_response(told, 201)
 
     async def _sell_later(self, delay: float, endpoint: str, mix: Mix, body: Any) -> None:
         await asyncio.sleep(delay)
@@ -166,6 +171,11 @@ class Yard(Sandbox):
         asked = self._note(endpoint, "LOOK_UP", body)
         mix = self.mixes.get(endpoint, Mix())
         strike = drawn(mix, LOOK_UP_STRIKES, self._chance(endpoint, "LOOK_UP", body))
+        if strike == "lie" and (endpoint, key) in self._lied:
+            strike = ""
+        if strike != "broken":
+            lied = self._lied.add if strike == "lie" else self._lied.discard
+            lied((endpoint, key))
         call.key = key
         found = [] if strike == "lie" else self._of(endpoint, key)
         asked["end"], asked["found"], asked["status"] = _now(), bool(found), 200
@@ -193,6 +203,12 @@ class Yard(Sandbox):
         }  # fmt: skip
         self.asked.append(asked)
         return asked
+
+
+async def _dripping(text: str) -> AsyncIterator[str]:
+    for character in text:
+        yield character
+        await asyncio.sleep(1.0)
 
 
 def _mix(values: Any) -> Mix:

@@ -1,0 +1,106 @@
+"""The runner's bookkeeping: what is run again, what adds up, and what counts as enough."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.progress import Progress
+from tests.faults.report import document, line, table, write_report
+from tests.faults.trials.catalogue import TRIALS
+from tests.faults.trials.trial import Piece, Result, Size, Trial
+
+GOOD = {"lost": 0, "doubled": 0, "reordered": 0, "regressed": 0}
+
+
+async def never(piece: Piece) -> Result:
+    raise AssertionError(piece)
+
+
+def trial(**changes: Any) -> Trial:
+    told: dict[str, Any] = {
+        "id": "G0", "title": "a fault", "criterion": "0 lost", "run": never, "quick": Size(1),
+        "full": Size(2), "asked": {"kills": 10},
+    }  # fmt: skip
+    return Trial(**told | changes)
+
+
+@pytest.fixture
+def progress(tmp_path: Path) -> Progress:
+    return Progress(tmp_path / "full")
+
+
+def test_a_piece_that_passed_is_not_run_again(progress: Progress) -> None:
+    """Proves that a run goes on after the pieces that kept their promise, and repeats those that
+    broke it or never ended."""
+    progress.put("G0", 1001, Result({"kills": 5}, GOOD), 3.0)
+    progress.put("G0", 1002, Result({"kills": 5}, GOOD, violations=["lost: …"]), 3.0)
+    progress.put("G0", 1003, Result({}, broken=["the run ended early"]), 3.0)
+    assert [seed for seed in (1001, 1002, 1003, 1004) if progress.has("G0", seed)] == [1001]
+    progress.forget("G0")
+    assert progress.done("G0") == []
+
+
+def test_pieces_add_up_apart_from_the_baseline(progress: Progress) -> None:
+    """Proves that counts of pieces are added, figures pooled, and that the naive adapters' counts
+    never mix with ours."""
+    progress.put("G0", 1001, Result({"kills": 4}, GOOD, {"s": [1.0, 3.0]}), 3.0)
+    progress.put("G0", 1002, Result({"kills": 6}, GOOD, {"s": [2.0]}), 3.0)
+    progress.put("G0", 1, Result({"naive: doubled": 7, "kills": 100}), 3.0)
+    told = document(trial(), progress)
+    assert told["done"] == {"kills": 10} and told["enough"] and told["passed"]
+    assert told["measured"]["s"] == {"count": 3, "p50": 2.0, "p99": 3.0, "max": 3.0}
+    assert told["baseline"] == {"naive: doubled": 7, "kills": 100}
+    assert told["seeds"] == [1001, 1002]
+
+
+def test_a_slow_figure_is_told(progress: Progress) -> None:
+    """Proves that a figure beyond its bound is named, and that one within it is not."""
+    progress.put("G0", 1001, Result({"kills": 10}, GOOD, {"s": [6.0], "t": [1.0]}), 3.0)
+    slow = trial(bounds={"s": 5.0, "t": 5.0})
+    assert document(slow, progress)["beyond"] == {"s": 5.0}
+    assert "beyond 5" in line(slow, Size(1), progress).text
+    assert "beyond 5" in table([slow], progress)
+
+
+def test_a_violation_fails_the_test_and_names_its_seed(progress: Progress) -> None:
+    """Proves that one violation in one piece fails the whole test and says which seed to replay."""
+    progress.put("G0", 1001, Result({"kills": 10}, GOOD), 3.0)
+    bad = Result({"kills": 10}, GOOD | {"doubled": 1}, violations=["doubled: twice"])
+    progress.put("G0", 1002, bad, 3.0)
+    told = document(trial(), progress)
+    assert not told["passed"] and told["failures"] == {1002: ["doubled: twice"]}
+    row = line(trial(), Size(2), progress)
+    assert not row.passed and "FAIL" in row.text
+
+
+def test_too_little_is_not_a_pass(progress: Progress) -> None:
+    """Proves that a test that has not run, or not enough, is not reported as passed."""
+    assert not line(trial(), Size(2), progress).passed
+    progress.put("G0", 1001, Result({"kills": 5}, GOOD), 3.0)
+    assert "so far" in line(trial(), Size(2), progress).text
+    assert not document(trial(), progress)["enough"]
+
+
+def test_the_report_has_what_ran(progress: Progress, tmp_path: Path) -> None:
+    """Proves that the report holds each test that ran, with the counts asked for and done."""
+    progress.put("G0", 1001, Result({"kills": 5}, GOOD), 3.0)
+    path = tmp_path / "out" / "faults-report.json"
+    write_report(path, "full", [trial(), trial(id="G99")], progress)
+    told = json.loads(path.read_text())
+    assert [row["id"] for row in told["tests"]] == ["G0"]
+    assert told["tests"][0]["asked"] == {"kills": 10}
+
+
+def test_every_test_says_what_it_asks_for() -> None:
+    """Proves that each test in the catalogue has a criterion, and that its full size is larger than
+    the one of `make faults`."""
+    for name, each in TRIALS.items():
+        assert name == each.id and each.criterion and each.asked
+        full, quick = each.full, each.quick
+        assert full.pieces * max(full.orders, full.faults) > quick.pieces * max(
+            quick.orders, quick.faults
+        )

@@ -1,0 +1,34 @@
+"""The fault tests over real processes, each in its smallest size; `make faults` runs more."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.faults.trials.catalogue import TRIALS
+from tests.faults.trials.trial import Piece, Result, Size
+
+SEED = 501
+# G1 in this size is the recorded run of the history checker's tests.
+SMALLEST = {
+    "G4": Size(1, orders=60, faults=2),
+    "G5": Size(1, orders=40, faults=1),
+    "G6": Size(1, faults=2),
+    "G15": Size(1, orders=40),
+    "G23": Size(1, orders=40, faults=2),
+    "G26": Size(1, orders=30),
+}
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_a_promise_is_kept_under_its_fault(name: str, tmp_path: Path) -> None:
+    """Proves that the criterion of the test of this id in docs/guarantees.md holds in a small
+    run, with the fault in it."""
+    trial, size = TRIALS[name], SMALLEST[name]
+    piece = Piece(name, SEED, size, tmp_path / name)
+    result: Result = asyncio.run(trial.run(piece))
+    assert [*result.violations, *result.broken] == []
+    assert all(result.counts[asked] > 0 for asked in trial.asked), result.counts

@@ -1,0 +1,167 @@
+"""G10 and G11: the volume of the bus, and that of the database, are full and have room again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+
+from crossdock.cli.health import SERVING, health
+from crossdock.client import HubClient
+from fixtures_nats import eventually
+
+from tests.faults.history.records import Fault, Rpc
+from tests.faults.trials.round import Round, played, progress
+from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
+from tests.faults.yard.noting import now
+from tests.faults.yard.site import Plan, mix_of
+from tests.faults.yard.volumes import fill, small_volume
+
+BUS_MEBIBYTES, STORE_MEBIBYTES = 96, 16
+RED_SECONDS_MAX, WELL_SECONDS_MAX = 5.0, 15.0
+LOOK_SECONDS = 60.0
+FULL_SECONDS = 3.0
+ANSWER_SECONDS = 2.0
+PACE_SECONDS = 0.1
+WRITERS = 6
+
+
+class Full:
+    """Seconds until it was seen, until it was well again, and what was asked of the hub then."""
+
+    def __init__(self) -> None:
+        self.red: list[float] = []
+        self.well: list[float] = []
+        self.times: list[tuple[int, int]] = []
+        self.broken: list[str] = []
+
+
+async def _bus_state(client: HubClient) -> str:
+    return await health(client.channel, "bus", ANSWER_SECONDS)
+
+
+async def _fill_bus(round_: Round, full: Full) -> None:
+    hub = round_.site.hub
+    volume = hub.data / "nats"
+    async with hub.client("") as asker:
+        for number in range(round_.piece.size.faults):
+            size = round_.piece.size
+            await progress(round_, (number + 1) * size.orders // (size.faults + 1))
+            filler, started = fill(volume), time.monotonic()
+            round_.notes.add(Fault(now(), "full", "the volume of the bus"))
+
+            async def is_red() -> bool:
+                return await _bus_state(asker) != SERVING
+
+            await eventually(is_red, "bad health of the bus", LOOK_SECONDS)
+            full.red.append(time.monotonic() - started)
+            await eventually(lambda: "is full" in hub.log(), "the cause in the log", LOOK_SECONDS)
+            await asyncio.sleep(FULL_SECONDS)
+            filler.unlink()
+            freed = time.monotonic()
+
+            async def is_well() -> bool:
+                good = await _bus_state(asker) == SERVING
+                return good and hub.count("events", "published_at IS NULL") <= WRITERS
+
+            await eventually(is_well, "good health of the bus", LOOK_SECONDS)
+            full.well.append(time.monotonic() - freed)
+
+
+async def run_g10(piece: Piece) -> Result:
+    """The bus's volume is filled under load, and freed."""
+    full = Full()
+
+    async def fault(round_: Round) -> None:
+        await _fill_bus(round_, full)
+
+    plan = Plan(piece.seed, mix=mix_of("well"), pace_seconds=PACE_SECONDS)
+    with small_volume(piece.directory / "hub" / "data" / "nats", BUS_MEBIBYTES):
+        async with played(piece, plan, [fault], WRITERS) as round_:
+            history = await round_.history()
+    unanswered = sum(call.outcome != "ok" for call in history.of(Rpc))
+    broken = [f"{unanswered} writes were not accepted"] if unanswered else []
+    broken += [f"seen only after {s:.1f} s" for s in full.red if s > RED_SECONDS_MAX]
+    broken += [f"well only after {s:.1f} s" for s in full.well if s > WELL_SECONDS_MAX]
+    counts = {"orders": round_.load.done, "full volumes": len(full.well)}
+    measured = {"s until health says so": full.red, "s until all is published again": full.well}
+    return judged(history, piece.directory / "history.jsonl", counts, measured, broken)
+
+
+async def _fill_store(round_: Round, full: Full) -> None:
+    hub, size = round_.site.hub, round_.piece.size
+    pid = hub.pid
+    volume = (hub.data / "crossdock.db").resolve().parent
+    for number in range(size.faults):
+        await progress(round_, (number + 1) * size.orders // (size.faults + 1))
+        started = now()
+        filler = fill(volume)
+        round_.notes.add(Fault(started, "full", "the volume of the database"))
+
+        def refused(since: int = started) -> bool:
+            return any(
+                isinstance(r, Rpc) and r.reason == "STORE_FULL" and r.end > since
+                for r in round_.notes.records[-500:]
+            )
+
+        await eventually(refused, "a refusal with STORE_FULL", LOOK_SECONDS)
+        await asyncio.sleep(FULL_SECONDS)
+        filler.unlink()
+        freed = time.monotonic()
+        full.times.append((started, now()))
+        await eventually(
+            lambda t=freed: round_.load.last_answer > t, "an accepted write", LOOK_SECONDS
+        )
+        full.well.append(round_.load.last_answer - freed)
+    if hub.pid != pid or not hub.runs:
+        full.broken.append("the hub did not live through it")
+
+
+async def run_g11(piece: Piece) -> Result:
+    """The database's volume is filled under load, and freed; the hub lives on."""
+    full = Full()
+
+    async def fault(round_: Round) -> None:
+        await _fill_store(round_, full)
+
+    data = piece.directory / "hub" / "data"
+    data.mkdir(parents=True)
+    plan = Plan(piece.seed, mix=mix_of("well"), pace_seconds=PACE_SECONDS)
+    with small_volume(piece.directory / "volume", STORE_MEBIBYTES) as volume:
+        (data / "crossdock.db").symlink_to(volume / "crossdock.db")
+        async with played(piece, plan, [fault], WRITERS) as round_:
+            history = await round_.history()
+        with contextlib.closing(sqlite3.connect(volume / "crossdock.db")) as database:
+            ((said,),) = database.execute("PRAGMA integrity_check").fetchall()
+    if said != "ok":
+        full.broken.append(f"the database is damaged: {said}")
+    reasons = [call.reason for call in history.of(Rpc) if call.outcome != "ok"]
+    counts = {
+        "orders": round_.load.done,
+        "full volumes": len(full.well),
+        "refused with STORE_FULL": reasons.count("STORE_FULL"),
+    }
+    measured = {"s until a write is accepted again": full.well}
+    return judged(history, piece.directory / "history.jsonl", counts, measured, full.broken)
+
+
+G10 = Trial(
+    "G10",
+    "the volume of the bus is full, then has room",
+    "the hub accepts every write; health is red <= 5 s with the cause; well by itself <= 15 s; 0"
+    " lost",
+    run_g10,
+    Size(1, orders=150, faults=1),
+    Size(5, orders=400, faults=4),
+    {"full volumes": 20},
+)
+G11 = Trial(
+    "G11",
+    "the volume of the database is full, then has room",
+    "STORE_FULL, never an OK that is not kept; the database is whole; well without a restart",
+    run_g11,
+    Size(1, orders=150, faults=1),
+    Size(5, orders=400, faults=4),
+    {"full volumes": 20},
+)

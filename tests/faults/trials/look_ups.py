@@ -1,0 +1,123 @@
+"""G24 and G26: parking and looking up, while the hub dies and while the vendor's search lies."""
+
+from __future__ import annotations
+
+import asyncio
+
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+
+from tests.faults.history.records import CALL, LOOK_UP, Attempt, Delivery, History, VendorCall
+from tests.faults.trials.naive_round import naive
+from tests.faults.trials.round import Round, played, progress
+from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
+from tests.faults.yard.site import LANES, Plan, chance_of, mix_of
+
+PAGE = 500
+SHOWN = "s from a 500 to UNKNOWN in the ledger"
+
+
+async def run_g26(piece: Piece) -> Result:
+    """A third of the calls end unknown; of the look-ups 40 % fail and 30 % say "not found"."""
+    plan = Plan(piece.seed, classes=("searchable",), mix=mix_of("searched"))
+    async with played(piece, plan, []) as round_:
+        history = await round_.history()
+    looked = [call for call in history.of(VendorCall) if call.kind == LOOK_UP]
+    attempts = history.of(Attempt)
+    counts = {
+        "orders": round_.load.done,
+        "deliveries": len(history.of(Delivery)),
+        "unknown outcomes": sum(a.outcome == "UNKNOWN" and a.kind == CALL for a in attempts),
+        "look-ups": len(looked),
+        "look-ups that failed": sum(call.status == 500 for call in looked),
+        "look-ups that found nothing": sum(a.outcome == "NOT_FOUND" for a in attempts),
+    }
+    shown = _seconds_to_unknown(history)
+    path = piece.directory / "history.jsonl"
+    return judged(history, path, counts, {SHOWN: shown})
+
+
+def _seconds_to_unknown(history: History) -> list[float]:
+    ended = {(a.delivery_id, a.kind, a.number): a.ended_at for a in history.of(Attempt)}
+    found = []
+    for call in history.of(VendorCall):
+        at = ended.get((call.delivery_id, call.kind, call.attempt))
+        if call.kind == CALL and call.status == 500 and call.end and at:
+            found.append((at - call.end) / 1e6)
+    return found
+
+
+async def _nothing(round_: Round) -> None:
+    """The vendor is misfortune enough."""
+
+
+async def run_g24(piece: Piece) -> Result:
+    """Half of the calls end unknown and can't be looked up; hub and bus die in turn."""
+    chance = chance_of(piece.seed, "kills")
+
+    async def kill(round_: Round) -> None:
+        for number in range(piece.size.faults):
+            await progress(round_, (number + 1) * piece.size.orders // (piece.size.faults + 1))
+            await asyncio.sleep(chance.uniform(0.0, 0.2))
+            if number % 2:
+                round_.site.kill_nats()
+            else:
+                round_.site.kill_hub()
+                await round_.site.restart_hub()
+
+    plan = Plan(piece.seed, classes=("none",), mix={"failed_after": 0.3, "dropped": 0.2})
+    async with played(piece, plan, [kill]) as round_:
+        history = await round_.history()
+        shown = await _parked(round_)
+    rows = {row.id for row in history.of(Delivery) if row.state == "PARKED"}
+    counts = {
+        "orders": round_.load.done,
+        "kills": piece.size.faults,
+        "parked": len(rows),
+        "parked and shown": len(rows & set(shown)),
+    }
+    broken = []
+    if rows != set(shown):
+        broken.append(f"{len(rows ^ set(shown))} parked deliveries are not shown, or not parked")
+    if silent := [name for name, reason in shown.items() if not reason]:
+        broken.append(f"{len(silent)} parked deliveries are shown without a reason")
+    return judged(history, piece.directory / "history.jsonl", counts, broken=broken)
+
+
+async def _parked(round_: Round) -> dict[str, str]:
+    """What an operator is shown as parked: delivery id -> why."""
+    found: dict[str, str] = {}
+    async with round_.site.hub.client("operator") as operator:
+        request = delivery_service_pb2.ListDeliveriesRequest(
+            endpoint=LANES["none"].erp,
+            states=[delivery_pb2.DELIVERY_STATE_PARKED],
+            page_size=PAGE,
+        )
+        while True:
+            answer = await operator.deliveries.ListDeliveries(request)
+            found |= {each.id: each.waiting_on for each in answer.deliveries}
+            if not answer.next_page_token:
+                return found
+            request.page_token = answer.next_page_token
+
+
+G24 = Trial(
+    "G24",
+    "hub and nats-server killed in turn while half of all calls are parked",
+    "every parked delivery is shown with its reason",
+    run_g24,
+    Size(1, orders=120, faults=4),
+    Size(20, orders=200, faults=10),
+    {"kills": 200},
+)
+G26 = Trial(
+    "G26",
+    'look-ups that fail (40 %) or say "not found" of what is there (30 %, never twice running)',
+    'no repeat without two settled "not found": 0 doubled; UNKNOWN is in the ledger <= 1 s (p99)',
+    run_g26,
+    Size(1, orders=80),
+    Size(4, orders=250),
+    {"orders": 1_000},
+    bounds={SHOWN: 1.0},
+    baseline=lambda piece: naive(piece, "searched", _nothing, modes=("look-up-first",)),
+    baseline_size=Size(1, orders=200),
+)
