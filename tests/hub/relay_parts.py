@@ -23,7 +23,7 @@ from crossdock_hub.bus_address import BusAddress
 from crossdock_hub.committer import now_microseconds
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.jetstream import Bus
-from crossdock_hub.outlet import Outlet
+from crossdock_hub.outlet import Marks, Outlet
 from crossdock_hub.records import EventRecord, Mark, ScanOutboxRecord
 from crossdock_hub.relay import Relay
 from crossdock_hub.store import Store
@@ -117,7 +117,7 @@ class Deadly:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def relay_of(store: Store, bus: Bus, marks: Keeper | Deadly) -> Relay:
+def relay_of(store: Store, bus: Bus, marks: Marks) -> Relay:
     return Relay(store, bus, LIMITS, marks, HOT_HOURS)
 
 

@@ -74,7 +74,7 @@ def begin(
     health: EndpointRecord = unit.get(("endpoint", record.endpoint))
     closed = _closed(unit, record, health)
     if closed:
-        _give_back(unit, record)
+        give_back(unit, record)
         return _refused_begin(record, closed)
     if record.state == "DISPATCHED":
         other = ledger.instead_of_call(record, spec, unit.now)
@@ -116,7 +116,8 @@ def _closed(unit: Unit, record: DeliveryRecord, health: EndpointRecord) -> str:
     return ""
 
 
-def _give_back(unit: Unit, record: DeliveryRecord) -> None:
+def give_back(unit: Unit, record: DeliveryRecord) -> None:
+    """Let a dispatch that nobody has begun wait to be dispatched again."""
     state = "RESOLVING" if record.state == "RESOLVING" else "READY"
     unit.put_delivery(replace(record, state=state, pending=True, due_at=None, updated_at=unit.now))
 

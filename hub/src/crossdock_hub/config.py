@@ -83,6 +83,9 @@ class Limits:
     relay_retry_seconds_max: float = 5.0
     relay_stop_seconds: float = 2.0
     relay_compare_messages: int = 100
+    # Healing of the bus.
+    heal_seconds: float = 5.0
+    rebuild_pause_seconds: float = 60.0
     # Held facts.
     held_drive_max: int = 200
     held_sweep_seconds: float = 5.0

@@ -24,7 +24,7 @@ from crossdock_hub.dispatching import Picked
 from crossdock_hub.identity import HUB
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
-from crossdock_hub.publishing import Message
+from crossdock_hub.publishing import NO_STREAM, Message
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.writing import due_deliveries
 from crossdock_hub.unit import Refused
@@ -64,10 +64,16 @@ def dispatch_message(picked: Picked) -> Message:
 
 
 class Dispatcher:
-    """Publishes picked deliveries; a publish is never awaited by a caller's RPC."""
+    """Publishes picked deliveries; a publish is never awaited by a caller's RPC.
 
-    def __init__(self, bus: Bus, limits: Limits) -> None:
+    on_gone: called when an endpoint's queue is not there.
+    """
+
+    def __init__(
+        self, bus: Bus, limits: Limits, on_gone: Callable[[], None] = lambda: None
+    ) -> None:
         self._bus = bus
+        self._on_gone = on_gone
         self._limits = limits
         self._queue: asyncio.Queue[Picked] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
@@ -117,6 +123,8 @@ class Dispatcher:
             self._say(str(error))
             return list(messages)
         left = [(m, r) for m, r in zip(messages, results, strict=True) if not r.is_stored]
+        if any(result.code == NO_STREAM for _, result in left):
+            self._on_gone()
         self._say(left[-1][1].reason if left else "")
         return [message for message, _ in left]
 

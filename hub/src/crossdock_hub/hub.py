@@ -27,6 +27,7 @@ from crossdock_hub.driving import Driver
 from crossdock_hub.embedded import EmbeddedNats
 from crossdock_hub.embedded_config import EmbeddedSettings
 from crossdock_hub.endpoint_metrics import Books
+from crossdock_hub.healing import Healer
 from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
@@ -45,13 +46,7 @@ from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
 from crossdock_hub.store.writing import ensure_endpoints, restart_leases
 from crossdock_hub.store_clock import StoreClock
-from crossdock_hub.streams import (
-    StreamLimits,
-    delivery_consumer_spec,
-    delivery_stream_spec,
-    event_stream_spec,
-    scan_stream_spec,
-)
+from crossdock_hub.streams import StreamLimits
 from crossdock_hub.tailing import Tails
 from crossdock_hub.telemetry import Metrics
 from crossdock_hub.unit import Refused
@@ -75,7 +70,7 @@ class Hub:
         self._nats: EmbeddedNats | None = None
         self._bus_address = BusAddress("")
         self._watch: asyncio.Task[None] | None = None
-        self._restoring: asyncio.Task[None] | None = None
+        self._healer: Healer | None = None
         self._ending = contextlib.AsyncExitStack()
         self.metrics = Metrics()
 
@@ -111,7 +106,7 @@ class Hub:
             raise ContractError(*(f"{name}: no code serves this method" for name in unserved))
         self.committer.start(self._configured)
         self._ending.push_async_callback(self.committer.stop)
-        await self._ensure_streams()
+        await self.healer.heal()
         for part in (
             self.relay,
             self.dispatcher,
@@ -119,6 +114,7 @@ class Hub:
             self.driver,
             self.rerouter,
             self.replayer,
+            self.healer,
         ):
             part.start()
             self._ending.push_async_callback(part.stop)
@@ -132,9 +128,8 @@ class Hub:
         log.info("hub serves", address=self.server.address, bus=self._bus_address.url)
 
     def _cancel_tasks(self) -> None:
-        for task in (self._watch, self._restoring):
-            if task is not None:
-                task.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
 
     async def _start_bus(self, callers: Sequence[Caller]) -> None:
         if self.settings.nats_url:
@@ -183,10 +178,21 @@ class Hub:
         self.committer = Committer(
             self.store, self.contract, limits, picker, self.clock, self._newest_id
         )
+        hot_hours = self.settings.event_hot_hours
+        kept = StreamLimits(hot_window_hours=hot_hours)
+        self.healer = Healer(self.store, self.bus, limits, kept, self.committer, self.clock)
         self.relay = Relay(
-            self.store, self.bus, limits, self.committer, self.settings.event_hot_hours
+            self.store,
+            self.bus,
+            limits,
+            self.committer,
+            hot_hours,
+            self.healer.missed,
+            self.clock,
         )
-        self.dispatcher = Dispatcher(self.bus, limits)
+        self.healer.watch(self.relay)
+        self._healer = self.healer
+        self.dispatcher = Dispatcher(self.bus, limits, self.healer.missed)
         self.timers = Timers(self.store, self.committer, limits, self.clock)
         self.driver = Driver(self.store, self.committer, limits)
         self.rerouter = Rerouter(self.store, self.committer, limits)
@@ -227,42 +233,14 @@ class Hub:
         names = {method.service for method in self.contract.methods.values()}
         self.server = Server(self.settings, limits, self.services.handlers(), names)
 
-    async def _ensure_streams(self) -> None:
-        limits = StreamLimits(hot_window_hours=self.settings.event_hot_hours)
-        self._stream_limits = limits
-        endpoints = [e.id for e in self.committer.endpoints if e.operations]
-        await self.bus.ensure_streams(
-            [
-                event_stream_spec(limits),
-                scan_stream_spec(limits),
-                *(delivery_stream_spec(endpoint, limits) for endpoint in endpoints),
-            ]
-        )
-        for endpoint in endpoints:
-            await self.bus.ensure_consumer(delivery_consumer_spec(endpoint, limits))
-
     def _bus_is_back(self) -> None:
-        """Streams in memory went with a server that was restarted: make them again."""
-        if self._restoring is not None:
-            self._restoring.cancel()
-        self._restoring = asyncio.create_task(self._restore_streams(), name="restore streams")
-
-    async def _restore_streams(self) -> None:
-        pause = self.limits.relay_poll_seconds
-        while True:
-            try:
-                await self._ensure_streams()
-                return
-            except BusError as error:
-                log.warning("the streams can't be made again yet", cause=str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, self.limits.relay_retry_seconds_max)
+        if self._healer is not None:
+            self._healer.bus_is_back()
 
     async def _after_register(self, endpoint: str) -> None:
         """Before a registration is answered, the endpoint's stream and consumer exist."""
         try:
-            await self.bus.ensure_streams([delivery_stream_spec(endpoint, self._stream_limits)])
-            await self.bus.ensure_consumer(delivery_consumer_spec(endpoint, self._stream_limits))
+            await self.healer.serve(endpoint)
         except BusError as error:
             raise Refused(_bus_away(str(error))) from None
 

@@ -20,7 +20,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.publishing import (
     DUPLICATE_IN_BATCH,
-    STATUS_NO_RESPONDERS,
+    NO_STREAM,
     Message,
     Outcome,
     PublishResult,
@@ -33,7 +33,6 @@ from crossdock_hub.stream_administration import StreamState
 
 log = structlog.get_logger("crossdock.relay")
 
-NO_STREAM: Final = int(STATUS_NO_RESPONDERS)
 # How far from its end a stream is searched for a row that this database knows.
 LOOK_BACK_MESSAGES: Final = 1_000
 
@@ -63,10 +62,15 @@ def compare(
 
 
 class Source(Protocol):
-    """The rows that one stream carries. keeps: its table still has the rows that were sent."""
+    """The rows that one stream carries.
+
+    keeps: its table still has the rows that were sent. hot_microseconds: how long the stream keeps
+    messages.
+    """
 
     stream: str
     keeps: bool
+    hot_microseconds: int
 
     async def next(
         self, connection: Transaction, after: int, most: int
@@ -75,6 +79,15 @@ class Source(Protocol):
 
     async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
         """The numbers of the rows that messages are; left out: what is no row."""
+
+    async def behind(self, connection: Transaction, upto: int, count: int) -> int:
+        """The number of the row that the newest `count` rows up to a number come behind."""
+
+    async def hot(self, connection: Transaction, upto: int) -> int:
+        """How many rows up to a number are so young that the stream has to hold them."""
+
+    async def recorded_before(self, connection: Transaction, number: int) -> int | None:
+        """When the row before a number was recorded; None: there is none."""
 
     async def last_sent(self, connection: Transaction) -> int:
         """The number of the newest row that is noted as sent."""
@@ -125,6 +138,21 @@ class Outlet:
     def position(self) -> BusPosition | None:
         """How far the stream has come; None before it was looked at."""
         return self._position
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return self._source.stream
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what was sent can be sent again."""
+        return self._source.keeps
+
+    @property
+    def hot_microseconds(self) -> int:
+        """How long the stream keeps messages."""
+        return self._source.hot_microseconds
 
     def doubt(self) -> None:
         """The stream may not be as it was: compare before anything is sent."""
@@ -184,6 +212,30 @@ class Outlet:
     def _move(self, position: BusPosition, done: Sequence[int]) -> None:
         self._position = position
         self._marks.mark(self._source.mark(done, position))
+
+    # A stream that is made anew
+
+    async def first_sequence_anew(self) -> int:
+        """The sequence at which a new stream has to begin, so that rows get their old places."""
+        async with self._store.read() as connection:
+            known = self._position or await bus_position(connection, self._source.stream)
+            if known is None:
+                return 1
+            count = await self._source.hot(connection, known.record_sequence)
+        return max(1, known.stream_sequence - count + 1)
+
+    async def edge(self, state: StreamState, known: BusPosition) -> int | None:
+        """When the row was recorded that the stream's first message comes behind; None: no such
+        row, or it can't be told."""
+        async with self._store.read() as connection:
+            if not state.messages:
+                end = known.record_sequence + 1
+                return await self._source.recorded_before(connection, end)
+            (first,) = await self._read([state.first_sequence])
+            found = await self._source.numbers(connection, [first] if first else [])
+            if not found:
+                return None
+            return await self._source.recorded_before(connection, *found.values())
 
     # What the stream holds
 
@@ -265,8 +317,12 @@ class Outlet:
     async def _fall_back(self, state: StreamState) -> None:
         """The stream ends before the place we know: it was lost, or an older one was put back."""
         known = self._known()
-        newest = await self._newest_known(state)
         missing = known.stream_sequence - state.last_sequence
+        if state.messages:
+            newest = await self._newest_known(state)
+        else:
+            async with self._store.read() as connection:
+                newest = await self._source.behind(connection, known.record_sequence, missing)
         self.sent_again += missing
         log.warning(
             "the stream has lost its end; what the database has of it is sent again",

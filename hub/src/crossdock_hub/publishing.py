@@ -23,6 +23,7 @@ STREAM_FENCE_HEADER: Final = "Nats-Expected-Last-Sequence"
 FENCE_SUBJECT_HEADER: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
 
 STATUS_NO_RESPONDERS: Final = "503"
+NO_STREAM: Final = int(STATUS_NO_RESPONDERS)
 DUPLICATE_IN_BATCH: Final = 10201
 WRONG_LAST_SEQUENCE: Final = 10071
 STREAM_FULL: Final = 10077
@@ -91,7 +92,7 @@ def unknown(reason: str) -> PublishResult:
 def read_answer(data: bytes, headers: Mapping[str, str] | None) -> PublishResult:
     """What the stream answered to one message, or to a batch: then of its last message."""
     if headers and headers.get("Status") == STATUS_NO_RESPONDERS:
-        return refused("no stream takes this subject, or JetStream is not up", 503)
+        return refused("no stream takes this subject, or JetStream is not up", NO_STREAM)
     try:
         told: dict[str, Any] = json.loads(data)
         error = told.get("error")

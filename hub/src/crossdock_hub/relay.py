@@ -24,10 +24,13 @@ from crossdock_hub.publishing import Message
 from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, Transaction
 from crossdock_hub.store.bus_rows import (
+    event_behind,
     event_sequences,
+    hot_events,
     last_published,
     next_events,
     next_scans,
+    recorded_before,
     scan_sequences,
     unmarked_events,
 )
@@ -66,17 +69,26 @@ class Events:
     keeps = True
 
     def __init__(self, hot_microseconds: int, clock: Callable[[], int]) -> None:
-        self._hot_microseconds = hot_microseconds
+        self.hot_microseconds = hot_microseconds
         self._clock = clock
 
     async def next(
         self, connection: Transaction, after: int, most: int
     ) -> list[tuple[Waiting, Message]]:
-        since = self._clock() - self._hot_microseconds
+        since = self._clock() - self.hot_microseconds
         return [
             (Waiting(each.sequence, each.id, each.record_time < since), event_message(each))
-            for each in await next_events(connection, after, since, most)
+            for each in await next_events(connection, after, most)
         ]
+
+    async def behind(self, connection: Transaction, upto: int, count: int) -> int:
+        return await event_behind(connection, upto, count)
+
+    async def hot(self, connection: Transaction, upto: int) -> int:
+        return await hot_events(connection, self._clock() - self.hot_microseconds, upto)
+
+    async def recorded_before(self, connection: Transaction, number: int) -> int | None:
+        return await recorded_before(connection, number)
 
     async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
         return await event_sequences(connection, ids)
@@ -98,13 +110,13 @@ class Scans:
     keeps = False
 
     def __init__(self, hot_microseconds: int, clock: Callable[[], int]) -> None:
-        self._hot_microseconds = hot_microseconds
+        self.hot_microseconds = hot_microseconds
         self._clock = clock
 
     async def next(
         self, connection: Transaction, after: int, most: int
     ) -> list[tuple[Waiting, Message]]:
-        since = self._clock() - self._hot_microseconds
+        since = self._clock() - self.hot_microseconds
         return [
             (Waiting(each.sequence, each.id, each.record_time < since), scan_message(each))
             for each in await next_scans(connection, after, most)
@@ -112,6 +124,15 @@ class Scans:
 
     async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
         return await scan_sequences(connection, ids)
+
+    async def behind(self, connection: Transaction, upto: int, count: int) -> int:
+        return 0
+
+    async def hot(self, connection: Transaction, upto: int) -> int:
+        return 0
+
+    async def recorded_before(self, connection: Transaction, number: int) -> int | None:
+        return None
 
     async def last_sent(self, connection: Transaction) -> int:
         return 0
@@ -164,8 +185,7 @@ class Relay:
 
     def start(self) -> None:
         """Begin, with whatever an earlier run left unpublished."""
-        self._events_wake.set()
-        self._scans_wake.set()
+        self.wake()
         self._tasks = [
             keep("relay events", lambda: self._run(self._events_wake, self.events)),
             keep("relay scans", lambda: self._run(self._scans_wake, self.scans)),
@@ -175,14 +195,17 @@ class Relay:
         """The streams may not be as they were: compare with them before anything is sent."""
         self.events.doubt()
         self.scans.doubt()
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to send."""
         self._events_wake.set()
         self._scans_wake.set()
 
     async def stop(self) -> None:
         """Let a publish that has begun end, then no more; the next run publishes what is left."""
         self._stopping = True
-        self._events_wake.set()
-        self._scans_wake.set()
+        self.wake()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._limits.relay_stop_seconds)
         for task in self._tasks:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import structlog
 from crossdock.bus import MESSAGE_ID_HEADER
 
 from crossdock_hub.bus_errors import BusRefused, BusUnavailable, StreamMismatch
+from crossdock_hub.records import BusConsumer
 from crossdock_hub.streams import (
     FORBIDDEN_PARTS,
     ConsumerSpec,
@@ -56,6 +58,8 @@ class StreamState:
     bytes: int
     first_sequence: int
     last_sequence: int
+    # Messages that are missing between the first and the last.
+    deleted: int = 0
 
 
 class StreamAdministration(ABC):
@@ -85,13 +89,18 @@ class StreamAdministration(ABC):
             raise BusUnavailable(text)
         raise BusRefused(text, code)
 
-    async def ensure_streams(self, specs: Sequence[StreamSpec]) -> None:
+    async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
         """Make the streams that are missing, and make those that exist as they have to be.
 
-        StreamMismatch: one differs in what cannot be changed, and may hold what nothing else holds.
+        Returns the names of those that were made, or made anew: they hold nothing. StreamMismatch:
+        one differs in what cannot be changed, and may hold what nothing else holds.
         """
-        for spec in specs:
-            await self._ensure_stream(spec)
+        return [spec.name for spec in specs if await self._ensure_stream(spec)]
+
+    async def make_stream(self, spec: StreamSpec, first_sequence: int = 1) -> None:
+        """Make a stream that is not there; its first message will get that sequence."""
+        numbered = {"first_seq": first_sequence} if first_sequence > 1 else {}
+        await self._create(spec, spec.configuration() | numbered)
 
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         """The same for a consumer; one that is made anew sends what is unacknowledged again."""
@@ -115,7 +124,8 @@ class StreamAdministration(ABC):
         if told is None:
             return None
         state = told["state"]
-        counts = (int(state[key]) for key in ("messages", "bytes", "first_seq", "last_seq"))
+        names = ("messages", "bytes", "first_seq", "last_seq", "num_deleted")
+        counts = (int(state.get(name, 0)) for name in names)
         return StreamState(*counts)
 
     async def pending(self, stream: str, consumer: str) -> int | None:
@@ -136,6 +146,29 @@ class StreamAdministration(ABC):
         told = await self.call_api(f"STREAM.DELETE.{stream}", absent=_NO_STREAM)
         return told is not None
 
+    async def consumers(self, stream: str) -> list[BusConsumer]:
+        """The durable consumers of a stream, and how far each has acknowledged."""
+        found: list[BusConsumer] = []
+        seen, total = 0, 1
+        while seen < total:
+            told = await self.call_api(f"CONSUMER.LIST.{stream}", {"offset": seen}, _NO_STREAM)
+            page = (told or {}).get("consumers") or []
+            total = int((told or {}).get("total", 0)) if page else 0
+            seen += len(page)
+            found += [_consumer(stream, each) for each in page if "durable_name" in each["config"]]
+        return found
+
+    async def make_consumer(self, consumer: BusConsumer) -> None:
+        """Make a consumer as it was, and let it go on behind what it has acknowledged."""
+        name = f"{consumer.stream}.{consumer.name}"
+        config = json.loads(consumer.configuration)
+        subject = config.get("filter_subject", "")
+        wanted = {"stream_name": consumer.stream, "config": config, "action": ""}
+        await self.call_api(f"CONSUMER.CREATE.{name}{'.' if subject else ''}{subject}", wanted)
+        if consumer.stream_sequence:
+            wanted = {"seq": consumer.stream_sequence + 1}
+            await self.call_api(f"CONSUMER.RESET.{name}", wanted)
+
     async def delete_consumer(self, stream: str, consumer: str) -> bool:
         """Drop a consumer; its stream keeps the messages. False where there was none."""
         told = await self.call_api(f"CONSUMER.DELETE.{stream}.{consumer}", absent=_NO_CONSUMER)
@@ -153,45 +186,48 @@ class StreamAdministration(ABC):
         """The first message of a subject behind the sequence `after`; None where there is none."""
         return await self._stored(stream, {"seq": after + 1, "next_by_subj": subject})
 
-    async def _ensure_stream(self, spec: StreamSpec) -> None:
+    async def _ensure_stream(self, spec: StreamSpec) -> bool:
+        """Whether the stream had to be made, or made anew."""
         actual = await self._stream_configuration(spec.name)
         if actual is not None:
             differences = stream_differences(spec, actual)
             if not differences:
-                return
+                return False
             log.warning("stream is not as it has to be", stream=spec.name, why=_told(differences))
             if _must_recreate(differences):
                 _require_rebuildable("stream", spec.name, spec.rebuildable, differences)
-                await self._replace(spec)
-                actual = spec.configuration()
-        try:
-            if actual is None:
-                await self.call_api(f"STREAM.CREATE.{spec.name}", spec.configuration())
+                await self.delete_stream(spec.name)
+                await self._create(spec, spec.configuration())
+                return True
+        if actual is None:
+            await self._create(spec, spec.configuration())
+            return True
+        # What the hub has no opinion on (placement, compression) stays an operator's.
+        others = {key: value for key, value in actual.items() if key not in FORBIDDEN_PARTS}
+        with _overlap_told(spec):
+            await self.call_api(f"STREAM.UPDATE.{spec.name}", others | spec.configuration())
+        await self._require_made(spec)
+        return False
+
+    async def _create(self, spec: StreamSpec, configuration: Mapping[str, Any]) -> None:
+        """Make a stream; after a deletion the server clears the old directory behind its answer."""
+        with _overlap_told(spec):
+            for pause_seconds in _CLEARING_PAUSES_SECONDS:
+                try:
+                    await self.call_api(f"STREAM.CREATE.{spec.name}", configuration)
+                    break
+                except BusRefused as error:
+                    if error.code == _SUBJECTS_OVERLAP:
+                        raise
+                    log.info("stream cannot be made yet", stream=spec.name, why=str(error))
+                    await asyncio.sleep(pause_seconds)
             else:
-                # What the hub has no opinion on (placement, compression) stays an operator's.
-                others = {key: value for key, value in actual.items() if key not in FORBIDDEN_PARTS}
-                await self.call_api(f"STREAM.UPDATE.{spec.name}", others | spec.configuration())
-        except BusRefused as error:
-            if error.code != _SUBJECTS_OVERLAP:
-                raise
-            raise StreamMismatch(
-                f"stream {spec.name} cannot be made: another stream has {', '.join(spec.subjects)};"
-                " delete that stream, or use another NATS account"
-            ) from error
+                await self.call_api(f"STREAM.CREATE.{spec.name}", configuration)
+        await self._require_made(spec)
+
+    async def _require_made(self, spec: StreamSpec) -> None:
         now = await self._stream_configuration(spec.name)
         _require_same("stream", spec.name, stream_differences(spec, now or {}))
-
-    async def _replace(self, spec: StreamSpec) -> None:
-        """Delete and make anew; the server clears the old directory away behind its answer."""
-        await self.delete_stream(spec.name)
-        for pause_seconds in _CLEARING_PAUSES_SECONDS:
-            try:
-                await self.call_api(f"STREAM.CREATE.{spec.name}", spec.configuration())
-                return
-            except BusRefused as error:
-                log.info("stream cannot be made yet", stream=spec.name, why=str(error))
-                await asyncio.sleep(pause_seconds)
-        await self.call_api(f"STREAM.CREATE.{spec.name}", spec.configuration())
 
     async def _stream_configuration(self, stream: str) -> dict[str, Any] | None:
         told = await self.call_api(f"STREAM.INFO.{stream}", absent=_NO_STREAM)
@@ -210,10 +246,32 @@ class StreamAdministration(ABC):
         )
 
 
+@contextlib.contextmanager
+def _overlap_told(spec: StreamSpec) -> Iterator[None]:
+    try:
+        yield
+    except BusRefused as error:
+        if error.code != _SUBJECTS_OVERLAP:
+            raise
+        raise StreamMismatch(
+            f"stream {spec.name} cannot be made: another stream has {', '.join(spec.subjects)};"
+            " delete that stream, or use another NATS account"
+        ) from error
+
+
 def _headers(block: bytes) -> dict[str, str]:
     lines = block.decode(errors="replace").split("\r\n")[1:]
     pairs = (line.partition(":") for line in lines if ":" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _consumer(stream: str, told: Mapping[str, Any]) -> BusConsumer:
+    config = dict(told["config"])
+    notes = config.get("metadata") or {}
+    config["metadata"] = {k: v for k, v in notes.items() if not k.startswith("_nats.")}
+    acknowledges = config.get("ack_policy") != "none"
+    place = told["ack_floor" if acknowledges else "delivered"]["stream_seq"]
+    return BusConsumer(stream, str(told["name"]), json.dumps(config, sort_keys=True), int(place))
 
 
 def _must_recreate(differences: Sequence[Difference]) -> bool:

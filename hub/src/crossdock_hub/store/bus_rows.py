@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import BusConsumer, BusPosition, EventRecord, Mark, ScanOutboxRecord
@@ -20,13 +20,9 @@ _PUBLISHED = (
 _SENT_SCANS = delete(t.scan_outbox).where(
     t.scan_outbox.c.sequence.in_(bindparam("wanted", expanding=True))
 )
-# What is older than the hot window is not sent again, unless it never was.
 _NEXT_EVENTS = (
     select(t.events)
-    .where(
-        t.events.c.sequence > bindparam("after"),
-        or_(t.events.c.record_time >= bindparam("since"), t.events.c.published_at.is_(None)),
-    )
+    .where(t.events.c.sequence > bindparam("after"))
     .order_by(t.events.c.sequence)
     .limit(bindparam("most"))
 )
@@ -81,14 +77,48 @@ async def bus_consumers(connection: AsyncConnection, stream: str) -> list[BusCon
     return [_consumer(row) for row in (await connection.execute(wanted)).mappings()]
 
 
-async def next_events(
-    connection: AsyncConnection, after: int, since: int, most: int
-) -> list[EventRecord]:
-    """The oldest events after a number, in commit order: those recorded since, and those that were
-    never published."""
-    values = {"after": after, "since": since, "most": most}
-    result = await connection.execute(_NEXT_EVENTS, values)
+async def next_events(connection: AsyncConnection, after: int, most: int) -> list[EventRecord]:
+    """The oldest events after a number, in commit order."""
+    result = await connection.execute(_NEXT_EVENTS, {"after": after, "most": most})
     return [rows.event_record(row) for row in result.mappings()]
+
+
+async def event_behind(connection: AsyncConnection, upto: int, count: int) -> int:
+    """The number of the event that the newest `count` events up to a number come behind; 0: none"""
+    e = t.events.c
+    wanted = select(e.sequence).where(e.sequence <= upto).order_by(e.sequence.desc())
+    found = await connection.execute(wanted.offset(count).limit(1))
+    return int(found.scalar_one_or_none() or 0)
+
+
+async def hot_events(connection: AsyncConnection, since: int, upto: int) -> int:
+    """How many events up to a number there are from the first that was recorded since a time."""
+    e = t.events.c
+    first = select(e.sequence).where(e.record_time >= since).order_by(e.sequence).limit(1)
+    start = (await connection.execute(first)).scalar_one_or_none()
+    if start is None:
+        return 0
+    counted = select(func.count()).where(e.sequence >= start, e.sequence <= upto)
+    return int((await connection.execute(counted)).scalar_one())
+
+
+async def recorded_before(connection: AsyncConnection, number: int) -> int | None:
+    """When the event before a number was recorded; None: there is none."""
+    e = t.events.c
+    wanted = select(e.record_time).where(e.sequence < number).order_by(e.sequence.desc()).limit(1)
+    return (await connection.execute(wanted)).scalar_one_or_none()
+
+
+async def outstanding(connection: AsyncConnection, endpoints: Sequence[str]) -> list[str]:
+    """Deliveries that lie in the queues of endpoints and that nobody has begun, oldest first."""
+    d = t.deliveries.c
+    wanted = select(d.id).where(
+        d.endpoint.in_(list(endpoints)),
+        d.state.in_(("DISPATCHED", "RESOLVING")),
+        d.lease_until.is_(None),
+        d.pending.is_(False),
+    )
+    return [row.id for row in await connection.execute(wanted.order_by(d.sequence))]
 
 
 async def next_scans(connection: AsyncConnection, after: int, most: int) -> list[ScanOutboxRecord]:

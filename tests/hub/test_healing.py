@@ -1,0 +1,278 @@
+"""What the bus has lost comes back from the database: the same events in the same places, outside
+consumers where they were, and work that lay in a queue."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from bus_reading import stored_messages
+from crossdock.bus import EVENT_STREAM, delivery_stream
+from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.committer import Committer
+from crossdock_hub.dispatching import Picker
+from crossdock_hub.healing import Healer, has_holes
+from crossdock_hub.jetstream import Bus
+from crossdock_hub.store import Store
+from crossdock_hub.store.bus_rows import bus_position
+from crossdock_hub.stream_administration import StreamState
+from crossdock_hub.streams import StreamLimits
+from fixtures_hub import Lane, RunningHub
+from fixtures_nats import NatsProcess, eventually
+from played_endpoint import PlayedEndpoint
+from relay_parts import (
+    CONTRACT,
+    HOT_HOURS,
+    LIMITS,
+    event,
+    ids_on,
+    open_store,
+    record,
+    relay_of,
+    scan_batch,
+    send_all,
+)
+from story import Story, approve_order
+
+DURABLE = "analytics"
+
+
+async def told(address: BusAddress, most: int = 1000, ack: int = 1000) -> list[str]:
+    """What an outside consumer is told now, in order; it acknowledges the first `ack`."""
+    client = await nats.connect(address.url, user=address.user, password=address.password)
+    try:
+        subscription = await client.jetstream().pull_subscribe_bind(DURABLE, EVENT_STREAM)
+        found: list[Any] = []
+        try:
+            while len(found) < most:
+                found += await subscription.fetch(most - len(found), timeout=0.3)
+        except TimeoutError:
+            pass
+        for message in found[:ack]:
+            await message.ack_sync()
+        return [message.headers["Nats-Msg-Id"] for message in found]
+    finally:
+        await client.close()
+
+
+async def subscribe(bus: Bus) -> None:
+    """An outside team makes its durable consumer."""
+    config = {"name": DURABLE, "durable_name": DURABLE, "ack_policy": "explicit"}
+    config |= {"deliver_policy": "all", "ack_wait": 1_000_000_000}
+    wanted = {"stream_name": EVENT_STREAM, "config": config, "action": ""}
+    await bus.call_api(f"CONSUMER.CREATE.{EVENT_STREAM}.{DURABLE}", wanted)
+
+
+@dataclass
+class Bench:
+    """Relay and healer on a real store and a real server, driven step by step."""
+
+    store: Store
+    bus: Bus
+    server: NatsProcess
+
+    def __post_init__(self) -> None:
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """As after a restart of the hub: nothing is known but what was written."""
+        self.committer = Committer(self.store, CONTRACT, LIMITS, Picker(LIMITS))
+        self.committer.start([])
+        limits = StreamLimits(hot_window_hours=HOT_HOURS)
+        self.healer = Healer(self.store, self.bus, LIMITS, limits, self.committer)
+        self.relay = relay_of(self.store, self.bus, self.committer)
+        self.healer.watch(self.relay)
+
+    async def settle(self) -> None:
+        """Heal, fill, and write down what is known."""
+        await self.healer.heal()
+        await send_all(self.relay.events)
+        await send_all(self.relay.scans)
+        await self.healer.heal()
+        await self.committer.stop()
+        self.committer = Committer(self.store, CONTRACT, LIMITS, Picker(LIMITS))
+        self.committer.start([])
+        self.healer._committer = self.committer
+        for outlet in (self.relay.events, self.relay.scans):
+            outlet._marks = self.committer
+
+    async def start_server(self) -> None:
+        """Start it again, and wait until the bus has noticed both."""
+        await eventually(lambda: not self.bus.health.ok, "the loss")
+        self.server.start()
+        await eventually(lambda: self.bus.health.ok, "the reconnect")
+
+    async def stored(self) -> list[tuple[int, str]]:
+        """Sequence and id of each message of the event stream."""
+        found = await stored_messages(self.server.address, EVENT_STREAM)
+        return [(each.sequence, each.headers["Nats-Msg-Id"]) for each in found]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, own_nats_server: NatsProcess) -> AsyncIterator[Bench]:
+    store = await open_store(tmp_path / "data")
+    bus = await Bus.connect(own_nats_server.address)
+    made = Bench(store, bus, own_nats_server)
+    yield made
+    await made.committer.stop()
+    await bus.close()
+    await store.close()
+
+
+@pytest.mark.parametrize("loss", ["stream", "purge", "front", "middle", "end", "anew"])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_lost_messages_come_back(bench: Bench, loss: str, restarted: bool) -> None:
+    """Proves that a stream which was deleted, emptied or torn has the same events at the same
+    sequences again, and that an outside consumer is told what it had not acknowledged, and no
+    more."""
+    events = await record(bench.store, event(age_hours=100), *[event() for _ in range(9)])
+    await bench.settle()
+    await subscribe(bench.bus)
+    assert await told(bench.server.address, most=6, ack=4) == events[:6]
+    before = await bench.stored()
+    await bench.settle()
+    if restarted:
+        bench.start_anew()
+    await lose(bench.bus, loss)
+    fresh = await record(bench.store, event(), scan_batch())
+    await bench.settle()
+    after = await bench.stored()
+    # The first is older than the hot window: it is not filled in again.
+    assert after == [*before[1:], (before[-1][0] + 1, fresh[0])]
+    assert await told(bench.server.address) == [*events[4:], fresh[0]]
+    rebuilds = bench.healer.rebuilds
+    await bench.settle()
+    assert (rebuilds, bench.healer.rebuilds) == (1, 1), "healed once, and quiet since"
+
+
+async def lose(bus: Bus, loss: str) -> None:
+    if loss in ("stream", "anew"):
+        config = await bus.call_api(f"STREAM.INFO.{EVENT_STREAM}")
+        await bus.delete_stream(EVENT_STREAM)
+        if loss == "anew":
+            assert config is not None
+            await bus.call_api(f"STREAM.CREATE.{EVENT_STREAM}", config["config"])
+    elif loss == "purge":
+        await bus.purge(EVENT_STREAM)
+    elif loss == "front":
+        await bus.purge(EVENT_STREAM, before_sequence=6)
+    else:
+        sequence = 5 if loss == "middle" else 10
+        await bus.call_api(f"STREAM.MSG.DELETE.{EVENT_STREAM}", {"seq": sequence})
+
+
+async def test_a_deleted_consumer_stays_deleted(bench: Bench) -> None:
+    """Proves that a consumer which its owner deletes while the hub looks on is let go, and that one
+    which is gone after a time in which nobody looked is made again, where it was."""
+    events = await record(bench.store, *[event() for _ in range(6)])
+    await bench.settle()
+    await subscribe(bench.bus)
+    await told(bench.server.address, most=2)
+    await bench.settle()
+    bench.start_anew()
+    await bench.bus.delete_consumer(EVENT_STREAM, DURABLE)
+    await bench.settle()
+    assert await told(bench.server.address, most=1) == [events[2]]
+    await bench.settle()
+    await bench.bus.delete_consumer(EVENT_STREAM, DURABLE)
+    await bench.settle()
+    bench.start_anew()
+    await bench.settle()
+    assert await bench.bus.pending(EVENT_STREAM, DURABLE) is None
+
+
+async def test_an_older_stream_is_continued(bench: Bench) -> None:
+    """Proves that a bus that was put back from a back-up gets what it lacks, once, and that a crash
+    while it is filled changes nothing."""
+    events = await record(bench.store, *[event() for _ in range(4)])
+    await bench.settle()
+    saved = bench.server.settings.store_directory
+    older = saved.with_name("older")
+    bench.server.kill()
+    shutil.copytree(saved, older)
+    await bench.start_server()
+    events += await record(bench.store, *[event() for _ in range(5)])
+    await bench.settle()
+    bench.server.kill()
+    shutil.rmtree(saved)
+    older.rename(saved)
+    await bench.start_server()
+    bench.start_anew()
+    await bench.healer.heal()
+    await bench.relay.events.publish()
+    bench.start_anew()
+    events += await record(bench.store, event())
+    await bench.settle()
+    assert await ids_on(bench.server.address, EVENT_STREAM) == events
+    assert [sequence for sequence, _ in await bench.stored()] == list(range(1, 11))
+    async with bench.store.read() as connection:
+        position = await bus_position(connection, EVENT_STREAM)
+    assert position is not None
+    assert (position.stream_sequence, position.record_sequence) == (10, 10)
+
+
+async def test_a_hub_heals_all_of_jetstream(own_hub: RunningHub) -> None:
+    """Proves on a hub: its whole JetStream store deleted between two runs is there again with the
+    same events, and every outstanding dispatch comes again."""
+    lane = Lane(1)
+    async with (
+        Story(own_hub, lane) as story,
+        PlayedEndpoint(own_hub, lane.erp, {"create_sales_order": "SEARCHABLE"}) as erp,
+    ):
+        for _ in range(3):
+            made = await story.create()
+            await story.oms.orders.ApproveOrder(approve_order(made.id))
+        first = await erp.take()
+        await eventually(lambda: own_hub.count("events", "published_at IS NULL") == 0, "events")
+        before = await ids_on(own_hub.bus_address(), EVENT_STREAM)
+        assert own_hub.stop() == 0
+        shutil.rmtree(own_hub.data / "nats" / "jetstream")
+        own_hub.start()
+
+        async def same() -> bool:
+            return await ids_on(own_hub.bus_address(), EVENT_STREAM) == before
+
+        await eventually(same, "the refill")
+        again = {(await erp.take()).delivery_id for _ in range(3)}
+        assert first.delivery_id in again and len(again) == 3
+
+
+@pytest.mark.parametrize("loss", ["queue", "server"])
+async def test_lost_work_comes_at_once(own_hub: RunningHub, loss: str) -> None:
+    """Proves that a queue which is deleted, or dies with its server, is there again with what
+    nobody had begun, long before the dispatch would have run out."""
+    lane = Lane(1)
+    async with (
+        Story(own_hub, lane) as story,
+        PlayedEndpoint(own_hub, lane.erp, {"create_sales_order": "SEARCHABLE"}) as erp,
+    ):
+        made = await story.create()
+        await story.oms.orders.ApproveOrder(approve_order(made.id))
+        dispatch = await erp.take()
+        if loss == "queue":
+            bus = await Bus.connect(own_hub.bus_address())
+            await bus.delete_stream(delivery_stream(lane.erp))
+            await bus.close()
+        else:
+            os.kill(own_hub.nats_pid, signal.SIGKILL)
+        again = await erp.take()
+        assert again.delivery_id == dispatch.delivery_id
+        assert again.dispatch_number == dispatch.dispatch_number + 1
+        assert (await erp.try_begin(dispatch)).refusal.reason == "LEASE_LOST"
+        await erp.complete(again.delivery_id, await erp.begin(again), "CONFIRMED")
+
+
+def test_what_counts_as_a_hole() -> None:
+    """Proves: a stream loses messages at its front by age, and in no other way."""
+    whole = StreamState(5, 500, 6, 10)
+    assert not has_holes(whole, edge=None, horizon=1000)
+    assert not has_holes(whole, edge=999, horizon=1000)
+    assert has_holes(whole, edge=1000, horizon=1000)
+    assert has_holes(StreamState(4, 500, 6, 10, deleted=1), edge=None, horizon=1000)
