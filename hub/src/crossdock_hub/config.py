@@ -86,6 +86,7 @@ class Limits:
     # Healing of the bus.
     heal_seconds: float = 5.0
     rebuild_pause_seconds: float = 60.0
+    tie_seconds: float = 1.0
     # Held facts.
     held_drive_max: int = 200
     held_sweep_seconds: float = 5.0

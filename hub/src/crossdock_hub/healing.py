@@ -73,7 +73,10 @@ class Healer:
         stream_limits: StreamLimits,
         committer: Committer,
         clock: Callable[[], int] = now_microseconds,
+        metadata: Callable[[], dict[str, str]] = dict,
     ) -> None:
+        """metadata: what is to be noted at an event stream that is made anew."""
+        self._metadata = metadata
         self._store = store
         self._bus = bus
         self._limits = limits
@@ -209,7 +212,7 @@ class Healer:
             self.rebuilds += 1
             self._rebuilt_at[spec.name] = self._clock()
             log.error("the stream is lost; it is made anew from the database", stream=spec.name)
-        await self._bus.make_stream(spec, first)
+        await self._bus.make_stream(spec, first, self._metadata() if outlet.keeps else None)
         outlet.doubt()
         self._relay.wake()
 

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
 from crossdock import contracts
+from crossdock.bus import EVENT_STREAM, delivery_stream
 from crossdock.errors import ConfigurationError, ContractError, Refusal
 
 from crossdock_hub.announcing import announce
@@ -49,6 +50,7 @@ from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.streams import StreamLimits
 from crossdock_hub.tailing import Tails
 from crossdock_hub.telemetry import Metrics
+from crossdock_hub.tie import DATABASE_OLDER, TieKeeper, compare_at_start
 from crossdock_hub.unit import Refused
 from crossdock_hub.waiting import Waiters
 
@@ -115,6 +117,7 @@ class Hub:
             self.rerouter,
             self.replayer,
             self.healer,
+            self.tie,
         ):
             part.start()
             self._ending.push_async_callback(part.stop)
@@ -139,6 +142,7 @@ class Hub:
             self._nats = EmbeddedNats(
                 EmbeddedSettings(self._data, port=self.settings.nats_port, endpoints=names),
                 lock=self._lock,
+                on_health=_told_health(),
             )
             self._ending.push_async_callback(self._nats.stop)
             self._bus_address = await self._nats.start()
@@ -170,7 +174,13 @@ class Hub:
             until = now + int(self.limits.restart_grace_seconds * SECOND)
             longest = int(self.limits.lease_seconds_max * SECOND)
             await restart_leases(connection, now, until, now - newest_at, longest)
+            noted = await self.bus.metadata(EVENT_STREAM)
+            self._tie, differs = await compare_at_start(connection, noted, newest_at, now)
             self._configured = await ensure_endpoints(connection, configured)
+        if differs == DATABASE_OLDER:
+            # Their message ids are those of a future that is gone.
+            for record in self._configured:
+                await self.bus.delete_stream(delivery_stream(record.id))
 
     def _build(self, identities: Identities) -> None:
         limits = self.limits
@@ -180,7 +190,16 @@ class Hub:
         )
         hot_hours = self.settings.event_hot_hours
         kept = StreamLimits(hot_window_hours=hot_hours)
-        self.healer = Healer(self.store, self.bus, limits, kept, self.committer, self.clock)
+        self.tie = TieKeeper(self.store, self.bus, limits, self.committer, self._tie, self.clock)
+        self.healer = Healer(
+            self.store,
+            self.bus,
+            limits,
+            kept,
+            self.committer,
+            self.clock,
+            lambda: self.tie.metadata,
+        )
         self.relay = Relay(
             self.store,
             self.bus,
@@ -189,6 +208,7 @@ class Hub:
             hot_hours,
             self.healer.missed,
             self.clock,
+            self.tie.report,
         )
         self.healer.watch(self.relay)
         self._healer = self.healer
@@ -205,6 +225,7 @@ class Hub:
         self.committer.listeners += [
             self.dispatcher.committed,
             self.relay.committed,
+            self.tie.committed,
             self.timers.committed,
             self.driver.committed,
             self.rerouter.committed,
@@ -308,6 +329,22 @@ def _external_address(settings: Settings) -> BusAddress:
         raise ConfigurationError(
             f"{path} is neither a .creds file nor JSON with user and password"
         ) from None
+
+
+def _told_health() -> Callable[[BusHealth], None]:
+    """Says once why the embedded server does not store, and once that it does again."""
+    well = True
+
+    def tell(health: BusHealth) -> None:
+        nonlocal well
+        if health.ok != well:
+            well = health.ok
+            if well:
+                log.info("the embedded nats-server stores again")
+            else:
+                log.error("the embedded nats-server stores nothing", because=health.reason)
+
+    return tell
 
 
 def _bus_away(cause: str) -> Refusal:

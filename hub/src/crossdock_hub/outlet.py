@@ -106,10 +106,16 @@ class Marks(Protocol):
         """Remember what is on the bus."""
 
 
+# Kind, sentence and count of a difference between database and bus.
+Report = Callable[[str, str, int], None]
+STREAM_LOST: Final = "STREAM_LOST"
+STRANGE_MESSAGES: Final = "STRANGE_MESSAGES"
+
+
 class Outlet:
     """Sends the rows of one source. Not for concurrent callers.
 
-    clock: microseconds. complete: see BusPosition.complete_since.
+    clock: microseconds. report: told what the stream lacks, and what it has that we do not know.
     """
 
     def __init__(
@@ -120,7 +126,9 @@ class Outlet:
         limits: Limits,
         marks: Marks,
         clock: Callable[[], int],
+        report: Report,
     ) -> None:
+        self._report = report
         self._source = source
         self._store = store
         self._bus = bus
@@ -364,6 +372,11 @@ class Outlet:
         if not self._source.keeps:
             return
         self.strangers += count
+        sentence = (
+            f"{self._source.stream} holds messages that this database does not know: it is older "
+            "than the stream, or somebody else publishes there"
+        )
+        self._report(STRANGE_MESSAGES, sentence, count)
         log.error(
             "the stream holds messages that this database does not know",
             stream=self._source.stream,

@@ -347,11 +347,31 @@ class BusConsumer:
 
 
 @dataclass(frozen=True, slots=True)
+class Tie:
+    """A database, and a generation of its ledger: it grows while work is begun."""
+
+    database: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What database and bus do not have in common. kind: a word of `tie`. count: of what."""
+
+    kind: str
+    sentence: str
+    count: int
+    first_at: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """What is known of the bus, to be remembered with the next commit.
 
     events, scans: sequences of rows that it has stored. positions: of streams. consumers: of
-    others. forgotten: (stream, name) of consumers that their owners deleted.
+    others. forgotten: (stream, name) of consumers that their owners deleted. generation: see Tie;
+    0: as it was. differences: found just now; counts of one kind add up.
     """
 
     events: Sequence[int] = ()
@@ -359,3 +379,5 @@ class Mark:
     positions: Sequence[BusPosition] = ()
     consumers: Sequence[BusConsumer] = ()
     forgotten: Sequence[tuple[str, str]] = ()
+    generation: int = 0
+    differences: Sequence[Difference] = ()

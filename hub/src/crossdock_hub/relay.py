@@ -19,7 +19,7 @@ from crossdock_hub.committer import Committed, now_microseconds
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
-from crossdock_hub.outlet import Marks, Outlet, Waiting
+from crossdock_hub.outlet import Marks, Outlet, Report, Waiting
 from crossdock_hub.publishing import Message
 from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, Transaction
@@ -159,6 +159,7 @@ class Relay:
         hot_hours: float,
         on_gone: Callable[[], None] = lambda: None,
         clock: Callable[[], int] = now_microseconds,
+        report: Report = lambda kind, sentence, count: None,
     ) -> None:
         self._limits = limits
         self._on_gone = on_gone
@@ -167,8 +168,8 @@ class Relay:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         hot = int(hot_hours * 3600 * SECOND)
-        self.events = Outlet(Events(hot, clock), store, bus, limits, marks, clock)
-        self.scans = Outlet(Scans(hot, clock), store, bus, limits, marks, clock)
+        self.events = Outlet(Events(hot, clock), store, bus, limits, marks, clock, report)
+        self.scans = Outlet(Scans(hot, clock), store, bus, limits, marks, clock, report)
         self.trouble = ""
 
     @property

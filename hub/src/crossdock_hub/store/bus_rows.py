@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.records import BusConsumer, BusPosition, EventRecord, Mark, ScanOutboxRecord
+from crossdock_hub.records import (
+    BusConsumer,
+    BusPosition,
+    Difference,
+    EventRecord,
+    Mark,
+    ScanOutboxRecord,
+    Tie,
+)
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.writing import upsert_statement
+from crossdock_hub.store.writing import inserting, upsert_statement
 
 _PUBLISHED = (
     update(t.events)
@@ -38,6 +46,10 @@ _UNMARKED = select(t.events.c.sequence).where(
 _scan_batch = rows.plain_record(ScanOutboxRecord)
 _position = rows.plain_record(BusPosition)
 _consumer = rows.plain_record(BusConsumer)
+_difference = rows.plain_record(Difference)
+_tie = rows.plain_record(Tie)
+# States from which a vendor may still be called.
+OPEN_TO_CALLS = ("READY", "HELD", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING")
 
 
 async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int) -> None:
@@ -62,6 +74,61 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
     for stream, name in {key for mark in marks for key in mark.forgotten}:
         gone = delete(t.bus_consumers).where(c.stream == stream, c.name == name)
         await connection.execute(gone)
+    generation = max((mark.generation for mark in marks), default=0)
+    if generation:
+        await connection.execute(update(t.bus_tie).values(generation=generation))
+    await note_differences(connection, [each for mark in marks for each in mark.differences])
+
+
+async def note_differences(connection: AsyncConnection, found: Sequence[Difference]) -> None:
+    """Add to what is known to differ."""
+    table = t.bus_differences
+    for each in found:
+        statement = inserting(connection.dialect.name, table).values(**rows.plain_row(each))
+        fresh = statement.excluded
+        changed = {
+            "sentence": fresh.sentence,
+            "count": table.c.count + fresh["count"],
+            "last_at": fresh.last_at,
+        }
+        merged = statement.on_conflict_do_update(index_elements=["kind"], set_=changed)
+        await connection.execute(merged)
+
+
+async def differences(connection: AsyncConnection) -> list[Difference]:
+    """Everything that was found to differ, newest first."""
+    wanted = select(t.bus_differences).order_by(t.bus_differences.c.last_at.desc())
+    return [_difference(row) for row in (await connection.execute(wanted)).mappings()]
+
+
+async def tie(connection: AsyncConnection) -> Tie | None:
+    """The tie as it is stored; None in a database that never had one."""
+    row = (await connection.execute(select(t.bus_tie))).mappings().one_or_none()
+    return None if row is None else _tie(row)
+
+
+async def keep_tie(connection: AsyncConnection, tie: Tie) -> None:
+    """Store the tie of this database."""
+    values = rows.plain_row(tie)
+    await connection.execute(upsert_statement(connection.dialect.name, t.bus_tie), [values])
+
+
+async def doubt_open_deliveries(connection: AsyncConnection, since: int, now: int) -> int:
+    """Say of everything open that a call may have been made since a time, and nobody knows.
+
+    The ledger then asks the vendor before it calls, or parks: by each operation's class.
+    """
+    d = t.deliveries.c
+    doubted = await connection.execute(
+        update(t.deliveries)
+        .where(d.state.in_(OPEN_TO_CALLS))
+        .values(
+            first_unknown_at=func.coalesce(d.first_unknown_at, since),
+            calls_reached=case((d.calls_reached < 1, 1), else_=d.calls_reached),
+            updated_at=now,
+        )
+    )
+    return int(doubted.rowcount)
 
 
 async def bus_position(connection: AsyncConnection, stream: str) -> BusPosition | None:

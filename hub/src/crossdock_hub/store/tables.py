@@ -412,3 +412,21 @@ replay_items = Table(
         postgresql_where=text("decided_at IS NULL"),
     ),
 )
+
+# Which database this is, and how far its ledger had come when the bus was told last.
+bus_tie = Table(
+    "bus_tie",
+    METADATA,
+    Column("database", Key, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+)
+
+bus_differences = Table(
+    "bus_differences",
+    METADATA,
+    Column("kind", Word, primary_key=True),
+    Column("sentence", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)

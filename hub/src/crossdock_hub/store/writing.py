@@ -27,8 +27,13 @@ _INSERTS: dict[str, Callable[[Table], Any]] = {
 }
 
 
+def inserting(dialect: str, table: Table) -> Any:
+    """An insert of the dialect's own kind, which may say what happens on a conflict."""
+    return _INSERTS[dialect](table)
+
+
 def _upsert(dialect: str, table: Table) -> Any:
-    statement = _INSERTS[dialect](table)
+    statement = inserting(dialect, table)
     keys = [column.name for column in table.primary_key]
     changed = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)

@@ -1,0 +1,187 @@
+"""Database and bus of different days: nothing is done twice, and the difference is told."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.bus import EVENT_STREAM
+from crossdock.delivery.v1 import delivery_pb2
+from crossdock_hub.jetstream import Bus
+from crossdock_hub.records import Tie
+from crossdock_hub.tie import (
+    BUS_OLDER,
+    DATABASE_OLDER,
+    GENERATION_METADATA,
+    OTHER_DATABASE,
+    judge,
+    read_tie,
+)
+from fixtures_hub import Lane, RunningHub
+from fixtures_nats import eventually
+from hypothesis import given
+from hypothesis import strategies as st
+from played_endpoint import PlayedEndpoint
+from relay_parts import ids_on
+from story import Story, approve_order
+
+
+async def approved(story: Story) -> str:
+    made = await story.create()
+    await story.oms.orders.ApproveOrder(approve_order(made.id))
+    return str(made.id)
+
+
+async def told_generation(hub: RunningHub) -> int:
+    """What the bus was told last of the ledger."""
+    bus = await Bus.connect(hub.bus_address())
+    try:
+        noted = await bus.metadata(EVENT_STREAM) or {}
+        return int(noted.get(GENERATION_METADATA, "0"))
+    finally:
+        await bus.close()
+
+
+def copy_database(hub: RunningHub, to: Path) -> None:
+    to.mkdir()
+    for path in hub.data.glob("crossdock.db*"):
+        shutil.copy2(path, to)
+
+
+def put_back_database(hub: RunningHub, saved: Path) -> None:
+    for path in hub.data.glob("crossdock.db*"):
+        path.unlink()
+    for path in saved.iterdir():
+        shutil.copy2(path, hub.data)
+
+
+def differences(hub: RunningHub) -> dict[str, int]:
+    return dict(hub.query("SELECT kind, count FROM bus_differences"))
+
+
+@pytest.mark.parametrize("kind", ["SEARCHABLE", "NONE"])
+async def test_yesterdays_database(own_hub: RunningHub, tmp_path: Path, kind: str) -> None:
+    """Proves that a database put back from before a call asks the vendor instead of calling again,
+    or parks where nobody can be asked, that it says so, and that later work goes on."""
+    lane, saved = Lane(1), tmp_path / "yesterday"
+    async with (
+        Story(own_hub, lane) as story,
+        PlayedEndpoint(own_hub, lane.erp, {"create_sales_order": kind}) as erp,
+    ):
+        await approved(story)
+        delivery_id = (await erp.take()).delivery_id
+        assert own_hub.stop() == 0
+        copy_database(own_hub, saved)
+        own_hub.start()
+        before = await told_generation(own_hub)
+        called = await erp.take()
+        assert (called.delivery_id, called.kind) == (delivery_id, delivery_pb2.ATTEMPT_KIND_CALL)
+        await erp.complete(delivery_id, await erp.begin(called), "CONFIRMED")
+        await approved(story)
+
+        async def the_bus_knows() -> bool:
+            return await told_generation(own_hub) > before
+
+        await eventually(the_bus_knows, "the next generation")
+        own_hub.kill()
+        put_back_database(own_hub, saved)
+        own_hub.start()
+        if kind == "SEARCHABLE":
+            asked = await _next_of(erp, delivery_id)
+            assert asked.kind == delivery_pb2.ATTEMPT_KIND_LOOK_UP
+            await erp.complete(delivery_id, await erp.begin(asked), "CONFIRMED")
+        else:
+            refused = await erp.try_begin(await erp.take())
+            assert refused.refusal.reason == "LEASE_LOST"
+            assert _state(own_hub, delivery_id) == "PARKED"
+        calls = own_hub.count("attempts", "kind = 'CALL'")
+        assert calls == 0, "the vendor was called again"
+        assert differences(own_hub)[DATABASE_OLDER] == 1
+        assert differences(own_hub)["STRANGE_MESSAGES"] >= 1
+        assert "put back from a back-up" in own_hub.log()
+        await approved(story)
+        fresh = await erp.take()
+        assert fresh.kind == delivery_pb2.ATTEMPT_KIND_CALL
+        await erp.complete(fresh.delivery_id, await erp.begin(fresh), "CONFIRMED")
+        own_hub.restart()
+        assert differences(own_hub)[DATABASE_OLDER] == 1, "told once"
+
+
+async def _next_of(erp: PlayedEndpoint, delivery_id: str) -> Any:
+    """The next dispatch of a delivery that may be begun; a call is begun where it is one."""
+    while True:
+        dispatch = await erp.take()
+        assert dispatch.delivery_id == delivery_id
+        if dispatch.kind == delivery_pb2.ATTEMPT_KIND_LOOK_UP:
+            return dispatch
+        assert (await erp.try_begin(dispatch)).refusal.reason == "LEASE_LOST"
+
+
+def _state(hub: RunningHub, delivery_id: str) -> str:
+    ((state,),) = hub.query("SELECT state FROM deliveries WHERE id = ?", delivery_id)
+    return str(state)
+
+
+async def test_yesterdays_bus(own_hub: RunningHub, tmp_path: Path) -> None:
+    """Proves that a bus put back from before gets the events that it lacks, once and in order, that
+    nothing confirmed is sent again, and that the difference is told."""
+    lane, saved = Lane(1), tmp_path / "yesterday"
+    streams = own_hub.data / "nats" / "jetstream"
+    async with (
+        Story(own_hub, lane) as story,
+        PlayedEndpoint(own_hub, lane.erp, {"create_sales_order": "SEARCHABLE"}) as erp,
+    ):
+        await approved(story)
+        await _confirm(erp)
+        await eventually(lambda: own_hub.count("events", "published_at IS NULL") == 0, "events")
+        assert own_hub.stop() == 0
+        shutil.copytree(streams, saved)
+        own_hub.start()
+        for _ in range(3):
+            before = await told_generation(own_hub)
+            await approved(story)
+            await _confirm(erp)
+
+            async def grown(least: int = before) -> bool:
+                return await told_generation(own_hub) > least
+
+            await eventually(grown, "the next generation")
+        await eventually(lambda: own_hub.count("events", "published_at IS NULL") == 0, "events")
+        assert own_hub.stop() == 0
+        shutil.rmtree(streams)
+        shutil.copytree(saved, streams)
+        own_hub.start()
+        ids = [row[0] for row in own_hub.query("SELECT id FROM events ORDER BY sequence")]
+
+        async def whole() -> bool:
+            return await ids_on(own_hub.bus_address(), EVENT_STREAM) == ids
+
+        await eventually(whole, "the refill")
+        assert differences(own_hub)[BUS_OLDER] == 1
+        await eventually(lambda: "STREAM_LOST" in differences(own_hub), "the second word")
+        assert own_hub.count("attempts") == 4
+        assert own_hub.count("deliveries", "state = 'CONFIRMED'") == 4
+
+
+async def _confirm(erp: PlayedEndpoint) -> None:
+    dispatch = await erp.take()
+    await erp.complete(dispatch.delivery_id, await erp.begin(dispatch), "CONFIRMED")
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.booleans())
+def test_judging(database: int, bus: int, same: bool) -> None:
+    """Proves: a bus that knows more than the database makes it the older one; one step behind is
+    as it should be; another database's word says nothing about either's age."""
+    told = Tie("one" if same else "two", bus)
+    kind = judge(Tie("one", database), told)
+    if not same:
+        assert kind == OTHER_DATABASE
+    elif bus > database:
+        assert kind == DATABASE_OLDER
+    else:
+        assert kind == ("" if bus >= database - 1 else BUS_OLDER)
+    assert judge(told, None) == ""
+    assert read_tie({"crossdock-database": "one", "crossdock-generation": "x"}) is None
+    assert read_tie(None) is None
