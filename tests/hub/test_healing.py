@@ -64,7 +64,7 @@ async def told(address: BusAddress, most: int = 1000, ack: int = 1000) -> list[s
 
 async def subscribe(bus: Bus) -> None:
     """An outside team makes its durable consumer."""
-    config = {"name": DURABLE, "durable_name": DURABLE, "ack_policy": "explicit"}
+    config: dict[str, Any] = {"name": DURABLE, "durable_name": DURABLE, "ack_policy": "explicit"}
     config |= {"deliver_policy": "all", "ack_wait": 1_000_000_000}
     wanted = {"stream_name": EVENT_STREAM, "config": config, "action": ""}
     await bus.call_api(f"CONSUMER.CREATE.{EVENT_STREAM}.{DURABLE}", wanted)

@@ -156,6 +156,8 @@ class EmbeddedNats:
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL after the limit; then the lock is free. Repeatable."""
+        # Whoever stops it knows.
+        self._on_health = None
         supervisor, self._supervisor = self._supervisor, None
         if supervisor:
             supervisor.cancel()
@@ -308,6 +310,10 @@ class EmbeddedNats:
         self._missed = 0
         if not problem and not self._disk_was_full:
             self._sick_since = 0.0
+            if self._store_is_full():
+                # It has not tried to write yet. If it does not, it need not be restarted either.
+                self._tell(False, self._full_sentence())
+                return ""
             if time.monotonic() - self._up_since > STEADY_SECONDS:
                 self._failures = 0
             self._tell(True, "nats-server is running")

@@ -109,6 +109,8 @@ class Store:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(DBAPIError, OSError):
+                # The next one opens the file anew: what could not be written may be written then.
+                await connection.invalidate()
                 await connection.close()
 
     @contextlib.asynccontextmanager

@@ -1,0 +1,172 @@
+"""Full and read-only volumes, for real: a small file system is filled under a running hub."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from bare_calls import send
+from crossdock.bus import EVENT_STREAM
+from crossdock.client import HubClient
+from crossdock.order.v1.order_service_pb2 import CreateOrderRequest
+from crossdock_hub.store import Store, StoreFailure
+from fixtures_hub import RunningHub
+from fixtures_nats import eventually
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from relay_parts import event, ids_on, open_store, record
+from sqlalchemy import text
+from story import approve_order, create_order, order, seed_master_data
+
+MIB = 1024 * 1024
+NAMED_SECONDS_MAX = 5.0
+HEALED_SECONDS_MAX = 15.0
+CREATE_ORDER = "/crossdock.order.v1.OrderService/CreateOrder"
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Volume:
+    """A file system of its own that can be filled to the last byte, and emptied again."""
+
+    def __init__(self, directory: Path, size_mib: int) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        options = ["-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(directory)]
+        if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+            pytest.skip("this user may not mount a small file system")
+
+    def fill(self) -> None:
+        """Leave nothing free."""
+        free = os.statvfs(self.directory)
+        with (self.directory / "ballast").open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_frsize)
+
+    def free(self) -> None:
+        (self.directory / "ballast").unlink()
+
+    def remove(self) -> None:
+        subprocess.run(["umount", "-l", str(self.directory)], check=True)
+
+
+@pytest.fixture
+def bus_volume(unstarted_hub: RunningHub) -> Iterator[Volume]:
+    """Everything of the bus; the database lies elsewhere."""
+    volume = Volume(unstarted_hub.data / "nats", 96)
+    yield volume
+    unstarted_hub.kill()
+    volume.remove()
+
+
+@pytest.fixture
+def database_volume(unstarted_hub: RunningHub) -> Iterator[Volume]:
+    """The database and its log; the bus lies elsewhere."""
+    volume = Volume(unstarted_hub.directory / "database", 6)
+    unstarted_hub.data.mkdir(parents=True)
+    (unstarted_hub.data / "crossdock.db").symlink_to(volume.directory / "crossdock.db")
+    yield volume
+    unstarted_hub.kill()
+    volume.remove()
+
+
+async def bus_serves(client: HubClient) -> bool:
+    stub = health_pb2_grpc.HealthStub(client.channel)
+    told = await stub.Check(health_pb2.HealthCheckRequest(service="bus"))
+    return bool(told.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def approved(oms: HubClient) -> None:
+    """An order with an event."""
+    made = await oms.orders.CreateOrder(create_order())
+    await oms.orders.ApproveOrder(approve_order(made.order.id))
+
+
+async def test_the_volume_of_the_bus_is_full(unstarted_hub: RunningHub, bus_volume: Volume) -> None:
+    """Proves on a file system that is really full: health `bus` is red within 5 s and the cause is
+    named, every write is accepted meanwhile, and with space again the bus heals by itself within
+    15 s and has every event once."""
+    hub = unstarted_hub.start()
+    await seed_master_data(hub)
+    async with hub.client("oms") as oms:
+        await eventually(lambda: bus_serves(oms), "a healthy bus")
+        bus_volume.fill()
+        filled = time.monotonic()
+        while await bus_serves(oms):
+            assert time.monotonic() - filled < NAMED_SECONDS_MAX, hub.log(tail=True)
+            await approved(oms)
+        assert "is full" in hub.log()
+        for _ in range(20):
+            await approved(oms)
+        bus_volume.free()
+        await eventually(lambda: bus_serves(oms), "the recovery", HEALED_SECONDS_MAX)
+        await approved(oms)
+        unpublished = "published_at IS NULL"
+        await eventually(lambda: hub.count("events", unpublished) == 0, "publishing", 20)
+    ids = [row[0] for row in hub.query("SELECT id FROM events ORDER BY sequence")]
+    assert await ids_on(hub.bus_address(), EVENT_STREAM) == ids
+
+
+async def test_the_volume_of_the_database_is_full(
+    unstarted_hub: RunningHub, database_volume: Volume
+) -> None:
+    """Proves on a file system that is really full: writes are refused as STORE_FULL and never told
+    OK, reads are answered, and with space again the same hub takes the same requests."""
+    hub = unstarted_hub.start()
+    await seed_master_data(hub)
+    accepted: list[CreateOrderRequest] = []
+    refused: list[CreateOrderRequest] = []
+    async with hub.client("oms") as oms:
+        accepted.append(create_order())
+        first = await oms.orders.CreateOrder(accepted[0])
+        database_volume.fill()
+        deadline = time.monotonic() + 30
+        while len(refused) < 5:
+            request = create_order(order(lines=40))
+            # Without the client's own repeats: what the hub says the first time.
+            error = await send(oms, CREATE_ORDER, request.SerializeToString())
+            (refused if error else accepted).append(request)
+            if error is not None:
+                assert (error.reason, error.code) == ("STORE_FULL", EXHAUSTED), error
+            assert time.monotonic() < deadline, "the volume was never full"
+        again = await oms.orders.CreateOrder(accepted[0])
+        assert again == first, "a known request is answered without room"
+        database_volume.free()
+        for request in refused:
+            await oms.orders.CreateOrder(request)
+    known = {row[0] for row in hub.query("SELECT number FROM objects WHERE kind = 'order'")}
+    assert known == {request.order.number for request in accepted + refused}
+    assert hub.stop() == 0
+    with sqlite3.connect(hub.data / "crossdock.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+async def test_a_database_that_became_read_only(tmp_path: Path) -> None:
+    """Proves with SQLite's own refusal: a write says that the database is read-only, nothing of it
+    is there, and the next one works once it may be written again."""
+    store = await open_store(tmp_path)
+    try:
+        (kept,) = await record(store, event())
+        await _forbid_writing(store)
+        with pytest.raises(StoreFailure) as failure:
+            await record(store, event())
+        assert failure.value.full and "read-only" in failure.value.cause
+        (later,) = await record(store, event())
+        async with store.read() as connection:
+            found = await connection.execute(text("SELECT id FROM events ORDER BY sequence"))
+            assert [row.id for row in found] == [kept, later]
+    finally:
+        await store.close()
+
+
+async def _forbid_writing(store: Store) -> None:
+    """Until this connection is dropped, which the store does after a failure."""
+    async with store.write() as connection:
+        pass
+    assert store._connection is not None
+    await store._connection.exec_driver_sql("PRAGMA query_only = ON")
+    await store._connection.rollback()
+    del connection
