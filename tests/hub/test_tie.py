@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock.bus import EVENT_STREAM
+from crossdock.bus import EVENT_STREAM, SCAN_STREAM
+from crossdock.cli.doctor import difference_checks
 from crossdock.delivery.v1 import delivery_pb2
+from crossdock.hub.v1 import hub_service_pb2
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.records import Tie
 from crossdock_hub.tie import (
@@ -80,6 +83,7 @@ async def test_yesterdays_database(own_hub: RunningHub, tmp_path: Path, kind: st
         assert (called.delivery_id, called.kind) == (delivery_id, delivery_pb2.ATTEMPT_KIND_CALL)
         await erp.complete(delivery_id, await erp.begin(called), "CONFIRMED")
         await approved(story)
+        lost = await erp.take()
 
         async def the_bus_knows() -> bool:
             return await told_generation(own_hub) > before
@@ -101,12 +105,29 @@ async def test_yesterdays_database(own_hub: RunningHub, tmp_path: Path, kind: st
         assert differences(own_hub)[DATABASE_OLDER] == 1
         assert differences(own_hub)["STRANGE_MESSAGES"] >= 1
         assert "put back from a back-up" in own_hub.log()
+        await _is_shown(own_hub)
+        refused = await erp.try_begin(lost)
+        assert refused.refusal.reason == "OBJECT_NOT_FOUND", "it is not known any more"
         await approved(story)
         fresh = await erp.take()
         assert fresh.kind == delivery_pb2.ATTEMPT_KIND_CALL
         await erp.complete(fresh.delivery_id, await erp.begin(fresh), "CONFIRMED")
         own_hub.restart()
         assert differences(own_hub)[DATABASE_OLDER] == 1, "told once"
+
+
+async def _is_shown(hub: RunningHub) -> None:
+    """The difference is told by the method, and by doctor with what to do."""
+    async with hub.client("operator") as operator:
+        status = await operator.hub.GetHubStatus(hub_service_pb2.GetHubStatusRequest())
+    assert status.bus_ok, status
+    assert [each.stream for each in status.streams] == [EVENT_STREAM, SCAN_STREAM]
+    kinds = {hub_service_pb2.DifferenceKind.Name(each.kind) for each in status.differences}
+    assert kinds == {"DIFFERENCE_KIND_DATABASE_OLDER", "DIFFERENCE_KIND_STRANGE_MESSAGES"}
+    checks = list(difference_checks(status, datetime.now(UTC)))
+    assert {check.result for check in checks} == {"warning"} and len(checks) == 2
+    later = difference_checks(status, datetime.now(UTC) + timedelta(days=30))
+    assert [check.result for check in later] == ["ok"]
 
 
 async def _next_of(erp: PlayedEndpoint, delivery_id: str) -> Any:

@@ -180,7 +180,10 @@ class Committer:
                 return
 
     def _can_pick(self) -> bool:
-        return self._picker.can_pick(self.endpoints, self._clock())
+        if self._stopping:
+            return False
+        # At the start only the store knows what waits.
+        return self._picker_is_stale or self._picker.can_pick(self.endpoints, self._clock())
 
     def _take(self) -> list[Command]:
         """The next batch: interactive first, a share for bulk."""

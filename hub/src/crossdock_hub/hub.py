@@ -29,6 +29,7 @@ from crossdock_hub.embedded import EmbeddedNats
 from crossdock_hub.embedded_config import EmbeddedSettings
 from crossdock_hub.endpoint_metrics import Books
 from crossdock_hub.healing import Healer
+from crossdock_hub.hub_status import GET_HUB_STATUS, HubStatus
 from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
@@ -188,31 +189,7 @@ class Hub:
         self.committer = Committer(
             self.store, self.contract, limits, picker, self.clock, self._newest_id
         )
-        hot_hours = self.settings.event_hot_hours
-        kept = StreamLimits(hot_window_hours=hot_hours)
-        self.tie = TieKeeper(self.store, self.bus, limits, self.committer, self._tie, self.clock)
-        self.healer = Healer(
-            self.store,
-            self.bus,
-            limits,
-            kept,
-            self.committer,
-            self.clock,
-            lambda: self.tie.metadata,
-        )
-        self.relay = Relay(
-            self.store,
-            self.bus,
-            limits,
-            self.committer,
-            hot_hours,
-            self.healer.missed,
-            self.clock,
-            self.tie.report,
-        )
-        self.healer.watch(self.relay)
-        self._healer = self.healer
-        self.dispatcher = Dispatcher(self.bus, limits, self.healer.missed)
+        self._build_way_out()
         self.timers = Timers(self.store, self.committer, limits, self.clock)
         self.driver = Driver(self.store, self.committer, limits)
         self.rerouter = Rerouter(self.store, self.committer, limits)
@@ -243,16 +220,47 @@ class Hub:
             reader, self.contract, limits, self.waiters, self.clock, picker.settled_per_second
         )
         about_replays = ReplayQueries(replays, limits, self.clock)
+        status = HubStatus(self.store, self.relay, self._bus_health)
+        answers = queries.answers() | about_replays.answers()
         self.services = Services(
             door,
             self.committer,
-            queries.answers() | about_replays.answers(),
+            answers | {GET_HUB_STATUS: status.answer},
             self.tails.follow,
             self._after_register,
             {PLAN: planner.answer},
         )
         names = {method.service for method in self.contract.methods.values()}
         self.server = Server(self.settings, limits, self.services.handlers(), names)
+
+    def _build_way_out(self) -> None:
+        """What puts events and work on the bus, and keeps the bus as it has to be."""
+        limits = self.limits
+        hot_hours = self.settings.event_hot_hours
+        kept = StreamLimits(hot_window_hours=hot_hours)
+        self.tie = TieKeeper(self.store, self.bus, limits, self.committer, self._tie, self.clock)
+        self.healer = Healer(
+            self.store,
+            self.bus,
+            limits,
+            kept,
+            self.committer,
+            self.clock,
+            lambda: self.tie.metadata,
+        )
+        self.relay = Relay(
+            self.store,
+            self.bus,
+            limits,
+            self.committer,
+            hot_hours,
+            self.healer.missed,
+            self.clock,
+            self.tie.report,
+        )
+        self.healer.watch(self.relay)
+        self._healer = self.healer
+        self.dispatcher = Dispatcher(self.bus, limits, self.healer.missed)
 
     def _bus_is_back(self) -> None:
         if self._healer is not None:

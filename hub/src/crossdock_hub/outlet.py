@@ -337,6 +337,8 @@ class Outlet:
             stream=self._source.stream,
             missing=missing,
         )
+        sentence = f"{known.stream} had lost messages; what the database has of them is sent again"
+        self._report(STREAM_LOST, sentence, missing)
         self._move(replace(known, stream_sequence=state.last_sequence, record_sequence=newest), [])
 
     async def _catch_up(self, last: int) -> None:

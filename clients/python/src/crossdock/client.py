@@ -36,6 +36,7 @@ from crossdock.delivery.v1 import (
 from crossdock.endpoint.v1 import endpoint_service_pb2, endpoint_service_pb2_grpc
 from crossdock.errors import ConfigurationError, from_rpc_error
 from crossdock.fulfillment.v1 import fulfillment_service_pb2, fulfillment_service_pb2_grpc
+from crossdock.hub.v1 import hub_service_pb2, hub_service_pb2_grpc
 from crossdock.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from crossdock.item.v1 import item_service_pb2, item_service_pb2_grpc
 from crossdock.label.v1 import label_service_pb2, label_service_pb2_grpc
@@ -74,6 +75,7 @@ _SERVICE_FILES: Final = (
     delivery_service_pb2,
     endpoint_service_pb2,
     fulfillment_service_pb2,
+    hub_service_pb2,
     inventory_service_pb2,
     item_service_pb2,
     label_service_pb2,
@@ -151,6 +153,7 @@ class HubClient:
         self.delivery_operations = operations
         self.endpoints = endpoint_service_pb2_grpc.EndpointServiceStub(channel)
         self.fulfillments = fulfillment_service_pb2_grpc.FulfillmentServiceStub(channel)
+        self.hub = hub_service_pb2_grpc.HubServiceStub(channel)
         self.inventory = inventory_service_pb2_grpc.InventoryServiceStub(channel)
         self.items = item_service_pb2_grpc.ItemServiceStub(channel)
         self.labels = label_service_pb2_grpc.LabelServiceStub(channel)

@@ -28,6 +28,8 @@ from crossdock.cli.workplace import ENDPOINTS, Workplace, default_directory
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2
+from crossdock.errors import CallError
+from crossdock.hub.v1 import hub_service_pb2
 
 app = typer.Typer(add_completion=False, help="Check what a hub needs, and how to fix it.")
 
@@ -39,6 +41,14 @@ SKEW: Final = timedelta(seconds=2)
 BUS_SERVICE: Final = "bus"
 ANSWER_SECONDS: Final = 5.0
 LISTED: Final = 200
+DIFFERENCE_SHOWN: Final = timedelta(days=7)
+NEXT_STEPS: Final = {
+    "DATABASE_OLDER": "ask the systems to report again what they said since the back-up was made",
+    "BUS_OLDER": "nothing: what the bus lacks is published again",
+    "OTHER_DATABASE": "check CROSSDOCK_NATS_URL and the data directory: did they belong together?",
+    "STREAM_LOST": "nothing: it is filled again; look at the bus's disk and its log",
+    "STRANGE_MESSAGES": "forbid others to publish to crossdock.v1.event.> and crossdock.v1.scan.>",
+}
 
 Result = Literal["ok", "warning", "wrong"]
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "wrong": "red"}
@@ -84,6 +94,7 @@ async def _all(data: Path | None) -> list[Check]:
     try:
         async with open_hub(place) as hub:
             checks += [check async for check in _hub_checks(place, hub)]
+            checks += await _difference_checks(hub)
             endpoints = await list_endpoints(hub)
             checks += list(endpoint_checks(endpoints, datetime.now(UTC)))
             checks.append(await _stuck(hub))
@@ -164,6 +175,33 @@ async def _hub_checks(place: Place, hub: HubClient) -> AsyncIterator[Check]:
             f"{bus}: the hub accepts and stores, nothing goes out",
             "read the hub's log; check CROSSDOCK_NATS_URL, or restart the hub",
         )
+
+
+async def _difference_checks(hub: HubClient) -> list[Check]:
+    """What database and bus do not have in common; a hub that is older does not tell."""
+    try:
+        status = await hub.hub.GetHubStatus(hub_service_pb2.GetHubStatusRequest())
+    except CallError:
+        return []
+    return list(difference_checks(status, datetime.now(UTC)))
+
+
+def difference_checks(
+    status: hub_service_pb2.GetHubStatusResponse, now: datetime
+) -> Iterator[Check]:
+    """Differences between bus and database that were found in the last days."""
+    recent = [
+        each
+        for each in status.differences
+        if now - each.last_time.ToDatetime(UTC) < DIFFERENCE_SHOWN
+    ]
+    for each in recent:
+        when = each.last_time.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        kind = hub_service_pb2.DifferenceKind.Name(each.kind).removeprefix("DIFFERENCE_KIND_")
+        told = f"{each.sentence} ({kind}, {each.count}, last {when})"
+        yield Check("bus and database", "warning", told, NEXT_STEPS.get(kind, ""))
+    if not recent:
+        yield Check("bus and database", "ok", "they hold the same")
 
 
 def endpoint_checks(endpoints: list[endpoint_pb2.Endpoint], now: datetime) -> Iterator[Check]:
