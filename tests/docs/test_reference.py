@@ -230,3 +230,15 @@ def test_every_module_that_the_architecture_names_exists() -> None:
                 there = [hub / f"{name}.py", *hub.glob(name if "*" in name else f"{name}/*.py")]
                 assert any(path.exists() for path in there), name
     assert "crossdock_hub" in text
+
+
+def test_every_pitfall_has_its_test() -> None:
+    """Proves that each test that the table of pitfalls names exists where it says."""
+    table = rows(section(RELIABILITY, "Pitfalls of the libraries"))[1:]
+    assert len(table) >= 20
+    for _, _, cell in table:
+        named = re.findall(r"`(\w+)` in `([\w/]+\.py)`", cell)
+        assert named, cell
+        for name, path in named:
+            text = (ROOT / "tests" / path).read_text(encoding="utf-8")
+            assert f"def {name}(" in text, f"{path} has no {name}"

@@ -1,0 +1,98 @@
+"""What nats-py and grpc.aio do by themselves, and must not; docs/reliability.md lists each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from crossdock.errors import ConfigurationError
+from crossdock.lineage.v1 import lineage_service_pb2
+from crossdock_hub import jetstream
+from crossdock_hub.config import Limits, Settings
+from crossdock_hub.jetstream import Bus
+from crossdock_hub.server import Server, channel_options
+from fixtures_hub import RunningHub
+from fixtures_nats import NatsProcess, eventually, free_port
+from story import create_order
+
+MEBIBYTE = 1 << 20
+CANCELLED_STREAMS = 300
+HALF_OPEN_SECONDS_MAX = 20.0
+
+
+async def test_two_servers_never_share_a_port() -> None:
+    """Proves that the port is bound without SO_REUSEPORT: the second server is refused, even where
+    it did not look before, instead of getting half of the calls."""
+    settings = Settings(listen=f"127.0.0.1:{free_port()}")
+    first, second = (Server(settings, Limits(), (), ()) for _ in range(2))
+    await first.start()
+    try:
+        with pytest.raises(ConfigurationError, match="another process has it"):
+            await second.start()
+    finally:
+        await first.drain()
+        await second.drain()
+
+
+def test_pings_of_idle_clients_are_allowed() -> None:
+    """Proves that the server allows a client's keepalive of 30 s, on idle connections too, which
+    by default it answers with GOAWAY."""
+    options = dict(channel_options(Limits()))
+    assert options["grpc.keepalive_permit_without_calls"] == 1
+    assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] <= 30_000
+    assert options["grpc.max_connection_age_ms"] == 30 * 60_000
+
+
+async def test_cancelled_streams_leave_nothing(own_hub: RunningHub) -> None:
+    """Proves that hundreds of streams, opened and cancelled, leave no memory and no follower
+    behind, and that the hub goes on serving."""
+    async with own_hub.client("operator") as operator, own_hub.client("oms") as oms:
+        for round_number in range(2):
+            for _ in range(CANCELLED_STREAMS // 2):
+                stream = operator.lineage.Tail(lineage_service_pb2.TailRequest())
+                reading = asyncio.ensure_future(anext(aiter(stream)))
+                await asyncio.sleep(0)
+                reading.cancel()
+                stream.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+            await oms.orders.CreateOrder(create_order())
+            if round_number == 0:
+                before = own_hub.resident_bytes()
+        assert own_hub.resident_bytes() - before < 16 * MEBIBYTE
+    assert own_hub.stop() == 0
+
+
+async def test_a_half_open_link_is_noticed(own_nats_server: NatsProcess) -> None:
+    """Proves that a server which is stopped (SIGSTOP), its socket open, turns the bus red in
+    seconds, not in the six minutes of the library, and that the bus is back when it goes on."""
+    bus = await Bus.connect(own_nats_server.address)
+    try:
+        own_nats_server.freeze()
+        began = time.monotonic()
+        await eventually(lambda: not bus.health.ok, "the red light", HALF_OPEN_SECONDS_MAX)
+        assert time.monotonic() - began < HALF_OPEN_SECONDS_MAX
+        own_nats_server.thaw()
+        await eventually(lambda: bus.health.ok, "the reconnect", 20.0)
+    finally:
+        await bus.close()
+
+
+async def test_reconnecting_never_ends(
+    own_nats_server: NatsProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the bus comes back after far more failed attempts than the 60 after which the
+    library gives up, and that nobody was told that it was given up."""
+    monkeypatch.setattr(jetstream, "RECONNECT_PAUSE_SECONDS", 0.001)
+    given_up: list[str] = []
+    bus = await Bus.connect(own_nats_server.address, on_closed=given_up.append)
+    try:
+        own_nats_server.kill()
+        pool = bus._client._server_pool
+        await eventually(lambda: pool and pool[0].reconnects > 100, "a hundred attempts", 20.0)
+        assert not bus.health.ok
+        own_nats_server.start()
+        await eventually(lambda: bus.health.ok, "the reconnect", 20.0)
+        assert not given_up
+    finally:
+        await bus.close()
