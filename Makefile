@@ -7,7 +7,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime demo dev test lint check-generated contracts release-contracts
 FAULTS ?=
-.PHONY: bench abuse faults faults-full lock clean
+.PHONY: bench abuse mutants faults faults-full lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ faults-full: setup ## the same with the counts of docs/guarantees.md; goes on wh
 
 abuse: setup ## malformed, rule-breaking and oversized calls to every method, full counts
 	$(BIN)/python -m tests.abuse.full
+
+mutants: setup ## seeded faults of the reliability code, and the share that the tests notice
+	$(BIN)/python -m tests.mutants.run
 
 lock: setup ## choose versions anew and write the lock files
 	$(BIN)/python tools/lock.py

@@ -1,0 +1,335 @@
+"""Faults seeded into the reliability code: exact replacements, and the tests that must notice.
+
+A replacement whose source is no longer there, or there more than once, is an error: somebody moved
+the code that it is about and has to say what the fault is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+HUB: Final = "hub/src/crossdock_hub/"
+SDK: Final = "adapters/src/crossdock_adapters/sdk/"
+
+# The fastest that may notice come first: the first failure ends the run of a mutant.
+LEDGER: Final = (
+    "tests/hub/test_ledger.py",
+    "tests/hub/test_ledger_fences.py",
+    "tests/hub/test_ledger_order.py",
+    "tests/hub/test_ledger_evidence.py",
+    "tests/hub/test_interleavings.py",
+    "tests/hub/test_ledger_keys.py",
+    "tests/hub/test_ledger_model.py",
+    "tests/simulation",
+    "tests/hub/test_ledger_histories.py",
+)
+STORE: Final = ("tests/hub/test_store_promises.py", "tests/hub/test_restart_leases.py")
+COMMITTER: Final = ("tests/hub/test_writes.py",)
+DISPATCH: Final = (
+    "tests/hub/test_dispatching.py",
+    "tests/simulation",
+    "tests/hub/test_breaking.py",
+)
+RELAY: Final = ("tests/hub/test_relay.py", "tests/hub/test_relay_fence.py")
+CLOCK: Final = ("tests/hub/test_store_clock.py", "tests/simulation")
+ADAPTER: Final = (
+    "tests/adapters/test_sdk_parts.py",
+    "tests/adapters/test_sdk_runner.py",
+    "tests/adapters/test_sdk_classes.py",
+    "tests/adapters/test_sdk_http.py",
+)
+DOOR: Final = ("tests/hub/test_limits.py", "tests/hub/test_door.py", "tests/abuse/test_oversize.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One fault. name: what is broken; file: where; old, new: the exact text; tests: in turn."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def apply(self, root: Path) -> None:
+        """Break the copy of the tree at root. ValueError: the source is not what it was."""
+        path = root / self.file
+        text = path.read_text(encoding="utf-8")
+        if text.count(self.old) != 1:
+            raise ValueError(
+                f"{self.name}: {self.file} has {text.count(self.old)} times what the mutant "
+                f"replaces; say in tests/mutants/catalogue.py what the fault is now: {self.old!r}"
+            )
+        path.write_text(text.replace(self.old, self.new), encoding="utf-8")
+
+
+def _in(file: str, tests: tuple[str, ...], **faults: tuple[str, str]) -> list[Mutant]:
+    return [Mutant(name, file, old, new, tests) for name, (old, new) in faults.items()]
+
+
+MUTANTS: Final[list[Mutant]] = [
+    *_in(
+        f"{HUB}ledger.py",
+        LEDGER,
+        token_does_not_grow=("token=record.token + 1,", "token=max(1, record.token),"),
+        dispatch_number_does_not_grow=(
+            "dispatch_number=record.dispatch_number + 1,",
+            "dispatch_number=max(1, record.dispatch_number),",
+        ),
+        old_token_counts=("if record.token != attempt.token:", "if record.token < attempt.token:"),
+        second_word_counts=("if attempt.outcome not in OPEN_OUTCOMES:", "if False:"),
+        confirmed_twice=(
+            "# Done is done, whatever was asked or planned meanwhile: a repeat would do it twice.\n"
+            "        return record.state in OPEN_STATES",
+            'return record.state in OPEN_STATES and record.state != "READY"',
+        ),
+        one_look_up_is_enough=(
+            "if found_nothing < limits.not_found_needed:",
+            "if found_nothing < limits.not_found_needed - 1:",
+        ),
+        failed_look_up_is_not_found=(
+            'if report.outcome != "NOT_FOUND":',
+            'if report.outcome not in ("NOT_FOUND", "UNKNOWN"):',
+        ),
+        retry_on_unknown=(
+            "return unknown(ended, spec, why, attempt.begun_at, now)",
+            "return _retry_at(ended, why, now + SECOND)",
+        ),
+        none_is_repeated=(
+            'if kind == "NONE":\n        return _park(record, f"outcome unknown, and',
+            'if kind == "":\n        return _park(record, f"outcome unknown, and',
+        ),
+        no_settling=(
+            'if kind == "SEARCHABLE":\n'
+            "        return _in_doubt(record, why, spec.settle_seconds, now)",
+            'if kind == "SEARCHABLE":\n        return _in_doubt(record, why, 0.0, now)',
+        ),
+        key_lives_for_ever=(
+            "and now - record.first_unknown_at > int(spec.key_life_seconds * SECOND)",
+            "and now - record.first_unknown_at > int(spec.key_life_seconds * SECOND * 1000)",
+        ),
+        key_life_from_the_last_call=(
+            "first_unknown_at=record.first_unknown_at or since,",
+            "first_unknown_at=since,",
+        ),
+        calls_without_end=(
+            "if record.calls_reached >= spec.calls_max:\n"
+            '        return _park(record, f"{spec.calls_max} calls without',
+            'if False:\n        return _park(record, f"{spec.calls_max} calls without',
+        ),
+        reached_is_superseded=(
+            "idle = [o for o in targets if o.state in IDLE_STATES and o.calls_reached == 0]",
+            "idle = [o for o in targets if o.state in IDLE_STATES]",
+        ),
+        cancel_vanishes=(
+            "rest_is_gone = all(o in idle or _never_reached(o) for o in targets)",
+            "rest_is_gone = any(o in idle or _never_reached(o) for o in targets)",
+        ),
+        lease_lost_is_ready=(
+            "since = record.updated_at if begun_at is None else begun_at\n"
+            "        return unknown(record, spec, why, since, now)",
+            'return replace(record, state="READY", pending=True, due_at=None, updated_at=now)',
+        ),
+        retry_burns_a_call=(
+            "reached = max(0, record.calls_reached - 1)\n        since",
+            "reached = record.calls_reached\n        since",
+        ),
+        renewal_may_shorten=(
+            "until = max(record.lease_until or 0, now + int(lease_seconds * SECOND))",
+            "until = now + int(lease_seconds * SECOND)",
+        ),
+        look_up_is_a_call=(
+            "calls_reached=record.calls_reached + (0 if look_up else 1),",
+            "calls_reached=record.calls_reached + 1,",
+        ),
+        bolder_class_wins=(
+            "return min(stored, spec.operation_class, key=CARE.index)",
+            "return max(stored, spec.operation_class, key=CARE.index)",
+        ),
+        prerequisite_is_ignored=("    if missing:\n        until", "    if False:\n        until"),
+        timer_fires_early=(
+            "if record.due_at is None or record.due_at > now:",
+            "if record.due_at is None or record.due_at > now + 10 * SECOND:",
+        ),
+    ),
+    *_in(
+        f"{HUB}ordering.py",
+        LEDGER,
+        order_is_not_kept=(
+            "if other.state in OPEN_STATES:\n            return other",
+            'if other.state == "IN_FLIGHT":\n            return other',
+        ),
+        rejection_does_not_block=(
+            'if other.state == "REJECTED" and not passes:',
+            'if other.state == "REJECTED" and not passes and not other:',
+        ),
+        order_is_turned=(
+            "and other.sequence < record.sequence",
+            "and other.sequence > record.sequence",
+        ),
+    ),
+    *_in(
+        f"{HUB}attempts.py",
+        LEDGER,
+        dispatch_number_is_not_checked=(
+            "if not waiting or record.dispatch_number != request.dispatch_number:",
+            "if not waiting:",
+        ),
+        begun_twice=(
+            'waiting = record.state == "DISPATCHED" or (',
+            'waiting = record.state in ("DISPATCHED", "IN_FLIGHT") or (',
+        ),
+        renewed_with_an_old_token=(
+            "if not held or record.token != request.token:",
+            "if not held:",
+        ),
+        another_begin_gets_the_lease=(
+            "if record.attempt_id == request.attempt_id and record.lease_until is not None:",
+            "if record.lease_until is not None:",
+        ),
+        order_is_not_checked_at_begin=(
+            'if placed.state != "READY":\n            unit.put_delivery(placed)',
+            'if placed.state == "":\n            unit.put_delivery(placed)',
+        ),
+        doubt_is_not_judged_at_begin=("if other is not None:", "if other is not None and False:"),
+        same_word_twice_counts_twice=(
+            "if attempt.ended_at is not None and attempt.outcome == outcome:",
+            "if attempt.ended_at is None and attempt.outcome == outcome:",
+        ),
+        somebody_elses_delivery=(
+            "if record is None or record.endpoint != unit.caller.endpoint:",
+            "if record is None:",
+        ),
+    ),
+    *_in(
+        f"{HUB}store/engine.py",
+        STORE,
+        synchronous_is_normal=('"synchronous=FULL",', '"synchronous=NORMAL",'),
+        no_write_ahead_log=('"journal_mode=WAL",', '"journal_mode=DELETE",'),
+        no_foreign_keys=('"foreign_keys=ON",', '"foreign_keys=OFF",'),
+        no_busy_timeout=('f"busy_timeout={BUSY_TIMEOUT_MILLISECONDS}",', '"busy_timeout=0",'),
+        deferred_transactions=('"BEGIN IMMEDIATE"', '"BEGIN"'),
+    ),
+    *_in(
+        f"{HUB}store/writing.py",
+        STORE,
+        restart_ends_leases=("(left > until, left)", "(left > until, until)"),
+        clock_step_shortens_leases=(
+            "left = d.c.lease_until + away",
+            "left = d.c.lease_until + 0",
+        ),
+    ),
+    *_in(
+        f"{HUB}committer.py",
+        COMMITTER,
+        digest_is_not_compared=(
+            "same = known.digest == command.digest and known.method == command.name",
+            "same = known.method == command.name",
+        ),
+        answer_is_not_remembered=(
+            "if command.request_id:\n            _remember(unit, command, response)",
+            "if False:\n            _remember(unit, command, response)",
+        ),
+        anybody_gets_the_answer=(
+            "if not same or known.endpoint != command.caller.endpoint:",
+            "if not same:",
+        ),
+        refusal_is_kept=(
+            "return refused\n        except NotYet as why:",
+            "view.changes.merge(unit.changes)\n            return refused\n"
+            "        except NotYet as why:",
+        ),
+    ),
+    *_in(
+        f"{HUB}dispatching.py",
+        DISPATCH,
+        budget_is_ignored=(
+            "left = allowed.concurrency - sum(len(self._occupied[e.id]) for e in sharing)",
+            "left = allowed.concurrency",
+        ),
+        overtakes_what_is_stored=(
+            "if endpoint is None or name in self._backlog:",
+            "if endpoint is None:",
+        ),
+    ),
+    *_in(
+        f"{HUB}outlet.py",
+        RELAY,
+        no_fence=(
+            "fenced = [messages[0].behind(position.stream_sequence), *messages[1:]]",
+            "fenced = list(messages)",
+        ),
+        marked_before_published=(
+            "results = await self._bus.publish_batch(fenced)\n",
+            "self._marks.mark(self._source.mark([r.sequence for r, _ in rows], position))\n"
+            "        results = await self._bus.publish_batch(fenced)\n",
+        ),
+        does_not_compare_after_doubt=(
+            '"""Whatever went wrong, look at the stream before the next try."""\n'
+            "        self._settled = False",
+            '"""Whatever went wrong, look at the stream before the next try."""\n'
+            "        self._settled = True",
+        ),
+    ),
+    *_in(
+        f"{HUB}store_clock.py",
+        CLOCK,
+        clock_follows_the_wall=(
+            "most = int(passed * self._limits.clock_slew)",
+            "most = abs(self.offset_microseconds())",
+        ),
+        clock_forgets_what_is_stored=(
+            "self._now = max(wall(), newest)",
+            "self._now = wall()",
+        ),
+    ),
+    *_in(
+        f"{SDK}worker.py",
+        ADAPTER,
+        acknowledged_before_complete=(
+            "            try:\n                await self._attempt(dispatch, span)",
+            "            await message.ack()\n"
+            "            try:\n                await self._attempt(dispatch, span)",
+        ),
+        call_outlives_its_lease=(
+            "if record.lease_left_seconds() < limit and not await self.attempts.renew(attempt):",
+            "if False:",
+        ),
+        lost_lease_goes_on=(
+            "{call, alive, hurry}, timeout=limit_seconds,",
+            "{call, hurry}, timeout=limit_seconds,",
+        ),
+    ),
+    *_in(
+        f"{SDK}completion.py",
+        ADAPTER,
+        sent_and_lost_is_a_retry=("case _ if exchange.effect_left:", "case _ if False:"),
+        failed_look_up_repeats=(
+            "case Retry():\n            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN,",
+            "case Retry():\n            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_NOT_FOUND,",
+        ),
+        foreign_answer_is_adopted=(
+            "case Confirmed() if ended.found_by not in (None, reference):",
+            "case Confirmed() if False:",
+        ),
+    ),
+    *_in(
+        f"{SDK}http.py",
+        ADAPTER,
+        lease_is_not_checked_before_sending=(
+            "if record is not None and call.has_effect:\n            _check_lease(record)",
+            "if record is None and call.has_effect:\n            _check_lease(record)",
+        ),
+    ),
+    *_in(
+        f"{HUB}refusals.py",
+        DOOR,
+        nobody_counts=(
+            "if contract.holds_more(message_name, raw, most):",
+            "if False and contract.holds_more(message_name, raw, most):",
+        ),
+    ),
+]
