@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from crossdock_hub.records import DeliveryRecord
 
 REASON_CHARACTERS_MAX = 200
 _ID_BYTES = 16
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _REFERENCE = re.compile(r"\b[A-Z2-7]{20}\b")
 # Anything with a digit in it names one thing: a number, an id, a time.
-_NUMBERED = re.compile(r"[\w./:#-]*\d[\w./:#-]*")
+_NUMBERED = re.compile(r"[\w./:#-]*\d(?:[\w./:#-]*\w)?")
 _BLANKS = re.compile(r"\s+")
 
 
@@ -44,6 +43,48 @@ class Cause:
         return hashlib.blake2b(text.encode(), digest_size=_ID_BYTES).hexdigest()
 
 
+@dataclass(slots=True)
+class DeadLetterGroupRecord:
+    """A cause that a person dealt with, and who looks after it; marked_at: None: nobody yet."""
+
+    id: str
+    endpoint: str
+    what: str
+    event_type: str
+    classification: str
+    code: str
+    reason: str
+    operator: str = ""
+    assignee: str = ""
+    note: str = ""
+    marked_at: int | None = None
+
+    @classmethod
+    def of(cls, cause: Cause) -> DeadLetterGroupRecord:
+        """The row of a cause that nobody has acknowledged."""
+        return cls(
+            cause.id,
+            cause.endpoint,
+            cause.what,
+            cause.event_type,
+            cause.classification,
+            cause.code,
+            cause.reason,
+        )
+
+    @property
+    def cause(self) -> Cause:
+        """The cause as it was."""
+        return Cause(
+            self.endpoint,
+            self.what,
+            self.event_type,
+            self.classification,
+            self.code,
+            self.reason,
+        )
+
+
 def alike(reason: str) -> str:
     """A reason without what is different each time."""
     text = _QUOTED.sub("'…'", reason)
@@ -51,11 +92,9 @@ def alike(reason: str) -> str:
     return _BLANKS.sub(" ", text).strip()[:REASON_CHARACTERS_MAX]
 
 
-def cause_of(record: DeliveryRecord, attempts: Sequence[AttemptRecord]) -> Cause:
-    """Why a delivery does not go on. attempts: its newest ones, oldest first."""
+def cause_of(record: DeliveryRecord, code: str) -> Cause:
+    """Why a delivery does not go on. code: of the newest attempt that ended; "" without one."""
     classification = "UNKNOWN" if record.state == "RESOLVING" else record.state
-    ended = [attempt for attempt in attempts if attempt.ended_at is not None]
-    code = ended[-1].code if ended else ""
     return Cause(
         record.endpoint,
         record.operation,

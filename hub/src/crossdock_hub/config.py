@@ -102,6 +102,9 @@ class Limits:
     # Reading.
     page_size_default: int = 100
     page_size_max: int = 500
+    # Dead letters: looked at in one question, and how long doubt is the hub's own business.
+    dead_letters_max: int = 5_000
+    dead_letter_unknown_seconds: float = 900.0
     flow_deliveries_max: int = 2_000
     tail_backlog_max: int = 1_000
     tail_queue_max: int = 5_000

@@ -38,7 +38,7 @@ def drive(unit: Unit, awaits: str, limits: Limits) -> bool:
         record: HeldFactRecord | None = unit.get(("held_fact", fact))
         if record is not None and record.state == "HELD":
             try:
-                _drive_one(unit, record)
+                drive_one(unit, record)
             except NotLoaded as needed:
                 missing |= needed.keys
     if missing:
@@ -52,7 +52,8 @@ def _still_waits(unit: Unit, fact: str, awaits: str) -> bool:
     return record is not None and record.state == "HELD" and record.awaits == awaits
 
 
-def _drive_one(unit: Unit, record: HeldFactRecord) -> None:
+def drive_one(unit: Unit, record: HeldFactRecord) -> None:
+    """Decide one held fact again: written, still held, or left to a person with the refusal."""
     found = held_decision(unit.contract, record.method)
     if found is None:
         return

@@ -20,6 +20,7 @@ from crossdock_hub.awaiting import await_label
 from crossdock_hub.chain import Situation, situations
 from crossdock_hub.committer import now_microseconds
 from crossdock_hub.config import Limits
+from crossdock_hub.dead_letter_queries import get_dead_letters, list_dead_letters
 from crossdock_hub.endpoint_view import SettledPerSecond, endpoint_messages
 from crossdock_hub.identity import Caller
 from crossdock_hub.paging import next_token, page_size, position_of
@@ -391,6 +392,8 @@ QUERIES: Mapping[str, Query] = {
     **{method: _list(method, spec) for method, spec in listing.LISTS.items()},
     "/crossdock.delivery.v1.DeliveryService/GetDelivery": get_delivery,
     "/crossdock.delivery.v1.DeliveryService/ListDeliveries": list_deliveries,
+    "/crossdock.dead_letter.v1.DeadLetterService/ListDeadLetters": list_dead_letters,
+    "/crossdock.dead_letter.v1.DeadLetterService/GetDeadLetters": get_dead_letters,
     "/crossdock.endpoint.v1.EndpointService/GetEndpoint": get_endpoint,
     "/crossdock.endpoint.v1.EndpointService/ListEndpoints": list_endpoints,
     "/crossdock.endpoint.v1.EndpointService/GetCursor": get_cursor,

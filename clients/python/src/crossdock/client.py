@@ -27,6 +27,7 @@ import crossdock
 from crossdock.carrier.v1 import carrier_service_pb2, carrier_service_pb2_grpc
 from crossdock.confirmation.v1 import confirmation_service_pb2, confirmation_service_pb2_grpc
 from crossdock.customer.v1 import customer_service_pb2, customer_service_pb2_grpc
+from crossdock.dead_letter.v1 import dead_letter_service_pb2, dead_letter_service_pb2_grpc
 from crossdock.delivery.v1 import (
     delivery_operations_service_pb2,
     delivery_operations_service_pb2_grpc,
@@ -71,6 +72,7 @@ _SERVICE_FILES: Final = (
     carrier_service_pb2,
     confirmation_service_pb2,
     customer_service_pb2,
+    dead_letter_service_pb2,
     delivery_operations_service_pb2,
     delivery_service_pb2,
     endpoint_service_pb2,
@@ -148,6 +150,7 @@ class HubClient:
         self.carriers = carrier_service_pb2_grpc.CarrierServiceStub(channel)
         self.confirmations = confirmation_service_pb2_grpc.ConfirmationServiceStub(channel)
         self.customers = customer_service_pb2_grpc.CustomerServiceStub(channel)
+        self.dead_letters = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
         self.deliveries = delivery_service_pb2_grpc.DeliveryServiceStub(channel)
         operations = delivery_operations_service_pb2_grpc.DeliveryOperationsServiceStub(channel)
         self.delivery_operations = operations

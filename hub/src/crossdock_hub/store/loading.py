@@ -10,6 +10,7 @@ from crossdock.contracts import Contract
 from sqlalchemy import BindParameter, RowMapping, Select, bindparam, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.causes import DeadLetterGroupRecord
 from crossdock_hub.records import (
     AttemptRecord,
     CursorRecord,
@@ -23,6 +24,7 @@ from crossdock_hub.records import (
 from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.dead_letters import find_groups
 from crossdock_hub.unit import Key, View
 
 # SQLite takes 32,766 variables in a statement; pairs and triples use several.
@@ -34,6 +36,10 @@ _parcel = rows.plain_record(ParcelRecord)
 _cursor = rows.plain_record(CursorRecord)
 _attempt = rows.plain_record(AttemptRecord)
 _held = rows.plain_record(HeldFactRecord)
+_group = rows.plain_record(DeadLetterGroupRecord)
+# A cause is looked for among so many of the newest dead letters.
+DEAD_LETTERS_MAX = 5_000
+_ANY_TIME = 2**62
 _replay = rows.plain_record(ReplayRecord)
 _replay_item = rows.plain_record(ReplayItemRecord)
 
@@ -69,6 +75,7 @@ _HELD = (
     .where(t.held_facts.c.state == "HELD", t.held_facts.c.awaits.in_(IN))
     .order_by(t.held_facts.c.id)
 )
+_GROUPS = select(t.dead_letter_groups).where(t.dead_letter_groups.c.id.in_(IN))
 _EVENTS = select(t.events).where(t.events.c.id.in_(IN))
 _HELD_FACTS = select(t.held_facts).where(t.held_facts.c.id.in_(IN))
 _REPLAYS = select(t.replays).where(t.replays.c.id.in_(IN))
@@ -102,6 +109,8 @@ class Loader:
             "replay": self._replays,
             "replay_item": self._replay_items,
             "event": self._events,
+            "dead_letter_group": self._dead_letter_groups,
+            "dead_letter_cause": self._dead_letter_causes,
         }
 
     async def load(self, keys: Iterable[Key]) -> None:
@@ -239,3 +248,16 @@ class Loader:
             self._view.add(("event", event_id), None)
         for row in await self._rows(_EVENTS, wanted):
             self._view.add(("event", row["id"]), rows.event_record(row))
+
+    async def _dead_letter_groups(self, wanted: list[str]) -> None:
+        for group_id in wanted:
+            self._view.add(("dead_letter_group", group_id), None)
+        for row in await self._rows(_GROUPS, wanted):
+            self._view.add(("dead_letter_group", row["id"]), _group(row))
+
+    async def _dead_letter_causes(self, wanted: list[str]) -> None:
+        # Doubt of any age counts here: whoever acknowledges has seen the group.
+        found = await find_groups(self._connection, DEAD_LETTERS_MAX, _ANY_TIME)
+        causes = {group.cause.id: group.cause for group in found.groups}
+        for group_id in wanted:
+            self._view.add(("dead_letter_cause", group_id), causes.get(group_id))

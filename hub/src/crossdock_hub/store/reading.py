@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -288,6 +289,10 @@ class Reader:
         """What operators said, by delivery or held fact, oldest first."""
         async with self._store.read() as connection:
             return await _words(connection, subject_ids)
+
+    def snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection for several reads of one moment."""
+        return self._store.read()
 
     # Endpoints
 

@@ -205,6 +205,22 @@ operator_words = Table(
     Index("operator_words_cause", "cause"),
 )
 
+dead_letter_groups = Table(
+    "dead_letter_groups",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("endpoint", Word, nullable=False),
+    Column("what", String(200), nullable=False),
+    Column("event_type", String(200), nullable=False),
+    Column("classification", String(16), nullable=False),
+    Column("code", Word, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("operator", Word, nullable=False),
+    Column("assignee", String(100), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("marked_at", BigInteger),
+)
+
 requests = Table(
     "requests",
     METADATA,

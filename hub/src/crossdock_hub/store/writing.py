@@ -48,6 +48,7 @@ _UPSERTED: dict[str, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
     "endpoint": (t.endpoints, rows.endpoint_row),
     "cursor": (t.cursors, rows.plain_row),
     "held_fact": (t.held_facts, rows.plain_row),
+    "dead_letter_group": (t.dead_letter_groups, rows.plain_row),
     "replay": (t.replays, rows.plain_row),
     "replay_item": (t.replay_items, rows.plain_row),
 }

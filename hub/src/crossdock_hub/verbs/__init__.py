@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from crossdock_hub.verbs import (
     confirmations,
+    dead_letters,
     deliveries,
     endpoints,
     fulfillments,
@@ -24,6 +25,7 @@ __all__ = [
     "DECISIONS",
     "Decide",
     "confirmations",
+    "dead_letters",
     "deliveries",
     "endpoints",
     "fulfillments",

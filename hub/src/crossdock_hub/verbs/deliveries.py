@@ -10,7 +10,7 @@ from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_
 from crossdock.errors import Refusal
 
 from crossdock_hub import flows, intervention
-from crossdock_hub.causes import cause_of
+from crossdock_hub.causes import DeadLetterGroupRecord, cause_of
 from crossdock_hub.documents import note_posting
 from crossdock_hub.intervention import Case, Decided
 from crossdock_hub.presenting import delivery_message, word_message
@@ -125,10 +125,20 @@ def _keep(
         state_before=before.state,
         state_after=decided.record.state,
         change=decided.change + said,
-        cause=cause_of(before, _newest_attempts(unit, before)).id,
+        cause=_remember_cause(unit, before),
     )
     unit.put(("operator_word", word.id), word)
     return word
+
+
+def _remember_cause(unit: Unit, record: DeliveryRecord) -> str:
+    """The id of the group that the delivery was in, which is kept for as long as it is open."""
+    ended = [a for a in _newest_attempts(unit, record) if a.ended_at is not None]
+    cause = cause_of(record, ended[-1].code if ended else "")
+    key = ("dead_letter_group", cause.id)
+    if unit.get(key) is None:
+        unit.put(key, DeadLetterGroupRecord.of(cause))
+    return cause.id
 
 
 def _newest_attempts(unit: Unit, record: DeliveryRecord) -> list[AttemptRecord]:

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "tail": Command("crossdock.cli.tail", "Events and deliveries as they happen."),
     "deliveries": Command("crossdock.cli.deliveries", "List what endpoints have to do."),
     "delivery": Command("crossdock.cli.delivery", "Show one delivery; retry, skip, resubmit it."),
+    "dead-letters": Command("crossdock.cli.dead_letters", "What stopped, grouped by cause."),
     "resolve": Command("crossdock.cli.resolve", "Confirm a delivery by hand, with its document."),
     "endpoint": Command("crossdock.cli.endpoint", "List, show, pause and resume endpoints."),
     "replay": Command("crossdock.cli.replay", "Send work to an endpoint again, as planned."),

@@ -33,9 +33,11 @@ class _HeldFactStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HeldFac
     """Waits for what is missing."""
     HELD_FACT_STATE_APPLIED: _HeldFactState.ValueType  # 2
     """Written since."""
+    HELD_FACT_STATE_DISCARDED: _HeldFactState.ValueType  # 3
+    """An operator decided that it will never be written."""
 
 class HeldFactState(_HeldFactState, metaclass=_HeldFactStateEnumTypeWrapper):
-    """Where a fact that could not be written is. Closed."""
+    """Where a fact that could not be written is. May grow."""
 
 HELD_FACT_STATE_UNSPECIFIED: HeldFactState.ValueType  # 0
 """Never stored."""
@@ -43,6 +45,8 @@ HELD_FACT_STATE_HELD: HeldFactState.ValueType  # 1
 """Waits for what is missing."""
 HELD_FACT_STATE_APPLIED: HeldFactState.ValueType  # 2
 """Written since."""
+HELD_FACT_STATE_DISCARDED: HeldFactState.ValueType  # 3
+"""An operator decided that it will never be written."""
 Global___HeldFactState: _TypeAlias = HeldFactState  # noqa: Y015
 
 @_typing.final

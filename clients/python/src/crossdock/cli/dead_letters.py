@@ -1,0 +1,211 @@
+"""`crossdock dead-letters`: what stopped, grouped by cause; who looks after it; what came in."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from crossdock import contracts
+from crossdock.cli.delivery import Reason, word_line
+from crossdock.cli.delivery import lines as delivery_lines
+from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.names import name_of
+from crossdock.cli.output import age, cell, moment, print_json, print_table
+from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
+from crossdock.endpoint.v1 import held_fact_pb2
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="What stopped and waits for a person."
+)
+
+PAGE = 500
+MEMBERS_PAGE = 20
+Group = Annotated[str, typer.Argument(help="Id of the group, as dead-letters list shows it.")]
+Fact = Annotated[str, typer.Argument(help="Id of the held fact, as dead-letters show tells it.")]
+
+
+@app.command("list")
+def list_(
+    endpoint: Annotated[str, typer.Option(help="Only of this endpoint.")] = "",
+    closed: Annotated[bool, typer.Option("--closed", help="With groups that are closed.")] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Groups by cause, the newest first. Looking changes nothing."""
+    request = dead_letter_service_pb2.ListDeadLettersRequest(
+        page_size=PAGE, endpoint=endpoint, include_closed=closed
+    )
+    answer = asyncio.run(_list(find_place(data), request))
+    if as_json:
+        print_json([contracts.redact(group) for group in answer.groups])
+        return
+    if not answer.groups:
+        typer.echo("no dead letters")
+        return
+    rows = [
+        (
+            group.id[:8],
+            _kind(group),
+            _state(group),
+            group.endpoint or "nobody",
+            group.operation.rpartition("/")[2],
+            str(group.open_count),
+            age(group.first_time),
+            age(group.last_time),
+            group.assignee or "-",
+            cell(" ".join(part for part in (group.code, group.reason) if part)),
+        )
+        for group in answer.groups
+    ]
+    columns = ("GROUP", "KIND", "STATE", "ENDPOINT", "WHAT", "OPEN", "FIRST", "LAST", "WHO", "WHY")
+    print_table(columns, rows)
+    if answer.truncated or answer.next_page_token:
+        typer.echo("… and more than are counted here")
+
+
+@app.command()
+def show(group: Group, as_json: Json = False, data: Data = None) -> None:
+    """One group with its newest members: what each carries, every attempt, what people said."""
+    answer = asyncio.run(_show(find_place(data), group))
+    if as_json:
+        print_json(contracts.redact(answer))
+        return
+    for line in told(answer):
+        typer.echo(line)
+
+
+@app.command()
+def acknowledge(
+    group: Group,
+    note: Annotated[str, typer.Option(help="What you say about it; kept and shown.")],
+    assignee: Annotated[str, typer.Option(help="Who looks after it; default: you.")] = "",
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Say who looks after a group; it opens again when another one comes."""
+    place = find_place(data)
+    confirm(place, f"acknowledge {group}", yes)
+    answer = asyncio.run(_acknowledge(place, group, assignee, note))
+    if as_json:
+        print_json(contracts.redact(answer))
+    else:
+        typer.echo(f"{answer.group_id} is with {answer.assignee}")
+
+
+@app.command()
+def drive(
+    fact: Fact, reason: Reason, as_json: Json = False, yes: Yes = False, data: Data = None
+) -> None:
+    """Decide a held fact again, whatever it waits for."""
+    place = find_place(data)
+    confirm(place, f"drive {fact}", yes)
+    _show_fact(asyncio.run(_drive(place, fact, reason)), as_json)
+
+
+@app.command()
+def discard(
+    fact: Fact, reason: Reason, as_json: Json = False, yes: Yes = False, data: Data = None
+) -> None:
+    """End a held fact or payload without writing it; it is kept."""
+    place = find_place(data)
+    confirm(place, f"discard {fact}", yes)
+    _show_fact(asyncio.run(_discard(place, fact, reason)), as_json)
+
+
+def told(answer: dead_letter_service_pb2.GetDeadLettersResponse) -> Iterator[str]:
+    """A group and its members, for a person."""
+    group = answer.group
+    why = " ".join(part for part in (group.code, group.reason) if part)
+    yield f"{_kind(group)} {group.operation} at {group.endpoint or 'nobody'}: {why}"
+    yield f"group         {group.id}, {_state(group)}, {group.open_count} open"
+    yield f"seen          {moment(group.first_time)} to {moment(group.last_time)}"
+    if group.acknowledged_by:
+        again = "; it came back since" if group.reopened else ""
+        yield f"with          {group.assignee} ({group.acknowledged_by}): {group.note}{again}"
+    for member in answer.members:
+        yield ""
+        if member.HasField("delivery"):
+            yield f"id            {member.delivery.id}"
+            yield from delivery_lines(member.delivery)
+        else:
+            yield f"id            {member.held_fact.id}"
+            yield f"refused       {member.held_fact.refusal.message}"
+            yield f"waits for     {member.held_fact.awaits or 'a person'}"
+            yield from map(word_line, member.operator_words)
+        yield f"carries       {member.content_json}"
+    if answer.next_page_token:
+        yield f"… the newest {len(answer.members)} are shown"
+
+
+def _kind(group: dead_letter_pb2.DeadLetterGroup) -> str:
+    return name_of(dead_letter_pb2.DeadLetterKind, group.kind)
+
+
+def _state(group: dead_letter_pb2.DeadLetterGroup) -> str:
+    return name_of(dead_letter_pb2.DeadLetterState, group.state)
+
+
+def _show_fact(answer: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(contracts.redact(answer))
+        return
+    state = name_of(held_fact_pb2.HeldFactState, answer.held_fact.state)
+    still = f": {answer.held_fact.refusal.message}" if state == "HELD" else ""
+    typer.echo(f"{answer.held_fact.id} is {state}: {answer.word.change}{still}")
+
+
+async def _full_id(hub: Any, group: str) -> str:
+    """The id of a group from its first digits, as the list shows them."""
+    if len(group) == 32:
+        return group
+    request = dead_letter_service_pb2.ListDeadLettersRequest(page_size=PAGE, include_closed=True)
+    found = (await hub.dead_letters.ListDeadLetters(request)).groups
+    same = [each.id for each in found if each.id.startswith(group)]
+    return same[0] if len(same) == 1 else group.ljust(32, "0")
+
+
+async def _list(
+    place: Place, request: dead_letter_service_pb2.ListDeadLettersRequest
+) -> dead_letter_service_pb2.ListDeadLettersResponse:
+    async with open_hub(place) as hub:
+        return await hub.dead_letters.ListDeadLetters(request)
+
+
+async def _show(place: Place, group: str) -> dead_letter_service_pb2.GetDeadLettersResponse:
+    async with open_hub(place) as hub:
+        request = dead_letter_service_pb2.GetDeadLettersRequest(
+            group_id=await _full_id(hub, group), page_size=MEMBERS_PAGE
+        )
+        return await hub.dead_letters.GetDeadLetters(request)
+
+
+async def _acknowledge(place: Place, group: str, assignee: str, note: str) -> Any:
+    async with open_hub(place) as hub:
+        request = dead_letter_service_pb2.AcknowledgeDeadLettersRequest(
+            request_id=str(uuid.uuid4()),
+            group_id=await _full_id(hub, group),
+            assignee=assignee,
+            note=note,
+        )
+        return await hub.dead_letters.AcknowledgeDeadLetters(request)
+
+
+async def _drive(place: Place, fact: str, reason: str) -> Any:
+    async with open_hub(place) as hub:
+        request = dead_letter_service_pb2.DriveHeldFactRequest(
+            request_id=str(uuid.uuid4()), held_fact_id=fact, reason=reason
+        )
+        return await hub.dead_letters.DriveHeldFact(request)
+
+
+async def _discard(place: Place, fact: str, reason: str) -> Any:
+    async with open_hub(place) as hub:
+        request = dead_letter_service_pb2.DiscardHeldFactRequest(
+            request_id=str(uuid.uuid4()), held_fact_id=fact, reason=reason
+        )
+        return await hub.dead_letters.DiscardHeldFact(request)

@@ -1,0 +1,184 @@
+"""Dead letters: grouped by cause, shown masked, acknowledged, reopened, closed by themselves."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
+from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
+from crossdock.endpoint.v1 import held_fact_pb2
+from crossdock.errors import CallError
+from crossdock_hub.causes import Cause, DeadLetterGroupRecord, alike
+from crossdock_hub.dead_letters import Member, grouped
+from fixtures_hub import Lane, RunningHub
+from hypothesis import given
+from hypothesis import strategies as st
+from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
+from story import Story, pick, request_id, unique
+from test_operator_commands import typed
+
+CAUSE = Cause("netsuite", "create_sales_order", "e", "PARKED", "400", "no")
+
+
+async def groups(story: Story, endpoint: str, *, closed: bool = False) -> list[Any]:
+    request = dead_letter_service_pb2.ListDeadLettersRequest(
+        endpoint=endpoint, include_closed=closed
+    )
+    return list((await story.operator.dead_letters.ListDeadLetters(request)).groups)
+
+
+async def members(story: Story, group_id: str) -> Any:
+    request = dead_letter_service_pb2.GetDeadLettersRequest(group_id=group_id)
+    return await story.operator.dead_letters.GetDeadLetters(request)
+
+
+def state(group: Any) -> str:
+    return dead_letter_pb2.DeadLetterState.Name(group.state).removeprefix("DEAD_LETTER_STATE_")
+
+
+async def test_a_group_lives_until_its_last_member_is_settled(hub: RunningHub, lane: Lane) -> None:
+    """Proves the whole life: two refusals that differ in numbers are one group with the event
+    masked and each attempt; acknowledged, it reopens on recurrence; what was sent again keeps it
+    open until the vendor confirms; and looking changes nothing."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        dead = []
+        for number in (1, 2):
+            await story.approved()
+            dispatch, _ = await erp.work("REJECTED", reason=f"customer C-{number} is on hold")
+            dead.append(dispatch.delivery_id)
+        (group,) = await groups(story, lane.erp)
+        assert (group.open_count, group.reason, state(group)) == (
+            2,
+            "customer # is on hold",
+            "OPEN",
+        )
+        assert len(group.object_ids) == 2
+        before = hub.query("SELECT * FROM deliveries WHERE endpoint = ?", lane.erp)
+        answer = await members(story, group.id)
+        assert [m.delivery.id for m in answer.members] == dead[::-1]
+        assert answer.members[0].delivery.attempt_log[0].reason == "customer C-2 is on hold"
+        order = json.loads(answer.members[0].content_json)["order"]
+        assert order["number"]
+        assert "Lovelace" not in answer.members[0].content_json
+        assert hub.query("SELECT * FROM deliveries WHERE endpoint = ?", lane.erp) == before
+
+        noted = await typed(
+            hub, "dead-letters", "acknowledge", group.id[:8], "--note", "asked them", "--yes"
+        )
+        assert "is with operator" in noted
+        (group,) = await groups(story, lane.erp)
+        assert (state(group), group.note) == ("ACKNOWLEDGED", "asked them")
+        await story.approved()
+        third, _ = await erp.work("REJECTED", reason="customer C-3 is on hold")
+        (group,) = await groups(story, lane.erp)
+        assert (state(group), group.reopened, group.open_count) == ("OPEN", True, 3)
+
+        await _settle_all(story, erp, [*dead, third.delivery_id])
+        assert await groups(story, lane.erp) == []
+        (group,) = await groups(story, lane.erp, closed=True)
+        assert (state(group), group.closed_count) == ("CLOSED", 3)
+
+
+async def _settle_all(story: Story, erp: PlayedEndpoint, dead: list[str]) -> None:
+    """One is retried, one resubmitted, one skipped; what is under way keeps the group open."""
+    operations = story.operator.delivery_operations
+    retry = operations_pb2.RetryDeliveryRequest(
+        request_id=request_id(), delivery_id=dead[0], reason="hold lifted"
+    )
+    await operations.RetryDelivery(retry)
+    (group,) = await groups(story, erp.endpoint)
+    assert group.open_count == 3, "what goes again is not settled yet"
+    await erp.work(references={"sales_order": unique("SO")})
+    resubmit = operations_pb2.ResubmitDeliveryRequest(
+        request_id=request_id(), delivery_id=dead[1], reason="hold lifted"
+    )
+    await operations.ResubmitDelivery(resubmit)
+    (group,) = await groups(story, erp.endpoint)
+    assert (group.open_count, group.closed_count) == (2, 1)
+    await erp.work(references={"sales_order": unique("SO")})
+    skip = operations_pb2.SkipDeliveryRequest(
+        request_id=request_id(), delivery_id=dead[2], reason="cancelled by phone"
+    )
+    await operations.SkipDelivery(skip)
+
+
+async def test_what_came_in_is_in_the_same_place(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a held fact and a raw payload are dead letters too; that a fact is driven by hand
+    and says why it still does not fit; that a payload is not, and both are discarded with a reason
+    that is kept, once."""
+    async with Story(hub, lane) as story:
+        held = await story.wms.fulfillments.ReportPick(pick(str(uuid.uuid4())))
+        fact = held.receipt.held_fact_id
+        raw = held_fact_pb2.HoldPayloadRequest(
+            request_id=request_id(), payload=b"<xml", source="/wms/hook", reason="no XML at byte 4"
+        )
+        payload = (await story.wms.endpoints.HoldPayload(raw)).receipt.held_fact_id
+        found = {g.kind: g for g in await groups(story, lane.wms)}
+        assert set(found) == {
+            dead_letter_pb2.DEAD_LETTER_KIND_HELD_FACT,
+            dead_letter_pb2.DEAD_LETTER_KIND_HELD_PAYLOAD,
+        }
+        group = found[dead_letter_pb2.DEAD_LETTER_KIND_HELD_FACT]
+        (member,) = (await members(story, group.id)).members
+        assert member.held_fact.id == fact
+        assert "fulfillment_request_id" in member.content_json
+        driven = await typed(hub, "dead-letters", "drive", fact, "--reason", "once more", "--yes")
+        assert "it still does not fit" in driven
+        drive = dead_letter_service_pb2.DriveHeldFactRequest(
+            request_id=request_id(), held_fact_id=payload, reason="try"
+        )
+        with pytest.raises(CallError) as caught:
+            await story.operator.dead_letters.DriveHeldFact(drive)
+        assert caught.value.reason == "STATE_TRANSITION"
+        for held_id in (fact, payload):
+            done = await typed(
+                hub, "dead-letters", "discard", held_id, "--reason", "a test of theirs", "--yes"
+            )
+            assert "DISCARDED" in done
+        assert await groups(story, lane.wms) == []
+        again = await typed(hub, "dead-letters", "discard", fact, "--reason", "x", "--yes", code=1)
+        assert "STATE_TRANSITION" in again
+        rows = hub.query("SELECT verb, reason FROM operator_words WHERE subject_id = ?", fact)
+        assert sorted(rows) == [("DISCARD", "a test of theirs"), ("DRIVE", "once more")]
+
+
+async def test_an_unknown_group_is_not_acknowledged(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a group that nothing belongs to is said to be unknown, and nothing is kept."""
+    async with Story(hub, lane) as story:
+        request = dead_letter_service_pb2.AcknowledgeDeadLettersRequest(
+            request_id=request_id(), group_id="0" * 32, note="mine"
+        )
+        with pytest.raises(CallError) as caught:
+            await story.operator.dead_letters.AcknowledgeDeadLetters(request)
+        assert caught.value.reason == "OBJECT_NOT_FOUND"
+
+
+@given(st.integers(0, 10**12), st.uuids(), st.text("ABC234567", min_size=20, max_size=20))
+def test_numbers_make_no_cause(number: int, some_id: uuid.UUID, reference: str) -> None:
+    """Proves that reasons which differ in numbers, ids, references and quoted names are alike."""
+    text = f"order SO-{number} ({some_id}) of 'C {number}' under {reference}: closed"
+    assert alike(text) == alike("order SO-7 (x1) of 'D' under A2: closed")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 100), st.booleans()), max_size=12),
+    st.none() | st.integers(0, 100),
+)
+def test_how_a_group_stands(found: list[tuple[int, int, bool]], marked_at: int | None) -> None:
+    """Proves, for any members, that a group is closed without open ones, and acknowledged only when
+    no open one came after somebody had looked."""
+    mark = DeadLetterGroupRecord.of(CAUSE)
+    mark.marked_at = marked_at
+    all_members = [(CAUSE, Member(str(n), "o", since, opened)) for n, since, opened in found]
+    for group in grouped(all_members, {CAUSE.id: mark}):
+        since = [m.since for m in group.members if m.open]
+        assert len({m.id for m in group.members}) == len(group.members)
+        if not since:
+            assert group.state == "CLOSED"
+        elif marked_at is not None and max(since) <= marked_at:
+            assert group.state == "ACKNOWLEDGED"
+        else:
+            assert (group.state, group.reopened) == ("OPEN", marked_at is not None)
