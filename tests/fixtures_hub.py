@@ -246,10 +246,9 @@ class RunningHub:
 
     @property
     def nats_pid(self) -> int:
-        """Its nats-server, as the lock file names it."""
+        """Its nats-server, as the lock file names it; 0 while it is being started again."""
         words = (self.data / "crossdock.lock").read_text().split()
-        assert len(words) == 2, words
-        return int(words[1])
+        return int(words[1]) if len(words) == 2 else 0
 
 
 @pytest.fixture(scope="session")

@@ -75,9 +75,12 @@ async def all_done(installation: Installation) -> tuple[HubView, list[DeliveryVi
         except CallError:
             return False
         found = view, work
+        # A parcel whose label was found late is delivered before its warehouse says it has left.
+        posted = sum(each.operation == "post_goods_issue" for each in work)
         return (
             len(view.orders) == ORDERS
             and all(order.state == "DELIVERED" for order in view.orders)
+            and posted == len(view.shipments)
             and all(each.state == "CONFIRMED" for each in work)
         )
 
