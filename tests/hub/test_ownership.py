@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from crossdock.options.v1 import options_pb2
 from crossdock_hub.identity import HUB, ROLES, Caller
-from crossdock_hub.ownership import check_owner, mask_fields, populated_fields
+from crossdock_hub.ownership import check_owner, check_written, mask_fields, populated_fields
+from crossdock_hub.unit import Refused
 from decisions import CONTRACT, refusal_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,32 @@ def test_only_the_owner_writes_a_field(kind: str) -> None:
             assert refusal.metadata["endpoint"] == "somebody"
             assert refusal.metadata["rule"] == rule.position
         check_owner(resource, [field], HUB, kind)
+
+
+@pytest.mark.parametrize(("kind", "field"), list(cells()))
+def test_looking_for_foreign_fields_finds_each(kind: str, field: str) -> None:
+    """Proves that the short look at a new message refuses exactly what the matrix refuses."""
+    resource = CONTRACT.resources[kind]
+    message: Any = CONTRACT.generated_class(resource.message_name)()
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    if descriptor.message_type is not None:
+        value = getattr(message, field)
+        value.add() if descriptor.is_repeated else value.SetInParent()
+    elif descriptor.is_repeated:
+        getattr(message, field).append("x")
+    else:
+        values = {descriptor.TYPE_STRING: "x", descriptor.TYPE_BYTES: b"x"}
+        setattr(message, field, values.get(descriptor.type, 1))
+    assert populated_fields(message) == [field]
+    for role in EVERY_ROLE:
+        caller = Caller("somebody", role)
+        if role == resource.fields[field].owner:
+            check_written(resource, message, caller, kind)
+        else:
+            with pytest.raises(Refused) as raised:
+                check_written(resource, message, caller, kind)
+            assert raised.value.refusal.metadata["field"] == f"{kind}.{field}"
+    check_written(resource, message, HUB, kind)
 
 
 @pytest.mark.parametrize(("kind", "field"), list(cells()))

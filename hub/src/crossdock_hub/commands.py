@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from crossdock.contracts import Contract
+from crossdock.contracts import Contract, Method
 from google.protobuf.message import Message
 
 from crossdock_hub.identity import Caller
@@ -17,22 +17,35 @@ from crossdock_hub.unit import Key, NotYet, Unit
 Decision = Callable[[Unit], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A request as it came; its batch reads it."""
+
+    method: Method
+    raw: bytes
+
+
 @dataclass(slots=True, eq=False)
 class Command:
     """One decision to make and its answer.
 
-    request_id, digest: of a request that is answered once; "" for those fenced by tokens. on_hold:
-    answers a fact that does not fit yet, after keeping it; None for commands. weight: how much of a
-    batch it takes. keys: what it will read for certain, so that most need one round.
+    unread: a request whose batch sets `request`, `request_id`, `digest` and `keys`; None where they
+    are known. request_id, digest: of a request that is answered once; "" for those fenced by
+    tokens. encoded: the answer is the response's bytes, not the response. on_hold: answers a fact
+    that does not fit yet, after keeping it; None for commands. weight: how much of a batch it
+    takes. keys: what it will read for certain, so that most need one round.
     """
 
     name: str
     caller: Caller
     decide: Decision
     answer: asyncio.Future[Any]
+    unread: Unread | None = None
+    request: Any = None
     request_id: str = ""
     digest: bytes = b""
     response_type: type[Any] | None = None
+    encoded: bool = False
     on_hold: Callable[[Unit, NotYet], Any] | None = None
     traceparent: str = ""
     weight: int = 1

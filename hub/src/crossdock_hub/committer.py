@@ -22,6 +22,7 @@ from crossdock.errors import Refusal
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
 from crossdock_hub.dispatching import Picked, Picker
+from crossdock_hub.intake import Intake
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.registry import RegisteredEndpoint, compile_endpoint
@@ -90,6 +91,7 @@ class Committer:
         self._limits = limits
         self._picker = picker
         self._clock = clock
+        self._intake = Intake(contract, limits)
         self._identifiers = Identifiers(newest_id)
         self._interactive: deque[Command] = deque()
         self._bulk: deque[Command] = deque()
@@ -172,10 +174,12 @@ class Committer:
             await self._wake.wait()
             self._wake.clear()
             while True:
-                batch = self._take()
-                if not batch and not self._marks_due and not self._can_pick():
+                taken = self._take()
+                batch = self._read(taken)
+                if batch or self._marks_due or self._can_pick():
+                    await self._commit_safely(batch)
+                elif not taken:
                     break
-                await self._commit_safely(batch)
             if self._stopping and not self._interactive and not self._bulk:
                 return
 
@@ -197,6 +201,13 @@ class Committer:
                     continue
                 batch.append(command)
                 room -= command.weight
+        return batch
+
+    def _read(self, taken: list[Command]) -> list[Command]:
+        """The commands that can be decided; the others have their answer."""
+        batch, refused = self._intake.read(taken)
+        for command, no in refused:
+            _resolve(command, no)
         return batch
 
     async def _commit_safely(self, batch: list[Command]) -> None:
@@ -349,19 +360,20 @@ class Committer:
                 return Refused(why.refusal)
             unit.changes = Changes()
             response = command.on_hold(unit, why)
+        answer = response.SerializeToString() if command.encoded else response
         if command.request_id:
-            _remember(unit, command, response)
+            _remember(unit, command, answer)
         view.changes.merge(unit.changes)
-        return response
+        return answer
 
 
-def _remember(unit: Unit, command: Command, response: Any) -> None:
+def _remember(unit: Unit, command: Command, answer: Any) -> None:
     record = RequestRecord(
         request_id=command.request_id,
         digest=command.digest,
         endpoint=command.caller.endpoint,
         method=command.name,
-        response=response.SerializeToString(),
+        response=answer if command.encoded else answer.SerializeToString(),
         object_id="",
         created_at=unit.now,
     )
@@ -380,6 +392,8 @@ def _answer_again(command: Command, known: RequestRecord) -> Any:
                 {"request_id": command.request_id},
             )
         )
+    if command.encoded:
+        return known.response
     if command.response_type is None:
         return None
     return command.response_type.FromString(known.response)

@@ -31,6 +31,7 @@ from crossdock_hub.endpoint_metrics import Books
 from crossdock_hub.healing import Healer
 from crossdock_hub.hub_status import GET_HUB_STATUS, HubStatus
 from crossdock_hub.identity import Caller, Identities
+from crossdock_hub.intake import Intake
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
 from crossdock_hub.queries import Queries
@@ -224,6 +225,7 @@ class Hub:
         answers = queries.answers() | about_replays.answers()
         self.services = Services(
             door,
+            Intake(self.contract, limits),
             self.committer,
             answers | {GET_HUB_STATUS: status.answer},
             self.tails.follow,

@@ -15,7 +15,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from crossdock_hub.ownership import HUB_ROLE, check_owner, mask_fields, populated_fields
+from crossdock_hub.ownership import HUB_ROLE, check_owner, check_written, mask_fields
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.references import add_references, check_references
 from crossdock_hub.refusals import invalid, not_found, out_of_scope, stale, taken
@@ -157,7 +157,7 @@ def create(
     fill: sets what the hub derives, after ownership was checked on what the caller sent.
     """
     resource = unit.contract.resources[kind]
-    check_owner(resource, populated_fields(message), unit.caller, prefix)
+    check_written(resource, message, unit.caller, prefix)
     stored = clone(message)
     if fill is not None:
         fill(stored)

@@ -15,18 +15,19 @@ from typing import Any
 import grpc
 from crossdock.contracts import Method, digest
 from crossdock.errors import Refusal, from_message, to_message
-from crossdock.telemetry import trace_carrier
+from crossdock.telemetry import current_traceparent
 from google.protobuf.message import DecodeError
 
 from crossdock_hub import attempts, held
-from crossdock_hub.calls import Door, abort, fault
-from crossdock_hub.commands import Command, Decision, hinted_keys
+from crossdock_hub.calls import Door, abort
+from crossdock_hub.commands import Command, Decision, Unread, hinted_keys
 from crossdock_hub.committer import Committer, Stopped
 from crossdock_hub.identity import Caller
+from crossdock_hub.intake import Intake, fault
 from crossdock_hub.refusals import too_much
 from crossdock_hub.store import StoreFailure
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
-from crossdock_hub.verbs import DECISIONS
+from crossdock_hub.verbs import DECISIONS, PREPARATIONS
 from crossdock_hub.verbs.master_data import UPSERTS, upsert_entry
 
 Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
@@ -52,6 +53,7 @@ class Services:
     def __init__(
         self,
         door: Door,
+        intake: Intake,
         committer: Committer,
         queries: dict[str, Answer],
         tail: Callable[[Caller, Any], AsyncIterator[Any]] | None,
@@ -59,6 +61,7 @@ class Services:
         plans: dict[str, Answer] | None = None,
     ) -> None:
         self._door = door
+        self._intake = intake
         self._contract = door.contract
         self._committer = committer
         self._queries = queries
@@ -92,6 +95,8 @@ class Services:
             return grpc.stream_stream_rpc_method_handler(self._stream_scans(method))
         if method.full_name == TAIL:
             return grpc.unary_stream_rpc_method_handler(self._stream_tail(method))
+        if method.full_name in DECISIONS and method.mutating and not _has_items(method):
+            return grpc.unary_unary_rpc_method_handler(self._one_write(method))
         return grpc.unary_unary_rpc_method_handler(self._unary(method))
 
     def _answer(self, method: Method) -> Answer:
@@ -110,11 +115,44 @@ class Services:
         async def handle(raw: bytes, context: Any) -> bytes:
             try:
                 caller = self._door.admit(method, context)
-                request = self._door.parse(method.request_type, raw)
+                request = self._intake.parse(method.request_type, raw)
                 response = await answer(caller, request, context)
                 encoded: bytes = response.SerializeToString()
             except Exception as error:
                 await abort(context, refusal_of(method.full_name, error))
+            return encoded
+
+        return handle
+
+    def _one_write(self, method: Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """A write of one object: its batch reads the request, and encodes the response."""
+        name = method.full_name
+        decide = DECISIONS[name]
+        response_type = self._contract.generated_class(method.response_type)
+        registers = method.name == "RegisterEndpoint"
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            try:
+                caller = self._door.admit(method, context)
+                command = Command(
+                    name,
+                    caller,
+                    lambda unit: decide(unit, command.request),
+                    asyncio.get_running_loop().create_future(),
+                    unread=Unread(method, raw),
+                    response_type=response_type,
+                    encoded=True,
+                    traceparent=current_traceparent(),
+                )
+                if method.fact:
+                    command.on_hold = lambda unit, why: _hold(
+                        unit, why, name, command.request, response_type
+                    )
+                encoded: bytes = await self._committer.submit(command)
+                if registers:
+                    await self._after_register(caller.endpoint)
+            except Exception as error:
+                await abort(context, refusal_of(name, error))
             return encoded
 
         return handle
@@ -135,8 +173,7 @@ class Services:
         """A command for a request that has a request id."""
 
         def on_hold(unit: Unit, why: NotYet) -> Any:
-            receipt = held.hold(unit, name, request, why)
-            return held.receipt_response(response_type, receipt, request.request_id)
+            return _hold(unit, why, name, request, response_type)
 
         return Command(
             name,
@@ -147,7 +184,7 @@ class Services:
             digest=digest(request),
             response_type=response_type,
             on_hold=on_hold if fact else None,
-            traceparent=trace_carrier().get("traceparent", ""),
+            traceparent=current_traceparent(),
             weight=weight,
             bulk=bulk,
             keys=hinted_keys(self._contract, resource_field, request),
@@ -155,28 +192,28 @@ class Services:
 
     def _write(self, method: Method) -> Answer:
         decide = DECISIONS[method.full_name]
+        prepare = PREPARATIONS.get(method.full_name)
         response_type = self._contract.generated_class(method.response_type)
-        registers = method.name == "RegisterEndpoint"
 
         async def answer(caller: Caller, request: Any, _context: Any) -> Any:
             scans = getattr(request, "tracking_events", ())
             if not method.mutating:
                 return await self._fenced(method.full_name, caller, lambda u: decide(u, request))
+            prepared = prepare(request) if prepare is not None else None
             command = self.command(
                 method.full_name,
                 caller,
                 request,
-                lambda unit: decide(unit, request),
+                prepared.decide if prepared is not None else lambda unit: decide(unit, request),
                 response_type=response_type,
                 resource_field=method.resource_field,
                 fact=method.fact,
                 bulk=len(scans) > 1,
                 weight=max(1, len(scans)),
             )
-            response = await asyncio.shield(self._committer.submit(command))
-            if registers:
-                await self._after_register(caller.endpoint)
-            return response
+            if prepared is not None:
+                command.keys |= prepared.keys
+            return await self._committer.submit(command)
 
         return answer
 
@@ -203,7 +240,7 @@ class Services:
                 )
                 for entry in request.entries
             ]
-            answers = await asyncio.shield(asyncio.gather(*futures, return_exceptions=True))
+            answers = await asyncio.gather(*futures, return_exceptions=True)
             return response_type(
                 results=[
                     a if not isinstance(a, BaseException) else _refused(result_type, a)
@@ -222,10 +259,10 @@ class Services:
             caller,
             decide,
             asyncio.get_running_loop().create_future(),
-            traceparent=trace_carrier().get("traceparent", ""),
+            traceparent=current_traceparent(),
             keys=keys,
         )
-        return await asyncio.shield(self._committer.submit(command))
+        return await self._committer.submit(command)
 
     async def _each(
         self, name: str, caller: Caller, result_type: type[Any], items: Any, decide: Any
@@ -318,7 +355,7 @@ class Services:
 
         async def one(caller: Caller, raw: bytes, context: Any) -> Any:
             try:
-                request = self._door.parse(method.request_type, raw)
+                request = self._intake.parse(method.request_type, raw)
                 return await write(caller, request, context)
             except Exception as error:
                 refusal = to_message(refusal_of(method.full_name, error))
@@ -364,7 +401,7 @@ class Services:
         async def handle(raw: bytes, context: Any) -> AsyncIterator[bytes]:
             try:
                 caller = self._door.admit(method, context)
-                request = self._door.parse(method.request_type, raw)
+                request = self._intake.parse(method.request_type, raw)
                 if self._tail is None:
                     raise Refused(STOPPING)
                 async for entry in self._tail(caller, request):
@@ -373,6 +410,17 @@ class Services:
                 await abort(context, refusal_of(method.full_name, error))
 
         return handle
+
+
+def _has_items(method: Method) -> bool:
+    """Many facts in one request: how much of a batch it takes is known when it was read."""
+    return method.name == "ReportTrackingEvents"
+
+
+def _hold(unit: Unit, why: NotYet, name: str, request: Any, response_type: type[Any]) -> Any:
+    """Keep a fact that does not fit yet: the response of its method, with the receipt."""
+    receipt = held.hold(unit, name, request, why)
+    return held.receipt_response(response_type, receipt, request.request_id)
 
 
 def _decide_item(decide: Callable[[Unit, Any], Any], item: Any, unit: Unit) -> Any:

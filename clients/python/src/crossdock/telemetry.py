@@ -65,6 +65,15 @@ def trace_carrier() -> dict[str, str]:
     return carrier
 
 
+def current_traceparent() -> str:
+    """The current span as a W3C traceparent; "" outside any trace."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return ""
+    flags = int(context.trace_flags)
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
+
+
 def context_of(headers: Mapping[str, str]) -> Context:
     """The context that headers of any case carry, for `start_as_current_span(…, context=…)`."""
     return propagate.extract({name.lower(): value for name, value in headers.items()})

@@ -19,10 +19,11 @@ from crossdock_hub.verbs import (
     shipments,
     tracking,
 )
-from crossdock_hub.verbs.registering import DECISIONS, Decide
+from crossdock_hub.verbs.registering import DECISIONS, PREPARATIONS, Decide
 
 __all__ = [
     "DECISIONS",
+    "PREPARATIONS",
     "Decide",
     "confirmations",
     "dead_letters",

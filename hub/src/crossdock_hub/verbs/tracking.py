@@ -14,13 +14,21 @@ from crossdock.types.v1 import types_pb2
 from crossdock_hub import lifecycle, resources
 from crossdock_hub.emission import emit, is_acted_on
 from crossdock_hub.held import hold
-from crossdock_hub.ownership import check_owner, populated_fields
+from crossdock_hub.ownership import check_written
 from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
 from crossdock_hub.refusals import not_found, out_of_scope
 from crossdock_hub.unit import Key, NotYet, Unit
 from crossdock_hub.verbs.orders import derive_progress
-from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides
+from crossdock_hub.verbs.registering import (
+    ALREADY_KNOWN,
+    APPLIED,
+    Prepared,
+    decides,
+    prepares,
+)
 from crossdock_hub.verbs.shipments import advance_request, progress_of
+
+MINUTE_MICROSECONDS = 60_000_000
 
 # The event that a parcel's arrival at a milestone is told by.
 MILESTONE_EVENTS: dict[str, type[Any]] = {
@@ -34,7 +42,11 @@ MILESTONE_EVENTS: dict[str, type[Any]] = {
 
 
 def dedupe_key(scan: Any) -> bytes:
-    """Sixteen bytes over what makes a scan the same scan; text and channel do not count."""
+    """Sixteen bytes over what makes a scan the same scan; text and channel do not count.
+
+    The first four are the minute it happened: scans arrive roughly in order, so that neighbours in
+    time are neighbours in the index, and a batch writes few of its pages.
+    """
     return _key(scan, resources.instant_of(scan.event_time))
 
 
@@ -51,7 +63,9 @@ def _key(scan: Any, time: int | None) -> bytes:
         place.country_code,
         place.site_code,
     )
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
+    minute = max(0, time or 0) // MINUTE_MICROSECONDS & 0xFFFF_FFFF
+    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=12).digest()
+    return minute.to_bytes(4, "big") + digest
 
 
 @decides("tracking.v1.TrackingService/ReportTrackingEvents")
@@ -59,8 +73,21 @@ def report_tracking_events(
     unit: Unit, request: tracking_service_pb2.ReportTrackingEventsRequest
 ) -> tracking_service_pb2.ReportTrackingEventsResponse:
     """Up to 500 scans; those of unknown parcels are held one by one until their label arrives."""
+    return _report_batch(unit, request, _read(request))
+
+
+@prepares("tracking.v1.TrackingService/ReportTrackingEvents")
+def prepare_batch(request: tracking_service_pb2.ReportTrackingEventsRequest) -> Prepared:
+    """What each scan says, worked out once."""
+    reports = _read(request)
+    return Prepared(lambda unit: _report_batch(unit, request, reports), _wanted(reports))
+
+
+def _report_batch(
+    unit: Unit, request: Any, reports: list[Reported]
+) -> tracking_service_pb2.ReportTrackingEventsResponse:
     return tracking_service_pb2.ReportTrackingEventsResponse(
-        receipts=_report(unit, request.tracking_events)
+        receipts=_report(unit, request.tracking_events, reports)
     )
 
 
@@ -69,8 +96,21 @@ def stream_tracking_events(
     unit: Unit, request: tracking_service_pb2.StreamTrackingEventsRequest
 ) -> tracking_service_pb2.StreamTrackingEventsResponse:
     """One frame of a stream, the same as a batch; a single scan that does not fit is held too."""
+    return _report_frame(unit, request, _read(request))
+
+
+@prepares("tracking.v1.TrackingService/StreamTrackingEvents")
+def prepare_frame(request: tracking_service_pb2.StreamTrackingEventsRequest) -> Prepared:
+    """The same as of a batch."""
+    reports = _read(request)
+    return Prepared(lambda unit: _report_frame(unit, request, reports), _wanted(reports))
+
+
+def _report_frame(
+    unit: Unit, request: Any, reports: list[Reported]
+) -> tracking_service_pb2.StreamTrackingEventsResponse:
     try:
-        receipts = _report(unit, request.tracking_events)
+        receipts = _report(unit, request.tracking_events, reports)
     except NotYet:
         receipts = [_hold(unit, request.tracking_events[0])]
     return tracking_service_pb2.StreamTrackingEventsResponse(
@@ -84,6 +124,7 @@ class Reported:
 
     scan: Any
     key: bytes
+    scan_key: Key
     parcel_key: Key
     milestone: str
     time: int | None
@@ -94,6 +135,7 @@ class Step:
     """What a new scan makes of its parcel. moved: milestone or exception; further: milestone."""
 
     parcel: ParcelRecord
+    after: lifecycle.ParcelProgress
     moved: bool
     further: bool
 
@@ -107,11 +149,20 @@ class Move:
     further: bool
 
 
-def _report(unit: Unit, scans: Any) -> list[types_pb2.FactReceipt]:
-    reports = [_reported(scan) for scan in scans]
-    unit.require([*(("scan", r.key) for r in reports), *{r.parcel_key for r in reports}])
+def _read(request: Any) -> list[Reported]:
+    return [_reported(scan) for scan in request.tracking_events]
+
+
+def _wanted(reports: list[Reported]) -> frozenset[Key]:
+    return frozenset(key for r in reports for key in (r.scan_key, r.parcel_key))
+
+
+def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.FactReceipt]:
+    unit.require(_wanted(reports))
     _check_reporter(unit, scans)
-    steps = _foresee(unit, reports)
+    steps, parcels = _foresee(unit, reports)
+    for key, parcel in parcels.items():
+        unit.put(key, parcel)
     receipts: list[types_pb2.FactReceipt] = []
     stored: dict[int, list[Any]] = defaultdict(list)
     moved: dict[str, list[Move]] = defaultdict(list)
@@ -128,8 +179,6 @@ def _report(unit: Unit, scans: Any) -> list[types_pb2.FactReceipt]:
         parcel = step.parcel
         message = _store(unit, reported, parcel)
         stored[parcel.partition].append(message)
-        if parcel is not unit.get(reported.parcel_key):
-            unit.put(reported.parcel_key, parcel)
         if step.moved:
             moved[parcel.shipment_id].append(Move(message, reported, step.further))
         receipts.append(APPLIED)
@@ -142,9 +191,11 @@ def _report(unit: Unit, scans: Any) -> list[types_pb2.FactReceipt]:
 
 def _reported(scan: Any) -> Reported:
     time = resources.instant_of(scan.event_time)
+    key = _key(scan, time)
     return Reported(
         scan,
-        _key(scan, time),
+        key,
+        ("scan", key),
         ("parcel", scan.carrier_code, scan.tracking_number),
         lifecycle.meant(milestone_name(scan.milestone), scan.return_leg),
         time,
@@ -156,33 +207,52 @@ def _check_reporter(unit: Unit, scans: Any) -> None:
     resource = unit.contract.resources["tracking_event"]
     carriers = unit.caller.scope.carrier_codes
     for index, scan in enumerate(scans):
-        check_owner(resource, populated_fields(scan), unit.caller, f"tracking_events[{index}]")
+        check_written(resource, scan, unit.caller, f"tracking_events[{index}]")
         if carriers and scan.carrier_code not in carriers:
             raise out_of_scope("CARRIER", scan.carrier_code)
 
 
-def _foresee(unit: Unit, reports: list[Reported]) -> list[Step | str]:
-    """What each scan will do, "KNOWN" or "UNKNOWN"; asks at once for all that will be moved."""
-    parcels: dict[Key, ParcelRecord] = {}
+def _foresee(
+    unit: Unit, reports: list[Reported]
+) -> tuple[list[Step | str], dict[Key, ParcelRecord]]:
+    """What each scan will do, "KNOWN" or "UNKNOWN", and the parcels that are not as before.
+
+    Asks at once for all that will be moved.
+    """
+    progress: dict[Key, lifecycle.ParcelProgress] = {}
     seen: set[bytes] = set()
     wanted: set[Key] = set()
     steps: list[Step | str] = []
     for reported in reports:
-        if reported.key in seen or unit.get(("scan", reported.key)):
+        if reported.key in seen or unit.get(reported.scan_key):
             steps.append("KNOWN")
             continue
-        parcel = parcels.get(reported.parcel_key) or unit.get(reported.parcel_key)
+        parcel: ParcelRecord | None = unit.get(reported.parcel_key)
         if parcel is None:
             steps.append("UNKNOWN")
             continue
         seen.add(reported.key)
-        step = _step(reported, parcel)
-        parcels[reported.parcel_key] = step.parcel
+        step = _step(reported, parcel, progress.get(reported.parcel_key) or _progress(parcel))
+        progress[reported.parcel_key] = step.after
         steps.append(step)
         if step.moved:
             wanted |= _moved_keys(unit, reported, parcel)
     unit.require(wanted)
-    return steps
+    return steps, _changed(unit, progress)
+
+
+def _changed(unit: Unit, progress: dict[Key, lifecycle.ParcelProgress]) -> dict[Key, ParcelRecord]:
+    changed = {}
+    for key, after in progress.items():
+        parcel: ParcelRecord = unit.get(key)
+        if after != _progress(parcel):
+            changed[key] = replace(
+                parcel,
+                milestone=after.milestone,
+                milestone_time=after.time,
+                exception_open=after.exception_open,
+            )
+    return changed
 
 
 def _moved_keys(unit: Unit, reported: Reported, parcel: ParcelRecord) -> set[Key]:
@@ -195,20 +265,13 @@ def _moved_keys(unit: Unit, reported: Reported, parcel: ParcelRecord) -> set[Key
     return keys
 
 
-def _step(reported: Reported, parcel: ParcelRecord) -> Step:
-    before = lifecycle.ParcelProgress(
-        parcel.milestone, parcel.milestone_time, parcel.exception_open
-    )
+def _progress(parcel: ParcelRecord) -> lifecycle.ParcelProgress:
+    return lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)
+
+
+def _step(reported: Reported, parcel: ParcelRecord, before: lifecycle.ParcelProgress) -> Step:
     after, moved = lifecycle.advance_parcel(before, reported.milestone, reported.time)
-    if after == before:
-        return Step(parcel, moved=False, further=False)
-    changed = replace(
-        parcel,
-        milestone=after.milestone,
-        milestone_time=after.time,
-        exception_open=after.exception_open,
-    )
-    return Step(changed, moved, after.milestone != before.milestone)
+    return Step(parcel, after, moved, after.milestone != before.milestone)
 
 
 def _unknown_parcel(scan: Any) -> NotYet:
@@ -238,7 +301,7 @@ def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2
     message.order_id = parcel.order_id
     message.reporter = unit.caller.endpoint
     resources.stamp(message.record_time, unit.now)
-    unit.put(("scan", reported.key), True)
+    unit.put(reported.scan_key, True)
     milestone = milestone_name(message.milestone)
     if milestone == "UNKNOWN":
         unit.count("unmapped", message.carrier_code)

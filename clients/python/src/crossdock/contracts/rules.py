@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 # Roles are the names of crossdock.options.v1.SystemRole without the prefix: "OMS", "ERP", "HUB".
 # The other enums are shortened in the same way: "REAL_TIME", "HIGH", "UNCONFIRMED_ONLY", "BLOCK".
@@ -120,8 +121,7 @@ class ReferencePath:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class FoundReference:
+class FoundReference(NamedTuple):
     """A reference found in a message: path "order.lines[2].item_number", never an empty value."""
 
     path: str
