@@ -33,7 +33,8 @@ from crossdock_hub.records import DeliveryRecord, EndpointRecord, ObjectRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.resources import state_name
 from crossdock_hub.store import Reader
-from crossdock_hub.store.reading import DeliveryFilter, delivery_position, scan_position
+from crossdock_hub.store.reading import DeliveryFilter, delivery_position
+from crossdock_hub.store.scan_pages import scan_position
 from crossdock_hub.tracing import trace
 from crossdock_hub.waiting import Waiters
 

@@ -18,7 +18,7 @@ from crossdock_hub.records import (
 )
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.writing import inserting, upsert_statement
+from crossdock_hub.store.crossing import inserting, write_rows
 
 _PUBLISHED = (
     update(t.events)
@@ -61,15 +61,15 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
     if scans:
         # The scans themselves stay in their table.
         await connection.execute(_SENT_SCANS, {"wanted": scans})
-    dialect = connection.dialect.name
     positions = {each.stream: each for mark in marks for each in mark.positions}
-    if positions:
-        values = [rows.plain_row(each) for each in positions.values()]
-        await connection.execute(upsert_statement(dialect, t.bus_positions), values)
     consumers = {(each.stream, each.name): each for mark in marks for each in mark.consumers}
-    if consumers:
-        values = [rows.plain_row(each) for each in consumers.values()]
-        await connection.execute(upsert_statement(dialect, t.bus_consumers), values)
+    await write_rows(
+        connection,
+        [
+            (rows.BUS_POSITIONS, list(positions.values())),
+            (rows.BUS_CONSUMERS, list(consumers.values())),
+        ],
+    )
     c = t.bus_consumers.c
     for stream, name in {key for mark in marks for key in mark.forgotten}:
         gone = delete(t.bus_consumers).where(c.stream == stream, c.name == name)
@@ -84,7 +84,7 @@ async def note_differences(connection: AsyncConnection, found: Sequence[Differen
     """Add to what is known to differ."""
     table = t.bus_differences
     for each in found:
-        statement = inserting(connection.dialect.name, table).values(**rows.plain_row(each))
+        statement = inserting(connection.dialect.name, table).values(rows.DIFFERENCES.row(each))
         fresh = statement.excluded
         changed = {
             "sentence": fresh.sentence,
@@ -109,8 +109,7 @@ async def tie(connection: AsyncConnection) -> Tie | None:
 
 async def keep_tie(connection: AsyncConnection, tie: Tie) -> None:
     """Store the tie of this database."""
-    values = rows.plain_row(tie)
-    await connection.execute(upsert_statement(connection.dialect.name, t.bus_tie), [values])
+    await write_rows(connection, [(rows.TIE, [tie])])
 
 
 async def doubt_open_deliveries(connection: AsyncConnection, since: int, now: int) -> int:

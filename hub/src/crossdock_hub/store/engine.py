@@ -7,6 +7,7 @@ at once and survives a power cut. Readers see the last commit and block nobody.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ BUSY_TIMEOUT_MILLISECONDS = 10_000
 READERS_MAX = 8
 READER_WAIT_SECONDS = 5.0
 STATEMENT_CACHE = 500
+# 64 MiB of the write-ahead log: a page that many batches change is copied back once for all.
+CHECKPOINT_PAGES = 16_384
 
 
 # What `Store.write` and `Store.read` hand out.
@@ -101,14 +104,14 @@ class Store:
                 self._connection = await self._writer.connect()
             async with self._connection.begin():
                 yield self._connection
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, sqlite3.Error, OSError) as error:
             await self._drop_connection()
             raise _failure(error) from None
 
     async def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(DBAPIError, OSError):
+            with contextlib.suppress(DBAPIError, sqlite3.Error, OSError):
                 # The next one opens the file anew: what could not be written may be written then.
                 await connection.invalidate()
                 await connection.close()
@@ -138,6 +141,7 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
             "foreign_keys=ON",
             "cache_size=-65536",
             "temp_store=MEMORY",
+            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -149,15 +153,16 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
 
 def _failure(error: Exception) -> StoreFailure:
     """What went wrong in a word; the driver's text may hold data and is not passed on."""
-    text = str(error.orig if isinstance(error, DBAPIError) else error).lower()
+    cause: BaseException = error.orig or error if isinstance(error, DBAPIError) else error
+    text = str(cause).lower()
     if "full" in text or "no space" in text:
         return StoreFailure("the volume of the database is full", full=True)
     if "readonly" in text or "read-only" in text:
         return StoreFailure("the database is read-only", full=True)
-    if isinstance(error, OperationalError) and "locked" in text:
+    operational = isinstance(error, OperationalError) or isinstance(cause, sqlite3.OperationalError)
+    if operational and "locked" in text:
         return StoreFailure("the database is locked by another process", full=False)
-    if isinstance(error, DBAPIError) and not isinstance(error, OperationalError):
-        return StoreFailure(
-            f"the database refused a statement ({type(error).__name__})", full=False
-        )
+    if isinstance(error, (DBAPIError, sqlite3.Error)) and not operational:
+        kind = type(cause if isinstance(error, sqlite3.Error) else error).__name__
+        return StoreFailure(f"the database refused a statement ({kind})", full=False)
     return StoreFailure("the database does not answer", full=False)

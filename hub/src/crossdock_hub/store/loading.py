@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from crossdock.contracts import Contract
-from sqlalchemy import BindParameter, RowMapping, Select, bindparam, select, tuple_
+from sqlalchemy import BindParameter, bindparam, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.causes import DeadLetterGroupRecord
@@ -24,6 +24,7 @@ from crossdock_hub.records import (
 from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.crossing import WANTED, Query, Row, fetch
 from crossdock_hub.store.dead_letters import find_groups
 from crossdock_hub.unit import Key, View
 
@@ -32,8 +33,8 @@ VALUES_PER_STATEMENT = 500
 
 _reference = rows.plain_record(ReferenceRecord)
 _request = rows.plain_record(RequestRecord)
-_parcel = rows.plain_record(ParcelRecord)
 _cursor = rows.plain_record(CursorRecord)
+_parcel = rows.plain_record(ParcelRecord)
 _attempt = rows.plain_record(AttemptRecord)
 _held = rows.plain_record(HeldFactRecord)
 _group = rows.plain_record(DeadLetterGroupRecord)
@@ -43,44 +44,60 @@ _ANY_TIME = 2**62
 _replay = rows.plain_record(ReplayRecord)
 _replay_item = rows.plain_record(ReplayItemRecord)
 
-IN: BindParameter[Any] = bindparam("wanted", expanding=True)
-_OBJECTS = select(t.objects).where(t.objects.c.id.in_(IN))
-_NUMBERS = select(t.objects).where(tuple_(t.objects.c.kind, t.objects.c.number).in_(IN))
-_CHILDREN = (
+IN: BindParameter[Any] = bindparam(WANTED, expanding=True)
+_OBJECTS = Query(select(t.objects).where(t.objects.c.id.in_(IN)))
+_NUMBERS = Query(
+    select(t.objects).where(tuple_(t.objects.c.kind, t.objects.c.number).in_(IN)), width=2
+)
+_CHILDREN = Query(
     select(t.objects)
     .where(tuple_(t.objects.c.kind, t.objects.c.root_id).in_(IN))
-    .order_by(t.objects.c.id)
+    .order_by(t.objects.c.id),
+    width=2,
 )
-_REFERENCES = select(t.external_references).where(
-    tuple_(
-        t.external_references.c.system,
-        t.external_references.c.type,
-        t.external_references.c.value,
-    ).in_(IN)
+_REFERENCES = Query(
+    select(t.external_references).where(
+        tuple_(
+            t.external_references.c.system,
+            t.external_references.c.type,
+            t.external_references.c.value,
+        ).in_(IN)
+    ),
+    width=3,
 )
-_REQUESTS = select(t.requests).where(t.requests.c.request_id.in_(IN))
-_FLOWS = select(t.deliveries).where(t.deliveries.c.root_id.in_(IN))
-_DELIVERIES = select(t.deliveries).where(
-    t.deliveries.c.root_id.in_(select(t.deliveries.c.root_id).where(t.deliveries.c.id.in_(IN)))
+_REQUESTS = Query(select(t.requests).where(t.requests.c.request_id.in_(IN)))
+_FLOWS = Query(select(t.deliveries).where(t.deliveries.c.root_id.in_(IN)))
+_DELIVERIES = Query(
+    select(t.deliveries).where(
+        t.deliveries.c.root_id.in_(select(t.deliveries.c.root_id).where(t.deliveries.c.id.in_(IN)))
+    )
 )
-_ATTEMPTS = select(t.attempts).where(tuple_(t.attempts.c.delivery_id, t.attempts.c.token).in_(IN))
-_PARCELS = select(t.parcels).where(
-    tuple_(t.parcels.c.carrier_code, t.parcels.c.tracking_number).in_(IN)
+_ATTEMPTS = Query(
+    select(t.attempts).where(tuple_(t.attempts.c.delivery_id, t.attempts.c.token).in_(IN)), width=2
 )
-_SCANS = select(t.scans.c.dedupe_key).where(t.scans.c.dedupe_key.in_(IN))
-_ENDPOINTS = select(t.endpoints).where(t.endpoints.c.id.in_(IN))
-_CURSORS = select(t.cursors).where(tuple_(t.cursors.c.endpoint, t.cursors.c.name).in_(IN))
-_HELD = (
+_PARCELS = Query(
+    select(t.parcels).where(tuple_(t.parcels.c.carrier_code, t.parcels.c.tracking_number).in_(IN)),
+    width=2,
+)
+_SCANS = Query(select(t.scans.c.dedupe_key).where(t.scans.c.dedupe_key.in_(IN)))
+_ENDPOINTS = Query(select(t.endpoints).where(t.endpoints.c.id.in_(IN)))
+_CURSORS = Query(
+    select(t.cursors).where(tuple_(t.cursors.c.endpoint, t.cursors.c.name).in_(IN)), width=2
+)
+_HELD = Query(
     select(t.held_facts)
-    .where(t.held_facts.c.state == "HELD", t.held_facts.c.awaits.in_(IN))
+    .where(t.held_facts.c.state == literal_column("'HELD'"), t.held_facts.c.awaits.in_(IN))
     .order_by(t.held_facts.c.id)
 )
-_GROUPS = select(t.dead_letter_groups).where(t.dead_letter_groups.c.id.in_(IN))
-_EVENTS = select(t.events).where(t.events.c.id.in_(IN))
-_HELD_FACTS = select(t.held_facts).where(t.held_facts.c.id.in_(IN))
-_REPLAYS = select(t.replays).where(t.replays.c.id.in_(IN))
-_REPLAY_ITEMS = select(t.replay_items).where(
-    tuple_(t.replay_items.c.replay_id, t.replay_items.c.number).in_(IN)
+_GROUPS = Query(select(t.dead_letter_groups).where(t.dead_letter_groups.c.id.in_(IN)))
+_EVENTS = Query(select(t.events).where(t.events.c.id.in_(IN)))
+_HELD_FACTS = Query(select(t.held_facts).where(t.held_facts.c.id.in_(IN)))
+_REPLAYS = Query(select(t.replays).where(t.replays.c.id.in_(IN)))
+_REPLAY_ITEMS = Query(
+    select(t.replay_items).where(
+        tuple_(t.replay_items.c.replay_id, t.replay_items.c.number).in_(IN)
+    ),
+    width=2,
 )
 
 
@@ -91,26 +108,26 @@ class Loader:
         self._connection = connection
         self._contract = contract
         self._view = view
-        self._ways: dict[str, Callable[[list[Any]], Awaitable[None]]] = {
-            "object": self._objects,
-            "number": self._numbers,
-            "children": self._children,
-            "reference": self._references,
-            "request": self._requests,
-            "flow": self._flows,
-            "delivery": self._deliveries,
-            "attempt": self._attempts,
-            "parcel": self._parcels,
-            "scan": self._scans,
-            "endpoint": self._endpoints,
-            "cursor": self._cursors,
-            "held": self._held,
-            "held_fact": self._held_facts,
-            "replay": self._replays,
-            "replay_item": self._replay_items,
-            "event": self._events,
-            "dead_letter_group": self._dead_letter_groups,
-            "dead_letter_cause": self._dead_letter_causes,
+        # Kind of key -> its query, and what the rows of some keys mean.
+        self._ways: dict[str, tuple[Query, Callable[[list[Any], list[Row]], None]]] = {
+            "object": (_OBJECTS, self._objects),
+            "number": (_NUMBERS, self._numbers),
+            "children": (_CHILDREN, self._children),
+            "reference": (_REFERENCES, self._references),
+            "request": (_REQUESTS, self._requests),
+            "flow": (_FLOWS, self._flows),
+            "delivery": (_DELIVERIES, self._deliveries),
+            "attempt": (_ATTEMPTS, self._attempts),
+            "parcel": (_PARCELS, self._parcels),
+            "scan": (_SCANS, self._scans),
+            "endpoint": (_ENDPOINTS, self._endpoints),
+            "cursor": (_CURSORS, self._cursors),
+            "held": (_HELD, self._held),
+            "held_fact": (_HELD_FACTS, self._held_facts),
+            "replay": (_REPLAYS, self._replays),
+            "replay_item": (_REPLAY_ITEMS, self._replay_items),
+            "event": (_EVENTS, self._events),
+            "dead_letter_group": (_GROUPS, self._dead_letter_groups),
         }
 
     async def load(self, keys: Iterable[Key]) -> None:
@@ -119,21 +136,28 @@ class Loader:
         for key in keys:
             if not self._view.knows(key):
                 by_kind[str(key[0])].append(key[1:] if len(key) > 2 else key[1])
-        for kind, wanted in by_kind.items():
-            for start in range(0, len(wanted), VALUES_PER_STATEMENT):
-                await self._ways[kind](wanted[start : start + VALUES_PER_STATEMENT])
+        causes = by_kind.pop("dead_letter_cause", None)
+        if causes:
+            # No row says a cause: it is worked out of many.
+            await self._dead_letter_causes(causes)
+        parts = [
+            (kind, wanted[start : start + VALUES_PER_STATEMENT])
+            for kind, wanted in by_kind.items()
+            for start in range(0, len(wanted), VALUES_PER_STATEMENT)
+        ]
+        found = await fetch(
+            self._connection,
+            [(self._ways[kind][0], _asked(kind, wanted)) for kind, wanted in parts],
+        )
+        for (kind, wanted), rows_of_part in zip(parts, found, strict=True):
+            self._ways[kind][1](wanted, rows_of_part)
 
-    async def _rows(self, statement: Select[Any], wanted: list[Any]) -> list[RowMapping]:
-        result = await self._connection.execute(statement, {"wanted": wanted})
-        return list(result.mappings())
-
-    def _add_object(self, row: RowMapping) -> None:
+    def _add_object(self, row: Row) -> None:
         if self._view.read_or_none(("object", row["kind"], row["id"])) is None:
             record = rows.object_record(self._contract, row)
             self._view.add(("object", record.kind, record.id), record)
 
-    async def _objects(self, wanted: list[tuple[str, str]]) -> None:
-        found = await self._rows(_OBJECTS, [object_id for _, object_id in wanted])
+    def _objects(self, wanted: list[tuple[str, str]], found: list[Row]) -> None:
         kinds = {row["id"]: row for row in found}
         for kind, object_id in wanted:
             row = kinds.get(object_id)
@@ -142,35 +166,35 @@ class Loader:
             else:
                 self._view.add(("object", kind, object_id), None)
 
-    async def _numbers(self, wanted: list[tuple[str, str]]) -> None:
+    def _numbers(self, wanted: list[tuple[str, str]], found: list[Row]) -> None:
         for kind, number in wanted:
             self._view.add(("number", kind, number), None)
-        for row in await self._rows(_NUMBERS, wanted):
+        for row in found:
             self._view.add(("number", row["kind"], row["number"]), row["id"])
             self._add_object(row)
 
-    async def _children(self, wanted: list[tuple[str, str]]) -> None:
+    def _children(self, wanted: list[tuple[str, str]], found: list[Row]) -> None:
         children: dict[tuple[str, str], list[str]] = {pair: [] for pair in wanted}
-        for row in await self._rows(_CHILDREN, wanted):
+        for row in found:
             children[row["kind"], row["root_id"]].append(row["id"])
             self._add_object(row)
         for (kind, root_id), ids in children.items():
             self._view.add(("children", kind, root_id), tuple(ids))
 
-    async def _references(self, wanted: list[tuple[str, str, str]]) -> None:
+    def _references(self, wanted: list[tuple[str, str, str]], found: list[Row]) -> None:
         for key in wanted:
             self._view.add(("reference", *key), None)
-        for row in await self._rows(_REFERENCES, wanted):
+        for row in found:
             record = _reference(row)
             self._view.add(("reference", record.system, record.type, record.value), record)
 
-    async def _requests(self, wanted: list[str]) -> None:
+    def _requests(self, wanted: list[str], found: list[Row]) -> None:
         for request_id in wanted:
             self._view.add(("request", request_id), None)
-        for row in await self._rows(_REQUESTS, wanted):
+        for row in found:
             self._view.add(("request", row["request_id"]), _request(row))
 
-    def _add_flows(self, found: list[RowMapping], flows: dict[str, list[str]]) -> None:
+    def _add_flows(self, found: list[Row], flows: dict[str, list[str]]) -> None:
         for row in found:
             flows.setdefault(row["root_id"], []).append(row["id"])
             record: DeliveryRecord = rows.delivery_record(row)
@@ -178,81 +202,81 @@ class Loader:
         for root_id, ids in flows.items():
             self._view.add(("flow", root_id), tuple(ids))
 
-    async def _flows(self, wanted: list[str]) -> None:
-        self._add_flows(await self._rows(_FLOWS, wanted), {root_id: [] for root_id in wanted})
+    def _flows(self, wanted: list[str], found: list[Row]) -> None:
+        self._add_flows(found, {root_id: [] for root_id in wanted})
 
-    async def _deliveries(self, wanted: list[str]) -> None:
+    def _deliveries(self, wanted: list[str], found: list[Row]) -> None:
         for delivery_id in wanted:
             self._view.add(("delivery", delivery_id), None)
-        self._add_flows(await self._rows(_DELIVERIES, wanted), {})
+        self._add_flows(found, {})
 
-    async def _attempts(self, wanted: list[tuple[str, int]]) -> None:
+    def _attempts(self, wanted: list[tuple[str, int]], found: list[Row]) -> None:
         for key in wanted:
             self._view.add(("attempt", *key), None)
-        for row in await self._rows(_ATTEMPTS, wanted):
+        for row in found:
             self._view.add(("attempt", row["delivery_id"], row["token"]), _attempt(row))
 
-    async def _parcels(self, wanted: list[tuple[str, str]]) -> None:
+    def _parcels(self, wanted: list[tuple[str, str]], found: list[Row]) -> None:
         for key in wanted:
             self._view.add(("parcel", *key), None)
-        for row in await self._rows(_PARCELS, wanted):
+        for row in found:
             record = _parcel(row)
             self._view.add(("parcel", record.carrier_code, record.tracking_number), record)
 
-    async def _scans(self, wanted: list[bytes]) -> None:
+    def _scans(self, wanted: list[bytes], found: list[Row]) -> None:
         for key in wanted:
             self._view.add(("scan", key), None)
-        for row in await self._rows(_SCANS, wanted):
+        for row in found:
             self._view.add(("scan", bytes(row["dedupe_key"])), True)
 
-    async def _endpoints(self, wanted: list[str]) -> None:
+    def _endpoints(self, wanted: list[str], found: list[Row]) -> None:
         for endpoint in wanted:
             self._view.add(("endpoint", endpoint), None)
-        for row in await self._rows(_ENDPOINTS, wanted):
+        for row in found:
             self._view.add(("endpoint", row["id"]), rows.endpoint_record(EndpointRecord, row))
 
-    async def _cursors(self, wanted: list[tuple[str, str]]) -> None:
+    def _cursors(self, wanted: list[tuple[str, str]], found: list[Row]) -> None:
         for key in wanted:
             self._view.add(("cursor", *key), None)
-        for row in await self._rows(_CURSORS, wanted):
+        for row in found:
             self._view.add(("cursor", row["endpoint"], row["name"]), _cursor(row))
 
-    async def _held(self, wanted: list[str]) -> None:
+    def _held(self, wanted: list[str], found: list[Row]) -> None:
         ids: dict[str, list[str]] = {awaits: [] for awaits in wanted}
-        for row in await self._rows(_HELD, wanted):
+        for row in found:
             ids[row["awaits"]].append(row["id"])
             self._view.add(("held_fact", row["id"]), _held(row))
-        for awaits, found in ids.items():
-            self._view.add(("held", awaits), tuple(found))
+        for awaits, of_it in ids.items():
+            self._view.add(("held", awaits), tuple(of_it))
 
-    async def _held_facts(self, wanted: list[str]) -> None:
+    def _held_facts(self, wanted: list[str], found: list[Row]) -> None:
         for fact in wanted:
             self._view.add(("held_fact", fact), None)
-        for row in await self._rows(_HELD_FACTS, wanted):
+        for row in found:
             self._view.add(("held_fact", row["id"]), _held(row))
 
-    async def _replays(self, wanted: list[str]) -> None:
+    def _replays(self, wanted: list[str], found: list[Row]) -> None:
         for replay in wanted:
             self._view.add(("replay", replay), None)
-        for row in await self._rows(_REPLAYS, wanted):
+        for row in found:
             self._view.add(("replay", row["id"]), _replay(row))
 
-    async def _replay_items(self, wanted: list[tuple[str, int]]) -> None:
+    def _replay_items(self, wanted: list[tuple[str, int]], found: list[Row]) -> None:
         for key in wanted:
             self._view.add(("replay_item", *key), None)
-        for row in await self._rows(_REPLAY_ITEMS, wanted):
+        for row in found:
             self._view.add(("replay_item", row["replay_id"], row["number"]), _replay_item(row))
 
-    async def _events(self, wanted: list[str]) -> None:
+    def _events(self, wanted: list[str], found: list[Row]) -> None:
         for event_id in wanted:
             self._view.add(("event", event_id), None)
-        for row in await self._rows(_EVENTS, wanted):
+        for row in found:
             self._view.add(("event", row["id"]), rows.event_record(row))
 
-    async def _dead_letter_groups(self, wanted: list[str]) -> None:
+    def _dead_letter_groups(self, wanted: list[str], found: list[Row]) -> None:
         for group_id in wanted:
             self._view.add(("dead_letter_group", group_id), None)
-        for row in await self._rows(_GROUPS, wanted):
+        for row in found:
             self._view.add(("dead_letter_group", row["id"]), _group(row))
 
     async def _dead_letter_causes(self, wanted: list[str]) -> None:
@@ -261,3 +285,8 @@ class Loader:
         causes = {group.cause.id: group.cause for group in found.groups}
         for group_id in wanted:
             self._view.add(("dead_letter_cause", group_id), causes.get(group_id))
+
+
+def _asked(kind: str, wanted: list[Any]) -> list[Any]:
+    """What the query of a kind asks by: an object's id says its kind."""
+    return [object_id for _, object_id in wanted] if kind == "object" else wanted

@@ -13,6 +13,11 @@ from typing import Any
 
 import aiosqlite
 
+# Every text that a batch may need: some twenty tables and queries, each in a few sizes.
+CACHED_STATEMENTS = 512
+# A statement's text and its values.
+Step = tuple[str, Sequence[Any]]
+
 
 class OneHopCursor:
     """A cursor that holds its rows as soon as its statement has run."""
@@ -74,9 +79,20 @@ class OneHopConnection(aiosqlite.Connection):
         """A cursor; making it costs nothing."""
         return OneHopCursor(self)
 
+    async def run(self, steps: Sequence[Step]) -> list[list[Any]]:
+        """Run statements one after another, and fetch all that each gives."""
+
+        def once() -> list[list[Any]]:
+            execute = self._conn.execute
+            return [execute(sql, values).fetchall() for sql, values in steps]
+
+        found: list[list[Any]] = await self._execute(once)  # type: ignore[no-untyped-call]
+        return found
+
 
 def connect(database: str, **options: Any) -> OneHopConnection:
     """Open a database file in a thread of its own, which ends with the process."""
+    options.setdefault("cached_statements", CACHED_STATEMENTS)
     connection = OneHopConnection(lambda: sqlite3.connect(database, **options), 64)
     connection._thread.daemon = True
     return connection

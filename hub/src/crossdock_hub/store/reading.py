@@ -11,7 +11,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, and_, func, or_, select, text, true, tuple_
+from sqlalchemy import (
+    RowMapping,
+    Select,
+    and_,
+    func,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.chain import Chain, Figures, LaneFigures, StoredEvent
@@ -33,6 +43,7 @@ from crossdock_hub.records import (
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.engine import Store
+from crossdock_hub.store.scan_pages import of_shipments, scan_page
 
 # States of deliveries that count as work to do; the rest is settled, or nobody's.
 OPEN_STATES = (
@@ -368,17 +379,8 @@ class Reader:
         self, most: int, *, after: str = "", tracking_number: str = "", shipment_id: str = ""
     ) -> list[ScanRecord]:
         """Scans, oldest event first. after: `scan_position` of the last one."""
-        s = t.scans.c
-        happened = func.coalesce(s.event_time, s.record_time)
-        statement = select(t.scans)
-        if tracking_number:
-            statement = statement.where(s.tracking_number == tracking_number)
-        if shipment_id:
-            statement = statement.where(s.shipment_id == shipment_id)
-        if after:
-            time, _, scan_id = after.partition(_SEPARATOR)
-            statement = statement.where(tuple_(happened, s.id) > tuple_(int(time), scan_id))
-        found = await self._rows(statement.order_by(happened, s.id).limit(most))
+        statement = scan_page(after=after, tracking_number=tracking_number, shipment_id=shipment_id)
+        found = await self._rows(statement.limit(most))
         return [_scan(row) for row in found]
 
     async def events(
@@ -417,7 +419,7 @@ class Reader:
             told = select(t.events).where(e.root_id == root_id).order_by(e.sequence)
             events = [_event(row) for row in await rows_of(told)]
             shipments = [record.id for record in objects if record.kind == "shipment"]
-            seen = select(t.scans).where(s.shipment_id.in_(shipments))
+            seen = select(t.scans).where(of_shipments(shipments))
             seen = seen.order_by(func.coalesce(s.event_time, s.record_time), s.id)
             scans = [_scan(row) for row in await rows_of(seen)] if shipments else []
             ids = [record.id for record in deliveries]
@@ -429,12 +431,6 @@ class Reader:
 def delivery_position(record: DeliveryRecord) -> str:
     """Where a page of deliveries ended."""
     return f"{record.sequence}{_SEPARATOR}{record.id}"
-
-
-def scan_position(record: ScanRecord) -> str:
-    """Where a page of scans ended."""
-    happened = record.record_time if record.event_time is None else record.event_time
-    return f"{happened}{_SEPARATOR}{record.id}"
 
 
 def _squeezed(column: Any) -> Any:

@@ -1,24 +1,44 @@
-"""Records to rows and back. Column names are the records' field names."""
+"""Records to rows and back, a `Shape` for each table. Column names are the records' field names."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import crossdock
 import orjson
 from crossdock.contracts import Contract
+from sqlalchemy import Table
 
+from crossdock_hub.causes import DeadLetterGroupRecord
 from crossdock_hub.records import (
+    AttemptRecord,
+    BusConsumer,
+    BusPosition,
+    CursorRecord,
+    DeliveryContentRecord,
     DeliveryRecord,
+    Difference,
+    EndpointRecord,
     EventRecord,
     HeldFactRecord,
     ObjectRecord,
+    OperatorWordRecord,
+    ParcelRecord,
     QuarantineRecord,
+    ReferenceRecord,
+    RequestRecord,
+    ScanOutboxRecord,
+    ScanRecord,
+    Tie,
     VendorReferenceRecord,
 )
+from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord
+from crossdock_hub.store import tables as t
+from crossdock_hub.store.crossing import Shape
 
 # What the driver maps: by column name, typed by the column.
 Row = Any
@@ -29,9 +49,28 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
-def plain_row(record: Any) -> dict[str, Any]:
-    """A record whose fields are all columns."""
-    return {name: getattr(record, name) for name in _names(type(record))}
+def plain_shape(
+    table: Table, kind: type[Any], *, without: str = "", replaces: bool = False
+) -> Shape:
+    """A record whose fields are columns; `without`: one that the database fills."""
+    names = tuple(name for name in _names(kind) if name != without)
+    return Shape(table, names, attrgetter(*names), replaces)
+
+
+def _added_shape(
+    table: Table,
+    plain: tuple[str, ...],
+    added: dict[str, Callable[[Any], Any]],
+    *,
+    replaces: bool = False,
+) -> Shape:
+    """Some fields as they are, and columns that are made of a record."""
+    fields, ways = attrgetter(*plain), tuple(added.values())
+
+    def values(record: Any) -> tuple[Any, ...]:
+        return (*fields(record), *(way(record) for way in ways))
+
+    return Shape(table, (*plain, *added), values, replaces)
 
 
 def plain_record(kind: type[R]) -> Callable[[Row], R]:
@@ -40,12 +79,17 @@ def plain_record(kind: type[R]) -> Callable[[Row], R]:
     return lambda row: kind(**{name: row[name] for name in names})
 
 
-def object_row(record: ObjectRecord) -> dict[str, Any]:
-    """An object with its message encoded."""
-    row = plain_row(record)
-    row["message"] = record.message.SerializeToString()
-    row["contract_version"] = crossdock.__version__
-    return row
+def _message(record: ObjectRecord) -> bytes:
+    encoded: bytes = record.message.SerializeToString()
+    return encoded
+
+
+OBJECTS = _added_shape(
+    t.objects,
+    tuple(name for name in _names(ObjectRecord) if name != "message"),
+    {"message": _message, "contract_version": lambda _record: crossdock.__version__},
+    replaces=True,
+)
 
 
 def object_record(contract: Contract, row: Row) -> ObjectRecord:
@@ -56,36 +100,60 @@ def object_record(contract: Contract, row: Row) -> ObjectRecord:
     return ObjectRecord(message=message, **values)
 
 
-def event_row(record: EventRecord) -> dict[str, Any]:
-    """An event; the database numbers it."""
-    row = plain_row(record)
-    del row["sequence"]
+def _trace_id(record: EventRecord) -> str:
     parts = record.traceparent.split("-")
-    row["trace_id"] = parts[1] if len(parts) == 4 else ""
-    return row
+    return parts[1] if len(parts) == 4 else ""
 
 
+# The database numbers events.
+EVENTS = _added_shape(
+    t.events,
+    tuple(name for name in _names(EventRecord) if name != "sequence"),
+    {"trace_id": _trace_id},
+)
 event_record = plain_record(EventRecord)
 
 _LISTS = ("requires", "supersedes", "refers_to")
 
 
-def delivery_row(record: DeliveryRecord) -> dict[str, Any]:
-    """A delivery with its lists as JSON."""
-    row = plain_row(record)
-    for name in _LISTS:
-        row[name] = orjson.dumps(row[name]).decode()
-    row["vendor_references"] = orjson.dumps(
-        [(r.type, r.value) for r in record.vendor_references]
-    ).decode()
-    row["duplicates"] = orjson.dumps([(r.type, r.value) for r in record.duplicates]).decode()
-    row["quarantined"] = orjson.dumps(
-        [
-            (q.method, base64.b64encode(q.request).decode(), base64.b64encode(q.refusal).decode())
-            for q in record.quarantined
-        ]
-    ).decode()
-    return row
+def _texts(name: str) -> Callable[[Any], str]:
+    """A field of texts as JSON, mostly an empty one."""
+    read = attrgetter(name)
+    return lambda record: orjson.dumps(found).decode() if (found := read(record)) else "[]"
+
+
+def _pairs(name: str) -> Callable[[Any], str]:
+    """A field of vendor references as JSON, mostly an empty one."""
+    read = attrgetter(name)
+
+    def pairs(record: Any) -> str:
+        found = read(record)
+        return orjson.dumps([(r.type, r.value) for r in found]).decode() if found else "[]"
+
+    return pairs
+
+
+def _quarantined(record: DeliveryRecord) -> str:
+    if not record.quarantined:
+        return "[]"
+    facts = [
+        (q.method, base64.b64encode(q.request).decode(), base64.b64encode(q.refusal).decode())
+        for q in record.quarantined
+    ]
+    return orjson.dumps(facts).decode()
+
+
+_DELIVERY_LISTS = {name: _texts(name) for name in _LISTS} | {
+    "vendor_references": _pairs("vendor_references"),
+    "duplicates": _pairs("duplicates"),
+    "quarantined": _quarantined,
+}
+DELIVERIES = _added_shape(
+    t.deliveries,
+    tuple(name for name in _names(DeliveryRecord) if name not in _DELIVERY_LISTS),
+    _DELIVERY_LISTS,
+    replaces=True,
+)
 
 
 def delivery_record(row: Row) -> DeliveryRecord:
@@ -109,13 +177,20 @@ def delivery_record(row: Row) -> DeliveryRecord:
 _SCOPES = ("business_units", "location_numbers", "carrier_codes")
 
 
-def endpoint_row(record: Any) -> dict[str, Any]:
-    """An endpoint with its lists as JSON."""
-    row = plain_row(record)
-    for name in _SCOPES:
-        row[name] = orjson.dumps(sorted(row[name])).decode()
-    row["breaker_failing"] = orjson.dumps(record.breaker_failing).decode()
-    return row
+def _scope(name: str) -> Callable[[Any], str]:
+    read = attrgetter(name)
+    return lambda record: orjson.dumps(sorted(read(record))).decode()
+
+
+_ENDPOINT_LISTS = {name: _scope(name) for name in _SCOPES} | {
+    "breaker_failing": _texts("breaker_failing"),
+}
+ENDPOINTS = _added_shape(
+    t.endpoints,
+    tuple(name for name in _names(EndpointRecord) if name not in _ENDPOINT_LISTS),
+    _ENDPOINT_LISTS,
+    replaces=True,
+)
 
 
 def endpoint_record(kind: type[R], row: Row) -> R:
@@ -127,3 +202,22 @@ def endpoint_record(kind: type[R], row: Row) -> R:
 
 
 held_record = plain_record(HeldFactRecord)
+
+
+REQUESTS = plain_shape(t.requests, RequestRecord)
+REFERENCES = plain_shape(t.external_references, ReferenceRecord)
+ATTEMPTS = plain_shape(t.attempts, AttemptRecord, replaces=True)
+PARCELS = plain_shape(t.parcels, ParcelRecord, replaces=True)
+CURSORS = plain_shape(t.cursors, CursorRecord, replaces=True)
+HELD_FACTS = plain_shape(t.held_facts, HeldFactRecord, replaces=True)
+SCANS = plain_shape(t.scans, ScanRecord)
+SCAN_OUTBOX = plain_shape(t.scan_outbox, ScanOutboxRecord, without="sequence")
+REPLAYS = plain_shape(t.replays, ReplayRecord, replaces=True)
+REPLAY_ITEMS = plain_shape(t.replay_items, ReplayItemRecord, replaces=True)
+BUS_POSITIONS = plain_shape(t.bus_positions, BusPosition, replaces=True)
+BUS_CONSUMERS = plain_shape(t.bus_consumers, BusConsumer, replaces=True)
+OPERATOR_WORDS = plain_shape(t.operator_words, OperatorWordRecord)
+DELIVERY_CONTENTS = plain_shape(t.delivery_contents, DeliveryContentRecord)
+DIFFERENCES = plain_shape(t.bus_differences, Difference)
+TIE = plain_shape(t.bus_tie, Tie, replaces=True)
+DEAD_LETTER_GROUPS = plain_shape(t.dead_letter_groups, DeadLetterGroupRecord, replaces=True)

@@ -259,6 +259,7 @@ parcels = Table(
     Column("milestone_time", BigInteger),
     Column("exception_open", Boolean, nullable=False),
     Index("parcels_package", "package_id"),
+    Index("parcels_shipment", "shipment_id"),
     Index(
         "parcels_moving",
         "label_id",
@@ -280,7 +281,6 @@ scans = Table(
     Column("record_time", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("scans_tracking_number", "tracking_number"),
-    Index("scans_shipment", "shipment_id"),
 )
 
 scan_outbox = Table(

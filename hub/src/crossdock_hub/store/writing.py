@@ -1,14 +1,13 @@
-"""Writes what a batch decided: one statement per table, however many commands there were."""
+"""Writes what a batch decided: a few statements per table, however many commands there were."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Table, bindparam, case, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import (
@@ -19,86 +18,49 @@ from crossdock_hub.records import (
 )
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.crossing import Shape, write_rows
 from crossdock_hub.unit import Changes
 
-_INSERTS: dict[str, Callable[[Table], Any]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
+# Kind of key -> how its records become rows.
+_SHAPES: dict[str, Shape] = {
+    "object": rows.OBJECTS,
+    "delivery": rows.DELIVERIES,
+    "attempt": rows.ATTEMPTS,
+    "parcel": rows.PARCELS,
+    "endpoint": rows.ENDPOINTS,
+    "cursor": rows.CURSORS,
+    "held_fact": rows.HELD_FACTS,
+    "dead_letter_group": rows.DEAD_LETTER_GROUPS,
+    "request": rows.REQUESTS,
+    "reference": rows.REFERENCES,
+    "replay": rows.REPLAYS,
+    "replay_item": rows.REPLAY_ITEMS,
+    "operator_word": rows.OPERATOR_WORDS,
+    "delivery_content": rows.DELIVERY_CONTENTS,
 }
-
-
-def inserting(dialect: str, table: Table) -> Any:
-    """An insert of the dialect's own kind, which may say what happens on a conflict."""
-    return _INSERTS[dialect](table)
-
-
-def _upsert(dialect: str, table: Table) -> Any:
-    statement = inserting(dialect, table)
-    keys = [column.name for column in table.primary_key]
-    changed = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
-
-
-# Kind of key -> table and row builder, for records that are written over.
-_UPSERTED: dict[str, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
-    "object": (t.objects, rows.object_row),
-    "delivery": (t.deliveries, rows.delivery_row),
-    "attempt": (t.attempts, rows.plain_row),
-    "parcel": (t.parcels, rows.plain_row),
-    "endpoint": (t.endpoints, rows.endpoint_row),
-    "cursor": (t.cursors, rows.plain_row),
-    "held_fact": (t.held_facts, rows.plain_row),
-    "dead_letter_group": (t.dead_letter_groups, rows.plain_row),
-    "replay": (t.replays, rows.plain_row),
-    "replay_item": (t.replay_items, rows.plain_row),
-}
-_INSERTED: dict[str, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
-    "request": (t.requests, rows.plain_row),
-    "reference": (t.external_references, rows.plain_row),
-    "operator_word": (t.operator_words, rows.plain_row),
-    "delivery_content": (t.delivery_contents, rows.plain_row),
-}
-# A statement is built once per dialect and table; SQLAlchemy then finds its compiled form.
-_STATEMENTS: dict[tuple[str, str], Any] = {}
-
-
-def upsert_statement(dialect: str, table: Table) -> Any:
-    key = (dialect, table.name)
-    if key not in _STATEMENTS:
-        _STATEMENTS[key] = _upsert(dialect, table)
-    return _STATEMENTS[key]
 
 
 async def write(connection: AsyncConnection, changes: Changes) -> None:
     """Write all changes of a batch within its transaction."""
-    dialect = connection.dialect.name
-    by_table: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_kind: dict[str, list[Any]] = defaultdict(list)
     for key, record in changes.records.items():
-        kind = str(key[0])
-        way = _UPSERTED.get(kind) or _INSERTED.get(kind)
-        if way is not None and record is not None:
-            by_table[kind].append(way[1](record))
-    for kind, values in by_table.items():
-        if kind in _UPSERTED:
-            await connection.execute(upsert_statement(dialect, _UPSERTED[kind][0]), values)
-        else:
-            await connection.execute(insert(_INSERTED[kind][0]), values)
-    if changes.events:
-        await connection.execute(insert(t.events), [rows.event_row(e) for e in changes.events])
-    if changes.scans:
-        await connection.execute(insert(t.scans), [rows.plain_row(s) for s in changes.scans])
-    if changes.scan_outbox:
-        values = [rows.plain_row(batch) for batch in changes.scan_outbox]
-        for row in values:
-            del row["sequence"]
-        await connection.execute(insert(t.scan_outbox), values)
+        if record is not None and key[0] in _SHAPES:
+            by_kind[str(key[0])].append(record)
+    work: list[tuple[Shape, Sequence[Any]]] = [
+        (_SHAPES[kind], records) for kind, records in by_kind.items()
+    ]
+    work += [
+        (rows.EVENTS, changes.events),
+        (rows.SCANS, changes.scans),
+        (rows.SCAN_OUTBOX, changes.scan_outbox),
+    ]
+    await write_rows(connection, work)
 
 
 async def write_deliveries(connection: AsyncConnection, records: Sequence[DeliveryRecord]) -> None:
     """Write deliveries that were picked for dispatch after the batch's own changes."""
     if records:
-        statement = upsert_statement(connection.dialect.name, t.deliveries)
-        await connection.execute(statement, [rows.delivery_row(r) for r in records])
+        await write_rows(connection, [(rows.DELIVERIES, records)])
 
 
 _PENDING = (
@@ -231,8 +193,7 @@ async def ensure_endpoints(
     for record in changed:
         found[record.id] = record
     if changed:
-        statement = upsert_statement(connection.dialect.name, t.endpoints)
-        await connection.execute(statement, [rows.endpoint_row(r) for r in changed])
+        await write_rows(connection, [(rows.ENDPOINTS, changed)])
     names = {record.id for record in configured}
     return [record for record in found.values() if record.id in names]
 

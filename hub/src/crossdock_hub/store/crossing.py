@@ -1,0 +1,170 @@
+"""Many statements with one crossing to the database: the reads of a round, the rows of a batch.
+
+SQLAlchemy hands SQLite one statement at a time, each through a thread and back, and prepares every
+row of every statement on the event loop. A batch has a few shapes that never change, so for SQLite
+their text is made once, rows travel as tuples, and one crossing takes all of them. Other databases
+get the same statements from SQLAlchemy Core, one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Boolean, Select, Table, insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crossdock_hub.store.one_hop import OneHopConnection, Step
+
+# Rows of one INSERT: within SQLite's 32,766 variables for the widest table.
+ROWS_PER_INSERT = 512
+# The one parameter of a `Query`: a list.
+WANTED = "wanted"
+_PLACE = f"(__[POSTCOMPILE_{WANTED}])"
+
+Row = Mapping[str, Any]
+_INSERTS: dict[str, Callable[[Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+
+
+def inserting(dialect: str, table: Table) -> Any:
+    """An insert of the dialect's own kind, which may say what happens on a conflict."""
+    return _INSERTS[dialect](table)
+
+
+class Query:
+    """A statement whose only parameter is the list `WANTED`, of values or of tuples of `width`."""
+
+    def __init__(self, statement: Select[Any], width: int = 1) -> None:
+        self.statement = statement
+        self.width = width
+        self.columns = tuple(column.name for column in statement.selected_columns)
+        # SQLite has 0 and 1 for them; every other type that we use it gives as it took it.
+        self._truths = [c.name for c in statement.selected_columns if isinstance(c.type, Boolean)]
+        compiled = str(statement.compile(dialect=sqlite.dialect()))
+        self._head, place, self._tail = compiled.partition(_PLACE)
+        if not place or "?" in self._head + self._tail:
+            raise ValueError(f"a query has one parameter, {WANTED}: {compiled}")
+        self._texts: dict[int, str] = {}
+
+    def step(self, wanted: Sequence[Any]) -> Step:
+        """The statement's text for SQLite and its values, flat."""
+        count = len(wanted)
+        text = self._texts.get(count)
+        if text is None:
+            one = "?" if self.width == 1 else f"({', '.join('?' * self.width)})"
+            values = "" if self.width == 1 else "VALUES "
+            text = f"{self._head}({values}{', '.join([one] * count)}){self._tail}"
+            self._texts[count] = text
+        flat = wanted if self.width == 1 else [value for each in wanted for value in each]
+        return text, flat
+
+    def row(self, values: Sequence[Any]) -> Row:
+        """What SQLite gave for a row, by column."""
+        row = dict(zip(self.columns, values, strict=True))
+        for name in self._truths:
+            row[name] = bool(row[name])
+        return row
+
+
+async def fetch(
+    connection: AsyncConnection, asked: Sequence[tuple[Query, Sequence[Any]]]
+) -> list[list[Row]]:
+    """The rows of each query, in the order asked."""
+    driver = await _driver(connection)
+    if driver is None:
+        return [
+            list((await connection.execute(query.statement, {WANTED: list(wanted)})).mappings())
+            for query, wanted in asked
+        ]
+    found = await driver.run([query.step(wanted) for query, wanted in asked])
+    return [
+        [query.row(values) for values in rows]
+        for (query, _), rows in zip(asked, found, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How records become rows of a table. replaces: a row with the same key is written over.
+
+    values: a record's values, in the order of `columns`.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    values: Callable[[Any], tuple[Any, ...]]
+    replaces: bool = False
+    _texts: dict[int, str] = field(default_factory=dict)
+
+    def row(self, record: Any) -> dict[str, Any]:
+        """A record's values by column."""
+        return dict(zip(self.columns, self.values(record), strict=True))
+
+    def steps(self, records: Sequence[Any]) -> Iterator[Step]:
+        """Inserts of 64 rows, then of 32, and so on: a few texts, each prepared once."""
+        start, size = 0, ROWS_PER_INSERT
+        while start < len(records):
+            left = len(records) - start
+            size = min(size, left) if left >= 128 else 1 << (left.bit_length() - 1)
+            part = records[start : start + size]
+            yield self._text(size), [value for record in part for value in self.values(record)]
+            start += size
+
+    def _text(self, count: int) -> str:
+        text = self._texts.get(count)
+        if text is None:
+            row = f"({', '.join('?' * len(self.columns))})"
+            rows = ", ".join([row] * count)
+            head = f"INSERT INTO {self.table.name} ({', '.join(self.columns)}) VALUES {rows}"
+            text = self._texts[count] = head + self._on_conflict()
+        return text
+
+    def _on_conflict(self) -> str:
+        if not self.replaces:
+            return ""
+        changed = ", ".join(f"{name} = excluded.{name}" for name in self._changed())
+        return f" ON CONFLICT ({', '.join(self._keys())}) DO UPDATE SET {changed}"
+
+    def _keys(self) -> list[str]:
+        return [column.name for column in self.table.primary_key]
+
+    def _changed(self) -> list[str]:
+        return [name for name in self.columns if name not in self._keys()]
+
+    def statement(self, dialect: str) -> Any:
+        """The same for SQLAlchemy."""
+        if not self.replaces:
+            return insert(self.table)
+        statement = inserting(dialect, self.table)
+        changed = {name: statement.excluded[name] for name in self._changed()}
+        return statement.on_conflict_do_update(index_elements=self._keys(), set_=changed)
+
+
+async def write_rows(
+    connection: AsyncConnection, rows: Sequence[tuple[Shape, Sequence[Any]]]
+) -> None:
+    """Write records of several shapes."""
+    rows = [(shape, records) for shape, records in rows if records]
+    if not rows:
+        return
+    driver = await _driver(connection)
+    if driver is not None:
+        steps = [step for shape, records in rows for step in shape.steps(records)]
+        await driver.run(steps)
+        return
+    for shape, records in rows:
+        values = [shape.row(record) for record in records]
+        await connection.execute(shape.statement(connection.dialect.name), values)
+
+
+async def _driver(connection: AsyncConnection) -> OneHopConnection | None:
+    """The connection to SQLite beneath SQLAlchemy's; None: another database."""
+    if connection.dialect.name != "sqlite":
+        return None
+    driver = (await connection.get_raw_connection()).driver_connection
+    return driver if isinstance(driver, OneHopConnection) else None

@@ -1,0 +1,128 @@
+"""Statements that cross to the database together do what SQLAlchemy would have done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_hub.records import (
+    DeliveryRecord,
+    ParcelRecord,
+    RequestRecord,
+    VendorReferenceRecord,
+)
+from crossdock_hub.store import Store, StoreFailure, rows
+from crossdock_hub.store import tables as t
+from crossdock_hub.store.crossing import ROWS_PER_INSERT, WANTED, Query, fetch, write_rows
+from crossdock_hub.store.engine import database_url
+from decisions import CONTRACT
+from sqlalchemy import bindparam, func, select, tuple_
+
+IN: Any = bindparam(WANTED, expanding=True)
+PARCELS = Query(
+    select(t.parcels).where(tuple_(t.parcels.c.carrier_code, t.parcels.c.tracking_number).in_(IN)),
+    width=2,
+)
+REQUESTS = Query(select(t.requests).where(t.requests.c.request_id.in_(IN)))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty database."""
+    opened = await Store.open(database_url("", tmp_path), CONTRACT)
+    yield opened
+    await opened.close()
+
+
+def parcel(number: int, *, exception_open: bool = False) -> ParcelRecord:
+    return ParcelRecord(
+        "UPSN",
+        f"1Z{number:05}",
+        "l",
+        "s",
+        "p",
+        "o",
+        number % 64,
+        "IN_TRANSIT",
+        None,
+        exception_open,
+    )
+
+
+def request(number: int) -> RequestRecord:
+    return RequestRecord(f"r-{number}", bytes([number % 256, 0]), "oms", "/m", b"\x00\xff", "", 7)
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 127, 128, 511, 512, 513, 1300])
+async def test_every_row_arrives_whatever_their_number(store: Store, count: int) -> None:
+    """Proves that cutting rows into a few sizes of insert loses none and doubles none."""
+    assert ROWS_PER_INSERT == 512
+    records = [request(number) for number in range(count)]
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.REQUESTS, records)])
+    async with store.read() as connection:
+        found = (await connection.execute(select(func.count()).select_from(t.requests))).scalar()
+        got = await fetch(connection, [(REQUESTS, [r.request_id for r in records])])
+    assert found == count
+    read = [rows.plain_record(RequestRecord)(row) for row in got[0]]
+    assert sorted(read, key=lambda r: int(r.request_id[2:])) == records
+
+
+async def test_rows_come_back_as_they_went(store: Store) -> None:
+    """Proves that texts, bytes, nothing and truth come back with their types, by pairs of keys."""
+    sent = [parcel(1), parcel(2, exception_open=True)]
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.PARCELS, sent)])
+    keys = [("UPSN", "1Z00002"), ("UPSN", "1Z00001"), ("FDXE", "1Z00001")]
+    async with store.read() as connection:
+        by_text, by_core = (
+            (await fetch(connection, [(PARCELS, keys)]))[0],
+            list((await connection.execute(PARCELS.statement, {WANTED: keys})).mappings()),
+        )
+    assert [dict(row) for row in by_text] == [dict(row) for row in by_core]
+    assert [type(row["exception_open"]) for row in by_text] == [bool, bool]
+    assert [rows.plain_record(ParcelRecord)(row) for row in by_text] == sent
+
+
+async def test_a_row_with_a_known_key_is_written_over(store: Store) -> None:
+    """Proves that the newest state of a delivery replaces the one before, lists included."""
+    old = DeliveryRecord(
+        id="d", event_id="e", event_type="t", endpoint="erp", operation="o", item="",
+        ordering_key="k", state="READY", created_at=1, updated_at=1, kind="order",
+        object_id="x", root_id="x", vendor_reference="v", pending=True,
+    )  # fmt: skip
+    new = DeliveryRecord(
+        **{name: getattr(old, name) for name in old.__slots__}
+        | {"state": "CONFIRMED", "pending": False, "requires": ("a", "b")}
+        | {"vendor_references": [VendorReferenceRecord("sales_order", "SO-1")]}
+    )
+    for record in (old, new):
+        async with store.write() as connection:
+            await write_rows(connection, [(rows.DELIVERIES, [record])])
+    async with store.read() as connection:
+        found = (await connection.execute(select(t.deliveries))).mappings().all()
+    assert [rows.delivery_record(row) for row in found] == [new]
+
+
+async def test_a_refused_row_refuses_its_batch_in_words(store: Store) -> None:
+    """Proves that a broken constraint is a StoreFailure without the row's data, nothing half
+    written, and that the store goes on."""
+    with pytest.raises(StoreFailure) as raised:
+        async with store.write() as connection:
+            await write_rows(connection, [(rows.REQUESTS, [request(1), request(1)])])
+    assert "IntegrityError" in raised.value.cause
+    assert "r-1" not in raised.value.cause
+    assert not raised.value.full
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.REQUESTS, [request(1)])])
+    async with store.read() as connection:
+        found = (await connection.execute(select(func.count()).select_from(t.requests))).scalar()
+    assert found == 1
+
+
+def test_a_query_has_one_parameter() -> None:
+    """Proves that a statement which SQLite would need more values for is refused at once."""
+    with pytest.raises(ValueError, match="one parameter"):
+        Query(select(t.requests).where(t.requests.c.request_id.in_(IN), t.requests.c.method == "x"))
