@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -18,6 +19,8 @@ from crossdock_hub.store import StoreFailure
 from crossdock_hub.telemetry import default_sampling
 
 EXIT_CONFIGURATION = 78
+# New objects before the youngest are looked through, then collections before the older ones are.
+COLLECTION_THRESHOLDS = (10_000, 20, 50)
 
 
 def _log(level: str) -> None:
@@ -41,8 +44,20 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stopping.set)
     hub = Hub(settings)
     await hub.start()
+    _leave_in_peace()
     await stopping.wait()
     await hub.stop()
+
+
+def _leave_in_peace() -> None:
+    """Keep the collector away from what lives as long as the process, and from every batch.
+
+    Modules, contract and statements are some hundred thousand objects; a batch makes thousands
+    that are gone by themselves. Looking through either for cycles costs a tenth of all time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTION_THRESHOLDS)
 
 
 def main() -> int:
