@@ -76,11 +76,11 @@ async def run_g13(piece: Piece) -> Result:
     calm = await _round(piece, plan, "calm")
     bad = await _round(piece, replace(plan, poisoned=piece.size.faults), "poisoned")
 
-    def good(_: Delivery, number: str) -> bool:
+    def good(number: str) -> bool:
         return not is_poisoned(number, piece.size.faults, piece.size.orders)
 
-    others = confirmed_after(bad, good)
-    before = confirmed_after(calm, good)
+    others = confirmed_after(bad, lambda _, number: good(number))
+    before = confirmed_after(calm, lambda _, number: good(number))
     parked = {row.id for row in bad.of(Delivery) if row.state == "PARKED"}
     waits = [
         (a.ended_at - a.begun_at) / 1e6
@@ -88,8 +88,11 @@ async def run_g13(piece: Piece) -> Result:
         if a.delivery_id in parked and a.ended_at
     ]
     broken = _compared(before, others, "other orders")
-    if len(parked) != piece.size.faults:
-        broken.append(f"{len(parked)} are parked, {piece.size.faults} are poisoned")
+    # One that was cancelled before anybody took it up is superseded, and poisons nothing.
+    cancelled = _superseded(bad, lambda number: not good(number))
+    if len(parked) + cancelled != piece.size.faults:
+        told = f"{len(parked)} are parked and {cancelled} cancelled"
+        broken.append(f"{told}, {piece.size.faults} are poisoned")
     if max(waits, default=0.0) > PARKED_SECONDS_MAX:
         broken.append(f"parked only after {max(waits):.1f} s")
     violations = [*check(calm), *check(bad)]
@@ -97,11 +100,23 @@ async def run_g13(piece: Piece) -> Result:
         "orders": len(before) + len(others),
         "poisoned": piece.size.faults,
         "parked": len(parked),
+        "cancelled before": cancelled,
         "held behind them": _held_behind(bad),
     }
     measured = {"s to confirm, calm": before, "s to confirm beside poison": others}
     shown = [str(violation) for violation in violations[:SHOWN_VIOLATIONS]]
     return Result(counts, counted(violations), measured, shown, broken)
+
+
+def _superseded(history: History, wanted: Callable[[str], bool]) -> int:
+    """How many sales orders were superseded, of the orders whose numbers are wanted."""
+    orders = {event.id: event.object_id for event in history.of(Event)}
+    numbers = {row.id: row.number for row in history.of(Object)}
+    return sum(
+        row.state == "SUPERSEDED" and wanted(numbers.get(orders.get(row.event_id, ""), ""))
+        for row in history.of(Delivery)
+        if row.operation == "create_sales_order"
+    )
 
 
 def _held_behind(history: History) -> int:
