@@ -254,7 +254,8 @@ def _wrong_number(history: History) -> Iterable[Record]:
 
 @seeded(Kind.EFFECT_NOT_KNOWN)
 def _asked_again_soon(history: History) -> Iterable[Record]:
-    return changed(history, delivery(history, state="CONFIRMED"), state="READY")
+    row = delivery(history, state="CONFIRMED", operation_class="SEARCHABLE")
+    return changed(history, row, state="READY")
 
 
 @seeded(Kind.REJECTED_WITH_EFFECT)

@@ -12,6 +12,8 @@ from tests.faults.history.violations import Kind, Violation
 SETTLED = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED"})
 # Here a person has the delivery in hand, and the vendor may well have done it.
 IN_HAND = frozenset({"PARKED", "UNKNOWN", "RESOLVING", "IN_FLIGHT"})
+# Asking for these again changes nothing at the vendor.
+REPEATABLE = frozenset({"KEYED", "NATURAL", "TWO_STEP"})
 RETRY = "RETRY"
 
 
@@ -76,7 +78,7 @@ def _agrees(row: Delivery, found: list[Effect]) -> Iterator[Violation]:
         yield Violation(Kind.CONFIRMED_WITH_ANOTHER_NUMBER, row.id, facts)
     elif row.state == "REJECTED" and found:
         yield Violation(Kind.REJECTED_WITH_EFFECT, row.id, f"the vendor has {sorted(numbers)}")
-    elif found and row.state not in SETTLED | IN_HAND:
+    elif found and row.state not in SETTLED | IN_HAND and row.operation_class not in REPEATABLE:
         facts = f"{row.state}, the vendor has {sorted(numbers)}"
         yield Violation(Kind.EFFECT_NOT_KNOWN, row.id, facts)
 

@@ -195,5 +195,5 @@ G14 = Trial(
     run_g14,
     Size(1, orders=60),
     Size(3, orders=200),
-    {"orders": 600},
+    {"orders": 500},
 )
