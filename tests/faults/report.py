@@ -100,6 +100,9 @@ def table(trials: Iterable[Trial], progress: Progress) -> str:
     for trial in trials:
         told = document(trial, progress)
         done = "; ".join(f"{value:,} {name}" for name, value in told["done"].items()) or "not yet"
+        if told["seeds"] and not told["enough"]:
+            asked = ", ".join(f"{value:,} {name}" for name, value in trial.asked.items())
+            done += f" (so far; the whole is {asked})"
         seeds = f"{told['seeds'][0]} to {told['seeds'][-1]}" if told["seeds"] else ""
         found = ", ".join(str(value) for value in told["found"].values()) if told["seeds"] else ""
         if told["seeds"] and not told["passed"]:
