@@ -79,6 +79,8 @@ def _change_one(chance: random.Random, message: Any, depth: int) -> None:
     if inner and depth and chance.random() < 0.7:
         _change_one(chance, chance.choice(inner), depth - 1)
         return
+    if not message.DESCRIPTOR.fields:
+        return
     field = chance.choice(message.DESCRIPTOR.fields)
     if chance.random() < 0.15:
         message.ClearField(field.name)

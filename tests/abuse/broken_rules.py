@@ -155,6 +155,8 @@ def cel_breaker(cel: Any) -> Change:
     """How to break a rule over several fields. AssertionError: nobody has said how."""
     if cel.id in CEL_BREAKERS:
         return CEL_BREAKERS[cel.id]
+    if cel.id.endswith(".not_empty"):
+        return lambda m: m.Clear()
     numbered = _NUMBERED.match(cel.expression)
     if numbered:
         outer, inner = numbered.groups()
@@ -219,6 +221,9 @@ def scalar_breaches(kind: str, rules: Any, more: Variation) -> Iterator[tuple[st
         if rules.defined_only:
             yield from (("enum.defined_only", number) for number in (9_999, 2**31 - 1))
         yield from (("enum.not_in", number) for number in rules.not_in)
+        allowed = set(getattr(rules, "in"))
+        if allowed:
+            yield from (("enum.in", number) for number in (max(allowed) + 1, 0, 9_999))
     else:
         yield from _number_breaches(kind, rules, more)
 

@@ -139,8 +139,10 @@ def value_for(field: FieldDescriptor) -> Any:
 
 
 def _enum_value(field: Any, rules: Any) -> int:
-    forbidden = set(rules.not_in) if rules is not None else set()
-    numbers = [value.number for value in field.enum_type.values if value.number not in forbidden]
+    numbers = [value.number for value in field.enum_type.values]
+    if rules is not None:
+        allowed = set(getattr(rules, "in")) or set(numbers)
+        numbers = [n for n in numbers if n in allowed.difference(rules.not_in)]
     return next((number for number in numbers if number), numbers[0])
 
 

@@ -202,6 +202,17 @@ async def test_a_lost_lease_ends_the_call(house: House) -> None:
     assert "lease was lost" in house.completion(work).reason
 
 
+async def test_a_lost_lease_ends_what_would_take_longer(house: House) -> None:
+    """Proves that a call stops when its lease is lost and not only at its own limit."""
+    await until(lambda: house.subscribed == 1)
+    house.hub.lease_seconds = 1.5
+    work = dispatch("misbehave", item="sleep")
+    house.queue.put(work)
+    await until(lambda: house.hub.renewals >= 1)
+    house.hub.lose_leases = True
+    assert await house.outcome(work) == "RETRY", "nothing was sent"
+
+
 async def test_a_call_needs_as_much_of_its_lease_as_it_may_take(house: House) -> None:
     """Proves that a call which could outlive its lease asks for more first, and is not made
     when it gets none: it would be in doubt while it still ran."""

@@ -41,3 +41,27 @@ def test_no_timer_is_early() -> None:
     desk.now = ends
     desk.tick(record)
     assert desk.fresh(record).state == "UNKNOWN"
+
+
+def test_a_late_word_of_success_takes_back_a_repeat() -> None:
+    """Proves that "done" ends a delivery whose repeat is ready and not begun."""
+    desk = Desk("KEYED")
+    record = desk.one()
+    token = desk.take(record)
+    desk.complete(record, token, "UNKNOWN")
+    desk.pass_time(5.0)
+    assert desk.fresh(record).state == "READY" and desk.fresh(record).pending
+    desk.complete(record, token, "CONFIRMED")
+    assert desk.fresh(record).state == "CONFIRMED" and not desk.fresh(record).pending
+
+
+def test_a_look_up_is_no_call() -> None:
+    """Proves that asking does not count against the limit of calls, however often."""
+    desk = Desk("SEARCHABLE")
+    record = desk.one()
+    desk.settle(record, "UNKNOWN")
+    for _ in range(5):
+        desk.pass_time(400.0)
+        desk.settle(record, "UNKNOWN")
+    after = desk.fresh(record)
+    assert (after.state, after.calls_reached, after.look_ups) == ("UNKNOWN", 1, 5)

@@ -27,8 +27,12 @@ LEDGER: Final = (
     "tests/hub/test_ledger_histories.py",
 )
 STORE: Final = ("tests/hub/test_store_promises.py", "tests/hub/test_restart_leases.py")
-COMMITTER: Final = ("tests/hub/test_writes.py",)
+COMMITTER: Final = (
+    "tests/hub/test_committer_promises.py",
+    "tests/hub/test_writes.py",
+)
 DISPATCH: Final = (
+    "tests/hub/test_picking.py",
     "tests/hub/test_dispatching.py",
     "tests/simulation",
     "tests/hub/test_breaking.py",
@@ -230,8 +234,8 @@ MUTANTS: Final[list[Mutant]] = [
             "same = known.method == command.name",
         ),
         answer_is_not_remembered=(
-            "if command.request_id:\n            _remember(unit, command, response)",
-            "if False:\n            _remember(unit, command, response)",
+            "_remember(unit, command, answer)\n        view",
+            "pass\n        view",
         ),
         anybody_gets_the_answer=(
             "if not same or known.endpoint != command.caller.endpoint:",

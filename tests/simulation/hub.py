@@ -19,10 +19,12 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.dispatching import Picked, Picker
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord, occupies
+from crossdock_hub.registry import compile_endpoint
 from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.unit import Identifiers, Unit, View
 from decisions import START
 from ledger_vendor import VENDOR, Desk
+from simulation.oracle import CALLS_AT_ONCE_MAX
 from simulation.virtual_time import VirtualTime, at_once
 
 # What a store's functions are handed first; memory needs none.
@@ -39,10 +41,12 @@ class MemoryWork:
     def __init__(self, rows: Callable[[], dict[Any, Any]]) -> None:
         self._rows = rows
         self._ready: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
+        self._lanes: set[int] = set()
 
     def note(self, record: DeliveryRecord) -> None:
         """A delivery has changed."""
         if record.pending:
+            self._lanes.add(record.priority)
             item = (record.priority, record.sequence, record.id)
             heapq.heappush(self._ready[record.endpoint], item)
 
@@ -68,6 +72,8 @@ class MemoryWork:
     async def pending_lane(
         self, _: Any, endpoint: str, lane: int, most: int
     ) -> list[DeliveryRecord]:
+        if lane not in self._lanes:
+            return []
         rows = [r for key, r in self._rows().items() if key[0] == "delivery"]
         ready = [r for r in rows if r.pending and (r.endpoint, r.priority) == (endpoint, lane)]
         return sorted(ready, key=lambda r: r.sequence)[:most]
@@ -97,7 +103,7 @@ class SimulatedHub(Desk):  # type: ignore[misc]
         kind: str,
         send: Callable[[Sequence[Picked]], None],
         limits: Limits | None = None,
-        max_concurrency: int = 4,
+        max_concurrency: int = CALLS_AT_ONCE_MAX,
     ) -> None:
         self.time = time
         self.now: int
@@ -152,7 +158,8 @@ class SimulatedHub(Desk):  # type: ignore[misc]
     def endpoints(self) -> tuple[Any, ...]:
         """The registry, compiled when it changes."""
         if self._compiled is None:
-            self._compiled = super().endpoints
+            record = self.records["endpoint", VENDOR.endpoint]
+            self._compiled = (compile_endpoint(record, self.limits),)
         return self._compiled
 
     def caller_of(self, record: DeliveryRecord) -> Any:

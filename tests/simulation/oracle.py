@@ -11,6 +11,8 @@ from crossdock_hub.records import AttemptRecord, DeliveryRecord
 from simulation.faults import Faults
 from simulation.vendor import Books
 
+# What the simulated endpoint registers with.
+CALLS_AT_ONCE_MAX = 4
 ENDED = ("CONFIRMED", "REJECTED", "PARKED")
 
 
@@ -38,6 +40,7 @@ def judge(
         *_doubled(books),
         *_out_of_order(asked, books),
         *_overlapping(books),
+        *_over_budget(books),
         *_repeated_blindly(books, faults),
         *_parked_without_doubt(final, attempts, faults),
     ]
@@ -102,6 +105,16 @@ def _overlapping(books: Books) -> list[str]:
         if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
             found.append(f"lease: {delivery_id} was called twice at the same time")
     return found
+
+
+def _over_budget(books: Books) -> list[str]:
+    """More calls at once than the vendor's system takes."""
+    moments = [(call.began, 1) for call in books.calls] + [(call.ended, -1) for call in books.calls]
+    running = most = 0
+    for _, change in sorted(moments):
+        running += change
+        most = max(most, running)
+    return [f"budget: {most} calls at once"] if most > CALLS_AT_ONCE_MAX else []
 
 
 def _repeated_blindly(books: Books, faults: Faults) -> list[str]:

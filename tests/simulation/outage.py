@@ -21,6 +21,7 @@ class Drained:
 
     steady, drain: effects a second while nothing waited back and all slots were busy, before the
     outage and after it. attempts_in_outage: calls that were tried while nobody answered.
+    resumed_after_seconds: from the end of the outage to the first effect; the breaker's last pause.
     """
 
     events: int
@@ -30,6 +31,7 @@ class Drained:
     steady: float
     drain: float
     attempts_in_outage: int
+    resumed_after_seconds: float
     drained_after_seconds: float
 
     def document(self) -> dict[str, Any]:
@@ -43,6 +45,7 @@ class Drained:
             "steady_per_second": round(self.steady, 2),
             "drain_per_second": round(self.drain, 2),
             "attempts_in_outage": self.attempts_in_outage,
+            "resumed_after_seconds": round(self.resumed_after_seconds, 1),
             "drained_after_seconds": round(self.drained_after_seconds, 1),
         }
 
@@ -91,9 +94,10 @@ class Outage(World):
             judge(self.asked, records, log, self.vendor.books, self.faults),
             sum(record.state == "PARKED" for record in records),
             _rate(before, before[0] if before else 0.0),
-            _rate(after, self._end),
+            _rate(after, after[0] if after else self._end),
             retried,
-            (after[-1] - self._end) if after else 0.0,
+            (after[0] - self._end) if after else DAY_SECONDS,
+            (after[-1] - self._end) if after else DAY_SECONDS,
         )
 
 

@@ -14,7 +14,7 @@ from simulation.world import Run, World
 
 SEEDS = 200
 SHUFFLED_HISTORIES = 100
-OUTAGE_EVENTS, OUTAGE_KEYS = 400, 40
+OUTAGE_EVENTS, OUTAGE_KEYS = 2_000, 100
 REPLAYS = 10
 
 
@@ -93,6 +93,7 @@ def test_a_day_without_the_vendor_drains_in_order() -> None:
     assert found.violations == [] and found.parked == 0, found.document()
     assert found.effects == found.events == OUTAGE_EVENTS
     assert found.drain >= 0.8 * found.steady, found.document()
+    assert found.resumed_after_seconds < 1.2 * Limits().breaker_probe_seconds_max
     # The breaker asks at most every 24 seconds or so; without it each key would ask for itself.
     assert found.attempts_in_outage < 4_000, found.document()
 

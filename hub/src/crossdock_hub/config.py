@@ -30,7 +30,7 @@ class Limits:
     # gRPC.
     message_bytes_max: int = 4 * 1024 * 1024
     request_bytes_max: int = 1024 * 1024
-    # Messages and repeated values in a request: two bytes each at least, and hundreds in memory.
+    # Messages and repeated texts in a request: two bytes each at least, and hundreds in memory.
     request_elements_max: int = 50_000
     # Below what the bus takes, with room for headers and for what a dispatch adds.
     event_bytes_max: int = 3 * 1024 * 1024

@@ -155,7 +155,7 @@ class Contract:
         return generated_class(self.image, message_name)
 
     def holds_more(self, message_name: str, data: bytes, most: int) -> bool:
-        """Whether an encoded message holds more than `most` messages and repeated values.
+        """Whether an encoded message holds more than `most` messages and repeated texts.
 
         Ask before it is parsed: what two bytes say costs hundreds once they are objects.
         """

@@ -51,7 +51,8 @@ class ElementCounter:
             for each in descriptor.fields:
                 if each.message_type is not None:
                     found.elements[each.number] = self._kind(each.message_type)
-                elif each.is_repeated:
+                elif each.is_repeated and each.type in (each.TYPE_STRING, each.TYPE_BYTES):
+                    # Numbers are packed, and stay as small in memory.
                     found.elements[each.number] = None
         return found
 

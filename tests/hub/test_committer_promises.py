@@ -1,0 +1,103 @@
+"""What the committer promises whatever is decided: refusals leave nothing, answers have owners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.errors import Refusal
+from crossdock.tracking.v1 import tracking_service_pb2
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committer
+from crossdock_hub.config import Limits
+from crossdock_hub.dispatching import Picker
+from crossdock_hub.identity import Caller
+from crossdock_hub.records import CursorRecord
+from crossdock_hub.store import Store
+from crossdock_hub.store.engine import database_url
+from crossdock_hub.unit import Refused, Unit
+from decisions import CONTRACT
+
+UPS, DHL = Caller("ups", "CARRIER"), Caller("dhl", "CARRIER")
+Answer = tracking_service_pb2.StreamTrackingEventsResponse
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(database_url("", tmp_path), CONTRACT)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def committer(store: Store) -> AsyncIterator[Committer]:
+    limits = Limits()
+    running = Committer(store, CONTRACT, limits, Picker(limits))
+    running.start([])
+    yield running
+    await running.stop()
+
+
+def command(caller: Caller, decide: Any, request_id: str = "", digest: bytes = b"1") -> Command:
+    return Command(
+        "/a/Method",
+        caller,
+        decide,
+        asyncio.get_running_loop().create_future(),
+        request_id=request_id,
+        digest=digest,
+        response_type=Answer,
+    )
+
+
+def put(name: str) -> Any:
+    def decide(unit: Unit) -> Any:
+        unit.get(("cursor", unit.caller.endpoint, name))
+        cursor = CursorRecord(unit.caller.endpoint, name, b"1", 1)
+        unit.put(("cursor", cursor.endpoint, name), cursor)
+        return Answer(request_id=name)
+
+    return decide
+
+
+async def cursors(store: Store) -> list[str]:
+    async with store.read() as connection:
+        rows = await connection.exec_driver_sql("SELECT name FROM cursors ORDER BY name")
+        return [row[0] for row in rows]
+
+
+async def test_a_refusal_leaves_nothing_and_spares_its_neighbours(
+    committer: Committer, store: Store
+) -> None:
+    """Proves that what a decision put before it refused is not kept, and its neighbours are."""
+
+    def change_of_mind(unit: Unit) -> Any:
+        put("refused")(unit)
+        raise Refused(Refusal("STATE_TRANSITION", "no"))
+
+    commands = [command(UPS, put("one")), command(UPS, change_of_mind), command(UPS, put("two"))]
+    answers = [committer.submit(each) for each in commands]
+    told = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(each) for each in told] == [Answer, Refused, Answer]
+    assert await cursors(store) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("caller", "digest", "again"), [(UPS, b"1", True), (DHL, b"1", False), (UPS, b"2", False)]
+)
+async def test_an_answer_belongs_to_who_asked_and_what(
+    committer: Committer, store: Store, caller: Caller, digest: bytes, again: bool
+) -> None:
+    """Proves that a request id answers its own caller and content once more, and nobody else."""
+    first = await committer.submit(command(UPS, put("first"), "id-1"))
+    second = committer.submit(command(caller, put("second"), "id-1", digest))
+    if again:
+        assert await second == first
+    else:
+        with pytest.raises(Refused) as refused:
+            await second
+        assert refused.value.refusal.reason == "REQUEST_ID_REUSED"
+    assert await cursors(store) == ["first"]

@@ -1,0 +1,36 @@
+"""What a batch may send at once: no more than the budget, and nothing before what waits longer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from crossdock_hub.dispatching import Picker
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.unit import View
+from decisions import START
+from test_dispatching import LIMITS, Tick, endpoint, ready
+
+
+def batch(*records: DeliveryRecord) -> View:
+    view = View()
+    view.changes.records.update({("delivery", record.id): record for record in records})
+    return view
+
+
+def test_batches_together_keep_to_the_budget() -> None:
+    """Proves that calls of earlier batches, still on their way, count against the budget."""
+    picker, vendor = Picker(LIMITS, Tick()), endpoint(concurrency=3)
+    sent = [len(picker.pick_new(batch(ready(n)), [vendor], START)) for n in range(6)]
+    assert sent == [1, 1, 1, 0, 0, 0]
+    assert picker.free(vendor, [vendor], START) == 0
+    assert picker.in_use("vendor") == 3
+
+
+def test_new_work_does_not_overtake_what_is_stored() -> None:
+    """Proves that a slot which falls free goes to the stored work, not to what came just now."""
+    picker, vendor = Picker(LIMITS, Tick()), endpoint(concurrency=1)
+    (first,) = picker.pick_new(batch(ready(1), ready(2)), [vendor], START)
+    done = replace(first.record, state="CONFIRMED", pending=False)
+    assert picker.pick_new(batch(done, ready(3)), [vendor], START) == []
+    assert picker.free(vendor, [vendor], START) == 1
+    assert picker.can_pick([vendor], START)
