@@ -62,6 +62,10 @@ MAKE_ENDPOINTS = (
     """"$(cat oms.token)" | sha256sum | cut -d' ' -f1)" > endpoints.json"""
 )
 
+# These name something that stopped; test_stopped.py has it, and types them with its id.
+REFUSED = "tests/docs/test_stopped.py::test_each_word_ends_what_was_refused"
+HELD = "tests/docs/test_stopped.py::test_a_held_fact_is_driven_and_ended"
+
 # Each command of the documents, word by word. A new one fails until it stands here.
 COMMANDS: dict[str, Run | Mapped | Serve] = {
     # README, on top and the first five minutes
@@ -96,7 +100,14 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     """printf %s "$(cat oms.token)" | sha256sum | cut -d' ' -f1""": Run(r"^[0-9a-f]{64}$"),
     # When something is stuck, and the runbook
     "crossdock doctor": Run(r"ok +hub +.* serves"),
-    "crossdock deliveries --state parked --state rejected --state unrouted": Run(r"no deliveries"),
+    "crossdock dead-letters list": Run(r"^(no dead letters|GROUP +KIND +STATE .*)$"),
+    "crossdock delivery show ID": Mapped(REFUSED),
+    'crossdock delivery retry ID --reason "period 05 is open"': Mapped(REFUSED),
+    'crossdock resolve ID --reference sales_order=SO-7 --reason "found it in the ERP"': Mapped(
+        REFUSED
+    ),
+    'crossdock dead-letters drive FACT --reason "the item was corrected"': Mapped(HELD),
+    'crossdock dead-letters discard FACT --reason "a test of theirs"': Mapped(HELD),
     "crossdock replay plan netsuite --set failed --since 1d": Run(r"0 items, failed at netsuite"),
     "crossdock replay list": Run(r"netsuite +failed +PLANNED"),
     # docs/contracts.md
