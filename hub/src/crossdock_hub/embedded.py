@@ -19,11 +19,12 @@ from typing import Final
 import structlog
 from crossdock.errors import CrossdockError
 
-from crossdock_hub import embedded_config, embedded_probe
+from crossdock_hub import embedded_config, embedded_probe, embedded_repair
 from crossdock_hub.bus_address import BusAddress, BusHealth, starting
 from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
 from crossdock_hub.embedded_config import HUB_USER, RANDOM_PORT, EmbeddedSettings
 from crossdock_hub.embedded_probe import NoAnswer, Ports
+from crossdock_hub.embedded_repair import StreamIsTorn, TornWatch
 
 __all__ = [
     "BusAddress",
@@ -180,6 +181,19 @@ class EmbeddedNats:
             await self._launch()
 
     async def _launch(self) -> None:
+        """Launch the server; a stream that it can't recover is set aside, each one once."""
+        for _ in embedded_repair.REFILLED_STREAMS:
+            try:
+                return await self._launch_once()
+            except StreamIsTorn as torn:
+                await self._end_child()
+                embedded_repair.set_aside(self._settings.directory, torn.stream)
+        try:
+            await self._launch_once()
+        except StreamIsTorn as torn:
+            raise EmbeddedStartFailed(f"{torn}, again") from torn
+
+    async def _launch_once(self) -> None:
         settings = self._settings
         embedded_config.save(settings, self._configuration)
         for stale in settings.ports_directory.glob("*.ports"):
@@ -235,9 +249,11 @@ class EmbeddedNats:
 
     async def _await_health(self, process: asyncio.subprocess.Process, deadline: float) -> None:
         limit = self._settings.answer_timeout_seconds
+        torn = TornWatch()
         while problem := await embedded_probe.healthz(self._ports.monitoring, limit):
             if self._store_is_full():
                 raise EmbeddedStartFailed(self._full_sentence())
+            torn.check(problem)
             await self._still_starting(process, deadline, problem)
         await embedded_probe.ping(self.address, self._ports.client, limit)
 
