@@ -145,8 +145,6 @@ TestBeside.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=STEPS,
     deadline=None,
-    # The same histories each time in `make test`; a larger number of them is drawn anew.
-    derandomize=not os.environ.get("CROSSDOCK_TEST_MODEL_EXAMPLES"),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 

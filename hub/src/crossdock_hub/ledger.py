@@ -247,8 +247,10 @@ def complete(
         return _looked_up(ended, report, spec, now, limits)
     if report.outcome in UNPROCESSED:
         # It never counts against the limit of calls, and changes nothing.
+        # The doubt that this very call began ends with the proof; an older one stays.
+        own = record.first_unknown_at == attempt.begun_at
         reached = max(0, record.calls_reached - 1)
-        since = record.first_unknown_at if reached else None
+        since = record.first_unknown_at if reached and not own else None
         free = replace(ended, calls_reached=reached, first_unknown_at=since)
         at = next_call_at(record, spec, report.retry_after_seconds, now, limits)
         return _retry_at(free, why, at)
