@@ -13,18 +13,15 @@ from crossdock_hub.records import (
     RequestRecord,
     VendorReferenceRecord,
 )
-from crossdock_hub.store import Store, StoreFailure, rows
+from crossdock_hub.store import Store, StoreFailure, loading, rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import ROWS_PER_INSERT, WANTED, Query, fetch, write_rows
 from crossdock_hub.store.engine import database_url
 from decisions import CONTRACT
-from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy import bindparam, func, select
 
 IN: Any = bindparam(WANTED, expanding=True)
-PARCELS = Query(
-    select(t.parcels).where(tuple_(t.parcels.c.carrier_code, t.parcels.c.tracking_number).in_(IN)),
-    width=2,
-)
+PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tracking_number))
 REQUESTS = Query(select(t.requests).where(t.requests.c.request_id.in_(IN)))
 
 
@@ -77,10 +74,12 @@ async def test_rows_come_back_as_they_went(store: Store) -> None:
         await write_rows(connection, [(rows.PARCELS, sent)])
     keys = [("UPSN", "1Z00002"), ("UPSN", "1Z00001"), ("FDXE", "1Z00001")]
     async with store.read() as connection:
-        by_text, by_core = (
-            (await fetch(connection, [(PARCELS, keys)]))[0],
-            list((await connection.execute(PARCELS.statement, {WANTED: keys})).mappings()),
+        by_text: list[Any] = (await fetch(connection, [(PARCELS, keys)]))[0]
+        by_core: list[Any] = list(
+            (await connection.execute(PARCELS.statement, {WANTED: keys})).mappings()
         )
+    by_text = sorted(by_text, key=lambda row: str(row["tracking_number"]))
+    by_core = sorted(by_core, key=lambda row: str(row["tracking_number"]))
     assert [dict(row) for row in by_text] == [dict(row) for row in by_core]
     assert [type(row["exception_open"]) for row in by_text] == [bool, bool]
     assert [rows.plain_record(ParcelRecord)(row) for row in by_text] == sent
@@ -120,6 +119,25 @@ async def test_a_refused_row_refuses_its_batch_in_words(store: Store) -> None:
     async with store.read() as connection:
         found = (await connection.execute(select(func.count()).select_from(t.requests))).scalar()
     assert found == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 23, 500])
+async def test_what_a_batch_reads_it_finds_by_an_index(store: Store, count: int) -> None:
+    """Proves that no read of a batch goes through a whole table, however much it asks for: what a
+    batch costs must not grow with what is stored."""
+    queries = {n: q for n, q in vars(loading).items() if isinstance(q, Query)}
+    assert len(queries) > 10
+    async with store.read() as connection:
+        for name, query in queries.items():
+            wanted = [("x",) * query.width if query.width > 1 else "x"] * count
+            text, values = query.step(wanted)
+            plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(values))
+            steps = [row[3] for row in plan]
+            tables = {table.name for table in t.METADATA.sorted_tables}
+            walked = [
+                step for step in steps if step.split()[0] == "SCAN" and step.split()[1] in tables
+            ]
+            assert not walked, f"{name}: {steps}"
 
 
 def test_a_query_has_one_parameter() -> None:

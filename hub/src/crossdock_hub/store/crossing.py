@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Boolean, Select, Table, insert
+from sqlalchemy import Boolean, Column, Select, Table, bindparam, insert, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,7 +20,7 @@ from crossdock_hub.store.one_hop import OneHopConnection, Step
 
 # Rows of one INSERT: within SQLite's 32,766 variables for the widest table.
 ROWS_PER_INSERT = 512
-# The one parameter of a `Query`: a list.
+# The one parameter of a `Query`: a list of values or of tuples.
 WANTED = "wanted"
 _PLACE = f"(__[POSTCOMPILE_{WANTED}])"
 
@@ -37,30 +37,43 @@ def inserting(dialect: str, table: Table) -> Any:
 
 
 class Query:
-    """A statement whose only parameter is the list `WANTED`, of values or of tuples of `width`."""
+    """A statement whose only parameter is the list `WANTED`: of values, or of tuples.
 
-    def __init__(self, statement: Select[Any], width: int = 1) -> None:
-        self.statement = statement
-        self.width = width
+    by: the columns that tuples are compared with; () where the statement says itself what its
+    values are compared with.
+    """
+
+    def __init__(self, statement: Select[Any], by: Sequence[Column[Any]] = ()) -> None:
         self.columns = tuple(column.name for column in statement.selected_columns)
         # SQLite has 0 and 1 for them; every other type that we use it gives as it took it.
         self._truths = [c.name for c in statement.selected_columns if isinstance(c.type, Boolean)]
+        self._texts: dict[int, str] = {}
+        self._by = tuple(by)
+        self.statement = statement
+        if by:
+            self.statement = statement.where(tuple_(*by).in_(bindparam(WANTED, expanding=True)))
+            self._head, self._tail = _looked_up(statement, by)
+            return
         compiled = str(statement.compile(dialect=sqlite.dialect()))
         self._head, place, self._tail = compiled.partition(_PLACE)
         if not place or "?" in self._head + self._tail:
             raise ValueError(f"a query has one parameter, {WANTED}: {compiled}")
-        self._texts: dict[int, str] = {}
+        self._head, self._tail = f"{self._head}(", f"){self._tail}"
+
+    @property
+    def width(self) -> int:
+        """Columns of a tuple; 1: it is asked for by values."""
+        return len(self._by) or 1
 
     def step(self, wanted: Sequence[Any]) -> Step:
         """The statement's text for SQLite and its values, flat."""
         count = len(wanted)
         text = self._texts.get(count)
         if text is None:
-            one = "?" if self.width == 1 else f"({', '.join('?' * self.width)})"
-            values = "" if self.width == 1 else "VALUES "
-            text = f"{self._head}({values}{', '.join([one] * count)}){self._tail}"
+            one = f"({', '.join('?' * len(self._by))})" if self._by else "?"
+            text = f"{self._head}{', '.join([one] * count)}{self._tail}"
             self._texts[count] = text
-        flat = wanted if self.width == 1 else [value for each in wanted for value in each]
+        flat = [value for each in wanted for value in each] if self._by else wanted
         return text, flat
 
     def row(self, values: Sequence[Any]) -> Row:
@@ -86,6 +99,23 @@ async def fetch(
         [query.row(values) for values in rows]
         for (query, _), rows in zip(asked, found, strict=True)
     ]
+
+
+def _looked_up(statement: Select[Any], by: Sequence[Column[Any]]) -> tuple[str, str]:
+    """A statement's text for SQLite before and after the tuples that it looks up.
+
+    Of `(a, b) IN (VALUES …)` SQLite reads the whole table as soon as there are two tuples. A cross
+    join keeps its order: each tuple is looked up by the index.
+    """
+    table = by[0].table.name
+    compiled = str(statement.compile(dialect=sqlite.dialect()))
+    columns, found, rest = compiled.partition(f"FROM {table}")
+    if not found or "?" in compiled:
+        raise ValueError(f"a query by tuples has no parameter but {WANTED}: {compiled}")
+    names = [f"wanted_{column.name}" for column in by]
+    equal = [f"{table}.{c.name} = {name}" for c, name in zip(by, names, strict=True)]
+    joined = f"{columns}FROM wanted CROSS JOIN {table} ON {' AND '.join(equal)}{rest}"
+    return f"WITH wanted ({', '.join(names)}) AS (VALUES ", f") {joined}"
 
 
 @dataclass(frozen=True, slots=True)

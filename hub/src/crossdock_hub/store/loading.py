@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from crossdock.contracts import Contract
-from sqlalchemy import BindParameter, bindparam, literal_column, select, tuple_
+from sqlalchemy import BindParameter, bindparam, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.causes import DeadLetterGroupRecord
@@ -28,7 +28,7 @@ from crossdock_hub.store.crossing import WANTED, Query, Row, fetch
 from crossdock_hub.store.dead_letters import find_groups
 from crossdock_hub.unit import Key, View
 
-# SQLite takes 32,766 variables in a statement; pairs and triples use several.
+# SQLite takes 32,766 variables in a statement; tuples use several.
 VALUES_PER_STATEMENT = 500
 
 _reference = rows.plain_record(ReferenceRecord)
@@ -46,24 +46,17 @@ _replay_item = rows.plain_record(ReplayItemRecord)
 
 IN: BindParameter[Any] = bindparam(WANTED, expanding=True)
 _OBJECTS = Query(select(t.objects).where(t.objects.c.id.in_(IN)))
-_NUMBERS = Query(
-    select(t.objects).where(tuple_(t.objects.c.kind, t.objects.c.number).in_(IN)), width=2
-)
+_NUMBERS = Query(select(t.objects), by=(t.objects.c.kind, t.objects.c.number))
 _CHILDREN = Query(
-    select(t.objects)
-    .where(tuple_(t.objects.c.kind, t.objects.c.root_id).in_(IN))
-    .order_by(t.objects.c.id),
-    width=2,
+    select(t.objects).order_by(t.objects.c.id), by=(t.objects.c.kind, t.objects.c.root_id)
 )
 _REFERENCES = Query(
-    select(t.external_references).where(
-        tuple_(
-            t.external_references.c.system,
-            t.external_references.c.type,
-            t.external_references.c.value,
-        ).in_(IN)
+    select(t.external_references),
+    by=(
+        t.external_references.c.system,
+        t.external_references.c.type,
+        t.external_references.c.value,
     ),
-    width=3,
 )
 _REQUESTS = Query(select(t.requests).where(t.requests.c.request_id.in_(IN)))
 _FLOWS = Query(select(t.deliveries).where(t.deliveries.c.root_id.in_(IN)))
@@ -72,18 +65,11 @@ _DELIVERIES = Query(
         t.deliveries.c.root_id.in_(select(t.deliveries.c.root_id).where(t.deliveries.c.id.in_(IN)))
     )
 )
-_ATTEMPTS = Query(
-    select(t.attempts).where(tuple_(t.attempts.c.delivery_id, t.attempts.c.token).in_(IN)), width=2
-)
-_PARCELS = Query(
-    select(t.parcels).where(tuple_(t.parcels.c.carrier_code, t.parcels.c.tracking_number).in_(IN)),
-    width=2,
-)
+_ATTEMPTS = Query(select(t.attempts), by=(t.attempts.c.delivery_id, t.attempts.c.token))
+_PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tracking_number))
 _SCANS = Query(select(t.scans.c.dedupe_key).where(t.scans.c.dedupe_key.in_(IN)))
 _ENDPOINTS = Query(select(t.endpoints).where(t.endpoints.c.id.in_(IN)))
-_CURSORS = Query(
-    select(t.cursors).where(tuple_(t.cursors.c.endpoint, t.cursors.c.name).in_(IN)), width=2
-)
+_CURSORS = Query(select(t.cursors), by=(t.cursors.c.endpoint, t.cursors.c.name))
 _HELD = Query(
     select(t.held_facts)
     .where(t.held_facts.c.state == literal_column("'HELD'"), t.held_facts.c.awaits.in_(IN))
@@ -94,10 +80,7 @@ _EVENTS = Query(select(t.events).where(t.events.c.id.in_(IN)))
 _HELD_FACTS = Query(select(t.held_facts).where(t.held_facts.c.id.in_(IN)))
 _REPLAYS = Query(select(t.replays).where(t.replays.c.id.in_(IN)))
 _REPLAY_ITEMS = Query(
-    select(t.replay_items).where(
-        tuple_(t.replay_items.c.replay_id, t.replay_items.c.number).in_(IN)
-    ),
-    width=2,
+    select(t.replay_items), by=(t.replay_items.c.replay_id, t.replay_items.c.number)
 )
 
 
