@@ -140,6 +140,35 @@ async def test_what_a_batch_reads_it_finds_by_an_index(store: Store, count: int)
             assert not walked, f"{name}: {steps}"
 
 
+async def test_a_transaction_without_a_word_costs_nothing(store: Store) -> None:
+    """Proves that a transaction opens with its first statement: nothing to say, nothing crosses,
+    and the next one is not disturbed."""
+    async with store.write() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        assert not driver.in_transaction
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.REQUESTS, [request(1)])])
+        assert not driver.in_transaction
+        assert (
+            await connection.execute(select(func.count()).select_from(t.requests))
+        ).scalar() == 1
+        assert driver.in_transaction
+    assert not driver.in_transaction
+
+
+async def test_what_waits_is_forgotten_with_its_transaction(store: Store) -> None:
+    """Proves that rows that had not crossed when their transaction ended in an error never do."""
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        async with store.write() as connection:
+            await write_rows(connection, [(rows.REQUESTS, [request(1)])])
+            raise RuntimeError("changed my mind")
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.REQUESTS, [request(2)])])
+    async with store.read() as connection:
+        found = (await connection.execute(select(t.requests.c.request_id))).scalars().all()
+    assert found == ["r-2"]
+
+
 def test_a_query_has_one_parameter() -> None:
     """Proves that a statement which SQLite would need more values for is refused at once."""
     with pytest.raises(ValueError, match="one parameter"):

@@ -178,14 +178,15 @@ class Shape:
 async def write_rows(
     connection: AsyncConnection, rows: Sequence[tuple[Shape, Sequence[Any]]]
 ) -> None:
-    """Write records of several shapes."""
+    """Write records of several shapes. What SQLite has against them, it says at the next statement
+    or at the commit."""
     rows = [(shape, records) for shape, records in rows if records]
     if not rows:
         return
     driver = await _driver(connection)
     if driver is not None:
-        steps = [step for shape, records in rows for step in shape.steps(records)]
-        await driver.run(steps)
+        # Nobody waits for them alone: they cross with what comes next, at the latest the commit.
+        driver.add(step for shape, records in rows for step in shape.steps(records))
         return
     for shape, records in rows:
         values = [shape.row(record) for record in records]

@@ -1,7 +1,7 @@
 """Opens the database: one connection that writes, a few that read, the schema brought up to date.
 
 SQLite is opened with WAL, synchronous=FULL and BEGIN IMMEDIATE: a write transaction takes its lock
-at once and survives a power cut. Readers see the last commit and block nobody.
+with its first statement and survives a power cut. Readers see the last commit and block nobody.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Store:
                 yield connection
         except PoolTimeoutError:
             raise StoreFailure("every reader of the database is busy", full=False) from None
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, sqlite3.Error, OSError) as error:
             raise _failure(error) from None
 
 
@@ -148,7 +148,8 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver: Any = connection.connection.driver_connection
+        driver.begin(begin)
 
 
 def _failure(error: Exception) -> StoreFailure:
