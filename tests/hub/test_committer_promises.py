@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from crossdock.errors import Refusal
 from crossdock.tracking.v1 import tracking_service_pb2
-from crossdock_hub.commands import Command
+from crossdock_hub.commands import Command, Unread
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
 from crossdock_hub.dispatching import Picker
@@ -21,6 +21,9 @@ from crossdock_hub.store.engine import database_url
 from crossdock_hub.unit import Refused, Unit
 from decisions import CONTRACT
 
+from tests.load.callers import order_request
+
+CREATE_ORDER = "/crossdock.order.v1.OrderService/CreateOrder"
 UPS, DHL = Caller("ups", "CARRIER"), Caller("dhl", "CARRIER")
 Answer = tracking_service_pb2.StreamTrackingEventsResponse
 
@@ -101,3 +104,36 @@ async def test_an_answer_belongs_to_who_asked_and_what(
             await second
         assert refused.value.refusal.reason == "REQUEST_ID_REUSED"
     assert await cursors(store) == ["first"]
+
+
+async def test_what_waits_is_read_while_the_batch_before_it_commits(
+    committer: Committer, store: Store
+) -> None:
+    """Proves that a request which can't be read has its answer before the batch in front of it is
+    durable, has it once, and takes no other request with it."""
+    told: list[str] = []
+
+    def unread(raw: bytes) -> Command:
+        made = command(UPS, put("read ahead"))
+        made.unread = Unread(CONTRACT.methods[CREATE_ORDER], raw)
+        return made
+
+    malformed = unread(b"\xff")
+    good = unread(order_request("SO-1"))
+
+    def meanwhile(unit: Unit) -> Any:
+        answer = put("first")(unit)
+        if not told:
+            told.append("first is decided")
+            for each, name in ((malformed, "malformed"), (good, "good")):
+                committer.submit(each).add_done_callback(lambda _, name=name: told.append(name))
+        return answer
+
+    first = committer.submit(command(UPS, meanwhile))
+    first.add_done_callback(lambda _: told.append("first"))
+    await asyncio.gather(first, good.answer)
+    assert told == ["first is decided", "malformed", "first", "good"]
+    error = malformed.answer.exception()
+    assert isinstance(error, Refused)
+    assert error.refusal.reason == "MALFORMED_MESSAGE"
+    assert await cursors(store) == ["first", "read ahead"]

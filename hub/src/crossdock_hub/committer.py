@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -197,11 +198,16 @@ class Committer:
         for queue, least in ((self._interactive, reserved), (self._bulk, 0)):
             while queue and (room > least or not batch):
                 command = queue.popleft()
-                if command.answer.cancelled():
+                if command.answer.done():
+                    # Given up by its caller, or refused when it was read.
                     continue
                 batch.append(command)
                 room -= command.weight
         return batch
+
+    def _read_ahead(self) -> None:
+        """Read what waits for the next batch."""
+        self._read(list(islice(self._interactive, self._limits.batch_commands_max)))
 
     def _read(self, taken: list[Command]) -> list[Command]:
         """The commands that can be decided; the others have their answer."""
@@ -294,6 +300,8 @@ class Committer:
             picked += await self._picker.pick_stored(connection, view, endpoints, now)
             await self._picker.add_bodies(connection, view.changes, picked)
             await remember(connection, marks, now)
+            # It runs as soon as the commit is on its way: while the disk writes.
+            asyncio.get_running_loop().call_soon(self._read_ahead)
         self._picker_is_stale = False
         self._endpoints = {e.id: e for e in endpoints}
         committed = Committed(now, view.changes, picked)
