@@ -125,8 +125,8 @@ async def test_what_waits_is_read_while_the_batch_before_it_commits(
         answer = put("first")(unit)
         if not told:
             told.append("first is decided")
-            for each, name in ((malformed, "malformed"), (good, "good")):
-                committer.submit(each).add_done_callback(lambda _, name=name: told.append(name))
+            committer.submit(malformed).add_done_callback(lambda _: told.append("malformed"))
+            committer.submit(good).add_done_callback(lambda _: told.append("good"))
         return answer
 
     first = committer.submit(command(UPS, meanwhile))
