@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from crossdock.bus import partition_of
@@ -72,22 +73,38 @@ def is_older(time: types_pb2.SourceTime, known: types_pb2.SourceTime | None) -> 
     return reported is not None and newest is not None and reported < newest
 
 
-def state_name(message: Message) -> str:
-    """The state of an object without its enum's prefix; "" for objects without states."""
-    field = message.DESCRIPTOR.fields_by_name.get("state")
+@dataclass(frozen=True, slots=True)
+class _States:
+    """The states of a message type without their enum's prefix."""
+
+    names: Mapping[int, str]
+    numbers: Mapping[str, int]
+
+
+@cache
+def _states(kind: type[Message]) -> _States | None:
+    # Asked for with each write; what a descriptor is asked is made anew each time.
+    field = kind.DESCRIPTOR.fields_by_name.get("state")
     if field is None or field.enum_type is None:
-        return ""
-    values = field.enum_type.values_by_number
+        return None
+    values = field.enum_type.values
     prefix = values[0].name.removesuffix("UNSPECIFIED")
-    value: str = values[message.state].name  # type: ignore[attr-defined]
-    return value.removeprefix(prefix)
+    names = {value.number: value.name.removeprefix(prefix) for value in values}
+    return _States(names, {name: number for number, name in names.items()})
+
+
+def state_name(message: Any) -> str:
+    """The state of an object without its enum's prefix; "" for objects without states."""
+    states = _states(type(message))
+    return "" if states is None else states.names[message.state]
 
 
 def set_state(message: Any, state: str) -> None:
     """Set the state of an object by its name without prefix."""
-    enum = message.DESCRIPTOR.fields_by_name["state"].enum_type
-    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    message.state = enum.values_by_name[prefix + state].number
+    states = _states(type(message))
+    if states is None:
+        raise TypeError(f"{message.DESCRIPTOR.full_name} has no states")
+    message.state = states.numbers[state]
 
 
 def clone(message: Any) -> Any:

@@ -21,6 +21,8 @@ _TIME_RANGES: Final = {
     "google.protobuf.Duration": (-315_576_000_000, 315_576_000_000),
 }
 _NANOS_PER_SECOND: Final = 1_000_000_000
+# All that so few bytes can say is looked at in a moment.
+_SMALL_BYTES: Final = 512
 _FIELD_RULES: Final = "buf.validate.field"
 
 
@@ -46,10 +48,11 @@ class RuleValidator:
             message = kind.FromString(data)
         except DecodeError as error:
             raise ValueError(f"not a {message_name}") from error
-        too_long = self._lists.exceeded(message)
-        if too_long:
-            # What a list holds beyond its limit is not worth looking at, one by one.
-            return too_long
+        if len(data) > _SMALL_BYTES:
+            too_long = self._lists.exceeded(message)
+            if too_long:
+                # What a list holds beyond its limit is not worth looking at, one by one.
+                return too_long
         try:
             found = self._validator.collect_violations(message)
         except (protovalidate.CompilationError, protovalidate.EvaluationError) as error:
