@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from crossdock.bus import partition_of
@@ -81,10 +80,19 @@ class _States:
     numbers: Mapping[str, int]
 
 
-@cache
-def _states(kind: type[Message]) -> _States | None:
-    # Asked for with each write; what a descriptor is asked is made anew each time.
-    field = kind.DESCRIPTOR.fields_by_name.get("state")
+# Asked for with each write; what a descriptor is asked is made anew each time.
+_STATES: dict[type[Message], _States | None] = {}
+
+
+def _states(message: Message) -> _States | None:
+    """The states of a message's type; None: it has none."""
+    kind = type(message)
+    if kind not in _STATES:
+        _STATES[kind] = _states_of(message.DESCRIPTOR.fields_by_name.get("state"))
+    return _STATES[kind]
+
+
+def _states_of(field: Any) -> _States | None:
     if field is None or field.enum_type is None:
         return None
     values = field.enum_type.values
@@ -95,13 +103,13 @@ def _states(kind: type[Message]) -> _States | None:
 
 def state_name(message: Any) -> str:
     """The state of an object without its enum's prefix; "" for objects without states."""
-    states = _states(type(message))
+    states = _states(message)
     return "" if states is None else states.names[message.state]
 
 
 def set_state(message: Any, state: str) -> None:
     """Set the state of an object by its name without prefix."""
-    states = _states(type(message))
+    states = _states(message)
     if states is None:
         raise TypeError(f"{message.DESCRIPTOR.full_name} has no states")
     message.state = states.numbers[state]
