@@ -31,7 +31,7 @@ from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import write
 from crossdock_hub.streams import StreamLimits, StreamSpec, event_stream_spec, scan_stream_spec
-from crossdock_hub.unit import Changes
+from crossdock_hub.unit import Changes, Identifiers
 
 CONTRACT = contracts.load()
 # As short as the server allows.
@@ -72,9 +72,10 @@ def event(age_hours: float = 0.0) -> EventRecord:
     )
 
 
-def scan_batch() -> ScanOutboxRecord:
+def scan_batch(age_hours: float = 0) -> ScanOutboxRecord:
     """A scan message that waits to be sent."""
-    return ScanOutboxRecord(str(uuid.uuid4()), 3, b"", 1, "", now_microseconds())
+    recorded = now_microseconds() - int(age_hours * 3600 * SECOND)
+    return ScanOutboxRecord(Identifiers().next(recorded), 3, b"", 1, "", recorded)
 
 
 async def open_store(directory: Path) -> Store:

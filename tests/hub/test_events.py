@@ -98,7 +98,9 @@ async def test_scans_travel_together(hub: RunningHub, lane: Lane) -> None:
         await story.carrier.labels.CreateLabel(label(shipment.id, shipment.packages[0].id, number))
         reported = [scan(number, "INFORMATION", start + n) for n in range(30)]
         await story.carrier.tracking.ReportTrackingEvents(scans(*reported))
-    await eventually(lambda: hub.count("scan_outbox") == 0, "publishing")
+    sent = "(SELECT record_sequence FROM bus_positions WHERE stream = '{}')"
+    waiting = f"sequence > coalesce({sent.format(bus.SCAN_STREAM)}, 0)"
+    await eventually(lambda: hub.count("scan_outbox", waiting) == 0, "publishing")
     batches = [
         tracking_pb2.TrackingEventBatch.FromString(message.data).tracking_events
         for message in await stored_messages(hub.bus_address(), bus.SCAN_STREAM)

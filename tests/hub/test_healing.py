@@ -14,7 +14,7 @@ from typing import Any
 import nats
 import pytest
 from bus_reading import stored_messages
-from crossdock.bus import EVENT_STREAM, delivery_stream
+from crossdock.bus import EVENT_STREAM, SCAN_STREAM, delivery_stream
 from crossdock_hub.bus_address import BusAddress
 from crossdock_hub.committer import Committer
 from crossdock_hub.dispatching import Picker
@@ -44,11 +44,13 @@ from story import Story, approve_order
 DURABLE = "analytics"
 
 
-async def told(address: BusAddress, most: int = 1000, ack: int = 1000) -> list[str]:
+async def told(
+    address: BusAddress, most: int = 1000, ack: int = 1000, stream: str = EVENT_STREAM
+) -> list[str]:
     """What an outside consumer is told now, in order; it acknowledges the first `ack`."""
     client = await nats.connect(address.url, user=address.user, password=address.password)
     try:
-        subscription = await client.jetstream().pull_subscribe_bind(DURABLE, EVENT_STREAM)
+        subscription = await client.jetstream().pull_subscribe_bind(DURABLE, stream)
         found: list[Any] = []
         try:
             while len(found) < most:
@@ -62,12 +64,12 @@ async def told(address: BusAddress, most: int = 1000, ack: int = 1000) -> list[s
         await client.close()
 
 
-async def subscribe(bus: Bus) -> None:
+async def subscribe(bus: Bus, stream: str = EVENT_STREAM) -> None:
     """An outside team makes its durable consumer."""
     config: dict[str, Any] = {"name": DURABLE, "durable_name": DURABLE, "ack_policy": "explicit"}
     config |= {"deliver_policy": "all", "ack_wait": 1_000_000_000}
-    wanted = {"stream_name": EVENT_STREAM, "config": config, "action": ""}
-    await bus.call_api(f"CONSUMER.CREATE.{EVENT_STREAM}.{DURABLE}", wanted)
+    wanted = {"stream_name": stream, "config": config, "action": ""}
+    await bus.call_api(f"CONSUMER.CREATE.{stream}.{DURABLE}", wanted)
 
 
 @dataclass
@@ -109,9 +111,9 @@ class Bench:
         self.server.start()
         await eventually(lambda: self.bus.health.ok, "the reconnect")
 
-    async def stored(self) -> list[tuple[int, str]]:
-        """Sequence and id of each message of the event stream."""
-        found = await stored_messages(self.server.address, EVENT_STREAM)
+    async def stored(self, stream: str = EVENT_STREAM) -> list[tuple[int, str]]:
+        """Sequence and id of each message of a stream."""
+        found = await stored_messages(self.server.address, stream)
         return [(each.sequence, each.headers["Nats-Msg-Id"]) for each in found]
 
 
@@ -126,46 +128,78 @@ async def bench(tmp_path: Path, own_nats_server: NatsProcess) -> AsyncIterator[B
     await store.close()
 
 
-@pytest.mark.parametrize("loss", ["stream", "purge", "front", "middle", "end", "anew"])
-@pytest.mark.parametrize("restarted", [False, True])
-async def test_lost_messages_come_back(bench: Bench, loss: str, restarted: bool) -> None:
-    """Proves that a stream which was deleted, emptied or torn has the same events at the same
+LOSSES = ["stream", "purge", "front", "middle", "end", "anew"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "loss", "restarted"),
+    [(EVENT_STREAM, loss, restarted) for loss in LOSSES for restarted in (False, True)]
+    + [(SCAN_STREAM, "stream", True), (SCAN_STREAM, "purge", False), (SCAN_STREAM, "middle", True)],
+)
+async def test_lost_messages_come_back(
+    bench: Bench, stream: str, loss: str, restarted: bool
+) -> None:
+    """Proves that a stream which was deleted, emptied or torn has the same messages at the same
     sequences again, and that an outside consumer is told what it had not acknowledged, and no
     more."""
-    events = await record(bench.store, event(age_hours=100), *[event() for _ in range(9)])
+    one = event if stream == EVENT_STREAM else scan_batch
+    other = scan_batch if stream == EVENT_STREAM else event
+    sent = await record(bench.store, one(age_hours=100), *[one() for _ in range(9)])
     await bench.settle()
-    await subscribe(bench.bus)
-    assert await told(bench.server.address, most=6, ack=4) == events[:6]
-    before = await bench.stored()
+    await subscribe(bench.bus, stream)
+    assert await told(bench.server.address, 6, 4, stream) == sent[:6]
+    before = await bench.stored(stream)
     await bench.settle()
     if restarted:
         bench.start_anew()
-    await lose(bench.bus, loss)
-    fresh = await record(bench.store, event(), scan_batch())
+    await lose(bench.bus, stream, loss)
+    fresh = await record(bench.store, one(), other())
     await bench.settle()
-    after = await bench.stored()
+    after = await bench.stored(stream)
     # The first is older than the hot window: it is not filled in again.
     assert after == [*before[1:], (before[-1][0] + 1, fresh[0])]
-    assert await told(bench.server.address) == [*events[4:], fresh[0]]
+    assert await told(bench.server.address, stream=stream) == [*sent[4:], fresh[0]]
     rebuilds = bench.healer.rebuilds
     await bench.settle()
     assert (rebuilds, bench.healer.rebuilds) == (1, 1), "healed once, and quiet since"
 
 
-async def lose(bus: Bus, loss: str) -> None:
+async def lose(bus: Bus, stream: str, loss: str) -> None:
     if loss in ("stream", "anew"):
-        config = await bus.call_api(f"STREAM.INFO.{EVENT_STREAM}")
-        await bus.delete_stream(EVENT_STREAM)
+        config = await bus.call_api(f"STREAM.INFO.{stream}")
+        await bus.delete_stream(stream)
         if loss == "anew":
             assert config is not None
-            await bus.call_api(f"STREAM.CREATE.{EVENT_STREAM}", config["config"])
+            await bus.call_api(f"STREAM.CREATE.{stream}", config["config"])
     elif loss == "purge":
-        await bus.purge(EVENT_STREAM)
+        await bus.purge(stream)
     elif loss == "front":
-        await bus.purge(EVENT_STREAM, before_sequence=6)
+        await bus.purge(stream, before_sequence=6)
     else:
         sequence = 5 if loss == "middle" else 10
-        await bus.call_api(f"STREAM.MSG.DELETE.{EVENT_STREAM}", {"seq": sequence})
+        await bus.call_api(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence})
+
+
+async def test_scan_messages_go_when_their_stream_lets_them_go(bench: Bench) -> None:
+    """Proves that of what was sent the outbox keeps what the stream still holds, and no more, and
+    that what was not sent is never let go, however old it is."""
+    old = await record(bench.store, scan_batch(age_hours=100), scan_batch(age_hours=90))
+    await bench.healer.heal()
+    await send_all(bench.relay.scans)
+    unsent = await record(bench.store, scan_batch(age_hours=80))
+    await bench.committer.stop()
+    assert old and await outbox(bench.store) == unsent
+    bench.start_anew()
+    fresh = await record(bench.store, scan_batch(age_hours=1), scan_batch())
+    await bench.settle()
+    assert await outbox(bench.store) == fresh
+    assert len(await bench.stored(SCAN_STREAM)) == 5
+
+
+async def outbox(store: Store) -> list[str]:
+    async with store.read() as connection:
+        found = await connection.exec_driver_sql("SELECT id FROM scan_outbox ORDER BY sequence")
+        return [row.id for row in found]
 
 
 async def test_a_deleted_consumer_stays_deleted(bench: Bench) -> None:

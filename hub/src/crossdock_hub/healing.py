@@ -199,7 +199,7 @@ class Healer:
             return False
         if state.last_sequence == 0:
             return position.stream_sequence > 0
-        if state.last_sequence != position.stream_sequence or not outlet.keeps:
+        if state.last_sequence != position.stream_sequence:
             return False
         hot = self._clock() - outlet.hot_microseconds + CLOCK_SLACK_MICROSECONDS
         edge = await outlet.edge(state, position)
@@ -212,7 +212,9 @@ class Healer:
             self.rebuilds += 1
             self._rebuilt_at[spec.name] = self._clock()
             log.error("the stream is lost; it is made anew from the database", stream=spec.name)
-        await self._bus.make_stream(spec, first, self._metadata() if outlet.keeps else None)
+        await self._bus.make_stream(
+            spec, first, self._metadata() if outlet is self._relay.events else None
+        )
         outlet.doubt()
         self._relay.wake()
 

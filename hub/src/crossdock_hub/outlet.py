@@ -64,12 +64,10 @@ def compare(
 class Source(Protocol):
     """The rows that one stream carries.
 
-    keeps: its table still has the rows that were sent. hot_microseconds: how long the stream keeps
-    messages.
+    Its table has every row as long as the stream keeps its message, hot_microseconds.
     """
 
     stream: str
-    keeps: bool
     hot_microseconds: int
 
     async def next(
@@ -151,11 +149,6 @@ class Outlet:
     def stream(self) -> str:
         """The stream's name."""
         return self._source.stream
-
-    @property
-    def keeps(self) -> bool:
-        """Whether what was sent can be sent again."""
-        return self._source.keeps
 
     @property
     def hot_microseconds(self) -> int:
@@ -277,10 +270,6 @@ class Outlet:
             # Another stream under the same name: what it lacks is sent again.
             log.warning("the stream is another than before", stream=name)
             return replace(noted, stream_sequence=state.last_sequence, record_sequence=newest)
-        if not self._source.keeps:
-            # What is gone from the table was sent: only its end can be what waits.
-            start = max(0, state.last_sequence - LOOK_BACK_MESSAGES)
-            return BusPosition(name, start, 0, self._clock())
         position = BusPosition(
             name, state.last_sequence, newest or last, self._clock() if last or newest else 0
         )
@@ -371,8 +360,6 @@ class Outlet:
 
     def _wonder(self, count: int) -> None:
         """Messages that are no rows of this database: another publisher, or an older database."""
-        if not self._source.keeps:
-            return
         self.strangers += count
         sentence = (
             f"{self._source.stream} holds messages that this database does not know: it is older "

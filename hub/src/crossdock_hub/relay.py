@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from crossdock import bus as contract_bus
 from crossdock.event.v1 import event_pb2
+from sqlalchemy import Table
 
 from crossdock_hub.bus_errors import BusError, StreamGone
 from crossdock_hub.committer import Committed, now_microseconds
@@ -22,16 +23,15 @@ from crossdock_hub.keeping import keep
 from crossdock_hub.outlet import Marks, Outlet, Report, Waiting
 from crossdock_hub.publishing import Message
 from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxRecord
-from crossdock_hub.store import Store, StoreFailure, Transaction
+from crossdock_hub.store import Store, StoreFailure, Transaction, tables
 from crossdock_hub.store.bus_rows import (
-    event_behind,
-    event_sequences,
-    hot_events,
+    hot_rows,
     last_published,
     next_events,
     next_scans,
     recorded_before,
-    scan_sequences,
+    row_behind,
+    row_numbers,
     unmarked_events,
 )
 
@@ -59,39 +59,48 @@ def scan_message(record: ScanOutboxRecord) -> Message:
     return Message(contract_bus.scan_subject(record.partition), record.body, headers)
 
 
-class Events:
-    """The events table: what is not on the stream yet, and what a lost stream has to get back.
+class _Rows:
+    """A table of what goes on a stream: what is not there yet, and what a lost stream gets back.
 
-    hot_microseconds: how long an event stays on the stream.
+    hot_microseconds: how long a message stays on the stream.
     """
 
-    stream = contract_bus.EVENT_STREAM
-    keeps = True
+    table: Table
 
     def __init__(self, hot_microseconds: int, clock: Callable[[], int]) -> None:
         self.hot_microseconds = hot_microseconds
         self._clock = clock
 
+    def _hot_since(self) -> int:
+        return self._clock() - self.hot_microseconds
+
+    async def behind(self, connection: Transaction, upto: int, count: int) -> int:
+        return await row_behind(connection, self.table, upto, count)
+
+    async def hot(self, connection: Transaction, upto: int) -> int:
+        return await hot_rows(connection, self.table, self._hot_since(), upto)
+
+    async def recorded_before(self, connection: Transaction, number: int) -> int | None:
+        return await recorded_before(connection, self.table, number)
+
+    async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
+        return await row_numbers(connection, self.table, ids)
+
+
+class Events(_Rows):
+    """The events table."""
+
+    stream = contract_bus.EVENT_STREAM
+    table = tables.events
+
     async def next(
         self, connection: Transaction, after: int, most: int
     ) -> list[tuple[Waiting, Message]]:
-        since = self._clock() - self.hot_microseconds
+        since = self._hot_since()
         return [
             (Waiting(each.sequence, each.id, each.record_time < since), event_message(each))
             for each in await next_events(connection, after, most)
         ]
-
-    async def behind(self, connection: Transaction, upto: int, count: int) -> int:
-        return await event_behind(connection, upto, count)
-
-    async def hot(self, connection: Transaction, upto: int) -> int:
-        return await hot_events(connection, self._clock() - self.hot_microseconds, upto)
-
-    async def recorded_before(self, connection: Transaction, number: int) -> int | None:
-        return await recorded_before(connection, number)
-
-    async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
-        return await event_sequences(connection, ids)
 
     async def last_sent(self, connection: Transaction) -> int:
         return await last_published(connection)
@@ -103,45 +112,30 @@ class Events:
         return Mark(events=sequences, positions=[position])
 
 
-class Scans:
-    """The outbox of scan messages: what was sent is deleted from it, so nothing is sent again."""
+class Scans(_Rows):
+    """The outbox of scan messages; it keeps them as long as the stream does."""
 
     stream = contract_bus.SCAN_STREAM
-    keeps = False
-
-    def __init__(self, hot_microseconds: int, clock: Callable[[], int]) -> None:
-        self.hot_microseconds = hot_microseconds
-        self._clock = clock
+    table = tables.scan_outbox
 
     async def next(
         self, connection: Transaction, after: int, most: int
     ) -> list[tuple[Waiting, Message]]:
-        since = self._clock() - self.hot_microseconds
+        since = self._hot_since()
         return [
             (Waiting(each.sequence, each.id, each.record_time < since), scan_message(each))
             for each in await next_scans(connection, after, most)
         ]
 
-    async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
-        return await scan_sequences(connection, ids)
-
-    async def behind(self, connection: Transaction, upto: int, count: int) -> int:
-        return 0
-
-    async def hot(self, connection: Transaction, upto: int) -> int:
-        return 0
-
-    async def recorded_before(self, connection: Transaction, number: int) -> int | None:
-        return None
-
     async def last_sent(self, connection: Transaction) -> int:
+        # A row does not say so; the noted position does.
         return 0
 
     async def unmarked(self, connection: Transaction, upto: int) -> list[int]:
         return []
 
     def mark(self, sequences: Sequence[int], position: BusPosition) -> Mark:
-        return Mark(scans=sequences, positions=[position])
+        return Mark(positions=[position], scans_before=self._hot_since())
 
 
 class Relay:

@@ -85,6 +85,12 @@ def time_of_id(identifier: str) -> int:
     return (int(identifier.replace("-", ""), 16) >> 80) * 1000 if identifier else 0
 
 
+def oldest_id(microseconds: int) -> str:
+    """What every UUIDv7 made at a time or later sorts behind, and no earlier one."""
+    stamp = f"{microseconds // 1000:012x}"
+    return f"{stamp[:8]}-{stamp[8:]}"
+
+
 class Identifiers:
     """UUIDv7 in the order they are asked for, also within a millisecond and across clock steps."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, select, update
+from sqlalchemy import Table, bindparam, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import (
@@ -19,15 +20,15 @@ from crossdock_hub.records import (
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import inserting, write_rows
+from crossdock_hub.unit import oldest_id
 
 _PUBLISHED = (
     update(t.events)
     .where(t.events.c.sequence.in_(bindparam("wanted", expanding=True)))
     .values(published_at=bindparam("now"))
 )
-_SENT_SCANS = delete(t.scan_outbox).where(
-    t.scan_outbox.c.sequence.in_(bindparam("wanted", expanding=True))
-)
+# So many scan messages go at once when the stream has let them go.
+_SCANS_LET_GO_MAX = 1_000
 _NEXT_EVENTS = (
     select(t.events)
     .where(t.events.c.sequence > bindparam("after"))
@@ -55,12 +56,8 @@ OPEN_TO_CALLS = ("READY", "HELD", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVI
 async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int) -> None:
     """Write what is known of the bus within the transaction of a batch; one statement per kind."""
     events = [sequence for mark in marks for sequence in mark.events]
-    scans = [sequence for mark in marks for sequence in mark.scans]
     if events:
         await connection.execute(_PUBLISHED, {"wanted": events, "now": now})
-    if scans:
-        # The scans themselves stay in their table.
-        await connection.execute(_SENT_SCANS, {"wanted": scans})
     positions = {each.stream: each for mark in marks for each in mark.positions}
     consumers = {(each.stream, each.name): each for mark in marks for each in mark.consumers}
     await write_rows(
@@ -70,6 +67,10 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
             (rows.BUS_CONSUMERS, list(consumers.values())),
         ],
     )
+    scans = [mark for mark in marks if mark.scans_before]
+    if scans:
+        upto = scans[-1].positions[-1].record_sequence
+        await connection.execute(_let_go_of_scans(scans[-1].scans_before, upto))
     c = t.bus_consumers.c
     for stream, name in {key for mark in marks for key in mark.forgotten}:
         gone = delete(t.bus_consumers).where(c.stream == stream, c.name == name)
@@ -78,6 +79,16 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
     if generation:
         await connection.execute(update(t.bus_tie).values(generation=generation))
     await note_differences(connection, [each for mark in marks for each in mark.differences])
+
+
+def _let_go_of_scans(before: int, upto: int) -> Any:
+    """Delete scan messages up to a number, recorded before a time; their scans stay in their table.
+
+    Their ids begin with the time, and are found without reading what they carry.
+    """
+    s = t.scan_outbox.c
+    old = select(s.id).where(s.id < oldest_id(before), s.sequence <= upto).order_by(s.id)
+    return delete(t.scan_outbox).where(s.id.in_(old.limit(_SCANS_LET_GO_MAX)))
 
 
 async def note_differences(connection: AsyncConnection, found: Sequence[Difference]) -> None:
@@ -149,17 +160,20 @@ async def next_events(connection: AsyncConnection, after: int, most: int) -> lis
     return [rows.event_record(row) for row in result.mappings()]
 
 
-async def event_behind(connection: AsyncConnection, upto: int, count: int) -> int:
-    """The number of the event that the newest `count` events up to a number come behind; 0: none"""
-    e = t.events.c
+# Rows of events and of scan messages are numbered and dated in the same way.
+
+
+async def row_behind(connection: AsyncConnection, table: Table, upto: int, count: int) -> int:
+    """The number of the row that the newest `count` rows up to a number come behind; 0: none"""
+    e = table.c
     wanted = select(e.sequence).where(e.sequence <= upto).order_by(e.sequence.desc())
     found = await connection.execute(wanted.offset(count).limit(1))
     return int(found.scalar_one_or_none() or 0)
 
 
-async def hot_events(connection: AsyncConnection, since: int, upto: int) -> int:
-    """How many events up to a number there are from the first that was recorded since a time."""
-    e = t.events.c
+async def hot_rows(connection: AsyncConnection, table: Table, since: int, upto: int) -> int:
+    """How many rows up to a number there are from the first that was recorded since a time."""
+    e = table.c
     first = select(e.sequence).where(e.record_time >= since).order_by(e.sequence).limit(1)
     start = (await connection.execute(first)).scalar_one_or_none()
     if start is None:
@@ -168,9 +182,9 @@ async def hot_events(connection: AsyncConnection, since: int, upto: int) -> int:
     return int((await connection.execute(counted)).scalar_one())
 
 
-async def recorded_before(connection: AsyncConnection, number: int) -> int | None:
-    """When the event before a number was recorded; None: there is none."""
-    e = t.events.c
+async def recorded_before(connection: AsyncConnection, table: Table, number: int) -> int | None:
+    """When the row before a number was recorded; None: there is none."""
+    e = table.c
     wanted = select(e.record_time).where(e.sequence < number).order_by(e.sequence.desc()).limit(1)
     return (await connection.execute(wanted)).scalar_one_or_none()
 
@@ -199,9 +213,11 @@ async def unmarked_events(connection: AsyncConnection, upto: int) -> list[int]:
     return [row.sequence for row in result]
 
 
-async def event_sequences(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
-    """The numbers of events by id; what is unknown is left out."""
-    e = t.events.c
+async def row_numbers(
+    connection: AsyncConnection, table: Table, ids: Sequence[str]
+) -> dict[str, int]:
+    """The numbers of rows by the ids of their messages; what is unknown is left out."""
+    e = table.c
     result = await connection.execute(select(e.id, e.sequence).where(e.id.in_(list(ids))))
     return {row.id: row.sequence for row in result}
 
@@ -211,10 +227,3 @@ async def last_published(connection: AsyncConnection) -> int:
     e = t.events.c
     newest = select(e.sequence).where(e.published_at.is_not(None)).order_by(e.sequence.desc())
     return int((await connection.execute(newest.limit(1))).scalar_one_or_none() or 0)
-
-
-async def scan_sequences(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
-    """The numbers of scan messages that wait, by id; what was sent is unknown."""
-    s = t.scan_outbox.c
-    result = await connection.execute(select(s.id, s.sequence).where(s.id.in_(list(ids))))
-    return {row.id: row.sequence for row in result}

@@ -288,7 +288,7 @@ scan_outbox = Table(
     METADATA,
     # A number is never given twice, also after the rows before it are gone.
     Column("sequence", Counter, primary_key=True, autoincrement=True),
-    Column("id", Key, nullable=False),
+    Column("id", Key, nullable=False, index=True),
     Column("partition", SmallInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("count", Integer, nullable=False),
