@@ -125,6 +125,18 @@ async def test_errors_before_and_after_differ_in_the_books(
     assert [b["key"] for b in tiny.bookings] == ["after"]
 
 
+async def test_slow_after_has_done_the_work_before_it_answers(
+    tiny: TinySandbox, session: aiohttp.ClientSession
+) -> None:
+    """The booking is in the books while the caller still waits; then it gets its answer."""
+    await fault(session, tiny, kind="slow_after", count=1, delay_seconds=0.3)
+    asked = asyncio.create_task(book(session, tiny, "a"))
+    await until(lambda: bool(tiny.bookings), what="the booking")
+    assert tiny.calls[-1].end is None
+    assert await asked == 201
+    assert (tiny.calls[-1].fault, tiny.calls[-1].effect) == ("slow_after", True)
+
+
 async def test_throttle_says_when_to_come_back(
     tiny: TinySandbox, session: aiohttp.ClientSession
 ) -> None:

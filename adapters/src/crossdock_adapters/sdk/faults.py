@@ -29,6 +29,7 @@ class FaultKind(StrEnum):
     THROTTLE = "throttle"  # 429 with Retry-After, nothing done
     ERROR_BEFORE = "error_before"  # 5xx, nothing done
     ERROR_AFTER = "error_after"  # work done, then 5xx
+    SLOW_AFTER = "slow_after"  # work done, then waits delay_seconds before it answers
     REPLY_LOST = "reply_lost"  # work done, connection closed without a reply
     DUPLICATE_WEBHOOKS = "duplicate_webhooks"  # each webhook is sent twice
     LATE_WEBHOOKS = "late_webhooks"  # held back delay_seconds, so later ones overtake it
@@ -36,7 +37,7 @@ class FaultKind(StrEnum):
 
 
 # These only make sense once something was done, so they pass over calls without an effect.
-AFTER_EFFECT = frozenset({FaultKind.ERROR_AFTER, FaultKind.REPLY_LOST})
+AFTER_EFFECT = frozenset({FaultKind.ERROR_AFTER, FaultKind.SLOW_AFTER, FaultKind.REPLY_LOST})
 
 
 class FaultRefused(ValueError):

@@ -353,6 +353,8 @@ class _Endpoint:
         response = await self._work(request, call)
         if call.effect is None:
             call.effect = self._route.effect and 200 <= response.status_code < 300
+        if (fault := self._strike(FaultKind.SLOW_AFTER, call)) is not None:
+            await asyncio.sleep(fault.delay_seconds)
         if (fault := self._strike(FaultKind.ERROR_AFTER, call)) is not None:
             return self._sandbox.failed(fault)
         if self._strike(FaultKind.REPLY_LOST, call) is not None:

@@ -19,8 +19,8 @@ app = typer.Typer(
 )
 
 KINDS = (
-    "down", "slow", "throttle", "error_before", "error_after", "reply_lost", "duplicate_webhooks",
-    "late_webhooks", "unknown_status",
+    "down", "slow", "throttle", "error_before", "error_after", "slow_after", "reply_lost",
+    "duplicate_webhooks", "late_webhooks", "unknown_status",
 )  # fmt: skip
 SHOWN_CALLS = 30
 Name = Annotated[str, typer.Argument(help="netsuite, manhattan or ups.")]
