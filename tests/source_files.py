@@ -17,7 +17,8 @@ BINARY = {".binpb", ".png", ".gif", ".ico", ".pdf"}
 
 def written_files(*suffixes: str) -> list[Path]:
     """Text files of the repository that are neither generated nor recorded, as absolute paths."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
+    # In a further work tree of git, .git is a file that names the first one.
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in FOLDERS:
         found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     return sorted(
