@@ -45,6 +45,8 @@ ROLES = {
     "shipping-desk": "TMS",
     "operator": "OPERATOR",
 }
+# Periods at which a hub looks after its bus, and waits before it drains: cut for hubs of one test.
+QUICK_LIMITS = {"heal_seconds": 1.0, "tie_seconds": 0.2, "health_drain_seconds": 0.2}
 _ALIVE: WeakSet[RunningHub] = WeakSet()
 
 
@@ -276,7 +278,7 @@ def lane(_lane_numbers: Iterator[int]) -> Lane:
 @pytest.fixture
 def own_hub(tmp_path: Path) -> Iterator[RunningHub]:
     """A hub of the test's own with one lane, started and with master data, to stop and kill."""
-    running = RunningHub(tmp_path / "hub", deployment(1)).start()
+    running = RunningHub(tmp_path / "hub", deployment(1), limits=json.dumps(QUICK_LIMITS)).start()
     asyncio.run(seed_master_data(running))
     yield running
     running.kill()

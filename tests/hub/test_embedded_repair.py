@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM
 from crossdock_hub.embedded_repair import TORN_AFTER_SECONDS, TornWatch, set_aside, torn_stream
-from fixtures_hub import Lane, RunningHub, deployment, seed_master_data
+from fixtures_hub import QUICK_LIMITS, Lane, RunningHub, deployment, seed_master_data
 from fixtures_nats import eventually
 from relay_parts import ids_on
 from story import Story
@@ -21,7 +22,7 @@ SET_ASIDE = "its files are set aside"
 
 @pytest.fixture
 def own_hub(tmp_path: Path) -> Iterator[RunningHub]:
-    running = RunningHub(tmp_path, deployment(1)).start()
+    running = RunningHub(tmp_path, deployment(1), limits=json.dumps(QUICK_LIMITS)).start()
     yield running
     running.kill()
 

@@ -63,9 +63,15 @@ async def test_cancelled_streams_leave_nothing(own_hub: RunningHub) -> None:
     assert own_hub.stop() == 0
 
 
-async def test_a_half_open_link_is_noticed(own_nats_server: NatsProcess) -> None:
-    """Proves that a server which is stopped (SIGSTOP), its socket open, turns the bus red in
-    seconds, not in the six minutes of the library, and that the bus is back when it goes on."""
+async def test_a_half_open_link_is_noticed(
+    own_nats_server: NatsProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a server which is stopped (SIGSTOP), its socket open, turns the bus red when our
+    pings go unanswered, that the shipped pings need seconds for it and not the six minutes of the
+    library, and that the bus is back when it goes on."""
+    shipped = jetstream.PING_INTERVAL_SECONDS * (jetstream.MAX_OUTSTANDING_PINGS + 1)
+    assert shipped <= HALF_OPEN_SECONDS_MAX
+    monkeypatch.setattr(jetstream, "PING_INTERVAL_SECONDS", 1)
     bus = await Bus.connect(own_nats_server.address)
     try:
         own_nats_server.freeze()
