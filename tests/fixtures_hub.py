@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -34,6 +35,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 LOG_TAIL_CHARACTERS = 6_000
 LANES = 60
+PORTS = range(20_000, 32_000)
 BYTECODE = Path(tempfile.gettempdir()) / f"crossdock-bytecode-{os.getuid()}"
 HUB_COMMAND = (sys.executable, "-m", "crossdock_hub")
 # The endpoints of our deployment, by role; tests that need work of their own take a lane.
@@ -48,6 +50,15 @@ ROLES = {
 # Periods at which a hub looks after its bus, and waits before it drains: cut for hubs of one test.
 QUICK_LIMITS = {"heal_seconds": 1.0, "tie_seconds": 0.2, "health_drain_seconds": 0.2}
 _ALIVE: WeakSet[RunningHub] = WeakSet()
+
+
+def _port_to_come_back_to() -> int:
+    """A free port that the system gives nobody while the hub is down: below those it gives out."""
+    while True:
+        port = secrets.choice(PORTS)
+        with contextlib.closing(socket.socket()) as asked, contextlib.suppress(OSError):
+            asked.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,7 @@ class RunningHub:
         self.nats_url = ""
         self._address_file = directory / "address.json"
         self._tokens = directory / "tokens"
-        self._listen = "127.0.0.1:0"
+        self._listen = f"127.0.0.1:{_port_to_come_back_to()}"
         self._more = {f"CROSSDOCK_{name.upper()}": value for name, value in environment.items()}
         self._admit(endpoints or deployment(0))
 

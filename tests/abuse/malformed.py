@@ -57,12 +57,16 @@ class Malformed:
         }
 
 
-async def measure(hub: RunningHub, per_method: int, warm_up: int, seed: str = "1") -> Malformed:
+async def measure(
+    hub: RunningHub, per_method: int, warm_up: int, seed: str = "1", names: Iterable[str] = ()
+) -> Malformed:
     """Throw `per_method` byte strings at every method, after a warm-up that is not measured.
 
-    The warm-up lets the hub compile and fill what it keeps for good; its answers count too.
+    The warm-up lets the hub compile and fill what it keeps for good; its answers count too. names:
+    of the methods; none: all of the contract.
     """
-    methods = list(contracts.load().methods.values())
+    known = contracts.load().methods
+    methods = [known[name] for name in names or known]
     tally = Tally()
     for method in methods:
         tally.add(await _throw(hub, method, warm_up, f"{seed}/warm"))
@@ -71,7 +75,7 @@ async def measure(hub: RunningHub, per_method: int, warm_up: int, seed: str = "1
         tally.add(await _throw(hub, method, per_method, seed))
     return Malformed(
         tally,
-        await _naive(byte_strings("crossdock.order.v1.CreateOrderRequest", per_method, seed)),
+        await naive(per_method, seed),
         len(methods),
         (before, hub.resident_bytes()),
     )
@@ -176,6 +180,8 @@ async def stock_server() -> AsyncIterator[str]:
         await server.stop(0)
 
 
-async def _naive(strings: Iterator[bytes]) -> Tally:
+async def naive(count: int, seed: str) -> Tally:
+    """The bytes for one method, thrown at a stock servicer."""
+    strings = byte_strings("crossdock.order.v1.CreateOrderRequest", count, seed)
     async with stock_server() as address, grpc.aio.insecure_channel(address) as channel:
         return await _each(channel, NAIVE_METHOD, strings, (), _unary)

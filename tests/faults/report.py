@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
         f"{found['reordered']:>11}{found['regressed']:>11}  {verdict:9} "
     )
     slow = "".join(f"; {name} beyond {bound:g}" for name, bound in told["beyond"].items())
+    slow += "".join(f"; {name} below {floor:g}" for name, floor in told["below"].items())
     text = f"{columns}{counts}{slow}" + (f"; {baseline}" if baseline else "")
     return Line(text, told["passed"] and told["pieces"] > 0)
 
@@ -51,6 +52,7 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
     pieces = [each for each in done if each.seed > FIRST_REAL_SEED]
     naive = [each for each in done if each.seed <= FIRST_REAL_SEED]
     counts = _added(each.result.counts for each in pieces)
+    measured = _ranges(pieces)
     return {
         "id": trial.id,
         "title": trial.title,
@@ -66,12 +68,9 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
             name: sum(each.result.verdict.get(name, 0) for each in pieces)
             for name in ("lost", "doubled", "reordered", "regressed")
         },
-        "measured": _ranges(pieces),
-        "beyond": {
-            name: trial.bounds[name]
-            for name, spread in _ranges(pieces).items()
-            if spread["p99"] > trial.bounds.get(name, spread["p99"])
-        },
+        "measured": measured,
+        "beyond": _missed(trial.bounds, measured, lambda figure, most: figure["p99"] > most),
+        "below": _missed(trial.floors, measured, lambda figure, least: figure["p50"] < least),
         "passed": all(each.result.passed for each in pieces),
         "failures": {
             each.seed: [*each.result.violations, *each.result.broken]
@@ -82,11 +81,26 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
     }
 
 
-def write_report(path: Path, mode: str, trials: Iterable[Trial], progress: Progress) -> None:
-    """Write what is known so far about all tests."""
+def _missed(
+    asked: Mapping[str, float],
+    measured: Mapping[str, dict[str, float]],
+    missed: Callable[[dict[str, float], float], bool],
+) -> dict[str, float]:
+    """What was asked of those figures that miss it."""
+    return {n: asked[n] for n, each in measured.items() if n in asked and missed(each, asked[n])}
+
+
+def write_report(
+    path: Path, mode: str, trials: Iterable[Trial], progress: Progress, seconds: float = 0.0
+) -> None:
+    """Write what is known so far about all tests. seconds: what this run of them took."""
     path.parent.mkdir(exist_ok=True)
     rows = [document(trial, progress) for trial in trials]
-    told = {"mode": mode, "tests": [row for row in rows if row["pieces"] or row["baseline"]]}
+    told = {
+        "mode": mode,
+        "seconds": round(seconds),
+        "tests": [row for row in rows if row["pieces"] or row["baseline"]],
+    }
     path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
@@ -113,6 +127,7 @@ def table(trials: Iterable[Trial], progress: Progress) -> str:
         measured = [
             f"{name}: p50 {each['p50']:g}, p99 {each['p99']:g}, most {each['max']:g}"
             + (f" (**beyond {told['beyond'][name]:g}**)" if name in told["beyond"] else "")
+            + (f" (**below {told['below'][name]:g}**)" if name in told["below"] else "")
             for name, each in told["measured"].items()
         ]
         if measured:

@@ -1,8 +1,9 @@
 """Runs the fault tests over real processes: `make faults`, `make faults-full`.
 
 `--only G1` runs one test, `--seed 1004` one piece of it again with the same orders, the same
-misfortune and the same schedule of kills, `--pieces 3` at most so many more. What has been run is
-kept under out/faults/, so that a long run goes on where it stopped; `--again` starts over.
+misfortune and the same schedule of kills, `--pieces 3` at most so many more. Two pieces run at a
+time, `--jobs` of them; those that compare seconds run alone. What has been run is kept under
+out/faults/, so that a long run goes on where it stopped; `--again` starts over.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from tests.faults.progress import RESULT, Progress  # noqa: E402
-from tests.faults.report import HEADING, line, table, write_report  # noqa: E402
+from tests.faults.report import HEADING, Line, line, table, write_report  # noqa: E402
+from tests.faults.side_by_side import PIECE_SECONDS_MAX, Job, run_jobs  # noqa: E402
 from tests.faults.trials.catalogue import TRIALS  # noqa: E402
 from tests.faults.trials.trial import Piece, Result, Run, Size, Trial  # noqa: E402
 
-OUT: Final = ROOT / "out" / "faults"
+OUT: Final = ROOT / "out"
 FIRST_SEED: Final = 1_001
 BASELINE_SEED: Final = 1
+JOBS: Final = 2
 
 
 def main() -> int:
@@ -36,27 +39,36 @@ def main() -> int:
     told = _arguments()
     mode = "full" if told.full else "quick"
     chosen = [TRIALS[name] for name in told.only or TRIALS]
-    progress = Progress(OUT / mode)
+    progress = Progress(told.out / "faults" / mode)
+    if told.here:
+        return _run_here(chosen[0], told, progress)
     if told.table:
         print(table(chosen, progress))
         return 0
     print(HEADING, flush=True)
-    rows = []
-    for trial in chosen:
-        if told.again:
+    started = time.monotonic()
+    rows: dict[str, Line] = {}
+
+    def ended(trial: Trial) -> None:
+        rows[trial.id] = line(trial, _size(trial, told), progress)
+        print(rows[trial.id].text, flush=True)
+
+    def stuck(job: Job) -> None:
+        result = Result({}, broken=[f"did not end within {PIECE_SECONDS_MAX:g} s"])
+        progress.put(job.trial.id, job.seed, result, PIECE_SECONDS_MAX)
+
+    if told.again:
+        for trial in chosen:
             progress.forget(trial.id)
-        size = trial.full if told.full else trial.quick
-        if told.seed is not None:
-            seeds = [told.seed]
-        else:
-            seeds = [FIRST_SEED + number for number in range(size.pieces)]
-        _run_pieces(trial, replace(size, pieces=1), seeds, progress, told)
-        if trial.baseline is not None and told.seed is None and not told.no_baseline:
-            _run_baseline(trial, progress)
-        rows.append(line(trial, size, progress))
-        print(rows[-1].text, flush=True)
-    write_report(ROOT / "out" / "faults-report.json", mode, TRIALS.values(), progress)
-    return 0 if all(row.passed for row in rows) else 1
+    jobs = [job for trial in chosen for job in _jobs(trial, progress, told)]
+    asyncio.run(run_jobs(jobs, told.jobs, _options(told), stuck, ended))
+    for trial in chosen:
+        if trial.id not in rows:
+            ended(trial)
+    seconds = time.monotonic() - started
+    print(f"{len(jobs)} pieces in {seconds / 60:.1f} minutes", flush=True)
+    write_report(told.out / "faults-report.json", mode, TRIALS.values(), progress, seconds)
+    return 0 if all(row.passed for row in rows.values()) else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,43 +77,52 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=TRIALS, help="repeatable")
     parser.add_argument("--seed", type=int, help="run this one piece again")
     parser.add_argument("--pieces", type=int, help="at most so many new pieces of each test")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="pieces at a time")
     parser.add_argument("--again", action="store_true", help="forget what has been run")
     parser.add_argument("--no-baseline", action="store_true", help="without the naive adapters")
     parser.add_argument("--table", action="store_true", help="run nothing; print what was run")
     parser.add_argument("--keep", action="store_true", help="keep the processes' files and logs")
+    parser.add_argument("--out", type=Path, default=OUT, help="where all of it is kept")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _run_pieces(
-    trial: Trial, size: Size, seeds: list[int], progress: Progress, told: argparse.Namespace
-) -> None:
-    left = told.pieces if told.pieces is not None else len(seeds)
-    for seed in seeds:
-        if left == 0:
-            return
-        if told.seed is None and progress.has(trial.id, seed):
-            continue
-        left -= 1
-        directory = progress.directory(trial.id, seed)
-        result, seconds = _one(Piece(trial.id, seed, size, directory), trial.run)
-        progress.put(trial.id, seed, result, seconds)
-        for sentence in (*result.violations, *result.broken):
-            print(f"  {trial.id} seed {seed}: {sentence}", flush=True)
-        if result.passed and not told.keep:
-            _tidy(directory)
+def _options(told: argparse.Namespace) -> list[str]:
+    """What each piece's process is told too."""
+    flags = [name for name in ("--full", "--keep") if getattr(told, name[2:])]
+    return [*flags, "--out", str(told.out.resolve())]
 
 
-def _run_baseline(trial: Trial, progress: Progress) -> None:
-    assert trial.baseline is not None
-    for number in range(trial.baseline_size.pieces):
-        seed = BASELINE_SEED + number
-        if progress.has(trial.id, seed):
-            continue
-        directory = progress.directory(trial.id, seed)
-        piece = Piece(trial.id, seed, replace(trial.baseline_size, pieces=1), directory)
-        result, seconds = _one(piece, trial.baseline)
-        progress.put(trial.id, seed, result, seconds)
+def _size(trial: Trial, told: argparse.Namespace) -> Size:
+    return trial.full if told.full else trial.quick
+
+
+def _jobs(trial: Trial, progress: Progress, told: argparse.Namespace) -> list[Job]:
+    """What is left to be run of a test; its baseline last."""
+    if told.seed is not None:
+        return [Job(trial, told.seed)]
+    pieces = range(FIRST_SEED, FIRST_SEED + _size(trial, told).pieces)
+    chosen = [seed for seed in pieces if not progress.has(trial.id, seed)][: told.pieces]
+    if trial.baseline is not None and not told.no_baseline:
+        naive = range(BASELINE_SEED, BASELINE_SEED + trial.baseline_size.pieces)
+        chosen += [seed for seed in naive if not progress.has(trial.id, seed)]
+    return [Job(trial, seed) for seed in chosen]
+
+
+def _run_here(trial: Trial, told: argparse.Namespace, progress: Progress) -> int:
+    """One piece in this process."""
+    size, run = _size(trial, told), trial.run
+    if told.seed < FIRST_SEED:
+        assert trial.baseline is not None
+        size, run = trial.baseline_size, trial.baseline
+    directory = progress.directory(trial.id, told.seed)
+    result, seconds = _one(Piece(trial.id, told.seed, replace(size, pieces=1), directory), run)
+    progress.put(trial.id, told.seed, result, seconds)
+    for sentence in (*result.violations, *result.broken):
+        print(f"  {trial.id} seed {told.seed}: {sentence}", flush=True)
+    if result.passed and not told.keep:
         _tidy(directory)
+    return 0
 
 
 def _one(piece: Piece, run: Run) -> tuple[Result, float]:

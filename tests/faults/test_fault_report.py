@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.progress import Progress
+from tests.faults.progress import ROOT, Progress
 from tests.faults.report import document, line, table, write_report
 from tests.faults.trials.catalogue import TRIALS
 from tests.faults.trials.trial import Piece, Result, Size, Trial
@@ -66,6 +68,15 @@ def test_a_slow_figure_is_told(progress: Progress) -> None:
     assert "beyond 5" in table([slow], progress)
 
 
+def test_a_low_figure_is_told(progress: Progress) -> None:
+    """Proves that a rate below its floor is named, and that one above it is not."""
+    progress.put("G0", 1001, Result({"kills": 10}, GOOD, {"a": [900.0], "b": [1100.0]}), 3.0)
+    low = trial(floors={"a": 1000.0, "b": 1000.0})
+    assert document(low, progress)["below"] == {"a": 1000.0}
+    assert "below 1000" in line(low, Size(1), progress).text
+    assert "below 1000" in table([low], progress)
+
+
 def test_a_violation_fails_the_test_and_names_its_seed(progress: Progress) -> None:
     """Proves that one violation in one piece fails the whole test and says which seed to replay."""
     progress.put("G0", 1001, Result({"kills": 10}, GOOD), 3.0)
@@ -104,3 +115,27 @@ def test_every_test_says_what_it_asks_for() -> None:
         assert full.pieces * max(full.orders, full.faults) > quick.pieces * max(
             quick.orders, quick.faults
         )
+
+
+REQUIRED = (
+    *(f"G{n}" for n in (*range(1, 7), *range(10, 21), *range(22, 28), 29, 30)),
+    *("A1", "A2", "A5"),
+)
+
+
+def test_every_required_test_is_there() -> None:
+    """Proves that one command runs each fault and abuse test that a release is judged by."""
+    assert set(TRIALS) == set(REQUIRED)
+
+
+@pytest.mark.timeout(120)
+def test_pieces_run_as_processes_and_add_up(tmp_path: Path) -> None:
+    """Proves that the command runs pieces two at a time in processes of their own, writes the
+    report, and runs none of them again."""
+    command = [sys.executable, "-m", "tests.faults.run", "--only", "G30", "--out", str(tmp_path)]
+    for _ in range(2):
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        told = json.loads((tmp_path / "faults-report.json").read_text())
+        (row,) = told["tests"]
+        assert row["passed"] and row["enough"] is False and row["done"]["steps"] > 0, said
+    assert "0 pieces" in said, said

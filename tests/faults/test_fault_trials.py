@@ -16,9 +16,13 @@ SMALLEST = {
     "G4": Size(1, orders=60, faults=2),
     "G5": Size(1, orders=40, faults=1),
     "G6": Size(1, faults=2),
-    "G15": Size(1, orders=40),
+    "G12": Size(1, orders=400),
+    "G15": Size(1, orders=40, faults=4),
+    "G16": Size(1, orders=2),
     "G23": Size(1, orders=40, faults=2),
     "G26": Size(1, orders=30),
+    "G29": Size(1, orders=20),
+    "G30": Size(1, orders=4),
 }
 pytestmark = pytest.mark.timeout(240)
 

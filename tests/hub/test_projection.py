@@ -3,68 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import nats
 from crossdock import bus
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
-from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.api import DeliverPolicy
 from played_endpoint import PlayedEndpoint
+from projection import Projection, following
 from story import Story
 
 # A full run sets 1000000.
 EVENTS = int(os.environ.get("CROSSDOCK_TEST_PROJECTION_EVENTS", "200"))
 AT_ONCE = 20
 READ_SECONDS = 30.0 + EVENTS / 500
-SUBJECT = "crossdock.v1.event.>"
-
-
-class Projection:
-    """What a subscriber keeps: the newest state of each object, and how often it was told."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, tuple[int, int, bytes]] = {}
-        self.seen: set[str] = set()
-
-    def fold(self, data: bytes) -> None:
-        about = bus.decode(data).metadata
-        known = self.states.get(about.object_id, (-1, -1, b""))
-        place = (about.revision, about.position)
-        assert place > known[:2] or about.id in self.seen, "an object's events came out of order"
-        if place > known[:2]:
-            self.states[about.object_id] = (*place, hashlib.sha256(data).digest())
-        self.seen.add(about.id)
-
-    def digest(self) -> str:
-        return hashlib.sha256(repr(sorted(self.states.items())).encode()).hexdigest()
-
-
-@asynccontextmanager
-async def following(
-    jetstream: JetStreamContext, into: Projection, **start: Any
-) -> AsyncIterator[None]:
-    """Fold the event stream into a projection from some start on, in its order."""
-    subscription = await jetstream.subscribe(
-        SUBJECT, ordered_consumer=True, config=ConsumerConfig(**start)
-    )
-
-    async def read() -> None:
-        async for message in subscription.messages:
-            into.fold(message.data)
-
-    reading = asyncio.create_task(read())
-    try:
-        yield
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        await subscription.unsubscribe()
 
 
 async def test_reading_again_ends_where_live_is(own_hub: RunningHub) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from back_ups import copy_bus, copy_database, differences, put_back_bus, put_back_database
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM
 from crossdock.cli.doctor import difference_checks
 from crossdock.delivery.v1 import delivery_pb2
@@ -45,23 +45,6 @@ async def told_generation(hub: RunningHub) -> int:
         return int(noted.get(GENERATION_METADATA, "0"))
     finally:
         await bus.close()
-
-
-def copy_database(hub: RunningHub, to: Path) -> None:
-    to.mkdir()
-    for path in hub.data.glob("crossdock.db*"):
-        shutil.copy2(path, to)
-
-
-def put_back_database(hub: RunningHub, saved: Path) -> None:
-    for path in hub.data.glob("crossdock.db*"):
-        path.unlink()
-    for path in saved.iterdir():
-        shutil.copy2(path, hub.data)
-
-
-def differences(hub: RunningHub) -> dict[str, int]:
-    return dict(hub.query("SELECT kind, count FROM bus_differences"))
 
 
 def is_told(hub: RunningHub) -> bool:
@@ -155,7 +138,6 @@ async def test_yesterdays_bus(own_hub: RunningHub, tmp_path: Path) -> None:
     """Proves that a bus put back from before gets the events that it lacks, once and in order, that
     nothing confirmed is sent again, and that the difference is told."""
     lane, saved = Lane(1), tmp_path / "yesterday"
-    streams = own_hub.data / "nats" / "jetstream"
     async with (
         Story(own_hub, lane) as story,
         PlayedEndpoint(own_hub, lane.erp, {"create_sales_order": "SEARCHABLE"}) as erp,
@@ -164,7 +146,7 @@ async def test_yesterdays_bus(own_hub: RunningHub, tmp_path: Path) -> None:
         await _confirm(erp)
         await eventually(lambda: own_hub.count("events", "published_at IS NULL") == 0, "events")
         assert own_hub.stop() == 0
-        shutil.copytree(streams, saved)
+        copy_bus(own_hub, saved)
         own_hub.start()
         for _ in range(3):
             before = await told_generation(own_hub)
@@ -177,8 +159,7 @@ async def test_yesterdays_bus(own_hub: RunningHub, tmp_path: Path) -> None:
             await eventually(grown, "the next generation")
         await eventually(lambda: own_hub.count("events", "published_at IS NULL") == 0, "events")
         assert own_hub.stop() == 0
-        shutil.rmtree(streams)
-        shutil.copytree(saved, streams)
+        put_back_bus(own_hub, saved)
         own_hub.start()
         ids = [row[0] for row in own_hub.query("SELECT id FROM events ORDER BY sequence")]
 

@@ -145,12 +145,12 @@ async def run_g18(piece: Piece) -> Result:
             endpoint = LANES[chance.choice(round_.site.plan.classes)].erp
             started = time.monotonic()
             await _lose(round_, LOSSES[number % len(LOSSES)], endpoint)
-            await eventually(lambda: _all_there(round_), "the stream filled again", BACK_SECONDS)
+            await eventually(lambda: all_there(round_), "the stream filled again", BACK_SECONDS)
             healed.append(time.monotonic() - started)
 
     plan = Plan(piece.seed, mix=mix_of("well"), pace_seconds=PACE_SECONDS)
     async with played(piece, plan, [fault]) as round_:
-        await eventually(lambda: _all_there(round_), "the stream filled again", BACK_SECONDS)
+        await eventually(lambda: all_there(round_), "the stream filled again", BACK_SECONDS)
         history = await round_.history()
     counts = {
         "orders": round_.load.done,
@@ -162,7 +162,7 @@ async def run_g18(piece: Piece) -> Result:
     return judged(history, piece.directory / "history.jsonl", counts, measured)
 
 
-async def _all_there(round_: Round) -> bool:
+async def all_there(round_: Round) -> bool:
     """As many messages as there were events before we looked."""
     events = round_.site.hub.count("events")
     try:

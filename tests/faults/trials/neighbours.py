@@ -23,6 +23,11 @@ LOOK_SECONDS = 60.0
 # Below this, twice as long is the machine's noise and nobody's wait.
 NOISE_SECONDS = 0.5
 SICK = {"silent": 0.4, "trickle": 0.3, "timed_out": 0.3}
+P50_SHARE = "p50 beside the sick, as a share of the slower calm round's"
+P99_SHARE = "p99 beside the sick, as a share of the slower calm round's"
+# What the design asks for; a p99 is the second-worst of a hundred, and differs more than that
+# between two calm rounds: the report says by how much, and 2 x is what fails.
+SHARE_WANTED = 1.1
 HEALTHY, ILL = "searchable", "keyed"
 
 
@@ -51,6 +56,10 @@ def confirmed_after(history: History, wanted: Callable[[Delivery, str], bool]) -
 
 def p99(ordered: list[float]) -> float:
     return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] if ordered else 0.0
+
+
+def p50(ordered: list[float]) -> float:
+    return ordered[len(ordered) // 2] if ordered else 0.0
 
 
 async def _round(
@@ -134,15 +143,18 @@ async def run_g14(piece: Piece) -> Result:
 
     ill = replace(plan, mixes={ILL: SICK}, patience_seconds=0.0)
     sick = await _round(piece, ill, "sick", [watch])
+    # Twice, so that the report can say how far two calm rounds differ on this machine.
+    again = await _round(piece, plan, "calm again")
 
     def healthy(row: Delivery, _: str) -> bool:
         return row.endpoint == LANES[HEALTHY].erp
 
     before, beside = confirmed_after(calm, healthy), confirmed_after(sick, healthy)
-    violations = [*check(calm), *check(sick)]
+    later = confirmed_after(again, healthy)
+    violations = [*check(calm), *check(sick), *check(again)]
     states = Counter(row.state for row in sick.of(Delivery) if row.endpoint == LANES[ILL].erp)
     counts = {
-        "orders": len(before) + len(beside),
+        "orders": len(before) + len(beside) + len(later),
         "calls of the sick vendor": sum(
             a.kind == "CALL"
             for a in sick.of(Attempt)
@@ -151,12 +163,17 @@ async def run_g14(piece: Piece) -> Result:
         "confirmed there": states["CONFIRMED"],
     }
     measured = {
-        "s to confirm, calm": before,
+        "s to confirm, calm": sorted([*before, *later]),
         "s to confirm beside the sick": beside,
+        P50_SHARE: [p50(beside) / max(p50(before), p50(later))],
+        P99_SHARE: [p99(beside) / max(p99(before), p99(later))],
+        "p99 of the slower calm round, as a share of the other": [
+            max(p99(before), p99(later)) / min(p99(before), p99(later))
+        ],
         "s from the first call to an open breaker": opened,
     }
     shown = [str(violation) for violation in violations[:SHOWN_VIOLATIONS]]
-    broken = _compared(before, beside, "the healthy vendor")
+    broken = _compared(sorted([*before, *later]), beside, "the healthy vendor")
     broken += [f"the breaker opened after {s:.1f} s" for s in opened if s > BREAKER_SECONDS_MAX]
     return Result(counts, counted(violations), measured, shown, broken)
 
@@ -187,13 +204,17 @@ G13 = Trial(
     Size(1, orders=120, faults=6),
     Size(3, orders=400, faults=16),
     {"poisoned": 48},
+    alone=True,
 )
 G14 = Trial(
     "G14",
     "one vendor never answers, or a byte a second, or books and falls silent",
-    "0 doubled there; its breaker opens <= 10 s; at the other vendor p99 <= 2 x",
+    "0 doubled there; its breaker opens <= 10 s; at the other vendor p50 and p99 <= 1.1 x (told;"
+    " beyond 2 x it fails)",
     run_g14,
     Size(1, orders=60),
     Size(3, orders=200),
     {"orders": 500},
+    bounds={P50_SHARE: SHARE_WANTED, P99_SHARE: SHARE_WANTED},
+    alone=True,
 )

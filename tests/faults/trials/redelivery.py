@@ -15,6 +15,7 @@ from tests.faults.history.records import Attempt, Delivery, Fault
 from tests.faults.trials.naive_round import naive
 from tests.faults.trials.round import QUIET_SECONDS, Round, played, progress
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
+from tests.faults.trials.virtual import shuffled
 from tests.faults.yard.noting import now
 from tests.faults.yard.site import Plan, Site, chance_of, mix_of
 
@@ -111,6 +112,10 @@ async def run_g15(piece: Piece) -> Result:
         broken.append(f"{attempts} attempts for {worked} deliveries: copies were begun")
     if copies < COPIES * worked:
         broken.append(f"only {copies} copies of {worked} deliveries")
+    runs = shuffled(piece, piece.size.faults)
+    counts["shuffled histories (virtual time)"] = len(runs)
+    broken += [f"history {run.seed}: {text}" for run in runs for text in run.violations]
+    broken += [f"history {r.seed} ends {r.states}" for r in runs if set(r.states) != {"CONFIRMED"}]
     return judged(history, piece.directory / "history.jsonl", counts, broken=broken)
 
 
@@ -126,9 +131,9 @@ G15 = Trial(
     "each delivery comes three times, copies up to 3 s late and in any order",
     "vendors end as with single, ordered delivery: 0 doubled, 0 reordered, no copy is begun",
     run_g15,
-    Size(1, orders=100),
-    Size(4, orders=250),
-    {"orders": 1_000},
+    Size(1, orders=100, faults=50),
+    Size(4, orders=250, faults=250),
+    {"orders": 1_000, "shuffled histories (virtual time)": 1_000},
     baseline=lambda piece: naive(piece, "well", _copy_events),
     baseline_size=Size(1, orders=200),
 )

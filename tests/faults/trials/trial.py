@@ -59,8 +59,9 @@ class Trial:
     """A row of the table. asked: the counts that the whole of `full` has to reach.
 
     bounds: figure -> what its 99th percentile may be; beyond it the report says so, and the test
-    still counts as kept: seconds depend on the machine, promises do not. baseline: the same faults
-    against what is usually built instead; None: there is nothing to run.
+    still counts as kept: seconds depend on the machine, promises do not. floors: the same for what
+    a figure has to reach at its median. alone: it compares seconds, so nothing runs beside it.
+    baseline: the same faults against what is usually built instead; None: there is nothing to run.
     """
 
     id: str
@@ -71,6 +72,8 @@ class Trial:
     full: Size
     asked: Mapping[str, int]
     bounds: Mapping[str, float] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
+    alone: bool = False
     baseline: Run | None = None
     baseline_size: Size = Size(1)
 

@@ -59,6 +59,11 @@ class Load:
         async with self.site.hub.client("oms", deadline_seconds=DEADLINE_SECONDS) as oms:
             await asyncio.gather(*(self._write(oms) for _ in range(self.writers)))
 
+    async def go_on_from(self, place: int) -> None:
+        """Place the orders from this one on: those before it were placed by another load."""
+        self._next = self.done = place
+        await self.run()
+
     async def read(self) -> None:
         """Look at orders and their deliveries until cancelled."""
         chance = chance_of(self.site.plan.seed, "reads")

@@ -1,0 +1,43 @@
+"""Copies of a hub's database and of its bus, and putting one of them back under the other."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fixtures_hub import RunningHub
+
+
+def copy_database(hub: RunningHub, to: Path) -> None:
+    """Copy the database of a hub that has ended, with its log."""
+    to.mkdir()
+    for path in hub.data.glob("crossdock.db*"):
+        shutil.copy2(path, to)
+
+
+def put_back_database(hub: RunningHub, saved: Path) -> None:
+    """Replace the database of a hub that has ended."""
+    for path in hub.data.glob("crossdock.db*"):
+        path.unlink()
+    for path in saved.iterdir():
+        shutil.copy2(path, hub.data)
+
+
+def _streams(hub: RunningHub) -> Path:
+    return hub.data / "nats" / "jetstream"
+
+
+def copy_bus(hub: RunningHub, to: Path) -> None:
+    """Copy the streams of a hub that has ended."""
+    shutil.copytree(_streams(hub), to)
+
+
+def put_back_bus(hub: RunningHub, saved: Path) -> None:
+    """Replace the streams of a hub that has ended."""
+    shutil.rmtree(_streams(hub))
+    shutil.copytree(saved, _streams(hub))
+
+
+def differences(hub: RunningHub) -> dict[str, int]:
+    """What the hub says about database and bus: kind -> how many."""
+    return dict(hub.query("SELECT kind, count FROM bus_differences"))
