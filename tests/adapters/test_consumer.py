@@ -168,9 +168,13 @@ async def test_answers(queue: Queue) -> None:
         again = await soon(reader)
         assert again.data == now.data and again.delivery_count == 2
         await again.ack()
-        for _ in range(5):
+        started = time.monotonic()
+
+        async def ack_wait_is_over() -> bool:
             await kept.in_progress()
-            await asyncio.sleep(0.2)
+            return time.monotonic() - started > 1.0
+
+        await eventually(ack_wait_is_over, "more than the wait for an acknowledgement")
         await kept.ack()
         last = await soon(reader)
         assert last.data == later.data and last.delivery_count >= 2
@@ -185,7 +189,8 @@ async def test_what_waited_too_long_is_not_handed_out(queue: Queue) -> None:
     async with queue.reader() as reader:
         first = await soon(reader)
         await first.ack()
-        await asyncio.sleep(0.4)
+        acked = time.monotonic()
+        await eventually(lambda: time.monotonic() - acked > 0.4, "what waits to be too old")
         second = await soon(reader)
         assert second.delivery_count == 2
 

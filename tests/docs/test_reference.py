@@ -18,6 +18,7 @@ from crossdock_adapters.sdk.config import load_adapters
 from crossdock_adapters.sdk.faults import FaultKind
 from crossdock_adapters.sdk.telemetry import Telemetry
 from crossdock_hub import config, embedded_config, identity, lifecycle, streams
+from crossdock_hub.store import engine
 from crossdock_hub.telemetry import Metrics
 from fenced import blocks, code, document, prose, rows, section
 from source_files import ROOT, relative, written_files
@@ -81,6 +82,8 @@ def test_limits_of_streams_and_bus_are_those_of_the_code() -> None:
     assert f"events {sizes[0]} GiB, scans {sizes[1]} GiB" in text
     assert f"{limits.delivery_max_bytes >> 20} MiB or {limits.delivery_max_messages:,}" in text
     settings = embedded_config.EmbeddedSettings(Path())
+    assert f"message {settings.max_payload_bytes >> 20} MiB" in text
+    assert f"one writer, {engine.READERS_MAX} readers" in text
     assert f"file store {settings.max_file_store_bytes >> 30} GiB" in text
     assert f"memory store {settings.max_memory_store_bytes >> 30} GiB" in text
     assert f"when {settings.min_free_bytes >> 20} MiB are free" in prose(RELIABILITY)

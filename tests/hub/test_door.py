@@ -275,15 +275,23 @@ async def test_health_of_each_service_and_of_the_bus(hub: RunningHub) -> None:
 
 
 async def test_reflection_shows_the_contract(hub: RunningHub) -> None:
-    """Proves that with reflection on, a foreign tool finds each service and its file."""
+    """Proves that with reflection on, a foreign tool that has a token finds each service and its
+    file, and that one without is told nothing."""
     ask = reflection_pb2.ServerReflectionRequest
+    token = (("authorization", f"bearer {hub.token('oms')}"),)
     async with grpc.aio.insecure_channel(hub.address) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        for nobody in ((), (("authorization", "Bearer guessed"),)):
+            asked = iter([ask(list_services="")])
+            anonymous = stub.ServerReflectionInfo(asked, timeout=5, metadata=nobody)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                [answer async for answer in anonymous]
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         requests = [
             ask(list_services=""),
             ask(file_containing_symbol="crossdock.order.v1.OrderService"),
         ]
-        call = stub.ServerReflectionInfo(iter(requests), timeout=5)
+        call = stub.ServerReflectionInfo(iter(requests), timeout=5, metadata=token)
         answers = [answer async for answer in call]
     names = {service.name for service in answers[0].list_services_response.service}
     assert {method.service for method in CONTRACT.methods.values()} <= names

@@ -10,6 +10,7 @@ from crossdock.errors import ConfigurationError
 from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock_hub import jetstream
 from crossdock_hub.config import Limits, Settings
+from crossdock_hub.identity import Identities
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.server import Server, channel_options
 from fixtures_hub import RunningHub
@@ -25,7 +26,7 @@ async def test_two_servers_never_share_a_port() -> None:
     """Proves that the port is bound without SO_REUSEPORT: the second server is refused, even where
     it did not look before, instead of getting half of the calls."""
     settings = Settings(listen=f"127.0.0.1:{free_port()}")
-    first, second = (Server(settings, Limits(), (), ()) for _ in range(2))
+    first, second = (Server(settings, Limits(), (), (), Identities({})) for _ in range(2))
     await first.start()
     try:
         with pytest.raises(ConfigurationError, match="another process has it"):

@@ -13,7 +13,8 @@ class BusAddress:
     """A NATS server and who we are there. Secrets never show in its repr.
 
     url: "nats://127.0.0.1:41321", "tls://…", or several separated by commas. Use one of: user with
-    password; nkey_seed; credentials_file (a .creds file). The files of TLS are PEM.
+    password; nkey_seed; credentials_file (a .creds file). tls_ca_file: PEM; "": whom the system
+    trusts.
     """
 
     url: str
@@ -22,8 +23,6 @@ class BusAddress:
     nkey_seed: str = field(default="", repr=False)
     credentials_file: str = ""
     tls_ca_file: str = ""
-    tls_certificate_file: str = ""
-    tls_key_file: str = ""
 
     def client_options(self) -> dict[str, Any]:
         """Credentials and TLS under the names of nats-py's connect(). OSError: unreadable PEM."""
@@ -35,9 +34,7 @@ class BusAddress:
         if self.credentials_file:
             options["user_credentials"] = self.credentials_file
         if self.tls_ca_file:
-            options["tls"] = context = ssl.create_default_context(cafile=self.tls_ca_file)
-            if self.tls_certificate_file:
-                context.load_cert_chain(self.tls_certificate_file, self.tls_key_file or None)
+            options["tls"] = ssl.create_default_context(cafile=self.tls_ca_file)
         return options
 
 

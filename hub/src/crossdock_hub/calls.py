@@ -20,6 +20,15 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 DETAILS = "grpc-status-details-bin"
 
 
+def authorization_of(context: Any) -> str | None:
+    """The authorization header of a call; None: it has none."""
+    authorization = None
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization":
+            authorization = value if isinstance(value, str) else value.decode("latin-1")
+    return authorization
+
+
 @dataclass(slots=True)
 class Door:
     """What every call passes before it reaches a decision or a query."""
@@ -31,11 +40,7 @@ class Door:
 
     def admit(self, method: Method, context: Any) -> Caller:
         """The caller. Raises Refused: unknown, not allowed, or without a deadline."""
-        authorization = None
-        for key, value in context.invocation_metadata() or ():
-            if key == "authorization":
-                authorization = value if isinstance(value, str) else value.decode("latin-1")
-        caller = self.identities.identify(authorization)
+        caller = self.identities.identify(authorization_of(context))
         if caller is None:
             raise Refused(UNKNOWN_ENDPOINT)
         if caller.role not in method.callers:

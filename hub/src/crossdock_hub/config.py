@@ -132,10 +132,12 @@ class Settings(BaseSettings):
     in data_directory. listen: address of the gRPC server; port 0: any free one. endpoints_file: who
     may call, see identity.py. tls_*_file: PEM chain and key; unset: plaintext, on loopback only
     unless allow_plaintext says that a proxy ends TLS. nats_url: "" runs the embedded server.
-    nats_credentials_file: a .creds file, or JSON with user and password. nats_port: of the embedded
-    server; 0: any free one, kept over restarts. address_file: where the hub writes its addresses
-    once it serves. reflection: gRPC reflection; on in `crossdock dev`. metrics_port: Prometheus on
-    loopback; 0: any; unset: none. event_hot_hours: how long the bus keeps events. require_deadline:
+    nats_credentials_file: a .creds file, or JSON with user and password. nats_ca_file: PEM of who
+    signs the certificate of a tls:// server; unset: who the system trusts. nats_port: of the
+    embedded server; 0: any free one, kept over restarts. address_file: where the hub writes its
+    addresses once it serves. reflection: gRPC reflection, for callers with a token; on in
+    `crossdock dev`. metrics_host, metrics_port: Prometheus; port 0: any; unset: none.
+    event_hot_hours: how long the bus keeps events. require_deadline:
     refuse calls without one. trace_sample_ratio: share of traces recorded. limits: limits that
     differ from their defaults, as JSON; for drills that must not wait, not for production.
     """
@@ -151,9 +153,11 @@ class Settings(BaseSettings):
     allow_plaintext: bool = False
     nats_url: str = ""
     nats_credentials_file: Path | None = None
+    nats_ca_file: Path | None = None
     nats_port: int = 0
     address_file: Path | None = None
     reflection: bool = False
+    metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     event_hot_hours: float = 72.0
     require_deadline: bool = True

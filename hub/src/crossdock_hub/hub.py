@@ -128,7 +128,8 @@ class Hub:
         self._ending.callback(self._cancel_tasks)
         self._ending.push_async_callback(self.server.drain)
         self._watch = keep("bus health", self._watch_bus)
-        metrics_port = self.metrics.serve(self.settings.metrics_port)
+        settings = self.settings
+        metrics_port = self.metrics.serve(settings.metrics_host, settings.metrics_port)
         self._write_address(metrics_port)
         log.info("hub serves", address=self.server.address, bus=self._bus_address.url)
 
@@ -233,7 +234,7 @@ class Hub:
             {PLAN: planner.answer},
         )
         names = {method.service for method in self.contract.methods.values()}
-        self.server = Server(self.settings, limits, self.services.handlers(), names)
+        self.server = Server(self.settings, limits, self.services.handlers(), names, identities)
 
     def _build_way_out(self) -> None:
         """What puts events and work on the bus, and keeps the bus as it has to be."""
@@ -327,18 +328,22 @@ def check_bus_url(settings: Settings) -> None:
 
 def _external_address(settings: Settings) -> BusAddress:
     check_bus_url(settings)
+    authority = str(settings.nats_ca_file or "")
     path: Path | None = settings.nats_credentials_file
+    if authority and not settings.nats_ca_file.is_file():  # type: ignore[union-attr]
+        raise ConfigurationError(f"CROSSDOCK_NATS_CA_FILE {authority} is no file")
     if path is None:
-        return BusAddress(settings.nats_url)
+        return BusAddress(settings.nats_url, tls_ca_file=authority)
     if path.suffix == ".creds":
-        return BusAddress(settings.nats_url, credentials_file=str(path))
+        return BusAddress(settings.nats_url, credentials_file=str(path), tls_ca_file=authority)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return BusAddress(settings.nats_url, user=document["user"], password=document["password"])
+        user, password = document["user"], document["password"]
     except (OSError, ValueError, KeyError):
         raise ConfigurationError(
             f"{path} is neither a .creds file nor JSON with user and password"
         ) from None
+    return BusAddress(settings.nats_url, user, password, tls_ca_file=authority)
 
 
 def _told_health() -> Callable[[BusHealth], None]:

@@ -116,11 +116,13 @@ class Identities:
     def identify(self, authorization: str | None) -> Caller | None:
         """The caller behind an "authorization: Bearer …" header; None when nobody is.
 
-        The token is hashed first, so the time of the look-up tells nothing about it.
+        The token is hashed first, so the time of the look-up tells nothing about it. The scheme is
+        read in any case (RFC 9110, 11.1).
         """
-        if not authorization or not authorization.startswith("Bearer "):
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
             return None
-        return self._by_hash.get(token_digest(authorization.removeprefix("Bearer ")))
+        return self._by_hash.get(token_digest(token))
 
 
 def token_digest(token: str) -> str:

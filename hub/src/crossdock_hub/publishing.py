@@ -20,7 +20,6 @@ BATCH_COMMIT_HEADER: Final = "Nats-Batch-Commit"
 FENCE_HEADER: Final = "Nats-Expected-Last-Subject-Sequence"
 # Of the whole stream: stronger than a partition's, and one batch may hold many partitions.
 STREAM_FENCE_HEADER: Final = "Nats-Expected-Last-Sequence"
-FENCE_SUBJECT_HEADER: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
 
 STATUS_NO_RESPONDERS: Final = "503"
 NO_STREAM: Final = int(STATUS_NO_RESPONDERS)

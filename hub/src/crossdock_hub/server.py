@@ -12,9 +12,10 @@ import grpc
 import structlog
 from crossdock.errors import ConfigurationError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from crossdock_hub.config import Limits, Settings
+from crossdock_hub.identity import Identities
+from crossdock_hub.reflecting import reflect
 
 log = structlog.get_logger("crossdock.server")
 
@@ -109,6 +110,7 @@ class Server:
         limits: Limits,
         handlers: Sequence[grpc.GenericRpcHandler],
         services: Iterable[str],
+        identities: Identities,
     ) -> None:
         from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
@@ -125,8 +127,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(tuple(handlers))
         if settings.reflection:
-            names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            reflect((*self._services, health.SERVICE_NAME), identities, self._server)
         self.address = ""
 
     async def start(self) -> str:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import crossdock
+from crossdock.errors import ConfigurationError
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -92,13 +93,21 @@ class Metrics(Collector):
             key = (event.stem, event.producer)
             self._events[key] = self._events.get(key, 0) + 1
 
-    def serve(self, port: int | None) -> int | None:
-        """Serve Prometheus metrics on loopback. Returns the port; None: not wanted."""
+    def serve(self, host: str, port: int | None) -> int | None:
+        """Serve Prometheus metrics. Returns the port; None: not wanted. ConfigurationError: the
+        address can't be bound."""
         if port is None:
             return None
         registry = CollectorRegistry()
         registry.register(self)
-        server, _thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+        try:
+            server, _thread = start_http_server(port, addr=host, registry=registry)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else type(error).__name__
+            raise ConfigurationError(
+                f"metrics can't be served at {host}:{port} ({why}); set CROSSDOCK_METRICS_HOST and "
+                "CROSSDOCK_METRICS_PORT, or port 0 for any"
+            ) from None
         return int(server.server_port)
 
     def collect(self) -> Any:

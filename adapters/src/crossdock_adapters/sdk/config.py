@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crossdock.client import Tls
+
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 
 DEFAULT_HOST = "127.0.0.1"
+# Instead of a file of authorities: those that the system trusts.
+SYSTEM = "system"
 MAX_PORT = 65_535
 
 
@@ -48,6 +52,15 @@ class AdaptersConfig:
     ready_file: Path | None
     endpoints: Mapping[str, EndpointConfig]
     allow_plaintext_token: bool = False
+    hub_ca_file: str = ""
+    bus_ca_file: Path | None = None
+
+    @property
+    def hub_tls(self) -> Tls | None:
+        """How to speak TLS to the hub; None: in plain text."""
+        if not self.hub_ca_file:
+            return None
+        return Tls(ca_file=None if self.hub_ca_file == SYSTEM else Path(self.hub_ca_file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,9 @@ def load_adapters(path: Path) -> AdaptersConfig:
         hub_address=hub.text("address"),
         allow_plaintext_token=hub.flag("allow_plaintext_token"),
         bus_url=bus.text("url"),
+        hub_ca_file=str(hub.path("tls_ca_file") or ""),
         bus_credentials_file=bus.path("credentials_file"),
+        bus_ca_file=bus.path("tls_ca_file"),
         metrics_host=metrics.text("host", DEFAULT_HOST),
         metrics_port=metrics.port("port"),
         ready_file=process.path("ready_file"),

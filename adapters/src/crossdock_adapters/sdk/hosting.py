@@ -101,12 +101,16 @@ async def _runner(
     hub = HubClient(
         config.hub_address,
         token_file=endpoint.token_file,
+        tls=config.hub_tls,
         allow_plaintext_token=config.allow_plaintext_token,
     )
     await stack.enter_async_context(hub)
     link = HubLink(endpoint.id, hub, _instance())
     credentials_file = endpoint.credentials_file or config.bus_credentials_file
-    credentials = BusCredentials.read(credentials_file) if credentials_file else None
+    authority = str(config.bus_ca_file or "")
+    credentials = BusCredentials(tls_ca_file=authority)
+    if credentials_file:
+        credentials = BusCredentials.read(credentials_file, authority)
 
     async def open_source(registration: Registration, prefetch: int) -> Source:
         return await PullConsumer(

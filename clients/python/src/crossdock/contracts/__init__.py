@@ -30,7 +30,6 @@ from crossdock.contracts.rules import (
     Method,
     ReferencePath,
     Resource,
-    ScopePath,
     Target,
 )
 from crossdock.contracts.unknown import unknown_field
@@ -48,7 +47,6 @@ __all__ = [
     "Method",
     "ReferencePath",
     "Resource",
-    "ScopePath",
     "Target",
     "Verdict",
     "Violation",

@@ -23,7 +23,6 @@ from crossdock.contracts.rules import (
     Method,
     ReferencePath,
     Resource,
-    ScopePath,
     Target,
 )
 from crossdock.contracts.stubs import generated_class
@@ -82,10 +81,6 @@ class Contract:
 
     # Ownership
 
-    def resource_of(self, message_name: str) -> Resource | None:
-        """The resource that a message is, by full message name; None: it is none."""
-        return self._by_message.get(message_name)
-
     def owners(self, message_name: str) -> Mapping[str, str]:
         """First-level field -> role that owns it. KeyError: the message is no resource."""
         return self._owners[message_name]
@@ -118,20 +113,12 @@ class Contract:
         found = self._reference_tree(message.DESCRIPTOR.full_name).values(message)
         return [FoundReference(path, kind, by, value) for path, (kind, by), value in found]
 
-    def scope_paths(self, message_name: str) -> tuple[ScopePath, ...]:
-        """The fields that decide which endpoints an event goes to, embedded resources included."""
-        return tuple(ScopePath(path, what) for path, what in self._scope_tree(message_name).paths())
-
     def scopes(self, message: Message) -> dict[str, frozenset[str]]:
         """Scope dimension -> the values in the message: {"BUSINESS_UNIT": {"retail-us"}, …}."""
         found: dict[str, frozenset[str]] = {}
         for _, dimension, value in self._scope_tree(message.DESCRIPTOR.full_name).values(message):
             found[dimension] = found.get(dimension, _NOTHING) | {value}
         return found
-
-    def sensitive_paths(self, message_name: str) -> tuple[str, ...]:
-        """The fields that are masked wherever a person could read them."""
-        return tuple(path for path, _ in self._sensitive_tree(message_name).paths())
 
     def field_rule(self, full_name: str) -> FieldRule:
         """The rule of any field, by "crossdock.order.v1.OrderLine.item_number". KeyError: none."""

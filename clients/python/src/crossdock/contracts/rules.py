@@ -131,14 +131,6 @@ class FoundReference(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ScopePath:
-    """A field that decides a scope: path "order.business_unit", dimension "BUSINESS_UNIT"."""
-
-    path: str
-    dimension: str
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """A difference of meaning between two images.
 
