@@ -106,6 +106,8 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     'crossdock resolve ID --reference sales_order=SO-7 --reason "found it in the ERP"': Mapped(
         REFUSED
     ),
+    "crossdock posted WEB-000001": Run(r"posted once as sales_order SO"),
+    "crossdock posted-twice --since 7d": Run(r"\d+ deliveries were looked at", (0, 4)),
     'crossdock dead-letters drive FACT --reason "the item was corrected"': Mapped(HELD),
     'crossdock dead-letters discard FACT --reason "a test of theirs"': Mapped(HELD),
     "crossdock replay plan netsuite --set failed --since 1d": Run(r"0 items, failed at netsuite"),

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from crossdock_hub import breaking, flows, ledger, pacing, resources
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.documents import note_posting
+from crossdock_hub.documents import note_documents, note_posting
 from crossdock_hub.held import hold
 from crossdock_hub.records import (
     AttemptRecord,
@@ -28,11 +28,7 @@ from crossdock_hub.records import (
 from crossdock_hub.refusals import invalid, not_found, too_much
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
-from crossdock_hub.wording import trace_id_of
-
-# How the attempt log marks words that came when nobody waited for them.
-LATE = "(late) "
-LATER = "; later said "
+from crossdock_hub.wording import LATE, LATER, trace_id_of
 
 
 def lease_lost(record: DeliveryRecord, why: str) -> Refused:
@@ -283,7 +279,8 @@ def _read_ahead(unit: Unit, request: delivery_service_pb2.Completion) -> None:
     caller = unit.caller.endpoint
     first: list[Key] = [("delivery", request.delivery_id), ("endpoint", caller)]
     first.append(("attempt", request.delivery_id, request.token))
-    first += [("reference", caller, r.type, r.value) for r in request.vendor_references]
+    given = (*request.vendor_references, *request.duplicates)
+    first += [("reference", caller, r.type, r.value) for r in given]
     unit.require(first)
     record = unit.delivery(request.delivery_id)
     if record is None:
@@ -317,6 +314,8 @@ def _keep_evidence(
     known = {(fact.method, fact.request) for fact in after.quarantined}
     fresh = [fact for fact in kept if (fact.method, fact.request) not in known]
     unit.put_delivery(replace(after, quarantined=[*after.quarantined, *fresh]))
+    # Who holds a second booking's number in his hand has to find what it belongs to.
+    note_documents(unit, after)
 
 
 def _ended(

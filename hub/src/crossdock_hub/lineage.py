@@ -57,7 +57,7 @@ def assemble(
             for record in chain.deliveries
         ],
         scans=[scan_node(scan) for scan in chain.scans],
-        postings=[_posting(posting) for posting in postings(chain.deliveries)],
+        postings=[_posting(posting) for posting in postings(chain.deliveries, chain.attempts)],
         trace_id=trace_id_of(first.traceparent) if first is not None else "",
     )
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from crossdock_hub.wording import LATER
 
 # Full-state upserts may be confirmed as often as the state changes.
 REPEATABLE_CLASS = "NATURAL"
+# What is to be done once: an operation at an endpoint, for an object or an item of it.
+IntentKey = tuple[str, str, str, str]
+NO_ATTEMPTS: Mapping[str, Sequence[AttemptRecord]] = {}
 
 
 @dataclass(slots=True)
@@ -16,6 +20,7 @@ class Posting:
     """What one endpoint confirmed for one operation on one object or item of it.
 
     documents: type -> numbers the vendor gave, without repetition, in the order they came.
+    unproven: confirmations that came without a document.
     """
 
     endpoint: str
@@ -26,6 +31,7 @@ class Posting:
     kind: str
     repeatable: bool
     confirmed: int = 0
+    unproven: int = 0
     documents: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -39,23 +45,48 @@ class Posting:
         return self.confirmed > 1 and not self.documents
 
     @property
+    def maybe_twice(self) -> bool:
+        """True when one confirmation has a document, and another none to compare it with."""
+        return not self.repeatable and not self.twice and self.confirmed > 1 and self.unproven > 0
+
+    @property
     def numbers(self) -> list[str]:
         """The documents' numbers as people know them; internal ids only where there is no other."""
         shown = {k: v for k, v in self.documents.items() if not k.endswith("_id")}
         return [number for values in (shown or self.documents).values() for number in values]
 
 
-def postings(deliveries: Iterable[DeliveryRecord]) -> list[Posting]:
-    """Every operation that was confirmed at least once, in the order of the deliveries."""
-    found: dict[tuple[str, str, str, str], Posting] = {}
+def intent_of(record: DeliveryRecord) -> IntentKey:
+    """What a delivery is for; replays and resubmissions of it are for the same."""
+    return record.endpoint, record.operation, record.object_id, record.item
+
+
+def is_confirmed(record: DeliveryRecord, attempts: Sequence[AttemptRecord] = ()) -> bool:
+    """True when the vendor did it, also where that was learned too late to move the delivery."""
+    if record.state == "CONFIRMED":
+        return True
+    said = (a.outcome == "CONFIRMED" or f"{LATER}CONFIRMED" in a.reason for a in attempts)
+    return any(said)
+
+
+def postings(
+    deliveries: Iterable[DeliveryRecord],
+    attempts: Mapping[str, Sequence[AttemptRecord]] = NO_ATTEMPTS,
+) -> list[Posting]:
+    """Every operation that was confirmed at least once, in the order of the deliveries.
+
+    attempts: by delivery id. Without them late confirmations of closed deliveries are not seen.
+    """
+    found: dict[IntentKey, Posting] = {}
     for record in deliveries:
-        if record.state != "CONFIRMED":
+        if not is_confirmed(record, attempts.get(record.id, ())):
             continue
-        key = (record.endpoint, record.operation, record.object_id, record.item)
+        key = intent_of(record)
         posting = found.get(key)
         if posting is None:
             posting = found[key] = Posting(*key, record.role, record.kind, repeatable=True)
         posting.confirmed += 1
+        posting.unproven += not record.vendor_references
         posting.repeatable &= record.operation_class == REPEATABLE_CLASS
         # What the vendor holds beside the one that was adopted is there all the same.
         for reference in (*record.vendor_references, *record.duplicates):

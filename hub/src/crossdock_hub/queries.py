@@ -24,6 +24,7 @@ from crossdock_hub.dead_letter_queries import get_dead_letters, list_dead_letter
 from crossdock_hub.endpoint_view import SettledPerSecond, endpoint_messages
 from crossdock_hub.identity import Caller
 from crossdock_hub.paging import next_token, page_size, position_of
+from crossdock_hub.posting_queries import list_doubtful_postings, list_postings
 from crossdock_hub.presenting import (
     delivery_message,
     enum_name,
@@ -401,6 +402,8 @@ QUERIES: Mapping[str, Query] = {
     "/crossdock.endpoint.v1.EndpointService/ListHeldFacts": list_held_facts,
     "/crossdock.tracking.v1.TrackingService/ListTrackingEvents": list_scans,
     "/crossdock.lineage.v1.LineageService/LookUpReferences": look_up_references,
+    "/crossdock.lineage.v1.LineageService/ListDoubtfulPostings": list_doubtful_postings,
+    "/crossdock.lineage.v1.LineageService/ListPostings": list_postings,
     "/crossdock.lineage.v1.LineageService/Trace": _trace,
     "/crossdock.label.v1.LabelService/AwaitLabel": _await_label,
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 from crossdock.contracts import Contract, digest
 from crossdock.delivery.v1 import delivery_pb2
-from crossdock.errors import Refusal, Violation
+from crossdock.errors import Refusal
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 from crossdock.telemetry import trace_carrier
 
@@ -22,15 +22,15 @@ from crossdock_hub import flows, replay
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.event_scope import scope_of
 from crossdock_hub.identity import HUB, Caller
 from crossdock_hub.records import DeliveryRecord, EventRecord
-from crossdock_hub.refusals import invalid, not_found
+from crossdock_hub.refusals import not_found
 from crossdock_hub.registry import OperationSpec, RegisteredEndpoint
 from crossdock_hub.replay import Candidate, Decision, Terms
 from crossdock_hub.replay_candidates import candidates
 from crossdock_hub.replay_presenting import replay_message
 from crossdock_hub.replay_records import Act, ReplayItemRecord, ReplayRecord, with_act
-from crossdock_hub.resources import microseconds
 from crossdock_hub.store.replay_reading import EventFilter, ReplayReader
 from crossdock_hub.unit import Identifiers, Refused, Unit
 
@@ -95,7 +95,7 @@ class Planner:
         if found is None:
             raise not_found("endpoint", request.endpoint)
         selection = request.selection
-        self._check(selection)
+        scope_of(self._contract, selection, "selection.")
         now = self._clock()
         wanted_set = replay_pb2.ReplaySet.Name(request.set).removeprefix("REPLAY_SET_")
         record = ReplayRecord(
@@ -121,36 +121,15 @@ class Planner:
             selection.operation,
         )
 
-    def _check(self, selection: replay_pb2.ReplaySelection) -> None:
-        known = {*self._contract.events, *self._contract.events_by_stem}
-        broken = [
-            Violation(
-                f"selection.event_types[{index}]",
-                f"there is no event {name!r}; crossdock contract events lists them",
-                "event_types.known",
-            )
-            for index, name in enumerate(selection.event_types)
-            if name not in known
-        ]
-        both = selection.HasField("since") and selection.HasField("until")
-        if both and microseconds(selection.since) >= microseconds(selection.until):
-            what = "must be later than since; nothing lies between them"
-            broken.append(Violation("selection.until", what, "time_range"))
-        if broken:
-            raise invalid(broken)
-
     def _filter(self, draft: Draft, selection: replay_pb2.ReplaySelection) -> EventFilter:
         failed = draft.states
         if draft.terms.wanted_set == "FAILED":
             failed = failed or replay.FAILED_STATES
-        types = [
-            name if name in self._contract.events else self._contract.events_by_stem[name].type
-            for name in selection.event_types
-        ]
+        scope = scope_of(self._contract, selection, "selection.")
         return EventFilter(
-            first_id=_id_at(selection.since) if selection.HasField("since") else "",
-            end_id=_id_at(selection.until) if selection.HasField("until") else "",
-            types=tuple(types) or self._types_of(draft.endpoint),
+            first_id=scope.first_id,
+            end_id=scope.end_id,
+            types=scope.types or self._types_of(draft.endpoint),
             object_id=selection.object_id,
             endpoint=draft.endpoint.id,
             failed_states=tuple(sorted(failed)),
@@ -307,12 +286,6 @@ def slices(chosen: Sequence[tuple[str, str]], most: int) -> Iterator[dict[str, l
         count += len(events)
     if now:
         yield now
-
-
-def _id_at(time: Any) -> str:
-    """The beginning of the ids given at a time: UUIDv7 starts with its milliseconds."""
-    digits = f"{max(0, microseconds(time)) // 1000:012x}"
-    return f"{digits[:8]}-{digits[8:]}"
 
 
 def _item(

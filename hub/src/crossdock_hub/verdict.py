@@ -76,7 +76,7 @@ def undone(record: DeliveryRecord, case: Case) -> bool:
 
 
 def _posted_twice(case: Case) -> Judgement | None:
-    for posting in postings(case.chain.deliveries):
+    for posting in postings(case.chain.deliveries, case.chain.attempts):
         if posting.twice:
             about = name_of(case.chain, posting.object_id)
             numbers = next((n for n in posting.documents.values() if len(n) > 1), [])

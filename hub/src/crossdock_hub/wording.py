@@ -7,6 +7,11 @@ from datetime import UTC, datetime
 
 from crossdock_hub.config import SECOND
 
+# How the attempt log marks words that came when nobody waited for them.
+LATE = "(late) "
+LATER = "; later said "
+# How an operator's word says that it rests on a look at the vendor.
+LOOKED = "; a person found nothing at the vendor"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 

@@ -294,12 +294,12 @@ class Reader:
     async def attempts(self, delivery_ids: Collection[str]) -> dict[str, list[AttemptRecord]]:
         """Attempts by delivery, oldest first."""
         async with self._store.read() as connection:
-            return await _attempts(connection, delivery_ids)
+            return await attempts_of(connection, delivery_ids)
 
     async def words(self, subject_ids: Collection[str]) -> dict[str, list[OperatorWordRecord]]:
         """What operators said, by delivery or held fact, oldest first."""
         async with self._store.read() as connection:
-            return await _words(connection, subject_ids)
+            return await words_of(connection, subject_ids)
 
     def snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for several reads of one moment."""
@@ -423,8 +423,8 @@ class Reader:
             seen = seen.order_by(func.coalesce(s.event_time, s.record_time), s.id)
             scans = [_scan(row) for row in await rows_of(seen)] if shipments else []
             ids = [record.id for record in deliveries]
-            attempts = await _attempts(connection, ids)
-            words = await _words(connection, ids)
+            attempts = await attempts_of(connection, ids)
+            words = await words_of(connection, ids)
         return Chain(root_id, objects, events, deliveries, attempts, scans, words)
 
 
@@ -441,9 +441,10 @@ def _event(row: RowMapping) -> StoredEvent:
     return StoredEvent(rows.event_record(row), row["published_at"] is not None)
 
 
-async def _attempts(
+async def attempts_of(
     connection: AsyncConnection, delivery_ids: Collection[str]
 ) -> dict[str, list[AttemptRecord]]:
+    """Attempts by delivery, oldest first, on a snapshot that is open."""
     if not delivery_ids:
         return {}
     a = t.attempts.c
@@ -470,9 +471,10 @@ def _figures(lanes: Sequence[RowMapping]) -> Figures:
     )
 
 
-async def _words(
+async def words_of(
     connection: AsyncConnection, subject_ids: Collection[str]
 ) -> dict[str, list[OperatorWordRecord]]:
+    """Words by delivery or held fact, oldest first, on a snapshot that is open."""
     if not subject_ids:
         return {}
     w = t.operator_words.c

@@ -25,6 +25,7 @@ from crossdock_hub.records import (
 from crossdock_hub.refusals import not_found, taken
 from crossdock_hub.unit import Refused, Unit
 from crossdock_hub.verbs.registering import decides
+from crossdock_hub.wording import LOOKED
 
 SERVICE = "delivery.v1.DeliveryOperationsService"
 # How many of the newest attempts are asked for the cause.
@@ -38,7 +39,7 @@ def retry_delivery(
     """Let a parked or rejected delivery go again."""
     case = _case(unit, request.delivery_id)
     decided = intervention.retry(case, not_found_at_vendor=request.not_found_at_vendor)
-    said = "; a person found nothing at the vendor" if request.not_found_at_vendor else ""
+    said = LOOKED if request.not_found_at_vendor else ""
     word = _keep(unit, case, decided, "RETRY", request.reason, said)
     flows.settle(unit, case.record, decided.record)
     return operations_pb2.RetryDeliveryResponse(
@@ -88,7 +89,7 @@ def resubmit_delivery(
     successor = decided.successor
     assert successor is not None
     body = _present_content(unit, case.record)
-    said = "; a person found nothing at the vendor" if request.not_found_at_vendor else ""
+    said = LOOKED if request.not_found_at_vendor else ""
     word = _keep(unit, case, decided, "RESUBMIT", request.reason, said)
     unit.put(("delivery_content", successor.id), DeliveryContentRecord(successor.id, body))
     unit.put_delivery(decided.record)

@@ -32,6 +32,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "demo": Command("crossdock.cli.demo", "A peak evening with faults, and the proofs."),
     "trigger": Command("crossdock.cli.trigger", "Place orders as the OMS does."),
     "trace": Command("crossdock.cli.trace", "The whole chain from any id, and the verdict."),
+    "posted": Command("crossdock.cli.posted", "What the vendors got for an object, how often."),
+    "posted-twice": Command("crossdock.cli.posted_twice", "What was posted twice, or may be."),
     "tail": Command("crossdock.cli.tail", "Events and deliveries as they happen."),
     "deliveries": Command("crossdock.cli.deliveries", "List what endpoints have to do."),
     "delivery": Command("crossdock.cli.delivery", "Show one delivery; retry, skip, resubmit it."),

@@ -19,7 +19,7 @@ from crossdock.cli.names import (
     name_of,
     operator_verb,
 )
-from crossdock.cli.output import moment, print_json
+from crossdock.cli.output import clock, moment, print_json
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import (
     delivery_operations_service_pb2,
@@ -177,17 +177,19 @@ def lines(delivery: delivery_pb2.Delivery) -> Iterator[str]:
     if delivery.resubmits:
         yield f"resubmits     {delivery.resubmits}"
     for attempt in delivery.attempt_log:
-        yield from _attempt_lines(attempt)
+        yield from attempt_lines(attempt)
     for fact in delivery.quarantined:
         yield f"refused fact  {fact.method}: {fact.refusal.message}"
     for word in delivery.operator_words:
         yield word_line(word)
 
 
-def _attempt_lines(attempt: delivery_pb2.Attempt) -> Iterator[str]:
+def attempt_lines(attempt: delivery_pb2.Attempt) -> Iterator[str]:
+    """An attempt from begin to end, with what was sent and came back."""
     kind = attempt_kind(attempt.kind).lower().replace("_", "-")
     why = " ".join(part for part in (attempt.code, attempt.reason) if part)
-    what = f"{moment(attempt.begin_time)} {kind} {attempt_outcome(attempt.outcome)}"
+    end = f" to {clock(attempt.end_time)}" if attempt.HasField("end_time") else ""
+    what = f"{moment(attempt.begin_time)}{end} {kind} {attempt_outcome(attempt.outcome)}"
     yield f"attempt {attempt.number:<5} {what} {why}".rstrip()
     if attempt.request_excerpt:
         yield f"  sent        {attempt.request_excerpt}"

@@ -24,11 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from crossdock.delivery.v1 import delivery_pb2 as crossdock_dot_delivery_dot_v1_dot_delivery__pb2
 from crossdock.lineage.v1 import lineage_pb2 as crossdock_dot_lineage_dot_v1_dot_lineage__pb2
+from crossdock.lineage.v1 import posting_pb2 as crossdock_dot_lineage_dot_v1_dot_posting__pb2
 from crossdock.options.v1 import options_pb2 as crossdock_dot_options_dot_v1_dot_options__pb2
 from crossdock.types.v1 import types_pb2 as crossdock_dot_types_dot_v1_dot_types__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*crossdock/lineage/v1/lineage_service.proto\x12\x14\x63rossdock.lineage.v1\x1a$crossdock/delivery/v1/delivery.proto\x1a\"crossdock/lineage/v1/lineage.proto\x1a\"crossdock/options/v1/options.proto\x1a\x1e\x63rossdock/types/v1/types.proto\"\x1e\n\x0cTraceRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"H\n\rTraceResponse\x12\x37\n\x07lineage\x18\x01 \x01(\x0b\x32\x1d.crossdock.lineage.v1.LineageR\x07lineage\"w\n\x17LookUpReferencesRequest\x12\x12\n\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n\x06system\x18\x02 \x01(\tR\x06system\x12\x18\n\x07numbers\x18\x03 \x03(\tR\x07numbers\x12\x16\n\x06values\x18\x04 \x03(\tR\x06values\"Z\n\x18LookUpReferencesResponse\x12>\n\x07matches\x18\x01 \x03(\x0b\x32$.crossdock.lineage.v1.ReferenceMatchR\x07matches\"\x8a\x01\n\x0eReferenceMatch\x12\x1b\n\tobject_id\x18\x01 \x01(\tR\x08objectId\x12\x16\n\x06number\x18\x02 \x01(\tR\x06number\x12\x43\n\treference\x18\x03 \x01(\x0b\x32%.crossdock.types.v1.ExternalReferenceR\treference\"j\n\x0bTailRequest\x12%\n\x0e\x63orrelation_id\x18\x01 \x01(\tR\rcorrelationId\x12\x1a\n\x08\x65ndpoint\x18\x02 \x01(\tR\x08\x65ndpoint\x12\x18\n\x07\x62\x61\x63klog\x18\x03 \x01(\x05R\x07\x62\x61\x63klog\"\xab\x01\n\x0cTailResponse\x12\x37\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1f.crossdock.lineage.v1.EventNodeH\x00R\x05\x65vent\x12=\n\x08\x64\x65livery\x18\x02 \x01(\x0b\x32\x1f.crossdock.delivery.v1.DeliveryH\x00R\x08\x64\x65livery\x12\x1a\n\x07\x64ropped\x18\x03 \x01(\x03H\x00R\x07\x64roppedB\x07\n\x05\x65ntry2\xd5\x02\n\x0eLineageService\x12\x61\n\x05Trace\x12\".crossdock.lineage.v1.TraceRequest\x1a#.crossdock.lineage.v1.TraceResponse\"\x0f\x90\x02\x01\xba\xe9\xe0\xdf\x01\x06\x01\x02\x03\x04\x05\x0c\x12\x82\x01\n\x10LookUpReferences\x12-.crossdock.lineage.v1.LookUpReferencesRequest\x1a..crossdock.lineage.v1.LookUpReferencesResponse\"\x0f\x90\x02\x01\xba\xe9\xe0\xdf\x01\x06\x01\x02\x03\x04\x05\x0c\x12[\n\x04Tail\x12!.crossdock.lineage.v1.TailRequest\x1a\".crossdock.lineage.v1.TailResponse\"\n\x90\x02\x01\xba\xe9\xe0\xdf\x01\x01\x0c\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*crossdock/lineage/v1/lineage_service.proto\x12\x14\x63rossdock.lineage.v1\x1a$crossdock/delivery/v1/delivery.proto\x1a\"crossdock/lineage/v1/lineage.proto\x1a\"crossdock/lineage/v1/posting.proto\x1a\"crossdock/options/v1/options.proto\x1a\x1e\x63rossdock/types/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1e\n\x0cTraceRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"H\n\rTraceResponse\x12\x37\n\x07lineage\x18\x01 \x01(\x0b\x32\x1d.crossdock.lineage.v1.LineageR\x07lineage\"}\n\x13ListPostingsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x0e\n\x02id\x18\x03 \x01(\tR\x02id\x12\x1a\n\x08\x65ndpoint\x18\x04 \x01(\tR\x08\x65ndpoint\"\xcf\x01\n\x14ListPostingsResponse\x12\x39\n\x08postings\x18\x01 \x03(\x0b\x32\x1d.crossdock.lineage.v1.PostingR\x08postings\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n\nmatched_as\x18\x03 \x01(\tR\tmatchedAs\x12\x17\n\x07root_id\x18\x04 \x01(\tR\x06rootId\x12\x1c\n\ttruncated\x18\x05 \x01(\x08R\ttruncated\"\xaa\x02\n\x1bListDoubtfulPostingsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n\x08\x65ndpoint\x18\x03 \x01(\tR\x08\x65ndpoint\x12\x30\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05since\x12\x30\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05until\x12\x1f\n\x0b\x65vent_types\x18\x06 \x03(\tR\neventTypes\x12.\n\x13with_settled_doubts\x18\x07 \x01(\x08R\x11withSettledDoubts\"\xe0\x01\n\x1cListDoubtfulPostingsResponse\x12\x39\n\x08postings\x18\x01 \x03(\x0b\x32\x1d.crossdock.lineage.v1.PostingR\x08postings\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n\x08\x65xamined\x18\x03 \x01(\x05R\x08\x65xamined\x12\x41\n\x0e\x65xamined_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rexaminedSince\"w\n\x17LookUpReferencesRequest\x12\x12\n\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n\x06system\x18\x02 \x01(\tR\x06system\x12\x18\n\x07numbers\x18\x03 \x03(\tR\x07numbers\x12\x16\n\x06values\x18\x04 \x03(\tR\x06values\"Z\n\x18LookUpReferencesResponse\x12>\n\x07matches\x18\x01 \x03(\x0b\x32$.crossdock.lineage.v1.ReferenceMatchR\x07matches\"\x8a\x01\n\x0eReferenceMatch\x12\x1b\n\tobject_id\x18\x01 \x01(\tR\x08objectId\x12\x16\n\x06number\x18\x02 \x01(\tR\x06number\x12\x43\n\treference\x18\x03 \x01(\x0b\x32%.crossdock.types.v1.ExternalReferenceR\treference\"j\n\x0bTailRequest\x12%\n\x0e\x63orrelation_id\x18\x01 \x01(\tR\rcorrelationId\x12\x1a\n\x08\x65ndpoint\x18\x02 \x01(\tR\x08\x65ndpoint\x12\x18\n\x07\x62\x61\x63klog\x18\x03 \x01(\x05R\x07\x62\x61\x63klog\"\xab\x01\n\x0cTailResponse\x12\x37\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1f.crossdock.lineage.v1.EventNodeH\x00R\x05\x65vent\x12=\n\x08\x64\x65livery\x18\x02 \x01(\x0b\x32\x1f.crossdock.delivery.v1.DeliveryH\x00R\x08\x64\x65livery\x12\x1a\n\x07\x64ropped\x18\x03 \x01(\x03H\x00R\x07\x64roppedB\x07\n\x05\x65ntry2\xde\x04\n\x0eLineageService\x12\x61\n\x05Trace\x12\".crossdock.lineage.v1.TraceRequest\x1a#.crossdock.lineage.v1.TraceResponse\"\x0f\x90\x02\x01\xba\xe9\xe0\xdf\x01\x06\x01\x02\x03\x04\x05\x0c\x12v\n\x0cListPostings\x12).crossdock.lineage.v1.ListPostingsRequest\x1a*.crossdock.lineage.v1.ListPostingsResponse\"\x0f\x90\x02\x01\xba\xe9\xe0\xdf\x01\x06\x01\x02\x03\x04\x05\x0c\x12\x8e\x01\n\x14ListDoubtfulPostings\x12\x31.crossdock.lineage.v1.ListDoubtfulPostingsRequest\x1a\x32.crossdock.lineage.v1.ListDoubtfulPostingsResponse\"\x0f\x90\x02\x01\xba\xe9\xe0\xdf\x01\x06\x01\x02\x03\x04\x05\x0c\x12\x82\x01\n\x10LookUpReferences\x12-.crossdock.lineage.v1.LookUpReferencesRequest\x1a..crossdock.lineage.v1.LookUpReferencesResponse\"\x0f\x90\x02\x01\xba\xe9\xe0\xdf\x01\x06\x01\x02\x03\x04\x05\x0c\x12[\n\x04Tail\x12!.crossdock.lineage.v1.TailRequest\x1a\".crossdock.lineage.v1.TailResponse\"\n\x90\x02\x01\xba\xe9\xe0\xdf\x01\x01\x0c\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +39,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LINEAGESERVICE'].methods_by_name['Trace']._loaded_options = None
   _globals['_LINEAGESERVICE'].methods_by_name['Trace']._serialized_options = b'\220\002\001\272\351\340\337\001\006\001\002\003\004\005\014'
+  _globals['_LINEAGESERVICE'].methods_by_name['ListPostings']._loaded_options = None
+  _globals['_LINEAGESERVICE'].methods_by_name['ListPostings']._serialized_options = b'\220\002\001\272\351\340\337\001\006\001\002\003\004\005\014'
+  _globals['_LINEAGESERVICE'].methods_by_name['ListDoubtfulPostings']._loaded_options = None
+  _globals['_LINEAGESERVICE'].methods_by_name['ListDoubtfulPostings']._serialized_options = b'\220\002\001\272\351\340\337\001\006\001\002\003\004\005\014'
   _globals['_LINEAGESERVICE'].methods_by_name['LookUpReferences']._loaded_options = None
   _globals['_LINEAGESERVICE'].methods_by_name['LookUpReferences']._serialized_options = b'\220\002\001\272\351\340\337\001\006\001\002\003\004\005\014'
   _globals['_LINEAGESERVICE'].methods_by_name['Tail']._loaded_options = None
   _globals['_LINEAGESERVICE'].methods_by_name['Tail']._serialized_options = b'\220\002\001\272\351\340\337\001\001\014'
-  _globals['_TRACEREQUEST']._serialized_start=210
-  _globals['_TRACEREQUEST']._serialized_end=240
-  _globals['_TRACERESPONSE']._serialized_start=242
-  _globals['_TRACERESPONSE']._serialized_end=314
-  _globals['_LOOKUPREFERENCESREQUEST']._serialized_start=316
-  _globals['_LOOKUPREFERENCESREQUEST']._serialized_end=435
-  _globals['_LOOKUPREFERENCESRESPONSE']._serialized_start=437
-  _globals['_LOOKUPREFERENCESRESPONSE']._serialized_end=527
-  _globals['_REFERENCEMATCH']._serialized_start=530
-  _globals['_REFERENCEMATCH']._serialized_end=668
-  _globals['_TAILREQUEST']._serialized_start=670
-  _globals['_TAILREQUEST']._serialized_end=776
-  _globals['_TAILRESPONSE']._serialized_start=779
-  _globals['_TAILRESPONSE']._serialized_end=950
-  _globals['_LINEAGESERVICE']._serialized_start=953
-  _globals['_LINEAGESERVICE']._serialized_end=1294
+  _globals['_TRACEREQUEST']._serialized_start=279
+  _globals['_TRACEREQUEST']._serialized_end=309
+  _globals['_TRACERESPONSE']._serialized_start=311
+  _globals['_TRACERESPONSE']._serialized_end=383
+  _globals['_LISTPOSTINGSREQUEST']._serialized_start=385
+  _globals['_LISTPOSTINGSREQUEST']._serialized_end=510
+  _globals['_LISTPOSTINGSRESPONSE']._serialized_start=513
+  _globals['_LISTPOSTINGSRESPONSE']._serialized_end=720
+  _globals['_LISTDOUBTFULPOSTINGSREQUEST']._serialized_start=723
+  _globals['_LISTDOUBTFULPOSTINGSREQUEST']._serialized_end=1021
+  _globals['_LISTDOUBTFULPOSTINGSRESPONSE']._serialized_start=1024
+  _globals['_LISTDOUBTFULPOSTINGSRESPONSE']._serialized_end=1248
+  _globals['_LOOKUPREFERENCESREQUEST']._serialized_start=1250
+  _globals['_LOOKUPREFERENCESREQUEST']._serialized_end=1369
+  _globals['_LOOKUPREFERENCESRESPONSE']._serialized_start=1371
+  _globals['_LOOKUPREFERENCESRESPONSE']._serialized_end=1461
+  _globals['_REFERENCEMATCH']._serialized_start=1464
+  _globals['_REFERENCEMATCH']._serialized_end=1602
+  _globals['_TAILREQUEST']._serialized_start=1604
+  _globals['_TAILREQUEST']._serialized_end=1710
+  _globals['_TAILRESPONSE']._serialized_start=1713
+  _globals['_TAILRESPONSE']._serialized_end=1884
+  _globals['_LINEAGESERVICE']._serialized_start=1887
+  _globals['_LINEAGESERVICE']._serialized_end=2493
 # @@protoc_insertion_point(module_scope)

@@ -6,9 +6,11 @@ Any id leads to the whole chain."""
 from collections import abc as _abc
 from crossdock.delivery.v1 import delivery_pb2 as _delivery_pb2
 from crossdock.lineage.v1 import lineage_pb2 as _lineage_pb2
+from crossdock.lineage.v1 import posting_pb2 as _posting_pb2
 from crossdock.types.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -66,6 +68,174 @@ class TraceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TraceResponse: _TypeAlias = TraceResponse  # noqa: Y015
+
+@_typing.final
+class ListPostingsRequest(_message.Message):
+    """Asks what the vendors got for an object."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 500; 0 means 100."""
+    page_token: _builtins.str
+    """From the previous page; empty for the first."""
+    id: _builtins.str
+    """Any id, number or document."""
+    endpoint: _builtins.str
+    """Only at this endpoint; empty means all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        id: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "id", b"id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPostingsRequest: _TypeAlias = ListPostingsRequest  # noqa: Y015
+
+@_typing.final
+class ListPostingsResponse(_message.Message):
+    """A page of postings, in the order of their events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MATCHED_AS_FIELD_NUMBER: _builtins.int
+    ROOT_ID_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    matched_as: _builtins.str
+    """What the id was recognised as, for example "tracking number of UPS"."""
+    root_id: _builtins.str
+    """The root object of the flow."""
+    truncated: _builtins.bool
+    """True when the flow has more deliveries than are looked at: the newest are not among them."""
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[_posting_pb2.Posting]:
+        """The postings."""
+
+    def __init__(
+        self,
+        *,
+        postings: _abc.Iterable[_posting_pb2.Posting] | None = ...,
+        next_page_token: _builtins.str = ...,
+        matched_as: _builtins.str = ...,
+        root_id: _builtins.str = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matched_as", b"matched_as", "next_page_token", b"next_page_token", "postings", b"postings", "root_id", b"root_id", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPostingsResponse: _TypeAlias = ListPostingsResponse  # noqa: Y015
+
+@_typing.final
+class ListDoubtfulPostingsRequest(_message.Message):
+    """Asks for what was posted twice, or may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    EVENT_TYPES_FIELD_NUMBER: _builtins.int
+    WITH_SETTLED_DOUBTS_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 500; 0 means 100."""
+    page_token: _builtins.str
+    """From the previous page; empty for the first."""
+    endpoint: _builtins.str
+    """Only at this endpoint; empty means all that the caller may see."""
+    with_settled_doubts: _builtins.bool
+    """Also what was in doubt once and is not any more, with what put an end to it."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Of events recorded at this time or later, UTC."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Of events recorded before this time, UTC."""
+
+    @_builtins.property
+    def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Stems, for example "order.approved", or full names of event messages; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        event_types: _abc.Iterable[_builtins.str] | None = ...,
+        with_settled_doubts: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "event_types", b"event_types", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "until", b"until", "with_settled_doubts", b"with_settled_doubts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDoubtfulPostingsRequest: _TypeAlias = ListDoubtfulPostingsRequest  # noqa: Y015
+
+@_typing.final
+class ListDoubtfulPostingsResponse(_message.Message):
+    """A page of postings, those of the newest events first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    EXAMINED_FIELD_NUMBER: _builtins.int
+    EXAMINED_SINCE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    examined: _builtins.int
+    """How many deliveries were looked at for this page."""
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[_posting_pb2.Posting]:
+        """The postings. A page may have few or none and still not be the last: each looks at a limited
+        number of deliveries.
+        """
+
+    @_builtins.property
+    def examined_since(self) -> _timestamp_pb2.Timestamp:
+        """How far back this page looked: when the oldest event was recorded, UTC; absent when it had
+        nothing to look at.
+        """
+
+    def __init__(
+        self,
+        *,
+        postings: _abc.Iterable[_posting_pb2.Posting] | None = ...,
+        next_page_token: _builtins.str = ...,
+        examined: _builtins.int = ...,
+        examined_since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["examined_since", b"examined_since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examined", b"examined", "examined_since", b"examined_since", "next_page_token", b"next_page_token", "postings", b"postings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDoubtfulPostingsResponse: _TypeAlias = ListDoubtfulPostingsResponse  # noqa: Y015
 
 @_typing.final
 class LookUpReferencesRequest(_message.Message):

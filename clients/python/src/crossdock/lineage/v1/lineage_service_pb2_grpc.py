@@ -40,6 +40,16 @@ class LineageServiceStub:
                 request_serializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.TraceRequest.SerializeToString,
                 response_deserializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.TraceResponse.FromString,
                 _registered_method=True)
+        self.ListPostings = channel.unary_unary(
+                '/crossdock.lineage.v1.LineageService/ListPostings',
+                request_serializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListPostingsRequest.SerializeToString,
+                response_deserializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListPostingsResponse.FromString,
+                _registered_method=True)
+        self.ListDoubtfulPostings = channel.unary_unary(
+                '/crossdock.lineage.v1.LineageService/ListDoubtfulPostings',
+                request_serializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListDoubtfulPostingsRequest.SerializeToString,
+                response_deserializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListDoubtfulPostingsResponse.FromString,
+                _registered_method=True)
         self.LookUpReferences = channel.unary_unary(
                 '/crossdock.lineage.v1.LineageService/LookUpReferences',
                 request_serializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.LookUpReferencesRequest.SerializeToString,
@@ -59,6 +69,23 @@ class LineageServiceServicer:
     def Trace(self, request, context):
         """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace
         id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPostings(self, request, context):
+        """What did the vendors get for this object? Any id, as for Trace: of an order it answers for the
+        whole flow, of anything else for what is about that or refers to it. What other endpoints sent
+        and received is left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDoubtfulPostings(self, request, context):
+        """Posted twice? Everything in a range of the ledger that was, or that may be, or that nobody
+        knows, newest first. Endpoints see their own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,6 +112,16 @@ def add_LineageServiceServicer_to_server(servicer, server):
                     servicer.Trace,
                     request_deserializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.TraceRequest.FromString,
                     response_serializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.TraceResponse.SerializeToString,
+            ),
+            'ListPostings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPostings,
+                    request_deserializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListPostingsRequest.FromString,
+                    response_serializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListPostingsResponse.SerializeToString,
+            ),
+            'ListDoubtfulPostings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDoubtfulPostings,
+                    request_deserializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListDoubtfulPostingsRequest.FromString,
+                    response_serializer=crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListDoubtfulPostingsResponse.SerializeToString,
             ),
             'LookUpReferences': grpc.unary_unary_rpc_method_handler(
                     servicer.LookUpReferences,
@@ -125,6 +162,60 @@ class LineageService:
             '/crossdock.lineage.v1.LineageService/Trace',
             crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.TraceRequest.SerializeToString,
             crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.TraceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPostings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossdock.lineage.v1.LineageService/ListPostings',
+            crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListPostingsRequest.SerializeToString,
+            crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListPostingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDoubtfulPostings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossdock.lineage.v1.LineageService/ListDoubtfulPostings',
+            crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListDoubtfulPostingsRequest.SerializeToString,
+            crossdock_dot_lineage_dot_v1_dot_lineage__service__pb2.ListDoubtfulPostingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

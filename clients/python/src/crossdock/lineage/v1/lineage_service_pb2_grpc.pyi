@@ -37,6 +37,15 @@ class LineageServiceStub:
     """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace
     id.
     """
+    ListPostings: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.ListPostingsRequest, _lineage_service_pb2.ListPostingsResponse]
+    """What did the vendors get for this object? Any id, as for Trace: of an order it answers for the
+    whole flow, of anything else for what is about that or refers to it. What other endpoints sent
+    and received is left out.
+    """
+    ListDoubtfulPostings: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.ListDoubtfulPostingsRequest, _lineage_service_pb2.ListDoubtfulPostingsResponse]
+    """Posted twice? Everything in a range of the ledger that was, or that may be, or that nobody
+    knows, newest first. Endpoints see their own.
+    """
     LookUpReferences: _grpc.UnaryUnaryMultiCallable[_lineage_service_pb2.LookUpReferencesRequest, _lineage_service_pb2.LookUpReferencesResponse]
     """Translates numbers of master data to the keys of one system, or keys to numbers."""
     Tail: _grpc.UnaryStreamMultiCallable[_lineage_service_pb2.TailRequest, _lineage_service_pb2.TailResponse]
@@ -50,6 +59,15 @@ class LineageServiceAsyncStub(LineageServiceStub):
     Trace: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.TraceRequest, _lineage_service_pb2.TraceResponse]  # type: ignore[assignment]
     """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace
     id.
+    """
+    ListPostings: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.ListPostingsRequest, _lineage_service_pb2.ListPostingsResponse]  # type: ignore[assignment]
+    """What did the vendors get for this object? Any id, as for Trace: of an order it answers for the
+    whole flow, of anything else for what is about that or refers to it. What other endpoints sent
+    and received is left out.
+    """
+    ListDoubtfulPostings: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.ListDoubtfulPostingsRequest, _lineage_service_pb2.ListDoubtfulPostingsResponse]  # type: ignore[assignment]
+    """Posted twice? Everything in a range of the ledger that was, or that may be, or that nobody
+    knows, newest first. Endpoints see their own.
     """
     LookUpReferences: _aio.UnaryUnaryMultiCallable[_lineage_service_pb2.LookUpReferencesRequest, _lineage_service_pb2.LookUpReferencesResponse]  # type: ignore[assignment]
     """Translates numbers of master data to the keys of one system, or keys to numbers."""
@@ -67,6 +85,27 @@ class LineageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_lineage_service_pb2.TraceResponse, _abc.Awaitable[_lineage_service_pb2.TraceResponse]]:
         """Follows any id: order, shipment, tracking or document number, event, delivery, request or trace
         id.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPostings(
+        self,
+        request: _lineage_service_pb2.ListPostingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lineage_service_pb2.ListPostingsResponse, _abc.Awaitable[_lineage_service_pb2.ListPostingsResponse]]:
+        """What did the vendors get for this object? Any id, as for Trace: of an order it answers for the
+        whole flow, of anything else for what is about that or refers to it. What other endpoints sent
+        and received is left out.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDoubtfulPostings(
+        self,
+        request: _lineage_service_pb2.ListDoubtfulPostingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lineage_service_pb2.ListDoubtfulPostingsResponse, _abc.Awaitable[_lineage_service_pb2.ListDoubtfulPostingsResponse]]:
+        """Posted twice? Everything in a range of the ledger that was, or that may be, or that nobody
+        knows, newest first. Endpoints see their own.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,108 @@
+"""`crossdock posted-twice`: what a range of the ledger posted twice, may have, or nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from crossdock import contracts
+from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
+from crossdock.cli.names import name_of
+from crossdock.cli.output import clock, moment, print_json, print_table
+from crossdock.cli.posted import exit_code
+from crossdock.cli.times import time_of
+from crossdock.lineage.v1 import lineage_service_pb2, posting_pb2
+
+app = typer.Typer(add_completion=False, help="What was posted twice, or may have been.")
+
+PAGE: Final = 100
+MAXIMUM_LIMIT: Final = 10_000
+
+
+@app.command("posted-twice")
+def posted_twice(
+    endpoint: Annotated[str, typer.Option(help="Only at this endpoint.")] = "",
+    since: Annotated[
+        str, typer.Option(help="Events recorded since: 2h, 3d (ago), or 2026-01-31T10:00Z.")
+    ] = "7d",
+    until: Annotated[str, typer.Option(help="Events recorded before: the same forms.")] = "",
+    event: Annotated[
+        list[str] | None, typer.Option(help="Event, such as shipment.manifested; repeatable.")
+    ] = None,
+    settled: Annotated[
+        bool, typer.Option("--settled", help="Also doubts that were settled, and by what.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=MAXIMUM_LIMIT, help="At most so many.")] = 100,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """List what was posted twice, may have been, or nobody knows, newest first.
+
+    Exit 0: nothing of that; 3: something was posted twice, or may have been; 4: something is in
+    doubt.
+    """
+    request = lineage_service_pb2.ListDoubtfulPostingsRequest(
+        endpoint=endpoint, event_types=event or [], with_settled_doubts=settled
+    )
+    for name, text in (("since", since), ("until", until)):
+        if text:
+            getattr(request, name).FromDatetime(time_of(text, f"--{name}"))
+    found = asyncio.run(_read(find_place(data), request, limit))
+    if as_json:
+        print_json([contracts.redact(each) for each in found.postings])
+    else:
+        _show(found, limit)
+    code = exit_code(found.postings)
+    if code:
+        raise typer.Exit(code)
+
+
+async def _read(
+    place: Place, request: lineage_service_pb2.ListDoubtfulPostingsRequest, limit: int
+) -> lineage_service_pb2.ListDoubtfulPostingsResponse:
+    """Page by page to the beginning of the range, or to the limit."""
+    whole = lineage_service_pb2.ListDoubtfulPostingsResponse()
+    telling = sys.stderr.isatty()
+    async with open_hub(place) as hub:
+        while True:
+            request.page_size = min(PAGE, limit - len(whole.postings))
+            page = await hub.lineage.ListDoubtfulPostings(request)
+            whole.postings.extend(page.postings)
+            whole.examined += page.examined
+            if page.HasField("examined_since"):
+                whole.examined_since.CopyFrom(page.examined_since)
+            whole.next_page_token = request.page_token = page.next_page_token
+            if not page.next_page_token or len(whole.postings) >= limit:
+                break
+            if telling:
+                back = moment(whole.examined_since)
+                typer.echo(f"\r{whole.examined} deliveries, back to {back}", err=True, nl=False)
+    if telling and whole.examined > page.examined:
+        typer.echo("", err=True)
+    return whole
+
+
+def _show(found: lineage_service_pb2.ListDoubtfulPostingsResponse, limit: int) -> None:
+    rows = [
+        (
+            clock(each.deliveries[-1].create_time),
+            name_of(posting_pb2.PostingVerdict, each.verdict),
+            each.endpoint,
+            each.operation,
+            each.object_id,
+            each.sentence,
+        )
+        for each in found.postings
+    ]
+    if rows:
+        print_table(("WHEN", "VERDICT", "ENDPOINT", "OPERATION", "OBJECT", "WHAT"), rows)
+    looked = f"{found.examined} deliveries were looked at"
+    back = f", back to {moment(found.examined_since)}" if found.examined else ""
+    typer.echo(f"{len(rows)} found; {looked}{back}")
+    if found.next_page_token:
+        typer.echo(f"… and there is more to look at: --limit {limit * 10}, or --until")
+    elif rows:
+        typer.echo("every attempt of one: crossdock posted OBJECT --attempts")
