@@ -75,7 +75,7 @@ async def test_bad_credentials_get_one_answer(hub: RunningHub) -> None:
         "",
         "Bearer",
         "Bearer ",
-        f"bearer {good}",
+        f"Token {good}",
         f"Basic {good}",
         good,
         f"Bearer {good}x",

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 import structlog
 from crossdock import bus as contract_bus
 from crossdock.event.v1 import event_pb2
-from sqlalchemy import Table
 
 from crossdock_hub.bus_errors import BusError, StreamGone
 from crossdock_hub.committer import Committed, now_microseconds
@@ -25,6 +24,7 @@ from crossdock_hub.publishing import Message
 from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, Transaction, tables
 from crossdock_hub.store.bus_rows import (
+    Numbered,
     hot_rows,
     last_published,
     next_events,
@@ -65,7 +65,7 @@ class _Rows:
     hot_microseconds: how long a message stays on the stream.
     """
 
-    table: Table
+    table: Numbered
 
     def __init__(self, hot_microseconds: int, clock: Callable[[], int]) -> None:
         self.hot_microseconds = hot_microseconds

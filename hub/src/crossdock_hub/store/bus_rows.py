@@ -27,6 +27,8 @@ _PUBLISHED = (
     .where(t.events.c.sequence.in_(bindparam("wanted", expanding=True)))
     .values(published_at=bindparam("now"))
 )
+# A table whose rows are numbered and dated: of events, or of scan messages.
+Numbered = Table
 # So many scan messages go at once when the stream has let them go.
 _SCANS_LET_GO_MAX = 1_000
 _NEXT_EVENTS = (
@@ -160,10 +162,7 @@ async def next_events(connection: AsyncConnection, after: int, most: int) -> lis
     return [rows.event_record(row) for row in result.mappings()]
 
 
-# Rows of events and of scan messages are numbered and dated in the same way.
-
-
-async def row_behind(connection: AsyncConnection, table: Table, upto: int, count: int) -> int:
+async def row_behind(connection: AsyncConnection, table: Numbered, upto: int, count: int) -> int:
     """The number of the row that the newest `count` rows up to a number come behind; 0: none"""
     e = table.c
     wanted = select(e.sequence).where(e.sequence <= upto).order_by(e.sequence.desc())
@@ -171,7 +170,7 @@ async def row_behind(connection: AsyncConnection, table: Table, upto: int, count
     return int(found.scalar_one_or_none() or 0)
 
 
-async def hot_rows(connection: AsyncConnection, table: Table, since: int, upto: int) -> int:
+async def hot_rows(connection: AsyncConnection, table: Numbered, since: int, upto: int) -> int:
     """How many rows up to a number there are from the first that was recorded since a time."""
     e = table.c
     first = select(e.sequence).where(e.record_time >= since).order_by(e.sequence).limit(1)
@@ -182,7 +181,7 @@ async def hot_rows(connection: AsyncConnection, table: Table, since: int, upto: 
     return int((await connection.execute(counted)).scalar_one())
 
 
-async def recorded_before(connection: AsyncConnection, table: Table, number: int) -> int | None:
+async def recorded_before(connection: AsyncConnection, table: Numbered, number: int) -> int | None:
     """When the row before a number was recorded; None: there is none."""
     e = table.c
     wanted = select(e.record_time).where(e.sequence < number).order_by(e.sequence.desc()).limit(1)
@@ -214,7 +213,7 @@ async def unmarked_events(connection: AsyncConnection, upto: int) -> list[int]:
 
 
 async def row_numbers(
-    connection: AsyncConnection, table: Table, ids: Sequence[str]
+    connection: AsyncConnection, table: Numbered, ids: Sequence[str]
 ) -> dict[str, int]:
     """The numbers of rows by the ids of their messages; what is unknown is left out."""
     e = table.c
