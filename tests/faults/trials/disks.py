@@ -18,7 +18,8 @@ from tests.faults.yard.noting import now
 from tests.faults.yard.site import Plan, mix_of
 from tests.faults.yard.volumes import fill, small_volume
 
-BUS_MEBIBYTES, STORE_MEBIBYTES = 96, 16
+# The write-ahead log of the database alone takes 64 MiB before it is written back.
+BUS_MEBIBYTES, STORE_MEBIBYTES = 96, 128
 RED_SECONDS_MAX, WELL_SECONDS_MAX = 5.0, 15.0
 LOOK_SECONDS = 60.0
 FULL_SECONDS = 3.0
