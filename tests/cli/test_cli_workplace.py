@@ -67,7 +67,7 @@ def test_the_hub_knows_every_token_and_holds_none(workplace: Workplace) -> None:
 
 
 def test_a_second_start_keeps_tokens_and_ports_and_draws_anew(workplace: Workplace) -> None:
-    """Data outlives a restart; only the seed grows, because sandboxes begin with empty books."""
+    """Data outlives a restart; only the seed grows: vendors may begin with empty books."""
     tokens = {name: workplace.token_file(name).read_text() for name in ENDPOINTS}
     again = Workplace(workplace.directory)
     assert again.open() == []

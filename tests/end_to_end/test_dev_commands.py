@@ -78,9 +78,11 @@ class Dev:
 
 @dataclass(frozen=True)
 class FirstLife:
-    """What a `crossdock dev` left behind that was ended by Ctrl-C. order: a number it knew."""
+    """What a `crossdock dev` left behind that was ended by Ctrl-C. order: a number it knew;
+    on_its_way: one that was with the warehouse then."""
 
     order: str
+    on_its_way: str
     status: int
     left: list[int]
     trace_without_it: subprocess.CompletedProcess[str]
@@ -96,9 +98,11 @@ def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dev, First
         json.loads((found.directory / "run" / f"{name}.json").read_text())["pid"]
         for name in ("hub", "sandboxes", "adapters")
     ]
+    on_its_way = found.run("trigger", "order").stdout.split()[0]
+    with_the_warehouse(found, on_its_way)
     status = found.stop(signal.SIGINT)
     left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    first = FirstLife(number, status, left, found.run("trace", number))
+    first = FirstLife(number, on_its_way, status, left, found.run("trace", number))
     ready = found.start()
     assert (ready["adapters_serving"], ready["adapters"]) == (3, 3)
     yield found, first
@@ -117,6 +121,17 @@ def delivered(dev: Dev) -> dict[str, Any]:
     """One order that has come all the way."""
     found: dict[str, Any] = dev.json("trace", follow_an_order(dev))
     return found
+
+
+def with_the_warehouse(dev: Dev, number: str) -> None:
+    """Return when the warehouse has an order."""
+    deadline = time.monotonic() + 60
+    while True:
+        told = dev.run("trace", number, "--json").stdout
+        nodes = json.loads(told)["nodes"] if told.startswith("{") else []
+        if any(node["kind"] == "fulfillment_request" for node in nodes):
+            return
+        assert time.monotonic() < deadline, told
 
 
 def follow_an_order(dev: Dev) -> str:
@@ -265,10 +280,14 @@ def test_errors_say_what_why_and_next(dev: Dev) -> None:
 
 @pytest.mark.timeout(240)
 def test_ctrl_c_ends_everything_and_keeps_the_data(lives: tuple[Dev, FirstLife]) -> None:
-    """No process is left, the port is free, and a second start knows the first one's orders."""
+    """No process is left, the port is free, and a second start knows the first one's orders: what
+    was under way with the vendors arrives."""
     dev, first = lives
     assert first.status == 0
     assert first.left == []
     assert first.trace_without_it.returncode == 1
     assert "no crossdock dev runs" in first.trace_without_it.stderr
     assert dev.run("trace", first.order).returncode == 0
+    deadline = time.monotonic() + 80
+    while dev.run("trace", first.on_its_way).returncode != 0:
+        assert time.monotonic() < deadline, dev.run("trace", first.on_its_way).stdout

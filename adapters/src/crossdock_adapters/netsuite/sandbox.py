@@ -95,6 +95,7 @@ class NetSuiteSandbox(Sandbox):
     """
 
     name: ClassVar[str] = "netsuite"
+    kept = ("_books",)
 
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)

@@ -142,6 +142,7 @@ def _sandbox(name: str, entry: _Table) -> tuple[str, SandboxConfig]:
         seed=entry.integer("seed") or 1,
         tick_seconds=entry.seconds("tick_seconds", 0.05),
         settings=entry.raw("settings"),
+        state_file=entry.path("state_file"),
     )
     entry.done()
     return adapter, config

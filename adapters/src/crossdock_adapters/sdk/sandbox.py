@@ -25,6 +25,7 @@ from starlette.routing import Route
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.faults import AFTER_EFFECT, Fault, FaultKind, Faults
 from crossdock_adapters.sdk.sandbox_control import control_app
+from crossdock_adapters.sdk.sandbox_keeping import keep, take_back
 from crossdock_adapters.sdk.sandbox_server import Listener, lose_reply
 from crossdock_adapters.sdk.sandbox_webhooks import WebhookSender
 
@@ -39,7 +40,10 @@ Command = Callable[[dict[str, Any]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """How one sandbox runs; `port` 0 takes a free one. `settings` are the vendor's own."""
+    """How one sandbox runs; `port` 0 takes a free one. `settings` are the vendor's own.
+
+    state_file: where its books are kept when it ends in order; None: they are not.
+    """
 
     name: str
     host: str = "127.0.0.1"
@@ -48,6 +52,7 @@ class SandboxConfig:
     seed: int = 1
     tick_seconds: float = 0.05
     settings: Mapping[str, Any] = field(default_factory=dict)
+    state_file: Path | None = None
 
 
 @dataclass(slots=True)
@@ -135,6 +140,8 @@ class Sandbox:
     """
 
     name: ClassVar[str] = ""
+    # The attributes that are the vendor's memory; a dot leads into an attribute of an attribute.
+    kept: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
@@ -230,6 +237,8 @@ class Sandbox:
         await self._vendor.start()
         await self._control.start()
         await self._webhooks.start()
+        if config.state_file is not None and take_back(self, config.state_file):
+            log.info("sandbox %s goes on with its books", config.name)
         await self.opened()
         self._tasks = [
             asyncio.create_task(self._move(), name=f"{config.name} world"),
@@ -248,6 +257,8 @@ class Sandbox:
             if listener is not None:
                 await listener.stop()
         await self.closed()
+        if self.config.state_file is not None:
+            keep(self, self.config.state_file)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -58,6 +58,7 @@ class UpsSandbox(Sandbox):
     """
 
     name = "ups"
+    kept = ("_books", "_subscriptions", "_tokens", "_tokens_issued")
 
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)

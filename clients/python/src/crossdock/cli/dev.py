@@ -38,8 +38,8 @@ def dev(
 ) -> None:
     """Start everything, show what runs where, end it all on Ctrl-C, and keep the data.
 
-    What the simulated vendors hold is not kept: they begin with empty books each time. Exit 1: it
-    could not start; the message says why.
+    The simulated vendors keep their books too; after a crash of this command they begin with empty
+    ones. Exit 1: it could not start; the message says why.
     """
     workplace = Workplace(data or default_directory())
     workplace.lock()

@@ -102,6 +102,10 @@ class Workplace:
         """A generated configuration file."""
         return self.directory / "config" / f"{name}.toml"
 
+    def vendor_file(self, name: str) -> Path:
+        """Where a simulated vendor keeps its books between two starts."""
+        return self.directory / "vendors" / f"{name}.books"
+
     def ready_file(self, name: str) -> Path:
         """Where a process tells that it serves, and where."""
         return self.directory / "run" / f"{name}.json"

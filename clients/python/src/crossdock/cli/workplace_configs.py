@@ -67,6 +67,7 @@ def write_configs(workplace: Workplace, pace: SandboxPace) -> None:
             "vendor_port": workplace.ports[f"{vendor}-vendor"],
             "control_port": workplace.ports[f"{vendor}-control"],
             "seed": seed,
+            "state_file": str(workplace.vendor_file(vendor)),
             "settings": values,
         }
     text = toml_text(tables, _DO_NOT_EDIT)

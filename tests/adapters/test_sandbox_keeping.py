@@ -1,0 +1,96 @@
+"""A simulated vendor goes on where it ended, and begins anew rather than with half of a memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import aiohttp
+import pytest
+from crossdock_adapters.sdk import registry
+from crossdock_adapters.sdk.sandbox import SandboxConfig
+from sdk_tiny_sandbox import TinySandbox
+
+
+class Remembering(TinySandbox):
+    """Remembers its bookings."""
+
+    kept: ClassVar[tuple[str, ...]] = ("bookings",)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def book(session: aiohttp.ClientSession, sandbox: TinySandbox, key: str) -> Any:
+    url = f"{sandbox.vendor_url}/bookings"
+    async with session.post(url, json={"key": key}) as answer:
+        return await answer.json()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> SandboxConfig:
+    return SandboxConfig(name="tiny", seed=7, state_file=tmp_path / "vendors" / "tiny.books")
+
+
+async def test_a_vendor_goes_on_where_it_ended(
+    config: SandboxConfig, session: aiohttp.ClientSession
+) -> None:
+    """Proves that books, the log of calls and the row of random numbers outlive a restart, and that
+    only the owner can read the file."""
+    file = config.state_file
+    assert file is not None
+    async with Remembering(config) as first:
+        await book(session, first, "a")
+        drawn = first.random.random()
+    assert file.stat().st_mode & 0o777 == 0o600
+    async with Remembering(config) as second:
+        assert not file.exists(), "after a crash there must be none"
+        assert await book(session, second, "b") == {"key": "b", "number": 2}
+        assert [call.key for call in second.calls] == ["a", "b"]
+        assert second.random.random() != drawn
+    assert file.exists()
+
+
+@pytest.mark.parametrize("why", ["crashed", "readable by others", "written by another version"])
+async def test_rather_no_memory_than_a_wrong_one(
+    config: SandboxConfig, session: aiohttp.ClientSession, why: str, caplog: Any
+) -> None:
+    """Proves that a vendor begins with empty books where the last ones may be wrong."""
+    file = config.state_file
+    assert file is not None
+    async with Remembering(config) as first:
+        await book(session, first, "a")
+    if why == "crashed":
+        crashed = Remembering(config)
+        await crashed.start()
+        await book(session, crashed, "b")
+        # What a kill leaves: nothing is written.
+        crashed.config = replace(config, state_file=None)
+        await crashed.stop()
+    elif why == "readable by others":
+        file.chmod(0o644)
+    else:
+        file.write_bytes(b"\x80\x05]. or whatever")
+    with caplog.at_level(logging.WARNING):
+        async with Remembering(config) as second:
+            assert second.bookings == []
+    assert (why == "crashed") == (not caplog.records)
+
+
+@pytest.mark.parametrize("name", ["manhattan", "netsuite", "ups"])
+async def test_every_vendor_can_be_kept(name: str, tmp_path: Path) -> None:
+    """Proves that what each vendor names as its memory can be kept, and comes back the same."""
+    kind = registry.sandbox(name)
+    settings = kind.example_settings(tmp_path)
+    config = SandboxConfig(name, settings=settings, state_file=tmp_path / f"{name}.books")
+    assert kind.kept
+    async with kind(config) as first:
+        before = first.books()
+    async with kind(replace(config, seed=99)) as second:
+        assert second.books() == before
