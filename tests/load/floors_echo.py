@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 from crossdock.telemetry import start_tracing
 from crossdock_hub.config import Limits, Settings
-from crossdock_hub.server import channel_options
+from crossdock_hub.server import channel_options, tracing_interceptor
 from crossdock_hub.telemetry import default_sampling
 
 
@@ -36,11 +36,9 @@ async def serve(traced: bool, answer: bytes) -> None:
     """Until the process is ended."""
     interceptors: list[Any] = []
     if traced:
-        from opentelemetry.instrumentation.grpc import aio_server_interceptor
-
         default_sampling(Settings.model_fields["trace_sample_ratio"].default)
         start_tracing("bench-echo")
-        interceptors = [aio_server_interceptor()]  # type: ignore[no-untyped-call]
+        interceptors = [tracing_interceptor()]
     limits = Limits()
     server = grpc.aio.server(
         interceptors=interceptors,

@@ -78,6 +78,13 @@ def _is_traced(call: grpc.HandlerCallDetails) -> bool:
     return call.method.startswith("/crossdock.")
 
 
+def tracing_interceptor() -> Any:
+    """What makes a span of each call."""
+    from opentelemetry.instrumentation.grpc import aio_server_interceptor
+
+    return aio_server_interceptor(filter_=_is_traced)  # type: ignore[no-untyped-call]
+
+
 class Health(health.aio.HealthServicer):  # type: ignore[misc]
     """Health v1 whose watchers are let go when the hub stops: a stop waits for open calls."""
 
@@ -112,14 +119,11 @@ class Server:
         services: Iterable[str],
         identities: Identities,
     ) -> None:
-        from opentelemetry.instrumentation.grpc import aio_server_interceptor
-
         self._settings = settings
         self._limits = limits
         self._services = sorted(services)
-        tracing = aio_server_interceptor(filter_=_is_traced)  # type: ignore[no-untyped-call]
         self._server = grpc.aio.server(
-            interceptors=[tracing],
+            interceptors=[tracing_interceptor()],
             options=channel_options(limits),
             maximum_concurrent_rpcs=limits.concurrent_rpcs_max,
         )
