@@ -99,6 +99,10 @@ class Limits:
     replay_moving_max: int = 200
     replay_poll_seconds: float = 0.2
     replay_acts_max: int = 200
+    # How long a plan stays that nobody started in time, and the items of a replay after its end.
+    replay_unstarted_seconds: float = 86_400.0
+    replay_items_seconds: float = 2_592_000.0
+    replay_clear_seconds: float = 60.0
     # Reading.
     page_size_default: int = 100
     page_size_max: int = 500

@@ -9,10 +9,13 @@ from crossdock.replay.v1 import replay_pb2
 from crossdock.telemetry import trace_id
 
 from crossdock_hub.replay import outcome_of
-from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord, acts_of
+from crossdock_hub.replay_records import (
+    UNSTARTED_STATES,
+    ReplayItemRecord,
+    ReplayRecord,
+    acts_of,
+)
 from crossdock_hub.resources import stamp
-
-UNSTARTED = ("PLANNING", "PLANNED")
 
 
 def _verdict(name: str) -> replay_pb2.ReplayVerdict.ValueType:
@@ -25,7 +28,7 @@ def _outcome(name: str) -> replay_pb2.ReplayOutcome.ValueType:
 
 def state_of(record: ReplayRecord, now: int) -> str:
     """Where a replay is: a plan that nobody started in time has expired."""
-    if record.state in UNSTARTED and now >= record.expires_at:
+    if record.state in UNSTARTED_STATES and now >= record.expires_at:
         return "EXPIRED"
     return record.state
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,10 +12,10 @@ from crossdock_hub.identity import Caller
 from crossdock_hub.paging import next_token, page_size, position_of
 from crossdock_hub.presenting import enum_name
 from crossdock_hub.refusals import not_found
-from crossdock_hub.replay import outcome_of
+from crossdock_hub.replay_clearing import tally_of
 from crossdock_hub.replay_presenting import item_message, replay_message
-from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord
-from crossdock_hub.store.replay_reading import ItemCount, ReplayReader
+from crossdock_hub.replay_records import ReplayRecord, kept_tally
+from crossdock_hub.store.replay_reading import ReplayReader
 
 Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
 
@@ -42,15 +41,13 @@ class ReplayQueries:
     async def get(self, _caller: Caller, request: Any, _context: Any) -> Any:
         """One replay with its counts."""
         record = await self._known(request.id)
-        counts = await self._reader.counts(record.id)
-        planned: Counter[str] = Counter()
-        outcomes: Counter[str] = Counter()
-        for count in counts:
-            planned[count.approved_verdict if record.approved else count.verdict] += count.count
-            outcomes[_outcome(record, count)] += count.count
-        decided = sum(count.count for count in counts if count.decided)
+        tally = kept_tally(record) or tally_of(record, await self._reader.counts(record.id))
         message = replay_message(
-            record, self._clock(), decided=decided, planned=planned, outcomes=outcomes
+            record,
+            self._clock(),
+            decided=tally.decided,
+            planned=tally.planned,
+            outcomes=tally.outcomes,
         )
         return replay_service_pb2.GetReplayResponse(replay=message)
 
@@ -60,6 +57,8 @@ class ReplayQueries:
         before = position_of(request)
         found = await self._reader.replay_page(size + 1, before=before, endpoint=request.endpoint)
         decided = await self._reader.decided([record.id for record in found[:size]])
+        kept = ((record.id, kept_tally(record)) for record in found[:size])
+        decided |= {replay_id: tally.decided for replay_id, tally in kept if tally is not None}
         now = self._clock()
         response = replay_service_pb2.ListReplaysResponse(
             replays=[replay_message(r, now, decided=decided.get(r.id, 0)) for r in found[:size]]
@@ -92,32 +91,3 @@ class ReplayQueries:
         if record is None:
             raise not_found("replay", replay_id)
         return record
-
-
-def _outcome(record: ReplayRecord, count: ItemCount) -> str:
-    """The outcome that all items of a count have in common."""
-    stand_in = ReplayItemRecord(
-        replay_id=record.id,
-        number=0,
-        flow=0,
-        event_id="",
-        event_type="",
-        object_id="",
-        root_id="",
-        operation="",
-        item="",
-        earlier="",
-        verdict=count.verdict,
-        why="",
-        approved_verdict=count.approved_verdict,
-        approved_why="",
-        found_verdict=count.found_verdict,
-        delivery_id="made" if count.has_delivery else "",
-        decided_at=0 if count.decided else None,
-    )
-    return outcome_of(
-        stand_in,
-        approved=record.approved,
-        aborted=record.state == "ABORTED",
-        delivery_state=count.delivery_state,
-    )

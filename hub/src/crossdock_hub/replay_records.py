@@ -6,16 +6,20 @@ without prefix.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import orjson
+
+UNSTARTED_STATES = frozenset({"PLANNING", "PLANNED"})
 
 
 @dataclass(slots=True)
 class ReplayRecord:
     """A plan and the run of it. wanted_set, state: names without prefix. selection: encoded.
 
-    approvals: items that only a second person's word allows. acts: JSON, see `replay.Act`.
+    approvals: items that only a second person's word allows. acts: JSON, see `Act`. final_counts:
+    JSON, see `Tally`; written before the first of its items is deleted, else "".
     """
 
     id: str
@@ -34,6 +38,7 @@ class ReplayRecord:
     traceparent: str = ""
     started_at: int | None = None
     ended_at: int | None = None
+    final_counts: str = ""
 
 
 @dataclass(slots=True)
@@ -87,3 +92,22 @@ def with_act(record: ReplayRecord, act: Act) -> ReplayRecord:
     """The replay with one more act."""
     entries = [*orjson.loads(record.acts), (act.verb, act.by, act.reason, act.at)]
     return replace(record, acts=orjson.dumps(entries).decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The items of a replay, counted. planned: by verdict; outcomes: by outcome."""
+
+    decided: int
+    planned: Mapping[str, int]
+    outcomes: Mapping[str, int]
+
+    def encoded(self) -> str:
+        """As it is kept when the items go."""
+        kept = {"decided": self.decided, "planned": self.planned, "outcomes": self.outcomes}
+        return orjson.dumps(kept).decode()
+
+
+def kept_tally(record: ReplayRecord) -> Tally | None:
+    """What was counted before the items were deleted; None while they are there."""
+    return Tally(**orjson.loads(record.final_counts)) if record.final_counts else None

@@ -26,6 +26,7 @@ from crossdock_hub.keeping import keep
 from crossdock_hub.records import DeliveryRecord, EventRecord
 from crossdock_hub.replay import Candidate, Decision, Terms
 from crossdock_hub.replay_candidates import candidates
+from crossdock_hub.replay_clearing import Clearer
 from crossdock_hub.replay_pace import Pace
 from crossdock_hub.replay_planning import spec_at
 from crossdock_hub.replay_records import Act, ReplayItemRecord, ReplayRecord, with_act
@@ -54,6 +55,7 @@ class Replayer:
         self._clock = clock
         self._wake = asyncio.Event()
         self._paces: dict[str, Pace] = {}
+        self._clearer = Clearer(reader, committer, limits, clock)
         self._task: asyncio.Task[None] | None = None
 
     def committed(self, batch: Committed) -> None:
@@ -74,24 +76,26 @@ class Replayer:
     async def _run(self) -> None:
         while True:
             runs = await self._round()
-            # While one runs, look again soon; otherwise when a commit says so.
-            pause = self._limits.replay_poll_seconds if runs else None
+            # While there is work, look again soon; otherwise when a commit says so.
+            soon, later = self._limits.replay_poll_seconds, self._limits.replay_clear_seconds
+            pause = soon if runs else later
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
             self._wake.clear()
 
     async def _round(self) -> bool:
-        """One slice of each replay that runs; False when none does."""
+        """One slice of each replay that runs, and of what goes; False when nothing is left."""
         try:
             running = await self._reader.running()
             for record in running:
                 await self._slice(record)
+            clears = await self._clearer.step()
         except StoreFailure as failure:
             log.warning("replays wait, the store does not answer", cause=failure.cause)
             return True
         self._paces = {r.id: self._paces[r.id] for r in running if r.id in self._paces}
-        return bool(running)
+        return bool(running) or clears
 
     async def _slice(self, record: ReplayRecord) -> None:
         pace = self._paces.setdefault(record.id, Pace(record.items_per_second))

@@ -127,6 +127,8 @@ class Changes:
     attempts: list[AttemptRecord] = field(default_factory=list)
     new_held: list[HeldFactRecord] = field(default_factory=list)
     satisfied: list[str] = field(default_factory=list)
+    # Replays whose items are past their time, and how many of them are deleted now.
+    items_past: list[tuple[str, int]] = field(default_factory=list)
     counters: dict[tuple[str, ...], int] = field(default_factory=dict)
 
     def merge(self, other: Changes) -> None:
@@ -138,6 +140,7 @@ class Changes:
         self.attempts += other.attempts
         self.new_held += other.new_held
         self.satisfied += other.satisfied
+        self.items_past += other.items_past
         for name, count in other.counters.items():
             self.count(*name, by=count)
 

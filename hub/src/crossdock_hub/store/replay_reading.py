@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, and_, func, or_, select
+from sqlalchemy import RowMapping, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import DeliveryRecord, EventRecord
-from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord
+from crossdock_hub.replay_records import UNSTARTED_STATES, ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.engine import Store
@@ -121,6 +121,21 @@ class ReplayReader:
                 select(t.replays).where(r.state == "RUNNING").order_by(r.id)
             )
         ]
+
+    async def first_past(
+        self, unstarted_before: int, ended_before: int, under_way: Collection[str]
+    ) -> ReplayRecord | None:
+        """The oldest that leaves behind what is kept no longer: a plan that expired before a time,
+        or items of a replay that ended before one, of which nothing is on its way."""
+        r, i, d = t.replays.c, t.replay_items.c, t.deliveries.c
+        unstarted = and_(r.state.in_(sorted(UNSTARTED_STATES)), r.expires_at <= unstarted_before)
+        moving = exists().where(
+            d.replay_id == r.id, d.replay_id != "", d.state.in_(sorted(under_way))
+        )
+        ended = and_(r.ended_at <= ended_before, exists().where(i.replay_id == r.id), ~moving)
+        statement = select(t.replays).where(or_(unstarted, ended)).order_by(r.id).limit(1)
+        found = await self._rows(statement)
+        return _replay(found[0]) if found else None
 
     async def moving(self, replay_id: str, states: Collection[str]) -> int:
         """How many deliveries of a replay are in these states."""

@@ -391,6 +391,7 @@ replays = Table(
     Column("traceparent", String(64), nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
+    Column("final_counts", Text, nullable=False, server_default=""),
     Index(
         "replays_running",
         "id",

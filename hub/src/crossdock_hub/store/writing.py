@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import bindparam, case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import (
@@ -16,6 +16,7 @@ from crossdock_hub.records import (
     EndpointRecord,
     EventRecord,
 )
+from crossdock_hub.replay_records import UNSTARTED_STATES
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import Shape, write_rows
@@ -55,6 +56,19 @@ async def write(connection: AsyncConnection, changes: Changes) -> None:
         (rows.SCAN_OUTBOX, changes.scan_outbox),
     ]
     await write_rows(connection, work)
+    for replay_id, most in changes.items_past:
+        await _let_items_go(connection, replay_id, most)
+
+
+async def _let_items_go(connection: AsyncConnection, replay_id: str, most: int) -> None:
+    """Delete the next items of a replay, and with the last of them a plan that never started."""
+    r, i = t.replays.c, t.replay_items.c
+    mine = i.replay_id == replay_id
+    next_ones = select(i.number).where(mine).order_by(i.number).limit(most)
+    await connection.execute(delete(t.replay_items).where(mine, i.number.in_(next_ones)))
+    empty = ~exists().where(mine)
+    plan = (r.id == replay_id, r.state.in_(sorted(UNSTARTED_STATES)), empty)
+    await connection.execute(delete(t.replays).where(*plan))
 
 
 async def write_deliveries(connection: AsyncConnection, records: Sequence[DeliveryRecord]) -> None:

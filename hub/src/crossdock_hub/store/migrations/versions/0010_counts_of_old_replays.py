@@ -1,0 +1,17 @@
+"""Replays whose items are deleted keep their counts"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """So far every replay has its items."""
+    kept = sa.Column("final_counts", sa.Text(), nullable=False, server_default="")
+    op.add_column("replays", kept)
