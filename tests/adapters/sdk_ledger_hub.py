@@ -164,7 +164,7 @@ class LedgerHub(
 
     GetDelivery = ListDeliveries = absent
     PauseEndpoint = ResumeEndpoint = GetEndpoint = ListEndpoints = ListHeldFacts = absent
-    UpsertItems = ListItems = absent
+    ReportHeldPayload = UpsertItems = ListItems = absent
 
     def outcomes(self) -> dict[str, list[str]]:
         """Outcome names by delivery, in the order they came."""

@@ -171,11 +171,12 @@ def _hear(adapter: Adapter) -> None:
                 await poll.hold(b"broken", "the page cannot be read", key=f"page-{number}")
             await poll.advance(str(number))
 
-    @adapter.webhook("/hook")
-    async def hook(hook: Webhook, vendor: TinyVendor) -> None:
+    async def check(hook: Webhook, vendor: TinyVendor) -> None:
         if not same_secret(hook.headers.get("credential", ""), vendor.secrets.text("credential")):
             raise Refused(401, "unknown sender")
-        hook.accept()
+
+    @adapter.webhook("/hook", check=check)
+    async def hook(hook: Webhook, vendor: TinyVendor) -> None:
         body = vendor_json.loads(hook.body)
         if body["page"] == "invented":
             # The hub will never know an item of this number in this way.

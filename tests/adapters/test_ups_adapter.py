@@ -318,9 +318,9 @@ async def test_callbacks_without_the_credential_are_refused(
     """Nothing of a stranger's callback reaches the hub."""
     hook = world.hook(b"{}", authorization)
     with pytest.raises(Refused) as refused:
-        await adapter.track_alert(hook, world.client)
+        await adapter.check_credential(hook, world.client)
     assert refused.value.status == 401
-    assert not hook.accepted
+    assert adapter.ADAPTER.webhooks[hook.path].check is adapter.check_credential
     assert not world.hub.held
 
 

@@ -107,8 +107,8 @@ async def _settle_all(story: Story, erp: PlayedEndpoint, dead: list[str]) -> Non
 
 async def test_what_came_in_is_in_the_same_place(hub: RunningHub, lane: Lane) -> None:
     """Proves that a held fact and a raw payload are dead letters too; that a fact is driven by hand
-    and says why it still does not fit; that a payload is not, and both are discarded with a reason
-    that is kept, once."""
+    and says why it still does not fit; that for a payload its adapter is asked; and both are
+    discarded with a reason that is kept, once."""
     async with Story(hub, lane) as story:
         held = await story.wms.fulfillments.ReportPick(pick(str(uuid.uuid4())))
         fact = held.receipt.held_fact_id
@@ -130,9 +130,11 @@ async def test_what_came_in_is_in_the_same_place(hub: RunningHub, lane: Lane) ->
         drive = dead_letter_service_pb2.DriveHeldFactRequest(
             request_id=request_id(), held_fact_id=payload, reason="try"
         )
-        with pytest.raises(CallError) as caught:
-            await story.operator.dead_letters.DriveHeldFact(drive)
-        assert caught.value.reason == "STATE_TRANSITION"
+        asked = await story.operator.dead_letters.DriveHeldFact(drive)
+        assert asked.held_fact.state == held_fact_pb2.HELD_FACT_STATE_HELD
+        assert asked.held_fact.awaits == "retranslation:/wms/hook"
+        assert asked.word.change == f"{lane.wms} is asked to translate it again"
+        assert {g.id for g in await groups(story, lane.wms)} == {g.id for g in found.values()}
         for held_id in (fact, payload):
             done = await typed(
                 hub, "dead-letters", "discard", held_id, "--reason", "a test of theirs", "--yes"

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from crossdock.errors import to_message
+from crossdock.errors import Refusal, to_message
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.unit import NotYet, Unit
+
+# What a raw payload waits for: a better translation of its source; or, once an operator asked, its
+# adapter, which looks for these every so often.
+TRANSLATION = "translation"
+RETRANSLATION = "retranslation"
 
 
 def hold(unit: Unit, method: str, request: Message, why: NotYet) -> types_pb2.FactReceipt:
@@ -52,6 +57,22 @@ def receipt_response(
 def applied(record: HeldFactRecord, now: int) -> HeldFactRecord:
     """The fact was written."""
     return replace(record, state="APPLIED", applied_at=now, drives=record.drives + 1)
+
+
+def source_of(record: HeldFactRecord) -> str:
+    """Where a raw payload came in."""
+    return record.awaits.partition(":")[2]
+
+
+def asked_again(record: HeldFactRecord) -> HeldFactRecord:
+    """An operator wants the adapter to translate a raw payload again."""
+    return replace(record, awaits=f"{RETRANSLATION}:{source_of(record)}")
+
+
+def untranslated(source: str, reason: str) -> NotYet:
+    """Why a raw payload waits, and for what."""
+    refusal = Refusal("INVALID_FIELD", reason, {"source": source})
+    return NotYet(refusal, f"{TRANSLATION}:{source}")
 
 
 def still_held(record: HeldFactRecord, why: NotYet) -> HeldFactRecord:

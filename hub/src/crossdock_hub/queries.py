@@ -296,6 +296,8 @@ async def list_held_facts(queries: Queries, caller: Caller, request: Any, _left:
         after=position_of(request),
         endpoint=endpoint,
         state=enum_name(held_fact_pb2.HeldFactState, request.state),
+        payloads_only=request.payloads_only,
+        awaits_kind=request.awaits_kind,
     )
     page = [held_fact_message(record) for record in records[:size]]
     fitting = _fitting(page, queries.limits)

@@ -26,7 +26,7 @@ from crossdock_adapters.sdk.outcomes import (
     Untranslatable,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
-from crossdock_adapters.sdk.work import Poll, Work
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,15 @@ async def print_label(work: Work, vendor: ManhattanClient) -> Confirmed:
     return Confirmed(note=f"{label.tracking_number} is on oLPN {label.package_number}")
 
 
-@ADAPTER.poll("messages")
+async def translate_message(poll: Poll, held: HeldPayload, vendor: ManhattanClient) -> None:
+    """A message that was kept raw; it was acknowledged then, so nothing is acknowledged now."""
+    if not vendor.sites.zones:
+        await _read_facilities(vendor)
+    inbox = Inbox(poll, vendor.subscriptions, vendor.sites, vendor.names)
+    await inbox.translate_held(held.payload)
+
+
+@ADAPTER.poll("messages", translate_held=translate_message)
 async def poll_messages(poll: Poll, vendor: ManhattanClient) -> None:
     """Picks, packs and ship confirms: pulled, reported, and only then acknowledged."""
     if not vendor.sites.zones:

@@ -84,6 +84,10 @@ class Inbox:
         if self._hub_trouble is not None:
             raise self._hub_trouble
 
+    async def translate_held(self, payload: bytes) -> None:
+        """A message that was kept raw, once more; its facts have the ids that they always had."""
+        await self._keep(Received("", "held", "", payload, {}))
+
     async def _drain(self, subscription: str, until: float) -> None:
         maximum = max(1, self._poll.settings.integer("pull_messages"))
         trouble: Retry | None = None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from crossdock_adapters.sdk.manifest import Manifest, ManifestError, OperationClass, parse
 from crossdock_adapters.sdk.outcomes import Confirmed, NotFound
 from crossdock_adapters.sdk.settings import Secrets, Settings
-from crossdock_adapters.sdk.work import Poll, Webhook, Work
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Webhook, Work
 
 ENTRY_POINT_GROUP = "crossdock.adapters"
 
@@ -21,6 +21,7 @@ Draft = Callable[[Work, Any], Awaitable[str]]
 LookUp = Callable[[Work, Any], Awaitable[Confirmed | NotFound]]
 Pull = Callable[[Poll, Any], Awaitable[None]]
 Receive = Callable[[Webhook, Any], Awaitable[None]]
+TranslateHeld = Callable[[Poll, HeldPayload, Any], Awaitable[None]]
 Test = Callable[[Any], Awaitable[None]]
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
@@ -31,18 +32,20 @@ NEEDS_DRAFT = frozenset({OperationClass.TWO_STEP})
 
 @dataclass(frozen=True, slots=True)
 class PollSpec:
-    """A poll and the setting that says how often, in seconds."""
+    """A poll, the setting that says how often in seconds, and what translates a held payload."""
 
     name: str
     pull: Pull
     interval_setting: str
+    translate_held: TranslateHeld | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookSpec:
-    """A path the adapter's web server listens on (POST)."""
+    """A path the adapter's web server listens on (POST); `check` runs before `receive`."""
 
     path: str
+    check: Receive
     receive: Receive
 
 
@@ -134,26 +137,35 @@ class Adapter:
 
         return register
 
-    def poll(self, name: str, interval_setting: str = "") -> Callable[[F], F]:
+    def poll(
+        self, name: str, interval_setting: str = "", translate_held: TranslateHeld | None = None
+    ) -> Callable[[F], F]:
         """`async (poll, vendor) -> None`, run every so often.
 
         The interval is the setting `<name>_interval_seconds` unless named otherwise.
+        `translate_held`, `async (poll, held, vendor) -> None`, is given a payload that this poll
+        held, once more: it returns when its facts are durable in the hub, or calls `poll.hold`.
+        Leave it out where an old payload could write over newer state.
         """
 
         def register(function: F) -> F:
             self._once(self.polls, "poll", name)
             setting = interval_setting or f"{name}_interval_seconds"
-            self.polls[name] = PollSpec(name, function, setting)
+            self.polls[name] = PollSpec(name, function, setting, translate_held)
             return function
 
         return register
 
-    def webhook(self, path: str) -> Callable[[F], F]:
-        """`async (hook, vendor) -> None`: return when durable in the hub, raise Refused else."""
+    def webhook(self, path: str, *, check: Receive) -> Callable[[F], F]:
+        """`async (hook, vendor) -> None`: return when its facts are durable in the hub.
+
+        `check`, of the same form, runs first and raises Refused unless the sender has proven who
+        it is. After it, an error makes the hub hold the payload raw instead of losing it.
+        """
 
         def register(function: F) -> F:
             self._once(self.webhooks, "webhook", path)
-            self.webhooks[path] = WebhookSpec(path, function)
+            self.webhooks[path] = WebhookSpec(path, check, function)
             return function
 
         return register

@@ -31,7 +31,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.manifest import Manifest, OperationClass
-from crossdock_adapters.sdk.work import CursorMoved
+from crossdock_adapters.sdk.work import CursorMoved, HeldPayload
 
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ NUMBERS_LIFE_SECONDS = 300.0
 MAX_CACHED_NUMBERS = 50_000
 NUMBERS_AT_ONCE = 16
 MAX_HELD_BYTES = 512 * 1024
+MAX_REASON = 1000
+HELD_AT_ONCE = 20
+ASKED_KIND = "retranslation"
 
 # These say that this very request will never do; anything else may pass when repeated.
 _FOR_GOOD = (
@@ -155,7 +158,7 @@ class HubLink:
             payload=payload,
             content_type=content_type[:100],
             source=source[:200],
-            reason=(reason or "cannot be translated")[:1000],
+            reason=(reason or "cannot be translated")[:MAX_REASON],
         )
         try:
             await told(self.hub.endpoints.HoldPayload(request, timeout=CALL_SECONDS))
@@ -163,6 +166,34 @@ class HubLink:
             # The same id with another content: it is kept already, in its first form.
             if not isinstance(refused.__cause__, AlreadyUsedError):
                 raise
+
+    async def held_payloads(
+        self, *, asked: bool, page_token: str = ""
+    ) -> tuple[list[HeldPayload], str]:
+        """A page of this endpoint's held payloads, oldest first, and where the next one begins.
+
+        asked: only those that an operator asked for.
+        """
+        request = held_fact_pb2.ListHeldFactsRequest(
+            page_size=HELD_AT_ONCE,
+            page_token=page_token,
+            endpoint=self.endpoint,
+            state=held_fact_pb2.HELD_FACT_STATE_HELD,
+            payloads_only=True,
+            awaits_kind=ASKED_KIND if asked else "",
+        )
+        answer = await told(self.hub.endpoints.ListHeldFacts(request, timeout=CALL_SECONDS))
+        return [_held_payload(fact) for fact in answer.held_facts], answer.next_page_token
+
+    async def report_held(self, held_id: str, reason: str) -> None:
+        """Tell that a held payload is translated now, or (with a reason) that it still is not."""
+        request = held_fact_pb2.ReportHeldPayloadRequest(
+            request_id=str(uuid.uuid4()),
+            held_fact_id=held_id,
+            translated=not reason,
+            reason=reason[:MAX_REASON],
+        )
+        await told(self.hub.endpoints.ReportHeldPayload(request, timeout=CALL_SECONDS))
 
     async def numbers(self, kind: str, numbers: Sequence[str]) -> dict[str, str]:
         """This endpoint's own ids by number; what the hub does not know is left out."""
@@ -257,6 +288,11 @@ def translated(error: CallError) -> HubAway | HubRefused:
         return HubRefused(str(error))
     # Also a token the hub does not know: it may be replaced while we go on trying.
     return HubAway(str(error))
+
+
+def _held_payload(fact: held_fact_pb2.HeldFact) -> HeldPayload:
+    kind, _, source = fact.awaits.partition(":")
+    return HeldPayload(fact.id, source, fact.payload, fact.content_type, kind == ASKED_KIND)
 
 
 def _uuid_of(identity: bytes) -> uuid.UUID:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from crossdock.errors import CallError, HubFaultError
@@ -33,6 +35,10 @@ MIN_POLL_INTERVAL_SECONDS = 0.02
 MAX_POLL_SECONDS = 600.0
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 30.0
+POLL_SOURCE = "poll:"
+
+# (payload, content type, reason, key)
+Hold = Callable[[bytes, str, str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,10 @@ class Inbound:
         return "done", 0.0
 
     async def _poll(self, spec: PollSpec) -> Poll:
+        return await self.poll_of(spec, self._holder(f"{POLL_SOURCE}{spec.name}"))
+
+    async def poll_of(self, spec: PollSpec, hold_payload: Hold) -> Poll:
+        """What a poll's functions are given."""
         cursor, version = await self.link.get_cursor(spec.name)
 
         async def put(value: bytes) -> None:
@@ -111,7 +121,7 @@ class Inbound:
             settings=self.settings,
             hub=self.link.hub,
             put_cursor=put,
-            hold_payload=self._holder(f"poll:{spec.name}"),
+            hold_payload=hold_payload,
         )
 
     def webhook_app(self) -> Starlette:
@@ -155,18 +165,19 @@ class Inbound:
     async def _take(self, spec: WebhookSpec, hook: Webhook) -> Response:
         """2xx only once the hub has it durably, as a fact or as a held payload."""
         try:
+            await spec.check(hook, self.vendor)
             try:
                 await spec.receive(hook, self.vendor)
             except (Refused, TimeoutError, Retry):
                 raise
             except Exception as error:
-                hub_away = isinstance(error, (HubAway, CallError)) and not refused_for_good(error)
-                if hub_away or not hook.accepted:
+                if hub_away(error):
                     raise
+                why = described(error)
                 log.warning(
-                    "endpoint %s: a payload of %s is held: %s", self.endpoint, spec.path, error
+                    "endpoint %s: a payload of %s is held: %s", self.endpoint, spec.path, why
                 )
-                await hook.hold(f"{type(error).__name__}: {error}")
+                await hook.hold(why)
         except Refused as refused:
             return _refusal(refused.status, refused.reason)
         except (HubAway, HubRefused, CallError) as error:
@@ -177,23 +188,38 @@ class Inbound:
         except NeedsPerson as error:
             log.error("endpoint %s: webhook %s: %s", self.endpoint, spec.path, error.reason)
             return _later()
-        except Exception:
-            log.exception("endpoint %s: webhook %s failed", self.endpoint, spec.path)
+        except Exception as error:
+            # What an unexpected error says may repeat what came with the request: a credential.
+            why = described(error)
+            log.error("endpoint %s: webhook %s failed: %s", self.endpoint, spec.path, why)
             return Response(status_code=500)
         self._worked(spec.path)
         return Response(status_code=204)
 
     def _webhook(self, spec: WebhookSpec, request: Request, body: bytes) -> Webhook:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        query = dict(request.query_params)
+        return self.webhook_of(spec, body, headers, query, self._holder(spec.path))
+
+    def webhook_of(
+        self,
+        spec: WebhookSpec,
+        body: bytes,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+        hold_payload: Hold,
+    ) -> Webhook:
+        """What a webhook's functions are given."""
         return Webhook(
             path=spec.path,
             endpoint=self.endpoint,
             body=body,
-            headers={name.lower(): value for name, value in request.headers.items()},
-            query=dict(request.query_params),
+            headers=headers,
+            query=query,
             settings=self.settings,
             secrets=self.secrets,
             hub=self.link.hub,
-            hold_payload=self._holder(spec.path),
+            hold_payload=hold_payload,
         )
 
     def _hub_failed(self, way: str, error: BaseException) -> None:
@@ -208,7 +234,7 @@ class Inbound:
         if way in self.ways_in:
             self.ways_in[way].back()
 
-    def _holder(self, source: str) -> Callable[[bytes, str, str, str], Awaitable[None]]:
+    def _holder(self, source: str) -> Hold:
         async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
             await self.link.hold(source, payload, content_type, reason, key)
 
@@ -228,6 +254,27 @@ async def read_limited(request: Request, limit_bytes: int) -> bytes | None:
             return None
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def hub_away(error: BaseException) -> bool:
+    """Whether the hub may take the same later: nothing about the payload is wrong."""
+    return isinstance(error, (HubAway, CallError)) and not refused_for_good(error)
+
+
+def described(error: BaseException) -> str:
+    """What an error says to people who may not see the payload.
+
+    Words of ours, of the hub and of the adapter's author are said as they are. Others (a KeyError,
+    a ValueError of int()) repeat what came, a credential or a person's data: of those, the place.
+    """
+    kind = type(error).__name__
+    if isinstance(error, (VendorOutcome, HubRefused, CallError, Refused)):
+        return f"{kind}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return kind
+    last = frames[-1]
+    return f"{kind} in {last.name} ({PurePath(last.filename).name}, line {last.lineno})"
 
 
 def _hub_wish(error: BaseException) -> float:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import Attempts, HubAway, HubRefused
 from crossdock_adapters.sdk.config import EndpointConfig
+from crossdock_adapters.sdk.held_payloads import HeldPayloads
 from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.inbound import Inbound
 from crossdock_adapters.sdk.outcomes import VendorOutcome
@@ -126,6 +127,8 @@ class EndpointRunner:
             asyncio.create_task(inbound.poll_forever(poll), name=f"poll {poll.name}")
             for poll in self.adapter.polls.values()
         ]
+        if self.adapter.polls or self.adapter.webhooks:
+            polls.append(asyncio.create_task(HeldPayloads(inbound).run(), name="held payloads"))
         worker = self._worker(vendor)
         consuming = asyncio.create_task(self._consume(source, worker))
         stop = asyncio.create_task(stopping.wait())

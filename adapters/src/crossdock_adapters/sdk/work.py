@@ -49,6 +49,17 @@ class CursorMoved(Exception):
     """Another instance advanced this cursor meanwhile; end this poll, the next one goes on."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldPayload:
+    """A payload that the hub holds raw because it could not be translated when it came."""
+
+    id: str
+    source: str
+    payload: bytes = field(repr=False)
+    content_type: str
+    asked: bool
+
+
 @dataclass(slots=True)
 class Poll:
     """One run of a poll. `cursor` is what the last successful run left, b"" at first."""
@@ -80,7 +91,7 @@ class Poll:
 
 
 class Refused(Exception):
-    """Raised by a webhook function: answer the vendor with this 4xx status."""
+    """Raised by a webhook's check: answer the vendor with this 4xx status."""
 
     def __init__(self, status: int, reason: str) -> None:
         if not 400 <= status < 500:
@@ -94,8 +105,9 @@ class Refused(Exception):
 class Webhook:
     """One webhook as it came: exact bytes, headers with lower-case names.
 
-    Check the vendor's credential or signature first, then call `accept()`: from there on an
-    unexpected error makes the hub hold the payload raw instead of losing it.
+    The webhook's `check` has seen it before its function does. A payload that the hub held is given
+    to the function again, without the check (it was accepted when it came) and with no more than
+    its body and content type: nothing else of it was kept, a credential least of all.
     """
 
     path: str
@@ -107,11 +119,6 @@ class Webhook:
     secrets: Any = field(repr=False)
     hub: HubClient = field(repr=False)
     hold_payload: Callable[[bytes, str, str, str], Awaitable[None]] = field(repr=False)
-    accepted: bool = False
-
-    def accept(self) -> None:
-        """The sender has proven who it is."""
-        self.accepted = True
 
     async def hold(self, reason: str, key: str = "") -> None:
         """Give the hub this payload raw because it can't be translated; durable on return."""

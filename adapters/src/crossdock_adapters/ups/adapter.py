@@ -26,7 +26,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
-from crossdock_adapters.sdk.work import Poll, Refused, Webhook, Work
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
 from crossdock_adapters.ups import adoption, reports, translate, translate_scans
 from crossdock_adapters.ups.client import MAX_SUBSCRIBED_NUMBERS, UpsClient
 from crossdock_adapters.ups.status_codes import shipped_table
@@ -127,11 +127,19 @@ async def subscribe_tracking(work: Work, vendor: UpsClient) -> Confirmed:
     return Confirmed([Reference("track_alert", label.tracking_number)])
 
 
-@ADAPTER.webhook("/ups/track-alert")
+async def check_credential(hook: Webhook, vendor: UpsClient) -> None:
+    """UPS sends back the credential entered in its portal; it signs nothing."""
+    given = hook.headers.get(hook.settings.text("callback_header").lower(), "")
+    scheme = hook.settings.text("callback_scheme")
+    secret = hook.secrets.text("callback_credential")
+    expected = f"{scheme} {secret}" if scheme else secret
+    if not same_secret(given, expected):
+        raise Refused(401, "the callback credential is missing or wrong")
+
+
+@ADAPTER.webhook("/ups/track-alert", check=check_credential)
 async def track_alert(hook: Webhook, vendor: UpsClient) -> None:
     """One scan, pushed: at least once at best, unordered, perhaps never (then polling has it)."""
-    _check_credential(hook)
-    hook.accept()
     try:
         payload = vendor_json.loads(hook.body)
         event = translate_scans.alert_event(
@@ -146,7 +154,16 @@ async def track_alert(hook: Webhook, vendor: UpsClient) -> None:
         await hook.hold(str(refusal), key=_key(hook.body))
 
 
-@ADAPTER.poll("tracking")
+async def translate_package(poll: Poll, held: HeldPayload, vendor: UpsClient) -> None:
+    """A package as tracking showed it; scans that are known already, the hub knows again."""
+    package = vendor_json.loads(held.payload)
+    if not isinstance(package, dict):
+        await poll.hold(held.payload, "the package is not a JSON object")
+        return
+    await _report_history(poll, package)
+
+
+@ADAPTER.poll("tracking", translate_held=translate_package)
 async def poll_tracking(poll: Poll, vendor: UpsClient) -> None:
     """The net under Track Alert: asks about parcels under way, a bounded share in each run."""
     left = poll.settings.integer("tracking_parcels_per_poll")
@@ -232,16 +249,6 @@ async def _void_extra(vendor: UpsClient, number: str) -> tuple[bool, str]:
     if not all(result.voided.values()):
         return False, f"second label {number} was not voided, void it by hand"
     return True, f"second label {number} voided"
-
-
-def _check_credential(hook: Webhook) -> None:
-    """UPS sends back the credential entered in its portal; it signs nothing."""
-    given = hook.headers.get(hook.settings.text("callback_header").lower(), "")
-    scheme = hook.settings.text("callback_scheme")
-    secret = hook.secrets.text("callback_credential")
-    expected = f"{scheme} {secret}" if scheme else secret
-    if not same_secret(given, expected):
-        raise Refused(401, "the callback credential is missing or wrong")
 
 
 async def _ask_about(poll: Poll, vendor: UpsClient, numbers: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ async def find_groups(connection: AsyncConnection, most: int, unknown_since: int
 def held_cause(fact: HeldFactRecord) -> Cause:
     """Why something that came in was not written."""
     refusal = types_pb2.Refusal.FromString(fact.refusal)
-    what = fact.method or fact.awaits.removeprefix("translation:")
+    what = fact.method or fact.awaits.partition(":")[2]
     kind = "HELD_FACT" if fact.method else "HELD_PAYLOAD"
     return Cause(fact.endpoint, what, "", kind, refusal.reason, alike(refusal.message))
 

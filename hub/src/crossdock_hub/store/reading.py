@@ -361,15 +361,27 @@ class Reader:
         return _cursor(found[0]) if found else None
 
     async def held_facts(
-        self, most: int, *, after: str = "", endpoint: str | None = None, state: str = ""
+        self,
+        most: int,
+        *,
+        after: str = "",
+        endpoint: str | None = None,
+        state: str = "",
+        payloads_only: bool = False,
+        awaits_kind: str = "",
     ) -> list[HeldFactRecord]:
-        """Held facts, oldest first; endpoint: None: of all."""
+        """Held facts, oldest first; endpoint: None: of all; awaits_kind: before the colon."""
         h = t.held_facts.c
         statement = select(t.held_facts).where(h.id > after)
         if endpoint is not None:
             statement = statement.where(h.endpoint == endpoint)
         if state:
             statement = statement.where(h.state == state)
+        if payloads_only:
+            statement = statement.where(h.method == "")
+        if awaits_kind:
+            # A range, not LIKE: ";" is the sign after ":".
+            statement = statement.where(h.awaits > f"{awaits_kind}:", h.awaits < f"{awaits_kind};")
         found = await self._rows(statement.order_by(h.id).limit(most))
         return [rows.held_record(row) for row in found]
 

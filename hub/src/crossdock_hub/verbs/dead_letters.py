@@ -8,6 +8,7 @@ from typing import Any
 from crossdock.dead_letter.v1 import dead_letter_service_pb2 as service_pb2
 
 from crossdock_hub.causes import Cause, DeadLetterGroupRecord
+from crossdock_hub.held import asked_again
 from crossdock_hub.presenting import held_fact_message, word_message
 from crossdock_hub.records import HeldFactRecord, OperatorWordRecord
 from crossdock_hub.refusals import not_found, transition
@@ -41,24 +42,19 @@ def acknowledge(
 def drive_held_fact(
     unit: Unit, request: service_pb2.DriveHeldFactRequest
 ) -> service_pb2.DriveHeldFactResponse:
-    """Decide a held fact again, whatever it waits for."""
+    """Decide a held fact again, whatever it waits for; a raw payload is for its adapter to."""
     # Here, because driving needs every decision, this one included.
     from crossdock_hub.driving import drive_one
 
     fact = _held(unit, request.held_fact_id, "DriveHeldFact")
-    if not fact.method:
-        raise transition(
-            "held payload",
-            "UNTRANSLATED",
-            "DriveHeldFact",
-            [
-                "HELD with a method: let the "
-                "vendor or its adapter send it again, then discard this one"
-            ],
-        )
-    drive_one(unit, fact)
-    after: HeldFactRecord = unit.get(("held_fact", fact.id))
-    change = "it was written" if after.state == "APPLIED" else "it still does not fit"
+    if fact.method:
+        drive_one(unit, fact)
+        after: HeldFactRecord = unit.get(("held_fact", fact.id))
+        change = "it was written" if after.state == "APPLIED" else "it still does not fit"
+    else:
+        after = asked_again(fact)
+        unit.put(("held_fact", fact.id), after)
+        change = f"{fact.endpoint} is asked to translate it again"
     word = _keep(unit, fact, after, "DRIVE", request.reason, change)
     return service_pb2.DriveHeldFactResponse(
         held_fact=held_fact_message(after), word=word_message(word)

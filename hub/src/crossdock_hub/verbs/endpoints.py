@@ -10,12 +10,13 @@ from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2, held_fact_
 from crossdock.errors import Refusal
 from crossdock.options.v1 import options_pb2
 
-from crossdock_hub.held import hold
-from crossdock_hub.records import CursorRecord, EndpointRecord
-from crossdock_hub.refusals import not_found
+from crossdock_hub.held import applied, hold, source_of, still_held, untranslated
+from crossdock_hub.presenting import held_fact_message
+from crossdock_hub.records import CursorRecord, EndpointRecord, HeldFactRecord
+from crossdock_hub.refusals import not_found, transition
 from crossdock_hub.registry import RegisteredEndpoint, bolder, compile_endpoint
 from crossdock_hub.resources import stamp
-from crossdock_hub.unit import NotYet, Refused, Unit
+from crossdock_hub.unit import Refused, Unit
 from crossdock_hub.verbs.registering import decides
 
 
@@ -200,6 +201,41 @@ def hold_payload(
     unit: Unit, request: held_fact_pb2.HoldPayloadRequest
 ) -> held_fact_pb2.HoldPayloadResponse:
     """Keep a payload raw; nothing drives it but a person or a better translation."""
-    refusal = Refusal("INVALID_FIELD", request.reason, {"source": request.source})
-    receipt = hold(unit, "", request, NotYet(refusal, f"translation:{request.source}"))
+    receipt = hold(unit, "", request, untranslated(request.source, request.reason))
     return held_fact_pb2.HoldPayloadResponse(receipt=receipt)
+
+
+@decides("endpoint.v1.EndpointService/ReportHeldPayload")
+def report_held_payload(
+    unit: Unit, request: held_fact_pb2.ReportHeldPayloadRequest
+) -> held_fact_pb2.ReportHeldPayloadResponse:
+    """Close a payload that its adapter translated, or keep why it still could not."""
+    if not request.translated and not request.reason:
+        raise Refused(
+            Refusal(
+                "INVALID_FIELD",
+                "reason is empty: say why the payload still cannot be translated, or set "
+                "translated once its facts are in the hub",
+                {"field": "reason"},
+            )
+        )
+    held: HeldFactRecord | None = unit.get(("held_fact", request.held_fact_id))
+    if held is None:
+        raise not_found("held payload", request.held_fact_id)
+    own_endpoint(unit, held.endpoint)
+    if held.method:
+        raise transition("held fact", held.state, "ReportHeldPayload", ["HELD without a method"])
+    if held.state != "HELD":
+        raise transition("held payload", held.state, "ReportHeldPayload", ["HELD"])
+    after = (
+        applied(held, unit.now)
+        if request.translated
+        else still_held(held, untranslated(source_of(held), request.reason))
+    )
+    unit.put(("held_fact", held.id), after)
+    if request.translated:
+        unit.count("driven", held.endpoint)
+    message = held_fact_message(after)
+    # The caller has just had them; without them the answer is small, and no secret is logged.
+    message.ClearField("payload")
+    return held_fact_pb2.ReportHeldPayloadResponse(held_fact=message)

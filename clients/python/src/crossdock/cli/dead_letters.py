@@ -101,7 +101,7 @@ def acknowledge(
 def drive(
     fact: Fact, reason: Reason, as_json: Json = False, yes: Yes = False, data: Data = None
 ) -> None:
-    """Decide a held fact again, whatever it waits for."""
+    """Decide a held fact again, whatever it waits for; a payload is given to its adapter again."""
     place = find_place(data)
     confirm(place, f"drive {fact}", yes)
     _show_fact(asyncio.run(_drive(place, fact, reason)), as_json)

@@ -251,7 +251,9 @@ class DriveHeldFactResponse(_message.Message):
     WORD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def held_fact(self) -> _held_fact_pb2.HeldFact:
-        """The fact: APPLIED, or HELD with why it still does not fit."""
+        """The fact: APPLIED, or HELD with why it still does not fit. A payload: HELD until its adapter
+        has tried; `awaits` begins with "retranslation:" that long.
+        """
 
     @_builtins.property
     def word(self) -> _operator_word_pb2.OperatorWord:

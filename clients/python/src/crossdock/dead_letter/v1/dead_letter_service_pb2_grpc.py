@@ -90,7 +90,7 @@ class DeadLetterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DriveHeldFact(self, request, context):
-        """Decides a held fact again, now.
+        """Decides a held fact again, now; a payload is given to its adapter again, soon.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

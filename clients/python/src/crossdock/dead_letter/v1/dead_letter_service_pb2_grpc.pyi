@@ -42,7 +42,7 @@ class DeadLetterServiceStub:
     AcknowledgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.AcknowledgeDeadLettersRequest, _dead_letter_service_pb2.AcknowledgeDeadLettersResponse]
     """Says who looks after a group. It opens again by itself when another member comes."""
     DriveHeldFact: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.DriveHeldFactRequest, _dead_letter_service_pb2.DriveHeldFactResponse]
-    """Decides a held fact again, now."""
+    """Decides a held fact again, now; a payload is given to its adapter again, soon."""
     DiscardHeldFact: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.DiscardHeldFactRequest, _dead_letter_service_pb2.DiscardHeldFactResponse]
     """Ends a held fact or payload without writing it."""
 
@@ -60,7 +60,7 @@ class DeadLetterServiceAsyncStub(DeadLetterServiceStub):
     AcknowledgeDeadLetters: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.AcknowledgeDeadLettersRequest, _dead_letter_service_pb2.AcknowledgeDeadLettersResponse]  # type: ignore[assignment]
     """Says who looks after a group. It opens again by itself when another member comes."""
     DriveHeldFact: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.DriveHeldFactRequest, _dead_letter_service_pb2.DriveHeldFactResponse]  # type: ignore[assignment]
-    """Decides a held fact again, now."""
+    """Decides a held fact again, now; a payload is given to its adapter again, soon."""
     DiscardHeldFact: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.DiscardHeldFactRequest, _dead_letter_service_pb2.DiscardHeldFactResponse]  # type: ignore[assignment]
     """Ends a held fact or payload without writing it."""
 
@@ -99,7 +99,7 @@ class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dead_letter_service_pb2.DriveHeldFactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dead_letter_service_pb2.DriveHeldFactResponse, _abc.Awaitable[_dead_letter_service_pb2.DriveHeldFactResponse]]:
-        """Decides a held fact again, now."""
+        """Decides a held fact again, now; a payload is given to its adapter again, soon."""
 
     @_abc_1.abstractmethod
     def DiscardHeldFact(

@@ -81,6 +81,11 @@ class EndpointServiceStub:
                 request_serializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.HoldPayloadRequest.SerializeToString,
                 response_deserializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.HoldPayloadResponse.FromString,
                 _registered_method=True)
+        self.ReportHeldPayload = channel.unary_unary(
+                '/crossdock.endpoint.v1.EndpointService/ReportHeldPayload',
+                request_serializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.ReportHeldPayloadRequest.SerializeToString,
+                response_deserializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.ReportHeldPayloadResponse.FromString,
+                _registered_method=True)
         self.ListHeldFacts = channel.unary_unary(
                 '/crossdock.endpoint.v1.EndpointService/ListHeldFacts',
                 request_serializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.ListHeldFactsRequest.SerializeToString,
@@ -155,6 +160,13 @@ class EndpointServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportHeldPayload(self, request, context):
+        """Tells what became of a held payload of the calling endpoint that its adapter translated again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListHeldFacts(self, request, context):
         """Lists facts that could not be written yet: the inbound dead letters.
         """
@@ -209,6 +221,11 @@ def add_EndpointServiceServicer_to_server(servicer, server):
                     servicer.HoldPayload,
                     request_deserializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.HoldPayloadRequest.FromString,
                     response_serializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.HoldPayloadResponse.SerializeToString,
+            ),
+            'ReportHeldPayload': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportHeldPayload,
+                    request_deserializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.ReportHeldPayloadRequest.FromString,
+                    response_serializer=crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.ReportHeldPayloadResponse.SerializeToString,
             ),
             'ListHeldFacts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHeldFacts,
@@ -460,6 +477,33 @@ class EndpointService:
             '/crossdock.endpoint.v1.EndpointService/HoldPayload',
             crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.HoldPayloadRequest.SerializeToString,
             crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.HoldPayloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportHeldPayload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossdock.endpoint.v1.EndpointService/ReportHeldPayload',
+            crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.ReportHeldPayloadRequest.SerializeToString,
+            crossdock_dot_endpoint_dot_v1_dot_held__fact__pb2.ReportHeldPayloadResponse.FromString,
             options,
             channel_credentials,
             insecure,

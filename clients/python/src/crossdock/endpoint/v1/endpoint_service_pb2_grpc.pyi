@@ -52,6 +52,8 @@ class EndpointServiceStub:
     """Moves a position by compare-and-set."""
     HoldPayload: _grpc.UnaryUnaryMultiCallable[_held_fact_pb2.HoldPayloadRequest, _held_fact_pb2.HoldPayloadResponse]
     """Stores a payload that the calling endpoint cannot translate."""
+    ReportHeldPayload: _grpc.UnaryUnaryMultiCallable[_held_fact_pb2.ReportHeldPayloadRequest, _held_fact_pb2.ReportHeldPayloadResponse]
+    """Tells what became of a held payload of the calling endpoint that its adapter translated again."""
     ListHeldFacts: _grpc.UnaryUnaryMultiCallable[_held_fact_pb2.ListHeldFactsRequest, _held_fact_pb2.ListHeldFactsResponse]
     """Lists facts that could not be written yet: the inbound dead letters."""
 
@@ -78,6 +80,8 @@ class EndpointServiceAsyncStub(EndpointServiceStub):
     """Moves a position by compare-and-set."""
     HoldPayload: _aio.UnaryUnaryMultiCallable[_held_fact_pb2.HoldPayloadRequest, _held_fact_pb2.HoldPayloadResponse]  # type: ignore[assignment]
     """Stores a payload that the calling endpoint cannot translate."""
+    ReportHeldPayload: _aio.UnaryUnaryMultiCallable[_held_fact_pb2.ReportHeldPayloadRequest, _held_fact_pb2.ReportHeldPayloadResponse]  # type: ignore[assignment]
+    """Tells what became of a held payload of the calling endpoint that its adapter translated again."""
     ListHeldFacts: _aio.UnaryUnaryMultiCallable[_held_fact_pb2.ListHeldFactsRequest, _held_fact_pb2.ListHeldFactsResponse]  # type: ignore[assignment]
     """Lists facts that could not be written yet: the inbound dead letters."""
 
@@ -155,6 +159,14 @@ class EndpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_held_fact_pb2.HoldPayloadResponse, _abc.Awaitable[_held_fact_pb2.HoldPayloadResponse]]:
         """Stores a payload that the calling endpoint cannot translate."""
+
+    @_abc_1.abstractmethod
+    def ReportHeldPayload(
+        self,
+        request: _held_fact_pb2.ReportHeldPayloadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_held_fact_pb2.ReportHeldPayloadResponse, _abc.Awaitable[_held_fact_pb2.ReportHeldPayloadResponse]]:
+        """Tells what became of a held payload of the calling endpoint that its adapter translated again."""
 
     @_abc_1.abstractmethod
     def ListHeldFacts(

@@ -79,7 +79,10 @@ class HeldFact(_message.Message):
     state: Global___HeldFactState.ValueType
     """Where it is."""
     awaits: _builtins.str
-    """What it waits for, as "kind:value", for example "shipment:SH-1"."""
+    """What it waits for, as "kind:value", for example "shipment:SH-1". A payload waits for a better
+    translation of where it came in ("translation:/ups/track-alert"); once an operator asked, for
+    its adapter ("retranslation:/ups/track-alert").
+    """
     drives: _builtins.int
     """How often it was driven."""
     @_builtins.property
@@ -180,6 +183,64 @@ class HoldPayloadResponse(_message.Message):
 Global___HoldPayloadResponse: _TypeAlias = HoldPayloadResponse  # noqa: Y015
 
 @_typing.final
+class ReportHeldPayloadRequest(_message.Message):
+    """Tells what became of a held payload when its adapter translated it again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HELD_FACT_ID_FIELD_NUMBER: _builtins.int
+    TRANSLATED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Any UUID; repeated with the same content it gets the first answer again."""
+    held_fact_id: _builtins.str
+    """The held payload; must be held, and of the calling endpoint."""
+    translated: _builtins.bool
+    """Whether all that it says is in the hub now, as facts that are durable."""
+    reason: _builtins.str
+    """Why it still could not be translated; left empty when it was, needed when it was not."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        held_fact_id: _builtins.str = ...,
+        translated: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_fact_id", b"held_fact_id", "reason", b"reason", "request_id", b"request_id", "translated", b"translated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportHeldPayloadRequest: _TypeAlias = ReportHeldPayloadRequest  # noqa: Y015
+
+@_typing.final
+class ReportHeldPayloadResponse(_message.Message):
+    """The payload after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELD_FACT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def held_fact(self) -> Global___HeldFact:
+        """APPLIED, or HELD with the new reason; without its bytes."""
+
+    def __init__(
+        self,
+        *,
+        held_fact: Global___HeldFact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_fact", b"held_fact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_fact", b"held_fact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportHeldPayloadResponse: _TypeAlias = ReportHeldPayloadResponse  # noqa: Y015
+
+@_typing.final
 class ListHeldFactsRequest(_message.Message):
     """Asks for a page of held facts."""
 
@@ -189,6 +250,8 @@ class ListHeldFactsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ENDPOINT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    PAYLOADS_ONLY_FIELD_NUMBER: _builtins.int
+    AWAITS_KIND_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 500; 0 means 100."""
     page_token: _builtins.str
@@ -197,6 +260,12 @@ class ListHeldFactsRequest(_message.Message):
     """Only of this endpoint; empty means all that the caller may see."""
     state: Global___HeldFactState.ValueType
     """Only in this state; unspecified means all."""
+    payloads_only: _builtins.bool
+    """Only payloads that could not be translated."""
+    awaits_kind: _builtins.str
+    """Only what waits for this kind of thing: what stands before the colon of `awaits`, for example
+    "shipment"; empty means all.
+    """
     def __init__(
         self,
         *,
@@ -204,10 +273,12 @@ class ListHeldFactsRequest(_message.Message):
         page_token: _builtins.str = ...,
         endpoint: _builtins.str = ...,
         state: Global___HeldFactState.ValueType = ...,
+        payloads_only: _builtins.bool = ...,
+        awaits_kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaits_kind", b"awaits_kind", "endpoint", b"endpoint", "page_size", b"page_size", "page_token", b"page_token", "payloads_only", b"payloads_only", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,135 @@
+"""Payloads that could not be translated when they came, given to their adapter again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+from crossdock.errors import CallError
+
+from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.inbound import POLL_SOURCE, Hold, Inbound, described, hub_away
+from crossdock_adapters.sdk.outcomes import Retry
+from crossdock_adapters.sdk.presence import Presence
+from crossdock_adapters.sdk.work import HeldPayload
+
+log = logging.getLogger(__name__)
+
+# How often it is asked for what an operator wants tried again, and a round that broke off begins
+# again.
+HELD_ROUND_SECONDS = 30.0
+HELD_PAYLOAD_SECONDS = 15.0
+MAX_PAGES_PER_ROUND = 10_000
+
+
+class LeftOut(Exception):
+    """The adapter has nothing that translates a held payload of this source."""
+
+
+class Away(Exception):
+    """Hub or vendor can't be reached: nothing is known of the payload, the round is over."""
+
+
+class HeldPayloads:
+    """One endpoint's held payloads: all of them at start, later those that operators ask for.
+
+    Oldest first and one after another. Another process of the endpoint may do the same at the same
+    time: the hub takes each fact once, and closes each payload once.
+    """
+
+    def __init__(self, inbound: Inbound) -> None:
+        self._inbound = inbound
+        # Says once that rounds break off, and once that they do no longer.
+        self._presence = Presence(f"endpoint {inbound.endpoint}: translating held payloads")
+
+    async def run(self) -> None:
+        """Until cancelled. The first round is repeated until it got to the end of the list."""
+        started = False
+        while True:
+            started = await self.one_round(asked=started) or started
+            await asyncio.sleep(HELD_ROUND_SECONDS)
+
+    async def one_round(self, *, asked: bool) -> bool:
+        """Whether it got to the end; asked: only what operators asked for."""
+        try:
+            await self._go_through(asked)
+        except (Away, HubAway, HubRefused) as why:
+            self._presence.gone(str(why))
+            return False
+        except Exception as error:
+            self._presence.gone(described(error))
+            return False
+        self._presence.back()
+        return True
+
+    async def _go_through(self, asked: bool) -> None:
+        token = ""
+        for _ in range(MAX_PAGES_PER_ROUND):
+            page, token = await self._inbound.link.held_payloads(asked=asked, page_token=token)
+            for held in page:
+                await self._again(held)
+            if not token:
+                return
+
+    async def _again(self, held: HeldPayload) -> None:
+        try:
+            reason = await self._reason(held)
+        except LeftOut as left_out:
+            if not held.asked:
+                return
+            reason = str(left_out)
+        try:
+            await self._inbound.link.report_held(held.id, reason)
+        except HubRefused as refused:
+            # Another process of this endpoint, or an operator, closed it meanwhile.
+            log.info("held payload %s: %s", held.id, refused)
+            return
+        end = f"still held: {reason}" if reason else "translated"
+        log.info("endpoint %s: held payload %s: %s", self._inbound.endpoint, held.id, end)
+
+    async def _reason(self, held: HeldPayload) -> str:
+        """Why it still can't be translated; "" when its facts are in the hub. Raises Away."""
+        reasons: list[str] = []
+
+        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
+            reasons.append(reason or "cannot be translated")
+
+        try:
+            async with asyncio.timeout(HELD_PAYLOAD_SECONDS):
+                await self._translate(held, hold)
+        except LeftOut:
+            raise
+        except TimeoutError:
+            return f"not translated within {HELD_PAYLOAD_SECONDS:g} s"
+        except Retry as error:
+            raise Away(described(error)) from error
+        except (HubAway, HubRefused, CallError) as error:
+            if hub_away(error):
+                raise Away(described(error)) from error
+            return described(error)
+        except Exception as error:
+            return described(error)
+        return "; ".join(reasons)
+
+    def _translate(self, held: HeldPayload, hold: Hold) -> Awaitable[None]:
+        inbound = self._inbound
+        if held.source.startswith(POLL_SOURCE):
+            return self._translate_polled(held, hold)
+        webhook = inbound.adapter.webhooks.get(held.source)
+        if webhook is None:
+            raise LeftOut(f"this adapter has no webhook {held.source}")
+        headers = {"content-type": held.content_type}
+        hook = inbound.webhook_of(webhook, held.payload, headers, {}, hold)
+        return webhook.receive(hook, inbound.vendor)
+
+    async def _translate_polled(self, held: HeldPayload, hold: Hold) -> None:
+        name = held.source.removeprefix(POLL_SOURCE)
+        spec = self._inbound.adapter.polls.get(name)
+        if spec is None or spec.translate_held is None:
+            raise LeftOut(
+                f"poll {name} of this adapter does not translate held payloads: have the vendor "
+                "show or send it again, then discard this one"
+            )
+        poll = await self._inbound.poll_of(spec, hold)
+        await spec.translate_held(poll, held, self._inbound.vendor)
