@@ -1,6 +1,7 @@
 # One line each; every target first brings .venv up to date with python3 and pip alone.
 PYTHON ?= python3
-WORKERS ?= 2
+# More workers than cores: much of a test's time is waiting for processes.
+WORKERS ?= 3
 BIN := .venv/bin
 export PYTHON
 
@@ -24,8 +25,8 @@ demo: runtime ## 200 orders from OMS to delivered while things go wrong on purpo
 dev: runtime ## hub, NATS, sandboxes and adapters in this terminal until Ctrl-C
 	@$(BIN)/crossdock dev
 
-test: setup ## every test, in parallel (WORKERS=2)
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+test: setup ## every test, in parallel (WORKERS=3)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup ## style, types, contract lint, committed stubs current
 	$(BIN)/python tools/lint.py

@@ -1,9 +1,16 @@
-"""Fixtures that every test may use; each lives in a module named after what it starts."""
+"""What every test starts with: compiled modules for its processes, fixtures, the order of files.
+
+Fixtures that every test may use live in modules named after what they start.
+"""
+
+from __future__ import annotations
 
 import os
 import sys
 import tempfile
 from pathlib import Path
+
+import pytest
 
 # Tests start hundreds of Python processes. A shell that wants no bytecode beside the sources gets
 # none, and yet no process compiles some 700 modules anew, for most of a second.
@@ -14,3 +21,12 @@ if os.environ.get("PYTHONDONTWRITEBYTECODE") and "PYTHONPYCACHEPREFIX" not in os
     sys.dont_write_bytecode = False
 
 pytest_plugins = ["fixtures_nats", "fixtures_hub"]
+
+# Whole installations come first: begun last, one would keep a single worker busy at the end.
+FIRST = ("end_to_end", "faults", "docs", "abuse")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that run longest first; those of a folder stay in their order."""
+    rank = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))

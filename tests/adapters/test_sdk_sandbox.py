@@ -274,8 +274,11 @@ async def test_the_world_moves_by_itself_and_commands_explain_errors(
         assert answer.status == 400
 
 
-async def test_closing_is_quick_with_a_call_in_flight(session: aiohttp.ClientSession) -> None:
+async def test_closing_is_quick_with_a_call_in_flight(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopping a sandbox does not wait for a caller who never ends."""
+    monkeypatch.undo()  # the grace that is shipped
     sandbox = TinySandbox(SandboxConfig(name="tiny"))
     await sandbox.start()
     sandbox.faults.add({"kind": "slow", "delay_seconds": 30})

@@ -70,7 +70,9 @@ HELD = "tests/docs/test_stopped.py::test_a_held_fact_is_driven_and_ended"
 COMMANDS: dict[str, Run | Mapped | Serve] = {
     # README, on top and the first five minutes
     "make demo": Mapped("tests/*/test_*demo*.py", ".venv/bin/crossdock demo"),
-    "make test": Mapped("tests/docs/test_readme.py", ".venv/bin/pytest -n 2 --dist loadfile"),
+    "make test": Mapped(
+        "tests/docs/test_readme.py", ".venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder"
+    ),
     "make dev": Mapped("tests/docs/test_readme.py::dev", ".venv/bin/crossdock dev"),
     ". .venv/bin/activate": Mapped("tests/docs/test_readme.py::dev"),
     "crossdock trigger order --follow": Run(r"WEB-000001: Complete: delivered"),

@@ -15,12 +15,12 @@ DEMO_SECONDS = 240.0
 
 @pytest.mark.timeout(300)
 async def test_a_small_demo_proves_all_six_acts(tmp_path: Path) -> None:
-    """Twelve orders and all faults: the exit status is 0, and the report names each proof."""
+    """Eight orders and all faults: the exit status is 0, and the report names each proof."""
     report_file = tmp_path / "report.json"
     environment = {**os.environ, "TMPDIR": str(tmp_path), "NO_COLOR": "1"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "crossdock.cli", "demo",
-        "--orders", "12", "--outage-seconds", "4", "--report", str(report_file),
+        "--orders", "8", "--outage-seconds", "2", "--report", str(report_file),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=environment,
     )  # fmt: skip
     try:

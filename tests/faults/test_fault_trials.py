@@ -11,16 +11,15 @@ from tests.faults.trials.catalogue import TRIALS
 from tests.faults.trials.trial import Piece, Result, Size
 
 SEED = 501
-# G1 in this size is the recorded run of the history checker's tests.
+# G1 in this size is the recorded run of the history checker's tests, G23 test_adapter_stopped.py.
 SMALLEST = {
-    "G4": Size(1, orders=60, faults=2),
-    "G5": Size(1, orders=40, faults=1),
+    "G4": Size(1, orders=30, faults=2),
+    "G5": Size(1, orders=24, faults=1),
     "G6": Size(1, faults=2),
     "G12": Size(1, orders=400),
-    "G15": Size(1, orders=40, faults=4),
+    "G15": Size(1, orders=30, faults=4),
     "G16": Size(1, orders=2),
-    "G23": Size(1, orders=40, faults=2),
-    "G26": Size(1, orders=30),
+    "G26": Size(1, orders=20),
     "G29": Size(1, orders=20),
     "G30": Size(1, orders=4),
 }
