@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Final
 
-import protovalidate
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 
@@ -31,9 +31,17 @@ class RuleValidator:
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self._validator = protovalidate.Validator()
         self._times: dict[str, Tree[str]] = {}
         self._lists = ListLimits(self._most_items)
+
+    @cached_property
+    def _protovalidate(self) -> tuple[Any, tuple[type[Exception], ...]]:
+        """The library's validator, and what it raises. Imported when something is validated: most
+        commands of the command line never do, and it is a quarter of what they import."""
+        import protovalidate
+
+        failures = (protovalidate.CompilationError, protovalidate.EvaluationError)
+        return protovalidate.Validator(), failures
 
     def validate(self, message_name: str, data: bytes) -> list[Violation]:
         """All rules that the encoded message breaks; empty: it is valid. Of one with lists that are
@@ -53,9 +61,10 @@ class RuleValidator:
             if too_long:
                 # What a list holds beyond its limit is not worth looking at, one by one.
                 return too_long
+        validator, failures = self._protovalidate
         try:
-            found = self._validator.collect_violations(message)
-        except (protovalidate.CompilationError, protovalidate.EvaluationError) as error:
+            found = validator.collect_violations(message)
+        except failures as error:
             raise ContractError(self._finding(message_name, error)) from error
         broken = [_violation(each.proto) for each in found] if found else []
         return broken + self._times_out_of_range(message)
@@ -66,10 +75,11 @@ class RuleValidator:
         ContractError: rules that cannot be compiled, or not be evaluated on an empty message.
         """
         findings = []
+        validator, failures = self._protovalidate
         for name in message_names:
             try:
-                self._validator.collect_violations(self._image.message_class(name)())
-            except (protovalidate.CompilationError, protovalidate.EvaluationError) as error:
+                validator.collect_violations(self._image.message_class(name)())
+            except failures as error:
                 findings.append(self._finding(name, error))
         if findings:
             raise ContractError(*findings)
