@@ -10,7 +10,7 @@ from crossdock import contracts
 from fixtures_hub import RunningHub
 
 # `make abuse` throws 10,000 at each method.
-PER_METHOD, WARM_UP = 35, 10
+PER_METHOD, WARM_UP = 24, 8
 # In a short run the allocator's own steps weigh more than any leak; the full one allows 5 %.
 GROWTH_MAX = 0.10
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from abuse.rule_breaking import measure
 from fixtures_hub import RunningHub
 
-MOST_PER_RULE = 3
+# `make abuse` breaks each rule wherever it can be broken.
+MOST_PER_RULE = 2
 # What the contract had when this was written; it only grows.
 RULES_LEAST = 430
 

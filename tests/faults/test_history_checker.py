@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(180)
 def good(tmp_path_factory: pytest.TempPathFactory) -> History:
     """What a real run left: a hub, two adapters that are killed, a vendor that misbehaves."""
     directory = tmp_path_factory.mktemp("good")
-    return asyncio.run(_record(Piece("recorded", SEED, Size(1, orders=60, faults=2), directory)))
+    return asyncio.run(_record(Piece("recorded", SEED, Size(1, orders=45, faults=2), directory)))
 
 
 async def _record(piece: Piece) -> History:

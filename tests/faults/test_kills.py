@@ -24,7 +24,8 @@ from story import approve_order, create_order, order
 
 WRITERS = 30
 ORDERS_EACH = 8
-KILLS = 3
+# `make faults` has more of it, as G3.
+KILLS = 2
 ADAPTERS = 8
 SEED = 20_250_601
 PAUSE_SECONDS = 0.05
@@ -108,7 +109,7 @@ async def kill_and_restart(hub: RunningHub, history: History, chance: random.Ran
 
 
 async def test_kill_9_of_the_hub_under_load(own_hub: RunningHub) -> None:
-    """Proves with three kill -9 under 30 writers and 8 adapters: every answered write is there
+    """Proves with two kill -9 under 30 writers and 8 adapters: every answered write is there
     once, the events table and the stream are the same, every delivery was made and none twice or
     parked, and callers find the hub again by themselves."""
     chance, history, lane = random.Random(SEED), History(), Lane(1)
