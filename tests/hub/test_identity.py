@@ -36,6 +36,7 @@ def test_a_token_leads_to_its_endpoint(tmp_path: Path) -> None:
     known = Identities.load(file)
     caller = known.identify("Bearer two")
     assert caller is not None
+    assert known.identify("bearer two") == caller, "the scheme is written in any case"
     assert (caller.endpoint, caller.role) == ("wms", "WMS")
     assert caller.scope.location_numbers == {"DC1"}
     assert caller.scope.business_units == {"eu"}
@@ -43,7 +44,7 @@ def test_a_token_leads_to_its_endpoint(tmp_path: Path) -> None:
     assert [c.endpoint for c in known.callers] == ["oms", "wms"]
 
 
-WRONG = ("Bearer", "Bearer ", "Bearer  secret", "bearer secret", "Basic secret", "secret")
+WRONG = ("Bearer", "Bearer ", "Bearer  secret", "Basic secret", "secret")
 ALMOST = ("Bearer SECRET", "Bearer secret ", "Bearer s\x00ecret")
 
 
