@@ -30,7 +30,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     Untranslatable,
 )
-from crossdock_adapters.sdk.work import Poll, Work
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 from manhattan_hub import SmallHub
 from manhattan_world import (
     FACILITY,
@@ -267,6 +267,15 @@ async def test_what_nobody_can_read_is_kept_raw(world: World) -> None:
     await world.hear(lambda: len(world.hub.held) == 5)
     waiting = world.sandbox.books()["subscriptions"].values()
     assert all(each["waiting"] + each["outstanding"] == 0 for each in waiting)
+    # The hub takes them now: what was kept is translated into the facts that it would have been.
+    world.hub.refuse = False
+    kept = dict(world.hub.held)
+    world.hub.held.clear()
+    for payload, _ in kept.values():
+        held = HeldPayload("", "poll:messages", payload, "application/json", asked=False)
+        await adapter.translate_message(world.poll(), held, world.client)
+    assert len(world.hub.held) == 3, "what nobody can read is held again, with its reason"
+    assert len(world.hub.facts) == 2
 
 
 async def test_another_endpoints_facility_is_not_ours(world: World, tmp_path: Path) -> None:
