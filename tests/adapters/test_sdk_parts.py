@@ -25,6 +25,8 @@ from crossdock_adapters.sdk.pacing import Pace
 from crossdock_adapters.sdk.presence import Presence
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.trace import TraceFlags
 from sdk_waiting import until
 
 DELIVERY = str(uuid.uuid4())
@@ -62,6 +64,27 @@ async def test_a_failed_call_reaches_each_of_its_callers_and_no_other() -> None:
     results = await asyncio.gather(shared.call(1), shared.call(2), return_exceptions=True)
     assert [type(result) for result in results] == [ConnectionError, ConnectionError]
     assert await shared.call(3) == 3
+
+
+async def test_a_shared_call_stands_in_the_trace_of_one_who_shares_it() -> None:
+    """A call runs in the context of its first caller whose trace is recorded, also when it had to
+    wait for a call of others to end: it never lands in a trace that it has nothing to do with."""
+    seen: list[tuple[list[int], int]] = []
+
+    async def send(items: list[int]) -> list[int]:
+        seen.append((items, trace.get_current_span().get_span_context().trace_id))
+        await asyncio.sleep(0)
+        return items
+
+    async def within(item: int, flags: int) -> int:
+        context = trace.SpanContext(item, item, is_remote=False, trace_flags=TraceFlags(flags))
+        with trace.use_span(trace.NonRecordingSpan(context)):
+            return await shared.call(item)
+
+    shared = Coalescer(send, max_calls_in_flight=1, max_batch=2)
+    calls = [within(1, 1), within(2, 1), within(3, 0), within(4, 1), within(5, 0), within(6, 0)]
+    assert await asyncio.gather(*calls) == [1, 2, 3, 4, 5, 6]
+    assert seen == [([1, 2], 1), ([3, 4], 4), ([5, 6], 5)]
 
 
 async def test_a_cancelled_caller_is_not_sent() -> None:

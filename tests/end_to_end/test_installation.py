@@ -13,7 +13,7 @@ import signal
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ from crossdock.cli.workplace_configs import ERP_ID_PREFIX, SandboxPace, hub_vari
 from crossdock.errors import CallError
 from crossdock.label.v1 import label_service_pb2
 from fixtures_nats import eventually
+from otlp_receiver import Collector, Seen, collecting
 
 SEED = 7
 WAIT_SECONDS = 120.0
@@ -47,13 +48,24 @@ LIMITS = {
 ANSWER_SECONDS = 20.0
 LABEL_SECONDS = 1.0
 ORDERS_UNDER_LOAD = 4
+APPROVING = "/crossdock.order.v1.OrderService/ApproveOrder"
+COMPLETING = "/crossdock.delivery.v1.DeliveryService/CompleteAttempts"
 _NUMBERS = itertools.count(1)
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    """Where every process of the installation exports its spans."""
+    with collecting() as running:
+        yield running
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def installed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
-    """The processes of `crossdock dev`, with a hub whose leases are short."""
+async def installed(
+    tmp_path_factory: pytest.TempPathFactory, collector: Collector
+) -> AsyncIterator[Installation]:
+    """The processes of `crossdock dev`, with a hub whose leases are short, and every trace kept."""
 
     def short(workplace: Workplace) -> dict[str, str]:
         return {**hub_variables(workplace), "CROSSDOCK_LIMITS": json.dumps(LIMITS)}
@@ -61,6 +73,8 @@ async def installed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[I
     directory = tmp_path_factory.mktemp("installation") / "data"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(installations, "hub_variables", short)
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
         running = Installation(Workplace(directory), PACE, print)
         try:
             await running.start()
@@ -224,6 +238,80 @@ async def test_every_id_leads_to_the_same_chain(installed: Installation) -> None
     for what, key in keys.items():
         found = await crossdock(installed, "trace", key)
         assert (found["root_id"], found["verdict"]) == (order.id, chain["verdict"]), what
+
+
+async def spans_of_work(collector: Collector, work: dict[str, Any]) -> list[Seen]:
+    """The spans of a delivery's trace, once the last ones have come: of the completion's commit."""
+    found: list[Seen] = []
+
+    async def completed() -> bool:
+        found[:] = collector.of(work["trace_id"])
+        rpcs = {each.id for each in found if each.name == COMPLETING}
+        return any(each.name == "commit" and each.parent in rpcs for each in found)
+
+    await eventually(completed, f"the completion in the trace {work['trace_id']}", WAIT_SECONDS)
+    return found
+
+
+def below(spans: list[Seen], parent: Seen | None, service: str, name: str) -> Seen:
+    """The one span of a name whose parent this is; None: the root."""
+    parent_id = parent.id if parent else ""
+    wanted = (f"crossdock-{service}", name, parent_id)
+    (found,) = (each for each in spans if (each.service, each.name, each.parent) == wanted)
+    assert found.start <= found.end
+    assert parent is None or parent.start <= found.start
+    assert not found.failed, found
+    return found
+
+
+async def test_one_trace_from_the_rpc_to_its_completion(
+    installed: Installation, collector: Collector
+) -> None:
+    """Proves that what caller, hub and adapters export of an approved order is one trace, each span
+    below the one that caused it: the caller's RPC, the hub's, commit, publish, the adapter's
+    attempt, its HTTP call as the vendor got it, its completion, and the commit of that."""
+    placed = await crossdock(installed, "trigger", "order")
+    number = placed["orders"][0]["number"]
+    chain: dict[str, Any] = {}
+
+    async def booked() -> bool:
+        chain.update(await crossdock(installed, "trace", number))
+        return "sales_order" in documents(chain)
+
+    await eventually(booked, "a sales order", WAIT_SECONDS)
+    assert collector.of(chain["trace_id"]), "the id that a person is told is a trace that came"
+    work = next(each for each in chain["deliveries"] if each["operation"] == "create_sales_order")
+    spans = await spans_of_work(collector, work)
+    caller = below(spans, None, "oms", APPROVING)
+    rpc = below(spans, caller, "hub", APPROVING)
+    commit = below(spans, rpc, "hub", "commit")
+    assert commit.attributes["crossdock.batch.commands"] >= 1
+    assert commit.attributes["crossdock.refused"] is False
+    event = below(spans, rpc, "hub", "publish crossdock.v1.event.{event}.{partition}")
+    assert event.attributes["messaging.operation.type"] == "send"
+    sent = below(spans, rpc, "hub", "publish crossdock.v1.delivery.{endpoint}")
+    assert sent.attributes["messaging.destination.name"] == "crossdock.v1.delivery.netsuite"
+    assert commit.end <= min(event.start, sent.start), "nothing leaves before it is durable"
+    attempt = below(spans, sent, "adapters", "process crossdock.v1.delivery.{endpoint}")
+    said = {
+        "crossdock.delivery.id": work["id"],
+        "crossdock.order.id": chain["root_id"],
+        "crossdock.order.number": number,
+        "crossdock.event.type": "crossdock.order.v1.OrderApproved",
+        "crossdock.decision": "CONFIRMED",
+    }
+    assert {name: attempt.attributes[name] for name in said} == said
+    given = attempt.attributes["crossdock.vendor.references"]
+    assert f"sales_order={documents(chain)['sales_order']}" in given
+    call = below(spans, attempt, "adapters", "PUT")
+    got = await installed.sandbox("netsuite").calls()
+    place = ["00", work["trace_id"], call.id]
+    assert place in [each["traceparent"].split("-")[:3] for each in got]
+    completion = below(spans, attempt, "adapters", COMPLETING)
+    assert call.end <= completion.start
+    below(spans, below(spans, completion, "hub", COMPLETING), "hub", "commit")
+    known = {each.id for each in spans}
+    assert [each for each in spans if each.parent not in known] == [caller], "nothing hangs loose"
 
 
 def track_alert(installation: Installation, body: bytes, authorization: str) -> int:

@@ -27,6 +27,7 @@ from crossdock_hub.intake import Intake
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.registry import RegisteredEndpoint, compile_endpoint
+from crossdock_hub.spans import CommitSpans
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.loading import Loader
@@ -287,21 +288,22 @@ class Committer:
     ) -> list[tuple[Command, Any]]:
         view = View()
         view.add(("endpoints",), self.endpoints)
-        async with self._store.write() as connection:
-            if self._picker_is_stale:
-                await self._picker.restore(connection)
-            # Until this commits, what the picker follows is ahead of the store.
-            self._picker_is_stale = True
-            loader = Loader(connection, self._contract, view)
-            answers = await self._decide_all(batch, view, loader, now)
-            endpoints = self._registry_after(view.changes)
-            picked = self._picker.pick_new(view, endpoints, now)
-            await write(connection, view.changes)
-            picked += await self._picker.pick_stored(connection, view, endpoints, now)
-            await self._picker.add_bodies(connection, view.changes, picked)
-            await remember(connection, marks, now)
-            # It runs as soon as the commit is on its way: while the disk writes.
-            asyncio.get_running_loop().call_soon(self._read_ahead)
+        with CommitSpans(batch) as spans:
+            async with self._store.write() as connection:
+                if self._picker_is_stale:
+                    await self._picker.restore(connection)
+                # Until this commits, what the picker follows is ahead of the store.
+                self._picker_is_stale = True
+                loader = Loader(connection, self._contract, view)
+                answers = spans.answers = await self._decide_all(batch, view, loader, now)
+                endpoints = self._registry_after(view.changes)
+                picked = self._picker.pick_new(view, endpoints, now)
+                await write(connection, view.changes)
+                picked += await self._picker.pick_stored(connection, view, endpoints, now)
+                await self._picker.add_bodies(connection, view.changes, picked)
+                await remember(connection, marks, now)
+                # It runs as soon as the commit is on its way: while the disk writes.
+                asyncio.get_running_loop().call_soon(self._read_ahead)
         self._picker_is_stale = False
         self._endpoints = {e.id: e for e in endpoints}
         committed = Committed(now, view.changes, picked)

@@ -25,6 +25,7 @@ from crossdock_hub.identity import HUB
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
 from crossdock_hub.publishing import NO_STREAM, Message
+from crossdock_hub.spans import PublishSpans
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.writing import due_deliveries
 from crossdock_hub.unit import Refused
@@ -118,7 +119,8 @@ class Dispatcher:
     async def _try(self, messages: Sequence[Message]) -> list[Message]:
         """Publish; what is not stored comes back."""
         try:
-            results = await self._bus.publish_window(messages)
+            with PublishSpans(messages) as sending:
+                results = sending.results = await self._bus.publish_window(sending.messages)
         except BusError as error:
             self._say(str(error))
             return list(messages)

@@ -27,6 +27,7 @@ from crossdock_hub.publishing import (
     slices,
 )
 from crossdock_hub.records import BusPosition, Mark
+from crossdock_hub.spans import PublishSpans
 from crossdock_hub.store import Store, Transaction
 from crossdock_hub.store.bus_rows import bus_position
 from crossdock_hub.stream_administration import StreamState
@@ -180,7 +181,8 @@ class Outlet:
         """Send messages, the first of `rows`, right behind the known end of the stream."""
         position = self._known()
         fenced = [messages[0].behind(position.stream_sequence), *messages[1:]]
-        results = await self._bus.publish_batch(fenced)
+        with PublishSpans(fenced) as sending:
+            results = sending.results = await self._bus.publish_batch(sending.messages)
         stored = sum(1 for result in results if result.is_stored)
         if stored:
             fresh = [r.sequence for r in results[:stored] if r.outcome is Outcome.STORED]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from opentelemetry import trace
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -15,12 +19,24 @@ MAX_CALLS_IN_FLIGHT = 2
 MAX_WAITING = 10_000
 
 
+@dataclass(slots=True)
+class _Waiting(Generic[In, Out]):
+    """An item, who waits for its result, and the caller's context."""
+
+    item: In
+    future: asyncio.Future[Out]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+
 class Coalescer(Generic[In, Out]):
     """Turns single items into calls of many.
 
     `send` gets 1 to `max_batch` items and returns as many results in the same order. Items
     that arrive in one turn of the loop, or while `max_calls_in_flight` calls are under way,
     share the next call. What `send` raises reaches every caller of that call.
+
+    A call runs in the context of one of its callers, so it stands in one trace: of the first whose
+    trace is recorded, else of the first.
     """
 
     def __init__(
@@ -33,7 +49,7 @@ class Coalescer(Generic[In, Out]):
         self._send = send
         self._max_batch = max_batch
         self._max_calls_in_flight = max_calls_in_flight
-        self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
+        self._waiting: deque[_Waiting[In, Out]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
@@ -42,7 +58,7 @@ class Coalescer(Generic[In, Out]):
         if len(self._waiting) >= MAX_WAITING:
             raise asyncio.QueueFull
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._waiting.append(_Waiting(item, future))
         self._schedule()
         return await future
 
@@ -57,10 +73,10 @@ class Coalescer(Generic[In, Out]):
             size = min(self._max_batch, len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(size)]
             # Nobody waits for a cancelled item; it must not be begun either.
-            batch = [(item, future) for item, future in batch if not future.done()]
+            batch = [each for each in batch if not each.future.done()]
             if not batch:
                 continue
-            task = asyncio.create_task(self._run(batch))
+            task = asyncio.create_task(self._run(batch), context=_context_of(batch))
             self._calls.add(task)
             task.add_done_callback(self._ended)
 
@@ -68,21 +84,30 @@ class Coalescer(Generic[In, Out]):
         self._calls.discard(task)
         self._start()
 
-    async def _run(self, batch: list[tuple[In, asyncio.Future[Out]]]) -> None:
+    async def _run(self, batch: list[_Waiting[In, Out]]) -> None:
         try:
-            results = await self._send([item for item, _ in batch])
+            results = await self._send([each.item for each in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(batch)} asked, {len(results)} answered")
         except BaseException as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(
+            for each in batch:
+                if not each.future.done():
+                    each.future.set_exception(
                         RuntimeError("cancelled") if isinstance(error, asyncio.CancelledError)
                         else error
                     )  # fmt: skip
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), result in zip(batch, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        for each, result in zip(batch, results, strict=True):
+            if not each.future.done():
+                each.future.set_result(result)
+
+
+def _context_of(batch: Sequence[_Waiting[In, Out]]) -> contextvars.Context:
+    recorded = (
+        each.context
+        for each in batch
+        if each.context.run(trace.get_current_span).get_span_context().trace_flags.sampled
+    )
+    return next(recorded, batch[0].context)

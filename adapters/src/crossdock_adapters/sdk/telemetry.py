@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+from crossdock.delivery.v1.delivery_service_pb2 import Completion
 from crossdock.telemetry import (
     ATTEMPT,
     DECISION,
     DELIVERY_ID,
     ENDPOINT,
+    EVENT_TYPE,
     OPERATION,
+    ORDER_ID,
+    ORDER_NUMBER,
+    SHIPMENT_ID,
+    TRACKING_NUMBER,
+    VENDOR_REFERENCES,
     context_of,
     messaging_attributes,
     trace_carrier,
 )
+from google.protobuf.message import Message
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -25,6 +34,16 @@ from starlette.routing import Route
 
 SUBJECT_TEMPLATE = "crossdock.v1.delivery.{endpoint}"
 CALL_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+# What people search traces for: (field of an event or of an object in it, attribute).
+_SAID_BY_EVENTS = (
+    ("order_id", ORDER_ID),
+    ("shipment_id", SHIPMENT_ID),
+    ("tracking_number", TRACKING_NUMBER),
+)
+_SAID_BY_OBJECTS = {
+    "order": (("id", ORDER_ID), ("number", ORDER_NUMBER)),
+    "shipment": (("id", SHIPMENT_ID),),
+}
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -118,9 +137,39 @@ def describe_attempt(span: Span, delivery_id: str, operation: str, attempt: int)
     span.set_attribute(ATTEMPT, attempt)
 
 
-def describe_outcome(span: Span, outcome: str, code: str) -> None:
+def describe_event(span: Span, event: Message) -> None:
+    """Which order, shipment and parcel the attempt is about, as far as its event says."""
+    if not span.is_recording():
+        return
+    span.set_attribute(EVENT_TYPE, event.DESCRIPTOR.full_name)
+    for name, value in _business_ids(event).items():
+        span.set_attribute(name, value)
+
+
+def _business_ids(event: Message) -> dict[str, str]:
+    found: dict[str, str] = {}
+    held: list[tuple[str, Any]] = [("", event)]
+    held += [
+        (field.name, value) for field, value in event.ListFields() if isinstance(value, Message)
+    ]
+    for kind, message in held:
+        for field, name in (*_SAID_BY_OBJECTS.get(kind, ()), *_SAID_BY_EVENTS):
+            value = getattr(message, field, "")
+            if value:
+                found.setdefault(name, value)
+    return found
+
+
+def describe_outcome(span: Span, told: Completion, outcome: str) -> None:
     """How the attempt ended; anything but done is an error to whoever looks for errors."""
+    code = told.code
     span.set_attribute(DECISION, outcome)
+    given = [f"{each.type}={each.value}" for each in told.vendor_references]
+    if given:
+        span.set_attribute(VENDOR_REFERENCES, given)
+    for each in told.vendor_references:
+        if each.type == "tracking_number":
+            span.set_attribute(TRACKING_NUMBER, each.value)
     if outcome not in ("CONFIRMED", "NOT_FOUND"):
         span.set_status(Status(StatusCode.ERROR, outcome))
         span.set_attribute("error.type", code or outcome)

@@ -14,7 +14,7 @@ from crossdock import contracts
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.telemetry import DECISION
 from google.protobuf.message import DecodeError
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, get_current_span
 
 from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.adapter import Adapter
@@ -39,6 +39,7 @@ from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.telemetry import (
     Telemetry,
     describe_attempt,
+    describe_event,
     describe_outcome,
     traceparent,
 )
@@ -126,7 +127,7 @@ class Worker:
             )
             outcome = delivery_pb2.AttemptOutcome.Name(told.outcome)
             self._note(dispatch.operation, outcome, told.code, ended, time.monotonic() - started)
-            describe_outcome(span, outcome.removeprefix("ATTEMPT_OUTCOME_"), told.code)
+            describe_outcome(span, told, outcome.removeprefix("ATTEMPT_OUTCOME_"))
             result = await self.attempts.complete(told)
             if result.HasField("refusal"):
                 log.warning(
@@ -147,6 +148,7 @@ class Worker:
             try:
                 function = self._function(dispatch, attempt.kind)
                 event = decode_event(dispatch)
+                describe_event(get_current_span(), event)
                 record.hide(contracts.load().sensitive_values(event))
                 work = self.make_work(dispatch, event, attempt.number)
             except Untranslatable as poison:

@@ -36,6 +36,12 @@ TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
 REPLAY_HEADER: Final = "ce-crossdockreplayid"
 
 VENDOR_REFERENCE_CHARACTERS: Final = 20
+_TEMPLATES: Final = {
+    "event": "{event}.{partition}",
+    "scan": "{partition}",
+    "delivery": "{endpoint}",
+    "ask": "{endpoint}.{operation}",
+}
 _CACHED_KEYS: Final = 65_536
 _DELIVERY_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "crossdock:delivery")
 _FNV_OFFSET, _FNV_PRIME, _FNV_MASK = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
@@ -70,6 +76,13 @@ def delivery_subject(endpoint: str) -> str:
 def delivery_stream(endpoint: str) -> str:
     """Name of the stream behind `delivery_subject`: "CROSSDOCK_V1_DELIVERY_netsuite"."""
     return f"CROSSDOCK_V1_DELIVERY_{_token(endpoint)}"
+
+
+def subject_template(subject: str) -> str:
+    """A subject with its variable parts named, "crossdock.v1.delivery.{endpoint}": for spans."""
+    words = subject.split(".", 3)
+    variable = _TEMPLATES.get(words[2]) if len(words) == 4 else None
+    return ".".join([*words[:3], variable]) if variable else subject
 
 
 def ask_subject(endpoint: str, operation: str) -> str:

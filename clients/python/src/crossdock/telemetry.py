@@ -19,18 +19,19 @@ MESSAGING_SYSTEM: Final = "nats"
 EXPORT_TIMEOUT_SECONDS: Final = 2
 
 # Attributes of ours: on spans and log lines, never on metrics.
-ORDER_ID: Final = "crossdock.order.id"
-SHIPMENT_ID: Final = "crossdock.shipment.id"
-TRACKING_NUMBER: Final = "crossdock.tracking.number"
-ERP_DOCUMENT: Final = "crossdock.erp.document"
 ENDPOINT: Final = "crossdock.endpoint"
 EVENT_TYPE: Final = "crossdock.event.type"
+ORDER_ID: Final = "crossdock.order.id"
+ORDER_NUMBER: Final = "crossdock.order.number"
+SHIPMENT_ID: Final = "crossdock.shipment.id"
+TRACKING_NUMBER: Final = "crossdock.tracking.number"
 DELIVERY_ID: Final = "crossdock.delivery.id"
 OPERATION: Final = "crossdock.operation"
-CONTRACT_VERSION: Final = "crossdock.contract.version"
 ATTEMPT: Final = "crossdock.attempt"
 DECISION: Final = "crossdock.decision"
-OWNER: Final = "crossdock.owner"
+VENDOR_REFERENCES: Final = "crossdock.vendor.references"
+BATCH_COMMANDS: Final = "crossdock.batch.commands"
+REFUSED: Final = "crossdock.refused"
 
 _EXPORT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -67,7 +68,12 @@ def trace_carrier() -> dict[str, str]:
 
 def current_traceparent() -> str:
     """The current span as a W3C traceparent; "" outside any trace."""
-    context = trace.get_current_span().get_span_context()
+    return traceparent_of(trace.get_current_span())
+
+
+def traceparent_of(span: trace.Span) -> str:
+    """A span as a W3C traceparent; "" for one outside any trace."""
+    context = span.get_span_context()
     if not context.is_valid:
         return ""
     flags = int(context.trace_flags)
