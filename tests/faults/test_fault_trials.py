@@ -19,7 +19,7 @@ SMALLEST = {
     "G12": Size(1, orders=400),
     "G15": Size(1, orders=30, faults=4),
     "G16": Size(1, orders=2),
-    "G26": Size(1, orders=20),
+    "G26": Size(1, orders=12),
     "G29": Size(1, orders=20),
     "G30": Size(1, orders=4),
 }

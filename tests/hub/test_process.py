@@ -102,7 +102,7 @@ async def write_until_refused(client: HubClient, outcomes: Outcomes) -> None:
         outcomes.stored.append(request.order.number)
 
 
-@pytest.mark.parametrize("_again", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("_again", [1, 2, 3])
 async def test_sigterm_fails_no_accepted_call(mortal_hub: RunningHub, _again: int) -> None:
     """Proves that a stop under load answers every call it took and ends within 10 s, with streams
     open: what callers were refused was never written, and what they were told was."""
