@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossdock_hub.chain import Chain
+from crossdock_hub.departures import still_at_dock
 from crossdock_hub.lifecycle import ENDED_MILESTONES
 from crossdock_hub.postings import Posting, postings
 from crossdock_hub.records import ObjectRecord
@@ -175,6 +176,13 @@ def _carried(shipment: ObjectRecord, now: int) -> Judgement:
         row for row in message.progress if milestone_name(row.milestone) not in ENDED_MILESTONES
     ]
     clauses = [f"{_called(shipment)} is with carrier {message.carrier_code}"]
+    behind = [package.number for package in still_at_dock(message)]
+    if behind:
+        place = message.ship_from_location_number
+        clauses = [
+            f"{_called(shipment)} left without package {listed(behind)}, which warehouse {place} "
+            "has to hand over"
+        ]
     if going:
         row = going[0]
         last = milestone_name(row.milestone)

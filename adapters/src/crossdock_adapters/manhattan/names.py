@@ -96,6 +96,9 @@ FIELDS = {
     "message.shipment_id": "ShipmentId",  # K
     "message.bill_of_lading": "BillOfLadingNumber",  # K
     "message.ship_time": "ShipDateTime",  # ?
+    "message.shipment_orders": "Order",  # ?
+    "message.shipped": "ShippedQuantity",  # ?
+    "message.not_to_ship": "CancelledQuantity",  # ?
     "message.olpns": "Olpn",  # ?
     "message.olpn_id": "OlpnId",  # P
     "message.olpn_type": "ContainerTypeId",  # ?

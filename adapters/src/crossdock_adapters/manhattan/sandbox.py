@@ -158,7 +158,7 @@ class ManhattanSandbox(Sandbox):
                     "ShipDateTime": each.ship_local,
                     "instant": each.ship_time,
                 }
-                for each in warehouse.shipments.values()
+                for each in warehouse.shipments
             ],
             "messages": [
                 {
@@ -180,6 +180,8 @@ class ManhattanSandbox(Sandbox):
             "retrigger": self._command_retrigger,
             "expire_tokens": self._command_expire_tokens,
             "message": self._command_message,
+            "leave_behind": self._command_leave_behind,
+            "ship_rest": self._command_ship_rest,
             "service_account": self._command_service_account,
         }
 
@@ -360,6 +362,17 @@ class ManhattanSandbox(Sandbox):
         attributes = {str(k): str(v) for k, v in dict(arguments.get("attributes", {})).items()}
         name = str(arguments["subscription"])
         return {"message_id": self._channel.publish_raw(name, str(data), attributes)}
+
+    async def _command_leave_behind(self, arguments: dict[str, Any]) -> Any:
+        """{"original_order_id", "cartons"?, "cancel"?}: they stay on the dock at its next ship."""
+        cartons, cancel = int(arguments.get("cartons", 1)), bool(arguments.get("cancel", False))
+        self._warehouse.leave_behind(str(arguments["original_order_id"]), cartons, cancel)
+        return {"cartons": cartons, "cancel": cancel}
+
+    async def _command_ship_rest(self, arguments: dict[str, Any]) -> Any:
+        """{"original_order_id"}: what was left on the dock leaves too."""
+        order = str(arguments["original_order_id"])
+        return {"cartons": self._warehouse.ship_rest(order, self.now())}
 
     async def _command_service_account(self, arguments: dict[str, Any]) -> Any:
         """{"path"}: write the key file there."""

@@ -62,7 +62,7 @@ def pack_confirmed(original: OriginalOrder, order: Order, facility: Facility) ->
 
 
 def ship_confirmed(original: OriginalOrder, order: Order, shipment: Shipment) -> dict[str, Any]:
-    """Carrier, tracking per oLPN, local ship time, shipped against ordered per line."""
+    """Carrier, tracking per oLPN that left, local ship time, shipped against ordered per line."""
     return {
         "Shipment": [
             {
@@ -77,14 +77,15 @@ def ship_confirmed(original: OriginalOrder, order: Order, shipment: Shipment) ->
                         "Olpn": [
                             {"OlpnId": olpn.id, "TrackingNumber": olpn.tracking_number}
                             for olpn in order.olpns
+                            if olpn.id in shipment.olpn_ids
                         ],
                         "OrderLine": [
                             {
                                 "OriginalOrderLineId": line.id,
                                 "ItemId": line.item_id,
                                 "OrderedQuantity": plain(line.ordered),
-                                "ShippedQuantity": plain(line.shipped),
-                                "CancelledQuantity": plain(line.ordered - line.shipped),
+                                "ShippedQuantity": plain(shipment.shipped[line.id]),
+                                "CancelledQuantity": plain(shipment.cancelled[line.id]),
                                 "QuantityUomId": line.unit,
                             }
                             for line in order.lines

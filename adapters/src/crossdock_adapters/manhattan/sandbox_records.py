@@ -156,7 +156,7 @@ class OriginalOrder:
 
 @dataclass(slots=True)
 class Shipment:
-    """What left the dock."""
+    """What left the dock with one confirm; `shipped` with it and `cancelled` so far, by line."""
 
     id: str
     facility_id: str
@@ -165,6 +165,8 @@ class Shipment:
     bill_of_lading: str
     ship_time: datetime
     ship_local: str
+    shipped: dict[str, Decimal]
+    cancelled: dict[str, Decimal]
 
 
 @dataclass(slots=True)

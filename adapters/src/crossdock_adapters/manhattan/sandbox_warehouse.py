@@ -63,11 +63,12 @@ class Warehouse:
         self.items: dict[tuple[str, str], Item] = {}
         self.originals: dict[tuple[str, str, str], OriginalOrder] = {}
         self.olpns: dict[tuple[str, str, str], Olpn] = {}
-        self.shipments: dict[str, Shipment] = {}
+        self.shipments: list[Shipment] = []
         self.sent: list[OutMessage] = []
         self._seed = seed
         self._emit = emit
         self._due: list[tuple[datetime, int, OriginalOrder, Order]] = []
+        self._left_behind: dict[str, tuple[int, bool]] = {}
         self._count = 0
         self._olpn_number = 0
 
@@ -162,6 +163,24 @@ class Warehouse:
             self._emit(message, now)
         return len(chosen)
 
+    def leave_behind(self, original_order_id: str, cartons: int, cancel: bool) -> None:
+        """The next ship confirm of an order leaves its last cartons on the dock, or cancels them.
+
+        One carton leaves in any case.
+        """
+        self._left_behind[original_order_id] = (cartons, cancel)
+
+    def ship_rest(self, original_order_id: str, now: datetime) -> int:
+        """Hand over what was left on the dock, with a confirm of its own. Returns how many."""
+        cartons = 0
+        for original in self.originals.values():
+            for order in original.orders:
+                waiting = [olpn for olpn in order.olpns if olpn.status == PACKED]
+                if original.id == original_order_id and order.status == SHIPPED and waiting:
+                    self._ship(original, order, now)
+                    cartons += len(waiting)
+        return cartons
+
     def send_unknown(self, original: OriginalOrder, order: Order, now: datetime) -> None:
         """A message of a type the project design does not name."""
         self._send(messages.UNKNOWN, original, {"Audit": [{"OrderId": order.id}]}, order.id, now)
@@ -200,20 +219,32 @@ class Warehouse:
     def _ship(self, original: OriginalOrder, order: Order, now: datetime) -> None:
         facility = self.facilities[original.location]
         order.status = SHIPPED
+        waiting = [olpn for olpn in order.olpns if olpn.status == PACKED]
+        count, cancel = self._left_behind.pop(original.id, (0, False))
+        leaving = waiting[: max(1, len(waiting) - count)]
+        for olpn in waiting:
+            if olpn in leaving:
+                olpn.status = SHIPPED
+            elif cancel:
+                olpn.status = CANCELLED
+        shipped, cancelled = {}, {}
         for line in order.lines:
-            line.shipped = line.picked
-        for olpn in order.olpns:
-            olpn.status = SHIPPED
+            shipped[line.id] = _quantity(line, leaving)
+            line.shipped += shipped[line.id]
+            held = _quantity(line, [olpn for olpn in order.olpns if olpn.status == PACKED])
+            cancelled[line.id] = line.ordered - line.shipped - held
         shipment = Shipment(
             order.shipment_id,
             facility.id,
             original.id,
-            [olpn.id for olpn in order.olpns],
+            [olpn.id for olpn in leaving],
             f"BOL{order.shipment_id[2:]}",
             now,
             facility.local(now),
+            shipped,
+            cancelled,
         )
-        self.shipments[shipment.id] = shipment
+        self.shipments.append(shipment)
         payload = messages.ship_confirmed(original, order, shipment)
         self._send(messages.SHIP, original, payload, shipment.id, now)
 
@@ -336,3 +367,16 @@ class Warehouse:
     def _random(self, key: str, purpose: str) -> random.Random:
         # Per order, so that a run repeats whatever order the requests arrive in.
         return random.Random(f"{self._seed}:{key}:{purpose}")
+
+
+def _quantity(line: Line, olpns: Sequence[Olpn]) -> Decimal:
+    """What of a line is in these cartons."""
+    return sum(
+        (
+            content.quantity
+            for olpn in olpns
+            for content in olpn.carton.contents
+            if content.line_id == line.id
+        ),
+        Decimal(0),
+    )

@@ -148,8 +148,41 @@ def _manifest(
         manifest_time=_time(payload, shipment, "message.ship_time", context),
         bill_of_lading=str(names.get(shipment, "message.bill_of_lading") or "")[:64],
     )
+    orders = list(_objects(shipment, "message.shipment_orders", names))
+    for order in orders:
+        for olpn in _objects(order, "message.olpns", names):
+            fact.package_numbers.append(_text(olpn, "message.olpn_id", names))
+    fact.shipped.extend(_confirmed(orders, "message.shipped", names))
+    cancelled = _confirmed(orders, "message.not_to_ship", names)
+    fact.cancelled.extend(line for line in cancelled if line.quantity.value != "0")
     fact.request_id = _id(SHIP, number, payload, fact, context)
     return fact
+
+
+def _confirmed(
+    orders: Iterable[Mapping[str, Any]], name: str, names: Names
+) -> list[shipment_pb2.LineQuantity]:
+    """A quantity of each line of a ship confirm that gives it; one line over several orders adds
+    up."""
+    found: dict[int, tuple[Decimal, str]] = {}
+    for order in orders:
+        for line in _objects(order, "message.lines", names):
+            if names.get(line, name) is None:
+                continue
+            number = _line_number(line, names)
+            quantity = _decimal(names.get(line, name), names.fields[name])
+            unit = _unit(names.get(line, "message.unit"), names)
+            before, same_unit = found.get(number, (Decimal(0), unit))
+            if unit != same_unit:
+                raise Unreadable(f"line {number} is confirmed in {same_unit} and in {unit}")
+            found[number] = (before + quantity, unit)
+    return [
+        shipment_pb2.LineQuantity(
+            line_number=number,
+            quantity=types_pb2.Quantity(value=decimal_text(quantity), unit=unit),
+        )
+        for number, (quantity, unit) in found.items()
+    ]
 
 
 def _package(olpn: Mapping[str, Any], names: Names) -> shipment_pb2.Package:

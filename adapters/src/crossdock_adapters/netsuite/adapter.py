@@ -126,7 +126,7 @@ async def cancel_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
 
 @ADAPTER.operation("post_goods_issue")
 async def post_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
-    """Transform the sales order into an item fulfillment of what the shipment's packages hold."""
+    """Transform the sales order into an item fulfillment of what left with this departure."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = booking_rules(work.settings)
     try:
@@ -155,8 +155,8 @@ async def post_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
 
 @ADAPTER.look_up("post_goods_issue")
 async def find_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed | NotFound:
-    """Look for the shipment's item fulfillment by external id."""
-    key = translate.shipment_key(booking_rules(work.settings), work.event.shipment.id)
+    """Look for the item fulfillment of this departure by external id."""
+    key = translate.fulfillment_key(booking_rules(work.settings), work.event.shipment)
     try:
         record = await vendor.read(ITEM_FULFILLMENT, eid(key), _FULFILLMENT_FIELDS)
     except RecordMissing:
@@ -167,13 +167,21 @@ async def find_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed | No
 
 @ADAPTER.operation("reverse_goods_issue")
 async def reverse_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
-    """Delete the shipment's item fulfillment; refused when it is invoiced or the period closed."""
-    key = translate.shipment_key(booking_rules(work.settings), work.event.shipment.id)
-    try:
-        await vendor.delete(ITEM_FULFILLMENT, eid(key))
-    except RecordMissing:
-        return Confirmed(note="there is no item fulfillment: nothing to reverse")
-    return Confirmed([Reference("deleted_item_fulfillment", key)])
+    """Delete the shipment's item fulfillments, one for each departure.
+
+    Refused when one is invoiced or its period closed.
+    """
+    deleted = []
+    keys = translate.fulfillment_keys(booking_rules(work.settings), work.event.shipment)
+    for key in keys:
+        try:
+            await vendor.delete(ITEM_FULFILLMENT, eid(key))
+        except RecordMissing:
+            continue
+        deleted.append(Reference("deleted_item_fulfillment", key))
+    return Confirmed(
+        deleted, note="" if deleted else "there is no item fulfillment: nothing to reverse"
+    )
 
 
 @ADAPTER.poll("master_data")

@@ -83,9 +83,16 @@ def order_key(rules: BookingRules, order_id: str) -> str:
     return f"{rules.external_id_prefix}{order_id}"
 
 
-def shipment_key(rules: BookingRules, shipment_id: str) -> str:
-    """External id of a shipment's item fulfillment: a second goods issue of it is a duplicate."""
-    return f"{rules.external_id_prefix}{shipment_id}"
+def fulfillment_key(rules: BookingRules, shipment: shipment_pb2.Shipment) -> str:
+    """External id of the item fulfillment of a shipment's last departure: one for each, so that a
+    second goods issue of it is a duplicate."""
+    return fulfillment_keys(rules, shipment)[-1]
+
+
+def fulfillment_keys(rules: BookingRules, shipment: shipment_pb2.Shipment) -> list[str]:
+    """External ids of all item fulfillments a shipment may have, oldest first."""
+    key = f"{rules.external_id_prefix}{shipment.id}"
+    return [key, *(f"{key}-{number}" for number in range(2, len(shipment.departures) + 1))]
 
 
 def sales_order(
@@ -194,7 +201,7 @@ def item_fulfillment(
     reference: str,
     posted: Timestamp,
 ) -> dict[str, Any]:
-    """The body of the transform that ships exactly what the shipment's packages hold.
+    """The body of the transform that ships exactly what left with the shipment's last departure.
 
     `posted` decides the day when the warehouse did not say when goods left.
     """
@@ -210,9 +217,9 @@ def item_fulfillment(
             # A line left out would be shipped with its whole open quantity.
             lines.append({"orderLine": line.key, "itemReceive": False})
     return {
-        "externalId": shipment_key(rules, shipment.id),
+        "externalId": fulfillment_key(rules, shipment),
         "shipStatus": {"id": rules.shipped_status},
-        "tranDate": ship_day(shipment.manifest_time, posted, rules.zone),
+        "tranDate": ship_day(_left_at(shipment), posted, rules.zone),
         "memo": f"{shipment.number} {reference}"[:MAX_MEMO],
         "item": {"items": lines},
         "package": {"items": packages(shipment, rules)},
@@ -225,28 +232,53 @@ def shipped_by_line(
     ids: InternalIds,
     rules: BookingRules,
 ) -> dict[int, Decimal]:
-    """Quantity per line key, added up over packages. By line number, else by the only such item."""
+    """Quantity per line key that left. By line number, else by the only line of such an item."""
     by_number = {line.line_number: line for line in held if line.line_number is not None}
+    item_numbers = {
+        content.line_number: content.item_number
+        for package in shipment.packages
+        for content in package.contents
+    }
     shipped: dict[int, Decimal] = {}
-    for package in shipment.packages:
-        for content in package.contents:
-            line = by_number.get(content.line_number)
-            if line is None:
-                line = _only_line_of(held, _id(ids.items, content.item_number, "item"), content)
-            if _unit_id(content.quantity.unit, rules) != line.unit_id and line.unit_id:
-                raise Untranslatable(
-                    f"line {content.line_number} was ordered in another unit than it was packed in"
-                )
-            total = shipped.get(line.key, Decimal(0)) + amount(content.quantity.value)
-            shipped[line.key] = total
+    for row in _quantities_that_left(shipment):
+        line = by_number.get(row.line_number)
+        if line is None:
+            item_number = item_numbers.get(row.line_number, "")
+            item_id = _id(ids.items, item_number, "item")
+            line = _only_line_of(held, item_id, row.line_number, item_number)
+        if _unit_id(row.quantity.unit, rules) != line.unit_id and line.unit_id:
+            raise Untranslatable(
+                f"line {row.line_number} was ordered in another unit than it was packed in"
+            )
+        shipped[line.key] = shipped.get(line.key, Decimal(0)) + amount(row.quantity.value)
     return shipped
+
+
+def _quantities_that_left(
+    shipment: shipment_pb2.Shipment,
+) -> Sequence[shipment_pb2.LineQuantity | shipment_pb2.PackageContent]:
+    """The ship confirm's word; of a shipment without one, all that was packed."""
+    if shipment.departures:
+        return shipment.departures[-1].shipped
+    return [content for package in shipment.packages for content in package.contents]
+
+
+def _packages_that_left(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
+    if not shipment.departures:
+        return list(shipment.packages)
+    left = set(shipment.departures[-1].package_numbers)
+    return [package for package in shipment.packages if package.number in left]
+
+
+def _left_at(shipment: shipment_pb2.Shipment) -> types_pb2.SourceTime:
+    return shipment.departures[-1].manifest_time if shipment.departures else shipment.manifest_time
 
 
 def packages(shipment: shipment_pb2.Shipment, rules: BookingRules) -> list[dict[str, Any]]:
     """The package sublist: tracking number where known, weight in pounds."""
     tracking = {entry.package_id: entry.tracking_number for entry in shipment.progress}
     lines = []
-    for package in shipment.packages[:MAX_PACKAGES]:
+    for package in _packages_that_left(shipment)[:MAX_PACKAGES]:
         number = tracking.get(package.id) or shipment.tracking_number
         line: dict[str, Any] = {
             "packageDescr": package.number,
@@ -363,13 +395,13 @@ def _currency(order: order_pb2.Order) -> str:
 
 
 def _only_line_of(
-    held: Sequence[OpenLine], item_id: str, content: shipment_pb2.PackageContent
+    held: Sequence[OpenLine], item_id: str, line_number: int, item_number: str
 ) -> OpenLine:
     found = [line for line in held if line.item_id == item_id]
     if len(found) != 1:
         raise Untranslatable(
-            f"line {content.line_number} ({content.item_number}) is on {len(found)} lines of the "
-            "sales order and none carries its number"
+            f"line {line_number} ({item_number}) is on {len(found)} lines of the sales order and none "
+            "carries its number"
         )
     return found[0]
 

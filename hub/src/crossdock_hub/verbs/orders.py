@@ -9,7 +9,7 @@ from typing import Any
 from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
 from crossdock.order.v1 import order_events_pb2, order_pb2, order_service_pb2
 
-from crossdock_hub import lifecycle, resources
+from crossdock_hub import departures, lifecycle, resources
 from crossdock_hub.emission import emit
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import ObjectRecord
@@ -201,13 +201,17 @@ def _line_progress(
         for name in ("picked", "short"):
             rows = getattr(request.message, name)
             counted += [(row.line_number, name, row.quantity) for row in rows]
-    for shipment in left:
-        message: Any = shipment.message
-        contents = [content for package in message.packages for content in package.contents]
-        counted += [(content.line_number, "shipped", content.quantity) for content in contents]
     totals: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
     for line_number, name, quantity in counted:
         totals[line_number, name, quantity.unit] += Decimal(quantity.value)
+    for shipment in left:
+        message: Any = shipment.message
+        for (line_number, unit), amount in departures.shipped_amounts(message).items():
+            totals[line_number, "shipped", unit] += amount
+        # What the dock cancelled includes what was short at the pick.
+        for (line_number, unit), amount in departures.cancelled_amounts(message).items():
+            short = totals[line_number, "short", unit]
+            totals[line_number, "short", unit] = max(short, amount)
     rows = []
     for line in order.lines:
         row = order_pb2.OrderLineProgress(line_number=line.line_number)

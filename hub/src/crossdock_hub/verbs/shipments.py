@@ -6,7 +6,7 @@ from typing import Any
 
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
 
-from crossdock_hub import lifecycle, resources
+from crossdock_hub import departures, lifecycle, resources
 from crossdock_hub.emission import emit
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import stale, transition
@@ -37,6 +37,8 @@ def update_shipment(
         expected(request),
         prefix="shipment",
     )
+    if "packages" in mask:
+        unit.satisfy(departures.awaited_correction(after.id))
     return shipment_service_pb2.UpdateShipmentResponse(shipment=after.message)
 
 
@@ -63,28 +65,37 @@ def _is_manifested(record: ObjectRecord) -> bool:
 def manifest_shipment(
     unit: Unit, request: shipment_service_pb2.ManifestShipmentRequest
 ) -> shipment_service_pb2.ManifestShipmentResponse:
-    """The goods have left. Late and doubled reports change nothing."""
+    """Goods have left, all that was packed or some of it. A doubled report changes nothing."""
     record = resources.fetch_for_fact(
         unit, "shipment", request.shipment_id, number=request.shipment_number
     )
     resources.read_family(unit, record.root_id)
     message: Any = record.message
-    if _is_manifested(record) or record.state == "VOIDED":
+    leaving = None if record.state == "VOIDED" else departures.next_departure(message, request)
+    if leaving is None:
         return shipment_service_pb2.ManifestShipmentResponse(
             receipt=ALREADY_KNOWN, shipment=message
         )
+    complete = False
 
     def edit(shipment: shipment_pb2.Shipment) -> None:
-        shipment.manifest_time.CopyFrom(request.manifest_time)
-        if request.bill_of_lading:
+        nonlocal complete
+        if not shipment.HasField("manifest_time"):
+            shipment.manifest_time.CopyFrom(request.manifest_time)
+        if request.bill_of_lading and not shipment.bill_of_lading:
             shipment.bill_of_lading = request.bill_of_lading
+        shipment.departures.append(leaving)
+        behind = unit.object("fulfillment_request", shipment.fulfillment_request_id)
+        complete = departures.nothing_more_to_come(shipment, behind and behind.message)
+        departures.mark_withdrawn(shipment, complete)
         state = lifecycle.advance("shipment", record.state, "MANIFESTED")
         resources.set_state(shipment, state)
 
     after = resources.change(unit, record, edit)
     event = shipment_events_pb2.ShipmentManifested(shipment=after.message)
     emit(unit, event, after, event_time=resources.instant_of(request.manifest_time))
-    advance_request(unit, after, "SHIPPED")
+    if complete:
+        advance_request(unit, after, "SHIPPED")
     derive_progress(unit, after.root_id)
     return shipment_service_pb2.ManifestShipmentResponse(receipt=APPLIED, shipment=after.message)
 

@@ -20,7 +20,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ShipmentManifested(_message.Message):
-    """The goods have left the dock: stock goes down, the customer is told."""
+    """Goods have left the dock: stock goes down, the customer is told. One event for each departure, the
+    last of shipment.departures.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -245,6 +245,7 @@ class PackageProgress(_message.Message):
     MILESTONE_FIELD_NUMBER: _builtins.int
     MILESTONE_TIME_FIELD_NUMBER: _builtins.int
     EXCEPTION_OPEN_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
     package_id: _builtins.str
     """The package."""
     label_id: _builtins.str
@@ -255,6 +256,8 @@ class PackageProgress(_message.Message):
     """The furthest milestone; never goes back."""
     exception_open: _builtins.bool
     """True while the carrier reports a problem that no later scan has lifted."""
+    withdrawn: _builtins.bool
+    """True when it stayed at the dock and the warehouse cancelled what is in it: it is not awaited."""
     @_builtins.property
     def milestone_time(self) -> _timestamp_pb2.Timestamp:
         """When that happened, UTC; absent when the carrier could not say."""
@@ -268,14 +271,89 @@ class PackageProgress(_message.Message):
         milestone: Global___Milestone.ValueType = ...,
         milestone_time: _timestamp_pb2.Timestamp | None = ...,
         exception_open: _builtins.bool = ...,
+        withdrawn: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["milestone_time", b"milestone_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exception_open", b"exception_open", "label_id", b"label_id", "milestone", b"milestone", "milestone_time", b"milestone_time", "package_id", b"package_id", "tracking_number", b"tracking_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exception_open", b"exception_open", "label_id", b"label_id", "milestone", b"milestone", "milestone_time", b"milestone_time", "package_id", b"package_id", "tracking_number", b"tracking_number", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PackageProgress: _TypeAlias = PackageProgress  # noqa: Y015
+
+@_typing.final
+class LineQuantity(_message.Message):
+    """A quantity of one order line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_NUMBER_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    line_number: _builtins.int
+    """The order's line number."""
+    @_builtins.property
+    def quantity(self) -> _types_pb2.Quantity:
+        """How much."""
+
+    def __init__(
+        self,
+        *,
+        line_number: _builtins.int = ...,
+        quantity: _types_pb2.Quantity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_number", b"line_number", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineQuantity: _TypeAlias = LineQuantity  # noqa: Y015
+
+@_typing.final
+class Departure(_message.Message):
+    """One time that goods of a shipment left the dock, as the warehouse confirmed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_TIME_FIELD_NUMBER: _builtins.int
+    BILL_OF_LADING_FIELD_NUMBER: _builtins.int
+    PACKAGE_NUMBERS_FIELD_NUMBER: _builtins.int
+    SHIPPED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    bill_of_lading: _builtins.str
+    """Bill of lading or manifest number, where there is one."""
+    @_builtins.property
+    def manifest_time(self) -> _types_pb2.SourceTime:
+        """When they left."""
+
+    @_builtins.property
+    def package_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The packages that left, by the warehouse's number."""
+
+    @_builtins.property
+    def shipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineQuantity]:
+        """What left of each line. Less than the packages hold when something was taken out at the dock."""
+
+    @_builtins.property
+    def cancelled(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineQuantity]:
+        """What of each line will not be shipped at all, shortages at the pick included."""
+
+    def __init__(
+        self,
+        *,
+        manifest_time: _types_pb2.SourceTime | None = ...,
+        bill_of_lading: _builtins.str = ...,
+        package_numbers: _abc.Iterable[_builtins.str] | None = ...,
+        shipped: _abc.Iterable[Global___LineQuantity] | None = ...,
+        cancelled: _abc.Iterable[Global___LineQuantity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest_time", b"manifest_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_of_lading", b"bill_of_lading", "cancelled", b"cancelled", "manifest_time", b"manifest_time", "package_numbers", b"package_numbers", "shipped", b"shipped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Departure: _TypeAlias = Departure  # noqa: Y015
 
 @_typing.final
 class Posting(_message.Message):
@@ -353,6 +431,7 @@ class Shipment(_message.Message):
     DELIVERED_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    DEPARTURES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id made by the hub (UUID)."""
     revision: _builtins.int
@@ -413,7 +492,7 @@ class Shipment(_message.Message):
 
     @_builtins.property
     def manifest_time(self) -> _types_pb2.SourceTime:
-        """When it left the dock."""
+        """When it left the dock, or the first part of it."""
 
     @_builtins.property
     def delivered_time(self) -> _timestamp_pb2.Timestamp:
@@ -426,6 +505,10 @@ class Shipment(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the hub last changed it, UTC."""
+
+    @_builtins.property
+    def departures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Departure]:
+        """What has left so far, oldest first. Of ShipmentManifested, the last one is what it tells."""
 
     def __init__(
         self,
@@ -456,10 +539,11 @@ class Shipment(_message.Message):
         delivered_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        departures: _abc.Iterable[Global___Departure] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading", "_carrier_code", b"_carrier_code", "_number", b"_number", "_service_code", b"_service_code", "_tracking_number", b"_tracking_number", "_trailer_number", b"_trailer_number", "bill_of_lading", b"bill_of_lading", "carrier_code", b"carrier_code", "create_time", b"create_time", "delivered_time", b"delivered_time", "estimated_delivery", b"estimated_delivery", "manifest_time", b"manifest_time", "number", b"number", "service_code", b"service_code", "ship_from", b"ship_from", "ship_to", b"ship_to", "tracking_number", b"tracking_number", "trailer_number", b"trailer_number", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading", "_carrier_code", b"_carrier_code", "_number", b"_number", "_service_code", b"_service_code", "_tracking_number", b"_tracking_number", "_trailer_number", b"_trailer_number", "bill_of_lading", b"bill_of_lading", "business_unit", b"business_unit", "carrier_code", b"carrier_code", "create_time", b"create_time", "delivered_time", b"delivered_time", "estimated_delivery", b"estimated_delivery", "fulfillment_request_id", b"fulfillment_request_id", "id", b"id", "manifest_time", b"manifest_time", "number", b"number", "order_id", b"order_id", "order_number", b"order_number", "packages", b"packages", "postings", b"postings", "progress", b"progress", "references", b"references", "revision", b"revision", "service_code", b"service_code", "ship_from", b"ship_from", "ship_from_location_number", b"ship_from_location_number", "ship_to", b"ship_to", "state", b"state", "tracking_number", b"tracking_number", "trailer_number", b"trailer_number", "update_time", b"update_time", "void_reason", b"void_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading", "_carrier_code", b"_carrier_code", "_number", b"_number", "_service_code", b"_service_code", "_tracking_number", b"_tracking_number", "_trailer_number", b"_trailer_number", "bill_of_lading", b"bill_of_lading", "business_unit", b"business_unit", "carrier_code", b"carrier_code", "create_time", b"create_time", "delivered_time", b"delivered_time", "departures", b"departures", "estimated_delivery", b"estimated_delivery", "fulfillment_request_id", b"fulfillment_request_id", "id", b"id", "manifest_time", b"manifest_time", "number", b"number", "order_id", b"order_id", "order_number", b"order_number", "packages", b"packages", "postings", b"postings", "progress", b"progress", "references", b"references", "revision", b"revision", "service_code", b"service_code", "ship_from", b"ship_from", "ship_from_location_number", b"ship_from_location_number", "ship_to", b"ship_to", "state", b"state", "tracking_number", b"tracking_number", "trailer_number", b"trailer_number", "update_time", b"update_time", "void_reason", b"void_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bill_of_lading: _TypeAlias = _typing.Literal["bill_of_lading"]  # noqa: Y015
     _WhichOneofArgType__bill_of_lading: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading"]  # noqa: Y015

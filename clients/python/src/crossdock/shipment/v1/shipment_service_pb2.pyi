@@ -197,7 +197,9 @@ Global___UpdateShipmentResponse: _TypeAlias = UpdateShipmentResponse  # noqa: Y0
 
 @_typing.final
 class ManifestShipmentRequest(_message.Message):
-    """Reports that a shipment has left the dock."""
+    """Reports that a shipment, or some packages of it, have left the dock. What contradicts what was
+    packed is held until the warehouse corrects the packages.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -206,6 +208,9 @@ class ManifestShipmentRequest(_message.Message):
     SHIPMENT_NUMBER_FIELD_NUMBER: _builtins.int
     MANIFEST_TIME_FIELD_NUMBER: _builtins.int
     BILL_OF_LADING_FIELD_NUMBER: _builtins.int
+    PACKAGE_NUMBERS_FIELD_NUMBER: _builtins.int
+    SHIPPED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any UUID; repeated with the same content it gets the first answer again."""
     shipment_id: _builtins.str
@@ -218,6 +223,20 @@ class ManifestShipmentRequest(_message.Message):
     def manifest_time(self) -> _types_pb2.SourceTime:
         """When it left."""
 
+    @_builtins.property
+    def package_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The packages that left, by the warehouse's number; empty means all that were packed."""
+
+    @_builtins.property
+    def shipped(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.LineQuantity]:
+        """What left with these packages, by line. Of a line that is not in it, all that was packed into
+        them left.
+        """
+
+    @_builtins.property
+    def cancelled(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.LineQuantity]:
+        """What of each line will not be shipped at all, shortages at the pick included."""
+
     def __init__(
         self,
         *,
@@ -226,10 +245,13 @@ class ManifestShipmentRequest(_message.Message):
         shipment_number: _builtins.str = ...,
         manifest_time: _types_pb2.SourceTime | None = ...,
         bill_of_lading: _builtins.str = ...,
+        package_numbers: _abc.Iterable[_builtins.str] | None = ...,
+        shipped: _abc.Iterable[_shipment_pb2.LineQuantity] | None = ...,
+        cancelled: _abc.Iterable[_shipment_pb2.LineQuantity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "manifest_time", b"manifest_time", "shipment_id", b"shipment_id", "shipment_number", b"shipment_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_of_lading", b"bill_of_lading", "key", b"key", "manifest_time", b"manifest_time", "request_id", b"request_id", "shipment_id", b"shipment_id", "shipment_number", b"shipment_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_of_lading", b"bill_of_lading", "cancelled", b"cancelled", "key", b"key", "manifest_time", b"manifest_time", "package_numbers", b"package_numbers", "request_id", b"request_id", "shipment_id", b"shipment_id", "shipment_number", b"shipment_number", "shipped", b"shipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["shipment_id", "shipment_number"]  # noqa: Y015
     _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015

@@ -1,0 +1,171 @@
+"""What left a dock: a ship confirm against what was packed, and what of it is still there; pure.
+
+Only what was packed can leave, and only once. A confirm that says otherwise is held: it is the
+warehouse's word, and so is the pack; one of the two has to be corrected.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from crossdock.errors import Violation
+from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+
+from crossdock_hub.refusals import invalid
+from crossdock_hub.unit import NotYet
+
+# Quantities by line number and unit.
+Amounts = dict[tuple[int, str], Decimal]
+
+
+def next_departure(
+    shipment: shipment_pb2.Shipment, report: shipment_service_pb2.ManifestShipmentRequest
+) -> shipment_pb2.Departure | None:
+    """What a ship confirm adds; None when it says nothing new. NotYet when it contradicts the pack.
+
+    Without package numbers it speaks of everything that was packed, and only of the first time.
+    """
+    left = _left(shipment)
+    named = list(report.package_numbers)
+    if (left and not named) or (named and left.issuperset(named)):
+        return None
+    numbers = named or [package.number for package in shipment.packages]
+    _check_packages(shipment, numbers, left)
+    packed = contents(package for package in shipment.packages if package.number in numbers)
+    told = amounts(report.shipped)
+    lines_told = {line for line, _ in told}
+    rest = {key: quantity for key, quantity in packed.items() if key[0] not in lines_told}
+    shipped = {**told, **rest}
+    _check_quantities(shipment, shipped, packed)
+    departure = shipment_pb2.Departure(
+        bill_of_lading=report.bill_of_lading,
+        package_numbers=numbers,
+        shipped=_lines(shipped),
+        cancelled=_lines(amounts(report.cancelled)),
+    )
+    departure.manifest_time.CopyFrom(report.manifest_time)
+    return departure
+
+
+def still_at_dock(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
+    """Packages of a shipment that has left in part which are expected to leave later."""
+    left = _left(shipment)
+    withdrawn = {row.package_id for row in shipment.progress if row.withdrawn}
+    return [
+        package
+        for package in shipment.packages
+        if left and package.number not in left and package.id not in withdrawn
+    ]
+
+
+def nothing_more_to_come(shipment: shipment_pb2.Shipment, request: Any) -> bool:
+    """True when every package has left, or the rest of each line is cancelled.
+
+    `request`: the fulfillment request behind the shipment; None: only packages count.
+    """
+    left = _left(shipment)
+    if all(package.number in left for package in shipment.packages):
+        return True
+    if request is None:
+        return False
+    shipped, cancelled = shipped_amounts(shipment), cancelled_amounts(shipment)
+    return all(
+        shipped[key] + cancelled[key] >= quantity
+        for key, quantity in amounts(request.lines).items()
+    )
+
+
+def mark_withdrawn(shipment: shipment_pb2.Shipment, complete: bool) -> None:
+    """Say in each package's progress whether it stays behind for good."""
+    left = _left(shipment)
+    numbers = {package.id: package.number for package in shipment.packages}
+    for row in shipment.progress:
+        row.withdrawn = complete and numbers.get(row.package_id) not in left
+
+
+def shipped_amounts(shipment: shipment_pb2.Shipment) -> Amounts:
+    """What has left of each line; all that was packed where no departure was written down."""
+    if not shipment.departures:
+        return contents(shipment.packages)
+    return amounts(row for departure in shipment.departures for row in departure.shipped)
+
+
+def cancelled_amounts(shipment: shipment_pb2.Shipment) -> Amounts:
+    """What of each line will not be shipped: each confirm tells the whole, the largest counts."""
+    found: Amounts = defaultdict(Decimal)
+    for departure in shipment.departures:
+        for key, quantity in amounts(departure.cancelled).items():
+            found[key] = max(found[key], quantity)
+    return found
+
+
+def contents(packages: Iterable[shipment_pb2.Package]) -> Amounts:
+    """What packages hold, by line."""
+    return amounts(content for package in packages for content in package.contents)
+
+
+def amounts(rows: Iterable[Any]) -> Amounts:
+    """The sum of rows that have a line number and a quantity."""
+    found: Amounts = defaultdict(Decimal)
+    for row in rows:
+        found[row.line_number, row.quantity.unit] += Decimal(row.quantity.value)
+    return found
+
+
+def _left(shipment: shipment_pb2.Shipment) -> set[str]:
+    if shipment.HasField("manifest_time") and not shipment.departures:
+        return {package.number for package in shipment.packages}
+    return {number for departure in shipment.departures for number in departure.package_numbers}
+
+
+def _check_packages(shipment: shipment_pb2.Shipment, numbers: list[str], left: set[str]) -> None:
+    packed = {package.number for package in shipment.packages}
+    for index, number in enumerate(numbers):
+        if number not in packed:
+            raise _contradiction(
+                shipment, f"package_numbers[{index}]", f"package {number} was never packed"
+            )
+        if number in left:
+            raise _contradiction(
+                shipment,
+                f"package_numbers[{index}]",
+                f"package {number} left with an earlier confirm, others named here did not",
+            )
+
+
+def _check_quantities(shipment: shipment_pb2.Shipment, shipped: Amounts, packed: Amounts) -> None:
+    for (line, unit), quantity in shipped.items():
+        holds = packed.get((line, unit), Decimal(0))
+        if quantity > holds or quantity < 0:
+            raise _contradiction(
+                shipment,
+                "shipped",
+                f"line {line}: {quantity:f} {unit} left in packages that hold {holds:f}",
+            )
+    if not any(shipped.values()):
+        raise _contradiction(shipment, "shipped", "nothing of any line left")
+
+
+def _contradiction(shipment: shipment_pb2.Shipment, field: str, problem: str) -> NotYet:
+    """Held until the warehouse corrects the packages; a further confirm may settle it too."""
+    words = f"{problem}; correct the packages with UpdateShipment, or confirm again"
+    refusal = invalid([Violation(field, words, "packed")]).refusal
+    return NotYet(refusal, awaited_correction(shipment.id))
+
+
+def awaited_correction(shipment_id: str) -> str:
+    """What a contradicting confirm waits for: that the packages of the shipment are corrected."""
+    return f"packages:{shipment_id}"
+
+
+def _lines(found: Amounts) -> list[shipment_pb2.LineQuantity]:
+    lines = []
+    for (number, unit), quantity in sorted(found.items()):
+        if quantity:
+            line = shipment_pb2.LineQuantity(line_number=number)
+            line.quantity.value, line.quantity.unit = f"{quantity.normalize():f}", unit
+            lines.append(line)
+    return lines

@@ -1,0 +1,157 @@
+"""Goods that leave the dock in part, in two goes, or not at all: what the hub makes of a confirm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
+from crossdock.types.v1 import types_pb2
+from decisions import WMS, outcome, request_id
+from first_flow import SHIPMENTS, Flow, at, each, scan, seconds
+
+
+def confirm(
+    flow: Flow,
+    *numbers: str,
+    shipped: dict[int, str] | None = None,
+    cancelled: dict[int, str] | None = None,
+) -> Any:
+    """A ship confirm of shipment SHP-1 that names packages, and quantities by line."""
+    report = shipment_service_pb2.ManifestShipmentRequest(
+        request_id=request_id(),
+        shipment_number="SHP-1",
+        manifest_time=at(flow.now),
+        package_numbers=numbers,
+        shipped=[line(*pair) for pair in (shipped or {}).items()],
+        cancelled=[line(*pair) for pair in (cancelled or {}).items()],
+    )
+    return flow.call(f"{SHIPMENTS}/ManifestShipment", report, WMS)
+
+
+def line(number: int, quantity: str) -> shipment_pb2.LineQuantity:
+    return shipment_pb2.LineQuantity(line_number=number, quantity=each(quantity))
+
+
+def told(departure: shipment_pb2.Departure) -> tuple[list[str], dict[int, str]]:
+    """Packages, and quantities by line."""
+    lines = {row.line_number: row.quantity.value for row in departure.shipped}
+    return list(departure.package_numbers), lines
+
+
+def progress(flow: Flow, shipment: Any) -> list[tuple[str, str]]:
+    """Shipped and short of each order line."""
+    rows = flow.object("order", shipment.order_id).progress
+    return [(row.shipped.value, row.short.value) for row in rows]
+
+
+def test_a_carton_left_behind_is_not_told_as_gone() -> None:
+    """Proves that what stays on the dock is neither shipped nor done, and who has to act is said."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    assert outcome(confirm(flow, "LPN-1").receipt) == "APPLIED"
+    (event,) = [e for e in flow.events if e.stem == "shipment.manifested"]
+    after = flow.object("shipment", shipment.id)
+    assert [told(each) for each in after.departures] == [(["LPN-1"], {1: "1"})]
+    assert flow.state("shipment", shipment.id) == "MANIFESTED"
+    assert flow.state("fulfillment_request", shipment.fulfillment_request_id) == "PACKED"
+    assert flow.state("order", shipment.order_id) == "PARTIALLY_SHIPPED"
+    assert progress(flow, shipment) == [("1", "0"), ("0", "0")]
+    snapshot = shipment_events_pb2.ShipmentManifested.FromString(event.body).shipment
+    assert told(snapshot.departures[-1]) == (["LPN-1"], {1: "1"})
+
+
+def test_the_rest_leaves_with_a_confirm_of_its_own() -> None:
+    """Proves that a second departure is told, is work for the ERP, and completes the request."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    flow.settle(flow.delivery("netsuite", "create_sales_order"))
+    confirm(flow, "LPN-1")
+    assert outcome(confirm(flow, "LPN-1").receipt) == "ALREADY_KNOWN"
+    assert outcome(flow.manifest().receipt) == "ALREADY_KNOWN"
+    flow.report(scan("DELIVERED", flow.now, number="1Z1"))
+    assert flow.state("shipment", shipment.id) != "DELIVERED", "one carton is still there"
+    assert outcome(confirm(flow, "LPN-2").receipt) == "APPLIED"
+    after = flow.object("shipment", shipment.id)
+    assert [told(each) for each in after.departures] == [
+        (["LPN-1"], {1: "1"}),
+        (["LPN-2"], {2: "1"}),
+    ]
+    assert len(flow.deliveries("netsuite", "post_goods_issue")) == 2
+    assert flow.state("fulfillment_request", shipment.fulfillment_request_id) == "SHIPPED"
+    assert progress(flow, shipment) == [("1", "0"), ("1", "0")]
+    flow.report(scan("DELIVERED", flow.now + seconds(1), number="1Z2"))
+    assert flow.state("order", shipment.order_id) == "DELIVERED"
+
+
+def test_what_the_dock_cancelled_is_short_and_not_awaited() -> None:
+    """Proves that a cancelled carton is short on its line, and does not keep the order open."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    confirm(flow, "LPN-1", shipped={1: "1", 2: "0"}, cancelled={2: "1"})
+    after = flow.object("shipment", shipment.id)
+    assert [row.withdrawn for row in after.progress] == [False, True]
+    assert flow.state("fulfillment_request", shipment.fulfillment_request_id) == "SHIPPED"
+    assert progress(flow, shipment) == [("1", "0"), ("0", "1")]
+    flow.report(scan("DELIVERED", flow.now, number="1Z1"))
+    assert flow.state("order", shipment.order_id) == "DELIVERED"
+
+
+def test_a_confirm_of_everything_still_says_everything() -> None:
+    """Proves that a confirm without packages or quantities tells all that was packed."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    flow.manifest()
+    (departure,) = flow.object("shipment", shipment.id).departures
+    assert told(departure) == (["LPN-1", "LPN-2"], {1: "1", 2: "1"})
+    assert flow.state("order", shipment.order_id) == "SHIPPED"
+
+
+def test_a_confirm_that_contradicts_the_pack_waits_for_a_correction() -> None:
+    """Proves that more than was packed is held with line and quantities, and applied once the
+    packages are corrected."""
+    flow = Flow()
+    shipment = flow.labelled(1)
+    receipt = confirm(flow, "LPN-1", shipped={1: "2"}).receipt
+    assert outcome(receipt) == "HELD"
+    assert "line 1: 2 EA left in packages that hold 1" in receipt.held_because.message
+    assert "UpdateShipment" in receipt.held_because.message
+    assert flow.told().count("shipment.manifested") == 0
+    patch = shipment_pb2.Shipment(id=shipment.id, packages=shipment.packages)
+    patch.packages[0].contents[0].quantity.value = "2"
+    request = shipment_service_pb2.UpdateShipmentRequest(request_id=request_id(), shipment=patch)
+    request.update_mask.paths.append("packages")
+    flow.call(f"{SHIPMENTS}/UpdateShipment", request, WMS)
+    flow.drive()
+    assert flow.held() == []
+    (departure,) = flow.object("shipment", shipment.id).departures
+    assert told(departure) == (["LPN-1"], {1: "2"})
+
+
+def test_packages_nobody_packed_or_half_known_are_held() -> None:
+    """Proves that an unknown package, an overlap with an earlier confirm, and nothing at all are
+    kept with the reason, and change nothing."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    unknown = confirm(flow, "LPN-9").receipt
+    assert "LPN-9 was never packed" in unknown.held_because.message
+    nothing = confirm(flow, "LPN-1", shipped={1: "0"}).receipt
+    assert "nothing of any line left" in nothing.held_because.message
+    confirm(flow, "LPN-1")
+    overlap = confirm(flow, "LPN-1", "LPN-2").receipt
+    assert "LPN-1 left with an earlier confirm" in overlap.held_because.message
+    assert {outcome(r) for r in (unknown, nothing, overlap)} == {"HELD"}
+    assert len(flow.object("shipment", shipment.id).departures) == 1
+
+
+def test_units_taken_out_at_the_dock_are_not_shipped() -> None:
+    """Proves that the confirm's quantity counts, not the carton's content."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    patch = shipment_pb2.Shipment(id=shipment.id, packages=shipment.packages)
+    patch.packages[0].contents[0].quantity.CopyFrom(types_pb2.Quantity(value="3", unit="EA"))
+    request = shipment_service_pb2.UpdateShipmentRequest(request_id=request_id(), shipment=patch)
+    request.update_mask.paths.append("packages")
+    flow.call(f"{SHIPMENTS}/UpdateShipment", request, WMS)
+    confirm(flow, shipped={1: "2"})
+    (departure,) = flow.object("shipment", shipment.id).departures
+    assert told(departure) == (["LPN-1", "LPN-2"], {1: "2", 2: "1"})
