@@ -230,3 +230,18 @@ def test_the_hour_before_midnight_belongs_to_its_own_day() -> None:
         when.instant.FromDatetime(moment.astimezone(UTC))
         days.append(translate.ship_day(when, Timestamp(), ZONE))
     assert days == ["2026-06-30", "2026-07-01"]
+
+
+def test_a_package_without_a_label_gets_no_other_parcels_number() -> None:
+    """The shipment's number stands for a package only where there is no other package."""
+    shipment = shipment_pb2.Shipment(id="s", tracking_number="1Z1")
+    for number in ("1", "2"):
+        package = shipment.packages.add(id=number, number=number)
+        package.weight.value, package.weight.unit = "1", "KGM"
+    shipment.progress.add(package_id="1", tracking_number="1Z1")
+    first, second = translate.packages(shipment, RULES)
+    assert first["packageTrackingNumber"] == "1Z1"
+    assert "packageTrackingNumber" not in second
+    del shipment.packages[1], shipment.progress[:]
+    (alone,) = translate.packages(shipment, RULES)
+    assert alone["packageTrackingNumber"] == "1Z1"

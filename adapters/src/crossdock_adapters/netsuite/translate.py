@@ -277,9 +277,11 @@ def _left_at(shipment: shipment_pb2.Shipment) -> types_pb2.SourceTime:
 def packages(shipment: shipment_pb2.Shipment, rules: BookingRules) -> list[dict[str, Any]]:
     """The package sublist: tracking number where known, weight in pounds."""
     tracking = {entry.package_id: entry.tracking_number for entry in shipment.progress}
+    # The number of the whole shipment is that of one parcel, as a rule the first.
+    only = shipment.tracking_number if len(shipment.packages) == 1 else ""
     lines = []
     for package in _packages_that_left(shipment)[:MAX_PACKAGES]:
-        number = tracking.get(package.id) or shipment.tracking_number
+        number = tracking.get(package.id) or only
         line: dict[str, Any] = {
             "packageDescr": package.number,
             "packageWeight": pounds(package.weight, rules.weight_decimals),
