@@ -266,3 +266,22 @@ def test_the_newest_use_of_a_number_counts() -> None:
     other = {"trackingNumber": "1ZOTHER", "activity": [{"date": "20270101"}]}
     assert translate_scans.newest_package([old, new, other], NUMBER) is new
     assert translate_scans.newest_package([other], NUMBER) is None
+
+
+def test_the_current_status_reads_the_newest_activity_and_no_other() -> None:
+    """A newest activity without its three-digit code is read by the package's; it stays the same
+    scan, and older activities keep their own meaning."""
+    status = {"type": "I", "description": "x", "code": "QZ"}
+    activities = [
+        {"status": status, "date": "20260305", "time": "141203"},
+        {"status": status, "date": "20260304", "time": "101010"},
+    ]
+    package = {"trackingNumber": NUMBER, "activity": activities}
+    for current in ({"code": "011"}, {"code": "D", "statusCode": "11"}):
+        found = translate_scans.package_history(
+            {**package, "currentStatus": current}, TABLE, "UPS"
+        )
+        older, newest = found.events
+        assert newest.milestone == shipment_pb2.MILESTONE_DELIVERED
+        assert older.milestone == shipment_pb2.MILESTONE_UNKNOWN
+        assert newest.status_code == "QZ"

@@ -80,6 +80,10 @@ def test_every_milestone_of_the_table_exists_in_the_contract() -> None:
         ("X", "UF", "", "RETURNING"),
         ("X", "70", "", "IN_TRANSIT"),
         ("D", "48", "", "DELIVERY_ATTEMPTED"),
+        # The sheet of codes: under D everything is delivered except the codes it lists.
+        ("D", "Q9", "", "DELIVERED"),
+        ("D", "M4", "", "DELIVERED"),
+        *(("D", code, "", "EXCEPTION") for code in "53 5F 7B CI DI DO EA FZ 28 50".split()),
         ("M", "MP", "003", "LABEL_CREATED"),
         ("MV", "VP", "007", "VOIDED"),
         ("MV", "", "", "VOIDED"),
@@ -98,13 +102,13 @@ def test_codes_resolve_in_the_documented_order(
 
 @pytest.mark.parametrize(
     ("kind", "code", "status_code"),
-    [("I", "QZ", "911"), ("D", "Q9", ""), ("D", "", "911"), ("M", "Q9", ""), ("Z", "", ""),
+    [("I", "QZ", "911"), ("D", "Q9", "911"), ("D", "", "911"), ("M", "Q9", ""), ("Z", "", ""),
      ("", "", ""), ("NA", "", ""), ("I", "QZ", "")],
 )  # fmt: skip
 def test_undocumented_codes_are_unknown_never_guessed(
     kind: str, code: str, status_code: str
 ) -> None:
-    """A code nobody mapped moves nothing, even under type D."""
+    """A code nobody mapped moves nothing; under type D a three-digit code nobody mapped."""
     meaning = TABLE.resolve(kind, code, status_code)
     assert meaning.milestone == "UNKNOWN"
     assert not meaning.is_mapped

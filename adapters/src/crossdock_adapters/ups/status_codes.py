@@ -51,10 +51,14 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class TypeRule:
-    """What a status type says without a code, for an unlisted code, and which tables it reads."""
+    """What a status type says without a code, for an unlisted one, and which tables it reads.
+
+    unlisted_beside_number: for an unlisted code when a three-digit code came that no row names.
+    """
 
     without_code: str
     unlisted: str
+    unlisted_beside_number: str
     tables: tuple[str, ...]
 
 
@@ -84,7 +88,8 @@ class StatusTable:
             if found is not None:
                 return found
         if code:
-            return Meaning(rule.unlisted, rule=f"type {kind}, any other code")
+            milestone = rule.unlisted if number is None else rule.unlisted_beside_number
+            return Meaning(milestone, rule=f"type {kind}, any other code")
         if number is not None:
             return Meaning(UNKNOWN)
         return Meaning(rule.without_code, rule=f"type {kind}")
@@ -128,7 +133,15 @@ def _meaning(row: Mapping[str, Any], rule: str) -> Meaning:
 
 def _type_rule(entry: Mapping[str, Any]) -> TypeRule:
     unlisted = _known(entry.get("unlisted", UNKNOWN))
-    return TypeRule(_known(entry["without_code"]), unlisted, tuple(entry["tables"]))
+    beside_number = _known(entry.get("unlisted_beside_number", unlisted))
+    tables = tuple(entry["tables"])
+    return TypeRule(_known(entry["without_code"]), unlisted, beside_number, tables)
+
+
+def three_digit(status_code: str, code: str) -> str:
+    """The three-digit code where a status has one, in the field for it or in the other's place."""
+    number, _ = _three_digit_value(status_code, code.strip())
+    return "" if number is None else f"{number:03d}"
 
 
 def _known(milestone: object) -> str:

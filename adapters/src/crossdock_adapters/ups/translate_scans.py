@@ -16,6 +16,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
 
+from crossdock_adapters.ups import status_codes
 from crossdock_adapters.ups.client import as_list
 from crossdock_adapters.ups.scan_times import ScanTime, read_date, read_scan_time
 from crossdock_adapters.ups.status_codes import StatusTable
@@ -69,14 +70,19 @@ def alert_event(payload: Any, table: StatusTable, carrier_code: str) -> tracking
 
 
 def package_history(package: Mapping[str, Any], table: StatusTable, carrier_code: str) -> History:
-    """Every activity of a package in a Track reply; a broken one does not cost the others."""
+    """Every activity of a package in a Track reply; a broken one does not cost the others.
+
+    Activities often lack the three-digit code; the newest one's stands in `currentStatus` then.
+    """
     number = _text(package, "trackingNumber")
+    now = _current_code(package)
     events: list[tracking_pb2.TrackingEvent] = []
     problems: list[str] = []
     activities = as_list(package.get("activity"))[:MAX_SCANS_PER_REQUEST]
     for position, activity in enumerate(activities):
         try:
-            events.append(_activity_event(number, activity, table, carrier_code))
+            hint = now if position == 0 else ""
+            events.append(_activity_event(number, activity, table, carrier_code, hint))
         except Unreadable as error:
             problems.append(f"activity {position} of {number}: {error}")
     # UPS lists newest first, and only the newest delivery has the receiver's name.
@@ -155,7 +161,7 @@ def is_void(package: Mapping[str, Any], table: StatusTable, carrier_code: str) -
 
 
 def _activity_event(
-    number: str, activity: Any, table: StatusTable, carrier_code: str
+    number: str, activity: Any, table: StatusTable, carrier_code: str, current_code: str
 ) -> tracking_pb2.TrackingEvent:
     if not isinstance(activity, dict) or not isinstance(activity.get("status"), dict):
         raise Unreadable("there is no status")
@@ -170,7 +176,7 @@ def _activity_event(
     )
     location = activity.get("location")
     address = location.get("address") if isinstance(location, dict) else None
-    event = _event(number, activity["status"], when, address, table, carrier_code)
+    event = _event(number, activity["status"], when, address, table, carrier_code, current_code)
     event.channel = POLL
     return event
 
@@ -182,10 +188,13 @@ def _event(
     location: Any,
     table: StatusTable,
     carrier_code: str,
+    current_code: str = "",
 ) -> tracking_pb2.TrackingEvent:
+    """`current_code`: a three-digit code known from elsewhere. It helps to read the scan and is not
+    part of it: a later reply lists the same scan without it."""
     kind, code = _text(status, "type"), _text(status, "code")
     three_digit = _text(status, "statusCode")
-    meaning = table.resolve(kind, code, three_digit)
+    meaning = table.resolve(kind, code, three_digit or current_code)
     milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{meaning.milestone}")
     return tracking_pb2.TrackingEvent(
         carrier_code=carrier_code,
@@ -199,6 +208,13 @@ def _event(
         place=_place(location),
         return_leg=milestone in RETURN_LEG,
     )
+
+
+def _current_code(package: Mapping[str, Any]) -> str:
+    status = package.get("currentStatus")
+    if not isinstance(status, dict):
+        return ""
+    return status_codes.three_digit(_text(status, "statusCode"), _text(status, "code"))
 
 
 def _time(
