@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock import contracts
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
@@ -285,3 +286,22 @@ def test_the_current_status_reads_the_newest_activity_and_no_other() -> None:
         assert newest.milestone == shipment_pb2.MILESTONE_DELIVERED
         assert older.milestone == shipment_pb2.MILESTONE_UNKNOWN
         assert newest.status_code == "QZ"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({"type": "X", "code": "A5"}, "ADDRESS_PROBLEM"),
+        ({"type": "X", "code": "48", "statusCode": "022"}, "RECIPIENT_UNAVAILABLE"),
+        ({"type": "X", "code": "0A"}, ""),
+        ({"type": "I", "code": "DP"}, ""),
+    ],
+)
+def test_a_scan_says_why_it_is_an_exception(status: dict[str, str], reason: str) -> None:
+    """The table's reason reaches the contract; what it does not know stays empty."""
+    activity = {"status": status, "date": "20260305", "time": "141203"}
+    package = {"trackingNumber": "1ZA1B2C30300123452", "activity": [activity]}
+    (event,) = translate_scans.package_history(package, TABLE, "UPS").events
+    assert event.exception_reason == reason
+    names = "crossdock.tracking.v1.TrackingEvent"
+    assert not contracts.validate(names, event.SerializeToString())

@@ -141,6 +141,16 @@ def test_no_code_is_claimed_twice() -> None:
         status_codes.read_table(f'two_character = []\nversion = "x"\n{row}{row}[type]\n')
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"), [('reason = "BORED"', "reason"), ('confidence = "Q"', "confidence")]
+)
+def test_a_row_with_a_word_nobody_knows_is_refused(line: str, problem: str) -> None:
+    """Reasons are those of the contract, confidences those of the table's head."""
+    row = f'[[three_digit]]\nmilestone = "EXCEPTION"\n{line}\ncodes = [50]\n'
+    with pytest.raises(ValueError, match=f"is no {problem}"):
+        status_codes.read_table(f'two_character = []\nversion = "x"\n{row}[type]\n')
+
+
 INSTANTS = st.datetimes(datetime(2020, 1, 1), datetime(2035, 12, 31), timezones=st.just(UTC)).map(
     lambda moment: moment.replace(microsecond=0)
 )

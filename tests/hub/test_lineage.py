@@ -255,11 +255,13 @@ def test_an_open_exception_waits_on_the_carrier() -> None:
     flow.manifest()
     for record in flow.deliveries():
         flow.settle(record)
-    flow.report(scan("EXCEPTION", flow.now))
+    problem = scan("EXCEPTION", flow.now)
+    problem.exception_reason = "ADDRESS_PROBLEM"
+    flow.report(problem)
     found = verdict(flow, order_id)
     assert found.verdict == "WAITING"
     assert "carrier UPSN" in found.sentence
-    assert "problem with parcel 1Z1" in found.sentence
+    assert "problem with parcel 1Z1 (address problem) that no later" in found.sentence
 
 
 def test_a_bus_that_is_away_is_told() -> None:

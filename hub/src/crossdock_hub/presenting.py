@@ -223,6 +223,7 @@ def scan_node(record: ScanRecord) -> lineage_pb2.ScanNode:
         tracking_number=record.tracking_number,
         milestone=scan.milestone,
         status_code=scan.status_code,
+        exception_reason=scan.exception_reason,
     )
     if record.event_time is not None:
         stamp(node.event_time, record.event_time)

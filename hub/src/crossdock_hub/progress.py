@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crossdock.tracking.v1 import tracking_pb2
+
 from crossdock_hub.chain import Chain
 from crossdock_hub.departures import still_at_dock
 from crossdock_hub.lifecycle import ENDED_MILESTONES
@@ -74,7 +76,7 @@ def _cancelled(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
 
 def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
     shipments = [r for r in chain.objects if r.kind == "shipment" and r.state != "VOIDED"]
-    trouble = _exception(shipments, now)
+    trouble = _exception(chain, shipments, now)
     if trouble is not None:
         return trouble
     back = [shipment for shipment in shipments if shipment.state == "RETURNED"]
@@ -86,7 +88,9 @@ def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
     return _next_step(chain, order, shipments, now)
 
 
-def _exception(shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
+def _exception(
+    chain: Chain, shipments: Sequence[ObjectRecord], now: int
+) -> Judgement | None:
     for shipment in shipments:
         for row in shipment.message.progress:
             if row.exception_open and milestone_name(row.milestone) not in ENDED_MILESTONES:
@@ -96,9 +100,21 @@ def _exception(shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
                 return Judgement(
                     "WAITING",
                     f"Waiting on carrier {shipment.message.carrier_code}{since}: it reports a "
-                    f"problem with parcel {row.tracking_number} that no later scan has lifted.",
+                    f"problem with parcel {row.tracking_number}{_reason(chain, row)} that no later "
+                    "scan has lifted.",
                 )
     return None
+
+
+def _reason(chain: Chain, row: Any) -> str:
+    """ " (address problem)": what the last exception of a parcel gave as its reason, if any."""
+    exceptions = [
+        tracking_pb2.TrackingEvent.FromString(scan.body)
+        for scan in chain.scans
+        if scan.tracking_number == row.tracking_number and scan.milestone == "EXCEPTION"
+    ]
+    reason = exceptions[-1].exception_reason if exceptions else ""
+    return f" ({reason.lower().replace('_', ' ')})" if reason else ""
 
 
 def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement:

@@ -32,6 +32,31 @@ MILESTONES = frozenset(
         UNKNOWN,
     }
 )
+# The words of crossdock.tracking.v1.TrackingEvent.exception_reason that this carrier has codes for.
+REASONS = frozenset(
+    {
+        "ACCESS_RESTRICTED",
+        "ADDRESS_PROBLEM",
+        "BUSINESS_CLOSED",
+        "CARRIER_DELAY",
+        "CUSTOMS_CLEARED",
+        "CUSTOMS_HOLD",
+        "CUSTOMS_INFORMATION",
+        "DAMAGED",
+        "HOLD_REQUESTED",
+        "LOST_OR_INVESTIGATION",
+        "OTHER",
+        "PAYMENT_REQUIRED",
+        "PICKUP_FAILED",
+        "RECIPIENT_UNAVAILABLE",
+        "REFUSED",
+        "SECURITY_OR_REGULATORY",
+        "SIGNATURE_REQUIRED",
+        "WEATHER",
+    }
+)
+# How sure a row is, for whoever maintains the table: nothing decides by it.
+CONFIDENCES = frozenset({"H", "M", "L"})
 _Key = TypeVar("_Key", int, tuple[str, str])
 
 
@@ -128,7 +153,12 @@ def _three_digit_value(status_code: str, code: str) -> tuple[int | None, str]:
 
 
 def _meaning(row: Mapping[str, Any], rule: str) -> Meaning:
-    return Meaning(_known(row["milestone"]), str(row.get("reason", "")), rule)
+    reason = str(row.get("reason", ""))
+    if reason and reason not in REASONS:
+        raise ValueError(f"{reason!r} is no reason")
+    if row.get("confidence", "H") not in CONFIDENCES:
+        raise ValueError(f"{row['confidence']!r} is no confidence")
+    return Meaning(_known(row["milestone"]), reason, rule)
 
 
 def _type_rule(entry: Mapping[str, Any]) -> TypeRule:

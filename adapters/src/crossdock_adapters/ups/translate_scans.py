@@ -207,6 +207,7 @@ def _event(
         event_time=source_time(when),
         place=_place(location),
         return_leg=milestone in RETURN_LEG,
+        exception_reason=meaning.reason,
     )
 
 

@@ -135,10 +135,15 @@ def _tables(lineage: lineage_pb2.Lineage) -> None:
     if lineage.scans:
         typer.echo("")
         rows_of_scans = [
-            (moment(each.event_time), each.tracking_number, milestone(each.milestone))
+            (
+                moment(each.event_time),
+                each.tracking_number,
+                milestone(each.milestone),
+                cell(each.exception_reason),
+            )
             for each in lineage.scans[-SHOWN_SCANS:]
         ]
-        print_table(("SCANNED", "PARCEL", "MILESTONE"), rows_of_scans)
+        print_table(("SCANNED", "PARCEL", "MILESTONE", "REASON"), rows_of_scans)
         hidden = len(lineage.scans) - SHOWN_SCANS
         if hidden > 0:
             typer.echo(f"… and {hidden} earlier scans (--json shows them)")

@@ -202,12 +202,15 @@ class ScanNode(_message.Message):
     STATUS_CODE_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     RECORD_TIME_FIELD_NUMBER: _builtins.int
+    EXCEPTION_REASON_FIELD_NUMBER: _builtins.int
     tracking_number: _builtins.str
     """Number of the parcel."""
     milestone: _shipment_pb2.Milestone.ValueType
     """What it means."""
     status_code: _builtins.str
     """The carrier's raw code."""
+    exception_reason: _builtins.str
+    """Why it is held up or was not delivered; empty when there is no reason to give."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened, UTC; absent when unknown."""
@@ -224,10 +227,11 @@ class ScanNode(_message.Message):
         status_code: _builtins.str = ...,
         event_time: _timestamp_pb2.Timestamp | None = ...,
         record_time: _timestamp_pb2.Timestamp | None = ...,
+        exception_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "milestone", b"milestone", "record_time", b"record_time", "status_code", b"status_code", "tracking_number", b"tracking_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "exception_reason", b"exception_reason", "milestone", b"milestone", "record_time", b"record_time", "status_code", b"status_code", "tracking_number", b"tracking_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,7 @@ class TrackingEvent(_message.Message):
     ORDER_ID_FIELD_NUMBER: _builtins.int
     RECORD_TIME_FIELD_NUMBER: _builtins.int
     REPORTER_FIELD_NUMBER: _builtins.int
+    EXCEPTION_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id made by the hub (UUID)."""
     carrier_code: _builtins.str
@@ -73,6 +74,13 @@ class TrackingEvent(_message.Message):
     """The order, once known."""
     reporter: _builtins.str
     """The endpoint that reported it."""
+    exception_reason: _builtins.str
+    """Why it is held up, or was not delivered, in one word for all carriers, as the adapter maps the
+    code: ADDRESS_PROBLEM, RECIPIENT_UNAVAILABLE, BUSINESS_CLOSED, SIGNATURE_REQUIRED,
+    PAYMENT_REQUIRED, REFUSED, DAMAGED, LOST_OR_INVESTIGATION, WEATHER, CARRIER_DELAY, CUSTOMS_HOLD,
+    CUSTOMS_INFORMATION, CUSTOMS_CLEARED, SECURITY_OR_REGULATORY, HOLD_REQUESTED, PICKUP_FAILED,
+    ACCESS_RESTRICTED, OTHER; empty when there is no reason to give. May grow.
+    """
     @_builtins.property
     def event_time(self) -> _types_pb2.SourceTime:
         """When it happened."""
@@ -110,10 +118,11 @@ class TrackingEvent(_message.Message):
         order_id: _builtins.str = ...,
         record_time: _timestamp_pb2.Timestamp | None = ...,
         reporter: _builtins.str = ...,
+        exception_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_carrier_code", b"_carrier_code", "_tracking_number", b"_tracking_number", "carrier_code", b"carrier_code", "estimated_delivery", b"estimated_delivery", "event_time", b"event_time", "place", b"place", "record_time", b"record_time", "tracking_number", b"tracking_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_carrier_code", b"_carrier_code", "_tracking_number", b"_tracking_number", "carrier_code", b"carrier_code", "channel", b"channel", "description", b"description", "estimated_delivery", b"estimated_delivery", "event_time", b"event_time", "id", b"id", "milestone", b"milestone", "order_id", b"order_id", "package_id", b"package_id", "place", b"place", "record_time", b"record_time", "reporter", b"reporter", "return_leg", b"return_leg", "shipment_id", b"shipment_id", "signed_by", b"signed_by", "status_code", b"status_code", "status_type", b"status_type", "tracking_number", b"tracking_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_carrier_code", b"_carrier_code", "_tracking_number", b"_tracking_number", "carrier_code", b"carrier_code", "channel", b"channel", "description", b"description", "estimated_delivery", b"estimated_delivery", "event_time", b"event_time", "exception_reason", b"exception_reason", "id", b"id", "milestone", b"milestone", "order_id", b"order_id", "package_id", b"package_id", "place", b"place", "record_time", b"record_time", "reporter", b"reporter", "return_leg", b"return_leg", "shipment_id", b"shipment_id", "signed_by", b"signed_by", "status_code", b"status_code", "status_type", b"status_type", "tracking_number", b"tracking_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__carrier_code: _TypeAlias = _typing.Literal["carrier_code"]  # noqa: Y015
     _WhichOneofArgType__carrier_code: _TypeAlias = _typing.Literal["_carrier_code", b"_carrier_code"]  # noqa: Y015
