@@ -279,9 +279,7 @@ def test_the_current_status_reads_the_newest_activity_and_no_other() -> None:
     ]
     package = {"trackingNumber": NUMBER, "activity": activities}
     for current in ({"code": "011"}, {"code": "D", "statusCode": "11"}):
-        found = translate_scans.package_history(
-            {**package, "currentStatus": current}, TABLE, "UPS"
-        )
+        found = translate_scans.package_history({**package, "currentStatus": current}, TABLE, "UPS")
         older, newest = found.events
         assert newest.milestone == shipment_pb2.MILESTONE_DELIVERED
         assert older.milestone == shipment_pb2.MILESTONE_UNKNOWN

@@ -1,4 +1,4 @@
-"""Goods that leave the dock in part, in two goes, or not at all: what the hub makes of a confirm."""
+"""Goods that leave the dock in part, in two goes, or not at all: what a ship confirm says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_se
 from crossdock.types.v1 import types_pb2
 from decisions import WMS, outcome, request_id
 from first_flow import SHIPMENTS, Flow, at, each, scan, seconds
+from test_lineage import verdict
 
 
 def confirm(
@@ -45,7 +46,7 @@ def progress(flow: Flow, shipment: Any) -> list[tuple[str, str]]:
 
 
 def test_a_carton_left_behind_is_not_told_as_gone() -> None:
-    """Proves that what stays on the dock is neither shipped nor done, and who has to act is said."""
+    """Proves that what stays on the dock is neither shipped nor done, and that it is missed."""
     flow = Flow()
     shipment = flow.labelled(2)
     assert outcome(confirm(flow, "LPN-1").receipt) == "APPLIED"
@@ -56,6 +57,10 @@ def test_a_carton_left_behind_is_not_told_as_gone() -> None:
     assert flow.state("fulfillment_request", shipment.fulfillment_request_id) == "PACKED"
     assert flow.state("order", shipment.order_id) == "PARTIALLY_SHIPPED"
     assert progress(flow, shipment) == [("1", "0"), ("0", "0")]
+    for record in flow.deliveries():
+        flow.settle(record)
+    sentence = verdict(flow, shipment.order_id).sentence
+    assert "left without package LPN-2, which warehouse DC1 has to hand over" in sentence
     snapshot = shipment_events_pb2.ShipmentManifested.FromString(event.body).shipment
     assert told(snapshot.departures[-1]) == (["LPN-1"], {1: "1"})
 
@@ -76,7 +81,15 @@ def test_the_rest_leaves_with_a_confirm_of_its_own() -> None:
         (["LPN-1"], {1: "1"}),
         (["LPN-2"], {2: "1"}),
     ]
-    assert len(flow.deliveries("netsuite", "post_goods_issue")) == 2
+    issues = flow.deliveries("netsuite", "post_goods_issue")
+    assert [record.item for record in issues] == ["", "2"]
+    for number, record in enumerate(issues):
+        flow.settle(record, references=[("item_fulfillment", f"IF-{number}")])
+    for record in flow.deliveries():
+        if record.state == "READY":
+            flow.settle(record)
+    found = verdict(flow, shipment.order_id)
+    assert found.verdict == "UNDER_WAY", found.sentence
     assert flow.state("fulfillment_request", shipment.fulfillment_request_id) == "SHIPPED"
     assert progress(flow, shipment) == [("1", "0"), ("1", "0")]
     flow.report(scan("DELIVERED", flow.now + seconds(1), number="1Z2"))

@@ -88,9 +88,7 @@ def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
     return _next_step(chain, order, shipments, now)
 
 
-def _exception(
-    chain: Chain, shipments: Sequence[ObjectRecord], now: int
-) -> Judgement | None:
+def _exception(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
     for shipment in shipments:
         for row in shipment.message.progress:
             if row.exception_open and milestone_name(row.milestone) not in ENDED_MILESTONES:

@@ -402,8 +402,8 @@ def _only_line_of(
     found = [line for line in held if line.item_id == item_id]
     if len(found) != 1:
         raise Untranslatable(
-            f"line {line_number} ({item_number}) is on {len(found)} lines of the sales order and none "
-            "carries its number"
+            f"line {line_number} ({item_number}) is on {len(found)} lines of the sales order and "
+            "none carries its number"
         )
     return found[0]
 

@@ -92,7 +92,10 @@ def manifest_shipment(
         resources.set_state(shipment, state)
 
     after = resources.change(unit, record, edit)
-    event = shipment_events_pb2.ShipmentManifested(shipment=after.message)
+    number = len(message.departures) + 1
+    event = shipment_events_pb2.ShipmentManifested(
+        shipment=after.message, part="" if number == 1 else str(number)
+    )
     emit(unit, event, after, event_time=resources.instant_of(request.manifest_time))
     if complete:
         advance_request(unit, after, "SHIPPED")

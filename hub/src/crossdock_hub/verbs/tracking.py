@@ -378,9 +378,7 @@ def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: M
 
 
 def _shipment_state(shipment: shipment_pb2.Shipment, current: str) -> str:
-    milestones = [
-        milestone_name(row.milestone) for row in shipment.progress if not row.withdrawn
-    ]
+    milestones = [milestone_name(row.milestone) for row in shipment.progress if not row.withdrawn]
     if current == "VOIDED" or not milestones:
         return current
     if all(m == "RETURNED" for m in milestones):

@@ -208,7 +208,10 @@ def ordering_key_of(target: Target, event: Message) -> str:
 
 
 def items_of(target: Target, event: Message) -> list[str]:
-    """The items of an event that get a delivery of this target each; [""]: one for the event."""
+    """The items of an event that get a delivery of this target each; [""]: one for the event.
+
+    An event that is one of several parts of a thing has its part as the item.
+    """
     if not target.item:
-        return [""]
+        return [str(getattr(event, "part", ""))]
     return [element.id for element in attrgetter(target.item)(event)]

@@ -28,6 +28,11 @@ class ShipmentManifested(_message.Message):
 
     METADATA_FIELD_NUMBER: _builtins.int
     SHIPMENT_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    part: _builtins.str
+    """Which departure of the shipment this is: empty for the first, then "2", "3". It is the item of
+    the deliveries that the event makes, so that each departure is posted once.
+    """
     @_builtins.property
     def metadata(self) -> _event_pb2.EventMetadata:
         """Who, when, why."""
@@ -41,10 +46,11 @@ class ShipmentManifested(_message.Message):
         *,
         metadata: _event_pb2.EventMetadata | None = ...,
         shipment: _shipment_pb2.Shipment | None = ...,
+        part: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "shipment", b"shipment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "shipment", b"shipment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "part", b"part", "shipment", b"shipment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
