@@ -24,7 +24,7 @@ from crossdock_adapters.sdk.outcomes import (
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sandbox_server import Listener
 from crossdock_adapters.sdk.work import Poll, Refused, Webhook, Work
-from crossdock_adapters.ups import adapter
+from crossdock_adapters.ups import adapter, translate
 from crossdock_adapters.ups.client import UpsClient
 from crossdock_adapters.ups.sandbox import UpsSandbox
 from sdk_waiting import until
@@ -166,6 +166,17 @@ async def test_a_label_is_bought_under_our_reference(world: World) -> None:
     assert label.price.currency == "USD"
     assert float(label.price.amount) > 0
     assert label.purchase_time.HasField("instant")
+
+
+async def test_a_label_too_large_to_keep_says_that_nothing_prints(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The label counts as bought, and note and log say why the printer stays silent."""
+    monkeypatch.setattr(translate, "MAX_LABEL_BYTES", 10)
+    done = await adapter.buy_label(world.packed(), world.client)
+    assert label_of(done).image == b""
+    for told in (done.note, caplog.text):
+        assert "nothing to print" in told and "the hub takes 10" in told
 
 
 @pytest.mark.parametrize("kind", ["reply_lost", "error_after"])

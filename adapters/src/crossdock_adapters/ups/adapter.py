@@ -225,6 +225,10 @@ def _bought(
     work: Work, shipment: shipment_pb2.Shipment, purchase: Purchase, notes: Sequence[str]
 ) -> Confirmed:
     number = purchase.label.tracking_number
+    missing = translate.why_no_image(purchase.label)
+    if missing:
+        log.warning("label %s: %s", number, missing)
+        notes = [*notes, missing]
     fact = translate.label_request(
         work.endpoint,
         work.settings.text("carrier_code"),

@@ -173,7 +173,7 @@ def label_request(
         format=FORMATS.get(sold.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
         purchase_reference=reference,
     )
-    if len(sold.image) <= MAX_LABEL_BYTES:
+    if not why_no_image(sold):
         label.image = sold.image
     if purchase.shipment_number not in ("", sold.tracking_number):
         label.carrier_shipment_number = purchase.shipment_number
@@ -183,6 +183,16 @@ def label_request(
         label.purchase_time.CopyFrom(purchase.bought_at)
     fact = request_id(endpoint, f"label/{sold.tracking_number}", digest(label))
     return label_service_pb2.CreateLabelRequest(request_id=fact, label=label)
+
+
+def why_no_image(sold: LabelImage) -> str:
+    """Why a label goes to the hub without its image, in words for whoever waits at the printer."""
+    if len(sold.image) <= MAX_LABEL_BYTES:
+        return ""
+    return (
+        f"nothing to print: the image has {len(sold.image)} bytes, the hub takes "
+        f"{MAX_LABEL_BYTES}; print it from UPS, and ask for a smaller label_format"
+    )
 
 
 def void_request(
