@@ -82,6 +82,30 @@ async def test_a_save_goes_to_the_site_of_its_header(
     assert await client.find_original_order(OTHER_FACILITY, "SO-1") is None
 
 
+async def test_a_search_asks_for_what_is_read_in_a_stable_order(
+    sandbox: ManhattanSandbox, client: Any
+) -> None:
+    """Only the fields that are read come back, nested ones too; every page has the same sort."""
+    content = {**order_content("SO-1"), "Extended": {"HostRequestId": "r", "Note": "x"}}
+    await client.save_original_order(FACILITY, content)
+    asked: list[Any] = []
+    call = client._call
+
+    async def listening(path: str, facility: str, body: Any, **options: Any) -> Any:
+        asked.append(body)
+        return await call(path, facility, body, **options)
+
+    client._call = listening
+    assert await client.find_original_order(FACILITY, "SO-1") == {
+        "OriginalOrderId": "SO-1",
+        "Extended": {"HostRequestId": "r"},
+        "IsCancelled": False,
+    }
+    assert [body["Sort"] for body in asked] == [
+        [{"attribute": "OriginalOrderId", "direction": "asc"}]
+    ]
+
+
 async def test_an_expired_token_is_renewed_in_the_same_call(
     sandbox: ManhattanSandbox, client: Any
 ) -> None:
@@ -157,7 +181,7 @@ async def test_a_bulk_import_is_read_by_business_key(client: Any) -> None:
         [{"ItemId": "OK-1"}, {"ItemId": "BAD", "ItemPackage": [{"WeightUomId": "STONE"}]}],
     )
     assert list(refused) == ["BAD"] and "unit" in refused["BAD"]
-    assert len(await client.search("facility_search", FACILITY, "")) == 2
+    assert len(await client.find_facilities(FACILITY)) == 2
 
 
 def test_a_bulk_answer_that_does_not_add_up_is_no_success() -> None:
@@ -173,7 +197,7 @@ async def test_search_reads_every_page(sandbox: ManhattanSandbox, client: Any) -
     for number in range(230):
         await client.save_original_order(FACILITY, order_content(f"SO-{number}"))
     found = await client.search(
-        "original_order_search", FACILITY, "OriginalOrderId ~ 'SO-%'", {"OriginalOrderId": None}
+        "original_order_search", FACILITY, "OriginalOrderId ~ 'SO-%'", ["order.id"]
     )
     assert len({each["OriginalOrderId"] for each in found}) == 230
 

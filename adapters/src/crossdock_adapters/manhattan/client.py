@@ -84,16 +84,16 @@ class ManhattanClient:
     async def find_original_order(self, facility: str, order_id: str) -> dict[str, Any] | None:
         """One original order of this facility by its business key."""
         key = self.names.fields["order.id"]
-        found = await self.search("original_order_search", facility, f"{key} = {quoted(order_id)}")
-        return next((each for each in found if each.get(key) == order_id), None)
+        wanted = ("order.id", "order.host_id", "order.cancelled")
+        query = f"{key} = {quoted(order_id)}"
+        found = await self.search("original_order_search", facility, query, wanted)
+        ours = (each for each in found if self.names.get(each, "order.id") == order_id)
+        return next(ours, None)
 
     async def find_facilities(self, facility: str) -> list[dict[str, Any]]:
         """All facilities; `facility` is any one of them, for the header."""
-        template = {
-            self.names.fields["facility.id"]: None,
-            self.names.fields["facility.time_zone"]: None,
-        }
-        return await self.search("facility_search", facility, "", template)
+        wanted = ("facility.id", "facility.time_zone")
+        return await self.search("facility_search", facility, "", wanted)
 
     async def import_items(
         self, facility: str, records: Sequence[Mapping[str, Any]]
@@ -112,16 +112,26 @@ class ManhattanClient:
         return refused
 
     async def search(
-        self, path: str, facility: str, query: str, template: Mapping[str, Any] | None = None
+        self, path: str, facility: str, query: str, wanted: Sequence[str]
     ) -> list[dict[str, Any]]:
-        """All records that match, page by page until a short page."""
+        """All records that match, page by page until a short page.
+
+        `wanted`: the fields to answer, by our names. The first one sorts: it has to be unique, or
+        records move between pages.
+        """
+        template: dict[str, Any] = {}
+        for name in wanted:
+            self.names.put(template, name, None)
+        order = [{"attribute": self.names.fields[wanted[0]], "direction": "asc"}]
         found: list[dict[str, Any]] = []
         for page in range(MAX_PAGES):
-            request: dict[str, Any] = {"Query": query, "Size": PAGE_SIZE, "Page": page}
-            if template:
-                request["Template"] = dict(template)
-                first = next(iter(template))
-                request["Sort"] = [{"attribute": first, "direction": "asc"}]
+            request = {
+                "Query": query,
+                "Template": template,
+                "Sort": order,
+                "Size": PAGE_SIZE,
+                "Page": page,
+            }
             answer = await self._call(path, facility, request, effect=False)
             data = self._checked(answer, effect=False).get("data")
             records = [each for each in data if isinstance(each, dict)] if data else []
