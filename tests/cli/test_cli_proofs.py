@@ -374,7 +374,11 @@ def test_a_milestone_that_went_back_is_seen(world: World) -> None:
     world.change_package(milestone="OUT_FOR_DELIVERY")
     assert proofs.moved_backwards(before, world.view) != []
     assert proofs.moved_backwards(world.view, before) == []
-    world.change_package(milestone="EXCEPTION")
+    world.change_package(milestone="UNSPECIFIED")
+    assert proofs.moved_backwards(before, world.view) != [], "what was known is lost"
+    for nowhere in ("EXCEPTION", "VOIDED", "INFORMATION", "UNKNOWN"):
+        world.change_package(milestone=nowhere)
+        assert proofs.moved_backwards(before, world.view) == [], nowhere
     assert proofs.moved_backwards(HubView((), ()), world.view) == []
 
 

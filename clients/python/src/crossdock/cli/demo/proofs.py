@@ -30,6 +30,7 @@ MILESTONE_RANK: Final[Mapping[str, int]] = {
     "DELIVERED": 7,
     "RETURNED": 7,
 }
+SAYS_NO_PLACE: Final = frozenset({"UNKNOWN", "INFORMATION", "EXCEPTION", "VOIDED"})
 EVENT_RANK: Final[Mapping[str, int]] = {
     "tracking.carrier_accepted": 2,
     "tracking.in_transit": 3,
@@ -346,12 +347,15 @@ def traced(
 
 
 def moved_backwards(before: HubView, now: HubView) -> list[str]:
-    """Packages whose milestone is less far than at an earlier look, in sentences."""
+    """Packages whose milestone is less far than at an earlier look, in sentences.
+
+    A milestone that says nothing about where the parcel is can't be less far.
+    """
     known = {package.id: package for package in before.packages}
     found = []
     for package in now.packages:
         earlier = known.get(package.id)
-        if earlier is None:
+        if earlier is None or package.milestone in SAYS_NO_PLACE:
             continue
         was, is_now = (MILESTONE_RANK.get(each.milestone, 0) for each in (earlier, package))
         if is_now < was:
