@@ -52,6 +52,16 @@ async def control(session: aiohttp.ClientSession, sandbox: TinySandbox, path: st
         return vendor_json.loads(await answer.read())
 
 
+@pytest.mark.parametrize("after", ["x", "-1", "1.5", "%C2%B2", "9" * 5000])
+async def test_calls_after_no_number_are_a_bad_request(
+    tiny: TinySandbox, session: aiohttp.ClientSession, after: str
+) -> None:
+    """What is no id of a call is refused with the parameter's name."""
+    async with session.get(f"{tiny.control_url}/calls?after={after}") as answer:
+        assert answer.status == 400
+        assert "after" in vendor_json.loads(await answer.read())["error"]
+
+
 async def test_calls_are_logged_with_their_effect(
     tiny: TinySandbox, session: aiohttp.ClientSession
 ) -> None:

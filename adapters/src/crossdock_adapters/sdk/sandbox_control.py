@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crossdock_adapters.sdk.sandbox import Sandbox
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_ID_DIGITS = 18
 
 
 def control_app(sandbox: Sandbox) -> Starlette:
@@ -57,7 +58,10 @@ class _Control:
 
     async def calls(self, request: Request) -> Response:
         """All calls, or those with an id above `after`, or of one `operation`."""
-        after = int(request.query_params.get("after", "0") or 0)
+        text = request.query_params.get("after") or "0"
+        if not (text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS):
+            return _json({"error": "after: the id of a call, a whole number"}, 400)
+        after = int(text)
         operation = request.query_params.get("operation")
         rows = [
             call.as_json()
