@@ -12,7 +12,6 @@ import re
 
 PREFIX = "1Z"
 ACCOUNT_LENGTH = 6
-SERVICE_LENGTH = 2
 SERIAL_DIGITS = 7
 _SHAPE = re.compile(r"1Z[0-9A-Z]{6}[0-9A-Z]{2}[0-9]{7}[0-9]")
 

@@ -154,12 +154,6 @@ def source_time(when: ScanTime) -> types_pb2.SourceTime:
     return found
 
 
-def is_void(package: Mapping[str, Any], table: StatusTable, carrier_code: str) -> bool:
-    """Whether the newest entry of a package says that its label was voided."""
-    history = package_history(package, table, carrier_code)
-    return bool(history.events) and (history.events[-1].milestone == shipment_pb2.MILESTONE_VOIDED)
-
-
 def _activity_event(
     number: str, activity: Any, table: StatusTable, carrier_code: str, current_code: str
 ) -> tracking_pb2.TrackingEvent:
