@@ -20,8 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ShipmentManifested(_message.Message):
-    """Goods have left the dock: stock goes down, the customer is told. One event for each departure, the
-    last of shipment.departures.
+    """Goods have left the dock: stock goes down, the customer is told. One event for each departure,
+    which is the last of shipment.departures.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

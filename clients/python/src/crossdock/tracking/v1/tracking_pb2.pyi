@@ -76,10 +76,10 @@ class TrackingEvent(_message.Message):
     """The endpoint that reported it."""
     exception_reason: _builtins.str
     """Why it is held up, or was not delivered, in one word for all carriers, as the adapter maps the
-    code: ADDRESS_PROBLEM, RECIPIENT_UNAVAILABLE, BUSINESS_CLOSED, SIGNATURE_REQUIRED,
-    PAYMENT_REQUIRED, REFUSED, DAMAGED, LOST_OR_INVESTIGATION, WEATHER, CARRIER_DELAY, CUSTOMS_HOLD,
-    CUSTOMS_INFORMATION, CUSTOMS_CLEARED, SECURITY_OR_REGULATORY, HOLD_REQUESTED, PICKUP_FAILED,
-    ACCESS_RESTRICTED, OTHER; empty when there is no reason to give. May grow.
+    code: ACCESS_RESTRICTED, ADDRESS_PROBLEM, BUSINESS_CLOSED, CARRIER_DELAY, CUSTOMS_CLEARED,
+    CUSTOMS_HOLD, CUSTOMS_INFORMATION, DAMAGED, HOLD_REQUESTED, LOST_OR_INVESTIGATION, OTHER,
+    PAYMENT_REQUIRED, PICKUP_FAILED, RECIPIENT_UNAVAILABLE, REFUSED, SECURITY_OR_REGULATORY,
+    SIGNATURE_REQUIRED, WEATHER; empty when there is no reason to give. May grow.
     """
     @_builtins.property
     def event_time(self) -> _types_pb2.SourceTime:
