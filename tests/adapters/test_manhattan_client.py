@@ -11,6 +11,7 @@ from crossdock_adapters.manhattan import names as naming
 from crossdock_adapters.manhattan.client import read_bulk
 from crossdock_adapters.manhattan.sandbox import ManhattanSandbox
 from crossdock_adapters.manhattan.subscription import read_key_file
+from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
 from crossdock_adapters.sdk.settings import SettingsError
 from manhattan_world import (
@@ -245,6 +246,15 @@ def test_a_key_file_without_its_fields_names_them_and_no_value() -> None:
     with pytest.raises(SettingsError) as error:
         read_key_file('{"private_key": "very-secret"}')
     assert "client_email" in str(error.value) and "very-secret" not in str(error.value)
+
+
+def test_a_key_file_with_a_token_server_in_clear_is_refused(sandbox: ManhattanSandbox) -> None:
+    """The assertion that buys a token goes to an encrypted or local server only."""
+    given = {**sandbox.service_account(), "token_uri": "http://tokens.example/token"}
+    text = vendor_json.dumps(given).decode()
+    with pytest.raises(SettingsError, match=r"service_account: token_uri: http://tokens\.example"):
+        read_key_file(text)
+    assert read_key_file(text, allow_plaintext=True).token_uri == given["token_uri"]
 
 
 def test_an_override_of_no_known_name_is_refused() -> None:

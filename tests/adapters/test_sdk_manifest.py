@@ -141,6 +141,54 @@ base_url = "http://127.0.0.1:1"
 """
 
 
+@pytest.mark.parametrize(
+    ("address", "clear"),
+    [
+        ("http://vendor.example", True),
+        ("http://user:s3cret@10.0.0.7/x", True),
+        ("http://127.0.0.1.vendor.example", True),
+        ("https://vendor.example", False),
+        ("http://127.0.0.1:1", False),
+        ("http://[::1]:1", False),
+        ("http://localhost:1", False),
+    ],
+)
+def test_secrets_never_travel_in_clear(address: str, clear: bool, tmp_path: Path) -> None:
+    """An address beyond loopback is encrypted, or the deployment says that the network is."""
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    given = {"base_url": address, "credential": f"file:{secret}"}
+    declared = parse(MANIFEST).settings
+    if clear:
+        with pytest.raises(SettingsError, match=r"base_url: http://.*allow_plaintext") as caught:
+            check(declared, given)
+        assert "s3cret" not in str(caught.value)
+    settings, _ = check(declared, given, allow_plaintext=clear)
+    assert settings.text("base_url") == address
+
+
+@pytest.mark.parametrize(
+    ("url", "clear"),
+    [
+        ("nats://bus.example:4222", True),
+        ("bus.example:4222", True),
+        ("tls://a.example,nats://b.example", True),
+        ("tls://bus.example:4222", False),
+        ("nats://127.0.0.1:4222,nats://[::1]:4222", False),
+    ],
+)
+def test_the_bus_never_travels_in_clear(url: str, clear: bool, tmp_path: Path) -> None:
+    """The same of the bus: the problem names the setting and what to write instead."""
+    path = tmp_path / "adapters.toml"
+    text = GOOD.replace("nats://127.0.0.1:4222", url)
+    path.write_text(text)
+    if clear:
+        with pytest.raises(ConfigError, match=r"\[bus\] url: nats://.* use tls://"):
+            load_adapters(path)
+        path.write_text(text.replace("[metrics]", "allow_plaintext = true\n[metrics]"))
+    assert load_adapters(path).bus_url == url
+
+
 def test_process_configuration(tmp_path: Path) -> None:
     """A good file is read; a bad one is refused with every problem and its place."""
     path = tmp_path / "adapters.toml"

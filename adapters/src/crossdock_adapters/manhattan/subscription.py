@@ -13,6 +13,7 @@ from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
+from crossdock_adapters.sdk.plaintext import plaintext_problem
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -50,6 +51,7 @@ class SubscriptionClient:
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
         self._project = settings.text("project")
         self._secrets = secrets
+        self._allow_plaintext = settings.allow_plaintext
         self._timeout_seconds = settings.seconds("pull_timeout_seconds")
         self._http = VendorHttp(settings.text("pubsub_url"))
         self._tokens = TokenCache(self._fetch_token)
@@ -109,7 +111,7 @@ class SubscriptionClient:
         raise Retry(answer.retry_after_seconds(), f"{subscription} {verb}: {answer.status}")
 
     async def _fetch_token(self) -> Token:
-        key = read_key_file(self._secrets.text("service_account"))
+        key = read_key_file(self._secrets.text("service_account"), self._allow_plaintext)
         try:
             assertion = client_assertion(
                 key.private_key,
@@ -132,8 +134,11 @@ class SubscriptionClient:
         return _token(answer)
 
 
-def read_key_file(text: str) -> KeyFile:
-    """A service-account key file. SettingsError names what is missing, never a value."""
+def read_key_file(text: str, allow_plaintext: bool = False) -> KeyFile:
+    """A service-account key file. SettingsError names what is missing, never a value.
+
+    Its token server has to be encrypted or loopback, unless `allow_plaintext`.
+    """
     try:
         content = vendor_json.loads(text)
         fields = ("client_email", "private_key_id", "token_uri", "private_key")
@@ -145,6 +150,9 @@ def read_key_file(text: str) -> KeyFile:
         ) from None
     if urlsplit(token_uri).scheme not in ("https", "http"):
         raise SettingsError("service_account: token_uri is not an http address")
+    problem = plaintext_problem("service_account: token_uri", token_uri)
+    if problem and not allow_plaintext:
+        raise SettingsError(problem)
     return KeyFile(email, key_id, token_uri, private_key)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from crossdock.client import Tls
 
+from crossdock_adapters.sdk.plaintext import plaintext_problem
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 
 DEFAULT_HOST = "127.0.0.1"
@@ -37,6 +38,7 @@ class EndpointConfig:
     webhook_host: str = DEFAULT_HOST
     webhook_port: int | None = None
     concurrency: int | None = None
+    allow_plaintext: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -90,6 +92,8 @@ def load_adapters(path: Path) -> AdaptersConfig:
             name: _endpoint(name, entry) for name, entry in table.tables("endpoints").items()
         },
     )
+    if not bus.flag("allow_plaintext"):
+        table.problems += filter(None, [plaintext_problem("[bus] url", config.bus_url)])
     for part in (hub, bus, metrics, process):
         part.done()
     table.done()
@@ -126,6 +130,7 @@ def _endpoint(name: str, entry: _Table) -> EndpointConfig:
         webhook_host=entry.text("webhook_host", DEFAULT_HOST),
         webhook_port=entry.port("webhook_port"),
         concurrency=entry.integer("concurrency"),
+        allow_plaintext=entry.flag("allow_plaintext"),
         settings=entry.raw("settings"),
     )
     entry.done()

@@ -277,7 +277,7 @@ class EndpointRunner:
 
 def prepared(config: EndpointConfig, adapter: Adapter) -> tuple[Settings, Secrets]:
     """Checked settings of an endpoint. SettingsError lists everything that is wrong."""
-    return check(adapter.manifest.settings, config.settings)
+    return check(adapter.manifest.settings, config.settings, allow_plaintext=config.allow_plaintext)
 
 
 async def _close(vendor: Any) -> None:

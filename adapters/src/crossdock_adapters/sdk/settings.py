@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from crossdock_adapters.sdk.plaintext import plaintext_problem
+
 MAX_SECRET_BYTES = 64 * 1024
 KINDS = frozenset({"text", "url", "integer", "number", "seconds", "flag", "list", "map", "secret"})
 
@@ -37,11 +39,13 @@ class Settings(Mapping[str, Any]):
     """Checked values by name; ask with the accessor of the declared kind.
 
     Asking for a name the manifest does not declare raises KeyError. An optional setting
-    left out is the declared default, or empty.
+    left out is the declared default, or empty. `allow_plaintext`: the deployment says that its
+    network is encrypted, so that secrets may go to addresses that are not.
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Any], *, allow_plaintext: bool = False) -> None:
         self._values = dict(values)
+        self.allow_plaintext = allow_plaintext
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -124,9 +128,15 @@ def resolve(name: str, reference: str) -> str:
 
 
 def check(
-    declarations: Mapping[str, Declaration], given: Mapping[str, Any]
+    declarations: Mapping[str, Declaration],
+    given: Mapping[str, Any],
+    *,
+    allow_plaintext: bool = False,
 ) -> tuple[Settings, Secrets]:
-    """Settings and secrets from a configuration; SettingsError lists everything wrong."""
+    """Settings and secrets from a configuration; SettingsError lists everything wrong.
+
+    An address has to be encrypted or loopback, unless `allow_plaintext`.
+    """
     problems = [f"{name} is not a setting" for name in given if name not in declarations]
     values: dict[str, Any] = {}
     references: dict[str, str] = {}
@@ -141,6 +151,8 @@ def check(
         except ValueError as error:
             problems.append(f"{name} {error}")
             continue
+        if declaration.kind == "url" and value and not allow_plaintext:
+            problems += filter(None, [plaintext_problem(name, value)])
         if declaration.kind == "secret":
             references[name] = value or ""
         else:
@@ -153,7 +165,7 @@ def check(
                 problems.append(str(error))
     if problems:
         raise SettingsError("; ".join(problems))
-    return Settings(values), Secrets(references)
+    return Settings(values, allow_plaintext=allow_plaintext), Secrets(references)
 
 
 def convert(kind: str, raw: Any) -> Any:
