@@ -31,7 +31,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
     Retry,
 )
-from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 from crossdock_adapters.sdk.work import Poll, Work
 
 ADAPTER = Adapter.load(__package__)
@@ -48,6 +48,7 @@ _REPLACE_LINES = "item"
 @ADAPTER.connect
 async def connect(settings: Settings, secrets: Secrets) -> NetSuiteClient:
     """One client for one account."""
+    package_sublists(settings)
     base_url = settings.text("base_url").rstrip("/")
     login = Login(
         client_id=settings.text("client_id"),
@@ -209,10 +210,23 @@ def booking_rules(settings: Settings) -> BookingRules:
         price_level=settings.text("price_level"),
         line_units=settings.mapping("line_units"),
         ship_methods=settings.mapping("ship_methods"),
+        package_sublists=package_sublists(settings),
         subsidiaries=settings.mapping("subsidiaries"),
         currencies=settings.mapping("currencies"),
         weight_decimals=settings.integer("weight_decimals"),
     )
+
+
+def package_sublists(settings: Settings) -> dict[str, str]:
+    """The setting of that name. SettingsError when a value names no sublist of packages."""
+    named = settings.mapping("package_sublists")
+    for carrier, sublist in named.items():
+        if sublist != translate.NO_SUBLIST and not sublist.startswith(translate.PACKAGE_SUBLIST):
+            raise SettingsError(
+                f"package_sublists: {sublist!r} of {carrier} is no sublist; write package, "
+                "packageUps, packageFedEx, packageUsps or none"
+            )
+    return named
 
 
 async def _ids_of_order(work: Work, order: order_pb2.Order) -> InternalIds:

@@ -101,7 +101,13 @@ class NetSuiteSandbox(Sandbox):
         super().__init__(config)
         settings = self.settings
         custom = settings.get("custom_fields", AccountRules.custom_fields)
-        self._books = Books(AccountRules(clock=self.now, custom_fields=frozenset(custom)))
+        self._books = Books(
+            AccountRules(
+                clock=self.now,
+                custom_fields=frozenset(custom),
+                integrated_ship_methods=dict(settings.get("integrated_ship_methods", {})),
+            )
+        )
         seed(self._books)
         self._books.skip_numbers(int(settings.get("skipped_numbers", 0)))
         self._desk = TokenDesk(

@@ -41,6 +41,10 @@ _PACKAGE_FIELDS = _names(
 )
 
 
+_PACKAGE_SUBLISTS = ("package", "packageUps", "packageFedEx", "packageUsps")
+_CARRIER_FIELDS = ("packageTrackingNumber", "packageWeight")
+
+
 def fulfill_order(books: Books, order: Record, external_id: str | None, body: Fields) -> Record:
     """Transform a sales order into an item fulfillment. Raises VendorRefusal."""
     books.refuse_taken(ITEM_FULFILLMENT, external_id)
@@ -56,7 +60,7 @@ def fulfill_order(books: Books, order: Record, external_id: str | None, body: Fi
             "when multi-location inventory is enabled.",
             "item",
         )
-    packages = _packages(body)
+    packages = _packages(books, body, order.fields.get("shipMethod"))
     header.setdefault("tranDate", books.rules.clock().date().isoformat())
     if status == SHIPPED:
         books.refuse_closed_period(header["tranDate"])
@@ -84,8 +88,9 @@ def change_fulfillment(books: Books, record: Record, body: Fields) -> None:
     header = _header(books, body)
     if wanted == SHIPPED != now:
         books.refuse_closed_period(header.get("tranDate", record.fields["tranDate"]))
-    if "package" in body:
-        record.fields["packages"] = _packages(body)
+    if any(name in body for name in _PACKAGE_SUBLISTS):
+        method = books.get(SALES_ORDER, str(record.fields["createdFrom"])).fields.get("shipMethod")
+        record.fields["packages"] = _packages(books, body, method)
     record.fields.update(header)
     record.times_updated += 1
     record.modified = books.rules.clock()
@@ -159,7 +164,7 @@ def _header(books: Books, body: Fields) -> Fields:
     written = {
         name: value
         for name, value in body.items()
-        if name not in {"item", "package", "externalId", "shipStatus"}
+        if name not in {"item", "externalId", "shipStatus", *_PACKAGE_SUBLISTS}
     }
     if "location" in written:
         location = books.resolve(LOCATION, written["location"], "location")
@@ -169,16 +174,24 @@ def _header(books: Books, body: Fields) -> Fields:
     return written
 
 
-def _packages(body: Fields) -> list[Fields]:
+def _packages(books: Books, body: Fields, ship_method: Any) -> list[Fields]:
+    """The packages of the one sublist that the order's ship method has; others are refused."""
+    method = str(ship_method.get("id")) if isinstance(ship_method, Mapping) else str(ship_method)
+    own = books.rules.integrated_ship_methods.get(method, "package")
+    for name in _PACKAGE_SUBLISTS:
+        if name in body and name != own:
+            raise user_error(f"{name} does not apply to this ship method, {own} does.", name)
+    carrier = own.removeprefix("package")
+    allowed = {f"{name}{carrier}" for name in _CARRIER_FIELDS} if carrier else _PACKAGE_FIELDS
     packages = []
-    for index, package in enumerate(sublist(body, "package")):
-        path = f"package.items[{index}]"
+    for index, package in enumerate(sublist(body, own)):
+        path = f"{own}.items[{index}]"
         for name in package:
-            if name not in _PACKAGE_FIELDS:
+            if name not in allowed:
                 raise invalid_value(package[name], f"{path}.{name}")
-        weight = package.get("packageWeight")
+        weight = package.get(f"packageWeight{carrier}")
         if weight is not None and (not isinstance(weight, int | Decimal) or weight <= 0):
-            raise invalid_value(weight, f"{path}.packageWeight")
+            raise invalid_value(weight, f"{path}.packageWeight{carrier}")
         packages.append(dict(package))
     return packages
 

@@ -40,7 +40,8 @@ _HEADER_FIELDS: Mapping[str, frozenset[str]] = {
     ),
     ITEM_FULFILLMENT: _names(
         "externalId shipStatus pickedDate packedDate shippedDate tranDate postingPeriod location"
-        " memo shipMethod shipCarrier shippingCost handlingCost item package customForm"
+        " memo shipMethod shipCarrier shippingCost handlingCost item package packageUps"
+        " packageFedEx packageUsps customForm"
     ),
 }
 _LINE_FIELDS: Mapping[str, frozenset[str]] = {
@@ -109,6 +110,8 @@ class AccountRules:
     )
     first_sales_order_number: int = 10001
     first_fulfillment_number: int = 20001
+    integrated_ship_methods: Mapping[str, str] = field(default_factory=dict)
+    """The sublist of packages by ship method, where that is one of NetSuite's own carriers."""
     closed_through: date | None = None
     """The last day of the last closed accounting period; nothing posts on or before it."""
 

@@ -33,6 +33,7 @@ GRAMS: Mapping[str, Fraction] = {
 MAX_ADDRESS_LINES = 3
 MAX_MEMO = 999
 MAX_PACKAGES = 200
+PACKAGE_SUBLIST, NO_SUBLIST = "package", "none"
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
 
 
@@ -54,6 +55,7 @@ class BookingRules:
     price_level: str = "-1"
     line_units: Mapping[str, str] = field(default_factory=lambda: {"EA": ""})
     ship_methods: Mapping[str, str] = field(default_factory=dict)
+    package_sublists: Mapping[str, str] = field(default_factory=dict)
     subsidiaries: Mapping[str, str] = field(default_factory=dict)
     currencies: Mapping[str, str] = field(default_factory=dict)
     weight_decimals: int = 4
@@ -216,14 +218,17 @@ def item_fulfillment(
         else:
             # A line left out would be shipped with its whole open quantity.
             lines.append({"orderLine": line.key, "itemReceive": False})
-    return {
+    body = {
         "externalId": fulfillment_key(rules, shipment),
         "shipStatus": {"id": rules.shipped_status},
         "tranDate": ship_day(_left_at(shipment), posted, rules.zone),
         "memo": f"{shipment.number} {reference}"[:MAX_MEMO],
         "item": {"items": lines},
-        "package": {"items": packages(shipment, rules)},
     }
+    sublist = package_sublist(shipment, rules)
+    if sublist != NO_SUBLIST:
+        body[sublist] = {"items": packages(shipment, rules, sublist)}
+    return body
 
 
 def shipped_by_line(
@@ -274,20 +279,33 @@ def _left_at(shipment: shipment_pb2.Shipment) -> types_pb2.SourceTime:
     return shipment.departures[-1].manifest_time if shipment.departures else shipment.manifest_time
 
 
-def packages(shipment: shipment_pb2.Shipment, rules: BookingRules) -> list[dict[str, Any]]:
-    """The package sublist: tracking number where known, weight in pounds."""
+def package_sublist(shipment: shipment_pb2.Shipment, rules: BookingRules) -> str:
+    """Where the packages go: by carrier and service, by carrier, else the plain sublist."""
+    chosen = (f"{shipment.carrier_code}/{shipment.service_code}", shipment.carrier_code)
+    named = [rules.package_sublists[name] for name in chosen if name in rules.package_sublists]
+    return named[0] if named else PACKAGE_SUBLIST
+
+
+def packages(
+    shipment: shipment_pb2.Shipment, rules: BookingRules, sublist: str = PACKAGE_SUBLIST
+) -> list[dict[str, Any]]:
+    """The package sublist: tracking number where known, weight in pounds.
+
+    An integrated carrier's sublist has its name at the end of each field, and no description.
+    """
+    carrier = sublist.removeprefix(PACKAGE_SUBLIST)
     tracking = {entry.package_id: entry.tracking_number for entry in shipment.progress}
     # The number of the whole shipment is that of one parcel, as a rule the first.
     only = shipment.tracking_number if len(shipment.packages) == 1 else ""
     lines = []
     for package in _packages_that_left(shipment)[:MAX_PACKAGES]:
         number = tracking.get(package.id) or only
-        line: dict[str, Any] = {
-            "packageDescr": package.number,
-            "packageWeight": pounds(package.weight, rules.weight_decimals),
-        }
+        weight = pounds(package.weight, rules.weight_decimals)
+        line: dict[str, Any] = {f"packageWeight{carrier}": weight}
+        if not carrier:
+            line["packageDescr"] = package.number
         if number:
-            line["packageTrackingNumber"] = number
+            line[f"packageTrackingNumber{carrier}"] = number
         lines.append(line)
     return lines
 
