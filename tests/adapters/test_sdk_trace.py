@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from crossdock import contracts
 from crossdock.client import HubClient
 from crossdock_adapters.sdk.sandbox import SandboxConfig
+from crossdock_adapters.sdk.telemetry import describe_event
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -70,3 +72,31 @@ async def test_the_trace_of_the_message_continues(
     assert called.traceparent.split("-")[2] != PARENT
     text = "".join(str(span.attributes) for span in spans)
     assert "let me in" not in text and "token-of-the-test" not in text
+
+
+@pytest.mark.parametrize("name", sorted(contracts.load().events))
+def test_an_attempt_says_which_order_and_parcel(exporter: InMemorySpanExporter, name: str) -> None:
+    """Proves of every event of the contract that the attempt's span names its order, and shipment
+    and parcel where the event knows them: what people search traces for."""
+    event = contracts.load().generated_class(name)()
+    expected = {"crossdock.event.type": name, "crossdock.order.id": "O"}
+    for field in event.DESCRIPTOR.fields:
+        if field.message_type is None or field.name in ("metadata", "changed_fields"):
+            continue
+        holder = getattr(event, field.name)
+        own = {"order": "O", "shipment": "S"}.get(field.name, "X")
+        for part, value in (("id", own), ("order_id", "O"), ("shipment_id", "S")):
+            if part in holder.DESCRIPTOR.fields_by_name:
+                setattr(holder, part, value)
+                if value == "S":
+                    expected["crossdock.shipment.id"] = "S"
+        for part in ("number", "tracking_number"):
+            if part in holder.DESCRIPTOR.fields_by_name:
+                setattr(holder, part, part)
+                if part == "tracking_number":
+                    expected["crossdock.tracking.number"] = part
+                elif field.name == "order":
+                    expected["crossdock.order.number"] = part
+    with trace.get_tracer("test").start_as_current_span("process") as span:
+        describe_event(span, event)
+    assert dict(exporter.get_finished_spans()[-1].attributes or {}) == expected
