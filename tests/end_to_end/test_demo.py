@@ -14,13 +14,14 @@ DEMO_SECONDS = 240.0
 
 
 @pytest.mark.timeout(300)
-async def test_a_small_demo_proves_all_six_acts(tmp_path: Path) -> None:
+async def test_a_small_demo_proves_all_eight_acts(tmp_path: Path) -> None:
     """Eight orders and all faults: the exit status is 0, and the report names each proof."""
     report_file = tmp_path / "report.json"
     environment = {**os.environ, "TMPDIR": str(tmp_path), "NO_COLOR": "1"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "crossdock.cli", "demo",
-        "--orders", "8", "--outage-seconds", "2", "--report", str(report_file),
+        "--orders", "8", "--outage-seconds", "2", "--day-seconds", "4",
+        "--report", str(report_file),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=environment,
     )  # fmt: skip
     try:
@@ -34,12 +35,14 @@ async def test_a_small_demo_proves_all_six_acts(tmp_path: Path) -> None:
     assert process.returncode == 0, output
     report = json.loads(report_file.read_text())
     assert report["passed"]
-    assert [act["act"] for act in report["acts"]] == [1, 2, 3, 4, 5, 6]
+    assert [act["act"] for act in report["acts"]] == [1, 2, 3, 4, 5, 6, 7, 8]
     claims = {act["act"]: [proof["claim"] for proof in act["proofs"]] for act in report["acts"]}
     assert all(claims.values())
     assert "lost 0, twice 0" in claims[2]
+    assert "others are not slowed" in claims[7]
+    assert {"dead letters 0", "lost 0, twice 0"} <= set(claims[8])
     assert "proof" in output
     assert "\x1b" not in output, "no colour and no moving line in a pipe"
     # The data directory is gone with the success, and no process holds anything open in it.
     assert list(tmp_path.glob("crossdock-demo-*")) == []
-    assert "passed: 8 of 8 proofs hold" in output
+    assert "passed: 15 of 15 proofs hold" in output

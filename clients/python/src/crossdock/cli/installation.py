@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -80,6 +81,16 @@ class Installation:
         for child in self.children:
             child.supervise()
         self.ready_seconds = time.monotonic() - started
+
+    async def restart_hub(self, limits: Mapping[str, float]) -> None:
+        """Stop the hub as an operator does, and start it with some of its limits changed."""
+        await self.hub.stop()
+        variables = hub_variables(self.workplace)
+        variables["CROSSDOCK_LIMITS"] = json.dumps(dict(limits))
+        self.hub = Child(_hub(self.workplace, variables), self._say)
+        await self.hub.start()
+        self.hub_document = await self.hub.wait_ready(HUB_READY_SECONDS)
+        self.hub.supervise()
 
     async def stop(self) -> None:
         """End all, in the order in which they need each other."""

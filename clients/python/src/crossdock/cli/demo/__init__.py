@@ -1,4 +1,4 @@
-"""`crossdock demo`: a peak evening on real parts, six acts, and proofs from the vendors' books."""
+"""`crossdock demo`: a peak evening on real parts, eight acts, and proofs from vendors' books."""
 
 from __future__ import annotations
 
@@ -39,13 +39,16 @@ def demo(
     ] = 200,
     outage_seconds: Annotated[
         float, typer.Option(min=2, max=120, help="How long the ERP is away.")
-    ] = 20.0,
+    ] = 12.0,
+    day_seconds: Annotated[
+        float, typer.Option(min=4, max=120, help="How long a day without the ERP lasts here.")
+    ] = 10.0,
     seed: Annotated[int, typer.Option(min=1, help="Another seed, another evening.")] = 1,
     report_file: Annotated[Path, typer.Option("--report", help="Where it goes.")] = REPORT,
     keep: Annotated[bool, typer.Option(help="Keep the data directory in any case.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the report.")] = False,
 ) -> None:
-    """Play six acts; each proof compares the hub's ledger with the vendors' own books.
+    """Play eight acts; each proof compares the hub's ledger with the vendors' own books.
 
     Exit 1: a proof failed, or the evening could not be played to its end. Exit 130: ended by Ctrl-C
     or SIGTERM.
@@ -56,7 +59,9 @@ def demo(
     try:
         end_tracing = begin_tracing("crossdock-oms")
         try:
-            asyncio.run(_demo(directory, Cast.of(orders, outage_seconds), seed, report))
+            asyncio.run(
+                _demo(directory, Cast.of(orders, outage_seconds, day_seconds), seed, report)
+            )
         except CommandError as error:
             failure = error
             report.trouble(str(error))

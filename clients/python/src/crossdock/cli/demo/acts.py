@@ -1,4 +1,7 @@
-"""The six acts: what goes wrong on purpose, and what is read from whom to prove the outcome."""
+"""The first six acts: what goes wrong on purpose, and what is read from whom as a proof.
+
+Poison and the outage of a day have files of their own.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from crossdock import contracts
 from crossdock.cli.demo import proofs
 from crossdock.cli.demo.books import Call
+from crossdock.cli.demo.day import DayCast, play_day
+from crossdock.cli.demo.poison import PoisonCast, play_poison
 from crossdock.cli.demo.report import Act, Report
-from crossdock.cli.demo.stage import ARRIVED, LEFT, Stage, at_least, unsettled
+from crossdock.cli.demo.stage import ARRIVED, LEFT, Stage, at_least
 from crossdock.cli.demo.views import (
     HubView,
     ShipmentView,
@@ -57,12 +62,18 @@ class Cast:
     webhooks: int
     lost_replies: int
     outage_seconds: float
+    poison: PoisonCast
+    day: DayCast
 
     @classmethod
-    def of(cls, orders: int, outage_seconds: float) -> Cast:
+    def of(cls, orders: int, outage_seconds: float, day_seconds: float) -> Cast:
         """A cast for so many orders in the first act; the others get a share of it."""
         share = max(2, orders // 20)
-        return cls(orders, 2 * share, share, share, share // 2 * 2, outage_seconds)
+        few = max(2, share // 3)
+        poison = PoisonCast(unsayable=few, refused=few, sound=share)
+        day = DayCast(orders=2 * share, seconds=day_seconds)
+        lost = share // 2 * 2
+        return cls(orders, 2 * share, share, share, lost, outage_seconds, poison, day)
 
     @property
     def everybody(self) -> int:
@@ -76,6 +87,9 @@ async def play(stage: Stage, cast: Cast) -> None:
     await _troubles(stage, cast, peak, ids)
     await _ownership(stage)
     await _trace(stage)
+    await play_poison(stage, cast.poison)
+    await stage.settled(DRAIN_SECONDS)
+    await play_day(stage, cast.day)
 
 
 async def _peak(stage: Stage, cast: Cast) -> tuple[Act, list[str]]:
@@ -139,7 +153,7 @@ async def _troubles(stage: Stage, cast: Cast, peak: Act, peak_ids: list[str]) ->
     await stage.wait_until(
         f"{len(ids)} orders delivered", ids, at_least(len(ids), ARRIVED), DELIVERY_SECONDS
     )
-    await _settled(stage, DRAIN_SECONDS)
+    await stage.settled(DRAIN_SECONDS)
     view = await stage.look(ids)
     await _prove_peak(stage, cast, peak, peak_ids)
     await _prove_outage(stage, down, outage)
@@ -157,26 +171,6 @@ async def _outage(stage: Stage, begin: datetime, seconds: float) -> proofs.Outag
         left = (end - datetime.now(UTC)).total_seconds()
         await asyncio.sleep(max(0.0, min(POLL_SECONDS, left)))
     return proofs.Outage(begin + OUTAGE_MARGIN, end - OUTAGE_MARGIN, waited)
-
-
-async def _settled(stage: Stage, seconds: float) -> None:
-    """Until nobody has anything left to do for any order."""
-    deadline = time.monotonic() + seconds
-    while True:
-        depths = await stage.queue_depths()
-        if not any(depths.values()):
-            return
-        if time.monotonic() > deadline:
-            busy = max(depths, key=lambda vendor: depths[vendor])
-            found = unsettled(await read_deliveries(stage.operator, busy))
-            first = found[0] if found else None
-            why = f"{first.operation} is {first.state}: {first.waiting_on}" if first else ""
-            raise CommandError(
-                f"{depths[busy]} deliveries to {busy} are not settled after {seconds:.0f} s",
-                why,
-                f"crossdock deliveries --endpoint {busy}",
-            )
-        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _prove_outage(stage: Stage, act: Act, outage: proofs.Outage) -> None:

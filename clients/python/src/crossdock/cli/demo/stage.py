@@ -13,7 +13,13 @@ from typing import Final, Self
 from crossdock.cli.demo.books import CarrierBooks, ErpBooks, WarehouseBooks
 from crossdock.cli.demo.proofs import moved_backwards
 from crossdock.cli.demo.report import Report
-from crossdock.cli.demo.views import DeliveryView, HubView, delivery_view, read_objects
+from crossdock.cli.demo.views import (
+    DeliveryView,
+    HubView,
+    delivery_view,
+    read_deliveries,
+    read_objects,
+)
 from crossdock.cli.endpoint import list_endpoints
 from crossdock.cli.following import counted
 from crossdock.cli.installation import Installation
@@ -27,8 +33,9 @@ from crossdock.errors import CallError
 from crossdock.order.v1 import order_pb2
 
 LOOK_SECONDS: Final = 2.0
+POLL_SECONDS: Final = 1.0
 SHOWN_STUCK: Final = 5
-SETTLED: Final = frozenset({"CONFIRMED", "SUPERSEDED", "REJECTED"})
+SETTLED: Final = frozenset({"CONFIRMED", "SUPERSEDED", "REJECTED", "SKIPPED"})
 ARRIVED: Final = frozenset({"DELIVERED"})
 LEFT: Final = frozenset({"SHIPPED", "DELIVERED"})
 _STATE_NUMBERS: Final = {
@@ -77,8 +84,8 @@ class Stage:
         self.report.line.end()
         await self._exits.aclose()
 
-    async def place(self, count: int, rate_per_second: float = 0.0) -> list[str]:
-        """Place so many more orders as the OMS; their hub ids."""
+    def draw(self, count: int) -> list[order_pb2.Order]:
+        """So many orders that nobody has seen yet, as the OMS would place them."""
         assert self._catalogue is not None
         now = datetime.now(UTC).replace(microsecond=0)
         first = len(self.placed) + 1
@@ -88,8 +95,11 @@ class Stage:
         ]
         # Numbers are taken before the calls, so that two acts may place at the same time.
         self.placed.update(dict.fromkeys((order.number for order in orders), ""))
+        return orders
 
-        found = await place_orders(self.oms, orders, rate_per_second)
+    async def place(self, count: int, rate_per_second: float = 0.0) -> list[str]:
+        """Place so many more orders as the OMS; their hub ids."""
+        found = await place_orders(self.oms, self.draw(count), rate_per_second)
         self.placed.update({order.number: order.id for order in found})
         return [order.id for order in found]
 
@@ -121,6 +131,25 @@ class Stage:
         vendors = (self.erp.name, self.wms.name, self.ups.name)
         found = await list_endpoints(self.operator)
         return {each.id: each.queue_depth for each in found if each.id in vendors}
+
+    async def settled(self, seconds: float) -> None:
+        """Until nobody has anything left to do for any order."""
+        deadline = time.monotonic() + seconds
+        while True:
+            depths = await self.queue_depths()
+            if not any(depths.values()):
+                return
+            if time.monotonic() > deadline:
+                busy = max(depths, key=lambda vendor: depths[vendor])
+                found = unsettled(await read_deliveries(self.operator, busy))
+                first = found[0] if found else None
+                why = f"{first.operation} is {first.state}: {first.waiting_on}" if first else ""
+                raise CommandError(
+                    f"{depths[busy]} deliveries to {busy} are not settled after {seconds:.0f} s",
+                    why,
+                    f"crossdock deliveries --endpoint {busy}",
+                )
+            await asyncio.sleep(POLL_SECONDS)
 
     async def erp_books(self) -> ErpBooks:
         """What the ERP posted."""
