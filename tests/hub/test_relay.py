@@ -1,12 +1,16 @@
-"""The relay at the end of a hub: what is on the bus is remembered before the process ends."""
+"""The relay at the end of a hub, and what it says of its outlets."""
 
 from __future__ import annotations
 
 from bus_reading import stored_messages
 from crossdock import bus
+from crossdock_hub.bus_errors import BusUnavailable
+from crossdock_hub.config import Limits
+from crossdock_hub.relay import Relay
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from story import Story, approve_order
+from structlog.testing import capture_logs
 
 
 async def test_a_hub_that_stops_remembers_what_it_published(own_hub: RunningHub) -> None:
@@ -23,3 +27,41 @@ async def test_a_hub_that_stops_remembers_what_it_published(own_hub: RunningHub)
     await eventually(published, "publishing")
     assert own_hub.stop() == 0
     assert own_hub.count("events", "published_at IS NULL") == 0
+
+
+class Stuck:
+    """An outlet's publish that the bus refuses until told otherwise."""
+
+    def __init__(self) -> None:
+        self.refuses = True
+        self.tries = 0
+
+    async def publish(self) -> bool:
+        self.tries += 1
+        if self.refuses:
+            raise BusUnavailable("the stream is full")
+        return False
+
+
+async def test_one_stuck_outlet_says_so_once_while_the_other_flows() -> None:
+    """Proves that scans that flow do not tell that events flow again: two tasks shared one flag,
+    and the log told "wait" and "flow again" in turn for as long as one was stuck."""
+    relay = Relay(None, None, Limits(relay_poll_seconds=0.01), None, 72.0)  # type: ignore[arg-type]
+    events, scans = Stuck(), Stuck()
+    scans.refuses = False
+    relay.events.publish = events.publish  # type: ignore[method-assign]
+    relay.scans.publish = scans.publish  # type: ignore[method-assign]
+    with capture_logs() as said:
+        relay.start()
+
+        async def tried(count: int) -> bool:
+            relay.wake()
+            return events.tries >= count and scans.tries >= count
+
+        await eventually(lambda: tried(5), "five tries of each")
+        assert [line["event"] for line in said] == ["events wait, the bus does not take them"]
+        events.refuses = False
+        before = events.tries
+        await eventually(lambda: tried(before + 2), "a try after it was mended")
+        await relay.stop()
+    assert [line["event"] for line in said][1:] == ["events flow again"]

@@ -164,7 +164,7 @@ class Relay:
         hot = int(hot_hours * 3600 * SECOND)
         self.events = Outlet(Events(hot, clock), store, bus, limits, marks, clock, report)
         self.scans = Outlet(Scans(hot, clock), store, bus, limits, marks, clock, report)
-        self.trouble = ""
+        self._troubles = dict.fromkeys((self.events, self.scans), "")
 
     @property
     def published(self) -> int:
@@ -221,21 +221,21 @@ class Relay:
             except (BusError, StoreFailure) as error:
                 if isinstance(error, StreamGone):
                     self._on_gone()
-                self._say(str(error))
+                self._say(outlet, str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, self._limits.relay_retry_seconds_max)
                 wake.set()
                 continue
-            self._say("")
+            self._say(outlet, "")
             pause = self._limits.relay_poll_seconds
             if more:
                 wake.set()
 
-    def _say(self, trouble: str) -> None:
-        """Log once when it goes, once when it comes back."""
-        if bool(trouble) != bool(self.trouble):
-            if trouble:
-                log.warning("events wait, the bus does not take them", cause=trouble)
-            else:
-                log.info("events flow again")
-        self.trouble = trouble
+    def _say(self, outlet: Outlet, trouble: str) -> None:
+        """Log once when one goes, once when it is back: one may be stuck while the other flows."""
+        stuck, self._troubles[outlet] = self._troubles[outlet], trouble
+        what = "events" if outlet is self.events else "scans"
+        if trouble and not stuck:
+            log.warning(f"{what} wait, the bus does not take them", cause=trouble)
+        elif stuck and not trouble:
+            log.info(f"{what} flow again")
