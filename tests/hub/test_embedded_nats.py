@@ -21,6 +21,7 @@ from crossdock_hub.embedded import (
     EmbeddedNats,
     EmbeddedSettings,
     EmbeddedStartFailed,
+    log_words,
 )
 from fixtures_nats import eventually, free_port, is_alive
 
@@ -310,3 +311,11 @@ async def test_disk_full_is_named_and_healed(small_disk: Path) -> None:
     await stream.publish("fill", b"again", timeout=2)
     await client.close()
     await server.stop()
+
+
+def test_a_blank_line_of_the_banner_is_no_error() -> None:
+    """Proves that a line is read by its level, a blank one too, which stood in the reason of every
+    restart, and that what has none of the server's form counts as an error."""
+    assert log_words("[21117] [INF]") == ("INF", "")
+    assert log_words("[21117] [WRN] Plaintext passwords") == ("WRN", "Plaintext passwords")
+    assert log_words("panic: runtime error") == ("ERR", "panic: runtime error")

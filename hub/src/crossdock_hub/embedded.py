@@ -46,7 +46,8 @@ FULL_BYTES: Final = 1024 * 1024
 _POLL_SECONDS: Final = 0.02
 _READY_POLL_SECONDS: Final = 0.05
 
-_LOG_LINE: Final = re.compile(r"\[\d+\] \[([A-Z]{3})\] (.*)")
+# A blank line of the banner ends with its bracket.
+_LOG_LINE: Final = re.compile(r"\[\d+\] \[([A-Z]{3})\] ?(.*)")
 _LEVELS: Final = {"WRN": "warning", "ERR": "error", "FTL": "critical", "DBG": "debug"}
 _EXPECTED_WARNINGS: Final = ("Plaintext passwords detected",)
 _DISK_FULL_WORDS: Final = ("no space left on device", "disk quota exceeded")
@@ -420,8 +421,7 @@ class EmbeddedNats:
     def _log_line(self, line: str) -> None:
         for password in self._configuration.passwords.values():
             line = line.replace(password, "***")
-        matched = _LOG_LINE.fullmatch(line)
-        code, text = matched.groups() if matched else ("ERR", line)
+        code, text = log_words(line)
         if not any(character.isalnum() for character in text) or "[INF]  _" in line:
             return
         if code in ("ERR", "FTL"):
@@ -438,6 +438,12 @@ class EmbeddedNats:
             self._health = fresh
             if self._on_health:
                 self._on_health(fresh)
+
+
+def log_words(line: str) -> tuple[str, str]:
+    """(code of the level, text) of a line; what is none of nats-server's form is an error."""
+    matched = _LOG_LINE.fullmatch(line)
+    return (matched[1], matched[2]) if matched else ("ERR", line)
 
 
 async def _end(process: asyncio.subprocess.Process, patience_seconds: float) -> None:
