@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 from crossdock import contracts
 from crossdock.order.v1 import order_events_pb2, order_pb2
 from crossdock.types.v1 import types_pb2
+from crossdock_adapters.sdk.completion import completion
 from crossdock_adapters.sdk.exchange import Exchange, recording, redacted
+from crossdock_adapters.sdk.outcomes import Reject, Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,3 +59,17 @@ def test_a_label_inside_a_request_is_only_counted() -> None:
         text = redacted(body.encode())
         assert "Okonkwo" not in text
         assert "characters)" in text
+
+
+def test_reasons_are_masked_like_excerpts() -> None:
+    """What a fault of the adapter, or the vendor's own words, repeat of an answer is kept in the
+    ledger and shown: no name, no credential, whatever the outcome."""
+    words = 'bad answer for Zoë "Z" Okonkwo, token=Bearer sk-live-123456, "password": "x1"'
+    ends = (ValueError(words), Reject(f"E1 {PARTY.email}", words), Retry(reason=words))
+    for ended in ends:
+        exchange = noted("")
+        exchange.effect_left = isinstance(ended, ValueError)
+        told = completion(str(uuid.uuid4()), 1, 1, ended, exchange)
+        for secret in ("Okonkwo", "sk-live", "x1", "zoe@"):
+            assert secret not in told.reason + told.code, told
+        assert "bad answer for" in told.reason

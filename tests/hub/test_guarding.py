@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
+from crossdock_hub.guarding import Tally
+from crossdock_hub.registry import OperationSpec
 from decisions import OPERATOR, request_id
 from ledger_vendor import VENDOR, Desk
 
@@ -97,3 +99,18 @@ def test_orders_have_budgets_of_their_own() -> None:
     assert stopped.state == "PARKED"
     elsewhere = till.one("buy", key="x", root_id="order-2", object_id="order-2")
     assert elsewhere.state == "READY"
+
+
+def test_every_endpoint_counts_towards_what_one_order_may_cost() -> None:
+    """Proves that labels of another carrier are counted with those of the first: an order in a loop
+    over carriers buys no more than one at a single carrier."""
+    limit = OperationSpec("buy", "SEARCHABLE", 1, 1, 5, 60, 0, 1, 16, max_per_root=2)
+    till = Till()
+    bought = [till.one("buy", key=name) for name in ("a", "b")]
+    elsewhere = replace(bought[0], id="third", endpoint="another-carrier")
+    tally = Tally(bought)
+    stopped = tally.stopped(elsewhere, limit, till.now)
+    assert stopped is not None
+    assert (stopped.state, stopped.hold_reason) == ("PARKED", "SPENDING")
+    assert tally.first_alarm(elsewhere)
+    assert not tally.first_alarm(bought[0])

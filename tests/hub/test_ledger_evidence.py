@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,36 @@ def test_a_delivery_keeps_its_first_draft() -> None:
 
 
 # Duplicates
+
+
+def test_what_left_a_draft_at_the_vendor_is_not_taken_back() -> None:
+    """Proves that a delivery whose draft the vendor keeps does not vanish with its cancellation,
+    though no call of it was processed."""
+    desk = Desk("TWO_STEP")
+    record = desk.one()
+    token = desk.take(record)
+    note(desk, record, token, "D-1")
+    desk.complete(record, token, "THROTTLED", reason="429 at the second step")
+    cancel = desk.one("cancel", supersedes=("book",))
+    assert [desk.fresh(each).state for each in (record, cancel)] == ["HELD", "HELD"]
+
+
+def test_the_proof_of_one_call_does_not_end_the_doubt_about_another() -> None:
+    """Proves that an attempt which first knew nothing, in an outage, and then proves that its call
+    was not made, leaves the doubt about an older call: a cancellation must not make it vanish."""
+    desk = Desk("KEYED")
+    record = desk.one()
+    desk.complete(record, desk.take(record), "UNKNOWN", reason="timeout")
+    desk.pass_time(2)
+    token = desk.take(record)
+    key = ("endpoint", desk.fresh(record).endpoint)
+    out = {"breaker_state": "OPEN", "breaker_since": desk.now, "breaker_probe_at": desk.now}
+    desk.records[key] = replace(desk.records[key], **out)
+    desk.complete(record, token, "UNKNOWN", reason="timeout")
+    desk.complete(record, token, "RETRY", reason="connection refused")
+    assert desk.fresh(record).first_unknown_at is not None
+    cancel = desk.one("cancel", supersedes=("book",))
+    assert "SUPERSEDED" not in [desk.fresh(each).state for each in (record, cancel)]
 
 
 def test_what_a_vendor_holds_twice_is_kept_counted_and_seen() -> None:

@@ -177,15 +177,19 @@ class Timers:
     async def _run(self) -> None:
         while True:
             await self._sleep_until_due()
+            # What commits while the store is read may be due before all that the store tells.
+            self._next = None
             try:
                 async with self._store.read() as connection:
-                    ids, self._next = await due_deliveries(
+                    ids, following = await due_deliveries(
                         connection, self._clock(), self._limits.timer_rows_max
                     )
             except StoreFailure as failure:
                 log.warning("timers wait, the store does not answer", cause=failure.cause)
                 await asyncio.sleep(1.0)
                 continue
+            if following is not None and (self._next is None or following < self._next):
+                self._next = following
             if ids:
                 await self._tick(ids)
                 self._next = self._clock()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from crossdock_hub.ledger import is_untouched
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.registry import OperationSpec
 
@@ -27,8 +28,8 @@ class Tally:
     def __init__(self, flow: Sequence[DeliveryRecord]) -> None:
         """flow: the deliveries of the order before those of the event."""
         self._flow = flow
-        self._counts: dict[tuple[str, str], int] = {}
-        self._alarmed: set[tuple[str, str]] = set()
+        self._counts: dict[str, int] = {}
+        self._alarmed: set[str] = set()
 
     def stopped(
         self, record: DeliveryRecord, spec: OperationSpec, now: int
@@ -36,7 +37,7 @@ class Tally:
         """The delivery parked by the guard; None: it may go on, and is counted."""
         if spec.max_per_root <= 0:
             return None
-        key = (record.endpoint, record.operation)
+        key = record.operation
         if key not in self._counts:
             self._count(key)
         if self._counts[key] < spec.max_per_root:
@@ -46,20 +47,21 @@ class Tally:
 
     def first_alarm(self, record: DeliveryRecord) -> bool:
         """True once per order and operation: one alarm is enough."""
-        key = (record.endpoint, record.operation)
+        key = record.operation
         first = key not in self._alarmed
         self._alarmed.add(key)
         return first
 
-    def _count(self, key: tuple[str, str]) -> None:
-        same = [other for other in self._flow if (other.endpoint, other.operation) == key]
+    def _count(self, key: str) -> None:
+        # At every endpoint: a loop that changes the carrier each time costs as much.
+        same = [other for other in self._flow if other.operation == key]
         if any(other.hold_reason == SPENDING for other in same):
             self._alarmed.add(key)
         self._counts[key] = sum(
             other.state not in FREE_STATES
             and other.hold_reason != SPENDING
             # Skipped before anything reached the vendor: an operator said that it is not needed.
-            and not (other.state == "SKIPPED" and other.calls_reached == 0)
+            and not (other.state == "SKIPPED" and is_untouched(other))
             for other in same
         )
 
@@ -70,9 +72,9 @@ def _parked(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRe
         state="PARKED",
         hold_reason=SPENDING,
         waiting_on=(
-            f"the spending guard stopped it: one order may ask {record.endpoint} for "
-            f"{record.operation} {spec.max_per_root} times (max_per_order of its adapter), and "
-            "has; a person decides"
+            f"the spending guard stopped it: one order may ask for {record.operation} "
+            f"{spec.max_per_root} times (max_per_order of the adapter of {record.endpoint}), at "
+            "all endpoints together, and has; a person decides"
         ),
         due_at=None,
         pending=False,

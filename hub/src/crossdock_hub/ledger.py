@@ -111,7 +111,7 @@ def supersede(
         if other.operation in record.supersedes
         and (not other.item or not record.item or other.item == record.item)
     ]
-    idle = [o for o in targets if o.state in IDLE_STATES and o.calls_reached == 0]
+    idle = [o for o in targets if o.state in IDLE_STATES and is_untouched(o)]
     done = [_superseded(other, record.id, f"{record.operation} came", now) for other in idle]
     rest_is_gone = all(o in idle or _never_reached(o) for o in targets)
     if targets and rest_is_gone:
@@ -121,7 +121,12 @@ def supersede(
 
 def _never_reached(record: DeliveryRecord) -> bool:
     # One that an operator resubmitted is superseded too, and the vendor may have it.
-    return record.state == "SUPERSEDED" and record.calls_reached == 0
+    return record.state == "SUPERSEDED" and is_untouched(record)
+
+
+def is_untouched(record: DeliveryRecord) -> bool:
+    """Whether nothing of a delivery can be at the vendor: no call, no doubt about one, no draft."""
+    return record.calls_reached == 0 and record.first_unknown_at is None and not record.draft
 
 
 def _superseded(record: DeliveryRecord, by: str, why: str, now: int) -> DeliveryRecord:
@@ -250,7 +255,7 @@ def complete(
         # The doubt that this very call began ends with the proof; an older one stays.
         own = record.first_unknown_at == attempt.begun_at
         reached = max(0, record.calls_reached - 1)
-        since = record.first_unknown_at if reached and not own else None
+        since = None if own else record.first_unknown_at
         free = replace(ended, calls_reached=reached, first_unknown_at=since)
         at = next_call_at(record, spec, report.retry_after_seconds, now, limits)
         return _retry_at(free, why, at)

@@ -55,8 +55,8 @@ def completion(
         _look_up(answer, ended, reference)
     else:
         _call(answer, ended, exchange)
-    answer.reason = answer.reason[:MAX_REASON_CHARACTERS]
-    answer.code = answer.code[:MAX_CODE_CHARACTERS]
+    answer.reason = exchange.words(answer.reason)[:MAX_REASON_CHARACTERS]
+    answer.code = exchange.words(answer.code)[:MAX_CODE_CHARACTERS]
     return answer
 
 

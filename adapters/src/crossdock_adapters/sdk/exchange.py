@@ -74,6 +74,10 @@ class Exchange:
     def response_excerpt(self) -> str:
         return self._masked("\n".join(self.responses))
 
+    def words(self, text: str) -> str:
+        """A reason as a person may read it: an exception, or a vendor, may repeat anything."""
+        return self._masked(redacted(text.encode()))
+
     def _masked(self, text: str) -> str:
         for value in self._hidden:
             text = text.replace(value, "***")
