@@ -196,6 +196,6 @@ G30 = Trial(
     "no difference in any state, token, dispatch or call",
     run_g30,
     Size(1, orders=50),
-    Size(5, orders=250),
+    Size(7, orders=250),
     {"steps": 50_000},
 )
