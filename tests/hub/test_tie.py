@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,15 +14,22 @@ import pytest
 from back_ups import copy_bus, copy_database, differences, put_back_bus, put_back_database
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM
 from crossdock.cli.doctor import difference_checks
+from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
+from crossdock.errors import CallError
 from crossdock.hub.v1 import hub_service_pb2
 from crossdock_hub.jetstream import Bus
 from crossdock_hub.records import Tie
+from crossdock_hub.store import rows
+from crossdock_hub.store.bus_rows import differences as stored_differences
+from crossdock_hub.store.bus_rows import note_differences
+from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.tie import (
     BUS_OLDER,
     DATABASE_OLDER,
     GENERATION_METADATA,
     OTHER_DATABASE,
+    found,
     judge,
     read_tie,
 )
@@ -28,7 +39,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from played_endpoint import PlayedEndpoint
 from relay_parts import ids_on
-from story import Story, approve_order
+from stored_flow import Books, books
+from story import Story, approve_order, request_id
+
+__all__ = ["books"]
 
 
 async def approved(story: Story) -> str:
@@ -102,7 +116,7 @@ async def test_yesterdays_database(own_hub: RunningHub, tmp_path: Path, kind: st
         assert fresh.kind == delivery_pb2.ATTEMPT_KIND_CALL
         await erp.complete(fresh.delivery_id, await erp.begin(fresh), "CONFIRMED")
         own_hub.restart()
-        assert differences(own_hub)[DATABASE_OLDER] == 1, "told once"
+        await _acknowledged(own_hub)
 
 
 async def _is_shown(hub: RunningHub) -> None:
@@ -117,6 +131,95 @@ async def _is_shown(hub: RunningHub) -> None:
     assert {check.result for check in checks} == {"warning"} and len(checks) == 2
     later = difference_checks(status, datetime.now(UTC) + timedelta(days=30))
     assert [check.result for check in later] == ["ok"]
+
+
+async def _acknowledged(hub: RunningHub) -> None:
+    """What was looked at rests with its reason, over a restart, until it recurs; what was not seen
+    does not rest."""
+    assert differences(hub)[DATABASE_OLDER] == 1, "told once"
+    async with hub.client("operator") as operator:
+        shown = await _shown(operator, DATABASE_OLDER)
+        stale = acknowledgement(shown, "it was our drill")
+        stale.last_time.FromMicroseconds(shown.last_time.ToMicroseconds() - 1)
+        with pytest.raises(CallError) as refused:
+            await operator.hub.AcknowledgeDifference(stale)
+        assert refused.value.refusal.reason == "STATE_TRANSITION"
+        never = acknowledgement(shown, "it was our drill")
+        never.kind = hub_service_pb2.DIFFERENCE_KIND_BUS_OLDER
+        with pytest.raises(CallError) as refused:
+            await operator.hub.AcknowledgeDifference(never)
+        assert refused.value.refusal.reason == "OBJECT_NOT_FOUND"
+        said = acknowledgement(shown, "it was our drill")
+        first = (await operator.hub.AcknowledgeDifference(said)).difference
+        again = (await operator.hub.AcknowledgeDifference(said)).difference
+        assert first == again and first.acknowledged
+    hub.restart()
+    async with hub.client("operator") as operator:
+        rests = await _shown(operator, DATABASE_OLDER)
+        (word,) = rests.words
+        assert (rests.acknowledged, word.reason, word.operator) == (
+            True,
+            "it was our drill",
+            "operator",
+        )
+        only = hub_service_pb2.GetHubStatusResponse(differences=[rests])
+        assert [each.result for each in difference_checks(only, datetime.now(UTC))] == ["ok"]
+    typed = await _typed(hub, "acknowledge", "strange_messages", "--reason", "ours", "--yes")
+    assert "STRANGE_MESSAGES" in typed and "acknowledged" in typed and "ours" in typed
+    listed = await _typed(hub, "list")
+    assert "it was our drill" in listed and "  open," not in listed
+    wrong = await _typed(hub, "acknowledge", "nonsense", "--reason", "ours", "--yes", code=1)
+    assert "STRANGE_MESSAGES" in wrong and "crossdock differences list" in wrong
+
+
+async def _typed(hub: RunningHub, *arguments: str, code: int = 0) -> str:
+    """What `crossdock differences …` says to an operator."""
+    environment = hub.environment() | {
+        "CROSSDOCK_ADDRESS": hub.address,
+        "CROSSDOCK_TOKEN_FILE": str(hub.token_file("operator")),
+    }
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "crossdock.cli", "differences", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return str(done.stdout + done.stderr)
+
+
+async def _shown(operator: HubClient, kind: str) -> hub_service_pb2.Difference:
+    status = await operator.hub.GetHubStatus(hub_service_pb2.GetHubStatusRequest())
+    wanted = hub_service_pb2.DifferenceKind.Value(f"DIFFERENCE_KIND_{kind}")
+    (found,) = [each for each in status.differences if each.kind == wanted]
+    return found
+
+
+def acknowledgement(
+    shown: hub_service_pb2.Difference, reason: str
+) -> hub_service_pb2.AcknowledgeDifferenceRequest:
+    return hub_service_pb2.AcknowledgeDifferenceRequest(
+        request_id=request_id(), kind=shown.kind, last_time=shown.last_time, reason=reason
+    )
+
+
+async def test_what_recurs_is_open_again(books: Books) -> None:
+    """Proves at the store that a difference that is found again after it was acknowledged is open,
+    with its count grown, and that only the new finding opens it."""
+    async with books.store.write() as connection:
+        await note_differences(connection, [found(BUS_OLDER, "once", 10)])
+        (known,) = await stored_differences(connection)
+        assert not known.acknowledged
+        await write_rows(connection, [(rows.DIFFERENCES, [replace(known, seen_at=10)])])
+        (seen,) = await stored_differences(connection)
+        assert seen.acknowledged
+        await note_differences(connection, [found(BUS_OLDER, "twice", 11)])
+        (anew,) = await stored_differences(connection)
+    assert (anew.acknowledged, anew.count, anew.sentence) == (False, 2, "twice")
 
 
 async def _next_of(erp: PlayedEndpoint, delivery_id: str) -> Any:

@@ -8,11 +8,13 @@ from typing import Any, Final
 from crossdock.hub.v1 import hub_service_pb2
 
 from crossdock_hub.bus_address import BusHealth
+from crossdock_hub.difference_messages import difference_message
 from crossdock_hub.identity import Caller
 from crossdock_hub.outlet import Outlet
 from crossdock_hub.relay import Relay
 from crossdock_hub.store import Store
 from crossdock_hub.store.bus_rows import differences
+from crossdock_hub.store.reading import words_of
 
 GET_HUB_STATUS: Final = "/crossdock.hub.v1.HubService/GetHubStatus"
 
@@ -33,11 +35,9 @@ class HubStatus:
         response.streams.extend(map(_stream, (self._relay.events, self._relay.scans)))
         async with self._store.read() as connection:
             found = await differences(connection)
-        for each in found:
-            kind = hub_service_pb2.DifferenceKind.Value(f"DIFFERENCE_KIND_{each.kind}")
-            row = response.differences.add(kind=kind, sentence=each.sentence, count=each.count)
-            row.first_time.FromMicroseconds(each.first_at)
-            row.last_time.FromMicroseconds(each.last_at)
+            words = await words_of(connection, [each.kind for each in found])
+        told = (difference_message(each, words.get(each.kind, ())) for each in found)
+        response.differences.extend(told)
         return response
 
 

@@ -356,13 +356,22 @@ class Tie:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What database and bus do not have in common. kind: a word of `tie`. count: of what."""
+    """What database and bus do not have in common. kind: a word of `tie`. count: of what.
+
+    seen_at: the last_at that an operator has acknowledged; None: nobody has yet.
+    """
 
     kind: str
     sentence: str
     count: int
     first_at: int
     last_at: int
+    seen_at: int | None = None
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether somebody has looked, and it was not found again since."""
+        return self.seen_at is not None and self.seen_at >= self.last_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ from crossdock_hub.registry import RegisteredEndpoint
 #   ("replay", id)                       ReplayRecord or None
 #   ("replay_item", replay id, number)   ReplayItemRecord or None
 #   ("event", id)                        EventRecord or None
+#   ("difference", kind)                 Difference or None
 #   ("dead_letter_group", id)            DeadLetterGroupRecord or None
 #   ("dead_letter_cause", id)            Cause of dead letters there are, or None
 Key = tuple[Hashable, ...]

@@ -15,6 +15,7 @@ from crossdock_hub.records import (
     AttemptRecord,
     CursorRecord,
     DeliveryRecord,
+    Difference,
     EndpointRecord,
     HeldFactRecord,
     ParcelRecord,
@@ -41,6 +42,7 @@ _group = rows.plain_record(DeadLetterGroupRecord)
 # A cause is looked for among so many of the newest dead letters.
 DEAD_LETTERS_MAX = 5_000
 _ANY_TIME = 2**62
+_difference = rows.plain_record(Difference)
 _replay = rows.plain_record(ReplayRecord)
 _replay_item = rows.plain_record(ReplayItemRecord)
 
@@ -75,6 +77,7 @@ _HELD = Query(
     .where(t.held_facts.c.state == literal_column("'HELD'"), t.held_facts.c.awaits.in_(IN))
     .order_by(t.held_facts.c.id)
 )
+_DIFFERENCES = Query(select(t.bus_differences).where(t.bus_differences.c.kind.in_(IN)))
 _GROUPS = Query(select(t.dead_letter_groups).where(t.dead_letter_groups.c.id.in_(IN)))
 _EVENTS = Query(select(t.events).where(t.events.c.id.in_(IN)))
 _HELD_FACTS = Query(select(t.held_facts).where(t.held_facts.c.id.in_(IN)))
@@ -110,6 +113,7 @@ class Loader:
             "replay": (_REPLAYS, self._replays),
             "replay_item": (_REPLAY_ITEMS, self._replay_items),
             "event": (_EVENTS, self._events),
+            "difference": (_DIFFERENCES, self._differences),
             "dead_letter_group": (_GROUPS, self._dead_letter_groups),
         }
 
@@ -255,6 +259,12 @@ class Loader:
             self._view.add(("event", event_id), None)
         for row in found:
             self._view.add(("event", row["id"]), rows.event_record(row))
+
+    def _differences(self, wanted: list[str], found: list[Row]) -> None:
+        for kind in wanted:
+            self._view.add(("difference", kind), None)
+        for row in found:
+            self._view.add(("difference", row["kind"]), _difference(row))
 
     def _dead_letter_groups(self, wanted: list[str], found: list[Row]) -> None:
         for group_id in wanted:

@@ -446,4 +446,5 @@ bus_differences = Table(
     Column("count", BigInteger, nullable=False),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger),
 )

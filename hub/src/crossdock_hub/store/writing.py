@@ -38,6 +38,7 @@ _SHAPES: dict[str, Shape] = {
     "replay_item": rows.REPLAY_ITEMS,
     "operator_word": rows.OPERATOR_WORDS,
     "delivery_content": rows.DELIVERY_CONTENTS,
+    "difference": rows.DIFFERENCES,
 }
 
 

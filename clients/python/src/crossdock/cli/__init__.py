@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "tail": Command("crossdock.cli.tail", "Events and deliveries as they happen."),
     "deliveries": Command("crossdock.cli.deliveries", "List what endpoints have to do."),
     "delivery": Command("crossdock.cli.delivery", "Show one delivery; retry, skip, resubmit it."),
+    "differences": Command("crossdock.cli.differences", "What bus and database did not share."),
     "dead-letters": Command("crossdock.cli.dead_letters", "What stopped, grouped by cause."),
     "resolve": Command("crossdock.cli.resolve", "Confirm a delivery by hand, with its document."),
     "endpoint": Command("crossdock.cli.endpoint", "List, show, pause and resume endpoints."),

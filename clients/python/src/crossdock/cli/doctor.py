@@ -189,19 +189,20 @@ async def _difference_checks(hub: HubClient) -> list[Check]:
 def difference_checks(
     status: hub_service_pb2.GetHubStatusResponse, now: datetime
 ) -> Iterator[Check]:
-    """Differences between bus and database that were found in the last days."""
+    """Differences that were found in the last days and that nobody has acknowledged."""
     recent = [
         each
         for each in status.differences
-        if now - each.last_time.ToDatetime(UTC) < DIFFERENCE_SHOWN
+        if not each.acknowledged and now - each.last_time.ToDatetime(UTC) < DIFFERENCE_SHOWN
     ]
     for each in recent:
         when = each.last_time.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M UTC")
         kind = hub_service_pb2.DifferenceKind.Name(each.kind).removeprefix("DIFFERENCE_KIND_")
         told = f"{each.sentence} ({kind}, {each.count}, last {when})"
-        yield Check("bus and database", "warning", told, NEXT_STEPS.get(kind, ""))
+        rest = f"then: crossdock differences acknowledge {kind} --reason …"
+        yield Check("bus and database", "warning", told, f"{NEXT_STEPS.get(kind, '')}; {rest}")
     if not recent:
-        yield Check("bus and database", "ok", "they hold the same")
+        yield Check("bus and database", "ok", "they hold the same, or what differed was seen")
 
 
 def endpoint_checks(endpoints: list[endpoint_pb2.Endpoint], now: datetime) -> Iterator[Check]:

@@ -38,6 +38,8 @@ class _OperatorVerbEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operator
     """A held fact was decided again."""
     OPERATOR_VERB_DISCARD: _OperatorVerb.ValueType  # 6
     """A held fact will never be written."""
+    OPERATOR_VERB_ACKNOWLEDGE: _OperatorVerb.ValueType  # 7
+    """A difference between bus and database was looked at."""
 
 class OperatorVerb(_OperatorVerb, metaclass=_OperatorVerbEnumTypeWrapper):
     """What an operator may decide. May grow."""
@@ -56,6 +58,8 @@ OPERATOR_VERB_DRIVE: OperatorVerb.ValueType  # 5
 """A held fact was decided again."""
 OPERATOR_VERB_DISCARD: OperatorVerb.ValueType  # 6
 """A held fact will never be written."""
+OPERATOR_VERB_ACKNOWLEDGE: OperatorVerb.ValueType  # 7
+"""A difference between bus and database was looked at."""
 Global___OperatorVerb: _TypeAlias = OperatorVerb  # noqa: Y015
 
 @_typing.final

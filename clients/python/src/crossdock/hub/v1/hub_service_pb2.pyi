@@ -4,6 +4,7 @@ isort:skip_file
 How the hub itself is: its bus, and whether bus and database belong together."""
 
 from collections import abc as _abc
+from crossdock.delivery.v1 import operator_word_pb2 as _operator_word_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -166,12 +167,16 @@ class Difference(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     FIRST_TIME_FIELD_NUMBER: _builtins.int
     LAST_TIME_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
     kind: Global___DifferenceKind.ValueType
     """What differs."""
     sentence: _builtins.str
     """In words, with what the hub did about it."""
     count: _builtins.int
     """How often it was found, or how many messages it is about."""
+    acknowledged: _builtins.bool
+    """True when an operator has acknowledged it and it was not found again since."""
     @_builtins.property
     def first_time(self) -> _timestamp_pb2.Timestamp:
         """When it was found first."""
@@ -179,6 +184,10 @@ class Difference(_message.Message):
     @_builtins.property
     def last_time(self) -> _timestamp_pb2.Timestamp:
         """When it was found last."""
+
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[_operator_word_pb2.OperatorWord]:
+        """What operators said about it, oldest first."""
 
     def __init__(
         self,
@@ -188,11 +197,73 @@ class Difference(_message.Message):
         count: _builtins.int = ...,
         first_time: _timestamp_pb2.Timestamp | None = ...,
         last_time: _timestamp_pb2.Timestamp | None = ...,
+        acknowledged: _builtins.bool = ...,
+        words: _abc.Iterable[_operator_word_pb2.OperatorWord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "first_time", b"first_time", "kind", b"kind", "last_time", b"last_time", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "count", b"count", "first_time", b"first_time", "kind", b"kind", "last_time", b"last_time", "sentence", b"sentence", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Difference: _TypeAlias = Difference  # noqa: Y015
+
+@_typing.final
+class AcknowledgeDifferenceRequest(_message.Message):
+    """Asks to let a difference rest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Any UUID; repeated with the same content it gets the first answer again."""
+    kind: Global___DifferenceKind.ValueType
+    """Which difference."""
+    reason: _builtins.str
+    """Why; kept and shown."""
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """The last_time that was seen: what was found after it is not acknowledged by this."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        kind: Global___DifferenceKind.ValueType = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "last_time", b"last_time", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeDifferenceRequest: _TypeAlias = AcknowledgeDifferenceRequest  # noqa: Y015
+
+@_typing.final
+class AcknowledgeDifferenceResponse(_message.Message):
+    """What was said is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def difference(self) -> Global___Difference:
+        """The difference as it stands now."""
+
+    def __init__(
+        self,
+        *,
+        difference: Global___Difference | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeDifferenceResponse: _TypeAlias = AcknowledgeDifferenceResponse  # noqa: Y015

@@ -40,6 +40,11 @@ class HubServiceStub:
                 request_serializer=crossdock_dot_hub_dot_v1_dot_hub__service__pb2.GetHubStatusRequest.SerializeToString,
                 response_deserializer=crossdock_dot_hub_dot_v1_dot_hub__service__pb2.GetHubStatusResponse.FromString,
                 _registered_method=True)
+        self.AcknowledgeDifference = channel.unary_unary(
+                '/crossdock.hub.v1.HubService/AcknowledgeDifference',
+                request_serializer=crossdock_dot_hub_dot_v1_dot_hub__service__pb2.AcknowledgeDifferenceRequest.SerializeToString,
+                response_deserializer=crossdock_dot_hub_dot_v1_dot_hub__service__pb2.AcknowledgeDifferenceResponse.FromString,
+                _registered_method=True)
 
 
 class HubServiceServicer:
@@ -53,6 +58,13 @@ class HubServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcknowledgeDifference(self, request, context):
+        """Says that a difference was looked at, and why it may rest. It is open again when it recurs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HubServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_HubServiceServicer_to_server(servicer, server):
                     servicer.GetHubStatus,
                     request_deserializer=crossdock_dot_hub_dot_v1_dot_hub__service__pb2.GetHubStatusRequest.FromString,
                     response_serializer=crossdock_dot_hub_dot_v1_dot_hub__service__pb2.GetHubStatusResponse.SerializeToString,
+            ),
+            'AcknowledgeDifference': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeDifference,
+                    request_deserializer=crossdock_dot_hub_dot_v1_dot_hub__service__pb2.AcknowledgeDifferenceRequest.FromString,
+                    response_serializer=crossdock_dot_hub_dot_v1_dot_hub__service__pb2.AcknowledgeDifferenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class HubService:
             '/crossdock.hub.v1.HubService/GetHubStatus',
             crossdock_dot_hub_dot_v1_dot_hub__service__pb2.GetHubStatusRequest.SerializeToString,
             crossdock_dot_hub_dot_v1_dot_hub__service__pb2.GetHubStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeDifference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossdock.hub.v1.HubService/AcknowledgeDifference',
+            crossdock_dot_hub_dot_v1_dot_hub__service__pb2.AcknowledgeDifferenceRequest.SerializeToString,
+            crossdock_dot_hub_dot_v1_dot_hub__service__pb2.AcknowledgeDifferenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

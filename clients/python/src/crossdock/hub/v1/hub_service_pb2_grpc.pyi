@@ -35,6 +35,8 @@ class HubServiceStub:
     def __new__(cls, channel: _aio.Channel) -> HubServiceAsyncStub: ...
     GetHubStatus: _grpc.UnaryUnaryMultiCallable[_hub_service_pb2.GetHubStatusRequest, _hub_service_pb2.GetHubStatusResponse]
     """How bus and database are, and what was found to differ between them."""
+    AcknowledgeDifference: _grpc.UnaryUnaryMultiCallable[_hub_service_pb2.AcknowledgeDifferenceRequest, _hub_service_pb2.AcknowledgeDifferenceResponse]
+    """Says that a difference was looked at, and why it may rest. It is open again when it recurs."""
 
 @_typing.type_check_only
 class HubServiceAsyncStub(HubServiceStub):
@@ -43,6 +45,8 @@ class HubServiceAsyncStub(HubServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetHubStatus: _aio.UnaryUnaryMultiCallable[_hub_service_pb2.GetHubStatusRequest, _hub_service_pb2.GetHubStatusResponse]  # type: ignore[assignment]
     """How bus and database are, and what was found to differ between them."""
+    AcknowledgeDifference: _aio.UnaryUnaryMultiCallable[_hub_service_pb2.AcknowledgeDifferenceRequest, _hub_service_pb2.AcknowledgeDifferenceResponse]  # type: ignore[assignment]
+    """Says that a difference was looked at, and why it may rest. It is open again when it recurs."""
 
 class HubServiceServicer(metaclass=_abc_1.ABCMeta):
     """Hub: what an operator asks about the process, not about the goods."""
@@ -54,5 +58,13 @@ class HubServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_hub_service_pb2.GetHubStatusResponse, _abc.Awaitable[_hub_service_pb2.GetHubStatusResponse]]:
         """How bus and database are, and what was found to differ between them."""
+
+    @_abc_1.abstractmethod
+    def AcknowledgeDifference(
+        self,
+        request: _hub_service_pb2.AcknowledgeDifferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hub_service_pb2.AcknowledgeDifferenceResponse, _abc.Awaitable[_hub_service_pb2.AcknowledgeDifferenceResponse]]:
+        """Says that a difference was looked at, and why it may rest. It is open again when it recurs."""
 
 def add_HubServiceServicer_to_server(servicer: HubServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
