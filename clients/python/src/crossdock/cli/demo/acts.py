@@ -153,6 +153,7 @@ async def _troubles(stage: Stage, cast: Cast, peak: Act, peak_ids: list[str]) ->
     await stage.wait_until(
         f"{len(ids)} orders delivered", ids, at_least(len(ids), ARRIVED), DELIVERY_SECONDS
     )
+    await stage.issued(ids, DRAIN_SECONDS)
     await stage.settled(DRAIN_SECONDS)
     view = await stage.look(ids)
     await _prove_peak(stage, cast, peak, peak_ids)

@@ -90,6 +90,7 @@ async def play_day(stage: Stage, cast: DayCast) -> None:
     await stage.wait_until(
         f"{len(ids)} orders shipped", ids, at_least(len(ids), LEFT_THE_DOCK), LEFT_SECONDS
     )
+    await stage.issued(ids, DRAIN_SECONDS)
     await stage.settled(DRAIN_SECONDS)
     day = Day(begin + OUTAGE_MARGIN, end - OUTAGE_MARGIN, cast.scale)
     await _prove(stage, act, day, waited, ids)

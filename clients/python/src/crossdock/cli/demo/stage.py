@@ -132,6 +132,18 @@ class Stage:
         found = await list_endpoints(self.operator)
         return {each.id: each.queue_depth for each in found if each.id in vendors}
 
+    async def issued(self, ids: Collection[str], seconds: float) -> None:
+        """Until the ledger has a goods issue of every shipment of these orders, or the time is up:
+        scans may tell of a parcel's arrival before the warehouse tells that it left."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            view = await self.look(ids)
+            posted = await read_deliveries(self.operator, self.erp.name, "post_goods_issue")
+            known = {each.object_id for each in posted}
+            if all(each.id in known for each in view.shipments):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
     async def settled(self, seconds: float) -> None:
         """Until nobody has anything left to do for any order."""
         deadline = time.monotonic() + seconds
