@@ -16,10 +16,11 @@ import pytest
 from bus_reading import stored_messages
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM, delivery_stream
 from crossdock_hub.bus_address import BusAddress
-from crossdock_hub.committer import Committer
+from crossdock_hub.committer import Committer, now_microseconds
 from crossdock_hub.dispatching import Picker
 from crossdock_hub.healing import Healer, has_holes
 from crossdock_hub.jetstream import Bus
+from crossdock_hub.retention import Purger
 from crossdock_hub.store import Store
 from crossdock_hub.store.bus_rows import bus_position
 from crossdock_hub.stream_administration import StreamState
@@ -194,6 +195,25 @@ async def test_scan_messages_go_when_their_stream_lets_them_go(bench: Bench) -> 
     await bench.settle()
     assert await outbox(bench.store) == fresh
     assert len(await bench.stored(SCAN_STREAM)) == 5
+
+
+async def test_events_past_their_retention_are_no_loss(bench: Bench) -> None:
+    """Proves that a stream whose oldest events have let their content go in the database is not
+    taken for torn, and that one which is lost gets back what it has to hold, no empty events."""
+    old = await record(bench.store, *[event(age_hours=24 * 1000) for _ in range(3)])
+    young = await record(bench.store, *[event() for _ in range(4)])
+    await bench.settle()
+    purger = Purger(bench.store, bench.committer, LIMITS, HOT_HOURS, now_microseconds)
+    assert await purger.purge() == len(old)
+    await bench.settle()
+    bench.start_anew()
+    await bench.settle()
+    assert bench.healer.rebuilds == 0
+    before = await bench.stored()
+    await lose(bench.bus, EVENT_STREAM, "stream")
+    await bench.settle()
+    assert [each for _, each in await bench.stored()] == young
+    assert await bench.stored() == before[len(old) :]
 
 
 async def outbox(store: Store) -> list[str]:

@@ -103,6 +103,12 @@ class Limits:
     replay_unstarted_seconds: float = 86_400.0
     replay_items_seconds: float = 2_592_000.0
     replay_clear_seconds: float = 60.0
+    # Old events: how often they are looked for, how many at once, the pause between, and how much
+    # later than its retention the content of one goes.
+    retention_look_seconds: float = 3_600.0
+    retention_slice_events: int = 500
+    retention_pause_seconds: float = 0.05
+    retention_slack_seconds: float = 86_400.0
     # Reading.
     page_size_default: int = 100
     page_size_max: int = 500

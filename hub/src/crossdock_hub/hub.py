@@ -41,6 +41,7 @@ from crossdock_hub.replay_planning import PLAN, Planner
 from crossdock_hub.replay_queries import ReplayQueries
 from crossdock_hub.replaying import Replayer
 from crossdock_hub.rerouting import Rerouter
+from crossdock_hub.retention import Purger
 from crossdock_hub.server import Server, check_address
 from crossdock_hub.services import Services
 from crossdock_hub.store import Reader, Store
@@ -118,6 +119,7 @@ class Hub:
             self.driver,
             self.rerouter,
             self.replayer,
+            self.purger,
             self.healer,
             self.tie,
         ):
@@ -240,6 +242,9 @@ class Hub:
         """What puts events and work on the bus, and keeps the bus as it has to be."""
         limits = self.limits
         hot_hours = self.settings.event_hot_hours
+        self.purger = Purger(
+            self.store, self.committer, limits, hot_hours, self.clock, self.metrics.purged
+        )
         kept = StreamLimits(hot_window_hours=hot_hours)
         self.tie = TieKeeper(self.store, self.bus, limits, self.committer, self._tie, self.clock)
         self.healer = Healer(

@@ -27,8 +27,8 @@ from crossdock_hub.records import AttemptRecord, DeliveryRecord
 from crossdock_hub.registry import CARE, OperationSpec
 from crossdock_hub.retrying import back_off, next_call_at, next_look_up_seconds
 
-# States that keep an event from being purged: what is not settled may still have to be sent.
-PINNING_STATES = OPEN_STATES | {"UNROUTED"}
+# Nobody will send it again: in every other state it, or a person, may need its event.
+DONE_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})
 # Not begun: a later fact may make it pointless.
 IDLE_STATES = frozenset({"HELD", "READY", "DISPATCHED"})
 # Where a completion with the newest token still counts.
@@ -383,7 +383,7 @@ def _is_coming(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> bool:
 
 def pins_event(record: DeliveryRecord) -> bool:
     """Whether a delivery keeps its event from being purged: it, or a person, may need it again."""
-    return record.state in PINNING_STATES
+    return record.state not in DONE_STATES
 
 
 def _resolving_due(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRecord:

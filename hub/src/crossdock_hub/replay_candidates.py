@@ -11,9 +11,11 @@ from crossdock.contracts import Contract, Event, Target, items_of
 from crossdock_hub.records import DeliveryRecord, EventRecord
 from crossdock_hub.registry import RegisteredEndpoint
 from crossdock_hub.replay import Candidate
+from crossdock_hub.retention import is_past
 from crossdock_hub.routing import plan
 
 UNREADABLE = "this hub's contract no longer knows the event"
+PAST = "the event is older than the contract keeps it (its retention)"
 
 
 def candidates(
@@ -29,7 +31,8 @@ def candidates(
     none of its work, unless the ledger has it there.
     """
     rule = contract.events.get(stored.type)
-    event: Any = bus.decode(stored.body).event if rule is not None else None
+    past = rule is not None and is_past(rule.retention.total_seconds(), stored.record_time, now)
+    event: Any = bus.decode(stored.body).event if rule is not None and not past else None
     planned: dict[tuple[str, str], DeliveryRecord] = {}
     owed: dict[tuple[str, str], str] = {}
     if rule is not None and event is not None:
@@ -48,6 +51,7 @@ def candidates(
         made = planned.get(key)
         target = _target(rule, endpoint.role, operation)
         place = made or there.get(key)
+        why = PAST if past else _why_not(rule, event, endpoint, operation)
         found.append(
             Candidate(
                 event_id=stored.id,
@@ -57,7 +61,7 @@ def candidates(
                 sequence=place.sequence if place is not None else stored.id,
                 policy=rule.replay_policy if rule is not None else "NEVER",
                 planned=made,
-                why_not="" if made else owed.get(key) or _why_not(rule, event, endpoint, operation),
+                why_not="" if made else owed.get(key) or why,
                 role=endpoint.role,
                 sole=target is not None and not target.optional,
             )

@@ -71,6 +71,7 @@ class Metrics(Collector):
         self._counts: dict[tuple[str, ...], int] = {}
         self._events: dict[tuple[str, str], int] = {}
         self._batches = 0
+        self._purged = 0
         self._started = time.time()
         self._relay: Any = None
         self._picker: Picker | None = None
@@ -110,12 +111,19 @@ class Metrics(Collector):
             ) from None
         return int(server.server_port)
 
+    def purged(self, count: int) -> None:
+        """Events let their content go."""
+        self._purged += count
+
     def collect(self) -> Any:
         """Every metric, when scraped."""
         info = GaugeMetricFamily("crossdock_build_info", "Version.", labels=["version"])
         info.add_metric([crossdock.__version__], 1)
         yield info
         yield CounterMetricFamily("crossdock_batches", "Transactions.", value=self._batches)
+        yield CounterMetricFamily(
+            "crossdock_events_purged", "Events past their retention.", value=self._purged
+        )
         events = CounterMetricFamily(
             "crossdock_events_recorded", "Events recorded.", labels=["event", "source"]
         )

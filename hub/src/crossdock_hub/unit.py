@@ -130,6 +130,7 @@ class Changes:
     satisfied: list[str] = field(default_factory=list)
     # Replays whose items are past their time, and how many of them are deleted now.
     items_past: list[tuple[str, int]] = field(default_factory=list)
+    events_past: list[int] = field(default_factory=list)
     counters: dict[tuple[str, ...], int] = field(default_factory=dict)
 
     def merge(self, other: Changes) -> None:
@@ -142,6 +143,7 @@ class Changes:
         self.new_held += other.new_held
         self.satisfied += other.satisfied
         self.items_past += other.items_past
+        self.events_past += other.events_past
         for name, count in other.counters.items():
             self.count(*name, by=count)
 

@@ -33,7 +33,7 @@ Numbered = Table
 _SCANS_LET_GO_MAX = 1_000
 _NEXT_EVENTS = (
     select(t.events)
-    .where(t.events.c.sequence > bindparam("after"))
+    .where(t.events.c.sequence > bindparam("after"), func.length(t.events.c.body) > 0)
     .order_by(t.events.c.sequence)
     .limit(bindparam("most"))
 )

@@ -20,6 +20,7 @@ from crossdock_hub.replay_records import UNSTARTED_STATES
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import Shape, write_rows
+from crossdock_hub.store.event_contents import let_go
 from crossdock_hub.unit import Changes
 
 # Kind of key -> how its records become rows.
@@ -59,6 +60,8 @@ async def write(connection: AsyncConnection, changes: Changes) -> None:
     await write_rows(connection, work)
     for replay_id, most in changes.items_past:
         await _let_items_go(connection, replay_id, most)
+    if changes.events_past:
+        await let_go(connection, changes.events_past)
 
 
 async def _let_items_go(connection: AsyncConnection, replay_id: str, most: int) -> None:

@@ -162,6 +162,15 @@ def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:
     """The delivery's event with its object as it is now. Raises Refused when it lacks the item."""
     stored: EventRecord | None = unit.get(("event", record.event_id))
     known = unit.object(record.kind, record.object_id)
+    if stored is not None and not stored.body:
+        raise Refused(
+            Refusal(
+                "STATE_TRANSITION",
+                f"the event of delivery {record.id} is past its retention, and what it said is "
+                "gone; make the change anew at its owner",
+                {"state": record.state, "verb": "RESUBMIT", "allowed": "SKIP, RESOLVE"},
+            )
+        )
     event: Any = None if stored is None else bus.decode(stored.body).event
     if event is None or known is None:
         raise not_found("event", record.event_id)

@@ -1,0 +1,121 @@
+"""Lets go of what old events say, as long after they happened as the contract keeps them.
+
+The rows stay, so that the trace and the places on the stream stay as they are; what goes is their
+content. An event that a delivery may still need is kept, however old it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+from crossdock.contracts import Contract
+
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committer, Stopped
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.identity import HUB
+from crossdock_hub.keeping import keep
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.event_contents import past_events
+from crossdock_hub.unit import Refused, Unit
+
+log = structlog.get_logger("crossdock.retention")
+
+PURGE: Final = "let go of events"
+
+
+def is_past(retention_seconds: float, record_time: int, now: int) -> bool:
+    """Whether an event is older than the contract keeps it: no work is made of it any more."""
+    return record_time + int(retention_seconds * SECOND) <= now
+
+
+def ages(contract: Contract, hot_hours: float, limits: Limits) -> dict[str, int]:
+    """How old the events of a type have to be before their content goes, in microseconds.
+
+    Never younger than the stream keeps them, and later than work of them is refused: what was made
+    of an event in its last moment holds it.
+    """
+    hot = int(hot_hours * 3600 * SECOND)
+    slack = int(limits.retention_slack_seconds * SECOND)
+    return {
+        rule.type: max(int(rule.retention.total_seconds() * SECOND), hot) + slack
+        for rule in contract.events.values()
+    }
+
+
+class Purger:
+    """Goes through the events from the oldest, some at a time, and begins anew after a pause."""
+
+    def __init__(
+        self,
+        store: Store,
+        committer: Committer,
+        limits: Limits,
+        hot_hours: float,
+        clock: Callable[[], int],
+        counted: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        """counted: told how many events have let their content go."""
+        self._store = store
+        self._committer = committer
+        self._limits = limits
+        self._clock = clock
+        self._counted = counted
+        self._ages = ages(store.contract, hot_hours, limits)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin with the oldest."""
+        self._task = keep("retention", self._run)
+
+    async def stop(self) -> None:
+        """Purge no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            gone = 0
+            try:
+                gone = await self.purge()
+            except StoreFailure as failure:
+                log.warning("old events wait, the store does not answer", cause=failure.cause)
+            if gone:
+                log.info("old events let their content go", events=gone)
+            await asyncio.sleep(self._limits.retention_look_seconds)
+
+    async def purge(self) -> int:
+        """One pass over everything; how many events let their content go. Raises StoreFailure."""
+        after, gone, most = 0, 0, self._limits.retention_slice_events
+        while True:
+            async with self._store.read() as connection:
+                found = await past_events(connection, after, most, self._ages, self._clock())
+            if found.past:
+                await self._let_go(found.past)
+                self._counted(len(found.past))
+                gone += len(found.past)
+            if found.last is None:
+                return gone
+            after = found.last
+            # Others are asked first: this is never in a hurry.
+            await asyncio.sleep(self._limits.retention_pause_seconds)
+
+    async def _let_go(self, sequences: Sequence[int]) -> None:
+        def decide(unit: Unit) -> None:
+            unit.changes.events_past += sequences
+
+        command = Command(
+            PURGE,
+            HUB,
+            decide,
+            asyncio.get_running_loop().create_future(),
+            bulk=True,
+            weight=len(sequences),
+        )
+        with contextlib.suppress(Refused, Stopped):
+            await self._committer.submit(command)

@@ -1,0 +1,121 @@
+"""What an event says goes after its retention, and never while anybody may need it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from crossdock_hub import ledger
+from crossdock_hub.committer import Committer, now_microseconds
+from crossdock_hub.config import SECOND
+from crossdock_hub.dispatching import Picker
+from crossdock_hub.records import DeliveryRecord, EventRecord
+from crossdock_hub.replay_candidates import PAST, candidates
+from crossdock_hub.retention import Purger, ages, is_past
+from crossdock_hub.store import Store
+from crossdock_hub.store.writing import write
+from crossdock_hub.unit import Changes
+from first_flow import Flow
+from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event, open_store
+from stored_flow import Books, books
+
+__all__ = ["books"]
+
+DAY = 24.0
+# Of an approved order: what the contract says, in hours.
+KEPT = CONTRACT.events["crossdock.order.v1.OrderApproved"].retention.total_seconds() / 3600
+PATIENT = replace(LIMITS, retention_pause_seconds=0.0, retention_slice_events=3)
+
+
+class House:
+    """A store with its committer, and what purges it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.committer = Committer(store, CONTRACT, LIMITS, Picker(LIMITS))
+        self.committer.start([])
+        self.now = now_microseconds()
+        self.counted = 0
+        self.purger = Purger(
+            store, self.committer, PATIENT, HOT_HOURS, lambda: self.now, self._count
+        )
+
+    def _count(self, count: int) -> None:
+        self.counted += count
+
+    async def keep(self, *records: EventRecord, published: bool = True) -> None:
+        async with self.store.write() as connection:
+            await write(connection, Changes(events=list(records)))
+            if published:
+                await connection.exec_driver_sql("UPDATE events SET published_at = 1")
+
+    async def emptied(self) -> set[str]:
+        async with self.store.read() as connection:
+            found = await connection.exec_driver_sql("SELECT id FROM events WHERE length(body) = 0")
+            return {row.id for row in found}
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    store = await open_store(tmp_path / "data")
+    made = House(store)
+    yield made
+    await made.committer.stop()
+    await store.close()
+
+
+async def test_old_events_let_their_content_go_and_no_others(house: House) -> None:
+    """Proves that of events on the stream those past retention and slack are emptied, whatever
+    their number, that younger and unsent ones are not, and that nothing is emptied twice."""
+    old = [event(age_hours=KEPT + DAY + 1) for _ in range(10)]
+    edge = event(age_hours=KEPT + DAY - 1)
+    young = [event() for _ in range(5)]
+    await house.keep(*old, edge, *young)
+    unsent = event(age_hours=KEPT + 10 * DAY)
+    await house.keep(unsent, published=False)
+    assert await house.purger.purge() == len(old)
+    assert await house.emptied() == {each.id for each in old}
+    assert await house.purger.purge() == 0
+    assert house.counted == len(old)
+
+
+@pytest.mark.parametrize("state", sorted(ledger.OPEN_STATES | {"UNROUTED", "REJECTED"}))
+async def test_what_somebody_may_need_stays(house: House, state: str) -> None:
+    """Proves for every state but the three of work that is done that a delivery holds its event,
+    and that the event goes once the delivery is done."""
+    stored = event(age_hours=KEPT + 2 * DAY)
+    await house.keep(stored)
+    record = DeliveryRecord(
+        id="d", event_id=stored.id, event_type=stored.type, endpoint="erp", operation="book",
+        item="", ordering_key="k", state=state, created_at=1, updated_at=1, kind=stored.kind,
+        object_id=stored.object_id, root_id=stored.root_id, vendor_reference="v",
+    )  # fmt: skip
+    assert ledger.pins_event(record)
+    for present, gone in ((record, 0), (replace(record, state="CONFIRMED"), 1)):
+        async with house.store.write() as connection:
+            await write(connection, Changes(records={("delivery", "d"): present}))
+        assert await house.purger.purge() == gone
+
+
+def test_no_event_goes_before_the_stream_lets_it_go() -> None:
+    """Proves that a hot window longer than the retention is waited for, and the slack always."""
+    hours = KEPT * 2
+    for kind, age in ages(CONTRACT, hours, LIMITS).items():
+        assert age >= (hours + DAY) * 3600 * SECOND, kind
+
+
+async def test_no_work_is_made_of_what_is_past(books: Books) -> None:
+    """Proves that a replay says of an event past its retention that it is, and posts nothing of it,
+    a day before its content goes."""
+    flow = Flow()
+    flow.released()
+    (approved,) = (e for e in flow.events if e.type.endswith("OrderApproved"))
+    (endpoint,) = (each for each in flow.endpoints if each.id == "netsuite")
+    assert all(c.planned for c in candidates(CONTRACT, approved, endpoint, [], flow.now))
+    later = approved.record_time + int(KEPT * 3600 * SECOND)
+    assert is_past(KEPT * 3600, approved.record_time, later)
+    found = candidates(CONTRACT, approved, endpoint, flow.deliveries(), later)
+    assert found
+    assert [(c.planned, c.why_not) for c in found] == [(None, PAST)] * len(found)
