@@ -39,7 +39,7 @@ def demo(
     ] = 200,
     outage_seconds: Annotated[
         float, typer.Option(min=2, max=120, help="How long the ERP is away.")
-    ] = 12.0,
+    ] = 20.0,
     day_seconds: Annotated[
         float, typer.Option(min=4, max=120, help="How long a day without the ERP lasts here.")
     ] = 10.0,
