@@ -13,7 +13,8 @@ from crossdock.errors import CODES, from_rpc_error
 # What a refusal never shows: the words and shapes of an exception, a file of ours, an object. A
 # field of the contract may be called after a parcel's exception.
 EXCEPTION_TEXT: Final = re.compile(
-    r"Traceback|Exception(?!_[a-z])|\b\w*Error\b|\.py\b|File \"|0x[0-9a-f]{6,}| object at |serializ|sqlite",
+    r"Traceback|Exception(?!_[a-z])|\b\w*Error\b|\.py\b|File \"|0x[0-9a-f]{6,}| object at |serializ"
+    r"|sqlite",
     re.IGNORECASE,
 )
 FORBIDDEN: Final = frozenset({grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL})
