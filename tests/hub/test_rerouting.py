@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from crossdock_hub import flows
+from crossdock_hub.identity import HUB
+from crossdock_hub.ordering import blocker_of
+from crossdock_hub.store import rows
+from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.writing import unrouted_flows
+from crossdock_hub.unit import Unit
+from decisions import ERP
+from decisions import OPERATIONS as OFFERED
+from first_flow import Flow, order
 from fixtures_hub import Lane, RunningHub
 from played_endpoint import PlayedEndpoint
+from stored_flow import Books, books
 from story import Story, approve_order
+
+__all__ = ["books"]
 
 OPERATIONS = {"create_sales_order": "SEARCHABLE"}
 
@@ -30,3 +45,117 @@ async def test_work_from_before_a_registration_is_done(own_hub: RunningHub) -> N
         "SELECT waiting_on FROM deliveries WHERE endpoint = '' AND state = 'SUPERSEDED'"
     )
     assert [text for (text,) in replaced] == [f"routed to {lane.erp} once it was there"] * 3
+
+
+def company_without_erp() -> Flow:
+    """The ERP is in the deployment, and has not registered yet."""
+    flow = Flow()
+    expected = replace(flow.records["endpoint", ERP.endpoint], manifest=b"", state="EXPECTED")
+    flow.records["endpoint", ERP.endpoint] = expected
+    return flow
+
+
+def at_erp(flow: Flow) -> list[tuple[str, str]]:
+    """What the ERP's role has to do, with states, in order."""
+    return [(r.operation, r.state) for r in flow.deliveries() if r.role == "ERP"]
+
+
+def test_new_work_does_not_overtake_work_that_nobody_served() -> None:
+    """Proves that a cancel which commits before the ERP's older work is routed again finds that
+    work, so that no sales order is made for a cancelled order."""
+    flow = company_without_erp()
+    order_id = flow.create().id
+    flow.approve(order_id)
+    assert at_erp(flow) == [("create_sales_order", "UNROUTED")]
+    flow.register(ERP, OFFERED["netsuite"])
+    flow.cancel(order_id)
+    states = {(r.operation, r.endpoint): r.state for r in flow.deliveries() if r.role == "ERP"}
+    assert states == {
+        ("create_sales_order", ""): "SUPERSEDED",
+        ("create_sales_order", "netsuite"): "SUPERSEDED",
+        ("cancel_order", "netsuite"): "SUPERSEDED",
+    }
+
+
+def test_work_that_nobody_serves_still_is_taken_back() -> None:
+    """Proves that a cancel takes back an older order that still cannot be routed, and goes with it,
+    since nothing had reached the vendor."""
+    flow = company_without_erp()
+    order_id = flow.create().id
+    flow.approve(order_id)
+    flow.register(ERP, {"cancel_order": "NATURAL"})
+    flow.cancel(order_id)
+    assert at_erp(flow) == [("create_sales_order", "SUPERSEDED"), ("cancel_order", "SUPERSEDED")]
+
+
+def test_all_of_a_flow_is_routed_in_its_order() -> None:
+    """Proves that an order and its cancel that nobody served are routed together, oldest first,
+    so that neither reaches the vendor."""
+    flow = company_without_erp()
+    order_id = flow.create().id
+    flow.approve(order_id)
+    flow.cancel(order_id)
+    assert {state for _, state in at_erp(flow)} == {"UNROUTED"}
+    flow.register(ERP, OFFERED["netsuite"])
+    flow.decide(HUB, "reroute", lambda unit: flows.reroute(unit, order_id))
+    assert {state for _, state in at_erp(flow)} == {"SUPERSEDED"}
+    assert {r.operation for r in flow.deliveries("netsuite")} == {
+        "create_sales_order",
+        "cancel_order",
+    }
+
+
+def test_later_work_waits_for_work_that_nobody_serves() -> None:
+    """Proves that work of a key waits behind older work of its role that nobody serves, unless that
+    work may be refused without consequence, and goes once an operator ended it."""
+    flow = company_without_erp()
+    order_id = flow.create().id
+    flow.approve(order_id)
+    (unserved,) = flow.deliveries()
+    later = replace(
+        unserved,
+        id="later",
+        event_id="later",
+        sequence=f"{unserved.sequence}z",
+        endpoint="netsuite",
+        operation="other",
+        state="READY",
+    )
+    blocking = replace(unserved, on_reject="BLOCK")
+    passing = replace(unserved, on_reject="CONTINUE")
+    assert blocker_of(later, [blocking, later]) == blocking
+    assert blocker_of(later, [passing, later]) is None
+    assert blocker_of(replace(later, role="WMS"), [blocking, later]) is None
+
+    def end(unit: Unit) -> str:
+        unit.put_delivery(blocking)
+        held = replace(later, state="HELD", hold_reason="ORDER")
+        unit.put_delivery(held)
+        flows.settle(unit, blocking, replace(blocking, state="SKIPPED"))
+        found = unit.delivery("later")
+        assert found is not None
+        return found.state
+
+    assert flow.decide(HUB, "end", end) == "READY"
+
+
+async def test_flows_are_routed_oldest_first(books: Books) -> None:
+    """Proves at the store that pages of unrouted work name each flow once, oldest first, whatever
+    the ids of its deliveries are."""
+    flow = company_without_erp()
+    roots = []
+    for number in range(5):
+        made = flow.create(order(f"SO-{number}"))
+        flow.approve(made.id)
+        flow.cancel(made.id)
+        roots.append(made.id)
+    unserved = [record for record in flow.deliveries() if record.state == "UNROUTED"]
+    async with books.store.write() as connection:
+        await write_rows(connection, [(rows.DELIVERIES, unserved)])
+    found: list[str] = []
+    after = ""
+    async with books.store.read() as connection:
+        while page := await unrouted_flows(connection, after, 2):
+            found += [root for root, _ in page]
+            after = page[-1][1]
+    assert found == roots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crossdock_hub import guarding, ledger
+from crossdock_hub import guarding, ledger, unrouted
 from crossdock_hub.config import Limits
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.registry import OperationSpec
@@ -42,6 +42,35 @@ def admit(unit: Unit, records: Sequence[DeliveryRecord]) -> None:
             unit.count("unrouted", record.role, record.operation)
     if not routed:
         return
+    # What came before them and can be routed by now goes first, or they would overtake it.
+    roles = frozenset(record.role for record in routed)
+    before = min(record.sequence for record in routed)
+    reroute(unit, routed[0].root_id, roles=roles, before=before)
+    _take(unit, routed)
+
+
+def reroute(
+    unit: Unit, root_id: str, *, roles: frozenset[str] = frozenset(), before: str = ""
+) -> None:
+    """Plan what nobody served once more, in order; it stays as it is while nobody serves it.
+
+    roles: only theirs, if any. before: only what comes before a sequence, if any.
+    """
+    for record in unrouted.waiting(unit, root_id, roles, before):
+        known = unit.delivery(record.id)
+        if known is None or known.state != "UNROUTED":
+            # What was routed just now took it back.
+            continue
+        found = unrouted.routed_now(unit, record)
+        if found is None:
+            continue
+        unit.put_delivery(unrouted.replaced(record, found, unit.now))
+        _take(unit, [found])
+        wake_role(unit, record)
+
+
+def _take(unit: Unit, routed: Sequence[DeliveryRecord]) -> None:
+    """Admit what an endpoint serves, as far as the guard lets it."""
     tally = guarding.Tally(unit.flow(routed[0].root_id))
     for record in routed:
         stopped = tally.stopped(record, spec_of(unit, record), unit.now)
@@ -60,6 +89,9 @@ def _admit(unit: Unit, record: DeliveryRecord) -> None:
     pointless = ledger.supersede(record, flow, unit.now) if record.supersedes else []
     for other in pointless:
         _keep(unit, other)
+    for other in pointless:
+        if not other.endpoint:
+            wake_role(unit, other)
     if any(other.id == record.id for other in pointless):
         wake(unit, record.root_id, record.endpoint)
         return
@@ -74,7 +106,10 @@ def _admit(unit: Unit, record: DeliveryRecord) -> None:
 def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
     """Keep a changed delivery, and wake what waited for it."""
     _keep(unit, after)
-    wake(unit, after.root_id, after.endpoint)
+    if after.endpoint:
+        wake(unit, after.root_id, after.endpoint)
+    else:
+        wake_role(unit, after)
 
 
 def wake(unit: Unit, root_id: str, endpoint: str) -> None:
@@ -92,6 +127,13 @@ def wake(unit: Unit, root_id: str, endpoint: str) -> None:
         placed = ledger.place(record, unit.flow(root_id), spec_of(unit, record), unit.now)
         if (placed.state, placed.waiting_on) != (record.state, record.waiting_on):
             _keep(unit, placed)
+
+
+def wake_role(unit: Unit, gone: DeliveryRecord) -> None:
+    """Look again at what waited, at any endpoint of its role, for work that nobody served."""
+    held = [r for r in unit.flow(gone.root_id) if r.state == "HELD" and r.role == gone.role]
+    for endpoint in sorted({record.endpoint for record in held}):
+        wake(unit, gone.root_id, endpoint)
 
 
 def _keep(unit: Unit, record: DeliveryRecord) -> None:

@@ -30,7 +30,7 @@ from crossdock_hub.retrying import back_off, next_call_at, next_look_up_seconds
 # Nobody will send it again: in every other state it, or a person, may need its event.
 DONE_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})
 # Not begun: a later fact may make it pointless.
-IDLE_STATES = frozenset({"HELD", "READY", "DISPATCHED"})
+IDLE_STATES = frozenset({"UNROUTED", "HELD", "READY", "DISPATCHED"})
 # Where a completion with the newest token still counts.
 COMPLETABLE_STATES = frozenset({"IN_FLIGHT", "RESOLVING", "UNKNOWN"})
 # Ends of an attempt that prove nothing: proof from the same attempt may still follow.

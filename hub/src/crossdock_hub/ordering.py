@@ -48,7 +48,8 @@ def blocker_of(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> Delive
         if other.state in OPEN_STATES:
             return other
         passes = other.on_reject == "CONTINUE" or other.operation in record.supersedes
-        if other.state == "REJECTED" and not passes:
+        # Work that nobody serves has not reached the vendor, like work that was refused.
+        if other.state in ("REJECTED", "UNROUTED") and not passes:
             return other
     return None
 
@@ -77,11 +78,17 @@ def _needs(
 
 
 def earlier(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> list[DeliveryRecord]:
-    """Deliveries of the same key at the same endpoint whose events came before, in order."""
+    """Deliveries of the same key at the same endpoint whose events came before, in order.
+
+    What no endpoint of the role serves yet is among them: it may become this endpoint's.
+    """
     return [
         other
         for other in flow
-        if other.endpoint == record.endpoint
+        if (
+            other.endpoint == record.endpoint
+            or (other.state == "UNROUTED" and other.role == record.role)
+        )
         and other.ordering_key == record.ordering_key
         and other.event_id != record.event_id
         and other.sequence < record.sequence

@@ -251,6 +251,9 @@ def _keep(
     if made is not None:
         unit.put_delivery(made)
         unit.count("delivery", made.endpoint, made.event_type, made.state)
+    for other in decision.displaced:
+        if not other.endpoint:
+            flows.wake_role(unit, other)
     unit.put(
         ("replay_item", item.replay_id, item.number),
         replace(

@@ -1,18 +1,17 @@
 """Routes again what nobody served: when an endpoint registers, and when a hub starts.
 
 An UNROUTED delivery is replaced by the one it should have been, with the same place in the order.
+All of a flow is routed by one command, oldest first: a cancel never comes before its order.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import structlog
-from crossdock import bus
 
 from crossdock_hub import flows
 from crossdock_hub.commands import Command
@@ -20,50 +19,11 @@ from crossdock_hub.committer import Committed, Committer, Stopped
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
-from crossdock_hub.records import EventRecord
-from crossdock_hub.routing import plan
 from crossdock_hub.store import Store, StoreFailure
-from crossdock_hub.store.writing import unrouted
-from crossdock_hub.unit import Refused, Unit
+from crossdock_hub.store.writing import unrouted_flows
+from crossdock_hub.unit import Refused
 
 log = structlog.get_logger("crossdock.rerouting")
-
-
-def reroute(unit: Unit, delivery_id: str, stored: EventRecord) -> None:
-    """Plan an UNROUTED delivery once more; it stays as it is while still nobody serves it."""
-    record = unit.delivery(delivery_id)
-    if record is None or record.state != "UNROUTED":
-        return
-    event: Any = bus.decode(stored.body).event
-    if event is None:
-        return
-    planned = plan(
-        unit.contract,
-        unit.contract.events[stored.type],
-        event,
-        stored,
-        unit.get(("endpoints",)),
-        record.refers_to,
-        unit.now,
-    )
-    found = [
-        p
-        for p in planned
-        if p.endpoint
-        and (p.role, p.operation, p.item) == (record.role, record.operation, record.item)
-    ]
-    if not found:
-        return
-    flows.admit(unit, found)
-    unit.put_delivery(
-        replace(
-            record,
-            state="SUPERSEDED",
-            superseded_by=found[0].id,
-            waiting_on=f"routed to {found[0].endpoint} once it was there",
-            updated_at=unit.now,
-        )
-    )
 
 
 class Rerouter:
@@ -103,25 +63,25 @@ class Rerouter:
             try:
                 while page := await self._page(after):
                     await self._route(page)
-                    after = page[-1][0]
+                    after = page[-1][1]
             except StoreFailure as failure:
                 log.warning("unrouted work waits, the store does not answer", cause=failure.cause)
                 await asyncio.sleep(self._limits.held_sweep_seconds)
                 self._wake.set()
 
-    async def _page(self, after: str) -> Sequence[tuple[str, EventRecord]]:
+    async def _page(self, after: str) -> Sequence[tuple[str, str]]:
         async with self._store.read() as connection:
-            return await unrouted(connection, after, self._limits.dispatch_slice)
+            return await unrouted_flows(connection, after, self._limits.dispatch_slice)
 
-    async def _route(self, page: Sequence[tuple[str, EventRecord]]) -> None:
+    async def _route(self, page: Sequence[tuple[str, str]]) -> None:
         answers: list[asyncio.Future[Any]] = []
-        for delivery_id, stored in page:
+        for root_id, _ in page:
             command = Command(
                 "rerouting",
                 HUB,
-                partial(reroute, delivery_id=delivery_id, stored=stored),
+                partial(flows.reroute, root_id=root_id),
                 asyncio.get_running_loop().create_future(),
-                keys=frozenset({("delivery", delivery_id)}),
+                keys=frozenset({("flow", root_id)}),
                 bulk=True,
             )
             try:

@@ -14,7 +14,6 @@ from crossdock_hub.records import (
     OCCUPYING_STATES,
     DeliveryRecord,
     EndpointRecord,
-    EventRecord,
 )
 from crossdock_hub.replay_records import UNSTARTED_STATES
 from crossdock_hub.store import rows
@@ -236,22 +235,23 @@ async def awaited(connection: AsyncConnection) -> set[str]:
     }
 
 
-_UNROUTED = (
-    select(t.deliveries.c.id.label("delivery_id"), t.events)
-    .join(t.events, t.events.c.id == t.deliveries.c.event_id)
-    .where(
-        t.deliveries.c.endpoint == "",
-        t.deliveries.c.state == "UNROUTED",
-        t.deliveries.c.id > bindparam("after"),
-    )
-    .order_by(t.deliveries.c.id)
+_UNROUTED_FROM = func.min(t.deliveries.c.sequence)
+_UNROUTED_FLOWS = (
+    select(t.deliveries.c.root_id, _UNROUTED_FROM.label("oldest"))
+    .where(t.deliveries.c.endpoint == "", t.deliveries.c.state == "UNROUTED")
+    .group_by(t.deliveries.c.root_id)
+    .having(bindparam("after") < _UNROUTED_FROM)
+    .order_by(_UNROUTED_FROM)
     .limit(bindparam("most"))
 )
 
 
-async def unrouted(
+async def unrouted_flows(
     connection: AsyncConnection, after: str, most: int
-) -> list[tuple[str, EventRecord]]:
-    """A page of deliveries that nobody serves, by id, each with its event."""
-    result = await connection.execute(_UNROUTED, {"after": after, "most": most})
-    return [(row["delivery_id"], rows.event_record(row)) for row in result.mappings()]
+) -> list[tuple[str, str]]:
+    """A page of flows with work that nobody serves: each root, and where its oldest such stands.
+
+    Oldest first, those after a sequence.
+    """
+    result = await connection.execute(_UNROUTED_FLOWS, {"after": after, "most": most})
+    return [(row.root_id, row.oldest) for row in result]
