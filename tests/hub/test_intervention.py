@@ -197,6 +197,22 @@ def test_older_content_does_not_follow_newer() -> None:
 # Skip and resolve
 
 
+def test_todays_state_is_not_sent_ahead_of_an_older_one_on_its_way() -> None:
+    """Proves that a full state is resubmitted neither beside a later call in doubt, whose repeat
+    would put its older state over it, nor ahead of one that waits behind it."""
+    for outcome, held in (("REJECTED", False), ("PARKED", True)):
+        desk = Desk("NATURAL")
+        first = desk.one("change", on_reject="CONTINUE")
+        desk.settle(first, outcome, reason="closed period")
+        second = desk.one("change")
+        if not held:
+            desk.complete(second, desk.take(second), "UNKNOWN", reason="timed out")
+        refusal = refusal_of(lambda desk=desk, first=first: say(desk, "RESUBMIT", first))
+        assert refusal.reason == "STATE_TRANSITION"
+        assert "comes later" in refusal.message and second.id in refusal.message
+        assert desk.fresh(first).state == outcome
+
+
 def test_skipped_work_lets_later_work_pass_and_stays_ended() -> None:
     """Proves that a skip frees the key, and that a late word of the attempt is kept as evidence."""
     desk = Desk("NONE")

@@ -321,6 +321,26 @@ def test_what_was_cancelled_stays_cancelled() -> None:
     assert booked.record is cancelled.record is None
 
 
+@pytest.mark.parametrize("ended", ["PARKED", "REJECTED", "SKIPPED", "CONFIRMED", "UNROUTED"])
+def test_what_a_cancel_took_back_stays_so_however_the_cancel_ended(ended: str) -> None:
+    """Proves that a replay makes nothing of work that a cancellation superseded, also where the
+    cancellation itself then failed or was given up: the order is cancelled all the same."""
+    taken_back = delivery(1, "change", "SUPERSEDED", superseded_by="d-2", calls_reached=0)
+    decision = one(taken_back, delivery(2, "cancel", ended))
+    assert (decision.verdict, decision.record) == ("SUPERSEDED", None)
+
+
+def test_what_was_resubmitted_since_is_newer() -> None:
+    """Proves that an older event's resubmission, which carried its object as it was then, keeps a
+    replay from posting a state between the two."""
+    resubmitted = delivery(
+        1, "change", "CONFIRMED", id="r-1", resubmits="d-1", created_at=NOW + 10**9
+    )
+    closed = delivery(1, "change", "SUPERSEDED", superseded_by="r-1")
+    decision = one(delivery(2, "change", "REJECTED"), closed, resubmitted, wanted_set="FAILED")
+    assert (decision.verdict, decision.record) == ("SUPERSEDED", None)
+
+
 def test_a_cancel_takes_back_what_still_waits() -> None:
     """Proves that a replayed cancel ends idle work of the ledger as it would have when it came."""
     waiting = delivery(1, "book", "READY")

@@ -141,7 +141,9 @@ def resubmit(case: Case, *, not_found_at_vendor: bool) -> Decided:
     _check_not_pointless(case, "RESUBMIT")
     # A new delivery confirms a draft of its own: only a full state may simply be sent once more.
     repeats = case.kind == "NATURAL"
-    if not repeats:
+    if repeats:
+        _check_no_older_behind(case)
+    else:
         _check_not_older(case, "RESUBMIT", "skip it")
     if not repeats and not not_found_at_vendor and is_in_doubt(record, case.limits):
         raise _doubtful(case, "resubmit it")
@@ -240,6 +242,16 @@ def _check_not_older(case: Case, verb: str, advice: str) -> None:
             raise _overtaken(case, verb, other, "is newer", advice)
 
 
+def _check_no_older_behind(case: Case) -> None:
+    """Refuse to send today's state ahead of an older one that is still on its way: it would follow,
+    or be repeated, and undo it."""
+    for other in _later(case):
+        same = other.operation == case.record.operation
+        if same and other.object_id == case.record.object_id and other.state in ledger.OPEN_STATES:
+            advice = "skip this one, or resubmit the later one once it has ended"
+            raise _overtaken(case, "RESUBMIT", other, "comes later", advice)
+
+
 def _later(case: Case) -> list[DeliveryRecord]:
     record = case.record
     return [
@@ -248,7 +260,7 @@ def _later(case: Case) -> list[DeliveryRecord]:
         if other.endpoint == record.endpoint
         and other.ordering_key == record.ordering_key
         and other.event_id != record.event_id
-        and other.sequence > record.sequence
+        and ledger.says_more(other, record)
         and (not other.item or not record.item or other.item == record.item)
     ]
 

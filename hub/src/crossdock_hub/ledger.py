@@ -26,6 +26,7 @@ from crossdock_hub.ordering import blocker_of, earlier, unmet
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
 from crossdock_hub.registry import CARE, OperationSpec
 from crossdock_hub.retrying import back_off, next_call_at, next_look_up_seconds
+from crossdock_hub.unit import time_of_id
 
 # Nobody will send it again: in every other state it, or a person, may need its event.
 DONE_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})
@@ -122,6 +123,14 @@ def supersede(
 def _never_reached(record: DeliveryRecord) -> bool:
     # One that an operator resubmitted is superseded too, and the vendor may have it.
     return record.state == "SUPERSEDED" and is_untouched(record)
+
+
+def says_more(other: DeliveryRecord, record: DeliveryRecord) -> bool:
+    """Whether a delivery carries what came after the event of another: it comes later in the order,
+    or an operator resubmitted it since, with its object as it was then."""
+    if other.sequence > record.sequence:
+        return True
+    return bool(other.resubmits) and other.created_at > time_of_id(record.event_id)
 
 
 def is_untouched(record: DeliveryRecord) -> bool:

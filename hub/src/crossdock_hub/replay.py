@@ -328,19 +328,19 @@ def _doubtful(here: Sequence[DeliveryRecord], limits: Limits) -> DeliveryRecord 
 def _newer(record: DeliveryRecord, flow: Sequence[DeliveryRecord], specs: Specs) -> str:
     """The later work that makes this work pointless, in words; "" when there is none."""
     for other in flow:
-        later = (
+        there = (
             other.endpoint == record.endpoint
             and other.ordering_key == record.ordering_key
             and other.event_id != record.event_id
-            and other.sequence > record.sequence
         )
-        if not later:
+        if not there or not ledger.says_more(other, record):
             continue
         counts = other.state == "CONFIRMED" or other.state in UNDER_WAY_STATES
         undoes = record.operation in other.supersedes and (
             not other.item or not record.item or other.item == record.item
         )
-        if undoes and (counts or other.state == "SUPERSEDED"):
+        if undoes and other.sequence > record.sequence:
+            # However it ended: what it took back is not wanted any more.
             return f"{other.operation} came later and is {other.state} (delivery {other.id})"
         same = (other.operation, other.item, other.object_id) == (
             record.operation,
