@@ -80,9 +80,7 @@ def is_leased(record: DeliveryRecord) -> bool:
 
 def is_in_doubt(record: DeliveryRecord, limits: Limits) -> bool:
     """True when a call may have been processed and nothing has shown that it was not."""
-    if record.state == "REJECTED" or record.first_unknown_at is None:
-        return False
-    return record.not_found < limits.not_found_needed
+    return record.first_unknown_at is not None and record.not_found < limits.not_found_needed
 
 
 def retry(case: Case, *, not_found_at_vendor: bool) -> Decided:

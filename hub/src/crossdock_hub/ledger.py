@@ -255,6 +255,9 @@ def complete(
     """
     ended = replace(record, lease_until=None, due_at=None, pending=False, updated_at=now)
     why = report.reason or report.code
+    if report.outcome == "REJECTED":
+        # A refusal is proof. Doubt of a refused one is of later: its database was put back.
+        ended = replace(ended, first_unknown_at=None)
     if report.outcome in ("CONFIRMED", "REJECTED", "PARKED"):
         return replace(ended, state=report.outcome, waiting_on=why, hold_reason="")
     if attempt.kind == "LOOK_UP":

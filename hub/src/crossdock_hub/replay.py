@@ -36,6 +36,7 @@ FAILED_STATES = frozenset({"PARKED", "REJECTED"})
 UNDER_WAY_STATES = ledger.OPEN_STATES - {"PARKED"}
 # On its way to the vendor or about to be: what the window of a run counts.
 MOVING_STATES = frozenset({"READY", "DISPATCHED", "IN_FLIGHT", "RESOLVING"})
+_MAY_BE_IN_DOUBT = FAILED_STATES | {"UNROUTED"}
 FULL_STATE_CLASS = "NATURAL"
 
 Specs = Callable[[str], OperationSpec]
@@ -212,13 +213,15 @@ def _judge(
     """The verdict on one piece of work as the flow stands, with the delivery to make."""
     everywhere = [record for record in flow if identity_of(record) == candidate.identity]
     here = [record for record in everywhere if record.endpoint == terms.endpoint]
+    # Its doubt goes over to the delivery that replaces it.
+    unserved = [r for r in everywhere if r.state == "UNROUTED" and r.role == candidate.role]
     now_there = standing(here)
     verdict, why = _verdict(terms, candidate, here, everywhere, flow, specs, now, limits)
     earlier = now_there.id if now_there is not None else ""
     decision = Decision(candidate, verdict, why, earlier)
     if verdict == WOULD_POST:
         assert candidate.planned is not None
-        record = _made(terms, candidate.planned, here, specs, now, limits)
+        record = _made(terms, candidate.planned, here, unserved, specs, now, limits)
         displaced = _displaced(terms, candidate, everywhere, record.id, now)
         if _spends_too_much(record, flow, displaced, specs, now):
             decision.verdict = WOULD_BE_REFUSED
@@ -298,7 +301,8 @@ def _refusal(
             elsewhere = other.endpoint not in ("", terms.endpoint) and other.role == candidate.role
             if elsewhere and other.state not in ("SUPERSEDED", "REJECTED"):
                 return f"{other.endpoint} has it, {other.state}, and only one may do it"
-    doubtful = _doubtful(here, limits)
+    unserved = [r for r in everywhere if r.state == "UNROUTED" and r.role == candidate.role]
+    doubtful = _doubtful([*here, *unserved], limits)
     if doubtful is None:
         return ""
     spec = specs(doubtful.operation)
@@ -311,9 +315,12 @@ def _refusal(
 
 
 def in_doubt(record: DeliveryRecord, limits: Limits) -> bool:
-    """Whether a parked delivery's call may have been done: unknown, and not looked for in vain."""
+    """Whether a call of what stopped may have been done: unknown, and not looked for in vain.
+
+    What was refused or never routed is in doubt when its database was put back.
+    """
     return (
-        record.state == "PARKED"
+        record.state in _MAY_BE_IN_DOUBT
         and record.first_unknown_at is not None
         and record.not_found < limits.not_found_needed
     )
@@ -362,6 +369,7 @@ def _made(
     terms: Terms,
     planned: DeliveryRecord,
     here: Sequence[DeliveryRecord],
+    unserved: Sequence[DeliveryRecord],
     specs: Specs,
     now: int,
     limits: Limits,
@@ -376,16 +384,15 @@ def _made(
         replay_id=terms.replay_id,
     )
     there = standing(here)
-    if there is None:
-        return record
-    record = replace(
-        record,
-        id=replay_delivery_id(terms.replay_id, planned.id),
-        vendor_reference=there.vendor_reference,
-        # A draft that waits at the vendor is confirmed, not made again.
-        draft=there.draft if there.state == "PARKED" else "",
-    )
-    doubtful = _doubtful(here, limits)
+    if there is not None:
+        record = replace(
+            record,
+            id=replay_delivery_id(terms.replay_id, planned.id),
+            vendor_reference=there.vendor_reference,
+            # A draft that waits at the vendor is confirmed, not made again.
+            draft=there.draft if there.state == "PARKED" else "",
+        )
+    doubtful = _doubtful([*here, *unserved], limits)
     if doubtful is None:
         return record
     return replace(

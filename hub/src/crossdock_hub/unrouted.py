@@ -43,14 +43,21 @@ def routed_now(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
     wanted = (record.role, record.operation, record.item)
     for found in planned:
         if found.endpoint and (found.role, found.operation, found.item) == wanted:
-            return found
+            # Of a database that was put back: a call may have been made that it does not know.
+            return replace(
+                found,
+                first_unknown_at=record.first_unknown_at,
+                calls_reached=record.calls_reached,
+            )
     return None
 
 
 def replaced(record: DeliveryRecord, by: DeliveryRecord, now: int) -> DeliveryRecord:
-    """The row that stood for it, which says where the work went."""
+    """The row that stood for it, which says where the work went; its doubt went with the work."""
     return replace(
         record,
+        first_unknown_at=None,
+        calls_reached=0,
         state="SUPERSEDED",
         superseded_by=by.id,
         waiting_on=f"routed to {by.endpoint} once it was there",

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Table, bindparam, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.ledger import DONE_STATES
 from crossdock_hub.records import (
     BusConsumer,
     BusPosition,
@@ -51,8 +52,6 @@ _position = rows.plain_record(BusPosition)
 _consumer = rows.plain_record(BusConsumer)
 _difference = rows.plain_record(Difference)
 _tie = rows.plain_record(Tie)
-# States from which a vendor may still be called.
-OPEN_TO_CALLS = ("READY", "HELD", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING")
 
 
 async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int) -> None:
@@ -128,15 +127,18 @@ async def keep_tie(connection: AsyncConnection, tie: Tie) -> None:
 async def doubt_open_deliveries(connection: AsyncConnection, since: int, now: int) -> int:
     """Say of everything open that a call may have been made since a time, and nobody knows.
 
+    Also of what was parked, refused or not routed: since then a word, a replay or a registration
+    may have sent it.
     The ledger then asks the vendor before it calls, or parks: by each operation's class.
     """
     d = t.deliveries.c
     doubted = await connection.execute(
         update(t.deliveries)
-        .where(d.state.in_(OPEN_TO_CALLS))
+        .where(d.state.not_in(DONE_STATES))
         .values(
             first_unknown_at=func.coalesce(d.first_unknown_at, since),
             calls_reached=case((d.calls_reached < 1, 1), else_=d.calls_reached),
+            not_found=0,
             updated_at=now,
         )
     )

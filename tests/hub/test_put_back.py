@@ -1,0 +1,105 @@
+"""What a database that was put back doubts, and how the doubt stays with what replaces the work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from crossdock_hub import flows, intervention
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.identity import HUB
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.store import rows
+from crossdock_hub.store import tables as t
+from crossdock_hub.store.bus_rows import doubt_open_deliveries
+from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.reading import ALL_STATES
+from decisions import ERP, OPERATIONS
+from first_flow import Flow
+from ledger_vendor import Desk
+from sqlalchemy import select
+from stored_flow import Books, books
+from test_replay import NOW, delivery, one
+
+__all__ = ["books"]
+
+DOUBTED = set(ALL_STATES) - {"CONFIRMED", "SUPERSEDED", "SKIPPED"}
+
+
+async def put_back(books: Books, known: list[DeliveryRecord]) -> dict[str, DeliveryRecord]:
+    """Deliveries as they are after their database was put back, by id."""
+    async with books.store.write() as connection:
+        await write_rows(connection, [(rows.DELIVERIES, known)])
+        await doubt_open_deliveries(connection, NOW - SECOND, NOW)
+        found = (await connection.execute(select(t.deliveries))).mappings().all()
+    return {row["id"]: rows.delivery_record(row) for row in found}
+
+
+async def test_all_that_may_still_be_called_is_doubted(books: Books) -> None:
+    """Proves that after a restore work of every state from which a vendor may be called again, by
+    hub, word, replay or routing, is in doubt, and that look-ups from before the copy prove nothing;
+    and that what is settled is left alone."""
+    known = [
+        delivery(n, "book", state, not_found=2) for n, state in enumerate(sorted(ALL_STATES), 1)
+    ]
+    found = await put_back(books, known)
+    doubted = {r.state for r in found.values() if r.first_unknown_at == NOW - SECOND}
+    assert doubted == DOUBTED
+    for record in found.values():
+        if record.state in DOUBTED:
+            assert record.calls_reached >= 1 and record.not_found == 0
+
+
+@pytest.mark.parametrize("state", ["PARKED", "REJECTED"])
+async def test_a_retry_after_a_restore_looks_first(books: Books, state: str) -> None:
+    """Proves that an operator's retry of work that stopped before the copy asks the vendor first:
+    an earlier retry, which the database lost, may have been done."""
+    record = delivery(1, "book", state, calls_reached=1)
+    found = (await put_back(books, [record]))[record.id]
+    desk = Desk("SEARCHABLE")
+    spec = flows.default_spec("book", Limits())
+    spec = replace(spec, operation_class="SEARCHABLE")
+    case = intervention.Case(found, [found], spec, desk.now, Limits())
+    decided = intervention.retry(case, not_found_at_vendor=False)
+    assert decided.record.state == "RESOLVING"
+
+
+@pytest.mark.parametrize("state", ["PARKED", "REJECTED", "UNROUTED"])
+async def test_a_replay_after_a_restore_carries_the_doubt(books: Books, state: str) -> None:
+    """Proves that what a replay makes of work that stopped before the copy is looked up before it
+    is sent, also where nobody served that work."""
+    endpoint = {"endpoint": ""} if state == "UNROUTED" else {}
+    record = delivery(1, "book", state, **endpoint)
+    made = one((await put_back(books, [record]))[record.id]).record
+    assert made is not None
+    assert (made.first_unknown_at, made.calls_reached) == (NOW - SECOND, 1)
+
+
+def test_routing_after_a_restore_carries_the_doubt() -> None:
+    """Proves that work which nobody served when the copy was made is looked up before it is sent:
+    it may have been routed and done since."""
+    flow = Flow()
+    expected = replace(flow.records["endpoint", ERP.endpoint], manifest=b"", state="EXPECTED")
+    flow.records["endpoint", ERP.endpoint] = expected
+    order_id = flow.create().id
+    flow.approve(order_id)
+    (unserved,) = flow.deliveries()
+    flow.records["delivery", unserved.id] = replace(
+        unserved, first_unknown_at=flow.now, calls_reached=1
+    )
+    flow.register(ERP, OPERATIONS["netsuite"])
+    flow.decide(HUB, "reroute", lambda unit: flows.reroute(unit, order_id))
+    made = flow.delivery("netsuite", "create_sales_order")
+    refused = flow.begin(flow.dispatch(made))
+    assert refused.refusal.reason == "LEASE_LOST"
+    assert flow.fresh(made).state in ("UNKNOWN", "RESOLVING")
+
+
+def test_a_refusal_ends_an_older_doubt() -> None:
+    """Proves that work refused after a call without an answer is not in doubt: a retry calls."""
+    desk = Desk("KEYED")
+    record = desk.one()
+    desk.complete(record, desk.take(record), "UNKNOWN", reason="timed out")
+    desk.pass_time(61)
+    desk.complete(record, desk.take(record), "REJECTED", reason="closed period")
+    assert not intervention.is_in_doubt(desk.fresh(record), Limits())
