@@ -125,7 +125,7 @@ MUTANTS: Final[list[Mutant]] = [
             'if False:\n        return _park(record, f"{spec.calls_max} calls without',
         ),
         reached_is_superseded=(
-            "idle = [o for o in targets if o.state in IDLE_STATES and o.calls_reached == 0]",
+            "idle = [o for o in targets if o.state in IDLE_STATES and is_untouched(o)]",
             "idle = [o for o in targets if o.state in IDLE_STATES]",
         ),
         cancel_vanishes=(
@@ -167,8 +167,8 @@ MUTANTS: Final[list[Mutant]] = [
             'if other.state == "IN_FLIGHT":\n            return other',
         ),
         rejection_does_not_block=(
-            'if other.state == "REJECTED" and not passes:',
-            'if other.state == "REJECTED" and not passes and not other:',
+            'if other.state in ("REJECTED", "UNROUTED") and not passes:',
+            'if other.state == "UNROUTED" and not passes:',
         ),
         order_is_turned=(
             "and other.sequence < record.sequence",
@@ -267,9 +267,9 @@ MUTANTS: Final[list[Mutant]] = [
             "fenced = list(messages)",
         ),
         marked_before_published=(
-            "results = await self._bus.publish_batch(fenced)\n",
+            "with PublishSpans(fenced) as sending:\n",
             "self._marks.mark(self._source.mark([r.sequence for r, _ in rows], position))\n"
-            "        results = await self._bus.publish_batch(fenced)\n",
+            "        with PublishSpans(fenced) as sending:\n",
         ),
         does_not_compare_after_doubt=(
             '"""Whatever went wrong, look at the stream before the next try."""\n'
