@@ -11,6 +11,7 @@ from crossdock.errors import Refusal
 
 from crossdock_hub import flows, intervention
 from crossdock_hub.causes import DeadLetterGroupRecord, cause_of
+from crossdock_hub.dead_letters import DEAD_STATES, DOUBTFUL_STATES
 from crossdock_hub.documents import note_posting
 from crossdock_hub.intervention import Case, Decided
 from crossdock_hub.presenting import delivery_message, word_message
@@ -133,7 +134,10 @@ def _keep(
 
 
 def _remember_cause(unit: Unit, record: DeliveryRecord) -> str:
-    """The id of the group that the delivery was in, which is kept for as long as it is open."""
+    """The id of the group that the delivery was in, which is kept for as long as it is open; "" for
+    one that was in none: it was on its way."""
+    if record.state not in DEAD_STATES | DOUBTFUL_STATES:
+        return ""
     ended = [a for a in _newest_attempts(unit, record) if a.ended_at is not None]
     cause = cause_of(record, ended[-1].code if ended else "")
     key = ("dead_letter_group", cause.id)
