@@ -81,6 +81,14 @@ async def test_old_events_let_their_content_go_and_no_others(house: House) -> No
     assert house.counted == len(old)
 
 
+async def test_what_no_batch_takes_is_not_counted(house: House) -> None:
+    """Proves that events stay, and are not told as gone, where the hub takes no more commands."""
+    await house.keep(event(age_hours=KEPT + 2 * DAY))
+    await house.committer.stop()
+    assert await house.purger.purge() == 0
+    assert (house.counted, await house.emptied()) == (0, set())
+
+
 @pytest.mark.parametrize("state", sorted(ledger.OPEN_STATES | {"UNROUTED", "REJECTED"}))
 async def test_what_somebody_may_need_stays(house: House, state: str) -> None:
     """Proves for every state but the three of work that is done that a delivery holds its event,

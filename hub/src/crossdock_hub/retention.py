@@ -7,7 +7,6 @@ content. An event that a delivery may still need is kept, however old it is.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -95,8 +94,7 @@ class Purger:
         while True:
             async with self._store.read() as connection:
                 found = await past_events(connection, after, most, self._ages, self._clock())
-            if found.past:
-                await self._let_go(found.past)
+            if found.past and await self._let_go(found.past):
                 self._counted(len(found.past))
                 gone += len(found.past)
             if found.last is None:
@@ -105,7 +103,9 @@ class Purger:
             # Others are asked first: this is never in a hurry.
             await asyncio.sleep(self._limits.retention_pause_seconds)
 
-    async def _let_go(self, sequences: Sequence[int]) -> None:
+    async def _let_go(self, sequences: Sequence[int]) -> bool:
+        """Whether a batch has taken it; what none takes now is found by the next pass."""
+
         def decide(unit: Unit) -> None:
             unit.changes.events_past += sequences
 
@@ -117,5 +117,8 @@ class Purger:
             bulk=True,
             weight=len(sequences),
         )
-        with contextlib.suppress(Refused, Stopped):
+        try:
             await self._committer.submit(command)
+        except (Refused, Stopped):
+            return False
+        return True
