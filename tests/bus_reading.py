@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import nats
-from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.bus.address import BusAddress
 
 ANSWER_SECONDS = 10.0
 AT_ONCE = 100

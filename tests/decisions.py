@@ -17,10 +17,11 @@ from crossdock import contracts
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.types.v1 import types_pb2
-from crossdock_hub import attempts, ledger
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.held import applied, hold, receipt_response, still_held
+from crossdock_hub.delivery import attempts, ledger
+from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.identity import HUB, Caller, Scope
+from crossdock_hub.objects.held import applied, hold, receipt_response, still_held
 from crossdock_hub.records import (
     SETTLED_STATES,
     AttemptRecord,
@@ -29,7 +30,6 @@ from crossdock_hub.records import (
     HeldFactRecord,
     OperatorWordRecord,
 )
-from crossdock_hub.registry import compile_endpoint
 from crossdock_hub.unit import Identifiers, Key, NotLoaded, NotYet, Refused, Unit, View
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS, held_decision, upsert_entry

@@ -25,9 +25,9 @@ from weakref import WeakSet
 import pytest
 from crossdock.client import HubClient
 from crossdock_adapters.sdk.bus_credentials import BusCredentials
-from crossdock_hub import embedded_config
-from crossdock_hub.bus_address import BusAddress
-from crossdock_hub.embedded_config import EmbeddedSettings
+from crossdock_hub.bus import embedded_config
+from crossdock_hub.bus.address import BusAddress
+from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from fixtures_nats import DIES_WITH_PARENT
 from story import seed_master_data
 

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from crossdock_hub import embedded_config
-from crossdock_hub.bus_address import BusAddress
-from crossdock_hub.embedded_config import EmbeddedSettings
+from crossdock_hub.bus import embedded_config
+from crossdock_hub.bus.address import BusAddress
+from crossdock_hub.bus.embedded_config import EmbeddedSettings
 
 START_SECONDS = 10.0
 DIES_WITH_PARENT = (

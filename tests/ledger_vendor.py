@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from crossdock_hub import flows
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery import flows
 from crossdock_hub.identity import HUB, Caller
 from crossdock_hub.records import DeliveryRecord
 from decisions import Company

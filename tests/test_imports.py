@@ -21,11 +21,12 @@ DISTRIBUTIONS = {
     "crossdock_hub": "hub",
     "crossdock_adapters": "adapters",
 }
+HUB = "crossdock_hub"
 ADAPTERS = "crossdock_adapters"
 SDK = "crossdock_adapters.sdk"
 # What only some modules may import: a change of the outside library stays behind one door.
 DOORS: dict[str, tuple[str, ...]] = {
-    "nats": ("crossdock_hub.jetstream", "crossdock_adapters.sdk.consumer"),
+    "nats": ("crossdock_hub.bus.jetstream", "crossdock_adapters.sdk.consumer"),
     "sqlalchemy": ("crossdock_hub.store",),
     "aiosqlite": ("crossdock_hub.store",),
     "sqlite3": ("crossdock_hub.store",),
@@ -33,6 +34,15 @@ DOORS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("crossdock_adapters.sdk",),
     "uvicorn": ("crossdock_adapters.sdk",),
     "protovalidate": ("crossdock.contracts.validation",),
+}
+# What the hub's packages must not know: the pure middle has no sockets, streams or statements,
+# and what is below does not reach up.
+BLIND_TO: dict[str, tuple[str, ...]] = {
+    "objects": ("store", "bus", "door", "reading", "replay", "verbs"),
+    "verbs": ("store", "bus", "door"),
+    "bus": ("door", "reading", "replay", "verbs"),
+    "store": ("bus", "door", "verbs"),
+    "delivery": ("door", "reading", "replay"),
 }
 MODULES = source_modules()
 
@@ -50,6 +60,11 @@ def endpoint_of(module: str) -> str:
     return parts[1] if folder and (folder / "adapter.toml").exists() else ""
 
 
+def package_of(module: str) -> str:
+    """The package of the hub that a module lies in; empty: above all of them."""
+    return [*module.split("."), ""][1]
+
+
 def refusal(importer: str, imported: str) -> str:
     """Why this import is not allowed; empty: it is."""
     layer, target = importer.split(".")[0], imported.split(".")[0]
@@ -59,6 +74,10 @@ def refusal(importer: str, imported: str) -> str:
         endpoint = endpoint_of(imported)
         if endpoint and endpoint != endpoint_of(importer):
             return f"only {endpoint} itself imports {endpoint}: endpoints are found, not imported"
+    if layer == target == HUB:
+        inside, reached = package_of(importer), package_of(imported)
+        if reached in BLIND_TO.get(inside, ()):
+            return f"{HUB}.{inside} must not know {reached}"
     doors = DOORS.get(target)
     if doors and not any(is_within(importer, door) for door in doors):
         return f"{target} is imported only in {', '.join(doors)}"
@@ -81,13 +100,13 @@ def test_imports_follow_the_layers(distribution: str) -> None:
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [
-        ("crossdock.client", "crossdock_hub.ledger"),
-        ("crossdock_hub.relay", "crossdock_adapters.sdk.work"),
+        ("crossdock.client", "crossdock_hub.delivery.ledger"),
+        ("crossdock_hub.bus.relay", "crossdock_adapters.sdk.work"),
         ("crossdock_adapters.ups.client", "crossdock_hub.store"),
         ("crossdock_adapters.ups.client", "crossdock_adapters.netsuite.client"),
         ("crossdock_adapters.sdk.worker", "crossdock_adapters.ups.adapter"),
-        ("crossdock_hub.relay", "nats.aio.client"),
-        ("crossdock_hub.ledger", "sqlalchemy.select"),
+        ("crossdock_hub.bus.relay", "nats.aio.client"),
+        ("crossdock_hub.delivery.ledger", "sqlalchemy.select"),
     ],
 )
 def test_the_check_sees_a_wrong_import(importer: str, imported: str) -> None:
@@ -99,10 +118,10 @@ def test_the_check_sees_a_wrong_import(importer: str, imported: str) -> None:
     ("importer", "imported"),
     [
         ("crossdock_hub.store_rows", "sqlalchemy.select"),
-        ("crossdock_hub.jetstream.pull", "nats.errors"),
+        ("crossdock_hub.bus.jetstream.pull", "nats.errors"),
         ("crossdock_adapters.ups.client", "crossdock_adapters.sdk.http"),
         ("crossdock_adapters.ups.adapter", "crossdock_adapters.ups.client"),
-        ("crossdock_hub.server", "crossdock.contracts"),
+        ("crossdock_hub.door.server", "crossdock.contracts"),
     ],
 )
 def test_the_check_allows_what_is_meant(importer: str, imported: str) -> None:

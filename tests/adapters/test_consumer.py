@@ -14,10 +14,10 @@ import pytest
 from crossdock_adapters.sdk import consumer as consumer_module
 from crossdock_adapters.sdk.bus_credentials import BusCredentials, BusCredentialsError
 from crossdock_adapters.sdk.consumer import PullConsumer, PulledMessage
-from crossdock_hub.bus_address import BusAddress
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.publishing import Message
-from crossdock_hub.streams import (
+from crossdock_hub.bus.address import BusAddress
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.publishing import Message
+from crossdock_hub.bus.streams import (
     ConsumerSpec,
     StreamLimits,
     StreamSpec,

@@ -23,10 +23,10 @@ from crossdock_adapters.sdk.consumer import PullConsumer
 from crossdock_adapters.sdk.hub_link import Registration
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.ups.sandbox import UpsSandbox
-from crossdock_hub.bus_errors import BusError
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.publishing import Message
-from crossdock_hub.streams import StreamLimits, delivery_consumer_spec, delivery_stream_spec
+from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.publishing import Message
+from crossdock_hub.bus.streams import StreamLimits, delivery_consumer_spec, delivery_stream_spec
 from fixtures_nats import NatsProcess
 from sdk_house import House
 from sdk_ledger_hub import HubServer, LedgerHub, dispatch, ended, serving, token_file

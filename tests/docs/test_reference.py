@@ -17,7 +17,9 @@ from crossdock.error.v1 import error_reason_pb2
 from crossdock_adapters.sdk.config import load_adapters
 from crossdock_adapters.sdk.faults import FaultKind
 from crossdock_adapters.sdk.telemetry import Telemetry
-from crossdock_hub import config, embedded_config, identity, lifecycle, streams
+from crossdock_hub import config, identity
+from crossdock_hub.bus import embedded_config, streams
+from crossdock_hub.objects import lifecycle
 from crossdock_hub.store import engine
 from crossdock_hub.telemetry import Metrics
 from fenced import blocks, code, document, prose, rows, section

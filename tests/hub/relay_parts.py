@@ -19,18 +19,18 @@ from bus_reading import stored_messages
 from crossdock import bus as contract_bus
 from crossdock import contracts
 from crossdock.event.v1 import event_pb2
-from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.bus.address import BusAddress
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.outlet import Marks, Outlet
+from crossdock_hub.bus.relay import Relay
+from crossdock_hub.bus.streams import StreamLimits, StreamSpec, event_stream_spec, scan_stream_spec
 from crossdock_hub.committer import now_microseconds
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.outlet import Marks, Outlet
 from crossdock_hub.records import EventRecord, Mark, ScanOutboxRecord
-from crossdock_hub.relay import Relay
 from crossdock_hub.store import Store
 from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import write
-from crossdock_hub.streams import StreamLimits, StreamSpec, event_stream_spec, scan_stream_spec
 from crossdock_hub.unit import Changes, Identifiers
 
 CONTRACT = contracts.load()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock_hub.chain import Chain, Situation, StoredEvent, situations
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import Caller
-from crossdock_hub.queries import Queries
+from crossdock_hub.reading.chain import Chain, Situation, StoredEvent, situations
+from crossdock_hub.reading.queries import Queries
 from crossdock_hub.records import occupies
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.engine import database_url

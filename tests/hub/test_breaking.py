@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from crossdock_hub import breaking, pacing
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import breaking, pacing
 from crossdock_hub.records import EndpointRecord
 from decisions import START
 from hypothesis import given, settings

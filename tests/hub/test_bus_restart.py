@@ -8,8 +8,8 @@ import signal
 from crossdock.bus import delivery_stream
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
-from crossdock_hub.bus_errors import BusError
-from crossdock_hub.jetstream import Bus
+from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.jetstream import Bus
 from fixtures_hub import RunningHub
 from fixtures_nats import eventually
 from story import request_id

@@ -13,7 +13,7 @@ from crossdock.tracking.v1 import tracking_service_pb2
 from crossdock_hub.commands import Command, Unread
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
-from crossdock_hub.dispatching import Picker
+from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
 from crossdock_hub.records import CursorRecord
 from crossdock_hub.store import Store

@@ -11,8 +11,8 @@ from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.errors import CallError
-from crossdock_hub.causes import Cause, DeadLetterGroupRecord, alike
-from crossdock_hub.dead_letters import Member, grouped
+from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, alike
+from crossdock_hub.delivery.dead_letters import Member, grouped
 from fixtures_hub import Lane, RunningHub
 from hypothesis import given
 from hypothesis import strategies as st

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from crossdock.endpoint.v1 import endpoint_pb2
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.dispatching import Picker, allowance
-from crossdock_hub.draining import Throughput, drain_seconds
+from crossdock_hub.delivery.dispatching import Picker, allowance
+from crossdock_hub.delivery.draining import Throughput, drain_seconds
+from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
-from crossdock_hub.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.store import Store
 from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import write_deliveries

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from crossdock_hub import data_lock, embedded_config, embedded_probe
-from crossdock_hub.embedded import (
+from crossdock_hub import data_lock
+from crossdock_hub.bus import embedded_config, embedded_probe
+from crossdock_hub.bus.embedded import (
     DataDirectoryInUse,
     DataLock,
     EmbeddedNats,
@@ -164,7 +165,7 @@ def test_child_keeps_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from crossdock_hub.embedded import EmbeddedNats, EmbeddedSettings
+from crossdock_hub.bus.embedded import EmbeddedNats, EmbeddedSettings
 async def main():
     server = EmbeddedNats(EmbeddedSettings(Path(sys.argv[1])))
     await server.start()

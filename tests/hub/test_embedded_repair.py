@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM
-from crossdock_hub.embedded_repair import TORN_AFTER_SECONDS, TornWatch, set_aside, torn_stream
+from crossdock_hub.bus.embedded_repair import TORN_AFTER_SECONDS, TornWatch, set_aside, torn_stream
 from fixtures_hub import QUICK_LIMITS, Lane, RunningHub, deployment, seed_master_data
 from fixtures_nats import eventually
 from relay_parts import ids_on

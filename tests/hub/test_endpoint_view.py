@@ -9,14 +9,14 @@ from typing import Any
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.options.v1 import options_pb2
-from crossdock_hub import endpoint_metrics
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.dispatching import Picker
+from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.reading import endpoint_metrics
+from crossdock_hub.reading.verdict import judge
 from crossdock_hub.store import Store
 from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.starting import newest
 from crossdock_hub.unit import time_of_id
-from crossdock_hub.verdict import judge
 from decisions import CONTRACT, OPERATOR
 from first_flow import Flow, order
 from stored_flow import Books, books, chain_of, situations_of

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
-from crossdock_hub.guarding import Tally
-from crossdock_hub.registry import OperationSpec
+from crossdock_hub.delivery.guarding import Tally
+from crossdock_hub.delivery.registry import OperationSpec
 from decisions import OPERATOR, request_id
 from ledger_vendor import VENDOR, Desk
 

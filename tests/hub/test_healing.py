@@ -15,16 +15,16 @@ import nats
 import pytest
 from bus_reading import stored_messages
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM, delivery_stream
-from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.bus.address import BusAddress
+from crossdock_hub.bus.healing import Healer, has_holes
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.stream_administration import StreamState
+from crossdock_hub.bus.streams import StreamLimits
 from crossdock_hub.committer import Committer, now_microseconds
-from crossdock_hub.dispatching import Picker
-from crossdock_hub.healing import Healer, has_holes
-from crossdock_hub.jetstream import Bus
+from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.retention import Purger
 from crossdock_hub.store import Store
 from crossdock_hub.store.bus_rows import bus_position
-from crossdock_hub.stream_administration import StreamState
-from crossdock_hub.streams import StreamLimits
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import NatsProcess, eventually
 from played_endpoint import PlayedEndpoint

@@ -11,8 +11,8 @@ from crossdock.contracts import digest
 from crossdock.order.v1 import order_service_pb2
 from crossdock_hub.commands import Command, Unread
 from crossdock_hub.config import Limits
+from crossdock_hub.door.intake import Intake
 from crossdock_hub.identity import Caller
-from crossdock_hub.intake import Intake
 from decisions import CONTRACT
 from story import create_order, order
 

@@ -8,10 +8,10 @@ import pytest
 from crossdock.bus import decode
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.order.v1 import order_pb2
-from crossdock_hub import intervention
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery import intervention
+from crossdock_hub.delivery.registry import CARE
 from crossdock_hub.records import SETTLED_STATES, DeliveryRecord
-from crossdock_hub.registry import CARE
 from crossdock_hub.store.reading import ALL_STATES
 from crossdock_hub.unit import Refused
 from decisions import OPERATOR, Company, refusal_of, request_id

@@ -12,8 +12,8 @@ from dataclasses import replace
 import nats.errors
 import nats.js.errors
 import pytest
-from crossdock_hub.bus_address import BusAddress
-from crossdock_hub.bus_errors import (
+from crossdock_hub.bus.address import BusAddress
+from crossdock_hub.bus.errors import (
     BusDenied,
     BusError,
     BusRefused,
@@ -21,8 +21,8 @@ from crossdock_hub.bus_errors import (
     PublishUnknown,
     StreamMismatch,
 )
-from crossdock_hub.jetstream import Bus, translate
-from crossdock_hub.publishing import (
+from crossdock_hub.bus.jetstream import Bus, translate
+from crossdock_hub.bus.publishing import (
     DUPLICATE_IN_BATCH,
     FENCE_HEADER,
     MAX_BATCH_MESSAGES,
@@ -34,7 +34,7 @@ from crossdock_hub.publishing import (
     publish_slice,
     slices,
 )
-from crossdock_hub.streams import (
+from crossdock_hub.bus.streams import (
     StreamLimits,
     StreamSpec,
     delivery_consumer_spec,
@@ -320,7 +320,7 @@ async def test_drift_is_corrected(bus: Bus, stream: StreamSpec, drift: dict[str,
 
 
 async def _differs(bus: Bus, spec: StreamSpec) -> bool:
-    from crossdock_hub.streams import stream_differences
+    from crossdock_hub.bus.streams import stream_differences
 
     told = await bus.call_api(f"STREAM.INFO.{spec.name}")
     return bool(told and stream_differences(spec, told["config"]))

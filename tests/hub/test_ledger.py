@@ -8,8 +8,8 @@ import pytest
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.flows import default_spec
-from crossdock_hub.retrying import back_off
+from crossdock_hub.delivery.flows import default_spec
+from crossdock_hub.delivery.retrying import back_off
 from decisions import request_id
 from hypothesis import given
 from hypothesis import strategies as st

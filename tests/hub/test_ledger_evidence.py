@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from crossdock.delivery.v1 import delivery_service_pb2
-from crossdock_hub import attempts, ledger
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.postings import postings
+from crossdock_hub.delivery import attempts, ledger
+from crossdock_hub.delivery.postings import postings
 from decisions import refusal_of
 from hypothesis import given, settings
 from hypothesis import strategies as st

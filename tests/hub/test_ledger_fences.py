@@ -207,7 +207,7 @@ def test_a_lease_is_capped() -> None:
 def test_only_its_own_endpoint_sees_a_delivery() -> None:
     """Proves that to everybody else it does not exist."""
     from crossdock.delivery.v1 import delivery_service_pb2
-    from crossdock_hub import attempts
+    from crossdock_hub.delivery import attempts
     from crossdock_hub.identity import Caller
 
     desk = Desk()

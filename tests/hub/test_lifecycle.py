@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from crossdock_hub import lifecycle
+from crossdock_hub.objects import lifecycle
 from decisions import outcome, refusal_of
 from first_flow import Flow, order, package, scan, seconds
 from hypothesis import given, settings

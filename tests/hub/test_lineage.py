@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.lineage.v1 import lineage_pb2
-from crossdock_hub.chain import Chain, Situation, StoredEvent
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.ledger import OPEN_STATES
-from crossdock_hub.lineage import assemble
-from crossdock_hub.postings import postings
-from crossdock_hub.progress import Judgement
+from crossdock_hub.delivery.ledger import OPEN_STATES
+from crossdock_hub.delivery.postings import postings
+from crossdock_hub.reading.chain import Chain, Situation, StoredEvent
+from crossdock_hub.reading.lineage import assemble
+from crossdock_hub.reading.progress import Judgement
+from crossdock_hub.reading.verdict import judge
 from crossdock_hub.records import DeliveryRecord, VendorReferenceRecord
-from crossdock_hub.verdict import judge
 from crossdock_hub.wording import clock, duration, listed
 from decisions import CONTRACT, ERP, OPERATOR, request_id
 from first_flow import LABELS, Flow, scan

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.dispatching import Picker
+from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.records import DeliveryRecord
 from ledger_vendor import Desk
 

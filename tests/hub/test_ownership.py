@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from crossdock.options.v1 import options_pb2
 from crossdock_hub.identity import HUB, ROLES, Caller
-from crossdock_hub.ownership import check_owner, check_written, mask_fields, populated_fields
+from crossdock_hub.objects.ownership import (
+    check_owner,
+    check_written,
+    mask_fields,
+    populated_fields,
+)
 from crossdock_hub.unit import Refused
 from decisions import CONTRACT, refusal_of
 from hypothesis import given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crossdock_hub.dispatching import Picker
+from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.unit import View
 from decisions import START

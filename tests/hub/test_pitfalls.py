@@ -8,11 +8,11 @@ import time
 import pytest
 from crossdock.errors import ConfigurationError
 from crossdock.lineage.v1 import lineage_service_pb2
-from crossdock_hub import jetstream
+from crossdock_hub.bus import jetstream
+from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.config import Limits, Settings
+from crossdock_hub.door.server import Server, channel_options
 from crossdock_hub.identity import Identities
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.server import Server, channel_options
 from fixtures_hub import RunningHub
 from fixtures_nats import NatsProcess, eventually, free_port
 from story import create_order

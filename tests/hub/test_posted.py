@@ -12,7 +12,7 @@ from crossdock.delivery.v1 import delivery_pb2
 from crossdock.errors import CallError
 from crossdock.lineage.v1 import lineage_service_pb2, posting_pb2
 from crossdock_hub.config import Limits
-from crossdock_hub.queries import Queries
+from crossdock_hub.reading.queries import Queries
 from decisions import CONTRACT, ERP
 from first_flow import Flow, order
 from fixtures_hub import Lane, RunningHub

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
-from crossdock_hub import flows, intervention
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.intervention import Case
-from crossdock_hub.posting_history import DOUBTFUL, History, Logs, histories
+from crossdock_hub.delivery import flows, intervention
+from crossdock_hub.delivery.intervention import Case
+from crossdock_hub.delivery.registry import CARE
+from crossdock_hub.reading.posting_history import DOUBTFUL, History, Logs, histories
 from crossdock_hub.records import DeliveryRecord, OperatorWordRecord
-from crossdock_hub.registry import CARE
 from crossdock_hub.unit import Refused
 from crossdock_hub.wording import LOOKED, clock
 from decisions import OPERATOR, request_id

@@ -16,8 +16,8 @@ import pytest
 from crossdock.client import HubClient, Tls
 from crossdock_adapters.sdk.bus_credentials import BusCredentials
 from crossdock_adapters.sdk.config import AdaptersConfig, load_adapters
-from crossdock_hub import embedded_config
-from crossdock_hub.embedded_config import EmbeddedSettings
+from crossdock_hub.bus import embedded_config
+from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from crossdock_hub import flows, intervention
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import flows, intervention
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store import rows

@@ -16,12 +16,12 @@ from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock.tracking.v1 import tracking_service_pb2
-from crossdock_hub import listing
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import Caller, Scope
-from crossdock_hub.queries import QUERIES
+from crossdock_hub.reading import listing
+from crossdock_hub.reading.queries import QUERIES
 from crossdock_hub.records import occupies
-from crossdock_hub.replay_planning import PLAN
+from crossdock_hub.replay.planning import PLAN
 from crossdock_hub.store.reading import OPEN_STATES
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS

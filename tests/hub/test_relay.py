@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bus_reading import stored_messages
 from crossdock import bus
-from crossdock_hub.bus_errors import BusUnavailable
+from crossdock_hub.bus.errors import BusUnavailable
+from crossdock_hub.bus.relay import Relay
 from crossdock_hub.config import Limits
-from crossdock_hub.relay import Relay
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from story import Story, approve_order

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import relay_parts
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM
-from crossdock_hub.bus_errors import BusError
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.outlet import Outlet, Waiting, compare
-from crossdock_hub.publishing import Message, Outcome
+from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.outlet import Outlet, Waiting, compare
+from crossdock_hub.bus.publishing import Message, Outcome
 from crossdock_hub.store import Store
 from fixtures_nats import NatsProcess, eventually
 from hypothesis import given

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from crossdock_hub import ledger, replay
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import ledger
+from crossdock_hub.delivery.registry import OperationSpec
+from crossdock_hub.delivery.routing import REPLAY_PRIORITY
 from crossdock_hub.records import DeliveryRecord
-from crossdock_hub.registry import OperationSpec
-from crossdock_hub.replay import Candidate, Decision, Terms
-from crossdock_hub.replay_pace import Pace
-from crossdock_hub.routing import REPLAY_PRIORITY
+from crossdock_hub.replay import decisions
+from crossdock_hub.replay.decisions import Candidate, Decision, Terms
+from crossdock_hub.replay.pace import Pace
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,7 +96,7 @@ def terms(wanted_set: str = "MISSING", *, approved: bool = False) -> Terms:
 def decide(
     candidates: Sequence[Candidate], flow: Sequence[DeliveryRecord], **options: Any
 ) -> list[Decision]:
-    return replay.decide(terms(**options), candidates, flow, spec, NOW, LIMITS)
+    return decisions.decide(terms(**options), candidates, flow, spec, NOW, LIMITS)
 
 
 def one(record: DeliveryRecord | None, *others: DeliveryRecord, **options: Any) -> Decision:
@@ -152,14 +153,14 @@ def test_the_plan_is_what_happens(
     books, candidates = flow
     planned = decide(candidates, books, wanted_set=wanted_set, approved=approved)
     verdicts = {d.candidate.identity: d.verdict for d in planned}
-    ran = replay.decide_again(
+    ran = decisions.decide_again(
         terms(wanted_set, approved=approved), candidates, verdicts, books, spec, NOW, LIMITS
     )
     assert [decision for decision, _ in ran] == planned
     assert not any(differs for _, differs in ran)
     for decision in planned:
         made = decision.record is not None and decision.record.state != "SUPERSEDED"
-        assert made == (decision.verdict == replay.WOULD_POST)
+        assert made == (decision.verdict == decisions.WOULD_POST)
 
 
 @given(flows(), st.sampled_from(SETS), st.booleans())
@@ -169,13 +170,13 @@ def test_no_replay_breaks_a_law(
     """Proves over any flow: never beside an open delivery, never a confirmed one again without ALL
     and FREE, never an older full state over a newer one, never past policy; identity stays."""
     books, candidates = flow
-    decisions = decide(candidates, books, wanted_set=wanted_set, approved=approved)
-    for decision in decisions:
+    decided = decide(candidates, books, wanted_set=wanted_set, approved=approved)
+    for decision in decided:
         record, candidate = decision.record, decision.candidate
-        if record is None or decision.verdict != replay.WOULD_POST:
+        if record is None or decision.verdict != decisions.WOULD_POST:
             continue
-        same = [r for r in books if replay.identity_of(r) == candidate.identity]
-        assert not any(r.state in replay.UNDER_WAY_STATES | {"SKIPPED"} for r in same)
+        same = [r for r in books if decisions.identity_of(r) == candidate.identity]
+        assert not any(r.state in decisions.UNDER_WAY_STATES | {"SKIPPED"} for r in same)
         if any(r.state == "CONFIRMED" for r in same):
             assert (wanted_set, candidate.policy) == ("ALL", "FREE")
         assert candidate.policy != "NEVER"
@@ -187,17 +188,17 @@ def test_no_replay_breaks_a_law(
                 if (r.operation, r.object_id, r.ordering_key)
                 == (record.operation, record.object_id, record.ordering_key)
                 and r.sequence > record.sequence
-                and (r.state == "CONFIRMED" or r.state in replay.UNDER_WAY_STATES)
+                and (r.state == "CONFIRMED" or r.state in decisions.UNDER_WAY_STATES)
             ]
         assert record.state in ("READY", "HELD")
         assert (record.replay_id, record.sequence) == (REPLAY, candidate.sequence)
         assert [r.vendor_reference for r in same[:1]] in ([], [record.vendor_reference])
-    then = after(books, decisions)
+    then = after(books, decided)
     for identity in {c.identity for c in candidates}:
         alive = [
             r
             for r in then
-            if replay.identity_of(r) == identity and r.state in ledger.OPEN_STATES | {"REJECTED"}
+            if decisions.identity_of(r) == identity and r.state in ledger.OPEN_STATES | {"REJECTED"}
         ]
         assert len(alive) <= 1
 
@@ -209,9 +210,9 @@ def test_a_second_replay_finds_the_first_under_way(
     """Proves that what one replay has made, another at once does not make again."""
     books, candidates = flow
     first = decide(candidates, books, wanted_set=wanted_set)
-    posted = {d.candidate.identity for d in first if d.verdict == replay.WOULD_POST}
+    posted = {d.candidate.identity for d in first if d.verdict == decisions.WOULD_POST}
     second = decide(candidates, after(books, first), wanted_set=wanted_set)
-    again = {d.candidate.identity for d in second if d.verdict == replay.WOULD_POST}
+    again = {d.candidate.identity for d in second if d.verdict == decisions.WOULD_POST}
     assert not posted & again
 
 
@@ -230,19 +231,19 @@ def test_what_changed_since_is_listed_and_never_made(
         else record
         for record in books
     ]
-    ran = replay.decide_again(terms(), candidates, verdicts, moved, spec, NOW, LIMITS)
+    ran = decisions.decide_again(terms(), candidates, verdicts, moved, spec, NOW, LIMITS)
     for decision, differs in ran:
         assert differs == (decision.verdict != verdicts[decision.candidate.identity])
-        if decision.verdict == replay.WOULD_POST:
+        if decision.verdict == decisions.WOULD_POST:
             assert (decision.record is None) == differs
     assert len(ran) == len(candidates)
 
 
-@pytest.mark.parametrize("state", sorted(replay.UNDER_WAY_STATES))
+@pytest.mark.parametrize("state", sorted(decisions.UNDER_WAY_STATES))
 def test_what_is_under_way_is_refused_with_its_state(state: str) -> None:
     """Proves that a replay never runs beside an open delivery, and names it."""
     decision = one(delivery(5, "book", state))
-    assert decision.verdict == replay.WOULD_BE_REFUSED
+    assert decision.verdict == decisions.WOULD_BE_REFUSED
     assert "d-5" in decision.why
     assert state in decision.why
 
@@ -251,7 +252,7 @@ def test_what_an_operator_ended_stays_ended() -> None:
     """Proves that a replay of missing work does not send what a person has skipped: it may have
     been done, and nobody looks it up."""
     decision = one(delivery(5, "book", "SKIPPED", first_unknown_at=NOW - SECOND))
-    assert decision.verdict == replay.WOULD_BE_REFUSED
+    assert decision.verdict == decisions.WOULD_BE_REFUSED
     assert "an operator ended delivery d-5" in decision.why
 
 
@@ -260,10 +261,10 @@ def test_a_failed_delivery_is_replaced_with_its_identity() -> None:
     work, and that the failed one says what replaced it."""
     failed = delivery(5, "book", "REJECTED", waiting_on="no such item")
     decision = one(failed, wanted_set="FAILED")
-    assert (decision.verdict, decision.earlier) == (replay.WOULD_POST, "d-5")
+    assert (decision.verdict, decision.earlier) == (decisions.WOULD_POST, "d-5")
     made = decision.record
     assert made is not None
-    assert made.id == replay.replay_delivery_id(REPLAY, "canonical-005")
+    assert made.id == decisions.replay_delivery_id(REPLAY, "canonical-005")
     assert (made.vendor_reference, made.sequence) == (failed.vendor_reference, failed.sequence)
     assert (made.priority, made.state) == (REPLAY_PRIORITY, "READY")
     (old,) = decision.displaced
@@ -283,7 +284,7 @@ def test_doubt_goes_with_the_replay() -> None:
     endpoint that can't be asked gets nothing until a person has found out."""
     doubtful = {"first_unknown_at": NOW - SECOND, "operation_class": "SEARCHABLE"}
     decision = one(delivery(5, "book", "PARKED", **doubtful))
-    assert decision.verdict == replay.WOULD_POST
+    assert decision.verdict == decisions.WOULD_POST
     assert "looked up first" in decision.why
     made = decision.record
     assert made is not None
@@ -293,7 +294,7 @@ def test_doubt_goes_with_the_replay() -> None:
     found_nothing = replace(delivery(5, "book", "PARKED", **doubtful), not_found=2)
     assert one(found_nothing).why == ""
     blind = one(delivery(5, "pay", "PARKED", first_unknown_at=NOW - SECOND))
-    assert blind.verdict == replay.WOULD_BE_REFUSED
+    assert blind.verdict == decisions.WOULD_BE_REFUSED
     assert "can't be asked" in blind.why
 
 
@@ -302,22 +303,22 @@ def test_an_older_full_state_never_goes_over_a_newer_one() -> None:
     way, and to no other object's."""
     for state in ("CONFIRMED", "HELD", "IN_FLIGHT", "UNKNOWN"):
         newer = delivery(9, "change", state)
-        assert one(delivery(5, "change", "REJECTED"), newer).verdict == replay.SUPERSEDED
-        assert one(None, newer, operation="change").verdict == replay.SUPERSEDED
+        assert one(delivery(5, "change", "REJECTED"), newer).verdict == decisions.SUPERSEDED
+        assert one(None, newer, operation="change").verdict == decisions.SUPERSEDED
         elsewhere = replace(newer, object_id="order-2")
-        assert one(delivery(5, "change", "REJECTED"), elsewhere).verdict == replay.WOULD_POST
+        assert one(delivery(5, "change", "REJECTED"), elsewhere).verdict == decisions.WOULD_POST
     failed = delivery(9, "change", "REJECTED")
-    assert one(delivery(5, "change", "REJECTED"), failed).verdict == replay.WOULD_POST
+    assert one(delivery(5, "change", "REJECTED"), failed).verdict == decisions.WOULD_POST
 
 
 def test_what_was_cancelled_stays_cancelled() -> None:
     """Proves that work which later work undid is superseded, in the ledger and within a replay."""
     for state in ("CONFIRMED", "SUPERSEDED", "HELD"):
         decision = one(delivery(5, "book", "REJECTED"), delivery(9, "cancel", state))
-        assert decision.verdict == replay.SUPERSEDED
+        assert decision.verdict == decisions.SUPERSEDED
     missing = [work(delivery(n, o, "READY")) for n, o in ((1, "book"), (2, "cancel"))]
     booked, cancelled = decide(missing, [])
-    assert (booked.verdict, cancelled.verdict) == (replay.SUPERSEDED, replay.SUPERSEDED)
+    assert (booked.verdict, cancelled.verdict) == (decisions.SUPERSEDED, decisions.SUPERSEDED)
     assert booked.record is cancelled.record is None
 
 
@@ -345,7 +346,7 @@ def test_a_cancel_takes_back_what_still_waits() -> None:
     """Proves that a replayed cancel ends idle work of the ledger as it would have when it came."""
     waiting = delivery(1, "book", "READY")
     (decision,) = decide([work(delivery(2, "cancel", "READY"))], [waiting])
-    assert decision.verdict == replay.SUPERSEDED
+    assert decision.verdict == decisions.SUPERSEDED
     assert decision.record is not None
     then = {r.id: r.state for r in after([waiting], [decision])}
     assert set(then.values()) == {"SUPERSEDED"}
@@ -364,11 +365,11 @@ def test_only_one_endpoint_may_do_what_is_done_once() -> None:
     nobody served is taken over."""
     other = delivery(5, "book", "CONFIRMED", endpoint="old-erp", id="other")
     refused = one(None, other)
-    assert refused.verdict == replay.WOULD_BE_REFUSED
+    assert refused.verdict == decisions.WOULD_BE_REFUSED
     assert "old-erp has it" in refused.why
     nobody = delivery(5, "book", "UNROUTED", endpoint="", id="nobody")
     taken = one(None, nobody)
-    assert taken.verdict == replay.WOULD_POST
+    assert taken.verdict == decisions.WOULD_POST
     assert [(r.id, r.state) for r in taken.displaced] == [("nobody", "SUPERSEDED")]
 
 
@@ -382,10 +383,10 @@ def test_a_replay_is_no_way_around_the_spending_guard() -> None:
     bought = delivery(1, "book", "CONFIRMED")
     failed = [delivery(number, "book", "PARKED") for number in (2, 3)]
     again = [work(record) for record in failed]
-    first = replay.decide(terms(), again[:1], [bought, failed[0]], guarded, NOW, LIMITS)
-    assert [d.verdict for d in first] == [replay.WOULD_POST]
-    both = replay.decide(terms(), again, [bought, *failed], guarded, NOW, LIMITS)
-    assert [d.verdict for d in both] == [replay.WOULD_BE_REFUSED] * 2
+    first = decisions.decide(terms(), again[:1], [bought, failed[0]], guarded, NOW, LIMITS)
+    assert [d.verdict for d in first] == [decisions.WOULD_POST]
+    both = decisions.decide(terms(), again, [bought, *failed], guarded, NOW, LIMITS)
+    assert [d.verdict for d in both] == [decisions.WOULD_BE_REFUSED] * 2
     assert "spending guard" in both[0].why
 
 
@@ -397,16 +398,16 @@ def test_confirmed_work_goes_again_only_when_free_and_all(policy: str) -> None:
         for approved in (False, True):
             decision = one(confirmed, wanted_set=wanted_set, policy=policy, approved=approved)
             free = (wanted_set, policy) == ("ALL", "FREE")
-            expected = replay.WOULD_POST if free else replay.ALREADY_POSTED
+            expected = decisions.WOULD_POST if free else decisions.ALREADY_POSTED
             assert decision.verdict == expected
 
 
 def test_policies_of_unconfirmed_work() -> None:
     """Proves that NEVER blocks, and that APPROVAL blocks until a second person has spoken."""
     failed = delivery(5, "book", "REJECTED")
-    assert one(failed, policy="NEVER", approved=True).verdict == replay.BLOCKED_BY_POLICY
-    assert one(failed, policy="APPROVAL").verdict == replay.BLOCKED_BY_POLICY
-    assert one(failed, policy="APPROVAL", approved=True).verdict == replay.WOULD_POST
+    assert one(failed, policy="NEVER", approved=True).verdict == decisions.BLOCKED_BY_POLICY
+    assert one(failed, policy="APPROVAL").verdict == decisions.BLOCKED_BY_POLICY
+    assert one(failed, policy="APPROVAL", approved=True).verdict == decisions.WOULD_POST
 
 
 @given(st.integers(1, 50), st.lists(st.tuples(st.integers(0, 2 * SECOND), st.integers(1, 60))))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from crossdock.errors import CallError
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.replay_clearing import is_past, let_go, tally_of
-from crossdock_hub.replay_records import ReplayRecord, kept_tally
+from crossdock_hub.replay.clearing import is_past, let_go, tally_of
+from crossdock_hub.replay.records import ReplayRecord, kept_tally
 from crossdock_hub.store.replay_reading import ItemCount
 from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import eventually

@@ -9,7 +9,7 @@ import pytest
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.errors import CallError
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
-from crossdock_hub import replay
+from crossdock_hub.replay import decisions
 from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import eventually
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -396,11 +396,11 @@ def test_words_of_verdicts_are_the_contracts() -> None:
     """Proves that every verdict and outcome the hub decides is a word of the contract."""
     known = {word(replay_pb2.ReplayVerdict, n) for n in replay_pb2.ReplayVerdict.values()}
     assert {
-        replay.WOULD_POST,
-        replay.ALREADY_POSTED,
-        replay.SUPERSEDED,
-        replay.WOULD_BE_REFUSED,
-        replay.BLOCKED_BY_POLICY,
+        decisions.WOULD_POST,
+        decisions.ALREADY_POSTED,
+        decisions.SUPERSEDED,
+        decisions.WOULD_BE_REFUSED,
+        decisions.BLOCKED_BY_POLICY,
     } == known - {"UNSPECIFIED"}
     outcomes = {word(replay_pb2.ReplayOutcome, n) for n in replay_pb2.ReplayOutcome.values()}
-    assert set(replay.OUTCOMES.values()) <= outcomes
+    assert set(decisions.OUTCOMES.values()) <= outcomes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crossdock_hub import flows
+from crossdock_hub.delivery import flows
+from crossdock_hub.delivery.ordering import blocker_of
 from crossdock_hub.identity import HUB
-from crossdock_hub.ordering import blocker_of
 from crossdock_hub.store import rows
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.writing import unrouted_flows

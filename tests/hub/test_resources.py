@@ -8,8 +8,8 @@ from crossdock.carrier.v1 import carrier_service_pb2
 from crossdock.item.v1 import item_service_pb2
 from crossdock.location.v1 import location_service_pb2
 from crossdock.unit.v1 import unit_service_pb2
-from crossdock_hub import resources
 from crossdock_hub.identity import Caller, Scope
+from crossdock_hub.objects import resources
 from decisions import CARRIER, CONTRACT, ERP, OMS, TMS, WMS, outcome, refusal_of, request_id
 from first_flow import Flow, order, package
 from google.protobuf.descriptor import FieldDescriptor

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from crossdock_hub import ledger
 from crossdock_hub.committer import Committer, now_microseconds
 from crossdock_hub.config import SECOND
-from crossdock_hub.dispatching import Picker
+from crossdock_hub.delivery import ledger
+from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.records import DeliveryRecord, EventRecord
-from crossdock_hub.replay_candidates import PAST, candidates
+from crossdock_hub.replay.candidates import PAST, candidates
 from crossdock_hub.retention import Purger, ages, is_past
 from crossdock_hub.store import Store
 from crossdock_hub.store.writing import write

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from crossdock.errors import Refusal
+from crossdock_hub.bus.publishing import Message, Outcome, PublishResult, refused, unknown
 from crossdock_hub.commands import Command
-from crossdock_hub.publishing import Message, Outcome, PublishResult, refused, unknown
 from crossdock_hub.spans import CommitSpans, PublishSpans, is_sampled
 from crossdock_hub.unit import Refused
 from decisions import OMS

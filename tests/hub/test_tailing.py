@@ -10,8 +10,8 @@ from typing import Any
 from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock_hub.committer import Committed
 from crossdock_hub.config import Limits
-from crossdock_hub.dispatching import Picked
-from crossdock_hub.tailing import Subscriber, Tails
+from crossdock_hub.delivery.dispatching import Picked
+from crossdock_hub.reading.tailing import Subscriber, Tails
 from crossdock_hub.unit import Changes
 from decisions import OPERATOR
 from first_flow import Flow, order

@@ -18,13 +18,8 @@ from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.errors import CallError
 from crossdock.hub.v1 import hub_service_pb2
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.records import Tie
-from crossdock_hub.store import rows
-from crossdock_hub.store.bus_rows import differences as stored_differences
-from crossdock_hub.store.bus_rows import note_differences
-from crossdock_hub.store.crossing import write_rows
-from crossdock_hub.tie import (
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.tie import (
     BUS_OLDER,
     DATABASE_OLDER,
     GENERATION_METADATA,
@@ -33,6 +28,11 @@ from crossdock_hub.tie import (
     judge,
     read_tie,
 )
+from crossdock_hub.records import Tie
+from crossdock_hub.store import rows
+from crossdock_hub.store.bus_rows import differences as stored_differences
+from crossdock_hub.store.bus_rows import note_differences
+from crossdock_hub.store.crossing import write_rows
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from hypothesis import given

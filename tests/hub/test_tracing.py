@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
 from crossdock.order.v1 import order_service_pb2
-from crossdock_hub.finding import _spellings
 from crossdock_hub.identity import Caller
+from crossdock_hub.reading.finding import _spellings
 from crossdock_hub.records import RequestRecord
 from decisions import OMS, OPERATOR, WMS, request_id
 from first_flow import ORDERS, Flow

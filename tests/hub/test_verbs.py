@@ -8,7 +8,7 @@ import pytest
 from crossdock.inventory.v1 import inventory_pb2, inventory_service_pb2
 from crossdock.label.v1 import label_service_pb2
 from crossdock_hub.config import Limits
-from crossdock_hub.replay_planning import PLAN
+from crossdock_hub.replay.planning import PLAN
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS
 from decisions import CARRIER, CONTRACT, OMS, WMS, outcome, refusal_of, request_id
@@ -379,7 +379,7 @@ def approve(flow: Flow) -> Any:
 def test_garbage_for_a_fact_is_quarantined() -> None:
     """Proves that unknown methods, broken bytes and broken rules are told apart."""
     from crossdock.delivery.v1 import delivery_service_pb2
-    from crossdock_hub import attempts
+    from crossdock_hub.delivery import attempts
 
     valid = label_service_pb2.CreateLabelRequest(request_id="no uuid")
     stray = label_service_pb2.CreateLabelRequest(request_id=request_id())

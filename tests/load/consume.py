@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.publishing import Message
-from crossdock_hub.streams import ConsumerSpec, StreamSpec
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.publishing import Message
+from crossdock_hub.bus.streams import ConsumerSpec, StreamSpec
 from fixtures_nats import NatsProcess
 
 from tests.load.measured import Figure, Options

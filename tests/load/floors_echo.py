@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 from crossdock.telemetry import start_tracing
 from crossdock_hub.config import Limits, Settings
-from crossdock_hub.server import channel_options, tracing_interceptor
+from crossdock_hub.door.server import channel_options, tracing_interceptor
 from crossdock_hub.telemetry import default_sampling
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.publishing import Message
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.publishing import Message
 
 WAITING_GROUPS: Final = 4
 _TABLE: Final = (

@@ -12,8 +12,8 @@ from typing import Any, Final
 from crossdock.bus import SCAN_STREAM
 from crossdock.client import HubClient
 from crossdock.tracking.v1 import tracking_pb2
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.streams import StreamSpec
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.streams import StreamSpec
 from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import NatsProcess, eventually
 from story import scans, seed_master_data

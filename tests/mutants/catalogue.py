@@ -76,7 +76,7 @@ def _in(file: str, tests: tuple[str, ...], **faults: tuple[str, str]) -> list[Mu
 
 MUTANTS: Final[list[Mutant]] = [
     *_in(
-        f"{HUB}ledger.py",
+        f"{HUB}delivery/ledger.py",
         LEDGER,
         token_does_not_grow=("token=record.token + 1,", "token=max(1, record.token),"),
         dispatch_number_does_not_grow=(
@@ -160,7 +160,7 @@ MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *_in(
-        f"{HUB}ordering.py",
+        f"{HUB}delivery/ordering.py",
         LEDGER,
         order_is_not_kept=(
             "if other.state in OPEN_STATES:\n            return other",
@@ -176,7 +176,7 @@ MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *_in(
-        f"{HUB}attempts.py",
+        f"{HUB}delivery/attempts.py",
         LEDGER,
         dispatch_number_is_not_checked=(
             "if not waiting or record.dispatch_number != request.dispatch_number:",
@@ -248,7 +248,7 @@ MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *_in(
-        f"{HUB}dispatching.py",
+        f"{HUB}delivery/dispatching.py",
         DISPATCH,
         budget_is_ignored=(
             "left = allowed.concurrency - sum(len(self._occupied[e.id]) for e in sharing)",
@@ -260,7 +260,7 @@ MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *_in(
-        f"{HUB}outlet.py",
+        f"{HUB}bus/outlet.py",
         RELAY,
         no_fence=(
             "fenced = [messages[0].behind(position.stream_sequence), *messages[1:]]",

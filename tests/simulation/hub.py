@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
-from crossdock_hub import attempts, breaking
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.dispatching import Picked, Picker
+from crossdock_hub.delivery import attempts, breaking
+from crossdock_hub.delivery.dispatching import Picked, Picker
+from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord, occupies
-from crossdock_hub.registry import compile_endpoint
 from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.unit import Identifiers, Unit, View
 from decisions import START

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossdock_hub.config import Limits
-from crossdock_hub.dispatching import Picked
+from crossdock_hub.delivery.dispatching import Picked
 from simulation.adapter import Adapter, Dispatched
 from simulation.faults import Faults
 from simulation.hub import HubAway, SimulatedHub

@@ -11,7 +11,7 @@ from crossdock.contracts import Contract, Method
 from google.protobuf.message import Message
 
 from crossdock_hub.identity import Caller
-from crossdock_hub.resources import KINDS
+from crossdock_hub.objects.resources import KINDS
 from crossdock_hub.unit import Key, NotYet, Unit
 
 Decision = Callable[[Unit], Any]

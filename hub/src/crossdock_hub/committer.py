@@ -22,11 +22,11 @@ from crossdock.errors import Refusal
 
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
-from crossdock_hub.dispatching import Picked, Picker
-from crossdock_hub.intake import Intake
+from crossdock_hub.delivery.dispatching import Picked, Picker
+from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
+from crossdock_hub.door.intake import Intake
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
-from crossdock_hub.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.spans import CommitSpans
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.bus_rows import remember

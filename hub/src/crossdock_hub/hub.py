@@ -16,44 +16,44 @@ from crossdock.bus import EVENT_STREAM, delivery_stream
 from crossdock.errors import ConfigurationError, ContractError, Refusal
 
 from crossdock_hub.announcing import announce
-from crossdock_hub.bus_address import BusAddress, BusHealth
-from crossdock_hub.bus_errors import BusError
-from crossdock_hub.calls import Door
+from crossdock_hub.bus.address import BusAddress, BusHealth
+from crossdock_hub.bus.embedded import EmbeddedNats
+from crossdock_hub.bus.embedded_config import EmbeddedSettings
+from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.healing import Healer
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.relay import Relay
+from crossdock_hub.bus.streams import StreamLimits
+from crossdock_hub.bus.tie import DATABASE_OLDER, TieKeeper, compare_at_start
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import SECOND, Limits, Settings
 from crossdock_hub.data_lock import DataLock
-from crossdock_hub.dispatcher import Dispatcher, Timers
-from crossdock_hub.dispatching import Picker
+from crossdock_hub.delivery.dispatcher import Dispatcher, Timers
+from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.delivery.rerouting import Rerouter
+from crossdock_hub.door.calls import Door
+from crossdock_hub.door.intake import Intake
+from crossdock_hub.door.server import Server, check_address
+from crossdock_hub.door.services import Services
 from crossdock_hub.driving import Driver
-from crossdock_hub.embedded import EmbeddedNats
-from crossdock_hub.embedded_config import EmbeddedSettings
-from crossdock_hub.endpoint_metrics import Books
-from crossdock_hub.healing import Healer
-from crossdock_hub.hub_status import GET_HUB_STATUS, HubStatus
 from crossdock_hub.identity import Caller, Identities
-from crossdock_hub.intake import Intake
-from crossdock_hub.jetstream import Bus
 from crossdock_hub.keeping import keep
-from crossdock_hub.queries import Queries
+from crossdock_hub.reading.endpoint_metrics import Books
+from crossdock_hub.reading.hub_status import GET_HUB_STATUS, HubStatus
+from crossdock_hub.reading.queries import Queries
+from crossdock_hub.reading.tailing import Tails
 from crossdock_hub.records import EndpointRecord
-from crossdock_hub.relay import Relay
-from crossdock_hub.replay_planning import PLAN, Planner
-from crossdock_hub.replay_queries import ReplayQueries
-from crossdock_hub.replaying import Replayer
-from crossdock_hub.rerouting import Rerouter
+from crossdock_hub.replay.planning import PLAN, Planner
+from crossdock_hub.replay.queries import ReplayQueries
+from crossdock_hub.replay.running import Replayer
 from crossdock_hub.retention import Purger
-from crossdock_hub.server import Server, check_address
-from crossdock_hub.services import Services
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
 from crossdock_hub.store.writing import ensure_endpoints, restart_leases
 from crossdock_hub.store_clock import StoreClock
-from crossdock_hub.streams import StreamLimits
-from crossdock_hub.tailing import Tails
 from crossdock_hub.telemetry import Metrics
-from crossdock_hub.tie import DATABASE_OLDER, TieKeeper, compare_at_start
 from crossdock_hub.unit import Refused
 from crossdock_hub.waiting import Waiters
 

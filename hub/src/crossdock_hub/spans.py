@@ -23,8 +23,8 @@ from crossdock.telemetry import (
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from crossdock_hub.bus.publishing import Message, PublishResult
 from crossdock_hub.commands import Command
-from crossdock_hub.publishing import Message, PublishResult
 
 COMMIT: Final = "commit"
 PUBLISH: Final = "publish"

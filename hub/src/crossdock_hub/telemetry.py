@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from crossdock_hub import endpoint_metrics
 from crossdock_hub.committer import Committed, Committer
-from crossdock_hub.dispatching import Picker
-from crossdock_hub.endpoint_metrics import Books
+from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.reading import endpoint_metrics
+from crossdock_hub.reading.endpoint_metrics import Books
 
 # Counter -> (metric, help, labels), by the first word of what units count.
 COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {

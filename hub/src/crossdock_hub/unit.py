@@ -17,6 +17,7 @@ from crossdock.contracts import Contract
 from crossdock.errors import Refusal
 
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.identity import Caller
 from crossdock_hub.records import (
     AttemptRecord,
@@ -27,7 +28,6 @@ from crossdock_hub.records import (
     ScanOutboxRecord,
     ScanRecord,
 )
-from crossdock_hub.registry import RegisteredEndpoint
 
 # A key names one record or one small set of records: its first element is the kind of read.
 #   ("object", kind, id)                 ObjectRecord or None

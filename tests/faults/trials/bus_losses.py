@@ -12,7 +12,7 @@ import nats.errors
 import nats.js.errors
 from bus_reading import stored_messages
 from crossdock import bus
-from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.bus.address import BusAddress
 from fixtures_nats import eventually
 from nats.aio.client import Client
 from nats.js.api import StreamConfig

@@ -9,8 +9,8 @@ from typing import Any
 
 from back_ups import copy_bus, copy_database, differences, put_back_bus, put_back_database
 from crossdock.bus import EVENT_STREAM
-from crossdock_hub.jetstream import Bus
-from crossdock_hub.tie import BUS_OLDER, DATABASE_OLDER, GENERATION_METADATA
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.tie import BUS_OLDER, DATABASE_OLDER, GENERATION_METADATA
 from fixtures_nats import eventually
 
 from tests.faults.history.records import Attempt, Delivery

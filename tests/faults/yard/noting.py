@@ -10,7 +10,7 @@ from typing import Any
 
 from bus_reading import stored_messages
 from crossdock import bus
-from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.bus.address import BusAddress
 from fixtures_hub import RunningHub
 
 from tests.faults.history.records import (

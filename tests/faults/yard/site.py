@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 from crossdock.cli.toml_text import toml_text
-from crossdock_hub.bus_address import BusAddress
+from crossdock_hub.bus.address import BusAddress
 from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import NatsProcess
 from story import seed_master_data

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Table, bindparam, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.ledger import DONE_STATES
+from crossdock_hub.delivery.ledger import DONE_STATES
 from crossdock_hub.records import (
     BusConsumer,
     BusPosition,

@@ -10,8 +10,8 @@ from crossdock.types.v1 import types_pb2
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.causes import Cause, DeadLetterGroupRecord, alike, cause_of
-from crossdock_hub.dead_letters import (
+from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, alike, cause_of
+from crossdock_hub.delivery.dead_letters import (
     DEAD_STATES,
     DOUBTFUL_STATES,
     HOPS_MAX,

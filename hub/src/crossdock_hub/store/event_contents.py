@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.ledger import DONE_STATES
+from crossdock_hub.delivery.ledger import DONE_STATES
 from crossdock_hub.store import tables as t
 
 # What an event says when it says nothing any more.

@@ -10,7 +10,7 @@ from crossdock.contracts import Contract
 from sqlalchemy import BindParameter, bindparam, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.causes import DeadLetterGroupRecord
+from crossdock_hub.delivery.causes import DeadLetterGroupRecord
 from crossdock_hub.records import (
     AttemptRecord,
     CursorRecord,
@@ -22,7 +22,7 @@ from crossdock_hub.records import (
     ReferenceRecord,
     RequestRecord,
 )
-from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord
+from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import WANTED, Query, Row, fetch

@@ -17,8 +17,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.doubts import UNKNOWN_OUTCOMES
-from crossdock_hub.event_scope import EventScope
+from crossdock_hub.delivery.doubts import UNKNOWN_OUTCOMES
+from crossdock_hub.reading.event_scope import EventScope
 from crossdock_hub.records import AttemptRecord, DeliveryRecord, OperatorWordRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t

@@ -24,8 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.chain import Chain, Figures, LaneFigures, StoredEvent
 from crossdock_hub.config import Limits
+from crossdock_hub.reading.chain import Chain, Figures, LaneFigures, StoredEvent
 from crossdock_hub.records import (
     OCCUPYING_STATES,
     SETTLED_STATES,

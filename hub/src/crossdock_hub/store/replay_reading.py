@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import DeliveryRecord, EventRecord
-from crossdock_hub.replay_records import UNSTARTED_STATES, ReplayItemRecord, ReplayRecord
+from crossdock_hub.replay.records import UNSTARTED_STATES, ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.engine import Store

@@ -13,7 +13,7 @@ import orjson
 from crossdock.contracts import Contract
 from sqlalchemy import Table
 
-from crossdock_hub.causes import DeadLetterGroupRecord
+from crossdock_hub.delivery.causes import DeadLetterGroupRecord
 from crossdock_hub.records import (
     AttemptRecord,
     BusConsumer,
@@ -36,7 +36,7 @@ from crossdock_hub.records import (
     Tie,
     VendorReferenceRecord,
 )
-from crossdock_hub.replay_records import ReplayItemRecord, ReplayRecord
+from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import Shape
 

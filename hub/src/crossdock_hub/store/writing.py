@@ -15,7 +15,7 @@ from crossdock_hub.records import (
     DeliveryRecord,
     EndpointRecord,
 )
-from crossdock_hub.replay_records import UNSTARTED_STATES
+from crossdock_hub.replay.records import UNSTARTED_STATES
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import Shape, write_rows

@@ -8,8 +8,8 @@ from crossdock.confirmation.v1 import (
     confirmation_service_pb2,
 )
 
-from crossdock_hub import resources
-from crossdock_hub.emission import emit
+from crossdock_hub.delivery.emission import emit
+from crossdock_hub.objects import resources
 from crossdock_hub.records import ParcelRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import NotYet, Unit

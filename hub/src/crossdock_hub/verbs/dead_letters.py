@@ -7,9 +7,9 @@ from typing import Any
 
 from crossdock.dead_letter.v1 import dead_letter_service_pb2 as service_pb2
 
-from crossdock_hub.causes import Cause, DeadLetterGroupRecord
-from crossdock_hub.held import asked_again
-from crossdock_hub.presenting import held_fact_message, word_message
+from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord
+from crossdock_hub.objects.held import asked_again
+from crossdock_hub.reading.presenting import held_fact_message, word_message
 from crossdock_hub.records import HeldFactRecord, OperatorWordRecord
 from crossdock_hub.refusals import not_found, transition
 from crossdock_hub.unit import Unit

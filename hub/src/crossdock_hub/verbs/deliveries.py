@@ -9,12 +9,12 @@ from crossdock.contracts import items_of
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.errors import Refusal
 
-from crossdock_hub import flows, intervention
-from crossdock_hub.causes import DeadLetterGroupRecord, cause_of
-from crossdock_hub.dead_letters import DEAD_STATES, DOUBTFUL_STATES
-from crossdock_hub.documents import note_posting
-from crossdock_hub.intervention import Case, Decided
-from crossdock_hub.presenting import delivery_message, word_message
+from crossdock_hub.delivery import flows, intervention
+from crossdock_hub.delivery.causes import DeadLetterGroupRecord, cause_of
+from crossdock_hub.delivery.dead_letters import DEAD_STATES, DOUBTFUL_STATES
+from crossdock_hub.delivery.documents import note_posting
+from crossdock_hub.delivery.intervention import Case, Decided
+from crossdock_hub.reading.presenting import delivery_message, word_message
 from crossdock_hub.records import (
     AttemptRecord,
     DeliveryContentRecord,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from crossdock.errors import Refusal
 from crossdock.hub.v1 import hub_service_pb2
 
-from crossdock_hub.difference_messages import PREFIX, difference_message
+from crossdock_hub.reading.difference_messages import PREFIX, difference_message
 from crossdock_hub.records import Difference, OperatorWordRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import Refused, Unit

@@ -10,12 +10,12 @@ from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2, held_fact_
 from crossdock.errors import Refusal
 from crossdock.options.v1 import options_pb2
 
-from crossdock_hub.held import applied, hold, source_of, still_held, untranslated
-from crossdock_hub.presenting import held_fact_message
+from crossdock_hub.delivery.registry import RegisteredEndpoint, bolder, compile_endpoint
+from crossdock_hub.objects.held import applied, hold, source_of, still_held, untranslated
+from crossdock_hub.objects.resources import stamp
+from crossdock_hub.reading.presenting import held_fact_message
 from crossdock_hub.records import CursorRecord, EndpointRecord, HeldFactRecord
 from crossdock_hub.refusals import not_found, transition
-from crossdock_hub.registry import RegisteredEndpoint, bolder, compile_endpoint
-from crossdock_hub.resources import stamp
 from crossdock_hub.unit import Refused, Unit
 from crossdock_hub.verbs.registering import decides
 

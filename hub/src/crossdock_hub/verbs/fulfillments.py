@@ -11,11 +11,11 @@ from crossdock.fulfillment.v1 import (
 )
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_hub import lifecycle, resources
-from crossdock_hub.emission import emit
+from crossdock_hub.delivery.emission import emit
 from crossdock_hub.identity import HUB
+from crossdock_hub.objects import lifecycle, resources
+from crossdock_hub.objects.references import check_references
 from crossdock_hub.records import ObjectRecord
-from crossdock_hub.references import check_references
 from crossdock_hub.refusals import taken
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.orders import derive_progress

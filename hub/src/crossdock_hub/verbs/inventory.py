@@ -6,8 +6,8 @@ from typing import Any
 
 from crossdock.inventory.v1 import inventory_events_pb2, inventory_pb2, inventory_service_pb2
 
-from crossdock_hub import lifecycle, resources
-from crossdock_hub.emission import emit
+from crossdock_hub.delivery.emission import emit
+from crossdock_hub.objects import lifecycle, resources
 from crossdock_hub.refusals import stale
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected

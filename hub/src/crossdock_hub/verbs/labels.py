@@ -7,8 +7,8 @@ from typing import Any
 from crossdock.label.v1 import label_events_pb2, label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_hub import lifecycle, resources
-from crossdock_hub.emission import emit
+from crossdock_hub.delivery.emission import emit
+from crossdock_hub.objects import lifecycle, resources
 from crossdock_hub.records import ObjectRecord, ParcelRecord
 from crossdock_hub.refusals import not_found, taken
 from crossdock_hub.unit import NotYet, Unit

@@ -8,7 +8,7 @@ from typing import Any
 
 from crossdock.contracts import Contract
 
-from crossdock_hub import resources
+from crossdock_hub.objects import resources
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.registering import DECISIONS, Decide, expected
 

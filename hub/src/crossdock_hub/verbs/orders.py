@@ -9,9 +9,9 @@ from typing import Any
 from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
 from crossdock.order.v1 import order_events_pb2, order_pb2, order_service_pb2
 
-from crossdock_hub import departures, lifecycle, resources
-from crossdock_hub.emission import emit
+from crossdock_hub.delivery.emission import emit
 from crossdock_hub.identity import HUB
+from crossdock_hub.objects import departures, lifecycle, resources
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import stale, transition
 from crossdock_hub.unit import Key, Unit

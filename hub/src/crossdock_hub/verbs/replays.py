@@ -9,8 +9,8 @@ from crossdock.errors import Refusal
 from crossdock.replay.v1 import replay_service_pb2
 
 from crossdock_hub.refusals import not_found, transition
-from crossdock_hub.replay_presenting import replay_message, state_of
-from crossdock_hub.replay_records import Act, ReplayRecord, acts_of, with_act
+from crossdock_hub.replay.presenting import replay_message, state_of
+from crossdock_hub.replay.records import Act, ReplayRecord, acts_of, with_act
 from crossdock_hub.unit import Refused, Unit
 from crossdock_hub.verbs.registering import decides
 

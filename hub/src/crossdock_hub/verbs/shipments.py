@@ -6,8 +6,8 @@ from typing import Any
 
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
 
-from crossdock_hub import departures, lifecycle, resources
-from crossdock_hub.emission import emit
+from crossdock_hub.delivery.emission import emit
+from crossdock_hub.objects import departures, lifecycle, resources
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import stale, transition
 from crossdock_hub.unit import Unit

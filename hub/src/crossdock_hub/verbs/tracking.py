@@ -11,10 +11,10 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_events_pb2, tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_hub import lifecycle, resources
-from crossdock_hub.emission import emit, is_acted_on
-from crossdock_hub.held import hold
-from crossdock_hub.ownership import check_written
+from crossdock_hub.delivery.emission import emit, is_acted_on
+from crossdock_hub.objects import lifecycle, resources
+from crossdock_hub.objects.held import hold
+from crossdock_hub.objects.ownership import check_written
 from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
 from crossdock_hub.refusals import not_found, out_of_scope
 from crossdock_hub.unit import Key, NotYet, Unit

@@ -1,0 +1,282 @@
+"""Makes the bus as the database knows it: at the start, while the hub runs, and after every loss.
+
+Streams and consumers that are missing are made; a stream that has lost messages is made anew with
+the numbers it had, so that the relay fills it with the same events in the same places and outside
+consumers go on where they were. Work that lay in a queue that is gone is sent again at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import structlog
+
+from crossdock_hub.bus.errors import BusError, BusRefused
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.outlet import Outlet
+from crossdock_hub.bus.relay import Relay
+from crossdock_hub.bus.stream_administration import StreamState
+from crossdock_hub.bus.streams import (
+    StreamLimits,
+    StreamSpec,
+    delivery_consumer_spec,
+    delivery_stream_spec,
+    event_stream_spec,
+    scan_stream_spec,
+)
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committer, Stopped, now_microseconds
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import attempts
+from crossdock_hub.identity import HUB
+from crossdock_hub.keeping import keep
+from crossdock_hub.records import BusConsumer, Mark
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.bus_rows import bus_consumers, bus_position, outstanding
+from crossdock_hub.unit import Refused, Unit
+
+log = structlog.get_logger("crossdock.healing")
+
+# The clocks of hub and server may differ; what is younger than this is never called expired.
+CLOCK_SLACK_MICROSECONDS: Final = 60 * SECOND
+
+
+def has_holes(state: StreamState, edge: int | None, horizon: int) -> bool:
+    """Whether messages are missing from a stream whose end is known to be right.
+
+    edge: when the row was recorded that its first message comes behind; None: there is none.
+    horizon: rows recorded since have to be there; older ones may have gone by their age.
+    """
+    return state.deleted > 0 or (edge is not None and edge >= horizon)
+
+
+def take_back(unit: Unit, delivery_id: str) -> None:
+    """A dispatch whose message is lost waits again, unless somebody has begun it."""
+    record = unit.delivery(delivery_id)
+    if record is None or record.pending or record.lease_until is not None:
+        return
+    if record.state in ("DISPATCHED", "RESOLVING"):
+        attempts.give_back(unit, record)
+
+
+class Healer:
+    """Looks at the bus at the start, every `heal_seconds`, and when somebody misses something."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        limits: Limits,
+        stream_limits: StreamLimits,
+        committer: Committer,
+        clock: Callable[[], int] = now_microseconds,
+        metadata: Callable[[], dict[str, str]] = dict,
+    ) -> None:
+        """metadata: what is to be noted at an event stream that is made anew."""
+        self._metadata = metadata
+        self._store = store
+        self._bus = bus
+        self._limits = limits
+        self._stream_limits = stream_limits
+        self._committer = committer
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._lost = True
+        self._task: asyncio.Task[None] | None = None
+        self._rebuilt_at: dict[str, int] = {}
+        self._seen: dict[tuple[str, str], BusConsumer] = {}
+        self.rebuilds = 0
+        self.trouble = ""
+
+    def watch(self, relay: Relay) -> None:
+        """The relay that fills what is made anew."""
+        self._relay = relay
+
+    def missed(self) -> None:
+        """Somebody found that a stream is not there."""
+        self._wake.set()
+
+    def bus_is_back(self) -> None:
+        """The connection was lost and is back: memory is gone, and disks may be."""
+        self._lost = True
+        self._relay.doubt()
+        self._wake.set()
+
+    def start(self) -> None:
+        """Go on looking. `heal` has been called once."""
+        self._task = keep("healer", self._run)
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        pause = self._limits.heal_seconds
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            self._wake.clear()
+            pause = self._limits.heal_seconds
+            try:
+                await self.heal()
+            except (BusError, StoreFailure) as error:
+                self._say(str(error))
+                pause = self._limits.relay_retry_seconds_max
+                self._lost = True
+            else:
+                self._say("")
+
+    def _say(self, trouble: str) -> None:
+        """Log once when it goes, once when it comes back."""
+        if bool(trouble) != bool(self.trouble):
+            if trouble:
+                log.warning("the bus can't be looked after now", cause=trouble)
+            else:
+                log.info("the bus is as it has to be")
+        self.trouble = trouble
+
+    async def heal(self) -> None:
+        """One look at everything. BusError, StoreFailure: not all could be put right."""
+        lost = self._lost
+        for spec, outlet in self._durable():
+            await self._heal_durable(spec, outlet, lost)
+        endpoints = [each.id for each in self._committer.endpoints if each.operations]
+        emptied = [endpoint for endpoint in endpoints if await self.serve(endpoint)]
+        # Only now: what failed above is looked at in the same way again.
+        self._lost = False
+        if emptied:
+            await self._send_again(emptied)
+
+    def _durable(self) -> list[tuple[StreamSpec, Outlet]]:
+        limits = self._stream_limits
+        return [
+            (event_stream_spec(limits), self._relay.events),
+            (scan_stream_spec(limits), self._relay.scans),
+        ]
+
+    async def serve(self, endpoint: str) -> bool:
+        """Make an endpoint's queue and consumer, where they are missing; whether it was empty."""
+        spec = delivery_stream_spec(endpoint, self._stream_limits)
+        emptied = bool(await self._bus.ensure_streams([spec]))
+        await self._bus.ensure_consumer(delivery_consumer_spec(endpoint, self._stream_limits))
+        return emptied
+
+    # Events and scans
+
+    async def _heal_durable(self, spec: StreamSpec, outlet: Outlet, lost: bool) -> None:
+        state = await self._bus.stream_state(spec.name)
+        if state is not None and await self._is_torn(state, outlet):
+            since = self._clock() - self._rebuilt_at.get(spec.name, 0)
+            if since < self._limits.rebuild_pause_seconds * SECOND:
+                log.error("the stream lacks messages again, and so soon", stream=spec.name)
+            else:
+                # Its consumers are where they were seen last: since then the server has moved them
+                # past what is missing, as if it were acknowledged.
+                await self._bus.delete_stream(spec.name)
+                state = None
+        if state is None:
+            await self._rebuild(spec, outlet)
+            lost = True
+        else:
+            await self._bus.ensure_streams([spec])
+        if lost:
+            await self._restore_consumers(spec.name)
+        await self._note_consumers(spec.name, forget=not lost)
+
+    async def _is_torn(self, state: StreamState, outlet: Outlet) -> bool:
+        """Whether a stream lacks messages that its end says it had."""
+        position = outlet.position
+        if position is None:
+            async with self._store.read() as connection:
+                position = await bus_position(connection, outlet.stream)
+        if position is None:
+            return False
+        if state.last_sequence == 0:
+            return position.stream_sequence > 0
+        if state.last_sequence != position.stream_sequence:
+            return False
+        hot = self._clock() - outlet.hot_microseconds + CLOCK_SLACK_MICROSECONDS
+        edge = await outlet.edge(state, position)
+        return has_holes(state, edge, max(hot, position.complete_since))
+
+    async def _rebuild(self, spec: StreamSpec, outlet: Outlet) -> None:
+        """Make a stream whose messages will get the numbers that they had."""
+        first = await outlet.first_sequence_anew()
+        if first > 1:
+            self.rebuilds += 1
+            self._rebuilt_at[spec.name] = self._clock()
+            log.error("the stream is lost; it is made anew from the database", stream=spec.name)
+        await self._bus.make_stream(
+            spec, first, self._metadata() if outlet is self._relay.events else None
+        )
+        outlet.doubt()
+        self._relay.wake()
+
+    # Other people's consumers
+
+    async def _note_consumers(self, stream: str, *, forget: bool) -> None:
+        """Remember how far outside consumers are. forget: those that are gone were deleted."""
+        there = {(stream, each.name): each for each in await self._bus.consumers(stream)}
+        fresh = [each for key, each in there.items() if self._seen.get(key) != each]
+        gone = [key for key in self._seen if key[0] == stream and key not in there]
+        if fresh or (forget and gone):
+            self._committer.mark(Mark(consumers=fresh, forgotten=gone if forget else ()))
+        self._seen.update(there)
+        if forget:
+            for key in gone:
+                log.info("a consumer was deleted", stream=stream, consumer=key[1])
+                del self._seen[key]
+
+    async def _restore_consumers(self, stream: str) -> None:
+        """Make the outside consumers that are missing, each where it was."""
+        async with self._store.read() as connection:
+            noted = {each.name: each for each in await bus_consumers(connection, stream)}
+        noted |= {each.name: each for key, each in self._seen.items() if key[0] == stream}
+        there = {each.name for each in await self._bus.consumers(stream)}
+        for consumer in noted.values():
+            if consumer.name in there:
+                continue
+            try:
+                await self._bus.make_consumer(consumer)
+            except BusRefused as error:
+                log.error("a consumer can't be made again", consumer=consumer.name, why=str(error))
+                continue
+            log.warning(
+                "a consumer was lost; it goes on where it was last seen",
+                stream=stream,
+                consumer=consumer.name,
+                after=consumer.stream_sequence,
+            )
+
+    # Work
+
+    async def _send_again(self, endpoints: Iterable[str]) -> None:
+        """Take back what was dispatched into queues that are gone: it goes out anew at once."""
+        async with self._store.read() as connection:
+            ids = await outstanding(connection, list(endpoints))
+        for start in range(0, len(ids), self._limits.timer_rows_max):
+            await self._take_back(ids[start : start + self._limits.timer_rows_max])
+
+    async def _take_back(self, ids: Sequence[str]) -> None:
+        loop = asyncio.get_running_loop()
+        commands = [
+            Command(
+                "take back",
+                HUB,
+                lambda unit, wanted=each: take_back(unit, wanted),  # type: ignore[misc]
+                loop.create_future(),
+                keys=frozenset({("delivery", each)}),
+            )
+            for each in ids
+        ]
+        with contextlib.suppress(Refused, Stopped):
+            # What is not taken back now goes back by its own timer.
+            answers = [self._committer.submit(command) for command in commands]
+            await asyncio.gather(*answers, return_exceptions=True)
+        log.warning("queues were lost; their work is sent again", deliveries=len(ids))

@@ -1,0 +1,1 @@
+"""Work for endpoints: routed, ordered, dispatched, attempted, and what follows each outcome."""

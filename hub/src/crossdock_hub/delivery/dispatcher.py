@@ -1,0 +1,225 @@
+"""Puts dispatched deliveries on their endpoints' subjects, and sees to timers and held facts.
+
+What could not be published is tried again while its dispatch lasts; after that the ledger takes it
+back by itself and gives it a new number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from crossdock import bus as contract_bus
+from crossdock.delivery.v1 import delivery_pb2
+
+from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.publishing import NO_STREAM, Message
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committed, Committer, Stopped
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import attempts
+from crossdock_hub.delivery.dispatching import Picked
+from crossdock_hub.identity import HUB
+from crossdock_hub.keeping import keep
+from crossdock_hub.spans import PublishSpans
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.writing import due_deliveries
+from crossdock_hub.unit import Refused
+
+log = structlog.get_logger("crossdock.dispatcher")
+
+
+def dispatch_message(picked: Picked) -> Message:
+    """A delivery as it travels: enough to act without reading back."""
+    record = picked.record
+    look_up = record.state == "RESOLVING"
+    message = delivery_pb2.Dispatch(
+        delivery_id=record.id,
+        dispatch_number=record.dispatch_number,
+        kind=delivery_pb2.ATTEMPT_KIND_LOOK_UP if look_up else delivery_pb2.ATTEMPT_KIND_CALL,
+        operation=record.operation,
+        item=record.item,
+        event_type=record.event_type,
+        event=picked.body,
+        vendor_reference=record.vendor_reference,
+        attempt=record.token + 1,
+        replay_id=record.replay_id,
+    )
+    message.lease.FromMicroseconds(int(picked.lease_seconds * SECOND))
+    headers = {
+        contract_bus.MESSAGE_ID_HEADER: contract_bus.delivery_message_id(
+            record.id, record.dispatch_number
+        )
+    }
+    if record.traceparent:
+        headers["traceparent"] = record.traceparent
+    if record.replay_id:
+        headers[contract_bus.REPLAY_HEADER] = record.replay_id
+    return Message(
+        contract_bus.delivery_subject(record.endpoint), message.SerializeToString(), headers
+    )
+
+
+class Dispatcher:
+    """Publishes picked deliveries; a publish is never awaited by a caller's RPC.
+
+    on_gone: called when an endpoint's queue is not there.
+    """
+
+    def __init__(
+        self, bus: Bus, limits: Limits, on_gone: Callable[[], None] = lambda: None
+    ) -> None:
+        self._bus = bus
+        self._on_gone = on_gone
+        self._limits = limits
+        self._queue: asyncio.Queue[Picked] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self._insisting: set[asyncio.Task[None]] = set()
+        self.trouble = ""
+
+    def committed(self, batch: Committed) -> None:
+        """A batch is durable: send what it dispatched."""
+        for picked in batch.picked:
+            self._queue.put_nowait(picked)
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._task = keep("dispatcher", self._run)
+
+    async def stop(self) -> None:
+        """Publish no more; the ledger sends again what is not begun."""
+        tasks = [*self._insisting, *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while not self._queue.empty() and len(batch) < self._limits.dispatch_slice:
+                batch.append(self._queue.get_nowait())
+            left = await self._try([dispatch_message(picked) for picked in batch])
+            if left:
+                # One endpoint's trouble must not hold up the others: what is left has its own time.
+                task = asyncio.create_task(self._insist(left), name="dispatch again")
+                self._insisting.add(task)
+                task.add_done_callback(self._insisting.discard)
+
+    async def _insist(self, messages: Sequence[Message]) -> None:
+        deadline = asyncio.get_running_loop().time() + self._limits.dispatch_seconds / 2
+        pause = self._limits.relay_poll_seconds
+        while messages and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(pause)
+            messages = await self._try(messages)
+
+    async def _try(self, messages: Sequence[Message]) -> list[Message]:
+        """Publish; what is not stored comes back."""
+        try:
+            with PublishSpans(messages) as sending:
+                results = sending.results = await self._bus.publish_window(sending.messages)
+        except BusError as error:
+            self._say(str(error))
+            return list(messages)
+        left = [(m, r) for m, r in zip(messages, results, strict=True) if not r.is_stored]
+        if any(result.code == NO_STREAM for _, result in left):
+            self._on_gone()
+        self._say(left[-1][1].reason if left else "")
+        return [message for message, _ in left]
+
+    def _say(self, trouble: str) -> None:
+        if bool(trouble) != bool(self.trouble):
+            if trouble:
+                log.warning("deliveries wait, the bus does not take them", cause=trouble)
+            else:
+                log.info("deliveries flow again")
+        self.trouble = trouble
+
+
+class Timers:
+    """Wakes deliveries whose time has come, and endpoints whose rate allows another call."""
+
+    def __init__(
+        self,
+        store: Store,
+        committer: Committer,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._committer = committer
+        self._limits = limits
+        self._clock = clock
+        self._next: int | None = 0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def committed(self, batch: Committed) -> None:
+        """A batch is durable: a timer may be due earlier than the next one known."""
+        for record in batch.deliveries():
+            if record.due_at is not None and (self._next is None or record.due_at < self._next):
+                self._next = record.due_at
+                self._wake.set()
+
+    def start(self) -> None:
+        """Begin, with what is due already."""
+        self._task = keep("timers", self._run)
+
+    async def stop(self) -> None:
+        """No more timers."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._sleep_until_due()
+            # What commits while the store is read may be due before all that the store tells.
+            self._next = None
+            try:
+                async with self._store.read() as connection:
+                    ids, following = await due_deliveries(
+                        connection, self._clock(), self._limits.timer_rows_max
+                    )
+            except StoreFailure as failure:
+                log.warning("timers wait, the store does not answer", cause=failure.cause)
+                await asyncio.sleep(1.0)
+                continue
+            if following is not None and (self._next is None or following < self._next):
+                self._next = following
+            if ids:
+                await self._tick(ids)
+                self._next = self._clock()
+            if self._committer.backlog_waits:
+                self._committer.poke()
+
+    async def _sleep_until_due(self) -> None:
+        """Sleep until the next timer; while stored work waits for rate, look often."""
+        longest = self._limits.timer_seconds if self._committer.backlog_waits else 1.0
+        if self._next is not None:
+            ahead = (self._next - self._clock()) / SECOND
+            longest = min(longest, max(ahead, self._limits.timer_seconds))
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self._wake.wait()
+
+    async def _tick(self, ids: Sequence[str]) -> None:
+        answers: list[asyncio.Future[Any]] = []
+        for delivery_id in ids:
+            command = Command(
+                "timer",
+                HUB,
+                lambda unit, wanted=delivery_id: attempts.tick(unit, wanted),  # type: ignore[misc]
+                asyncio.get_running_loop().create_future(),
+                keys=frozenset({("delivery", delivery_id)}),
+                bulk=True,
+            )
+            try:
+                answers.append(self._committer.submit(command))
+            except (Refused, Stopped):
+                break
+        await asyncio.gather(*answers, return_exceptions=True)

@@ -1,0 +1,314 @@
+"""Which pending deliveries go out now: in order, within the budget of the system behind them.
+
+Occupied slots are known from what was committed; a delivery that is ready when its event commits is
+dispatched within that commit. Breaker and pace of an endpoint say how much of its budget there is.
+Urgent lanes go first, and every `lane_run_max` calls the others get one. One hub leads all
+endpoints of its database.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery import breaking, ledger, pacing
+from crossdock_hub.delivery.draining import Throughput
+from crossdock_hub.delivery.registry import RegisteredEndpoint
+from crossdock_hub.delivery.routing import LANES
+from crossdock_hub.records import SETTLED_STATES, DeliveryRecord, occupies
+from crossdock_hub.store import Transaction, writing
+from crossdock_hub.unit import Changes, View
+
+
+@dataclass(slots=True)
+class Picked:
+    """A delivery that this commit dispatches, and the event to send with it."""
+
+    record: DeliveryRecord
+    lease_seconds: float
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the hub allows a system now: calls at once, and per second; None: no limit."""
+
+    concurrency: int
+    rate_per_second: Decimal | None
+
+
+def allowance(
+    endpoint: RegisteredEndpoint,
+    endpoints: Sequence[RegisteredEndpoint],
+    now: int,
+    limits: Limits,
+) -> Allowance:
+    """The budget of an endpoint's system: the least that any of its endpoints leaves of it."""
+    sharing = [e for e in endpoints if e.system == endpoint.system] or [endpoint]
+    share = min(pacing.share(e.health, now, limits) for e in sharing)
+    rates = [e.max_rate_per_second for e in sharing if e.max_rate_per_second is not None]
+    rate = min(rates) * share / pacing.FULL if rates else None
+    return Allowance(pacing.concurrency(min(e.max_concurrency for e in sharing), share), rate)
+
+
+class Rate:
+    """A token bucket of one second's worth: how many calls may go out now."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
+        self.per_second = per_second
+        self._clock = clock
+        self._tokens = max(1.0, per_second)
+        self._at = clock()
+
+    def available(self) -> int:
+        """Whole tokens left now."""
+        now = self._clock()
+        most = max(1.0, self.per_second)
+        self._tokens = min(most, self._tokens + (now - self._at) * self.per_second)
+        self._at = now
+        return int(self._tokens)
+
+    def take(self, count: int) -> None:
+        """Use tokens up."""
+        self._tokens -= count
+
+
+class StoredWork(Protocol):
+    """Where work waits that is committed and not dispatched; see store/writing.py for each."""
+
+    async def dispatch_state(
+        self, connection: Transaction
+    ) -> tuple[list[tuple[str, str]], set[str]]: ...
+
+    async def pending(
+        self, connection: Transaction, endpoint: str, most: int
+    ) -> list[DeliveryRecord]: ...
+
+    async def pending_lane(
+        self, connection: Transaction, endpoint: str, lane: int, most: int
+    ) -> list[DeliveryRecord]: ...
+
+    async def write_deliveries(
+        self, connection: Transaction, records: Sequence[DeliveryRecord]
+    ) -> None: ...
+
+    async def event_bodies(
+        self, connection: Transaction, ids: Sequence[str]
+    ) -> dict[str, bytes]: ...
+
+    async def contents(self, connection: Transaction, ids: Sequence[str]) -> dict[str, bytes]: ...
+
+
+class Picker:
+    """Slots and backlogs of every endpoint. Asked and told by the committer only."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        stored: StoredWork = writing,
+    ) -> None:
+        """stored: the database; a simulation has another."""
+        self._limits = limits
+        self._clock = clock
+        self._stored = stored
+        self._occupied: dict[str, set[str]] = defaultdict(set)
+        self._backlog: set[str] = set()
+        self._rates: dict[str, Rate] = {}
+        self._turn = 0
+        # Calls of the urgent lanes since the others had one, while those wait; by endpoint.
+        self._runs: dict[str, int] = defaultdict(int)
+        self._settled: dict[str, Throughput] = {}
+
+    async def restore(self, connection: Transaction) -> None:
+        """Take the store's word: at start, and after a batch that was lost."""
+        occupying, backlog = await self._stored.dispatch_state(connection)
+        self._occupied.clear()
+        self._backlog.clear()
+        for endpoint, delivery_id in occupying:
+            self._occupied[endpoint].add(delivery_id)
+        self._backlog.update(backlog)
+
+    def in_use(self, endpoint: str) -> int:
+        """Deliveries of an endpoint on their way to the vendor."""
+        return len(self._occupied[endpoint])
+
+    def settled_per_second(self, endpoint: str) -> float:
+        """Deliveries of an endpoint that ended in the last minute, a second."""
+        found = self._settled.get(endpoint)
+        return found.per_second() if found is not None else 0.0
+
+    def free(
+        self, endpoint: RegisteredEndpoint, endpoints: Sequence[RegisteredEndpoint], now: int
+    ) -> int:
+        """How many more calls the endpoint's system takes now."""
+        if not endpoint.takes_work:
+            return 0
+        sharing = [e for e in endpoints if e.system == endpoint.system]
+        if any(pacing.is_held(e.health, now) for e in sharing):
+            return 0
+        allowed = allowance(endpoint, sharing, now, self._limits)
+        left = allowed.concurrency - sum(len(self._occupied[e.id]) for e in sharing)
+        rate = self._rate(endpoint.system, allowed)
+        left = max(0, left if rate is None else min(left, rate.available()))
+        return breaking.room(endpoint.health, left, len(self._occupied[endpoint.id]), now)
+
+    def _rate(self, system: str, allowed: Allowance) -> Rate | None:
+        if allowed.rate_per_second is None:
+            self._rates.pop(system, None)
+            return None
+        rate = self._rates.get(system)
+        if rate is None:
+            rate = self._rates[system] = Rate(float(allowed.rate_per_second), self._clock)
+        # The same bucket goes on: a pace that changes must not fill it anew.
+        rate.per_second = float(allowed.rate_per_second)
+        return rate
+
+    def can_pick(self, endpoints: Sequence[RegisteredEndpoint], now: int) -> bool:
+        """True when stored work waits for an endpoint that has a free slot."""
+        return any(e.id in self._backlog and self.free(e, endpoints, now) > 0 for e in endpoints)
+
+    @property
+    def has_backlog(self) -> bool:
+        """True when any endpoint has stored work that waits for a slot."""
+        return bool(self._backlog)
+
+    def pick_new(
+        self, view: View, endpoints: Sequence[RegisteredEndpoint], now: int
+    ) -> list[Picked]:
+        """Dispatch what this batch made ready, where nothing older waits in the store."""
+        by_endpoint: dict[str, list[DeliveryRecord]] = defaultdict(list)
+        for key, record in view.changes.records.items():
+            if key[0] == "delivery" and record is not None:
+                self._follow(record)
+                if record.pending:
+                    by_endpoint[record.endpoint].append(record)
+        picked: list[Picked] = []
+        known = {e.id: e for e in endpoints}
+        for name, records in by_endpoint.items():
+            endpoint = known.get(name)
+            if endpoint is None or name in self._backlog:
+                self._backlog.add(name)
+                continue
+            records.sort(key=lambda r: (r.priority, r.sequence))
+            records = _probes_first(endpoint, records)
+            room = self.free(endpoint, endpoints, now)
+            for record in records[:room]:
+                gone = self._dispatch(record, endpoint, now, picked)
+                view.changes.records["delivery", record.id] = gone
+            if len(records) > room:
+                self._backlog.add(name)
+        return picked
+
+    async def pick_stored(
+        self,
+        connection: Transaction,
+        view: View,
+        endpoints: Sequence[RegisteredEndpoint],
+        now: int,
+    ) -> list[Picked]:
+        """Dispatch stored work of endpoints with a backlog, oldest and most urgent first."""
+        picked: list[Picked] = []
+        # Endpoints of one system take turns at being first, or the last would starve.
+        self._turn += 1
+        start = self._turn % max(1, len(endpoints))
+        for endpoint in [*endpoints[start:], *endpoints[:start]]:
+            if endpoint.id not in self._backlog:
+                continue
+            room = min(self.free(endpoint, endpoints, now), self._limits.dispatch_slice)
+            if room <= 0:
+                continue
+            found = await self._next(connection, endpoint, room)
+            before = len(picked)
+            for record in found[:room]:
+                self._dispatch(record, endpoint, now, picked)
+            if len(found) <= room:
+                self._backlog.discard(endpoint.id)
+            for one in picked[before:]:
+                view.changes.records["delivery", one.record.id] = one.record
+        await self._stored.write_deliveries(connection, [one.record for one in picked])
+        return picked
+
+    async def _next(
+        self, connection: Transaction, endpoint: RegisteredEndpoint, room: int
+    ) -> list[DeliveryRecord]:
+        """What goes next, most urgent first; more than `room` when there is more."""
+        more = len(endpoint.health.breaker_failing) if breaking.is_open(endpoint.health) else 0
+        found = await self._stored.pending(connection, endpoint.id, room + 1 + more)
+        if len(found) <= room:
+            self._runs[endpoint.id] = 0
+            return found
+        found = _probes_first(endpoint, found)
+        run = self._runs[endpoint.id] + room
+        self._runs[endpoint.id] = run % self._limits.lane_run_max
+        overdue = run // self._limits.lane_run_max
+        if not overdue:
+            return found
+        behind: list[DeliveryRecord] = []
+        for lane in LANES:
+            if lane > found[0].priority:
+                behind += await self._stored.pending_lane(connection, endpoint.id, lane, overdue)
+        first = {record.id for record in behind}
+        return [*behind, *(record for record in found if record.id not in first)]
+
+    def _dispatch(
+        self, record: DeliveryRecord, endpoint: RegisteredEndpoint, now: int, out: list[Picked]
+    ) -> DeliveryRecord:
+        gone = ledger.dispatch(record, now, self._limits)
+        self._occupied[record.endpoint].add(record.id)
+        rate = self._rates.get(endpoint.system)
+        if rate is not None:
+            rate.take(1)
+        spec = endpoint.operations.get(record.operation)
+        call_seconds = spec.call_seconds if spec else self._limits.lease_seconds_default
+        lease = min(
+            call_seconds + self._limits.lease_margin_seconds, self._limits.lease_seconds_max
+        )
+        out.append(Picked(gone, lease))
+        return gone
+
+    def _follow(self, record: DeliveryRecord) -> None:
+        slots = self._occupied[record.endpoint]
+        if occupies(record):
+            slots.add(record.id)
+        elif record.id in slots:
+            slots.discard(record.id)
+            if record.state in SETTLED_STATES:
+                self._note_settled(record.endpoint)
+
+    def _note_settled(self, endpoint: str) -> None:
+        found = self._settled.get(endpoint)
+        if found is None:
+            window = self._limits.drain_window_seconds
+            found = self._settled[endpoint] = Throughput(window, self._clock)
+        found.note()
+
+    async def add_bodies(
+        self, connection: Transaction, changes: Changes, picked: Sequence[Picked]
+    ) -> None:
+        """Put the event into what is sent: from this batch, else from the store.
+
+        A resubmitted delivery has a content of its own.
+        """
+        fresh = {event.id: event.body for event in changes.events}
+        missing = {p.record.event_id for p in picked} - fresh.keys()
+        fresh.update(await self._stored.event_bodies(connection, sorted(missing)))
+        resubmitted = [p.record.id for p in picked if p.record.resubmits]
+        own = await self._stored.contents(connection, resubmitted)
+        for one in picked:
+            one.body = own.get(one.record.id) or fresh.get(one.record.event_id, b"")
+
+
+def _probes_first(
+    endpoint: RegisteredEndpoint, records: list[DeliveryRecord]
+) -> list[DeliveryRecord]:
+    """While the breaker is open, what failed last is not what finds out whether it works again."""
+    if not breaking.is_open(endpoint.health):
+        return records
+    failing = set(endpoint.health.breaker_failing)
+    return sorted(records, key=lambda record: record.id in failing)

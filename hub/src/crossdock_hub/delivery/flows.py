@@ -1,0 +1,141 @@
+"""Applies the ledger's rules to the deliveries of one flow: admits new ones, wakes waiting ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery import guarding, ledger, unrouted
+from crossdock_hub.delivery.registry import OperationSpec
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.unit import Unit
+
+
+def spec_of(unit: Unit, record: DeliveryRecord) -> OperationSpec:
+    """What the endpoint declared about the operation; the careful defaults when it did not."""
+    endpoint = unit.endpoint(record.endpoint)
+    spec = endpoint.operations.get(record.operation) if endpoint else None
+    return spec or default_spec(record.operation, unit.limits)
+
+
+def default_spec(operation: str, limits: Limits) -> OperationSpec:
+    """An operation nobody declared: never repeated when its outcome is unknown."""
+    return OperationSpec(
+        operation,
+        "NONE",
+        limits.settle_seconds_default,
+        limits.lease_seconds_default,
+        limits.calls_max_default,
+        limits.prerequisite_seconds_default,
+        limits.key_life_seconds_default,
+        limits.retry_seconds_first,
+        limits.retry_seconds_max,
+    )
+
+
+def admit(unit: Unit, records: Sequence[DeliveryRecord]) -> None:
+    """Take the planned deliveries of an event into the ledger."""
+    routed = [record for record in records if record.state != "UNROUTED"]
+    for record in records:
+        if record.state == "UNROUTED":
+            unit.put_delivery(record)
+            unit.count("unrouted", record.role, record.operation)
+    if not routed:
+        return
+    # What came before them and can be routed by now goes first, or they would overtake it.
+    roles = frozenset(record.role for record in routed)
+    before = min(record.sequence for record in routed)
+    reroute(unit, routed[0].root_id, roles=roles, before=before)
+    _take(unit, routed)
+
+
+def reroute(
+    unit: Unit, root_id: str, *, roles: frozenset[str] = frozenset(), before: str = ""
+) -> None:
+    """Plan what nobody served once more, in order; it stays as it is while nobody serves it.
+
+    roles: only theirs, if any. before: only what comes before a sequence, if any.
+    """
+    for record in unrouted.waiting(unit, root_id, roles, before):
+        known = unit.delivery(record.id)
+        if known is None or known.state != "UNROUTED":
+            # What was routed just now took it back.
+            continue
+        found = unrouted.routed_now(unit, record)
+        if found is None:
+            continue
+        unit.put_delivery(unrouted.replaced(record, found, unit.now))
+        _take(unit, [found])
+        wake_role(unit, record)
+
+
+def _take(unit: Unit, routed: Sequence[DeliveryRecord]) -> None:
+    """Admit what an endpoint serves, as far as the guard lets it."""
+    tally = guarding.Tally(unit.flow(routed[0].root_id))
+    for record in routed:
+        stopped = tally.stopped(record, spec_of(unit, record), unit.now)
+        if stopped is None:
+            _admit(unit, record)
+            continue
+        _keep(unit, stopped)
+        unit.count("spending", record.endpoint, record.operation)
+        if tally.first_alarm(record):
+            unit.count("spending_alarm", record.endpoint, record.operation)
+
+
+def _admit(unit: Unit, record: DeliveryRecord) -> None:
+    """Supersede what the delivery makes pointless, then place it."""
+    flow = unit.flow(record.root_id)
+    pointless = ledger.supersede(record, flow, unit.now) if record.supersedes else []
+    for other in pointless:
+        _keep(unit, other)
+    for other in pointless:
+        if not other.endpoint:
+            wake_role(unit, other)
+    if any(other.id == record.id for other in pointless):
+        wake(unit, record.root_id, record.endpoint)
+        return
+    flow = unit.flow(record.root_id)
+    placed = ledger.place(record, flow, spec_of(unit, record), unit.now)
+    _keep(unit, placed)
+    # What it needs may be held by work that waits for it: that has become clear only now.
+    if pointless or placed.hold_reason == "PREREQUISITE":
+        wake(unit, record.root_id, record.endpoint)
+
+
+def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
+    """Keep a changed delivery, and wake what waited for it."""
+    _keep(unit, after)
+    if after.endpoint:
+        wake(unit, after.root_id, after.endpoint)
+    else:
+        wake_role(unit, after)
+
+
+def wake(unit: Unit, root_id: str, endpoint: str) -> None:
+    """Look again at everything of a flow that waits for order or prerequisites at an endpoint."""
+    flow = unit.flow(root_id)
+    for record in flow:
+        if record.endpoint != endpoint or record.state != "HELD" or record.hold_reason == "RETRY":
+            continue
+        flow = unit.flow(root_id)
+        pointless = ledger.supersede(record, flow, unit.now) if record.supersedes else []
+        for other in pointless:
+            _keep(unit, other)
+        if any(other.id == record.id for other in pointless):
+            continue
+        placed = ledger.place(record, unit.flow(root_id), spec_of(unit, record), unit.now)
+        if (placed.state, placed.waiting_on) != (record.state, record.waiting_on):
+            _keep(unit, placed)
+
+
+def wake_role(unit: Unit, gone: DeliveryRecord) -> None:
+    """Look again at what waited, at any endpoint of its role, for work that nobody served."""
+    held = [r for r in unit.flow(gone.root_id) if r.state == "HELD" and r.role == gone.role]
+    for endpoint in sorted({record.endpoint for record in held}):
+        wake(unit, gone.root_id, endpoint)
+
+
+def _keep(unit: Unit, record: DeliveryRecord) -> None:
+    unit.put_delivery(record)
+    unit.count("delivery", record.endpoint, record.event_type, record.state)

@@ -1,0 +1,82 @@
+"""The spending guard: how often an operation that costs money may be asked for one order. Pure.
+
+An intent counts from the moment it is recorded: what was superseded or refused does not, and what
+the guard itself stopped does not either. The guard looks when work is admitted, before anything is
+sent; releasing what it stopped is a person's word, and is not asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from crossdock_hub.delivery.ledger import is_untouched
+from crossdock_hub.delivery.registry import OperationSpec
+from crossdock_hub.records import DeliveryRecord
+
+# Deliveries in these states cost nothing and never will.
+FREE_STATES = frozenset({"SUPERSEDED", "REJECTED", "UNROUTED"})
+SPENDING = "SPENDING"
+
+
+class Tally:
+    """What one order has asked for, counted once for all deliveries of an event.
+
+    An order in a loop has thousands of deliveries: counting them for each would be the outage.
+    """
+
+    def __init__(self, flow: Sequence[DeliveryRecord]) -> None:
+        """flow: the deliveries of the order before those of the event."""
+        self._flow = flow
+        self._counts: dict[str, int] = {}
+        self._alarmed: set[str] = set()
+
+    def stopped(
+        self, record: DeliveryRecord, spec: OperationSpec, now: int
+    ) -> DeliveryRecord | None:
+        """The delivery parked by the guard; None: it may go on, and is counted."""
+        if spec.max_per_root <= 0:
+            return None
+        key = record.operation
+        if key not in self._counts:
+            self._count(key)
+        if self._counts[key] < spec.max_per_root:
+            self._counts[key] += 1
+            return None
+        return _parked(record, spec, now)
+
+    def first_alarm(self, record: DeliveryRecord) -> bool:
+        """True once per order and operation: one alarm is enough."""
+        key = record.operation
+        first = key not in self._alarmed
+        self._alarmed.add(key)
+        return first
+
+    def _count(self, key: str) -> None:
+        # At every endpoint: a loop that changes the carrier each time costs as much.
+        same = [other for other in self._flow if other.operation == key]
+        if any(other.hold_reason == SPENDING for other in same):
+            self._alarmed.add(key)
+        self._counts[key] = sum(
+            other.state not in FREE_STATES
+            and other.hold_reason != SPENDING
+            # Skipped before anything reached the vendor: an operator said that it is not needed.
+            and not (other.state == "SKIPPED" and is_untouched(other))
+            for other in same
+        )
+
+
+def _parked(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRecord:
+    return replace(
+        record,
+        state="PARKED",
+        hold_reason=SPENDING,
+        waiting_on=(
+            f"the spending guard stopped it: one order may ask for {record.operation} "
+            f"{spec.max_per_root} times (max_per_order of the adapter of {record.endpoint}), at "
+            "all endpoints together, and has; a person decides"
+        ),
+        due_at=None,
+        pending=False,
+        updated_at=now,
+    )

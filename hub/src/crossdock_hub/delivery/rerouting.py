@@ -1,0 +1,91 @@
+"""Routes again what nobody served: when an endpoint registers, and when a hub starts.
+
+An UNROUTED delivery is replaced by the one it should have been, with the same place in the order.
+All of a flow is routed by one command, oldest first: a cancel never comes before its order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committed, Committer, Stopped
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery import flows
+from crossdock_hub.identity import HUB
+from crossdock_hub.keeping import keep
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.writing import unrouted_flows
+from crossdock_hub.unit import Refused
+
+log = structlog.get_logger("crossdock.rerouting")
+
+
+class Rerouter:
+    """Follows registrations; `start` looks at everything once."""
+
+    def __init__(self, store: Store, committer: Committer, limits: Limits) -> None:
+        self._store = store
+        self._committer = committer
+        self._limits = limits
+        self._wake = asyncio.Event()
+        self._revisions: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def committed(self, batch: Committed) -> None:
+        """A batch is durable: an endpoint may offer more than before."""
+        for key, record in batch.changes.records.items():
+            if key[0] == "endpoint" and self._revisions.get(record.id) != record.revision:
+                self._revisions[record.id] = record.revision
+                self._wake.set()
+
+    def start(self) -> None:
+        """Begin, with what an earlier run left unrouted."""
+        self._wake.set()
+        self._task = keep("rerouting", self._run)
+
+    async def stop(self) -> None:
+        """Route no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            after = ""
+            try:
+                while page := await self._page(after):
+                    await self._route(page)
+                    after = page[-1][1]
+            except StoreFailure as failure:
+                log.warning("unrouted work waits, the store does not answer", cause=failure.cause)
+                await asyncio.sleep(self._limits.held_sweep_seconds)
+                self._wake.set()
+
+    async def _page(self, after: str) -> Sequence[tuple[str, str]]:
+        async with self._store.read() as connection:
+            return await unrouted_flows(connection, after, self._limits.dispatch_slice)
+
+    async def _route(self, page: Sequence[tuple[str, str]]) -> None:
+        answers: list[asyncio.Future[Any]] = []
+        for root_id, _ in page:
+            command = Command(
+                "rerouting",
+                HUB,
+                partial(flows.reroute, root_id=root_id),
+                asyncio.get_running_loop().create_future(),
+                keys=frozenset({("flow", root_id)}),
+                bulk=True,
+            )
+            try:
+                answers.append(self._committer.submit(command))
+            except (Refused, Stopped):
+                break
+        await asyncio.gather(*answers, return_exceptions=True)

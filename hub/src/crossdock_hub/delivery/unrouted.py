@@ -1,0 +1,65 @@
+"""What an UNROUTED delivery would be today: the one that it stands for, in the same place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from crossdock import bus
+
+from crossdock_hub.delivery.routing import plan
+from crossdock_hub.records import DeliveryRecord, EventRecord
+from crossdock_hub.unit import Unit
+
+
+def waiting(unit: Unit, root_id: str, roles: frozenset[str], before: str) -> list[DeliveryRecord]:
+    """What nobody serves of a flow and of roles, in order. before: a sequence; "": all of it."""
+    found = [
+        record
+        for record in unit.flow(root_id)
+        if record.state == "UNROUTED"
+        and (not roles or record.role in roles)
+        and (not before or record.sequence < before)
+    ]
+    unit.require(("event", record.event_id) for record in found)
+    return found
+
+
+def routed_now(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
+    """The delivery that it should have been; None: still nobody serves it."""
+    stored: EventRecord | None = unit.get(("event", record.event_id))
+    event: Any = None if stored is None else bus.decode(stored.body).event
+    if stored is None or event is None:
+        return None
+    planned = plan(
+        unit.contract,
+        unit.contract.events[stored.type],
+        event,
+        stored,
+        unit.get(("endpoints",)),
+        record.refers_to,
+        unit.now,
+    )
+    wanted = (record.role, record.operation, record.item)
+    for found in planned:
+        if found.endpoint and (found.role, found.operation, found.item) == wanted:
+            # Of a database that was put back: a call may have been made that it does not know.
+            return replace(
+                found,
+                first_unknown_at=record.first_unknown_at,
+                calls_reached=record.calls_reached,
+            )
+    return None
+
+
+def replaced(record: DeliveryRecord, by: DeliveryRecord, now: int) -> DeliveryRecord:
+    """The row that stood for it, which says where the work went; its doubt went with the work."""
+    return replace(
+        record,
+        first_unknown_at=None,
+        calls_reached=0,
+        state="SUPERSEDED",
+        superseded_by=by.id,
+        waiting_on=f"routed to {by.endpoint} once it was there",
+        updated_at=now,
+    )

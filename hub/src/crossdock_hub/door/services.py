@@ -1,0 +1,462 @@
+"""The contract's methods as gRPC handlers: one generic handler per shape of method.
+
+A writing method becomes a command for the committer, a reading one a query; nothing is written per
+method but its decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import grpc
+from crossdock.contracts import Method, digest
+from crossdock.errors import Refusal, from_message, to_message
+from crossdock.telemetry import current_traceparent
+from google.protobuf.message import DecodeError
+
+from crossdock_hub.commands import Command, Decision, Unread, hinted_keys
+from crossdock_hub.committer import Committer, Stopped
+from crossdock_hub.delivery import attempts
+from crossdock_hub.door.calls import Door, abort
+from crossdock_hub.door.intake import Intake, fault
+from crossdock_hub.identity import Caller
+from crossdock_hub.objects import held
+from crossdock_hub.refusals import too_much
+from crossdock_hub.store import StoreFailure
+from crossdock_hub.unit import Key, NotYet, Refused, Unit
+from crossdock_hub.verbs import DECISIONS, PREPARATIONS
+from crossdock_hub.verbs.master_data import UPSERTS, upsert_entry
+
+Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
+
+DELIVERY = "/crossdock.delivery.v1.DeliveryService/"
+STREAM_SCANS = "/crossdock.tracking.v1.TrackingService/StreamTrackingEvents"
+TAIL = "/crossdock.lineage.v1.LineageService/Tail"
+TRY_AGAIN = frozenset({"HUB_OVERLOADED", "STORE_FULL", "HUB_UNAVAILABLE", "INTERNAL_FAULT"})
+STOPPING = Refusal(
+    "HUB_UNAVAILABLE",
+    "the hub is stopping; repeat with the same request_id, another or the restarted one answers",
+    {"cause": "stopping"},
+    retry_after_seconds=1.0,
+)
+
+
+class Services:
+    """Builds the handlers. queries: method -> async (caller, request, context) -> response.
+
+    plans: the same for writing methods that read much before they write.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        intake: Intake,
+        committer: Committer,
+        queries: dict[str, Answer],
+        tail: Callable[[Caller, Any], AsyncIterator[Any]] | None,
+        after_register: Callable[[str], Awaitable[None]],
+        plans: dict[str, Answer] | None = None,
+    ) -> None:
+        self._door = door
+        self._intake = intake
+        self._contract = door.contract
+        self._committer = committer
+        self._queries = queries
+        self._tail = tail
+        self._after_register = after_register
+        self._batches: dict[str, Answer] = {
+            f"{DELIVERY}BeginAttempts": self._begin,
+            f"{DELIVERY}RenewLeases": self._renew,
+            f"{DELIVERY}CompleteAttempts": self._complete,
+            **(plans or {}),
+        }
+
+    def unserved(self) -> list[str]:
+        """Methods of the contract that nothing answers; a hub with any does not start."""
+        served = {*DECISIONS, *UPSERTS, *self._queries, *self._batches, STREAM_SCANS, TAIL}
+        return sorted(set(self._contract.methods) - served)
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """One generic handler per service."""
+        by_service: dict[str, dict[str, Any]] = {}
+        for method in self._contract.methods.values():
+            by_service.setdefault(method.service, {})[method.name] = self._handler(method)
+        return [
+            grpc.method_handlers_generic_handler(service, handlers)
+            for service, handlers in by_service.items()
+        ]
+
+    def _handler(self, method: Method) -> Any:
+        # Bytes in, bytes out: parsing is ours, so that malformed bytes get a clear answer.
+        if method.full_name == STREAM_SCANS:
+            return grpc.stream_stream_rpc_method_handler(self._stream_scans(method))
+        if method.full_name == TAIL:
+            return grpc.unary_stream_rpc_method_handler(self._stream_tail(method))
+        if method.full_name in DECISIONS and method.mutating and not _has_items(method):
+            return grpc.unary_unary_rpc_method_handler(self._one_write(method))
+        return grpc.unary_unary_rpc_method_handler(self._unary(method))
+
+    def _answer(self, method: Method) -> Answer:
+        name = method.full_name
+        if name in self._batches:
+            return self._batches[name]
+        if name in UPSERTS:
+            return self._upsert(method)
+        if name in DECISIONS:
+            return self._write(method)
+        return self._queries[name]
+
+    def _unary(self, method: Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        answer = self._answer(method)
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            try:
+                caller = self._door.admit(method, context)
+                request = self._intake.parse(method.request_type, raw)
+                response = await answer(caller, request, context)
+                encoded: bytes = response.SerializeToString()
+            except Exception as error:
+                await abort(context, refusal_of(method.full_name, error))
+            return encoded
+
+        return handle
+
+    def _one_write(self, method: Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """A write of one object: its batch reads the request, and encodes the response."""
+        name = method.full_name
+        decide = DECISIONS[name]
+        response_type = self._contract.generated_class(method.response_type)
+        registers = method.name == "RegisterEndpoint"
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            try:
+                caller = self._door.admit(method, context)
+                command = Command(
+                    name,
+                    caller,
+                    lambda unit: decide(unit, command.request),
+                    asyncio.get_running_loop().create_future(),
+                    unread=Unread(method, raw),
+                    response_type=response_type,
+                    encoded=True,
+                    traceparent=current_traceparent(),
+                )
+                if method.fact:
+                    command.on_hold = lambda unit, why: _hold(
+                        unit, why, name, command.request, response_type
+                    )
+                encoded: bytes = await self._committer.submit(command)
+                if registers:
+                    await self._after_register(caller.endpoint)
+            except Exception as error:
+                await abort(context, refusal_of(name, error))
+            return encoded
+
+        return handle
+
+    def command(
+        self,
+        name: str,
+        caller: Caller,
+        request: Any,
+        decide: Decision,
+        *,
+        response_type: type[Any],
+        resource_field: str = "",
+        fact: bool = False,
+        bulk: bool = False,
+        weight: int = 1,
+    ) -> Command:
+        """A command for a request that has a request id."""
+
+        def on_hold(unit: Unit, why: NotYet) -> Any:
+            return _hold(unit, why, name, request, response_type)
+
+        return Command(
+            name,
+            caller,
+            decide,
+            asyncio.get_running_loop().create_future(),
+            request_id=request.request_id,
+            digest=digest(request),
+            response_type=response_type,
+            on_hold=on_hold if fact else None,
+            traceparent=current_traceparent(),
+            weight=weight,
+            bulk=bulk,
+            keys=hinted_keys(self._contract, resource_field, request),
+        )
+
+    def _write(self, method: Method) -> Answer:
+        decide = DECISIONS[method.full_name]
+        prepare = PREPARATIONS.get(method.full_name)
+        response_type = self._contract.generated_class(method.response_type)
+
+        async def answer(caller: Caller, request: Any, _context: Any) -> Any:
+            scans = getattr(request, "tracking_events", ())
+            if not method.mutating:
+                return await self._fenced(method.full_name, caller, lambda u: decide(u, request))
+            prepared = prepare(request) if prepare is not None else None
+            command = self.command(
+                method.full_name,
+                caller,
+                request,
+                prepared.decide if prepared is not None else lambda unit: decide(unit, request),
+                response_type=response_type,
+                resource_field=method.resource_field,
+                fact=method.fact,
+                bulk=len(scans) > 1,
+                weight=max(1, len(scans)),
+            )
+            if prepared is not None:
+                command.keys |= prepared.keys
+            return await self._committer.submit(command)
+
+        return answer
+
+    def _upsert(self, method: Method) -> Answer:
+        spec = UPSERTS[method.full_name]
+        response_type: Any = self._contract.generated_class(method.response_type)
+        results = response_type.DESCRIPTOR.fields_by_name["results"].message_type
+        result_type: Any = self._contract.generated_class(results.full_name)
+        decide = upsert_entry(spec.kind, result_type)
+
+        async def answer(caller: Caller, request: Any, _context: Any) -> Any:
+            futures = [
+                self._committer.submit(
+                    self.command(
+                        method.full_name,
+                        caller,
+                        entry,
+                        partial(_decide_item, decide, entry),
+                        response_type=result_type,
+                        resource_field=spec.kind,
+                        fact=True,
+                        bulk=len(request.entries) > 1,
+                    )
+                )
+                for entry in request.entries
+            ]
+            answers = await asyncio.gather(*futures, return_exceptions=True)
+            return response_type(
+                results=[
+                    a if not isinstance(a, BaseException) else _refused(result_type, a)
+                    for a in answers
+                ]
+            )
+
+        return answer
+
+    async def _fenced(
+        self, name: str, caller: Caller, decide: Decision, keys: frozenset[Key] = frozenset()
+    ) -> Any:
+        """A command without request id: tokens and compare-and-set make it repeatable."""
+        command = Command(
+            name,
+            caller,
+            decide,
+            asyncio.get_running_loop().create_future(),
+            traceparent=current_traceparent(),
+            keys=keys,
+        )
+        return await self._committer.submit(command)
+
+    async def _each(
+        self, name: str, caller: Caller, result_type: type[Any], items: Any, decide: Any
+    ) -> list[Any]:
+        """One command per item; a refused item refuses no other."""
+        attempts_of = [
+            self._fenced(
+                name, caller, partial(_decide_item, decide, item), self._keys_of(caller, item)
+            )
+            for item in items
+        ]
+        answers = await asyncio.gather(*attempts_of, return_exceptions=True)
+        results = []
+        for item, found in zip(items, answers, strict=True):
+            if isinstance(found, BaseException):
+                found = _refused(result_type, found)
+                if found.refusal.reason in TRY_AGAIN:
+                    # Nobody's fault but ours: the whole call fails, and its repeat is harmless.
+                    raise Refused(from_message(found.refusal))
+                found.delivery_id = item.delivery_id
+            results.append(found)
+        return results
+
+    def _keys_of(self, caller: Caller, item: Any) -> frozenset[Key]:
+        """What an attempt's command will certainly read, its facts included."""
+        keys: set[Key] = {("delivery", item.delivery_id), ("endpoint", caller.endpoint)}
+        if getattr(item, "token", 0):
+            keys.add(("attempt", item.delivery_id, item.token))
+        for fact in getattr(item, "facts", ()):
+            method = self._contract.methods.get(fact.method)
+            if method is None:
+                continue
+            with contextlib.suppress(DecodeError):
+                request = self._contract.generated_class(method.request_type)
+                keys |= hinted_keys(
+                    self._contract, method.resource_field, request.FromString(fact.request)
+                )
+        return frozenset(keys)
+
+    async def _begin(self, caller: Caller, request: Any, _context: Any) -> Any:
+        _own(caller, request.endpoint)
+        response_type, result_type = self._batch_types("BeginAttempts")
+        return response_type(
+            results=await self._each(
+                f"{DELIVERY}BeginAttempts",
+                caller,
+                result_type,
+                request.begins,
+                lambda unit, item: attempts.begin(unit, item, request.instance),
+            )
+        )
+
+    async def _renew(self, caller: Caller, request: Any, _context: Any) -> Any:
+        _own(caller, request.endpoint)
+        response_type, result_type = self._batch_types("RenewLeases")
+        name = f"{DELIVERY}RenewLeases"
+        return response_type(
+            results=await self._each(name, caller, result_type, request.renewals, attempts.renew)
+        )
+
+    async def _complete(self, caller: Caller, request: Any, _context: Any) -> Any:
+        _own(caller, request.endpoint)
+        response_type, result_type = self._batch_types("CompleteAttempts")
+        # By object, not by token: one batch may say the same attempt's word twice.
+        items = list(request.completions)
+        limits = self._door.limits
+        checked = {
+            id(item): attempts.check_facts(self._contract, item.facts, limits) for item in items
+        }
+        return response_type(
+            results=await self._each(
+                f"{DELIVERY}CompleteAttempts",
+                caller,
+                result_type,
+                items,
+                lambda unit, item: attempts.complete(unit, item, checked[id(item)]),
+            )
+        )
+
+    def _batch_types(self, name: str) -> tuple[Any, Any]:
+        method = self._contract.methods[f"{DELIVERY}{name}"]
+        response_type: Any = self._contract.generated_class(method.response_type)
+        results = response_type.DESCRIPTOR.fields_by_name["results"].message_type
+        return response_type, self._contract.generated_class(results.full_name)
+
+    def _stream_scans(self, method: Method) -> Any:
+        """Frames in, receipts out in the same order, a few frames in flight."""
+        write = self._write(method)
+        response_type: Any = self._contract.generated_class(method.response_type)
+
+        async def one(caller: Caller, raw: bytes, context: Any) -> Any:
+            try:
+                request = self._intake.parse(method.request_type, raw)
+                return await write(caller, request, context)
+            except Exception as error:
+                refusal = to_message(refusal_of(method.full_name, error))
+                return response_type(
+                    request_id=self._request_id(method.request_type, raw), refusal=refusal
+                )
+
+        async def handle(frames: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            try:
+                caller = self._door.admit(method, context)
+            except Exception as error:
+                await abort(context, refusal_of(method.full_name, error))
+            flying: asyncio.Queue[asyncio.Task[Any] | None]
+            flying = asyncio.Queue(self._door.limits.stream_frames_in_flight_max)
+
+            async def read() -> None:
+                async for raw in frames:
+                    await flying.put(asyncio.create_task(one(caller, raw, context)))
+                await flying.put(None)
+
+            # Read apart: a caller may wait for a frame's receipts before it sends the next.
+            reader = asyncio.create_task(read())
+            try:
+                while (answer := await flying.get()) is not None:
+                    yield (await answer).SerializeToString()
+            finally:
+                reader.cancel()
+
+        return handle
+
+    def _request_id(self, message_name: str, raw: bytes) -> str:
+        """The request id of a frame that was refused, where its bytes say so much."""
+        if too_much(self._contract, message_name, raw, self._door.limits) is not None:
+            return ""
+        request_type: Any = self._contract.generated_class(message_name)
+        try:
+            found: str = request_type.FromString(raw).request_id
+        except (DecodeError, RecursionError):
+            return ""
+        return found
+
+    def _stream_tail(self, method: Method) -> Any:
+        async def handle(raw: bytes, context: Any) -> AsyncIterator[bytes]:
+            try:
+                caller = self._door.admit(method, context)
+                request = self._intake.parse(method.request_type, raw)
+                if self._tail is None:
+                    raise Refused(STOPPING)
+                async for entry in self._tail(caller, request):
+                    yield entry.SerializeToString()
+            except Exception as error:
+                await abort(context, refusal_of(method.full_name, error))
+
+        return handle
+
+
+def _has_items(method: Method) -> bool:
+    """Many facts in one request: how much of a batch it takes is known when it was read."""
+    return method.name == "ReportTrackingEvents"
+
+
+def _hold(unit: Unit, why: NotYet, name: str, request: Any, response_type: type[Any]) -> Any:
+    """Keep a fact that does not fit yet: the response of its method, with the receipt."""
+    receipt = held.hold(unit, name, request, why)
+    return held.receipt_response(response_type, receipt, request.request_id)
+
+
+def _decide_item(decide: Callable[[Unit, Any], Any], item: Any, unit: Unit) -> Any:
+    return decide(unit, item)
+
+
+def _own(caller: Caller, endpoint: str) -> None:
+    if caller.endpoint != endpoint:
+        raise Refused(
+            Refusal(
+                "OUT_OF_SCOPE",
+                f"endpoint {endpoint!r} is not the caller {caller.endpoint!r}; "
+                "an endpoint works on its own deliveries only",
+                {"scope": "endpoint"},
+            )
+        )
+
+
+def _refused(result_type: type[Any], error: BaseException) -> Any:
+    if isinstance(error, Exception):
+        return result_type(refusal=to_message(refusal_of("", error)))
+    raise error
+
+
+def refusal_of(method: str, error: Exception) -> Refusal:
+    """Why a call ends without an answer, whatever went wrong."""
+    if isinstance(error, Refused):
+        return error.refusal
+    if isinstance(error, Stopped):
+        return STOPPING
+    if isinstance(error, StoreFailure):
+        return Refusal(
+            "STORE_FULL" if error.full else "HUB_UNAVAILABLE",
+            f"{error.cause}; repeat",
+            {"cause": error.cause},
+            retry_after_seconds=1.0,
+        )
+    return fault(method, error)

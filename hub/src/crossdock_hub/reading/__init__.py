@@ -1,0 +1,1 @@
+"""What is read and shown: lists, traces, verdicts, queues; changes nothing."""

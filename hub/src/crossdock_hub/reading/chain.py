@@ -1,0 +1,108 @@
+"""What is read of one flow and of the endpoints that serve it: the input of lineage's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery import breaking, pacing
+from crossdock_hub.delivery.registry import compile_endpoint
+from crossdock_hub.records import (
+    AttemptRecord,
+    DeliveryRecord,
+    EndpointRecord,
+    EventRecord,
+    ObjectRecord,
+    OperatorWordRecord,
+    ScanRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event and whether it is on the bus."""
+
+    record: EventRecord
+    published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFigures:
+    """Deliveries of one urgency that may go as soon as the budget allows, and the oldest's age."""
+
+    waiting: int
+    oldest_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What an endpoint has to do. oldest_at: microseconds UTC, None when nothing is open.
+
+    parked: of in_doubt, what waits for a person. lanes: by priority, what waits to be dispatched.
+    """
+
+    queue_depth: int = 0
+    oldest_at: int | None = None
+    in_use: int = 0
+    in_doubt: int = 0
+    parked: int = 0
+    lanes: Mapping[int, LaneFigures] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """How an endpoint is right now, as far as its deliveries care.
+
+    in_use: calls under way of all endpoints of its system. budget: calls the system takes at once.
+    """
+
+    id: str
+    state: str = "ACTIVE"
+    pause_reason: str = ""
+    paused_by: str = ""
+    trouble: str = ""
+    heartbeat_at: int | None = None
+    in_use: int = 0
+    budget: int = 1
+    breaker_open: bool = False
+    breaker_reason: str = ""
+    throttled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Everything known of one flow. attempts, words of operators: by delivery id, oldest first."""
+
+    root_id: str
+    objects: Sequence[ObjectRecord] = ()
+    events: Sequence[StoredEvent] = ()
+    deliveries: Sequence[DeliveryRecord] = ()
+    attempts: Mapping[str, Sequence[AttemptRecord]] = field(default_factory=dict)
+    scans: Sequence[ScanRecord] = ()
+    words: Mapping[str, Sequence[OperatorWordRecord]] = field(default_factory=dict)
+
+
+def situations(
+    records: Sequence[EndpointRecord], in_use: Mapping[str, int], limits: Limits, now: int
+) -> dict[str, Situation]:
+    """The situation of each endpoint; endpoints of one system share its budget."""
+    compiled = {record.id: compile_endpoint(record, limits) for record in records}
+    found = {}
+    for record in records:
+        system = compiled[record.id].system
+        sharing = [endpoint for endpoint in compiled.values() if endpoint.system == system]
+        found[record.id] = Situation(
+            id=record.id,
+            state=record.state,
+            pause_reason=record.pause_reason,
+            paused_by=record.paused_by,
+            trouble=record.trouble,
+            heartbeat_at=record.heartbeat_at,
+            in_use=sum(in_use.get(endpoint.id, 0) for endpoint in sharing),
+            budget=min(endpoint.max_concurrency for endpoint in sharing),
+            breaker_open=breaking.is_open(record),
+            breaker_reason=record.breaker_reason,
+            throttled=pacing.is_held(record, now),
+        )
+    return found

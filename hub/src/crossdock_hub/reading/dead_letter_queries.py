@@ -1,0 +1,163 @@
+"""Answers who asks what stopped: groups, and their members with what they carry, masked."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from crossdock import bus
+from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
+from crossdock.endpoint.v1 import held_fact_pb2
+from google.protobuf.message import DecodeError
+
+from crossdock_hub.config import SECOND
+from crossdock_hub.delivery.dead_letters import OBJECTS_SHOWN_MAX, Group, Member
+from crossdock_hub.identity import Caller
+from crossdock_hub.objects.resources import stamp
+from crossdock_hub.reading.paging import next_token, page_size, position_of
+from crossdock_hub.reading.presenting import (
+    delivery_message,
+    enum_value,
+    held_fact_message,
+    word_message,
+)
+from crossdock_hub.refusals import not_found
+from crossdock_hub.store.dead_letters import Found, content_of, find_groups, held_fact
+from crossdock_hub.verbs.master_data import held_decision
+
+if TYPE_CHECKING:
+    from crossdock_hub.reading.queries import Queries
+
+MEMBERS_DEFAULT = 20
+
+
+async def list_dead_letters(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
+    """A page of groups. Looking changes nothing."""
+    found = await _find(queries)
+    groups = [
+        group
+        for group in found.groups
+        if request.endpoint in ("", group.cause.endpoint) and (request.include_closed or group.open)
+    ]
+    start = _start(request)
+    size = page_size(request, queries.limits)
+    response = dead_letter_service_pb2.ListDeadLettersResponse(
+        groups=[group_message(group) for group in groups[start : start + size]],
+        truncated=found.truncated,
+    )
+    if len(groups) > start + size:
+        response.next_page_token = next_token(request, str(start + size))
+    return response
+
+
+async def get_dead_letters(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
+    """One group with a page of its members, newest first."""
+    found = await _find(queries)
+    group = next((g for g in found.groups if g.cause.id == request.group_id), None)
+    if group is None:
+        raise not_found("dead letter group", request.group_id)
+    start, size = _start(request), request.page_size or MEMBERS_DEFAULT
+    page = group.members[start : start + size]
+    response = dead_letter_service_pb2.GetDeadLettersResponse(
+        group=group_message(group), members=await _members(queries, page)
+    )
+    if len(group.members) > start + size:
+        response.next_page_token = next_token(request, str(start + size))
+    return response
+
+
+def group_message(group: Group) -> dead_letter_pb2.DeadLetterGroup:
+    """A group without its members."""
+    cause, opened = group.cause, group.open
+    message = dead_letter_pb2.DeadLetterGroup(
+        id=cause.id,
+        kind=enum_value(dead_letter_pb2.DeadLetterKind, cause.classification),
+        state=enum_value(dead_letter_pb2.DeadLetterState, group.state),
+        endpoint=cause.endpoint,
+        operation=cause.what,
+        event_type=cause.event_type,
+        code=cause.code,
+        reason=cause.reason,
+        open_count=len(opened),
+        closed_count=len(group.members) - len(opened),
+        object_ids=list(dict.fromkeys(m.object_id for m in opened if m.object_id))[
+            :OBJECTS_SHOWN_MAX
+        ],
+        reopened=group.reopened,
+    )
+    if opened:
+        stamp(message.first_time, min(m.since for m in opened))
+        stamp(message.last_time, group.last)
+    if group.mark is not None and group.mark.marked_at is not None:
+        message.acknowledged_by = group.mark.operator
+        message.assignee, message.note = group.mark.assignee, group.mark.note
+        stamp(message.acknowledge_time, group.mark.marked_at)
+    return message
+
+
+async def _members(queries: Queries, page: list[Member]) -> list[dead_letter_pb2.DeadLetter]:
+    reader = queries.reader
+    ids = [member.id for member in page]
+    words = await reader.words(ids)
+    attempts = await reader.attempts([m.id for m in page if not m.inbound])
+    found = []
+    for member in page:
+        message = dead_letter_pb2.DeadLetter(open=member.open)
+        said = words.get(member.id, ())
+        if member.inbound:
+            async with reader.snapshot() as connection:
+                fact = await held_fact(connection, member.id)
+            if fact is None:
+                continue
+            message.held_fact.CopyFrom(held_fact_message(fact))
+            # The bytes may hold what is masked below; the list of held facts gives them.
+            message.held_fact.ClearField("payload")
+            message.operator_words.extend(word_message(word) for word in said)
+            message.content_json = _fact_json(queries, fact)
+        else:
+            record = await reader.delivery(member.id)
+            if record is None:
+                continue
+            log = attempts.get(member.id, ())
+            message.delivery.CopyFrom(delivery_message(record, None, log, said))
+            async with reader.snapshot() as connection:
+                body = await content_of(connection, record)
+            message.content_json = _event_json(queries, body)
+        found.append(message)
+    return found
+
+
+def _event_json(queries: Queries, body: bytes) -> str:
+    try:
+        event = bus.decode(body).event
+    except ValueError:
+        event = None
+    return _json(queries.contract.redact(event)) if event is not None else ""
+
+
+def _fact_json(queries: Queries, fact: Any) -> str:
+    known = held_decision(queries.contract, fact.method) if fact.method else None
+    kind = known[0] if known is not None else held_fact_pb2.HoldPayloadRequest
+    try:
+        return _json(queries.contract.redact(kind.FromString(fact.payload)))
+    except DecodeError:
+        return ""
+
+
+def _json(plain: Any) -> str:
+    return json.dumps(plain, ensure_ascii=False, indent=2)
+
+
+def _start(request: Any) -> int:
+    position = position_of(request)
+    return int(position) if position.isdecimal() else 0
+
+
+async def _find(queries: Queries) -> Found:
+    limits = queries.limits
+    unknown_since = queries.clock() - int(limits.dead_letter_unknown_seconds * SECOND)
+    async with queries.reader.snapshot() as connection:
+        return await find_groups(connection, limits.dead_letters_max, unknown_since)
+
+
+__all__ = ["get_dead_letters", "group_message", "list_dead_letters"]

@@ -1,0 +1,209 @@
+"""What a flow's objects say when the ledger has nothing open: who acts next, or the end; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crossdock.tracking.v1 import tracking_pb2
+
+from crossdock_hub.delivery.postings import Posting, postings
+from crossdock_hub.objects.departures import still_at_dock
+from crossdock_hub.objects.lifecycle import ENDED_MILESTONES
+from crossdock_hub.objects.resources import microseconds
+from crossdock_hub.reading.chain import Chain
+from crossdock_hub.records import ObjectRecord
+from crossdock_hub.verbs.tracking import milestone_name
+from crossdock_hub.wording import clock, duration, listed
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict by its name in crossdock.lineage.v1.Verdict, and the same in one sentence."""
+
+    verdict: str
+    sentence: str
+
+
+def name_of(chain: Chain, object_id: str) -> str:
+    """How people call an object of the flow: "shipment SH-1"."""
+    for record in chain.objects:
+        if record.id == object_id:
+            return _called(record)
+    return object_id
+
+
+def _called(record: ObjectRecord) -> str:
+    return f"{record.kind.replace('_', ' ')} {record.number or record.id}"
+
+
+def judge_objects(chain: Chain, now: int) -> Judgement:
+    """The verdict on a flow of which no delivery is open."""
+    root = next((record for record in chain.objects if record.id == chain.root_id), None)
+    if root is None:
+        return Judgement("COMPLETE", "Nothing is open.")
+    if root.kind != "order":
+        state = f"{root.state}, " if root.state else ""
+        return Judgement(
+            "COMPLETE",
+            f"Nothing is open: {_called(root)} is {state}at revision {root.revision} since "
+            f"{clock(root.updated_at, now)}.",
+        )
+    if root.state == "CANCELLED":
+        return _cancelled(chain, root, now)
+    if root.state in ("CREATED", "APPROVED"):
+        step = "approve" if root.state == "CREATED" else "release"
+        since = duration(now - root.updated_at)
+        return Judgement(
+            "UNDER_WAY", f"Under way: the OMS has to {step} {_called(root)} since {since}."
+        )
+    return _shipping(chain, root, now)
+
+
+def _cancelled(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
+    told = {
+        record.endpoint
+        for record in chain.deliveries
+        if record.supersedes and record.state in ("CONFIRMED", "SUPERSEDED") and record.endpoint
+    }
+    who = f"{listed(sorted(told))} know" if len(told) > 1 else f"{''.join(told)} knows"
+    known = who if told else "nobody had to be told"
+    reason = order.message.cancel_reason or "no reason was given"
+    at = clock(order.updated_at, now)
+    return Judgement("CANCELLED", f"Cancelled {at}: {reason}; {known}.")
+
+
+def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
+    shipments = [r for r in chain.objects if r.kind == "shipment" and r.state != "VOIDED"]
+    trouble = _exception(chain, shipments, now)
+    if trouble is not None:
+        return trouble
+    back = [shipment for shipment in shipments if shipment.state == "RETURNED"]
+    if back:
+        names = listed([_called(shipment) for shipment in back])
+        return Judgement("NEEDS_PERSON", f"A person has to look: {names} went back to the sender.")
+    if order.state == "DELIVERED":
+        return _complete(chain, shipments, now)
+    return _next_step(chain, order, shipments, now)
+
+
+def _exception(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
+    for shipment in shipments:
+        for row in shipment.message.progress:
+            if row.exception_open and milestone_name(row.milestone) not in ENDED_MILESTONES:
+                since = ""
+                if row.HasField("milestone_time"):
+                    since = f" since {duration(now - microseconds(row.milestone_time))}"
+                return Judgement(
+                    "WAITING",
+                    f"Waiting on carrier {shipment.message.carrier_code}{since}: it reports a "
+                    f"problem with parcel {row.tracking_number}{_reason(chain, row)} that no later "
+                    "scan has lifted.",
+                )
+    return None
+
+
+def _reason(chain: Chain, row: Any) -> str:
+    """ " (address problem)": what the last exception of a parcel gave as its reason, if any."""
+    exceptions = [
+        tracking_pb2.TrackingEvent.FromString(scan.body)
+        for scan in chain.scans
+        if scan.tracking_number == row.tracking_number and scan.milestone == "EXCEPTION"
+    ]
+    reason = exceptions[-1].exception_reason if exceptions else ""
+    return f" ({reason.lower().replace('_', ' ')})" if reason else ""
+
+
+def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement:
+    times = [
+        microseconds(shipment.message.delivered_time)
+        for shipment in shipments
+        if shipment.message.HasField("delivered_time")
+    ]
+    delivered = f"delivered {clock(max(times), now)}" if times else "delivered"
+    names = {shipment.id for shipment in shipments}
+    booked = [p for p in postings(chain.deliveries) if p.role == "ERP" and p.object_id in names]
+    # What gave no document is told, not posted, where something else was posted.
+    clauses = [delivered, *_posted([p for p in booked if p.documents] or booked)]
+    refused = [r for r in chain.deliveries if r.state == "REJECTED"]
+    if refused:
+        first = refused[0]
+        clauses.append(f"{first.endpoint} had refused {first.operation}: {first.waiting_on}")
+    return Judgement("COMPLETE", f"Complete: {', '.join(clauses)}.")
+
+
+def _posted(booked: Sequence[Posting]) -> list[str]:
+    """ "posted to netsuite once (IF-1003)", one clause for each endpoint."""
+    if not booked:
+        return ["no ERP had to post it"]
+    clauses = []
+    for endpoint in dict.fromkeys(posting.endpoint for posting in booked):
+        own = [posting for posting in booked if posting.endpoint == endpoint]
+        objects = {posting.object_id for posting in own}
+        often = "once" if len(objects) == 1 else "once per shipment"
+        numbers = [number for posting in own for number in posting.numbers]
+        given = f" ({', '.join(dict.fromkeys(numbers))})" if numbers else ""
+        clauses.append(f"posted to {endpoint} {often}{given}")
+    return clauses
+
+
+def _next_step(
+    chain: Chain, order: ObjectRecord, shipments: Sequence[ObjectRecord], now: int
+) -> Judgement:
+    """Who has to act next: the part of the order that is furthest behind speaks."""
+    for state, verb in (("REQUESTED", "pick and pack"), ("PICKED", "pack")):
+        for request in chain.objects:
+            if request.kind == "fulfillment_request" and request.state == state:
+                place = request.message.ship_from_location_number
+                since = duration(now - request.updated_at)
+                return Judgement(
+                    "UNDER_WAY",
+                    f"Under way: warehouse {place} has to {verb} {request.number} since {since}.",
+                )
+    for shipment in shipments:
+        if shipment.state == "PACKED":
+            return _packed(shipment, now)
+    for shipment in shipments:
+        if shipment.state in ("MANIFESTED", "IN_TRANSIT"):
+            return _carried(shipment, now)
+    since = duration(now - order.updated_at)
+    return Judgement("UNDER_WAY", f"Under way: {_called(order)} is {order.state} since {since}.")
+
+
+def _packed(shipment: ObjectRecord, now: int) -> Judgement:
+    message: Any = shipment.message
+    since = duration(now - shipment.updated_at)
+    bare = [row for row in message.progress if not row.label_id]
+    if bare:
+        words = f"{len(bare)} of {len(message.progress)} packages have no label yet"
+    else:
+        words = f"warehouse {message.ship_from_location_number} has to hand it over"
+    return Judgement(
+        "UNDER_WAY", f"Under way: {_called(shipment)} is packed since {since}; {words}."
+    )
+
+
+def _carried(shipment: ObjectRecord, now: int) -> Judgement:
+    message: Any = shipment.message
+    going = [
+        row for row in message.progress if milestone_name(row.milestone) not in ENDED_MILESTONES
+    ]
+    clauses = [f"{_called(shipment)} is with carrier {message.carrier_code}"]
+    behind = [package.number for package in still_at_dock(message)]
+    if behind:
+        place = message.ship_from_location_number
+        clauses = [
+            f"{_called(shipment)} left without package {listed(behind)}, which warehouse {place} "
+            "has to hand over"
+        ]
+    if going:
+        row = going[0]
+        last = milestone_name(row.milestone)
+        at = f" at {clock(microseconds(row.milestone_time), now)}" if _timed(row) else ""
+        clauses.append(f"parcel {row.tracking_number} was last {last}{at}")
+    return Judgement("UNDER_WAY", f"Under way: {'; '.join(clauses)}.")
+
+
+def _timed(row: Any) -> bool:
+    return bool(row.HasField("milestone_time"))

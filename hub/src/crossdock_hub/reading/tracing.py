@@ -1,0 +1,70 @@
+"""Answers Trace: find the flow, read it, judge it, and show what the caller may see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from crossdock.contracts import Contract
+from crossdock.errors import Refusal
+from crossdock.lineage.v1 import lineage_pb2
+
+from crossdock_hub.config import Limits
+from crossdock_hub.reading.chain import Situation
+from crossdock_hub.reading.finding import TRIED, Finder, Match
+from crossdock_hub.reading.lineage import assemble
+from crossdock_hub.reading.listing import PAGE_BYTES_SHARE
+from crossdock_hub.records import ObjectRecord
+from crossdock_hub.store import Reader
+from crossdock_hub.unit import Refused
+
+
+async def trace(
+    reader: Reader,
+    contract: Contract,
+    limits: Limits,
+    query: str,
+    known: Mapping[str, Situation],
+    now: int,
+    *,
+    sees: Callable[[ObjectRecord], bool],
+    full: Callable[[str], bool],
+) -> lineage_pb2.Lineage:
+    """The flow of any id, with its verdict. full: may the caller read an endpoint's excerpts.
+
+    Raises Refused with OBJECT_NOT_FOUND, which says what was tried.
+    """
+    matches = await Finder(reader, contract).find(query)
+    for index, match in enumerate(matches):
+        chain = await reader.chain(match.root_id)
+        if not _may_see(chain.objects, match, sees):
+            continue
+        lineage = assemble(chain, contract, known, limits, now, sees=sees, full=full)
+        others = len(matches) - index - 1
+        lineage.query = query
+        lineage.matched_as = match.matched_as + (f" ({others} more match)" if others else "")
+        _shorten(lineage, limits)
+        return lineage
+    raise Refused(
+        Refusal(
+            "OBJECT_NOT_FOUND",
+            f"{query!r} is not known to the hub, or not to this caller; tried as {TRIED}",
+            {"kind": "any", "id": query},
+        )
+    )
+
+
+def _may_see(
+    family: Sequence[ObjectRecord], match: Match, sees: Callable[[ObjectRecord], bool]
+) -> bool:
+    """True when the matched object, or without one any of the flow, is within the scope."""
+    named = [record for record in family if record.id == match.object_id]
+    return any(sees(record) for record in named or family)
+
+
+def _shorten(lineage: lineage_pb2.Lineage, limits: Limits) -> None:
+    """A very long flow goes without excerpts rather than not at all."""
+    if lineage.ByteSize() > limits.message_bytes_max * PAGE_BYTES_SHARE:
+        for delivery in lineage.deliveries:
+            for attempt in delivery.attempt_log:
+                attempt.ClearField("request_excerpt")
+                attempt.ClearField("response_excerpt")

@@ -1,0 +1,1 @@
+"""Replays: which old work is sent to an endpoint again, planned and run by the same decision."""

@@ -1,0 +1,491 @@
+"""What a replay makes of each piece of work. Pure functions of records and time.
+
+    confirmed, unless set ALL and policy FREE ──► ALREADY_POSTED
+    under way, in doubt for good, not offered, done by another ──► WOULD_BE_REFUSED
+    policy NEVER, or APPROVAL without a second person ──► BLOCKED_BY_POLICY
+    undone by later work, or older than a newer full state ──► SUPERSEDED
+    else ──► WOULD_POST, with the delivery that is made
+
+One function decides for the plan and again for the run, over everything a flow holds, so a plan is
+what happens unless the ledger moved meanwhile. A replayed delivery has the identity, the place in
+the order and the vendor's reference of the one that failed, and carries its doubt: a call that may
+have been done is looked up, or parks, as the ledger's own rules have it. It never runs beside an
+open one. Operations of class NATURAL carry the full state of the object that the event is about.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery import guarding, ledger
+from crossdock_hub.delivery.registry import OperationSpec
+from crossdock_hub.delivery.routing import REPLAY_PRIORITY
+from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.replay.records import ReplayItemRecord
+
+WOULD_POST = "WOULD_POST"
+ALREADY_POSTED = "ALREADY_POSTED"
+SUPERSEDED = "SUPERSEDED"
+WOULD_BE_REFUSED = "WOULD_BE_REFUSED"
+BLOCKED_BY_POLICY = "BLOCKED_BY_POLICY"
+
+FAILED_STATES = frozenset({"PARKED", "REJECTED"})
+UNDER_WAY_STATES = ledger.OPEN_STATES - {"PARKED"}
+# On its way to the vendor or about to be: what the window of a run counts.
+MOVING_STATES = frozenset({"READY", "DISPATCHED", "IN_FLIGHT", "RESOLVING"})
+_MAY_BE_IN_DOUBT = FAILED_STATES | {"UNROUTED"}
+FULL_STATE_CLASS = "NATURAL"
+
+Specs = Callable[[str], OperationSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for a whole replay. traceparent: of its start; "" in a plan."""
+
+    replay_id: str
+    endpoint: str
+    wanted_set: str
+    approved: bool
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A piece of work: an event and one operation of it. policy: of the event.
+
+    planned: the delivery that routing would make of it at the endpoint; None: it would make none,
+    and why_not says so. sole: only one endpoint of the role may do it.
+    """
+
+    event_id: str
+    object_id: str
+    operation: str
+    item: str
+    sequence: str
+    policy: str
+    planned: DeliveryRecord | None
+    why_not: str = ""
+    role: str = ""
+    sole: bool = False
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What it is, at whatever endpoint."""
+        return self.event_id, self.operation, self.item
+
+
+@dataclass(slots=True)
+class Decision:
+    """A verdict. record: the delivery to make; displaced: what it replaces or makes pointless."""
+
+    candidate: Candidate
+    verdict: str
+    why: str
+    earlier: str = ""
+    record: DeliveryRecord | None = None
+    displaced: list[DeliveryRecord] = field(default_factory=list)
+
+
+def identity_of(record: DeliveryRecord) -> tuple[str, str, str]:
+    """What a delivery is, at whatever endpoint."""
+    return record.event_id, record.operation, record.item
+
+
+def standing(
+    same: Sequence[DeliveryRecord],
+) -> DeliveryRecord | None:
+    """Of all deliveries of one identity at one endpoint, the one whose state counts."""
+    for wanted in (frozenset({"CONFIRMED"}), UNDER_WAY_STATES, FAILED_STATES):
+        found = [record for record in same if record.state in wanted]
+        if found:
+            return max(found, key=lambda record: (record.created_at, record.id))
+    return max(same, key=lambda record: (record.created_at, record.id), default=None)
+
+
+def wanted(
+    terms: Terms, same: Sequence[DeliveryRecord], states: frozenset[str], *, code_fits: bool = True
+) -> bool:
+    """Whether a piece of work belongs to the set and the failure group that were asked for.
+
+    same: its deliveries at the endpoint. states: of the failure group; empty: none was asked for.
+    code_fits: the standing delivery failed with the code that was asked for, if any was.
+    """
+    found = standing(same)
+    state = found.state if found is not None else ""
+    if states and not (state in states and code_fits):
+        return False
+    if terms.wanted_set == "FAILED":
+        return state in FAILED_STATES
+    return terms.wanted_set == "ALL" or state != "CONFIRMED"
+
+
+def replay_delivery_id(replay_id: str, canonical_id: str) -> str:
+    """The id of a replay's delivery (UUIDv5): one replay never makes two of the same work."""
+    return str(uuid.uuid5(uuid.UUID(replay_id), canonical_id))
+
+
+def decide(
+    terms: Terms,
+    candidates: Sequence[Candidate],
+    flow: Sequence[DeliveryRecord],
+    specs: Specs,
+    now: int,
+    limits: Limits,
+) -> list[Decision]:
+    """Decide the work of one flow together, in the order of its events.
+
+    Later work of the same replay may make earlier work pointless before anything reached the
+    vendor, as it would in the ledger: then neither is made.
+    """
+    books = {record.id: record for record in flow}
+    decisions: dict[tuple[str, str, str], Decision] = {}
+    for candidate in sorted(candidates, key=lambda c: (c.sequence, c.operation, c.item)):
+        decision = _judge(terms, candidate, list(books.values()), specs, now, limits)
+        decisions[candidate.identity] = decision
+        if decision.record is not None:
+            _admit(decision, books, decisions, now)
+    made = [d for d in decisions.values() if d.record is not None]
+    after = list(_after(flow, made).values())
+    for decision in made:
+        record = decision.record
+        if record is None or record.state == "SUPERSEDED":
+            continue
+        decision.record = ledger.place(record, after, specs(record.operation), now)
+        decision.why = _how(decision.record, specs(record.operation))
+    return [decisions[candidate.identity] for candidate in candidates]
+
+
+def _after(flow: Sequence[DeliveryRecord], made: Sequence[Decision]) -> dict[str, DeliveryRecord]:
+    """The flow as these decisions leave it."""
+    books = {record.id: record for record in flow}
+    for decision in made:
+        books |= {record.id: record for record in decision.displaced}
+        if decision.record is not None:
+            books[decision.record.id] = decision.record
+    return books
+
+
+def decide_again(
+    terms: Terms,
+    candidates: Sequence[Candidate],
+    planned: Mapping[tuple[str, str, str], str],
+    flow: Sequence[DeliveryRecord],
+    specs: Specs,
+    now: int,
+    limits: Limits,
+) -> list[tuple[Decision, bool]]:
+    """Decide a planned flow for good: each with whether it differs from its plan.
+
+    planned: the verdict by identity. What differs is never made; the rest is decided again without
+    it, until what is left agrees with its plan.
+    """
+    differing: dict[tuple[str, str, str], Decision] = {}
+    left = list(candidates)
+    decisions: list[Decision] = []
+    while left:
+        decisions = decide(terms, left, flow, specs, now, limits)
+        fresh = [d for d in decisions if d.verdict != planned[d.candidate.identity]]
+        if not fresh:
+            break
+        for decision in fresh:
+            differing[decision.candidate.identity] = replace(decision, record=None, displaced=[])
+        left = [c for c in left if c.identity not in differing]
+        decisions = []
+    agreed = {d.candidate.identity: d for d in decisions}
+    return [
+        (differing[c.identity], True) if c.identity in differing else (agreed[c.identity], False)
+        for c in candidates
+    ]
+
+
+def _judge(
+    terms: Terms,
+    candidate: Candidate,
+    flow: Sequence[DeliveryRecord],
+    specs: Specs,
+    now: int,
+    limits: Limits,
+) -> Decision:
+    """The verdict on one piece of work as the flow stands, with the delivery to make."""
+    everywhere = [record for record in flow if identity_of(record) == candidate.identity]
+    here = [record for record in everywhere if record.endpoint == terms.endpoint]
+    # Its doubt goes over to the delivery that replaces it.
+    unserved = [r for r in everywhere if r.state == "UNROUTED" and r.role == candidate.role]
+    now_there = standing(here)
+    verdict, why = _verdict(terms, candidate, here, everywhere, flow, specs, now, limits)
+    earlier = now_there.id if now_there is not None else ""
+    decision = Decision(candidate, verdict, why, earlier)
+    if verdict == WOULD_POST:
+        assert candidate.planned is not None
+        record = _made(terms, candidate.planned, here, unserved, specs, now, limits)
+        displaced = _displaced(terms, candidate, everywhere, record.id, now)
+        if _spends_too_much(record, flow, displaced, specs, now):
+            decision.verdict = WOULD_BE_REFUSED
+            decision.why = "the spending guard stops it: the order has asked for it too often"
+        else:
+            decision.record, decision.displaced = record, displaced
+    return decision
+
+
+def _spends_too_much(
+    record: DeliveryRecord,
+    flow: Sequence[DeliveryRecord],
+    displaced: Sequence[DeliveryRecord],
+    specs: Specs,
+    now: int,
+) -> bool:
+    """Whether the guard would stop the delivery: a replay is no way around it."""
+    books = {other.id: other for other in (*flow, *displaced)}
+    tally = guarding.Tally(list(books.values()))
+    return tally.stopped(record, specs(record.operation), now) is not None
+
+
+def _verdict(
+    terms: Terms,
+    candidate: Candidate,
+    here: Sequence[DeliveryRecord],
+    everywhere: Sequence[DeliveryRecord],
+    flow: Sequence[DeliveryRecord],
+    specs: Specs,
+    now: int,
+    limits: Limits,
+) -> tuple[str, str]:
+    there = standing(here)
+    if there is not None and there.state == "CONFIRMED":
+        if terms.wanted_set != "ALL":
+            return ALREADY_POSTED, f"confirmed by delivery {there.id}"
+        if candidate.policy != "FREE":
+            return ALREADY_POSTED, (
+                f"confirmed by delivery {there.id}; policy {candidate.policy} sends it only once"
+            )
+    refusal = _refusal(terms, candidate, here, everywhere, specs, now, limits)
+    if refusal:
+        return WOULD_BE_REFUSED, refusal
+    if candidate.policy == "NEVER":
+        return BLOCKED_BY_POLICY, "its replay policy is NEVER"
+    if candidate.policy == "APPROVAL" and not terms.approved:
+        return BLOCKED_BY_POLICY, "its replay policy wants a second operator's approval"
+    assert candidate.planned is not None
+    newer = _newer(candidate.planned, flow, specs)
+    if newer:
+        return SUPERSEDED, newer
+    return WOULD_POST, ""
+
+
+def _refusal(
+    terms: Terms,
+    candidate: Candidate,
+    here: Sequence[DeliveryRecord],
+    everywhere: Sequence[DeliveryRecord],
+    specs: Specs,
+    now: int,
+    limits: Limits,
+) -> str:
+    """Why the ledger would not take the work; "" when it would."""
+    # Also beside a confirmed one: a replay of it may be under way.
+    for other in here:
+        if other.state in UNDER_WAY_STATES:
+            waits = f": {other.waiting_on}" if other.waiting_on else ""
+            return f"delivery {other.id} is {other.state}{waits}"
+        if other.state == "SKIPPED":
+            # It may have been done, and whoever ended it knows why.
+            return f"an operator ended delivery {other.id}; a replay does not overrule that"
+    if candidate.planned is None:
+        return candidate.why_not
+    if candidate.sole:
+        for other in everywhere:
+            elsewhere = other.endpoint not in ("", terms.endpoint) and other.role == candidate.role
+            if elsewhere and other.state not in ("SUPERSEDED", "REJECTED"):
+                return f"{other.endpoint} has it, {other.state}, and only one may do it"
+    unserved = [r for r in everywhere if r.state == "UNROUTED" and r.role == candidate.role]
+    doubtful = _doubtful([*here, *unserved], limits)
+    if doubtful is None:
+        return ""
+    spec = specs(doubtful.operation)
+    kind = ledger.careful_class(doubtful, spec)
+    if kind == "NONE":
+        return "nobody knows whether the earlier call was done, and the vendor can't be asked"
+    if kind == "KEYED" and ledger.key_is_dead(replace(doubtful, operation_class=kind), spec, now):
+        return "nobody knows whether the earlier call was done, and its key is no longer honoured"
+    return ""
+
+
+def in_doubt(record: DeliveryRecord, limits: Limits) -> bool:
+    """Whether a call of what stopped may have been done: unknown, and not looked for in vain.
+
+    What was refused or never routed is in doubt when its database was put back.
+    """
+    return (
+        record.state in _MAY_BE_IN_DOUBT
+        and record.first_unknown_at is not None
+        and record.not_found < limits.not_found_needed
+    )
+
+
+def _doubtful(here: Sequence[DeliveryRecord], limits: Limits) -> DeliveryRecord | None:
+    """The delivery there whose call may have been done; the oldest, since its key is."""
+    doubtful = [record for record in here if in_doubt(record, limits)]
+    return min(doubtful, key=lambda record: record.first_unknown_at or 0, default=None)
+
+
+def _newer(record: DeliveryRecord, flow: Sequence[DeliveryRecord], specs: Specs) -> str:
+    """The later work that makes this work pointless, in words; "" when there is none."""
+    for other in flow:
+        there = (
+            other.endpoint == record.endpoint
+            and other.ordering_key == record.ordering_key
+            and other.event_id != record.event_id
+        )
+        if not there or not ledger.says_more(other, record):
+            continue
+        counts = other.state == "CONFIRMED" or other.state in UNDER_WAY_STATES
+        undoes = record.operation in other.supersedes and (
+            not other.item or not record.item or other.item == record.item
+        )
+        if undoes and other.sequence > record.sequence:
+            # However it ended: what it took back is not wanted any more.
+            return f"{other.operation} came later and is {other.state} (delivery {other.id})"
+        same = (other.operation, other.item, other.object_id) == (
+            record.operation,
+            record.item,
+            record.object_id,
+        )
+        if same and counts and _is_full_state(other, specs):
+            return f"a newer state is {other.state} (delivery {other.id})"
+    return ""
+
+
+def _is_full_state(record: DeliveryRecord, specs: Specs) -> bool:
+    """Whether a delivery carries all of its object's state: declared so today, or when it began."""
+    declared = specs(record.operation).operation_class
+    return FULL_STATE_CLASS in (declared, record.operation_class)
+
+
+def _made(
+    terms: Terms,
+    planned: DeliveryRecord,
+    here: Sequence[DeliveryRecord],
+    unserved: Sequence[DeliveryRecord],
+    specs: Specs,
+    now: int,
+    limits: Limits,
+) -> DeliveryRecord:
+    """The delivery of the replay, ready: the planned one where nothing was there before."""
+    record = replace(
+        planned,
+        created_at=now,
+        updated_at=now,
+        priority=REPLAY_PRIORITY,
+        traceparent=terms.traceparent or planned.traceparent,
+        replay_id=terms.replay_id,
+    )
+    there = standing(here)
+    if there is not None:
+        record = replace(
+            record,
+            id=replay_delivery_id(terms.replay_id, planned.id),
+            vendor_reference=there.vendor_reference,
+            # A draft that waits at the vendor is confirmed, not made again.
+            draft=there.draft if there.state == "PARKED" else "",
+        )
+    doubtful = _doubtful([*here, *unserved], limits)
+    if doubtful is None:
+        return record
+    return replace(
+        record,
+        operation_class=ledger.careful_class(doubtful, specs(doubtful.operation)),
+        first_unknown_at=doubtful.first_unknown_at,
+        # One call at least may have been done; that is all that counts from now on.
+        calls_reached=1,
+    )
+
+
+def _displaced(
+    terms: Terms,
+    candidate: Candidate,
+    everywhere: Sequence[DeliveryRecord],
+    by: str,
+    now: int,
+) -> list[DeliveryRecord]:
+    """What the new delivery replaces: the failed ones there, and the work that nobody served."""
+    return [
+        replace(
+            record,
+            state="SUPERSEDED",
+            superseded_by=by,
+            waiting_on=f"replayed to {terms.endpoint}; was {record.state}: {record.waiting_on}",
+            hold_reason="",
+            due_at=None,
+            lease_until=None,
+            pending=False,
+            updated_at=now,
+        )
+        for record in everywhere
+        if (record.endpoint == terms.endpoint and record.state in FAILED_STATES)
+        or (record.state == "UNROUTED" and record.role == candidate.role)
+    ]
+
+
+def _admit(
+    decision: Decision,
+    books: dict[str, DeliveryRecord],
+    decisions: Mapping[tuple[str, str, str], Decision],
+    now: int,
+) -> None:
+    """Take a new delivery into the flow as the ledger would: what it makes pointless goes."""
+    record = decision.record
+    assert record is not None
+    books |= {other.id: other for other in decision.displaced}
+    flow = list(books.values())
+    gone = ledger.supersede(record, flow, now) if record.supersedes else []
+    own = {d.record.id: d for d in decisions.values() if d.record is not None}
+    outside = [other for other in gone if other.id not in own]
+    for other in gone:
+        books[other.id] = other
+        if other.id in own and other.id != record.id:
+            # Made by this replay and pointless before it began: not made at all.
+            found = own[other.id]
+            found.verdict, found.why = SUPERSEDED, other.waiting_on
+            found.record, found.displaced = None, []
+    itself = next((other for other in gone if other.id == record.id), None)
+    if itself is None:
+        books[record.id] = record
+        decision.displaced += outside
+        return
+    decision.verdict, decision.why = SUPERSEDED, itself.waiting_on
+    # What waited in the ledger is taken back all the same, and has to name what took it back.
+    decision.record = itself if outside else None
+    decision.displaced = [*decision.displaced, *outside] if outside else []
+
+
+def _how(record: DeliveryRecord, spec: OperationSpec) -> str:
+    """What happens to a delivery that is made, in words."""
+    doubt = record.first_unknown_at is not None
+    looked_up = doubt and ledger.careful_class(record, spec) == "SEARCHABLE"
+    first = "looked up first, an earlier call is in doubt" if looked_up else ""
+    waits = f"waits for {record.waiting_on}" if record.state == "HELD" else ""
+    return "; ".join(part for part in (waits, first) if part)
+
+
+def outcome_of(
+    item: ReplayItemRecord, *, approved: bool, aborted: bool, delivery_state: str
+) -> str:
+    """What became of an item: a name of ReplayOutcome. delivery_state: "" without a delivery."""
+    if item.decided_at is None:
+        return "ABORTED" if aborted else "WAITING"
+    if not item.delivery_id:
+        same = item.found_verdict == item.planned(approved)
+        return "NOT_POSTED" if same else "CHANGED_SINCE"
+    return OUTCOMES.get(delivery_state, "UNDER_WAY")
+
+
+OUTCOMES = {
+    "CONFIRMED": "POSTED",
+    "REJECTED": "REFUSED",
+    "PARKED": "PARKED",
+    "SUPERSEDED": "OVERTAKEN",
+}
