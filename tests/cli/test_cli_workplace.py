@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 from crossdock.cli.problems import CommandError
 from crossdock.cli.toml_text import toml_text
-from crossdock.cli.workplace import ENDPOINTS, PORTS, Running, Workplace, chosen_ports
+from crossdock.cli.workplace import (
+    ENDPOINTS,
+    PORT_RANGE,
+    PORTS,
+    Running,
+    Workplace,
+    chosen_ports,
+)
 from crossdock.cli.workplace_configs import (
     SandboxPace,
     hub_variables,
@@ -91,6 +98,13 @@ def test_a_taken_port_is_replaced_and_said() -> None:
     assert {k: v for k, v in fresh.items() if k != "hub"} == {
         k: v for k, v in ports.items() if k != "hub"
     }
+
+
+def test_ports_are_none_that_a_system_gives_out() -> None:
+    """Proves that no other program gets a chosen port by chance before our process binds it."""
+    ports, remarks = chosen_ports({})
+    assert remarks == []
+    assert all(port in PORT_RANGE for port in ports.values())
 
 
 def test_a_second_dev_is_refused_in_one_sentence(tmp_path: Path) -> None:

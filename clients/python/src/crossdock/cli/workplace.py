@@ -41,6 +41,10 @@ SECRETS: Final = (
     "manhattan-client-secret",
     "manhattan-password",
 )
+# Below the ports that systems give out by themselves: nobody gets one of these by chance in the
+# moment between choosing it and its process being up, or while that process is down.
+PORT_RANGE: Final = range(20_000, 32_000)
+PORT_TRIES: Final = 100
 MAXIMUM_SEED: Final = 10_000
 _NOTES: Final = "workplace.json"
 _LOCK: Final = "dev.lock"
@@ -230,10 +234,10 @@ def chosen_ports(kept: Any) -> tuple[dict[str, int], list[str]]:
     try:
         for name in PORTS:
             wanted = known.get(name, 0)
-            found = _bound(wanted if isinstance(wanted, int) else 0)
+            found = _bound(wanted) if isinstance(wanted, int) and wanted else None
             if found is None:
-                found = _bound(0)
-                assert found is not None
+                found = _free_port()
+            if wanted and found.getsockname()[1] != wanted:
                 remarks.append(f"port {wanted} ({name}) is taken; now {found.getsockname()[1]}")
             held.append(found)
             ports[name] = found.getsockname()[1]
@@ -241,6 +245,18 @@ def chosen_ports(kept: Any) -> tuple[dict[str, int], list[str]]:
         for each in held:
             each.close()
     return ports, remarks
+
+
+def _free_port() -> socket.socket:
+    """A port that the system gives nobody by itself, as it would between here and its process."""
+    for _ in range(PORT_TRIES):
+        found = _bound(secrets.choice(PORT_RANGE))
+        if found is not None:
+            return found
+    raise CommandError(
+        f"no port from {PORT_RANGE.start} to {PORT_RANGE.stop - 1} is free on 127.0.0.1",
+        next_step="end what holds them, then start again",
+    )
 
 
 def _bound(port: int) -> socket.socket | None:
