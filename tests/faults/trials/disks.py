@@ -4,37 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import sqlite3
 import time
+from collections.abc import AsyncIterator
 
 from crossdock.cli.health import SERVING, health
 from crossdock.client import HubClient
+from crossdock.endpoint.v1 import held_fact_pb2
+from crossdock.errors import TryAgainError
+from fixtures_hub import RunningHub
 from fixtures_nats import eventually
+from story import request_id
 
 from tests.faults.history.records import Fault, Rpc
 from tests.faults.trials.round import Round, played, progress
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
 from tests.faults.yard.noting import now
-from tests.faults.yard.site import Plan, mix_of
+from tests.faults.yard.site import LANES, Plan, chance_of, mix_of
 from tests.faults.yard.volumes import fill, small_volume
 
-# The write-ahead log of the database alone takes 64 MiB before it is written back.
-BUS_MEBIBYTES, STORE_MEBIBYTES = 96, 128
+# The write-ahead log of the database takes 64 MiB before it is written back, once for each filling.
+BUS_MEBIBYTES, STORE_MEBIBYTES = 96, 512
 RED_SECONDS_MAX, WELL_SECONDS_MAX = 5.0, 15.0
 LOOK_SECONDS = 60.0
+RECORDS_BACK = 500
 FULL_SECONDS = 3.0
 ANSWER_SECONDS = 2.0
 PACE_SECONDS = 0.1
 WRITERS = 6
+# The largest that may be held; so few of them use up what room there is.
+PAYLOAD_BYTES = 512 * 1024
+PAYLOAD_WRITERS = 2
+PAYLOAD_PAUSE_SECONDS = 0.2
 
 
 class Full:
-    """Seconds until it was seen, until it was well again, and what was asked of the hub then."""
+    """Seconds until it was seen and until it was well again, and what went wrong."""
 
     def __init__(self) -> None:
         self.red: list[float] = []
         self.well: list[float] = []
-        self.times: list[tuple[int, int]] = []
         self.broken: list[str] = []
 
 
@@ -90,41 +100,94 @@ async def run_g10(piece: Piece) -> Result:
     return judged(history, piece.directory / "history.jsonl", counts, measured, broken)
 
 
-async def _fill_store(round_: Round, full: Full) -> None:
+class Payloads:
+    """Webhooks of a carrier that nobody can translate, as large as they may be.
+
+    The write-ahead log keeps its room when it is written back, so a full volume stops nobody until
+    that room is used up too; orders alone take a minute to do it. kept: what the hub says it keeps.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._chance = chance_of(seed, "payloads")
+        self.kept: list[str] = []
+        self.refused = 0
+
+    @contextlib.asynccontextmanager
+    async def coming(self, hub: RunningHub) -> AsyncIterator[None]:
+        """They come for the length of the block; each is repeated until it is kept."""
+        endpoint, stopped = LANES["searchable"].carrier, asyncio.Event()
+        async with hub.client(endpoint) as carrier, asyncio.TaskGroup() as together:
+            for _ in range(PAYLOAD_WRITERS):
+                together.create_task(self._send(carrier, stopped))
+            try:
+                yield
+            finally:
+                stopped.set()
+
+    async def _send(self, carrier: HubClient, stopped: asyncio.Event) -> None:
+        while not stopped.is_set():
+            request = _payload(self._chance)
+            while not stopped.is_set():
+                try:
+                    answer = await carrier.endpoints.HoldPayload(request)
+                except TryAgainError:
+                    self.refused += 1
+                    await asyncio.sleep(PAYLOAD_PAUSE_SECONDS)
+                    continue
+                self.kept.append(answer.receipt.held_fact_id)
+                break
+
+    def missing(self, hub: RunningHub) -> list[str]:
+        """Ids of those that the hub said it keeps, and does not."""
+        there = {row[0] for row in hub.query("SELECT id FROM held_facts")}
+        return sorted(set(self.kept) - there)
+
+
+def _payload(chance: random.Random) -> held_fact_pb2.HoldPayloadRequest:
+    return held_fact_pb2.HoldPayloadRequest(
+        request_id=request_id(),
+        payload=chance.randbytes(PAYLOAD_BYTES),
+        source="/hook",
+        reason="it is not JSON",
+    )
+
+
+async def _fill_store(round_: Round, full: Full, payloads: Payloads) -> None:
     hub, size = round_.site.hub, round_.piece.size
     pid = hub.pid
     volume = (hub.data / "crossdock.db").resolve().parent
     for number in range(size.faults):
         await progress(round_, (number + 1) * size.orders // (size.faults + 1))
-        started = now()
+        started, since = now(), time.monotonic()
         filler = fill(volume)
         round_.notes.add(Fault(started, "full", "the volume of the database"))
 
         def refused(since: int = started) -> bool:
+            last = round_.notes.records[-RECORDS_BACK:]
             return any(
-                isinstance(r, Rpc) and r.reason == "STORE_FULL" and r.end > since
-                for r in round_.notes.records[-500:]
+                isinstance(r, Rpc) and r.reason == "STORE_FULL" and r.end > since for r in last
             )
 
-        await eventually(refused, "a refusal with STORE_FULL", LOOK_SECONDS)
-        await asyncio.sleep(FULL_SECONDS)
-        filler.unlink()
-        freed = time.monotonic()
-        full.times.append((started, now()))
-        await eventually(
-            lambda t=freed: round_.load.last_answer > t, "an accepted write", LOOK_SECONDS
-        )
-        full.well.append(round_.load.last_answer - freed)
+        async with payloads.coming(hub):
+            await eventually(refused, "a refusal with STORE_FULL", LOOK_SECONDS)
+            full.red.append(time.monotonic() - since)
+            await asyncio.sleep(FULL_SECONDS)
+            filler.unlink()
+            freed = time.monotonic()
+            await eventually(
+                lambda t=freed: round_.load.last_answer > t, "an accepted write", LOOK_SECONDS
+            )
+            full.well.append(round_.load.last_answer - freed)
     if hub.pid != pid or not hub.runs:
         full.broken.append("the hub did not live through it")
 
 
 async def run_g11(piece: Piece) -> Result:
     """The database's volume is filled under load, and freed; the hub lives on."""
-    full = Full()
+    full, payloads = Full(), Payloads(piece.seed)
 
     async def fault(round_: Round) -> None:
-        await _fill_store(round_, full)
+        await _fill_store(round_, full, payloads)
 
     data = piece.directory / "hub" / "data"
     data.mkdir(parents=True)
@@ -133,17 +196,24 @@ async def run_g11(piece: Piece) -> Result:
         (data / "crossdock.db").symlink_to(volume / "crossdock.db")
         async with played(piece, plan, [fault], WRITERS) as round_:
             history = await round_.history()
+            missing = payloads.missing(round_.site.hub)
         with contextlib.closing(sqlite3.connect(volume / "crossdock.db")) as database:
             ((said,),) = database.execute("PRAGMA integrity_check").fetchall()
     if said != "ok":
         full.broken.append(f"the database is damaged: {said}")
+    if missing:
+        full.broken.append(f"{len(missing)} payloads are not there that the hub said it keeps")
     reasons = [call.reason for call in history.of(Rpc) if call.outcome != "ok"]
     counts = {
         "orders": round_.load.done,
         "full volumes": len(full.well),
-        "refused with STORE_FULL": reasons.count("STORE_FULL"),
+        "payloads kept": len(payloads.kept),
+        "refused with STORE_FULL": reasons.count("STORE_FULL") + payloads.refused,
     }
-    measured = {"s until a write is accepted again": full.well}
+    measured = {
+        "s until a write is refused": full.red,
+        "s until a write is accepted again": full.well,
+    }
     return judged(history, piece.directory / "history.jsonl", counts, measured, full.broken)
 
 
