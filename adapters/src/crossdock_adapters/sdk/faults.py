@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -143,6 +144,13 @@ class Faults:
     def down(self) -> Fault | None:
         """The outage in force, if any."""
         return next((f for f in self.active() if f.kind is FaultKind.DOWN), None)
+
+    def down_seconds_left(self) -> float | None:
+        """Seconds until the outage in force ends; infinite without an end, None without one."""
+        fault = self.down()
+        if fault is None:
+            return None
+        return math.inf if fault.until is None else fault.until - self._clock()
 
     def _expire(self) -> None:
         now = self._clock()

@@ -32,7 +32,8 @@ from crossdock_adapters.sdk.sandbox_webhooks import WebhookSender
 log = logging.getLogger(__name__)
 
 MAX_LOGGED_CALLS = 200_000
-FAULT_WATCH_SECONDS = 0.02
+# How often an outage that lasts is looked at: it can be cleared before its time.
+OUTAGE_LOOK_SECONDS = 0.05
 MIN_TICK_SECONDS = 0.005
 
 Command = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -156,6 +157,7 @@ class Sandbox:
         self._vendor: Listener | None = None
         self._control: Listener | None = None
         self._outage = asyncio.Lock()
+        self._went_down = asyncio.Event()
 
     # What a vendor sandbox provides.
 
@@ -274,6 +276,7 @@ class Sandbox:
         async with self._outage:
             if self.faults.down() is not None:
                 await self._vendor.close()
+                self._went_down.set()
             else:
                 await self._vendor.open()
 
@@ -307,9 +310,15 @@ class Sandbox:
                 self.tick_error = f"{type(error).__name__}: {error}"
 
     async def _watch_outage(self) -> None:
+        """Open the vendor port again when its outage is over: asleep while there is none."""
         while True:
             await self.apply_outage()
-            await asyncio.sleep(FAULT_WATCH_SECONDS)
+            left = self.faults.down_seconds_left()
+            if left is None:
+                self._went_down.clear()
+                await self._went_down.wait()
+            else:
+                await asyncio.sleep(min(max(left, MIN_TICK_SECONDS), OUTAGE_LOOK_SECONDS))
 
     def _log(self, route: VendorRoute, request: Request) -> Call:
         call = Call(

@@ -24,6 +24,9 @@ LOCATIONS: Final = {
     "WH-EAST": ("DC-EAST", "East Warehouse", "America/New_York"),
     "WH-WEST": ("DC-WEST", "West Warehouse", "America/Los_Angeles"),
 }
+# How often a simulated vendor looks whether its next step is due: often enough for the pace, and
+# no oftener, for what is idle should take no processor.
+TICKS_A_STEP: Final = 2
 ERP_ID_PREFIX: Final = "xd-"
 _ORGANIZATION: Final = "CROSSDOCK"
 _PROJECT: Final = "wm-sandbox"
@@ -68,6 +71,7 @@ def write_configs(workplace: Workplace, pace: SandboxPace) -> None:
             "control_port": workplace.ports[f"{vendor}-control"],
             "seed": seed,
             "state_file": str(workplace.vendor_file(vendor)),
+            "tick_seconds": min(max(pace.floor_seconds / TICKS_A_STEP, 0.05), 0.5),
             "settings": values,
         }
     text = toml_text(tables, _DO_NOT_EDIT)
