@@ -11,7 +11,7 @@ from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.errors import CallError
-from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, alike
+from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, DeadLetterRecord, alike
 from crossdock_hub.delivery.dead_letters import Member, grouped
 from fixtures_hub import Lane, RunningHub
 from hypothesis import given
@@ -165,22 +165,45 @@ def test_numbers_make_no_cause(number: int, some_id: uuid.UUID, reference: str) 
     assert alike(text) == alike("order SO-7 (x1) of 'D' under A2: closed")
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 100), st.booleans()), max_size=12),
-    st.none() | st.integers(0, 100),
-)
-def test_how_a_group_stands(found: list[tuple[int, int, bool]], marked_at: int | None) -> None:
-    """Proves, for any members, that a group is closed without open ones, and acknowledged only when
-    no open one came after somebody had looked."""
+def member(number: int, since: int, settled_at: int | None) -> Member:
+    if settled_at is None:
+        return Member(str(number), "o", since)
+    left = DeadLetterRecord(CAUSE.id, str(number), "o", False, since, settled_at)
+    left.settled_at = settled_at
+    return Member(str(number), "o", since, "SETTLED", left=left)
+
+
+TIMES = st.integers(0, 100)
+SPANS = st.tuples(st.integers(0, 9), TIMES, st.none() | TIMES)
+
+
+@given(st.lists(SPANS, max_size=12), st.none() | TIMES)
+def test_how_a_group_stands(
+    found: list[tuple[int, int, int | None]], marked_at: int | None
+) -> None:
+    """Proves, for any members, that a group is closed without open ones and then names the one that
+    was settled last, that it is acknowledged only when no open one came after somebody had looked,
+    and that it is reopened when somebody had looked or all had been settled before."""
     mark = DeadLetterGroupRecord.of(CAUSE)
     mark.marked_at = marked_at
-    all_members = [(CAUSE, Member(str(n), "o", since, opened)) for n, since, opened in found]
+    spans = [(n, at, None if end is None else at + end) for n, at, end in found]
+    all_members = [(CAUSE, member(*span)) for span in spans]
     for group in grouped(all_members, {CAUSE.id: mark}):
         since = [m.since for m in group.members if m.open]
         assert len({m.id for m in group.members}) == len(group.members)
         if not since:
             assert group.state == "CLOSED"
+            assert group.ending is not None
+            assert group.ending.settled_at == max(m.until for m in group.members)
         elif marked_at is not None and max(since) <= marked_at:
             assert group.state == "ACKNOWLEDGED"
         else:
-            assert (group.state, group.reopened) == ("OPEN", marked_at is not None)
+            assert group.state == "OPEN"
+            assert group.reopened == (marked_at is not None or was_empty(group.members))
+
+
+def was_empty(members: list[Member]) -> bool:
+    """Whether at some moment between the first and the last no member was open."""
+    first, last = min(m.since for m in members), max(m.since for m in members)
+    moments = [tick + 0.5 for tick in range(first, last)]
+    return any(not any(m.since < at < m.until for m in members) for at in moments)

@@ -440,16 +440,3 @@ def test_any_history_then_a_word(
     else:
         assert told.state == after.state == {"SKIP": "SKIPPED", "RESOLVE": "CONFIRMED"}[verb]
         assert desk.fresh(behind).state not in ("HELD",)
-
-
-def test_a_word_on_live_work_makes_no_group_of_dead_letters() -> None:
-    """Proves that skipping what waits or is on its way notes no cause, and skipping what a person
-    has to look at does."""
-    for outcome, grouped in (("", False), ("PARKED", True)):
-        desk = Desk("SEARCHABLE")
-        record = desk.one()
-        if outcome:
-            desk.settle(record, outcome, reason="no mapping")
-        word = say(desk, "SKIP", record).word
-        kept = [r for key, r in desk.records.items() if key[0] == "dead_letter_group"]
-        assert (len(kept) == 1) is grouped, word

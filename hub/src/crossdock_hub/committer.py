@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -22,9 +23,11 @@ from crossdock.errors import Refusal
 
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery import mending
 from crossdock_hub.delivery.dispatching import Picked, Picker
 from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.door.intake import Intake
+from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.spans import CommitSpans
@@ -45,6 +48,7 @@ from crossdock_hub.unit import (
 
 log = structlog.get_logger("crossdock.committer")
 
+FOLLOW = "follow_dead_letters"
 # At least this share of a batch is open to bulk while interactive commands queue.
 BULK_SHARE = 4
 # Marks of a batch that the store did not take are tried again after this long.
@@ -296,6 +300,7 @@ class Committer:
                 self._picker_is_stale = True
                 loader = Loader(connection, self._contract, view)
                 answers = spans.answers = await self._decide_all(batch, view, loader, now)
+                await self._follow_dead_letters(view, loader, now)
                 endpoints = self._registry_after(view.changes)
                 picked = self._picker.pick_new(view, endpoints, now)
                 await write(connection, view.changes)
@@ -321,6 +326,14 @@ class Committer:
             if key[0] == "endpoint" and record is not None:
                 endpoints[record.id] = compile_endpoint(record, self._limits)
         return tuple(endpoints.values())
+
+    async def _follow_dead_letters(self, view: View, loader: Loader, now: int) -> None:
+        """Whoever moved a dead letter: it stays in its group until something settles it."""
+        moves = mending.moves_of(view, now, self._limits)
+        if moves:
+            decide = partial(mending.follow, moves=moves, stored=view.read_or_none)
+            answer = asyncio.get_running_loop().create_future()
+            await self._decide_all([Command(FOLLOW, HUB, decide, answer)], view, loader, now)
 
     async def _decide_all(
         self, batch: Sequence[Command], view: View, loader: Loader, now: int

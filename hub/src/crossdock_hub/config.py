@@ -115,6 +115,8 @@ class Limits:
     # Dead letters: looked at in one question, and how long doubt is the hub's own business.
     dead_letters_max: int = 5_000
     dead_letter_unknown_seconds: float = 900.0
+    # Dead letters that are settled stay as history: so many of the newest.
+    dead_letter_history_max: int = 5_000
     # Deliveries that one question after doubtful postings looks at before it answers.
     postings_examined_max: int = 2_000
     flow_deliveries_max: int = 2_000

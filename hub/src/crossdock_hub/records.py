@@ -88,7 +88,8 @@ class DeliveryRecord:
     awaits_operation: the first unmet prerequisite. calls_reached: calls that may have reached the
     vendor; those that are proven unprocessed do not count. draft: of a TWO_STEP operation, to be
     confirmed. duplicates: what the vendor holds beside the one that was adopted. resubmits: the
-    delivery it replaces; it is sent with a DeliveryContentRecord, not with its event.
+    delivery it replaces; it is sent with a DeliveryContentRecord, not with its event. mends: dead
+    letters are settled with it.
     """
 
     id: str
@@ -137,6 +138,7 @@ class DeliveryRecord:
     duplicates: list[VendorReferenceRecord] = field(default_factory=list)
     replay_id: str = ""
     resubmits: str = ""
+    mends: bool = False
 
 
 @dataclass(slots=True)
@@ -169,7 +171,7 @@ class DeliveryContentRecord:
 
 @dataclass(slots=True)
 class OperatorWordRecord:
-    """What a person decided about a delivery or a held fact. cause: of the dead letter it was."""
+    """What a person decided about a delivery or a held fact."""
 
     id: str
     subject_id: str
@@ -180,7 +182,6 @@ class OperatorWordRecord:
     state_before: str
     state_after: str
     change: str
-    cause: str = ""
 
 
 @dataclass(slots=True)

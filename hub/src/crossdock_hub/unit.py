@@ -51,6 +51,8 @@ from crossdock_hub.records import (
 #   ("difference", kind)                 Difference or None
 #   ("dead_letter_group", id)            DeadLetterGroupRecord or None
 #   ("dead_letter_cause", id)            Cause of dead letters there are, or None
+#   ("dead_letter", cause, id)           DeadLetterRecord; only written
+#   ("dead_letters_of", delivery id)     tuple of DeadLetterRecord that are settled with a delivery
 Key = tuple[Hashable, ...]
 
 UNSET: Any = object()
@@ -132,6 +134,8 @@ class Changes:
     items_past: list[tuple[str, int]] = field(default_factory=list)
     events_past: list[int] = field(default_factory=list)
     counters: dict[tuple[str, ...], int] = field(default_factory=dict)
+    # How many settled dead letters stay; 0: none was settled now.
+    letters_kept: int = 0
 
     def merge(self, other: Changes) -> None:
         """Take over everything of a unit that was accepted."""
@@ -144,6 +148,7 @@ class Changes:
         self.satisfied += other.satisfied
         self.items_past += other.items_past
         self.events_past += other.events_past
+        self.letters_kept = self.letters_kept or other.letters_kept
         for name, count in other.counters.items():
             self.count(*name, by=count)
 

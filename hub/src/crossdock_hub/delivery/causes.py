@@ -9,7 +9,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from crossdock_hub.records import DeliveryRecord
+from crossdock.types.v1 import types_pb2
+
+from crossdock_hub.records import DeliveryRecord, HeldFactRecord
 
 REASON_CHARACTERS_MAX = 200
 _ID_BYTES = 16
@@ -44,8 +46,29 @@ class Cause:
 
 
 @dataclass(slots=True)
+class DeadLetterRecord:
+    """A dead letter that no longer waits, and the group that it was in; see mending.py.
+
+    id: of the delivery or held fact. cause: id of its group. since: when it stopped; left_at: when
+    it went on; both microseconds UTC. carrier: the delivery that goes in its place; "" for what
+    came in. settlement: name of a DeadLetterSettlement; settled_by: as in DeadLetter.
+    """
+
+    cause: str
+    id: str
+    object_id: str
+    inbound: bool
+    since: int
+    left_at: int
+    carrier: str = ""
+    settled_at: int | None = None
+    settlement: str = ""
+    settled_by: str = ""
+
+
+@dataclass(slots=True)
 class DeadLetterGroupRecord:
-    """A cause that a person dealt with, and who looks after it; marked_at: None: nobody yet."""
+    """A cause of letters that went on, and who looks after it; marked_at: None: nobody yet."""
 
     id: str
     endpoint: str
@@ -90,6 +113,14 @@ def alike(reason: str) -> str:
     text = _QUOTED.sub("'…'", reason)
     text = _NUMBERED.sub("#", _REFERENCE.sub("#", text))
     return _BLANKS.sub(" ", text).strip()[:REASON_CHARACTERS_MAX]
+
+
+def held_cause(fact: HeldFactRecord) -> Cause:
+    """Why something that came in was not written."""
+    refusal = types_pb2.Refusal.FromString(fact.refusal)
+    what = fact.method or fact.awaits.partition(":")[2]
+    kind = "HELD_FACT" if fact.method else "HELD_PAYLOAD"
+    return Cause(fact.endpoint, what, "", kind, refusal.reason, alike(refusal.message))
 
 
 def cause_of(record: DeliveryRecord, code: str) -> Cause:

@@ -1,8 +1,7 @@
 """Groups of dead letters by cause: who belongs to one, how it stands, and when it closes; pure.
 
-A group is derived from the ledger each time somebody looks. What is kept is only who looks after it
-(a GroupRecord), and with each operator's word the cause that it was about: so a delivery that goes
-again still belongs to its group until it is settled.
+A group is derived each time somebody looks: what waits is found in the ledger, what went on in the
+records that mending.py keeps. A delivery that goes again belongs to its group until it is settled.
 """
 
 from __future__ import annotations
@@ -11,25 +10,38 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord
+from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, DeadLetterRecord
 from crossdock_hub.records import DeliveryRecord
 
 OBJECTS_SHOWN_MAX = 20
 DEAD_STATES = frozenset({"PARKED", "REJECTED", "UNROUTED"})
 DOUBTFUL_STATES = frozenset({"UNKNOWN", "RESOLVING"})
-# A delivery that superseded another may have been superseded itself.
-HOPS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A dead letter. id: of the delivery or held fact. since: when it stopped, microseconds UTC."""
+    """A dead letter. id: of the delivery or held fact. since: when it stopped, microseconds UTC.
+
+    standing: name of a DeadLetterStanding. left: how it went on; None while it waits.
+    """
 
     id: str
     object_id: str
     since: int
-    open: bool
+    standing: str = "STOPPED"
     inbound: bool = False
+    left: DeadLetterRecord | None = None
+
+    @property
+    def open(self) -> bool:
+        """True until something settles it."""
+        return self.standing != "SETTLED"
+
+    @property
+    def until(self) -> float:
+        """When it was settled; for ever, if it is not."""
+        settled_at = self.left.settled_at if self.left is not None else None
+        return float("inf") if settled_at is None else settled_at
 
 
 @dataclass(slots=True)
@@ -60,9 +72,30 @@ class Group:
 
     @property
     def reopened(self) -> bool:
-        """True when it came back after somebody had acknowledged it."""
+        """True when it came back after somebody had acknowledged it, or after it was closed."""
         known = self.mark is not None and self.mark.marked_at is not None
-        return known and self.state == "OPEN"
+        return self.state == "OPEN" and (known or self._was_closed)
+
+    @property
+    def _was_closed(self) -> bool:
+        """Whether there was a time, before its newest member, when all were settled."""
+        until: float | None = None
+        for member in sorted(self.members, key=lambda m: (m.since, m.until)):
+            if until is not None and member.since > until:
+                return True
+            until = max(until or member.until, member.until)
+        return False
+
+    @property
+    def under_way(self) -> int:
+        """Open members that go again."""
+        return sum(member.standing == "UNDER_WAY" for member in self.members)
+
+    @property
+    def ending(self) -> DeadLetterRecord | None:
+        """The member that was settled last, of a closed group."""
+        left = [member.left for member in self.members if member.left is not None]
+        return None if self.open else max(left, key=lambda each: each.settled_at or 0)
 
 
 def is_dead(record: DeliveryRecord, unknown_since: int) -> bool:
@@ -73,22 +106,27 @@ def is_dead(record: DeliveryRecord, unknown_since: int) -> bool:
     return record.state in DEAD_STATES
 
 
-def is_settled(record: DeliveryRecord, known: Mapping[str, DeliveryRecord]) -> bool:
-    """True when nothing is left to do: confirmed, skipped, or superseded by such a one."""
-    for _ in range(HOPS_MAX):
-        if record.state != "SUPERSEDED":
-            return record.state in ("CONFIRMED", "SKIPPED")
-        successor = known.get(record.superseded_by)
-        if successor is None or successor.id == record.id:
-            return True
-        record = successor
-    return False
+def since(record: DeliveryRecord) -> int:
+    """When a dead letter stopped: microseconds UTC."""
+    doubtful = record.state in DOUBTFUL_STATES
+    return record.first_unknown_at or record.updated_at if doubtful else record.updated_at
+
+
+def member_of(letter: DeadLetterRecord, carrier: DeliveryRecord | None) -> Member:
+    """A letter that went on. carrier: the delivery that goes in its place, as it is now."""
+    if letter.settled_at is not None:
+        standing = "SETTLED"
+    else:
+        stopped = carrier is not None and carrier.state in DEAD_STATES
+        standing = "STOPPED_AGAIN" if stopped else "UNDER_WAY"
+    return Member(letter.id, letter.object_id, letter.since, standing, letter.inbound, letter)
 
 
 def grouped(
     members: Iterable[tuple[Cause, Member]], marks: Mapping[str, DeadLetterGroupRecord]
 ) -> list[Group]:
-    """Groups, open ones first, the one with the newest member first."""
+    """Groups, open ones first, the one with the newest member first. Of one letter's memberships in
+    a group the first counts."""
     found: dict[str, Group] = {}
     seen: dict[str, set[str]] = defaultdict(set)
     for cause, member in members:

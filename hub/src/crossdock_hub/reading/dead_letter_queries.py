@@ -11,6 +11,7 @@ from crossdock.endpoint.v1 import held_fact_pb2
 from google.protobuf.message import DecodeError
 
 from crossdock_hub.config import SECOND
+from crossdock_hub.delivery.causes import DeadLetterRecord
 from crossdock_hub.delivery.dead_letters import OBJECTS_SHOWN_MAX, Group, Member
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import stamp
@@ -84,14 +85,38 @@ def group_message(group: Group) -> dead_letter_pb2.DeadLetterGroup:
             :OBJECTS_SHOWN_MAX
         ],
         reopened=group.reopened,
+        under_way_count=group.under_way,
     )
-    if opened:
-        stamp(message.first_time, min(m.since for m in opened))
-        stamp(message.last_time, group.last)
+    stamp(message.first_time, min(m.since for m in opened or group.members))
+    stamp(message.last_time, group.last)
+    if group.ending is not None:
+        _settle(message, group.ending, message.close_time)
     if group.mark is not None and group.mark.marked_at is not None:
         message.acknowledged_by = group.mark.operator
         message.assignee, message.note = group.mark.assignee, group.mark.note
         stamp(message.acknowledge_time, group.mark.marked_at)
+    return message
+
+
+def _settle(message: Any, letter: DeadLetterRecord, at: Any) -> None:
+    """Say when and by what a letter was settled. at: the time's field."""
+    if letter.settled_at is not None:
+        stamp(at, letter.settled_at)
+        message.settlement = enum_value(dead_letter_pb2.DeadLetterSettlement, letter.settlement)
+        message.settled_by = letter.settled_by
+
+
+def _member(member: Member) -> dead_letter_pb2.DeadLetter:
+    """What the records of its group say about a letter."""
+    message = dead_letter_pb2.DeadLetter(
+        open=member.open,
+        standing=enum_value(dead_letter_pb2.DeadLetterStanding, member.standing),
+    )
+    stamp(message.stop_time, member.since)
+    if member.left is not None:
+        stamp(message.leave_time, member.left.left_at)
+        message.carrier_id = member.left.carrier
+        _settle(message, member.left, message.settle_time)
     return message
 
 
@@ -102,7 +127,7 @@ async def _members(queries: Queries, page: list[Member]) -> list[dead_letter_pb2
     attempts = await reader.attempts([m.id for m in page if not m.inbound])
     found = []
     for member in page:
-        message = dead_letter_pb2.DeadLetter(open=member.open)
+        message = _member(member)
         said = words.get(member.id, ())
         if member.inbound:
             async with reader.snapshot() as connection:

@@ -1,25 +1,30 @@
-"""Reads what stopped: dead deliveries, those operators sent on, and what came in and is held."""
+"""Reads what stopped: dead deliveries, those that went on, and what came in and is held."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from crossdock.types.v1 import types_pb2
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, alike, cause_of
+from crossdock_hub.delivery.causes import (
+    Cause,
+    DeadLetterGroupRecord,
+    DeadLetterRecord,
+    cause_of,
+    held_cause,
+)
 from crossdock_hub.delivery.dead_letters import (
     DEAD_STATES,
     DOUBTFUL_STATES,
-    HOPS_MAX,
     Group,
     Member,
     grouped,
     is_dead,
-    is_settled,
+    member_of,
+    since,
 )
 from crossdock_hub.records import DeliveryRecord, HeldFactRecord
 from crossdock_hub.store import rows
@@ -28,49 +33,40 @@ from crossdock_hub.store.writing import contents, event_bodies
 
 VALUES_PER_STATEMENT = 500
 _mark = rows.plain_record(DeadLetterGroupRecord)
+_letter = rows.plain_record(DeadLetterRecord)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Groups as the ledger gives them. truncated: only the newest of more were looked at."""
+    """Groups as the ledger gives them. truncated: of more open letters the newest were read."""
 
     groups: list[Group]
     truncated: bool
 
 
 async def find_groups(connection: AsyncConnection, most: int, unknown_since: int) -> Found:
-    """Every group, open and closed, from at most `most` deliveries, words and held facts each."""
+    """Every group, open and closed, from at most `most` of what waits, went on, is settled, and is
+    held each."""
     dead = await _dead(connection, most)
     codes = await _last_codes(connection, [record.id for record in dead])
     members: list[tuple[Cause, Member]] = []
     for record in dead:
         if is_dead(record, unknown_since):
             cause = cause_of(record, codes.get(record.id, ""))
-            members.append((cause, Member(record.id, record.object_id, _since(record), True)))
-    marks = await _marks(connection)
-    spoken = await _spoken(connection, most)
-    members += await _sent_on(connection, spoken, marks)
+            members.append((cause, Member(record.id, record.object_id, since(record))))
     held = await _held(connection, most)
-    members += [(held_cause(fact), _held_member(fact)) for fact in held]
-    truncated = most in (len(dead), len(spoken), len(held))
+    members += [(held_cause(f), Member(f.id, "", f.created_at, inbound=True)) for f in held]
+    open_letters, settled = await _letters(connection, most)
+    causes = {cause.id for cause, _ in members}
+    causes |= {letter.cause for letter in (*open_letters, *settled)}
+    marks = await _marks(connection, causes)
+    carriers = await _deliveries(connection, {letter.carrier for letter in open_letters})
+    for letter in (*open_letters, *settled):
+        mark = marks.get(letter.cause)
+        if mark is not None:
+            members.append((mark.cause, member_of(letter, carriers.get(letter.carrier))))
+    truncated = most in (len(dead), len(open_letters), len(held))
     return Found(grouped(members, marks), truncated)
-
-
-def held_cause(fact: HeldFactRecord) -> Cause:
-    """Why something that came in was not written."""
-    refusal = types_pb2.Refusal.FromString(fact.refusal)
-    what = fact.method or fact.awaits.partition(":")[2]
-    kind = "HELD_FACT" if fact.method else "HELD_PAYLOAD"
-    return Cause(fact.endpoint, what, "", kind, refusal.reason, alike(refusal.message))
-
-
-def _held_member(fact: HeldFactRecord) -> Member:
-    return Member(fact.id, "", fact.created_at, True, inbound=True)
-
-
-def _since(record: DeliveryRecord) -> int:
-    doubtful = record.state in DOUBTFUL_STATES
-    return record.first_unknown_at or record.updated_at if doubtful else record.updated_at
 
 
 async def _rows(connection: AsyncConnection, statement: Select[Any]) -> list[Any]:
@@ -105,39 +101,28 @@ async def _last_codes(connection: AsyncConnection, ids: Collection[str]) -> dict
     return found
 
 
-async def _marks(connection: AsyncConnection) -> dict[str, DeadLetterGroupRecord]:
-    found = await _rows(connection, select(t.dead_letter_groups))
-    return {row["id"]: _mark(row) for row in found}
+async def _marks(
+    connection: AsyncConnection, causes: Collection[str]
+) -> dict[str, DeadLetterGroupRecord]:
+    found: dict[str, DeadLetterGroupRecord] = {}
+    for part in _parts(causes):
+        wanted = select(t.dead_letter_groups).where(t.dead_letter_groups.c.id.in_(part))
+        found |= {row["id"]: _mark(row) for row in await _rows(connection, wanted)}
+    return found
 
 
-async def _spoken(connection: AsyncConnection, most: int) -> list[Any]:
-    w = t.operator_words.c
-    statement = select(w.subject_id, w.cause, w.said_at).where(w.cause != "")
-    return await _rows(connection, statement.order_by(w.id.desc()).limit(most))
-
-
-async def _sent_on(
-    connection: AsyncConnection, spoken: Iterable[Any], marks: Mapping[str, DeadLetterGroupRecord]
-) -> list[tuple[Cause, Member]]:
-    """Deliveries that operators had their word on, in the groups that they were in then."""
-    spoken = list(spoken)
-    known = await _deliveries(connection, {row["subject_id"] for row in spoken})
-    for _ in range(HOPS_MAX):
-        named = {record.superseded_by for record in known.values()} - known.keys() - {""}
-        if not named:
-            break
-        found = await _deliveries(connection, named)
-        if not found:
-            break
-        known |= found
-    members = []
-    for row in spoken:
-        record, mark = known.get(row["subject_id"]), marks.get(row["cause"])
-        if record is not None and mark is not None:
-            settled = is_settled(record, known)
-            member = Member(record.id, record.object_id, row["said_at"], not settled)
-            members.append((mark.cause, member))
-    return members
+async def _letters(
+    connection: AsyncConnection, most: int
+) -> tuple[list[DeadLetterRecord], list[DeadLetterRecord]]:
+    """The newest that went on and are not settled, and the newest that are."""
+    letter = t.dead_letters.c
+    going = (
+        select(t.dead_letters).where(letter.settled_at.is_(None)).order_by(letter.left_at.desc())
+    )
+    done = select(t.dead_letters).where(letter.settled_at.is_not(None))
+    newest = done.order_by(letter.settled_at.desc())
+    found = [await _rows(connection, each.limit(most)) for each in (going, newest)]
+    return [_letter(row) for row in found[0]], [_letter(row) for row in found[1]]
 
 
 async def _deliveries(

@@ -10,7 +10,7 @@ from crossdock.contracts import Contract
 from sqlalchemy import BindParameter, bindparam, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.delivery.causes import DeadLetterGroupRecord
+from crossdock_hub.delivery.causes import DeadLetterGroupRecord, DeadLetterRecord
 from crossdock_hub.records import (
     AttemptRecord,
     CursorRecord,
@@ -39,6 +39,7 @@ _parcel = rows.plain_record(ParcelRecord)
 _attempt = rows.plain_record(AttemptRecord)
 _held = rows.plain_record(HeldFactRecord)
 _group = rows.plain_record(DeadLetterGroupRecord)
+_letter = rows.plain_record(DeadLetterRecord)
 # A cause is looked for among so many of the newest dead letters.
 DEAD_LETTERS_MAX = 5_000
 _ANY_TIME = 2**62
@@ -79,6 +80,11 @@ _HELD = Query(
 )
 _DIFFERENCES = Query(select(t.bus_differences).where(t.bus_differences.c.kind.in_(IN)))
 _GROUPS = Query(select(t.dead_letter_groups).where(t.dead_letter_groups.c.id.in_(IN)))
+_LETTERS = Query(
+    select(t.dead_letters).where(
+        t.dead_letters.c.settled_at.is_(None), t.dead_letters.c.carrier.in_(IN)
+    )
+)
 _EVENTS = Query(select(t.events).where(t.events.c.id.in_(IN)))
 _HELD_FACTS = Query(select(t.held_facts).where(t.held_facts.c.id.in_(IN)))
 _REPLAYS = Query(select(t.replays).where(t.replays.c.id.in_(IN)))
@@ -115,6 +121,7 @@ class Loader:
             "event": (_EVENTS, self._events),
             "difference": (_DIFFERENCES, self._differences),
             "dead_letter_group": (_GROUPS, self._dead_letter_groups),
+            "dead_letters_of": (_LETTERS, self._dead_letters),
         }
 
     async def load(self, keys: Iterable[Key]) -> None:
@@ -271,6 +278,13 @@ class Loader:
             self._view.add(("dead_letter_group", group_id), None)
         for row in found:
             self._view.add(("dead_letter_group", row["id"]), _group(row))
+
+    def _dead_letters(self, wanted: list[str], found: list[Row]) -> None:
+        letters: dict[str, list[DeadLetterRecord]] = {carrier: [] for carrier in wanted}
+        for row in found:
+            letters[row["carrier"]].append(_letter(row))
+        for carrier, carried in letters.items():
+            self._view.add(("dead_letters_of", carrier), tuple(carried))
 
     async def _dead_letter_causes(self, wanted: list[str]) -> None:
         # Doubt of any age counts here: whoever acknowledges has seen the group.

@@ -13,7 +13,7 @@ import orjson
 from crossdock.contracts import Contract
 from sqlalchemy import Table
 
-from crossdock_hub.delivery.causes import DeadLetterGroupRecord
+from crossdock_hub.delivery.causes import DeadLetterGroupRecord, DeadLetterRecord
 from crossdock_hub.records import (
     AttemptRecord,
     BusConsumer,
@@ -220,4 +220,5 @@ OPERATOR_WORDS = plain_shape(t.operator_words, OperatorWordRecord)
 DELIVERY_CONTENTS = plain_shape(t.delivery_contents, DeliveryContentRecord)
 DIFFERENCES = plain_shape(t.bus_differences, Difference, replaces=True)
 TIE = plain_shape(t.bus_tie, Tie, replaces=True)
+DEAD_LETTERS = plain_shape(t.dead_letters, DeadLetterRecord, replaces=True)
 DEAD_LETTER_GROUPS = plain_shape(t.dead_letter_groups, DeadLetterGroupRecord, replaces=True)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -131,6 +132,7 @@ deliveries = Table(
     Column("draft", String(200), nullable=False, server_default=""),
     Column("duplicates", Text, nullable=False, server_default="[]"),
     Column("replay_id", Key, nullable=False, server_default=""),
+    Column("mends", Boolean, nullable=False, server_default=false()),
     Index("deliveries_root", "root_id"),
     Index(
         "deliveries_replay",
@@ -200,9 +202,30 @@ operator_words = Table(
     Column("state_before", String(16), nullable=False),
     Column("state_after", String(16), nullable=False),
     Column("change", Text, nullable=False),
-    Column("cause", String(32), nullable=False),
     Index("operator_words_subject", "subject_id"),
-    Index("operator_words_cause", "cause"),
+)
+
+# Dead letters that went on: under way until they are settled, and history from then on.
+dead_letters = Table(
+    "dead_letters",
+    METADATA,
+    Column("cause", String(32), primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("object_id", Key, nullable=False),
+    Column("inbound", Boolean, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("left_at", BigInteger, nullable=False),
+    Column("carrier", Key, nullable=False),
+    Column("settled_at", BigInteger),
+    Column("settlement", String(16), nullable=False),
+    Column("settled_by", String(256), nullable=False),
+    Index("dead_letters_settled", "settled_at", "left_at"),
+    Index(
+        "dead_letters_carrier",
+        "carrier",
+        sqlite_where=text("settled_at IS NULL"),
+        postgresql_where=text("settled_at IS NULL"),
+    ),
 )
 
 dead_letter_groups = Table(

@@ -20,6 +20,7 @@ from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import Shape, write_rows
 from crossdock_hub.store.event_contents import let_go
+from crossdock_hub.store.letter_history import forget_letters
 from crossdock_hub.unit import Changes
 
 # Kind of key -> how its records become rows.
@@ -32,6 +33,7 @@ _SHAPES: dict[str, Shape] = {
     "cursor": rows.CURSORS,
     "held_fact": rows.HELD_FACTS,
     "dead_letter_group": rows.DEAD_LETTER_GROUPS,
+    "dead_letter": rows.DEAD_LETTERS,
     "request": rows.REQUESTS,
     "reference": rows.REFERENCES,
     "replay": rows.REPLAYS,
@@ -61,6 +63,8 @@ async def write(connection: AsyncConnection, changes: Changes) -> None:
         await _let_items_go(connection, replay_id, most)
     if changes.events_past:
         await let_go(connection, changes.events_past)
+    if changes.letters_kept:
+        await forget_letters(connection, changes.letters_kept)
 
 
 async def _let_items_go(connection: AsyncConnection, replay_id: str, most: int) -> None:

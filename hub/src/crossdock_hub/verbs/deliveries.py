@@ -10,13 +10,10 @@ from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_
 from crossdock.errors import Refusal
 
 from crossdock_hub.delivery import flows, intervention
-from crossdock_hub.delivery.causes import DeadLetterGroupRecord, cause_of
-from crossdock_hub.delivery.dead_letters import DEAD_STATES, DOUBTFUL_STATES
 from crossdock_hub.delivery.documents import note_posting
 from crossdock_hub.delivery.intervention import Case, Decided
 from crossdock_hub.reading.presenting import delivery_message, word_message
 from crossdock_hub.records import (
-    AttemptRecord,
     DeliveryContentRecord,
     DeliveryRecord,
     EventRecord,
@@ -29,8 +26,6 @@ from crossdock_hub.verbs.registering import decides
 from crossdock_hub.wording import LOOKED
 
 SERVICE = "delivery.v1.DeliveryOperationsService"
-# How many of the newest attempts are asked for the cause.
-ATTEMPTS_READ_MAX = 20
 
 
 @decides(f"{SERVICE}/RetryDelivery")
@@ -115,7 +110,7 @@ def _case(unit: Unit, delivery_id: str) -> Case:
 def _keep(
     unit: Unit, case: Case, decided: Decided, verb: str, reason: str, said: str = ""
 ) -> OperatorWordRecord:
-    """Remember who decided what and why, and which dead letter it was about."""
+    """Remember who decided what and why."""
     before = case.record
     word = OperatorWordRecord(
         id=unit.new_id(),
@@ -127,30 +122,9 @@ def _keep(
         state_before=before.state,
         state_after=decided.record.state,
         change=decided.change + said,
-        cause=_remember_cause(unit, before),
     )
     unit.put(("operator_word", word.id), word)
     return word
-
-
-def _remember_cause(unit: Unit, record: DeliveryRecord) -> str:
-    """The id of the group that the delivery was in, which is kept for as long as it is open; "" for
-    one that was in none: it was on its way."""
-    if record.state not in DEAD_STATES | DOUBTFUL_STATES:
-        return ""
-    ended = [a for a in _newest_attempts(unit, record) if a.ended_at is not None]
-    cause = cause_of(record, ended[-1].code if ended else "")
-    key = ("dead_letter_group", cause.id)
-    if unit.get(key) is None:
-        unit.put(key, DeadLetterGroupRecord.of(cause))
-    return cause.id
-
-
-def _newest_attempts(unit: Unit, record: DeliveryRecord) -> list[AttemptRecord]:
-    first = max(1, record.token - ATTEMPTS_READ_MAX + 1)
-    keys = [("attempt", record.id, token) for token in range(first, record.token + 1)]
-    unit.require(keys)
-    return [attempt for attempt in map(unit.get, keys) if attempt is not None]
 
 
 def _refuse_taken(unit: Unit, record: DeliveryRecord, found: list[VendorReferenceRecord]) -> None:

@@ -24,6 +24,10 @@ app = typer.Typer(
 
 PAGE = 500
 MEMBERS_PAGE = 20
+COLUMNS = (
+    *("GROUP", "KIND", "STATE", "ENDPOINT", "WHAT", "OPEN", "UNDER WAY", "FIRST", "LAST", "WHO"),
+    "WHY",
+)
 Group = Annotated[str, typer.Argument(help="Id of the group, as dead-letters list shows it.")]
 Fact = Annotated[str, typer.Argument(help="Id of the held fact, as dead-letters show tells it.")]
 
@@ -54,6 +58,7 @@ def list_(
             group.endpoint or "nobody",
             group.operation.rpartition("/")[2],
             str(group.open_count),
+            str(group.under_way_count),
             age(group.first_time),
             age(group.last_time),
             group.assignee or "-",
@@ -61,8 +66,7 @@ def list_(
         )
         for group in answer.groups
     ]
-    columns = ("GROUP", "KIND", "STATE", "ENDPOINT", "WHAT", "OPEN", "FIRST", "LAST", "WHO", "WHY")
-    print_table(columns, rows)
+    print_table(COLUMNS, rows)
     if answer.truncated or answer.next_page_token:
         typer.echo("… and more than are counted here")
 
@@ -122,8 +126,10 @@ def told(answer: dead_letter_service_pb2.GetDeadLettersResponse) -> Iterator[str
     group = answer.group
     why = " ".join(part for part in (group.code, group.reason) if part)
     yield f"{_kind(group)} {group.operation} at {group.endpoint or 'nobody'}: {why}"
-    yield f"group         {group.id}, {_state(group)}, {group.open_count} open"
-    yield f"seen          {moment(group.first_time)} to {moment(group.last_time)}"
+    yield f"group         {group.id}, {_state(group)}: {_counts(group)}"
+    yield f"stopped       {moment(group.first_time)} to {moment(group.last_time)}"
+    if group.HasField("close_time"):
+        yield f"closed        {moment(group.close_time)}, {_settled(group)}"
     if group.acknowledged_by:
         again = "; it came back since" if group.reopened else ""
         yield f"with          {group.assignee} ({group.acknowledged_by}): {group.note}{again}"
@@ -131,9 +137,11 @@ def told(answer: dead_letter_service_pb2.GetDeadLettersResponse) -> Iterator[str
         yield ""
         if member.HasField("delivery"):
             yield f"id            {member.delivery.id}"
+            yield f"stands        {_stands(member)}"
             yield from delivery_lines(member.delivery)
         else:
             yield f"id            {member.held_fact.id}"
+            yield f"stands        {_stands(member)}"
             yield f"refused       {member.held_fact.refusal.message}"
             yield f"waits for     {member.held_fact.awaits or 'a person'}"
             yield from map(word_line, member.operator_words)
@@ -148,6 +156,38 @@ def _kind(group: dead_letter_pb2.DeadLetterGroup) -> str:
 
 def _state(group: dead_letter_pb2.DeadLetterGroup) -> str:
     return name_of(dead_letter_pb2.DeadLetterState, group.state)
+
+
+def _counts(group: dead_letter_pb2.DeadLetterGroup) -> str:
+    going = f" ({group.under_way_count} under way again)" if group.under_way_count else ""
+    return f"{group.open_count} open{going}, {group.closed_count} settled"
+
+
+def _stands(member: dead_letter_pb2.DeadLetter) -> str:
+    """Where a member is now, in words."""
+    standing = name_of(dead_letter_pb2.DeadLetterStanding, member.standing)
+    own = member.carrier_id in ("", member.delivery.id)
+    which = "" if own else f" as {member.carrier_id}"
+    if standing == "SETTLED":
+        return f"settled {moment(member.settle_time)}, {_settled(member)}"
+    if standing == "UNDER_WAY":
+        return f"under way again{which} since {moment(member.leave_time)}"
+    if standing == "STOPPED_AGAIN":
+        return f"went again{which} and stopped for another cause; it is in that group too"
+    return f"waits since {moment(member.stop_time)}"
+
+
+def _settled(message: Any) -> str:
+    """What settled a member, or the last one of a group, in words."""
+    how = name_of(dead_letter_pb2.DeadLetterSettlement, message.settlement)
+    words = {
+        "CONFIRMED": "{} was confirmed",
+        "SKIPPED": "an operator ended {}",
+        "SUPERSEDED": "it had become pointless before anything reached the vendor",
+        "APPLIED": "written: {}",
+        "DISCARDED": "{} discarded it",
+    }
+    return words.get(how, how).format(message.settled_by)
 
 
 def _show_fact(answer: Any, as_json: bool) -> None:

@@ -91,6 +91,74 @@ DEAD_LETTER_STATE_CLOSED: DeadLetterState.ValueType  # 3
 """Every member is confirmed, skipped, or superseded by a confirmed one."""
 Global___DeadLetterState: _TypeAlias = DeadLetterState  # noqa: Y015
 
+class _DeadLetterStanding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeadLetterStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadLetterStanding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEAD_LETTER_STANDING_UNSPECIFIED: _DeadLetterStanding.ValueType  # 0
+    """Never sent."""
+    DEAD_LETTER_STANDING_STOPPED: _DeadLetterStanding.ValueType  # 1
+    """It waits, for this cause."""
+    DEAD_LETTER_STANDING_UNDER_WAY: _DeadLetterStanding.ValueType  # 2
+    """It was sent on, or goes again by itself: it stays in the group until that is confirmed."""
+    DEAD_LETTER_STANDING_STOPPED_AGAIN: _DeadLetterStanding.ValueType  # 3
+    """It went again and stopped for another cause: it is in that group too."""
+    DEAD_LETTER_STANDING_SETTLED: _DeadLetterStanding.ValueType  # 4
+    """Nothing is left to do."""
+
+class DeadLetterStanding(_DeadLetterStanding, metaclass=_DeadLetterStandingEnumTypeWrapper):
+    """Where a member of a group is now. May grow."""
+
+DEAD_LETTER_STANDING_UNSPECIFIED: DeadLetterStanding.ValueType  # 0
+"""Never sent."""
+DEAD_LETTER_STANDING_STOPPED: DeadLetterStanding.ValueType  # 1
+"""It waits, for this cause."""
+DEAD_LETTER_STANDING_UNDER_WAY: DeadLetterStanding.ValueType  # 2
+"""It was sent on, or goes again by itself: it stays in the group until that is confirmed."""
+DEAD_LETTER_STANDING_STOPPED_AGAIN: DeadLetterStanding.ValueType  # 3
+"""It went again and stopped for another cause: it is in that group too."""
+DEAD_LETTER_STANDING_SETTLED: DeadLetterStanding.ValueType  # 4
+"""Nothing is left to do."""
+Global___DeadLetterStanding: _TypeAlias = DeadLetterStanding  # noqa: Y015
+
+class _DeadLetterSettlement:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeadLetterSettlementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadLetterSettlement.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEAD_LETTER_SETTLEMENT_UNSPECIFIED: _DeadLetterSettlement.ValueType  # 0
+    """Nothing has."""
+    DEAD_LETTER_SETTLEMENT_CONFIRMED: _DeadLetterSettlement.ValueType  # 1
+    """The delivery, or one that supersedes it, was confirmed."""
+    DEAD_LETTER_SETTLEMENT_SKIPPED: _DeadLetterSettlement.ValueType  # 2
+    """An operator ended the delivery, or one that supersedes it."""
+    DEAD_LETTER_SETTLEMENT_SUPERSEDED: _DeadLetterSettlement.ValueType  # 3
+    """It became pointless before anything had reached the vendor."""
+    DEAD_LETTER_SETTLEMENT_APPLIED: _DeadLetterSettlement.ValueType  # 4
+    """What came in was written."""
+    DEAD_LETTER_SETTLEMENT_DISCARDED: _DeadLetterSettlement.ValueType  # 5
+    """An operator ended what came in."""
+
+class DeadLetterSettlement(_DeadLetterSettlement, metaclass=_DeadLetterSettlementEnumTypeWrapper):
+    """What settled a dead letter. May grow."""
+
+DEAD_LETTER_SETTLEMENT_UNSPECIFIED: DeadLetterSettlement.ValueType  # 0
+"""Nothing has."""
+DEAD_LETTER_SETTLEMENT_CONFIRMED: DeadLetterSettlement.ValueType  # 1
+"""The delivery, or one that supersedes it, was confirmed."""
+DEAD_LETTER_SETTLEMENT_SKIPPED: DeadLetterSettlement.ValueType  # 2
+"""An operator ended the delivery, or one that supersedes it."""
+DEAD_LETTER_SETTLEMENT_SUPERSEDED: DeadLetterSettlement.ValueType  # 3
+"""It became pointless before anything had reached the vendor."""
+DEAD_LETTER_SETTLEMENT_APPLIED: DeadLetterSettlement.ValueType  # 4
+"""What came in was written."""
+DEAD_LETTER_SETTLEMENT_DISCARDED: DeadLetterSettlement.ValueType  # 5
+"""An operator ended what came in."""
+Global___DeadLetterSettlement: _TypeAlias = DeadLetterSettlement  # noqa: Y015
+
 @_typing.final
 class DeadLetterGroup(_message.Message):
     """Dead letters with one cause."""
@@ -115,6 +183,10 @@ class DeadLetterGroup(_message.Message):
     ASSIGNEE_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     REOPENED_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_COUNT_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_FIELD_NUMBER: _builtins.int
+    SETTLED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Derived from the cause: the same cause has the same id at any time. 32 hexadecimal digits."""
     kind: Global___DeadLetterKind.ValueType
@@ -134,7 +206,7 @@ class DeadLetterGroup(_message.Message):
     open_count: _builtins.int
     """Members that are not settled."""
     closed_count: _builtins.int
-    """Members that are settled, as far as operators touched them."""
+    """Members that are settled, as far as the history goes back."""
     acknowledged_by: _builtins.str
     """Who acknowledged it; empty when nobody did."""
     assignee: _builtins.str
@@ -142,10 +214,16 @@ class DeadLetterGroup(_message.Message):
     note: _builtins.str
     """What they say about it."""
     reopened: _builtins.bool
-    """True when it came back after it was acknowledged."""
+    """True when it came back after it was acknowledged, or after it was closed."""
+    under_way_count: _builtins.int
+    """Open members that go again: they wait for their confirmation, not for a person."""
+    settlement: Global___DeadLetterSettlement.ValueType
+    """What settled it."""
+    settled_by: _builtins.str
+    """What did, as in DeadLetter."""
     @_builtins.property
     def first_time(self) -> _timestamp_pb2.Timestamp:
-        """When the first of the open members stopped, UTC."""
+        """When the first of the open members stopped, UTC; of a closed group, of all."""
 
     @_builtins.property
     def last_time(self) -> _timestamp_pb2.Timestamp:
@@ -158,6 +236,10 @@ class DeadLetterGroup(_message.Message):
     @_builtins.property
     def acknowledge_time(self) -> _timestamp_pb2.Timestamp:
         """When, UTC."""
+
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last member of a closed group was settled, UTC."""
 
     def __init__(
         self,
@@ -180,10 +262,14 @@ class DeadLetterGroup(_message.Message):
         assignee: _builtins.str = ...,
         note: _builtins.str = ...,
         reopened: _builtins.bool = ...,
+        under_way_count: _builtins.int = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        settlement: Global___DeadLetterSettlement.ValueType = ...,
+        settled_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "close_time", b"close_time", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "acknowledged_by", b"acknowledged_by", "assignee", b"assignee", "closed_count", b"closed_count", "code", b"code", "endpoint", b"endpoint", "event_type", b"event_type", "first_time", b"first_time", "id", b"id", "kind", b"kind", "last_time", b"last_time", "note", b"note", "object_ids", b"object_ids", "open_count", b"open_count", "operation", b"operation", "reason", b"reason", "reopened", b"reopened", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "acknowledged_by", b"acknowledged_by", "assignee", b"assignee", "close_time", b"close_time", "closed_count", b"closed_count", "code", b"code", "endpoint", b"endpoint", "event_type", b"event_type", "first_time", b"first_time", "id", b"id", "kind", b"kind", "last_time", b"last_time", "note", b"note", "object_ids", b"object_ids", "open_count", b"open_count", "operation", b"operation", "reason", b"reason", "reopened", b"reopened", "settled_by", b"settled_by", "settlement", b"settlement", "state", b"state", "under_way_count", b"under_way_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,10 +286,29 @@ class DeadLetter(_message.Message):
     OPEN_FIELD_NUMBER: _builtins.int
     HELD_FACT_FIELD_NUMBER: _builtins.int
     OPERATOR_WORDS_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    STOP_TIME_FIELD_NUMBER: _builtins.int
+    LEAVE_TIME_FIELD_NUMBER: _builtins.int
+    CARRIER_ID_FIELD_NUMBER: _builtins.int
+    SETTLE_TIME_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_FIELD_NUMBER: _builtins.int
+    SETTLED_BY_FIELD_NUMBER: _builtins.int
     content_json: _builtins.str
     """What it carries, as JSON; sensitive values are masked."""
     open: _builtins.bool
     """False when it is settled."""
+    standing: Global___DeadLetterStanding.ValueType
+    """Where it is now."""
+    carrier_id: _builtins.str
+    """The delivery that goes in its place: the one that supersedes it, or itself. Empty while it
+    waits, and for what came in.
+    """
+    settlement: Global___DeadLetterSettlement.ValueType
+    """What settled it."""
+    settled_by: _builtins.str
+    """The delivery that was confirmed or ended; for what came in, what it had waited for, or the
+    operator who drove or discarded it.
+    """
     @_builtins.property
     def delivery(self) -> _delivery_pb2.Delivery:
         """The delivery with its attempts and what operators said; absent for what came in."""
@@ -216,6 +321,18 @@ class DeadLetter(_message.Message):
     def operator_words(self) -> _containers.RepeatedCompositeFieldContainer[_operator_word_pb2.OperatorWord]:
         """What operators said about what came in."""
 
+    @_builtins.property
+    def stop_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stopped, UTC."""
+
+    @_builtins.property
+    def leave_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was sent on, went again by itself, or was settled, UTC; absent while it waits."""
+
+    @_builtins.property
+    def settle_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was settled, UTC."""
+
     def __init__(
         self,
         *,
@@ -224,10 +341,17 @@ class DeadLetter(_message.Message):
         open: _builtins.bool = ...,
         held_fact: _held_fact_pb2.HeldFact | None = ...,
         operator_words: _abc.Iterable[_operator_word_pb2.OperatorWord] | None = ...,
+        standing: Global___DeadLetterStanding.ValueType = ...,
+        stop_time: _timestamp_pb2.Timestamp | None = ...,
+        leave_time: _timestamp_pb2.Timestamp | None = ...,
+        carrier_id: _builtins.str = ...,
+        settle_time: _timestamp_pb2.Timestamp | None = ...,
+        settlement: Global___DeadLetterSettlement.ValueType = ...,
+        settled_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "held_fact", b"held_fact"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "held_fact", b"held_fact", "leave_time", b"leave_time", "settle_time", b"settle_time", "stop_time", b"stop_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_json", b"content_json", "delivery", b"delivery", "held_fact", b"held_fact", "open", b"open", "operator_words", b"operator_words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier_id", b"carrier_id", "content_json", b"content_json", "delivery", b"delivery", "held_fact", b"held_fact", "leave_time", b"leave_time", "open", b"open", "operator_words", b"operator_words", "settle_time", b"settle_time", "settled_by", b"settled_by", "settlement", b"settlement", "standing", b"standing", "stop_time", b"stop_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
