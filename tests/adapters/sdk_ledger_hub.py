@@ -51,6 +51,9 @@ class LedgerHub(
         self.lose_leases = False
         self.refuse_begins = False
         self.refuse_facts = False
+        # Completions of a delivery that will fail by a fault; deliveries whose facts always do.
+        self.faults: dict[str, int] = {}
+        self.fault_at_facts: set[str] = set()
         self.lease_seconds = 30.0
         self.begin_delay_seconds = 0.0
         self.traceparents: list[str] = []
@@ -117,9 +120,19 @@ class LedgerHub(
             await context.abort_with_status(rpc_status.to_status(errors.to_status(refusal)))
         answer = delivery_service_pb2.CompleteAttemptsResponse()
         for completion in request.completions:
-            self.deliveries[completion.delivery_id].completions.append(completion)
-            answer.results.add(delivery_id=completion.delivery_id)
+            result = answer.results.add(delivery_id=completion.delivery_id)
+            if self._has_a_fault(completion):
+                result.refusal.reason = "INTERNAL_FAULT"
+                result.refusal.message = "a fault of the hub (incident 1)"
+            else:
+                self.deliveries[completion.delivery_id].completions.append(completion)
         return answer
+
+    def _has_a_fault(self, completion: delivery_service_pb2.Completion) -> bool:
+        left = self.faults.get(completion.delivery_id, 0)
+        self.faults[completion.delivery_id] = max(0, left - 1)
+        poison = completion.facts and completion.delivery_id in self.fault_at_facts
+        return bool(left or poison)
 
     async def RegisterEndpoint(self, request: Any, context: Any) -> Any:
         self.registered.append(request)

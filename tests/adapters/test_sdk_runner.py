@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from crossdock.client import HubClient
 from crossdock.label.v1 import label_service_pb2
+from crossdock_adapters.sdk.attempts import FAULT_TELLS_MAX
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from sdk_house import TRACE, House
 from sdk_ledger_hub import LedgerHub, dispatch, ended, serving, token_file
@@ -281,6 +282,37 @@ async def test_refused_facts_do_not_take_the_outcome_with_them(house: House) -> 
     told = house.completion(work)
     assert [r.value for r in told.vendor_references] == ["1"]
     assert not told.facts and "a fact is wrong" in told.reason
+
+
+async def test_a_fault_with_one_completion_is_told_again(house: House) -> None:
+    """A fault of the hub with one completion is repeated for that one alone; one whose facts the
+    hub can never decide is told bare, and what shares its calls is told once."""
+    passing, poison, other = dispatch(), dispatch(), dispatch()
+    house.hub.faults[passing.delivery_id] = 2
+    house.hub.fault_at_facts.add(poison.delivery_id)
+    for work in (passing, poison, other):
+        house.queue.put(work)
+    for work in (passing, poison, other):
+        assert await house.outcome(work) == "CONFIRMED"
+    assert house.completion(passing).facts
+    told = house.completion(poison)
+    assert not told.facts and "INTERNAL_FAULT" in told.reason
+    assert [r.value for r in told.vendor_references]
+    assert [len(o) for o in house.hub.outcomes().values()] == [1, 1, 1]
+
+
+async def test_a_lasting_fault_with_one_completion_holds_nothing_up(house: House) -> None:
+    """A completion that the hub has a fault with however it is told is given up after so many
+    times: the message is acknowledged, the adapter's place is free, and the ledger's lease decides.
+    """
+    lasting, other = dispatch(), dispatch()
+    house.hub.faults[lasting.delivery_id] = 10**6
+    message = house.queue.put(lasting)
+    await until(lambda: 10**6 - house.hub.faults[lasting.delivery_id] >= 2 * FAULT_TELLS_MAX)
+    house.queue.put(other)
+    assert await house.outcome(other) == "CONFIRMED"
+    await until(lambda: message.acked)
+    assert 10**6 - house.hub.faults[lasting.delivery_id] == 2 * FAULT_TELLS_MAX
 
 
 async def test_own_ids_are_looked_up_and_cached(house: House) -> None:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 
+import structlog
 from crossdock.contracts import Contract
 from crossdock.errors import Refusal, Violation
 
 from crossdock_hub.config import Limits
 from crossdock_hub.unit import Refused
+
+log = structlog.get_logger("crossdock.refusals")
+
+
+def fault(method: str, error: Exception) -> Refusal:
+    """A fault of ours: an incident id for the caller, the exception for the log only."""
+    incident = uuid.uuid4().hex[:12]
+    log.error("fault in a call", method=method, incident=incident, exc_info=error)
+    return Refusal(
+        "INTERNAL_FAULT",
+        f"a fault of the hub (incident {incident}); repeating with the same request_id is safe",
+        {"incident": incident},
+    )
 
 
 def not_found(kind: str, value: str) -> Refused:

@@ -23,6 +23,9 @@ FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 5.0
 RENEW_AT_SHARE_OF_LEASE = 1 / 3
 MAX_REASON_CHARACTERS = 1_000
+# A completion that the hub has a fault with is told so often whole, and then so often bare.
+FAULT_TELLS_MAX = 4
+HUB_FAULT = "INTERNAL_FAULT"
 
 
 class HubAway(Exception):
@@ -176,6 +179,10 @@ class Attempts:
                 log.warning("delivery %s: renewal refused: %s", attempt.delivery_id, refused)
                 return
             self._hub.back()
+            if result.refusal.reason == HUB_FAULT:
+                # Not a word about the lease: it stands until its end.
+                log.warning("delivery %s: %s", attempt.delivery_id, result.refusal.message)
+                continue
             if result.HasField("refusal"):
                 log.warning("delivery %s: lease lost", attempt.delivery_id)
                 return
@@ -187,16 +194,31 @@ class Attempts:
     ) -> delivery_service_pb2.CompletionResult:
         """Tell the outcome; repeated for as long as this process lives and the hub is away.
 
-        HubRefused when the hub does not take even the bare outcome.
+        HubRefused when the hub does not take even the bare outcome: the lease will end, and what
+        follows doubt is the ledger's.
         """
-        result = await self._insist(lambda: self._complete.call(completion))
+        result = await self._tell(completion)
         if isinstance(result, HubRefused):
             # What we learned is not acceptable, but that it happened must be known.
             log.error("delivery %s: completion refused: %s", completion.delivery_id, result)
-            bare = _bare(completion, result)
-            result = await self._insist(lambda: self._complete.call(bare))
+            result = await self._tell(_bare(completion, result))
         if isinstance(result, HubRefused):
             raise result
+        return result
+
+    async def _tell(
+        self, completion: delivery_service_pb2.Completion
+    ) -> delivery_service_pb2.CompletionResult | HubRefused:
+        """The hub's answer; HubRefused too when it has a fault with this completion each time."""
+        pause = FIRST_PAUSE_SECONDS
+        for told in range(1, FAULT_TELLS_MAX + 1):
+            result = await self._insist(lambda: self._complete.call(completion))
+            if isinstance(result, HubRefused) or result.refusal.reason != HUB_FAULT:
+                break
+            if told == FAULT_TELLS_MAX:
+                return HubRefused(f"{result.refusal.reason}: {result.refusal.message}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
         return result
 
     async def _complete_batch(

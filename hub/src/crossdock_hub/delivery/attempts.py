@@ -26,7 +26,7 @@ from crossdock_hub.records import (
     QuarantineRecord,
     VendorReferenceRecord,
 )
-from crossdock_hub.refusals import invalid, not_found, too_much
+from crossdock_hub.refusals import fault, invalid, not_found, too_much
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.wording import LATE, LATER, trace_id_of
@@ -406,6 +406,11 @@ def _apply_fact(unit: Unit, record: DeliveryRecord, fact: CheckedFact) -> Refusa
             return why.refusal
         hold(unit, fact.method, fact.request, why)
         return None
+    except NotLoaded:
+        raise
+    except Exception as error:
+        # What the vendor did is known, whatever our own fault with a fact of it is.
+        return fault(fact.method, error)
     unit.absorb(work)
     return None
 

@@ -7,21 +7,17 @@ after another the requests of a batch find them warm.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import structlog
 from crossdock.contracts import Contract, digest, unknown_field
 from crossdock.errors import Refusal
 from google.protobuf.message import DecodeError
 
 from crossdock_hub.commands import Command, Unread, hinted_keys
 from crossdock_hub.config import Limits
-from crossdock_hub.refusals import invalid, too_much
+from crossdock_hub.refusals import fault, invalid, too_much
 from crossdock_hub.unit import Refused
-
-log = structlog.get_logger("crossdock.intake")
 
 REQUEST_ID_MISSING = Refusal(
     "REQUEST_ID_MISSING",
@@ -125,15 +121,4 @@ def _malformed(message_name: str) -> Refused:
             f"the bytes are no {message_name}; generate your stubs from this contract",
             {"message": message_name},
         )
-    )
-
-
-def fault(method: str, error: Exception) -> Refusal:
-    """A fault of ours: an incident id for the caller, the exception for the log only."""
-    incident = uuid.uuid4().hex[:12]
-    log.error("fault in a call", method=method, incident=incident, exc_info=error)
-    return Refusal(
-        "INTERNAL_FAULT",
-        f"a fault of the hub (incident {incident}); repeating with the same request_id is safe",
-        {"incident": incident},
     )

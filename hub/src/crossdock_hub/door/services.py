@@ -22,10 +22,10 @@ from crossdock_hub.commands import Command, Decision, Unread, hinted_keys
 from crossdock_hub.committer import Committer, Stopped
 from crossdock_hub.delivery import attempts
 from crossdock_hub.door.calls import Door, abort
-from crossdock_hub.door.intake import Intake, fault
+from crossdock_hub.door.intake import Intake
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects import held
-from crossdock_hub.refusals import too_much
+from crossdock_hub.refusals import fault, too_much
 from crossdock_hub.store import StoreFailure
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS, PREPARATIONS
@@ -36,7 +36,8 @@ Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
 DELIVERY = "/crossdock.delivery.v1.DeliveryService/"
 STREAM_SCANS = "/crossdock.tracking.v1.TrackingService/StreamTrackingEvents"
 TAIL = "/crossdock.lineage.v1.LineageService/Tail"
-TRY_AGAIN = frozenset({"HUB_OVERLOADED", "STORE_FULL", "HUB_UNAVAILABLE", "INTERNAL_FAULT"})
+# What no item of a call is to blame for, and no item alone would get over.
+TRY_AGAIN = frozenset({"HUB_OVERLOADED", "STORE_FULL", "HUB_UNAVAILABLE"})
 STOPPING = Refusal(
     "HUB_UNAVAILABLE",
     "the hub is stopping; repeat with the same request_id, another or the restarted one answers",
@@ -268,7 +269,7 @@ class Services:
     async def _each(
         self, name: str, caller: Caller, result_type: type[Any], items: Any, decide: Any
     ) -> list[Any]:
-        """One command per item; a refused item refuses no other."""
+        """One command per item; a refused item, or one we have a fault with, refuses no other."""
         attempts_of = [
             self._fenced(
                 name, caller, partial(_decide_item, decide, item), self._keys_of(caller, item)
@@ -281,7 +282,7 @@ class Services:
             if isinstance(found, BaseException):
                 found = _refused(result_type, found)
                 if found.refusal.reason in TRY_AGAIN:
-                    # Nobody's fault but ours: the whole call fails, and its repeat is harmless.
+                    # The whole call fails, and its repeat is harmless.
                     raise Refused(from_message(found.refusal))
                 found.delivery_id = item.delivery_id
             results.append(found)

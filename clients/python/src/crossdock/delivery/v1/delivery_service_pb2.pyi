@@ -146,7 +146,9 @@ class BeginResult(_message.Message):
 
     @_builtins.property
     def refusal(self) -> _types_pb2.Refusal:
-        """Set when refused: drop the message, nothing is to be sent."""
+        """Set when refused: drop the message, nothing is to be sent. INTERNAL_FAULT: a fault of the hub
+        with this delivery alone; it is dispatched again.
+        """
 
     def __init__(
         self,
@@ -463,7 +465,9 @@ class CompletionResult(_message.Message):
 
     @_builtins.property
     def refusal(self) -> _types_pb2.Refusal:
-        """Set when the completion came too late to count; what it learned is kept as evidence."""
+        """Set when the completion came too late to count; what it learned is kept as evidence.
+        INTERNAL_FAULT: a fault of the hub with this completion alone; nothing was kept, repeat it.
+        """
 
     def __init__(
         self,
