@@ -15,6 +15,8 @@ from story import Story, state_of
 
 BOOKING = {"create_sales_order": "SEARCHABLE"}
 FAILURES = 5
+# What is promised of a breaker whose vendor is silent, whatever its time-outs are.
+SILENCE_SECONDS_MAX = 10.0
 
 
 async def status(story: Story, endpoint: str) -> endpoint_pb2.Endpoint:
@@ -61,6 +63,38 @@ async def test_a_vendor_that_is_down_is_tried_with_one_call_and_then_drained_in_
         assert fresh == [order for order in orders if order in fresh], "out of order"
         told = await status(story, lane.erp)
         assert told.queue_depth == 0 and told.time_to_drain.ToTimedelta().total_seconds() == 0
+
+
+async def test_a_silent_vendor_is_known_long_before_its_calls_time_out(
+    hub: RunningHub, lane: Lane
+) -> None:
+    """G14: proves with a real hub that three calls which fill all slots and are never answered open
+    the breaker within 10 seconds, with leases of a minute, that the endpoint says so, that nothing
+    more is sent, and that one late answer lets the queue drain."""
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(hub, lane.erp, BOOKING, max_concurrency=3) as erp,
+    ):
+        for _ in range(5):
+            await story.approved()
+        sent = [await erp.take() for _ in range(3)]
+        begun = time.monotonic()
+        tokens = [await erp.begin(dispatch, lease_seconds=60.0) for dispatch in sent]
+        told = await status(story, lane.erp)
+        while told.breaker.state == endpoint_pb2.BREAKER_STATE_CLOSED:
+            assert time.monotonic() - begun < SILENCE_SECONDS_MAX, "not known to be silent"
+            await asyncio.sleep(0.1)
+            told = await status(story, lane.erp)
+        assert "3 calls have no answer yet" in told.breaker.reason
+        assert (told.breaker.failures, told.in_use, erp.waiting) == (3, 3, 0)
+        assert told.queue_depth == 5
+        await erp.complete(sent[0].delivery_id, tokens[0], "CONFIRMED")
+        told = await status(story, lane.erp)
+        assert told.breaker.state == endpoint_pb2.BREAKER_STATE_CLOSED
+        for dispatch, token in zip(sent[1:], tokens[1:], strict=True):
+            await erp.complete(dispatch.delivery_id, token, "CONFIRMED")
+        for _ in range(2):
+            await erp.work()
 
 
 async def test_what_is_on_its_way_when_the_breaker_opens_is_not_attempted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.unit import View
@@ -34,3 +35,27 @@ def test_new_work_does_not_overtake_what_is_stored() -> None:
     assert picker.pick_new(batch(done, ready(3)), [vendor], START) == []
     assert picker.free(vendor, [vendor], START) == 1
     assert picker.can_pick([vendor], START)
+
+
+def test_a_probe_goes_beside_calls_that_are_silent() -> None:
+    """Proves that calls which were out when the breaker opened do not keep a probe back where a
+    slot is free, that only one goes, and that none goes beyond the budget."""
+    for slots, probes in ((5, 0), (6, 1), (9, 1)):
+        picker, well = Picker(LIMITS, Tick()), endpoint(concurrency=slots)
+        silent = [one.record for one in picker.pick_new(batch(*map(ready, range(5))), [well], 0)]
+        opened = endpoint(
+            concurrency=slots, breaker_state="OPEN", breaker_since=START, breaker_probe_at=START
+        )
+        assert picker.pick_new(batch(ready(6)), [opened], START - SECOND) == []
+        assert picker.free(opened, [opened], START) == probes
+        view = batch(replace(ready(7), endpoint="vendor"))
+        picker._backlog.clear()
+        assert len(picker.pick_new(view, [opened], START)) == probes
+        assert picker.free(opened, [opened], START) == 0, "a second probe beside the first"
+        # One of the silent calls fails and is sent again as the next probe: it counts as one.
+        back = replace(silent[0], state="READY", pending=True)
+        ended = replace(ready(7), state="CONFIRMED", pending=False)
+        picker._backlog.clear()
+        again = picker.pick_new(batch(ended, back), [opened], START)
+        assert len(again) == 1
+        assert picker.free(opened, [opened], START) == 0

@@ -37,6 +37,7 @@ DISPATCH: Final = (
     "tests/simulation",
     "tests/hub/test_breaking.py",
 )
+SILENCE: Final = ("tests/hub/test_silence.py",)
 RELAY: Final = ("tests/hub/test_relay.py", "tests/hub/test_relay_fence.py")
 CLOCK: Final = ("tests/hub/test_store_clock.py", "tests/simulation")
 ADAPTER: Final = (
@@ -246,6 +247,20 @@ MUTANTS: Final[list[Mutant]] = [
             "view.changes.merge(unit.changes)\n            return refused\n"
             "        except NotYet as why:",
         ),
+    ),
+    *_in(
+        f"{HUB}delivery/breaking.py",
+        SILENCE,
+        every_call_is_silent=(">= call.patience]", ">= 0]"),
+        one_delivery_is_silence_enough=(
+            "if len(failing) < needed or len(set(failing)) < limits.breaker_deliveries_needed:",
+            "if len(failing) < needed:",
+        ),
+    ),
+    *_in(
+        f"{HUB}delivery/silence.py",
+        SILENCE,
+        answers_are_not_heard=("self._heard[name[1]] = batch.now", "pass"),
     ),
     *_in(
         f"{HUB}delivery/dispatching.py",

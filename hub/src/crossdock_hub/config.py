@@ -60,6 +60,12 @@ class Limits:
     # Breakers and pace.
     breaker_failures_needed: int = 5
     breaker_deliveries_needed: int = 3
+    # Silence of a call that runs counts after this long, or after so many times what the slowest of
+    # the last answered calls of its kind took, if that is longer; how often it is looked for.
+    breaker_silence_seconds: float = 6.0
+    breaker_patience: float = 1.5
+    breaker_answers_kept: int = 10
+    breaker_look_seconds: float = 0.5
     breaker_probe_seconds_first: float = 1.0
     breaker_probe_seconds_max: float = 30.0
     pace_thousandths_min: int = 50

@@ -31,6 +31,7 @@ from crossdock_hub.data_lock import DataLock
 from crossdock_hub.delivery.dispatcher import Dispatcher, Timers
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.delivery.rerouting import Rerouter
+from crossdock_hub.delivery.silence import SilenceWatch
 from crossdock_hub.door.calls import Door
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.server import Server, check_address
@@ -116,6 +117,7 @@ class Hub:
             self.relay,
             self.dispatcher,
             self.timers,
+            self.silence,
             self.driver,
             self.rerouter,
             self.replayer,
@@ -194,9 +196,7 @@ class Hub:
             self.store, self.contract, limits, picker, self.clock, self._newest_id
         )
         self._build_way_out()
-        self.timers = Timers(self.store, self.committer, limits, self.clock)
-        self.driver = Driver(self.store, self.committer, limits)
-        self.rerouter = Rerouter(self.store, self.committer, limits)
+        self._build_movers(picker)
         replays = ReplayReader(self.store)
         self.replayer = Replayer(replays, self.committer, limits, self.clock)
         planner = Planner(replays, self.committer, self.contract, limits, self.clock)
@@ -208,6 +208,7 @@ class Hub:
             self.relay.committed,
             self.tie.committed,
             self.timers.committed,
+            self.silence.committed,
             self.driver.committed,
             self.rerouter.committed,
             self.replayer.committed,
@@ -237,6 +238,14 @@ class Hub:
         )
         names = {method.service for method in self.contract.methods.values()}
         self.server = Server(self.settings, limits, self.services.handlers(), names, identities)
+
+    def _build_movers(self, picker: Picker) -> None:
+        """What moves deliveries and facts on by itself."""
+        limits = self.limits
+        self.timers = Timers(self.store, self.committer, limits, self.clock)
+        self.silence = SilenceWatch(self.committer, limits, picker.in_use, self.clock)
+        self.driver = Driver(self.store, self.committer, limits)
+        self.rerouter = Rerouter(self.store, self.committer, limits)
 
     def _build_way_out(self) -> None:
         """What puts events and work on the bus, and keeps the bus as it has to be."""

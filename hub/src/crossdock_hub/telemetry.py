@@ -35,6 +35,11 @@ COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Breakers that opened or closed.",
         ("endpoint", "state"),
     ),
+    "answered": (
+        "crossdock_endpoint_answers",
+        "Attempts that the vendor answered, if only with a no.",
+        ("endpoint",),
+    ),
     "spending": (
         "crossdock_spending_stopped",
         "Deliveries that the spending guard stopped.",

@@ -1,7 +1,8 @@
 """An adapter process of the yard, on the real SDK: `python -m tests.faults.yard.adapter CONFIG`.
 
 It may die by its own hand exactly where it hurts, between the vendor's answer and the hub's: the
-variable YARD_DEATHS holds a seed and the shares of calls before and after which it does.
+variable YARD_DEATHS holds a seed and the shares of calls before and after which it does. YARD_CALLS
+says how many calls it makes at once and how long it waits for an answer.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ from crossdock_adapters.sdk.work import Work
 
 OPERATIONS = ("create_sales_order", "change_order", "cancel_order")
 CLASSES = ("searchable", "keyed", "none", "natural")
-CONCURRENCY = 16
-TIMEOUT_SECONDS = 2.0
-HTTP_SECONDS = 1.5
+CALLS = json.loads(os.environ.get("YARD_CALLS", "{}"))
+CONCURRENCY = CALLS.get("at_once", 16)
+HTTP_SECONDS = CALLS.get("seconds", 1.5)
+# Beside the call itself a little is left for what is around it.
+TIMEOUT_SECONDS = HTTP_SECONDS + 0.5
 SETTLE_SECONDS = 1.2
 KEY_LIFE_SECONDS = 600.0
 MAX_ATTEMPTS = 12

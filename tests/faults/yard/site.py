@@ -49,7 +49,8 @@ class Plan:
     that run instead of ours. poisoned: orders that no adapter can translate. pace_seconds: what
     each writer waits between two orders. proxied: the bus is a server of its own, behind a wire
     that can be cut. patience_seconds: how long the end of all open work is waited for; 0: it is not
-    expected, and not judged.
+    expected, and not judged. calls_at_once: of each endpoint. call_seconds: how long an adapter
+    waits for the vendor's answer.
     """
 
     seed: int
@@ -65,6 +66,8 @@ class Plan:
     pace_seconds: float = 0.0
     proxied: bool = False
     patience_seconds: float = 120.0
+    calls_at_once: int = 16
+    call_seconds: float = 1.5
 
 
 class Site:
@@ -145,9 +148,11 @@ class Site:
         config = self.directory / f"{name}.toml"
         config.write_text(toml_text(tables, "Made for a run under faults."))
         deaths = json.dumps({"seed": self.plan.seed, **self.plan.deaths})
+        calls = {"at_once": self.plan.calls_at_once, "seconds": self.plan.call_seconds}
         return Process(
             name, self.directory / f"{name}.log", ready,
-            "-m", "tests.faults.yard.adapter", str(config), YARD_DEATHS=deaths,
+            "-m", "tests.faults.yard.adapter", str(config),
+            YARD_DEATHS=deaths, YARD_CALLS=json.dumps(calls),
         )  # fmt: skip
 
     def _naive(self, mode: str, number: int) -> Process:

@@ -260,6 +260,8 @@ def _judge_endpoint(
     after = breaking.told(before, evidence, unit.now, unit.limits)
     if breaking.is_open(before) != breaking.is_open(after):
         unit.count("breaker", record.endpoint, after.breaker_state)
+    if said in breaking.ANSWERED:
+        unit.count("answered", record.endpoint)
     if said == "THROTTLED":
         seconds = request.retry_after.ToMicroseconds() / SECOND
         after = pacing.throttled(after, seconds, unit.now, unit.limits)

@@ -8,10 +8,14 @@ Evidence is what attempts say: a call that was proven unprocessed or not answere
 endpoint's system, an answer of any kind for it. One delivery alone never opens a breaker: what the
 vendor chokes on is that delivery's own trouble. The state is kept in the endpoint's row, written
 only when it changes, so a restart forgets nothing.
+
+A call that still runs is evidence too, once it has been silent for longer than such calls take:
+time-outs are made for the slowest call there may be, and five of them in a row last too long.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from crossdock_hub.config import SECOND, Limits
@@ -37,6 +41,19 @@ class Evidence:
     begun_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class RunningCall:
+    """A call or look-up that is under way. begun_at: microseconds UTC.
+
+    patience: microseconds of silence that are usual for what it asks.
+    """
+
+    delivery_id: str
+    token: int
+    begun_at: int
+    patience: int
+
+
 def told(record: EndpointRecord, evidence: Evidence, now: int, limits: Limits) -> EndpointRecord:
     """The endpoint after an attempt's end; the same record when it says nothing new."""
     if evidence.outcome in ANSWERED:
@@ -52,16 +69,60 @@ def told(record: EndpointRecord, evidence: Evidence, now: int, limits: Limits) -
         return _probe_failed(record, failing, why, now, limits)
     enough = len(failing) >= limits.breaker_failures_needed
     if enough and len(set(failing)) >= limits.breaker_deliveries_needed:
-        return replace(
-            record,
-            breaker_state="OPEN",
-            breaker_since=now,
-            breaker_reason=why,
-            breaker_failing=failing,
-            breaker_probe_at=now + int(limits.breaker_probe_seconds_first * SECOND),
-            breaker_probes=0,
-        )
+        return _opened(record, failing, why, now, limits)
     return replace(record, breaker_failing=failing, breaker_reason=why)
+
+
+def silent(
+    record: EndpointRecord,
+    calls: Iterable[RunningCall],
+    heard_at: int,
+    slots: int,
+    now: int,
+    limits: Limits,
+) -> EndpointRecord:
+    """The endpoint when the calls that run there say that it is down; the same record if not.
+
+    A call's silence begins with it, or with the last answer to any other: whoever answers is there.
+    heard_at: when that was, microseconds; 0: nobody knows. slots: calls that run there at once, at
+    most. Where they are fewer than the failures that are needed, all of them silent are enough.
+    """
+    if is_open(record):
+        return record
+    quiet = [call for call in calls if now - max(call.begun_at, heard_at) >= call.patience]
+    if not quiet:
+        return record
+    quiet.sort(key=lambda call: call.begun_at)
+    failing = (*record.breaker_failing, *(call.delivery_id for call in quiet))
+    needed = min(limits.breaker_failures_needed, max(1, slots))
+    if len(failing) < needed or len(set(failing)) < limits.breaker_deliveries_needed:
+        return record
+    seconds = (now - max(quiet[0].begun_at, heard_at)) / SECOND
+    calls_quiet = "1 call has" if len(quiet) == 1 else f"{len(quiet)} calls have"
+    why = f"{calls_quiet} no answer yet, and nothing was answered for {seconds:.1f} seconds"
+    if record.breaker_reason:
+        why = f"{why}; before that: {record.breaker_reason}"[:REASON_CHARACTERS_MAX]
+    return _opened(record, failing[-limits.breaker_failures_needed :], why, now, limits)
+
+
+def patience(answered_seconds: Sequence[float], limits: Limits) -> int:
+    """Microseconds of silence that are usual at a call, from how long the last such calls took."""
+    usual = max(answered_seconds, default=0.0) * limits.breaker_patience
+    return int(max(limits.breaker_silence_seconds, usual) * SECOND)
+
+
+def _opened(
+    record: EndpointRecord, failing: tuple[str, ...], why: str, now: int, limits: Limits
+) -> EndpointRecord:
+    return replace(
+        record,
+        breaker_state="OPEN",
+        breaker_since=now,
+        breaker_reason=why,
+        breaker_failing=failing,
+        breaker_probe_at=now + int(limits.breaker_probe_seconds_first * SECOND),
+        breaker_probes=0,
+    )
 
 
 def _answered(record: EndpointRecord, now: int) -> EndpointRecord:
@@ -116,8 +177,12 @@ def begun(record: EndpointRecord, lease_seconds: float, now: int) -> EndpointRec
     return replace(record, breaker_state="PROBING", breaker_probe_at=until)
 
 
-def room(record: EndpointRecord, left: int, in_use: int, now: int) -> int:
-    """How many of the `left` calls may go out: one at a time, and in its time, while open."""
+def room(record: EndpointRecord, left: int, tried: int, now: int) -> int:
+    """How many of the `left` calls may go out: one at a time, and in its time, while open.
+
+    tried: deliveries on their way to the vendor that went out since it opened. What was out before
+    may be silent for long, and must not keep a probe from finding out.
+    """
     if not is_open(record):
         return left
-    return min(left, 1) if in_use == 0 and may_begin(record, now) else 0
+    return min(left, 1) if tried == 0 and may_begin(record, now) else 0

@@ -118,6 +118,8 @@ class Picker:
         self._clock = clock
         self._stored = stored
         self._occupied: dict[str, set[str]] = defaultdict(set)
+        # Of each endpoint whose breaker is open: since when, and what was on its way already.
+        self._before: dict[str, tuple[int | None, set[str]]] = {}
         self._backlog: set[str] = set()
         self._rates: dict[str, Rate] = {}
         self._turn = 0
@@ -156,7 +158,20 @@ class Picker:
         left = allowed.concurrency - sum(len(self._occupied[e.id]) for e in sharing)
         rate = self._rate(endpoint.system, allowed)
         left = max(0, left if rate is None else min(left, rate.available()))
-        return breaking.room(endpoint.health, left, len(self._occupied[endpoint.id]), now)
+        return breaking.room(endpoint.health, left, self._tried(endpoint), now)
+
+    def _tried(self, endpoint: RegisteredEndpoint) -> int:
+        """How much of what is on its way went out since the endpoint's breaker opened."""
+        health, out = endpoint.health, self._occupied[endpoint.id]
+        if not breaking.is_open(health):
+            self._before.pop(endpoint.id, None)
+            return len(out)
+        since, before = self._before.get(endpoint.id, (None, set()))
+        if since != health.breaker_since:
+            since, before = health.breaker_since, set(out)
+        before &= out
+        self._before[endpoint.id] = (since, before)
+        return len(out) - len(before)
 
     def _rate(self, system: str, allowed: Allowance) -> Rate | None:
         if allowed.rate_per_second is None:
