@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.faults.history.records import (
+    CALL,
+    DRAFT,
     OK,
     Attempt,
     Delivery,
@@ -237,7 +239,9 @@ def _unasked(history: History) -> Iterable[Record]:
 
 @seeded(Kind.EFFECT_TWICE)
 def _two_labels(history: History) -> Iterable[Record]:
-    effect = first(history, Effect, lambda e: e.endpoint != "")
+    # A full state may be sent again.
+    once = {d.id for d in history.of(Delivery) if d.operation_class != "NATURAL"}
+    effect = first(history, Effect, lambda e: e.delivery_id in once)
     return added(history, replace(effect, number="a second label"))
 
 
@@ -306,6 +310,19 @@ def _early_call(history: History) -> Iterable[Record]:
 def _late_call(history: History) -> Iterable[Record]:
     call = first(history, VendorCall, lambda c: c.kind == "CALL")
     return changed(history, call, sent_at=call.lease_until + 1)
+
+
+@seeded(Kind.DRAFT_NOT_NOTED)
+def _other_draft(history: History) -> Iterable[Record]:
+    call = first(history, VendorCall, lambda c: c.kind == CALL and c.draft)
+    return changed(history, call, draft="D-OTHER")
+
+
+@seeded(Kind.DRAFT_MADE_AGAIN)
+def _second_draft(history: History) -> Iterable[Record]:
+    confirmed = first(history, VendorCall, lambda c: c.kind == CALL and c.draft)
+    again = replace(confirmed, kind=DRAFT, attempt=confirmed.attempt + 1, draft="D-OTHER")
+    return added(history, again)
 
 
 @seeded(Kind.CALL_WITH_ANOTHER_KEY)

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults.history.checker import check, counted
-from tests.faults.history.records import Attempt, Fault, History, Look
+from tests.faults.history.records import Attempt, Delivery, Fault, History, Look
 from tests.faults.history.violations import Kind, Verdict
 from tests.faults.seeded import SEEDS
 from tests.faults.trials.adapter_kills import DEATHS, kill_adapters
 from tests.faults.trials.round import played
 from tests.faults.trials.trial import Piece, Size
+from tests.faults.yard.adapter import CLASSES
 from tests.faults.yard.site import Plan, mix_of
 
 KINDS_MIN = 20
@@ -43,6 +44,8 @@ def test_a_run_under_faults_keeps_its_promises(good: History) -> None:
     assert outcomes["UNKNOWN"] and outcomes["RETRY"] and outcomes["CONFIRMED"], outcomes
     assert any(attempt.kind == "LOOK_UP" for attempt in good.of(Attempt))
     assert good.of(Fault) and good.of(Look)
+    begun = {row.operation_class.lower() for row in good.of(Delivery) if row.attempts}
+    assert begun == set(CLASSES)
 
 
 @pytest.mark.parametrize("kind", SEEDS, ids=lambda kind: kind.name)

@@ -246,6 +246,20 @@ def test_unknowns_are_not_repeated_for_ever(kind: str) -> None:
     assert desk.fresh(record).attempts == 3
 
 
+def test_a_full_state_is_repeated_when_the_call_before_can_have_no_effect_any_more() -> None:
+    """Proves that the repeat of an upsert, and so what comes after it, waits until the books of the
+    vendor are settled: the call in doubt may take effect late, and would undo what came after."""
+    desk = Desk("NATURAL")
+    record = desk.one()
+    desk.settle(record, "UNKNOWN", reason="timed out")
+    assert desk.fresh(record).due_at == desk.now + LIMITS.settle_seconds_default * SECOND
+    for tries in range(2, 6):
+        desk.pass_time(60)
+        desk.settle(record, "UNKNOWN")
+        waits = (desk.fresh(record).due_at - desk.now) / SECOND
+        assert waits >= max(LIMITS.settle_seconds_default, 0.8 * 2 ** (tries - 2))
+
+
 def test_proven_unprocessed_retries_never_park() -> None:
     """Proves that an outage of a day is a wait, not a pile of work for people."""
     for kind in CLASSES:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.delivery import flows, intervention
+from crossdock_hub.delivery import flows, intervention, ledger
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store import rows
@@ -14,6 +14,7 @@ from crossdock_hub.store import tables as t
 from crossdock_hub.store.bus_rows import doubt_open_deliveries
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.reading import ALL_STATES
+from crossdock_hub.unit import Refused
 from decisions import ERP, OPERATIONS
 from first_flow import Flow
 from ledger_vendor import Desk
@@ -73,6 +74,42 @@ async def test_a_replay_after_a_restore_carries_the_doubt(books: Books, state: s
     made = one((await put_back(books, [record]))[record.id]).record
     assert made is not None
     assert (made.first_unknown_at, made.calls_reached) == (NOW - SECOND, 1)
+
+
+@pytest.mark.parametrize(
+    ("begun", "draft", "kind"),
+    [("TWO_STEP", "", "NONE"), ("", "", "NONE"), ("TWO_STEP", "D-1", "TWO_STEP")],
+)
+async def test_two_steps_after_a_restore_need_the_draft(
+    books: Books, begun: str, draft: str, kind: str
+) -> None:
+    """Proves that after a restore a call of two steps is repeated only where the copy knows its
+    draft: one that was noted since, which the database lost, may have been confirmed, and so a
+    second one would be sold; such work is parked, and no word or replay sends it unlooked."""
+    record = delivery(1, "book", "DISPATCHED", operation_class=begun, draft=draft)
+    found = (await put_back(books, [record]))[record.id]
+    spec = replace(flows.default_spec("book", Limits()), operation_class="TWO_STEP")
+    assert ledger.careful_class(found, spec) == kind
+    instead = ledger.instead_of_call(found, spec, NOW)
+    assert (instead is None) == bool(draft)
+    if instead is None:
+        return
+    assert instead.state == "PARKED"
+    case = intervention.Case(instead, [instead], spec, NOW, Limits())
+    with pytest.raises(Refused, match="OUTCOME_UNKNOWN"):
+        intervention.retry(case, not_found_at_vendor=False)
+    looked = intervention.retry(case, not_found_at_vendor=True).record
+    assert ledger.instead_of_call(looked, spec, NOW) is None
+
+
+def test_a_draft_that_got_lost_is_repeated_without_a_restore() -> None:
+    """Proves that the doubt of an ordinary call does not park two steps: a draft that was not noted
+    was not confirmed either."""
+    desk = Desk("TWO_STEP")
+    record = desk.one()
+    desk.complete(record, desk.take(record), "UNKNOWN", reason="timed out")
+    desk.pass_time(61)
+    assert desk.fresh(record).state == "READY"
 
 
 def test_routing_after_a_restore_carries_the_doubt() -> None:

@@ -22,6 +22,7 @@ LEDGER: Final = (
     "tests/hub/test_ledger_evidence.py",
     "tests/hub/test_interleavings.py",
     "tests/hub/test_ledger_keys.py",
+    "tests/hub/test_put_back.py",
     "tests/hub/test_ledger_model.py",
     "tests/simulation",
     "tests/hub/test_ledger_histories.py",
@@ -151,9 +152,11 @@ MUTANTS: Final[list[Mutant]] = [
             "calls_reached=record.calls_reached + 1,",
         ),
         bolder_class_wins=(
-            "return min(stored, spec.operation_class, key=CARE.index)",
-            "return max(stored, spec.operation_class, key=CARE.index)",
+            "kind = min(stored, spec.operation_class, key=CARE.index)",
+            "kind = max(stored, spec.operation_class, key=CARE.index)",
         ),
+        lost_draft_is_made_again=('"NONE" if kind == "TWO_STEP" and', '"NONE" if False and'),
+        state_is_repeated_at_once=("pause = max(pause, spec.settle_seconds)", "pass"),
         prerequisite_is_ignored=("    if missing:\n        until", "    if False:\n        until"),
         timer_fires_early=(
             "if record.due_at is None or record.due_at > now:",

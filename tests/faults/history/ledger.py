@@ -8,6 +8,7 @@ from itertools import pairwise
 from tests.faults.history.order import grouped, overlaps
 from tests.faults.history.records import (
     CALL,
+    DRAFT,
     LOOK_UP,
     Attempt,
     Delivery,
@@ -36,6 +37,7 @@ def violations(history: History) -> Iterator[Violation]:
     calls = grouped(history.of(VendorCall), lambda call: call.delivery_id)
     yield from _begun(calls, attempts)
     yield from _keys(calls)
+    yield from _drafts(calls, deliveries)
     for delivery_id, log in attempts.items():
         yield from _leases(delivery_id, log, calls.get(delivery_id, []))
         row = deliveries.get(delivery_id)
@@ -52,14 +54,14 @@ def _begun(
     for delivery_id, found in calls.items():
         begun = {(a.kind, a.number): a.begun_at for a in attempts.get(delivery_id, [])}
         for call in found:
-            at = begun.get((call.kind, call.attempt))
+            at = begun.get((call.attempt_kind, call.attempt))
             left = call.sent_at or call.start
             told = f"{call.kind} {call.attempt} of {call.operation} left at {left}"
             if at is None:
                 yield Violation(Kind.CALL_WITHOUT_BEGIN, delivery_id, told)
             elif left < at:
                 yield Violation(Kind.CALL_BEFORE_BEGIN, delivery_id, f"{told}, begun at {at}")
-            if call.kind == CALL and call.sent_at and call.sent_at > call.lease_until > 0:
+            if call.kind != LOOK_UP and call.sent_at and call.sent_at > call.lease_until > 0:
                 facts = f"{told}, {call.sent_at - call.lease_until} µs after its lease"
                 yield Violation(Kind.CALL_AFTER_LEASE, delivery_id, facts)
 
@@ -71,10 +73,28 @@ def _keys(calls: dict[str, list[VendorCall]]) -> Iterator[Violation]:
             yield Violation(Kind.CALL_WITH_ANOTHER_KEY, delivery_id, f"keys {keys}")
 
 
+def _drafts(
+    calls: dict[str, list[VendorCall]], deliveries: dict[str, Delivery]
+) -> Iterator[Violation]:
+    """Of two steps: only what the ledger keeps is confirmed, and what it keeps is used again."""
+    for delivery_id, found in calls.items():
+        confirming = [call for call in found if call.kind == CALL and call.draft]
+        row = deliveries.get(delivery_id)
+        kept = "" if row is None else row.draft
+        for draft in sorted({call.draft for call in confirming} - {kept}):
+            facts = f"{draft} was confirmed, the ledger keeps {kept or 'none'}"
+            yield Violation(Kind.DRAFT_NOT_NOTED, delivery_id, facts)
+        first = min((call.attempt for call in confirming), default=None)
+        for call in found:
+            if call.kind == DRAFT and first is not None and call.attempt > first:
+                facts = f"attempt {call.attempt} made {call.draft or 'one'}, {first} had confirmed"
+                yield Violation(Kind.DRAFT_MADE_AGAIN, delivery_id, facts)
+
+
 def _leases(delivery_id: str, log: list[Attempt], calls: list[VendorCall]) -> Iterator[Violation]:
     leased: dict[tuple[str, int], int] = {}
     for call in calls:
-        place = (call.kind, call.attempt)
+        place = (call.attempt_kind, call.attempt)
         leased[place] = max(leased.get(place, 0), call.lease_until)
     for earlier, later in pairwise(log):
         if later.begun_at < earlier.begun_at:

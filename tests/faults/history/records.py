@@ -15,6 +15,8 @@ from typing import Any, Self
 
 OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
 CALL, LOOK_UP = "CALL", "LOOK_UP"
+# The first of the two steps of a call: it changes nothing that anybody has to pay for.
+DRAFT = "DRAFT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class VendorCall:
     """One request as a vendor logged it; the attempt is what the adapter said it was working on.
 
     sent_at and lease_until are the adapter's; 0 where it did not say. found: what a look-up saw.
+    draft: what a DRAFT made, and what a CALL of two steps confirmed.
     """
 
     endpoint: str
@@ -58,6 +61,12 @@ class VendorCall:
     sent_at: int = 0
     lease_until: int = 0
     found: bool = False
+    draft: str = ""
+
+    @property
+    def attempt_kind(self) -> str:
+        """The kind of attempt that it was made for: both steps are one call."""
+        return CALL if self.kind == DRAFT else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A row of the ledger at the end. references: the vendor's numbers that it keeps."""
+    """A row of the ledger at the end.
+
+    references: the vendor's numbers that it keeps. draft: the one to confirm, once it was noted.
+    """
 
     id: str
     event_id: str
@@ -138,6 +150,7 @@ class Delivery:
     token: int
     attempts: int
     references: tuple[str, ...]
+    draft: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ class Kind(Enum):
     CALL_WITHOUT_BEGIN = (Verdict.DOUBLED, "a vendor was called with no attempt in the ledger")
     CALL_BEFORE_BEGIN = (Verdict.DOUBLED, "a vendor was called before the attempt was begun")
     CALL_AFTER_LEASE = (Verdict.DOUBLED, "a call left after its lease had ended")
+    DRAFT_NOT_NOTED = (Verdict.DOUBLED, "a draft was confirmed that the ledger does not keep")
+    DRAFT_MADE_AGAIN = (Verdict.DOUBLED, "a draft was made though one was noted")
     CALL_WITH_ANOTHER_KEY = (Verdict.DOUBLED, "a repeat carried another reference")
     LEASES_OVERLAP = (Verdict.DOUBLED, "two attempts of a delivery were allowed at once")
     TOKEN_FELL = (Verdict.REGRESSED, "a later attempt has a smaller token")

@@ -10,15 +10,18 @@ from tests.faults.history.records import CALL, LOOK_UP, Attempt, Delivery, Histo
 from tests.faults.trials.naive_round import naive
 from tests.faults.trials.round import Round, played, progress
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
+from tests.faults.yard.adapter import CLASSES
 from tests.faults.yard.site import LANES, Plan, chance_of, mix_of
 
 PAGE = 500
+# Those that are looked up, and one of each other class beside them.
+SEARCHED = ("searchable",) * (len(CLASSES) - 2) + CLASSES
 SHOWN = "s from a 500 to UNKNOWN in the ledger"
 
 
 async def run_g26(piece: Piece) -> Result:
     """A third of the calls end unknown; of the look-ups 40 % fail and 30 % say "not found"."""
-    plan = Plan(piece.seed, classes=("searchable",), mix=mix_of("searched"))
+    plan = Plan(piece.seed, classes=SEARCHED, mix=mix_of("searched"))
     async with played(piece, plan, []) as round_:
         history = await round_.history()
     looked = [call for call in history.of(VendorCall) if call.kind == LOOK_UP]
@@ -114,9 +117,9 @@ G26 = Trial(
     'look-ups that fail (40 %) or say "not found" of what is there (30 %, never twice running)',
     'no repeat without two settled "not found": 0 doubled; UNKNOWN is in the ledger <= 1 s (p99)',
     run_g26,
-    Size(1, orders=80),
-    Size(4, orders=250),
-    {"orders": 1_000},
+    Size(1, orders=96),
+    Size(4, orders=500),
+    {"orders": 2_000, "look-ups": 500},
     bounds={SHOWN: 1.0},
     baseline=lambda piece: naive(piece, "searched", _nothing, modes=("look-up-first",)),
     baseline_size=Size(1, orders=200),

@@ -95,7 +95,7 @@ async def run_g15(piece: Piece) -> Result:
         nonlocal copies
         copies = await _copy_all(round_, DELIVERIES)
 
-    plan = Plan(piece.seed, classes=("searchable", "none", "natural"), mix=mix_of("well"))
+    plan = Plan(piece.seed, mix=mix_of("well"))
     async with played(piece, plan, [copy]) as round_:
         history = await round_.history()
     attempts = len(history.of(Attempt))

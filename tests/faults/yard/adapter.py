@@ -35,7 +35,7 @@ from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Work
 
 OPERATIONS = ("create_sales_order", "change_order", "cancel_order")
-CLASSES = ("searchable", "keyed", "none", "natural")
+CLASSES = ("searchable", "keyed", "none", "natural", "two_step")
 CALLS = json.loads(os.environ.get("YARD_CALLS", "{}"))
 CONCURRENCY = CALLS.get("at_once", 16)
 HTTP_SECONDS = CALLS.get("seconds", 1.5)
@@ -47,6 +47,11 @@ MAX_ATTEMPTS = 12
 # An order to nobody that any vendor knows.
 POISON = "Poison"
 DEATHS = json.loads(os.environ.get("YARD_DEATHS", "{}"))
+
+
+def adapter_name(kind: str) -> str:
+    """What the adapter of one class is called."""
+    return f"yard-{kind.replace('_', '-')}"
 
 
 def manifest(kind: str) -> str:
@@ -63,7 +68,7 @@ max_attempts = {MAX_ATTEMPTS}
         for name in OPERATIONS
     )
     return f"""
-name = "yard-{kind}"
+name = "{adapter_name(kind)}"
 title = "Yard ({kind})"
 version = "1.0"
 owner = "tests"
@@ -100,14 +105,25 @@ class YardClient:
 
     async def sell(self, work: Work) -> str:
         """The number of what was sold."""
-        answer = await self._http.post("/documents", json=_told(work))
+        return str((await self._post("/documents", work))["number"])
+
+    async def draft(self, work: Work) -> str:
+        """The id of a draft, of which nothing comes until it is confirmed."""
+        return str((await self._post("/drafts", work))["draft"])
+
+    async def confirm(self, work: Work) -> str:
+        """The number of what was sold by confirming a draft; the same draft, the same number."""
+        return str((await self._post(f"/drafts/{work.draft}/confirm", work))["number"])
+
+    async def _post(self, path: str, work: Work) -> Any:
+        answer = await self._http.post(path, json=_told(work))
         if answer.status == 503:
             raise Retry(0.0, "the vendor is not available")
         if answer.status == 422:
             raise Reject("422", "the vendor refuses the order")
         if not answer.ok:
             raise OutcomeUnknown(f"the vendor answers {answer.status}")
-        return str(answer.json()["number"])
+        return answer.json()
 
     async def find(self, work: Work) -> list[str]:
         """The numbers that the vendor has for our reference, the oldest first."""
@@ -137,26 +153,38 @@ def _told(work: Work) -> dict[str, Any]:
     }
 
 
-def die_maybe(where: str, work: Work) -> None:
-    """kill -9 of ourselves, when the seed says so for this order, operation and attempt."""
-    words = f"{DEATHS.get('seed')}:{where}:{work.event.order.number}:{work.operation}"
+def die_maybe(where: str, work: Work, step: str = "") -> None:
+    """kill -9 of ourselves, when the seed says so for this order, operation, step and attempt."""
+    words = f"{DEATHS.get('seed')}:{where}{step}:{work.event.order.number}:{work.operation}"
     if random.Random(f"{words}:{work.attempt}").random() < DEATHS.get(where, 0.0):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def refuse_poison(work: Work) -> None:
+    """Raise Untranslatable for an order that nobody can send."""
+    if work.event.order.ship_to.name == POISON:
+        raise Untranslatable("the vendor has no word for this consignee")
+
+
 def yard_adapter(kind: str) -> Adapter:
     """The adapter of one class."""
-    adapter = Adapter(parse(manifest(kind)), f"yard-{kind}")
+    adapter = Adapter(parse(manifest(kind)), adapter_name(kind))
 
     @adapter.connect
     async def connect(settings: Settings, secrets: Secrets) -> YardClient:
         return YardClient(settings.text("base_url"))
 
+    async def draft(work: Work, vendor: YardClient) -> str:
+        refuse_poison(work)
+        die_maybe("before", work, "a draft")
+        made = await vendor.draft(work)
+        die_maybe("after", work, "a draft")
+        return made
+
     async def sell(work: Work, vendor: YardClient) -> Confirmed:
-        if work.event.order.ship_to.name == POISON:
-            raise Untranslatable("the vendor has no word for this consignee")
+        refuse_poison(work)
         die_maybe("before", work)
-        number = await vendor.sell(work)
+        number = await (vendor.confirm(work) if work.draft else vendor.sell(work))
         die_maybe("after", work)
         return Confirmed([Reference("document", number)])
 
@@ -170,12 +198,14 @@ def yard_adapter(kind: str) -> Adapter:
         adapter.operation(name)(sell)
         if kind == "searchable":
             adapter.look_up(name)(find)
+        if kind == "two_step":
+            adapter.draft(name)(draft)
     return adapter
 
 
 def main(path: str) -> None:
     """Host the endpoints of a configuration file until SIGTERM."""
-    adapters = {f"yard-{kind}": yard_adapter(kind) for kind in CLASSES}
+    adapters = {adapter_name(kind): yard_adapter(kind) for kind in CLASSES}
     # No entry points: these adapters exist only in the tests.
     registry.adapter = adapters.__getitem__  # type: ignore[assignment]
     logs.start()

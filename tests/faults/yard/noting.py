@@ -60,7 +60,7 @@ def of_vendor(books: dict[str, Any]) -> list[Record]:
             endpoint=a["endpoint"], kind=a["kind"], operation=a["operation"],
             delivery_id=a["delivery_id"], attempt=a["attempt"], key=a["key"], start=a["start"],
             end=a["end"], status=a["status"], effect=a["effect"], sent_at=a["sent_at"],
-            lease_until=a["lease_until"], found=a["found"],
+            lease_until=a["lease_until"], found=a["found"], draft=a["draft"],
         )
         for a in books["asked"]
     ]  # fmt: skip

@@ -22,12 +22,13 @@ from fixtures_nats import NatsProcess
 from story import seed_master_data
 
 from tests.faults.history.records import Fault
+from tests.faults.yard.adapter import CLASSES, adapter_name
 from tests.faults.yard.noting import Notes, now
 from tests.faults.yard.processes import Process
 from tests.faults.yard.proxy import Proxy
 
 # One lane for each class of operation.
-LANES = {"searchable": Lane(1), "keyed": Lane(2), "none": Lane(3), "natural": Lane(4)}
+LANES = {name: Lane(number) for number, name in enumerate(CLASSES, 1)}
 # Shortened, so that a killed holder is missed after seconds; the rules stay the same.
 SHORT_LIMITS: Mapping[str, float] = {
     "lease_seconds_max": 3.0,
@@ -54,7 +55,7 @@ class Plan:
     """
 
     seed: int
-    classes: tuple[str, ...] = ("searchable", "keyed", "none")
+    classes: tuple[str, ...] = CLASSES
     mix: Mapping[str, float | bool] = field(default_factory=dict)
     mixes: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
     adapters: int = 2
@@ -140,7 +141,7 @@ class Site:
         }
         for endpoint, kind in self.endpoints.items():
             tables[f"endpoints.{endpoint}"] = {
-                "adapter": f"yard-{kind}",
+                "adapter": adapter_name(kind),
                 "token_file": str(self.hub.directory / "tokens" / endpoint),
                 "credentials_file": str(self.hub.data / "bus-credentials" / f"{endpoint}.json"),
                 "settings": {"base_url": f"{self.vendor_url}/{endpoint}"},

@@ -12,8 +12,8 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from crossdock_adapters.sdk.sandbox import (
@@ -29,6 +29,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 HANG_SECONDS = 60.0
+# A draft takes this share of the time that selling takes.
+DRAFT_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,21 @@ def drawn(mix: Mix, strikes: tuple[str, ...], chance: random.Random) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What a request is for. do: it, and whether the books changed. tell: the answer after that."""
+
+    kind: str
+    do: Callable[[], bool]
+    tell: Callable[[], dict[str, str]]
+
+
 class Yard(Sandbox):
-    """POST and GET /<endpoint>/documents; the books say what was sold and who asked for it."""
+    """POST and GET /<endpoint>/documents; the books say what was sold and who asked for it.
+
+    Or POST /<endpoint>/drafts, of which nothing comes, and POST /<endpoint>/drafts/<id>/confirm,
+    which sells what was drafted; the same draft is sold once, another draft is sold besides.
+    """
 
     name = "yard"
 
@@ -87,6 +102,9 @@ class Yard(Sandbox):
         self._counts: Counter[tuple[str, ...]] = Counter()
         self._late: set[asyncio.Task[None]] = set()
         self._lied: set[tuple[str, str]] = set()
+        self._drafts = 0
+        # Draft -> number of what was sold by it.
+        self._sold_by: dict[str, str] = {}
         for endpoint, values in config.settings.items():
             self.mixes[endpoint] = _mix(values)
 
@@ -94,6 +112,10 @@ class Yard(Sandbox):
         return [
             VendorRoute("POST", "/{endpoint}/documents", self.sell, "sell", effect=True),
             VendorRoute("GET", "/{endpoint}/documents/{key}", self.find, "find"),
+            VendorRoute("POST", "/{endpoint}/drafts", self.draft, "draft"),
+            VendorRoute(
+                "POST", "/{endpoint}/drafts/{draft}/confirm", self.confirm, "confirm", effect=True
+            ),
             VendorRoute("GET", "/{endpoint}/open", self.open, "open"),
         ]
 
@@ -112,49 +134,78 @@ class Yard(Sandbox):
         return json_response({"open": True})
 
     async def sell(self, request: Request, call: Call) -> Response:
-        body = await request.json()
-        endpoint = request.path_params["endpoint"]
-        asked = self._note(endpoint, "CALL", body)
-        call.key = str(body["key"])
+        endpoint, body = request.path_params["endpoint"], await request.json()
         mix = self.mixes.get(endpoint, Mix())
-        strike = drawn(mix, STRIKES, self._chance(endpoint, "CALL", body))
+        key = str(body["key"])
+        deed = Deed(
+            "CALL",
+            lambda: self._book(endpoint, mix, body),
+            lambda: {"number": self._of(endpoint, key)[-1]["number"]},
+        )
+        return await self._answered(endpoint, mix, body, deed, call)
+
+    async def draft(self, request: Request, call: Call) -> Response:
+        endpoint, body = request.path_params["endpoint"], await request.json()
+        mix = self.mixes.get(endpoint, Mix())
+        self._drafts += 1
+        # Known from the start, told in the end: what is struck on the way stays a draft.
+        body["draft"] = f"D-{self._drafts:06}"
+        deed = Deed("DRAFT", lambda: False, lambda: {"draft": body["draft"]})
+        share = mix.work_seconds * DRAFT_SHARE
+        return await self._answered(endpoint, replace(mix, work_seconds=share), body, deed, call)
+
+    async def confirm(self, request: Request, call: Call) -> Response:
+        endpoint, body = request.path_params["endpoint"], await request.json()
+        mix = self.mixes.get(endpoint, Mix())
+        body["draft"] = draft = request.path_params["draft"]
+
+        def sell() -> bool:
+            if draft in self._sold_by:
+                return False
+            made = self._book(endpoint, mix, body)
+            self._sold_by[draft] = self.effects[-1]["number"]
+            return made
+
+        deed = Deed("CALL", sell, lambda: {"number": self._sold_by[draft]})
+        return await self._answered(endpoint, mix, body, deed, call)
+
+    async def _answered(
+        self, endpoint: str, mix: Mix, body: Any, deed: Deed, call: Call
+    ) -> Response:
+        asked = self._note(endpoint, deed.kind, body)
+        call.key = str(body["key"])
+        strike = drawn(mix, STRIKES, self._chance(endpoint, deed.kind, body))
         await asyncio.sleep(mix.work_seconds)
         try:
-            return await self._sold(endpoint, mix, strike, body, asked, call)
+            if strike == "late":
+                delay = mix.late_seconds * self._chance(endpoint, "late", body).uniform(0.4, 1.0)
+                later = asyncio.create_task(_done_later(delay, deed))
+                self._late.add(later)
+                later.add_done_callback(self._late.discard)
+                raise ClientDisconnect
+            return await self._struck(strike, deed, asked, call)
         finally:
             asked["end"], asked["effect"] = _now(), bool(call.effect)
 
-    async def _sold(
-        self, endpoint: str, mix: Mix, strike: str, body: Any, asked: dict[str, Any], call: Call
-    ) -> Response:
+    async def _struck(self, strike: str, deed: Deed, asked: dict[str, Any], call: Call) -> Response:
         if strike == "silent":
             await asyncio.sleep(HANG_SECONDS)
         if strike in ("dropped", "silent"):
             raise ClientDisconnect
-        if strike == "late":
-            delay = mix.late_seconds * self._chance(endpoint, "late", body).uniform(0.4, 1.0)
-            later = asyncio.create_task(self._sell_later(delay, endpoint, mix, body))
-            self._late.add(later)
-            later.add_done_callback(self._late.discard)
-            raise ClientDisconnect
         if strike in ("unavailable", "rejected"):
             asked["status"] = 503 if strike == "unavailable" else 422
             raise VendorError(asked["status"], {"error": strike})
-        call.effect = self._book(endpoint, mix, body)
+        call.effect = deed.do()
         if strike == "timed_out":
             await asyncio.sleep(HANG_SECONDS)
             raise ClientDisconnect
         asked["status"] = 500 if strike == "failed_after" else 201
         if strike == "failed_after":
             raise VendorError(500, {"error": "internal"})
-        told = {"number": self._of(endpoint, body["key"])[-1]["number"]}
+        told = deed.tell()
         if strike == "trickle":
             return StreamingResponse(_dripping(json.dumps(told)), 201)
         return json_response(told, 201)
-
-    async def _sell_later(self, delay: float, endpoint: str, mix: Mix, body: Any) -> None:
-        await asyncio.sleep(delay)
-        self._book(endpoint, mix, body)
 
     def _book(self, endpoint: str, mix: Mix, body: Any) -> bool:
         if mix.honours_keys and self._of(endpoint, body["key"]):
@@ -199,10 +250,15 @@ class Yard(Sandbox):
             "delivery_id": body["delivery_id"], "attempt": int(body["attempt"]),
             "key": body["key"], "start": _now(), "end": None, "status": None, "effect": False,
             "sent_at": int(body["sent_at"]), "lease_until": int(body["lease_until"]),
-            "found": False,
+            "found": False, "draft": body.get("draft", ""),
         }  # fmt: skip
         self.asked.append(asked)
         return asked
+
+
+async def _done_later(seconds: float, deed: Deed) -> None:
+    await asyncio.sleep(seconds)
+    deed.do()
 
 
 async def _dripping(text: str) -> AsyncIterator[str]:

@@ -194,9 +194,15 @@ def begin(
 
 
 def careful_class(record: DeliveryRecord, spec: OperationSpec) -> str:
-    """The class that rules a delivery: the more careful of the one it began under and today's."""
+    """The class that rules a delivery: the more careful of the one it began under and today's.
+
+    Two steps are safe by the draft that was noted. Doubt of what never began here is of a database
+    that was put back: a draft may have been noted and confirmed that it knows nothing of.
+    """
     stored = record.operation_class or spec.operation_class
-    return min(stored, spec.operation_class, key=CARE.index)
+    kind = min(stored, spec.operation_class, key=CARE.index)
+    unheard_of = not record.operation_class and record.first_unknown_at is not None
+    return "NONE" if kind == "TWO_STEP" and unheard_of and not record.draft else kind
 
 
 def renew(
@@ -325,7 +331,12 @@ def unknown(
         return _in_doubt(record, why, spec.settle_seconds, now)
     if record.calls_reached >= spec.calls_max:
         return _park(record, f"{spec.calls_max} calls without an outcome: {why}", now)
-    return _in_doubt(record, why, back_off(record, record.attempts, spec), now)
+    pause = back_off(record, record.attempts, spec)
+    if kind == "NATURAL":
+        # What follows goes when the repeat is done: by then this call must have had its effect, or
+        # the vendor would get an older state after a newer one.
+        pause = max(pause, spec.settle_seconds)
+    return _in_doubt(record, why, pause, now)
 
 
 def _in_doubt(record: DeliveryRecord, why: str, wait_seconds: float, now: int) -> DeliveryRecord:

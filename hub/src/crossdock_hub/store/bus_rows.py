@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, bindparam, case, delete, func, select, update
+from sqlalchemy import Table, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery.ledger import DONE_STATES
@@ -129,9 +129,11 @@ async def doubt_open_deliveries(connection: AsyncConnection, since: int, now: in
 
     Also of what was parked, refused or not routed: since then a word, a replay or a registration
     may have sent it.
-    The ledger then asks the vendor before it calls, or parks: by each operation's class.
+    The ledger then asks the vendor before it calls, or parks: by each operation's class. Two steps
+    without a draft count as class NONE: since then one may have been noted, and confirmed.
     """
     d = t.deliveries.c
+    lost_draft = and_(d.operation_class == "TWO_STEP", d.draft == "")
     doubted = await connection.execute(
         update(t.deliveries)
         .where(d.state.not_in(DONE_STATES))
@@ -139,6 +141,7 @@ async def doubt_open_deliveries(connection: AsyncConnection, since: int, now: in
             first_unknown_at=func.coalesce(d.first_unknown_at, since),
             calls_reached=case((d.calls_reached < 1, 1), else_=d.calls_reached),
             not_found=0,
+            operation_class=case((lost_draft, "NONE"), else_=d.operation_class),
             updated_at=now,
         )
     )
