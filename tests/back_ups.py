@@ -10,17 +10,12 @@ from fixtures_hub import RunningHub
 
 def copy_database(hub: RunningHub, to: Path) -> None:
     """Copy the database of a hub that has ended, with its log."""
-    to.mkdir()
-    for path in hub.data.glob("crossdock.db*"):
-        shutil.copy2(path, to)
+    hub.database.copy(to)
 
 
 def put_back_database(hub: RunningHub, saved: Path) -> None:
     """Replace the database of a hub that has ended."""
-    for path in hub.data.glob("crossdock.db*"):
-        path.unlink()
-    for path in saved.iterdir():
-        shutil.copy2(path, hub.data)
+    hub.database.put_back(saved)
 
 
 def _streams(hub: RunningHub) -> Path:

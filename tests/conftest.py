@@ -20,7 +20,7 @@ if os.environ.get("PYTHONDONTWRITEBYTECODE") and "PYTHONPYCACHEPREFIX" not in os
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = BYTECODE
     sys.dont_write_bytecode = False
 
-pytest_plugins = ["fixtures_nats", "fixtures_hub"]
+pytest_plugins = ["fixtures_nats", "fixtures_postgres", "fixtures_hub"]
 
 # Whole installations come first: begun last, one would keep a single worker busy at the end.
 FIRST = ("end_to_end", "faults", "docs", "abuse")

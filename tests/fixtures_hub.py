@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from crossdock_adapters.sdk.bus_credentials import BusCredentials
 from crossdock_hub.bus import embedded_config
 from crossdock_hub.bus.address import BusAddress
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
+from databases import KIND, ServerDatabase, database_of
 from fixtures_nats import DIES_WITH_PARENT
 from story import seed_master_data
 
@@ -98,13 +98,16 @@ def deployment(lanes: int = LANES) -> dict[str, dict[str, Any]]:
 class RunningHub:
     """A hub process on its own data directory; it keeps its port over restarts.
 
-    environment: more CROSSDOCK_* variables, by their names without the prefix.
+    database: kind of its database; "": as the run says. environment: more CROSSDOCK_* variables,
+    by their names without the prefix.
     """
 
     def __init__(
         self,
         directory: Path,
         endpoints: Mapping[str, dict[str, Any]] | None = None,
+        *,
+        database: str = "",
         **environment: str,
     ) -> None:
         self.directory = directory
@@ -116,6 +119,7 @@ class RunningHub:
         self._address_file = directory / "address.json"
         self._tokens = directory / "tokens"
         self._listen = f"127.0.0.1:{_port_to_come_back_to()}"
+        self.database = database_of(self.data, database or KIND)
         self._more = {f"CROSSDOCK_{name.upper()}": value for name, value in environment.items()}
         self._admit(endpoints or deployment(0))
 
@@ -143,6 +147,8 @@ class RunningHub:
             "CROSSDOCK_LISTEN": self._listen,
             "CROSSDOCK_REFLECTION": "true",
         }
+        if isinstance(self.database, ServerDatabase):
+            settings["CROSSDOCK_DATABASE_URL"] = self.database.url
         named = {f"CROSSDOCK_{name.upper()}": value for name, value in more.items()}
         return clean | settings | self._more | named
 
@@ -189,6 +195,13 @@ class RunningHub:
         if self.process is not None:
             self.process.kill()
             self.process.wait(STOP_SECONDS)
+
+    def freeze(self) -> None:
+        """Stop it in its tracks, as a machine that swaps or a pause of a virtual one would."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> int:
         """Ask it to end, and wait. Returns its exit code."""
@@ -243,9 +256,7 @@ class RunningHub:
 
     def query(self, statement: str, *values: Any) -> list[Any]:
         """Rows of its database, read beside it."""
-        uri = f"file:{self.data / 'crossdock.db'}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-            return connection.execute(statement, values).fetchall()
+        return self.database.query(statement, *values)
 
     def count(self, table: str, condition: str = "1 = 1") -> int:
         """How many rows of its database meet a condition."""

@@ -31,6 +31,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "aiosqlite": ("crossdock_hub.store",),
     "sqlite3": ("crossdock_hub.store",),
     "alembic": ("crossdock_hub.store",),
+    "asyncpg": ("crossdock_hub.store",),
     "aiohttp": ("crossdock_adapters.sdk",),
     "uvicorn": ("crossdock_adapters.sdk",),
     "protovalidate": ("crossdock.contracts.validation",),

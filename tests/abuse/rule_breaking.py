@@ -104,8 +104,7 @@ def _few(found: Iterable[Breach], left: dict[str, int]) -> Iterator[Breach]:
 def fingerprint(hub: RunningHub) -> str:
     """A hash over every row of every table of the hub's database."""
     digest = hashlib.sha256()
-    tables = hub.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    for (table,) in tables:
+    for table in hub.database.tables():
         for row in hub.query(f'SELECT * FROM "{table}" ORDER BY 1'):
             digest.update(repr((table, *row)).encode())
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Parts of a relay without a hub around it: rows to send, a keeper of marks, a relay to kill.
 
-Run as a process (data directory, port of the nats-server) it publishes and is killed by kill -9 at
-the moment at which it would remember what it has published.
+Run as a process (URL of a database, address of a nats-server) it publishes and is killed by kill -9
+at the moment at which it would remember what it has published.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import sys
 import uuid
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 from bus_reading import stored_messages
 from crossdock import bus as contract_bus
@@ -29,7 +28,6 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.records import EventRecord, Mark, ScanOutboxRecord
 from crossdock_hub.store import Store
 from crossdock_hub.store.bus_rows import remember
-from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Identifiers
 
@@ -76,11 +74,6 @@ def scan_batch(age_hours: float = 0) -> ScanOutboxRecord:
     """A scan message that waits to be sent."""
     recorded = now_microseconds() - int(age_hours * 3600 * SECOND)
     return ScanOutboxRecord(Identifiers().next(recorded), 3, b"", 1, "", recorded)
-
-
-async def open_store(directory: Path) -> Store:
-    directory.mkdir(exist_ok=True)
-    return await Store.open(database_url("", directory), CONTRACT)
 
 
 async def record(store: Store, *records: EventRecord | ScanOutboxRecord) -> list[str]:
@@ -136,8 +129,8 @@ async def ids_on(address: BusAddress, stream: str) -> list[str]:
     return ids
 
 
-async def _publish_and_die(directory: Path, address: BusAddress) -> None:
-    store = await open_store(directory)
+async def _publish_and_die(database: str, address: BusAddress) -> None:
+    store = await Store.open(database, CONTRACT)
     bus = await Bus.connect(address)
     relay = relay_of(store, bus, Deadly())
     await relay.events.publish()
@@ -145,5 +138,5 @@ async def _publish_and_die(directory: Path, address: BusAddress) -> None:
 
 
 if __name__ == "__main__":
-    _, data, url, user, password = sys.argv
-    asyncio.run(_publish_and_die(Path(data), BusAddress(url, user, password)))
+    _, database, url, user, password = sys.argv
+    asyncio.run(_publish_and_die(database, BusAddress(url, user, password)))

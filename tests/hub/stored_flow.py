@@ -14,10 +14,10 @@ from crossdock_hub.reading.chain import Chain, Situation, StoredEvent, situation
 from crossdock_hub.reading.queries import Queries
 from crossdock_hub.records import occupies
 from crossdock_hub.store import Reader, Store
-from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Key, Refused
 from crossdock_hub.waiting import Waiters
+from databases import open_store
 from decisions import CONTRACT, OPERATOR, Company
 from first_flow import Flow
 
@@ -67,7 +67,7 @@ class Books:
 @pytest.fixture
 async def books(tmp_path: Path) -> AsyncIterator[Books]:
     """An empty database of its own."""
-    store = await Store.open(database_url("", tmp_path), CONTRACT)
+    store = await open_store(tmp_path)
     yield Books(store, Limits())
     await store.close()
 

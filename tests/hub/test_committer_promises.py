@@ -17,8 +17,8 @@ from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
 from crossdock_hub.records import CursorRecord
 from crossdock_hub.store import Store
-from crossdock_hub.store.engine import database_url
 from crossdock_hub.unit import Refused, Unit
+from databases import open_store
 from decisions import CONTRACT
 
 from tests.load.callers import order_request
@@ -30,7 +30,7 @@ Answer = tracking_service_pb2.StreamTrackingEventsResponse
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(database_url("", tmp_path), CONTRACT)
+    opened = await open_store(tmp_path)
     yield opened
     await opened.close()
 

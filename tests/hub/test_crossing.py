@@ -16,8 +16,7 @@ from crossdock_hub.records import (
 from crossdock_hub.store import Store, StoreFailure, loading, rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import ROWS_PER_INSERT, WANTED, Query, fetch, write_rows
-from crossdock_hub.store.engine import database_url
-from decisions import CONTRACT
+from databases import KINDS, open_store
 from sqlalchemy import bindparam, func, select
 
 IN: Any = bindparam(WANTED, expanding=True)
@@ -25,10 +24,10 @@ PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tra
 REQUESTS = Query(select(t.requests).where(t.requests.c.request_id.in_(IN)))
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty database."""
-    opened = await Store.open(database_url("", tmp_path), CONTRACT)
+@pytest.fixture(params=KINDS)
+async def store(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """An empty database, of each kind."""
+    opened = await open_store(tmp_path, request.param)
     yield opened
     await opened.close()
 
@@ -121,6 +120,7 @@ async def test_a_refused_row_refuses_its_batch_in_words(store: Store) -> None:
     assert found == 1
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("count", [1, 2, 23, 500])
 async def test_what_a_batch_reads_it_finds_by_an_index(store: Store, count: int) -> None:
     """Proves that no read of a batch goes through a whole table, however much it asks for: what a
@@ -137,6 +137,7 @@ async def test_what_a_batch_reads_it_finds_by_an_index(store: Store, count: int)
             assert not [step for step in steps if step.startswith(walks)], f"{name}: {steps}"
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 async def test_a_transaction_without_a_word_costs_nothing(store: Store) -> None:
     """Proves that a transaction opens with its first statement: nothing to say, nothing crosses,
     and the next one is not disturbed."""

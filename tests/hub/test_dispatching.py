@@ -16,10 +16,10 @@ from crossdock_hub.delivery.draining import Throughput, drain_seconds
 from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
 from crossdock_hub.store import Store
-from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import write_deliveries
 from crossdock_hub.unit import View
-from decisions import CONTRACT, START
+from databases import open_store
+from decisions import START
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,7 +70,7 @@ def ready(number: int, lane: int = 0, name: str = "vendor") -> DeliveryRecord:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(database_url("", tmp_path), CONTRACT)
+    opened = await open_store(tmp_path)
     yield opened
     await opened.close()
 

@@ -13,11 +13,10 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.reading import endpoint_metrics
 from crossdock_hub.reading.verdict import judge
-from crossdock_hub.store import Store
-from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.starting import newest
 from crossdock_hub.unit import time_of_id
-from decisions import CONTRACT, OPERATOR
+from databases import open_store
+from decisions import OPERATOR
 from first_flow import Flow, order
 from stored_flow import Books, books, chain_of, situations_of
 
@@ -137,7 +136,7 @@ async def test_metrics_are_read_from_the_ledger(books: Books) -> None:
 async def test_a_hub_starts_its_ids_after_the_newest_stored_one(tmp_path: Path) -> None:
     """Proves that what the store holds decides where ids and the clock begin, whatever the wall
     says, and that an empty store decides nothing."""
-    store = await Store.open(database_url("", tmp_path), CONTRACT)
+    store = await open_store(tmp_path)
     kept = Books(store, Limits())
     try:
         async with store.write() as connection:

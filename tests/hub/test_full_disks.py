@@ -16,10 +16,11 @@ from crossdock.bus import EVENT_STREAM
 from crossdock.client import HubClient
 from crossdock.order.v1.order_service_pb2 import CreateOrderRequest
 from crossdock_hub.store import Store, StoreFailure
+from databases import on_sqlite_only, open_store
 from fixtures_hub import RunningHub
 from fixtures_nats import eventually
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from relay_parts import event, ids_on, open_store, record
+from relay_parts import event, ids_on, record
 from sqlalchemy import text
 from story import approve_order, create_order, order, seed_master_data
 
@@ -110,6 +111,7 @@ async def test_the_volume_of_the_bus_is_full(unstarted_hub: RunningHub, bus_volu
     assert await ids_on(hub.bus_address(), EVENT_STREAM) == ids
 
 
+@on_sqlite_only
 async def test_the_volume_of_the_database_is_full(
     unstarted_hub: RunningHub, database_volume: Volume
 ) -> None:
@@ -144,6 +146,7 @@ async def test_the_volume_of_the_database_is_full(
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+@on_sqlite_only
 async def test_a_database_that_became_read_only(tmp_path: Path) -> None:
     """Proves with SQLite's own refusal: a write says that the database is read-only, nothing of it
     is there, and the next one works once it may be written again."""

@@ -25,6 +25,7 @@ from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.retention import Purger
 from crossdock_hub.store import Store
 from crossdock_hub.store.bus_rows import bus_position
+from databases import open_store
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import NatsProcess, eventually
 from played_endpoint import PlayedEndpoint
@@ -34,7 +35,6 @@ from relay_parts import (
     LIMITS,
     event,
     ids_on,
-    open_store,
     record,
     relay_of,
     scan_batch,

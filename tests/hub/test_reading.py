@@ -25,6 +25,7 @@ from crossdock_hub.replay.planning import PLAN
 from crossdock_hub.store.reading import OPEN_STATES
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS
+from databases import on_sqlite_only
 from decisions import CARRIER, CONTRACT, ERP, OPERATOR, WMS, request_id
 from first_flow import LABELS, ORDERS, SHIPMENTS, TRACKING, Flow, order, scan
 from stored_flow import Books, books, played, refusal
@@ -466,6 +467,7 @@ async def test_references_translate_both_ways(books: Books) -> None:
     assert not (await books.ask(f"{LINEAGE}/LookUpReferences", asked, ERP)).matches
 
 
+@on_sqlite_only
 async def test_look_ups_use_their_indexes(books: Books) -> None:
     """Proves that polling for moving parcels and asking for a package never read a whole table."""
     statements = {

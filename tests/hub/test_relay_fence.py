@@ -17,6 +17,7 @@ from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.outlet import Outlet, Waiting, compare
 from crossdock_hub.bus.publishing import Message, Outcome
 from crossdock_hub.store import Store
+from databases import database_of, open_store
 from fixtures_nats import NatsProcess, eventually
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,6 @@ from relay_parts import (
     Keeper,
     event,
     ids_on,
-    open_store,
     record,
     relay_of,
     scan_batch,
@@ -74,14 +74,16 @@ async def test_killed_between_publish_and_mark(
     """Proves with a real kill -9 after the publish and before the mark, and with the window of
     message ids over, that the next run finds what is stored and adds no copy."""
     events = await record(store, *[event() for _ in range(40)])
+    await store.close()
     address = own_nats_server.address
-    command = (sys.executable, relay_parts.__file__, str(tmp_path / "data"))
+    command = (sys.executable, relay_parts.__file__, database_of(tmp_path / "data").url)
     process = await asyncio.create_subprocess_exec(
         *(*command, address.url, address.user, address.password),
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert await process.wait() == -signal.SIGKILL
     assert await ids_on(address, EVENT_STREAM) == events
+    store = await open_store(tmp_path / "data")
     await window_is_over(bus, events[0])
     events += await record(store, event())
     keeper = Keeper(store)
@@ -91,6 +93,7 @@ async def test_killed_between_publish_and_mark(
     assert relay.published == 1
     marked = [sequence for mark in keeper.marks for sequence in mark.events]
     assert marked == list(range(1, 42)), "what was found is remembered"
+    await store.close()
 
 
 async def test_an_answer_that_never_came(

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from crossdock_hub.config import SECOND
-from crossdock_hub.store import Store
-from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import restart_leases, write_deliveries
-from decisions import CONTRACT, START
+from databases import open_store
+from decisions import START
 from ledger_vendor import Desk
 
 
@@ -27,7 +26,7 @@ async def test_a_lease_keeps_what_was_left(
     record = desk.fresh(record)
     record.lease_until = record.due_at = START + lease * SECOND
     now = START + away * SECOND
-    store = await Store.open(database_url("", tmp_path), CONTRACT)
+    store = await open_store(tmp_path)
     try:
         async with store.write() as connection:
             await write_deliveries(connection, [record])

@@ -17,8 +17,9 @@ from crossdock_hub.retention import Purger, ages, is_past
 from crossdock_hub.store import Store
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes
+from databases import open_store
 from first_flow import Flow
-from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event, open_store
+from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event
 from stored_flow import Books, books
 
 __all__ = ["books"]

@@ -31,10 +31,10 @@ from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.spans import CommitSpans
-from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store import Store, StoreFailure, Transaction
 from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.loading import Loader
-from crossdock_hub.store.writing import write
+from crossdock_hub.store.writing import registered, write
 from crossdock_hub.unit import (
     Changes,
     Identifiers,
@@ -108,6 +108,7 @@ class Committer:
         self._task: asyncio.Task[None] | None = None
         self._endpoints: dict[str, RegisteredEndpoint] = {}
         self._picker_is_stale = True
+        self._registry_is_stale = False
         self.listeners: list[Callable[[Committed], None]] = []
         self.failure: StoreFailure | None = None
 
@@ -242,15 +243,18 @@ class Committer:
 
     async def _on_failure(self, batch: list[Command], failure: StoreFailure) -> None:
         self.failure = failure
-        if len(batch) > 1 and not failure.full:
+        # What was lost while it committed may have registered somebody.
+        self._registry_is_stale |= failure.uncertain
+        if len(batch) > 1 and not failure.full and not failure.away:
             for command in batch:
                 await self._commit_safely([command])
             return
         log.error("store refused a batch", cause=failure.cause, commands=len(batch))
         reason = "STORE_FULL" if failure.full else "HUB_UNAVAILABLE"
+        written = "it may have been written" if failure.uncertain else "nothing was written"
         refusal = Refusal(
             reason,
-            f"{failure.cause}; nothing was written; repeat with the same request_id",
+            f"{failure.cause}; {written}; repeat with the same request_id",
             {"cause": failure.cause},
             retry_after_seconds=1.0,
         )
@@ -291,9 +295,11 @@ class Committer:
         self, batch: list[Command], marks: Sequence[Mark], now: int
     ) -> list[tuple[Command, Any]]:
         view = View()
-        view.add(("endpoints",), self.endpoints)
         with CommitSpans(batch) as spans:
             async with self._store.write() as connection:
+                if self._registry_is_stale:
+                    await self._read_registry(connection)
+                view.add(("endpoints",), self.endpoints)
                 if self._picker_is_stale:
                     await self._picker.restore(connection)
                 # Until this commits, what the picker follows is ahead of the store.
@@ -319,6 +325,11 @@ class Committer:
                 # It is durable: no listener's fault may make anybody believe it is not.
                 log.error("fault in a listener", exc_info=error)
         return answers
+
+    async def _read_registry(self, connection: Transaction) -> None:
+        for record in await registered(connection, list(self._endpoints)):
+            self._endpoints[record.id] = compile_endpoint(record, self._limits)
+        self._registry_is_stale = False
 
     def _registry_after(self, changes: Changes) -> tuple[RegisteredEndpoint, ...]:
         endpoints = dict(self._endpoints)

@@ -48,7 +48,7 @@ from crossdock_hub.replay.planning import PLAN, Planner
 from crossdock_hub.replay.queries import ReplayQueries
 from crossdock_hub.replay.running import Replayer
 from crossdock_hub.retention import Purger
-from crossdock_hub.store import Reader, Store
+from crossdock_hub.store import Access, Reader, Store
 from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
@@ -171,7 +171,13 @@ class Hub:
 
     async def _start_store(self, callers: Sequence[Caller]) -> None:
         url = database_url(self.settings.database_url, self._data)
-        self.store = await Store.open(url, self.contract)
+        access = Access(
+            self.settings.database_password_file,
+            self.settings.database_ca_file,
+            self.settings.allow_plaintext,
+        )
+        self.store = await Store.open(url, self.contract, access)
+        self.store.on_taken = _database_is_taken
         self._ending.push_async_callback(self.store.close)
         configured = [_endpoint_record(caller) for caller in callers]
         async with self.store.write() as connection:
@@ -383,6 +389,12 @@ def _bus_away(cause: str) -> Refusal:
         {"cause": cause},
         retry_after_seconds=1.0,
     )
+
+
+def _database_is_taken(reason: str) -> None:
+    """What this hub knows of its database is not true any more: only a new start helps."""
+    log.error("the database belongs to another hub; the process ends", cause=reason)
+    os._exit(70)
 
 
 def _bus_is_lost(reason: str) -> None:

@@ -13,7 +13,6 @@ from crossdock.event.v1 import event_pb2
 from crossdock_hub.committer import now_microseconds
 from crossdock_hub.records import EventRecord
 from crossdock_hub.store import Store
-from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Identifiers
 from fixtures_hub import Lane, RunningHub, deployment
@@ -54,7 +53,7 @@ async def _write_events(hub: RunningHub, count: int) -> None:
     Through the hub this would be a test of its callers; here it is about those who read.
     """
     identifiers = Identifiers()
-    store = await Store.open(database_url("", hub.data), contracts.load())
+    store = await Store.open(hub.database.url, contracts.load())
     try:
         for start in range(0, count, A_COMMIT):
             objects = [str(uuid.uuid4()) for _ in range(min(A_COMMIT, count - start) // REVISIONS)]

@@ -2,44 +2,48 @@
 
 SQLite is opened with WAL, synchronous=FULL and BEGIN IMMEDIATE: a write transaction takes its lock
 with its first statement and survives a power cut. Readers see the last commit and block nobody.
+What PostgreSQL is told, and how one hub claims a database, is in `postgresql`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 from crossdock.contracts import Contract
-from sqlalchemy import Connection, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from crossdock.errors import ConfigurationError
+from sqlalchemy import Connection, NullPool, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from crossdock_hub.store import one_hop
+from crossdock_hub.store import one_hop, postgresql
+from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.migrating import upgrade
+from crossdock_hub.store.postgresql import Access
 
+DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 BUSY_TIMEOUT_MILLISECONDS = 10_000
 READERS_MAX = 8
 READER_WAIT_SECONDS = 5.0
 STATEMENT_CACHE = 500
 # 64 MiB of the write-ahead log: a page that many batches change is copied back once for all.
 CHECKPOINT_PAGES = 16_384
+# The server lets go of a killed hub's lock within milliseconds; nobody else is worth waiting for.
+DEAD_HOLDER_GRACE_SECONDS = 2.0
+_POLL_SECONDS = 0.05
+NO_SECRETS = Access()
 
 
 # What `Store.write` and `Store.read` hand out.
 Transaction = AsyncConnection
-
-
-class StoreFailure(Exception):
-    """The database did not take or give something. full: there is no room, or it is read-only."""
-
-    def __init__(self, cause: str, *, full: bool) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.full = full
+# What goes wrong between us and a database, whatever the database is.
+_FAILURES = (DBAPIError, sqlite3.Error, OSError)
 
 
 def database_url(setting: str, data_directory: Path) -> str:
@@ -47,14 +51,45 @@ def database_url(setting: str, data_directory: Path) -> str:
     return setting or f"sqlite+aiosqlite:///{data_directory / 'crossdock.db'}"
 
 
+def check_url(url: str, access: Access) -> None:
+    """Refuse what the hub does not run on, or not safely. Raises ConfigurationError."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError("CROSSDOCK_DATABASE_URL is no SQLAlchemy URL") from None
+    if parsed.drivername not in DRIVERS:
+        raise ConfigurationError(
+            f"CROSSDOCK_DATABASE_URL begins with {parsed.drivername}://; "
+            f"the hub runs on {' and '.join(f'{name}://' for name in DRIVERS)}"
+        )
+    if not url.startswith("sqlite"):
+        access.check(parsed)
+
+
 class Store:
     """The database of a hub. Open it with `Store.open`, close it with `close`."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, contract: Contract) -> None:
+    def __init__(self, url: str, contract: Contract, access: Access) -> None:
         self.contract = contract
-        self._writer = writer
-        self._reader = reader
+        self._url = url
+        self._access = access
+        self._writer = create_async_engine(
+            url, pool_size=1, max_overflow=0, **_options(url, access, writes=True)
+        )
+        self._reader = create_async_engine(
+            url,
+            pool_size=READERS_MAX,
+            max_overflow=0,
+            pool_timeout=READER_WAIT_SECONDS,
+            **_options(url, access, writes=False),
+        )
+        if self.dialect == "sqlite":
+            _prepare_sqlite(self._writer, "BEGIN IMMEDIATE")
+            _prepare_sqlite(self._reader, "BEGIN")
         self._connection: AsyncConnection | None = None
+        self._claim = 0
+        self.on_taken: Callable[[str], None] = _end_nobody
+        """Told when another hub has written meanwhile; what is in memory here is not true."""
 
     @property
     def dialect(self) -> str:
@@ -62,31 +97,62 @@ class Store:
         return self._writer.dialect.name
 
     @classmethod
-    async def open(cls, url: str, contract: Contract) -> Store:
-        """Open and bring the schema up to date. Raises StoreFailure when that can't be done."""
-        sqlite = url.startswith("sqlite")
-        options: dict[str, Any] = {"query_cache_size": STATEMENT_CACHE}
-        if sqlite:
-            options["connect_args"] = {"async_creator_fn": one_hop.connect}
-        writer = create_async_engine(url, pool_size=1, max_overflow=0, **options)
-        reader = create_async_engine(
-            url,
-            pool_size=READERS_MAX,
-            max_overflow=0,
-            pool_timeout=READER_WAIT_SECONDS,
-            **options,
-        )
-        if sqlite:
-            _prepare_sqlite(writer, "BEGIN IMMEDIATE")
-            _prepare_sqlite(reader, "BEGIN")
-        store = cls(writer, reader, contract)
+    async def open(cls, url: str, contract: Contract, access: Access = NO_SECRETS) -> Store:
+        """Open and bring the schema up to date.
+
+        Raises StoreFailure when that can't be done; ConfigurationError, DatabaseInUse or
+        DatabaseUnfit when the setting, another hub or the server stands against it.
+        """
+        check_url(url, access)
+        store = cls(url, contract, access)
         try:
-            async with writer.begin() as connection:
-                await connection.run_sync(upgrade)
-        except (DBAPIError, OSError) as error:
+            if store.dialect == "sqlite":
+                async with store._writer.begin() as connection:
+                    await connection.run_sync(upgrade)
+            else:
+                await store._take()
+        except _FAILURES as error:
             await store.close()
-            raise _failure(error) from None
+            raise failure_of(error) from None
+        except BaseException:
+            await store.close()
+            raise
         return store
+
+    async def _take(self) -> None:
+        """Claim the database for this hub, then bring the schema up to date."""
+        connection = await self._claimed()
+        migrating = create_async_engine(
+            self._url, poolclass=NullPool, **postgresql.migration_options(self._access)
+        )
+        try:
+            async with migrating.begin() as schema:
+                await schema.run_sync(upgrade)
+        finally:
+            await migrating.dispose()
+        async with connection.begin():
+            self._claim = await postgresql.count_claim(connection)
+
+    async def _claimed(self) -> AsyncConnection:
+        """A new connection that holds the lock. Raises DatabaseInUse, DatabaseUnfit."""
+        connection = await self._writer.connect()
+        try:
+            async with connection.begin():
+                await postgresql.check(connection)
+            deadline = time.monotonic() + DEAD_HOLDER_GRACE_SECONDS
+            while True:
+                async with connection.begin():
+                    if await postgresql.take_lock(connection):
+                        break
+                    holder = await postgresql.holder(connection)
+                if time.monotonic() > deadline:
+                    raise postgresql.DatabaseInUse(holder)
+                await asyncio.sleep(_POLL_SECONDS)
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+        return connection
 
     async def close(self) -> None:
         """Close every connection; aiosqlite's threads end with them."""
@@ -99,19 +165,41 @@ class Store:
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """The write transaction; there is one at a time. Raises StoreFailure."""
+        decided = False
         try:
-            if self._connection is None:
-                self._connection = await self._writer.connect()
-            async with self._connection.begin():
-                yield self._connection
-        except (DBAPIError, sqlite3.Error, OSError) as error:
+            connection = self._connection or await self._connect()
+            async with connection.begin():
+                yield connection
+                decided = True
+        except _FAILURES as error:
+            failure = failure_of(error, committing=decided)
+            if self.dialect == "sqlite" or failure.away:
+                await self._drop_connection()
+            raise failure from None
+
+    async def _connect(self) -> AsyncConnection:
+        """The connection that writes, after one was lost."""
+        if self.dialect == "sqlite":
+            self._connection = await self._writer.connect()
+            return self._connection
+        try:
+            connection = await self._claimed()
+            async with connection.begin():
+                meanwhile = await postgresql.last_claim(connection) != self._claim
+        except postgresql.DatabaseInUse as in_use:
+            self.on_taken(str(in_use))
+            raise StoreFailure(str(in_use), full=False, away=True) from None
+        if meanwhile:
+            told = "another hub has written to the database while this one had no connection to it"
             await self._drop_connection()
-            raise _failure(error) from None
+            self.on_taken(told)
+            raise StoreFailure(told, full=False, away=True)
+        return connection
 
     async def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(DBAPIError, sqlite3.Error, OSError):
+            with contextlib.suppress(*_FAILURES):
                 # The next one opens the file anew: what could not be written may be written then.
                 await connection.invalidate()
                 await connection.close()
@@ -124,8 +212,19 @@ class Store:
                 yield connection
         except PoolTimeoutError:
             raise StoreFailure("every reader of the database is busy", full=False) from None
-        except (DBAPIError, sqlite3.Error, OSError) as error:
-            raise _failure(error) from None
+        except _FAILURES as error:
+            raise failure_of(error) from None
+
+
+def _end_nobody(_why: str) -> None:
+    """Without a hub around it, a store only refuses to write."""
+
+
+def _options(url: str, access: Access, *, writes: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {"query_cache_size": STATEMENT_CACHE}
+    if url.startswith("sqlite"):
+        return options | {"connect_args": {"async_creator_fn": one_hop.connect}}
+    return options | postgresql.engine_options(access, writes=writes)
 
 
 def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
@@ -150,20 +249,3 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
     def start(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
         driver.begin(begin)
-
-
-def _failure(error: Exception) -> StoreFailure:
-    """What went wrong in a word; the driver's text may hold data and is not passed on."""
-    cause: BaseException = error.orig or error if isinstance(error, DBAPIError) else error
-    text = str(cause).lower()
-    if "full" in text or "no space" in text:
-        return StoreFailure("the volume of the database is full", full=True)
-    if "readonly" in text or "read-only" in text:
-        return StoreFailure("the database is read-only", full=True)
-    operational = isinstance(error, OperationalError) or isinstance(cause, sqlite3.OperationalError)
-    if operational and "locked" in text:
-        return StoreFailure("the database is locked by another process", full=False)
-    if isinstance(error, (DBAPIError, sqlite3.Error)) and not operational:
-        kind = type(cause if isinstance(error, sqlite3.Error) else error).__name__
-        return StoreFailure(f"the database refused a statement ({kind})", full=False)
-    return StoreFailure("the database does not answer", full=False)

@@ -219,6 +219,12 @@ async def ensure_endpoints(
     return [record for record in found.values() if record.id in names]
 
 
+async def registered(connection: AsyncConnection, ids: Sequence[str]) -> list[EndpointRecord]:
+    """Endpoints as they are stored."""
+    found = await connection.execute(select(t.endpoints).where(t.endpoints.c.id.in_(ids)))
+    return [rows.endpoint_record(EndpointRecord, row) for row in found.mappings()]
+
+
 async def due_deliveries(
     connection: AsyncConnection, now: int, most: int
 ) -> tuple[list[str], int | None]:

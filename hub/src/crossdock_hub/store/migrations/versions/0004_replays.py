@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from crossdock_hub.store.column_types import text_of
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -15,7 +17,7 @@ def upgrade() -> None:
     """Create the tables of replays; mark deliveries that one made."""
     op.add_column(
         "deliveries",
-        sa.Column("replay_id", sa.String(length=36), nullable=False, server_default=""),
+        sa.Column("replay_id", text_of(36), nullable=False, server_default=""),
     )
     op.create_index(
         "deliveries_replay",
@@ -32,20 +34,20 @@ def upgrade() -> None:
 def _replays() -> None:
     op.create_table(
         "replays",
-        sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("endpoint", sa.String(length=64), nullable=False),
-        sa.Column("wanted_set", sa.String(length=16), nullable=False),
+        sa.Column("id", text_of(36), nullable=False),
+        sa.Column("endpoint", text_of(64), nullable=False),
+        sa.Column("wanted_set", text_of(16), nullable=False),
         sa.Column("selection", sa.LargeBinary(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state", text_of(16), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("items", sa.BigInteger(), nullable=False),
         sa.Column("approvals", sa.BigInteger(), nullable=False),
         sa.Column("approved", sa.Boolean(), nullable=False),
         sa.Column("items_per_second", sa.Integer(), nullable=False),
-        sa.Column("note", sa.Text(), nullable=False),
-        sa.Column("acts", sa.Text(), nullable=False),
-        sa.Column("traceparent", sa.String(length=64), nullable=False),
+        sa.Column("note", text_of(), nullable=False),
+        sa.Column("acts", text_of(), nullable=False),
+        sa.Column("traceparent", text_of(64), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
@@ -63,23 +65,23 @@ def _replays() -> None:
 def _replay_items() -> None:
     op.create_table(
         "replay_items",
-        sa.Column("replay_id", sa.String(length=36), nullable=False),
+        sa.Column("replay_id", text_of(36), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("flow", sa.BigInteger(), nullable=False),
-        sa.Column("event_id", sa.String(length=36), nullable=False),
-        sa.Column("event_type", sa.String(length=200), nullable=False),
-        sa.Column("object_id", sa.String(length=36), nullable=False),
-        sa.Column("root_id", sa.String(length=36), nullable=False),
-        sa.Column("operation", sa.String(length=64), nullable=False),
-        sa.Column("item", sa.String(length=36), nullable=False),
-        sa.Column("earlier", sa.String(length=36), nullable=False),
-        sa.Column("verdict", sa.String(length=24), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("approved_verdict", sa.String(length=24), nullable=False),
-        sa.Column("approved_why", sa.Text(), nullable=False),
-        sa.Column("found_verdict", sa.String(length=24), nullable=False),
-        sa.Column("found_why", sa.Text(), nullable=False),
-        sa.Column("delivery_id", sa.String(length=36), nullable=False),
+        sa.Column("event_id", text_of(36), nullable=False),
+        sa.Column("event_type", text_of(200), nullable=False),
+        sa.Column("object_id", text_of(36), nullable=False),
+        sa.Column("root_id", text_of(36), nullable=False),
+        sa.Column("operation", text_of(64), nullable=False),
+        sa.Column("item", text_of(36), nullable=False),
+        sa.Column("earlier", text_of(36), nullable=False),
+        sa.Column("verdict", text_of(24), nullable=False),
+        sa.Column("why", text_of(), nullable=False),
+        sa.Column("approved_verdict", text_of(24), nullable=False),
+        sa.Column("approved_why", text_of(), nullable=False),
+        sa.Column("found_verdict", text_of(24), nullable=False),
+        sa.Column("found_why", text_of(), nullable=False),
+        sa.Column("delivery_id", text_of(36), nullable=False),
         sa.Column("decided_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("replay_id", "number"),
     )

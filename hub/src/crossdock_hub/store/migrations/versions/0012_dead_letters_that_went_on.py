@@ -7,6 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from crossdock_hub.store.column_types import text_of
+
 revision = "0012"
 down_revision = "0011"
 branch_labels = None
@@ -23,16 +25,16 @@ def upgrade() -> None:
     )
     letters = op.create_table(
         "dead_letters",
-        sa.Column("cause", sa.String(length=32), nullable=False),
-        sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("object_id", sa.String(length=36), nullable=False),
+        sa.Column("cause", text_of(32), nullable=False),
+        sa.Column("id", text_of(36), nullable=False),
+        sa.Column("object_id", text_of(36), nullable=False),
         sa.Column("inbound", sa.Boolean(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("left_at", sa.BigInteger(), nullable=False),
-        sa.Column("carrier", sa.String(length=36), nullable=False),
+        sa.Column("carrier", text_of(36), nullable=False),
         sa.Column("settled_at", sa.BigInteger()),
-        sa.Column("settlement", sa.String(length=16), nullable=False),
-        sa.Column("settled_by", sa.String(length=256), nullable=False),
+        sa.Column("settlement", text_of(16), nullable=False),
+        sa.Column("settled_by", text_of(256), nullable=False),
         sa.PrimaryKeyConstraint("cause", "id"),
     )
     op.create_index("dead_letters_settled", "dead_letters", ["settled_at", "left_at"])

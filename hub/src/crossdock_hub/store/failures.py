@@ -1,0 +1,87 @@
+"""What a database did not take or give, in the hub's words; the driver's text may hold data."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+# SQLSTATE, or its class, to what is told. Full: there is no room, or nothing may be written.
+_FULL = {
+    "53100": "the volume of the database is full",
+    "25006": "the database is read-only",
+}
+_AWAY = {
+    "08": "the connection to the database is lost",
+    "53300": "the database takes no more connections",
+    "57P": "the database is stopping or starting",
+}
+_OTHER = {
+    "28000": "the database does not let this user in",
+    "28P01": "the database does not accept the password",
+    "3D000": "the database does not exist",
+    "40001": "another transaction was in the way",
+    "40P01": "another transaction was in the way",
+    "55P03": "the database is locked by another process",
+    "57014": "the database was asked for longer than a statement may take",
+}
+_ANSWERS_NOT = "the database does not answer"
+
+
+class StoreFailure(Exception):
+    """The database did not take or give something.
+
+    full: there is no room, or it is read-only. away: nobody could be asked, so asking for less at
+    once is no use. uncertain: it was lost while it committed; whether it did is not known.
+    """
+
+    def __init__(
+        self, cause: str, *, full: bool, away: bool = False, uncertain: bool = False
+    ) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.full = full
+        self.away = away
+        self.uncertain = uncertain
+
+
+def failure_of(error: Exception, *, committing: bool = False) -> StoreFailure:
+    """The failure that an error of a driver means. committing: it came in answer to a commit."""
+    cause: Any = error.orig or error if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None)
+    if isinstance(state, str):
+        return _of_state(error, state, committing)
+    if isinstance(cause, sqlite3.Error):
+        return _of_sqlite(error, cause)
+    if isinstance(error, DBAPIError) and not error.connection_invalidated:
+        return StoreFailure(_refused(error), full=False)
+    # A socket that broke, or a connection that was closed under us: nothing with a state.
+    return StoreFailure(_ANSWERS_NOT, full=False, away=True, uncertain=committing)
+
+
+def _of_state(error: Exception, state: str, committing: bool) -> StoreFailure:
+    if state in _FULL:
+        return StoreFailure(_FULL[state], full=True)
+    for start, told in _AWAY.items():
+        if state.startswith(start):
+            return StoreFailure(told, full=False, away=True, uncertain=committing)
+    return StoreFailure(_OTHER.get(state) or _refused(error, state), full=False)
+
+
+def _refused(error: Exception, state: str = "") -> str:
+    kind = type(error).__name__
+    return f"the database refused a statement ({f'{kind}, {state}' if state else kind})"
+
+
+def _of_sqlite(error: Exception, cause: sqlite3.Error) -> StoreFailure:
+    text = str(cause).lower()
+    if "full" in text or "no space" in text:
+        return StoreFailure("the volume of the database is full", full=True)
+    if "readonly" in text or "read-only" in text:
+        return StoreFailure("the database is read-only", full=True)
+    if not isinstance(error, OperationalError) and not isinstance(cause, sqlite3.OperationalError):
+        return StoreFailure(_refused(error), full=False)
+    if "locked" in text:
+        return StoreFailure("the database is locked by another process", full=False)
+    return StoreFailure(_ANSWERS_NOT, full=False)

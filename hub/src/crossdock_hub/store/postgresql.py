@@ -1,0 +1,210 @@
+"""How a hub uses PostgreSQL: what each connection is told, and the claim that one hub writes.
+
+Whoever writes holds an advisory lock, and holds it with the connection that writes: a hub whose
+connection is gone has no lock and cannot write either. Each claim counts one further. A hub that
+finds, on a new connection, that the count has moved was away while another one wrote; what it holds
+in memory is no longer true, and it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from crossdock.errors import ConfigurationError, CrossdockError
+from sqlalchemy import URL, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crossdock_hub.store import tables as t
+
+SERVER_VERSION_MIN: Final = 150_000
+CONNECT_SECONDS: Final = 5
+# One statement of the hub; what is longer is ended by the server, at the latest by us.
+STATEMENT_SECONDS: Final = 30
+STATEMENT_MARGIN_SECONDS: Final = 5
+LOCK_SECONDS: Final = 10
+IDLE_IN_TRANSACTION_SECONDS: Final = 60
+# A writer whose machine is gone is given up by the server after idle + interval * count.
+KEEPALIVE_IDLE_SECONDS: Final = 2
+KEEPALIVE_INTERVAL_SECONDS: Final = 1
+KEEPALIVE_COUNT: Final = 2
+PREPARED_STATEMENTS: Final = 500
+# "crossdock" in eight bytes: the advisory lock of the hub that writes, in each database its own.
+CLAIM_LOCK: Final = int.from_bytes(b"crossdck", "big", signed=True)
+
+_MILLISECONDS: Final = 1000
+
+
+class DatabaseInUse(CrossdockError):
+    """Another hub writes to the database. holder: how that one names itself; "": unknown."""
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+        super().__init__(
+            f"the database is in use by {holder or 'another hub'}; "
+            "stop it, or start with another CROSSDOCK_DATABASE_URL: one hub writes to a database"
+        )
+
+
+class DatabaseUnfit(CrossdockError):
+    """The database server would lose or mix up what it is given; the sentence says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a server is reached. password_file: read for each connection, so that it may change.
+    ca_file: PEM of who signs its certificate; allow_plaintext: also off this machine."""
+
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    allow_plaintext: bool = False
+
+    def check(self, url: URL) -> None:
+        """Refuse secrets in a setting, and business data in clear. Raises ConfigurationError."""
+        if url.password is not None:
+            raise ConfigurationError(
+                "CROSSDOCK_DATABASE_URL holds a password; put it into a file and name that with "
+                "CROSSDOCK_DATABASE_PASSWORD_FILE"
+            )
+        for name, path in (("PASSWORD", self.password_file), ("CA", self.ca_file)):
+            if path is not None and not path.is_file():
+                raise ConfigurationError(f"CROSSDOCK_DATABASE_{name}_FILE {path} is no file")
+        if set(url.query) - {"host"}:
+            raise ConfigurationError(
+                "CROSSDOCK_DATABASE_URL takes no options but host; the hub states the others itself"
+            )
+        host = str(url.query.get("host") or url.host or "")
+        local = host.startswith("/") or host in ("", "127.0.0.1", "localhost", "::1")
+        if not local and self.ca_file is None and not self.allow_plaintext:
+            raise ConfigurationError(
+                f"CROSSDOCK_DATABASE_URL leads to {host}; name who signs its certificate with "
+                "CROSSDOCK_DATABASE_CA_FILE, or CROSSDOCK_ALLOW_PLAINTEXT=true in a network you "
+                "trust"
+            )
+
+    def arguments(self) -> dict[str, Any]:
+        """What the driver is told."""
+        told: dict[str, Any] = {}
+        path = self.password_file
+        if path is not None:
+            told["password"] = lambda: path.read_text(encoding="utf-8").strip()
+        if self.ca_file is not None:
+            told["ssl"] = ssl.create_default_context(cafile=str(self.ca_file))
+        return told
+
+
+def engine_options(access: Access, *, writes: bool) -> dict[str, Any]:
+    """What SQLAlchemy is told of connections that write, or that only read."""
+    settings = {
+        "application_name": name_of_hub(),
+        "synchronous_commit": "on",
+        "timezone": "UTC",
+        "jit": "off",
+        "statement_timeout": str(STATEMENT_SECONDS * _MILLISECONDS),
+        "lock_timeout": str(LOCK_SECONDS * _MILLISECONDS),
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_SECONDS * _MILLISECONDS),
+        "tcp_keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
+        "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
+        "tcp_keepalives_count": str(KEEPALIVE_COUNT),
+    }
+    if not writes:
+        settings["default_transaction_read_only"] = "on"
+    return {
+        # Several reads of one transaction see one moment; the one writer needs no such thing.
+        "isolation_level": "READ COMMITTED" if writes else "REPEATABLE READ",
+        "connect_args": {
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": STATEMENT_SECONDS + STATEMENT_MARGIN_SECONDS,
+            "prepared_statement_cache_size": PREPARED_STATEMENTS,
+            # The driver keeps those that are run for many rows, SQLAlchemy all others.
+            "statement_cache_size": PREPARED_STATEMENTS,
+            "server_settings": settings,
+            **access.arguments(),
+        },
+    }
+
+
+def migration_options(access: Access) -> dict[str, Any]:
+    """The same for bringing the schema up to date, which takes as long as it takes."""
+    options = engine_options(access, writes=True)
+    del options["connect_args"]["command_timeout"]
+    options["connect_args"]["server_settings"]["statement_timeout"] = "0"
+    return options
+
+
+def name_of_hub() -> str:
+    """How this process names itself to the database."""
+    return f"crossdock-hub {socket.gethostname()[:40]}:{os.getpid()}"
+
+
+async def check(connection: AsyncConnection) -> None:
+    """Refuse a server that would lose commits or text. Raises DatabaseUnfit."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    row = (await connection.execute(text(_FACTS))).one()
+    if row.pid != driver.get_server_pid():
+        raise DatabaseUnfit(
+            "CROSSDOCK_DATABASE_URL leads to a connection pool, which gives each transaction "
+            "another connection and with it the lock of the hub that writes to others; "
+            "name the PostgreSQL server itself"
+        )
+    if row.version < SERVER_VERSION_MIN:
+        raise DatabaseUnfit(
+            f"PostgreSQL {row.version // 10_000} is too old; the hub needs "
+            f"{SERVER_VERSION_MIN // 10_000} or newer"
+        )
+    for name, found in (("fsync", row.fsync), ("full_page_writes", row.full_page_writes)):
+        if found != "on":
+            raise DatabaseUnfit(
+                f"the PostgreSQL server runs with {name}={found} and loses commits when its "
+                f"machine fails; set {name}=on"
+            )
+    if row.encoding != "UTF8":
+        raise DatabaseUnfit(f"the database holds {row.encoding}; make one with ENCODING 'UTF8'")
+
+
+_FACTS = """
+SELECT pg_backend_pid() AS pid, current_setting('server_version_num')::int AS version,
+       current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+       current_setting('server_encoding') AS encoding
+"""
+_HOLDER = """
+SELECT a.application_name FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (l.classid::bigint << 32) + l.objid::bigint = :lock
+"""
+
+
+async def take_lock(connection: AsyncConnection) -> bool:
+    """Whether this connection is the one that writes from now on, until it ends."""
+    taken = await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), _LOCK)
+    return bool(taken)
+
+
+async def holder(connection: AsyncConnection) -> str:
+    """How the hub that writes names itself; "": it has just let go, or may not be seen."""
+    return str(await connection.scalar(text(_HOLDER), _LOCK) or "")
+
+
+_LOCK = {"lock": CLAIM_LOCK}
+
+
+async def count_claim(connection: AsyncConnection) -> int:
+    """Count one claim further; the count is the claim's number."""
+    c = t.claims.c
+    moved = update(t.claims).values(number=c.number + 1, holder=name_of_hub()).returning(c.number)
+    number = await connection.scalar(moved)
+    if number is None:
+        first = insert(t.claims).values(id=1, number=1, holder=name_of_hub())
+        await connection.execute(first)
+        return 1
+    return int(number)
+
+
+async def last_claim(connection: AsyncConnection) -> int:
+    """The number of the newest claim."""
+    return int(await connection.scalar(select(t.claims.c.number)) or 0)
