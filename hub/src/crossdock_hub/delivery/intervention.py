@@ -87,7 +87,9 @@ def retry(case: Case, *, not_found_at_vendor: bool) -> Decided:
     """Let it go again under the same reference. Raises Refused."""
     _check(case.record, "RETRY", not_found_at_vendor)
     _check_not_pointless(case, "RETRY")
-    _check_not_older(case, "RETRY", "resubmit it, which sends the content of today, or skip it")
+    _check_not_older(case, "RETRY")
+    if case.kind == "NATURAL":
+        _check_no_older_behind(case, "RETRY")
     again = replace(
         _spoken(case),
         state="HELD",
@@ -140,9 +142,9 @@ def resubmit(case: Case, *, not_found_at_vendor: bool) -> Decided:
     # A new delivery confirms a draft of its own: only a full state may simply be sent once more.
     repeats = case.kind == "NATURAL"
     if repeats:
-        _check_no_older_behind(case)
+        _check_no_older_behind(case, "RESUBMIT")
     else:
-        _check_not_older(case, "RESUBMIT", "skip it")
+        _check_not_older(case, "RESUBMIT")
     if not repeats and not not_found_at_vendor and is_in_doubt(record, case.limits):
         raise _doubtful(case, "resubmit it")
     new = _successor(case)
@@ -227,30 +229,70 @@ def _check(record: DeliveryRecord, verb: str, looked: bool) -> None:
 
 def _check_not_pointless(case: Case, verb: str) -> None:
     """Refuse to send again what later work has taken back, for example an order's cancellation."""
-    for other in _later(case):
-        if case.record.operation in other.supersedes and other.state in _GONE:
-            raise _overtaken(case, verb, other, "took it back", "skip it")
+    record = case.record
+    for other in _beside(case):
+        takes_back = record.operation in other.supersedes and (
+            not other.item or not record.item or other.item == record.item
+        )
+        # What was resubmitted after a cancellation is as pointless as what was there before it.
+        came_after = _is_behind(other, record) or ledger.says_more(other, record)
+        if takes_back and came_after and other.state in _GONE:
+            raise _overtaken(case, verb, other, "took it back", "undo it", "skip it")
 
 
-def _check_not_older(case: Case, verb: str, advice: str) -> None:
-    """Refuse to send older content after newer, or the same work twice."""
-    for other in _later(case):
-        same = other.operation == case.record.operation
-        if same and other.object_id == case.record.object_id and other.state in _GONE:
-            raise _overtaken(case, verb, other, "is newer", advice)
+def _check_not_older(case: Case, verb: str) -> None:
+    """Refuse to send older content after newer; of calls that are no full state also the same work
+    twice: each makes a document of its own."""
+    full = case.kind == "NATURAL"
+    for other in _same_work(case):
+        behind = _is_behind(other, case.record)
+        newer = ledger.says_more(other, case.record)
+        if not newer and (full or not behind):
+            continue
+        # What was resubmitted ahead of this one goes before it, if it has not gone yet.
+        if other.state in _GONE or (not behind and other.state in ledger.OPEN_STATES):
+            if full:
+                raise _overtaken(case, verb, other, "is newer", "undo it", _instead(case))
+            ended = "" if other.state == "CONFIRMED" else ", or wait until that one has ended"
+            raise _overtaken(
+                case, verb, other, "has what came after it", "do it twice", f"skip it{ended}"
+            )
 
 
-def _check_no_older_behind(case: Case) -> None:
-    """Refuse to send today's state ahead of an older one that is still on its way: it would follow,
-    or be repeated, and undo it."""
-    for other in _later(case):
-        same = other.operation == case.record.operation
-        if same and other.object_id == case.record.object_id and other.state in ledger.OPEN_STATES:
-            advice = "skip this one, or resubmit the later one once it has ended"
-            raise _overtaken(case, "RESUBMIT", other, "comes later", advice)
+def _instead(case: Case) -> str:
+    """What goes when a full state may not be retried."""
+    ahead = any(
+        _is_behind(other, case.record) and other.state in ledger.OPEN_STATES
+        for other in _same_work(case)
+    )
+    if ahead:
+        return "skip it, or resubmit it, which sends the content of today, once that one has ended"
+    return "resubmit it, which sends the content of today, or skip it"
 
 
-def _later(case: Case) -> list[DeliveryRecord]:
+def _check_no_older_behind(case: Case, verb: str) -> None:
+    """Refuse to send a state ahead of an older one that is still on its way: it would follow, or be
+    repeated, and undo it. What is resubmitted is newer than everything."""
+    for other in _same_work(case):
+        older = verb == "RESUBMIT" or not ledger.says_more(other, case.record)
+        if older and _is_behind(other, case.record) and other.state in ledger.OPEN_STATES:
+            advice = f"skip this one, or {verb.lower()} the later one once it has ended"
+            raise _overtaken(case, verb, other, "comes later", "be undone", advice)
+
+
+def _is_behind(other: DeliveryRecord, record: DeliveryRecord) -> bool:
+    """Whether its place in the order is later; a resubmission keeps the place of its event."""
+    return other.sequence > record.sequence
+
+
+def _same_work(case: Case) -> list[DeliveryRecord]:
+    """The same operation on the same object and item, asked for by other events."""
+    what = (case.record.operation, case.record.object_id, case.record.item)
+    return [o for o in _beside(case) if (o.operation, o.object_id, o.item) == what]
+
+
+def _beside(case: Case) -> list[DeliveryRecord]:
+    """Work of other events with the same key there."""
     record = case.record
     return [
         other
@@ -258,17 +300,17 @@ def _later(case: Case) -> list[DeliveryRecord]:
         if other.endpoint == record.endpoint
         and other.ordering_key == record.ordering_key
         and other.event_id != record.event_id
-        and ledger.says_more(other, record)
-        and (not other.item or not record.item or other.item == record.item)
     ]
 
 
-def _overtaken(case: Case, verb: str, other: DeliveryRecord, what: str, advice: str) -> Refused:
+def _overtaken(
+    case: Case, verb: str, other: DeliveryRecord, what: str, consequence: str, advice: str
+) -> Refused:
     return Refused(
         Refusal(
             "STATE_TRANSITION",
             f"{other.operation} ({other.id}) {what} and is {other.state} at {other.endpoint}: "
-            f"sending {case.record.operation} again would undo it; {advice}",
+            f"sending {case.record.operation} again would {consequence}; {advice}",
             {"state": case.record.state, "verb": verb, "allowed": "SKIP"},
         )
     )

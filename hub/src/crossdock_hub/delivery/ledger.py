@@ -28,6 +28,7 @@ from crossdock_hub.delivery.retrying import back_off, next_call_at, next_look_up
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
 from crossdock_hub.unit import time_of_id
 
+MILLISECOND = SECOND // 1000
 # Nobody will send it again: in every other state it, or a person, may need its event.
 DONE_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})
 # Not begun: a later fact may make it pointless.
@@ -126,11 +127,16 @@ def _never_reached(record: DeliveryRecord) -> bool:
 
 
 def says_more(other: DeliveryRecord, record: DeliveryRecord) -> bool:
-    """Whether a delivery carries what came after the event of another: it comes later in the order,
-    or an operator resubmitted it since, with its object as it was then."""
-    if other.sequence > record.sequence:
-        return True
-    return bool(other.resubmits) and other.created_at > time_of_id(record.event_id)
+    """Whether a delivery carries what came after the content of another: it is of a later event, or
+    an operator resubmitted it since, with its object as it was then."""
+    if not (other.resubmits or record.resubmits):
+        return other.sequence > record.sequence
+    if other.resubmits and record.resubmits:
+        return (other.created_at, other.id) > (record.created_at, record.id)
+    # An event's id tells its time to the millisecond: within it the careful answer is yes.
+    if other.resubmits:
+        return other.created_at > time_of_id(record.event_id)
+    return time_of_id(other.event_id) + MILLISECOND > record.created_at
 
 
 def is_untouched(record: DeliveryRecord) -> bool:
