@@ -82,7 +82,7 @@ async def test_from_plan_to_outcome(hub: RunningHub, lane: Lane) -> None:
             "REPLAY_OUTCOME_REFUSED",
         ]
         listed = await as_json(hub, "list", "--endpoint", lane.erp)
-        assert [each["id"] for each in listed] == [replay_id]
+        assert [each["id"] for each in listed["replays"]] == [replay_id]
 
 
 async def test_a_plan_is_steered(hub: RunningHub, lane: Lane) -> None:

@@ -199,7 +199,8 @@ def labels(dev: Dev) -> tuple[int, list[str]]:
     """How many labels UPS sold by its own books, and the numbers that deliveries confirmed."""
     sold = json.loads(dev.run("crossdock sandbox books ups labels_sold").stdout)
     listed = dev.run("crossdock deliveries --endpoint ups --operation buy_label --limit 500 --json")
-    bought = [each.get("vendor_references", []) for each in json.loads(listed.stdout)]
+    found = json.loads(listed.stdout)["deliveries"]
+    bought = [each.get("vendor_references", []) for each in found]
     return sold, [each["value"] for references in bought for each in references]
 
 

@@ -61,7 +61,7 @@ def refused(dev: Dev) -> list[str]:
     typed(dev, f"crossdock trigger order --count {STOPPED}")
     listing = "crossdock deliveries --endpoint netsuite --state rejected --json"
     deadline = time.monotonic() + WAIT_SECONDS
-    while len(found := json.loads(typed(dev, listing))) < STOPPED:
+    while len(found := json.loads(typed(dev, listing))["deliveries"]) < STOPPED:
         assert time.monotonic() < deadline, dev.told()
     return [delivery["id"] for delivery in found]
 

@@ -214,8 +214,8 @@ def test_a_paused_endpoint_makes_its_orders_wait(dev: Dev, delivered: dict[str, 
         assert "netsuite" in waiting.stdout.splitlines()[0]
         assert "month end" in dev.run("endpoint", "show", "netsuite").stdout
         assert "month end" in dev.run("doctor").stdout
-        held = dev.json("deliveries", "--endpoint", "netsuite", "--state", "ready")
-        held += dev.json("deliveries", "--endpoint", "netsuite", "--state", "held")
+        held = dev.json("deliveries", "--endpoint", "netsuite", "--state", "ready")["deliveries"]
+        held += dev.json("deliveries", "--endpoint", "netsuite", "--state", "held")["deliveries"]
         assert held
     finally:
         resumed = dev.json("endpoint", "resume", "netsuite")

@@ -155,7 +155,9 @@ async def test_an_order_is_told_with_every_endpoint_and_operation(
         assert ("release_order", "NOT_POSTED") in verdicts(found), "nobody serves the warehouse"
         whole = await typed(hub, "posted", made.number, code=1)
         assert "NOT posted: served by nobody since" in whole
-        (document,) = await json_of(hub, "posted", number, "--endpoint", lane.erp)
+        answer = await json_of(hub, "posted", number, "--endpoint", lane.erp)
+        assert (answer["truncated"], answer["next_page_token"]) == (False, "")
+        (document,) = answer["postings"]
         assert document["verdict"] == "POSTING_VERDICT_POSTED_ONCE"
         assert document["deliveries"][0]["attempt_log"][0]["end_time"]
 

@@ -14,6 +14,8 @@ from crossdock_hub.refusals import invalid
 from crossdock_hub.unit import Refused
 
 _FINGERPRINT_BYTES = 6
+# What says how much of the list is told, and not which: it may differ from page to page.
+NOT_OF_THE_QUERY = frozenset({"page_token", "page_size", "with_attempts"})
 
 
 def page_size(request: Any, limits: Limits) -> int:
@@ -49,8 +51,8 @@ def _refused(problem: str) -> Refused:
 def _fingerprint(request: Any) -> bytes:
     query = type(request)()
     query.CopyFrom(request)
-    query.ClearField("page_token")
-    query.ClearField("page_size")
-    name = request.DESCRIPTOR.full_name.encode()
+    for name in NOT_OF_THE_QUERY & set(query.DESCRIPTOR.fields_by_name):
+        query.ClearField(name)
+    kind = request.DESCRIPTOR.full_name.encode()
     encoded = query.SerializeToString(deterministic=True)
-    return hashlib.blake2b(name + b"\0" + encoded, digest_size=_FINGERPRINT_BYTES).digest()
+    return hashlib.blake2b(kind + b"\0" + encoded, digest_size=_FINGERPRINT_BYTES).digest()

@@ -15,6 +15,8 @@ from crossdock.cli.delivery import lines as delivery_lines
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.names import name_of
 from crossdock.cli.output import age, cell, moment, print_json, print_table
+from crossdock.cli.pages import PageToken, print_page, say_more
+from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 
@@ -23,7 +25,8 @@ app = typer.Typer(
 )
 
 PAGE = 500
-MEMBERS_PAGE = 20
+MEMBERS_MAX = 100
+ID_CHARACTERS = 32
 COLUMNS = (
     *("GROUP", "KIND", "STATE", "ENDPOINT", "WHAT", "OPEN", "UNDER WAY", "FIRST", "LAST", "WHO"),
     "WHY",
@@ -36,19 +39,21 @@ Fact = Annotated[str, typer.Argument(help="Id of the held fact, as dead-letters 
 def list_(
     endpoint: Annotated[str, typer.Option(help="Only of this endpoint.")] = "",
     closed: Annotated[bool, typer.Option("--closed", help="With groups that are closed.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=PAGE, help="Groups at most.")] = 100,
+    page_token: PageToken = "",
     as_json: Json = False,
     data: Data = None,
 ) -> None:
-    """Groups by cause, the newest first. Looking changes nothing."""
+    """Groups by cause, open ones first, the newest first. Looking changes nothing."""
     request = dead_letter_service_pb2.ListDeadLettersRequest(
-        page_size=PAGE, endpoint=endpoint, include_closed=closed
+        page_size=limit, endpoint=endpoint, include_closed=closed, page_token=page_token
     )
     answer = asyncio.run(_list(find_place(data), request))
     if as_json:
-        print_json([contracts.redact(group) for group in answer.groups])
+        print_page("groups", answer.groups, answer.next_page_token, truncated=answer.truncated)
         return
     if not answer.groups:
-        typer.echo("no dead letters")
+        typer.echo("no dead letters" if closed else "no dead letters; --closed shows the history")
         return
     rows = [
         (
@@ -67,19 +72,31 @@ def list_(
         for group in answer.groups
     ]
     print_table(COLUMNS, rows)
-    if answer.truncated or answer.next_page_token:
-        typer.echo("… and more than are counted here")
+    say_more(answer.next_page_token)
+    if answer.truncated:
+        typer.echo("… only the newest letters are counted; there are more than the hub looks at")
+    typer.echo("what one carries, every attempt, and what to do: crossdock dead-letters show GROUP")
 
 
 @app.command()
-def show(group: Group, as_json: Json = False, data: Data = None) -> None:
+def show(
+    group: Group,
+    limit: Annotated[int, typer.Option(min=1, max=MEMBERS_MAX, help="Members at most.")] = 20,
+    page_token: PageToken = "",
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
     """One group with its newest members: what each carries, every attempt, what people said."""
-    answer = asyncio.run(_show(find_place(data), group))
+    request = dead_letter_service_pb2.GetDeadLettersRequest(
+        group_id=group, page_size=limit, page_token=page_token
+    )
+    answer = asyncio.run(_show(find_place(data), request))
     if as_json:
         print_json(contracts.redact(answer))
         return
     for line in told(answer):
         typer.echo(line)
+    say_more(answer.next_page_token)
 
 
 @app.command()
@@ -146,8 +163,6 @@ def told(answer: dead_letter_service_pb2.GetDeadLettersResponse) -> Iterator[str
             yield f"waits for     {member.held_fact.awaits or 'a person'}"
             yield from map(word_line, member.operator_words)
         yield f"carries       {member.content_json}"
-    if answer.next_page_token:
-        yield f"… the newest {len(answer.members)} are shown"
 
 
 def _kind(group: dead_letter_pb2.DeadLetterGroup) -> str:
@@ -200,13 +215,25 @@ def _show_fact(answer: Any, as_json: bool) -> None:
 
 
 async def _full_id(hub: Any, group: str) -> str:
-    """The id of a group from its first digits, as the list shows them."""
-    if len(group) == 32:
+    """The id of a group from its first digits, as the list shows them. CommandError: not one."""
+    if len(group) == ID_CHARACTERS:
         return group
     request = dead_letter_service_pb2.ListDeadLettersRequest(page_size=PAGE, include_closed=True)
-    found = (await hub.dead_letters.ListDeadLetters(request)).groups
-    same = [each.id for each in found if each.id.startswith(group)]
-    return same[0] if len(same) == 1 else group.ljust(32, "0")
+    same: list[str] = []
+    while True:
+        page = await hub.dead_letters.ListDeadLetters(request)
+        same += [each.id for each in page.groups if each.id.startswith(group.lower())]
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            break
+    if len(same) == 1:
+        return same[0]
+    raise CommandError(
+        f"{'several groups begin' if same else 'no group begins'} with {group!r}",
+        ", ".join(same) or "a group goes by its cause; its id is the first column of the list",
+        "crossdock dead-letters list --closed",
+        EXIT_USED_WRONGLY,
+    )
 
 
 async def _list(
@@ -216,11 +243,11 @@ async def _list(
         return await hub.dead_letters.ListDeadLetters(request)
 
 
-async def _show(place: Place, group: str) -> dead_letter_service_pb2.GetDeadLettersResponse:
+async def _show(
+    place: Place, request: dead_letter_service_pb2.GetDeadLettersRequest
+) -> dead_letter_service_pb2.GetDeadLettersResponse:
     async with open_hub(place) as hub:
-        request = dead_letter_service_pb2.GetDeadLettersRequest(
-            group_id=await _full_id(hub, group), page_size=MEMBERS_PAGE
-        )
+        request.group_id = await _full_id(hub, request.group_id)
         return await hub.dead_letters.GetDeadLetters(request)
 
 

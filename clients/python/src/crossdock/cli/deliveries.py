@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
 from crossdock.cli.names import delivery_state, delivery_state_numbers, hold_reason
-from crossdock.cli.output import age, cell, print_json, print_table
+from crossdock.cli.output import age, cell, print_table
+from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 
@@ -29,6 +29,7 @@ def deliveries(
     operation: Annotated[str, typer.Option(help="Only this operation.")] = "",
     about: Annotated[str, typer.Option(help="Only about this object or flow, by hub id.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=MAXIMUM_LIMIT, help="At most so many.")] = 50,
+    page_token: PageToken = "",
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -38,6 +39,7 @@ def deliveries(
         operation=operation,
         object_id=about,
         newest_first=True,
+        page_token=page_token,
         with_attempts=as_json,
     )
     # Not in the constructor: the stubs want the enumeration's own type there.
@@ -52,12 +54,12 @@ async def _deliveries(
     as_json: bool,
 ) -> None:
     async with open_hub(place) as hub:
-        found, more = await list_deliveries(hub, request, limit)
+        found, following = await list_deliveries(hub, request, limit)
     if as_json:
-        print_json([contracts.redact(each) for each in found])
+        print_page("deliveries", found, following)
         return
     if not found:
-        typer.echo("no deliveries; crossdock trigger order makes some")
+        typer.echo(_nothing(request))
         return
     rows = [
         (
@@ -72,23 +74,29 @@ async def _deliveries(
         for each in found
     ]
     print_table(("AGE", "ENDPOINT", "OPERATION", "STATE", "CALLS", "ID", "RESULT"), rows)
-    if more:
-        typer.echo(f"… and more: --limit {limit * 10}")
+    say_more(following)
+
+
+def _nothing(request: delivery_service_pb2.ListDeliveriesRequest) -> str:
+    if request.page_token:
+        return "no more deliveries"
+    if request.endpoint or request.operation or request.object_id or request.states:
+        return "no deliveries like that; without filters, crossdock deliveries lists all"
+    return "no deliveries; crossdock trigger order makes some"
 
 
 async def list_deliveries(
     hub: HubClient, request: delivery_service_pb2.ListDeliveriesRequest, limit: int
-) -> tuple[list[delivery_pb2.Delivery], bool]:
-    """Page by page up to the limit, and whether there are more."""
+) -> tuple[list[delivery_pb2.Delivery], str]:
+    """From the request's page on up to the limit, and the token of what follows; "" for nothing."""
     found: list[delivery_pb2.Delivery] = []
-    request.page_token = ""
     while True:
         request.page_size = min(PAGE, limit - len(found))
         page = await hub.deliveries.ListDeliveries(request)
         found.extend(page.deliveries)
         request.page_token = page.next_page_token
         if not page.next_page_token or len(found) >= limit:
-            return found, bool(page.next_page_token)
+            return found, page.next_page_token
 
 
 def _result(delivery: delivery_pb2.Delivery) -> str:

@@ -12,6 +12,7 @@ from crossdock import contracts
 from crossdock.cli.delivery import Reason, word_line
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.output import moment, print_json
+from crossdock.cli.pages import print_page
 from crossdock.cli.problems import CommandError
 from crossdock.hub.v1 import hub_service_pb2
 
@@ -30,7 +31,7 @@ def list_(as_json: Json = False, data: Data = None) -> None:
     """Everything that was found, the newest first, with what was said about it."""
     found = asyncio.run(_list(find_place(data)))
     if as_json:
-        print_json([contracts.redact(each) for each in found])
+        print_page("differences", found, "")
         return
     if not found:
         typer.echo("bus and database hold the same")

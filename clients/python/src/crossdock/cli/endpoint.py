@@ -12,6 +12,7 @@ from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.names import endpoint_state, name_of, role
 from crossdock.cli.output import age, cell, duration, moment, print_json, print_table
+from crossdock.cli.pages import print_page
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
@@ -32,7 +33,7 @@ def list_(as_json: Json = False, data: Data = None) -> None:
     """All endpoints: state, what waits there, and since when."""
     found = asyncio.run(_read_all(find_place(data)))
     if as_json:
-        print_json([contracts.redact(each) for each in found])
+        print_page("endpoints", found, "")
         return
     rows = [
         (
@@ -75,7 +76,7 @@ def status(
     place = find_place(data)
     found = [asyncio.run(_read(place, name))] if name else asyncio.run(_read_all(place))
     if as_json:
-        print_json([contracts.redact(each) for each in found])
+        print_page("endpoints", found, "")
         return
     print_table(
         ("ENDPOINT", "STATE", "BREAKER", "ALLOWED", "QUEUE", "OLDEST", "DRAINS IN", "WHY"),
@@ -113,10 +114,14 @@ def resume(
 
 async def list_endpoints(hub: HubClient) -> list[endpoint_pb2.Endpoint]:
     """Every endpoint that the hub knows."""
-    answer = await hub.endpoints.ListEndpoints(
-        endpoint_service_pb2.ListEndpointsRequest(page_size=PAGE)
-    )
-    return list(answer.endpoints)
+    found: list[endpoint_pb2.Endpoint] = []
+    request = endpoint_service_pb2.ListEndpointsRequest(page_size=PAGE)
+    while True:
+        page = await hub.endpoints.ListEndpoints(request)
+        found.extend(page.endpoints)
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return found
 
 
 async def _read_all(place: Place) -> list[endpoint_pb2.Endpoint]:

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.delivery import attempt_lines, word_line
 from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
 from crossdock.cli.names import delivery_state, name_of
-from crossdock.cli.output import moment, painted, print_json
+from crossdock.cli.output import moment, painted
+from crossdock.cli.pages import print_page
 from crossdock.cli.problems import EXIT_FAILED, EXIT_POSTED_TWICE, EXIT_WAITING
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
@@ -59,7 +59,13 @@ def posted(
     """
     found = asyncio.run(_read(find_place(data), any_id, endpoint))
     if as_json:
-        print_json([contracts.redact(each) for each in found.postings])
+        print_page(
+            "postings",
+            found.postings,
+            found.next_page_token,
+            matched_as=found.matched_as,
+            truncated=found.truncated,
+        )
     else:
         typer.echo(f"{any_id} is {found.matched_as}")
         if not found.postings:
@@ -68,7 +74,12 @@ def posted(
             for line in lines(posting, attempts):
                 typer.echo(line)
         if found.truncated:
-            typer.echo("… the flow has more deliveries than the hub looks at in one question")
+            typer.echo(
+                "… the flow has more deliveries than the hub looks at in one question; ask for an "
+                "object of it, such as one shipment"
+            )
+        if found.next_page_token:
+            typer.echo("… and more than are shown; ask with --endpoint, or for an object of it")
     code = exit_code(found.postings)
     if code:
         raise typer.Exit(code)

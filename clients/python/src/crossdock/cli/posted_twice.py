@@ -8,10 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
 from crossdock.cli.names import name_of
-from crossdock.cli.output import clock, moment, print_json, print_table
+from crossdock.cli.output import clock, moment, print_table
+from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.posted import exit_code
 from crossdock.cli.times import time_of
 from crossdock.lineage.v1 import lineage_service_pb2, posting_pb2
@@ -36,6 +36,7 @@ def posted_twice(
         bool, typer.Option("--settled", help="Also doubts that were settled, and by what.")
     ] = False,
     limit: Annotated[int, typer.Option(min=1, max=MAXIMUM_LIMIT, help="At most so many.")] = 100,
+    page_token: PageToken = "",
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -45,16 +46,24 @@ def posted_twice(
     doubt.
     """
     request = lineage_service_pb2.ListDoubtfulPostingsRequest(
-        endpoint=endpoint, event_types=event or [], with_settled_doubts=settled
+        endpoint=endpoint,
+        event_types=event or [],
+        with_settled_doubts=settled,
+        page_token=page_token,
     )
+    # A page token holds for one range: told with it, an age is the moment that it was.
+    span: dict[str, str] = {}
     for name, text in (("since", since), ("until", until)):
         if text:
-            getattr(request, name).FromDatetime(time_of(text, f"--{name}"))
+            time = time_of(text, f"--{name}")
+            getattr(request, name).FromDatetime(time)
+            span[name] = time.isoformat()
     found = asyncio.run(_read(find_place(data), request, limit))
     if as_json:
-        print_json([contracts.redact(each) for each in found.postings])
+        token = found.next_page_token
+        print_page("postings", found.postings, token, examined=found.examined, **span)
     else:
-        _show(found, limit)
+        _show(found, span)
     code = exit_code(found.postings)
     if code:
         raise typer.Exit(code)
@@ -85,7 +94,7 @@ async def _read(
     return whole
 
 
-def _show(found: lineage_service_pb2.ListDoubtfulPostingsResponse, limit: int) -> None:
+def _show(found: lineage_service_pb2.ListDoubtfulPostingsResponse, span: dict[str, str]) -> None:
     rows = [
         (
             clock(each.deliveries[-1].create_time),
@@ -102,7 +111,6 @@ def _show(found: lineage_service_pb2.ListDoubtfulPostingsResponse, limit: int) -
     looked = f"{found.examined} deliveries were looked at"
     back = f", back to {moment(found.examined_since)}" if found.examined else ""
     typer.echo(f"{len(rows)} found; {looked}{back}")
-    if found.next_page_token:
-        typer.echo(f"… and there is more to look at: --limit {limit * 10}, or --until")
-    elif rows:
+    say_more(found.next_page_token, *(f"--{name} {time}" for name, time in span.items()))
+    if rows:
         typer.echo("every attempt of one: crossdock posted OBJECT --attempts")

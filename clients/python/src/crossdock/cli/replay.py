@@ -12,6 +12,7 @@ from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.names import delivery_state_numbers, name_of
 from crossdock.cli.output import age, cell, clock, moment, print_json, print_table
+from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.cli.replay_progress import follow
 from crossdock.cli.times import time_of
@@ -123,38 +124,45 @@ def show(
     changed: Annotated[bool, typer.Option("--changed", help="Items that differ from it.")] = False,
     watch: Annotated[bool, typer.Option("--follow", help="Wait until it has settled.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=MAXIMUM_LIMIT, help="Items at most.")] = 100,
+    page_token: PageToken = "",
     as_json: Json = False,
     data: Data = None,
 ) -> None:
     """One replay: plan, progress, what was done with it, and its items."""
     place = find_place(data)
     wanted = limit if items or changed else 0
-    found, work = asyncio.run(_read(place, replay_id, wanted, changed, watch, as_json))
+    request = replay_service_pb2.ListReplayItemsRequest(
+        replay_id=replay_id, changed_only=changed, page_token=page_token
+    )
+    found, work, following = asyncio.run(_read(place, request, wanted, watch, as_json))
     if as_json:
-        print_json({**contracts.redact(found), "items": [contracts.redact(one) for one in work]})
+        print_page("items", work, following, **contracts.redact(found))
         return
     _show(found, False)
     if work:
         print_table(
             ("ITEM", "OPERATION", "EVENT", "PLAN", "OUTCOME", "DELIVERY", "WHY"), _rows(work)
         )
-        if len(work) == limit:
-            typer.echo(f"… and perhaps more: --limit {limit * 10}")
+        say_more(following)
 
 
 @app.command("list")
 def list_(
     endpoint: Annotated[str, typer.Option(help="Only to this endpoint.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=PAGE, help="At most so many.")] = 50,
+    page_token: PageToken = "",
     as_json: Json = False,
     data: Data = None,
 ) -> None:
     """Replays, newest first."""
-    found = asyncio.run(_list(find_place(data), endpoint, limit))
+    request = replay_service_pb2.ListReplaysRequest(
+        endpoint=endpoint, page_size=limit, page_token=page_token
+    )
+    page = asyncio.run(_list(find_place(data), request))
     if as_json:
-        print_json([contracts.redact(each) for each in found])
+        print_page("replays", page.replays, page.next_page_token)
         return
-    if not found:
+    if not page.replays:
         typer.echo("no replays; crossdock replay plan makes one")
         return
     rows = [
@@ -167,9 +175,10 @@ def list_(
             age(each.create_time),
             cell(_reason(each)),
         )
-        for each in found
+        for each in page.replays
     ]
     print_table(("REPLAY", "ENDPOINT", "SET", "STATE", "DECIDED", "AGE", "REASON"), rows)
+    say_more(page.next_page_token)
 
 
 @app.command()
@@ -230,14 +239,17 @@ async def _start(
 
 
 async def _read(
-    place: Place, replay_id: str, limit: int, changed: bool, watch: bool, quiet: bool
-) -> tuple[replay_pb2.Replay, list[replay_pb2.ReplayItem]]:
+    place: Place,
+    request: replay_service_pb2.ListReplayItemsRequest,
+    limit: int,
+    watch: bool,
+    quiet: bool,
+) -> tuple[replay_pb2.Replay, list[replay_pb2.ReplayItem], str]:
+    """The replay, its items from the request's page on up to the limit, and what follows them."""
+    replay_id = request.replay_id
     async with open_hub(place) as hub:
         found = await follow(hub, replay_id, quiet) if watch else await _get(hub, replay_id)
         work: list[replay_pb2.ReplayItem] = []
-        request = replay_service_pb2.ListReplayItemsRequest(
-            replay_id=replay_id, changed_only=changed
-        )
         while len(work) < limit:
             request.page_size = min(PAGE, limit - len(work))
             page = await hub.replays.ListReplayItems(request)
@@ -245,7 +257,7 @@ async def _read(
             request.page_token = page.next_page_token
             if not page.next_page_token:
                 break
-        return found, work
+        return found, work, request.page_token if limit else ""
 
 
 async def _get(hub: HubClient, replay_id: str) -> replay_pb2.Replay:
@@ -253,10 +265,11 @@ async def _get(hub: HubClient, replay_id: str) -> replay_pb2.Replay:
     return (await hub.replays.GetReplay(request)).replay
 
 
-async def _list(place: Place, endpoint: str, limit: int) -> list[replay_pb2.Replay]:
-    request = replay_service_pb2.ListReplaysRequest(endpoint=endpoint, page_size=limit)
+async def _list(
+    place: Place, request: replay_service_pb2.ListReplaysRequest
+) -> replay_service_pb2.ListReplaysResponse:
     async with open_hub(place) as hub:
-        return list((await hub.replays.ListReplays(request)).replays)
+        return await hub.replays.ListReplays(request)
 
 
 # Words
