@@ -13,7 +13,8 @@ an attempt holds is nobody's to touch: it is IN_FLIGHT, or RESOLVING with a leas
 Invariants: a word raises the token, so that no attempt begun before it moves the delivery, but one:
 proof that the vendor did it takes back a repeat that nobody has begun. What the vendor may have
 done is never sent again on a word alone: it is looked up, or a person says what there is. Nothing
-is sent again that later work has made pointless, and no older content after a newer one.
+is sent again that later work has made pointless, however that work ended, and no older content
+after a newer one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from crossdock import bus
 from crossdock.errors import Refusal
 
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import ledger
+from crossdock_hub.delivery import ledger, overtaking
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord, VendorReferenceRecord
 from crossdock_hub.refusals import transition
@@ -229,6 +230,7 @@ def _check(record: DeliveryRecord, verb: str, looked: bool) -> None:
 
 def _check_not_pointless(case: Case, verb: str) -> None:
     """Refuse to send again what later work has taken back, for example an order's cancellation."""
+<<<<<<< HEAD
     record = case.record
     for other in _beside(case):
         takes_back = record.operation in other.supersedes and (
@@ -238,6 +240,12 @@ def _check_not_pointless(case: Case, verb: str) -> None:
         came_after = _is_behind(other, record) or ledger.says_more(other, record)
         if takes_back and came_after and other.state in _GONE:
             raise _overtaken(case, verb, other, "took it back", "undo it", "skip it")
+=======
+    for other in case.flow:
+        if overtaking.takes_back(other, case.record):
+            # Who wants it after all makes it anew at its owner: that is later work.
+            raise _overtaken(case, verb, other, "took it back", "skip it")
+>>>>>>> 015f604 (Keep cancelled work back however its cancel ended)
 
 
 def _check_not_older(case: Case, verb: str) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import guarding, ledger
+from crossdock_hub.delivery import guarding, ledger, overtaking
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.delivery.routing import REPLAY_PRIORITY
 from crossdock_hub.records import DeliveryRecord
@@ -335,6 +335,8 @@ def _doubtful(here: Sequence[DeliveryRecord], limits: Limits) -> DeliveryRecord 
 def _newer(record: DeliveryRecord, flow: Sequence[DeliveryRecord], specs: Specs) -> str:
     """The later work that makes this work pointless, in words; "" when there is none."""
     for other in flow:
+        if overtaking.takes_back(other, record):
+            return f"{other.operation} came later and is {other.state} (delivery {other.id})"
         there = (
             other.endpoint == record.endpoint
             and other.ordering_key == record.ordering_key
@@ -343,12 +345,6 @@ def _newer(record: DeliveryRecord, flow: Sequence[DeliveryRecord], specs: Specs)
         if not there or not ledger.says_more(other, record):
             continue
         counts = other.state == "CONFIRMED" or other.state in UNDER_WAY_STATES
-        undoes = record.operation in other.supersedes and (
-            not other.item or not record.item or other.item == record.item
-        )
-        if undoes and other.sequence > record.sequence:
-            # However it ended: what it took back is not wanted any more.
-            return f"{other.operation} came later and is {other.state} (delivery {other.id})"
         same = (other.operation, other.item, other.object_id) == (
             record.operation,
             record.item,
