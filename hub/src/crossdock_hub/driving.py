@@ -11,11 +11,11 @@ from crossdock.errors import to_message
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
 from crossdock_hub.config import Limits
-from crossdock_hub.door.intake import fault
 from crossdock_hub.identity import HUB, Caller
 from crossdock_hub.keeping import keep
 from crossdock_hub.objects import held
 from crossdock_hub.records import HeldFactRecord
+from crossdock_hub.refusals import fault
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.writing import awaited
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
