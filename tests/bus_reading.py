@@ -9,6 +9,7 @@ from typing import Any
 
 import nats
 from crossdock_hub.bus.address import BusAddress
+from nats.aio.client import Client
 
 ANSWER_SECONDS = 10.0
 AT_ONCE = 100
@@ -26,9 +27,7 @@ class Stored:
 
 async def stored_messages(address: BusAddress, stream: str) -> list[Stored]:
     """Every message of a stream, in order."""
-    client = await nats.connect(
-        address.url, user=address.user, password=address.password, connect_timeout=ANSWER_SECONDS
-    )
+    client = await _connected(address)
     try:
         jetstream = client.jetstream(timeout=ANSWER_SECONDS)
         state = (await jetstream.stream_info(stream)).state
@@ -48,8 +47,13 @@ async def stored_messages(address: BusAddress, stream: str) -> list[Stored]:
 
 async def stream_configuration(address: BusAddress, stream: str) -> Any:
     """How the server says that a stream is configured."""
-    client = await nats.connect(address.url, user=address.user, password=address.password)
+    client = await _connected(address)
     try:
         return (await client.jetstream(timeout=ANSWER_SECONDS).stream_info(stream)).config
     finally:
         await client.close()
+
+
+async def _connected(address: BusAddress) -> Client:
+    servers = address.url.split(",")
+    return await nats.connect(servers, connect_timeout=ANSWER_SECONDS, **address.client_options())

@@ -27,6 +27,7 @@ from crossdock_adapters.sdk.bus_credentials import BusCredentials
 from crossdock_hub.bus import embedded_config
 from crossdock_hub.bus.address import BusAddress
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
+from crossdock_hub.bus.streams import HUB_USER
 from databases import KIND, ServerDatabase, database_of
 from fixtures_nats import DIES_WITH_PARENT
 from story import seed_master_data
@@ -252,7 +253,7 @@ class RunningHub:
     def bus_address(self) -> BusAddress:
         """The hub's own login, which may read every stream."""
         settings = EmbeddedSettings(self.data)
-        return embedded_config.load(settings).address(embedded_config.HUB_USER)
+        return embedded_config.load(settings).address(HUB_USER)
 
     def query(self, statement: str, *values: Any) -> list[Any]:
         """Rows of its database, read beside it."""

@@ -14,6 +14,7 @@ import pytest
 from crossdock_hub.bus import embedded_config
 from crossdock_hub.bus.address import BusAddress
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
+from crossdock_hub.bus.streams import HUB_USER
 
 START_SECONDS = 10.0
 DIES_WITH_PARENT = (
@@ -36,7 +37,7 @@ class NatsProcess:
     @property
     def address(self) -> BusAddress:
         """The hub's own address: no restriction."""
-        return self.configuration.address(embedded_config.HUB_USER)
+        return self.configuration.address(HUB_USER)
 
     def address_of(self, endpoint: str) -> BusAddress:
         """The address of an endpoint's adapter, restricted to its own work."""
@@ -109,10 +110,19 @@ def own_nats_server(tmp_path: Path) -> Iterator[NatsProcess]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody holds, no two of them the same."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
 
 
 async def eventually(

@@ -98,6 +98,9 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     "export CROSSDOCK_DATA_DIRECTORY=data CROSSDOCK_ENDPOINTS_FILE=endpoints.json "
     "CROSSDOCK_LISTEN=127.0.0.1:7443": Serve("test_the_hub_is_deployed_as_the_readme_says"),
     "crossdock hub serve": Serve("test_the_hub_is_deployed_as_the_readme_says"),
+    "crossdock hub bus-users --endpoints-file endpoints.json --output bus-users": Mapped(
+        "tests/hub/test_bus_users.py::test_the_command_writes_what_a_server_reads"
+    ),
     "crossdock adapter run --config adapters.toml": Serve("test_adapters_run_as_the_readme_says"),
     """printf %s "$(cat oms.token)" | sha256sum | cut -d' ' -f1""": Run(r"^[0-9a-f]{64}$"),
     # When something is stuck, and the runbook

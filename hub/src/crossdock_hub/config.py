@@ -148,19 +148,22 @@ class Limits:
 class Settings(BaseSettings):
     """What a hub needs to know to start; each is the variable CROSSDOCK_ and its name.
 
-    data_directory: SQLite file, embedded NATS, locks. database_url: SQLAlchemy URL; empty: SQLite
-    in data_directory. database_password_file: what its user proves itself with to PostgreSQL.
-    database_ca_file: PEM of who signs the certificate of that server. listen: address of the gRPC
-    server; port 0: any free one. endpoints_file: who may call, see identity.py. tls_*_file: PEM
-    chain and key; unset: plaintext, on loopback only unless allow_plaintext says that a proxy ends
-    TLS. nats_url: "" runs the embedded server. nats_credentials_file: a .creds file, or JSON with
-    user and password. nats_ca_file: PEM of who signs the certificate of a tls:// server; unset: who
-    the system trusts. nats_port: of the embedded server; 0: any free one, kept over restarts.
-    address_file: where the hub writes its addresses once it serves. reflection: gRPC reflection,
-    for callers with a token; on in `crossdock dev`. metrics_host, metrics_port: Prometheus; port 0:
-    any; unset: none. event_hot_hours: how long the bus keeps events. require_deadline: refuse calls
-    without one. trace_sample_ratio: share of traces recorded. limits: limits that differ from their
-    defaults, as JSON; for drills that must not wait, not for production.
+    data_directory: SQLite file, embedded NATS, locks. database_url: SQLAlchemy URL; empty:
+    SQLite in data_directory. database_password_file: what its user proves itself with to
+    PostgreSQL. database_ca_file: PEM of who signs the certificate of that server. listen:
+    address of the gRPC server; port 0: any free one. endpoints_file: who may call, see
+    identity.py. tls_*_file: PEM chain and key; unset: plaintext, on loopback only unless
+    allow_plaintext says that a proxy ends TLS. nats_url: "" runs the embedded server.
+    nats_credentials_file: a .creds file, an nkey seed, or JSON with user and password.
+    nats_ca_file: PEM of who signs the certificate of a tls:// server; unset: who the system
+    trusts. nats_replicas: copies of each stream, on as many nodes of a cluster at nats_url; 1,
+    3 or 5. nats_port: of the embedded server; 0: any free one, kept over restarts.
+    address_file: where the hub writes its addresses once it serves. reflection: gRPC
+    reflection, for callers with a token; on in `crossdock dev`. metrics_host, metrics_port:
+    Prometheus; port 0: any; unset: none. event_hot_hours: how long the bus keeps events.
+    require_deadline: refuse calls without one. trace_sample_ratio: share of traces recorded.
+    limits: limits that differ from their defaults, as JSON; for drills that must not wait, not
+    for production.
     """
 
     model_config = SettingsConfigDict(env_prefix="CROSSDOCK_", extra="ignore")
@@ -177,6 +180,7 @@ class Settings(BaseSettings):
     nats_url: str = ""
     nats_credentials_file: Path | None = None
     nats_ca_file: Path | None = None
+    nats_replicas: int = 1
     nats_port: int = 0
     address_file: Path | None = None
     reflection: bool = False

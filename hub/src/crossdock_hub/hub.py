@@ -7,19 +7,18 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import structlog
 from crossdock import contracts
 from crossdock.bus import EVENT_STREAM, delivery_stream
-from crossdock.errors import ConfigurationError, ContractError, Refusal
+from crossdock.errors import ContractError, Refusal
 
 from crossdock_hub.announcing import announce
 from crossdock_hub.bus.address import BusAddress, BusHealth
 from crossdock_hub.bus.embedded import EmbeddedNats
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.external import check_replicas, external_address
 from crossdock_hub.bus.healing import Healer
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.relay import Relay
@@ -103,6 +102,7 @@ class Hub:
         identities = Identities.load(self.settings.endpoints_file)
         self._ending.callback(self._lock.acquire().release)
         check_address(self.settings)
+        check_replicas(self.settings)
         self.contract.warm()
         await self._start_bus(identities.callers)
         await self._start_store(identities.callers)
@@ -143,7 +143,7 @@ class Hub:
 
     async def _start_bus(self, callers: Sequence[Caller]) -> None:
         if self.settings.nats_url:
-            self._bus_address = _external_address(self.settings)
+            self._bus_address = external_address(self.settings)
         else:
             names = tuple(caller.endpoint for caller in callers)
             self._nats = EmbeddedNats(
@@ -260,7 +260,7 @@ class Hub:
         self.purger = Purger(
             self.store, self.committer, limits, hot_hours, self.clock, self.metrics.purged
         )
-        kept = StreamLimits(hot_window_hours=hot_hours)
+        kept = StreamLimits(hot_window_hours=hot_hours, replicas=self.settings.nats_replicas)
         self.tie = TieKeeper(self.store, self.bus, limits, self.committer, self._tie, self.clock)
         self.healer = Healer(
             self.store,
@@ -332,38 +332,6 @@ def _endpoint_record(caller: Caller) -> EndpointRecord:
         state="EXPECTED",
         manifest=b"",
     )
-
-
-def check_bus_url(settings: Settings) -> None:
-    """Refuse to send credentials and events in clear off this machine."""
-    for url in settings.nats_url.split(","):
-        parts = urlsplit(url.strip())
-        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-        if parts.scheme != "tls" and not local and not settings.allow_plaintext:
-            raise ConfigurationError(
-                f"CROSSDOCK_NATS_URL {parts.scheme}://{parts.hostname} is neither tls:// nor "
-                "loopback; use tls://, or CROSSDOCK_ALLOW_PLAINTEXT=true in a network you trust"
-            )
-
-
-def _external_address(settings: Settings) -> BusAddress:
-    check_bus_url(settings)
-    authority = str(settings.nats_ca_file or "")
-    path: Path | None = settings.nats_credentials_file
-    if authority and not settings.nats_ca_file.is_file():  # type: ignore[union-attr]
-        raise ConfigurationError(f"CROSSDOCK_NATS_CA_FILE {authority} is no file")
-    if path is None:
-        return BusAddress(settings.nats_url, tls_ca_file=authority)
-    if path.suffix == ".creds":
-        return BusAddress(settings.nats_url, credentials_file=str(path), tls_ca_file=authority)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        user, password = document["user"], document["password"]
-    except (OSError, ValueError, KeyError):
-        raise ConfigurationError(
-            f"{path} is neither a .creds file nor JSON with user and password"
-        ) from None
-    return BusAddress(settings.nats_url, user, password, tls_ca_file=authority)
 
 
 def _told_health() -> Callable[[BusHealth], None]:

@@ -21,9 +21,10 @@ from crossdock.errors import CrossdockError
 
 from crossdock_hub.bus import embedded_config, embedded_probe, embedded_repair
 from crossdock_hub.bus.address import BusAddress, BusHealth, starting
-from crossdock_hub.bus.embedded_config import HUB_USER, RANDOM_PORT, EmbeddedSettings
+from crossdock_hub.bus.embedded_config import RANDOM_PORT, EmbeddedSettings
 from crossdock_hub.bus.embedded_probe import NoAnswer, Ports
 from crossdock_hub.bus.embedded_repair import StreamIsTorn, TornWatch
+from crossdock_hub.bus.streams import HUB_USER
 from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
 
 __all__ = [

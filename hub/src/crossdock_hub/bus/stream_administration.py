@@ -26,6 +26,9 @@ from crossdock_hub.bus.streams import (
 )
 from crossdock_hub.records import BusConsumer
 
+CALL_TIMEOUT_SECONDS: Final = 5.0
+# A question to the leader of a stream that has just died is never answered: ask the next one soon.
+READ_TIMEOUT_SECONDS: Final = 1.5
 _INSUFFICIENT_RESOURCES: Final = 10023
 _SUBJECTS_OVERLAP: Final = 10065
 _CLEARING_PAUSES_SECONDS: Final = (0.05, 0.2, 1.0)
@@ -67,7 +70,9 @@ class StreamAdministration(ABC):
     JetStream does not answer, and BusRefused when it says no."""
 
     @abstractmethod
-    async def ask(self, subject: str, payload: bytes) -> bytes:
+    async def ask(
+        self, subject: str, payload: bytes, timeout_seconds: float = CALL_TIMEOUT_SECONDS
+    ) -> bytes:
         """A question over core NATS. BusUnavailable: nobody answers, or not in time."""
 
     async def call_api(
@@ -75,10 +80,13 @@ class StreamAdministration(ABC):
         subject: str,
         wanted: Mapping[str, Any] | None = None,
         absent: frozenset[int] = frozenset(),
+        timeout_seconds: float = CALL_TIMEOUT_SECONDS,
     ) -> dict[str, Any] | None:
         """One call of JetStream's API; None where it answers one of the codes in `absent`."""
         payload = json.dumps(wanted).encode() if wanted else b""
-        told: dict[str, Any] = json.loads(await self.ask(f"$JS.API.{subject}", payload))
+        told: dict[str, Any] = json.loads(
+            await self.ask(f"$JS.API.{subject}", payload, timeout_seconds)
+        )
         error = told.get("error")
         if not error:
             return told
@@ -140,7 +148,7 @@ class StreamAdministration(ABC):
 
     async def stream_state(self, stream: str) -> StreamState | None:
         """What a stream holds; None where there is none."""
-        told = await self.call_api(f"STREAM.INFO.{stream}", absent=_NO_STREAM)
+        told = await self.call_api(f"STREAM.INFO.{stream}", None, _NO_STREAM, READ_TIMEOUT_SECONDS)
         if told is None:
             return None
         state = told["state"]
@@ -254,7 +262,9 @@ class StreamAdministration(ABC):
         return None if told is None else dict(told["config"])
 
     async def _stored(self, stream: str, which: Mapping[str, Any]) -> StoredMessage | None:
-        told = await self.call_api(f"STREAM.MSG.GET.{stream}", which, absent=_NO_MESSAGE)
+        told = await self.call_api(
+            f"STREAM.MSG.GET.{stream}", which, _NO_MESSAGE, READ_TIMEOUT_SECONDS
+        )
         if told is None:
             return None
         message = told["message"]

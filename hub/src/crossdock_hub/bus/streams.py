@@ -22,6 +22,7 @@ from crossdock.bus import (
 
 __all__ = [
     "FORBIDDEN_PARTS",
+    "HUB_USER",
     "PARTITIONS",
     "ConsumerSpec",
     "Difference",
@@ -34,11 +35,13 @@ __all__ = [
     "delivery_stream_spec",
     "endpoint_permissions",
     "event_stream_spec",
+    "permissions_of",
     "scan_stream_spec",
     "stream_differences",
 ]
 
 UNLIMITED: Final = -1
+HUB_USER: Final = "crossdock-hub"
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_WINDOW_SECONDS: Final = 120.0
 _MIB: Final = 1024 * 1024
@@ -255,6 +258,20 @@ def endpoint_permissions(endpoint: str) -> EndpointPermissions:
         ),
         subscribe=(f"_INBOX_{endpoint}.>", f"crossdock.v1.ask.{endpoint}.>"),
     )
+
+
+def permissions_of(user: str) -> dict[str, Any]:
+    """What a user may, in the words of the server's configuration; the hub's may everything."""
+    if user == HUB_USER:
+        return {}
+    allowed = endpoint_permissions(user)
+    return {
+        "permissions": {
+            "publish": {"allow": list(allowed.publish)},
+            "subscribe": {"allow": list(allowed.subscribe)},
+            "allow_responses": {"max": 1, "expires": "1m"},
+        }
+    }
 
 
 def stream_differences(spec: StreamSpec, actual: Mapping[str, Any]) -> list[Difference]:

@@ -11,9 +11,13 @@ from crossdock.cli.problems import CommandError
 
 
 def become(package: str, arguments: Sequence[str]) -> None:
-    """Run `python -m package` in place of this process. CommandError: it is not installed."""
-    if importlib.util.find_spec(package) is None:
-        name = package.replace("_", "-")
+    """Run `python -m` with a package or a module of one, in place of this process.
+
+    CommandError: it is not installed.
+    """
+    name = package.partition(".")[0]
+    if importlib.util.find_spec(name) is None:
+        name = name.replace("_", "-")
         raise CommandError(f"{name} is not installed here", next_step=f"pip install {name}")
     sys.stdout.flush()
     sys.stderr.flush()
