@@ -230,22 +230,10 @@ def _check(record: DeliveryRecord, verb: str, looked: bool) -> None:
 
 def _check_not_pointless(case: Case, verb: str) -> None:
     """Refuse to send again what later work has taken back, for example an order's cancellation."""
-<<<<<<< HEAD
-    record = case.record
-    for other in _beside(case):
-        takes_back = record.operation in other.supersedes and (
-            not other.item or not record.item or other.item == record.item
-        )
-        # What was resubmitted after a cancellation is as pointless as what was there before it.
-        came_after = _is_behind(other, record) or ledger.says_more(other, record)
-        if takes_back and came_after and other.state in _GONE:
-            raise _overtaken(case, verb, other, "took it back", "undo it", "skip it")
-=======
     for other in case.flow:
         if overtaking.takes_back(other, case.record):
             # Who wants it after all makes it anew at its owner: that is later work.
-            raise _overtaken(case, verb, other, "took it back", "skip it")
->>>>>>> 015f604 (Keep cancelled work back however its cancel ended)
+            raise _overtaken(case, verb, other, "took it back", "undo it", "skip it")
 
 
 def _check_not_older(case: Case, verb: str) -> None:
