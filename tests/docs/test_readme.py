@@ -105,7 +105,7 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     """printf %s "$(cat oms.token)" | sha256sum | cut -d' ' -f1""": Run(r"^[0-9a-f]{64}$"),
     # When something is stuck, and the runbook
     "crossdock doctor": Run(r"ok +hub +.* serves"),
-    "crossdock dead-letters list": Run(r"^(no dead letters|GROUP +KIND +STATE .*)$"),
+    "crossdock dead-letters list": Run(r"^(no dead letters; .*|GROUP +KIND +STATE .*)$"),
     "crossdock delivery show ID": Mapped(REFUSED),
     'crossdock delivery retry ID --reason "period 05 is open"': Mapped(REFUSED),
     'crossdock resolve ID --reference sales_order=SO-7 --reason "found it in the ERP"': Mapped(

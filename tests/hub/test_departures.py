@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
 from crossdock.types.v1 import types_pb2
 from decisions import WMS, outcome, request_id
@@ -107,6 +108,43 @@ def test_what_the_dock_cancelled_is_short_and_not_awaited() -> None:
     assert progress(flow, shipment) == [("1", "0"), ("0", "1")]
     flow.report(scan("DELIVERED", flow.now, number="1Z1"))
     assert flow.state("order", shipment.order_id) == "DELIVERED"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_confirm_that_only_cancels_ends_what_stays(named: bool) -> None:
+    """Proves that a later confirm with which nothing leaves, whether it names the carton that stays
+    or none, withdraws it, once, ends the request and the order, and tells nobody of goods that
+    left a second time."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    confirm(flow, "LPN-1")
+    assert flow.state("order", shipment.order_id) == "PARTIALLY_SHIPPED"
+    told_before, work_before = flow.told(), len(flow.deliveries())
+    words: Any = {"cancelled": {2: "1"}}
+    numbers = ("LPN-2",) if named else ()
+    if named:
+        words["shipped"] = {2: "0"}
+    assert outcome(confirm(flow, *numbers, **words).receipt) == "APPLIED"
+    assert outcome(confirm(flow, *numbers, **words).receipt) == "ALREADY_KNOWN"
+    after = flow.object("shipment", shipment.id)
+    assert len(after.departures) == 1
+    assert [row.withdrawn for row in after.progress] == [False, True]
+    assert flow.state("fulfillment_request", shipment.fulfillment_request_id) == "SHIPPED"
+    assert flow.state("order", shipment.order_id) == "SHIPPED"
+    assert progress(flow, shipment) == [("1", "0"), ("0", "1")]
+    assert (flow.told(), len(flow.deliveries())) == (told_before, work_before)
+    assert flow.held() == []
+
+
+def test_a_first_confirm_of_nothing_says_to_void() -> None:
+    """Proves that a shipment of which nothing leaves is not ended by a confirm: it is held, and the
+    words name the call that ends it."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    receipt = confirm(flow, shipped={1: "0", 2: "0"}, cancelled={1: "1", 2: "1"}).receipt
+    assert outcome(receipt) == "HELD"
+    assert "void the shipment with VoidShipment" in receipt.held_because.message
+    assert flow.state("shipment", shipment.id) == "PACKED"
 
 
 def test_a_confirm_of_everything_still_says_everything() -> None:

@@ -24,7 +24,7 @@ Amounts = dict[tuple[int, str], Decimal]
 def next_departure(
     shipment: shipment_pb2.Shipment, report: shipment_service_pb2.ManifestShipmentRequest
 ) -> shipment_pb2.Departure | None:
-    """What a ship confirm adds; None when it says nothing new. NotYet when it contradicts the pack.
+    """What a ship confirm adds; None when nothing more left. NotYet when it contradicts the pack.
 
     Without package numbers it speaks of everything that was packed, and only of the first time.
     """
@@ -39,6 +39,9 @@ def next_departure(
     lines_told = {line for line, _ in told}
     rest = {key: quantity for key, quantity in packed.items() if key[0] not in lines_told}
     shipped = {**told, **rest}
+    if shipment.departures and report.cancelled and not any(shipped.values()):
+        # It names what stays behind for good, beside what has left.
+        return None
     _check_quantities(shipment, shipped, packed)
     departure = shipment_pb2.Departure(
         bill_of_lading=report.bill_of_lading,
@@ -48,6 +51,18 @@ def next_departure(
     )
     departure.manifest_time.CopyFrom(report.manifest_time)
     return departure
+
+
+def cancelled_since(
+    shipment: shipment_pb2.Shipment, report: shipment_service_pb2.ManifestShipmentRequest
+) -> list[shipment_pb2.LineQuantity] | None:
+    """What a confirm cancels after goods have left, all of it; None when it says nothing new."""
+    if not shipment.departures:
+        return None
+    known, found = cancelled_amounts(shipment), cancelled_amounts(shipment)
+    for key, quantity in amounts(report.cancelled).items():
+        found[key] = max(found[key], quantity)
+    return _lines(found) if _lines(found) != _lines(known) else None
 
 
 def still_at_dock(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
@@ -146,12 +161,18 @@ def _check_quantities(shipment: shipment_pb2.Shipment, shipped: Amounts, packed:
                 f"line {line}: {quantity:f} {unit} left in packages that hold {holds:f}",
             )
     if not any(shipped.values()):
-        raise _contradiction(shipment, "shipped", "nothing of any line left")
+        advice = "if none of it will, void the shipment with VoidShipment; else confirm again"
+        raise _contradiction(shipment, "shipped", "nothing of any line left", advice)
 
 
-def _contradiction(shipment: shipment_pb2.Shipment, field: str, problem: str) -> NotYet:
+def _contradiction(
+    shipment: shipment_pb2.Shipment,
+    field: str,
+    problem: str,
+    advice: str = "correct the packages with UpdateShipment, or confirm again",
+) -> NotYet:
     """Held until the warehouse corrects the packages; a further confirm may settle it too."""
-    words = f"{problem}; correct the packages with UpdateShipment, or confirm again"
+    words = f"{problem}; {advice}"
     refusal = invalid([Violation(field, words, "packed")]).refusal
     return NotYet(refusal, awaited_correction(shipment.id))
 

@@ -73,9 +73,7 @@ def manifest_shipment(
     message: Any = record.message
     leaving = None if record.state == "VOIDED" else departures.next_departure(message, request)
     if leaving is None:
-        return shipment_service_pb2.ManifestShipmentResponse(
-            receipt=ALREADY_KNOWN, shipment=message
-        )
+        return _cancel_the_rest(unit, record, request)
     complete = False
 
     def edit(shipment: shipment_pb2.Shipment) -> None:
@@ -97,6 +95,36 @@ def manifest_shipment(
         shipment=after.message, part="" if number == 1 else str(number)
     )
     emit(unit, event, after, event_time=resources.instant_of(request.manifest_time))
+    if complete:
+        advance_request(unit, after, "SHIPPED")
+    derive_progress(unit, after.root_id)
+    return shipment_service_pb2.ManifestShipmentResponse(receipt=APPLIED, shipment=after.message)
+
+
+def _cancel_the_rest(
+    unit: Unit, record: ObjectRecord, request: shipment_service_pb2.ManifestShipmentRequest
+) -> shipment_service_pb2.ManifestShipmentResponse:
+    """A confirm with which nothing more left: what it cancels stays behind, and nobody posts it."""
+    message: Any = record.message
+    cancelled = None
+    if record.state != "VOIDED":
+        cancelled = departures.cancelled_since(message, request)
+    if cancelled is None:
+        return shipment_service_pb2.ManifestShipmentResponse(
+            receipt=ALREADY_KNOWN, shipment=message
+        )
+    complete = False
+
+    def edit(shipment: shipment_pb2.Shipment) -> None:
+        nonlocal complete
+        # Each confirm tells the whole: the last departure keeps the newest word of it.
+        del shipment.departures[-1].cancelled[:]
+        shipment.departures[-1].cancelled.extend(cancelled)
+        behind = unit.object("fulfillment_request", shipment.fulfillment_request_id)
+        complete = departures.nothing_more_to_come(shipment, behind and behind.message)
+        departures.mark_withdrawn(shipment, complete)
+
+    after = resources.change(unit, record, edit)
     if complete:
         advance_request(unit, after, "SHIPPED")
     derive_progress(unit, after.root_id)

@@ -235,7 +235,9 @@ class ManifestShipmentRequest(_message.Message):
 
     @_builtins.property
     def cancelled(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.LineQuantity]:
-        """What of each line will not be shipped at all, shortages at the pick included."""
+        """What of each line will not be shipped at all, shortages at the pick included. After goods have
+        left, a confirm may say only this: without packages, or with those that stay and 0 shipped.
+        """
 
     def __init__(
         self,
