@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,32 +9,21 @@ from crossdock.bus import decode
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.order.v1 import order_pb2
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import flows, intervention
-from crossdock_hub.delivery.intervention import Case
+from crossdock_hub.delivery import intervention
 from crossdock_hub.delivery.registry import CARE
 from crossdock_hub.records import SETTLED_STATES, DeliveryRecord
 from crossdock_hub.store.reading import ALL_STATES
 from crossdock_hub.unit import Refused
-from decisions import OPERATOR, Company, refusal_of, request_id
+from decisions import refusal_of
 from first_flow import Flow, order
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_vendor import Desk
+from operator_says import say
 
 LIMITS = Limits()
 SERVICE = "delivery.v1.DeliveryOperationsService"
 VERBS = ("RETRY", "SKIP", "RESOLVE", "RESUBMIT")
-
-
-def say(company: Company, verb: str, record: DeliveryRecord, **more: Any) -> Any:
-    """One word of the operator about a delivery. Raises Refused."""
-    name = f"{verb.capitalize()}Delivery"
-    request: Any = getattr(operations_pb2, f"{name}Request")(
-        request_id=request_id(), delivery_id=record.id, reason="because", **more
-    )
-    if verb == "RESOLVE" and not request.references:
-        request.references.add(type="document", value=request_id())
-    return company.call(f"{SERVICE}/{name}", request, OPERATOR)
 
 
 def parked(desk: Desk, *, in_doubt: bool) -> DeliveryRecord:
@@ -60,16 +48,6 @@ def parked(desk: Desk, *, in_doubt: bool) -> DeliveryRecord:
             desk.complete(record, desk.take(record), "UNKNOWN", reason="timed out")
     assert desk.fresh(record).state == "PARKED", desk.fresh(record)
     return desk.fresh(record)
-
-
-def retried(desk: Desk, record: DeliveryRecord, *others: DeliveryRecord) -> intervention.Decided:
-    """What a retry makes of a delivery beside others of its flow. Raises Refused."""
-    own = desk.fresh(record)
-    spec = flows.default_spec(own.operation, LIMITS)
-    return intervention.retry(
-        Case(own, [*others, own], replace(spec, operation_class=desk.kind), desk.now, LIMITS),
-        not_found_at_vendor=False,
-    )
 
 
 # Retry
@@ -178,59 +156,6 @@ def test_a_prerequisite_gets_its_time_anew() -> None:
     waiting = desk.fresh(record)
     assert (waiting.state, waiting.hold_reason) == ("HELD", "PREREQUISITE")
     assert (waiting.due_at or 0) > desk.now
-
-
-@pytest.mark.parametrize("ended", ["CONFIRMED", "REJECTED", "PARKED", "SKIPPED", "UNKNOWN"])
-def test_what_later_work_took_back_does_not_go_again(ended: str) -> None:
-    """Proves that neither retry nor resubmit sends what a cancel has taken back, however the cancel
-    ended, also when a person skipped it: the object stays cancelled."""
-    desk = Desk("NATURAL")
-    record = desk.one()
-    desk.complete(record, desk.take(record), "REJECTED", reason="no")
-    cancel = desk.one("cancel", supersedes=("book",))
-    if ended == "SKIPPED":
-        say(desk, "SKIP", cancel)
-    else:
-        desk.complete(cancel, desk.take(cancel), ended, reason="no such order")
-    assert desk.fresh(cancel).state == ended
-    for verb in ("RETRY", "RESUBMIT"):
-        refusal = refusal_of(lambda verb=verb: say(desk, verb, record))  # type: ignore[misc]
-        assert refusal.reason == "STATE_TRANSITION"
-        assert cancel.id in refusal.message and "skip it" in refusal.message
-    say(desk, "SKIP", record)
-    assert desk.fresh(record).state == "SKIPPED"
-
-
-def test_no_label_is_bought_for_a_voided_shipment() -> None:
-    """Proves with the contract's own events that a refused purchase stays ended once its shipment
-    is voided, also when the carrier refused the void because it never had a label."""
-    flow = Flow()
-    _, (part,) = flow.released()
-    shipment = flow.pack(part).shipment
-    buy = flow.delivery("ups", "buy_label")
-    flow.complete(buy, flow.take(buy), "REJECTED", reason="bad postal code")
-    flow.void(shipment.id)
-    void = flow.delivery("ups", "void_label")
-    flow.complete(void, flow.take(void), "REJECTED", reason="no such label")
-    for verb in ("RETRY", "RESUBMIT"):
-        refusal = refusal_of(lambda verb=verb: say(flow, verb, buy))  # type: ignore[misc]
-        assert "void_label" in refusal.message
-    assert flow.fresh(buy).state == "REJECTED"
-
-
-def test_work_after_a_cancel_is_not_taken_back_by_it() -> None:
-    """Proves that a cancel takes back what came before it and nothing that came after, also when a
-    person resubmitted the cancel since."""
-    desk = Desk("NATURAL")
-    cancel = desk.one("cancel", supersedes=("book",), on_reject="CONTINUE")
-    desk.complete(cancel, desk.take(cancel), "REJECTED", reason="no such order")
-    record = desk.one()
-    desk.complete(record, desk.take(record), "REJECTED", reason="no")
-    resubmitted = replace(
-        desk.fresh(cancel), id="again", state="CONFIRMED", resubmits=cancel.id, created_at=desk.now
-    )
-    decided = retried(desk, record, resubmitted)
-    assert decided.record.state == "READY"
 
 
 def test_older_content_does_not_follow_newer() -> None:

@@ -45,8 +45,6 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 ALLOWED_AFTER_A_LOOK: Mapping[str, frozenset[str]] = {"RETRY": _DOUBTFUL, "RESUBMIT": _DOUBTFUL}
 # Classes that may repeat a call nothing is known about.
 REPEATABLE = frozenset({"TWO_STEP", "NATURAL"})
-# Where later work has reached the vendor, or may have.
-_GONE = frozenset({"IN_FLIGHT", "UNKNOWN", "RESOLVING", "CONFIRMED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +244,8 @@ def _check_not_older(case: Case, verb: str) -> None:
         if not newer and (full or not behind):
             continue
         # What was resubmitted ahead of this one goes before it, if it has not gone yet.
-        if other.state in _GONE or (not behind and other.state in ledger.OPEN_STATES):
+        there = overtaking.may_be_at_vendor(other, case.flow, case.limits)
+        if there or (not behind and other.state in ledger.OPEN_STATES):
             if full:
                 raise _overtaken(case, verb, other, "is newer", "undo it", _instead(case))
             ended = "" if other.state == "CONFIRMED" else ", or wait until that one has ended"

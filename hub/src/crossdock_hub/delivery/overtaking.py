@@ -1,4 +1,4 @@
-"""Which later work of a flow makes a delivery pointless; pure.
+"""Which later work of a flow makes a delivery pointless, or its content old; pure.
 
 An operator's retry and a replay ask the same questions here, so that neither sends what the other
 refuses.
@@ -6,7 +6,14 @@ refuses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery.ordering import OPEN_STATES
 from crossdock_hub.records import DeliveryRecord
+
+# With the vendor, or done there.
+_SENT_STATES = frozenset({"IN_FLIGHT", "UNKNOWN", "RESOLVING", "CONFIRMED"})
 
 
 def takes_back(other: DeliveryRecord, record: DeliveryRecord) -> bool:
@@ -27,3 +34,19 @@ def takes_back(other: DeliveryRecord, record: DeliveryRecord) -> bool:
         and record.operation in other.supersedes
         and (not other.item or not record.item or other.item == record.item)
     )
+
+
+def may_be_at_vendor(
+    record: DeliveryRecord, flow: Sequence[DeliveryRecord], limits: Limits
+) -> bool:
+    """Whether the vendor has, or may have, what a delivery says, whatever its state is by now.
+
+    A refusal, and an answer that it could not be sent, are proof that the vendor has not. flow: may
+    hold the replay's delivery that took over the doubt of one that it replaced.
+    """
+    if record.state in _SENT_STATES or (record.draft and record.state in OPEN_STATES):
+        return True
+    in_doubt = record.first_unknown_at is not None and record.not_found < limits.not_found_needed
+    if not in_doubt or record.state != "SUPERSEDED":
+        return in_doubt
+    return not any(other.id == record.superseded_by and other.replay_id for other in flow)

@@ -270,9 +270,17 @@ def _verdict(
     if candidate.policy == "APPROVAL" and not terms.approved:
         return BLOCKED_BY_POLICY, "its replay policy wants a second operator's approval"
     assert candidate.planned is not None
-    newer = _newer(candidate.planned, flow, specs)
+    newer = _newer(candidate.planned, flow, specs, limits)
     if newer:
         return SUPERSEDED, newer
+    if there is not None and any(record.resubmits for record in here):
+        # Its content and its reference are of a later day than the event.
+        if there.state == "CONFIRMED":
+            return SUPERSEDED, f"delivery {there.id} has sent what the object was later"
+        return WOULD_BE_REFUSED, (
+            "an operator has resubmitted it since, with later content than its event; resubmit "
+            f"delivery {there.id}"
+        )
     return WOULD_POST, ""
 
 
@@ -332,7 +340,9 @@ def _doubtful(here: Sequence[DeliveryRecord], limits: Limits) -> DeliveryRecord 
     return min(doubtful, key=lambda record: record.first_unknown_at or 0, default=None)
 
 
-def _newer(record: DeliveryRecord, flow: Sequence[DeliveryRecord], specs: Specs) -> str:
+def _newer(
+    record: DeliveryRecord, flow: Sequence[DeliveryRecord], specs: Specs, limits: Limits
+) -> str:
     """The later work that makes this work pointless, in words; "" when there is none."""
     for other in flow:
         if overtaking.takes_back(other, record):
@@ -344,7 +354,7 @@ def _newer(record: DeliveryRecord, flow: Sequence[DeliveryRecord], specs: Specs)
         )
         if not there or not ledger.says_more(other, record):
             continue
-        counts = other.state == "CONFIRMED" or other.state in UNDER_WAY_STATES
+        counts = other.state in UNDER_WAY_STATES or overtaking.may_be_at_vendor(other, flow, limits)
         same = (other.operation, other.item, other.object_id) == (
             record.operation,
             record.item,
