@@ -11,13 +11,14 @@ from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.errors import CallError
+from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, DeadLetterRecord, alike
 from crossdock_hub.delivery.dead_letters import Member, grouped
 from fixtures_hub import Lane, RunningHub
 from hypothesis import given
 from hypothesis import strategies as st
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
-from story import Story, pick, request_id, unique
+from story import Story, at, pick, request_id, unique
 from test_operator_commands import typed
 
 CAUSE = Cause("netsuite", "create_sales_order", "e", "PARKED", "400", "no")
@@ -145,6 +146,45 @@ async def test_what_came_in_is_in_the_same_place(hub: RunningHub, lane: Lane) ->
         assert "STATE_TRANSITION" in again
         rows = hub.query("SELECT verb, reason FROM operator_words WHERE subject_id = ?", fact)
         assert sorted(rows) == [("DISCARD", "a test of theirs"), ("DRIVE", "once more")]
+
+
+async def test_a_fact_that_fits_by_now_is_written_by_hand(hub: RunningHub, lane: Lane) -> None:
+    """Proves, over the wire, that a confirm which contradicted an earlier one, and which nothing
+    drives by itself, is written when an operator drives it after a further confirm has settled it;
+    that the group closes and names the operator; and that it is driven once."""
+    async with Story(hub, lane) as story:
+        packed = await story.packed(2)
+        first, second = (package.number for package in packed.packages)
+
+        async def confirm(*numbers: str) -> Any:
+            report = shipment_service_pb2.ManifestShipmentRequest(
+                request_id=request_id(),
+                shipment_id=packed.id,
+                manifest_time=at(),
+                package_numbers=numbers,
+            )
+            return (await story.wms.shipments.ManifestShipment(report)).receipt
+
+        await confirm(first)
+        fact = (await confirm(first, second)).held_fact_id
+        assert fact
+        await confirm(second)
+        (group,) = await groups(story, lane.wms)
+        drive = dead_letter_service_pb2.DriveHeldFactRequest(
+            request_id=request_id(), held_fact_id=fact, reason="confirmed apart"
+        )
+        answer = await story.operator.dead_letters.DriveHeldFact(drive)
+        assert answer.held_fact.state == held_fact_pb2.HELD_FACT_STATE_APPLIED
+        assert (answer.word.change, answer.word.state_after) == ("it was written", "APPLIED")
+        assert await story.operator.dead_letters.DriveHeldFact(drive) == answer
+        assert await groups(story, lane.wms) == []
+        (closed,) = await groups(story, lane.wms, closed=True)
+        assert (closed.id, closed.settled_by) == (group.id, "operator")
+        assert closed.settlement == dead_letter_pb2.DEAD_LETTER_SETTLEMENT_APPLIED
+        drive.request_id = request_id()
+        with pytest.raises(CallError) as caught:
+            await story.operator.dead_letters.DriveHeldFact(drive)
+        assert caught.value.reason == "STATE_TRANSITION"
 
 
 async def test_an_unknown_group_is_not_acknowledged(hub: RunningHub, lane: Lane) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
+from crossdock.order.v1 import order_pb2
 from crossdock_hub.delivery import flows
 from crossdock_hub.delivery.ordering import blocker_of
 from crossdock_hub.identity import HUB
@@ -11,7 +14,7 @@ from crossdock_hub.store import rows
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.writing import unrouted_flows
 from crossdock_hub.unit import Unit
-from decisions import ERP
+from decisions import ERP, OPERATOR, request_id
 from decisions import OPERATIONS as OFFERED
 from first_flow import Flow, order
 from fixtures_hub import Lane, RunningHub
@@ -137,6 +140,40 @@ def test_later_work_waits_for_work_that_nobody_serves() -> None:
         return found.state
 
     assert flow.decide(HUB, "end", end) == "READY"
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_work_that_was_never_offered_is_served_or_skipped(served: bool) -> None:
+    """Proves that a change that the ERP never offered to take holds the release behind it, that
+    both say what helps, and that the release goes once the change is served and done, or ended by
+    an operator; and not before."""
+    flow = Flow()
+    offered = {"create_sales_order": "SEARCHABLE", "record_release": "NATURAL"}
+    flow.register(ERP, offered)
+    order_id = flow.create().id
+    flow.approve(order_id)
+    flow.settle(flow.delivery("netsuite", "create_sales_order"))
+    flow.update_order(order_pb2.Order(id=order_id, channel="app"), "channel")
+    (change,) = [r for r in flow.deliveries() if r.operation == "change_order"]
+    assert (change.state, change.role) == ("UNROUTED", "ERP")
+    helps = "no ERP endpoint in scope offers change_order; register one, correct the scopes"
+    assert helps in change.waiting_on and "skip it" in change.waiting_on
+    flow.release(order_id)
+    release = flow.delivery("netsuite", "record_release")
+    assert (release.state, release.hold_reason) == ("HELD", "ORDER")
+    assert change.id in release.waiting_on and helps in release.waiting_on
+    if served:
+        flow.register(ERP, {**offered, "change_order": "NATURAL"})
+        flow.decide(HUB, "reroute", lambda unit: flows.reroute(unit, order_id))
+        assert flow.fresh(release).state == "HELD"
+        flow.settle(flow.delivery("netsuite", "change_order"))
+    else:
+        request = operations_pb2.SkipDeliveryRequest(
+            request_id=request_id(), delivery_id=change.id, reason="told by phone"
+        )
+        service = "delivery.v1.DeliveryOperationsService"
+        flow.call(f"{service}/SkipDelivery", request, OPERATOR)
+    assert flow.fresh(release).state == "READY"
 
 
 async def test_flows_are_routed_oldest_first(books: Books) -> None:

@@ -82,7 +82,7 @@ def place(
             record,
             state="HELD",
             hold_reason="ORDER",
-            waiting_on=f"{blocker.operation} before it is {blocker.state} ({blocker.id})",
+            waiting_on=_waits_for(blocker),
             awaits_operation="",
             due_at=None,
             pending=False,
@@ -98,6 +98,12 @@ def place(
         pending=True,
         updated_at=now,
     )
+
+
+def _waits_for(blocker: DeliveryRecord) -> str:
+    """The work that has to go first, in words; of work that nobody serves also what helps."""
+    helps = f": {blocker.waiting_on}" if blocker.state == "UNROUTED" else ""
+    return f"{blocker.operation} before it is {blocker.state} ({blocker.id}){helps}"
 
 
 def supersede(

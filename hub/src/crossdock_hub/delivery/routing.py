@@ -100,9 +100,9 @@ def _unrouted(target: Target, twins: Sequence[str]) -> str:
     if twins:
         return (
             f"{' and '.join(twins)} both offer {target.operation} in this scope and only one may "
-            "do it; correct the scopes"
+            "do it; correct the scopes, or skip it"
         )
     return (
         f"no {target.role} endpoint in scope offers {target.operation}; "
-        "register one, or correct the scopes"
+        "register one, correct the scopes, or skip it"
     )
