@@ -6,12 +6,15 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from crossdock.cli import app
 from crossdock.cli.problems import CommandError
 from fixtures_hub import Lane, RunningHub
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from story import Story, unique
 from typer.testing import CliRunner
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 async def typed(hub: RunningHub, *words: str, code: int = 0) -> str:
@@ -77,3 +80,42 @@ async def test_an_operator_types_what_was_found(hub: RunningHub, lane: Lane) -> 
         number = unique("SO")
         done = await typed(hub, *resolve, f"sales_order={number}")
         assert f"is CONFIRMED: confirmed by hand with sales_order {number}" in done
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "following"),
+    [
+        ("delivery show 123", 1, "crossdock deliveries"),
+        (f"delivery show {NOBODY}", 1, "check the id: crossdock deliveries"),
+        (f"resolve {NOBODY} --reference a=b --reason x --yes", 1, "crossdock deliveries"),
+        (f"replay show {NOBODY}", 1, "check the id: crossdock replay list"),
+        ("endpoint status nobody", 1, "check the id: crossdock endpoint list"),
+        (f"dead-letters drive {NOBODY} --reason x --yes", 1, "then show GROUP"),
+        ("deliveries --page-token abc", 1, "begin without --page-token"),
+    ],
+)
+async def test_what_is_not_there_is_said_with_where_to_look(
+    hub: RunningHub, words: str, code: int, following: str
+) -> None:
+    """Proves that an id that is none, or of nothing, ends with the command that lists the right."""
+    told = await typed(hub, *words.split(), code=code)
+    assert "  next: " in told and following in told
+
+
+async def test_a_group_says_what_to_do(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a group that waits is shown with the words there are for it, and one that is
+    settled without any."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        await story.approved()
+        dispatch, _ = await erp.work("REJECTED", reason="period closed")
+        listed = await typed(hub, "dead-letters", "list", "--endpoint", lane.erp)
+        group = listed.splitlines()[1].split()[0]
+        shown = await typed(hub, "dead-letters", "show", group)
+        assert "next: crossdock delivery retry ID --reason" in shown
+        plan = f"crossdock replay plan {lane.erp} --set failed --state rejected --operation"
+        assert plan in shown
+        words = ("delivery", "skip", dispatch.delivery_id, "--reason", "by phone", "--yes")
+        await typed(hub, *words)
+        shown = await typed(hub, "dead-letters", "show", group)
+        assert "next:" not in shown
+        assert f"an operator ended {dispatch.delivery_id}" in shown

@@ -97,6 +97,8 @@ def show(
     for line in told(answer):
         typer.echo(line)
     say_more(answer.next_page_token)
+    for line in next_steps(answer.group):
+        typer.echo(line)
 
 
 @app.command()
@@ -163,6 +165,24 @@ def told(answer: dead_letter_service_pb2.GetDeadLettersResponse) -> Iterator[str
             yield f"waits for     {member.held_fact.awaits or 'a person'}"
             yield from map(word_line, member.operator_words)
         yield f"carries       {member.content_json}"
+
+
+def next_steps(group: dead_letter_pb2.DeadLetterGroup) -> Iterator[str]:
+    """What a person may type about the members of a group, once the cause is mended."""
+    if group.open_count == group.under_way_count:
+        return
+    yield ""
+    if _kind(group) in ("HELD_FACT", "HELD_PAYLOAD"):
+        yield "next: crossdock dead-letters drive ID --reason …, or discard ID --reason …"
+        return
+    if _kind(group) == "UNROUTED":
+        yield "next: have an endpoint offer it; or crossdock delivery skip ID --reason …"
+        return
+    yield "next: crossdock delivery retry ID --reason … (or resubmit, skip)"
+    yield "      done at the vendor: crossdock resolve ID --reference TYPE=VALUE --reason …"
+    if _kind(group) in ("PARKED", "REJECTED"):
+        state = f"--set failed --state {_kind(group).lower()} --operation {group.operation}"
+        yield f"      many at once: crossdock replay plan {group.endpoint} {state} --since 24h"
 
 
 def _kind(group: dead_letter_pb2.DeadLetterGroup) -> str:

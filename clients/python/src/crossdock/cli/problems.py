@@ -20,6 +20,15 @@ EXIT_FAILED: Final = 1
 EXIT_USED_WRONGLY: Final = 2
 EXIT_POSTED_TWICE: Final = 3
 EXIT_WAITING: Final = 4
+UUID_RULE: Final = "string.uuid"
+# Where the ids of a kind are found.
+LISTS: Final = {
+    "delivery": "crossdock deliveries",
+    "endpoint": "crossdock endpoint list",
+    "replay": "crossdock replay list",
+    "dead letter group": "crossdock dead-letters list --closed",
+    "held fact": "crossdock dead-letters list, then show GROUP",
+}
 
 
 class CommandError(CrossdockError):
@@ -63,7 +72,9 @@ def explained(error: CallError, address: str) -> CommandError:
     if isinstance(error, NotAllowedError):
         return CommandError(f"refused: {error.reason}", why, "use the token of the role that may")
     if isinstance(error, NotFoundError):
-        return CommandError("not found", why, "check the id, or list what there is")
+        kind = error.refusal.metadata.get("kind", "")
+        lists = LISTS.get(kind, "as the system that gave it writes it")
+        return CommandError("not found", why, f"check the id: {lists}")
     if isinstance(error, TryAgainError):
         return CommandError("the hub cannot take it now", why, "type the same again in a moment")
     if isinstance(error, NoAnswerError):
@@ -76,5 +87,16 @@ def explained(error: CallError, address: str) -> CommandError:
             f"found it: crossdock resolve {delivery} --reference TYPE=VALUE --reason …; "
             "it is not there: the same again with --not-found-at-vendor",
         )
+    return CommandError(f"refused: {error.reason}", why, _next_step(error))
+
+
+def _next_step(error: CallError) -> str:
+    """What to type after a refusal, where that is known."""
     rule = error.refusal.metadata.get("rule", "")
-    return CommandError(f"refused: {error.reason}", why, f"read {rule}" if rule else "")
+    if rule:
+        return f"read {rule}"
+    if any(each.field == "page_token" for each in error.refusal.violations):
+        return "begin without --page-token"
+    if any(each.rule == UUID_RULE for each in error.refusal.violations):
+        return "the hub's ids are UUIDs: crossdock deliveries and crossdock replay list print them"
+    return ""
