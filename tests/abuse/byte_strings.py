@@ -70,9 +70,15 @@ def _nested(chance: random.Random, kind: Any) -> bytes:
     if chance.random() < 0.5:
         closed = chance.random() < 0.5
         return tag(number, START_GROUP) * levels + tag(number, END_GROUP) * (levels * closed)
-    out = b""
+    return _boxes(number, levels)
+
+
+@cache
+def _boxes(number: int, levels: int) -> bytes:
+    """A message field in a message field, and so on."""
+    key, out = tag(number, 2), b""
     for _ in range(levels):
-        out = tag(number, 2) + varint(len(out)) + out
+        out = key + varint(len(out)) + out
     return out
 
 
