@@ -2,8 +2,11 @@
 
 SQLAlchemy hands SQLite one statement at a time, each through a thread and back, and prepares every
 row of every statement on the event loop. A batch has a few shapes that never change, so for SQLite
-their text is made once, rows travel as tuples, and one crossing takes all of them. Other databases
-get the same statements from SQLAlchemy Core, one after another.
+their text is made once, rows travel as tuples, and one crossing takes all of them.
+
+PostgreSQL gets one statement after another. What is looked for travels as arrays: a statement has
+one text, prepared once and answered by its index, however many keys it is asked for. Rows are sent
+by SQLAlchemy Core.
 """
 
 from __future__ import annotations
@@ -12,9 +15,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Select, Table, bindparam, insert, tuple_
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Integer,
+    LargeBinary,
+    Select,
+    Table,
+    bindparam,
+    insert,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 from crossdock_hub.store.one_hop import OneHopConnection, Step
 
@@ -23,6 +37,8 @@ ROWS_PER_INSERT = 512
 # The one parameter of a `Query`: a list of values or of tuples.
 WANTED = "wanted"
 _PLACE = f"(__[POSTCOMPILE_{WANTED}])"
+
+_POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 Row = Mapping[str, Any]
 _INSERTS: dict[str, Callable[[Table], Any]] = {
@@ -53,7 +69,9 @@ class Query:
         if by:
             self.statement = statement.where(tuple_(*by).in_(bindparam(WANTED, expanding=True)))
             self._head, self._tail = _looked_up(statement, by)
+            self.array_text = _joined(statement, by)
             return
+        self.array_text = _among(statement)
         compiled = str(statement.compile(dialect=sqlite.dialect()))
         self._head, place, self._tail = compiled.partition(_PLACE)
         if not place or "?" in self._head + self._tail:
@@ -76,6 +94,12 @@ class Query:
         flat = [value for each in wanted for value in each] if self._by else wanted
         return text, flat
 
+    def arrays(self, wanted: Sequence[Any]) -> tuple[list[Any], ...]:
+        """The values of `array_text`, the statement for PostgreSQL: a list for each column."""
+        if not self._by:
+            return (list(wanted),)
+        return tuple(list(column) for column in zip(*wanted, strict=True))
+
     def row(self, values: Sequence[Any]) -> Row:
         """What SQLite gave for a row, by column."""
         row = dict(zip(self.columns, values, strict=True))
@@ -90,10 +114,12 @@ async def fetch(
     """The rows of each query, in the order asked."""
     driver = await _driver(connection)
     if driver is None:
-        return [
-            list((await connection.execute(query.statement, {WANTED: list(wanted)})).mappings())
-            for query, wanted in asked
-        ]
+        answers: list[list[Row]] = []
+        for query, wanted in asked:
+            values = query.arrays(wanted)
+            answer = await connection.exec_driver_sql(query.array_text, values)
+            answers.append([dict(zip(query.columns, row, strict=True)) for row in answer])
+        return answers
     found = await driver.run([query.step(wanted) for query, wanted in asked])
     return [
         [query.row(values) for values in rows]
@@ -116,6 +142,30 @@ def _looked_up(statement: Select[Any], by: Sequence[Column[Any]]) -> tuple[str, 
     equal = [f"{table}.{c.name} = {name}" for c, name in zip(by, names, strict=True)]
     joined = f"{columns}FROM wanted CROSS JOIN {table} ON {' AND '.join(equal)}{rest}"
     return f"WITH wanted ({', '.join(names)}) AS (VALUES ", f") {joined}"
+
+
+def _among(statement: Select[Any]) -> str:
+    """A statement's text for PostgreSQL that looks for the values of one array."""
+    compiled = statement.compile(dialect=_POSTGRESQL)
+    kind = _array_of(compiled.binds[WANTED].type)
+    return str(compiled).replace(f" IN {_PLACE}", f" = ANY ($1::{kind})")
+
+
+def _joined(statement: Select[Any], by: Sequence[Column[Any]]) -> str:
+    """The same for tuples, whose columns are arrays of equal length."""
+    table = by[0].table.name
+    columns, _, rest = str(statement.compile(dialect=_POSTGRESQL)).partition(f"FROM {table}")
+    names = ", ".join(f"wanted_{column.name}" for column in by)
+    arrays = ", ".join(f"${n}::{_array_of(c.type)}" for n, c in enumerate(by, 1))
+    equal = " AND ".join(f"{table}.{column.name} = wanted_{column.name}" for column in by)
+    found = f"FROM unnest({arrays}) AS wanted ({names})"
+    return f"{columns}{found} JOIN {table} ON {equal}{rest}"
+
+
+def _array_of(kind: TypeEngine[Any]) -> str:
+    if isinstance(kind, LargeBinary):
+        return "bytea[]"
+    return "bigint[]" if isinstance(kind, Integer) else "text[]"
 
 
 @dataclass(frozen=True, slots=True)
