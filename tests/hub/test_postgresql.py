@@ -22,7 +22,7 @@ from crossdock_hub.store import Store, StoreFailure, postgresql
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.postgresql import DatabaseInUse, DatabaseUnfit
 from crossdock_hub.unit import Refused, Unit
-from databases import ServerDatabase
+from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
 from fixtures_postgres import PostgresProcess
 from sqlalchemy import insert, text
@@ -33,8 +33,8 @@ CURSOR = {"endpoint": "ups", "name": "n", "value": b"1", "version": 1}
 
 @pytest.fixture
 def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """An empty database, without tables."""
-    return ServerDatabase(postgres_server)
+    """A database with every table, which has been a hub's before."""
+    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture
@@ -68,15 +68,18 @@ def names(database: ServerDatabase) -> list[str]:
     return [row[0] for row in database.query("SELECT name FROM cursors ORDER BY name")]
 
 
-async def test_migrations_give_what_the_hub_reads(store: Store, database: ServerDatabase) -> None:
+async def test_migrations_give_what_the_hub_reads(postgres_server: PostgresProcess) -> None:
     """Proves that the migrations end in the tables as the code has them, and that every text is
     compared byte by byte and takes any length: order, pages and refusals are those of SQLite."""
 
     def differences(connection: Any) -> list[Any]:
         return list(compare_metadata(MigrationContext.configure(connection), t.METADATA))
 
+    database = ServerDatabase(postgres_server)
+    store = await Store.open(database.url, CONTRACT)
     async with store.read() as connection:
         assert await connection.run_sync(differences) == []
+    await store.close()
     columns = database.query(
         "SELECT table_name::text, column_name::text, data_type::text, collation_name::text "
         "FROM information_schema.columns WHERE table_schema = 'public' "
