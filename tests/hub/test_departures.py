@@ -73,7 +73,6 @@ def test_the_rest_leaves_with_a_confirm_of_its_own() -> None:
     flow.settle(flow.delivery("netsuite", "create_sales_order"))
     confirm(flow, "LPN-1")
     assert outcome(confirm(flow, "LPN-1").receipt) == "ALREADY_KNOWN"
-    assert outcome(flow.manifest().receipt) == "ALREADY_KNOWN"
     flow.report(scan("DELIVERED", flow.now, number="1Z1"))
     assert flow.state("shipment", shipment.id) != "DELIVERED", "one carton is still there"
     assert outcome(confirm(flow, "LPN-2").receipt) == "APPLIED"
@@ -206,3 +205,60 @@ def test_units_taken_out_at_the_dock_are_not_shipped() -> None:
     confirm(flow, shipped={1: "2"})
     (departure,) = flow.object("shipment", shipment.id).departures
     assert told(departure) == (["LPN-1", "LPN-2"], {1: "2", 2: "1"})
+
+
+def test_a_confirm_without_packages_tells_what_is_still_there() -> None:
+    """Proves that "all that was packed" after a first carton left is the rest, told and posted, and
+    that the same word once more changes nothing."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    confirm(flow, "LPN-1")
+    for expected in ("APPLIED", "ALREADY_KNOWN"):
+        flow.pass_time(60)
+        assert outcome(confirm(flow).receipt) == expected
+        after = flow.object("shipment", shipment.id)
+        assert [told(each) for each in after.departures] == [
+            (["LPN-1"], {1: "1"}),
+            (["LPN-2"], {2: "1"}),
+        ]
+    assert flow.told().count("shipment.manifested") == 2
+    assert flow.state("fulfillment_request", shipment.fulfillment_request_id) == "SHIPPED"
+    assert progress(flow, shipment) == [("1", "0"), ("1", "0")]
+
+
+def test_a_second_confirm_by_line_is_not_lost() -> None:
+    """Proves that a confirm without packages that tells another time and quantity, when all have
+    left, is held with its reason; and that it is not taken for the first one."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    assert outcome(confirm(flow, shipped={1: "0"}).receipt) == "APPLIED"
+    flow.pass_time(60)
+    receipt = confirm(flow, shipped={1: "1"}).receipt
+    assert outcome(receipt) == "HELD"
+    assert "left with earlier confirms" in receipt.held_because.message
+    assert len(flow.held()) == 1
+    assert progress(flow, shipment) == [("0", "0"), ("1", "0")]
+
+
+def test_packages_that_left_do_not_leave_again_with_other_quantities() -> None:
+    """Proves that a confirm which names them again is known when it agrees, and held when not."""
+    flow = Flow()
+    flow.labelled(2)
+    confirm(flow, "LPN-1", shipped={1: "1"})
+    flow.pass_time(60)
+    assert outcome(confirm(flow, "LPN-1", shipped={1: "1"}).receipt) == "ALREADY_KNOWN"
+    other = confirm(flow, "LPN-1", shipped={1: "0"}).receipt
+    assert outcome(other) == "HELD"
+    assert "with other quantities" in other.held_because.message
+
+
+def test_a_confirm_of_a_voided_shipment_is_held() -> None:
+    """Proves that goods which left after a void are not forgotten: the word is kept and shown."""
+    flow = Flow()
+    shipment = flow.labelled(1)
+    flow.void(shipment.id)
+    receipt = flow.manifest().receipt
+    assert outcome(receipt) == "HELD"
+    assert "was voided before this confirm" in receipt.held_because.message
+    assert len(flow.held()) == 1
+    assert flow.state("shipment", shipment.id) == "VOIDED"

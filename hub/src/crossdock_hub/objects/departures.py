@@ -7,7 +7,7 @@ warehouse's word, and so is the pack; one of the two has to be corrected.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -26,19 +26,26 @@ def next_departure(
 ) -> shipment_pb2.Departure | None:
     """What a ship confirm adds; None when nothing more left. NotYet when it contradicts the pack.
 
-    Without package numbers it speaks of everything that was packed, and only of the first time.
+    Without package numbers it speaks of all that was packed and is still there; it says nothing new
+    when it names only packages that have left, or names none and says again what has left.
     """
-    left = _left(shipment)
-    named = list(report.package_numbers)
-    if (left and not named) or (named and left.issuperset(named)):
+    left, named = _left(shipment), list(report.package_numbers)
+    if named and left.issuperset(named):
+        _check_gone(shipment, report)
         return None
-    numbers = named or [package.number for package in shipment.packages]
+    if not named and (_is_repeated(shipment, report) or _only_cancels(shipment, report)):
+        return None
+    numbers = named or still_to_leave(shipment)
+    if not numbers and shipment.packages:
+        raise _contradiction(
+            shipment,
+            "package_numbers",
+            "all that was packed left with earlier confirms, and this one tells another time, bill "
+            "of lading or quantity",
+        )
     _check_packages(shipment, numbers, left)
     packed = contents(package for package in shipment.packages if package.number in numbers)
-    told = amounts(report.shipped)
-    lines_told = {line for line, _ in told}
-    rest = {key: quantity for key, quantity in packed.items() if key[0] not in lines_told}
-    shipped = {**told, **rest}
+    shipped = _shipped(report, packed)
     if shipment.departures and report.cancelled and not any(shipped.values()):
         # It names what stays behind for good, beside what has left.
         return None
@@ -63,6 +70,12 @@ def cancelled_since(
     for key, quantity in amounts(report.cancelled).items():
         found[key] = max(found[key], quantity)
     return _lines(found) if _lines(found) != _lines(known) else None
+
+
+def still_to_leave(shipment: shipment_pb2.Shipment) -> list[str]:
+    """Numbers of the packages that no confirm has told as gone."""
+    left = _left(shipment)
+    return [package.number for package in shipment.packages if package.number not in left]
 
 
 def still_at_dock(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
@@ -136,6 +149,78 @@ def _left(shipment: shipment_pb2.Shipment) -> set[str]:
     return {number for departure in shipment.departures for number in departure.package_numbers}
 
 
+def _is_repeated(
+    shipment: shipment_pb2.Shipment, report: shipment_service_pb2.ManifestShipmentRequest
+) -> bool:
+    """Whether a confirm without packages says once more what has left.
+
+    It does when it repeats the last departure in time, bill of lading and quantities, and when it
+    says only that all has left, of which nothing is missing, with no other bill of lading.
+    """
+    if shipment.HasField("manifest_time") and not shipment.departures:
+        # It left before departures were written down: there is nothing to compare with.
+        return True
+    if not shipment.departures or still_to_leave(shipment):
+        return False
+    bills = {departure.bill_of_lading for departure in shipment.departures}
+    complete = _nonzero(shipped_amounts(shipment)) == _nonzero(contents(shipment.packages))
+    if complete and not report.shipped and report.bill_of_lading in {"", *bills}:
+        return True
+    last = shipment.departures[-1]
+    gone = [p for p in shipment.packages if p.number in last.package_numbers]
+    same = (_moment(last), last.bill_of_lading) == (_moment(report), report.bill_of_lading)
+    return same and _nonzero(_shipped(report, contents(gone))) == _nonzero(amounts(last.shipped))
+
+
+def _only_cancels(
+    shipment: shipment_pb2.Shipment, report: shipment_service_pb2.ManifestShipmentRequest
+) -> bool:
+    """Whether a confirm after goods have left says that all the rest stays behind for good."""
+    if not shipment.departures or report.shipped or not report.cancelled:
+        return False
+    rest = set(still_to_leave(shipment))
+    stays = contents(package for package in shipment.packages if package.number in rest)
+    cancelled = amounts(report.cancelled)
+    return all(cancelled[key] >= quantity for key, quantity in stays.items())
+
+
+def _nonzero(found: Mapping[tuple[int, str], Decimal]) -> Amounts:
+    return {key: quantity for key, quantity in found.items() if quantity}
+
+
+def _moment(told: Any) -> tuple[Any, str]:
+    """When goods left, as it was told: the instant, and the local time where that is all."""
+    instant = told.manifest_time.instant
+    return (instant.seconds, instant.nanos), told.manifest_time.local
+
+
+def _agrees(known: Iterable[Any], told: Iterable[Any]) -> bool:
+    """Whether a departure has each quantity that a confirm names; what that leaves out is free."""
+    found = amounts(known)
+    return all(found.get(key, Decimal(0)) == quantity for key, quantity in amounts(told).items())
+
+
+def _check_gone(
+    shipment: shipment_pb2.Shipment, report: shipment_service_pb2.ManifestShipmentRequest
+) -> None:
+    """Packages leave once: a confirm that names them again must not tell other quantities."""
+    for departure in shipment.departures:
+        again = set(departure.package_numbers) == set(report.package_numbers)
+        if again and not _agrees(departure.shipped, report.shipped):
+            raise _contradiction(
+                shipment, "shipped", "these packages left already, with other quantities"
+            )
+
+
+def _shipped(
+    report: shipment_service_pb2.ManifestShipmentRequest, packed: Amounts
+) -> dict[tuple[int, str], Decimal]:
+    """What a confirm says has left: the lines that it tells, and all that was packed of others."""
+    told = amounts(report.shipped)
+    lines_told = {line for line, _ in told}
+    return {**told, **{key: q for key, q in packed.items() if key[0] not in lines_told}}
+
+
 def _check_packages(shipment: shipment_pb2.Shipment, numbers: list[str], left: set[str]) -> None:
     packed = {package.number for package in shipment.packages}
     for index, number in enumerate(numbers):
@@ -174,6 +259,16 @@ def _contradiction(
     """Held until the warehouse corrects the packages; a further confirm may settle it too."""
     words = f"{problem}; {advice}"
     refusal = invalid([Violation(field, words, "packed")]).refusal
+    return NotYet(refusal, awaited_correction(shipment.id))
+
+
+def voided(shipment: shipment_pb2.Shipment) -> NotYet:
+    """Goods left under a shipment that the warehouse had voided: a person has to look."""
+    words = (
+        f"shipment {shipment.number} was voided before this confirm: its label and postings are "
+        "taken back; if the goods did leave, pack and confirm them anew, then discard this one"
+    )
+    refusal = invalid([Violation("shipment_number", words, "not_voided")]).refusal
     return NotYet(refusal, awaited_correction(shipment.id))
 
 

@@ -65,15 +65,17 @@ def _is_manifested(record: ObjectRecord) -> bool:
 def manifest_shipment(
     unit: Unit, request: shipment_service_pb2.ManifestShipmentRequest
 ) -> shipment_service_pb2.ManifestShipmentResponse:
-    """Goods have left, all that was packed or some of it. A doubled report changes nothing."""
+    """Goods have left, all that was packed or some of it. What was told already changes nothing."""
     record = resources.fetch_for_fact(
         unit, "shipment", request.shipment_id, number=request.shipment_number
     )
     resources.read_family(unit, record.root_id)
     message: Any = record.message
-    leaving = None if record.state == "VOIDED" else departures.next_departure(message, request)
+    leaving = departures.next_departure(message, request)
     if leaving is None:
         return _cancel_the_rest(unit, record, request)
+    if record.state == "VOIDED":
+        raise departures.voided(message)
     complete = False
 
     def edit(shipment: shipment_pb2.Shipment) -> None:

@@ -197,8 +197,8 @@ Global___UpdateShipmentResponse: _TypeAlias = UpdateShipmentResponse  # noqa: Y0
 
 @_typing.final
 class ManifestShipmentRequest(_message.Message):
-    """Reports that a shipment, or some packages of it, have left the dock. What contradicts what was
-    packed is held until the warehouse corrects the packages.
+    """Reports that a shipment, or some packages of it, have left the dock. What was told already
+    changes nothing; what contradicts what was packed, or has left, or was voided, is held.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -225,7 +225,9 @@ class ManifestShipmentRequest(_message.Message):
 
     @_builtins.property
     def package_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The packages that left, by the warehouse's number; empty means all that were packed."""
+        """The packages that left, by the warehouse's number; empty means all that were packed and have
+        not left before.
+        """
 
     @_builtins.property
     def shipped(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.LineQuantity]:
