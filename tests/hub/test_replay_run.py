@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.errors import CallError
+from crossdock.order.v1 import order_pb2
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 from crossdock_hub.replay import decisions
 from fixtures_hub import Lane, RunningHub, deployment
@@ -15,7 +18,7 @@ from fixtures_nats import eventually
 from google.protobuf.timestamp_pb2 import Timestamp
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from replay_desk import Desk, planned, preview, verdict, word
-from story import Story, label, request_id, seed_master_data, state_of, unique
+from story import Story, label, request_id, seed_master_data, state_of, unique, update_order
 
 SECOND_OPERATOR = "second-operator"
 PARKED = delivery_pb2.DELIVERY_STATE_PARKED
@@ -308,6 +311,37 @@ async def test_a_bad_plan_is_refused_in_words(desk_hub: RunningHub, own_lane: La
         with pytest.raises(CallError) as not_allowed:
             await Desk(story.erp, own_lane.erp).plan("ALL", object_id="x")
         assert not_allowed.value.reason == "METHOD_NOT_ALLOWED"
+
+
+async def test_a_plan_beyond_its_limits_says_how_to_narrow_it(tmp_path: Path) -> None:
+    """Proves that too many events, and too much work of one order, are refused before anything is
+    decided, with what to do; and that the narrower selection is planned."""
+    limits = json.dumps({"replay_flow_items_max": 1, "replay_events_max": 2})
+    running = RunningHub(tmp_path, deployment(1), limits=limits).start()
+    try:
+        await seed_master_data(running)
+        async with (
+            Story(running, Lane(1)) as story,
+            PlayedEndpoint(running, Lane(1).erp, ERP_OPERATIONS),
+        ):
+            order_id = await story.approved()
+            changed = order_pb2.Order(id=order_id, customer_reference="PO-1")
+            await story.oms.orders.UpdateOrder(update_order(changed, "customer_reference"))
+            desk = Desk(story.operator, Lane(1).erp)
+            both = [BOOKED, "order.changed"]
+            with pytest.raises(CallError) as too_large:
+                await desk.plan("ALL", object_id=order_id, event_types=both)
+            assert too_large.value.reason == "LIMIT_EXCEEDED"
+            assert f"{order_id} alone has more than 1 items" in str(too_large.value)
+            one = await desk.plan("ALL", object_id=order_id, event_types=[BOOKED])
+            assert one.item_count == 1
+            for _ in range(2):
+                await story.approved()
+            with pytest.raises(CallError) as too_many:
+                await desk.plan("ALL", event_types=[BOOKED])
+            assert "more than 2 events; narrow it" in str(too_many.value)
+    finally:
+        running.kill()
 
 
 async def test_an_aborted_plan_is_not_started(desk_hub: RunningHub, own_lane: Lane) -> None:

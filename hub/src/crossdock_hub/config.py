@@ -98,7 +98,8 @@ class Limits:
     held_sweep_seconds: float = 5.0
     # Replays.
     replay_plan_seconds: float = 3_600.0
-    replay_events_max: int = 100_000
+    replay_events_max: int = 10_000
+    replay_flow_items_max: int = 300
     replay_slice_items: int = 200
     replay_rate_default: int = 50
     replay_rate_max: int = 1_000

@@ -183,12 +183,16 @@ class Planner:
         """The items of one flow, decided together, with and without a second person's word."""
         now = self._clock()
         types = {event.id: event.type for event in events}
-        work = [
-            candidate
-            for event in events
-            for candidate in candidates(self._contract, event, draft.endpoint, flow, now)
-            if self._is_wanted(draft, candidate, flow, codes)
-        ]
+        work: list[Candidate] = []
+        for event in events:
+            work += [
+                candidate
+                for candidate in candidates(self._contract, event, draft.endpoint, flow, now)
+                if self._is_wanted(draft, candidate, flow, codes)
+            ]
+            if len(work) > self._limits.replay_flow_items_max:
+                # Each is held against all others of its flow, while the hub does nothing else.
+                raise _too_large(root_id, self._limits.replay_flow_items_max)
         if not work:
             return []
         specs = partial(spec_at, draft.endpoint, limits=self._limits)
@@ -314,6 +318,18 @@ def _item(
 def _nothing(draft: Draft) -> str:
     what = {"FAILED": "failed", "MISSING": "missing"}.get(draft.terms.wanted_set, "known")
     return f"nothing that was selected is {what} at {draft.endpoint.id}: there is nothing to replay"
+
+
+def _too_large(root_id: str, most: int) -> Refused:
+    return Refused(
+        Refusal(
+            "LIMIT_EXCEEDED",
+            f"{root_id} alone has more than {most} items in this selection, which have to be "
+            "decided together; narrow it by time, event type or operation and replay one part "
+            "after the other",
+            {"limit": str(most), "value": f"more than {most}"},
+        )
+    )
 
 
 def _too_many(most: int) -> Refused:
