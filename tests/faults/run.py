@@ -114,7 +114,8 @@ def _run_here(trial: Trial, told: argparse.Namespace, progress: Progress) -> int
     size, run = _size(trial, told), trial.run
     if told.seed < FIRST_SEED:
         assert trial.baseline is not None
-        size, run = trial.baseline_size, trial.baseline
+        size = trial.baseline_size if told.full else trial.quick_baseline_size
+        run = trial.baseline
     directory = progress.directory(trial.id, told.seed)
     result, seconds = _one(Piece(trial.id, told.seed, replace(size, pieces=1), directory), run)
     progress.put(trial.id, told.seed, result, seconds)

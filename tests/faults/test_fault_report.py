@@ -117,6 +117,16 @@ def test_every_test_says_what_it_asks_for() -> None:
         )
 
 
+def test_the_reduced_baseline_is_a_part_of_the_whole() -> None:
+    """Proves that `make faults` compares with a quarter of the naive run, and that nothing of it
+    becomes nothing."""
+    told = trial(baseline_size=Size(1, orders=400, faults=2))
+    assert told.quick_baseline_size == Size(1, orders=100, faults=1)
+    for each in TRIALS.values():
+        quick, full = each.quick_baseline_size, each.baseline_size
+        assert bool(quick.orders) == bool(full.orders) and bool(quick.faults) == bool(full.faults)
+
+
 REQUIRED = (
     *(f"G{n}" for n in (*range(1, 7), *range(10, 21), *range(22, 28), 29, 30)),
     *("A1", "A2", "A5"),
