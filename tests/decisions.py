@@ -199,7 +199,10 @@ class Company:
         for key in sorted(keys, key=str):
             value = self._read(key)
             view.add(key, value)
-            if key[0] == "children":
+            if key[0] == "attempts":
+                for token in value:
+                    view.add(("attempt", key[1], token), self.records["attempt", key[1], token])
+            elif key[0] == "children":
                 for child in value:
                     self._load(view, [("object", key[1], child)], seen)
             elif key[0] == "number" and value is not None:
@@ -219,6 +222,8 @@ class Company:
                 for known, record in sorted(self.records.items(), key=lambda pair: str(pair[0]))
                 if known[0] == "held_fact" and (record.state, record.awaits) == ("HELD", key[1])
             )
+        if key[0] == "attempts":
+            return tuple(sorted(k[2] for k in self.records if k[:2] == ("attempt", key[1])))
         return self.records.get(key, () if key[0] in EMPTY_SETS else None)
 
     def _check_untouched(self, seen: dict[Key, bytes]) -> None:

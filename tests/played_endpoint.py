@@ -35,8 +35,9 @@ def duration(seconds: float) -> Duration:
 class PlayedEndpoint:
     """Registers an endpoint with operations and plays its adapter, one step at a time.
 
-    operations: name -> class, for example {"create_sales_order": "SEARCHABLE"}. settle_seconds: of
-    all of them. Messages are acknowledged as they come: the ledger is what counts.
+    operations: name -> class, for example {"create_sales_order": "SEARCHABLE"}. settle_seconds
+    and call_seconds: of all of them; 0: the hub's default. Messages are acknowledged as they come:
+    the ledger is what counts.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class PlayedEndpoint:
         operations: dict[str, str],
         *,
         settle_seconds: float = 0.2,
+        call_seconds: float = 0.0,
         **manifest: Any,
     ) -> None:
         self.hub = hub
@@ -58,6 +60,7 @@ class PlayedEndpoint:
                 operation_class=delivery_pb2.OperationClass.Value(f"OPERATION_CLASS_{kind}"),
                 settle_after=duration(settle_seconds),
                 max_attempts=5,
+                call_timeout=duration(call_seconds),
             )
         self._came: asyncio.Queue[delivery_pb2.Dispatch] = asyncio.Queue()
         self._consumer: PullConsumer | None = None
@@ -136,6 +139,12 @@ class PlayedEndpoint:
         result = await self.try_begin(dispatch, lease_seconds=lease_seconds)
         assert not result.HasField("refusal"), result
         return result.token
+
+    async def renew(self, delivery_id: str, token: int) -> delivery_service_pb2.LeaseResult:
+        """Ask for a longer lease; the answer may be a refusal."""
+        request = delivery_service_pb2.RenewLeasesRequest(endpoint=self.endpoint)
+        request.renewals.add(delivery_id=delivery_id, token=token, lease=duration(LEASE_SECONDS))
+        return (await self.client.deliveries.RenewLeases(request)).results[0]
 
     async def complete(
         self,

@@ -24,6 +24,7 @@ from test_replay import NOW, delivery, one
 
 __all__ = ["books"]
 
+FLOOR = 7 << 20
 DOUBTED = set(ALL_STATES) - {"CONFIRMED", "SUPERSEDED", "SKIPPED"}
 
 
@@ -31,7 +32,7 @@ async def put_back(books: Books, known: list[DeliveryRecord]) -> dict[str, Deliv
     """Deliveries as they are after their database was put back, by id."""
     async with books.store.write() as connection:
         await write_rows(connection, [(rows.DELIVERIES, known)])
-        await doubt_open_deliveries(connection, NOW - SECOND, NOW)
+        await doubt_open_deliveries(connection, NOW - SECOND, NOW, FLOOR)
         found = (await connection.execute(select(t.deliveries))).mappings().all()
     return {row["id"]: rows.delivery_record(row) for row in found}
 
@@ -49,6 +50,36 @@ async def test_all_that_may_still_be_called_is_doubted(books: Books) -> None:
     for record in found.values():
         if record.state in DOUBTED:
             assert record.calls_reached >= 1 and record.not_found == 0
+            assert record.token == FLOOR, "a token of the lost time may be as high"
+
+
+async def test_tokens_go_on_above_those_of_any_earlier_restore(books: Books) -> None:
+    """Proves that a database that is put back again, and again, gives no token out twice."""
+    record = delivery(1, "book", "READY", token=3)
+    first = (await put_back(books, [record]))[record.id]
+    begun = replace(first, token=first.token + 5)
+    async with books.store.write() as connection:
+        await write_rows(connection, [(rows.DELIVERIES, [begun])])
+        await doubt_open_deliveries(connection, NOW, NOW, FLOOR)
+        await doubt_open_deliveries(connection, NOW, NOW, FLOOR + (1 << 20))
+        row = (await connection.execute(select(t.deliveries))).mappings().one()
+    assert rows.delivery_record(row).token == FLOOR + (1 << 20) > begun.token
+
+
+@pytest.mark.parametrize("state", ["UNROUTED", "PARKED"])
+async def test_what_replaces_the_work_goes_on_with_its_tokens(books: Books, state: str) -> None:
+    """Proves that a replay and a resubmission after a restore, which may have been made in the lost
+    time under the same id, begin above the tokens of that time."""
+    endpoint = {"endpoint": ""} if state == "UNROUTED" else {}
+    record = delivery(1, "book", state, **endpoint)
+    found = (await put_back(books, [record]))[record.id]
+    made = one(found).record
+    assert made is not None and made.token >= FLOOR
+    if state == "PARKED":
+        spec = flows.default_spec("book", Limits())
+        case = intervention.Case(found, [found], spec, NOW, Limits())
+        again = intervention.resubmit(case, not_found_at_vendor=True).successor
+        assert again is not None and again.token >= FLOOR
 
 
 @pytest.mark.parametrize("state", ["PARKED", "REJECTED"])
@@ -122,11 +153,12 @@ def test_routing_after_a_restore_carries_the_doubt() -> None:
     flow.approve(order_id)
     (unserved,) = flow.deliveries()
     flow.records["delivery", unserved.id] = replace(
-        unserved, first_unknown_at=flow.now, calls_reached=1
+        unserved, first_unknown_at=flow.now, calls_reached=1, token=FLOOR
     )
     flow.register(ERP, OPERATIONS["netsuite"])
     flow.decide(HUB, "reroute", lambda unit: flows.reroute(unit, order_id))
     made = flow.delivery("netsuite", "create_sales_order")
+    assert made.token == FLOOR
     refused = flow.begin(flow.dispatch(made))
     assert refused.refusal.reason == "LEASE_LOST"
     assert flow.fresh(made).state in ("UNKNOWN", "RESOLVING")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from crossdock_hub.bus.tie import (
     judge,
     read_tie,
 )
+from crossdock_hub.config import Limits
 from crossdock_hub.records import Tie
 from crossdock_hub.store import rows
 from crossdock_hub.store.bus_rows import differences as stored_differences
@@ -43,6 +45,8 @@ from stored_flow import Books, books
 from story import Story, approve_order, request_id
 
 __all__ = ["books"]
+
+CALL_SECONDS = 1.0
 
 
 async def approved(story: Story) -> str:
@@ -70,10 +74,10 @@ def is_told(hub: RunningHub) -> bool:
 async def test_yesterdays_database(own_hub: RunningHub, tmp_path: Path, kind: str) -> None:
     """Proves that a database put back from before a call asks the vendor instead of calling again,
     or parks where nobody can be asked, that it says so, and that later work goes on."""
-    lane, saved = Lane(1), tmp_path / "yesterday"
+    lane, saved, booking = Lane(1), tmp_path / "yesterday", {"create_sales_order": kind}
     async with (
         Story(own_hub, lane) as story,
-        PlayedEndpoint(own_hub, lane.erp, {"create_sales_order": kind}) as erp,
+        PlayedEndpoint(own_hub, lane.erp, booking, call_seconds=CALL_SECONDS) as erp,
     ):
         await approved(story)
         delivery_id = (await erp.take()).delivery_id
@@ -117,6 +121,55 @@ async def test_yesterdays_database(own_hub: RunningHub, tmp_path: Path, kind: st
         await erp.complete(fresh.delivery_id, await erp.begin(fresh), "CONFIRMED")
         own_hub.restart()
         await _acknowledged(own_hub)
+
+
+async def test_a_zombie_of_a_time_that_is_lost(own_hub: RunningHub, tmp_path: Path) -> None:
+    """Proves that an attempt which began after the copy, and runs on while that is put back, can
+    neither renew nor complete: tokens have gone on above its own, and what it learned is kept; and
+    that nothing begins before its lease, by which it may still call, has ended."""
+    lane, saved, operations = Lane(1), tmp_path / "yesterday", {"create_sales_order": "SEARCHABLE"}
+    async with (
+        Story(own_hub, lane) as story,
+        PlayedEndpoint(own_hub, lane.erp, operations, call_seconds=CALL_SECONDS) as erp,
+    ):
+        await approved(story)
+        await erp.take()
+        assert own_hub.stop() == 0
+        copy_database(own_hub, saved)
+        own_hub.start()
+        before = await told_generation(own_hub)
+        called = await erp.take()
+        lease = CALL_SECONDS + Limits().lease_margin_seconds
+        token = await erp.begin(called, lease_seconds=lease)
+
+        async def the_bus_knows() -> bool:
+            return await told_generation(own_hub) > before
+
+        await eventually(the_bus_knows, "the next generation")
+        own_hub.kill()
+        put_back_database(own_hub, saved)
+        killed = time.monotonic()
+        own_hub.start()
+        renewed = await erp.renew(called.delivery_id, token)
+        assert renewed.refusal.reason == "LEASE_LOST"
+        asked = await _next_of(erp, called.delivery_id)
+        assert time.monotonic() - killed >= lease, "the zombie's lease still ran"
+        assert asked.kind == delivery_pb2.ATTEMPT_KIND_LOOK_UP
+        fresh = await erp.begin(asked)
+        assert fresh > token + 1_000
+        late = await erp.complete(
+            called.delivery_id, token, "CONFIRMED", references={"sales_order": "SO-9"}
+        )
+        assert late.refusal.reason == "LEASE_LOST"
+        kept = await erp.reread(called.delivery_id)
+        assert _state(own_hub, called.delivery_id) == "RESOLVING"
+        assert [each.value for each in kept.vendor_references] == ["SO-9"]
+        assert [(each.number, each.reason[:6]) for each in kept.attempt_log] == [
+            (0, "(late)"),
+            (1, ""),
+        ]
+        await erp.complete(called.delivery_id, fresh, "CONFIRMED")
+        assert _state(own_hub, called.delivery_id) == "CONFIRMED"
 
 
 async def _is_shown(hub: RunningHub) -> None:

@@ -23,7 +23,13 @@ from crossdock_hub.bus.healing import Healer
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.relay import Relay
 from crossdock_hub.bus.streams import StreamLimits
-from crossdock_hub.bus.tie import DATABASE_OLDER, TieKeeper, compare_at_start
+from crossdock_hub.bus.tie import (
+    DATABASE_OLDER,
+    TieKeeper,
+    compare_at_start,
+    hold_calls,
+    noted,
+)
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import SECOND, Limits, Settings
 from crossdock_hub.data_lock import DataLock
@@ -76,6 +82,7 @@ class Hub:
         self._bus_address = BusAddress("")
         self._watch: asyncio.Task[None] | None = None
         self._healer: Healer | None = None
+        self._told = 0
         self._ending = contextlib.AsyncExitStack()
         self.metrics = Metrics()
 
@@ -187,13 +194,28 @@ class Hub:
             until = now + int(self.limits.restart_grace_seconds * SECOND)
             longest = int(self.limits.lease_seconds_max * SECOND)
             await restart_leases(connection, now, until, now - newest_at, longest)
-            noted = await self.bus.metadata(EVENT_STREAM)
-            self._tie, differs = await compare_at_start(connection, noted, newest_at, now)
-            self._configured = await ensure_endpoints(connection, configured)
+            told = await self.bus.metadata(EVENT_STREAM)
+            self._tie, differs = await compare_at_start(connection, told, newest_at, now)
+            known = await ensure_endpoints(connection, configured)
+            if differs == DATABASE_OLDER:
+                known = await hold_calls(connection, known, now, self.limits)
+            self._configured = known
+        if told is not None:
+            await self._tell_tie()
         if differs == DATABASE_OLDER:
             # Their message ids are those of a future that is gone.
             for record in self._configured:
                 await self.bus.delete_stream(delivery_stream(record.id))
+
+    async def _tell_tie(self) -> None:
+        """Tell the bus before any work begins: a copy of before is older than what it knows now."""
+        try:
+            await self.bus.set_metadata(EVENT_STREAM, noted(self._tie))
+        except BusError as error:
+            # A bus that stores nothing now is told as soon as it does.
+            log.warning("the bus was not told how far the ledger is", cause=str(error))
+        else:
+            self._told = self._tie.generation
 
     def _build(self, identities: Identities) -> None:
         limits = self.limits
@@ -261,7 +283,9 @@ class Hub:
             self.store, self.committer, limits, hot_hours, self.clock, self.metrics.purged
         )
         kept = StreamLimits(hot_window_hours=hot_hours, replicas=self.settings.nats_replicas)
-        self.tie = TieKeeper(self.store, self.bus, limits, self.committer, self._tie, self.clock)
+        self.tie = TieKeeper(
+            self.store, self.bus, limits, self.committer, self._tie, self.clock, self._told
+        )
         self.healer = Healer(
             self.store,
             self.bus,

@@ -38,6 +38,7 @@ from crossdock_hub.records import (
 #   ("delivery", id)                     DeliveryRecord or None
 #   ("flow", root id)                    tuple of the ids of all deliveries of a root object
 #   ("attempt", delivery id, token)      AttemptRecord or None
+#   ("attempts", delivery id)            tuple of the tokens of its stored attempts, oldest first
 #   ("parcel", carrier code, tracking number)    ParcelRecord or None
 #   ("scan", dedupe key)                 True when known
 #   ("endpoint", id)                     EndpointRecord or None
@@ -309,6 +310,15 @@ class Unit:
         self.require(("delivery", i) for i in ids)
         found = [record for record in (self.delivery(i) for i in ids) if record is not None]
         return sorted(found, key=lambda record: record.sequence)
+
+    def attempts(self, record: DeliveryRecord) -> list[AttemptRecord]:
+        """All attempts at a delivery, oldest first. Tokens have gaps: words and restores raise
+        them. One that this batch begins has the delivery's token."""
+        self.require([("attempts", record.id)])
+        tokens = sorted({*self.get(("attempts", record.id)), record.token})
+        keys: list[Key] = [("attempt", record.id, token) for token in tokens]
+        self.require(keys)
+        return [attempt for attempt in map(self.get, keys) if attempt is not None]
 
     def put_delivery(self, record: DeliveryRecord) -> None:
         """Keep a new or changed delivery."""

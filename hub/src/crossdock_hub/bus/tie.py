@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -19,11 +20,14 @@ from crossdock.bus import EVENT_STREAM
 from crossdock_hub.bus.errors import BusError
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.committer import Committed, Committer
-from crossdock_hub.config import Limits
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.keeping import keep
-from crossdock_hub.records import Difference, Mark, Tie
+from crossdock_hub.records import Difference, EndpointRecord, Mark, Tie
 from crossdock_hub.store import Store, StoreFailure, Transaction
 from crossdock_hub.store import bus_rows as rows
+from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.rows import ENDPOINTS
 
 log = structlog.get_logger("crossdock.tie")
 
@@ -33,6 +37,11 @@ GENERATION_METADATA: Final = "crossdock-generation"
 DATABASE_OLDER: Final = "DATABASE_OLDER"
 BUS_OLDER: Final = "BUS_OLDER"
 OTHER_DATABASE: Final = "OTHER_DATABASE"
+
+
+# A delivery has fewer attempts than this many bits count, so tokens that go on from a generation of
+# the ledger are above all that were given out before it.
+ATTEMPTS_BITS: Final = 20
 
 
 def read_tie(metadata: Mapping[str, str] | None) -> Tie | None:
@@ -78,10 +87,12 @@ async def compare_at_start(
         return fresh, kind
     doubted = 0
     if kind == DATABASE_OLDER:
-        doubted = await rows.doubt_open_deliveries(connection, newest_at, now)
+        floor = fresh.generation << ATTEMPTS_BITS
+        doubted = await rows.doubt_open_deliveries(connection, newest_at, now, floor)
     sentence = {
         DATABASE_OLDER: "the database is older than the bus: it was put back from a back-up; "
-        f"{doubted} open deliveries are looked up at their vendors before any is called",
+        f"{doubted} open deliveries are looked up at their vendors before any is called, and "
+        "nothing begins until every lease of the time that is lost has ended",
         BUS_OLDER: "the bus is older than the database: it was put back from a back-up; "
         "what it lacks is published again from the database",
         OTHER_DATABASE: "the bus was used with another database before; "
@@ -90,6 +101,32 @@ async def compare_at_start(
     await rows.note_differences(connection, [found(kind, sentence, now)])
     log.error("database and bus differ", kind=kind, what=sentence)
     return fresh, kind
+
+
+async def hold_calls(
+    connection: Transaction, endpoints: Sequence[EndpointRecord], now: int, limits: Limits
+) -> list[EndpointRecord]:
+    """Let nothing begin before every lease that the lost time may have given has run out: whoever
+    holds one may still call, and nobody here knows of it. Returns the endpoints."""
+    held = [
+        replace(each, throttled_until=max(each.throttled_until or 0, now + _longest(each, limits)))
+        for each in endpoints
+    ]
+    await write_rows(connection, [(ENDPOINTS, held)])
+    return held
+
+
+def _longest(record: EndpointRecord, limits: Limits) -> int:
+    """Microseconds of the longest lease that an endpoint's calls ask for."""
+    operations = compile_endpoint(record, limits).operations.values()
+    calls = [spec.call_seconds for spec in operations] or [limits.lease_seconds_default]
+    seconds = min(max(calls) + limits.lease_margin_seconds, limits.lease_seconds_max)
+    return int(seconds * SECOND)
+
+
+def noted(tie: Tie) -> dict[str, str]:
+    """A tie as the bus is told of it."""
+    return {DATABASE_METADATA: tie.database, GENERATION_METADATA: str(tie.generation)}
 
 
 class TieKeeper:
@@ -103,21 +140,23 @@ class TieKeeper:
         committer: Committer,
         tie: Tie,
         clock: Callable[[], int],
+        told: int = 0,
     ) -> None:
+        """told: the generation that the bus knows already; 0: none."""
         self._store = store
         self._bus = bus
         self._limits = limits
         self._committer = committer
         self._tie = tie
         self._clock = clock
-        self._told = 0
+        self._told = told
         self._work_begun = False
         self._task: asyncio.Task[None] | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
         """What the bus was told last: a stream that is made anew is told it again."""
-        return {DATABASE_METADATA: self._tie.database, GENERATION_METADATA: str(self._told)}
+        return noted(replace(self._tie, generation=self._told))
 
     def committed(self, batch: Committed) -> None:
         """A batch is durable: an attempt in it is work that a copy of before does not know."""
@@ -153,8 +192,7 @@ class TieKeeper:
             async with self._store.read() as connection:
                 stored = await rows.tie(connection)
             if stored == self._tie:
-                told = self.metadata | {GENERATION_METADATA: str(stored.generation)}
-                await self._bus.set_metadata(EVENT_STREAM, told)
+                await self._bus.set_metadata(EVENT_STREAM, noted(stored))
                 self._told = stored.generation
         elif self._work_begun:
             self._work_begun = False

@@ -31,6 +31,9 @@ from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.wording import LATE, LATER, trace_id_of
 
+# Outcome of an attempt that this database does not have, until it is kept with what it said.
+FORGOTTEN = "FORGOTTEN"
+
 
 def lease_lost(record: DeliveryRecord, why: str) -> Refused:
     """The caller must not send, or its word no longer counts."""
@@ -88,7 +91,7 @@ def begin(
         unit.put(("endpoint", health.id), breaking.begun(health, seconds, unit.now))
     attempt = AttemptRecord(
         delivery_id=after.id,
-        number=after.token,
+        number=after.attempts + after.look_ups,
         kind=after.attempt_kind,
         token=after.token,
         attempt_id=request.attempt_id,
@@ -131,7 +134,7 @@ def _begun(record: DeliveryRecord, seconds: float) -> delivery_service_pb2.Begin
         delivery_id=record.id,
         token=record.token,
         kind=delivery_pb2.AttemptKind.Value(f"ATTEMPT_KIND_{record.attempt_kind}"),
-        attempt=record.token,
+        attempt=record.attempts + record.look_ups,
         draft=record.draft,
     )
     result.lease.FromMicroseconds(int(seconds * SECOND))
@@ -217,7 +220,7 @@ def complete(
     record = own_delivery(unit, request.delivery_id)
     attempt: AttemptRecord | None = unit.get(("attempt", record.id, request.token))
     if attempt is None:
-        raise lease_lost(record, f"has no attempt with token {request.token}")
+        attempt = _forgotten(unit, record, request.token)
     said = delivery_pb2.AttemptOutcome.Name(request.outcome).removeprefix("ATTEMPT_OUTCOME_")
     outcome = ledger.word(attempt, said)
     if attempt.ended_at is not None and attempt.outcome == outcome:
@@ -251,6 +254,25 @@ def complete(
     return _completed(unit.delivery(record.id) or after, quarantined)
 
 
+def _forgotten(unit: Unit, record: DeliveryRecord, token: int) -> AttemptRecord:
+    """An attempt that began in a time which a database that was put back has lost: its word moves
+    nothing, and what it learned is kept. Raises Refused when there can't have been one."""
+    if not 0 < token < record.token:
+        raise lease_lost(record, f"has no attempt with token {token}")
+    return AttemptRecord(
+        delivery_id=record.id,
+        number=0,
+        kind="CALL",
+        token=token,
+        attempt_id="",
+        instance="",
+        begun_at=record.first_unknown_at or unit.now,
+        trace_id="",
+        # Nothing it says is in time: only the begin that is gone could have allowed that.
+        outcome=FORGOTTEN,
+    )
+
+
 def _judge_endpoint(
     unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, request: Any, said: str
 ) -> bool:
@@ -272,9 +294,9 @@ def _judge_endpoint(
 
 def _called_since(unit: Unit, record: DeliveryRecord, token: int) -> bool:
     """True when the vendor was called, not only asked, after the attempt with this token."""
-    keys: list[Key] = [("attempt", record.id, t) for t in range(token + 1, record.token + 1)]
-    unit.require(keys)
-    return any(a is not None and a.kind == "CALL" for a in map(unit.get, keys))
+    if token >= record.token:
+        return False
+    return any(a.kind == "CALL" and a.token > token for a in unit.attempts(record))
 
 
 def _read_ahead(unit: Unit, request: delivery_service_pb2.Completion) -> None:
@@ -324,7 +346,7 @@ def _keep_evidence(
 def _ended(
     attempt: AttemptRecord, request: Any, outcome: str, now: int, in_time: bool
 ) -> AttemptRecord:
-    if not in_time and attempt.outcome not in ("", "LEASE_EXPIRED"):
+    if not in_time and attempt.outcome not in ("", "LEASE_EXPIRED", FORGOTTEN):
         # Its first word stands; a second one that differs is noted beside it.
         first = attempt.reason.split(LATER)[0]
         return replace(attempt, reason=f"{first}{LATER}{outcome}: {request.reason}")

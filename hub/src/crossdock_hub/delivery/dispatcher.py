@@ -46,7 +46,7 @@ def dispatch_message(picked: Picked) -> Message:
         event_type=record.event_type,
         event=picked.body,
         vendor_reference=record.vendor_reference,
-        attempt=record.token + 1,
+        attempt=record.attempts + record.look_ups + 1,
         replay_id=record.replay_id,
     )
     message.lease.FromMicroseconds(int(picked.lease_seconds * SECOND))

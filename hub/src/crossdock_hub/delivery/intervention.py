@@ -194,6 +194,8 @@ def _successor(case: Case) -> DeliveryRecord:
         object_id=old.object_id,
         root_id=old.root_id,
         vendor_reference=bus.vendor_reference(new_id),
+        # Said again after a restore, the word makes the same id: its tokens go on as well.
+        token=old.token,
         sequence=old.sequence,
         on_reject=old.on_reject,
         role=old.role,

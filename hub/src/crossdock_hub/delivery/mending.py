@@ -32,8 +32,6 @@ from crossdock_hub.unit import Key, Unit, View
 
 # A delivery that superseded another may have been superseded itself.
 HOPS_MAX = 20
-# How many of the newest attempts are asked for the cause.
-ATTEMPTS_READ_MAX = 20
 SETTLING_STATES = frozenset({"CONFIRMED", "SKIPPED"})
 
 
@@ -92,7 +90,8 @@ def follow(unit: Unit, moves: Moves, stored: Callable[[Key], AttemptRecord | Non
         letter for carrier in moves.carriers for letter in unit.get(("dead_letters_of", carrier.id))
     ]
     for before, after in moves.gone:
-        attempts = [stored(("attempt", before.id, token)) for token in _tokens(before)]
+        tokens = unit.get(("attempts", before.id))
+        attempts = [stored(("attempt", before.id, token)) for token in tokens]
         ended = [a for a in attempts if a is not None and a.ended_at is not None]
         cause = cause_of(before, ended[-1].code if ended else "")
         _remember(unit, cause)
@@ -124,14 +123,9 @@ def follow(unit: Unit, moves: Moves, stored: Callable[[Key], AttemptRecord | Non
 
 def _keys(moves: Moves) -> Iterator[Key]:
     for before, _ in moves.gone:
-        for token in _tokens(before):
-            yield "attempt", before.id, token
+        yield "attempts", before.id
     for carrier in moves.carriers:
         yield "dead_letters_of", carrier.id
-
-
-def _tokens(record: DeliveryRecord) -> range:
-    return range(max(1, record.token - ATTEMPTS_READ_MAX + 1), record.token + 1)
 
 
 def _remember(unit: Unit, cause: Cause) -> None:

@@ -43,9 +43,11 @@ def routed_now(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
     wanted = (record.role, record.operation, record.item)
     for found in planned:
         if found.endpoint and (found.role, found.operation, found.item) == wanted:
-            # Of a database that was put back: a call may have been made that it does not know.
+            # Of a database that was put back: a call may have been made that it does not know,
+            # and whoever made it has a token below this one.
             return replace(
                 found,
+                token=record.token,
                 first_unknown_at=record.first_unknown_at,
                 calls_reached=record.calls_reached,
             )

@@ -390,6 +390,7 @@ def _made(
         priority=REPLAY_PRIORITY,
         traceparent=terms.traceparent or planned.traceparent,
         replay_id=terms.replay_id,
+        token=max((other.token for other in (*here, *unserved)), default=0),
     )
     there = standing(here)
     if there is not None:

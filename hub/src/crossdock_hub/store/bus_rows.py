@@ -124,16 +124,26 @@ async def keep_tie(connection: AsyncConnection, tie: Tie) -> None:
     await write_rows(connection, [(rows.TIE, [tie])])
 
 
-async def doubt_open_deliveries(connection: AsyncConnection, since: int, now: int) -> int:
+async def doubt_open_deliveries(
+    connection: AsyncConnection, since: int, now: int, token_floor: int
+) -> int:
     """Say of everything open that a call may have been made since a time, and nobody knows.
 
     Also of what was parked, refused or not routed: since then a word, a replay or a registration
     may have sent it.
     The ledger then asks the vendor before it calls, or parks: by each operation's class. Two steps
-    without a draft count as class NONE: since then one may have been noted, and confirmed.
+    without a draft count as class NONE: since then one may have been noted, and confirmed. Tokens
+    go on from a floor above all that were given out since then, and whoever holds an attempt of
+    before has lost it; its proof still counts.
     """
-    d = t.deliveries.c
+    d, a = t.deliveries.c, t.attempts.c
     lost_draft = and_(d.operation_class == "TWO_STEP", d.draft == "")
+    open_ids = select(d.id).where(d.state.not_in(DONE_STATES))
+    await connection.execute(
+        update(t.attempts)
+        .where(a.outcome == "", a.delivery_id.in_(open_ids))
+        .values(outcome="LEASE_EXPIRED", ended_at=now)
+    )
     doubted = await connection.execute(
         update(t.deliveries)
         .where(d.state.not_in(DONE_STATES))
@@ -142,6 +152,7 @@ async def doubt_open_deliveries(connection: AsyncConnection, since: int, now: in
             calls_reached=case((d.calls_reached < 1, 1), else_=d.calls_reached),
             not_found=0,
             operation_class=case((lost_draft, "NONE"), else_=d.operation_class),
+            token=case((d.token < token_floor, token_floor), else_=d.token),
             updated_at=now,
         )
     )

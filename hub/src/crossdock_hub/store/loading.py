@@ -69,6 +69,9 @@ _DELIVERIES = Query(
     )
 )
 _ATTEMPTS = Query(select(t.attempts), by=(t.attempts.c.delivery_id, t.attempts.c.token))
+_ATTEMPT_LOGS = Query(
+    select(t.attempts).where(t.attempts.c.delivery_id.in_(IN)).order_by(t.attempts.c.token)
+)
 _PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tracking_number))
 _SCANS = Query(select(t.scans.c.dedupe_key).where(t.scans.c.dedupe_key.in_(IN)))
 _ENDPOINTS = Query(select(t.endpoints).where(t.endpoints.c.id.in_(IN)))
@@ -110,6 +113,7 @@ class Loader:
             "flow": (_FLOWS, self._flows),
             "delivery": (_DELIVERIES, self._deliveries),
             "attempt": (_ATTEMPTS, self._attempts),
+            "attempts": (_ATTEMPT_LOGS, self._attempt_logs),
             "parcel": (_PARCELS, self._parcels),
             "scan": (_SCANS, self._scans),
             "endpoint": (_ENDPOINTS, self._endpoints),
@@ -209,6 +213,14 @@ class Loader:
             self._view.add(("attempt", *key), None)
         for row in found:
             self._view.add(("attempt", row["delivery_id"], row["token"]), _attempt(row))
+
+    def _attempt_logs(self, wanted: list[str], found: list[Row]) -> None:
+        logs: dict[str, list[int]] = {delivery_id: [] for delivery_id in wanted}
+        for row in found:
+            logs[row["delivery_id"]].append(row["token"])
+            self._view.add(("attempt", row["delivery_id"], row["token"]), _attempt(row))
+        for delivery_id, tokens in logs.items():
+            self._view.add(("attempts", delivery_id), tuple(tokens))
 
     def _parcels(self, wanted: list[tuple[str, str]], found: list[Row]) -> None:
         for key in wanted:
