@@ -9,6 +9,7 @@ real day.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from crossdock.cli.workplace_configs import ERP_ID_PREFIX
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.errors import CallError
+from crossdock.order.v1 import order_service_pb2
 
 DAY_SECONDS: Final = 86_400.0
 # What the hub waits for by default, in seconds; docs/operations.md lists the limits.
@@ -42,6 +44,7 @@ SHORTEST_SECONDS: Final = 0.02
 LOTS: Final = 4
 DRAIN_SECONDS: Final = 60.0
 LEFT_SECONDS: Final = 60.0
+BACK_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.5
 PAGE: Final = 500
 # Calls that were under way when the port closed may be logged a moment later.
@@ -78,6 +81,7 @@ async def play_day(stage: Stage, cast: DayCast) -> None:
         f"their time), {cast.orders} orders come in",
     )
     await stage.installation.restart_hub(scaled_limits(cast.scale))
+    await _answered(stage)
     begin = datetime.now(UTC)
     await stage.erp.fault("down", seconds=cast.seconds)
     end = begin + timedelta(seconds=cast.seconds)
@@ -94,6 +98,20 @@ async def play_day(stage: Stage, cast: DayCast) -> None:
     await stage.settled(DRAIN_SECONDS)
     day = Day(begin + OUTAGE_MARGIN, end - OUTAGE_MARGIN, cast.scale)
     await _prove(stage, act, day, waited, ids)
+
+
+async def _answered(stage: Stage) -> None:
+    """Until callers have found the hub that started anew: an hour of the day is a moment here."""
+    deadline = time.monotonic() + BACK_SECONDS
+    while True:
+        try:
+            await stage.oms.orders.ListOrders(order_service_pb2.ListOrdersRequest(page_size=1))
+            await _erp(stage)
+            return
+        except CallError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _prove(stage: Stage, act: object, day: Day, waited: Waited, ids: list[str]) -> None:
