@@ -267,3 +267,48 @@ async def test_a_polled_payload_is_translated_by_what_its_poll_names(
         answer = (await payloads(story))[1]
         assert answer.awaits == "translation:poll:renew_subscriptions"
         assert "does not translate held payloads" in answer.refusal.message
+
+
+async def test_each_endpoint_and_source_keeps_what_came_to_it(hub: RunningHub, lane: Lane) -> None:
+    """Proves that the same bytes are kept once for each endpoint and source they came to, that a
+    key is one source's own, and that what is held is not kept beside itself."""
+    async with Story(hub, lane) as story, hub.client(lane.wms) as other_client:
+        link = HubLink(lane.carrier, story.carrier, "test")
+        other = HubLink(lane.wms, other_client, "test")
+        body, key = unique("body").encode(), unique("key")
+        for _ in range(2):
+            await link.hold("/hook", body, "application/json", "no table", "")
+            await link.hold("/returns", body, "application/json", "no table", "")
+            await other.hold("/hook", body, "application/json", "no table", "")
+            await link.hold("/hook", unique("first").encode(), "", "no table", key)
+            await link.hold("/returns", unique("second").encode(), "", "no table", key)
+        kept = [each.awaits for each in await payloads(story)]
+        assert kept == ["translation:/hook", "translation:/returns"] * 2
+        request = held_fact_pb2.ListHeldFactsRequest(endpoint=lane.wms, payloads_only=True)
+        (theirs,) = (await story.operator.endpoints.ListHeldFacts(request)).held_facts
+        assert theirs.payload == body
+
+
+@pytest.mark.parametrize("key", ["", "message-17", "k" * 300])
+async def test_what_comes_again_after_it_was_closed_is_held(
+    hub: RunningHub, lane: Lane, key: str
+) -> None:
+    """Proves that a payload which comes again after its first copy was discarded or translated is
+    held once more, and a key too long for the contract does not keep it out."""
+    async with Story(hub, lane) as story:
+        link = HubLink(lane.carrier, story.carrier, "test")
+        hold = ("/hook", b"{}", "application/json", "no table", key)
+        await link.hold(*hold)
+        (first,) = await payloads(story)
+        await story.operator.dead_letters.DiscardHeldFact(
+            dead_letter_service_pb2.DiscardHeldFactRequest(
+                request_id=request_id(), held_fact_id=first.id, reason="the vendor sends it again"
+            )
+        )
+        await link.hold(*hold)
+        second = (await payloads(story))[1]
+        await link.report_held(second.id, "")
+        await link.hold(*hold)
+        await link.hold(*hold)
+        discarded = held_fact_pb2.HELD_FACT_STATE_DISCARDED
+        assert [each.state for each in await payloads(story)] == [discarded, APPLIED, HELD]

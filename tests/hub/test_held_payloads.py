@@ -6,7 +6,7 @@ import pytest
 from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.errors import CallError
 from fixtures_hub import Lane, RunningHub
-from story import Story, pick, request_id
+from story import Story, pick, request_id, unique
 from test_dead_letters import groups
 from test_held import held_facts
 from test_operator_commands import typed
@@ -17,7 +17,7 @@ APPLIED = held_fact_pb2.HELD_FACT_STATE_APPLIED
 
 async def hold(story: Story, source: str = "/hook", reason: str = "not JSON") -> str:
     request = held_fact_pb2.HoldPayloadRequest(
-        request_id=request_id(), payload=b"<x/>", source=source, reason=reason
+        request_id=request_id(), payload=b"<x/>", source=source, reason=reason, key=unique("key")
     )
     return (await story.carrier.endpoints.HoldPayload(request)).receipt.held_fact_id
 

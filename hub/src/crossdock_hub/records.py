@@ -301,7 +301,10 @@ class CursorRecord:
 
 @dataclass(slots=True)
 class HeldFactRecord:
-    """A fact that could not be written yet. awaits: "kind:value" whose arrival drives it again."""
+    """A fact that could not be written yet. awaits: "kind:value" whose arrival drives it again.
+
+    identity: of a raw payload, what it is known by while it is held; empty for facts.
+    """
 
     id: str
     endpoint: str
@@ -316,6 +319,7 @@ class HeldFactRecord:
     applied_at: int | None = None
     drives: int = 0
     traceparent: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

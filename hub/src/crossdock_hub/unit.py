@@ -46,6 +46,7 @@ from crossdock_hub.records import (
 #   ("cursor", endpoint, name)           CursorRecord or None
 #   ("held", awaits)                     tuple of HeldFactRecord ids still held, in order
 #   ("held_fact", id)                    HeldFactRecord or None
+#   ("held_payload", identity)           id of the payload that was held last under it, or None
 #   ("replay", id)                       ReplayRecord or None
 #   ("replay_item", replay id, number)   ReplayItemRecord or None
 #   ("event", id)                        EventRecord or None

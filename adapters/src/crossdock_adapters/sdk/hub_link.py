@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 import uuid
 from collections import OrderedDict
@@ -41,6 +42,7 @@ MAX_CACHED_NUMBERS = 50_000
 NUMBERS_AT_ONCE = 16
 MAX_HELD_BYTES = 512 * 1024
 MAX_REASON = 1000
+MAX_KEY = 200
 HELD_AT_ONCE = 20
 ASKED_KIND = "retranslation"
 
@@ -150,22 +152,19 @@ class HubLink:
     ) -> None:
         """Keep a payload that can't be translated; durable when this returns.
 
-        The same `key` (or, without one, the same payload) from the same source is kept once.
+        While one with the same `key` (or, without one, with the same bytes) from the same source is
+        held, it is not kept beside it. The request id is new each time: what is known is for the
+        hub to say, which also knows what was closed.
         """
-        identity = f"{self.endpoint}\0{source}\0{key}".encode() if key else payload
         request = held_fact_pb2.HoldPayloadRequest(
-            request_id=str(_uuid_of(identity)),
+            request_id=str(uuid.uuid4()),
             payload=payload,
             content_type=content_type[:100],
             source=source[:200],
             reason=(reason or "cannot be translated")[:MAX_REASON],
+            key=key if len(key) <= MAX_KEY else hashlib.sha256(key.encode()).hexdigest(),
         )
-        try:
-            await told(self.hub.endpoints.HoldPayload(request, timeout=CALL_SECONDS))
-        except HubRefused as refused:
-            # The same id with another content: it is kept already, in its first form.
-            if not isinstance(refused.__cause__, AlreadyUsedError):
-                raise
+        await told(self.hub.endpoints.HoldPayload(request, timeout=CALL_SECONDS))
 
     async def held_payloads(
         self, *, asked: bool, page_token: str = ""
@@ -293,10 +292,6 @@ def translated(error: CallError) -> HubAway | HubRefused:
 def _held_payload(fact: held_fact_pb2.HeldFact) -> HeldPayload:
     kind, _, source = fact.awaits.partition(":")
     return HeldPayload(fact.id, source, fact.payload, fact.content_type, kind == ASKED_KIND)
-
-
-def _uuid_of(identity: bytes) -> uuid.UUID:
-    return uuid.uuid5(uuid.NAMESPACE_OID, identity.hex())
 
 
 def _duration(seconds: float) -> Duration | None:

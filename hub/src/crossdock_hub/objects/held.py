@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
+from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.errors import Refusal, to_message
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
@@ -18,8 +20,13 @@ TRANSLATION = "translation"
 RETRANSLATION = "retranslation"
 
 
-def hold(unit: Unit, method: str, request: Message, why: NotYet) -> types_pb2.FactReceipt:
-    """Keep a fact until "kind:value" arrives; the receipt is as durable as a written one."""
+def hold(
+    unit: Unit, method: str, request: Message, why: NotYet, identity: str = ""
+) -> types_pb2.FactReceipt:
+    """Keep a fact until "kind:value" arrives; the receipt is as durable as a written one.
+
+    identity: of a raw payload, by which the same is found again while it is held.
+    """
     refusal = to_message(why.refusal)
     record = HeldFactRecord(
         id=unit.new_id(),
@@ -33,12 +40,39 @@ def hold(unit: Unit, method: str, request: Message, why: NotYet) -> types_pb2.Fa
         request_id=getattr(request, "request_id", ""),
         created_at=unit.now,
         traceparent=unit.traceparent,
+        identity=identity,
     )
     unit.put(("held_fact", record.id), record)
     unit.count("held", unit.caller.endpoint, why.refusal.reason)
     return types_pb2.FactReceipt(
         outcome=types_pb2.FACT_OUTCOME_HELD, held_fact_id=record.id, held_because=refusal
     )
+
+
+def hold_payload(unit: Unit, request: held_fact_pb2.HoldPayloadRequest) -> types_pb2.FactReceipt:
+    """Keep a raw payload, unless the same is held: closed ones do not count, they are looked at."""
+    identity = payload_identity(unit.caller.endpoint, request)
+    key = ("held_payload", identity)
+    kept = _open_payload(unit, unit.get(key))
+    if kept is not None:
+        receipt = types_pb2.FactReceipt(outcome=types_pb2.FACT_OUTCOME_HELD, held_fact_id=kept.id)
+        receipt.held_because.ParseFromString(kept.refusal)
+        return receipt
+    receipt = hold(unit, "", request, untranslated(request.source, request.reason), identity)
+    unit.put(key, receipt.held_fact_id)
+    return receipt
+
+
+def _open_payload(unit: Unit, fact_id: str | None) -> HeldFactRecord | None:
+    record: HeldFactRecord | None = None if fact_id is None else unit.get(("held_fact", fact_id))
+    return record if record is not None and record.state == "HELD" else None
+
+
+def payload_identity(endpoint: str, request: held_fact_pb2.HoldPayloadRequest) -> str:
+    """What a raw payload is known by: its endpoint, its source, and its key or else its bytes."""
+    what = (b"key", request.key.encode()) if request.key else (b"bytes", request.payload)
+    parts = (endpoint.encode(), request.source.encode(), *what)
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def receipt_response(

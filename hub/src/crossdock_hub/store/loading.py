@@ -89,6 +89,12 @@ _LETTERS = Query(
     )
 )
 _EVENTS = Query(select(t.events).where(t.events.c.id.in_(IN)))
+_PAYLOADS = Query(
+    select(t.held_facts)
+    .where(t.held_facts.c.state == literal_column("'HELD'"))
+    .where(t.held_facts.c.identity != literal_column("''"), t.held_facts.c.identity.in_(IN))
+    .order_by(t.held_facts.c.id)
+)
 _HELD_FACTS = Query(select(t.held_facts).where(t.held_facts.c.id.in_(IN)))
 _REPLAYS = Query(select(t.replays).where(t.replays.c.id.in_(IN)))
 _REPLAY_ITEMS = Query(
@@ -120,6 +126,7 @@ class Loader:
             "cursor": (_CURSORS, self._cursors),
             "held": (_HELD, self._held),
             "held_fact": (_HELD_FACTS, self._held_facts),
+            "held_payload": (_PAYLOADS, self._payloads),
             "replay": (_REPLAYS, self._replays),
             "replay_item": (_REPLAY_ITEMS, self._replay_items),
             "event": (_EVENTS, self._events),
@@ -254,6 +261,13 @@ class Loader:
             self._view.add(("held_fact", row["id"]), _held(row))
         for awaits, of_it in ids.items():
             self._view.add(("held", awaits), tuple(of_it))
+
+    def _payloads(self, wanted: list[str], found: list[Row]) -> None:
+        for identity in wanted:
+            self._view.add(("held_payload", identity), None)
+        for row in found:
+            self._view.add(("held_payload", row["identity"]), row["id"])
+            self._view.add(("held_fact", row["id"]), _held(row))
 
     def _held_facts(self, wanted: list[str], found: list[Row]) -> None:
         for fact in wanted:

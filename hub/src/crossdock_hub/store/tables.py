@@ -371,8 +371,15 @@ held_facts = Table(
     Column("applied_at", BigInteger),
     Column("drives", Integer, nullable=False),
     Column("traceparent", text_of(64), nullable=False),
+    Column("identity", text_of(64), nullable=False, server_default=""),
     Index("held_facts_awaits", "state", "awaits"),
     Index("held_facts_endpoint", "endpoint", "id"),
+    Index(
+        "held_facts_identity",
+        "identity",
+        sqlite_where=text("state = 'HELD' AND identity <> ''"),
+        postgresql_where=text("state = 'HELD' AND identity <> ''"),
+    ),
 )
 
 # How far a stream has come: its newest message that is certainly stored, and the row that it is.

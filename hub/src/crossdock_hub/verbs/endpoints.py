@@ -11,7 +11,8 @@ from crossdock.errors import Refusal
 from crossdock.options.v1 import options_pb2
 
 from crossdock_hub.delivery.registry import RegisteredEndpoint, bolder, compile_endpoint
-from crossdock_hub.objects.held import applied, hold, source_of, still_held, untranslated
+from crossdock_hub.objects import held as holding
+from crossdock_hub.objects.held import applied, source_of, still_held, untranslated
 from crossdock_hub.objects.resources import stamp
 from crossdock_hub.reading.presenting import held_fact_message
 from crossdock_hub.records import CursorRecord, EndpointRecord, HeldFactRecord
@@ -201,7 +202,7 @@ def hold_payload(
     unit: Unit, request: held_fact_pb2.HoldPayloadRequest
 ) -> held_fact_pb2.HoldPayloadResponse:
     """Keep a payload raw; nothing drives it but a person or a better translation."""
-    receipt = hold(unit, "", request, untranslated(request.source, request.reason))
+    receipt = holding.hold_payload(unit, request)
     return held_fact_pb2.HoldPayloadResponse(receipt=receipt)
 
 

@@ -131,6 +131,7 @@ class HoldPayloadRequest(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any UUID; repeated with the same content it gets the first answer again."""
     payload: _builtins.bytes
@@ -141,6 +142,11 @@ class HoldPayloadRequest(_message.Message):
     """Where it came in, for example "/ups/track-alert"."""
     reason: _builtins.str
     """Why it could not be translated."""
+    key: _builtins.str
+    """What the vendor calls this payload, for example the id of its message; empty: its bytes say it.
+    While a payload of the same endpoint, source and key (without one: the same bytes) is held,
+    this one is not kept beside it.
+    """
     def __init__(
         self,
         *,
@@ -149,10 +155,11 @@ class HoldPayloadRequest(_message.Message):
         content_type: _builtins.str = ...,
         source: _builtins.str = ...,
         reason: _builtins.str = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "payload", b"payload", "reason", b"reason", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "key", b"key", "payload", b"payload", "reason", b"reason", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -167,7 +174,7 @@ class HoldPayloadResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def receipt(self) -> _types_pb2.FactReceipt:
-        """HELD, with the id."""
+        """HELD, with the id; of the one that is held already when there is one."""
 
     def __init__(
         self,
