@@ -159,7 +159,11 @@ class LedgerHub(
         return endpoint_service_pb2.PutCursorResponse(version=version + 1)
 
     async def HoldPayload(self, request: Any, context: Any) -> Any:
-        self.held[request.request_id] = request
+        # As the hub does: the same payload is held once, whatever its request is called.
+        identity = (request.source, request.key or request.payload)
+        known = {(each.source, each.key or each.payload) for each in self.held.values()}
+        if identity not in known:
+            self.held[request.request_id] = request
         return held_fact_pb2.HoldPayloadResponse()
 
     async def GetItem(self, request: Any, context: Any) -> Any:

@@ -294,7 +294,7 @@ def _no_begin(history: History) -> Iterable[Record]:
             history,
             Attempt,
             lambda a: (
-                (a.delivery_id, a.kind, a.number) == (call.delivery_id, call.kind, call.attempt)
+                (a.delivery_id, a.kind, a.number) == (call.delivery_id, call.attempt_kind, call.attempt)
             ),
         ),
     )
