@@ -288,15 +288,10 @@ def _older_last(history: History) -> Iterable[Record]:
 @seeded(Kind.CALL_WITHOUT_BEGIN)
 def _no_begin(history: History) -> Iterable[Record]:
     call = first(history, VendorCall)
+    made_for = (call.delivery_id, call.attempt_kind, call.attempt)
     return without(
         history,
-        first(
-            history,
-            Attempt,
-            lambda a: (
-                (a.delivery_id, a.kind, a.number) == (call.delivery_id, call.attempt_kind, call.attempt)
-            ),
-        ),
+        first(history, Attempt, lambda a: (a.delivery_id, a.kind, a.number) == made_for),
     )
 
 
