@@ -16,7 +16,7 @@ from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.unit import Refused
 from decisions import ERP, OPERATIONS, OPERATOR, TMS, refusal_of, request_id
 from first_flow import Flow
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ledger_vendor import Desk
 
@@ -135,6 +135,19 @@ STEPS = st.lists(
 
 @settings(max_examples=250, deadline=None)
 @given(endpoint=st.sampled_from((ERP, TMS)), kind=st.sampled_from(CARE), steps=STEPS)
+@example(
+    # What was free behind a refusal waits again when the refused work is retried.
+    endpoint=TMS,
+    kind="NONE",
+    steps=[
+        ("change",),
+        ("change",),
+        ("work", "REJECTED"),
+        ("RETRY", 0, False),
+        ("work", "PARKED"),
+        ("work", "CONFIRMED"),
+    ],
+)
 def test_any_history_of_resubmissions(endpoint: Any, kind: str, steps: list[Any]) -> None:
     """Proves, for any history of changes, outcomes and words, that an intent never has two open
     deliveries, that a resubmission supersedes and keeps its place, that every word keeps its

@@ -10,6 +10,9 @@ from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.unit import Unit
 
+# On the way, with no attempt that holds it.
+_NOT_BEGUN = frozenset({"READY", "DISPATCHED"})
+
 
 def spec_of(unit: Unit, record: DeliveryRecord) -> OperationSpec:
     """What the endpoint declared about the operation; the careful defaults when it did not."""
@@ -103,9 +106,25 @@ def _admit(unit: Unit, record: DeliveryRecord) -> None:
         wake(unit, record.root_id, record.endpoint)
 
 
+def hold_back(unit: Unit, record: DeliveryRecord) -> None:
+    """Make later work of its key wait again for a delivery that had ended and goes once more.
+
+    What an attempt holds goes on; what was only dispatched is taken back, and its begin refused.
+    """
+    for other in unit.flow(record.root_id):
+        same = (other.endpoint, other.ordering_key) == (record.endpoint, record.ordering_key)
+        if not same or other.sequence <= record.sequence or other.state not in _NOT_BEGUN:
+            continue
+        placed = ledger.place(other, unit.flow(record.root_id), spec_of(unit, other), unit.now)
+        if placed.state == "HELD":
+            _keep(unit, placed)
+
+
 def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
     """Keep a changed delivery, and wake what waited for it."""
     _keep(unit, after)
+    if before.state == "REJECTED" and after.state in ledger.OPEN_STATES:
+        hold_back(unit, after)
     if after.endpoint:
         wake(unit, after.root_id, after.endpoint)
     else:

@@ -91,6 +91,7 @@ def resubmit_delivery(
     unit.put_delivery(decided.record)
     unit.count("delivery", case.record.endpoint, case.record.event_type, decided.record.state)
     flows.admit(unit, [successor])
+    flows.hold_back(unit, successor)
     flows.wake(unit, case.record.root_id, case.record.endpoint)
     return operations_pb2.ResubmitDeliveryResponse(
         delivery=_present(unit, case.record),
