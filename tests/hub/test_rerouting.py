@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
+from crossdock.errors import Refusal
 from crossdock.order.v1 import order_pb2
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committer
+from crossdock_hub.config import Limits
 from crossdock_hub.delivery import flows
 from crossdock_hub.delivery.ordering import blocker_of
+from crossdock_hub.delivery.rerouting import Rerouter
 from crossdock_hub.identity import HUB
 from crossdock_hub.store import rows
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.writing import unrouted_flows
-from crossdock_hub.unit import Unit
+from crossdock_hub.unit import Refused, Unit
 from decisions import ERP, OPERATOR, request_id
 from decisions import OPERATIONS as OFFERED
 from first_flow import Flow, order
 from fixtures_hub import Lane, RunningHub
+from fixtures_nats import eventually
 from played_endpoint import PlayedEndpoint
 from stored_flow import Books, books
 from story import Story, approve_order
@@ -196,3 +204,48 @@ async def test_flows_are_routed_oldest_first(books: Books) -> None:
             found += [root for root, _ in page]
             after = page[-1][1]
     assert found == roots
+
+
+class Full:
+    """A committer whose store has no room until somebody makes some."""
+
+    def __init__(self, at_once: bool) -> None:
+        self.at_once = at_once
+        self.full = True
+        self.refused = 0
+        self.routed = 0
+
+    def submit(self, command: Command) -> asyncio.Future[Any]:
+        no_room = Refused(Refusal("STORE_FULL", "the volume is full", {}))
+        if not self.full:
+            self.routed += 1
+            command.answer.set_result(None)
+            return command.answer
+        self.refused += 1
+        if self.at_once:
+            raise no_room
+        command.answer.set_exception(no_room)
+        return command.answer
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_was_refused_for_want_of_room_is_routed_later(
+    books: Books, at_once: bool
+) -> None:
+    """Proves that unrouted work which a full queue or volume kept from being routed is tried again
+    by itself, until there is room."""
+    flow = company_without_erp()
+    flow.approve(flow.create().id)
+    unserved = [record for record in flow.deliveries() if record.state == "UNROUTED"]
+    async with books.store.write() as connection:
+        await write_rows(connection, [(rows.DELIVERIES, unserved)])
+    committer = Full(at_once)
+    limits = replace(Limits(), held_sweep_seconds=0.02)
+    rerouter = Rerouter(books.store, cast(Committer, committer), limits)
+    rerouter.start()
+    try:
+        await eventually(lambda: committer.refused > 1, "another try")
+        committer.full = False
+        await eventually(lambda: committer.routed > 0, "the routing")
+    finally:
+        await rerouter.stop()

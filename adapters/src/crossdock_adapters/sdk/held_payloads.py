@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 HELD_ROUND_SECONDS = 30.0
 HELD_PAYLOAD_SECONDS = 15.0
 MAX_PAGES_PER_ROUND = 10_000
+# What one payload meets at the vendor is its own trouble; so many in a row are the vendor's.
+VENDOR_FAILURES_IN_A_ROW = 5
 
 
 class LeftOut(Exception):
@@ -28,7 +30,11 @@ class LeftOut(Exception):
 
 
 class Away(Exception):
-    """Hub or vendor can't be reached: nothing is known of the payload, the round is over."""
+    """The hub, or the vendor at all, can't be reached: the round is over."""
+
+
+class NotNow(Exception):
+    """The vendor did not serve what this payload needs: it is tried again, after the others."""
 
 
 class HeldPayloads:
@@ -42,35 +48,64 @@ class HeldPayloads:
         self._inbound = inbound
         # Says once that rounds break off, and once that they do no longer.
         self._presence = Presence(f"endpoint {inbound.endpoint}: translating held payloads")
+        # What the first round has an answer for, while it is repeated for the rest; and what the
+        # vendor did not serve: it comes after those behind it.
+        self._answered: set[str] = set()
+        self._later: set[str] = set()
 
     async def run(self) -> None:
-        """Until cancelled. The first round is repeated until it got to the end of the list."""
+        """Until cancelled. The first round is repeated until each payload has an answer; what
+        operators ask for comes before it."""
         started = False
         while True:
-            started = await self.one_round(asked=started) or started
+            why = await self.one_round(asked=True)
+            if not started:
+                left = await self.one_round(asked=False)
+                started, why = not left, why or left
+            if why:
+                self._presence.gone(why)
+            else:
+                self._presence.back()
             await asyncio.sleep(HELD_ROUND_SECONDS)
 
-    async def one_round(self, *, asked: bool) -> bool:
-        """Whether it got to the end; asked: only what operators asked for."""
+    async def one_round(self, *, asked: bool) -> str:
+        """Why some have no answer yet; "" when all have. asked: only what operators asked for."""
         try:
-            await self._go_through(asked)
+            left = await self._go_through(asked)
         except (Away, HubAway, HubRefused) as why:
-            self._presence.gone(str(why))
-            return False
+            return str(why)
         except Exception as error:
-            self._presence.gone(described(error))
-            return False
-        self._presence.back()
-        return True
+            return described(error)
+        self._later.clear()
+        if not asked and not left:
+            self._answered.clear()
+        return left
 
-    async def _go_through(self, asked: bool) -> None:
-        token = ""
+    async def _go_through(self, asked: bool) -> str:
+        """Why the last that is left has no answer; "" when each has one. Raises Away."""
+        token, left, in_a_row = "", "", 0
         for _ in range(MAX_PAGES_PER_ROUND):
             page, token = await self._inbound.link.held_payloads(asked=asked, page_token=token)
             for held in page:
-                await self._again(held)
+                if held.id in self._later:
+                    left = left or f"held payload {held.id} waits for the vendor"
+                    continue
+                if not asked and held.id in self._answered:
+                    continue
+                try:
+                    await self._again(held)
+                except NotNow as why:
+                    self._later.add(held.id)
+                    left, in_a_row = f"held payload {held.id}: {why}", in_a_row + 1
+                    if in_a_row >= VENDOR_FAILURES_IN_A_ROW:
+                        raise Away(str(why)) from why
+                    continue
+                in_a_row = 0
+                if not asked:
+                    self._answered.add(held.id)
             if not token:
-                return
+                break
+        return left
 
     async def _again(self, held: HeldPayload) -> None:
         try:
@@ -89,7 +124,10 @@ class HeldPayloads:
         log.info("endpoint %s: held payload %s: %s", self._inbound.endpoint, held.id, end)
 
     async def _reason(self, held: HeldPayload) -> str:
-        """Why it still can't be translated; "" when its facts are in the hub. Raises Away."""
+        """Why it still can't be translated; "" when its facts are in the hub.
+
+        Raises Away, NotNow, LeftOut.
+        """
         reasons: list[str] = []
 
         async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
@@ -103,7 +141,7 @@ class HeldPayloads:
         except TimeoutError:
             return f"not translated within {HELD_PAYLOAD_SECONDS:g} s"
         except Retry as error:
-            raise Away(described(error)) from error
+            raise NotNow(described(error)) from error
         except (HubAway, HubRefused, CallError) as error:
             if hub_away(error):
                 raise Away(described(error)) from error

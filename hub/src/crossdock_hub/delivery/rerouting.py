@@ -59,22 +59,31 @@ class Rerouter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            after = ""
             try:
-                while page := await self._page(after):
-                    await self._route(page)
-                    after = page[-1][1]
+                why = await self._route_all()
             except StoreFailure as failure:
-                log.warning("unrouted work waits, the store does not answer", cause=failure.cause)
+                why = failure.cause
+            if why:
+                log.warning("unrouted work waits and is tried again", cause=why)
                 await asyncio.sleep(self._limits.held_sweep_seconds)
                 self._wake.set()
+
+    async def _route_all(self) -> str:
+        """Every flow with unrouted work, oldest first; why some of it was refused, if it was."""
+        why, after = "", ""
+        while page := await self._page(after):
+            why = await self._route(page) or why
+            after = page[-1][1]
+        return why
 
     async def _page(self, after: str) -> Sequence[tuple[str, str]]:
         async with self._store.read() as connection:
             return await unrouted_flows(connection, after, self._limits.dispatch_slice)
 
-    async def _route(self, page: Sequence[tuple[str, str]]) -> None:
+    async def _route(self, page: Sequence[tuple[str, str]]) -> str:
+        """Why some of it was refused: a full queue or store, which will have room again."""
         answers: list[asyncio.Future[Any]] = []
+        refused = ""
         for root_id, _ in page:
             command = Command(
                 "rerouting",
@@ -86,6 +95,12 @@ class Rerouter:
             )
             try:
                 answers.append(self._committer.submit(command))
-            except (Refused, Stopped):
+            except Refused as no_room:
+                refused = no_room.refusal.reason
                 break
-        await asyncio.gather(*answers, return_exceptions=True)
+            except Stopped:
+                break
+        for end in await asyncio.gather(*answers, return_exceptions=True):
+            if isinstance(end, Refused):
+                refused = end.refusal.reason
+        return refused
