@@ -95,6 +95,7 @@ class Limits:
     tie_seconds: float = 1.0
     # Held facts.
     held_drive_max: int = 200
+    held_sweep_keys_max: int = 50
     held_sweep_seconds: float = 5.0
     # Replays.
     replay_plan_seconds: float = 3_600.0

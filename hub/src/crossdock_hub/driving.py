@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -22,6 +23,22 @@ from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs.master_data import held_decision
 
 log = structlog.get_logger("crossdock.held")
+
+
+def drive_all(unit: Unit, awaited_keys: Sequence[str], limits: Limits) -> list[str]:
+    """Drive what is held for each of these; for which of them more wait than one drive takes."""
+    missing: set[Key] = set()
+    more: list[str] = []
+    for awaits in awaited_keys:
+        try:
+            if drive(unit, awaits, limits):
+                more.append(awaits)
+        except NotLoaded as needed:
+            # Read for all at once: key by key would need more rounds than a batch has.
+            missing |= needed.keys
+    if missing:
+        raise NotLoaded(missing)
+    return more
 
 
 def drive(unit: Unit, awaits: str, limits: Limits) -> bool:
@@ -125,7 +142,7 @@ class Driver:
                     awaits = await self._arrived.get()
             except TimeoutError:
                 continue
-            await self._drive(awaits)
+            await self._drive([awaits])
 
     async def _sweep(self) -> None:
         """At start: what was held may have arrived just before the hub went."""
@@ -137,32 +154,39 @@ class Driver:
             except StoreFailure as failure:
                 log.warning("held facts wait, the store does not answer", cause=failure.cause)
                 await asyncio.sleep(self._limits.held_sweep_seconds)
-        self._awaited |= found - {""}
-        for awaits in sorted(self._awaited):
-            await self._drive(awaits)
+        self._awaited |= found
+        waiting, most = sorted(found), self._limits.held_sweep_keys_max
+        for start in range(0, len(waiting), most):
+            await self._drive(waiting[start : start + most])
 
-    async def _drive(self, awaits: str) -> None:
-        while await self._drive_some(awaits):
-            pass
+    async def _drive(self, awaited_keys: Sequence[str]) -> None:
+        while awaited_keys:
+            # Whoever still waits for it says so when this commits.
+            self._awaited.difference_update(awaited_keys)
+            awaited_keys = await self._drive_some(awaited_keys)
 
-    async def _drive_some(self, awaits: str) -> bool:
-        """Drive as many as one batch takes. True when more wait."""
+    async def _drive_some(self, awaited_keys: Sequence[str]) -> Sequence[str]:
+        """Drive as many as one batch takes. For which of them more wait."""
         command = Command(
             "held facts",
             HUB,
-            lambda unit: drive(unit, awaits, self._limits),
+            lambda unit: drive_all(unit, awaited_keys, self._limits),
             asyncio.get_running_loop().create_future(),
-            keys=frozenset({("held", awaits)}),
+            keys=frozenset(("held", awaits) for awaits in awaited_keys),
             bulk=True,
         )
         try:
-            more: bool = await self._committer.submit(command)
+            more: Sequence[str] = await self._committer.submit(command)
         except Stopped:
-            log.warning("held facts were not driven, the hub stops", awaits=awaits)
+            log.warning("held facts were not driven, the hub stops", awaits=awaited_keys[0])
         except Refused as error:
-            log.warning("held facts could not be driven yet", awaits=awaits, cause=str(error))
+            log.warning(
+                "held facts could not be driven yet", awaits=awaited_keys[0], cause=str(error)
+            )
+            self._awaited.update(awaited_keys)
             loop = asyncio.get_running_loop()
-            loop.call_later(self._limits.held_sweep_seconds, self._arrived.put_nowait, awaits)
+            for awaits in awaited_keys:
+                loop.call_later(self._limits.held_sweep_seconds, self._arrived.put_nowait, awaits)
         else:
             return more
-        return False
+        return ()

@@ -34,7 +34,7 @@ MEMBERS_DEFAULT = 20
 
 async def list_dead_letters(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
     """A page of groups. Looking changes nothing."""
-    found = await _find(queries)
+    found = await _find(queries, request.endpoint)
     groups = [
         group
         for group in found.groups
@@ -178,11 +178,11 @@ def _start(request: Any) -> int:
     return int(position) if position.isdecimal() else 0
 
 
-async def _find(queries: Queries) -> Found:
+async def _find(queries: Queries, endpoint: str = "") -> Found:
     limits = queries.limits
     unknown_since = queries.clock() - int(limits.dead_letter_unknown_seconds * SECOND)
     async with queries.reader.snapshot() as connection:
-        return await find_groups(connection, limits.dead_letters_max, unknown_since)
+        return await find_groups(connection, limits.dead_letters_max, unknown_since, endpoint)
 
 
 __all__ = ["get_dead_letters", "group_message", "list_dead_letters"]

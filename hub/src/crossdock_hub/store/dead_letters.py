@@ -44,17 +44,19 @@ class Found:
     truncated: bool
 
 
-async def find_groups(connection: AsyncConnection, most: int, unknown_since: int) -> Found:
+async def find_groups(
+    connection: AsyncConnection, most: int, unknown_since: int, endpoint: str = ""
+) -> Found:
     """Every group, open and closed, from at most `most` of what waits, went on, is settled, and is
-    held each."""
-    dead = await _dead(connection, most)
+    held each. endpoint: only of what waits and is held there; "" for all."""
+    dead = await _dead(connection, most, endpoint)
     codes = await _last_codes(connection, [record.id for record in dead])
     members: list[tuple[Cause, Member]] = []
     for record in dead:
         if is_dead(record, unknown_since):
             cause = cause_of(record, codes.get(record.id, ""))
             members.append((cause, Member(record.id, record.object_id, since(record))))
-    held = await _held(connection, most)
+    held = await _held(connection, most, endpoint)
     members += [(held_cause(f), Member(f.id, "", f.created_at, inbound=True)) for f in held]
     open_letters, settled = await _letters(connection, most)
     causes = {cause.id for cause, _ in members}
@@ -73,12 +75,13 @@ async def _rows(connection: AsyncConnection, statement: Select[Any]) -> list[Any
     return list((await connection.execute(statement)).mappings())
 
 
-async def _dead(connection: AsyncConnection, most: int) -> list[DeliveryRecord]:
+async def _dead(connection: AsyncConnection, most: int, endpoint: str) -> list[DeliveryRecord]:
     d = t.deliveries.c
-    endpoints = [row["id"] for row in await _rows(connection, select(t.endpoints.c.id))]
+    known = [row["id"] for row in await _rows(connection, select(t.endpoints.c.id))]
+    endpoints = [endpoint] if endpoint else ["", *known]
     # Both columns of the index by endpoint and state: without the first it would not serve.
     wanted = select(t.deliveries).where(
-        d.endpoint.in_(["", *endpoints]), d.state.in_(sorted(DEAD_STATES | DOUBTFUL_STATES))
+        d.endpoint.in_(endpoints), d.state.in_(sorted(DEAD_STATES | DOUBTFUL_STATES))
     )
     found = await _rows(connection, wanted.order_by(d.updated_at.desc()).limit(most))
     return [rows.delivery_record(row) for row in found]
@@ -137,10 +140,15 @@ async def _deliveries(
     return found
 
 
-async def _held(connection: AsyncConnection, most: int) -> list[HeldFactRecord]:
+async def _held(connection: AsyncConnection, most: int, endpoint: str) -> list[HeldFactRecord]:
+    """What is held, without what it carries: that may be half a megabyte each."""
     h = t.held_facts.c
-    statement = select(t.held_facts).where(h.state == "HELD").order_by(h.id.desc()).limit(most)
-    return [rows.held_record(row) for row in await _rows(connection, statement)]
+    told = [column for column in t.held_facts.c if column is not h.payload]
+    statement = select(*told).where(h.state == "HELD").order_by(h.id.desc()).limit(most)
+    if endpoint:
+        statement = statement.where(h.endpoint == endpoint)
+    found = await _rows(connection, statement)
+    return [rows.held_record({**row, "payload": b""}) for row in found]
 
 
 async def held_fact(connection: AsyncConnection, fact_id: str) -> HeldFactRecord | None:

@@ -77,7 +77,7 @@ _SCANS = Query(select(t.scans.c.dedupe_key).where(t.scans.c.dedupe_key.in_(IN)))
 _ENDPOINTS = Query(select(t.endpoints).where(t.endpoints.c.id.in_(IN)))
 _CURSORS = Query(select(t.cursors), by=(t.cursors.c.endpoint, t.cursors.c.name))
 _HELD = Query(
-    select(t.held_facts)
+    select(t.held_facts.c.id, t.held_facts.c.awaits)
     .where(t.held_facts.c.state == literal_column("'HELD'"), t.held_facts.c.awaits.in_(IN))
     .order_by(t.held_facts.c.id)
 )
@@ -258,7 +258,6 @@ class Loader:
         ids: dict[str, list[str]] = {awaits: [] for awaits in wanted}
         for row in found:
             ids[row["awaits"]].append(row["id"])
-            self._view.add(("held_fact", row["id"]), _held(row))
         for awaits, of_it in ids.items():
             self._view.add(("held", awaits), tuple(of_it))
 

@@ -237,12 +237,10 @@ async def due_deliveries(
 
 
 async def awaited(connection: AsyncConnection) -> set[str]:
-    """Everything that held facts wait for."""
+    """Everything that held facts wait for. Raw payloads are not driven: they have no method."""
     h = t.held_facts.c
-    return {
-        row.awaits
-        for row in await connection.execute(select(h.awaits).where(h.state == "HELD").distinct())
-    }
+    waiting = select(h.awaits).where(h.state == "HELD", h.method != "", h.awaits != "").distinct()
+    return {row.awaits for row in await connection.execute(waiting)}
 
 
 _UNROUTED_FROM = func.min(t.deliveries.c.sequence)

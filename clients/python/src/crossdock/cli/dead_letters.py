@@ -52,6 +52,9 @@ def list_(
     if as_json:
         print_page("groups", answer.groups, answer.next_page_token, truncated=answer.truncated)
         return
+    if not answer.groups and answer.truncated:
+        typer.echo("no such group in the newest that were read, and there are more: --endpoint E")
+        return
     if not answer.groups:
         typer.echo("no dead letters" if closed else "no dead letters; --closed shows the history")
         return

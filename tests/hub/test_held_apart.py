@@ -1,0 +1,77 @@
+"""What is held is read without what it carries, and one endpoint's never hides another's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from crossdock.errors import Refusal, to_message
+from crossdock_hub.config import Limits
+from crossdock_hub.driving import drive_all
+from crossdock_hub.identity import HUB
+from crossdock_hub.records import HeldFactRecord
+from crossdock_hub.store.dead_letters import find_groups
+from crossdock_hub.store.writing import awaited, write
+from crossdock_hub.unit import Changes, Key
+from first_flow import Flow, scan
+from stored_flow import Books, books
+
+__all__ = ["books"]
+
+REASON = to_message(Refusal("INVALID_FIELD", "not JSON", {})).SerializeToString()
+PAYLOAD = b"x" * 100_000
+RAW = HeldFactRecord(
+    id="",
+    endpoint="ups",
+    method="",
+    payload=PAYLOAD,
+    content_type="application/json",
+    refusal=REASON,
+    state="HELD",
+    awaits="translation:/hook",
+    request_id="r",
+    created_at=1,
+)
+
+
+async def hold(books: Books, *records: HeldFactRecord) -> None:
+    held: dict[Key, Any] = {("held_fact", record.id): record for record in records}
+    async with books.store.write() as connection:
+        await write(connection, Changes(records=held))
+
+
+async def test_a_noisy_endpoint_hides_no_other(books: Books) -> None:
+    """Proves that asked for one endpoint its groups are found, whatever another one has stopped
+    since, and that what is held is read without its payload."""
+    quiet = replace(RAW, id="a", endpoint="manhattan")
+    await hold(books, quiet, *(replace(RAW, id=f"b-{n}") for n in range(5)))
+    async with books.store.read() as connection:
+        everything = await find_groups(connection, 3, 0)
+        assert {group.cause.endpoint for group in everything.groups} == {"ups"}
+        assert everything.truncated
+        own = await find_groups(connection, 3, 0, "manhattan")
+    assert [[member.id for member in group.members] for group in own.groups] == [["a"]]
+    assert not own.truncated
+
+
+async def test_a_start_drives_facts_and_no_payloads(books: Books) -> None:
+    """Proves that raw payloads, which nothing drives, are not read when a hub starts."""
+    fact = replace(RAW, id="f", method="/a.b/C", awaits="order:SO-1")
+    closed = replace(fact, id="g", awaits="order:SO-2", state="DISCARDED")
+    await hold(books, RAW, replace(RAW, id="p"), fact, closed)
+    async with books.store.read() as connection:
+        assert await awaited(connection) == {"order:SO-1"}
+
+
+def test_many_things_that_are_waited_for_are_looked_at_at_once() -> None:
+    """Proves that one decision drives what is held for many keys, in rounds that do not grow with
+    their number, and names those for which more wait."""
+    flow = Flow()
+    for number in range(30):
+        flow.report(scan("IN_TRANSIT", 1, number=f"1Z{number}"))
+    keys = sorted({record.awaits for record in flow.held()})
+    assert len(keys) == 30
+    one_at_a_time = Limits(held_drive_max=1)
+    left = flow.decide(HUB, "held facts", lambda unit: drive_all(unit, keys, one_at_a_time))
+    assert left == []
+    assert {record.drives for record in flow.held()} == {1}
