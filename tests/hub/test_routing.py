@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,6 +114,22 @@ def test_a_paused_endpoint_still_gets_its_work() -> None:
     flow.records["endpoint", "netsuite"].state = "PAUSED"
     flow.approve(flow.create().id)
     assert summary(flow) == [("netsuite", "create_sales_order", "READY")]
+
+
+def test_a_bolder_class_needs_an_operator_s_word() -> None:
+    """Proves that a class which repeats on less evidence is refused with the setting that allows
+    it, and taken for the operations that the endpoints file names and no others."""
+    careful = {"create_sales_order": "SEARCHABLE", "cancel_order": "SEARCHABLE"}
+    flow = Flow()
+    flow.register(ERP, careful)
+    bolder = careful | {"create_sales_order": "KEYED"}
+    refusal = refusal_of(lambda: flow.register(ERP, bolder))
+    assert refusal.reason == "MANIFEST_REFUSED"
+    assert "bolder_operations of netsuite" in refusal.message
+    allowed = replace(ERP, bolder_operations=frozenset({"create_sales_order"}))
+    flow.register(allowed, bolder)
+    both = dict.fromkeys(careful, "KEYED")
+    assert refusal_of(lambda: flow.register(allowed, both)).metadata["operation"] == "cancel_order"
 
 
 def test_endpoints_that_would_both_do_the_same_work_are_refused() -> None:

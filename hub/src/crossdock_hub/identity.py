@@ -61,11 +61,15 @@ def _agree(allowed: frozenset[str], values: frozenset[str] | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated endpoint. role: "OMS", "ERP", …"""
+    """An authenticated endpoint. role: "OMS", "ERP", …
+
+    bolder_operations: those whose class an operator lets become one that repeats on less evidence.
+    """
 
     endpoint: str
     role: str
     scope: Scope = Scope()
+    bolder_operations: frozenset[str] = frozenset()
 
 
 HUB = Caller("hub", "HUB")
@@ -88,8 +92,8 @@ class Identities:
         """Read the endpoints file.
 
         JSON: {endpoint id: {"role": "ERP", "token_sha256": [hex, …], "scope": {"business_units":
-        […], "location_numbers": […], "carrier_codes": […]}}}. Raises ConfigurationError that names
-        the entry and what to do.
+        […], "location_numbers": […], "carrier_codes": […]}, "bolder_operations": […]}}. Raises
+        ConfigurationError that names the entry and what to do.
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -148,7 +152,8 @@ def _caller(endpoint: str, entry: dict[str, object], path: Path) -> Caller:
         )
     # A misspelled or misshapen scope would be a wider one.
     parts = (_texts(endpoint, scope, name, path) for name in _SCOPE_FIELDS)
-    return Caller(endpoint, role, Scope(*(frozenset(part) for part in parts)))
+    bolder = frozenset(_texts(endpoint, entry, "bolder_operations", path))
+    return Caller(endpoint, role, Scope(*(frozenset(part) for part in parts)), bolder)
 
 
 def _digests(endpoint: str, entry: dict[str, object], path: Path) -> list[str]:

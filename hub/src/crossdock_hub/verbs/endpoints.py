@@ -95,12 +95,16 @@ def register_endpoint(
 def _refuse_bolder(unit: Unit, record: EndpointRecord, changed: EndpointRecord) -> None:
     old = compile_endpoint(record, unit.limits).operations
     for name, spec in compile_endpoint(changed, unit.limits).operations.items():
+        if name in unit.caller.bolder_operations:
+            continue
         if name in old and bolder(old[name], spec):
             raise Refused(
                 Refusal(
                     "MANIFEST_REFUSED",
                     f"{record.id} declared {name} as {old[name].operation_class} and now as "
-                    f"{spec.operation_class}, which repeats on less evidence; an operator decides",
+                    f"{spec.operation_class}, which repeats on less evidence; where the vendor allows "
+                    f"it, name {name} in bolder_operations of {record.id} in the hub's endpoints "
+                    "file and start the hub anew",
                     {"endpoint": record.id, "operation": name},
                 )
             )
