@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crossdock_hub.committer import Committer, now_microseconds
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import ledger
 from crossdock_hub.delivery.dispatching import Picker
-from crossdock_hub.records import DeliveryRecord, EventRecord
+from crossdock_hub.records import DeliveryContentRecord, DeliveryRecord, EventRecord
 from crossdock_hub.replay.candidates import PAST, candidates
 from crossdock_hub.retention import Purger, ages, is_past
 from crossdock_hub.store import Store
-from crossdock_hub.store.writing import write
-from crossdock_hub.unit import Changes
+from crossdock_hub.store.writing import contents, write
+from crossdock_hub.unit import Changes, Key
 from databases import open_store
 from first_flow import Flow
 from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event
@@ -93,7 +94,7 @@ async def test_what_no_batch_takes_is_not_counted(house: House) -> None:
 @pytest.mark.parametrize("state", sorted(ledger.OPEN_STATES | {"UNROUTED", "REJECTED"}))
 async def test_what_somebody_may_need_stays(house: House, state: str) -> None:
     """Proves for every state but the three of work that is done that a delivery holds its event,
-    and that the event goes once the delivery is done."""
+    and that the event goes once the delivery is done, with what the delivery itself carried."""
     stored = event(age_hours=KEPT + 2 * DAY)
     await house.keep(stored)
     record = DeliveryRecord(
@@ -102,10 +103,15 @@ async def test_what_somebody_may_need_stays(house: House, state: str) -> None:
         object_id=stored.object_id, root_id=stored.root_id, vendor_reference="v",
     )  # fmt: skip
     assert ledger.pins_event(record)
+    content = DeliveryContentRecord("d", b"the order as it was resubmitted")
+    changed: dict[Key, Any] = {("delivery_content", "d"): content}
     for present, gone in ((record, 0), (replace(record, state="CONFIRMED"), 1)):
         async with house.store.write() as connection:
-            await write(connection, Changes(records={("delivery", "d"): present}))
+            await write(connection, Changes(records=changed | {("delivery", "d"): present}))
+        changed = {}
         assert await house.purger.purge() == gone
+        async with house.store.read() as connection:
+            assert len(await contents(connection, ["d"])) == 1 - gone, "its content goes with it"
 
 
 def test_no_event_goes_before_the_stream_lets_it_go() -> None:

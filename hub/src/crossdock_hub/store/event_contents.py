@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery.ledger import DONE_STATES
@@ -49,10 +49,15 @@ async def past_events(
 
 
 async def let_go(connection: AsyncConnection, sequences: Sequence[int]) -> None:
-    """Empty events within the transaction of a batch, unless somebody needs them by now."""
-    e = t.events
-    wanted = e.c.sequence.in_(list(sequences))
-    await connection.execute(update(e).where(wanted, *_may_go()).values(body=GONE))
+    """Empty events within the transaction of a batch, unless somebody needs them by now, and with
+    them what their resubmitted deliveries were sent with."""
+    e, d, c = t.events.c, t.deliveries.c, t.delivery_contents.c
+    wanted = e.sequence.in_(list(sequences))
+    await connection.execute(update(t.events).where(wanted, *_may_go()).values(body=GONE))
+    emptied = select(d.id).where(
+        d.root_id == e.root_id, d.event_id == e.id, wanted, func.length(e.body) == 0
+    )
+    await connection.execute(delete(t.delivery_contents).where(c.delivery_id.in_(emptied)))
 
 
 def _may_go() -> tuple[Any, ...]:

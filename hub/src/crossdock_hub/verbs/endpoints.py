@@ -102,9 +102,9 @@ def _refuse_bolder(unit: Unit, record: EndpointRecord, changed: EndpointRecord) 
                 Refusal(
                     "MANIFEST_REFUSED",
                     f"{record.id} declared {name} as {old[name].operation_class} and now as "
-                    f"{spec.operation_class}, which repeats on less evidence; where the vendor allows "
-                    f"it, name {name} in bolder_operations of {record.id} in the hub's endpoints "
-                    "file and start the hub anew",
+                    f"{spec.operation_class}, which repeats on less evidence; where the vendor "
+                    f"allows it, name {name} in bolder_operations of {record.id} in the hub's "
+                    "endpoints file and start the hub anew",
                     {"endpoint": record.id, "operation": name},
                 )
             )
