@@ -7,7 +7,7 @@ import logging
 import uuid
 
 import pytest
-from crossdock.delivery.v1 import delivery_pb2
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.completion import CALL, LOOK_UP, completion
@@ -23,6 +23,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.pacing import Pace
 from crossdock_adapters.sdk.presence import Presence
+from crossdock_hub.config import Limits
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -183,6 +184,18 @@ def test_a_fact_that_cannot_be_carried_does_not_lose_the_outcome() -> None:
     assert answer.outcome == delivery_pb2.ATTEMPT_OUTCOME_CONFIRMED
     assert not answer.facts
     assert answer.reason.count("Not carried") == 2
+
+
+def test_a_completion_is_never_too_large_for_the_hub() -> None:
+    """Proves that facts which are small enough each, and not together, do not make a request that
+    the hub refuses whole, outcome and all: what fits is carried, what does not is named."""
+    label = label_service_pb2.CreateLabelRequest()
+    label.label.image = b"x" * (300 * 1024)
+    answer = completion(DELIVERY, 1, CALL, Confirmed(facts=[label] * 5), Exchange())
+    request = delivery_service_pb2.CompleteAttemptsRequest(completions=[answer])
+    assert request.ByteSize() <= Limits().request_bytes_max
+    assert len(answer.facts) == 2
+    assert answer.reason.count("Not carried") == 3
 
 
 def test_presence_speaks_once_each_way(caplog: pytest.LogCaptureFixture) -> None:

@@ -282,6 +282,7 @@ async def test_refused_facts_do_not_take_the_outcome_with_them(house: House) -> 
     told = house.completion(work)
     assert [r.value for r in told.vendor_references] == ["1"]
     assert not told.facts and "a fact is wrong" in told.reason
+    assert "1 facts stay behind" in told.reason
 
 
 async def test_a_fault_with_one_completion_is_told_again(house: House) -> None:

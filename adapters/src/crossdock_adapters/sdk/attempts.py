@@ -256,15 +256,17 @@ class Attempts:
 def _bare(
     completion: delivery_service_pb2.Completion, refused: HubRefused
 ) -> delivery_service_pb2.Completion:
-    """The outcome and the vendor's references alone."""
+    """The outcome and what the vendor has for it; how many facts stay behind is said."""
+    left = f"{len(completion.facts)} facts stay behind; " if completion.facts else ""
     return delivery_service_pb2.Completion(
         delivery_id=completion.delivery_id,
         token=completion.token,
         outcome=completion.outcome,
         code=completion.code,
-        reason=f"the hub refused the rest: {refused}"[:MAX_REASON_CHARACTERS],
+        reason=f"{left}the hub refused the rest: {refused}"[:MAX_REASON_CHARACTERS],
         retry_after=completion.retry_after,
         vendor_references=completion.vendor_references,
+        duplicates=completion.duplicates,
     )
 
 

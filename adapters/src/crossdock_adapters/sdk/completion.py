@@ -26,6 +26,8 @@ MAX_CODE_CHARACTERS = 64
 MAX_EXCERPT_CHARACTERS = 4_000
 MAX_FACTS = 50
 MAX_FACT_BYTES = 512 * 1024
+# Of all facts of a completion: the hub takes a request of 1 MiB, and refuses a larger one whole.
+MAX_FACTS_BYTES = 768 * 1024
 MAX_REFERENCES = 50
 
 # What the hub does not count against the vendor.
@@ -152,6 +154,7 @@ def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> No
         delivery_pb2.VendorReference(type=surplus.type, value=surplus.value)
         for surplus in result.duplicates[:MAX_REFERENCES]
     )
+    room = MAX_FACTS_BYTES
     for place, message in enumerate(result.facts):
         # The same delivery reports the same fact under the same request id, however often.
         name = f"{message.DESCRIPTOR.full_name}:{place}"
@@ -160,8 +163,10 @@ def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> No
         except UnknownFact as error:
             answer.reason += f" Not carried: {error}."
             continue
-        if place < MAX_FACTS and len(carried.request) <= MAX_FACT_BYTES:
+        size = carried.ByteSize()
+        if place < MAX_FACTS and size <= min(room, MAX_FACT_BYTES):
             answer.facts.append(carried)
+            room -= size
         else:
             # The outcome commits all the same; a fact lost in silence would be worse.
             answer.reason += f" Not carried: {name} passes the limit of count or size."
