@@ -103,6 +103,22 @@ def quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_payloads, "HELD_ROUND_SECONDS", 0.1)
 
 
+@pytest.fixture
+def first_round(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set when what was held at start has been gone through."""
+    over = asyncio.Event()
+    one_round = held_payloads.HeldPayloads.one_round
+
+    async def noted(self: held_payloads.HeldPayloads, *, asked: bool) -> str:
+        left = await one_round(self, asked=asked)
+        if not asked and not left:
+            over.set()
+        return left
+
+    monkeypatch.setattr(held_payloads.HeldPayloads, "one_round", noted)
+    return over
+
+
 async def post(url: str, *bodies: bytes) -> None:
     async with aiohttp.ClientSession() as vendor:
         for body in bodies:
@@ -173,13 +189,18 @@ async def test_a_mended_adapter_translates_what_was_held(
 
 
 async def test_an_operator_has_it_tried_again(
-    hub: RunningHub, lane: Lane, sandbox: UpsSandbox, monkeypatch: pytest.MonkeyPatch
+    hub: RunningHub,
+    lane: Lane,
+    sandbox: UpsSandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    first_round: asyncio.Event,
 ) -> None:
     """Proves that a running adapter tries again what an operator asks for, and nothing else, keeps
     asking while the hub is away, and closes it once it fits."""
     async with Story(hub, lane) as story:
         number = await parcel(story)
         async with running(hub, lane, sandbox) as url:
+            await asyncio.wait_for(first_round.wait(), WAIT_SECONDS)
             await post(url, alert(number, 8), alert(number, 9))
             one, other = await payloads(story)
             away = iter([HubAway("away"), HubAway("away")])
