@@ -13,7 +13,8 @@ from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.errors import CallError
 from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, DeadLetterRecord, alike
-from crossdock_hub.delivery.dead_letters import Member, grouped
+from crossdock_hub.delivery.dead_letters import Member, grouped, is_dead, since
+from crossdock_hub.records import DeliveryRecord
 from fixtures_hub import Lane, RunningHub
 from hypothesis import given
 from hypothesis import strategies as st
@@ -240,6 +241,24 @@ def test_how_a_group_stands(
         else:
             assert group.state == "OPEN"
             assert group.reopened == (marked_at is not None or was_empty(group.members))
+
+
+def test_doubt_that_shows_later_opens_an_acknowledged_group() -> None:
+    """Proves that a doubt which began before somebody acknowledged its group, and became a dead
+    letter after it, opens the group again."""
+    patience, looked_at = 900, 1_000
+    doubt = DeliveryRecord(
+        id="d", event_id="e", event_type="t", endpoint="netsuite", operation="create_sales_order",
+        item="", ordering_key="k", state="UNKNOWN", created_at=1, updated_at=1, kind="order",
+        object_id="o", root_id="o", vendor_reference="v", first_unknown_at=700,
+    )  # fmt: skip
+    assert not is_dead(doubt, looked_at - patience)
+    assert is_dead(doubt, 1_600 - patience)
+    mark = DeadLetterGroupRecord.of(CAUSE)
+    mark.marked_at = looked_at
+    letter = Member(doubt.id, "o", since(doubt, patience))
+    (group,) = grouped([(CAUSE, letter)], {CAUSE.id: mark})
+    assert (group.state, group.reopened) == ("OPEN", True)
 
 
 def was_empty(members: list[Member]) -> bool:

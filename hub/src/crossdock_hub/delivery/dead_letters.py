@@ -106,10 +106,15 @@ def is_dead(record: DeliveryRecord, unknown_since: int) -> bool:
     return record.state in DEAD_STATES
 
 
-def since(record: DeliveryRecord) -> int:
-    """When a dead letter stopped: microseconds UTC."""
-    doubtful = record.state in DOUBTFUL_STATES
-    return record.first_unknown_at or record.updated_at if doubtful else record.updated_at
+def since(record: DeliveryRecord, patience: int) -> int:
+    """When a delivery became a dead letter: microseconds UTC.
+
+    patience: microseconds for which doubt is left to the hub. Only after them it shows, and opens a
+    group that somebody had acknowledged.
+    """
+    if record.state in DOUBTFUL_STATES and record.first_unknown_at is not None:
+        return record.first_unknown_at + patience
+    return record.updated_at
 
 
 def member_of(letter: DeadLetterRecord, carrier: DeliveryRecord | None) -> Member:

@@ -86,6 +86,7 @@ def follow(unit: Unit, moves: Moves, stored: Callable[[Key], AttemptRecord | Non
     stored: an attempt as it was before the batch: the end that settles a letter is not its cause.
     """
     unit.require(_keys(moves))
+    patience = int(unit.limits.dead_letter_unknown_seconds * SECOND)
     letters = [
         letter for carrier in moves.carriers for letter in unit.get(("dead_letters_of", carrier.id))
     ]
@@ -95,9 +96,10 @@ def follow(unit: Unit, moves: Moves, stored: Callable[[Key], AttemptRecord | Non
         ended = [a for a in attempts if a is not None and a.ended_at is not None]
         cause = cause_of(before, ended[-1].code if ended else "")
         _remember(unit, cause)
+        stopped = since(before, patience)
         letters.append(
             DeadLetterRecord(
-                cause.id, before.id, before.object_id, False, since(before), unit.now, after.id
+                cause.id, before.id, before.object_id, False, stopped, unit.now, after.id
             )
         )
     for letter in letters:

@@ -180,9 +180,11 @@ def _start(request: Any) -> int:
 
 async def _find(queries: Queries, endpoint: str = "") -> Found:
     limits = queries.limits
-    unknown_since = queries.clock() - int(limits.dead_letter_unknown_seconds * SECOND)
+    patience = int(limits.dead_letter_unknown_seconds * SECOND)
     async with queries.reader.snapshot() as connection:
-        return await find_groups(connection, limits.dead_letters_max, unknown_since, endpoint)
+        return await find_groups(
+            connection, limits.dead_letters_max, queries.clock(), patience, endpoint
+        )
 
 
 __all__ = ["get_dead_letters", "group_message", "list_dead_letters"]

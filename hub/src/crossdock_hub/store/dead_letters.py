@@ -45,17 +45,19 @@ class Found:
 
 
 async def find_groups(
-    connection: AsyncConnection, most: int, unknown_since: int, endpoint: str = ""
+    connection: AsyncConnection, most: int, now: int, patience: int, endpoint: str = ""
 ) -> Found:
     """Every group, open and closed, from at most `most` of what waits, went on, is settled, and is
-    held each. endpoint: only of what waits and is held there; "" for all."""
+    held each. now, patience: microseconds; doubt that is younger is left to the hub. endpoint: only
+    of what waits and is held there; "" for all."""
     dead = await _dead(connection, most, endpoint)
     codes = await _last_codes(connection, [record.id for record in dead])
     members: list[tuple[Cause, Member]] = []
     for record in dead:
-        if is_dead(record, unknown_since):
+        if is_dead(record, now - patience):
             cause = cause_of(record, codes.get(record.id, ""))
-            members.append((cause, Member(record.id, record.object_id, since(record))))
+            stopped = since(record, patience)
+            members.append((cause, Member(record.id, record.object_id, stopped)))
     held = await _held(connection, most, endpoint)
     members += [(held_cause(f), Member(f.id, "", f.created_at, inbound=True)) for f in held]
     open_letters, settled = await _letters(connection, most)

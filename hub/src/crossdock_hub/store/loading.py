@@ -313,7 +313,7 @@ class Loader:
 
     async def _dead_letter_causes(self, wanted: list[str]) -> None:
         # Doubt of any age counts here: whoever acknowledges has seen the group.
-        found = await find_groups(self._connection, DEAD_LETTERS_MAX, _ANY_TIME)
+        found = await find_groups(self._connection, DEAD_LETTERS_MAX, _ANY_TIME, 0)
         causes = {group.cause.id: group.cause for group in found.groups}
         for group_id in wanted:
             self._view.add(("dead_letter_cause", group_id), causes.get(group_id))
