@@ -149,7 +149,11 @@ async def all_in(story: Story, states: Sequence[int]) -> bool:
 
 
 async def test_a_mended_adapter_translates_what_was_held(
-    hub: RunningHub, lane: Lane, sandbox: UpsSandbox, monkeypatch: pytest.MonkeyPatch
+    hub: RunningHub,
+    lane: Lane,
+    sandbox: UpsSandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    first_round: asyncio.Event,
 ) -> None:
     """Proves that callbacks of an unknown shape are held, tried again at a restart (one that still
     fails stays, with its reason, and holds up none), and that two processes of a mended adapter at
@@ -157,6 +161,7 @@ async def test_a_mended_adapter_translates_what_was_held(
     async with Story(hub, lane) as story:
         number = await parcel(story)
         async with running(hub, lane, sandbox) as url:
+            await asyncio.wait_for(first_round.wait(), WAIT_SECONDS)
             await post(url, *(alert(number, hour) for hour in (8, 9)), alert(number, 10, "odd"))
             assert await all_in(story, [HELD] * 3)
             assert await scanned(story, number) == []
