@@ -47,7 +47,8 @@ def specs(window_seconds: float = WINDOW_SECONDS) -> list[StreamSpec]:
 
 def event(age_hours: float = 0.0) -> EventRecord:
     """An event of a new object in some partition."""
-    object_id, event_id = str(uuid.uuid4()), str(uuid.uuid4())
+    recorded = now_microseconds() - int(age_hours * 3600 * SECOND)
+    object_id, event_id = str(uuid.uuid4()), Identifiers().next(recorded)
     body = event_pb2.AnyEvent()
     body.metadata.id, body.metadata.object_id = event_id, object_id
     body.metadata.type = "crossdock.order.v1.OrderApproved"
@@ -65,7 +66,7 @@ def event(age_hours: float = 0.0) -> EventRecord:
         producer="oms",
         traceparent="",
         event_time=None,
-        record_time=now_microseconds() - int(age_hours * 3600 * SECOND),
+        record_time=recorded,
         causation_id="",
     )
 

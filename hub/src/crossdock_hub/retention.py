@@ -19,7 +19,7 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.store import Store, StoreFailure
-from crossdock_hub.store.event_contents import past_events
+from crossdock_hub.store.event_contents import FIRST, past_events
 from crossdock_hub.unit import Refused, Unit
 
 log = structlog.get_logger("crossdock.retention")
@@ -47,7 +47,10 @@ def ages(contract: Contract, hot_hours: float, limits: Limits) -> dict[str, int]
 
 
 class Purger:
-    """Goes through the events from the oldest, some at a time, and begins anew after a pause."""
+    """Goes through what is past its time, type by type, some at a time, and anew after a pause.
+
+    A pass reads what is due and what a delivery holds longer than that, however many there are.
+    """
 
     def __init__(
         self,
@@ -89,11 +92,20 @@ class Purger:
             await asyncio.sleep(self._limits.retention_look_seconds)
 
     async def purge(self) -> int:
-        """One pass over everything; how many events let their content go. Raises StoreFailure."""
-        after, gone, most = 0, 0, self._limits.retention_slice_events
+        """One pass over what is old enough; how many events let their content go.
+
+        Raises StoreFailure.
+        """
+        gone = 0
+        for kind, age in self._ages.items():
+            gone += await self._purge(kind, age)
+        return gone
+
+    async def _purge(self, kind: str, age: int) -> int:
+        gone, after, most = 0, FIRST, self._limits.retention_slice_events
         while True:
             async with self._store.read() as connection:
-                found = await past_events(connection, after, most, self._ages, self._clock())
+                found = await past_events(connection, kind, self._clock() - age + 1, after, most)
             if found.past and await self._let_go(found.past):
                 self._counted(len(found.past))
                 gone += len(found.past)

@@ -189,11 +189,11 @@ async def row_behind(connection: AsyncConnection, table: Numbered, upto: int, co
 async def hot_rows(connection: AsyncConnection, table: Numbered, since: int, upto: int) -> int:
     """How many rows up to a number there are from the first that was recorded since a time."""
     e = table.c
-    first = select(e.sequence).where(e.record_time >= since).order_by(e.sequence).limit(1)
-    start = (await connection.execute(first)).scalar_one_or_none()
-    if start is None:
-        return 0
-    counted = select(func.count()).where(e.sequence >= start, e.sequence <= upto)
+    # No id is older than its row: those of before need not be read. A database would read them if
+    # it could look for the lowest number by going through the numbers from the first.
+    young = (e.id >= oldest_id(since), e.record_time >= since)
+    first = select(func.min(e.sequence + 0)).where(*young).scalar_subquery()
+    counted = select(func.count()).where(e.sequence >= first, e.sequence <= upto)
     return int((await connection.execute(counted)).scalar_one())
 
 

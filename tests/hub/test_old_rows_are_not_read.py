@@ -1,0 +1,167 @@
+"""What the hub asks about old events and messages costs the same however many of them there are."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_hub.config import SECOND
+from crossdock_hub.retention import ages
+from crossdock_hub.store import Store
+from crossdock_hub.store import tables as t
+from crossdock_hub.store.bus_rows import hot_rows
+from crossdock_hub.store.event_contents import FIRST, past_events
+from crossdock_hub.store.writing import write
+from crossdock_hub.unit import Changes, Identifiers
+from databases import KINDS, open_store
+from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event, scan_batch
+from sqlalchemy import event as listened_to
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+NOW = 1_800_000_000 * SECOND
+HOUR = 3600 * SECOND
+FEW, MANY = 500, 4_000
+HOT = 7
+AGES = ages(CONTRACT, HOT_HOURS, LIMITS)
+Work = Callable[[AsyncConnection], Awaitable[Any]]
+
+
+class Library:
+    """A store with a number of rows from one long past hour, and some of now."""
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self.store = store
+        self.path = directory / "crossdock.db"
+        self._identifiers = Identifiers()
+
+    async def add(self, count: int, *, at: int, emptied: bool) -> None:
+        """Events and scan messages, recorded a microsecond after each other."""
+        times = range(at, at + count)
+        events = [
+            replace(event(), id=self._identifiers.next(time), record_time=time) for time in times
+        ]
+        scans = [
+            replace(scan_batch(), id=self._identifiers.next(time), record_time=time)
+            for time in times
+        ]
+        async with self.store.write() as connection:
+            await write(connection, Changes(events=events, scan_outbox=scans))
+            body = ", body = ''" if emptied else ""
+            if self.store.dialect == "postgresql":
+                body = body.replace("''", "''::bytea")
+            await connection.exec_driver_sql(
+                f"UPDATE events SET published_at = 1{body} WHERE published_at IS NULL"
+            )
+
+    async def statements(self, work: Work) -> tuple[Any, list[tuple[str, Any]]]:
+        """What work answers, and the statements that it asks with."""
+        asked: list[tuple[str, Any]] = []
+
+        def hear(_c: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
+            asked.append((statement, values))
+
+        async with self.store.read() as connection:
+            heard = connection.sync_connection
+            listened_to.listen(heard, "before_cursor_execute", hear)
+            answer = await work(connection)
+            listened_to.remove(heard, "before_cursor_execute", hear)
+        assert asked
+        return answer, asked
+
+    async def cost(self, work: Work) -> tuple[Any, int]:
+        """What work answers and what it costs: steps of SQLite, or rows that PostgreSQL read."""
+        answer, asked = await self.statements(work)
+        if self.store.dialect == "sqlite":
+            return answer, sum(self._steps(*each) for each in asked)
+        async with self.store.write() as connection:
+            await connection.exec_driver_sql("ANALYZE")
+        async with self.store.read() as connection:
+            total = 0
+            for statement, values in asked:
+                explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
+                found = (await connection.exec_driver_sql(explain, values)).scalar_one()
+                plan = found if isinstance(found, list) else json.loads(found)
+                total += _rows_read(plan[0]["Plan"])
+            return answer, total
+
+    def _steps(self, statement: str, values: Any) -> int:
+        steps = 0
+
+        def step() -> None:
+            nonlocal steps
+            steps += 1
+
+        connection = sqlite3.connect(self.path)
+        try:
+            connection.set_progress_handler(step, 1)
+            connection.execute(statement, values).fetchall()
+        finally:
+            connection.close()
+        return steps
+
+
+def _rows_read(plan: dict[str, Any]) -> int:
+    own = 0
+    if "Relation Name" in plan:
+        seen = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+        own = int(seen * plan["Actual Loops"])
+    return own + sum(_rows_read(each) for each in plan.get("Plans", ()))
+
+
+@pytest.fixture(params=KINDS)
+async def library(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Library]:
+    """An empty one, of each kind of database."""
+    store = await open_store(tmp_path, request.param)
+    yield Library(store, tmp_path)
+    await store.close()
+
+
+async def pass_over_everything(connection: AsyncConnection) -> list[int]:
+    """One slice of each type of event: the numbers of what is to go."""
+    found: list[int] = []
+    for kind, age in AGES.items():
+        found += (await past_events(connection, kind, NOW - age, FIRST, 500)).past
+    return found
+
+
+async def test_a_pass_does_not_read_what_is_not_due(library: Library) -> None:
+    """Proves that a pass for old content reads neither events whose content is gone, nor those
+    that are too young: it costs the same with eight times as many of both."""
+    (age,) = {AGES[event().type]}
+    costs = []
+    for count in (FEW, MANY - FEW):
+        await library.add(count, at=NOW - 2 * age, emptied=True)
+        await library.add(count, at=NOW - age + HOUR, emptied=False)
+        found, cost = await library.cost(pass_over_everything)
+        assert found == []
+        costs.append(cost)
+    assert costs[1] <= costs[0] + 20, costs
+    await library.add(3, at=NOW - age - HOUR, emptied=False)
+    found, cost = await library.cost(pass_over_everything)
+    assert len(found) == 3
+    assert cost <= costs[0] + 500, "only those"
+
+
+@pytest.mark.parametrize("table", [t.events, t.scan_outbox], ids=lambda each: each.name)
+async def test_a_new_stream_does_not_read_what_is_cold(library: Library, table: Any) -> None:
+    """Proves that what a lost stream has to get back is counted without reading older rows."""
+
+    async def hot(connection: AsyncConnection) -> int:
+        return await hot_rows(connection, table, NOW - HOUR, 10**9)
+
+    costs = []
+    for count, hours in ((FEW, 9), (MANY - FEW, 8)):
+        await library.add(count, at=NOW - hours * HOUR, emptied=False)
+        found, cost = await library.cost(hot)
+        assert found == 0
+        costs.append(cost)
+    assert costs[1] <= costs[0] + 20, costs
+    await library.add(HOT, at=NOW, emptied=False)
+    found, cost = await library.cost(hot)
+    assert found == HOT
+    assert cost <= costs[0] + 500, "only those"
