@@ -166,6 +166,7 @@ def after(books: Sequence[DeliveryRecord], decisions: Sequence[Decision]) -> lis
     return list(found.values())
 
 
+@settings(deadline=None)
 @given(flows(), st.sampled_from(SETS), st.booleans())
 def test_the_plan_is_what_happens(
     flow: tuple[list[DeliveryRecord], list[Candidate]], wanted_set: str, approved: bool
@@ -243,6 +244,7 @@ def test_no_replay_breaks_a_law(
         assert len(alive) <= 1
 
 
+@settings(deadline=None)
 @given(flows(), st.sampled_from(SETS))
 def test_a_second_replay_finds_the_first_under_way(
     flow: tuple[list[DeliveryRecord], list[Candidate]], wanted_set: str
@@ -256,6 +258,7 @@ def test_a_second_replay_finds_the_first_under_way(
     assert not posted & again
 
 
+@settings(deadline=None)
 @given(flows(), st.data())
 def test_what_changed_since_is_listed_and_never_made(
     flow: tuple[list[DeliveryRecord], list[Candidate]], data: st.DataObject

@@ -131,8 +131,8 @@ MUTANTS: Final[list[Mutant]] = [
             "idle = [o for o in targets if o.state in IDLE_STATES]",
         ),
         cancel_vanishes=(
-            "rest_is_gone = all(o in idle or _never_reached(o) for o in targets)",
-            "rest_is_gone = any(o in idle or _never_reached(o) for o in targets)",
+            "rest_is_gone = all(",
+            "rest_is_gone = any(",
         ),
         lease_lost_is_ready=(
             "since = record.updated_at if begun_at is None else begun_at\n"
@@ -175,8 +175,8 @@ MUTANTS: Final[list[Mutant]] = [
             'if other.state == "UNROUTED" and not passes:',
         ),
         order_is_turned=(
-            "and other.sequence < record.sequence",
-            "and other.sequence > record.sequence",
+            "books.before(record.sequence, _stands",
+            "books.after(record.sequence, _stands",
         ),
     ),
     *_in(

@@ -33,7 +33,8 @@ class Command:
     are known. request_id, digest: of a request that is answered once; "" for those fenced by
     tokens. encoded: the answer is the response's bytes, not the response. on_hold: answers a fact
     that does not fit yet, after keeping it; None for commands. weight: how much of a batch it
-    takes. keys: what it will read for certain, so that most need one round.
+    takes. keys: what it will read for certain, so that most need one round. decide: its answer, or
+    `Steps` to it when it is long.
     """
 
     name: str

@@ -11,7 +11,7 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -31,6 +31,7 @@ from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.spans import CommitSpans
+from crossdock_hub.stepping import in_turns
 from crossdock_hub.store import Store, StoreFailure, Transaction
 from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.loading import Loader
@@ -358,7 +359,7 @@ class Committer:
             keys, again = set(), []
             for command in waiting:
                 try:
-                    answers.append((command, self._decide(command, view, now)))
+                    answers.append((command, await self._decide(command, view, now)))
                 except NotLoaded as missing:
                     keys |= missing.keys
                     again.append(command)
@@ -368,7 +369,7 @@ class Committer:
         names = sorted({command.name for command in waiting})
         raise RuntimeError(f"{names} read more than {self._limits.batch_rounds_max} rounds")
 
-    def _decide(self, command: Command, view: View, now: int) -> Any:
+    async def _decide(self, command: Command, view: View, now: int) -> Any:
         """One decision: its answer, or the refusal to raise. Raises NotLoaded."""
         if command.request_id:
             known: RequestRecord | None = view.get(("request", command.request_id))
@@ -386,6 +387,9 @@ class Committer:
         )
         try:
             response = command.decide(unit)
+            if isinstance(response, Generator):
+                # Nobody else writes meanwhile, and what was read stays as it is.
+                response = await in_turns(response, self._limits.turn_seconds)
         except Refused as refused:
             view.changes.count("refused", command.caller.endpoint, refused.refusal.reason)
             return refused

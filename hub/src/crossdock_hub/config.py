@@ -25,6 +25,8 @@ class Limits:
     batch_commands_max: int = 512
     batch_rounds_max: int = 24
     batch_keys_per_read_max: int = 500
+    # A long decision lets everybody else have a turn after so long.
+    turn_seconds: float = 0.01
     queue_commands_max: int = 20_000
     bulk_slice_items: int = 500
     # gRPC.
@@ -100,8 +102,10 @@ class Limits:
     # Replays.
     replay_plan_seconds: float = 3_600.0
     replay_events_max: int = 10_000
-    replay_flow_items_max: int = 300
+    replay_flow_items_max: int = 2_000
     replay_slice_items: int = 200
+    # How often an order is decided anew because some of it differs from its plan.
+    replay_rounds_max: int = 20
     replay_rate_default: int = 50
     replay_rate_max: int = 1_000
     replay_moving_max: int = 200

@@ -323,10 +323,13 @@ class Unit:
 
     def put_delivery(self, record: DeliveryRecord) -> None:
         """Keep a new or changed delivery."""
-        flow: Key = ("flow", record.root_id)
-        if record.id not in self.get(flow):
-            self.put(flow, (*self.get(flow), record.id))
-        self.put(("delivery", record.id), record)
+        flow, itself = ("flow", record.root_id), ("delivery", record.id)
+        ids: tuple[str, ...] = self.get(flow)
+        # What is known is among its flow: looking for it there takes as long as the flow is.
+        known = self.knows(itself) and self.get(itself) is not None
+        if not known and record.id not in ids:
+            self.put(flow, (*ids, record.id))
+        self.put(itself, record)
 
     def endpoint(self, endpoint_id: str) -> RegisteredEndpoint | None:
         """An endpoint as registered."""

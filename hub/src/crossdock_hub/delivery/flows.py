@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import guarding, ledger, unrouted
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.stepping import Steps, at_once
 from crossdock_hub.unit import Unit
 
 # On the way, with no attempt that holds it.
@@ -111,13 +113,16 @@ def hold_back(unit: Unit, record: DeliveryRecord) -> None:
 
     What an attempt holds goes on; what was only dispatched is taken back, and its begin refused.
     """
-    for other in unit.flow(record.root_id):
+    flow = unit.flow(record.root_id)
+    books = IndexedFlow(flow)
+    for other in flow:
         same = (other.endpoint, other.ordering_key) == (record.endpoint, record.ordering_key)
         if not same or other.sequence <= record.sequence or other.state not in _NOT_BEGUN:
             continue
-        placed = ledger.place(other, unit.flow(record.root_id), spec_of(unit, other), unit.now)
+        placed = ledger.place(other, books, spec_of(unit, other), unit.now)
         if placed.state == "HELD":
             _keep(unit, placed)
+            books.put(placed)
 
 
 def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
@@ -133,19 +138,33 @@ def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
 
 def wake(unit: Unit, root_id: str, endpoint: str) -> None:
     """Look again at everything of a flow that waits for order or prerequisites at an endpoint."""
+    at_once(wake_in_steps(unit, root_id, endpoint))
+
+
+def wake_in_steps(unit: Unit, root_id: str, endpoint: str) -> Steps[None]:
+    """`wake`, which may be interrupted after each delivery."""
     flow = unit.flow(root_id)
-    for record in flow:
-        if record.endpoint != endpoint or record.state != "HELD" or record.hold_reason == "RETRY":
-            continue
-        flow = unit.flow(root_id)
-        pointless = ledger.supersede(record, flow, unit.now) if record.supersedes else []
+    held = [
+        record
+        for record in flow
+        if record.endpoint == endpoint and record.state == "HELD" and record.hold_reason != "RETRY"
+    ]
+    if not held:
+        return
+    # One index for all that waits: an order in a loop has thousands of deliveries.
+    books = IndexedFlow(flow)
+    for record in held:
+        pointless = ledger.supersede(record, books, unit.now) if record.supersedes else []
         for other in pointless:
             _keep(unit, other)
+            books.put(other)
         if any(other.id == record.id for other in pointless):
             continue
-        placed = ledger.place(record, unit.flow(root_id), spec_of(unit, record), unit.now)
+        placed = ledger.place(record, books, spec_of(unit, record), unit.now)
         if (placed.state, placed.waiting_on) != (record.state, record.waiting_on):
             _keep(unit, placed)
+            books.put(placed)
+        yield
 
 
 def wake_role(unit: Unit, gone: DeliveryRecord) -> None:

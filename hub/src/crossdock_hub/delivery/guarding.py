@@ -7,9 +7,10 @@ sent; releasing what it stopped is a person's word, and is not asked again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ledger import is_untouched
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord
@@ -57,13 +58,27 @@ class Tally:
         same = [other for other in self._flow if other.operation == key]
         if any(other.hold_reason == SPENDING for other in same):
             self._alarmed.add(key)
-        self._counts[key] = sum(
-            other.state not in FREE_STATES
-            and other.hold_reason != SPENDING
-            # Skipped before anything reached the vendor: an operator said that it is not needed.
-            and not (other.state == "SKIPPED" and is_untouched(other))
-            for other in same
-        )
+        self._counts[key] = sum(map(costs, same))
+
+
+def costs(record: DeliveryRecord) -> bool:
+    """Whether a delivery counts among what its order has asked for."""
+    return (
+        record.state not in FREE_STATES
+        and record.hold_reason != SPENDING
+        # Skipped before anything reached the vendor: an operator said that it is not needed.
+        and not (record.state == "SKIPPED" and is_untouched(record))
+    )
+
+
+def asked_for(operation: str, flow: IndexedFlow) -> int:
+    """How often an order has asked for an operation so far."""
+    return flow.count(_by_cost, operation)
+
+
+def _by_cost(record: DeliveryRecord) -> Iterator[Hashable]:
+    if costs(record):
+        yield record.operation
 
 
 def _parked(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRecord:

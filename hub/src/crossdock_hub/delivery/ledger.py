@@ -17,12 +17,12 @@ other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ordering import OPEN_STATES as OPEN_STATES
-from crossdock_hub.delivery.ordering import blocker_of, earlier, unmet
+from crossdock_hub.delivery.ordering import Flow, blocker_of, undone_by, unmet
 from crossdock_hub.delivery.registry import CARE, OperationSpec
 from crossdock_hub.delivery.retrying import back_off, next_call_at, next_look_up_seconds
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
@@ -56,11 +56,10 @@ class Report:
     retry_after_seconds: float = 0.0
 
 
-def place(
-    record: DeliveryRecord, flow: Sequence[DeliveryRecord], spec: OperationSpec, now: int
-) -> DeliveryRecord:
+def place(record: DeliveryRecord, flow: Flow, spec: OperationSpec, now: int) -> DeliveryRecord:
     """Where a delivery that could go waits, or READY: prerequisite first, then order."""
-    missing = unmet(record, flow)
+    books = IndexedFlow.of(flow)
+    missing = unmet(record, books)
     if missing:
         until = record.prerequisite_until
         if until is None:
@@ -76,7 +75,7 @@ def place(
             pending=False,
             updated_at=now,
         )
-    blocker = blocker_of(record, flow)
+    blocker = blocker_of(record, books)
     if blocker is not None:
         return replace(
             record,
@@ -106,22 +105,17 @@ def _waits_for(blocker: DeliveryRecord) -> str:
     return f"{blocker.operation} before it is {blocker.state} ({blocker.id}){helps}"
 
 
-def supersede(
-    record: DeliveryRecord, flow: Sequence[DeliveryRecord], now: int
-) -> list[DeliveryRecord]:
+def supersede(record: DeliveryRecord, flow: Flow, now: int) -> list[DeliveryRecord]:
     """What a delivery makes pointless, and itself when nothing of it ever reached the vendor.
 
     Returns the changed records; `record` is among them only when it disappears too.
     """
-    targets = [
-        other
-        for other in earlier(record, flow)
-        if other.operation in record.supersedes
-        and (not other.item or not record.item or other.item == record.item)
-    ]
+    targets = undone_by(record, flow)
     idle = [o for o in targets if o.state in IDLE_STATES and is_untouched(o)]
     done = [_superseded(other, record.id, f"{record.operation} came", now) for other in idle]
-    rest_is_gone = all(o in idle or _never_reached(o) for o in targets)
+    rest_is_gone = all(
+        (o.state in IDLE_STATES and is_untouched(o)) or _never_reached(o) for o in targets
+    )
     if targets and rest_is_gone:
         done.append(_superseded(record, record.id, "nothing had reached the vendor", now))
     return done
@@ -369,7 +363,7 @@ def _retry_at(record: DeliveryRecord, why: str, due_at: int) -> DeliveryRecord:
 
 def due(
     record: DeliveryRecord,
-    flow: Sequence[DeliveryRecord],
+    flow: Flow,
     spec: OperationSpec,
     now: int,
     begun_at: int | None = None,
@@ -403,7 +397,7 @@ def due(
     return replace(record, due_at=None, updated_at=now)
 
 
-def _is_coming(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> bool:
+def _is_coming(record: DeliveryRecord, flow: Flow) -> bool:
     """True while the awaited operation is under way there, and nobody has to look at it."""
     return any(
         other.endpoint == record.endpoint

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator
 
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.records import DeliveryRecord
 
 # Waiting, or on the way: later work of the same ordering key waits for it.
@@ -12,35 +13,42 @@ OPEN_STATES = frozenset(
 )
 
 
-def unmet(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> str:
+Flow = Iterable[DeliveryRecord]
+
+
+def unmet(record: DeliveryRecord, flow: Flow) -> str:
     """The first required operation not confirmed for an object that the delivery refers to.
 
     What the operation was about counts, not what it mentioned: two shipments of an order both
     mention the order, and the posting of one is none of the other.
     """
+    if not record.requires:
+        return ""
+    books = IndexedFlow.of(flow)
     for operation in record.requires:
         met = any(
-            other.endpoint == record.endpoint
-            and other.operation == operation
-            and other.state == "CONFIRMED"
-            and other.object_id in record.refers_to
-            for other in flow
+            books.count(_done_for, (record.endpoint, operation, object_id))
+            for object_id in record.refers_to
         )
         if not met:
             return operation
     return ""
 
 
-def blocker_of(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> DeliveryRecord | None:
+def blocker_of(record: DeliveryRecord, flow: Flow) -> DeliveryRecord | None:
     """The first earlier work of the same key that this one has to wait for.
 
     Earlier work that waits for this one does not hold it up, or both would wait for ever: a
     delivery scan that came before the ship confirm needs the goods issue behind it. Neither does
     what is only held by such work.
     """
+    books = IndexedFlow.of(flow)
     waits_for_us = False
-    for other in earlier(record, flow):
-        if other.state == "HELD" and _needs(other, record, flow):
+    keys = _places(record.endpoint, record.role, record.ordering_key)
+    for other in books.before(record.sequence, _stands_in_the_way, *keys):
+        if other.event_id == record.event_id:
+            continue
+        if other.state == "HELD" and _needs(other, record, books):
             waits_for_us = True
             continue
         if waits_for_us and other.state == "HELD" and other.hold_reason == "ORDER":
@@ -54,42 +62,73 @@ def blocker_of(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> Delive
     return None
 
 
-def _needs(
-    other: DeliveryRecord,
-    record: DeliveryRecord,
-    flow: Sequence[DeliveryRecord],
-    seen: frozenset[str] = frozenset(),
-) -> bool:
-    """Whether a prerequisite of `other` is this delivery, or waits for it in turn."""
-    if other.hold_reason != "PREREQUISITE":
-        return False
-    if other.awaits_operation == record.operation and record.object_id in other.refers_to:
-        return True
-    known = seen | {other.id}
-    return any(
-        between.operation == other.awaits_operation
-        and between.endpoint == other.endpoint
-        and between.object_id in other.refers_to
-        and between.state == "HELD"
-        and between.id not in known
-        and _needs(between, record, flow, known)
-        for between in flow
-    )
+def _needs(first: DeliveryRecord, record: DeliveryRecord, books: IndexedFlow) -> bool:
+    """Whether a prerequisite of `first` is this delivery, or waits for it in turn."""
+    seen, waiting = {first.id}, [first]
+    while waiting:
+        other = waiting.pop()
+        if other.hold_reason != "PREREQUISITE":
+            continue
+        if other.awaits_operation == record.operation and record.object_id in other.refers_to:
+            return True
+        for object_id in other.refers_to:
+            for between in books.under(
+                _held_for, (other.endpoint, other.awaits_operation, object_id)
+            ):
+                if between.id not in seen:
+                    seen.add(between.id)
+                    waiting.append(between)
+    return False
 
 
-def earlier(record: DeliveryRecord, flow: Sequence[DeliveryRecord]) -> list[DeliveryRecord]:
-    """Deliveries of the same key at the same endpoint whose events came before, in order.
+def undone_by(record: DeliveryRecord, flow: Flow) -> list[DeliveryRecord]:
+    """The earlier work of the same key that a delivery takes back, as a cancel does, in order.
 
-    What no endpoint of the role serves yet is among them: it may become this endpoint's.
+    What no endpoint of the role serves yet is among it: it may become this endpoint's.
     """
-    return [
-        other
-        for other in flow
-        if (
-            other.endpoint == record.endpoint
-            or (other.state == "UNROUTED" and other.role == record.role)
-        )
-        and other.ordering_key == record.ordering_key
-        and other.event_id != record.event_id
-        and other.sequence < record.sequence
+    if not record.supersedes:
+        return []
+    places = _places(record.endpoint, record.role, record.ordering_key)
+    # A void of a package takes back its own work, and what was asked for the whole.
+    items = ("", record.item) if record.item else (None,)
+    keys = [
+        (*place, operation, item)
+        for place in places
+        for operation in sorted(set(record.supersedes))
+        for item in items
     ]
+    found = IndexedFlow.of(flow).before(record.sequence, _by_operation, *keys)
+    return [other for other in found if other.event_id != record.event_id]
+
+
+def _places(endpoint: str, role: str, ordering_key: str) -> list[tuple[str, str, str]]:
+    """Where earlier work of a key stands: at its endpoint, or at nobody of its role."""
+    return [(endpoint, "", ordering_key), ("", role, ordering_key)]
+
+
+def _place_of(record: DeliveryRecord) -> tuple[str, str, str]:
+    role = record.role if record.state == "UNROUTED" else ""
+    return (record.endpoint, role, record.ordering_key)
+
+
+def _stands_in_the_way(record: DeliveryRecord) -> Iterator[Hashable]:
+    """All that may be a blocker of later work, or what such work is to pass."""
+    refused = record.state in ("REJECTED", "UNROUTED") and record.on_reject != "CONTINUE"
+    if record.state in OPEN_STATES or refused:
+        yield _place_of(record)
+
+
+def _by_operation(record: DeliveryRecord) -> Iterator[Hashable]:
+    place = _place_of(record)
+    yield (*place, record.operation, record.item)
+    yield (*place, record.operation, None)
+
+
+def _done_for(record: DeliveryRecord) -> Iterator[Hashable]:
+    if record.state == "CONFIRMED":
+        yield (record.endpoint, record.operation, record.object_id)
+
+
+def _held_for(record: DeliveryRecord) -> Iterator[Hashable]:
+    if record.state == "HELD":
+        yield (record.endpoint, record.operation, record.object_id)

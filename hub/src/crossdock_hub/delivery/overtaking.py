@@ -6,14 +6,19 @@ refuses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator
+from heapq import merge
 
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery.ordering import OPEN_STATES
+from crossdock_hub.delivery import ledger
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
+from crossdock_hub.delivery.ordering import OPEN_STATES, Flow
 from crossdock_hub.records import DeliveryRecord
 
 # With the vendor, or done there.
 _SENT_STATES = frozenset({"IN_FLIGHT", "UNKNOWN", "RESOLVING", "CONFIRMED"})
+# What is parked counts by its doubt.
+_COUNTING_STATES = (OPEN_STATES - {"PARKED"}) | _SENT_STATES
 
 
 def takes_back(other: DeliveryRecord, record: DeliveryRecord) -> bool:
@@ -36,9 +41,7 @@ def takes_back(other: DeliveryRecord, record: DeliveryRecord) -> bool:
     )
 
 
-def may_be_at_vendor(
-    record: DeliveryRecord, flow: Sequence[DeliveryRecord], limits: Limits
-) -> bool:
+def may_be_at_vendor(record: DeliveryRecord, flow: Flow, limits: Limits) -> bool:
     """Whether the vendor has, or may have, what a delivery says, whatever its state is by now.
 
     A refusal, and an answer that it could not be sent, are proof that the vendor has not. flow: may
@@ -49,4 +52,56 @@ def may_be_at_vendor(
     in_doubt = record.first_unknown_at is not None and record.not_found < limits.not_found_needed
     if not in_doubt or record.state != "SUPERSEDED":
         return in_doubt
-    return not any(other.id == record.superseded_by and other.replay_id for other in flow)
+    by = IndexedFlow.of(flow).get(record.superseded_by)
+    return by is None or not by.replay_id
+
+
+def taken_back_by(record: DeliveryRecord, flow: IndexedFlow) -> DeliveryRecord | None:
+    """The first later work that undoes what a delivery does; None: there is none."""
+    later = flow.after(record.sequence, _by_undone, (record.ordering_key, record.operation))
+    return next((other for other in later if takes_back(other, record)), None)
+
+
+def what_says_more(record: DeliveryRecord, flow: IndexedFlow) -> Iterator[DeliveryRecord]:
+    """The same work on the same object that carries what came after a delivery, in order.
+
+    Only what waits, is under way, or may be at the vendor; record: nothing that was resubmitted.
+    """
+    key = _content_of(record)
+    found = merge(
+        flow.after(record.sequence, _by_content, key),
+        flow.under(_by_later_content, key),
+        key=lambda other: other.sequence,
+    )
+    return (
+        other
+        for other in found
+        if other.event_id != record.event_id and ledger.says_more(other, record)
+    )
+
+
+def _by_undone(record: DeliveryRecord) -> Iterator[Hashable]:
+    for operation in set(record.supersedes):
+        yield (record.ordering_key, operation)
+
+
+def _content_of(record: DeliveryRecord) -> Hashable:
+    work = (record.operation, record.item, record.object_id)
+    return (record.endpoint, record.ordering_key, *work)
+
+
+def _counts(record: DeliveryRecord) -> bool:
+    """Whether a delivery may be on its way to the vendor, or there."""
+    doubt = record.first_unknown_at is not None
+    return doubt or bool(record.draft) or record.state in _COUNTING_STATES
+
+
+def _by_content(record: DeliveryRecord) -> Iterator[Hashable]:
+    if _counts(record) and not record.resubmits:
+        yield _content_of(record)
+
+
+def _by_later_content(record: DeliveryRecord) -> Iterator[Hashable]:
+    # How new it is, its place in the order does not say.
+    if _counts(record) and record.resubmits:
+        yield _content_of(record)

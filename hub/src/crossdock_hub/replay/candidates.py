@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from crossdock import bus
 from crossdock.contracts import Contract, Event, Target, items_of
 
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.delivery.routing import plan
 from crossdock_hub.records import DeliveryRecord, EventRecord
@@ -22,7 +23,7 @@ def candidates(
     contract: Contract,
     stored: EventRecord,
     endpoint: RegisteredEndpoint,
-    flow: Sequence[DeliveryRecord],
+    flow: Iterable[DeliveryRecord],
     now: int,
 ) -> list[Candidate]:
     """All work of an event at an endpoint, in its order: planned today, or in the ledger.
@@ -42,8 +43,8 @@ def candidates(
             owed = _owed(rule, event, endpoint)
     there = {
         (record.operation, record.item): record
-        for record in flow
-        if record.event_id == stored.id and record.endpoint == endpoint.id
+        for record in IndexedFlow.of(flow).under(_by_event, stored.id)
+        if record.endpoint == endpoint.id
     }
     found = []
     for operation, item in sorted({*planned, *owed, *there}):
@@ -67,6 +68,10 @@ def candidates(
             )
         )
     return sorted(found, key=lambda c: (c.sequence, c.operation, c.item))
+
+
+def _by_event(record: DeliveryRecord) -> tuple[str]:
+    return (record.event_id,)
 
 
 def _planned(

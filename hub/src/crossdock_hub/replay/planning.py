@@ -22,6 +22,7 @@ from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import flows
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.registry import OperationSpec, RegisteredEndpoint
 from crossdock_hub.identity import HUB, Caller
 from crossdock_hub.reading.event_scope import scope_of
@@ -32,6 +33,7 @@ from crossdock_hub.replay.candidates import candidates
 from crossdock_hub.replay.decisions import Candidate, Decision, Terms
 from crossdock_hub.replay.presenting import replay_message
 from crossdock_hub.replay.records import Act, ReplayItemRecord, ReplayRecord, with_act
+from crossdock_hub.stepping import Steps, in_turns
 from crossdock_hub.store.replay_reading import EventFilter, ReplayReader
 from crossdock_hub.unit import Identifiers, Refused, Unit
 
@@ -157,7 +159,8 @@ class Planner:
             codes = await self._codes(draft, books)
             items: list[ReplayItemRecord] = []
             for root, stored in by_root.items():
-                items += self._flow_items(draft, root, stored, books[root], codes)
+                steps = self._flow_items(draft, root, stored, books[root], codes)
+                items += await in_turns(steps, self._limits.turn_seconds)
             if items:
                 yield items
 
@@ -177,10 +180,11 @@ class Planner:
         draft: Draft,
         root_id: str,
         events: Sequence[EventRecord],
-        flow: Sequence[DeliveryRecord],
+        deliveries: Sequence[DeliveryRecord],
         codes: dict[str, str],
-    ) -> list[ReplayItemRecord]:
+    ) -> Steps[list[ReplayItemRecord]]:
         """The items of one flow, decided together, with and without a second person's word."""
+        flow = IndexedFlow(deliveries)
         now = self._clock()
         types = {event.id: event.type for event in events}
         work: list[Candidate] = []
@@ -191,14 +195,18 @@ class Planner:
                 if self._is_wanted(draft, candidate, flow, codes)
             ]
             if len(work) > self._limits.replay_flow_items_max:
-                # Each is held against all others of its flow, while the hub does nothing else.
+                # They are decided together, and handed over in one transaction.
                 raise _too_large(root_id, self._limits.replay_flow_items_max)
+            yield
         if not work:
             return []
         specs = partial(spec_at, draft.endpoint, limits=self._limits)
-        plain = decisions.decide(draft.terms, work, flow, specs, now, self._limits)
-        terms = replace(draft.terms, approved=True)
-        approved = decisions.decide(terms, work, flow, specs, now, self._limits)
+        decide = decisions.decide_in_steps
+        plain = yield from decide(draft.terms, work, flow, specs, now, self._limits)
+        approved = plain
+        if any(candidate.policy == "APPROVAL" for candidate in work):
+            terms = replace(draft.terms, approved=True)
+            approved = yield from decide(terms, work, flow, specs, now, self._limits)
         draft.flow += 1
         items = []
         for one, other in zip(plain, approved, strict=True):
@@ -211,16 +219,15 @@ class Planner:
         self,
         draft: Draft,
         candidate: Candidate,
-        flow: Sequence[DeliveryRecord],
+        flow: IndexedFlow,
         codes: dict[str, str],
     ) -> bool:
         if draft.operation and candidate.operation != draft.operation:
             return False
         same = [
             record
-            for record in flow
-            if decisions.identity_of(record) == candidate.identity
-            and record.endpoint == draft.endpoint.id
+            for record in flow.under(decisions.by_identity, candidate.identity)
+            if record.endpoint == draft.endpoint.id
         ]
         there = decisions.standing(same)
         fits = not draft.code or (there is not None and codes.get(there.id) == draft.code)

@@ -21,9 +21,10 @@ from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import flows
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
-from crossdock_hub.records import DeliveryRecord, EventRecord
+from crossdock_hub.records import EventRecord
 from crossdock_hub.replay import decisions
 from crossdock_hub.replay.candidates import candidates
 from crossdock_hub.replay.clearing import Clearer
@@ -31,6 +32,7 @@ from crossdock_hub.replay.decisions import Candidate, Decision, Terms
 from crossdock_hub.replay.pace import Pace
 from crossdock_hub.replay.planning import spec_at
 from crossdock_hub.replay.records import Act, ReplayItemRecord, ReplayRecord, with_act
+from crossdock_hub.stepping import Steps
 from crossdock_hub.store import StoreFailure
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.unit import Refused, Unit
@@ -122,7 +124,7 @@ class Replayer:
         await self._submit([partial(hand_over, items=g, events=by_id) for g in groups], record)
 
     async def _submit(
-        self, decisions: Sequence[Callable[[Unit], None]], record: ReplayRecord
+        self, decisions: Sequence[Callable[[Unit], Any]], record: ReplayRecord
     ) -> None:
         loop = asyncio.get_running_loop()
         answers: list[asyncio.Future[Any]] = []
@@ -177,7 +179,7 @@ def pause_for_fault(unit: Unit, replay_id: str, message: str) -> None:
 
 def hand_over(
     unit: Unit, items: Sequence[ReplayItemRecord], events: Mapping[str, EventRecord]
-) -> None:
+) -> Steps[None]:
     """Decide the items of one flow for good, and make the deliveries of those that agree."""
     first = items[0]
     record: ReplayRecord | None = unit.get(("replay", first.replay_id))
@@ -188,8 +190,13 @@ def hand_over(
     fresh = [unit.get(("replay_item", i.replay_id, i.number)) for i in items]
     if any(item is None or item.decided_at is not None for item in fresh):
         return
-    flow = unit.flow(first.root_id)
-    work = {item.number: _candidate(unit, record, item, events, flow) for item in fresh}
+    flow = IndexedFlow(unit.flow(first.root_id))
+    stored = {item.event_id: events.get(item.event_id) for item in fresh}
+    offered: dict[str, list[Candidate]] = {}
+    for event_id, event in stored.items():
+        offered[event_id] = _work_of(unit, record, event, flow)
+        yield
+    work = {i.number: _candidate(unit, record, i, stored, offered[i.event_id]) for i in fresh}
     planned = {c.identity: i.planned(record.approved) for i in fresh for c in [work[i.number]]}
     terms = Terms(
         record.id, record.endpoint, record.wanted_set, record.approved, record.traceparent
@@ -201,29 +208,44 @@ def hand_over(
         else partial(spec_at, endpoint, limits=unit.limits)
     )
     order = [work[item.number] for item in fresh]
-    decided = decisions.decide_again(terms, order, planned, flow, specs, unit.now, unit.limits)
+    decided = yield from decisions.decide_again_in_steps(
+        terms, order, planned, flow, specs, unit.now, unit.limits
+    )
     for item, (decision, differs) in zip(fresh, decided, strict=True):
         _keep(unit, record, item, decision, differs)
+        yield
     if any(decision.record is not None for decision, _ in decided):
-        flows.wake(unit, first.root_id, record.endpoint)
+        yield from flows.wake_in_steps(unit, first.root_id, record.endpoint)
+    gone = [o for decision, _ in decided for o in decision.displaced if not o.endpoint]
+    for other in {each.role: each for each in gone}.values():
+        flows.wake_role(unit, other)
+
+
+def _work_of(
+    unit: Unit, record: ReplayRecord, event: EventRecord | None, flow: IndexedFlow
+) -> list[Candidate]:
+    """The work of an event at the endpoint as it is today."""
+    endpoint = unit.endpoint(record.endpoint)
+    if event is None or endpoint is None:
+        return []
+    return candidates(unit.contract, event, endpoint, flow, unit.now)
 
 
 def _candidate(
     unit: Unit,
     record: ReplayRecord,
     item: ReplayItemRecord,
-    events: Mapping[str, EventRecord],
-    flow: Sequence[DeliveryRecord],
+    events: Mapping[str, EventRecord | None],
+    work: Sequence[Candidate],
 ) -> Candidate:
-    """The work of an item as it is today."""
-    stored, endpoint = events.get(item.event_id), unit.endpoint(record.endpoint)
-    why = "the event is no longer stored"
-    if stored is not None and endpoint is not None:
-        for candidate in candidates(unit.contract, stored, endpoint, flow, unit.now):
-            if (candidate.operation, candidate.item) == (item.operation, item.item):
-                return candidate
-        why = f"it is no work of {record.endpoint} any more"
-    elif stored is not None:
+    """An item among the work of its event; if it is there no more, with why not."""
+    for candidate in work:
+        if (candidate.operation, candidate.item) == (item.operation, item.item):
+            return candidate
+    why = f"it is no work of {record.endpoint} any more"
+    if events[item.event_id] is None:
+        why = "the event is no longer stored"
+    elif unit.endpoint(record.endpoint) is None:
         why = f"{record.endpoint} is no longer in the endpoints file"
     return Candidate(
         event_id=item.event_id,
@@ -252,9 +274,6 @@ def _keep(
     if made is not None:
         unit.put_delivery(made)
         unit.count("delivery", made.endpoint, made.event_type, made.state)
-    for other in decision.displaced:
-        if not other.endpoint:
-            flows.wake_role(unit, other)
     unit.put(
         ("replay_item", item.replay_id, item.number),
         replace(
