@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from crossdock import contracts
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock_adapters.sdk.coalesce import Coalescer
@@ -17,6 +20,7 @@ from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     NotFound,
     OutcomeUnknown,
+    Reference,
     Reject,
     Retry,
     Untranslatable,
@@ -196,6 +200,24 @@ def test_a_completion_is_never_too_large_for_the_hub() -> None:
     assert request.ByteSize() <= Limits().request_bytes_max
     assert len(answer.facts) == 2
     assert answer.reason.count("Not carried") == 3
+
+
+@pytest.mark.parametrize("ended", [Confirmed(note="\0"), Reject("E\0", "no\0"), ValueError("\0")])
+def test_what_a_vendor_says_is_always_taken(ended: Any) -> None:
+    """Proves that U+0000 in words, excerpts and references of a vendor does not make a completion
+    that the hub refuses, and with it the outcome's details."""
+    if isinstance(ended, Confirmed):
+        kept = [Reference("order\0", "SO\0 1")]
+        ended = replace(ended, references=kept, duplicates=kept)
+    exchange = Exchange(effect_left=True)
+    exchange.note("POST /\0", "200 a\0b")
+    answer = completion(DELIVERY, 1, CALL, ended, exchange)
+    request = delivery_service_pb2.CompleteAttemptsRequest(endpoint="ups", completions=[answer])
+    name = request.DESCRIPTOR.full_name
+    assert contracts.validate(name, request.SerializeToString()) == []
+    assert answer.response_excerpt == "200 a\ufffdb"
+    if isinstance(ended, Confirmed):
+        assert [each.value for each in answer.vendor_references] == ["SO\ufffd 1"]
 
 
 def test_presence_speaks_once_each_way(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from google.protobuf.message import Message
 
-from crossdock_adapters.sdk.exchange import Exchange
+from crossdock_adapters.sdk.exchange import Exchange, as_text
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
     NotFound,
     NotTried,
     OutcomeUnknown,
+    Reference,
     Reject,
     Retry,
     Throttled,
@@ -51,14 +52,14 @@ def completion(
 ) -> delivery_service_pb2.Completion:
     """What to tell the hub about an attempt that ended this way. reference: the work's own."""
     answer = delivery_service_pb2.Completion(delivery_id=delivery_id, token=token)
-    answer.request_excerpt = exchange.request_excerpt()[:MAX_EXCERPT_CHARACTERS]
-    answer.response_excerpt = exchange.response_excerpt()[:MAX_EXCERPT_CHARACTERS]
+    answer.request_excerpt = as_text(exchange.request_excerpt(), MAX_EXCERPT_CHARACTERS)
+    answer.response_excerpt = as_text(exchange.response_excerpt(), MAX_EXCERPT_CHARACTERS)
     if kind == LOOK_UP:
         _look_up(answer, ended, reference)
     else:
         _call(answer, ended, exchange)
-    answer.reason = exchange.words(answer.reason)[:MAX_REASON_CHARACTERS]
-    answer.code = exchange.words(answer.code)[:MAX_CODE_CHARACTERS]
+    answer.reason = as_text(exchange.words(answer.reason), MAX_REASON_CHARACTERS)
+    answer.code = as_text(exchange.words(answer.code), MAX_CODE_CHARACTERS)
     return answer
 
 
@@ -146,14 +147,8 @@ def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str
 def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> None:
     answer.outcome = delivery_pb2.ATTEMPT_OUTCOME_CONFIRMED
     answer.reason = result.note
-    answer.vendor_references.extend(
-        delivery_pb2.VendorReference(type=reference.type, value=reference.value)
-        for reference in result.references[:MAX_REFERENCES]
-    )
-    answer.duplicates.extend(
-        delivery_pb2.VendorReference(type=surplus.type, value=surplus.value)
-        for surplus in result.duplicates[:MAX_REFERENCES]
-    )
+    answer.vendor_references.extend(_reference(each) for each in result.references[:MAX_REFERENCES])
+    answer.duplicates.extend(_reference(each) for each in result.duplicates[:MAX_REFERENCES])
     room = MAX_FACTS_BYTES
     for place, message in enumerate(result.facts):
         # The same delivery reports the same fact under the same request id, however often.
@@ -170,6 +165,12 @@ def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> No
         else:
             # The outcome commits all the same; a fact lost in silence would be worse.
             answer.reason += f" Not carried: {name} passes the limit of count or size."
+
+
+def _reference(given: Reference) -> delivery_pb2.VendorReference:
+    """What the vendor gave, whole: shortened it would name something else."""
+    kind, value = (as_text(text, len(text)) for text in (given.type, given.value))
+    return delivery_pb2.VendorReference(type=kind, value=value)
 
 
 def _say(

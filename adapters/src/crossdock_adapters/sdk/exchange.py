@@ -114,6 +114,11 @@ def _forms(value: str) -> Iterator[str]:
         yield digits
 
 
+def as_text(said: str, most_characters: int) -> str:
+    """What a vendor or an exception said, as the hub takes it: cut, and U+0000 as U+FFFD."""
+    return said.replace("\0", "\ufffd")[:most_characters]
+
+
 def redacted(body: bytes) -> str:
     """The start of a body, fit for an operator's eyes: no secrets, no blobs, one length."""
     text = body[: MAX_BODY_CHARACTERS * 8].decode("utf-8", "replace")

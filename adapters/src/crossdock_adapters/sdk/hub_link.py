@@ -31,6 +31,7 @@ from crossdock.location.v1 import location_service_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.exchange import as_text
 from crossdock_adapters.sdk.manifest import Manifest, OperationClass
 from crossdock_adapters.sdk.work import CursorMoved, HeldPayload
 
@@ -42,6 +43,7 @@ MAX_CACHED_NUMBERS = 50_000
 NUMBERS_AT_ONCE = 16
 MAX_HELD_BYTES = 512 * 1024
 MAX_REASON = 1000
+MAX_TROUBLE = 500
 MAX_KEY = 200
 HELD_AT_ONCE = 20
 ASKED_KIND = "retranslation"
@@ -121,7 +123,7 @@ class HubLink:
 
     async def heartbeat(self, trouble: str) -> None:
         request = endpoint_service_pb2.HeartbeatRequest(
-            endpoint=self.endpoint, instance=self._instance, trouble=trouble[:500]
+            endpoint=self.endpoint, instance=self._instance, trouble=as_text(trouble, MAX_TROUBLE)
         )
         await told(self.hub.endpoints.Heartbeat(request, timeout=CALL_SECONDS))
 
@@ -156,13 +158,14 @@ class HubLink:
         held, it is not kept beside it. The request id is new each time: what is known is for the
         hub to say, which also knows what was closed.
         """
+        fits = as_text(key, MAX_KEY) == key
         request = held_fact_pb2.HoldPayloadRequest(
             request_id=str(uuid.uuid4()),
             payload=payload,
             content_type=content_type[:100],
             source=source[:200],
-            reason=(reason or "cannot be translated")[:MAX_REASON],
-            key=key if len(key) <= MAX_KEY else hashlib.sha256(key.encode()).hexdigest(),
+            reason=as_text(reason or "cannot be translated", MAX_REASON),
+            key=key if fits else hashlib.sha256(key.encode()).hexdigest(),
         )
         await told(self.hub.endpoints.HoldPayload(request, timeout=CALL_SECONDS))
 
@@ -190,7 +193,7 @@ class HubLink:
             request_id=str(uuid.uuid4()),
             held_fact_id=held_id,
             translated=not reason,
-            reason=reason[:MAX_REASON],
+            reason=as_text(reason, MAX_REASON),
         )
         await told(self.hub.endpoints.ReportHeldPayload(request, timeout=CALL_SECONDS))
 

@@ -7,10 +7,11 @@ after another the requests of a batch find them warm.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from crossdock.contracts import Contract, digest, unknown_field
+from crossdock.contracts import NO_NUL, Contract, digest, unknown_field
 from crossdock.errors import Refusal
 from google.protobuf.message import DecodeError
 
@@ -18,6 +19,7 @@ from crossdock_hub.commands import Command, Unread, hinted_keys
 from crossdock_hub.config import Limits
 from crossdock_hub.refusals import fault, invalid, too_much
 from crossdock_hub.unit import Refused
+from crossdock_hub.verbs.master_data import UPSERTS
 
 REQUEST_ID_MISSING = Refusal(
     "REQUEST_ID_MISSING",
@@ -32,6 +34,10 @@ class Intake:
     def __init__(self, contract: Contract, limits: Limits) -> None:
         self._contract = contract
         self._limits = limits
+        self._entry_texts = {
+            contract.methods[name].request_type: re.compile(rf"entries\[\d+\]\.{upsert.kind}\.")
+            for name, upsert in UPSERTS.items()
+        }
         self._stages: tuple[Callable[[Command, Unread], None], ...] = (
             self._decode_one,
             self._check_one,
@@ -71,6 +77,10 @@ class Intake:
                     {"message": message_name, "number": unknown.rpartition("#")[2]},
                 )
             )
+        if violations and message_name in self._entry_texts:
+            # One faulty entry is its own answer.
+            own = self._entry_texts[message_name]
+            violations = [v for v in violations if v.rule != NO_NUL or not own.match(v.field)]
         if violations:
             if any(v.field == "request_id" and not request.request_id for v in violations):
                 raise Refused(REQUEST_ID_MISSING)

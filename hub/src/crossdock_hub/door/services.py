@@ -7,8 +7,7 @@ method but its decision.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,7 +28,7 @@ from crossdock_hub.refusals import fault, too_much
 from crossdock_hub.store import StoreFailure
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS, PREPARATIONS
-from crossdock_hub.verbs.master_data import UPSERTS, upsert_entry
+from crossdock_hub.verbs.master_data import UPSERTS, entries_refused, upsert_entry
 
 Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
 
@@ -226,27 +225,34 @@ class Services:
         result_type: Any = self._contract.generated_class(results.full_name)
         decide = upsert_entry(spec.kind, result_type)
 
-        async def answer(caller: Caller, request: Any, _context: Any) -> Any:
-            futures = [
-                self._committer.submit(
-                    self.command(
-                        method.full_name,
-                        caller,
-                        entry,
-                        partial(_decide_item, decide, entry),
-                        response_type=result_type,
-                        resource_field=spec.kind,
-                        fact=True,
-                        bulk=len(request.entries) > 1,
-                    )
+        def submit(caller: Caller, entry: Any, *, bulk: bool) -> asyncio.Future[Any]:
+            return self._committer.submit(
+                self.command(
+                    method.full_name,
+                    caller,
+                    entry,
+                    partial(_decide_item, decide, entry),
+                    response_type=result_type,
+                    resource_field=spec.kind,
+                    fact=True,
+                    bulk=bulk,
                 )
-                for entry in request.entries
-            ]
-            answers = await asyncio.gather(*futures, return_exceptions=True)
+            )
+
+        async def answer(caller: Caller, request: Any, _context: Any) -> Any:
+            bulk = len(request.entries) > 1
+            refused = entries_refused(request, spec.kind)
+            futures = {
+                index: submit(caller, entry, bulk=bulk)
+                for index, entry in enumerate(request.entries)
+                if index not in refused
+            }
+            found = await asyncio.gather(*futures.values(), return_exceptions=True)
+            answers = dict(zip(futures, found, strict=True)) | refused
             return response_type(
                 results=[
                     a if not isinstance(a, BaseException) else _refused(result_type, a)
-                    for a in answers
+                    for _, a in sorted(answers.items())
                 ]
             )
 
@@ -267,12 +273,21 @@ class Services:
         return await self._committer.submit(command)
 
     async def _each(
-        self, name: str, caller: Caller, result_type: type[Any], items: Any, decide: Any
+        self,
+        name: str,
+        caller: Caller,
+        result_type: type[Any],
+        items: Any,
+        decide: Any,
+        facts_of: Callable[[Any], Sequence[attempts.CheckedFact]] = lambda _item: (),
     ) -> list[Any]:
         """One command per item; a refused item, or one we have a fault with, refuses no other."""
         attempts_of = [
             self._fenced(
-                name, caller, partial(_decide_item, decide, item), self._keys_of(caller, item)
+                name,
+                caller,
+                partial(_decide_item, decide, item),
+                self._keys_of(caller, item, facts_of(item)),
             )
             for item in items
         ]
@@ -288,20 +303,17 @@ class Services:
             results.append(found)
         return results
 
-    def _keys_of(self, caller: Caller, item: Any) -> frozenset[Key]:
+    def _keys_of(
+        self, caller: Caller, item: Any, facts: Sequence[attempts.CheckedFact]
+    ) -> frozenset[Key]:
         """What an attempt's command will certainly read, its facts included."""
         keys: set[Key] = {("delivery", item.delivery_id), ("endpoint", caller.endpoint)}
         if getattr(item, "token", 0):
             keys.add(("attempt", item.delivery_id, item.token))
-        for fact in getattr(item, "facts", ()):
-            method = self._contract.methods.get(fact.method)
-            if method is None:
-                continue
-            with contextlib.suppress(DecodeError):
-                request = self._contract.generated_class(method.request_type)
-                keys |= hinted_keys(
-                    self._contract, method.resource_field, request.FromString(fact.request)
-                )
+        for fact in facts:
+            if fact.request is not None:
+                field = self._contract.methods[fact.method].resource_field
+                keys |= hinted_keys(self._contract, field, fact.request)
         return frozenset(keys)
 
     async def _begin(self, caller: Caller, request: Any, _context: Any) -> Any:
@@ -341,6 +353,7 @@ class Services:
                 result_type,
                 items,
                 lambda unit, item: attempts.complete(unit, item, checked[id(item)]),
+                lambda item: checked[id(item)],
             )
         )
 

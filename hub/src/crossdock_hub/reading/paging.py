@@ -39,7 +39,9 @@ def position_of(request: Any) -> str:
         position = raw[_FINGERPRINT_BYTES:].decode()
     except (binascii.Error, ValueError):
         raise _refused("is no token of this hub; send what the page before gave") from None
-    if raw[:_FINGERPRINT_BYTES] != _fingerprint(request) or not position:
+    fits = raw[:_FINGERPRINT_BYTES] == _fingerprint(request)
+    # A position never has U+0000, and PostgreSQL would not even compare with it.
+    if not fits or not position or "\0" in position:
         raise _refused("belongs to another query; repeat the filters of the page before")
     return position
 

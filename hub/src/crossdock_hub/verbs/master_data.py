@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crossdock.contracts import Contract
+from crossdock.contracts import Contract, may_have_null, null_characters
 
 from crossdock_hub.objects import resources
+from crossdock_hub.refusals import invalid
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.registering import DECISIONS, Decide, expected
 
@@ -31,6 +32,20 @@ UPSERTS: Mapping[str, Upsert] = {
         ("unit.v1.UnitService/UpsertUnitConversions", "unit_conversion"),
     )
 }
+
+
+def entries_refused(request: Any, kind: str) -> dict[int, BaseException]:
+    """Entries that nothing may be asked about, by their place: a text of theirs has U+0000.
+
+    What else they break is told when they are decided.
+    """
+    if not may_have_null(request.SerializeToString()):
+        return {}
+    found = {
+        index: null_characters(getattr(entry, kind), f"{kind}.")
+        for index, entry in enumerate(request.entries)
+    }
+    return {index: invalid(violations) for index, violations in found.items() if violations}
 
 
 def held_decision(contract: Contract, method: str) -> tuple[type[Any], Decide] | None:

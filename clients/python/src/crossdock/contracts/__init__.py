@@ -21,6 +21,7 @@ from crossdock.contracts.contract import Contract, items_of, ordering_key_of
 from crossdock.contracts.diff import diff
 from crossdock.contracts.digest import DIGEST_VERSION, digest
 from crossdock.contracts.image import positions_in
+from crossdock.contracts.null_characters import NO_NUL, may_have_null, null_characters
 from crossdock.contracts.printing import print_files
 from crossdock.contracts.rules import (
     Change,
@@ -38,6 +39,7 @@ from crossdock.errors import ContractError, Violation
 
 __all__ = [
     "DIGEST_VERSION",
+    "NO_NUL",
     "Change",
     "Contract",
     "ContractError",
@@ -57,6 +59,8 @@ __all__ = [
     "items_of",
     "judge",
     "load",
+    "may_have_null",
+    "null_characters",
     "ordering_key_of",
     "owners",
     "positions_in",

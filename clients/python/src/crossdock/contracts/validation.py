@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from crossdock.contracts.counting import ListLimits
 from crossdock.contracts.image import Image
+from crossdock.contracts.null_characters import may_have_null, null_characters
 from crossdock.contracts.paths import Tree, compile_tree
 from crossdock.errors import ContractError, Violation
 
@@ -45,7 +46,7 @@ class RuleValidator:
 
     def validate(self, message_name: str, data: bytes) -> list[Violation]:
         """All rules that the encoded message breaks; empty: it is valid. Of one with lists that are
-        too long, only these are told.
+        too long, only these are told. No text may have U+0000, what is merged first neither.
 
         message_name: full name. Generated stubs carry no rules, hence bytes: they are parsed again
         with the image's own class. ValueError: the bytes are no message of that type. KeyError: no
@@ -67,7 +68,8 @@ class RuleValidator:
         except failures as error:
             raise ContractError(self._finding(message_name, error)) from error
         broken = [_violation(each.proto) for each in found] if found else []
-        return broken + self._times_out_of_range(message)
+        broken += self._times_out_of_range(message)
+        return broken + null_characters(message) if may_have_null(data) else broken
 
     def warm(self, message_names: Iterable[str]) -> None:
         """Compiles the rules of these messages now, which takes milliseconds each.
