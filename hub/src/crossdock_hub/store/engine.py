@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from crossdock_hub.store import one_hop, postgresql
+from crossdock_hub.store import moves, one_hop, postgresql
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.migrating import upgrade
 from crossdock_hub.store.postgresql import Access
@@ -37,6 +37,8 @@ CHECKPOINT_PAGES = 16_384
 # The server lets go of a killed hub's lock within milliseconds; nobody else is worth waiting for.
 DEAD_HOLDER_GRACE_SECONDS = 2.0
 _POLL_SECONDS = 0.05
+# The lock is taken at once: a transaction that takes it later may find that others wrote meanwhile.
+_BEGIN_WRITING = "BEGIN IMMEDIATE"
 NO_SECRETS = Access()
 
 
@@ -84,7 +86,7 @@ class Store:
             **_options(url, access, writes=False),
         )
         if self.dialect == "sqlite":
-            _prepare_sqlite(self._writer, "BEGIN IMMEDIATE")
+            _prepare_sqlite(self._writer, _BEGIN_WRITING)
             _prepare_sqlite(self._reader, "BEGIN")
         self._connection: AsyncConnection | None = None
         self._claim = 0
@@ -100,15 +102,16 @@ class Store:
     async def open(cls, url: str, contract: Contract, access: Access = NO_SECRETS) -> Store:
         """Open and bring the schema up to date.
 
-        Raises StoreFailure when that can't be done; ConfigurationError, DatabaseInUse or
-        DatabaseUnfit when the setting, another hub or the server stands against it.
+        Raises StoreFailure when that can't be done; ConfigurationError, DatabaseInUse,
+        DatabaseUnfit or DatabaseMoved when the setting, another hub, the server or a move to
+        another database stands against it.
         """
         check_url(url, access)
         store = cls(url, contract, access)
         try:
             if store.dialect == "sqlite":
                 async with store._writer.begin() as connection:
-                    await connection.run_sync(upgrade)
+                    await connection.run_sync(_enter)
             else:
                 await store._take()
         except _FAILURES as error:
@@ -122,12 +125,10 @@ class Store:
     async def _take(self) -> None:
         """Claim the database for this hub, then bring the schema up to date."""
         connection = await self._claimed()
-        migrating = create_async_engine(
-            self._url, poolclass=NullPool, **postgresql.migration_options(self._access)
-        )
+        migrating = patient_engine(self._url, self._access)
         try:
             async with migrating.begin() as schema:
-                await schema.run_sync(upgrade)
+                await schema.run_sync(_enter)
         finally:
             await migrating.dispose()
         async with connection.begin():
@@ -137,17 +138,7 @@ class Store:
         """A new connection that holds the lock. Raises DatabaseInUse, DatabaseUnfit."""
         connection = await self._writer.connect()
         try:
-            async with connection.begin():
-                await postgresql.check(connection)
-            deadline = time.monotonic() + DEAD_HOLDER_GRACE_SECONDS
-            while True:
-                async with connection.begin():
-                    if await postgresql.take_lock(connection):
-                        break
-                    holder = await postgresql.holder(connection)
-                if time.monotonic() > deadline:
-                    raise postgresql.DatabaseInUse(holder)
-                await asyncio.sleep(_POLL_SECONDS)
+            await claim(connection)
         except BaseException:
             await connection.close()
             raise
@@ -214,6 +205,37 @@ class Store:
             raise StoreFailure("every reader of the database is busy", full=False) from None
         except _FAILURES as error:
             raise failure_of(error) from None
+
+
+def patient_engine(url: str, access: Access) -> AsyncEngine:
+    """Connections that write, whose statements take as long as they take."""
+    if not url.startswith("sqlite"):
+        options = postgresql.migration_options(access)
+        return create_async_engine(url, poolclass=NullPool, **options)
+    engine = create_async_engine(url, poolclass=NullPool, **_options(url, access, writes=True))
+    _prepare_sqlite(engine, _BEGIN_WRITING)
+    return engine
+
+
+async def claim(connection: AsyncConnection) -> None:
+    """Take the lock of who writes to a PostgreSQL. Raises DatabaseInUse, DatabaseUnfit."""
+    async with connection.begin():
+        await postgresql.check(connection)
+    deadline = time.monotonic() + DEAD_HOLDER_GRACE_SECONDS
+    while True:
+        async with connection.begin():
+            if await postgresql.take_lock(connection):
+                return
+            holder = await postgresql.holder(connection)
+        if time.monotonic() > deadline:
+            raise postgresql.DatabaseInUse(holder)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _enter(connection: Connection) -> None:
+    """A hub begins here: nowhere that moved away, and with every table."""
+    moves.enter(connection)
+    upgrade(connection)
 
 
 def _end_nobody(_why: str) -> None:

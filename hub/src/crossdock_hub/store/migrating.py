@@ -6,12 +6,25 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Apply every migration that the database does not have yet, up to a revision."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the schema is the one of this version: neither older nor newer."""
+    present = MigrationContext.configure(connection).get_current_revision()
+    return present == ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from crossdock.cli.becoming import become
+from crossdock.cli.problems import CommandError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a hub in production.")
 
@@ -26,3 +27,41 @@ def bus_users(
     """Write the users of a NATS of your own: each endpoint's may do its own work and no other."""
     arguments = ["--endpoints-file", str(endpoints_file), "--output", str(output)]
     become("crossdock_hub.bus.users", arguments)
+
+
+@app.command()
+def move(
+    to: Annotated[
+        str, typer.Option(help="URL of an empty database (postgresql+asyncpg://…), or sqlite.")
+    ] = "",
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back a move, when no hub has started since.")
+    ] = False,
+    as_back_up: Annotated[
+        bool,
+        typer.Option("--as-back-up", help="With --undo: also when one has; what it did is lost."),
+    ] = False,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Password of the new database.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Who signs the certificate of its server.")
+    ] = None,
+    replace_null_characters: Annotated[
+        bool,
+        typer.Option(
+            "--replace-null-characters", help="Write U+FFFD for each, which PostgreSQL can't hold."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Take the database of a stopped hub to another place; its settings say where it is now."""
+    if bool(to) == undo:
+        raise CommandError("say either --to URL or --undo", exit_code=2)
+    arguments = ["--undo"] if undo else ["--to", to]
+    arguments += ["--as-back-up"] if as_back_up else []
+    arguments += ["--password-file", str(password_file)] if password_file else []
+    arguments += ["--ca-file", str(ca_file)] if ca_file else []
+    arguments += ["--replace-null-characters"] if replace_null_characters else []
+    arguments += ["--json"] if as_json else []
+    become("crossdock_hub.moving", arguments)
