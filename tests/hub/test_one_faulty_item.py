@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock_hub.verbs import DECISIONS
+from databases import ServerDatabase
 from first_flow import LABELS, Flow
 from fixtures_hub import Lane, RunningHub
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint, duration
@@ -21,6 +22,9 @@ FAULT = "INTERNAL_FAULT"
 
 def write(hub: RunningHub, statement: str, *values: Any) -> None:
     """Change a row of the hub's database behind its back."""
+    if isinstance(hub.database, ServerDatabase):
+        hub.query(statement, *values)
+        return
     path = hub.data / "crossdock.db"
     with contextlib.closing(sqlite3.connect(path, timeout=10.0)) as connection, connection:
         connection.execute(statement, values)
