@@ -11,8 +11,9 @@ from fixtures_hub import RunningHub
 from tests.faults.trials.trial import Piece, Result, Size, Trial
 
 FIRST_SEED = 1_001
-# Over the second half of the messages: some 75 bytes of each, if they stayed.
-GROWTH_MAX = 0.02
+# Of the hub's resident memory, over the second half of the messages. What it has in use does not
+# grow at all then; the allocator's free pieces do, ever less (docs/guarantees.md).
+GROWTH_MAX = 0.05
 PEAK_GROWTH_MAX = 50 * oversize.MEBIBYTE
 # Until the hub has compiled and filled what it keeps for good; its answers count too.
 WARM_UP = 500
@@ -125,7 +126,7 @@ A1_EACH = 10_000
 A1 = Trial(
     "A1",
     f"{A1_EACH:,} malformed byte strings for each of the contract's methods",
-    "an answer or a reason of the contract: 0 UNKNOWN, INTERNAL or exception text; memory + < 2 %"
+    "an answer or a reason of the contract: 0 UNKNOWN, INTERNAL or exception text; memory + < 5 %"
     " over the second half",
     run_a1,
     Size(1, orders=140, faults=1),
