@@ -30,6 +30,7 @@ class Command:
 COMMANDS: Final[dict[str, Command]] = {
     "dev": Command("crossdock.cli.dev", "Hub, NATS, sandboxes and adapters until Ctrl-C."),
     "demo": Command("crossdock.cli.demo", "A peak evening with faults, and the proofs."),
+    "load": Command("crossdock.cli.load", "Items, customers, locations from a file."),
     "trigger": Command("crossdock.cli.trigger", "Place orders as the OMS does."),
     "trace": Command("crossdock.cli.trace", "The whole chain from any id, and the verdict."),
     "posted": Command("crossdock.cli.posted", "What the vendors got for an object, how often."),

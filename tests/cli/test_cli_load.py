@@ -1,0 +1,186 @@
+"""`crossdock load`: files of master data, whole or with faults, over a hub that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.cli.loading.rows import KINDS, read_rows
+from crossdock.cli.loading.sending import ROWS_PER_CALL
+from crossdock.item.v1 import item_pb2, item_service_pb2
+from fixtures_hub import RunningHub
+from fixtures_nats import eventually
+from story import unique
+
+LOAD_SECONDS = 100.0
+MANY = 12_000
+
+
+def environment(hub: RunningHub, endpoint: str) -> dict[str, str]:
+    return hub.environment() | {
+        "CROSSDOCK_ADDRESS": hub.address,
+        "CROSSDOCK_TOKEN_FILE": str(hub.token_file(endpoint)),
+    }
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "crossdock.cli", "load", *words]
+
+
+def load(hub: RunningHub, *words: str, endpoint: str = "netsuite", code: int = 0) -> Any:
+    """What the command prints as JSON."""
+    done = subprocess.run(
+        command(*words, "--json", "--yes"),
+        env=environment(hub, endpoint),
+        capture_output=True,
+        timeout=LOAD_SECONDS,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def started(hub: RunningHub, *words: str) -> subprocess.Popen[bytes]:
+    """The command, under way."""
+    return subprocess.Popen(
+        command(*words),
+        env=environment(hub, "netsuite"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+async def item(hub: RunningHub, number: str) -> item_pb2.Item:
+    async with hub.client("oms") as oms:
+        request = item_service_pb2.GetItemRequest(number=number)
+        found: item_pb2.Item = (await oms.items.GetItem(request)).item
+        return found
+
+
+def write_csv(path: Path, heading: str, *lines: str) -> Path:
+    path.write_text("\n".join([heading, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+async def test_a_file_with_faults_is_mended_and_loaded_again(
+    hub: RunningHub, tmp_path: Path
+) -> None:
+    """Proves that sound rows are written, that each other one is in a file with its number, field,
+    rule and what to do, and that this file, mended, is loaded as it is."""
+    names = [unique("LOAD") for _ in range(4)]
+    file = write_csv(
+        tmp_path / "items.csv",
+        "number,description,weight.value,weight.unit,lot_controlled,handling_codes",
+        f'{names[0]},"A box, large",1.250,KGM,true,"[""FRAGILE""]"',
+        f"{names[1]},Cable,heavy,KGM,false,",
+        f"{names[2]},Cable,1,KGM,perhaps,",
+        f"{names[3]},Cable,2,KGM,,,",
+        f"{names[3]},Drum,,,,",
+    )
+    told = await asyncio.to_thread(load, hub, "items", str(file), code=1)
+    assert (told["created"], told["refused"], told["done"]) == (2, 3, 5)
+    first = await item(hub, names[0])
+    assert (first.description, first.weight.value, first.lot_controlled) == (
+        "A box, large",
+        "1.250",
+        True,
+    )
+    assert list(first.handling_codes) == ["FRAGILE"]
+    refused = Path(told["refused_file"])
+    rows = list(csv.DictReader(refused.read_text().splitlines()))
+    assert [(row["refused_row"], row["refused_field"]) for row in rows] == [
+        ("2", "weight.value"),
+        ("3", ""),
+        ("4", ""),
+    ]
+    assert "write true or false, not 'perhaps'" in rows[1]["refused_why"]
+    assert "7 cells and the heading 6" in rows[2]["refused_why"]
+    text = refused.read_text().replace("heavy", "3.5").replace("perhaps", "no")
+    mended = tmp_path / "mended.csv"
+    mended.write_text(text)
+    told = await asyncio.to_thread(load, hub, "items", str(mended))
+    assert (told["created"], told["changed"], told["refused"]) == (2, 1, 0)
+    assert (await item(hub, names[1])).weight.value == "3.5"
+    again = await asyncio.to_thread(load, hub, "items", str(mended))
+    assert again["unchanged"] == 3
+
+
+async def test_a_row_is_refused_as_any_write_is(hub: RunningHub, tmp_path: Path) -> None:
+    """Proves that ownership holds for rows of a file, that the sound row beside is written, and
+    that null in JSON lines clears a field."""
+    sound, theirs = unique("LOAD"), unique("LOAD")
+    first = write_csv(tmp_path / "first.csv", "number,description", f"{sound},Known")
+    await asyncio.to_thread(load, hub, "items", str(first))
+    rows: list[dict[str, Any]] = [
+        {"number": sound, "listing": {"title": "For sale"}},
+        {"number": theirs, "description": "of the ERP"},
+    ]
+    file = tmp_path / "items.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows) + "\n{\n")
+    told = await asyncio.to_thread(load, hub, "items", str(file), endpoint="oms", code=1)
+    assert (told["changed"], told["refused"]) == (1, 2)
+    lines = Path(told["refused_file"]).read_text().splitlines()
+    why = [json.loads(line)["refused"] for line in lines]
+    assert [each["row"] for each in why] == [2, 3]
+    assert "description" in why[0]["field"] + why[0]["why"]
+    assert why[1]["rule"] == "row.json"
+    file.write_text(json.dumps({"number": sound, "listing": None}))
+    await asyncio.to_thread(load, hub, "items", str(file), endpoint="oms")
+    assert not (await item(hub, sound)).HasField("listing")
+
+
+def test_a_dry_run_needs_no_hub(tmp_path: Path) -> None:
+    """Proves that a dry run finds the rows which the contract refuses, and sends nothing."""
+    file = write_csv(tmp_path / "customers.csv", "number,legal_name", "C-1,Ada", f"C-2,{'x' * 999}")
+    words = command("customers", str(file), "--dry-run", "--json")
+    done = subprocess.run(words, capture_output=True, timeout=LOAD_SECONDS, check=False)
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["done"], told["refused"]) == (2, 1)
+    assert "legal_name" in Path(told["refused_file"]).read_text()
+
+
+async def test_a_killed_hub_delays_and_loses_nothing(own_hub: RunningHub, tmp_path: Path) -> None:
+    """Proves that a load goes on over a `kill -9` of the hub, writes every row once, and tells its
+    progress."""
+    file = tmp_path / "items.csv"
+    write_csv(file, "number,description", *(f"BULK-{n},Thing {n}" for n in range(MANY)))
+    running = started(own_hub, "items", str(file), "--yes")
+    bulk = "kind = 'item' AND number LIKE 'BULK-%'"
+    await eventually(lambda: own_hub.count("objects", bulk) > ROWS_PER_CALL, "the first rows", 30)
+    own_hub.kill()
+    assert own_hub.count("objects", bulk) < MANY, "it was done before the kill"
+    own_hub.start()
+    said, _ = await asyncio.to_thread(running.communicate, timeout=LOAD_SECONDS)
+    assert running.returncode == 0, said
+    assert b" rows, " in said and f"{MANY:,} rows in".encode() in said
+    assert own_hub.count("objects", bulk) == MANY
+    assert own_hub.count("objects", f"{bulk} AND revision <> 1") == 0
+
+
+@pytest.mark.parametrize("text", ["", "sku,description\n1,x\n", "number,number\n1,1\n"])
+def test_a_file_without_its_key_is_refused(tmp_path: Path, text: str) -> None:
+    """Proves that a CSV file whose first line does not name the number once is refused at once."""
+    file = tmp_path / "items.csv"
+    file.write_text(text)
+    done = subprocess.run(
+        command("items", str(file), "--dry-run"),
+        capture_output=True,
+        timeout=LOAD_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 1 and b"has to name each column once" in done.stderr
+
+
+def test_rows_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+    """Proves that a file is not read ahead, so that memory does not grow with it."""
+    file = write_csv(tmp_path / "items.csv", "number", *(f"N-{n}" for n in range(50_000)))
+    rows = read_rows(file, KINDS["items"])
+    first = next(rows)
+    assert first.number == 1 and first.end < file.stat().st_size / 10
