@@ -38,6 +38,7 @@ DISPATCH: Final = (
     "tests/simulation",
     "tests/hub/test_breaking.py",
 )
+SEVERAL: Final = ("tests/hub/test_several_committers.py",)
 SILENCE: Final = ("tests/hub/test_silence.py",)
 RELAY: Final = ("tests/hub/test_relay.py", "tests/hub/test_relay_fence.py")
 CLOCK: Final = ("tests/hub/test_store_clock.py", "tests/simulation")
@@ -344,6 +345,23 @@ MUTANTS: Final[list[Mutant]] = [
         lease_is_not_checked_before_sending=(
             "if record is not None and call.has_effect:\n            _check_lease(record)",
             "if record is None and call.has_effect:\n            _check_lease(record)",
+        ),
+    ),
+    *_in(
+        f"{HUB}store/row_locks.py",
+        SEVERAL,
+        flows_are_not_locked=('ORDER BY o.id FOR UPDATE OF o"""', 'ORDER BY o.id"""'),
+        later_locks_are_waited_for=(
+            'return text if self._waits else f"{text} NOWAIT"',
+            "return text",
+        ),
+        master_data_changes_unseen=(
+            "AND o.revision = r.revision",
+            "AND o.revision >= r.revision",
+        ),
+        taken_names_are_not_missed=(
+            "if inserted.rowcount < len(records):",
+            "if inserted.rowcount > len(records):",
         ),
     ),
     *_in(

@@ -34,6 +34,7 @@ from crossdock_hub.spans import CommitSpans
 from crossdock_hub.stepping import in_turns
 from crossdock_hub.store import Store, StoreFailure, Transaction
 from crossdock_hub.store.bus_rows import remember
+from crossdock_hub.store.contention import Contention, Met
 from crossdock_hub.store.loading import Loader
 from crossdock_hub.store.writing import registered, write
 from crossdock_hub.unit import (
@@ -284,7 +285,7 @@ class Committer:
         now = self._clock()
         marks, self._marks, self._marks_due = self._marks, [], False
         try:
-            return await self._transact(batch, marks, now)
+            return await self._try(batch, marks, now)
         except BaseException:
             self._marks[:0] = marks
             if marks:
@@ -292,8 +293,20 @@ class Committer:
                 loop.call_later(FAILED_MARKS_SECONDS, self._flush_marks)
             raise
 
-    async def _transact(
+    async def _try(
         self, batch: list[Command], marks: Sequence[Mark], now: int
+    ) -> list[tuple[Command, Any]]:
+        """Decide and write a batch, anew when another hub was in the way."""
+        met = Met()
+        for _ in range(self._limits.batch_tries_max):
+            try:
+                return await self._transact(batch, marks, now, met)
+            except Contention as contention:
+                met.learn(contention)
+        raise StoreFailure("other work on the same records was in the way", full=False)
+
+    async def _transact(
+        self, batch: list[Command], marks: Sequence[Mark], now: int, met: Met
     ) -> list[tuple[Command, Any]]:
         view = View()
         with CommitSpans(batch) as spans:
@@ -305,12 +318,13 @@ class Committer:
                     await self._picker.restore(connection)
                 # Until this commits, what the picker follows is ahead of the store.
                 self._picker_is_stale = True
-                loader = Loader(connection, self._contract, view)
-                answers = spans.answers = await self._decide_all(batch, view, loader, now)
+                loader = Loader(connection, self._contract, view, met)
+                answers = await self._decide_all(batch, view, loader, now, met.asked.copy())
+                spans.answers = answers
                 await self._follow_dead_letters(view, loader, now)
                 endpoints = self._registry_after(view.changes)
                 picked = self._picker.pick_new(view, endpoints, now)
-                await write(connection, view.changes)
+                await write(connection, view.changes, loader.contenders)
                 picked += await self._picker.pick_stored(connection, view, endpoints, now)
                 await self._picker.add_bodies(connection, view.changes, picked)
                 await remember(connection, marks, now)
@@ -348,11 +362,16 @@ class Committer:
             await self._decide_all([Command(FOLLOW, HUB, decide, answer)], view, loader, now)
 
     async def _decide_all(
-        self, batch: Sequence[Command], view: View, loader: Loader, now: int
+        self,
+        batch: Sequence[Command],
+        view: View,
+        loader: Loader,
+        now: int,
+        also: Iterable[Key] = (),
     ) -> list[tuple[Command, Any]]:
         answers: list[tuple[Command, Any]] = []
         waiting = list(batch)
-        keys: set[Key] = {key for command in batch for key in command.keys}
+        keys: set[Key] = {*also, *(key for command in batch for key in command.keys)}
         for _ in range(self._limits.batch_rounds_max):
             if keys:
                 await loader.load(keys)

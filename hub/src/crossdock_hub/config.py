@@ -24,6 +24,7 @@ class Limits:
     # One transaction of the committer.
     batch_commands_max: int = 512
     batch_rounds_max: int = 24
+    batch_tries_max: int = 20
     batch_keys_per_read_max: int = 500
     # A long decision lets everybody else have a turn after so long.
     turn_seconds: float = 0.01

@@ -47,6 +47,10 @@ KINDS: Mapping[str, Kind] = {
         Kind("unit_conversion"),
     )
 }
+# What everything else refers to: it has no states, belongs to nothing, and never goes away.
+MASTER_DATA = frozenset(
+    kind.name for kind in KINDS.values() if not (kind.first_state or kind.root_field)
+)
 
 
 def stamp(target: Timestamp, microseconds: int) -> None:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Integer,
     LargeBinary,
     Select,
@@ -70,8 +72,11 @@ class Query:
             self.statement = statement.where(tuple_(*by).in_(bindparam(WANTED, expanding=True)))
             self._head, self._tail = _looked_up(statement, by)
             self.array_text = _joined(statement, by)
+            self.locking_text = _locking(self.array_text, by)
             return
         self.array_text = _among(statement)
+        table = statement.get_final_froms()[0]
+        self.locking_text = _locking(self.array_text, list(table.primary_key))
         compiled = str(statement.compile(dialect=sqlite.dialect()))
         self._head, place, self._tail = compiled.partition(_PLACE)
         if not place or "?" in self._head + self._tail:
@@ -162,9 +167,19 @@ def _joined(statement: Select[Any], by: Sequence[Column[Any]]) -> str:
     return f"{columns}{found} JOIN {table} ON {equal}{rest}"
 
 
+def _locking(text: str, by: Sequence[ColumnElement[Any]]) -> str:
+    """A statement for PostgreSQL that also locks its rows, in the order of what they are by."""
+    columns: Sequence[Any] = by
+    table = columns[0].table.name
+    order = ", ".join(f"{table}.{column.name}" for column in columns)
+    return f"{text} ORDER BY {order} FOR UPDATE OF {table}"
+
+
 def _array_of(kind: TypeEngine[Any]) -> str:
     if isinstance(kind, LargeBinary):
         return "bytea[]"
+    if isinstance(kind, Boolean):
+        return "boolean[]"
     return "bigint[]" if isinstance(kind, Integer) else "text[]"
 
 
@@ -180,6 +195,15 @@ class Shape:
     values: Callable[[Any], tuple[Any, ...]]
     replaces: bool = False
     _texts: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def adding_text(self) -> str:
+        """For PostgreSQL: insert the rows of arrays, except those that are there already."""
+        return _adding(self.table, self.columns)
+
+    def arrays(self, records: Sequence[Any]) -> tuple[list[Any], ...]:
+        """The values of `adding_text`: a list for each column."""
+        return tuple(list(column) for column in zip(*map(self.values, records), strict=True))
 
     def row(self, record: Any) -> dict[str, Any]:
         """A record's values by column."""
@@ -223,6 +247,14 @@ class Shape:
         statement = inserting(dialect, self.table)
         changed = {name: statement.excluded[name] for name in self._changed()}
         return statement.on_conflict_do_update(index_elements=self._keys(), set_=changed)
+
+
+@cache
+def _adding(table: Table, columns: tuple[str, ...]) -> str:
+    kinds = [_array_of(table.c[name].type) for name in columns]
+    arrays = ", ".join(f"${n}::{kind}" for n, kind in enumerate(kinds, 1))
+    rows = f"SELECT * FROM unnest({arrays})"
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) {rows} ON CONFLICT DO NOTHING"
 
 
 async def write_rows(

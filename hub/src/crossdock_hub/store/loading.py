@@ -25,8 +25,10 @@ from crossdock_hub.records import (
 from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.crossing import WANTED, Query, Row, fetch
+from crossdock_hub.store.contention import Contenders, Met, Nobody
+from crossdock_hub.store.crossing import WANTED, Query, Row
 from crossdock_hub.store.dead_letters import find_groups
+from crossdock_hub.store.row_locks import RowLocks
 from crossdock_hub.unit import Key, View
 
 # SQLite takes 32,766 variables in a statement; tuples use several.
@@ -105,8 +107,16 @@ _REPLAY_ITEMS = Query(
 class Loader:
     """Fills a view with the records of keys, within one transaction."""
 
-    def __init__(self, connection: AsyncConnection, contract: Contract, view: View) -> None:
+    def __init__(
+        self, connection: AsyncConnection, contract: Contract, view: View, met: Met | None = None
+    ) -> None:
+        """met: what earlier tries of the batch have learned; this one adds to it."""
         self._connection = connection
+        self.contenders: Contenders = (
+            Nobody(connection)
+            if connection.dialect.name == "sqlite"
+            else RowLocks(connection, view, Met() if met is None else met)
+        )
         self._contract = contract
         self._view = view
         # Kind of key -> its query, and what the rows of some keys mean.
@@ -136,7 +146,10 @@ class Loader:
         }
 
     async def load(self, keys: Iterable[Key]) -> None:
-        """Read every key that the view does not know; what is not there is known as None."""
+        """Read every key that the view does not know; what is not there is known as None.
+
+        Raises Contention when others are in the way.
+        """
         by_kind: dict[str, list[Any]] = defaultdict(list)
         for key in keys:
             if not self._view.knows(key):
@@ -145,14 +158,17 @@ class Loader:
         if causes:
             # No row says a cause: it is worked out of many.
             await self._dead_letter_causes(causes)
+        for wanted in by_kind.values():
+            if len(wanted) > VALUES_PER_STATEMENT:
+                # Rows are locked in one order, however many statements it takes.
+                wanted.sort()
         parts = [
             (kind, wanted[start : start + VALUES_PER_STATEMENT])
             for kind, wanted in by_kind.items()
             for start in range(0, len(wanted), VALUES_PER_STATEMENT)
         ]
-        found = await fetch(
-            self._connection,
-            [(self._ways[kind][0], _asked(kind, wanted)) for kind, wanted in parts],
+        found = await self.contenders.fetch(
+            [(kind, self._ways[kind][0], wanted, _asked(kind, wanted)) for kind, wanted in parts]
         )
         for (kind, wanted), rows_of_part in zip(parts, found, strict=True):
             self._ways[kind][1](wanted, rows_of_part)

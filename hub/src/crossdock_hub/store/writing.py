@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +18,12 @@ from crossdock_hub.records import (
 from crossdock_hub.replay.records import UNSTARTED_STATES
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.contention import Contenders
 from crossdock_hub.store.crossing import Shape, write_rows
 from crossdock_hub.store.event_contents import let_go
 from crossdock_hub.store.letter_history import forget_letters
-from crossdock_hub.unit import Changes
+from crossdock_hub.store.row_locks import SCANS
+from crossdock_hub.unit import Changes, Key
 
 # Kind of key -> how its records become rows.
 _SHAPES: dict[str, Shape] = {
@@ -44,18 +46,27 @@ _SHAPES: dict[str, Shape] = {
 }
 
 
-async def write(connection: AsyncConnection, changes: Changes) -> None:
-    """Write all changes of a batch within its transaction."""
+async def write(
+    connection: AsyncConnection, changes: Changes, contenders: Contenders | None = None
+) -> None:
+    """Write all changes of a batch within its transaction. contenders: who else writes.
+
+    Raises Contention when others have written the same meanwhile.
+    """
+    added: Collection[Key] = ()
+    if contenders is not None:
+        await contenders.settle(changes)
+        added = await contenders.add(changes, _SHAPES)
     by_kind: dict[str, list[Any]] = defaultdict(list)
     for key, record in changes.records.items():
-        if record is not None and key[0] in _SHAPES:
+        if record is not None and key[0] in _SHAPES and key not in added:
             by_kind[str(key[0])].append(record)
     work: list[tuple[Shape, Sequence[Any]]] = [
         (_SHAPES[kind], records) for kind, records in by_kind.items()
     ]
     work += [
         (rows.EVENTS, changes.events),
-        (rows.SCANS, changes.scans),
+        (rows.SCANS, () if SCANS in added else changes.scans),
         (rows.SCAN_OUTBOX, changes.scan_outbox),
     ]
     await write_rows(connection, work)
