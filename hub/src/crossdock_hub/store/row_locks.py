@@ -129,7 +129,8 @@ class RowLocks:
         try:
             answer = await self._connection.exec_driver_sql(text, values)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", "") == _LOCK_NOT_AVAILABLE:
+            # Whoever waited in vain for as long as anybody may wait does not begin anew.
+            if not self._waits and getattr(error.orig, "sqlstate", "") == _LOCK_NOT_AVAILABLE:
                 raise Contention from None
             raise
         return [dict(zip(columns, row, strict=True)) for row in answer]
