@@ -5,12 +5,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from databases import FileDatabase
 from fixtures_hub import RunningHub
 
 
 def copy_database(hub: RunningHub, to: Path) -> None:
     """Copy the database of a hub that has ended, with its log."""
     hub.database.copy(to)
+
+
+def copy_running_database(hub: RunningHub, to: Path) -> None:
+    """Copy the database of a hub that works on it, as it is at one moment; SQLite only."""
+    assert isinstance(hub.database, FileDatabase)
+    hub.database.copy_running(to)
 
 
 def put_back_database(hub: RunningHub, saved: Path) -> None:

@@ -70,6 +70,16 @@ class FileDatabase:
         for path in self.directory.glob("crossdock.db*"):
             shutil.copy2(path, to)
 
+    def copy_running(self, to: Path) -> None:
+        """The same while a hub works on it, as a replica or a back-up tool would have it."""
+        to.mkdir()
+        source = sqlite3.connect(f"file:{self.directory / 'crossdock.db'}?mode=ro", uri=True)
+        with (
+            contextlib.closing(source),
+            contextlib.closing(sqlite3.connect(to / "crossdock.db")) as kept,
+        ):
+            source.backup(kept)
+
     def put_back(self, saved: Path) -> None:
         for path in self.directory.glob("crossdock.db*"):
             path.unlink()

@@ -49,7 +49,7 @@ ROLES = {
     "operator": "OPERATOR",
 }
 # Periods at which a hub looks after its bus, and waits before it drains: cut for hubs of one test.
-QUICK_LIMITS = {"heal_seconds": 1.0, "tie_seconds": 0.2, "health_drain_seconds": 0.2}
+QUICK_LIMITS = {"heal_seconds": 1.0, "health_drain_seconds": 0.2}
 _ALIVE: WeakSet[RunningHub] = WeakSet()
 
 

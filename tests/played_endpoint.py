@@ -140,10 +140,14 @@ class PlayedEndpoint:
         assert not result.HasField("refusal"), result
         return result.token
 
-    async def renew(self, delivery_id: str, token: int) -> delivery_service_pb2.LeaseResult:
-        """Ask for a longer lease; the answer may be a refusal."""
+    async def renew(
+        self, delivery_id: str, token: int, draft: str = ""
+    ) -> delivery_service_pb2.LeaseResult:
+        """Ask for a longer lease, and note a draft; the answer may be a refusal."""
         request = delivery_service_pb2.RenewLeasesRequest(endpoint=self.endpoint)
-        request.renewals.add(delivery_id=delivery_id, token=token, lease=duration(LEASE_SECONDS))
+        request.renewals.add(
+            delivery_id=delivery_id, token=token, lease=duration(LEASE_SECONDS), draft=draft
+        )
         return (await self.client.deliveries.RenewLeases(request)).results[0]
 
     async def complete(

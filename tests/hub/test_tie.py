@@ -19,22 +19,29 @@ from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.errors import CallError
 from crossdock.hub.v1 import hub_service_pb2
+from crossdock_hub.bus.address import starting
 from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.publishing import Message
+from crossdock_hub.bus.stream_administration import StoredMessage
 from crossdock_hub.bus.tie import (
     BUS_OLDER,
     DATABASE_OLDER,
-    GENERATION_METADATA,
     OTHER_DATABASE,
+    TieKeeper,
     found,
     judge,
     read_tie,
+    tie_message,
+    told_by,
 )
+from crossdock_hub.committer import Committed
 from crossdock_hub.config import Limits
-from crossdock_hub.records import Tie
+from crossdock_hub.records import Mark, Tie
 from crossdock_hub.store import rows
 from crossdock_hub.store.bus_rows import differences as stored_differences
 from crossdock_hub.store.bus_rows import note_differences
 from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.unit import Changes
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from hypothesis import given
@@ -59,8 +66,8 @@ async def told_generation(hub: RunningHub) -> int:
     """What the bus was told last of the ledger."""
     bus = await Bus.connect(hub.bus_address())
     try:
-        noted = await bus.metadata(EVENT_STREAM) or {}
-        return int(noted.get(GENERATION_METADATA, "0"))
+        told = await told_by(bus)
+        return 0 if told is None else told.generation
     finally:
         await bus.close()
 
@@ -84,17 +91,11 @@ async def test_yesterdays_database(own_hub: RunningHub, tmp_path: Path, kind: st
         assert own_hub.stop() == 0
         copy_database(own_hub, saved)
         own_hub.start()
-        before = await told_generation(own_hub)
         called = await erp.take()
         assert (called.delivery_id, called.kind) == (delivery_id, delivery_pb2.ATTEMPT_KIND_CALL)
         await erp.complete(delivery_id, await erp.begin(called), "CONFIRMED")
         await approved(story)
         lost = await erp.take()
-
-        async def the_bus_knows() -> bool:
-            return await told_generation(own_hub) > before
-
-        await eventually(the_bus_knows, "the next generation")
         await eventually(lambda: is_told(own_hub), "the relay")
         own_hub.kill()
         put_back_database(own_hub, saved)
@@ -137,15 +138,9 @@ async def test_a_zombie_of_a_time_that_is_lost(own_hub: RunningHub, tmp_path: Pa
         assert own_hub.stop() == 0
         copy_database(own_hub, saved)
         own_hub.start()
-        before = await told_generation(own_hub)
         called = await erp.take()
         lease = CALL_SECONDS + Limits().lease_margin_seconds
         token = await erp.begin(called, lease_seconds=lease)
-
-        async def the_bus_knows() -> bool:
-            return await told_generation(own_hub) > before
-
-        await eventually(the_bus_knows, "the next generation")
         own_hub.kill()
         put_back_database(own_hub, saved)
         killed = time.monotonic()
@@ -308,11 +303,7 @@ async def test_yesterdays_bus(own_hub: RunningHub, tmp_path: Path) -> None:
             before = await told_generation(own_hub)
             await approved(story)
             await _confirm(erp)
-
-            async def grown(least: int = before) -> bool:
-                return await told_generation(own_hub) > least
-
-            await eventually(grown, "the next generation")
+            assert await told_generation(own_hub) == before + 1
         await eventually(lambda: own_hub.count("events", "published_at IS NULL") == 0, "events")
         assert own_hub.stop() == 0
         put_back_bus(own_hub, saved)
@@ -334,18 +325,77 @@ async def _confirm(erp: PlayedEndpoint) -> None:
     await erp.complete(dispatch.delivery_id, await erp.begin(dispatch), "CONFIRMED")
 
 
-@given(st.integers(0, 50), st.integers(0, 50), st.booleans())
-def test_judging(database: int, bus: int, same: bool) -> None:
-    """Proves: a bus that knows more than the database makes it the older one; one step behind is
-    as it should be; another database's word says nothing about either's age."""
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.booleans())
+def test_judging(generation: int, bus: int, behind: int, same: bool) -> None:
+    """Proves: a bus that knows more than the database makes it the older one; what it was never
+    told is no difference, what it was told and does not know makes it the older one; another
+    database's word says nothing about either's age."""
+    database = Tie("one", generation, max(0, generation - behind))
     told = Tie("one" if same else "two", bus)
-    kind = judge(Tie("one", database), told)
+    kind = judge(database, told)
     if not same:
         assert kind == OTHER_DATABASE
-    elif bus > database:
+    elif bus > generation:
         assert kind == DATABASE_OLDER
     else:
-        assert kind == ("" if bus >= database - 1 else BUS_OLDER)
-    assert judge(told, None) == ""
-    assert read_tie({"crossdock-database": "one", "crossdock-generation": "x"}) is None
+        assert kind == (BUS_OLDER if bus < database.told else "")
+    assert judge(database, None) == ""
+
+
+class HeardBus:
+    """A bus that is told, and can be away."""
+
+    def __init__(self) -> None:
+        self.told: list[Tie | None] = []
+        self.health = starting("the bus").now(True, "connected")
+
+    async def publish(self, message: Message) -> None:
+        self.told.append(read_tie(StoredMessage(message.subject, 1, message.payload, {})))
+
+
+class Marked:
+    """A committer that is only asked to remember."""
+
+    def __init__(self) -> None:
+        self.marks: list[Mark] = []
+
+    def mark(self, mark: Mark) -> None:
+        self.marks.append(mark)
+
+
+async def test_a_batch_that_failed_is_not_told() -> None:
+    """Proves that the bus is told of what is stored and of nothing else, that a number whose batch
+    failed is not given to another (the store may have it after all), and that who waits goes on
+    when the bus knows of all that was stored before."""
+    bus, committer, tied = HeardBus(), Marked(), Changes(tied=True)
+    keeper = TieKeeper(bus, Limits(), committer, Tie("one", 4), lambda: 0, told=4)  # type: ignore[arg-type]
+    keeper.start()
+    try:
+        await keeper.told()
+        assert keeper.number(Changes()) == ()
+        assert [mark.generation for mark in keeper.number(tied)] == [5]
+        keeper.bus_is_back()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert bus.told == []
+        assert [mark.generation for mark in keeper.number(tied)] == [6]
+        keeper.committed(Committed(0, tied))
+        await keeper.told()
+        assert bus.told == [Tie("one", 6)]
+        assert [mark.told for mark in committer.marks] == [6]
+    finally:
+        await keeper.stop()
+
+
+def test_what_can_not_be_read_says_nothing() -> None:
+    """Proves that the bus's word is read as it was told, and that of a bus that was told nothing,
+    or something else, nothing is believed."""
+    sent = tie_message(Tie("one", 7, 5))
+
+    def stored(payload: bytes) -> StoredMessage:
+        return StoredMessage(sent.subject, 1, payload, {})
+
+    assert read_tie(stored(sent.payload)) == Tie("one", 7)
     assert read_tie(None) is None
+    for broken in (b"", b"7", b"{}", b'{"database": "one", "generation": "x"}', b"\xff"):
+        assert read_tie(stored(broken)) is None

@@ -40,6 +40,7 @@ DISPATCH: Final = (
 )
 SEVERAL: Final = ("tests/hub/test_several_committers.py",)
 SILENCE: Final = ("tests/hub/test_silence.py",)
+TIE: Final = ("tests/hub/test_tie.py", "tests/hub/test_young_copy.py")
 RELAY: Final = ("tests/hub/test_relay.py", "tests/hub/test_relay_fence.py")
 CLOCK: Final = ("tests/hub/test_store_clock.py", "tests/simulation")
 ADAPTER: Final = (
@@ -295,6 +296,36 @@ MUTANTS: Final[list[Mutant]] = [
             "        self._settled = False",
             '"""Whatever went wrong, look at the stream before the next try."""\n'
             "        self._settled = True",
+        ),
+    ),
+    *_in(
+        f"{HUB}bus/tie.py",
+        TIE,
+        older_database_is_taken=(
+            "if bus.generation > database.generation:",
+            "if bus.generation > database.generation + 1_000_000:",
+        ),
+        told_before_it_is_stored=(
+            "        self._given += 1\n",
+            "        self._given += 1\n        self._stored = self._given\n",
+        ),
+        answered_before_the_bus_is_told=(
+            "if self._told >= wanted:",
+            "if wanted >= 0:",
+        ),
+        bus_that_is_away_is_not_asked_for=(
+            "if self._trouble or not health.ok:",
+            "if False:",
+        ),
+        bus_is_not_told_again=("        self._told = 0\n", "        pass\n"),
+    ),
+    *_in(
+        f"{HUB}delivery/attempts.py",
+        TIE,
+        calls_begin_untold=('if after.attempt_kind == "CALL":', "if False:"),
+        drafts_are_untold=(
+            "    if request.draft:\n        unit.tie()",
+            "    if False:\n        unit.tie()",
         ),
     ),
     *_in(

@@ -82,7 +82,8 @@ def now_microseconds() -> int:
 class Committer:
     """The only writer. `submit` puts a command in; its future is answered after the commit.
 
-    listeners are called with each `Committed`, on the event loop, before the answers.
+    listeners are called with each `Committed`, on the event loop, before the answers. ties: what a
+    batch that is about to be written stores of how far the ledger is; see `bus.tie`.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Committer:
         self._picker_is_stale = True
         self._registry_is_stale = False
         self.listeners: list[Callable[[Committed], None]] = []
+        self.ties: Callable[[Changes], Sequence[Mark]] = lambda changes: ()
         self.failure: StoreFailure | None = None
 
     @property
@@ -327,7 +329,7 @@ class Committer:
                 await write(connection, view.changes, loader.contenders)
                 picked += await self._picker.pick_stored(connection, view, endpoints, now)
                 await self._picker.add_bodies(connection, view.changes, picked)
-                await remember(connection, marks, now)
+                await remember(connection, [*marks, *self.ties(view.changes)], now)
                 # It runs as soon as the commit is on its way: while the disk writes.
                 asyncio.get_running_loop().call_soon(self._read_ahead)
         self._picker_is_stale = False

@@ -95,7 +95,8 @@ class Limits:
     # Healing of the bus.
     heal_seconds: float = 5.0
     rebuild_pause_seconds: float = 60.0
-    tie_seconds: float = 1.0
+    # How long the answer to a begin waits for the bus to know of it.
+    tie_wait_seconds: float = 3.0
     # Held facts.
     held_drive_max: int = 200
     held_sweep_keys_max: int = 50

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from crossdock import contracts
-from crossdock.bus import EVENT_STREAM, delivery_stream
+from crossdock.bus import delivery_stream
 from crossdock.errors import ContractError, Refusal
 
 from crossdock_hub.announcing import announce
@@ -22,13 +22,14 @@ from crossdock_hub.bus.external import check_replicas, external_address
 from crossdock_hub.bus.healing import Healer
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.relay import Relay
-from crossdock_hub.bus.streams import StreamLimits
+from crossdock_hub.bus.streams import StreamLimits, tie_stream_spec
 from crossdock_hub.bus.tie import (
     DATABASE_OLDER,
     TieKeeper,
     compare_at_start,
     hold_calls,
-    noted,
+    tie_message,
+    told_by,
 )
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import SECOND, Limits, Settings
@@ -194,23 +195,23 @@ class Hub:
             until = now + int(self.limits.restart_grace_seconds * SECOND)
             longest = int(self.limits.lease_seconds_max * SECOND)
             await restart_leases(connection, now, until, now - newest_at, longest)
-            told = await self.bus.metadata(EVENT_STREAM)
+            told = await told_by(self.bus)
             self._tie, differs = await compare_at_start(connection, told, newest_at, now)
             known = await ensure_endpoints(connection, configured)
             if differs == DATABASE_OLDER:
                 known = await hold_calls(connection, known, now, self.limits)
             self._configured = known
-        if told is not None:
-            await self._tell_tie()
+        await self._tell_tie()
         if differs == DATABASE_OLDER:
             # Their message ids are those of a future that is gone.
             for record in self._configured:
                 await self.bus.delete_stream(delivery_stream(record.id))
 
     async def _tell_tie(self) -> None:
-        """Tell the bus before any work begins: a copy of before is older than what it knows now."""
+        """Tell the bus before any work begins."""
         try:
-            await self.bus.set_metadata(EVENT_STREAM, noted(self._tie))
+            await self.bus.ensure_streams([tie_stream_spec(self._stream_limits)])
+            await self.bus.publish(tie_message(self._tie))
         except BusError as error:
             # A bus that stores nothing now is told as soon as it does.
             log.warning("the bus was not told how far the ledger is", cause=str(error))
@@ -262,6 +263,7 @@ class Hub:
             answers | {GET_HUB_STATUS: status.answer},
             self.tails.follow,
             self._after_register,
+            self.tie,
             {PLAN: planner.answer},
         )
         names = {method.service for method in self.contract.methods.values()}
@@ -282,18 +284,24 @@ class Hub:
         self.purger = Purger(
             self.store, self.committer, limits, hot_hours, self.clock, self.metrics.purged
         )
-        kept = StreamLimits(hot_window_hours=hot_hours, replicas=self.settings.nats_replicas)
         self.tie = TieKeeper(
-            self.store, self.bus, limits, self.committer, self._tie, self.clock, self._told
+            self.bus,
+            limits,
+            self.committer,
+            self._tie,
+            self.clock,
+            lambda: self.healer.missed(),
+            self._told,
         )
+        self.committer.ties = self.tie.number
         self.healer = Healer(
             self.store,
             self.bus,
             limits,
-            kept,
+            self._stream_limits,
             self.committer,
             self.clock,
-            lambda: self.tie.metadata,
+            self.tie.tell_again,
         )
         self.relay = Relay(
             self.store,
@@ -309,9 +317,15 @@ class Hub:
         self._healer = self.healer
         self.dispatcher = Dispatcher(self.bus, limits, self.healer.missed)
 
+    @property
+    def _stream_limits(self) -> StreamLimits:
+        settings = self.settings
+        return StreamLimits(settings.event_hot_hours, replicas=settings.nats_replicas)
+
     def _bus_is_back(self) -> None:
         if self._healer is not None:
             self._healer.bus_is_back()
+            self.tie.bus_is_back()
 
     async def _after_register(self, endpoint: str) -> None:
         """Before a registration is answered, the endpoint's stream and consumer exist."""

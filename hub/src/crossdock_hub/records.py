@@ -353,10 +353,14 @@ class BusConsumer:
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """A database, and a generation of its ledger: it grows while work is begun."""
+    """A database, and a generation of its ledger: it grows with each batch of calls that begin.
+
+    told: the generation that the bus is known to have been told.
+    """
 
     database: str
     generation: int
+    told: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,8 +389,8 @@ class Mark:
 
     events: sequences of rows that it has stored. positions: of streams. scans_before: scan messages
     up to the position that were recorded before this time may go; 0: none. consumers: of others.
-    forgotten: (stream, name) of consumers that their owners deleted. generation: see Tie; 0: as it
-    was. differences: found just now; counts of one kind add up.
+    forgotten: (stream, name) of consumers that their owners deleted. generation, told: see Tie; 0:
+    as it was. differences: found just now; counts of one kind add up.
     """
 
     events: Sequence[int] = ()
@@ -395,4 +399,5 @@ class Mark:
     consumers: Sequence[BusConsumer] = ()
     forgotten: Sequence[tuple[str, str]] = ()
     generation: int = 0
+    told: int = 0
     differences: Sequence[Difference] = ()

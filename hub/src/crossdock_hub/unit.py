@@ -138,6 +138,8 @@ class Changes:
     counters: dict[tuple[str, ...], int] = field(default_factory=dict)
     # How many settled dead letters stay; 0: none was settled now.
     letters_kept: int = 0
+    # Nobody is to act on it before something outside of the database knows that it happened.
+    tied: bool = False
 
     def merge(self, other: Changes) -> None:
         """Take over everything of a unit that was accepted."""
@@ -151,6 +153,7 @@ class Changes:
         self.items_past += other.items_past
         self.events_past += other.events_past
         self.letters_kept = self.letters_kept or other.letters_kept
+        self.tied = self.tied or other.tied
         for name, count in other.counters.items():
             self.count(*name, by=count)
 
@@ -335,6 +338,11 @@ class Unit:
         """An endpoint as registered."""
         endpoints: tuple[RegisteredEndpoint, ...] = self.get(("endpoints",))
         return next((e for e in endpoints if e.id == endpoint_id), None)
+
+    def tie(self) -> None:
+        """What is decided lets a vendor be called: a copy of the database from before it, put back,
+        must be known to be older, so the bus is told before the answer leaves."""
+        self.changes.tied = True
 
     def satisfy(self, awaits: str) -> None:
         """Say that something held facts may wait for has arrived."""

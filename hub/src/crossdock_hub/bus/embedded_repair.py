@@ -16,10 +16,12 @@ from typing import Final
 import structlog
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM
 
+from crossdock_hub.bus.streams import TIE_STREAM
+
 # A stream that is being made or deleted has a directory but is not served, for a moment.
 TORN_AFTER_SECONDS: Final = 2.0
 # The others live in memory, or are not the hub's: the database could not fill them again.
-REFILLED_STREAMS: Final = (EVENT_STREAM, SCAN_STREAM)
+REFILLED_STREAMS: Final = (EVENT_STREAM, SCAN_STREAM, TIE_STREAM)
 
 _TORN: Final = re.compile(r"JetStream stream '\$G > (\w+)' could not be recovered")
 

@@ -26,6 +26,7 @@ from crossdock_hub.bus.streams import (
     delivery_stream_spec,
     event_stream_spec,
     scan_stream_spec,
+    tie_stream_spec,
 )
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer, Stopped, now_microseconds
@@ -73,10 +74,10 @@ class Healer:
         stream_limits: StreamLimits,
         committer: Committer,
         clock: Callable[[], int] = now_microseconds,
-        metadata: Callable[[], dict[str, str]] = dict,
+        on_untold: Callable[[], None] = lambda: None,
     ) -> None:
-        """metadata: what is to be noted at an event stream that is made anew."""
-        self._metadata = metadata
+        """on_untold: called when the stream that says how far the ledger is had to be made."""
+        self._on_untold = on_untold
         self._store = store
         self._bus = bus
         self._limits = limits
@@ -144,6 +145,8 @@ class Healer:
     async def heal(self) -> None:
         """One look at everything. BusError, StoreFailure: not all could be put right."""
         lost = self._lost
+        if await self._bus.ensure_streams([tie_stream_spec(self._stream_limits)]):
+            self._on_untold()
         for spec, outlet in self._durable():
             await self._heal_durable(spec, outlet, lost)
         endpoints = [each.id for each in self._committer.endpoints if each.operations]
@@ -212,9 +215,7 @@ class Healer:
             self.rebuilds += 1
             self._rebuilt_at[spec.name] = self._clock()
             log.error("the stream is lost; it is made anew from the database", stream=spec.name)
-        await self._bus.make_stream(
-            spec, first, self._metadata() if outlet is self._relay.events else None
-        )
+        await self._bus.make_stream(spec, first)
         outlet.doubt()
         self._relay.wake()
 

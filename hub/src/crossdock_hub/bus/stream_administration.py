@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from crossdock.bus import MESSAGE_ID_HEADER
 
-from crossdock_hub.bus.errors import BusRefused, BusUnavailable, StreamGone, StreamMismatch
+from crossdock_hub.bus.errors import BusRefused, BusUnavailable, StreamMismatch
 from crossdock_hub.bus.streams import (
     FORBIDDEN_PARTS,
     ConsumerSpec,
@@ -105,30 +105,10 @@ class StreamAdministration(ABC):
         """
         return [spec.name for spec in specs if await self._ensure_stream(spec)]
 
-    async def make_stream(
-        self,
-        spec: StreamSpec,
-        first_sequence: int = 1,
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
+    async def make_stream(self, spec: StreamSpec, first_sequence: int = 1) -> None:
         """Make a stream that is not there; its first message will get that sequence."""
-        more: dict[str, Any] = {"metadata": dict(metadata)} if metadata else {}
-        if first_sequence > 1:
-            more["first_seq"] = first_sequence
+        more = {"first_seq": first_sequence} if first_sequence > 1 else {}
         await self._create(spec, spec.configuration() | more)
-
-    async def metadata(self, stream: str) -> dict[str, str] | None:
-        """What was noted at a stream; None where there is no stream."""
-        config = await self._stream_configuration(stream)
-        return None if config is None else dict(config.get("metadata") or {})
-
-    async def set_metadata(self, stream: str, noted: Mapping[str, str]) -> None:
-        """Note something at a stream beside what is noted there. StreamGone: there is none."""
-        config = await self._stream_configuration(stream)
-        if config is None:
-            raise StreamGone(f"there is no stream {stream}")
-        config["metadata"] = {**(config.get("metadata") or {}), **noted}
-        await self.call_api(f"STREAM.UPDATE.{stream}", config)
 
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         """The same for a consumer; one that is made anew sends what is unacknowledged again."""

@@ -1,8 +1,9 @@
 """Which streams, consumers and permissions the hub needs, with every value stated. Pure.
 
 Events and scans are limits streams that refuse when full (discard new): nothing on them may vanish
-unseen. Work of an endpoint lies on a work-queue stream in memory: the ledger is the record, so such
-a stream may be lost, or dropped and made anew, at any time.
+unseen. Of how far the ledger is, only the newest word counts. Work of an endpoint lies on a
+work-queue stream in memory: the ledger is the record, so such a stream may be lost, or dropped and
+made anew, at any time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ __all__ = [
     "FORBIDDEN_PARTS",
     "HUB_USER",
     "PARTITIONS",
+    "TIE_STREAM",
+    "TIE_SUBJECT",
     "ConsumerSpec",
     "Difference",
     "EndpointPermissions",
@@ -38,13 +41,19 @@ __all__ = [
     "permissions_of",
     "scan_stream_spec",
     "stream_differences",
+    "tie_stream_spec",
 ]
 
 UNLIMITED: Final = -1
 HUB_USER: Final = "crossdock-hub"
+# How far the ledger is: for the hub alone, see `tie`.
+TIE_STREAM: Final = "CROSSDOCK_V1_TIE"
+TIE_SUBJECT: Final = "crossdock.v1.tie"
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_WINDOW_SECONDS: Final = 120.0
 _MIB: Final = 1024 * 1024
+_TIES_KEPT: Final = 16
+_TIE_BYTES: Final = 4096
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -72,7 +81,8 @@ class StreamLimits:
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
     """A stream as it has to be. rebuildable: the database can fill it again, so a stream of another
-    kind may be deleted and made anew."""
+    kind may be deleted and made anew. discard: when full, "new" refuses and "old" forgets the
+    oldest."""
 
     name: str
     subjects: tuple[str, ...]
@@ -86,6 +96,7 @@ class StreamSpec:
     allow_atomic_publish: bool = True
     replicas: int = 1
     rebuildable: bool = False
+    discard: str = "new"
 
     def configuration(self) -> dict[str, Any]:
         """The stream's configuration in the server's terms, whole."""
@@ -94,7 +105,7 @@ class StreamSpec:
             "subjects": list(self.subjects),
             "storage": self.storage,
             "retention": self.retention,
-            "discard": "new",
+            "discard": self.discard,
             "max_age": round(self.max_age_seconds * _NANOSECONDS),
             "max_bytes": self.max_bytes,
             "max_msgs": self.max_messages,
@@ -215,6 +226,24 @@ def event_stream_spec(limits: StreamLimits) -> StreamSpec:
 def scan_stream_spec(limits: StreamLimits) -> StreamSpec:
     """High-frequency scans, several per message."""
     return _durable(SCAN_STREAM, "crossdock.v1.scan.>", limits.scan_max_bytes, limits)
+
+
+def tie_stream_spec(limits: StreamLimits) -> StreamSpec:
+    """How far the ledger is; each message says all that the ones before it said."""
+    return StreamSpec(
+        name=TIE_STREAM,
+        subjects=(TIE_SUBJECT,),
+        storage="file",
+        retention="limits",
+        max_age_seconds=0.0,
+        max_bytes=_MIB,
+        max_messages=_TIES_KEPT,
+        max_message_bytes=_TIE_BYTES,
+        allow_atomic_publish=False,
+        replicas=limits.replicas,
+        rebuildable=True,
+        discard="old",
+    )
 
 
 def delivery_stream_spec(endpoint: str, limits: StreamLimits) -> StreamSpec:

@@ -1,38 +1,42 @@
 """Whether database and bus belong together, or one of them was put back from a back-up.
 
-The ledger's generation grows while work is begun. It is stored first and told to the bus afterwards
-(as metadata of the event stream), so a bus that knows a later one than the database has seen work
-that this database does not remember: nothing that is open may be called before its vendor was
-asked.
+The ledger's generation grows with each batch in which a call begins, or a draft is noted. It is
+stored with them, and the bus is told of it before they are answered, so before any byte leaves for
+a vendor. A bus that knows a later generation than the database has seen work that this database
+does not remember: nothing that is open may be called before its vendor was asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 import structlog
-from crossdock.bus import EVENT_STREAM
+from crossdock.errors import Refusal
 
-from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.errors import BusError, BusRefused
 from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.publishing import NO_STREAM, Message
+from crossdock_hub.bus.stream_administration import StoredMessage
+from crossdock_hub.bus.streams import TIE_STREAM, TIE_SUBJECT
 from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import Difference, EndpointRecord, Mark, Tie
-from crossdock_hub.store import Store, StoreFailure, Transaction
+from crossdock_hub.store import Transaction
 from crossdock_hub.store import bus_rows as rows
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.rows import ENDPOINTS
+from crossdock_hub.unit import Changes, Refused
 
 log = structlog.get_logger("crossdock.tie")
-
-DATABASE_METADATA: Final = "crossdock-database"
-GENERATION_METADATA: Final = "crossdock-generation"
 
 DATABASE_OLDER: Final = "DATABASE_OLDER"
 BUS_OLDER: Final = "BUS_OLDER"
@@ -44,24 +48,36 @@ OTHER_DATABASE: Final = "OTHER_DATABASE"
 ATTEMPTS_BITS: Final = 20
 
 
-def read_tie(metadata: Mapping[str, str] | None) -> Tie | None:
+def read_tie(message: StoredMessage | None) -> Tie | None:
     """What the bus was told last; None: nothing, or nothing that can be read."""
-    told = metadata or {}
-    number = told.get(GENERATION_METADATA, "")
-    if not told.get(DATABASE_METADATA) or not number.isdecimal():
+    try:
+        told = json.loads(message.payload if message is not None else b"")
+        return Tie(str(told["database"]), int(told["generation"]))
+    except (ValueError, TypeError, KeyError):
         return None
-    return Tie(told[DATABASE_METADATA], int(number))
+
+
+def tie_message(tie: Tie) -> Message:
+    """A tie as the bus is told of it."""
+    told = {"database": tie.database, "generation": tie.generation}
+    return Message(TIE_SUBJECT, json.dumps(told).encode())
+
+
+async def told_by(bus: Bus) -> Tie | None:
+    """The newest tie that the bus was told. Raises BusError."""
+    return read_tie(await bus.last_message(TIE_STREAM, TIE_SUBJECT))
 
 
 def judge(database: Tie, bus: Tie | None) -> str:
-    """How the two differ; "" when they belong together. The bus may lag by one generation."""
+    """How the two differ; "" when they belong together. The bus may lag: what it was not told of
+    was not answered."""
     if bus is None:
         return ""
     if bus.database != database.database:
         return OTHER_DATABASE
     if bus.generation > database.generation:
         return DATABASE_OLDER
-    return BUS_OLDER if bus.generation < database.generation - 1 else ""
+    return BUS_OLDER if bus.generation < database.told else ""
 
 
 def found(kind: str, sentence: str, now: int, count: int = 1) -> Difference:
@@ -70,7 +86,7 @@ def found(kind: str, sentence: str, now: int, count: int = 1) -> Difference:
 
 
 async def compare_at_start(
-    connection: Transaction, metadata: Mapping[str, str] | None, newest_at: int, now: int
+    connection: Transaction, bus: Tie | None, newest_at: int, now: int
 ) -> tuple[Tie, str]:
     """Compare, and put everything in doubt that may have been done since the database was copied.
 
@@ -78,10 +94,10 @@ async def compare_at_start(
     difference.
     """
     own = await rows.tie(connection) or Tie(str(uuid.uuid4()), 0)
-    bus = read_tie(metadata)
     kind = judge(own, bus)
-    told = bus.generation if bus is not None and kind != OTHER_DATABASE else 0
-    fresh = Tie(own.database, max(own.generation, told + 1))
+    fresh = own
+    if kind == DATABASE_OLDER and bus is not None:
+        fresh = replace(own, generation=bus.generation + 1)
     await rows.keep_tie(connection, fresh)
     if not kind:
         return fresh, kind
@@ -124,52 +140,92 @@ def _longest(record: EndpointRecord, limits: Limits) -> int:
     return int(seconds * SECOND)
 
 
-def noted(tie: Tie) -> dict[str, str]:
-    """A tie as the bus is told of it."""
-    return {DATABASE_METADATA: tie.database, GENERATION_METADATA: str(tie.generation)}
-
-
 class TieKeeper:
-    """Moves the generation on while work is begun: first in the database, then on the bus."""
+    """Tells the bus how far the ledger is, and lets begins and drafts wait until it knows."""
 
     def __init__(
         self,
-        store: Store,
         bus: Bus,
         limits: Limits,
         committer: Committer,
         tie: Tie,
         clock: Callable[[], int],
+        on_gone: Callable[[], None] = lambda: None,
         told: int = 0,
     ) -> None:
-        """told: the generation that the bus knows already; 0: none."""
-        self._store = store
+        """told: the generation that the bus knows already. on_gone: its stream is not there."""
         self._bus = bus
         self._limits = limits
         self._committer = committer
-        self._tie = tie
+        self._database = tie.database
         self._clock = clock
+        self._on_gone = on_gone
+        self._given = self._stored = tie.generation
         self._told = told
-        self._work_begun = False
+        self._trouble = ""
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the bus was told last: a stream that is made anew is told it again."""
-        return noted(replace(self._tie, generation=self._told))
-
-    def committed(self, batch: Committed) -> None:
-        """A batch is durable: an attempt in it is work that a copy of before does not know."""
-        if not self._work_begun:
-            self._work_begun = any(key[0] == "attempt" for key in batch.changes.records)
 
     def report(self, kind: str, sentence: str, count: int) -> None:
         """Keep a difference, so that an operator can see it later."""
         difference = found(kind, sentence, self._clock(), count)
         self._committer.mark(Mark(differences=[difference]))
 
+    # What batches say
+
+    def number(self, changes: Changes) -> Sequence[Mark]:
+        """The generation that a batch stores, where it needs one of its own. None is used twice: a
+        commit whose answer was lost may have stored it."""
+        if not changes.tied:
+            return ()
+        self._given += 1
+        return (Mark(generation=self._given),)
+
+    def committed(self, batch: Committed) -> None:
+        """A batch is durable: its begins are answered when the bus knows of it."""
+        if batch.changes.tied:
+            self._stored = self._given
+            self._wake.set()
+
+    # What answers wait for
+
+    def require_bus(self) -> None:
+        """Raises Refused while the bus is known to be away: what begins now could not be told it,
+        and would only run out of its lease."""
+        health = self._bus.health
+        if self._trouble or not health.ok:
+            raise Refused(_not_told(self._trouble or health.reason))
+
+    async def told(self) -> None:
+        """Return when the bus knows of all that is stored. Refused: it was not to be told in time;
+        whoever repeats the call gets the same answer once it was."""
+        wanted = self._stored
+        if self._told >= wanted:
+            return
+        known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((wanted, known))
+        try:
+            async with asyncio.timeout(self._limits.tie_wait_seconds):
+                await known
+        except TimeoutError:
+            self._say(self._trouble or "it does not answer")
+            raise Refused(_not_told(self._trouble)) from None
+
+    # Telling
+
+    def tell_again(self) -> None:
+        """The bus has lost what it was told."""
+        self._told = 0
+        self._wake.set()
+
+    def bus_is_back(self) -> None:
+        """The connection is back: try at once."""
+        self._wake.set()
+
     def start(self) -> None:
         """Begin to follow the ledger."""
+        self._wake.set()
         self._task = keep("tie", self._run)
 
     async def stop(self) -> None:
@@ -179,22 +235,53 @@ class TieKeeper:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        pause: float | None = None
         while True:
-            try:
-                await self.step()
-            except (BusError, StoreFailure) as error:
-                log.debug("the tie waits", cause=str(error))
-            await asyncio.sleep(self._limits.tie_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            self._wake.clear()
+            pause = None
+            if not await self._tell():
+                pause = self._limits.relay_poll_seconds
 
-    async def step(self) -> None:
-        """One move: tell the bus what is stored, or store that there was work since."""
-        if self._told != self._tie.generation:
-            async with self._store.read() as connection:
-                stored = await rows.tie(connection)
-            if stored == self._tie:
-                await self._bus.set_metadata(EVENT_STREAM, noted(stored))
-                self._told = stored.generation
-        elif self._work_begun:
-            self._work_begun = False
-            self._tie = Tie(self._tie.database, self._tie.generation + 1)
-            self._committer.mark(Mark(generation=self._tie.generation))
+    async def _tell(self) -> bool:
+        """Tell the bus what is stored by now; one message for all batches since the last one."""
+        upto = self._stored
+        if self._told >= upto:
+            return True
+        try:
+            await self._bus.publish(tie_message(Tie(self._database, upto)))
+        except BusError as error:
+            if isinstance(error, BusRefused) and error.code == NO_STREAM:
+                self._on_gone()
+            self._say(str(error))
+            return False
+        self._told = upto
+        self._say("")
+        self._committer.mark(Mark(told=upto))
+        while self._waiting and self._waiting[0][0] <= upto:
+            _, known = self._waiting.popleft()
+            if not known.done():
+                known.set_result(None)
+        if self._stored > upto:
+            self._wake.set()
+        return True
+
+    def _say(self, trouble: str) -> None:
+        """Log once when it goes, once when it comes back."""
+        if bool(trouble) != bool(self._trouble):
+            if trouble:
+                log.warning("no call begins, the bus can't be told of it", cause=trouble)
+            else:
+                log.info("calls begin again")
+        self._trouble = trouble
+
+
+def _not_told(cause: str) -> Refusal:
+    return Refusal(
+        "HUB_UNAVAILABLE",
+        "the bus could not be told of it yet; repeat it as it is",
+        {"cause": cause},
+        retry_after_seconds=1.0,
+    )

@@ -100,6 +100,8 @@ def begin(
         trace_id=trace_id_of(request.traceparent),
     )
     unit.put(("attempt", after.id, after.token), attempt)
+    if after.attempt_kind == "CALL":
+        unit.tie()
     return _begun(after, seconds)
 
 
@@ -155,6 +157,8 @@ def renew(
     seconds = min(seconds, unit.limits.lease_seconds_max)
     after = ledger.renew(record, seconds, unit.now, request.draft)
     unit.put_delivery(after)
+    if request.draft:
+        unit.tie()
     result = delivery_service_pb2.LeaseResult(delivery_id=record.id)
     result.lease.FromMicroseconds((after.lease_until or unit.now) - unit.now)
     return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from crossdock.contracts import Method, digest
@@ -45,6 +45,16 @@ STOPPING = Refusal(
 )
 
 
+class Tied(Protocol):
+    """What lets a vendor be called is answered when the bus knows of it."""
+
+    def require_bus(self) -> None:
+        """Raises Refused while the bus can't be told of anything."""
+
+    async def told(self) -> None:
+        """Return when the bus knows of all that is stored. Raises Refused."""
+
+
 class Services:
     """Builds the handlers. queries: method -> async (caller, request, context) -> response.
 
@@ -59,8 +69,10 @@ class Services:
         queries: dict[str, Answer],
         tail: Callable[[Caller, Any], AsyncIterator[Any]] | None,
         after_register: Callable[[str], Awaitable[None]],
+        tie: Tied,
         plans: dict[str, Answer] | None = None,
     ) -> None:
+        self._tie = tie
         self._door = door
         self._intake = intake
         self._contract = door.contract
@@ -319,23 +331,25 @@ class Services:
     async def _begin(self, caller: Caller, request: Any, _context: Any) -> Any:
         _own(caller, request.endpoint)
         response_type, result_type = self._batch_types("BeginAttempts")
-        return response_type(
-            results=await self._each(
-                f"{DELIVERY}BeginAttempts",
-                caller,
-                result_type,
-                request.begins,
-                lambda unit, item: attempts.begin(unit, item, request.instance),
-            )
+        self._tie.require_bus()
+        results = await self._each(
+            f"{DELIVERY}BeginAttempts",
+            caller,
+            result_type,
+            request.begins,
+            lambda unit, item: attempts.begin(unit, item, request.instance),
         )
+        await self._tie.told()
+        return response_type(results=results)
 
     async def _renew(self, caller: Caller, request: Any, _context: Any) -> Any:
         _own(caller, request.endpoint)
         response_type, result_type = self._batch_types("RenewLeases")
         name = f"{DELIVERY}RenewLeases"
-        return response_type(
-            results=await self._each(name, caller, result_type, request.renewals, attempts.renew)
-        )
+        results = await self._each(name, caller, result_type, request.renewals, attempts.renew)
+        if any(renewal.draft for renewal in request.renewals):
+            await self._tie.told()
+        return response_type(results=results)
 
     async def _complete(self, caller: Caller, request: Any, _context: Any) -> Any:
         _own(caller, request.endpoint)

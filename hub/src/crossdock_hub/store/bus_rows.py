@@ -77,8 +77,10 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
         gone = delete(t.bus_consumers).where(c.stream == stream, c.name == name)
         await connection.execute(gone)
     generation = max((mark.generation for mark in marks), default=0)
-    if generation:
-        await connection.execute(update(t.bus_tie).values(generation=generation))
+    told = max((mark.told for mark in marks), default=0)
+    moved = {k: v for k, v in (("generation", generation), ("told", told)) if v}
+    if moved:
+        await connection.execute(update(t.bus_tie).values(moved))
     await note_differences(connection, [each for mark in marks for each in mark.differences])
 
 

@@ -470,12 +470,13 @@ replay_items = Table(
     ),
 )
 
-# Which database this is, and how far its ledger had come when the bus was told last.
+# Which database this is, how far its ledger has come, and how much of that the bus was told.
 bus_tie = Table(
     "bus_tie",
     METADATA,
     Column("database", Key, primary_key=True),
     Column("generation", BigInteger, nullable=False),
+    Column("told", BigInteger, nullable=False),
 )
 
 bus_differences = Table(
