@@ -16,7 +16,7 @@ from crossdock_hub.unit import Refused
 from simulation.faults import Faults
 from simulation.hub import HubAway, SimulatedHub
 from simulation.vendor import CALL_SECONDS_MAX, Vendor
-from simulation.virtual_time import VirtualTime
+from simulation.virtual_time import SECOND, VirtualTime
 
 LEASE_SECONDS = CALL_SECONDS_MAX + 10.0
 NOT_TRIED = "NOT_TRIED"
@@ -101,16 +101,65 @@ class Adapter:
         self._later(pause, lambda: self._perform(message, result, lease_until))
 
     def _perform(self, message: Dispatched, begun: Any, lease_until: int) -> None:
-        left = (lease_until - self._time.now) / 1_000_000
+        left = (lease_until - self._time.now) / SECOND
         if left < CALL_SECONDS_MAX:
             outcome, seconds = NOT_TRIED, 0.0
         elif begun.kind == delivery_pb2.ATTEMPT_KIND_LOOK_UP:
             outcome, seconds = self._vendor.look_up(message.delivery_id)
+        elif self._faults.operation_class == "TWO_STEP":
+            self._in_two_steps(message, begun)
+            return
         else:
             outcome, seconds = self._vendor.call(message.delivery_id)
-        self._later(seconds, lambda: self._complete(message, begun, outcome, FIRST_PAUSE_SECONDS))
+        self._later(seconds, lambda: self._complete(message, begun, outcome))
 
-    def _complete(self, message: Dispatched, begun: Any, outcome: str, pause: float) -> None:
+    def _in_two_steps(self, message: Dispatched, begun: Any) -> None:
+        """Draft, tell the hub, confirm; all of it within the time of one call."""
+        until = self._time.now + int(CALL_SECONDS_MAX * SECOND)
+        if begun.draft:
+            self._confirm(message, begun, begun.draft, until)
+            return
+        outcome, seconds, made = self._vendor.draft(message.delivery_id)
+        if outcome == "CONFIRMED":
+            pause = FIRST_PAUSE_SECONDS
+            self._later(seconds, lambda: self._note(message, begun, made, until, pause))
+        else:
+            self._later(seconds, lambda: self._complete(message, begun, outcome))
+
+    def _note(self, message: Dispatched, begun: Any, draft: str, until: int, pause: float) -> None:
+        """A draft that only we know of is never confirmed."""
+        if self._time.now >= until:
+            self._complete(message, begun, "UNKNOWN")
+            return
+        try:
+            self._asked(
+                lambda: self._hub.renew_lease(
+                    message.delivery_id, begun.token, LEASE_SECONDS, draft
+                )
+            )
+        except HubAway:
+            longer = min(pause * 2, MAX_PAUSE_SECONDS)
+            self._later(pause, lambda: self._note(message, begun, draft, until, longer))
+        except Refused:
+            self._complete(message, begun, "UNKNOWN")
+        else:
+            self._confirm(message, begun, draft, until)
+
+    def _confirm(self, message: Dispatched, begun: Any, draft: str, until: int) -> None:
+        left = (until - self._time.now) / SECOND
+        if left <= 0:
+            self._complete(message, begun, "UNKNOWN")
+            return
+        outcome, seconds = self._vendor.confirm(message.delivery_id, draft, left)
+        self._later(seconds, lambda: self._complete(message, begun, outcome))
+
+    def _complete(
+        self,
+        message: Dispatched,
+        begun: Any,
+        outcome: str,
+        pause: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
         code = "not_tried" if outcome == NOT_TRIED else ""
         said = "RETRY" if outcome == NOT_TRIED else outcome
         try:

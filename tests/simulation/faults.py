@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-CLASSES = ("SEARCHABLE", "KEYED", "NONE", "NATURAL")
+CLASSES = ("SEARCHABLE", "KEYED", "TWO_STEP", "NONE", "NATURAL")
 
 
 @dataclass(frozen=True, slots=True)

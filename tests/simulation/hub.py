@@ -250,6 +250,14 @@ class SimulatedHub(Desk):  # type: ignore[misc]
         request.lease.FromMicroseconds(int(lease * SECOND))
         return self.decide(VENDOR, "begin", lambda unit: attempts.begin(unit, request, "sim"))
 
+    def renew_lease(self, delivery_id: str, token: int, lease: float, draft: str) -> Any:
+        """RenewLeases, with a draft to keep. Raises HubAway, Refused."""
+        request = delivery_service_pb2.LeaseRenewal(
+            delivery_id=delivery_id, token=token, draft=draft
+        )
+        request.lease.FromMicroseconds(int(lease * SECOND))
+        return self.decide(VENDOR, "renew", lambda unit: attempts.renew(unit, request))
+
     def complete_attempt(self, delivery_id: str, token: int, outcome: str, code: str) -> Any:
         """CompleteAttempts. Raises HubAway, Refused."""
         request = delivery_service_pb2.Completion(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
 from crossdock_hub.config import Limits
+from simulation.adapter import Adapter
 from simulation.faults import CLASSES, Faults, drawn
 from simulation.outage import Outage
 from simulation.world import Run, World
@@ -44,6 +46,23 @@ def test_no_mix_of_faults_loses_doubles_reorders_or_repeats_blindly() -> None:
     states = {state for run in runs for state in run.states}
     assert {"CONFIRMED", "REJECTED", "PARKED", "HELD"} <= states, "the runs are too tame"
     assert sum(run.attempts for run in runs) > 1.2 * sum(run.effects for run in runs)
+
+
+def test_a_draft_that_only_its_adapter_knows_is_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that the runs reach what two steps are for: all of them are clean as they are, and an
+    adapter that confirmed its draft without the hub's word would make some things twice."""
+    rough = [
+        replace(drawn(seed), operation_class="TWO_STEP", vendor_lost_done=0.3) for seed in range(40)
+    ]
+    kept = [played(seed, faults) for seed, faults in enumerate(rough)]
+    assert not failures(kept), "\n".join(failures(kept)[:10])
+
+    def unheard(self: Adapter, message: Any, begun: Any, draft: str, until: int, _: float) -> None:
+        self._confirm(message, begun, draft, until)
+
+    monkeypatch.setattr(Adapter, "_note", unheard)
+    found = failures([played(seed, faults) for seed, faults in enumerate(rough)])
+    assert any("doubled" in text for text in found)
 
 
 def test_a_seed_replays_identically() -> None:

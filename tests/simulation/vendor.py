@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simulation.faults import Faults
@@ -49,6 +50,8 @@ class Vendor:
         self.calm = False
         self._taken: set[str] = set()
         self._done: set[str] = set()
+        self._confirmed: set[str] = set()
+        self._drafts = 0
 
     def is_away(self) -> bool:
         """True in an outage: connections are refused."""
@@ -57,6 +60,32 @@ class Vendor:
 
     def call(self, delivery_id: str) -> tuple[str, float]:
         """(outcome as the adapter would word it, seconds until the adapter knows it)."""
+        return self._answer(delivery_id, lambda seconds: self._book_later(delivery_id, seconds))
+
+    def draft(self, delivery_id: str) -> tuple[str, float, str]:
+        """The same for the first of two steps, and the draft's id. A draft that nobody confirms has
+        no effect; a second one is another."""
+        self._drafts += 1
+        outcome, seconds = self._answer(delivery_id, lambda _: None)
+        return outcome, seconds, f"draft-{self._drafts}"
+
+    def confirm(self, delivery_id: str, draft: str, within_seconds: float) -> tuple[str, float]:
+        """The same for the second step, for a caller with so much time. Each draft takes effect
+        once, however often it is confirmed."""
+        self._taken.add(delivery_id)
+        return self._answer(
+            delivery_id,
+            lambda seconds: self._time.after(seconds, lambda: self._book_draft(delivery_id, draft)),
+            within_seconds,
+        )
+
+    def _answer(
+        self,
+        delivery_id: str,
+        do: Callable[[float], None],
+        within_seconds: float = CALL_SECONDS_MAX,
+    ) -> tuple[str, float]:
+        """What comes of a call. do: make its effect after some seconds."""
         draw, quick = self._chance.random(), self._chance.uniform(0.02, 0.3)
         faults = self.faults
         if self.is_away() or (not self.calm and self._chance.random() < faults.vendor_away):
@@ -67,14 +96,16 @@ class Vendor:
             if draw < faults.vendor_lost_done:
                 slow = self._chance.choice((quick, CALL_SECONDS_MAX))
                 late = self._chance.uniform(0, faults.late_effect_seconds)
-                self._book_later(delivery_id, self._chance.uniform(0, slow) + late)
-                return self._ended(delivery_id, "UNKNOWN", slow)
+                do(self._chance.uniform(0, slow) + late)
+                return self._ended(delivery_id, "UNKNOWN", min(slow, within_seconds))
             if draw < faults.vendor_lost_done + faults.vendor_lost_undone:
-                return self._ended(delivery_id, "UNKNOWN", CALL_SECONDS_MAX)
+                return self._ended(delivery_id, "UNKNOWN", within_seconds)
             if self._chance.random() < faults.vendor_refuses and delivery_id not in self._taken:
                 self.books.rejected.add(delivery_id)
                 return self._ended(delivery_id, "REJECTED", quick)
-        self._book_later(delivery_id, quick / 2)
+        do(quick / 2)
+        if quick > within_seconds:
+            return self._ended(delivery_id, "UNKNOWN", within_seconds)
         return self._ended(delivery_id, "CONFIRMED", quick)
 
     def look_up(self, delivery_id: str) -> tuple[str, float]:
@@ -98,6 +129,11 @@ class Vendor:
     def _book_later(self, delivery_id: str, seconds: float) -> None:
         self._taken.add(delivery_id)
         self._time.after(seconds, lambda: self._book(delivery_id))
+
+    def _book_draft(self, delivery_id: str, draft: str) -> None:
+        if draft not in self._confirmed:
+            self._confirmed.add(draft)
+            self._book(delivery_id)
 
     def _book(self, delivery_id: str) -> None:
         # A key that the vendor honours makes a second call the first one's echo.
