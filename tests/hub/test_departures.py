@@ -9,6 +9,7 @@ from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_se
 from crossdock.types.v1 import types_pb2
 from decisions import WMS, outcome, request_id
 from first_flow import SHIPMENTS, Flow, at, each, scan, seconds
+from operator_says import say
 from test_lineage import verdict
 
 
@@ -17,6 +18,7 @@ def confirm(
     *numbers: str,
     shipped: dict[int, str] | None = None,
     cancelled: dict[int, str] | None = None,
+    bill: str = "",
 ) -> Any:
     """A ship confirm of shipment SHP-1 that names packages, and quantities by line."""
     report = shipment_service_pb2.ManifestShipmentRequest(
@@ -24,6 +26,7 @@ def confirm(
         shipment_number="SHP-1",
         manifest_time=at(flow.now),
         package_numbers=numbers,
+        bill_of_lading=bill,
         shipped=[line(*pair) for pair in (shipped or {}).items()],
         cancelled=[line(*pair) for pair in (cancelled or {}).items()],
     )
@@ -250,6 +253,48 @@ def test_packages_that_left_do_not_leave_again_with_other_quantities() -> None:
     other = confirm(flow, "LPN-1", shipped={1: "0"}).receipt
     assert outcome(other) == "HELD"
     assert "with other quantities" in other.held_because.message
+
+
+@pytest.mark.parametrize(
+    ("before", "again", "shipped", "bill"),
+    [
+        ((("LPN-1", "LPN-2"),), ("LPN-1",), {1: "0"}, ""),
+        ((("LPN-1",), ("LPN-2",)), ("LPN-1", "LPN-2"), {1: "1"}, ""),
+        ((("LPN-1", "LPN-2"),), ("LPN-1",), {}, "BOL-9"),
+    ],
+)
+def test_what_left_is_told_again_only_as_it_left(
+    before: tuple[tuple[str, ...], ...], again: tuple[str, ...], shipped: dict[int, str], bill: str
+) -> None:
+    """Proves that a confirm which names a part of what left at once, or what left one by one, is
+    known when it says the same, and held when it tells another quantity or bill of lading."""
+    flow = Flow()
+    flow.labelled(2)
+    for numbers in before:
+        confirm(flow, *numbers)
+    assert outcome(confirm(flow, *again).receipt) == "ALREADY_KNOWN"
+    everything = {1: f"{len(again)}"}
+    assert outcome(confirm(flow, *again, shipped=everything).receipt) == "ALREADY_KNOWN"
+    assert outcome(confirm(flow, *again, shipped=shipped, bill=bill).receipt) == "HELD"
+
+
+def test_a_resubmitted_departure_is_still_the_same_one() -> None:
+    """Proves that the first departure, resubmitted after a second one, is posted as the first: with
+    its own packages as the last of the shipment, which is what an ERP takes them for."""
+    flow = Flow()
+    flow.labelled(2)
+    flow.settle(flow.delivery("netsuite", "create_sales_order"))
+    confirm(flow, "LPN-1")
+    (first,) = (d for d in flow.deliveries() if d.operation == "post_goods_issue")
+    flow.complete(first, flow.take(first), "PARKED", reason="no such bin")
+    confirm(flow, "LPN-2")
+    answer = say(flow, "RESUBMIT", first)
+    content = flow.records["delivery_content", answer.resubmitted.id].body
+    event = shipment_events_pb2.ShipmentManifested.FromString(content)
+    assert event.part == ""
+    (departure,) = event.shipment.departures
+    assert told(departure)[0] == ["LPN-1"]
+    assert len(event.shipment.packages) == 2
 
 
 def test_a_confirm_of_a_voided_shipment_is_held() -> None:

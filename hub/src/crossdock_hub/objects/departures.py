@@ -72,6 +72,15 @@ def cancelled_since(
     return _lines(found) if _lines(found) != _lines(known) else None
 
 
+def as_of(shipment: shipment_pb2.Shipment, part: str) -> None:
+    """Leave out what left after departure `part`: empty for the first, then "2", "3".
+
+    An event of a departure is about the last one that its shipment tells; so it has to be about the
+    same one when the shipment is taken as it is today.
+    """
+    del shipment.departures[int(part or 1) :]
+
+
 def still_to_leave(shipment: shipment_pb2.Shipment) -> list[str]:
     """Numbers of the packages that no confirm has told as gone."""
     left = _left(shipment)
@@ -194,22 +203,49 @@ def _moment(told: Any) -> tuple[Any, str]:
     return (instant.seconds, instant.nanos), told.manifest_time.local
 
 
-def _agrees(known: Iterable[Any], told: Iterable[Any]) -> bool:
-    """Whether a departure has each quantity that a confirm names; what that leaves out is free."""
-    found = amounts(known)
-    return all(found.get(key, Decimal(0)) == quantity for key, quantity in amounts(told).items())
+def _agrees(known: Mapping[tuple[int, str], Decimal], told: Amounts) -> bool:
+    """Whether what left has each quantity that a confirm names; what that leaves out is free."""
+    return all(known.get(key, Decimal(0)) == quantity for key, quantity in told.items())
 
 
 def _check_gone(
     shipment: shipment_pb2.Shipment, report: shipment_service_pb2.ManifestShipmentRequest
 ) -> None:
-    """Packages leave once: a confirm that names them again must not tell other quantities."""
-    for departure in shipment.departures:
-        again = set(departure.package_numbers) == set(report.package_numbers)
-        if again and not _agrees(departure.shipped, report.shipped):
-            raise _contradiction(
-                shipment, "shipped", "these packages left already, with other quantities"
-            )
+    """Packages leave once: a confirm that names them again must not tell anything else of them."""
+    named = set(report.package_numbers)
+    told_before = [d for d in shipment.departures if named.intersection(d.package_numbers)]
+    if not told_before:
+        # They left before departures were written down: there is nothing to compare with.
+        return
+    if report.bill_of_lading not in {"", *(d.bill_of_lading for d in told_before)}:
+        raise _contradiction(
+            shipment, "bill_of_lading", "these packages left already, with another bill of lading"
+        )
+    if not _agrees(_gone_with(shipment, named, told_before), amounts(report.shipped)):
+        raise _contradiction(
+            shipment, "shipped", "these packages left already, with other quantities"
+        )
+
+
+def _gone_with(
+    shipment: shipment_pb2.Shipment, named: set[str], told_before: list[shipment_pb2.Departure]
+) -> Amounts:
+    """What of each line left in the named packages.
+
+    Departures are told as a whole: of one that was named in part, only what its packages held is
+    known, and that only counts where all of it left.
+    """
+    found: Amounts = defaultdict(Decimal)
+    for departure in told_before:
+        shipped = amounts(departure.shipped)
+        mine = named.intersection(departure.package_numbers)
+        if mine != set(departure.package_numbers):
+            all_of_it = contents(p for p in shipment.packages if p.number in mine)
+            gone = contents(p for p in shipment.packages if p.number in departure.package_numbers)
+            shipped = {key: q for key, q in all_of_it.items() if shipped.get(key) == gone[key]}
+        for key, quantity in shipped.items():
+            found[key] += quantity
+    return found
 
 
 def _shipped(

@@ -8,10 +8,12 @@ from crossdock import bus
 from crossdock.contracts import items_of
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.errors import Refusal
+from crossdock.shipment.v1 import shipment_events_pb2
 
 from crossdock_hub.delivery import flows, intervention
 from crossdock_hub.delivery.documents import note_posting
 from crossdock_hub.delivery.intervention import Case, Decided
+from crossdock_hub.objects import departures
 from crossdock_hub.reading.presenting import delivery_message, word_message
 from crossdock_hub.records import (
     DeliveryContentRecord,
@@ -25,6 +27,8 @@ from crossdock_hub.unit import Refused, Unit
 from crossdock_hub.verbs.registering import decides
 from crossdock_hub.wording import LOOKED
 
+# The event that is about a part of its object: one departure of a shipment.
+DEPARTURE = shipment_events_pb2.ShipmentManifested.DESCRIPTOR.full_name
 SERVICE = "delivery.v1.DeliveryOperationsService"
 
 
@@ -157,6 +161,8 @@ def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:
         kind = field.message_type
         if kind is not None and kind.full_name == known.message.DESCRIPTOR.full_name:
             getattr(event, field.name).CopyFrom(known.message)
+    if record.event_type == DEPARTURE:
+        departures.as_of(event.shipment, event.part)
     event.metadata.revision = known.revision
     targets = unit.contract.events[record.event_type].targets
     same = [t for t in targets if (t.role, t.operation) == (record.role, record.operation)]
