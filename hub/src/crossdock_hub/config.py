@@ -49,6 +49,8 @@ class Limits:
     lease_seconds_default: float = 60.0
     lease_seconds_max: float = 600.0
     lease_margin_seconds: float = 5.0
+    # So much longer than its call is the lease that an adapter of the SDK asks for.
+    lease_asked_margin_seconds: float = 10.0
     restart_grace_seconds: float = 10.0
     retry_seconds_first: float = 0.5
     retry_seconds_max: float = 30.0

@@ -136,7 +136,7 @@ def _longest(record: EndpointRecord, limits: Limits) -> int:
     """Microseconds of the longest lease that an endpoint's calls ask for."""
     operations = compile_endpoint(record, limits).operations.values()
     calls = [spec.call_seconds for spec in operations] or [limits.lease_seconds_default]
-    seconds = min(max(calls) + limits.lease_margin_seconds, limits.lease_seconds_max)
+    seconds = min(max(calls) + limits.lease_asked_margin_seconds, limits.lease_seconds_max)
     return int(seconds * SECOND)
 
 
