@@ -39,6 +39,7 @@ DISPATCH: Final = (
     "tests/hub/test_breaking.py",
 )
 SEVERAL: Final = ("tests/hub/test_several_committers.py",)
+FOREIGN: Final = ("tests/hub/test_foreign_locks.py",)
 SILENCE: Final = ("tests/hub/test_silence.py",)
 TIE: Final = ("tests/hub/test_tie.py", "tests/hub/test_young_copy.py")
 RELAY: Final = ("tests/hub/test_relay.py", "tests/hub/test_relay_fence.py")
@@ -383,7 +384,7 @@ MUTANTS: Final[list[Mutant]] = [
         SEVERAL,
         flows_are_not_locked=('ORDER BY o.id FOR UPDATE OF o"""', 'ORDER BY o.id"""'),
         later_locks_are_waited_for=(
-            'return text if self._waits else f"{text} NOWAIT"',
+            'return text if self._waits else f"{text}{_NOWAIT}"',
             "return text",
         ),
         master_data_changes_unseen=(
@@ -394,6 +395,23 @@ MUTANTS: Final[list[Mutant]] = [
             "if inserted.rowcount < len(records):",
             "if inserted.rowcount > len(records):",
         ),
+    ),
+    *_in(
+        f"{HUB}store/row_locks.py",
+        FOREIGN,
+        waits_that_ran_out_begin_anew=(
+            "if text.endswith(_NOWAIT) and is_row_taken(error):",
+            'if not self._waits and getattr(error.orig, "sqlstate", "") == "55P03":',
+        ),
+        taken_rows_are_given_up=(
+            "if text.endswith(_NOWAIT) and is_row_taken(error):",
+            "if text.endswith(_NOWAIT) and not is_row_taken(error):",
+        ),
+    ),
+    *_in(
+        f"{HUB}committer.py",
+        FOREIGN,
+        each_of_a_batch_waits_in_full=("brief=failure.locked", "brief=False"),
     ),
     *_in(
         f"{HUB}refusals.py",

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from random import Random
 from typing import Any
 
 import structlog
@@ -34,8 +35,9 @@ from crossdock_hub.spans import CommitSpans
 from crossdock_hub.stepping import in_turns
 from crossdock_hub.store import Store, StoreFailure, Transaction
 from crossdock_hub.store.bus_rows import remember
-from crossdock_hub.store.contention import Contention, Met
+from crossdock_hub.store.contention import Contention, Met, pause_seconds
 from crossdock_hub.store.loading import Loader
+from crossdock_hub.store.postgresql import wait_briefly
 from crossdock_hub.store.writing import registered, write
 from crossdock_hub.unit import (
     Changes,
@@ -102,6 +104,7 @@ class Committer:
         self._clock = clock
         self._intake = Intake(contract, limits)
         self._identifiers = Identifiers(newest_id)
+        self._chance = Random()
         self._interactive: deque[Command] = deque()
         self._bulk: deque[Command] = deque()
         self._marks: list[Mark] = []
@@ -226,10 +229,13 @@ class Committer:
             _resolve(command, no)
         return batch
 
-    async def _commit_safely(self, batch: list[Command]) -> None:
-        """Commit a batch; one that the store refuses whole is tried again one by one."""
+    async def _commit_safely(self, batch: list[Command], brief: bool = False) -> None:
+        """Commit a batch; one that the store refuses whole is tried again one by one.
+
+        brief: a lock was waited for already, by all of them together.
+        """
         try:
-            answers = await self._commit(batch)
+            answers = await self._commit(batch, brief)
             self.failure = None
         except StoreFailure as failure:
             await self._on_failure(batch, failure)
@@ -251,7 +257,7 @@ class Committer:
         self._registry_is_stale |= failure.uncertain
         if len(batch) > 1 and not failure.full and not failure.away:
             for command in batch:
-                await self._commit_safely([command])
+                await self._commit_safely([command], brief=failure.locked)
             return
         log.error("store refused a batch", cause=failure.cause, commands=len(batch))
         reason = "STORE_FULL" if failure.full else "HUB_UNAVAILABLE"
@@ -283,11 +289,11 @@ class Committer:
         if not batch:
             await asyncio.sleep(1.0)
 
-    async def _commit(self, batch: list[Command]) -> list[tuple[Command, Any]]:
+    async def _commit(self, batch: list[Command], brief: bool) -> list[tuple[Command, Any]]:
         now = self._clock()
         marks, self._marks, self._marks_due = self._marks, [], False
         try:
-            return await self._try(batch, marks, now)
+            return await self._try(batch, marks, now, brief)
         except BaseException:
             self._marks[:0] = marks
             if marks:
@@ -296,23 +302,27 @@ class Committer:
             raise
 
     async def _try(
-        self, batch: list[Command], marks: Sequence[Mark], now: int
+        self, batch: list[Command], marks: Sequence[Mark], now: int, brief: bool
     ) -> list[tuple[Command, Any]]:
         """Decide and write a batch, anew when another hub was in the way."""
         met = Met()
-        for _ in range(self._limits.batch_tries_max):
+        for tries in range(self._limits.batch_tries_max):
+            if tries:
+                await asyncio.sleep(pause_seconds(tries, self._chance))
             try:
-                return await self._transact(batch, marks, now, met)
+                return await self._transact(batch, marks, now, met, brief)
             except Contention as contention:
                 met.learn(contention)
         raise StoreFailure("other work on the same records was in the way", full=False)
 
     async def _transact(
-        self, batch: list[Command], marks: Sequence[Mark], now: int, met: Met
+        self, batch: list[Command], marks: Sequence[Mark], now: int, met: Met, brief: bool
     ) -> list[tuple[Command, Any]]:
         view = View()
         with CommitSpans(batch) as spans:
             async with self._store.write() as connection:
+                if brief:
+                    await wait_briefly(connection)
                 if self._registry_is_stale:
                     await self._read_registry(connection)
                 view.add(("endpoints",), self.endpoints)

@@ -6,12 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from random import Random
+from typing import Any, Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.store.crossing import Query, Row, Shape, fetch
 from crossdock_hub.unit import Changes, Key
+
+# Between two tries of a batch: the longest first pause, and the longest of all.
+PAUSE_SECONDS_FIRST: Final = 0.002
+PAUSE_SECONDS_MAX: Final = 0.05
 
 # Of one kind of key: its name, its query, what is wanted, and what the query asks by.
 Asked = tuple[str, Query, Sequence[Any], Sequence[Any]]
@@ -40,6 +45,13 @@ class Met:
         """Remember why a try gave way."""
         self.asked |= contention.keys
         self.exclusive |= contention.keys
+
+
+def pause_seconds(tries: int, chance: Random) -> float:
+    """How long to wait after so many tries: doubling, capped, less up to half of it, so that those
+    who were in each other's way do not come back at the same moment."""
+    longest = min(PAUSE_SECONDS_FIRST * 2.0 ** (tries - 1), PAUSE_SECONDS_MAX)
+    return chance.uniform(longest / 2, longest)
 
 
 class Contenders(Protocol):

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+_LOCK_NOT_AVAILABLE = "55P03"
 # SQLSTATE, or its class, to what is told. Full: there is no room, or nothing may be written.
 _FULL = {
     "53100": "the volume of the database is full",
@@ -23,9 +24,11 @@ _OTHER = {
     "3D000": "the database does not exist",
     "40001": "another transaction was in the way",
     "40P01": "another transaction was in the way",
-    "55P03": "the database is locked by another process",
+    _LOCK_NOT_AVAILABLE: "the database is locked by another process",
     "57014": "the database was asked for longer than a statement may take",
 }
+# The server's function that ends a statement whose time to wait has run out.
+_ENDS_A_WAIT = "ProcessInterrupts"
 _ANSWERS_NOT = "the database does not answer"
 
 
@@ -34,16 +37,24 @@ class StoreFailure(Exception):
 
     full: there is no room, or it is read-only. away: nobody could be asked, so asking for less at
     once is no use. uncertain: it was lost while it committed; whether it did is not known.
+    locked: a lock was waited for as long as any may be.
     """
 
     def __init__(
-        self, cause: str, *, full: bool, away: bool = False, uncertain: bool = False
+        self,
+        cause: str,
+        *,
+        full: bool,
+        away: bool = False,
+        uncertain: bool = False,
+        locked: bool = False,
     ) -> None:
         super().__init__(cause)
         self.cause = cause
         self.full = full
         self.away = away
         self.uncertain = uncertain
+        self.locked = locked
 
 
 def failure_of(error: Exception, *, committing: bool = False) -> StoreFailure:
@@ -60,13 +71,25 @@ def failure_of(error: Exception, *, committing: bool = False) -> StoreFailure:
     return StoreFailure(_ANSWERS_NOT, full=False, away=True, uncertain=committing)
 
 
+def is_row_taken(error: DBAPIError) -> bool:
+    """Whether PostgreSQL refused a row's lock at once, as NOWAIT asks it to.
+
+    A wait that ran out has the same state. A statement with NOWAIT waits too: for its tables.
+    """
+    cause: Any = error.orig
+    if getattr(cause, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+        return False
+    return getattr(cause.__cause__, "server_source_function", _ENDS_A_WAIT) != _ENDS_A_WAIT
+
+
 def _of_state(error: Exception, state: str, committing: bool) -> StoreFailure:
     if state in _FULL:
         return StoreFailure(_FULL[state], full=True)
     for start, told in _AWAY.items():
         if state.startswith(start):
             return StoreFailure(told, full=False, away=True, uncertain=committing)
-    return StoreFailure(_OTHER.get(state) or _refused(error, state), full=False)
+    locked = state == _LOCK_NOT_AVAILABLE
+    return StoreFailure(_OTHER.get(state) or _refused(error, state), full=False, locked=locked)
 
 
 def _refused(error: Exception, state: str = "") -> str:

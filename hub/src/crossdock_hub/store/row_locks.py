@@ -25,6 +25,7 @@ from crossdock_hub.objects.resources import MASTER_DATA
 from crossdock_hub.store import rows
 from crossdock_hub.store.contention import Asked, Contention, Met
 from crossdock_hub.store.crossing import Row, Shape
+from crossdock_hub.store.failures import is_row_taken
 from crossdock_hub.unit import Changes, Key, View
 
 # Reads that lock their own rows, in the order in which they do.
@@ -45,7 +46,7 @@ SCANS: Final[Key] = ("scans",)
 
 _OF_OBJECTS: Final = frozenset({"object", "number", "children"})
 _OF_FLOWS: Final = frozenset({"flow", "delivery"})
-_LOCK_NOT_AVAILABLE: Final = "55P03"
+_NOWAIT: Final = " NOWAIT"
 
 # By ids of objects, by kinds and numbers, by ids of deliveries, and by the roots themselves.
 _LOCK_FLOWS: Final = """
@@ -117,7 +118,7 @@ class RowLocks:
 
     def _taking(self, text: str) -> str:
         """A statement that locks, as it is sent now."""
-        return text if self._waits else f"{text} NOWAIT"
+        return text if self._waits else f"{text}{_NOWAIT}"
 
     def _is_locked_when_read(self, kind_and_id: tuple[str, str]) -> bool:
         kind, object_id = kind_and_id
@@ -130,7 +131,7 @@ class RowLocks:
             answer = await self._connection.exec_driver_sql(text, values)
         except DBAPIError as error:
             # Whoever waited in vain for as long as anybody may wait does not begin anew.
-            if not self._waits and getattr(error.orig, "sqlstate", "") == _LOCK_NOT_AVAILABLE:
+            if text.endswith(_NOWAIT) and is_row_taken(error):
                 raise Contention from None
             raise
         return [dict(zip(columns, row, strict=True)) for row in answer]
