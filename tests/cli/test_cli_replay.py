@@ -61,7 +61,7 @@ async def test_from_plan_to_outcome(hub: RunningHub, lane: Lane) -> None:
         assert planned.returncode == 0, planned.stderr
         assert "2 items, failed at" in planned.stdout
         assert "WOULD_POST        2" in planned.stdout
-        replay_id = planned.stdout.split()[1].rstrip(":")
+        replay_id = planned.stdout.partition("plan ")[2].partition(":")[0]
         assert f"crossdock replay start {replay_id} --reason" in planned.stdout
         shown = await typed(hub, "show", replay_id, "--items")
         assert shown.stdout.count("create_sales_order") == 2

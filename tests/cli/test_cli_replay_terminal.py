@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
+import json
 import os
 import pty
 import re
@@ -11,13 +13,14 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 from typing import Self
 
-from fixtures_hub import Lane, RunningHub
+from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import eventually
 from played_endpoint import PlayedEndpoint
-from story import Story
-from test_cli_replay import as_json, typed
+from story import Story, seed_master_data
+from test_cli_replay import as_json, run, typed
 
 BOOKINGS = {"create_sales_order": "SEARCHABLE"}
 SCREEN = struct.pack("HHHH", 24, 120, 0, 0)
@@ -111,3 +114,39 @@ async def test_a_bar_moves_on_a_terminal(hub: RunningHub, lane: Lane) -> None:
         assert "2 of 2" in CODES.sub("", after_bar) and "1/2" not in after_bar
         found = await as_json(hub, "show", plan)
         assert found["outcomes"] == [{"outcome": "REPLAY_OUTCOME_POSTED", "count": "2"}]
+
+
+async def test_a_plan_moves_on_a_terminal(tmp_path: Path) -> None:
+    """Proves that planning shows a bar of events, that Ctrl-C leaves the hub planning and says how
+    to look and how to abort, and that the plan then is made and followed to its end."""
+    slow = {"replay_plan_events": 1, "replay_plan_pause_seconds": 1.0}
+    hub = RunningHub(tmp_path / "slow", deployment(1), limits=json.dumps(slow)).start()
+    try:
+        await seed_master_data(hub)
+        lane = Lane(1)
+        async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, BOOKINGS) as erp:
+            for _ in range(5):
+                await story.approved()
+                await erp.work("REJECTED", reason="period closed")
+            chosen = ("--set", "failed", "--event", "order.approved", "--since", "1h")
+            async with Terminal(hub, "plan", lane.erp, *chosen) as screen:
+                await screen.shows("/5")
+                screen.process.send_signal(signal.SIGINT)
+                assert await screen.ends() != 0
+                told = screen.read()
+            assert SHOW_CURSOR in screen.raw
+            assert "Traceback" not in told
+            found = re.search(r"crossdock replay abort ([0-9a-f-]{36}) --reason", told)
+            assert found is not None, told
+            followed = await asyncio.to_thread(typed_and_read, hub, found.group(1))
+            assert "PLANNED, 0 of 5 items decided" in followed
+    finally:
+        hub.kill()
+
+
+def typed_and_read(hub: RunningHub, plan: str) -> str:
+    """What following a plan prints."""
+    done = run(hub, "show", plan, "--follow")
+    assert done.returncode == 0, done.stderr
+    assert "events planned; PLANNING" in done.stdout
+    return done.stdout

@@ -32,7 +32,11 @@ class Desk:
         self.endpoint = endpoint
 
     async def plan(self, wanted_set: str = "FAILED", **selection: Any) -> replay_pb2.Replay:
-        """A plan; the selection is empty when nothing is given."""
+        """A plan, once it is made or has failed; the selection is empty when nothing is given."""
+        return await self.planned(await self.ask(wanted_set, **selection))
+
+    async def ask(self, wanted_set: str = "FAILED", **selection: Any) -> replay_pb2.Replay:
+        """Ask for a plan, and return at once."""
         request = replay_service_pb2.PlanReplayRequest(
             request_id=request_id(),
             endpoint=self.endpoint,
@@ -40,8 +44,22 @@ class Desk:
             selection=replay_pb2.ReplaySelection(**selection),
         )
         answer = await self.operator.replays.PlanReplay(request, timeout=PLAN_SECONDS)
-        made: replay_pb2.Replay = answer.replay
-        return made
+        asked: replay_pb2.Replay = answer.replay
+        return asked
+
+    async def planned(
+        self, plan: replay_pb2.Replay, within_seconds: float = PLAN_SECONDS
+    ) -> replay_pb2.Replay:
+        """The plan once nobody makes it any more."""
+        found = plan
+
+        async def is_made() -> bool:
+            nonlocal found
+            found = await self.read(plan)
+            return word(replay_pb2.ReplayState, found.state) != "PLANNING"
+
+        await eventually(is_made, "the plan is made", within_seconds)
+        return found
 
     async def start(self, plan: replay_pb2.Replay, items_per_second: int = 0) -> replay_pb2.Replay:
         request = replay_service_pb2.StartReplayRequest(

@@ -21,7 +21,6 @@ from crossdock_hub.identity import Caller, Scope
 from crossdock_hub.reading import listing
 from crossdock_hub.reading.queries import QUERIES
 from crossdock_hub.records import occupies
-from crossdock_hub.replay.planning import PLAN
 from crossdock_hub.store.reading import OPEN_STATES
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS
@@ -43,7 +42,6 @@ NOT_QUERIES = {
     "/crossdock.delivery.v1.DeliveryService/CompleteAttempts",
     "/crossdock.lineage.v1.LineageService/Tail",
     # Replays are read and planned apart, from tables of their own.
-    PLAN,
     "/crossdock.replay.v1.ReplayService/GetReplay",
     "/crossdock.replay.v1.ReplayService/ListReplays",
     "/crossdock.replay.v1.ReplayService/ListReplayItems",

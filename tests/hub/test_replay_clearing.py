@@ -50,9 +50,9 @@ def _record(state: str, ended_at: int | None = None) -> ReplayRecord:
 
 def test_each_state_has_its_time() -> None:
     """Proves the limits at their very microsecond: a plan stays its life and a day, items stay 30
-    days after the end, and what runs or is paused has no end."""
+    days after the end, and what is being planned, runs or is paused has no end."""
     plan_ends = int((3_600 + LIMITS.replay_unstarted_seconds) * SECOND)
-    for state in ("PLANNING", "PLANNED"):
+    for state in ("PLANNED", "FAILED"):
         assert not is_past(_record(state), LIMITS, plan_ends - 1)
         assert is_past(_record(state), LIMITS, plan_ends)
     kept = int(LIMITS.replay_items_seconds * SECOND)
@@ -60,7 +60,7 @@ def test_each_state_has_its_time() -> None:
     for state in ("DONE", "ABORTED"):
         assert not is_past(_record(state, ended_at=5), LIMITS, kept + 4)
         assert is_past(_record(state, ended_at=5), LIMITS, kept + 5)
-    for state in ("RUNNING", "PAUSED"):
+    for state in ("PLANNING", "RUNNING", "PAUSED"):
         assert not is_past(_record(state), LIMITS, 10**18)
 
 

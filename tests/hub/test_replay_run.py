@@ -314,8 +314,8 @@ async def test_a_bad_plan_is_refused_in_words(desk_hub: RunningHub, own_lane: La
 
 
 async def test_a_plan_beyond_its_limits_says_how_to_narrow_it(tmp_path: Path) -> None:
-    """Proves that too many events, and too much work of one order, are refused before anything is
-    decided, with what to do; and that the narrower selection is planned."""
+    """Proves that a plan of too many events, and of too much work of one order, ends as FAILED with
+    what to do and is not started; and that the narrower selection is planned."""
     limits = json.dumps({"replay_flow_items_max": 1, "replay_events_max": 2})
     running = RunningHub(tmp_path, deployment(1), limits=limits).start()
     try:
@@ -329,17 +329,21 @@ async def test_a_plan_beyond_its_limits_says_how_to_narrow_it(tmp_path: Path) ->
             await story.oms.orders.UpdateOrder(update_order(changed, "customer_reference"))
             desk = Desk(story.operator, Lane(1).erp)
             both = [BOOKED, "order.changed"]
-            with pytest.raises(CallError) as too_large:
-                await desk.plan("ALL", object_id=order_id, event_types=both)
-            assert too_large.value.reason == "LIMIT_EXCEEDED"
-            assert f"{order_id} alone has more than 1 items" in str(too_large.value)
+            too_large = await desk.plan("ALL", object_id=order_id, event_types=both)
+            assert word(replay_pb2.ReplayState, too_large.state) == "FAILED"
+            assert f"{order_id} alone has more than 1 items" in too_large.note
+            assert too_large.HasField("end_time")
+            with pytest.raises(CallError) as not_planned:
+                await desk.start(too_large)
+            assert not_planned.value.reason == "STATE_TRANSITION"
             one = await desk.plan("ALL", object_id=order_id, event_types=[BOOKED])
             assert one.item_count == 1
             for _ in range(2):
                 await story.approved()
-            with pytest.raises(CallError) as too_many:
-                await desk.plan("ALL", event_types=[BOOKED])
-            assert "more than 2 events; narrow it" in str(too_many.value)
+            too_many = await desk.plan("ALL", event_types=[BOOKED])
+            assert word(replay_pb2.ReplayState, too_many.state) == "FAILED"
+            assert "more than 2 events; narrow it" in too_many.note
+            assert (too_many.item_count, planned(too_many)) == (0, {})
     finally:
         running.kill()
 

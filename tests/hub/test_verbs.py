@@ -8,7 +8,6 @@ import pytest
 from crossdock.inventory.v1 import inventory_pb2, inventory_service_pb2
 from crossdock.label.v1 import label_service_pb2
 from crossdock_hub.config import Limits
-from crossdock_hub.replay.planning import PLAN
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS
 from decisions import CARRIER, CONTRACT, OMS, WMS, outcome, refusal_of, request_id
@@ -116,12 +115,11 @@ def test_orders_do_not_touch_each_other() -> None:
 
 
 def test_every_writing_method_of_the_contract_is_decided() -> None:
-    """Proves that no mutating method can be called that nobody has written; a plan of a replay is
-    read first and decided by its planner."""
+    """Proves that no mutating method can be called that nobody has written."""
     undecided = {
         name
         for name, method in CONTRACT.methods.items()
-        if method.mutating and name not in {*DECISIONS, *UPSERTS, PLAN}
+        if method.mutating and name not in {*DECISIONS, *UPSERTS}
     }
     assert undecided == set()
 

@@ -106,7 +106,13 @@ class Limits:
     # Replays.
     replay_plan_seconds: float = 3_600.0
     replay_events_max: int = 10_000
-    replay_flow_items_max: int = 2_000
+    # While a plan is made: how long at a time, how long everybody else has then, and how many
+    # events are looked for and planned at once.
+    replay_plan_turn_seconds: float = 0.005
+    replay_plan_pause_seconds: float = 0.005
+    replay_find_events: int = 10_000
+    replay_plan_events: int = 50
+    replay_flow_items_max: int = 1_000
     replay_slice_items: int = 200
     # How often an order is decided anew because some of it differs from its plan.
     replay_rounds_max: int = 20

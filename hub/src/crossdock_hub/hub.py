@@ -50,7 +50,7 @@ from crossdock_hub.reading.hub_status import GET_HUB_STATUS, HubStatus
 from crossdock_hub.reading.queries import Queries
 from crossdock_hub.reading.tailing import Tails
 from crossdock_hub.records import EndpointRecord
-from crossdock_hub.replay.planning import PLAN, Planner
+from crossdock_hub.replay.planning import Planner
 from crossdock_hub.replay.queries import ReplayQueries
 from crossdock_hub.replay.running import Replayer
 from crossdock_hub.retention import Purger
@@ -128,6 +128,7 @@ class Hub:
             self.silence,
             self.driver,
             self.rerouter,
+            self.planner,
             self.replayer,
             self.purger,
             self.healer,
@@ -228,7 +229,7 @@ class Hub:
         self._build_movers(picker)
         replays = ReplayReader(self.store)
         self.replayer = Replayer(replays, self.committer, limits, self.clock)
-        planner = Planner(replays, self.committer, self.contract, limits, self.clock)
+        self.planner = Planner(replays, self.committer, self.contract, limits, self.clock)
         self.waiters = Waiters()
         reader = Reader(self.store)
         self.tails = Tails(reader, limits)
@@ -240,6 +241,7 @@ class Hub:
             self.silence.committed,
             self.driver.committed,
             self.rerouter.committed,
+            self.planner.committed,
             self.replayer.committed,
             self.metrics.committed,
             self.tails.committed,
@@ -264,7 +266,6 @@ class Hub:
             self.tails.follow,
             self._after_register,
             self.tie,
-            {PLAN: planner.answer},
         )
         names = {method.service for method in self.contract.methods.values()}
         self.server = Server(self.settings, limits, self.services.handlers(), names, identities)

@@ -56,10 +56,7 @@ class Tied(Protocol):
 
 
 class Services:
-    """Builds the handlers. queries: method -> async (caller, request, context) -> response.
-
-    plans: the same for writing methods that read much before they write.
-    """
+    """Builds the handlers. queries: method -> async (caller, request, context) -> response."""
 
     def __init__(
         self,
@@ -70,7 +67,6 @@ class Services:
         tail: Callable[[Caller, Any], AsyncIterator[Any]] | None,
         after_register: Callable[[str], Awaitable[None]],
         tie: Tied,
-        plans: dict[str, Answer] | None = None,
     ) -> None:
         self._tie = tie
         self._door = door
@@ -84,7 +80,6 @@ class Services:
             f"{DELIVERY}BeginAttempts": self._begin,
             f"{DELIVERY}RenewLeases": self._renew,
             f"{DELIVERY}CompleteAttempts": self._complete,
-            **(plans or {}),
         }
 
     def unserved(self) -> list[str]:

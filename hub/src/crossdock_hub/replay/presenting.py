@@ -11,7 +11,6 @@ from crossdock.telemetry import trace_id
 from crossdock_hub.objects.resources import stamp
 from crossdock_hub.replay.decisions import outcome_of
 from crossdock_hub.replay.records import (
-    UNSTARTED_STATES,
     ReplayItemRecord,
     ReplayRecord,
     acts_of,
@@ -28,7 +27,7 @@ def _outcome(name: str) -> replay_pb2.ReplayOutcome.ValueType:
 
 def state_of(record: ReplayRecord, now: int) -> str:
     """Where a replay is: a plan that nobody started in time has expired."""
-    if record.state in UNSTARTED_STATES and now >= record.expires_at:
+    if record.state == "PLANNED" and now >= record.expires_at:
         return "EXPIRED"
     return record.state
 
@@ -53,6 +52,8 @@ def replay_message(
         needs_approval=record.approvals > 0 and not record.approved,
         items_per_second=record.items_per_second,
         trace_id=trace_id(record.traceparent) if record.traceparent else "",
+        event_count=record.events,
+        planned_event_count=record.events_planned,
     )
     message.selection.ParseFromString(record.selection)
     for verdict, count in sorted((planned or {}).items()):

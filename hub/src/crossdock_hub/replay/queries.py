@@ -41,7 +41,11 @@ class ReplayQueries:
     async def get(self, _caller: Caller, request: Any, _context: Any) -> Any:
         """One replay with its counts."""
         record = await self._known(request.id)
-        tally = kept_tally(record) or tally_of(record, await self._reader.counts(record.id))
+        tally = kept_tally(record)
+        if tally is None:
+            # While it is planned, counting its items anew each time would slow it down.
+            made = record.state != "PLANNING"
+            tally = tally_of(record, await self._reader.counts(record.id) if made else [])
         message = replay_message(
             record,
             self._clock(),

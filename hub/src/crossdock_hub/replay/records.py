@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-UNSTARTED_STATES = frozenset({"PLANNING", "PLANNED"})
+# Plans that nobody has started; one that is being made is not over yet.
+UNSTARTED_STATES = frozenset({"PLANNED", "FAILED"})
 
 
 @dataclass(slots=True)
@@ -19,7 +20,8 @@ class ReplayRecord:
     """A plan and the run of it. wanted_set, state: names without prefix. selection: encoded.
 
     approvals: items that only a second person's word allows. acts: JSON, see `Act`. final_counts:
-    JSON, see `Tally`; written before the first of its items is deleted, else "".
+    JSON, see `Tally`; written before the first of its items is deleted, else "". events,
+    events_planned: how many were selected, and how many of them were worked through.
     """
 
     id: str
@@ -39,6 +41,8 @@ class ReplayRecord:
     started_at: int | None = None
     ended_at: int | None = None
     final_counts: str = ""
+    events: int = 0
+    events_planned: int = 0
 
 
 @dataclass(slots=True)

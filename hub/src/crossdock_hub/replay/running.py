@@ -29,8 +29,8 @@ from crossdock_hub.replay import decisions
 from crossdock_hub.replay.candidates import candidates
 from crossdock_hub.replay.clearing import Clearer
 from crossdock_hub.replay.decisions import Candidate, Decision, Terms
+from crossdock_hub.replay.drafting import spec_at
 from crossdock_hub.replay.pace import Pace
-from crossdock_hub.replay.planning import spec_at
 from crossdock_hub.replay.records import Act, ReplayItemRecord, ReplayRecord, with_act
 from crossdock_hub.stepping import Steps
 from crossdock_hub.store import StoreFailure

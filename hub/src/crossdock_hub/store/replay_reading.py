@@ -62,8 +62,10 @@ class ReplayReader:
 
     # Planning
 
-    async def event_ids(self, wanted: EventFilter, most: int) -> list[tuple[str, str]]:
-        """(event id, root id) of the selected events, oldest first."""
+    async def event_ids(
+        self, wanted: EventFilter, most: int, after: str = ""
+    ) -> list[tuple[str, str]]:
+        """(event id, root id) of the selected events, oldest first. after: the last one read."""
         e, d = t.events.c, t.deliveries.c
         statement = select(e.id, e.root_id)
         if wanted.failed_states:
@@ -75,6 +77,8 @@ class ReplayReader:
             statement = statement.where(e.id >= wanted.first_id)
         if wanted.end_id:
             statement = statement.where(e.id < wanted.end_id)
+        if after:
+            statement = statement.where(e.id > after)
         if wanted.types:
             statement = statement.where(e.type.in_(wanted.types))
         if wanted.object_id:
@@ -105,22 +109,25 @@ class ReplayReader:
                     codes[row["delivery_id"]] = row["code"]
         return codes
 
-    async def is_answered(self, request_id: str) -> bool:
-        """Whether a request id has its answer already."""
-        r = t.requests.c
-        return bool(await self._rows(select(r.request_id).where(r.request_id == request_id)))
+    async def planning(self) -> list[ReplayRecord]:
+        """Plans that are to be made, oldest first."""
+        return await self._in_state("PLANNING")
+
+    async def has_items(self, replay_id: str) -> bool:
+        """Whether anything of a plan is stored."""
+        i = t.replay_items.c
+        return bool(await self._rows(select(i.number).where(i.replay_id == replay_id).limit(1)))
 
     # Running
 
     async def running(self) -> list[ReplayRecord]:
         """Replays that run, oldest first."""
+        return await self._in_state("RUNNING")
+
+    async def _in_state(self, state: str) -> list[ReplayRecord]:
         r = t.replays.c
-        return [
-            _replay(row)
-            for row in await self._rows(
-                select(t.replays).where(r.state == "RUNNING").order_by(r.id)
-            )
-        ]
+        wanted = select(t.replays).where(r.state == state).order_by(r.id)
+        return [_replay(row) for row in await self._rows(wanted)]
 
     async def first_past(
         self, unstarted_before: int, ended_before: int, under_way: Collection[str]

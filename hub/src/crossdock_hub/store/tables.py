@@ -25,8 +25,7 @@ from crossdock_hub.store.column_types import counter, text_of
 
 METADATA = MetaData()
 
-# Of events: what is on the stream and still says something. Queries have it word for word, or a
-# database does not see that the index of these rows is meant.
+# Events on the stream that still say something; word for word in queries, or no index is used.
 CARRIES_CONTENT = text("published_at IS NOT NULL AND length(body) > 0")
 
 Key = text_of(36)
@@ -432,6 +431,7 @@ replays = Table(
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("final_counts", text_of(), nullable=False, server_default=""),
+    *(Column(n, Integer, nullable=False, server_default="0") for n in ("events", "events_planned")),
     Index(
         "replays_running",
         "id",

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from crossdock.errors import Refusal
-from crossdock.replay.v1 import replay_service_pb2
+from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 
+from crossdock_hub.config import SECOND
+from crossdock_hub.reading.event_scope import scope_of
 from crossdock_hub.refusals import not_found, transition
 from crossdock_hub.replay.presenting import replay_message, state_of
 from crossdock_hub.replay.records import Act, ReplayRecord, acts_of, with_act
@@ -50,6 +52,28 @@ def _expired(record: ReplayRecord) -> Refused:
             {"state": "EXPIRED", "verb": "start", "allowed": "PLANNED"},
         )
     )
+
+
+@decides("replay.v1.ReplayService/PlanReplay")
+def plan_replay(
+    unit: Unit, request: replay_service_pb2.PlanReplayRequest
+) -> replay_service_pb2.PlanReplayResponse:
+    """Keep what is to be planned; the planner makes the plan once this is durable."""
+    if unit.endpoint(request.endpoint) is None:
+        raise not_found("endpoint", request.endpoint)
+    scope_of(unit.contract, request.selection, "selection.")
+    record = ReplayRecord(
+        id=unit.new_id(),
+        endpoint=request.endpoint,
+        wanted_set=replay_pb2.ReplaySet.Name(request.set).removeprefix("REPLAY_SET_"),
+        selection=request.selection.SerializeToString(deterministic=True),
+        state="PLANNING",
+        created_at=unit.now,
+        expires_at=unit.now + int(unit.limits.replay_plan_seconds * SECOND),
+    )
+    record = with_act(record, Act("plan", unit.caller.endpoint, "", unit.now))
+    unit.put(("replay", record.id), record)
+    return replay_service_pb2.PlanReplayResponse(replay=replay_message(record, unit.now))
 
 
 @decides("replay.v1.ReplayService/ApproveReplay")
@@ -136,6 +160,6 @@ def abort_replay(
     unit: Unit, request: replay_service_pb2.AbortReplayRequest
 ) -> replay_service_pb2.AbortReplayResponse:
     """End it for good; what is not decided never will be."""
-    sources = ("PLANNED", "EXPIRED", "RUNNING", "PAUSED")
+    sources = ("PLANNING", "PLANNED", "EXPIRED", "RUNNING", "PAUSED")
     record = _steered(unit, request, "abort", "AbortReplay", sources, "ABORTED")
     return replay_service_pb2.AbortReplayResponse(replay=replay_message(record, unit.now))

@@ -14,7 +14,7 @@ from crossdock.cli.names import delivery_state_numbers, name_of
 from crossdock.cli.output import age, cell, clock, moment, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
-from crossdock.cli.replay_progress import follow
+from crossdock.cli.replay_progress import follow, follow_plan
 from crossdock.cli.times import time_of
 from crossdock.client import HubClient
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
@@ -23,7 +23,6 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Send work to an endpoint again, as planned."
 )
 
-PLAN_SECONDS: Final = 60.0
 PAGE: Final = 500
 MAXIMUM_LIMIT: Final = 100_000
 SETS: Final = ("failed", "missing", "all")
@@ -62,7 +61,10 @@ def plan(
     as_json: Json = False,
     data: Data = None,
 ) -> None:
-    """What would be posted, what not, and why. Stored for an hour; nothing is posted."""
+    """What would be posted, what not, and why. Stored for an hour; nothing is posted.
+
+    Waits until the hub has planned it; Ctrl-C leaves the hub planning.
+    """
     selection = replay_pb2.ReplaySelection(
         event_types=event or [], object_id=about, operation=operation
     )
@@ -82,12 +84,20 @@ def plan(
     request = replay_service_pb2.PlanReplayRequest(
         request_id=str(uuid.uuid4()), endpoint=endpoint, selection=selection, set=_set(wanted_set)
     )
-    found = asyncio.run(_plan(find_place(data), request))
+    place = find_place(data)
+    asked = asyncio.run(_ask(place, request))
+    try:
+        found = asyncio.run(_planned(place, asked.id, as_json))
+    except KeyboardInterrupt:
+        _say_how_to_go_on(asked.id)
+        raise
     if as_json:
         print_json(contracts.redact(found))
-        return
-    for line in plan_lines(found):
-        typer.echo(line)
+    failed = _name(replay_pb2.ReplayState, found.state) != "PLANNED"
+    for line in [] if as_json else plan_lines(found):
+        typer.echo(line, err=failed)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -208,9 +218,14 @@ def abort(
 # Calls
 
 
-async def _plan(place: Place, request: replay_service_pb2.PlanReplayRequest) -> replay_pb2.Replay:
+async def _ask(place: Place, request: replay_service_pb2.PlanReplayRequest) -> replay_pb2.Replay:
     async with open_hub(place) as hub:
-        return (await hub.replays.PlanReplay(request, timeout=PLAN_SECONDS)).replay
+        return (await hub.replays.PlanReplay(request)).replay
+
+
+async def _planned(place: Place, replay_id: str, quiet: bool) -> replay_pb2.Replay:
+    async with open_hub(place) as hub:
+        return await follow_plan(hub, replay_id, quiet)
 
 
 def _act(verb: str, replay_id: str, reason: str, as_json: bool, yes: bool, data: Data) -> None:
@@ -297,6 +312,9 @@ def outcomes(replay: replay_pb2.Replay) -> dict[str, int]:
 def plan_lines(replay: replay_pb2.Replay) -> list[str]:
     """A plan in words, with what to type next."""
     wanted = _name(replay_pb2.ReplaySet, replay.set).lower()
+    state = _name(replay_pb2.ReplayState, replay.state)
+    if state != "PLANNED":
+        return [f"plan {replay.id}: {state}", *([replay.note] if replay.note else [])]
     lines = [
         f"plan {replay.id}: {replay.item_count} items, {wanted} at {replay.endpoint}; "
         f"to be started until {clock(replay.expire_time)}"
@@ -312,6 +330,13 @@ def plan_lines(replay: replay_pb2.Replay) -> list[str]:
     return [*lines, f"start: crossdock replay start {replay.id} --reason …"]
 
 
+def _say_how_to_go_on(replay_id: str) -> None:
+    """After Ctrl-C: the hub plans on, whoever watches."""
+    typer.echo(f"the hub goes on planning {replay_id}", err=True)
+    typer.echo(f"look:  crossdock replay show {replay_id} --follow", err=True)
+    typer.echo(f"abort: crossdock replay abort {replay_id} --reason …", err=True)
+
+
 def _show(replay: replay_pb2.Replay, as_json: bool) -> None:
     if as_json:
         print_json(contracts.redact(replay))
@@ -321,6 +346,8 @@ def _show(replay: replay_pb2.Replay, as_json: bool) -> None:
         f"replay {replay.id} to {replay.endpoint}: {state}, "
         f"{replay.decided_count} of {replay.item_count} items decided"
     )
+    if state == "PLANNING":
+        typer.echo(f"  {replay.planned_event_count} of {replay.event_count} events planned")
     for kind, counts in (("planned", replay.planned), ("outcome", replay.outcomes)):
         enum: Any = replay_pb2.ReplayVerdict if kind == "planned" else replay_pb2.ReplayOutcome
         for count in counts:

@@ -1,9 +1,10 @@
-"""Watches a replay until it has settled: a bar on a terminal, a line now and then elsewhere."""
+"""Watches plans and replays: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import Final
 
 from rich.console import Console
@@ -15,8 +16,35 @@ from crossdock.client import HubClient
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 
 LOOK_SECONDS: Final = 0.5
-ENDED: Final = frozenset({"DONE", "ABORTED", "EXPIRED", "PLANNED"})
+# Most plans are made within this time, and nothing needs to be shown of them.
+SHORT_PLAN_SECONDS: Final = 1.0
+ENDED: Final = frozenset({"DONE", "ABORTED", "EXPIRED", "PLANNED", "FAILED"})
 OPEN: Final = frozenset({"WAITING", "UNDER_WAY"})
+
+
+async def follow_plan(hub: HubClient, replay_id: str, quiet: bool) -> replay_pb2.Replay:
+    """Return the plan once the hub has made it, or could not.
+
+    quiet: say nothing meanwhile. Ctrl-C ends the watching, never the planning.
+    """
+    show = _shown(quiet, "plan")
+    shown_from = time.monotonic() + SHORT_PLAN_SECONDS
+    try:
+        while True:
+            found = await _read(hub, replay_id)
+            if name_of(replay_pb2.ReplayState, found.state) != "PLANNING":
+                return found
+            total, done = found.event_count, found.planned_event_count
+            told = f"{found.item_count} items" if total else "looking for events"
+            if time.monotonic() >= shown_from:
+                show.update(done, total, f"PLANNING: {told}")
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        show.end()
+
+
+async def _read(hub: HubClient, replay_id: str) -> replay_pb2.Replay:
+    return (await hub.replays.GetReplay(replay_service_pb2.GetReplayRequest(id=replay_id))).replay
 
 
 async def follow(hub: HubClient, replay_id: str, quiet: bool) -> replay_pb2.Replay:
@@ -24,11 +52,11 @@ async def follow(hub: HubClient, replay_id: str, quiet: bool) -> replay_pb2.Repl
 
     quiet: say nothing meanwhile. Ctrl-C ends the watching, never the replay.
     """
-    show = _shown(quiet)
+    await follow_plan(hub, replay_id, quiet)
+    show = _shown(quiet, "replay")
     try:
         while True:
-            request = replay_service_pb2.GetReplayRequest(id=replay_id)
-            found = (await hub.replays.GetReplay(request)).replay
+            found = await _read(hub, replay_id)
             counts = {
                 name_of(replay_pb2.ReplayOutcome, each.outcome): each.count
                 for each in found.outcomes
@@ -53,7 +81,7 @@ def words(state: str, counts: dict[str, int]) -> str:
 class _Bar:
     """A bar of rich, on standard error, so that a result may be piped."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -62,11 +90,12 @@ class _Bar:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._progress.add_task("replay", total=None)
-        self._progress.start()
+        self._task = self._progress.add_task(what, total=None)
 
     def update(self, settled: int, total: int, text: str) -> None:
-        self._progress.update(self._task, completed=settled, total=total, description=text)
+        self._progress.start()
+        # Without a total the bar only says that something goes on.
+        self._progress.update(self._task, completed=settled, total=total or None, description=text)
 
     def end(self) -> None:
         self._progress.stop()
@@ -75,15 +104,18 @@ class _Bar:
 class _Line:
     """One line now and then, where nobody looks at a terminal."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, verb: str) -> None:
         self._line = ProgressLine(quiet=quiet)
+        self._verb = verb
 
     def update(self, settled: int, total: int, text: str) -> None:
-        self._line.show(f"{settled} of {total} settled; {text}")
+        self._line.show(f"{settled} of {total} {self._verb}; {text}")
 
     def end(self) -> None:
         self._line.end()
 
 
-def _shown(quiet: bool) -> _Bar | _Line:
-    return _Bar() if sys.stderr.isatty() and sys.stdout.isatty() and not quiet else _Line(quiet)
+def _shown(quiet: bool, what: str) -> _Bar | _Line:
+    if sys.stderr.isatty() and sys.stdout.isatty() and not quiet:
+        return _Bar(what)
+    return _Line(quiet, "events planned" if what == "plan" else "settled")

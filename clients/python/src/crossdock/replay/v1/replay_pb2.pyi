@@ -58,7 +58,7 @@ class _ReplayStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplaySta
     REPLAY_STATE_UNSPECIFIED: _ReplayState.ValueType  # 0
     """Never stored."""
     REPLAY_STATE_PLANNING: _ReplayState.ValueType  # 1
-    """The plan is being made; a plan whose making broke off expires like any other."""
+    """The plan is being made, also over restarts of the hub; it ends as PLANNED or FAILED."""
     REPLAY_STATE_PLANNED: _ReplayState.ValueType  # 2
     """A dry run that may be started until it expires."""
     REPLAY_STATE_RUNNING: _ReplayState.ValueType  # 3
@@ -71,6 +71,8 @@ class _ReplayStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplaySta
     """Ended by an operator; what was handed over goes on."""
     REPLAY_STATE_EXPIRED: _ReplayState.ValueType  # 7
     """A plan that was not started in time."""
+    REPLAY_STATE_FAILED: _ReplayState.ValueType  # 8
+    """The plan could not be made; the note says why, and what to narrow."""
 
 class ReplayState(_ReplayState, metaclass=_ReplayStateEnumTypeWrapper):
     """Where a replay is. May grow."""
@@ -78,7 +80,7 @@ class ReplayState(_ReplayState, metaclass=_ReplayStateEnumTypeWrapper):
 REPLAY_STATE_UNSPECIFIED: ReplayState.ValueType  # 0
 """Never stored."""
 REPLAY_STATE_PLANNING: ReplayState.ValueType  # 1
-"""The plan is being made; a plan whose making broke off expires like any other."""
+"""The plan is being made, also over restarts of the hub; it ends as PLANNED or FAILED."""
 REPLAY_STATE_PLANNED: ReplayState.ValueType  # 2
 """A dry run that may be started until it expires."""
 REPLAY_STATE_RUNNING: ReplayState.ValueType  # 3
@@ -91,6 +93,8 @@ REPLAY_STATE_ABORTED: ReplayState.ValueType  # 6
 """Ended by an operator; what was handed over goes on."""
 REPLAY_STATE_EXPIRED: ReplayState.ValueType  # 7
 """A plan that was not started in time."""
+REPLAY_STATE_FAILED: ReplayState.ValueType  # 8
+"""The plan could not be made; the note says why, and what to narrow."""
 Global___ReplayState: _TypeAlias = ReplayState  # noqa: Y015
 
 class _ReplayVerdict:
@@ -371,6 +375,8 @@ class Replay(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    PLANNED_EVENT_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id (UUID), also on each delivery and dispatch that it makes."""
     endpoint: _builtins.str
@@ -391,6 +397,10 @@ class Replay(_message.Message):
     """Items handed to the ledger per second at most; 0 before the start."""
     trace_id: _builtins.str
     """Trace of its start, 32 hexadecimal digits; its deliveries belong to it."""
+    event_count: _builtins.int
+    """How many events were selected; 0 until they are found."""
+    planned_event_count: _builtins.int
+    """How many of them were worked through while it is planned."""
     @_builtins.property
     def selection(self) -> Global___ReplaySelection:
         """Which events."""
@@ -444,10 +454,12 @@ class Replay(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         trace_id: _builtins.str = ...,
+        event_count: _builtins.int = ...,
+        planned_event_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "selection", b"selection", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acts", b"acts", "create_time", b"create_time", "decided_count", b"decided_count", "end_time", b"end_time", "endpoint", b"endpoint", "expire_time", b"expire_time", "id", b"id", "item_count", b"item_count", "items_per_second", b"items_per_second", "needs_approval", b"needs_approval", "note", b"note", "outcomes", b"outcomes", "planned", b"planned", "selection", b"selection", "set", b"set", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acts", b"acts", "create_time", b"create_time", "decided_count", b"decided_count", "end_time", b"end_time", "endpoint", b"endpoint", "event_count", b"event_count", "expire_time", b"expire_time", "id", b"id", "item_count", b"item_count", "items_per_second", b"items_per_second", "needs_approval", b"needs_approval", "note", b"note", "outcomes", b"outcomes", "planned", b"planned", "planned_event_count", b"planned_event_count", "selection", b"selection", "set", b"set", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

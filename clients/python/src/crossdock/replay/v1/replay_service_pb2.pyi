@@ -64,7 +64,7 @@ class PlanReplayResponse(_message.Message):
     REPLAY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def replay(self) -> _replay_pb2.Replay:
-        """With its counts by verdict; ListReplayItems has the items."""
+        """In state PLANNING; once it is PLANNED, GetReplay has its counts and ListReplayItems its items."""
 
     def __init__(
         self,

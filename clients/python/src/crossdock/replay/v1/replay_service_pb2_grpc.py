@@ -88,6 +88,7 @@ class ReplayServiceServicer:
 
     def PlanReplay(self, request, context):
         """Makes and stores a dry run: what would be posted, and what not, and why. Nothing is posted.
+        Answers at once with a plan in state PLANNING; GetReplay tells how far it is, and its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class ReplayServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReplayServiceAsyncStub: ...
     PlanReplay: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.PlanReplayRequest, _replay_service_pb2.PlanReplayResponse]
-    """Makes and stores a dry run: what would be posted, and what not, and why. Nothing is posted."""
+    """Makes and stores a dry run: what would be posted, and what not, and why. Nothing is posted.
+    Answers at once with a plan in state PLANNING; GetReplay tells how far it is, and its end.
+    """
     ApproveReplay: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.ApproveReplayRequest, _replay_service_pb2.ApproveReplayResponse]
     """A second operator allows the items whose policy asks for one."""
     StartReplay: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.StartReplayRequest, _replay_service_pb2.StartReplayResponse]
@@ -58,7 +60,9 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlanReplay: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.PlanReplayRequest, _replay_service_pb2.PlanReplayResponse]  # type: ignore[assignment]
-    """Makes and stores a dry run: what would be posted, and what not, and why. Nothing is posted."""
+    """Makes and stores a dry run: what would be posted, and what not, and why. Nothing is posted.
+    Answers at once with a plan in state PLANNING; GetReplay tells how far it is, and its end.
+    """
     ApproveReplay: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.ApproveReplayRequest, _replay_service_pb2.ApproveReplayResponse]  # type: ignore[assignment]
     """A second operator allows the items whose policy asks for one."""
     StartReplay: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.StartReplayRequest, _replay_service_pb2.StartReplayResponse]  # type: ignore[assignment]
@@ -85,7 +89,9 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _replay_service_pb2.PlanReplayRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_replay_service_pb2.PlanReplayResponse, _abc.Awaitable[_replay_service_pb2.PlanReplayResponse]]:
-        """Makes and stores a dry run: what would be posted, and what not, and why. Nothing is posted."""
+        """Makes and stores a dry run: what would be posted, and what not, and why. Nothing is posted.
+        Answers at once with a plan in state PLANNING; GetReplay tells how far it is, and its end.
+        """
 
     @_abc_1.abstractmethod
     def ApproveReplay(
