@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.held_payloads import VENDOR_FAILURES_IN_A_ROW, HeldPayloads
 from crossdock_adapters.sdk.inbound import Inbound
 from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.work import HeldPayload
 
+PAYLOAD_BYTES = 1_000
+
 
 class Hub:
-    """A hub that holds payloads until they are reported on."""
+    """A hub that holds payloads until they are translated, and tells them in pages of four."""
 
     def __init__(self, *ids: str) -> None:
         self.ids = list(ids)
         self.reported: list[str] = []
+        self.sent_bytes = 0
+        self.away_at = ""
 
     async def held_payloads(
-        self, *, asked: bool, page_token: str = ""
+        self, *, asked: bool, page_token: str = "", ids: Sequence[str] = ()
     ) -> tuple[list[HeldPayload], str]:
-        left = [] if asked else [each for each in self.ids if each not in self.reported]
-        return [HeldPayload(e, "/hook", e.encode(), "application/json", asked) for e in left], ""
+        if page_token and page_token == self.away_at:
+            self.away_at = ""
+            raise HubAway("away")
+        open_ones = [] if asked else [each for each in self.ids if each not in self.reported]
+        wanted = [e for e in open_ones if e > page_token and (not ids or e in ids)]
+        page = wanted[:4]
+        self.sent_bytes += PAYLOAD_BYTES * len(page)
+        told = [HeldPayload(e, "/hook", e.encode(), "application/json", asked) for e in page]
+        return told, page[-1] if len(wanted) > 4 else ""
 
     async def report_held(self, held_id: str, reason: str) -> None:
-        self.reported.append(held_id)
+        if not reason:
+            self.reported.append(held_id)
 
 
 def rounds(hub: Hub, served: Any) -> HeldPayloads:
     """The rounds of an endpoint whose vendor fails at what is not served."""
 
     async def receive(payload: bytes, vendor: Any) -> None:
-        if not served(payload.decode()):
-            raise Retry(0.0, f"GET /objects/{payload.decode()}: 500")
+        name = payload.decode()
+        if name.startswith("odd"):
+            raise ValueError("of an unknown shape")
+        if not served(name):
+            raise Retry(0.0, f"GET /objects/{name}: 500")
 
     inbound = SimpleNamespace(
         endpoint="tiny",
@@ -73,3 +90,33 @@ async def test_a_vendor_that_is_down_is_not_asked_for_all_of_them() -> None:
     for _ in range(2):
         said = await held.one_round(asked=False)
     assert said == "" and sorted(hub.reported) == sorted(hub.ids)
+
+
+async def test_later_rounds_transfer_what_is_left_and_no_more() -> None:
+    """Proves that one payload that never gets an answer has only itself read again, not the others
+    that have one and stay held, and that what was closed meanwhile ends the asking."""
+    hub = Hub("bad-1", *(f"odd-{n:02}" for n in range(50)), "zgood")
+    held = rounds(hub, lambda name: name == "zgood")
+    assert "bad-1" in await held.one_round(asked=False)
+    assert hub.sent_bytes == PAYLOAD_BYTES * len(hub.ids)
+    assert hub.reported == ["zgood"]
+    for _ in range(5):
+        hub.sent_bytes = 0
+        assert "bad-1" in await held.one_round(asked=False)
+        assert hub.sent_bytes == PAYLOAD_BYTES
+    hub.reported.append("bad-1")
+    hub.sent_bytes = 0
+    assert await held.one_round(asked=False) == ""
+    assert hub.sent_bytes == 0
+
+
+async def test_a_first_pass_that_broke_off_goes_on_where_it_stood() -> None:
+    """Proves that what has an answer is not transferred again when the hub was away between two
+    pages."""
+    hub = Hub(*(f"odd-{n:02}" for n in range(40)))
+    held = rounds(hub, lambda name: True)
+    hub.away_at = "odd-31"
+    assert await held.one_round(asked=False) == "away"
+    assert hub.sent_bytes == PAYLOAD_BYTES * 32
+    assert await held.one_round(asked=False) == ""
+    assert hub.sent_bytes == PAYLOAD_BYTES * 40

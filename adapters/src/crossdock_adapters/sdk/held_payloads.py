@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from crossdock.errors import CallError
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.hub_link import HELD_AT_ONCE
 from crossdock_adapters.sdk.inbound import POLL_SOURCE, Hold, Inbound, described, hub_away
 from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.presence import Presence
@@ -37,6 +38,22 @@ class NotNow(Exception):
     """The vendor did not serve what this payload needs: it is tried again, after the others."""
 
 
+class Failures:
+    """How many payloads in a row the vendor did not serve."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def none(self) -> None:
+        self._in_a_row = 0
+
+    def one_more(self, why: NotNow) -> None:
+        """Raises Away once it is the vendor that fails, not the payloads."""
+        self._in_a_row += 1
+        if self._in_a_row >= VENDOR_FAILURES_IN_A_ROW:
+            raise Away(str(why)) from why
+
+
 class HeldPayloads:
     """One endpoint's held payloads: all of them at start, later those that operators ask for.
 
@@ -48,14 +65,19 @@ class HeldPayloads:
         self._inbound = inbound
         # Says once that rounds break off, and once that they do no longer.
         self._presence = Presence(f"endpoint {inbound.endpoint}: translating held payloads")
-        # What the first round has an answer for, while it is repeated for the rest; and what the
-        # vendor did not serve: it comes after those behind it.
-        self._answered: set[str] = set()
+        # Of what operators ask for: what the vendor did not serve; it comes after those behind it.
         self._later: set[str] = set()
+        # Of all at start: where reading them stands, what has an answer, and
+        # what the vendor did not serve, in the order in which it is tried again. Payloads are
+        # large: once all were read, only those that are left are asked for.
+        self._page_token = ""
+        self._all_read = False
+        self._answered: set[str] = set()
+        self._left: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Until cancelled. The first round is repeated until each payload has an answer; what
-        operators ask for comes before it."""
+        """Until cancelled. What was held at start is gone through once, and what is left of it
+        until each payload has an answer; what operators ask for comes before it."""
         started = False
         while True:
             why = await self.one_round(asked=True)
@@ -71,41 +93,98 @@ class HeldPayloads:
     async def one_round(self, *, asked: bool) -> str:
         """Why some have no answer yet; "" when all have. asked: only what operators asked for."""
         try:
-            left = await self._go_through(asked)
+            if asked:
+                left = await self._go_through_asked()
+                self._later.clear()
+                return left
+            if self._all_read:
+                return await self._go_through_left()
+            return await self._go_through_all()
         except (Away, HubAway, HubRefused) as why:
             return str(why)
         except Exception as error:
             return described(error)
-        self._later.clear()
-        if not asked and not left:
-            self._answered.clear()
-        return left
 
-    async def _go_through(self, asked: bool) -> str:
+    async def _go_through_asked(self) -> str:
         """Why the last that is left has no answer; "" when each has one. Raises Away."""
-        token, left, in_a_row = "", "", 0
+        token, left, failures = "", "", Failures()
         for _ in range(MAX_PAGES_PER_ROUND):
-            page, token = await self._inbound.link.held_payloads(asked=asked, page_token=token)
+            page, token = await self._inbound.link.held_payloads(asked=True, page_token=token)
             for held in page:
                 if held.id in self._later:
                     left = left or f"held payload {held.id} waits for the vendor"
-                    continue
-                if not asked and held.id in self._answered:
                     continue
                 try:
                     await self._again(held)
                 except NotNow as why:
                     self._later.add(held.id)
-                    left, in_a_row = f"held payload {held.id}: {why}", in_a_row + 1
-                    if in_a_row >= VENDOR_FAILURES_IN_A_ROW:
-                        raise Away(str(why)) from why
-                    continue
-                in_a_row = 0
-                if not asked:
-                    self._answered.add(held.id)
+                    left = f"held payload {held.id}: {why}"
+                    failures.one_more(why)
+                else:
+                    failures.none()
             if not token:
                 break
         return left
+
+    async def _go_through_all(self) -> str:
+        """The first pass, from where it broke off. Raises Away."""
+        failures = Failures()
+        while not self._all_read:
+            try:
+                page, token = await self._inbound.link.held_payloads(
+                    asked=False, page_token=self._page_token
+                )
+            except HubRefused:
+                # Perhaps it is this position that the hub does not take: the next pass begins anew.
+                self._page_token = ""
+                raise
+            for held in page:
+                if held.id not in self._answered and held.id not in self._left:
+                    await self._try(held, failures)
+            self._page_token, self._all_read = token, not token
+        self._answered.clear()
+        return self._what_is_left()
+
+    async def _go_through_left(self) -> str:
+        """What the first pass left, and nothing else of what is held. Raises Away."""
+        failures = Failures()
+        waiting = list(self._left)
+        for start in range(0, len(waiting), HELD_AT_ONCE):
+            ids = waiting[start : start + HELD_AT_ONCE]
+            token, told = "", set[str]()
+            for _ in range(MAX_PAGES_PER_ROUND):
+                page, token = await self._inbound.link.held_payloads(
+                    asked=False, page_token=token, ids=ids
+                )
+                for held in page:
+                    if held.id in ids and held.id not in told:
+                        told.add(held.id)
+                        await self._try(held, failures)
+                if not token:
+                    break
+            for gone in set(ids) - told:
+                # An operator, or another process of this endpoint, closed it.
+                self._left.pop(gone, None)
+        return self._what_is_left()
+
+    async def _try(self, held: HeldPayload, failures: Failures) -> None:
+        """One payload of those at start; what the vendor does not serve goes behind the others."""
+        try:
+            await self._again(held)
+        except NotNow as why:
+            self._left.pop(held.id, None)
+            self._left[held.id] = str(why)
+            failures.one_more(why)
+            return
+        failures.none()
+        self._left.pop(held.id, None)
+        self._answered.add(held.id)
+
+    def _what_is_left(self) -> str:
+        if not self._left:
+            return ""
+        last, why = next(reversed(self._left.items()))
+        return f"held payload {last}: {why}"
 
     async def _again(self, held: HeldPayload) -> None:
         try:

@@ -170,11 +170,12 @@ class HubLink:
         await told(self.hub.endpoints.HoldPayload(request, timeout=CALL_SECONDS))
 
     async def held_payloads(
-        self, *, asked: bool, page_token: str = ""
+        self, *, asked: bool, page_token: str = "", ids: Sequence[str] = ()
     ) -> tuple[list[HeldPayload], str]:
         """A page of this endpoint's held payloads, oldest first, and where the next one begins.
 
-        asked: only those that an operator asked for.
+        asked: only those that an operator asked for. ids: only these, `HELD_AT_ONCE` at most; a hub
+        that does not know this filter yet tells them all.
         """
         request = held_fact_pb2.ListHeldFactsRequest(
             page_size=HELD_AT_ONCE,
@@ -183,6 +184,7 @@ class HubLink:
             state=held_fact_pb2.HELD_FACT_STATE_HELD,
             payloads_only=True,
             awaits_kind=ASKED_KIND if asked else "",
+            ids=ids,
         )
         answer = await told(self.hub.endpoints.ListHeldFacts(request, timeout=CALL_SECONDS))
         return [_held_payload(fact) for fact in answer.held_facts], answer.next_page_token

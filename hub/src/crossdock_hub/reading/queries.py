@@ -35,6 +35,7 @@ from crossdock_hub.reading.tracing import trace
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, ObjectRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store import Reader
+from crossdock_hub.store.held_fact_pages import HeldFactFilter
 from crossdock_hub.store.reading import DeliveryFilter, delivery_position
 from crossdock_hub.store.scan_pages import scan_position
 from crossdock_hub.waiting import Waiters
@@ -244,12 +245,16 @@ async def list_deliveries(queries: Queries, caller: Caller, request: Any, _left:
 
 def _fitting(page: list[Any], limits: Limits) -> int:
     """How many of these messages one answer holds; one at least."""
-    room = int(limits.message_bytes_max * listing.PAGE_BYTES_SHARE)
+    room = _page_bytes(limits)
     for index, message in enumerate(page):
         room -= message.ByteSize()
         if room < 0 and index:
             return index
     return len(page)
+
+
+def _page_bytes(limits: Limits) -> int:
+    return int(limits.message_bytes_max * listing.PAGE_BYTES_SHARE)
 
 
 # Endpoints
@@ -291,18 +296,20 @@ async def list_held_facts(queries: Queries, caller: Caller, request: Any, _left:
             return held_fact_pb2.ListHeldFactsResponse()
         endpoint = caller.endpoint
     size = page_size(request, queries.limits)
-    records = await queries.reader.held_facts(
-        size + 1,
-        after=position_of(request),
-        endpoint=endpoint,
-        state=enum_name(held_fact_pb2.HeldFactState, request.state),
-        payloads_only=request.payloads_only,
-        awaits_kind=request.awaits_kind,
+    wanted = HeldFactFilter(
+        endpoint,
+        enum_name(held_fact_pb2.HeldFactState, request.state),
+        request.payloads_only,
+        request.awaits_kind,
+        tuple(request.ids),
     )
-    page = [held_fact_message(record) for record in records[:size]]
+    records, more = await queries.reader.held_facts(
+        wanted, size, after=position_of(request), payload_bytes_max=_page_bytes(queries.limits)
+    )
+    page = [held_fact_message(record) for record in records]
     fitting = _fitting(page, queries.limits)
     response = held_fact_pb2.ListHeldFactsResponse(held_facts=page[:fitting])
-    if len(records) > fitting:
+    if more or len(records) > fitting:
         response.next_page_token = next_token(request, records[fitting - 1].id)
     return response
 

@@ -43,6 +43,7 @@ from crossdock_hub.records import (
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.engine import Store
+from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
 from crossdock_hub.store.scan_pages import of_shipments, scan_page
 
 # States of deliveries that count as work to do; the rest is settled, or nobody's.
@@ -361,29 +362,15 @@ class Reader:
         return _cursor(found[0]) if found else None
 
     async def held_facts(
-        self,
-        most: int,
-        *,
-        after: str = "",
-        endpoint: str | None = None,
-        state: str = "",
-        payloads_only: bool = False,
-        awaits_kind: str = "",
-    ) -> list[HeldFactRecord]:
-        """Held facts, oldest first; endpoint: None: of all; awaits_kind: before the colon."""
-        h = t.held_facts.c
-        statement = select(t.held_facts).where(h.id > after)
-        if endpoint is not None:
-            statement = statement.where(h.endpoint == endpoint)
-        if state:
-            statement = statement.where(h.state == state)
-        if payloads_only:
-            statement = statement.where(h.method == "")
-        if awaits_kind:
-            # A range, not LIKE: ";" is the sign after ":".
-            statement = statement.where(h.awaits > f"{awaits_kind}:", h.awaits < f"{awaits_kind};")
-        found = await self._rows(statement.order_by(h.id).limit(most))
-        return [rows.held_record(row) for row in found]
+        self, wanted: HeldFactFilter, most: int, *, after: str = "", payload_bytes_max: int
+    ) -> tuple[list[HeldFactRecord], bool]:
+        """Held facts, oldest first, and whether there are more, be it only for their bytes."""
+        statement = held_fact_page(
+            wanted, after=after, most=most + 1, payload_bytes_max=payload_bytes_max
+        )
+        found = await self._rows(statement)
+        records = [rows.held_record(row) for row in found[:most]]
+        return records, bool(found) and found[0][FOUND] > len(records)
 
     # Scans, events, requests
 

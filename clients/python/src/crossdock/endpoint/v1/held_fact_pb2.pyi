@@ -259,6 +259,7 @@ class ListHeldFactsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PAYLOADS_ONLY_FIELD_NUMBER: _builtins.int
     AWAITS_KIND_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 500; 0 means 100."""
     page_token: _builtins.str
@@ -273,6 +274,10 @@ class ListHeldFactsRequest(_message.Message):
     """Only what waits for this kind of thing: what stands before the colon of `awaits`, for example
     "shipment"; empty means all.
     """
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these, as far as the other filters let them through; empty means all."""
+
     def __init__(
         self,
         *,
@@ -282,10 +287,11 @@ class ListHeldFactsRequest(_message.Message):
         state: Global___HeldFactState.ValueType = ...,
         payloads_only: _builtins.bool = ...,
         awaits_kind: _builtins.str = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaits_kind", b"awaits_kind", "endpoint", b"endpoint", "page_size", b"page_size", "page_token", b"page_token", "payloads_only", b"payloads_only", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaits_kind", b"awaits_kind", "endpoint", b"endpoint", "ids", b"ids", "page_size", b"page_size", "page_token", b"page_token", "payloads_only", b"payloads_only", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
