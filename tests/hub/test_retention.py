@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.errors import ConfigurationError
 from crossdock_hub.committer import Committer, now_microseconds
-from crossdock_hub.config import SECOND
+from crossdock_hub.config import SECOND, Settings
 from crossdock_hub.delivery import ledger
 from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.hub import Hub
 from crossdock_hub.records import DeliveryContentRecord, DeliveryRecord, EventRecord
 from crossdock_hub.replay.candidates import PAST, candidates
-from crossdock_hub.retention import Purger, ages, is_past
+from crossdock_hub.retention import Purger, ages, is_past, with_retention
 from crossdock_hub.store import Store
 from crossdock_hub.store.writing import contents, write
 from crossdock_hub.unit import Changes, Key
@@ -112,6 +114,40 @@ async def test_what_somebody_may_need_stays(house: House, state: str) -> None:
         assert await house.purger.purge() == gone
         async with house.store.read() as connection:
             assert len(await contents(connection, ["d"])) == 1 - gone, "its content goes with it"
+
+
+async def test_an_operator_says_how_long(house: House) -> None:
+    """Proves that a retention of the installation is used instead of the contract's, for the type
+    that it names only, by the purger and by what a replay makes work of."""
+    kind = "crossdock.order.v1.OrderApproved"
+    own = with_retention(CONTRACT, {kind: 10.0})
+    longest = max(HOT_HOURS, 10 * DAY) + DAY
+    old, young = event(age_hours=longest + 1), event(age_hours=longest - 1)
+    await house.keep(old, young)
+    assert await house.purger.purge() == 0, "the contract keeps both"
+    assert CONTRACT.events[kind].retention.days > 10, "it is not changed for others"
+    house.store.contract = own
+    purger = Purger(house.store, house.committer, PATIENT, HOT_HOURS, lambda: house.now)
+    assert await purger.purge() == 1
+    assert await house.emptied() == {old.id}
+    assert own.events_by_stem["order.approved"].retention.days == 10
+    others = {name for name in CONTRACT.events if own.events[name] != CONTRACT.events[name]}
+    assert others == {kind}
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        ({"crossdock.order.v1.OrderAproved": 10.0}, "no event crossdock.order.v1.OrderAproved"),
+        ({"crossdock.order.v1.OrderApproved": 0.0}, "must be above 0"),
+        ({"crossdock.order.v1.OrderApproved": 1e9}, "at most 36,500 days"),
+        ({"crossdock.order.v1.OrderApproved": float("nan")}, "must be above 0"),
+    ],
+)
+def test_an_impossible_retention_stops_the_start(days: dict[str, float], told: str) -> None:
+    """Proves that a mistyped event or time is told by name before anything is started."""
+    with pytest.raises(ConfigurationError, match=told):
+        Hub(Settings(retention_days=days))
 
 
 def test_no_event_goes_before_the_stream_lets_it_go() -> None:

@@ -177,7 +177,8 @@ class Settings(BaseSettings):
     address_file: where the hub writes its addresses once it serves. reflection: gRPC
     reflection, for callers with a token; on in `crossdock dev`. metrics_host, metrics_port:
     Prometheus; port 0: any; unset: none. event_hot_hours: how long the bus keeps events.
-    require_deadline: refuse calls without one. trace_sample_ratio: share of traces recorded.
+    retention_days: how long events of a type are kept, by full name, instead of what the contract
+    says. require_deadline: refuse calls without one. trace_sample_ratio: share of traces recorded.
     limits: limits that differ from their defaults, as JSON; for drills that must not wait, not
     for production.
     """
@@ -203,6 +204,7 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     event_hot_hours: float = 72.0
+    retention_days: dict[str, float] = {}
     require_deadline: bool = True
     trace_sample_ratio: float = Field(default=0.05, ge=0.0, le=1.0)
     log_level: str = "info"

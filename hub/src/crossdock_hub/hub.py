@@ -53,9 +53,9 @@ from crossdock_hub.records import EndpointRecord
 from crossdock_hub.replay.planning import Planner
 from crossdock_hub.replay.queries import ReplayQueries
 from crossdock_hub.replay.running import Replayer
-from crossdock_hub.retention import Purger
-from crossdock_hub.store import Access, Reader, Store
-from crossdock_hub.store.engine import database_url
+from crossdock_hub.retention import Purger, with_retention
+from crossdock_hub.store import Reader, Store
+from crossdock_hub.store.engine import access_of, database_url
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
 from crossdock_hub.store.writing import ensure_endpoints, restart_leases
@@ -76,7 +76,7 @@ class Hub:
     def __init__(self, settings: Settings, limits: Limits | None = None) -> None:
         self.settings = settings
         self.limits = limits or Limits().with_changes(settings.limits)
-        self.contract = contracts.load()
+        self.contract = with_retention(contracts.load(), settings.retention_days)
         self._data = settings.data_directory
         self._lock = DataLock(self._data)
         self._nats: EmbeddedNats | None = None
@@ -180,12 +180,7 @@ class Hub:
 
     async def _start_store(self, callers: Sequence[Caller]) -> None:
         url = database_url(self.settings.database_url, self._data)
-        access = Access(
-            self.settings.database_password_file,
-            self.settings.database_ca_file,
-            self.settings.allow_plaintext,
-        )
-        self.store = await Store.open(url, self.contract, access)
+        self.store = await Store.open(url, self.contract, access_of(self.settings))
         self.store.on_taken = _database_is_taken
         self._ending.push_async_callback(self.store.close)
         configured = [_endpoint_record(caller) for caller in callers]

@@ -7,11 +7,13 @@ content. An event that a delivery may still need is kept, however old it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 import structlog
 from crossdock.contracts import Contract
+from crossdock.errors import ConfigurationError
 
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer, Stopped
@@ -25,6 +27,26 @@ from crossdock_hub.unit import Refused, Unit
 log = structlog.get_logger("crossdock.retention")
 
 PURGE: Final = "let go of events"
+RETENTION_DAYS_MAX: Final = 36_500
+
+
+def with_retention(contract: Contract, days: Mapping[str, float]) -> Contract:
+    """The contract with what an operator set instead of its own retentions.
+
+    ConfigurationError names the first event that there is not, or the first impossible time.
+    """
+    for name, value in days.items():
+        if name not in contract.events:
+            raise ConfigurationError(
+                f"CROSSDOCK_RETENTION_DAYS: there is no event {name}; "
+                "the full name of its message is meant, as crossdock.order.v1.OrderApproved"
+            )
+        if not 0 < value <= RETENTION_DAYS_MAX:
+            raise ConfigurationError(
+                f"CROSSDOCK_RETENTION_DAYS: {name} must be above 0 and at most "
+                f"{RETENTION_DAYS_MAX:,} days"
+            )
+    return contract.with_retention({name: timedelta(days=n) for name, n in days.items()})
 
 
 def is_past(retention_seconds: float, record_time: int, now: int) -> bool:

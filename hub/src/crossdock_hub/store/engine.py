@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from crossdock_hub.config import Settings
 from crossdock_hub.store import moves, one_hop, postgresql
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.migrating import upgrade
@@ -45,12 +46,19 @@ NO_SECRETS = Access()
 # What `Store.write` and `Store.read` hand out.
 Transaction = AsyncConnection
 # What goes wrong between us and a database, whatever the database is.
-_FAILURES = (DBAPIError, sqlite3.Error, OSError)
+FAILURES = (DBAPIError, sqlite3.Error, OSError)
 
 
 def database_url(setting: str, data_directory: Path) -> str:
     """The SQLAlchemy URL: as set, else SQLite in the data directory."""
     return setting or f"sqlite+aiosqlite:///{data_directory / 'crossdock.db'}"
+
+
+def access_of(settings: Settings) -> Access:
+    """How a server is reached, as it is set."""
+    return Access(
+        settings.database_password_file, settings.database_ca_file, settings.allow_plaintext
+    )
 
 
 def check_url(url: str, access: Access) -> None:
@@ -114,7 +122,7 @@ class Store:
                     await connection.run_sync(_enter)
             else:
                 await store._take()
-        except _FAILURES as error:
+        except FAILURES as error:
             await store.close()
             raise failure_of(error) from None
         except BaseException:
@@ -162,7 +170,7 @@ class Store:
             async with connection.begin():
                 yield connection
                 decided = True
-        except _FAILURES as error:
+        except FAILURES as error:
             failure = failure_of(error, committing=decided)
             if self.dialect == "sqlite" or failure.away:
                 await self._drop_connection()
@@ -190,7 +198,7 @@ class Store:
     async def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(*FAILURES):
                 # The next one opens the file anew: what could not be written may be written then.
                 await connection.invalidate()
                 await connection.close()
@@ -203,7 +211,7 @@ class Store:
                 yield connection
         except PoolTimeoutError:
             raise StoreFailure("every reader of the database is busy", full=False) from None
-        except _FAILURES as error:
+        except FAILURES as error:
             raise failure_of(error) from None
 
 

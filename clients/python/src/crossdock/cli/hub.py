@@ -19,6 +19,15 @@ def serve() -> None:
     become("crossdock_hub", [])
 
 
+@app.command()
+def vacuum() -> None:
+    """Give back the space of what has gone from the database that CROSSDOCK_* variables name.
+
+    SQLite: while no hub runs. Prints its size before and after, as JSON.
+    """
+    become("crossdock_hub.store.vacuuming", [])
+
+
 @app.command("bus-users")
 def bus_users(
     endpoints_file: Annotated[Path, typer.Option(help="The hub's endpoints file.")],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -60,9 +63,7 @@ class Contract:
         self.resources: Mapping[str, Resource] = MappingProxyType(
             {resource.kind: resource for resource in rules.resources.values()}
         )
-        self.events_by_stem: Mapping[str, Event] = MappingProxyType(
-            {event.stem: event for event in rules.events.values()}
-        )
+        self.events_by_stem = _by_stem(rules.events)
         self._role_names = {number: name for name, number in rules.roles.items()}
         self._owners = {
             name: MappingProxyType({field: rule.owner for field, rule in resource.fields.items()})
@@ -148,6 +149,14 @@ class Contract:
         """
         return self._counter.holds_more(self._kind(message_name), data, most)
 
+    def with_retention(self, changes: Mapping[str, timedelta]) -> Contract:
+        """This contract with another retention of some events, by full name. KeyError: no event."""
+        changed = copy.copy(self)
+        kept = {name: replace(self.events[name], retention=time) for name, time in changes.items()}
+        changed.events = MappingProxyType({**self.events, **kept})
+        changed.events_by_stem = _by_stem(changed.events)
+        return changed
+
     def validate(self, message_name: str, data: bytes) -> list[Violation]:
         """All rules that an encoded message breaks; empty: valid.
 
@@ -200,6 +209,10 @@ class Contract:
 
     def _kind(self, message_name: str) -> Descriptor:
         return self.image.pool.FindMessageTypeByName(message_name)
+
+
+def _by_stem(events: Mapping[str, Event]) -> Mapping[str, Event]:
+    return MappingProxyType({event.stem: event for event in events.values()})
 
 
 def ordering_key_of(target: Target, event: Message) -> str:

@@ -1,0 +1,113 @@
+"""`crossdock hub vacuum`: gives the space of what has gone back to the system.
+
+What is emptied or deleted leaves room inside the database, which later rows fill; its files do not
+get smaller by themselves. SQLite writes its file anew, for which no hub may run and a second file
+must find room; PostgreSQL makes room usable and renews its statistics while a hub runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from crossdock.errors import ConfigurationError, CrossdockError
+from pydantic import ValidationError
+from sqlalchemy import NullPool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from crossdock_hub.config import Settings
+from crossdock_hub.data_lock import DataLock
+from crossdock_hub.store import postgresql
+from crossdock_hub.store.engine import FAILURES, access_of, check_url, database_url
+from crossdock_hub.store.failures import StoreFailure, failure_of
+from crossdock_hub.store.tables import METADATA
+
+EXIT_CONFIGURATION: Final = 78
+# The new file and its log stand beside the old one until it is replaced.
+ROOM_FACTOR: Final = 2
+
+
+def vacuum_file(path: Path) -> dict[str, Any]:
+    """Write a database file of SQLite anew, without gaps; nobody uses it meanwhile.
+
+    Raises ConfigurationError: there is no such file, or too little room beside it; sqlite3.Error.
+    """
+    if not path.is_file():
+        raise ConfigurationError(f"there is no database {path}; name the hub's data directory")
+    before = _bytes_of(path)
+    free = shutil.disk_usage(path.parent).free
+    if free < before * ROOM_FACTOR:
+        raise ConfigurationError(
+            f"{path.parent} has {free:,} bytes free and {before * ROOM_FACTOR:,} are needed; "
+            "make room, nothing was changed"
+        )
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return {"database": str(path), "bytes_before": before, "bytes_after": _bytes_of(path)}
+
+
+async def vacuum_server(url: str, access: postgresql.Access) -> dict[str, Any]:
+    """Make the room of dead rows usable in every table of the hub. Raises StoreFailure."""
+    # No transaction: it is refused in one.
+    alone = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
+    engine = create_async_engine(url, **postgresql.migration_options(access) | alone)
+    try:
+        async with engine.connect() as connection:
+            size = "SELECT pg_database_size(current_database())"
+            before = (await connection.exec_driver_sql(size)).scalar_one()
+            for table in METADATA.sorted_tables:
+                await connection.exec_driver_sql(f'VACUUM (ANALYZE) "{table.name}"')
+            after = (await connection.exec_driver_sql(size)).scalar_one()
+            name = engine.url.render_as_string(hide_password=True)
+            return {"database": name, "bytes_before": before, "bytes_after": after}
+    except FAILURES as error:
+        raise failure_of(error) from None
+    finally:
+        await engine.dispose()
+
+
+def _bytes_of(path: Path) -> int:
+    """Of the file and its log."""
+    return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
+
+
+def vacuum(settings: Settings) -> dict[str, Any]:
+    """The database that a hub with these settings has.
+
+    Raises CrossdockError, StoreFailure or an error of SQLite.
+    """
+    url, access = database_url(settings.database_url, settings.data_directory), access_of(settings)
+    check_url(url, access)
+    if not url.startswith("sqlite"):
+        return asyncio.run(vacuum_server(url, access))
+    path = Path(url.partition(":///")[2])
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"there is no directory {path.parent}")
+    lock = DataLock(settings.data_directory).acquire()
+    try:
+        return vacuum_file(path)
+    finally:
+        lock.release()
+
+
+def main() -> int:
+    """The command. 0: done. 78: it can't be, the sentence says why."""
+    try:
+        done = vacuum(Settings())
+    except (CrossdockError, StoreFailure, ValidationError, sqlite3.Error, OSError) as error:
+        print(f"not vacuumed: {error}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    print(json.dumps(done, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""`crossdock hub vacuum`: what has gone gives its space back, and nothing else changes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from crossdock_hub.data_lock import DataLock
+from crossdock_hub.store.tables import METADATA
+from crossdock_hub.store.vacuuming import EXIT_CONFIGURATION
+from crossdock_hub.store.writing import write
+from crossdock_hub.unit import Changes
+from databases import KINDS, database_of, open_store
+from relay_parts import event
+
+SECONDS = 60
+BODY = bytes(4_000)
+EVENTS = 600
+
+
+def run(directory: Path, url: str = "") -> tuple[int, str, str]:
+    """The command as an operator gives it: exit status and what it printed."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CROSSDOCK_")}
+    settings = {"CROSSDOCK_DATA_DIRECTORY": str(directory), "CROSSDOCK_DATABASE_URL": url}
+    done = subprocess.run(
+        [sys.executable, "-m", "crossdock.cli", "hub", "vacuum"],
+        env=clean | settings,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+async def emptied_store(directory: Path, kind: str) -> None:
+    """A closed database whose events said much, and say nothing any more."""
+    store = await open_store(directory, kind)
+    async with store.write() as connection:
+        events = [replace(event(), body=BODY) for _ in range(EVENTS)]
+        await write(connection, Changes(events=events))
+    gone = "''::bytea" if kind == "postgresql" else "''"
+    async with store.write() as connection:
+        await connection.exec_driver_sql(f"UPDATE events SET body = {gone}")
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_space_comes_back(tmp_path: Path, kind: str) -> None:
+    """Proves that a file of SQLite gets smaller by what has gone, that a server's tables are gone
+    through, and that every row is still there."""
+    directory = tmp_path / "data"
+    asyncio.run(emptied_store(directory, kind))
+    database = database_of(directory, kind)
+    code, out, err = run(directory, database.url)
+    assert code == 0, err
+    done = json.loads(out)
+    if kind == "sqlite":
+        size = sum(each.stat().st_size for each in directory.glob("crossdock.db*"))
+        assert done["bytes_after"] == size
+        assert done["bytes_before"] - size > EVENTS * len(BODY) * 0.8
+    else:
+        counted = "SELECT count(*) FROM pg_stat_user_tables WHERE last_vacuum IS NULL"
+        assert database.query(f"{counted} AND relname <> 'alembic_version'") == [(0,)]
+    assert [tuple(row) for row in database.query("SELECT count(*) FROM events")] == [(EVENTS,)]
+
+
+def test_what_a_hub_holds_is_left_alone(tmp_path: Path) -> None:
+    """Proves that the file of a hub that runs is not touched, and the sentence says whose it is."""
+    directory = tmp_path / "data"
+    asyncio.run(emptied_store(directory, "sqlite"))
+    before = (directory / "crossdock.db").read_bytes()
+    lock = DataLock(directory).acquire()
+    try:
+        code, out, err = run(directory)
+    finally:
+        lock.release()
+    assert (code, out) == (EXIT_CONFIGURATION, "")
+    assert f"in use by process {os.getpid()}" in err
+    assert (directory / "crossdock.db").read_bytes() == before
+
+
+def test_no_database_is_made(tmp_path: Path) -> None:
+    """Proves that a mistyped directory is told, and that nothing is made there."""
+    code, _, err = run(tmp_path / "dta")
+    assert code == EXIT_CONFIGURATION
+    assert "there is no directory" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_table_has_its_bound_in_the_book() -> None:
+    """Proves that nobody adds a table without saying in docs/operations.md what bounds it."""
+    book = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = book.partition("## What grows, and what bounds it")[2].partition("\n## ")[0]
+    for table in METADATA.sorted_tables:
+        assert f"`{table.name}`" in told, table.name
