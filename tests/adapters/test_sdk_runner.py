@@ -274,7 +274,8 @@ async def test_no_hub_no_vendor_call(house: House) -> None:
 
 
 async def test_refused_facts_do_not_take_the_outcome_with_them(house: House) -> None:
-    """When the hub refuses a completion's facts, outcome and references are told bare."""
+    """When the hub refuses a completion's facts, outcome and references are told bare, and the
+    facts are held as payloads."""
     house.hub.refuse_facts = True
     work = dispatch()
     house.queue.put(work)
@@ -283,6 +284,10 @@ async def test_refused_facts_do_not_take_the_outcome_with_them(house: House) -> 
     assert [r.value for r in told.vendor_references] == ["1"]
     assert not told.facts and "a fact is wrong" in told.reason
     assert "1 facts stay behind" in told.reason
+    (held,) = house.hub.held.values()
+    assert held.source == "completion" and work.delivery_id in held.reason
+    kept = label_service_pb2.CreateLabelRequest.FromString(held.payload)
+    assert kept.request_id
 
 
 async def test_a_fault_with_one_completion_is_told_again(house: House) -> None:

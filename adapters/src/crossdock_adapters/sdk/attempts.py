@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.errors import HubFaultError
 from google.protobuf.duration_pb2 import Duration
 
 from crossdock_adapters.sdk import lease_clock
+from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE, Apart, facts_apart
 from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.presence import Presence
 
@@ -23,6 +25,8 @@ FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 5.0
 RENEW_AT_SHARE_OF_LEASE = 1 / 3
 MAX_REASON_CHARACTERS = 1_000
+MAX_LOST_CHARACTERS = 200
+MAX_REFUSAL_CHARACTERS = 400
 # A completion that the hub has a fault with is told so often whole, and then so often bare.
 FAULT_TELLS_MAX = 4
 HUB_FAULT = "INTERNAL_FAULT"
@@ -37,7 +41,7 @@ class HubRefused(Exception):
 
 
 class Ledger(Protocol):
-    """The ledger's three calls. Each raises HubAway or HubRefused, and nothing else."""
+    """The ledger's calls. Each raises HubAway or HubRefused, and nothing else."""
 
     async def begin(
         self, begins: list[delivery_service_pb2.Begin]
@@ -50,6 +54,10 @@ class Ledger(Protocol):
     async def complete(
         self, completions: list[delivery_service_pb2.Completion]
     ) -> list[delivery_service_pb2.CompletionResult]: ...
+
+    async def hold(
+        self, source: str, payload: bytes, content_type: str, reason: str, key: str
+    ) -> None: ...
 
 
 class DraftNotKept(Exception):
@@ -190,21 +198,57 @@ class Attempts:
             moved(attempt.lease_until)
 
     async def complete(
-        self, completion: delivery_service_pb2.Completion
+        self, completion: delivery_service_pb2.Completion, apart: Sequence[Apart] = ()
     ) -> delivery_service_pb2.CompletionResult:
         """Tell the outcome; repeated for as long as this process lives and the hub is away.
+
+        apart: what the completion has no room for. It is held before: a process that dies between
+        the two leaves an attempt that is looked up or repeated, and the same is held once; after a
+        completion nobody would come back for it.
 
         HubRefused when the hub does not take even the bare outcome: the lease will end, and what
         follows doubt is the ledger's.
         """
+        if lost := await self._hold(completion.delivery_id, apart):
+            completion.reason = f"{lost} {completion.reason}"[:MAX_REASON_CHARACTERS]
         result = await self._tell(completion)
         if isinstance(result, HubRefused):
             # What we learned is not acceptable, but that it happened must be known.
             log.error("delivery %s: completion refused: %s", completion.delivery_id, result)
-            result = await self._tell(_bare(completion, result))
+            lost += await self._hold(completion.delivery_id, facts_apart(completion))
+            result = await self._tell(_bare(completion, result, lost))
         if isinstance(result, HubRefused):
             raise result
         return result
+
+    async def _hold(self, delivery_id: str, apart: Sequence[Apart]) -> str:
+        """Says how many of these the hub does not hold, and why; "" when it holds all."""
+        lost, last = 0, ""
+        for each in apart:
+            try:
+                await self._hold_one(each)
+            except HubRefused as refused:
+                log.error("delivery %s: %s: LOST: %s", delivery_id, each.reason, refused)
+                lost, last = lost + 1, str(refused)[:MAX_LOST_CHARACTERS]
+        return f"LOST, the hub does not hold {lost} of {len(apart)}: {last}." if lost else ""
+
+    async def _hold_one(self, apart: Apart) -> None:
+        """Durable on return. HubRefused too when the hub has a fault with it each time."""
+        faults = 0
+
+        async def once() -> None:
+            nonlocal faults
+            try:
+                await self._ledger.hold(
+                    COMPLETION_SOURCE, apart.payload, apart.content_type, apart.reason, apart.key
+                )
+            except HubAway as away:
+                faults += isinstance(away.__cause__, HubFaultError)
+                if faults >= FAULT_TELLS_MAX:
+                    raise HubRefused(str(away)) from away
+                raise
+
+        await self._insist(once)
 
     async def _tell(
         self, completion: delivery_service_pb2.Completion
@@ -254,16 +298,21 @@ class Attempts:
 
 
 def _bare(
-    completion: delivery_service_pb2.Completion, refused: HubRefused
+    completion: delivery_service_pb2.Completion, refused: HubRefused, lost: str
 ) -> delivery_service_pb2.Completion:
-    """The outcome and what the vendor has for it; how many facts stay behind is said."""
-    left = f"{len(completion.facts)} facts stay behind; " if completion.facts else ""
+    """The outcome and what the vendor has for it; how many facts stay behind is said, and what was
+    said of what is apart."""
+    count = len(completion.facts)
+    where = f"held as payloads of {COMPLETION_SOURCE}"
+    left = f"{count} facts stay behind, {where}; " if count else ""
+    told = f"{lost} " if lost else ""
+    why = f"the hub refused the rest: {str(refused)[:MAX_REFUSAL_CHARACTERS]}; "
     return delivery_service_pb2.Completion(
         delivery_id=completion.delivery_id,
         token=completion.token,
         outcome=completion.outcome,
         code=completion.code,
-        reason=f"{left}the hub refused the rest: {refused}"[:MAX_REASON_CHARACTERS],
+        reason=f"{told}{left}{why}{completion.reason}"[:MAX_REASON_CHARACTERS],
         retry_after=completion.retry_after,
         vendor_references=completion.vendor_references,
         duplicates=completion.duplicates,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
-from google.protobuf.message import Message
 
+from crossdock_adapters.sdk.carrying import Apart, carried
 from crossdock_adapters.sdk.exchange import Exchange, as_text
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -15,7 +14,6 @@ from crossdock_adapters.sdk.outcomes import (
     NotFound,
     NotTried,
     OutcomeUnknown,
-    Reference,
     Reject,
     Retry,
     Throttled,
@@ -25,21 +23,12 @@ from crossdock_adapters.sdk.outcomes import (
 MAX_REASON_CHARACTERS = 1_000
 MAX_CODE_CHARACTERS = 64
 MAX_EXCERPT_CHARACTERS = 4_000
-MAX_FACTS = 50
-MAX_FACT_BYTES = 512 * 1024
-# Of all facts of a completion: the hub takes a request of 1 MiB, and refuses a larger one whole.
-MAX_FACTS_BYTES = 768 * 1024
-MAX_REFERENCES = 50
 
 # What the hub does not count against the vendor.
 NOT_TRIED = "not_tried"
 
 CALL = delivery_pb2.ATTEMPT_KIND_CALL
 LOOK_UP = delivery_pb2.ATTEMPT_KIND_LOOK_UP
-
-
-class UnknownFact(ValueError):
-    """A fact that is not the request message of any method of the contract."""
 
 
 def completion(
@@ -51,45 +40,35 @@ def completion(
     reference: str = "",
 ) -> delivery_service_pb2.Completion:
     """What to tell the hub about an attempt that ended this way. reference: the work's own."""
+    return whole_completion(delivery_id, token, kind, ended, exchange, reference)[0]
+
+
+def whole_completion(
+    delivery_id: str,
+    token: int,
+    kind: int,
+    ended: Confirmed | NotFound | BaseException | Any,
+    exchange: Exchange,
+    reference: str = "",
+) -> tuple[delivery_service_pb2.Completion, list[Apart]]:
+    """The completion, and what it has no room for and the hub is to hold apart from it."""
     answer = delivery_service_pb2.Completion(delivery_id=delivery_id, token=token)
     answer.request_excerpt = as_text(exchange.request_excerpt(), MAX_EXCERPT_CHARACTERS)
     answer.response_excerpt = as_text(exchange.response_excerpt(), MAX_EXCERPT_CHARACTERS)
     if kind == LOOK_UP:
-        _look_up(answer, ended, reference)
+        apart = _look_up(answer, ended, reference)
     else:
-        _call(answer, ended, exchange)
+        apart = _call(answer, ended, exchange)
     answer.reason = as_text(exchange.words(answer.reason), MAX_REASON_CHARACTERS)
     answer.code = as_text(exchange.words(answer.code), MAX_CODE_CHARACTERS)
-    return answer
+    return answer, apart
 
 
-def fact(message: Any, request_id: uuid.UUID) -> delivery_service_pb2.Fact:
-    """A request of the contract as a fact; an empty request_id is filled in.
-
-    Raises UnknownFact when no method takes this message.
-    """
-    method = method_of(message)
-    if "request_id" in message.DESCRIPTOR.fields_by_name and not message.request_id:
-        filled: Any = type(message)()
-        filled.CopyFrom(message)
-        filled.request_id = str(request_id)
-        message = filled
-    return delivery_service_pb2.Fact(method=method, request=message.SerializeToString())
-
-
-def method_of(message: Message) -> str:
-    """Full name of the method that takes this request message."""
-    for service in message.DESCRIPTOR.file.services_by_name.values():
-        for method in service.methods:
-            if method.input_type.full_name == message.DESCRIPTOR.full_name:
-                return f"/{service.full_name}/{method.name}"
-    raise UnknownFact(f"{message.DESCRIPTOR.full_name} is the request of no method")
-
-
-def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchange) -> None:
+def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchange) -> list[Apart]:
+    """What a confirmation has no room for."""
     match ended:
         case Confirmed():
-            _confirmed(answer, ended)
+            return _confirmed(answer, ended)
         case Throttled():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_THROTTLED, "throttled", ended.reason)
             answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
@@ -110,6 +89,7 @@ def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchang
         case _:
             # A fault in translation comes back the same each time: a person has to look.
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_PARKED, _name(ended), _words(ended))
+    return []
 
 
 def _retry_code(ended: Retry) -> str:
@@ -118,7 +98,7 @@ def _retry_code(ended: Retry) -> str:
     return "unreachable" if isinstance(ended, Unreachable) else "retry"
 
 
-def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str) -> None:
+def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str) -> list[Apart]:
     """A look-up that failed keeps the delivery unknown: it must never become a repeat."""
     match ended:
         case Confirmed() if ended.found_by not in (None, reference):
@@ -126,7 +106,7 @@ def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str
             why = f"the vendor answered with {ended.found_by!r}, which is not our reference"
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", why)
         case Confirmed():
-            _confirmed(answer, ended)
+            return _confirmed(answer, ended)
         case NotFound():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_NOT_FOUND, "not_found", ended.note)
         case Throttled():
@@ -142,35 +122,19 @@ def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_PARKED, "needs_person", ended.reason)
         case _:
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", _words(ended))
+    return []
 
 
-def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> None:
+def _confirmed(answer: delivery_service_pb2.Completion, result: Confirmed) -> list[Apart]:
+    """What the completion has no room for: lost in silence would be worse than untold."""
+    whole = carried(answer.delivery_id, result)
     answer.outcome = delivery_pb2.ATTEMPT_OUTCOME_CONFIRMED
-    answer.reason = result.note
-    answer.vendor_references.extend(_reference(each) for each in result.references[:MAX_REFERENCES])
-    answer.duplicates.extend(_reference(each) for each in result.duplicates[:MAX_REFERENCES])
-    room = MAX_FACTS_BYTES
-    for place, message in enumerate(result.facts):
-        # The same delivery reports the same fact under the same request id, however often.
-        name = f"{message.DESCRIPTOR.full_name}:{place}"
-        try:
-            carried = fact(message, uuid.uuid5(uuid.UUID(answer.delivery_id), name))
-        except UnknownFact as error:
-            answer.reason += f" Not carried: {error}."
-            continue
-        size = carried.ByteSize()
-        if place < MAX_FACTS and size <= min(room, MAX_FACT_BYTES):
-            answer.facts.append(carried)
-            room -= size
-        else:
-            # The outcome commits all the same; a fact lost in silence would be worse.
-            answer.reason += f" Not carried: {name} passes the limit of count or size."
-
-
-def _reference(given: Reference) -> delivery_pb2.VendorReference:
-    """What the vendor gave, whole: shortened it would name something else."""
-    kind, value = (as_text(text, len(text)) for text in (given.type, given.value))
-    return delivery_pb2.VendorReference(type=kind, value=value)
+    # First: the vendor's words may be longer than what a reason has room for.
+    answer.reason = f"{whole.said} {result.note}".strip()
+    answer.vendor_references.extend(whole.references)
+    answer.duplicates.extend(whole.duplicates)
+    answer.facts.extend(whole.facts)
+    return whole.apart
 
 
 def _say(

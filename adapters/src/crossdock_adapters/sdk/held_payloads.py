@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from crossdock.errors import CallError
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE
 from crossdock_adapters.sdk.hub_link import HELD_AT_ONCE
 from crossdock_adapters.sdk.inbound import POLL_SOURCE, Hold, Inbound, described, hub_away
 from crossdock_adapters.sdk.outcomes import Retry
@@ -233,6 +234,11 @@ class HeldPayloads:
         inbound = self._inbound
         if held.source.startswith(POLL_SOURCE):
             return self._translate_polled(held, hold)
+        if held.source == COMPLETION_SOURCE:
+            raise LeftOut(
+                "what a completion had no room for is not translated: enter it by hand, then "
+                "discard this one"
+            )
         webhook = inbound.adapter.webhooks.get(held.source)
         if webhook is None:
             raise LeftOut(f"this adapter has no webhook {held.source}")

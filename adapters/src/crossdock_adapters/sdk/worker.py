@@ -25,7 +25,7 @@ from crossdock_adapters.sdk.attempts import (
     DraftNotKept,
     HubRefused,
 )
-from crossdock_adapters.sdk.completion import LOOK_UP, completion
+from crossdock_adapters.sdk.completion import LOOK_UP, whole_completion
 from crossdock_adapters.sdk.events import decode_event
 from crossdock_adapters.sdk.manifest import Operation
 from crossdock_adapters.sdk.outcomes import (
@@ -117,7 +117,7 @@ class Worker:
         started = time.monotonic()
         try:
             ended, record = await self._perform(dispatch, operation, attempt)
-            told = completion(
+            told, apart = whole_completion(
                 dispatch.delivery_id,
                 attempt.token,
                 attempt.kind,
@@ -128,7 +128,7 @@ class Worker:
             outcome = delivery_pb2.AttemptOutcome.Name(told.outcome)
             self._note(dispatch.operation, outcome, told.code, ended, time.monotonic() - started)
             describe_outcome(span, told, outcome.removeprefix("ATTEMPT_OUTCOME_"))
-            result = await self.attempts.complete(told)
+            result = await self.attempts.complete(told, apart)
             if result.HasField("refusal"):
                 log.warning(
                     "delivery %s: completion kept as evidence only: %s",
