@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from crossdock.bus import partition_of
+from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.errors import Refusal
 from crossdock.tracking.v1 import tracking_service_pb2
 from crossdock_hub.commands import Command
@@ -23,6 +24,7 @@ from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
+from crossdock_hub.objects import held as holding
 from crossdock_hub.objects import references
 from crossdock_hub.records import CursorRecord, EventRecord, ObjectRecord, ScanRecord
 from crossdock_hub.store import Store
@@ -191,6 +193,14 @@ def scan(name: str) -> Decide:
         return Answer()
 
     return decide
+
+
+def hold(key: str) -> Decide:
+    """Hold a raw payload, unless it is held."""
+    request = held_fact_pb2.HoldPayloadRequest(
+        payload=b"<x/>", source="/hook", reason="not JSON", key=key
+    )
+    return lambda unit: holding.hold_payload(unit, request)
 
 
 def drawn(chance: random.Random) -> tuple[tuple[str, ...], Decide]:

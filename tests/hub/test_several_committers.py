@@ -30,6 +30,7 @@ from overlapping_commands import (
     check,
     command,
     drawn,
+    hold,
     request_id,
     set_value,
     told,
@@ -162,6 +163,26 @@ async def test_committers_that_are_killed_and_paused(
     ]
     assert len(done) == len(stored) > PROCESS_COMMANDS / 2
     check(database, done)
+
+
+async def test_a_payload_is_held_once_by_several(
+    committers: list[Committer], database: ServerDatabase
+) -> None:
+    """Proves that a raw payload which comes to several at once, each with the same ones in an order
+    of its own, is held once, and that all of them are told where."""
+    keys = [f"key-{n}" for n in range(60)]
+    chance = random.Random(5)
+    sent: dict[str, list[Any]] = {key: [] for key in keys}
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for each in committers:
+            for key in chance.sample(keys, len(keys)):
+                sent[key].append(each.submit(command(hold(key))))
+        receipts = {key: await asyncio.gather(*answers) for key, answers in sent.items()}
+    held = {row[0] for row in database.query("SELECT id FROM held_facts WHERE state = 'HELD'")}
+    assert len(held) == len(keys)
+    named = {key: {one.held_fact_id for one in of_key} for key, of_key in receipts.items()}
+    assert [len(ids) for ids in named.values()] == [1] * len(keys)
+    assert set().union(*named.values()) == held
 
 
 async def test_a_request_id_is_answered_once_by_several(

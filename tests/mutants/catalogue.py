@@ -409,6 +409,14 @@ MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *_in(
+        f"{HUB}store/row_locks.py",
+        ("tests/hub/test_payloads_held_once.py",),
+        closed_payloads_are_in_the_way=(
+            'if new["held_fact"] else []',
+            'if new["held_fact"] and not changes.records else []',
+        ),
+    ),
+    *_in(
         f"{HUB}committer.py",
         FOREIGN,
         each_of_a_batch_waits_in_full=("brief=failure.locked", "brief=False"),

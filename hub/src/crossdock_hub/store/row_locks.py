@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crossdock_hub.objects.resources import MASTER_DATA
 from crossdock_hub.store import rows
 from crossdock_hub.store.contention import Asked, Contention, Met
-from crossdock_hub.store.crossing import Row, Shape
+from crossdock_hub.store.crossing import Row, Shape, write_rows
 from crossdock_hub.store.failures import is_row_taken
 from crossdock_hub.unit import Changes, Key, View
 
@@ -177,15 +177,27 @@ class RowLocks:
             contested = kind in CONTESTED_KINDS and record is not None
             if contested and self._view.read_or_none(key) is None:
                 new[kind].append(key)
+        changed = await self._change_held(changes, shapes["held_fact"]) if new["held_fact"] else []
         for kind in CONTESTED_KINDS:
-            if kind in new:
+            if new[kind]:
                 pairs = sorted((_order(key, changes.records[key]), key) for key in new[kind])
                 records = [changes.records[key] for _, key in pairs]
                 await self._insert(shapes[kind], records, new[kind])
         scans = sorted(changes.scans, key=lambda scan: scan.dedupe_key)
         if scans:
             await self._insert(rows.SCANS, scans, [("scan", scan.dedupe_key) for scan in scans])
-        return {*(key for keys in new.values() for key in keys), SCANS}
+        return {*changed, *(key for keys in new.values() for key in keys), SCANS}
+
+    async def _change_held(self, changes: Changes, shape: Shape) -> list[Key]:
+        """Write the held facts that were there before new ones: a payload that is held again takes
+        the place of one that is closed in the same batch."""
+        changed = [
+            key
+            for key, record in changes.records.items()
+            if key[0] == "held_fact" and record is not None and self._view.read_or_none(key)
+        ]
+        await write_rows(self._connection, [(shape, [changes.records[key] for key in changed])])
+        return changed
 
     async def _insert(self, shape: Shape, records: Sequence[Any], keys: Sequence[Key]) -> None:
         values = shape.arrays(records)
@@ -205,4 +217,6 @@ def _key(kind: str, wanted: Any) -> Key:
 
 def _order(key: Key, record: Any) -> tuple[Any, ...]:
     """Where a new row comes among those of its kind: by what it may share with another one."""
-    return (record.kind, record.number or "") if key[0] == "object" else key[1:]
+    if key[0] == "object":
+        return (record.kind, record.number or "")
+    return (record.identity, *key[1:]) if key[0] == "held_fact" else key[1:]

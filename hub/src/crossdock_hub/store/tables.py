@@ -32,6 +32,13 @@ Key = text_of(36)
 Word = text_of(64)
 Counter = counter()
 
+
+def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of the rows for which a condition holds, on both databases."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
 objects = Table(
     "objects",
     METADATA,
@@ -76,12 +83,7 @@ events = Table(
     UniqueConstraint("object_id", "revision", "position"),
     Index("events_root", "root_id"),
     Index("events_trace", "trace_id"),
-    Index(
-        "events_unpublished",
-        "sequence",
-        sqlite_where=text("published_at IS NULL"),
-        postgresql_where=text("published_at IS NULL"),
-    ),
+    _partial_index("events_unpublished", "sequence", where="published_at IS NULL"),
     Index(
         "events_carrying",
         "type",
@@ -143,34 +145,12 @@ deliveries = Table(
     Column("replay_id", Key, nullable=False, server_default=""),
     Column("mends", Boolean, nullable=False, server_default=false()),
     Index("deliveries_root", "root_id"),
-    Index(
-        "deliveries_replay",
-        "replay_id",
-        sqlite_where=text("replay_id <> ''"),
-        postgresql_where=text("replay_id <> ''"),
-    ),
+    _partial_index("deliveries_replay", "replay_id", where="replay_id <> ''"),
     Index("deliveries_state", "endpoint", "state", "sequence"),
     Index("deliveries_vendor_reference", "vendor_reference"),
-    Index(
-        "deliveries_item",
-        "item",
-        sqlite_where=text("item <> ''"),
-        postgresql_where=text("item <> ''"),
-    ),
-    Index(
-        "deliveries_pending",
-        "endpoint",
-        "priority",
-        "sequence",
-        sqlite_where=text("pending"),
-        postgresql_where=text("pending"),
-    ),
-    Index(
-        "deliveries_due",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    _partial_index("deliveries_item", "item", where="item <> ''"),
+    _partial_index("deliveries_pending", "endpoint", "priority", "sequence", where="pending"),
+    _partial_index("deliveries_due", "due_at", where="due_at IS NOT NULL"),
 )
 
 attempts = Table(
@@ -229,12 +209,7 @@ dead_letters = Table(
     Column("settlement", text_of(16), nullable=False),
     Column("settled_by", text_of(256), nullable=False),
     Index("dead_letters_settled", "settled_at", "left_at"),
-    Index(
-        "dead_letters_carrier",
-        "carrier",
-        sqlite_where=text("settled_at IS NULL"),
-        postgresql_where=text("settled_at IS NULL"),
-    ),
+    _partial_index("dead_letters_carrier", "carrier", where="settled_at IS NULL"),
 )
 
 dead_letter_groups = Table(
@@ -292,11 +267,8 @@ parcels = Table(
     Column("exception_open", Boolean, nullable=False),
     Index("parcels_package", "package_id"),
     Index("parcels_shipment", "shipment_id"),
-    Index(
-        "parcels_moving",
-        "label_id",
-        sqlite_where=text("milestone NOT IN ('DELIVERED', 'RETURNED')"),
-        postgresql_where=text("milestone NOT IN ('DELIVERED', 'RETURNED')"),
+    _partial_index(
+        "parcels_moving", "label_id", where="milestone NOT IN ('DELIVERED', 'RETURNED')"
     ),
 )
 
@@ -384,11 +356,8 @@ held_facts = Table(
     Column("identity", text_of(64), nullable=False, server_default=""),
     Index("held_facts_awaits", "state", "awaits"),
     Index("held_facts_endpoint", "endpoint", "id"),
-    Index(
-        "held_facts_identity",
-        "identity",
-        sqlite_where=text("state = 'HELD' AND identity <> ''"),
-        postgresql_where=text("state = 'HELD' AND identity <> ''"),
+    _partial_index(
+        "held_facts_identity", "identity", where="state = 'HELD' AND identity <> ''", unique=True
     ),
 )
 
@@ -432,12 +401,7 @@ replays = Table(
     Column("ended_at", BigInteger),
     Column("final_counts", text_of(), nullable=False, server_default=""),
     *(Column(n, Integer, nullable=False, server_default="0") for n in ("events", "events_planned")),
-    Index(
-        "replays_running",
-        "id",
-        sqlite_where=text("state = 'RUNNING'"),
-        postgresql_where=text("state = 'RUNNING'"),
-    ),
+    _partial_index("replays_running", "id", where="state = 'RUNNING'"),
 )
 
 replay_items = Table(
@@ -461,13 +425,7 @@ replay_items = Table(
     Column("found_why", text_of(), nullable=False),
     Column("delivery_id", Key, nullable=False),
     Column("decided_at", BigInteger),
-    Index(
-        "replay_items_waiting",
-        "replay_id",
-        "number",
-        sqlite_where=text("decided_at IS NULL"),
-        postgresql_where=text("decided_at IS NULL"),
-    ),
+    _partial_index("replay_items_waiting", "replay_id", "number", where="decided_at IS NULL"),
 )
 
 # Which database this is, how far its ledger has come, and how much of that the bus was told.
