@@ -97,7 +97,9 @@ def undone_by(record: DeliveryRecord, flow: Plain) -> Plain:
     ]
 
 
-def newer(record: DeliveryRecord, flow: Plain, specs: Specs, limits: Limits) -> str:
+def newer(
+    record: DeliveryRecord, flow: Plain, specs: Specs, limits: Limits, *, own_fact: bool
+) -> str:
     """The later work that makes a delivery pointless, in words."""
     for other in flow:
         if overtaking.takes_back(other, record):
@@ -112,9 +114,15 @@ def newer(record: DeliveryRecord, flow: Plain, specs: Specs, limits: Limits) -> 
         if not same or not ledger.says_more(other, record):
             continue
         full = "NATURAL" in (specs(other.operation).operation_class, other.operation_class)
-        if full and (
-            other.state in OPEN_STATES - {"PARKED"}
-            or overtaking.may_be_at_vendor(other, flow, limits)
+        if own_fact and not full and not other.resubmits:
+            continue
+        # What is behind it, and waits there for its turn or for a person, goes after it.
+        waits = other.sequence > record.sequence and (
+            other.state == "PARKED"
+            or (other.state, other.hold_reason) in (("HELD", "ORDER"), ("HELD", "PREREQUISITE"))
+        )
+        if overtaking.may_be_at_vendor(other, flow, limits) or (
+            other.state in OPEN_STATES and not waits
         ):
             return f"a newer state is {other.state} (delivery {other.id})"
     return ""
@@ -171,7 +179,7 @@ def judged(
     if not asked_last and "resubmitted it since" not in decision.why:
         return decision
     assert candidate.planned is not None
-    overtaken = newer(candidate.planned, flow, specs, limits)
+    overtaken = newer(candidate.planned, flow, specs, limits, own_fact=candidate.own_fact)
     if overtaken:
         return replace(
             decision, verdict=judging.SUPERSEDED, why=overtaken, record=None, displaced=[]

@@ -61,7 +61,9 @@ def delivery(number: int, operation: str, state: str, **details: Any) -> Deliver
     return DeliveryRecord(**(values | details))
 
 
-def work(record: DeliveryRecord, policy: str = "UNCONFIRMED_ONLY") -> Candidate:
+def work(
+    record: DeliveryRecord, policy: str = "UNCONFIRMED_ONLY", *, own_fact: bool = False
+) -> Candidate:
     """The work that a delivery was made for."""
     number = int(record.event_id[-12:])
     planned = replace(
@@ -82,6 +84,7 @@ def work(record: DeliveryRecord, policy: str = "UNCONFIRMED_ONLY") -> Candidate:
         planned,
         role="ERP",
         sole=True,
+        own_fact=own_fact,
     )
 
 
@@ -168,7 +171,10 @@ def test_the_indexed_decision_is_the_plain_one(
     """Proves over any flow that a replay decides what it would if it looked at every delivery for
     each of its items: same verdicts, same deliveries, same reasons."""
     policies = st.sampled_from(["FREE", "UNCONFIRMED_ONLY", "APPROVAL", "NEVER"])
-    work_of = {decisions.identity_of(r): work(r, data.draw(policies)) for r in flow}
+    work_of = {
+        decisions.identity_of(r): work(r, data.draw(policies), own_fact=data.draw(st.booleans()))
+        for r in flow
+    }
     candidates = [c for c in work_of.values() if data.draw(st.integers(0, 3))]
     terms = Terms(REPLAY, "erp", wanted_set, approved)
     found = decisions.decide(terms, candidates, flow, spec, NOW, LIMITS)

@@ -18,9 +18,9 @@ from crossdock_hub.unit import Refused
 from decisions import ERP, OPERATIONS
 from first_flow import Flow
 from ledger_vendor import Desk
+from replayed_flows import NOW, delivery, one
 from sqlalchemy import select
 from stored_flow import Books, books
-from test_replay import NOW, delivery, one
 
 __all__ = ["books"]
 

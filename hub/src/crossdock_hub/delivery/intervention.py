@@ -49,13 +49,17 @@ REPEATABLE = frozenset({"TWO_STEP", "NATURAL"})
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A delivery among those of its flow, and what its endpoint declared. now: microseconds UTC."""
+    """A delivery among those of its flow, and what its endpoint declared.
+
+    now: microseconds UTC. own_fact: later events of its target don't replace it.
+    """
 
     record: DeliveryRecord
     flow: Sequence[DeliveryRecord]
     spec: OperationSpec
     now: int
     limits: Limits
+    own_fact: bool = False
 
     @property
     def kind(self) -> str:
@@ -239,27 +243,35 @@ def _check_not_pointless(case: Case, verb: str) -> None:
 def _check_not_older(case: Case, verb: str) -> None:
     """Refuse to send older content after newer; of calls that are no full state also the same work
     twice: each makes a document of its own."""
-    full = case.kind == "NATURAL"
+    full = case.kind == overtaking.FULL_STATE_CLASS
+    # A resubmission carries the object as it is now, and so all later facts as well.
+    own_fact = case.own_fact and verb == "RETRY"
+    declared = case.spec.operation_class
     for other in _same_work(case):
-        behind = _is_behind(other, case.record)
-        newer = ledger.says_more(other, case.record)
-        if not newer and (full or not behind):
+        newer = overtaking.is_newer(other, case.record, own_fact=own_fact, declared=declared)
+        if not newer and (full or not _is_twice(case, other, own_fact)):
             continue
         # What was resubmitted ahead of this one goes before it, if it has not gone yet.
-        there = overtaking.may_be_at_vendor(other, case.flow, case.limits)
-        if there or (not behind and other.state in ledger.OPEN_STATES):
+        if overtaking.goes_first(other, case.record, case.flow, case.limits, holds_back=True):
             if full:
                 raise _overtaken(case, verb, other, "is newer", "undo it", _instead(case))
             ended = "" if other.state == "CONFIRMED" else ", or wait until that one has ended"
-            raise _overtaken(
-                case, verb, other, "has what came after it", "do it twice", f"skip it{ended}"
-            )
+            advice = f"skip it{ended}"
+            if case.own_fact and not own_fact and not case.record.resubmits:
+                advice = f"retry it, which sends it as it was recorded, or {advice}"
+            raise _overtaken(case, verb, other, "has what came after it", "do it twice", advice)
+
+
+def _is_twice(case: Case, other: DeliveryRecord, own_fact: bool) -> bool:
+    """Whether a resubmission carries what later work carries as well."""
+    as_recorded = own_fact and not (other.resubmits or case.record.resubmits)
+    return not as_recorded and overtaking.is_behind(other, case.record)
 
 
 def _instead(case: Case) -> str:
     """What goes when a full state may not be retried."""
     ahead = any(
-        _is_behind(other, case.record) and other.state in ledger.OPEN_STATES
+        overtaking.is_behind(other, case.record) and other.state in ledger.OPEN_STATES
         for other in _same_work(case)
     )
     if ahead:
@@ -272,14 +284,9 @@ def _check_no_older_behind(case: Case, verb: str) -> None:
     repeated, and undo it. What is resubmitted is newer than everything."""
     for other in _same_work(case):
         older = verb == "RESUBMIT" or not ledger.says_more(other, case.record)
-        if older and _is_behind(other, case.record) and other.state in ledger.OPEN_STATES:
+        if older and overtaking.is_behind(other, case.record) and other.state in ledger.OPEN_STATES:
             advice = f"skip this one, or {verb.lower()} the later one once it has ended"
             raise _overtaken(case, verb, other, "comes later", "be undone", advice)
-
-
-def _is_behind(other: DeliveryRecord, record: DeliveryRecord) -> bool:
-    """Whether its place in the order is later; a resubmission keeps the place of its event."""
-    return other.sequence > record.sequence
 
 
 def _same_work(case: Case) -> list[DeliveryRecord]:

@@ -1,7 +1,10 @@
 """Which later work of a flow makes a delivery pointless, or its content old; pure.
 
 An operator's retry and a replay ask the same questions here, so that neither sends what the other
-refuses.
+refuses. One difference is left, in `goes_first`: a retry takes back later work that is about to go.
+
+Whether later work replaces earlier work, the event's target says (`own_fact`), not the class of the
+operation. An endpoint can only say more: class NATURAL sends the full state of what it is told.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from crossdock_hub.records import DeliveryRecord
 _SENT_STATES = frozenset({"IN_FLIGHT", "UNKNOWN", "RESOLVING", "CONFIRMED"})
 # What is parked counts by its doubt.
 _COUNTING_STATES = (OPEN_STATES - {"PARKED"}) | _SENT_STATES
+# Why what is held is placed anew, behind all that comes before it.
+_IN_ITS_PLACE = frozenset({"ORDER", "PREREQUISITE"})
+FULL_STATE_CLASS = "NATURAL"
 
 
 def takes_back(other: DeliveryRecord, record: DeliveryRecord) -> bool:
@@ -56,13 +62,53 @@ def may_be_at_vendor(record: DeliveryRecord, flow: Flow, limits: Limits) -> bool
     return by is None or not by.replay_id
 
 
+def is_behind(other: DeliveryRecord, record: DeliveryRecord) -> bool:
+    """Whether its place in the order is later; a resubmission keeps the place of its event."""
+    return other.sequence > record.sequence
+
+
+def is_newer(
+    other: DeliveryRecord, record: DeliveryRecord, *, own_fact: bool, declared: str
+) -> bool:
+    """Whether the same work of another event, sent before a delivery, would be undone by it.
+
+    own_fact: what the target of the delivery's event says. declared: its operation's class today.
+    """
+    full = FULL_STATE_CLASS in (declared, record.operation_class, other.operation_class)
+    # What was resubmitted carries its object as it was then, and so the facts until then.
+    as_recorded = not (other.resubmits or record.resubmits)
+    if own_fact and as_recorded and not full:
+        return False
+    return ledger.says_more(other, record)
+
+
+def goes_first(
+    other: DeliveryRecord, record: DeliveryRecord, flow: Flow, limits: Limits, *, holds_back: bool
+) -> bool:
+    """Whether other work of a key is at the vendor, maybe, or gets there before a delivery that
+    goes again in its place.
+
+    holds_back: the delivery takes back later work that was only dispatched.
+    """
+    if may_be_at_vendor(other, flow, limits):
+        return True
+    if other.state not in OPEN_STATES:
+        return False
+    if not is_behind(other, record):
+        return True
+    waits = other.state == "HELD" and other.hold_reason in _IN_ITS_PLACE
+    return not (holds_back or waits or other.state == "PARKED")
+
+
 def taken_back_by(record: DeliveryRecord, flow: IndexedFlow) -> DeliveryRecord | None:
     """The first later work that undoes what a delivery does; None: there is none."""
     later = flow.after(record.sequence, _by_undone, (record.ordering_key, record.operation))
     return next((other for other in later if takes_back(other, record)), None)
 
 
-def what_says_more(record: DeliveryRecord, flow: IndexedFlow) -> Iterator[DeliveryRecord]:
+def what_is_newer(
+    record: DeliveryRecord, flow: IndexedFlow, *, own_fact: bool, declared: str
+) -> Iterator[DeliveryRecord]:
     """The same work on the same object that carries what came after a delivery, in order.
 
     Only what waits, is under way, or may be at the vendor; record: nothing that was resubmitted.
@@ -76,7 +122,8 @@ def what_says_more(record: DeliveryRecord, flow: IndexedFlow) -> Iterator[Delive
     return (
         other
         for other in found
-        if other.event_id != record.event_id and ledger.says_more(other, record)
+        if other.event_id != record.event_id
+        and is_newer(other, record, own_fact=own_fact, declared=declared)
     )
 
 
@@ -102,6 +149,6 @@ def _by_content(record: DeliveryRecord) -> Iterator[Hashable]:
 
 
 def _by_later_content(record: DeliveryRecord) -> Iterator[Hashable]:
-    # How new it is, its place in the order does not say.
-    if _counts(record) and record.resubmits:
+    # How new it is, its place in the order does not say: what goes first may also be parked.
+    if record.resubmits and (_counts(record) or record.state in OPEN_STATES):
         yield _content_of(record)

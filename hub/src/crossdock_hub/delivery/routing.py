@@ -96,6 +96,16 @@ def _delivery(
     )
 
 
+def is_own_fact(contract: Contract, event_type: str, role: str, operation: str) -> bool:
+    """Whether later events of a delivery's target don't replace it; False where nothing says so."""
+    rule = contract.events.get(event_type)
+    return rule is not None and any(
+        target.own_fact
+        for target in rule.targets
+        if (target.role, target.operation) == (role, operation)
+    )
+
+
 def _unrouted(target: Target, twins: Sequence[str]) -> str:
     if twins:
         return (

@@ -65,6 +65,7 @@ def candidates(
                 why_not="" if made else owed.get(key) or why,
                 role=endpoint.role,
                 sole=target is not None and not target.optional,
+                own_fact=target is not None and target.own_fact,
             )
         )
     return sorted(found, key=lambda c: (c.sequence, c.operation, c.item))

@@ -3,14 +3,14 @@
     confirmed, unless set ALL and policy FREE ──► ALREADY_POSTED
     under way, in doubt for good, not offered, done by another ──► WOULD_BE_REFUSED
     policy NEVER, or APPROVAL without a second person ──► BLOCKED_BY_POLICY
-    undone by later work, or older than a newer full state ──► SUPERSEDED
+    undone by later work, or older than a newer state ──► SUPERSEDED
     else ──► WOULD_POST, with the delivery that is made
 
 One function decides for the plan and again for the run, over everything a flow holds, so a plan is
 what happens unless the ledger moved meanwhile. A replayed delivery has the identity, the place in
 the order and the vendor's reference of the one that failed, and carries its doubt: a call that may
 have been done is looked up, or parks, as the ledger's own rules have it. It never runs beside an
-open one. Operations of class NATURAL carry the full state of the object that the event is about.
+open one. Which work carries a state that later work replaces, `delivery/overtaking` says.
 """
 
 from __future__ import annotations

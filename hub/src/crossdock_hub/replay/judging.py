@@ -24,7 +24,6 @@ UNDER_WAY_STATES = ledger.OPEN_STATES - {"PARKED"}
 # On its way to the vendor or about to be: what the window of a run counts.
 MOVING_STATES = frozenset({"READY", "DISPATCHED", "IN_FLIGHT", "RESOLVING"})
 _MAY_BE_IN_DOUBT = FAILED_STATES | {"UNROUTED"}
-FULL_STATE_CLASS = "NATURAL"
 
 Specs = Callable[[str], OperationSpec]
 
@@ -58,6 +57,7 @@ class Candidate:
     why_not: str = ""
     role: str = ""
     sole: bool = False
+    own_fact: bool = False
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -191,7 +191,7 @@ def _verdict(
     if candidate.policy == "APPROVAL" and not terms.approved:
         return BLOCKED_BY_POLICY, "its replay policy wants a second operator's approval"
     assert candidate.planned is not None
-    newer = _newer(candidate.planned, flow, specs, limits)
+    newer = _newer(candidate.planned, flow, specs, limits, own_fact=candidate.own_fact)
     if newer:
         return SUPERSEDED, newer
     if there is not None and any(record.resubmits for record in here):
@@ -261,15 +261,19 @@ def _doubtful(here: Sequence[DeliveryRecord], limits: Limits) -> DeliveryRecord 
     return min(doubtful, key=lambda record: record.first_unknown_at or 0, default=None)
 
 
-def _newer(record: DeliveryRecord, flow: IndexedFlow, specs: Specs, limits: Limits) -> str:
+def _newer(
+    record: DeliveryRecord, flow: IndexedFlow, specs: Specs, limits: Limits, *, own_fact: bool
+) -> str:
     """The later work that makes this work pointless, in words; "" when there is none."""
+    declared = specs(record.operation).operation_class
     undoes = overtaking.taken_back_by(record, flow)
     newer = next(
         (
             other
-            for other in overtaking.what_says_more(record, flow)
-            if (other.state in UNDER_WAY_STATES or overtaking.may_be_at_vendor(other, flow, limits))
-            and _is_full_state(other, specs)
+            for other in overtaking.what_is_newer(
+                record, flow, own_fact=own_fact, declared=declared
+            )
+            if overtaking.goes_first(other, record, flow, limits, holds_back=False)
         ),
         None,
     )
@@ -278,12 +282,6 @@ def _newer(record: DeliveryRecord, flow: IndexedFlow, specs: Specs, limits: Limi
     if newer is not None:
         return f"a newer state is {newer.state} (delivery {newer.id})"
     return ""
-
-
-def _is_full_state(record: DeliveryRecord, specs: Specs) -> bool:
-    """Whether a delivery carries all of its object's state: declared so today, or when it began."""
-    declared = specs(record.operation).operation_class
-    return FULL_STATE_CLASS in (declared, record.operation_class)
 
 
 def _made(

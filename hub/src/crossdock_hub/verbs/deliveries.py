@@ -13,6 +13,7 @@ from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_hub.delivery import flows, intervention
 from crossdock_hub.delivery.documents import note_posting
 from crossdock_hub.delivery.intervention import Case, Decided
+from crossdock_hub.delivery.routing import is_own_fact
 from crossdock_hub.objects import departures
 from crossdock_hub.reading.presenting import delivery_message, word_message
 from crossdock_hub.records import (
@@ -109,7 +110,8 @@ def _case(unit: Unit, delivery_id: str) -> Case:
     if record is None:
         raise not_found("delivery", delivery_id)
     spec = flows.spec_of(unit, record)
-    return Case(record, unit.flow(record.root_id), spec, unit.now, unit.limits)
+    own_fact = is_own_fact(unit.contract, record.event_type, record.role, record.operation)
+    return Case(record, unit.flow(record.root_id), spec, unit.now, unit.limits, own_fact)
 
 
 def _keep(

@@ -127,6 +127,8 @@ def _target(image: Image, target: Any) -> Target:
         supersedes=tuple(target.supersedes),
         item=target.item,
         optional=target.optional,
+        # An image of before the option says nothing about it.
+        own_fact=getattr(target, "own_fact", False),
     )
 
 

@@ -65,6 +65,7 @@ ASPECTS: Mapping[str, Breaks] = {
     "on_reject": _always,
     "item": _always,
     "optional": _never,
+    "own_fact": _never,
     "callers": _always,
     "fact": _always,
     "idempotency": _always,
@@ -236,6 +237,7 @@ def _target_rows(target: Target) -> Iterator[tuple[str, Value]]:
     yield f"on_reject of target {whom}", target.on_reject
     yield f"item of target {whom}", target.item or "none"
     yield f"optional of target {whom}", target.optional
+    yield f"own_fact of target {whom}", target.own_fact
 
 
 def _method_rows(method: Method) -> Iterator[tuple[str, Value]]:

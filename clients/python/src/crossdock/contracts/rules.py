@@ -45,7 +45,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A role that has to act on an event. Paths are relative to the event message."""
+    """A role that has to act on an event. Paths are relative to the event message.
+
+    own_fact: a later event does not replace this one; otherwise the last one wins.
+    """
 
     role: str
     operation: str
@@ -55,6 +58,7 @@ class Target:
     supersedes: tuple[str, ...]
     item: str
     optional: bool
+    own_fact: bool = False
 
 
 @dataclass(frozen=True, slots=True)

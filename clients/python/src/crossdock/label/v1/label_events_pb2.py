@@ -27,7 +27,7 @@ from crossdock.label.v1 import label_pb2 as crossdock_dot_label_dot_v1_dot_label
 from crossdock.options.v1 import options_pb2 as crossdock_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%crossdock/label/v1/label_events.proto\x12\x12\x63rossdock.label.v1\x1a\x1e\x63rossdock/event/v1/event.proto\x1a\x1e\x63rossdock/label/v1/label.proto\x1a\"crossdock/options/v1/options.proto\"\xb2\x02\n\x0cLabelCreated\x12=\n\x08metadata\x18\x01 \x01(\x0b\x32!.crossdock.event.v1.EventMetadataR\x08metadata\x12/\n\x05label\x18\x02 \x01(\x0b\x32\x19.crossdock.label.v1.LabelR\x05label:\xb1\x01\xa2\x99\xed\x96\x07\xaa\x01\n\rlabel.created\x12\x01\x05\x1a$\x08\x03\x12\x0bprint_label\x1a\x11label.shipment_id(\x02\x1a*\x08\x01\x12\x0frecord_tracking\x1a\x11label.shipment_id(\x02@\x01\x1a-\x08\x05\x12\x12subscribe_tracking\x1a\x11label.shipment_id(\x02@\x01\"\x08shipping(\x01\x30\x02\x42\x05\x08\x80\xce\xda\x03H\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%crossdock/label/v1/label_events.proto\x12\x12\x63rossdock.label.v1\x1a\x1e\x63rossdock/event/v1/event.proto\x1a\x1e\x63rossdock/label/v1/label.proto\x1a\"crossdock/options/v1/options.proto\"\xb8\x02\n\x0cLabelCreated\x12=\n\x08metadata\x18\x01 \x01(\x0b\x32!.crossdock.event.v1.EventMetadataR\x08metadata\x12/\n\x05label\x18\x02 \x01(\x0b\x32\x19.crossdock.label.v1.LabelR\x05label:\xb7\x01\xa2\x99\xed\x96\x07\xb0\x01\n\rlabel.created\x12\x01\x05\x1a&\x08\x03\x12\x0bprint_label\x1a\x11label.shipment_id(\x02H\x01\x1a,\x08\x01\x12\x0frecord_tracking\x1a\x11label.shipment_id(\x02@\x01H\x01\x1a/\x08\x05\x12\x12subscribe_tracking\x1a\x11label.shipment_id(\x02@\x01H\x01\"\x08shipping(\x01\x30\x02\x42\x05\x08\x80\xce\xda\x03H\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossdock.label.v1.label_ev
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LABELCREATED']._loaded_options = None
-  _globals['_LABELCREATED']._serialized_options = b'\242\231\355\226\007\252\001\n\rlabel.created\022\001\005\032$\010\003\022\013print_label\032\021label.shipment_id(\002\032*\010\001\022\017record_tracking\032\021label.shipment_id(\002@\001\032-\010\005\022\022subscribe_tracking\032\021label.shipment_id(\002@\001\"\010shipping(\0010\002B\005\010\200\316\332\003H\001'
+  _globals['_LABELCREATED']._serialized_options = b'\242\231\355\226\007\260\001\n\rlabel.created\022\001\005\032&\010\003\022\013print_label\032\021label.shipment_id(\002H\001\032,\010\001\022\017record_tracking\032\021label.shipment_id(\002@\001H\001\032/\010\005\022\022subscribe_tracking\032\021label.shipment_id(\002@\001H\001\"\010shipping(\0010\002B\005\010\200\316\332\003H\001'
   _globals['_LABELCREATED']._serialized_start=162
-  _globals['_LABELCREATED']._serialized_end=468
+  _globals['_LABELCREATED']._serialized_end=474
 # @@protoc_insertion_point(module_scope)

@@ -253,6 +253,7 @@ class Target(_message.Message):
     SUPERSEDES_FIELD_NUMBER: _builtins.int
     ITEM_FIELD_NUMBER: _builtins.int
     OPTIONAL_FIELD_NUMBER: _builtins.int
+    OWN_FACT_FIELD_NUMBER: _builtins.int
     role: Global___SystemRole.ValueType
     """The role of the endpoints addressed."""
     operation: _builtins.str
@@ -265,6 +266,11 @@ class Target(_message.Message):
     """Field path of a repeated message in the event: one delivery per element, named by its id."""
     optional: _builtins.bool
     """True: no matching endpoint is fine. False: it is an UNROUTED delivery, and seen."""
+    own_fact: _builtins.bool
+    """True: each event tells of something of its own, for example a pick, and a later one does not
+    replace it. False: the event carries the full state of its object, and the last one wins: an
+    older one is never sent after a newer one.
+    """
     @_builtins.property
     def requires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Operations that must be confirmed at the same endpoint before, for the objects the event
@@ -286,10 +292,11 @@ class Target(_message.Message):
         supersedes: _abc.Iterable[_builtins.str] | None = ...,
         item: _builtins.str = ...,
         optional: _builtins.bool = ...,
+        own_fact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "on_reject", b"on_reject", "operation", b"operation", "optional", b"optional", "ordering_key", b"ordering_key", "requires", b"requires", "role", b"role", "supersedes", b"supersedes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "on_reject", b"on_reject", "operation", b"operation", "optional", b"optional", "ordering_key", b"ordering_key", "own_fact", b"own_fact", "requires", b"requires", "role", b"role", "supersedes", b"supersedes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
