@@ -49,6 +49,18 @@ async def test_the_same_order_twice_sells_two_labels(
     assert sandbox.books()["labels_by_reference"]["REF1"]["bought"] == 2
 
 
+async def test_a_call_is_known_by_the_reference_of_whoever_sent_it(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """Proves that the log names a label call by its first reference, the delivery's own, and not by
+    the order number that several parcels share and that sorts before it."""
+    request = ship_request("UC6EZRAHJIFRBYEZ33FC")
+    (package,) = request["ShipmentRequest"]["Shipment"]["Package"]
+    package["ReferenceNumber"].append({"Code": "PO", "Value": "ONE-002"})
+    await client.ship(request)
+    assert [c.key for c in sandbox.calls if c.operation == "ship"] == ["UC6EZRAHJIFRBYEZ33FC"]
+
+
 async def test_token_values_are_text_and_one_token_serves_all(
     sandbox: UpsSandbox, client: UpsClient
 ) -> None:

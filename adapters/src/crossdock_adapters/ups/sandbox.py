@@ -260,7 +260,7 @@ class UpsSandbox(Sandbox):
         version = request.path_params["version"]
         negotiated = bool(self.settings.get("negotiated_rates", True))
         shipment = self._books.book(order, self.now())
-        call.key = min(shipment.reference_values(), default="")
+        call.key = next(iter(shipment.reference_values()), "")
         return json_response(sandbox_answers.ship_reply(shipment, version, negotiated))
 
     async def _void(self, request: Request, call: Call) -> Response:

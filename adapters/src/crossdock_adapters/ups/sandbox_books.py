@@ -80,12 +80,12 @@ class Shipment:
     booked_at: datetime
     parcels: list[Parcel] = field(default_factory=list)
 
-    def reference_values(self) -> set[str]:
-        """Every reference value of the shipment and of its parcels."""
+    def reference_values(self) -> tuple[str, ...]:
+        """Each reference value of the shipment and of its parcels, in the order of the request."""
         pairs = [*self.order.references]
         for parcel in self.parcels:
             pairs += parcel.references
-        return {value for _, value in pairs}
+        return tuple(dict.fromkeys(value for _, value in pairs))
 
 
 class Books:
@@ -129,7 +129,7 @@ class Books:
                 self._look_at(number, now + timedelta(seconds=auto))
         assert shipment is not None, "an order that passed its checks has a package"
         self._shipments[shipment.shipment_id] = shipment
-        for value in sorted(shipment.reference_values()):
+        for value in shipment.reference_values():
             self._by_reference[value].append(shipment)
         return shipment
 
