@@ -387,6 +387,61 @@ async def test_a_batch_that_failed_is_not_told() -> None:
         await keeper.stop()
 
 
+class SlowBus(HeardBus):
+    """A bus that answers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: asyncio.Queue[None] = asyncio.Queue()
+
+    async def publish(self, message: Message) -> None:
+        await self.answers.get()
+        await super().publish(message)
+
+
+async def test_an_answer_that_comes_as_the_waiting_ends_lets_calls_begin() -> None:
+    """Proves that a bus whose answer comes in the very turn in which a begin gives up waiting is
+    not taken for one that is away: nothing would be told it again, and no call ever begin."""
+    bus, wait_seconds = SlowBus(), 0.05
+    limits = Limits(tie_wait_seconds=wait_seconds)
+    keeper = TieKeeper(bus, limits, Marked(), Tie("one", 4), lambda: 0, told=4)  # type: ignore[arg-type]
+    keeper.start()
+    try:
+        keeper.number(Changes(tied=True))
+        keeper.committed(Committed(0, Changes(tied=True)))
+
+        def late() -> None:
+            # The loop is held up until the time is over, and finds both things to do at once.
+            over = time.monotonic() + 2 * wait_seconds
+            while time.monotonic() < over:
+                pass
+            bus.answers.put_nowait(None)
+
+        asyncio.get_running_loop().call_later(wait_seconds / 2, late)
+        await keeper.told()
+        keeper.require_bus()
+    finally:
+        await keeper.stop()
+
+
+async def test_a_bus_that_forgets_while_it_is_told_is_told_again() -> None:
+    """Proves that a stream which is made anew while the bus is being told does not count as told."""
+    bus = SlowBus()
+    keeper = TieKeeper(bus, Limits(), Marked(), Tie("one", 4), lambda: 0, told=4)  # type: ignore[arg-type]
+    keeper.start()
+    try:
+        keeper.number(Changes(tied=True))
+        keeper.committed(Committed(0, Changes(tied=True)))
+        await asyncio.sleep(0)
+        keeper.tell_again()
+        for _ in range(2):
+            bus.answers.put_nowait(None)
+        await eventually(lambda: len(bus.told) == 2, "the second word", 5)
+        assert bus.told == [Tie("one", 5)] * 2
+    finally:
+        await keeper.stop()
+
+
 def test_what_can_not_be_read_says_nothing() -> None:
     """Proves that the bus's word is read as it was told, and that of a bus that was told nothing,
     or something else, nothing is believed."""

@@ -162,6 +162,7 @@ class TieKeeper:
         self._on_gone = on_gone
         self._given = self._stored = tie.generation
         self._told = told
+        self._losses = 0
         self._trouble = ""
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._wake = asyncio.Event()
@@ -209,14 +210,18 @@ class TieKeeper:
             async with asyncio.timeout(self._limits.tie_wait_seconds):
                 await known
         except TimeoutError:
+            if self._told >= wanted:
+                # It answered in the same turn in which the time was over.
+                return
             self._say(self._trouble or "it does not answer")
             raise Refused(_not_told(self._trouble)) from None
 
     # Telling
 
     def tell_again(self) -> None:
-        """The bus has lost what it was told."""
+        """The bus has lost what it was told, and what it is being told now."""
         self._told = 0
+        self._losses += 1
         self._wake.set()
 
     def bus_is_back(self) -> None:
@@ -247,7 +252,7 @@ class TieKeeper:
 
     async def _tell(self) -> bool:
         """Tell the bus what is stored by now; one message for all batches since the last one."""
-        upto = self._stored
+        upto, losses = self._stored, self._losses
         if self._told >= upto:
             return True
         try:
@@ -257,6 +262,9 @@ class TieKeeper:
                 self._on_gone()
             self._say(str(error))
             return False
+        if self._losses != losses:
+            # Its word may be in the stream that is gone; whoever lost it has woken us.
+            return True
         self._told = upto
         self._say("")
         self._committer.mark(Mark(told=upto))
