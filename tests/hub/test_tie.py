@@ -425,7 +425,7 @@ async def test_an_answer_that_comes_as_the_waiting_ends_lets_calls_begin() -> No
 
 
 async def test_a_bus_that_forgets_while_it_is_told_is_told_again() -> None:
-    """Proves that a stream which is made anew while the bus is being told does not count as told."""
+    """Proves that a stream which is made anew while the bus is told does not count as told."""
     bus = SlowBus()
     keeper = TieKeeper(bus, Limits(), Marked(), Tie("one", 4), lambda: 0, told=4)  # type: ignore[arg-type]
     keeper.start()

@@ -311,9 +311,14 @@ MUTANTS: Final[list[Mutant]] = [
             "        self._given += 1\n        self._stored = self._given\n",
         ),
         answered_before_the_bus_is_told=(
-            "if self._told >= wanted:",
-            "if wanted >= 0:",
+            "if self._told >= wanted:\n            return\n        known",
+            "if wanted >= 0:\n            return\n        known",
         ),
+        bus_that_answers_as_the_waiting_ends_is_away=(
+            "if self._told >= wanted:\n                # It answered",
+            "if False:\n                # It answered",
+        ),
+        bus_that_forgets_while_it_is_told_knows=("if self._losses != losses:", "if False:"),
         bus_that_is_away_is_not_asked_for=(
             "if self._trouble or not health.ok:",
             "if False:",
