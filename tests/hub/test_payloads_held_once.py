@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,27 @@ def close(fact: str) -> Decide:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_batch_closes_a_payload_and_holds_it_again(tmp_path: Path, kind: str) -> None:
+async def test_a_batch_closes_a_payload_and_holds_it_again(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Proves that the same payload is held anew in the batch that closes it, at the first try: the
     closed one is history and in nobody's way."""
     limits = LIMITS.with_changes({"batch_tries_max": 1})
     store = await open_store(tmp_path / "hub", kind)
+    write = store.write
+    failed: list[BaseException] = []
+
+    @contextlib.asynccontextmanager
+    async def watched() -> AsyncIterator[Any]:
+        # A batch that fails is split, and then its commands succeed one by one.
+        try:
+            async with write() as connection:
+                yield connection
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    monkeypatch.setattr(store, "write", watched)
     committer = Committer(store, CONTRACT, limits, Picker(limits))
     committer.start([])
     try:
@@ -53,6 +71,7 @@ async def test_a_batch_closes_a_payload_and_holds_it_again(tmp_path: Path, kind:
     finally:
         await committer.stop()
         await store.close()
+    assert failed == []
     found = database_of(tmp_path / "hub", kind).query("SELECT id, state FROM held_facts")
     expected = {first: "APPLIED", again.held_fact_id: "HELD", other.held_fact_id: "HELD"}
     assert dict(found) == expected
