@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import plain_rules
-from crossdock_hub.config import SECOND, Limits
+import replayed_flows
+from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import ledger, ordering
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.registry import OperationSpec
@@ -16,16 +17,13 @@ from crossdock_hub.replay import decisions
 from crossdock_hub.replay.decisions import Candidate, Terms
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from replayed_flows import LIMITS, NOW, REPLAY, SETS
 
-LIMITS = Limits()
-NOW = 1_750_000_000 * SECOND
-REPLAY = "01920000-0000-7000-8000-000000000001"
 CLASSES = {"book": "SEARCHABLE", "change": "NATURAL", "cancel": "KEYED", "label": "SEARCHABLE"}
 SUPERSEDES = {"cancel": ("book", "change"), "label": ("label",)}
 STATES = sorted(ledger.OPEN_STATES | {"CONFIRMED", "REJECTED", "SUPERSEDED", "SKIPPED", "UNROUTED"})
 # What stopped is what replays are made for; what is idle is what later work takes back.
 OFTEN = ["REJECTED", "PARKED", "SUPERSEDED", "HELD", "READY"]
-SETS = ("FAILED", "MISSING", "ALL")
 
 
 def spec(operation: str) -> OperationSpec:
@@ -33,32 +31,16 @@ def spec(operation: str) -> OperationSpec:
     return replace(made, max_per_root=3) if operation == "label" else made
 
 
-def event_id(number: int) -> str:
-    return f"01910000-0000-7000-8000-{number:012d}"
-
-
 def delivery(number: int, operation: str, state: str, **details: Any) -> DeliveryRecord:
-    """The delivery of event `number`, as routing makes it, in some state."""
-    values: dict[str, Any] = {
-        "id": f"d-{number}",
-        "event_id": event_id(number),
-        "event_type": "crossdock.order.v1.OrderApproved",
-        "endpoint": "" if state == "UNROUTED" else "erp",
-        "operation": operation,
-        "item": "",
-        "ordering_key": "key",
-        "state": state,
-        "created_at": NOW + number,
-        "updated_at": NOW + number,
-        "kind": "order",
-        "object_id": "order-1",
-        "root_id": "order-1",
-        "vendor_reference": f"REF{number}",
-        "sequence": f"{event_id(number)}:0000",
+    """The delivery of event `number`, as routing makes it, in some state: not called, not due."""
+    made: dict[str, Any] = {
+        "endpoint": "" if state == "UNROUTED" else replayed_flows.ENDPOINT,
         "supersedes": SUPERSEDES.get(operation, ()),
-        "role": "ERP",
+        "calls_reached": 0,
+        "pending": False,
+        "due_at": None,
     }
-    return DeliveryRecord(**(values | details))
+    return replayed_flows.delivery(number, operation, state, **(made | details))
 
 
 def work(
