@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.store.tables import METADATA
-from crossdock_hub.store.vacuuming import EXIT_CONFIGURATION
+from crossdock_hub.store.vacuuming import EXIT_CONFIGURATION, vacuum_file
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes
 from databases import KINDS, database_of, open_store
@@ -69,6 +70,16 @@ def test_space_comes_back(tmp_path: Path, kind: str) -> None:
         counted = "SELECT count(*) FROM pg_stat_user_tables WHERE last_vacuum IS NULL"
         assert database.query(f"{counted} AND relname <> 'alembic_version'") == [(0,)]
     assert [tuple(row) for row in database.query("SELECT count(*) FROM events")] == [(EVENTS,)]
+
+
+def test_a_copy_beside_the_database_is_not_counted(tmp_path: Path) -> None:
+    """Proves that neither the sizes that are told nor the room that is asked for have a back-up in
+    them that lies in the same directory."""
+    path = tmp_path / "crossdock.db"
+    asyncio.run(emptied_store(tmp_path, "sqlite"))
+    size = path.stat().st_size
+    shutil.copy(path, path.with_name("crossdock.db.bak"))
+    assert vacuum_file(path)["bytes_before"] < 2 * size
 
 
 def test_what_a_hub_holds_is_left_alone(tmp_path: Path) -> None:

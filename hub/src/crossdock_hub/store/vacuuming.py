@@ -75,8 +75,9 @@ async def vacuum_server(url: str, access: postgresql.Access) -> dict[str, Any]:
 
 
 def _bytes_of(path: Path) -> int:
-    """Of the file and its log."""
-    return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
+    """Of the file and its log; not of copies that somebody put beside it."""
+    files = (path.with_name(path.name + end) for end in ("", "-wal", "-shm"))
+    return sum(each.stat().st_size for each in files if each.exists())
 
 
 def vacuum(settings: Settings) -> dict[str, Any]:
