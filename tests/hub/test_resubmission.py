@@ -148,6 +148,20 @@ STEPS = st.lists(
         ("work", "CONFIRMED"),
     ],
 )
+@example(
+    # What is resubmitted carries the third change: the second, behind it, would undo it.
+    endpoint=ERP,
+    kind="NONE",
+    steps=[
+        ("change",),
+        ("change",),
+        ("change",),
+        ("work", "REJECTED"),
+        ("RESUBMIT", 0, False),
+        ("work", "CONFIRMED"),
+        ("work", "CONFIRMED"),
+    ],
+)
 def test_any_history_of_resubmissions(endpoint: Any, kind: str, steps: list[Any]) -> None:
     """Proves, for any history of changes, outcomes and words, that an intent never has two open
     deliveries, that a resubmission supersedes and keeps its place, that every word keeps its

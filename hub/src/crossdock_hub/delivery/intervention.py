@@ -91,8 +91,7 @@ def retry(case: Case, *, not_found_at_vendor: bool) -> Decided:
     _check(case.record, "RETRY", not_found_at_vendor)
     _check_not_pointless(case, "RETRY")
     _check_not_older(case, "RETRY")
-    if case.kind == "NATURAL":
-        _check_no_older_behind(case, "RETRY")
+    _check_no_older_behind(case, "RETRY")
     again = replace(
         _spoken(case),
         state="HELD",
@@ -144,9 +143,8 @@ def resubmit(case: Case, *, not_found_at_vendor: bool) -> Decided:
     _check_not_pointless(case, "RESUBMIT")
     # A new delivery confirms a draft of its own: only a full state may simply be sent once more.
     repeats = case.kind == "NATURAL"
-    if repeats:
-        _check_no_older_behind(case, "RESUBMIT")
-    else:
+    _check_no_older_behind(case, "RESUBMIT")
+    if not repeats:
         _check_not_older(case, "RESUBMIT")
     if not repeats and not not_found_at_vendor and is_in_doubt(record, case.limits):
         raise _doubtful(case, "resubmit it")
@@ -281,7 +279,10 @@ def _instead(case: Case) -> str:
 
 def _check_no_older_behind(case: Case, verb: str) -> None:
     """Refuse to send a state ahead of an older one that is still on its way: it would follow, or be
-    repeated, and undo it. What is resubmitted is newer than everything."""
+    repeated, and undo it. What is resubmitted is newer than everything; facts of their own undo
+    nothing, whatever follows them."""
+    if case.own_fact and case.kind != overtaking.FULL_STATE_CLASS:
+        return
     for other in _same_work(case):
         older = verb == "RESUBMIT" or not ledger.says_more(other, case.record)
         if older and overtaking.is_behind(other, case.record) and other.state in ledger.OPEN_STATES:
