@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo dev test lint check-generated contracts release-contracts
+.PHONY: help setup runtime demo dev test explore lint check-generated contracts release-contracts
 FAULTS ?=
 .PHONY: bench abuse mutants faults faults-full lock clean
 
@@ -27,6 +27,9 @@ dev: runtime ## hub, NATS, sandboxes and adapters in this terminal until Ctrl-C
 
 test: setup ## every test, in parallel (WORKERS=3)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+explore: setup ## the property tests once more, with examples drawn anew
+	$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile explore
 
 lint: setup ## style, types, contract lint, committed stubs current
 	$(BIN)/python tools/lint.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -233,3 +234,17 @@ def test_presence_speaks_once_each_way(caplog: pytest.LogCaptureFixture) -> None
     assert len(messages) == 2
     assert messages[0] == "the vendor is gone: refused"
     assert messages[1].startswith("the vendor is back")
+
+
+def test_an_answer_to_an_older_question_is_not_news(caplog: pytest.LogCaptureFixture) -> None:
+    """A call that began before the vendor went and ends well after it does not bring it back."""
+    caplog.set_level(logging.WARNING)
+    presence = Presence("the vendor")
+    asked_at = time.monotonic()
+    presence.gone("refused")
+    presence.back(asked_at)
+    assert not presence.here and presence.trouble == "refused"
+    presence.back(time.monotonic())
+    assert presence.here
+    presence.back(asked_at)
+    assert presence.here and len(caplog.records) == 2

@@ -33,6 +33,7 @@ STATES = sorted(ledger.OPEN_STATES | {"CONFIRMED", "REJECTED", "SUPERSEDED", "SK
 POLICIES = ("FREE", "UNCONFIRMED_ONLY", "APPROVAL", "NEVER")
 SETS = ("FAILED", "MISSING", "ALL")
 DAY = 86_400 * SECOND
+HOLD_REASONS = ("ORDER", "RETRY")
 # Where a call without an answer can have been left behind.
 MAYBE_IN_DOUBT = ("PARKED", "REJECTED", "SKIPPED", "SUPERSEDED", "READY", "HELD")
 
@@ -146,14 +147,15 @@ def flows(draw: Any) -> tuple[list[DeliveryRecord], list[Candidate]]:
             object_id=draw(st.sampled_from(["order-1", "order-1", "order-2"])),
             ordering_key=draw(st.sampled_from(["key", "key", "other"])),
             on_reject=draw(st.sampled_from(["BLOCK", "CONTINUE"])),
-            hold_reason=draw(st.sampled_from(["ORDER", "RETRY"])) if state == "HELD" else "",
+            hold_reason=draw(st.sampled_from(HOLD_REASONS)) if state == "HELD" else "",
         )
         if state in MAYBE_IN_DOUBT and draw(st.booleans()):
             record = replace(record, first_unknown_at=NOW - draw(st.integers(0, 9)) * SECOND)
         if state != "nothing" and draw(st.integers(0, 4)) == 0:
             again = draw(st.sampled_from(STATES))
             doubt = NOW if again in MAYBE_IN_DOUBT and draw(st.booleans()) else None
-            new = resubmission(record, again, first_unknown_at=doubt)
+            why = draw(st.sampled_from(HOLD_REASONS)) if again == "HELD" else ""
+            new = resubmission(record, again, first_unknown_at=doubt, hold_reason=why)
             record = replace(record, state="SUPERSEDED", superseded_by=new.id, pending=False)
             books.append(new)
         if state != "nothing":

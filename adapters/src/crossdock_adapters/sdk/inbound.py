@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class Inbound:
 
     async def _poll_once(self, spec: PollSpec) -> tuple[str, float]:
         """(how it ended, the pause the vendor wants in seconds)"""
+        asked_at = time.monotonic()
         try:
             with self.telemetry.inbound("poll", spec.name, self.endpoint):
                 async with asyncio.timeout(MAX_POLL_SECONDS):
@@ -97,7 +99,7 @@ class Inbound:
             log.exception("endpoint %s: poll %s failed", self.endpoint, spec.name)
             return "fault", 0.0
         self._worked(spec.name)
-        self.vendor_presence.back()
+        self.vendor_presence.back(asked_at)
         return "done", 0.0
 
     async def _poll(self, spec: PollSpec) -> Poll:

@@ -36,8 +36,14 @@ class Presence:
         if self._doubts >= DOUBTS_IN_A_ROW:
             self.gone(reason)
 
-    def back(self) -> None:
-        """Note a success; only the first one since it was gone is logged."""
+    def back(self, asked_at: float | None = None) -> None:
+        """Note a success; only the first one since it was gone is logged.
+
+        asked_at: when the call began, on time.monotonic(). One that began before the first failure
+        and ends after it tells how things were, not how they are. None: it began now.
+        """
+        if self.trouble and asked_at is not None and asked_at < self._gone_since:
+            return
         self._doubts = 0
         if self.trouble:
             away = time.monotonic() - self._gone_since

@@ -243,10 +243,10 @@ class Worker:
         elif isinstance(ended, (OutcomeUnknown, TimeoutError)):
             self.vendor_presence.doubt(str(ended))
         elif isinstance(ended, Reject):
-            self.vendor_presence.back()
+            self.vendor_presence.back(time.monotonic() - seconds)
         elif not isinstance(ended, BaseException):
             self.telemetry.progress.labels(self.endpoint).set_to_current_time()
-            self.vendor_presence.back()
+            self.vendor_presence.back(time.monotonic() - seconds)
 
 
 def _result(call: asyncio.Future[Any]) -> Any:
