@@ -107,9 +107,9 @@ def write_report(
 def table(trials: Iterable[Trial], progress: Progress) -> str:
     """The table of docs/guarantees.md, of what has been run."""
     rows = [
-        "| Test | What is done | Kept when | Done | Seeds | Lost, doubled, reordered, regressed |"
-        " Usually built |",
-        "|---|---|---|---|---|---|---|",
+        "| Test | What is done | Kept when | Done | Seeds | Versions | Lost, doubled, reordered,"
+        " regressed | Usually built |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for trial in trials:
         told = document(trial, progress)
@@ -122,7 +122,8 @@ def table(trials: Iterable[Trial], progress: Progress) -> str:
         if told["seeds"] and not told["passed"]:
             found += " **not kept**"
         naive = "; ".join(f"{name} {value:,}" for name, value in told["baseline"].items())
-        cells = (trial.id, trial.title, trial.criterion, done, seeds, found, naive or "-")
+        versions = ", ".join(told["commits"])
+        cells = (trial.id, trial.title, trial.criterion, done, seeds, versions, found, naive or "-")
         rows.append(f"| {' | '.join(cells)} |")
         measured = [
             f"{name}: p50 {each['p50']:g}, p99 {each['p99']:g}, most {each['max']:g}"
@@ -131,7 +132,7 @@ def table(trials: Iterable[Trial], progress: Progress) -> str:
             for name, each in told["measured"].items()
         ]
         if measured:
-            rows.append(f"| | | measured | {'; '.join(measured)} | | | |")
+            rows.append(f"| | | measured | {'; '.join(measured)} | | | | |")
     return "\n".join(rows)
 
 
