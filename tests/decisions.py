@@ -385,6 +385,7 @@ class Company:
         duplicates: Iterable[tuple[str, str]] = (),
         retry_after: float = 0.0,
         reason: str = "",
+        code: str = "",
     ) -> delivery_service_pb2.CompletionResult:
         """CompleteAttempts for one delivery by its own endpoint. Raises Refused."""
         request = delivery_service_pb2.Completion(
@@ -392,6 +393,7 @@ class Company:
             token=token,
             outcome=delivery_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{outcome}"),
             reason=reason,
+            code=code,
         )
         request.retry_after.FromMicroseconds(int(retry_after * SECOND))
         for type_, value in references:

@@ -17,6 +17,7 @@ from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.completion import CALL, LOOK_UP, completion
 from crossdock_adapters.sdk.exchange import Exchange
 from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
     Confirmed,
     NeedsPerson,
     NotFound,
@@ -134,6 +135,7 @@ def test_pace_is_never_exceeded(per_second: float, gaps: list[float]) -> None:
         (CALL, NeedsPerson("x"), False, "PARKED"),
         (CALL, Untranslatable("x"), False, "PARKED"),
         (CALL, OutcomeUnknown("x"), False, "UNKNOWN"),
+        (CALL, AnswerLater("x"), True, "UNKNOWN"),
         (CALL, ValueError("x"), True, "UNKNOWN"),
         (CALL, ValueError("x"), False, "PARKED"),
         (CALL, TimeoutError("x"), True, "UNKNOWN"),
@@ -146,6 +148,7 @@ def test_pace_is_never_exceeded(per_second: float, gaps: list[float]) -> None:
         (LOOK_UP, Retry(2, "x"), False, "UNKNOWN"),
         (LOOK_UP, Reject("E1", "x"), False, "UNKNOWN"),
         (LOOK_UP, NeedsPerson("x"), False, "PARKED"),
+        (LOOK_UP, AnswerLater("x"), False, "UNKNOWN"),
         (LOOK_UP, ValueError("x"), False, "UNKNOWN"),
         (LOOK_UP, TimeoutError("x"), False, "UNKNOWN"),
         (LOOK_UP, None, False, "UNKNOWN"),
@@ -158,6 +161,13 @@ def test_every_end_has_its_outcome(
     told = completion(DELIVERY, 7, kind, ended, Exchange(effect_left=effect_left))
     name = delivery_pb2.AttemptOutcome.Name(told.outcome)
     assert (told.token, name) == (7, f"ATTEMPT_OUTCOME_{outcome}")
+
+
+@pytest.mark.parametrize("kind", [CALL, LOOK_UP])
+def test_an_answer_that_comes_later_has_a_code_of_its_own(kind: int) -> None:
+    """Proves that the hub can tell work that was taken from work that nobody answers for."""
+    told = completion(DELIVERY, 7, kind, AnswerLater("file 12 waits"), Exchange(effect_left=True))
+    assert (told.code, told.reason) == ("answer_later", "file 12 waits")
 
 
 def test_facts_get_the_same_request_id_each_time() -> None:

@@ -55,6 +55,22 @@ def test_an_answer_between_failures_keeps_it_closed() -> None:
     assert health(desk).breaker_state == "CLOSED"
 
 
+def test_work_whose_answer_comes_later_is_a_sign_of_life() -> None:
+    """Proves that files waiting for their result neither open the breaker nor keep it open, while
+    the same number of unknown outcomes opens it."""
+    desk = Desk("TWO_STEP")
+    for number in range(2 * FAILURES):
+        waits = desk.one(key=f"file-{number}")
+        desk.settle(waits, "UNKNOWN", code="answer_later", reason="waits for its result")
+    assert health(desk).breaker_state == "CLOSED"
+    assert desk.counters["answered", "vendor"] == 2 * FAILURES
+    outage(desk, "UNKNOWN")
+    assert health(desk).breaker_state == "OPEN"
+    desk.pass_time(60)
+    desk.settle(desk.one(key="probe"), "UNKNOWN", code="answer_later")
+    assert health(desk).breaker_state == "CLOSED"
+
+
 def test_one_delivery_alone_never_opens_it() -> None:
     """Proves that what the vendor chokes on holds back its own key, not everybody (G13)."""
     desk = Desk("NATURAL", Limits(calls_max_default=1000))

@@ -9,6 +9,7 @@ from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock_adapters.sdk.carrying import Apart, carried
 from crossdock_adapters.sdk.exchange import Exchange, as_text
 from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
     Confirmed,
     NeedsPerson,
     NotFound,
@@ -26,6 +27,8 @@ MAX_EXCERPT_CHARACTERS = 4_000
 
 # What the hub does not count against the vendor.
 NOT_TRIED = "not_tried"
+# What the hub takes for a sign of life.
+ANSWER_LATER = "answer_later"
 
 CALL = delivery_pb2.ATTEMPT_KIND_CALL
 LOOK_UP = delivery_pb2.ATTEMPT_KIND_LOOK_UP
@@ -79,6 +82,8 @@ def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchang
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_REJECTED, ended.code, ended.reason)
         case NeedsPerson():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_PARKED, "needs_person", ended.reason)
+        case AnswerLater():
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, ANSWER_LATER, ended.reason)
         case OutcomeUnknown():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "unknown", ended.reason)
         case _ if exchange.effect_left:
@@ -113,6 +118,8 @@ def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str
             # To the ledger a failed look-up like any other, to the system's budget a warning.
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_THROTTLED, "look_up_failed", ended.reason)
             answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
+        case AnswerLater():
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, ANSWER_LATER, ended.reason)
         case NotTried():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, NOT_TRIED, ended.reason)
         case Retry():

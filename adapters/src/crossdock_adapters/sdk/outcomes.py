@@ -11,6 +11,7 @@
     ├── NeedsPerson     nothing automatic can help (the delivery is parked)
     ├── Untranslatable  the message cannot be put into the vendor's words (parked)
     └── OutcomeUnknown  something left for the vendor and nobody knows what became of it
+        └── AnswerLater     the vendor has it, and answers later as it always does
 
 Any other exception counts as unknown once a byte with an effect left for the vendor, and as
 Untranslatable before that.
@@ -112,3 +113,11 @@ class Untranslatable(NeedsPerson):
 
 class OutcomeUnknown(VendorOutcome):
     """Something left for the vendor and its effect is not known; never repeated blindly."""
+
+
+class AnswerLater(OutcomeUnknown):
+    """The vendor has it and answers later, because that is how it works: a batch, a result file.
+
+    The hub asks again, as after any unknown outcome, and holds nothing against the vendor: who
+    takes work is there. An answer that is overdue is a plain OutcomeUnknown.
+    """

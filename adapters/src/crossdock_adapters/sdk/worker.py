@@ -29,6 +29,7 @@ from crossdock_adapters.sdk.completion import LOOK_UP, whole_completion
 from crossdock_adapters.sdk.events import decode_event
 from crossdock_adapters.sdk.manifest import Operation
 from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
     NotTried,
     OutcomeUnknown,
     Reject,
@@ -240,10 +241,10 @@ class Worker:
         self.telemetry.calls.labels(self.endpoint, operation, code or "ok").observe(seconds)
         if isinstance(ended, Unreachable):
             self.vendor_presence.gone(ended.reason)
+        elif isinstance(ended, (AnswerLater, Reject)):
+            self.vendor_presence.back(time.monotonic() - seconds)
         elif isinstance(ended, (OutcomeUnknown, TimeoutError)):
             self.vendor_presence.doubt(str(ended))
-        elif isinstance(ended, Reject):
-            self.vendor_presence.back(time.monotonic() - seconds)
         elif not isinstance(ended, BaseException):
             self.telemetry.progress.labels(self.endpoint).set_to_current_time()
             self.vendor_presence.back(time.monotonic() - seconds)

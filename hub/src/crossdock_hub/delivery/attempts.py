@@ -286,7 +286,7 @@ def _judge_endpoint(
     after = breaking.told(before, evidence, unit.now, unit.limits)
     if breaking.is_open(before) != breaking.is_open(after):
         unit.count("breaker", record.endpoint, after.breaker_state)
-    if said in breaking.ANSWERED:
+    if breaking.answers(evidence):
         unit.count("answered", record.endpoint)
     if said == "THROTTLED":
         seconds = request.retry_after.ToMicroseconds() / SECOND

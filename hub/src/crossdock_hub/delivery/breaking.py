@@ -27,6 +27,8 @@ FAILED = frozenset({"RETRY", "UNKNOWN"})
 ANSWERED = frozenset({"CONFIRMED", "REJECTED", "NOT_FOUND", "THROTTLED"})
 # Code of an attempt that ended before anything was tried: it says nothing about the system.
 NOT_TRIED = "not_tried"
+# Code of an attempt that was taken by a system whose answer comes later, as it always does.
+ANSWER_LATER = "answer_later"
 REASON_CHARACTERS_MAX = 300
 
 
@@ -56,7 +58,7 @@ class RunningCall:
 
 def told(record: EndpointRecord, evidence: Evidence, now: int, limits: Limits) -> EndpointRecord:
     """The endpoint after an attempt's end; the same record when it says nothing new."""
-    if evidence.outcome in ANSWERED:
+    if answers(evidence):
         return _answered(record, now)
     if evidence.outcome not in FAILED or evidence.code == NOT_TRIED:
         return record
@@ -71,6 +73,14 @@ def told(record: EndpointRecord, evidence: Evidence, now: int, limits: Limits) -
     if enough and len(set(failing)) >= limits.breaker_deliveries_needed:
         return _opened(record, failing, why, now, limits)
     return replace(record, breaker_failing=failing, breaker_reason=why)
+
+
+def answers(evidence: Evidence) -> bool:
+    """Whether an attempt's end shows that the system is there: it said something, or took the work
+    and will say something later."""
+    return evidence.outcome in ANSWERED or (
+        evidence.outcome == "UNKNOWN" and evidence.code == ANSWER_LATER
+    )
 
 
 def silent(
