@@ -254,8 +254,8 @@ G14 = Trial(
     " p99 <= 1.5 x of calm rounds, or as much as two calm rounds differ",
     run_g14,
     Size(1, orders=60),
-    Size(3, orders=300),
-    {"orders": 1_500},
+    Size(3, orders=600),
+    {"orders": 3_000},
     bounds={SHARE.format(name): most for name, most in SHARES_MAX.items()},
     alone=True,
 )
