@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from random import Random
 from typing import Any
 
@@ -30,6 +28,7 @@ from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
+from crossdock_hub.lanes import Lanes
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.spans import CommitSpans
 from crossdock_hub.stepping import in_turns
@@ -53,8 +52,6 @@ from crossdock_hub.unit import (
 log = structlog.get_logger("crossdock.committer")
 
 FOLLOW = "follow_dead_letters"
-# At least this share of a batch is open to bulk while interactive commands queue.
-BULK_SHARE = 4
 # Marks of a batch that the store did not take are tried again after this long.
 FAILED_MARKS_SECONDS = 1.0
 
@@ -105,8 +102,7 @@ class Committer:
         self._intake = Intake(contract, limits)
         self._identifiers = Identifiers(newest_id)
         self._chance = Random()
-        self._interactive: deque[Command] = deque()
-        self._bulk: deque[Command] = deque()
+        self._lanes = Lanes(limits)
         self._marks: list[Mark] = []
         self._marks_due = False
         self._wake = asyncio.Event()
@@ -146,17 +142,7 @@ class Committer:
         """
         if self._stopping:
             raise Stopped
-        queue = self._bulk if command.bulk else self._interactive
-        if len(queue) >= self._limits.queue_commands_max:
-            raise Refused(
-                Refusal(
-                    "HUB_OVERLOADED",
-                    f"{len(queue)} commands wait already; repeat with the same request_id",
-                    {"cause": "queue_commands_max"},
-                    retry_after_seconds=1.0,
-                )
-            )
-        queue.append(command)
+        self._lanes.add(command)
         self._wake.set()
         return command.answer
 
@@ -188,13 +174,15 @@ class Committer:
             await self._wake.wait()
             self._wake.clear()
             while True:
-                taken = self._take()
+                taken = self._lanes.take()
+                begun = time.monotonic()
                 batch = self._read(taken)
                 if batch or self._marks_due or self._can_pick():
                     await self._commit_safely(batch)
+                    self._lanes.took(batch, time.monotonic() - begun)
                 elif not taken:
                     break
-            if self._stopping and not self._interactive and not self._bulk:
+            if self._stopping and self._lanes.empty:
                 return
 
     def _can_pick(self) -> bool:
@@ -203,24 +191,9 @@ class Committer:
         # At the start only the store knows what waits.
         return self._picker_is_stale or self._picker.can_pick(self.endpoints, self._clock())
 
-    def _take(self) -> list[Command]:
-        """The next batch: interactive first, a share for bulk."""
-        room = self._limits.batch_commands_max
-        batch: list[Command] = []
-        reserved = room // BULK_SHARE if self._bulk else 0
-        for queue, least in ((self._interactive, reserved), (self._bulk, 0)):
-            while queue and (room > least or not batch):
-                command = queue.popleft()
-                if command.answer.done():
-                    # Given up by its caller, or refused when it was read.
-                    continue
-                batch.append(command)
-                room -= command.weight
-        return batch
-
     def _read_ahead(self) -> None:
         """Read what waits for the next batch."""
-        self._read(list(islice(self._interactive, self._limits.batch_commands_max)))
+        self._read(self._lanes.ahead())
 
     def _read(self, taken: list[Command]) -> list[Command]:
         """The commands that can be decided; the others have their answer."""

@@ -30,6 +30,8 @@ class Limits:
     turn_seconds: float = 0.01
     queue_commands_max: int = 20_000
     bulk_slice_items: int = 500
+    # A batch takes as much bulk work as is done in so long: whoever calls meanwhile waits for it.
+    bulk_batch_seconds: float = 0.01
     # gRPC.
     message_bytes_max: int = 4 * 1024 * 1024
     request_bytes_max: int = 1024 * 1024

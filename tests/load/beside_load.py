@@ -1,0 +1,115 @@
+"""What a caller waits for an order beside a load of master data, to what it waits without one.
+
+`crossdock load` writes items as fast as the hub takes them, in a process of its own; a caller
+creates orders at a steady pace. Both stages are taken in turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import grpc
+from fixtures_hub import RunningHub, deployment
+from story import seed_master_data
+
+from tests.load.callers import Callers
+from tests.load.measured import Figure, Options
+
+PER_SECOND: Final = 20
+SECONDS: Final = 15.0
+# More than any hub loads in the time of a stage; the load is ended with it.
+ROWS: Final = 200_000
+WARM_SECONDS: Final = 2.0
+TARGET: Final = 2.0
+
+
+async def measure(directory: Path, options: Options) -> list[Figure]:
+    """p50 and p99 of the calls, alone and beside a load, and how fast that went on."""
+    hub = RunningHub(directory / "hub", deployment(0)).start()
+    alone: list[list[float]] = []
+    beside: list[list[float]] = []
+    rates: list[float] = []
+    seconds = SECONDS * options.scale
+    try:
+        await seed_master_data(hub)
+        for turn in range(options.repetitions):
+            alone.append(await _waits(hub, seconds))
+            file = _items(directory / f"items-{turn}.csv", turn)
+            with _loading(hub, file, rates):
+                await asyncio.sleep(WARM_SECONDS)
+                beside.append(await _waits(hub, seconds))
+    finally:
+        hub.kill()
+    p50 = [_at(each, 0.5) for each in beside]
+    p99 = [_at(each, 0.99) for each in beside]
+    least50, least99 = [_at(each, 0.5) for each in alone], [_at(each, 0.99) for each in alone]
+    limits = {"target": TARGET, "at_most": True}
+    return [
+        Figure("beside_load", "a call beside a load, p50", "ms", p50, "alone", least50, **limits),
+        Figure("beside_load", "  p99", "ms", p99, "alone", least99, **limits),
+        Figure("beside_load", "  rows loaded meanwhile", "rows/s", rates),
+    ]
+
+
+async def _waits(hub: RunningHub, seconds: float) -> list[float]:
+    """Milliseconds of each call, sent at a steady pace whatever became of those before."""
+    async with grpc.aio.insecure_channel(hub.address) as channel:
+        callers = Callers(channel, hub.token("oms"))
+        await callers.one()
+        pending: list[asyncio.Task[float]] = []
+        begun = time.monotonic()
+        for number in range(int(seconds * PER_SECOND)):
+            await asyncio.sleep(max(0.0, begun + number / PER_SECOND - time.monotonic()))
+            pending.append(asyncio.create_task(_timed(callers)))
+        return list(await asyncio.gather(*pending))
+
+
+async def _timed(callers: Callers) -> float:
+    begun = time.perf_counter()
+    await callers.one()
+    return (time.perf_counter() - begun) * 1e3
+
+
+def _items(path: Path, turn: int) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        file.write("number,description\n")
+        file.writelines(f"LOAD-{turn}-{n},Thing {n}\n" for n in range(ROWS))
+    return path
+
+
+@contextmanager
+def _loading(hub: RunningHub, file: Path, rates: list[float]) -> Iterator[None]:
+    """A load under way; adds how many rows a second the hub wrote of it."""
+    command = [sys.executable, "-m", "crossdock.cli", "load", "items", str(file), "--yes"]
+    environment = hub.environment() | {
+        "CROSSDOCK_ADDRESS": hub.address,
+        "CROSSDOCK_TOKEN_FILE": str(hub.token_file("netsuite")),
+    }
+    shown = file.with_suffix(".shown")
+    with shown.open("wb") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        begun, before = time.monotonic(), _items_of(hub)
+        try:
+            yield
+            assert process.poll() is None, shown.read_text()
+            rates.append((_items_of(hub) - before) / (time.monotonic() - begun))
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _items_of(hub: RunningHub) -> int:
+    ((count,),) = hub.query("SELECT count(*) FROM objects WHERE kind = 'item'")
+    return int(count)
+
+
+def _at(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
