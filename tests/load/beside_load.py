@@ -50,10 +50,13 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
     p50 = [_at(each, 0.5) for each in beside]
     p99 = [_at(each, 0.99) for each in beside]
     least50, least99 = [_at(each, 0.5) for each in alone], [_at(each, 0.99) for each in alone]
-    limits = {"target": TARGET, "at_most": True}
+
+    def waits(name: str, found: list[float], floor: list[float]) -> Figure:
+        return Figure("beside_load", name, "ms", found, "alone", floor, TARGET, at_most=True)
+
     return [
-        Figure("beside_load", "a call beside a load, p50", "ms", p50, "alone", least50, **limits),
-        Figure("beside_load", "  p99", "ms", p99, "alone", least99, **limits),
+        waits("a call beside a load, p50", p50, least50),
+        waits("  p99", p99, least99),
         Figure("beside_load", "  rows loaded meanwhile", "rows/s", rates),
     ]
 
