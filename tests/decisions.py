@@ -22,6 +22,7 @@ from crossdock_hub.delivery import attempts, ledger
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.identity import HUB, Caller, Scope
 from crossdock_hub.objects.held import applied, hold, receipt_response, still_held
+from crossdock_hub.objects.mappings import ARRIVED, waiting_for
 from crossdock_hub.records import (
     SETTLED_STATES,
     AttemptRecord,
@@ -33,12 +34,13 @@ from crossdock_hub.records import (
 from crossdock_hub.unit import Identifiers, Key, NotLoaded, NotYet, Refused, Unit, View
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS, held_decision, upsert_entry
+from many_records import READ_OF_MANY, read_of_many
 
 CONTRACT = contracts.load()
 START = 1_750_000_000 * SECOND
 ROUNDS_MAX = 8
 WORD = "operator_word"
-EMPTY_SETS = {"children", "flow", "held"}
+EMPTY_SETS = {"children", "flow"}
 
 OMS = Caller("oms", "OMS")
 ERP = Caller("netsuite", "ERP")
@@ -216,14 +218,8 @@ class Company:
                 seen[key] = value.message.SerializeToString(deterministic=True)
 
     def _read(self, key: Key) -> Any:
-        if key[0] == "held":
-            return tuple(
-                record.id
-                for known, record in sorted(self.records.items(), key=lambda pair: str(pair[0]))
-                if known[0] == "held_fact" and (record.state, record.awaits) == ("HELD", key[1])
-            )
-        if key[0] == "attempts":
-            return tuple(sorted(k[2] for k in self.records if k[:2] == ("attempt", key[1])))
+        if key[0] in READ_OF_MANY:
+            return read_of_many(key, self.records, self.scans)
         return self.records.get(key, () if key[0] in EMPTY_SETS else None)
 
     def _check_untouched(self, seen: dict[Key, bytes]) -> None:
@@ -286,6 +282,8 @@ class Company:
         """Decide held facts again whose awaited thing has arrived; the ids of those written."""
         written = []
         arrived, self.satisfied = self.satisfied, []
+        rows = frozenset(each for each in arrived if each.startswith(ARRIVED))
+        arrived += waiting_for(sorted({record.awaits for record in self.held()}), rows)
         for awaits in arrived:
             waiting = self._read(("held", awaits))
             written += [fact for fact in waiting if self._drive(self.records["held_fact", fact])]
@@ -304,6 +302,7 @@ class Company:
 
         def again(unit: Unit) -> bool:
             work = unit.nested()
+            work.arrived_as = record.id
             try:
                 decide(work, request)
             except NotYet as why:

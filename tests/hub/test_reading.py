@@ -45,6 +45,11 @@ NOT_QUERIES = {
     "/crossdock.replay.v1.ReplayService/GetReplay",
     "/crossdock.replay.v1.ReplayService/ListReplays",
     "/crossdock.replay.v1.ReplayService/ListReplayItems",
+    # What codes mean, and a backfill, which reads and then decides.
+    "/crossdock.mapping.v1.MappingService/ListMappings",
+    "/crossdock.mapping.v1.MappingService/GetMapping",
+    "/crossdock.mapping.v1.MappingService/GetMappingCoverage",
+    "/crossdock.mapping.v1.MappingService/BackfillMappings",
     # The hub's own status is no row of the books.
     "/crossdock.hub.v1.HubService/GetHubStatus",
 }

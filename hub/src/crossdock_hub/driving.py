@@ -15,6 +15,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB, Caller
 from crossdock_hub.keeping import keep
 from crossdock_hub.objects import held
+from crossdock_hub.objects.mappings import ARRIVED, unmapped_of, waiting_for
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.refusals import fault
 from crossdock_hub.store import Store, StoreFailure
@@ -70,7 +71,13 @@ def _still_waits(unit: Unit, fact: str, awaits: str) -> bool:
 
 
 def drive_one(unit: Unit, record: HeldFactRecord) -> None:
-    """Decide one held fact again: written, still held, or left to a person with the refusal."""
+    """Decide one held fact again: written, still held, or left to a person with the refusal.
+
+    A raw payload whose code has a row now is for its adapter to translate again.
+    """
+    if not record.method and unmapped_of(record.awaits) is not None:
+        unit.put(("held_fact", record.id), held.asked_again(record))
+        return
     found = held_decision(unit.contract, record.method)
     if found is None:
         return
@@ -78,6 +85,7 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
     request = request_type.FromString(record.payload)
     work = unit.nested(causation_id=record.request_id)
     work.traceparent = record.traceparent
+    work.arrived_as = record.id
     endpoint = unit.endpoint(record.endpoint)
     if endpoint is not None:
         work.caller = Caller(endpoint.id, endpoint.role, endpoint.scope)
@@ -123,6 +131,9 @@ class Driver:
         for awaits in batch.changes.satisfied:
             if awaits in self._awaited:
                 self._arrived.put_nowait(awaits)
+        rows = frozenset(each for each in batch.changes.satisfied if each.startswith(ARRIVED))
+        for awaits in waiting_for(self._awaited, rows) if rows else ():
+            self._arrived.put_nowait(awaits)
 
     def start(self) -> None:
         """Begin, with what an earlier run held."""

@@ -14,6 +14,7 @@ from crossdock.bus import delivery_stream
 from crossdock.errors import ContractError, Refusal
 
 from crossdock_hub.announcing import announce
+from crossdock_hub.backfilling import BACKFILL_MAPPINGS, Backfiller
 from crossdock_hub.bus.address import BusAddress, BusHealth
 from crossdock_hub.bus.embedded import EmbeddedNats
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
@@ -47,6 +48,7 @@ from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.keeping import keep
 from crossdock_hub.reading.endpoint_metrics import Books
 from crossdock_hub.reading.hub_status import GET_HUB_STATUS, HubStatus
+from crossdock_hub.reading.mapping_queries import MappingQueries
 from crossdock_hub.reading.queries import Queries
 from crossdock_hub.reading.tailing import Tails
 from crossdock_hub.records import EndpointRecord
@@ -222,9 +224,6 @@ class Hub:
         )
         self._build_way_out()
         self._build_movers(picker)
-        replays = ReplayReader(self.store)
-        self.replayer = Replayer(replays, self.committer, limits, self.clock)
-        self.planner = Planner(replays, self.committer, self.contract, limits, self.clock)
         self.waiters = Waiters()
         reader = Reader(self.store)
         self.tails = Tails(reader, limits)
@@ -250,14 +249,16 @@ class Hub:
         queries = Queries(
             reader, self.contract, limits, self.waiters, self.clock, picker.settled_per_second
         )
-        about_replays = ReplayQueries(replays, limits, self.clock)
+        about_replays = ReplayQueries(ReplayReader(self.store), limits, self.clock)
         status = HubStatus(self.store, self.relay, self._bus_health)
-        answers = queries.answers() | about_replays.answers()
+        about_codes = MappingQueries(self.store, limits)
+        backfiller = Backfiller(self.store, self.committer)
+        answers = queries.answers() | about_replays.answers() | about_codes.answers()
         self.services = Services(
             door,
             Intake(self.contract, limits),
             self.committer,
-            answers | {GET_HUB_STATUS: status.answer},
+            answers | {GET_HUB_STATUS: status.answer, BACKFILL_MAPPINGS: backfiller.answer},
             self.tails.follow,
             self._after_register,
             self.tie,
@@ -266,12 +267,15 @@ class Hub:
         self.server = Server(self.settings, limits, self.services.handlers(), names, identities)
 
     def _build_movers(self, picker: Picker) -> None:
-        """What moves deliveries and facts on by itself."""
+        """What moves deliveries, facts and replays on by itself."""
         limits = self.limits
         self.timers = Timers(self.store, self.committer, limits, self.clock)
         self.silence = SilenceWatch(self.committer, limits, picker.in_use, self.clock)
         self.driver = Driver(self.store, self.committer, limits)
         self.rerouter = Rerouter(self.store, self.committer, limits)
+        replays = ReplayReader(self.store)
+        self.replayer = Replayer(replays, self.committer, limits, self.clock)
+        self.planner = Planner(replays, self.committer, self.contract, limits, self.clock)
 
     def _build_way_out(self) -> None:
         """What puts events and work on the bus, and keeps the bus as it has to be."""

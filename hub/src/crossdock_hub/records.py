@@ -169,6 +169,39 @@ class DeliveryContentRecord:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class MappingRecord:
+    """What one code of an endpoint kind means. id: see objects/mappings.row_id.
+
+    shipped: the adapter's DefaultMapping, deployment: the DeploymentMapping, encoded; empty where
+    there is none. canonical, exception_reason, preferred: what follows from both; "": no meaning.
+    """
+
+    id: str
+    endpoint_kind: str
+    topic: str
+    native_type: str
+    native_code: str
+    canonical: str
+    exception_reason: str
+    preferred: bool
+    shipped: bytes
+    shipped_version: str
+    deployment: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnmappedCount:
+    """How many held facts of an endpoint wait for the same codes, and since when, microseconds."""
+
+    endpoint: str
+    awaits: str
+    facts: int
+    first_at: int
+    last_at: int
+
+
 @dataclass(slots=True)
 class OperatorWordRecord:
     """What a person decided about a delivery or a held fact."""
@@ -303,7 +336,8 @@ class CursorRecord:
 class HeldFactRecord:
     """A fact that could not be written yet. awaits: "kind:value" whose arrival drives it again.
 
-    identity: of a raw payload, what it is known by while it is held; empty for facts.
+    identity: what it is known by while it is held: a raw payload, or a scan whose code has no
+    row; empty for other facts.
     """
 
     id: str

@@ -28,6 +28,11 @@ COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "refused": ("crossdock_refusals", "Commands refused.", ("endpoint", "reason")),
     "duplicate": ("crossdock_duplicates_suppressed", "Facts known already.", ("kind",)),
     "unmapped": ("crossdock_unmapped_codes", "Scans whose code nobody mapped.", ("carrier",)),
+    "unmapped_fact": (
+        "crossdock_unmapped_facts",
+        "Facts quarantined because a code has no row; which codes: crossdock map coverage.",
+        ("endpoint", "topic"),
+    ),
     "held": ("crossdock_held_facts", "Facts held.", ("endpoint", "reason")),
     "driven": ("crossdock_driven_facts", "Held facts written since.", ("endpoint",)),
     "breaker": (

@@ -41,12 +41,17 @@ from crossdock_hub.records import (
 #   ("attempts", delivery id)            tuple of the tokens of its stored attempts, oldest first
 #   ("parcel", carrier code, tracking number)    ParcelRecord or None
 #   ("scan", dedupe key)                 True when known
+#   ("scans_of", carrier code, tracking number)  tuple of ScanRecord, what is stored
 #   ("endpoint", id)                     EndpointRecord or None
 #   ("endpoints",)                       tuple of RegisteredEndpoint: the registry
 #   ("cursor", endpoint, name)           CursorRecord or None
 #   ("held", awaits)                     tuple of HeldFactRecord ids still held, in order
 #   ("held_fact", id)                    HeldFactRecord or None
-#   ("held_payload", identity)           id of the payload that was held last under it, or None
+#   ("held_payload", identity)           id of what was held last under it, or None
+#   ("mapping", row id)                  MappingRecord or None; only read
+#   ("mapping_row", row id)              MappingRecord or None; to change it
+#   ("mapping_ids", endpoint kind)       tuple of the ids of its rows
+#   ("mapping_version", endpoint kind)   grows with each change of its rows
 #   ("replay", id)                       ReplayRecord or None
 #   ("replay_item", replay id, number)   ReplayItemRecord or None
 #   ("event", id)                        EventRecord or None
@@ -79,10 +84,12 @@ class Refused(Exception):
 class NotYet(Exception):
     """A fact does not fit yet: it is held until what it awaits ("kind:value") arrives."""
 
-    def __init__(self, refusal: Refusal, awaits: str) -> None:
+    def __init__(self, refusal: Refusal, awaits: str, identity: str = "") -> None:
+        """identity: by which the same fact is found while it is held; "": it has none."""
         super().__init__(refusal.reason)
         self.refusal = refusal
         self.awaits = awaits
+        self.identity = identity
 
 
 def time_of_id(identifier: str) -> int:
@@ -217,6 +224,8 @@ class Unit:
         self.limits = limits
         self.traceparent = traceparent
         self.causation_id = causation_id
+        # The id of the held fact that is decided again, which says when it came; "" for others.
+        self.arrived_as = ""
         self.changes = Changes()
 
     def nested(self, *, causation_id: str = "") -> Unit:
@@ -338,6 +347,12 @@ class Unit:
         """An endpoint as registered."""
         endpoints: tuple[RegisteredEndpoint, ...] = self.get(("endpoints",))
         return next((e for e in endpoints if e.id == endpoint_id), None)
+
+    @property
+    def endpoint_kind(self) -> str:
+        """Whose codes the caller speaks: its adapter's name; its own id where it has none."""
+        endpoint = self.endpoint(self.caller.endpoint)
+        return self.caller.endpoint if endpoint is None else endpoint.kind or endpoint.id
 
     def tie(self) -> None:
         """What is decided lets a vendor be called: a copy of the database from before it, put back,

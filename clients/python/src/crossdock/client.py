@@ -43,6 +43,7 @@ from crossdock.item.v1 import item_service_pb2, item_service_pb2_grpc
 from crossdock.label.v1 import label_service_pb2, label_service_pb2_grpc
 from crossdock.lineage.v1 import lineage_service_pb2, lineage_service_pb2_grpc
 from crossdock.location.v1 import location_service_pb2, location_service_pb2_grpc
+from crossdock.mapping.v1 import mapping_service_pb2, mapping_service_pb2_grpc
 from crossdock.order.v1 import order_service_pb2, order_service_pb2_grpc
 from crossdock.replay.v1 import replay_service_pb2, replay_service_pb2_grpc
 from crossdock.shipment.v1 import shipment_service_pb2, shipment_service_pb2_grpc
@@ -83,6 +84,7 @@ _SERVICE_FILES: Final = (
     label_service_pb2,
     lineage_service_pb2,
     location_service_pb2,
+    mapping_service_pb2,
     order_service_pb2,
     replay_service_pb2,
     shipment_service_pb2,
@@ -162,6 +164,7 @@ class HubClient:
         self.labels = label_service_pb2_grpc.LabelServiceStub(channel)
         self.lineage = lineage_service_pb2_grpc.LineageServiceStub(channel)
         self.locations = location_service_pb2_grpc.LocationServiceStub(channel)
+        self.mappings = mapping_service_pb2_grpc.MappingServiceStub(channel)
         self.orders = order_service_pb2_grpc.OrderServiceStub(channel)
         self.replays = replay_service_pb2_grpc.ReplayServiceStub(channel)
         self.shipments = shipment_service_pb2_grpc.ShipmentServiceStub(channel)

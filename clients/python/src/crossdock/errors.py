@@ -11,7 +11,7 @@
     │   │   └── FieldNotOwnedError  FIELD_NOT_OWNED
     │   ├── NotFoundError           OBJECT_NOT_FOUND
     │   ├── PreconditionError       UNKNOWN_REFERENCE STATE_TRANSITION MANIFEST_REFUSED
-    │   │                           OUTCOME_UNKNOWN
+    │   │                           OUTCOME_UNKNOWN UNMAPPED_CODE
     │   ├── ConflictError           STALE_REVISION CURSOR_MOVED
     │   │   └── LeaseLostError      LEASE_LOST
     │   ├── LimitExceededError      LIMIT_EXCEEDED
@@ -111,6 +111,7 @@ CODES: Final[Mapping[str, grpc.StatusCode]] = {
     "CURSOR_MOVED": _Code.ABORTED,
     "MANIFEST_REFUSED": _Code.FAILED_PRECONDITION,
     "METHOD_UNKNOWN": _Code.UNIMPLEMENTED,
+    "UNMAPPED_CODE": _Code.FAILED_PRECONDITION,
     "OUTCOME_UNKNOWN": _Code.FAILED_PRECONDITION,
 }
 
@@ -265,6 +266,7 @@ _CLASSES: Final[Mapping[str, type[CallError]]] = {
     "UNKNOWN_REFERENCE": PreconditionError,
     "STATE_TRANSITION": PreconditionError,
     "MANIFEST_REFUSED": PreconditionError,
+    "UNMAPPED_CODE": PreconditionError,
     "OUTCOME_UNKNOWN": PreconditionError,
     "STALE_REVISION": ConflictError,
     "CURSOR_MOVED": ConflictError,

@@ -42,7 +42,8 @@ class OperationSpec:
 class RegisteredEndpoint:
     """An endpoint: who it is, what it offers, what its system can take, and how that is now.
 
-    health: its row, for breaker and pace; see breaking.py and pacing.py.
+    health: its row, for breaker and pace; see breaking.py and pacing.py. kind: whose codes it
+    speaks, the adapter's name; before it registered its id.
     """
 
     id: str
@@ -54,6 +55,7 @@ class RegisteredEndpoint:
     max_rate_per_second: Decimal | None
     operations: Mapping[str, OperationSpec]
     health: EndpointRecord
+    kind: str = ""
 
     @property
     def takes_work(self) -> bool:
@@ -85,6 +87,7 @@ def compile_endpoint(record: EndpointRecord, limits: Limits) -> RegisteredEndpoi
         rate if rate else None,
         {operation.name: _spec(operation, limits) for operation in manifest.operations},
         record,
+        manifest.adapter or record.id,
     )
 
 

@@ -11,6 +11,7 @@ from crossdock.errors import Refusal, to_message
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
+from crossdock_hub.objects.mappings import unmapped_of
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.unit import NotYet, Unit
 
@@ -25,8 +26,14 @@ def hold(
 ) -> types_pb2.FactReceipt:
     """Keep a fact until "kind:value" arrives; the receipt is as durable as a written one.
 
-    identity: of a raw payload, by which the same is found again while it is held.
+    identity: by which the same is found again while it is held, and not kept a second time.
     """
+    identity = identity or why.identity
+    kept = _open_fact(unit, unit.get(("held_payload", identity))) if identity else None
+    if kept is not None:
+        receipt = types_pb2.FactReceipt(outcome=types_pb2.FACT_OUTCOME_HELD, held_fact_id=kept.id)
+        receipt.held_because.ParseFromString(kept.refusal)
+        return receipt
     refusal = to_message(why.refusal)
     record = HeldFactRecord(
         id=unit.new_id(),
@@ -43,7 +50,12 @@ def hold(
         identity=identity,
     )
     unit.put(("held_fact", record.id), record)
+    if identity:
+        unit.put(("held_payload", identity), record.id)
     unit.count("held", unit.caller.endpoint, why.refusal.reason)
+    unmapped = unmapped_of(why.awaits)
+    if unmapped is not None:
+        unit.count("unmapped_fact", unit.caller.endpoint, unmapped.topic)
     return types_pb2.FactReceipt(
         outcome=types_pb2.FACT_OUTCOME_HELD, held_fact_id=record.id, held_because=refusal
     )
@@ -52,18 +64,10 @@ def hold(
 def hold_payload(unit: Unit, request: held_fact_pb2.HoldPayloadRequest) -> types_pb2.FactReceipt:
     """Keep a raw payload, unless the same is held: closed ones do not count, they are looked at."""
     identity = payload_identity(unit.caller.endpoint, request)
-    key = ("held_payload", identity)
-    kept = _open_payload(unit, unit.get(key))
-    if kept is not None:
-        receipt = types_pb2.FactReceipt(outcome=types_pb2.FACT_OUTCOME_HELD, held_fact_id=kept.id)
-        receipt.held_because.ParseFromString(kept.refusal)
-        return receipt
-    receipt = hold(unit, "", request, untranslated(request.source, request.reason), identity)
-    unit.put(key, receipt.held_fact_id)
-    return receipt
+    return hold(unit, "", request, untranslated(request.source, request.reason), identity)
 
 
-def _open_payload(unit: Unit, fact_id: str | None) -> HeldFactRecord | None:
+def _open_fact(unit: Unit, fact_id: str | None) -> HeldFactRecord | None:
     record: HeldFactRecord | None = None if fact_id is None else unit.get(("held_fact", fact_id))
     return record if record is not None and record.state == "HELD" else None
 

@@ -14,7 +14,7 @@ from crossdock_hub.objects.lifecycle import ENDED_MILESTONES
 from crossdock_hub.objects.resources import microseconds
 from crossdock_hub.reading.chain import Chain
 from crossdock_hub.records import ObjectRecord
-from crossdock_hub.verbs.tracking import milestone_name
+from crossdock_hub.verbs.scan_meanings import milestone_name
 from crossdock_hub.wording import clock, duration, listed
 
 

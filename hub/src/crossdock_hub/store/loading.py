@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from crossdock.contracts import Contract
-from sqlalchemy import BindParameter, bindparam, literal_column, select
+from sqlalchemy import BindParameter, bindparam, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery.causes import DeadLetterGroupRecord, DeadLetterRecord
@@ -18,9 +18,11 @@ from crossdock_hub.records import (
     Difference,
     EndpointRecord,
     HeldFactRecord,
+    MappingRecord,
     ParcelRecord,
     ReferenceRecord,
     RequestRecord,
+    ScanRecord,
 )
 from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
@@ -38,8 +40,10 @@ _reference = rows.plain_record(ReferenceRecord)
 _request = rows.plain_record(RequestRecord)
 _cursor = rows.plain_record(CursorRecord)
 _parcel = rows.plain_record(ParcelRecord)
+_scan = rows.plain_record(ScanRecord)
 _attempt = rows.plain_record(AttemptRecord)
 _held = rows.plain_record(HeldFactRecord)
+_mapping = rows.plain_record(MappingRecord)
 _group = rows.plain_record(DeadLetterGroupRecord)
 _letter = rows.plain_record(DeadLetterRecord)
 # A cause is looked for among so many of the newest dead letters.
@@ -76,6 +80,7 @@ _ATTEMPT_LOGS = Query(
 )
 _PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tracking_number))
 _SCANS = Query(select(t.scans.c.dedupe_key).where(t.scans.c.dedupe_key.in_(IN)))
+_SCANS_OF = Query(select(t.scans), by=(t.scans.c.carrier_code, t.scans.c.tracking_number))
 _ENDPOINTS = Query(select(t.endpoints).where(t.endpoints.c.id.in_(IN)))
 _CURSORS = Query(select(t.cursors), by=(t.cursors.c.endpoint, t.cursors.c.name))
 _HELD = Query(
@@ -98,6 +103,15 @@ _PAYLOADS = Query(
     .order_by(t.held_facts.c.id)
 )
 _HELD_FACTS = Query(select(t.held_facts).where(t.held_facts.c.id.in_(IN)))
+_MAPPINGS = Query(select(t.mappings).where(t.mappings.c.id.in_(IN)))
+_MAPPING_IDS = Query(
+    select(t.mappings.c.endpoint_kind, t.mappings.c.id).where(t.mappings.c.endpoint_kind.in_(IN))
+)
+_MAPPING_VERSIONS = Query(
+    select(t.mappings.c.endpoint_kind, func.sum(t.mappings.c.revision).label("version"))
+    .where(t.mappings.c.endpoint_kind.in_(IN))
+    .group_by(t.mappings.c.endpoint_kind)
+)
 _REPLAYS = Query(select(t.replays).where(t.replays.c.id.in_(IN)))
 _REPLAY_ITEMS = Query(
     select(t.replay_items), by=(t.replay_items.c.replay_id, t.replay_items.c.number)
@@ -132,11 +146,16 @@ class Loader:
             "attempts": (_ATTEMPT_LOGS, self._attempt_logs),
             "parcel": (_PARCELS, self._parcels),
             "scan": (_SCANS, self._scans),
+            "scans_of": (_SCANS_OF, self._scans_of),
             "endpoint": (_ENDPOINTS, self._endpoints),
             "cursor": (_CURSORS, self._cursors),
             "held": (_HELD, self._held),
             "held_fact": (_HELD_FACTS, self._held_facts),
             "held_payload": (_PAYLOADS, self._payloads),
+            "mapping": (_MAPPINGS, self._mappings),
+            "mapping_row": (_MAPPINGS, self._mapping_rows),
+            "mapping_ids": (_MAPPING_IDS, self._mapping_ids),
+            "mapping_version": (_MAPPING_VERSIONS, self._mapping_versions),
             "replay": (_REPLAYS, self._replays),
             "replay_item": (_REPLAY_ITEMS, self._replay_items),
             "event": (_EVENTS, self._events),
@@ -258,6 +277,13 @@ class Loader:
         for row in found:
             self._view.add(("scan", bytes(row["dedupe_key"])), True)
 
+    def _scans_of(self, wanted: list[tuple[str, str]], found: list[Row]) -> None:
+        scans: dict[tuple[str, str], list[ScanRecord]] = {key: [] for key in wanted}
+        for row in found:
+            scans[row["carrier_code"], row["tracking_number"]].append(_scan(row))
+        for key, of_parcel in scans.items():
+            self._view.add(("scans_of", *key), tuple(of_parcel))
+
     def _endpoints(self, wanted: list[str], found: list[Row]) -> None:
         for endpoint in wanted:
             self._view.add(("endpoint", endpoint), None)
@@ -289,6 +315,30 @@ class Loader:
             self._view.add(("held_fact", fact), None)
         for row in found:
             self._view.add(("held_fact", row["id"]), _held(row))
+
+    def _mappings(self, wanted: list[str], found: list[Row]) -> None:
+        self._add_mappings("mapping", wanted, found)
+
+    def _mapping_rows(self, wanted: list[str], found: list[Row]) -> None:
+        self._add_mappings("mapping_row", wanted, found)
+
+    def _add_mappings(self, kind: str, wanted: list[str], found: list[Row]) -> None:
+        for row_id in wanted:
+            self._view.add((kind, row_id), None)
+        for row in found:
+            self._view.add((kind, row["id"]), _mapping(row))
+
+    def _mapping_ids(self, wanted: list[str], found: list[Row]) -> None:
+        ids: dict[str, list[str]] = {kind: [] for kind in wanted}
+        for row in found:
+            ids[row["endpoint_kind"]].append(row["id"])
+        for kind, of_kind in ids.items():
+            self._view.add(("mapping_ids", kind), tuple(sorted(of_kind)))
+
+    def _mapping_versions(self, wanted: list[str], found: list[Row]) -> None:
+        versions = {row["endpoint_kind"]: int(row["version"]) for row in found}
+        for kind in wanted:
+            self._view.add(("mapping_version", kind), versions.get(kind, 0))
 
     def _replays(self, wanted: list[str], found: list[Row]) -> None:
         for replay in wanted:

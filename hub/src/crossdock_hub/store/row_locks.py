@@ -34,6 +34,7 @@ LOCKED_KINDS: Final = (
     "cursor",
     "endpoint",
     "held_fact",
+    "mapping_row",
     "replay",
     "replay_item",
     "dead_letter_group",

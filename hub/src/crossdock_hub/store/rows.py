@@ -25,6 +25,7 @@ from crossdock_hub.records import (
     EndpointRecord,
     EventRecord,
     HeldFactRecord,
+    MappingRecord,
     ObjectRecord,
     OperatorWordRecord,
     ParcelRecord,
@@ -210,6 +211,7 @@ ATTEMPTS = plain_shape(t.attempts, AttemptRecord, replaces=True)
 PARCELS = plain_shape(t.parcels, ParcelRecord, replaces=True)
 CURSORS = plain_shape(t.cursors, CursorRecord, replaces=True)
 HELD_FACTS = plain_shape(t.held_facts, HeldFactRecord, replaces=True)
+MAPPINGS = plain_shape(t.mappings, MappingRecord, replaces=True)
 SCANS = plain_shape(t.scans, ScanRecord)
 SCAN_OUTBOX = plain_shape(t.scan_outbox, ScanOutboxRecord, without="sequence")
 REPLAYS = plain_shape(t.replays, ReplayRecord, replaces=True)

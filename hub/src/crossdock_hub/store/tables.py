@@ -361,6 +361,24 @@ held_facts = Table(
     ),
 )
 
+# What the codes of vendors mean. id: endpoint kind, topic, type and code in one.
+mappings = Table(
+    "mappings",
+    METADATA,
+    Column("id", text_of(320), primary_key=True),
+    Column("endpoint_kind", Word, nullable=False, index=True),
+    Column("topic", text_of(32), nullable=False),
+    Column("native_type", text_of(32), nullable=False),
+    Column("native_code", text_of(64), nullable=False),
+    Column("canonical", text_of(64), nullable=False),
+    Column("exception_reason", text_of(32), nullable=False),
+    Column("preferred", Boolean, nullable=False),
+    Column("shipped", LargeBinary, nullable=False),
+    Column("shipped_version", text_of(32), nullable=False),
+    Column("deployment", LargeBinary, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+
 # How far a stream has come: its newest message that is certainly stored, and the row that it is.
 bus_positions = Table(
     "bus_positions",

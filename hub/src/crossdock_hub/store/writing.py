@@ -34,6 +34,7 @@ _SHAPES: dict[str, Shape] = {
     "endpoint": rows.ENDPOINTS,
     "cursor": rows.CURSORS,
     "held_fact": rows.HELD_FACTS,
+    "mapping_row": rows.MAPPINGS,
     "dead_letter_group": rows.DEAD_LETTER_GROUPS,
     "dead_letter": rows.DEAD_LETTERS,
     "request": rows.REQUESTS,

@@ -144,7 +144,10 @@ def heartbeat(
     record = known_endpoint(unit, request.endpoint)
     changed = replace(record, heartbeat_at=unit.now, trouble=request.trouble)
     unit.put(("endpoint", record.id), changed)
-    return endpoint_service_pb2.HeartbeatResponse(state=describe(changed).state)
+    return endpoint_service_pb2.HeartbeatResponse(
+        state=describe(changed).state,
+        mapping_version=unit.get(("mapping_version", unit.endpoint_kind)),
+    )
 
 
 def _steer(unit: Unit, endpoint: str, **changes: Any) -> endpoint_pb2.Endpoint:

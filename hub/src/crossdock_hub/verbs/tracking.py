@@ -18,6 +18,7 @@ from crossdock_hub.objects.ownership import check_written
 from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
 from crossdock_hub.refusals import not_found, out_of_scope
 from crossdock_hub.unit import Key, NotYet, Unit
+from crossdock_hub.verbs import scan_meanings
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import (
     ALREADY_KNOWN,
@@ -26,6 +27,8 @@ from crossdock_hub.verbs.registering import (
     decides,
     prepares,
 )
+from crossdock_hub.verbs.retracing import Stop, Way, note, retraced
+from crossdock_hub.verbs.scan_meanings import Reported, milestone_name, wanted
 from crossdock_hub.verbs.shipments import advance_request, progress_of
 
 MINUTE_MICROSECONDS = 60_000_000
@@ -72,7 +75,8 @@ def _key(scan: Any, time: int | None) -> bytes:
 def report_tracking_events(
     unit: Unit, request: tracking_service_pb2.ReportTrackingEventsRequest
 ) -> tracking_service_pb2.ReportTrackingEventsResponse:
-    """Up to 500 scans; those of unknown parcels are held one by one until their label arrives."""
+    """Up to 500 scans; those of unknown parcels, and those whose code has no row, are held one by
+    one until label or row arrive."""
     return _report_batch(unit, request, _read(request))
 
 
@@ -80,7 +84,7 @@ def report_tracking_events(
 def prepare_batch(request: tracking_service_pb2.ReportTrackingEventsRequest) -> Prepared:
     """What each scan says, worked out once."""
     reports = _read(request)
-    return Prepared(lambda unit: _report_batch(unit, request, reports), _wanted(reports))
+    return Prepared(lambda unit: _report_batch(unit, request, reports), wanted(reports))
 
 
 def _report_batch(
@@ -103,7 +107,7 @@ def stream_tracking_events(
 def prepare_frame(request: tracking_service_pb2.StreamTrackingEventsRequest) -> Prepared:
     """The same as of a batch."""
     reports = _read(request)
-    return Prepared(lambda unit: _report_frame(unit, request, reports), _wanted(reports))
+    return Prepared(lambda unit: _report_frame(unit, request, reports), wanted(reports))
 
 
 def _report_frame(
@@ -111,33 +115,25 @@ def _report_frame(
 ) -> tracking_service_pb2.StreamTrackingEventsResponse:
     try:
         receipts = _report(unit, request.tracking_events, reports)
-    except NotYet:
-        receipts = [_hold(unit, request.tracking_events[0])]
+    except NotYet as why:
+        receipts = [_hold(unit, request.tracking_events[0], why)]
     return tracking_service_pb2.StreamTrackingEventsResponse(
         request_id=request.request_id, receipts=receipts
     )
 
 
 @dataclass(slots=True)
-class Reported:
-    """A scan with what is derived from it once. milestone: what it means, see lifecycle.meant."""
-
-    scan: Any
-    key: bytes
-    scan_key: Key
-    parcel_key: Key
-    milestone: str
-    time: int | None
-
-
-@dataclass(slots=True)
 class Step:
-    """What a new scan makes of its parcel. moved: milestone or exception; further: milestone."""
+    """What a new scan makes of its parcel. moved: milestone or exception; further: milestone.
+
+    way: of one that was decided late and put where it came.
+    """
 
     parcel: ParcelRecord
     after: lifecycle.ParcelProgress
     moved: bool
     further: bool
+    way: Way | None = None
 
 
 @dataclass(slots=True)
@@ -146,46 +142,46 @@ class Move:
 
     scan: tracking_pb2.TrackingEvent
     reported: Reported
-    further: bool
+    step: Step
 
 
 def _read(request: Any) -> list[Reported]:
     return [_reported(scan) for scan in request.tracking_events]
 
 
-def _wanted(reports: list[Reported]) -> frozenset[Key]:
-    return frozenset(key for r in reports for key in (r.scan_key, r.parcel_key))
-
-
 def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.FactReceipt]:
-    unit.require(_wanted(reports))
+    reports = scan_meanings.read_codes(unit, reports)
+    unit.require(wanted(reports))
     _check_reporter(unit, scans)
     steps, parcels = _foresee(unit, reports)
     for key, parcel in parcels.items():
         unit.put(key, parcel)
     receipts: list[types_pb2.FactReceipt] = []
     stored: dict[int, list[Any]] = defaultdict(list)
+    told: list[tuple[Reported, Any]] = []
     moved: dict[str, list[Move]] = defaultdict(list)
     for reported, step in zip(reports, steps, strict=True):
-        if step == "KNOWN":
+        if isinstance(step, str):
             receipts.append(ALREADY_KNOWN)
             unit.count("duplicate", "scan")
             continue
         if not isinstance(step, Step):
             if len(scans) == 1:
-                raise _unknown_parcel(reported.scan)
-            receipts.append(_hold(unit, reported.scan))
+                raise step
+            receipts.append(_hold(unit, reported.scan, step))
             continue
         parcel = step.parcel
         message = _store(unit, reported, parcel)
         stored[parcel.partition].append(message)
+        told.append((reported, message))
         if step.moved:
-            moved[parcel.shipment_id].append(Move(message, reported, step.further))
+            moved[parcel.shipment_id].append(Move(message, reported, step))
         receipts.append(APPLIED)
     for shipment_id, moves in moved.items():
         _move_shipment(unit, shipment_id, moves)
     for partition, messages in stored.items():
         _queue(unit, partition, messages)
+    scan_meanings.prove(unit, told)
     return receipts
 
 
@@ -197,7 +193,7 @@ def _reported(scan: Any) -> Reported:
         key,
         ("scan", key),
         ("parcel", scan.carrier_code, scan.tracking_number),
-        lifecycle.meant(milestone_name(scan.milestone), scan.return_leg),
+        scan_meanings.meant(scan),
         time,
     )
 
@@ -214,30 +210,35 @@ def _check_reporter(unit: Unit, scans: Any) -> None:
 
 def _foresee(
     unit: Unit, reports: list[Reported]
-) -> tuple[list[Step | str], dict[Key, ParcelRecord]]:
-    """What each scan will do, "KNOWN" or "UNKNOWN", and the parcels that are not as before.
+) -> tuple[list[Step | NotYet | str], dict[Key, ParcelRecord]]:
+    """What each scan will do, "KNOWN", or why it waits, and the parcels that are not as before.
 
     Asks at once for all that will be moved.
     """
     progress: dict[Key, lifecycle.ParcelProgress] = {}
     seen: set[bytes] = set()
-    wanted: set[Key] = set()
-    steps: list[Step | str] = []
+    needed: set[Key] = set()
+    steps: list[Step | NotYet | str] = []
     for reported in reports:
         if reported.key in seen or unit.get(reported.scan_key):
             steps.append("KNOWN")
             continue
+        unmapped = scan_meanings.why_unmapped(unit, reported)
+        if unmapped is not None:
+            steps.append(unmapped)
+            needed.add(("held_payload", unmapped.identity))
+            continue
         parcel: ParcelRecord | None = unit.get(reported.parcel_key)
         if parcel is None:
-            steps.append("UNKNOWN")
+            steps.append(_unknown_parcel(reported.scan))
             continue
         seen.add(reported.key)
-        step = _step(reported, parcel, progress.get(reported.parcel_key) or _progress(parcel))
+        step = _step(unit, reported, parcel, progress.get(reported.parcel_key))
         progress[reported.parcel_key] = step.after
         steps.append(step)
         if step.moved:
-            wanted |= _moved_keys(unit, reported, parcel)
-    unit.require(wanted)
+            needed |= _moved_keys(unit, reported, parcel)
+    unit.require(needed)
     return steps, _changed(unit, progress)
 
 
@@ -269,9 +270,31 @@ def _progress(parcel: ParcelRecord) -> lifecycle.ParcelProgress:
     return lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)
 
 
-def _step(reported: Reported, parcel: ParcelRecord, before: lifecycle.ParcelProgress) -> Step:
+def _step(
+    unit: Unit,
+    reported: Reported,
+    parcel: ParcelRecord,
+    so_far: lifecycle.ParcelProgress | None,
+) -> Step:
+    """so_far: what earlier scans of the same report made of the parcel."""
+    before = so_far or _progress(parcel)
+    arrival = _arrival(unit, reported)
+    if arrival and so_far is None:
+        found = retraced(unit, parcel, Stop(arrival, reported.milestone, reported.time))
+        if found is not None:
+            way, moved = found
+            return Step(parcel, way.progress, moved, _further(way.progress, before), way)
     after, moved = lifecycle.advance_parcel(before, reported.milestone, reported.time)
-    return Step(parcel, after, moved, after.milestone != before.milestone)
+    return Step(parcel, after, moved, _further(after, before))
+
+
+def _arrival(unit: Unit, reported: Reported) -> str:
+    """When a scan came that waited for its code, as an id; "" for others."""
+    return unit.arrived_as if reported.scan.native_codes else ""
+
+
+def _further(after: lifecycle.ParcelProgress, before: lifecycle.ParcelProgress) -> bool:
+    return after.milestone != before.milestone
 
 
 def _unknown_parcel(scan: Any) -> NotYet:
@@ -279,7 +302,7 @@ def _unknown_parcel(scan: Any) -> NotYet:
     return NotYet(refusal, f"parcel:{scan.carrier_code}/{scan.tracking_number}")
 
 
-def _hold(unit: Unit, scan: Any) -> types_pb2.FactReceipt:
+def _hold(unit: Unit, scan: Any, why: NotYet) -> types_pb2.FactReceipt:
     """Hold one scan of a batch as a batch of its own."""
     request = tracking_service_pb2.ReportTrackingEventsRequest(
         request_id=unit.new_id(), tracking_events=[scan]
@@ -288,14 +311,16 @@ def _hold(unit: Unit, scan: Any) -> types_pb2.FactReceipt:
         unit,
         "/crossdock.tracking.v1.TrackingService/ReportTrackingEvents",
         request,
-        _unknown_parcel(scan),
+        why,
     )
 
 
 def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2.TrackingEvent:
     message = tracking_pb2.TrackingEvent()
     message.CopyFrom(reported.scan)
-    message.id = unit.new_id()
+    scan_meanings.fill(message, reported.row)
+    # One that waited keeps its place among the parcel's scans.
+    message.id = _arrival(unit, reported) or unit.new_id()
     message.shipment_id = parcel.shipment_id
     message.package_id = parcel.package_id
     message.order_id = parcel.order_id
@@ -305,30 +330,20 @@ def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2
     milestone = milestone_name(message.milestone)
     if milestone == "UNKNOWN":
         unit.count("unmapped", message.carrier_code)
-    unit.changes.scans.append(
-        ScanRecord(
-            id=message.id,
-            dedupe_key=reported.key,
-            carrier_code=parcel.carrier_code,
-            tracking_number=parcel.tracking_number,
-            shipment_id=parcel.shipment_id,
-            milestone=milestone,
-            event_time=reported.time,
-            record_time=unit.now,
-            body=message.SerializeToString(),
-        )
+    record = ScanRecord(
+        id=message.id,
+        dedupe_key=reported.key,
+        carrier_code=parcel.carrier_code,
+        tracking_number=parcel.tracking_number,
+        shipment_id=parcel.shipment_id,
+        milestone=milestone,
+        event_time=reported.time,
+        record_time=unit.now,
+        body=message.SerializeToString(),
     )
+    unit.changes.scans.append(record)
+    note(unit, parcel, record)
     return message
-
-
-_MILESTONES: dict[Any, str] = {
-    number: name.removeprefix("MILESTONE_") for name, number in shipment_pb2.Milestone.items()
-}
-
-
-def milestone_name(value: int) -> str:
-    """The name of a milestone without prefix; a value from the future counts as UNKNOWN."""
-    return _MILESTONES.get(value, "UNKNOWN")
 
 
 def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
@@ -340,7 +355,8 @@ def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
         for move in moves:
             _move_package(shipment, unit.get(move.reported.parcel_key), move)
         state = _shipment_state(shipment, record.state)
-        if state == "DELIVERED" and not shipment.HasField("delivered_time"):
+        late = any(move.step.way is not None for move in moves)
+        if state == "DELIVERED" and (late or not shipment.HasField("delivered_time")):
             times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
             if times:
                 shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
@@ -350,12 +366,19 @@ def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
     for move in moves:
         milestone = move.reported.milestone
         kind = MILESTONE_EVENTS.get(milestone)
-        if kind is not None and (move.further or milestone == "EXCEPTION"):
+        if kind is not None and (move.step.further or _opens(move)):
             event = kind(tracking_event=move.scan, shipment=after.message)
             emit(unit, event, after, event_time=move.reported.time)
     if after.state == "DELIVERED" and record.state != "DELIVERED":
         advance_request(unit, after, "DELIVERED")
     derive_progress(unit, after.root_id)
+
+
+def _opens(move: Move) -> bool:
+    """Whether a scan tells of a problem that its parcel did not have."""
+    step = move.step
+    opens = step.after.exception_open and not step.parcel.exception_open
+    return move.reported.milestone == "EXCEPTION" and (opens or step.way is None)
 
 
 def _is_timed_delivery(row: shipment_pb2.PackageProgress) -> bool:
@@ -371,10 +394,13 @@ def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: M
         return
     row.milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{parcel.milestone}")
     row.exception_open = parcel.exception_open
-    if move.further and move.reported.milestone == parcel.milestone:
-        row.ClearField("milestone_time")
-        if move.reported.time is not None:
-            resources.stamp(row.milestone_time, move.reported.time)
+    way = move.step.way
+    if way is None and not (move.step.further and move.reported.milestone == parcel.milestone):
+        return
+    reached = move.reported.time if way is None else way.reached
+    row.ClearField("milestone_time")
+    if reached is not None:
+        resources.stamp(row.milestone_time, reached)
 
 
 def _shipment_state(shipment: shipment_pb2.Shipment, current: str) -> str:

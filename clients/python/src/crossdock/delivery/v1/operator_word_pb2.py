@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)crossdock/delivery/v1/operator_word.proto\x12\x15\x63rossdock.delivery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x02\n\x0cOperatorWord\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x37\n\x04verb\x18\x02 \x01(\x0e\x32#.crossdock.delivery.v1.OperatorVerbR\x04verb\x12\x1a\n\x08operator\x18\x03 \x01(\tR\x08operator\x12.\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason\x12!\n\x0cstate_before\x18\x06 \x01(\tR\x0bstateBefore\x12\x1f\n\x0bstate_after\x18\x07 \x01(\tR\nstateAfter\x12\x16\n\x06\x63hange\x18\x08 \x01(\tR\x06\x63hange*\xe8\x01\n\x0cOperatorVerb\x12\x1d\n\x19OPERATOR_VERB_UNSPECIFIED\x10\x00\x12\x17\n\x13OPERATOR_VERB_RETRY\x10\x01\x12\x16\n\x12OPERATOR_VERB_SKIP\x10\x02\x12\x19\n\x15OPERATOR_VERB_RESOLVE\x10\x03\x12\x1a\n\x16OPERATOR_VERB_RESUBMIT\x10\x04\x12\x17\n\x13OPERATOR_VERB_DRIVE\x10\x05\x12\x19\n\x15OPERATOR_VERB_DISCARD\x10\x06\x12\x1d\n\x19OPERATOR_VERB_ACKNOWLEDGE\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)crossdock/delivery/v1/operator_word.proto\x12\x15\x63rossdock.delivery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x02\n\x0cOperatorWord\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x37\n\x04verb\x18\x02 \x01(\x0e\x32#.crossdock.delivery.v1.OperatorVerbR\x04verb\x12\x1a\n\x08operator\x18\x03 \x01(\tR\x08operator\x12.\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason\x12!\n\x0cstate_before\x18\x06 \x01(\tR\x0bstateBefore\x12\x1f\n\x0bstate_after\x18\x07 \x01(\tR\nstateAfter\x12\x16\n\x06\x63hange\x18\x08 \x01(\tR\x06\x63hange*\xb4\x02\n\x0cOperatorVerb\x12\x1d\n\x19OPERATOR_VERB_UNSPECIFIED\x10\x00\x12\x17\n\x13OPERATOR_VERB_RETRY\x10\x01\x12\x16\n\x12OPERATOR_VERB_SKIP\x10\x02\x12\x19\n\x15OPERATOR_VERB_RESOLVE\x10\x03\x12\x1a\n\x16OPERATOR_VERB_RESUBMIT\x10\x04\x12\x17\n\x13OPERATOR_VERB_DRIVE\x10\x05\x12\x19\n\x15OPERATOR_VERB_DISCARD\x10\x06\x12\x1d\n\x19OPERATOR_VERB_ACKNOWLEDGE\x10\x07\x12\x15\n\x11OPERATOR_VERB_MAP\x10\x08\x12\x17\n\x13OPERATOR_VERB_UNMAP\x10\t\x12\x1a\n\x16OPERATOR_VERB_BACKFILL\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossdock.delivery.v1.opera
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATORVERB']._serialized_start=384
-  _globals['_OPERATORVERB']._serialized_end=616
+  _globals['_OPERATORVERB']._serialized_end=692
   _globals['_OPERATORWORD']._serialized_start=102
   _globals['_OPERATORWORD']._serialized_end=381
 # @@protoc_insertion_point(module_scope)

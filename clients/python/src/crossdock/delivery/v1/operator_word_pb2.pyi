@@ -40,6 +40,12 @@ class _OperatorVerbEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operator
     """A held fact will never be written."""
     OPERATOR_VERB_ACKNOWLEDGE: _OperatorVerb.ValueType  # 7
     """A difference between bus and database was looked at."""
+    OPERATOR_VERB_MAP: _OperatorVerb.ValueType  # 8
+    """A vendor's code got a meaning."""
+    OPERATOR_VERB_UNMAP: _OperatorVerb.ValueType  # 9
+    """What the deployment said about a code was taken back."""
+    OPERATOR_VERB_BACKFILL: _OperatorVerb.ValueType  # 10
+    """What was quarantined for codes was decided again."""
 
 class OperatorVerb(_OperatorVerb, metaclass=_OperatorVerbEnumTypeWrapper):
     """What an operator may decide. May grow."""
@@ -60,6 +66,12 @@ OPERATOR_VERB_DISCARD: OperatorVerb.ValueType  # 6
 """A held fact will never be written."""
 OPERATOR_VERB_ACKNOWLEDGE: OperatorVerb.ValueType  # 7
 """A difference between bus and database was looked at."""
+OPERATOR_VERB_MAP: OperatorVerb.ValueType  # 8
+"""A vendor's code got a meaning."""
+OPERATOR_VERB_UNMAP: OperatorVerb.ValueType  # 9
+"""What the deployment said about a code was taken back."""
+OPERATOR_VERB_BACKFILL: OperatorVerb.ValueType  # 10
+"""What was quarantined for codes was decided again."""
 Global___OperatorVerb: _TypeAlias = OperatorVerb  # noqa: Y015
 
 @_typing.final

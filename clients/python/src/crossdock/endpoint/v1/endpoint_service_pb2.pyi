@@ -124,16 +124,20 @@ class HeartbeatResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
+    MAPPING_VERSION_FIELD_NUMBER: _builtins.int
     state: _endpoint_pb2.EndpointState.ValueType
     """Whether it gets work."""
+    mapping_version: _builtins.int
+    """Of its endpoint kind, see ListMappings: when it is not the one it read, its rows have changed."""
     def __init__(
         self,
         *,
         state: _endpoint_pb2.EndpointState.ValueType = ...,
+        mapping_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mapping_version", b"mapping_version", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

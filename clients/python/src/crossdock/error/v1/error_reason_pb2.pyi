@@ -116,6 +116,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_METHOD_UNKNOWN: _ErrorReason.ValueType  # 25
     """UNIMPLEMENTED. The hub does not serve the method. Metadata: method. Compare versions."""
+    ERROR_REASON_UNMAPPED_CODE: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION. A vendor's code has no row in the mapping service. Metadata:
+    endpoint_kind, topic, type, code. Only of held facts: an operator says what the code means, and
+    the fact goes on.
+    """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION. A call of the delivery may have been processed, and nobody has looked.
     Metadata: delivery, vendor_reference, operation_class. Look at the vendor, then resolve the
@@ -221,6 +226,11 @@ deployment gave it. Metadata: endpoint, operation. An operator decides.
 """
 ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 25
 """UNIMPLEMENTED. The hub does not serve the method. Metadata: method. Compare versions."""
+ERROR_REASON_UNMAPPED_CODE: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION. A vendor's code has no row in the mapping service. Metadata:
+endpoint_kind, topic, type, code. Only of held facts: an operator says what the code means, and
+the fact goes on.
+"""
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION. A call of the delivery may have been processed, and nobody has looked.
 Metadata: delivery, vendor_reference, operation_class. Look at the vendor, then resolve the

@@ -46,6 +46,7 @@ class TrackingEvent(_message.Message):
     RECORD_TIME_FIELD_NUMBER: _builtins.int
     REPORTER_FIELD_NUMBER: _builtins.int
     EXCEPTION_REASON_FIELD_NUMBER: _builtins.int
+    NATIVE_CODES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id made by the hub (UUID)."""
     carrier_code: _builtins.str
@@ -97,6 +98,16 @@ class TrackingEvent(_message.Message):
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """When the hub stored it, UTC."""
 
+    @_builtins.property
+    def native_codes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.NativeCode]:
+        """The codes by which the scan is read, the most telling first. The first that has a row of
+        topic STATUS in the mapping service decides `milestone` and `exception_reason`, whatever the
+        reporter wrote there, and sets `return_leg` for RETURNING and RETURNED. When none has, and the
+        reporter's milestone is UNKNOWN or unset, the scan is quarantined: held until one of them is
+        mapped. Empty: the reporter's words hold. Not kept with the scan; `status_type` and
+        `status_code` are.
+        """
+
     def __init__(
         self,
         *,
@@ -119,10 +130,11 @@ class TrackingEvent(_message.Message):
         record_time: _timestamp_pb2.Timestamp | None = ...,
         reporter: _builtins.str = ...,
         exception_reason: _builtins.str = ...,
+        native_codes: _abc.Iterable[_types_pb2.NativeCode] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_carrier_code", b"_carrier_code", "_tracking_number", b"_tracking_number", "carrier_code", b"carrier_code", "estimated_delivery", b"estimated_delivery", "event_time", b"event_time", "place", b"place", "record_time", b"record_time", "tracking_number", b"tracking_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_carrier_code", b"_carrier_code", "_tracking_number", b"_tracking_number", "carrier_code", b"carrier_code", "channel", b"channel", "description", b"description", "estimated_delivery", b"estimated_delivery", "event_time", b"event_time", "exception_reason", b"exception_reason", "id", b"id", "milestone", b"milestone", "order_id", b"order_id", "package_id", b"package_id", "place", b"place", "record_time", b"record_time", "reporter", b"reporter", "return_leg", b"return_leg", "shipment_id", b"shipment_id", "signed_by", b"signed_by", "status_code", b"status_code", "status_type", b"status_type", "tracking_number", b"tracking_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_carrier_code", b"_carrier_code", "_tracking_number", b"_tracking_number", "carrier_code", b"carrier_code", "channel", b"channel", "description", b"description", "estimated_delivery", b"estimated_delivery", "event_time", b"event_time", "exception_reason", b"exception_reason", "id", b"id", "milestone", b"milestone", "native_codes", b"native_codes", "order_id", b"order_id", "package_id", b"package_id", "place", b"place", "record_time", b"record_time", "reporter", b"reporter", "return_leg", b"return_leg", "shipment_id", b"shipment_id", "signed_by", b"signed_by", "status_code", b"status_code", "status_type", b"status_type", "tracking_number", b"tracking_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__carrier_code: _TypeAlias = _typing.Literal["carrier_code"]  # noqa: Y015
     _WhichOneofArgType__carrier_code: _TypeAlias = _typing.Literal["_carrier_code", b"_carrier_code"]  # noqa: Y015

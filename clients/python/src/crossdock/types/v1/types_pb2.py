@@ -26,7 +26,7 @@ from crossdock.options.v1 import options_pb2 as crossdock_dot_options_dot_v1_dot
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63rossdock/types/v1/types.proto\x12\x12\x63rossdock.types.v1\x1a\"crossdock/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"U\n\x11\x45xternalReference\x12\x16\n\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n\x05value\x18\x03 \x01(\tR\x05value\"4\n\x08Quantity\x12\x14\n\x05value\x18\x01 \x01(\tR\x05value\x12\x12\n\x04unit\x18\x02 \x01(\tR\x04unit\";\n\x05Money\x12\x16\n\x06\x61mount\x18\x01 \x01(\tR\x06\x61mount\x12\x1a\n\x08\x63urrency\x18\x02 \x01(\tR\x08\x63urrency\"\xf0\x01\n\nSourceTime\x12\x34\n\x07instant\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07instant\x12\x14\n\x05local\x18\x02 \x01(\tR\x05local\x12\x1d\n\nutc_offset\x18\x03 \x01(\tR\tutcOffset\x12?\n\tprecision\x18\x04 \x01(\x0e\x32!.crossdock.types.v1.TimePrecisionR\tprecision\x12\x36\n\x04zone\x18\x05 \x01(\x0e\x32\".crossdock.types.v1.TimeZoneSourceR\x04zone\"l\n\nTimeWindow\x12\x30\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05start\x12,\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x03\x65nd\"\x95\x01\n\x07\x41\x64\x64ress\x12\x1c\n\x05lines\x18\x01 \x03(\tB\x06\xb8\xf9\xe0\xe3\x07\x01R\x05lines\x12\x12\n\x04\x63ity\x18\x02 \x01(\tR\x04\x63ity\x12\x14\n\x05state\x18\x03 \x01(\tR\x05state\x12\x1f\n\x0bpostal_code\x18\x04 \x01(\tR\npostalCode\x12!\n\x0c\x63ountry_code\x18\x05 \x01(\tR\x0b\x63ountryCode\"\xd2\x01\n\x05Party\x12\x1a\n\x04name\x18\x01 \x01(\tB\x06\xb8\xf9\xe0\xe3\x07\x01R\x04name\x12\x18\n\x07\x63ompany\x18\x02 \x01(\tR\x07\x63ompany\x12\x1c\n\x05phone\x18\x03 \x01(\tB\x06\xb8\xf9\xe0\xe3\x07\x01R\x05phone\x12\x1c\n\x05\x65mail\x18\x04 \x01(\tB\x06\xb8\xf9\xe0\xe3\x07\x01R\x05\x65mail\x12\x35\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x1b.crossdock.types.v1.AddressR\x07\x61\x64\x64ress\x12 \n\x0bresidential\x18\x06 \x01(\x08R\x0bresidential\"\x92\x01\n\x05Place\x12\x12\n\x04\x63ity\x18\x01 \x01(\tR\x04\x63ity\x12\x14\n\x05state\x18\x02 \x01(\tR\x05state\x12\x1f\n\x0bpostal_code\x18\x03 \x01(\tR\npostalCode\x12!\n\x0c\x63ountry_code\x18\x04 \x01(\tR\x0b\x63ountryCode\x12\x1b\n\tsite_code\x18\x05 \x01(\tR\x08siteCode\"\\\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription\x12\x12\n\x04rule\x18\x03 \x01(\tR\x04rule\"\x83\x02\n\x07Refusal\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x45\n\x08metadata\x18\x03 \x03(\x0b\x32).crossdock.types.v1.Refusal.MetadataEntryR\x08metadata\x12\x42\n\nviolations\x18\x04 \x03(\x0b\x32\".crossdock.types.v1.FieldViolationR\nviolations\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xaa\x01\n\x0b\x46\x61\x63tReceipt\x12\x39\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.crossdock.types.v1.FactOutcomeR\x07outcome\x12 \n\x0cheld_fact_id\x18\x02 \x01(\tR\nheldFactId\x12>\n\x0cheld_because\x18\x03 \x01(\x0b\x32\x1b.crossdock.types.v1.RefusalR\x0bheldBecause*}\n\rTimePrecision\x12\x1e\n\x1aTIME_PRECISION_UNSPECIFIED\x10\x00\x12\x19\n\x15TIME_PRECISION_SECOND\x10\x01\x12\x19\n\x15TIME_PRECISION_MINUTE\x10\x02\x12\x16\n\x12TIME_PRECISION_DAY\x10\x03*\x90\x01\n\x0eTimeZoneSource\x12 \n\x1cTIME_ZONE_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16TIME_ZONE_SOURCE_GIVEN\x10\x01\x12\"\n\x1eTIME_ZONE_SOURCE_FROM_LOCATION\x10\x02\x12\x1c\n\x18TIME_ZONE_SOURCE_UNKNOWN\x10\x03*|\n\x0b\x46\x61\x63tOutcome\x12\x1c\n\x18\x46\x41\x43T_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46\x41\x43T_OUTCOME_APPLIED\x10\x01\x12\x15\n\x11\x46\x41\x43T_OUTCOME_HELD\x10\x02\x12\x1e\n\x1a\x46\x41\x43T_OUTCOME_ALREADY_KNOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63rossdock/types/v1/types.proto\x12\x12\x63rossdock.types.v1\x1a\"crossdock/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"U\n\x11\x45xternalReference\x12\x16\n\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n\x05value\x18\x03 \x01(\tR\x05value\"4\n\x08Quantity\x12\x14\n\x05value\x18\x01 \x01(\tR\x05value\x12\x12\n\x04unit\x18\x02 \x01(\tR\x04unit\";\n\x05Money\x12\x16\n\x06\x61mount\x18\x01 \x01(\tR\x06\x61mount\x12\x1a\n\x08\x63urrency\x18\x02 \x01(\tR\x08\x63urrency\"\xf0\x01\n\nSourceTime\x12\x34\n\x07instant\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07instant\x12\x14\n\x05local\x18\x02 \x01(\tR\x05local\x12\x1d\n\nutc_offset\x18\x03 \x01(\tR\tutcOffset\x12?\n\tprecision\x18\x04 \x01(\x0e\x32!.crossdock.types.v1.TimePrecisionR\tprecision\x12\x36\n\x04zone\x18\x05 \x01(\x0e\x32\".crossdock.types.v1.TimeZoneSourceR\x04zone\"l\n\nTimeWindow\x12\x30\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05start\x12,\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x03\x65nd\"\x95\x01\n\x07\x41\x64\x64ress\x12\x1c\n\x05lines\x18\x01 \x03(\tB\x06\xb8\xf9\xe0\xe3\x07\x01R\x05lines\x12\x12\n\x04\x63ity\x18\x02 \x01(\tR\x04\x63ity\x12\x14\n\x05state\x18\x03 \x01(\tR\x05state\x12\x1f\n\x0bpostal_code\x18\x04 \x01(\tR\npostalCode\x12!\n\x0c\x63ountry_code\x18\x05 \x01(\tR\x0b\x63ountryCode\"\xd2\x01\n\x05Party\x12\x1a\n\x04name\x18\x01 \x01(\tB\x06\xb8\xf9\xe0\xe3\x07\x01R\x04name\x12\x18\n\x07\x63ompany\x18\x02 \x01(\tR\x07\x63ompany\x12\x1c\n\x05phone\x18\x03 \x01(\tB\x06\xb8\xf9\xe0\xe3\x07\x01R\x05phone\x12\x1c\n\x05\x65mail\x18\x04 \x01(\tB\x06\xb8\xf9\xe0\xe3\x07\x01R\x05\x65mail\x12\x35\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x1b.crossdock.types.v1.AddressR\x07\x61\x64\x64ress\x12 \n\x0bresidential\x18\x06 \x01(\x08R\x0bresidential\"\x92\x01\n\x05Place\x12\x12\n\x04\x63ity\x18\x01 \x01(\tR\x04\x63ity\x12\x14\n\x05state\x18\x02 \x01(\tR\x05state\x12\x1f\n\x0bpostal_code\x18\x03 \x01(\tR\npostalCode\x12!\n\x0c\x63ountry_code\x18\x04 \x01(\tR\x0b\x63ountryCode\x12\x1b\n\tsite_code\x18\x05 \x01(\tR\x08siteCode\"4\n\nNativeCode\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n\x04\x63ode\x18\x02 \x01(\tR\x04\x63ode\"\\\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription\x12\x12\n\x04rule\x18\x03 \x01(\tR\x04rule\"\x83\x02\n\x07Refusal\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x45\n\x08metadata\x18\x03 \x03(\x0b\x32).crossdock.types.v1.Refusal.MetadataEntryR\x08metadata\x12\x42\n\nviolations\x18\x04 \x03(\x0b\x32\".crossdock.types.v1.FieldViolationR\nviolations\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xaa\x01\n\x0b\x46\x61\x63tReceipt\x12\x39\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.crossdock.types.v1.FactOutcomeR\x07outcome\x12 \n\x0cheld_fact_id\x18\x02 \x01(\tR\nheldFactId\x12>\n\x0cheld_because\x18\x03 \x01(\x0b\x32\x1b.crossdock.types.v1.RefusalR\x0bheldBecause*}\n\rTimePrecision\x12\x1e\n\x1aTIME_PRECISION_UNSPECIFIED\x10\x00\x12\x19\n\x15TIME_PRECISION_SECOND\x10\x01\x12\x19\n\x15TIME_PRECISION_MINUTE\x10\x02\x12\x16\n\x12TIME_PRECISION_DAY\x10\x03*\x90\x01\n\x0eTimeZoneSource\x12 \n\x1cTIME_ZONE_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16TIME_ZONE_SOURCE_GIVEN\x10\x01\x12\"\n\x1eTIME_ZONE_SOURCE_FROM_LOCATION\x10\x02\x12\x1c\n\x18TIME_ZONE_SOURCE_UNKNOWN\x10\x03*|\n\x0b\x46\x61\x63tOutcome\x12\x1c\n\x18\x46\x41\x43T_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46\x41\x43T_OUTCOME_APPLIED\x10\x01\x12\x15\n\x11\x46\x41\x43T_OUTCOME_HELD\x10\x02\x12\x1e\n\x1a\x46\x41\x43T_OUTCOME_ALREADY_KNOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,12 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARTY'].fields_by_name['email']._serialized_options = b'\270\371\340\343\007\001'
   _globals['_REFUSAL_METADATAENTRY']._loaded_options = None
   _globals['_REFUSAL_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_TIMEPRECISION']._serialized_start=1721
-  _globals['_TIMEPRECISION']._serialized_end=1846
-  _globals['_TIMEZONESOURCE']._serialized_start=1849
-  _globals['_TIMEZONESOURCE']._serialized_end=1993
-  _globals['_FACTOUTCOME']._serialized_start=1995
-  _globals['_FACTOUTCOME']._serialized_end=2119
+  _globals['_TIMEPRECISION']._serialized_start=1775
+  _globals['_TIMEPRECISION']._serialized_end=1900
+  _globals['_TIMEZONESOURCE']._serialized_start=1903
+  _globals['_TIMEZONESOURCE']._serialized_end=2047
+  _globals['_FACTOUTCOME']._serialized_start=2049
+  _globals['_FACTOUTCOME']._serialized_end=2173
   _globals['_EXTERNALREFERENCE']._serialized_start=123
   _globals['_EXTERNALREFERENCE']._serialized_end=208
   _globals['_QUANTITY']._serialized_start=210
@@ -65,12 +65,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARTY']._serialized_end=1041
   _globals['_PLACE']._serialized_start=1044
   _globals['_PLACE']._serialized_end=1190
-  _globals['_FIELDVIOLATION']._serialized_start=1192
-  _globals['_FIELDVIOLATION']._serialized_end=1284
-  _globals['_REFUSAL']._serialized_start=1287
-  _globals['_REFUSAL']._serialized_end=1546
-  _globals['_REFUSAL_METADATAENTRY']._serialized_start=1487
-  _globals['_REFUSAL_METADATAENTRY']._serialized_end=1546
-  _globals['_FACTRECEIPT']._serialized_start=1549
-  _globals['_FACTRECEIPT']._serialized_end=1719
+  _globals['_NATIVECODE']._serialized_start=1192
+  _globals['_NATIVECODE']._serialized_end=1244
+  _globals['_FIELDVIOLATION']._serialized_start=1246
+  _globals['_FIELDVIOLATION']._serialized_end=1338
+  _globals['_REFUSAL']._serialized_start=1341
+  _globals['_REFUSAL']._serialized_end=1600
+  _globals['_REFUSAL_METADATAENTRY']._serialized_start=1541
+  _globals['_REFUSAL_METADATAENTRY']._serialized_end=1600
+  _globals['_FACTRECEIPT']._serialized_start=1603
+  _globals['_FACTRECEIPT']._serialized_end=1773
 # @@protoc_insertion_point(module_scope)

@@ -379,6 +379,32 @@ class Place(_message.Message):
 Global___Place: _TypeAlias = Place  # noqa: Y015
 
 @_typing.final
+class NativeCode(_message.Message):
+    """A code as its vendor writes it. The same letters may mean different things in different tables."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The vendor's table or type that the code is of; empty when it has only one."""
+    code: _builtins.str
+    """The code; empty where the type alone has a meaning."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NativeCode: _TypeAlias = NativeCode  # noqa: Y015
+
+@_typing.final
 class FieldViolation(_message.Message):
     """One field that broke a rule."""
 

@@ -1,0 +1,317 @@
+"""`crossdock map`: what vendors' codes mean, which ones have no row, and what waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Annotated, Any
+
+import typer
+
+from crossdock import contracts
+from crossdock.cli.delivery import Reason, word_line
+from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.output import age, cell, print_json, print_table
+from crossdock.cli.pages import PageToken, print_page, say_more
+from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
+from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
+from crossdock.types.v1 import types_pb2
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="What vendors' codes mean.")
+
+PAGE = 500
+BACKFILL_PAGE = 200
+PREFIX = "MAPPING_TOPIC_"
+TOPICS = [
+    name.removeprefix(PREFIX)
+    for name, number in mapping_pb2.MappingTopic.items()
+    if number != mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
+]
+COUNTS = ("examined", "applied", "asked_again", "unmapped", "held")
+COLUMNS = ("KIND", "TOPIC", "TYPE", "CODE", "MEANS", "WHY", "SAID BY", "REVISION", "SOURCE")
+COVERAGE_COLUMNS = ("KIND", "TOPIC", "ENDPOINT", "CODES", "FACTS", "FIRST", "LAST", "NOW")
+
+Kind = Annotated[str, typer.Argument(help="Endpoint kind: the adapter's name, for example ups.")]
+Topic = Annotated[str, typer.Argument(help=f"What the code speaks about: {', '.join(TOPICS)}.")]
+Code = Annotated[str, typer.Argument(help="The vendor's code, as it writes it.")]
+Type = Annotated[str, typer.Option("--type", help="The vendor's table or type of the code.")]
+OneKind = Annotated[str, typer.Option("--kind", help="Only of this endpoint kind.")]
+OneTopic = Annotated[str, typer.Option("--topic", help="Only of this topic.")]
+
+
+@app.command("list")
+def list_(
+    kind: OneKind = "",
+    topic: OneTopic = "",
+    deployment: Annotated[
+        bool, typer.Option("--deployment", help="Only what this deployment said.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=PAGE, help="Rows at most.")] = 100,
+    page_token: PageToken = "",
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Codes and what they mean now, with who said so."""
+    request = mapping_service_pb2.ListMappingsRequest(
+        endpoint_kind=kind,
+        topic=_topic(topic) if topic else mapping_pb2.MAPPING_TOPIC_UNSPECIFIED,
+        deployment_only=deployment,
+        page_size=limit,
+        page_token=page_token,
+    )
+    answer = asyncio.run(_call(find_place(data), "ListMappings", request))
+    if as_json:
+        print_page("rows", answer.rows, answer.next_page_token)
+        return
+    if not answer.rows:
+        typer.echo("no rows; adapters tell theirs when they register")
+        return
+    print_table(COLUMNS, [_cells(row) for row in answer.rows])
+    say_more(answer.next_page_token)
+
+
+@app.command()
+def show(
+    kind: Kind,
+    topic: Topic,
+    code: Code,
+    type_: Type = "",
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """One code: what it means, its default, and everything that was said about it."""
+    request = mapping_service_pb2.GetMappingRequest(
+        endpoint_kind=kind, topic=_topic(topic), native=_native(type_, code)
+    )
+    answer = asyncio.run(_call(find_place(data), "GetMapping", request))
+    if as_json:
+        print_json(contracts.redact(answer))
+        return
+    _show(answer.row)
+    for word in answer.words:
+        typer.echo(f"  {word_line(word)}")
+
+
+@app.command("set")
+def set_(
+    kind: Kind,
+    topic: Topic,
+    code: Code,
+    means: Annotated[str, typer.Option(help="In the contract's words, for example IN_TRANSIT.")],
+    reason: Reason,
+    type_: Type = "",
+    exception_reason: Annotated[
+        str, typer.Option(help="Of a status: why, for example WEATHER.")
+    ] = "",
+    preferred: Annotated[
+        bool, typer.Option("--preferred", help="Send this code where several mean the same.")
+    ] = False,
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Say what a code means here; what waits for it goes on by itself."""
+    place = find_place(data)
+    request = mapping_service_pb2.SetMappingRequest(
+        request_id=str(uuid.uuid4()),
+        endpoint_kind=kind,
+        topic=_topic(topic),
+        native=_native(type_, code),
+        meaning=mapping_pb2.Meaning(
+            canonical=means.upper(),
+            exception_reason=exception_reason.upper(),
+            preferred=preferred,
+        ),
+        reason=reason,
+    )
+    confirm(place, f"say what {kind} {topic} {code} means", yes)
+    _print_row(asyncio.run(_call(place, "SetMapping", request)).row, as_json)
+
+
+@app.command()
+def reset(
+    kind: Kind,
+    topic: Topic,
+    code: Code,
+    reason: Reason,
+    type_: Type = "",
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Take back what was set: the adapter's default holds again, if there is one."""
+    place = find_place(data)
+    request = mapping_service_pb2.ResetMappingRequest(
+        request_id=str(uuid.uuid4()),
+        endpoint_kind=kind,
+        topic=_topic(topic),
+        native=_native(type_, code),
+        reason=reason,
+    )
+    confirm(place, f"take back what {kind} {topic} {code} means", yes)
+    _print_row(asyncio.run(_call(place, "ResetMapping", request)).row, as_json)
+
+
+@app.command()
+def coverage(kind: OneKind = "", as_json: Json = False, data: Data = None) -> None:
+    """How many codes are known, and which ones came without a row, with what waits for them.
+
+    Exit code 1 when there are any.
+    """
+    request = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
+    answer = asyncio.run(_call(find_place(data), "GetMappingCoverage", request))
+    if as_json:
+        print_json(contracts.redact(answer))
+    else:
+        for each in answer.topics:
+            said = f", {each.deployment_rows} said here" if each.deployment_rows else ""
+            typer.echo(f"{each.endpoint_kind} {_name(each.topic)}: {each.rows} codes{said}")
+        _show_unmapped(answer)
+    if answer.unmapped_codes:
+        raise typer.Exit(1)
+
+
+@app.command()
+def backfill(
+    kind: Kind,
+    reason: Reason,
+    topic: OneTopic = "",
+    as_json: Json = False,
+    yes: Yes = False,
+    data: Data = None,
+) -> None:
+    """Decide everything again that is quarantined for codes of a kind, in the order it came.
+
+    What was held for a code goes on by itself when the code is mapped; this waits for it and says
+    what became of each.
+    """
+    place = find_place(data)
+    value = _topic(topic) if topic else mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
+    confirm(place, f"decide what is quarantined for codes of {kind} again", yes)
+    found = asyncio.run(_backfill(place, kind, value, reason))
+    if as_json:
+        print_json(found)
+        return
+    if not found["examined"]:
+        typer.echo(f"nothing is quarantined for codes of {kind}")
+        return
+    typer.echo(
+        f"{found['examined']} looked at: {found['applied']} written, {found['asked_again']} given "
+        f"to their adapter again, {found['unmapped']} without a row still, "
+        f"{found['held']} wait for something else"
+    )
+
+
+async def _call(place: Place, method: str, request: Any) -> Any:
+    async with open_hub(place) as hub:
+        return await getattr(hub.mappings, method)(request)
+
+
+async def _backfill(
+    place: Place, kind: str, topic: mapping_pb2.MappingTopic.ValueType, reason: str
+) -> dict[str, int]:
+    found = dict.fromkeys(COUNTS, 0)
+    token = ""
+    async with open_hub(place) as hub:
+        while True:
+            request = mapping_service_pb2.BackfillMappingsRequest(
+                request_id=str(uuid.uuid4()),
+                endpoint_kind=kind,
+                topic=topic,
+                page_size=BACKFILL_PAGE,
+                page_token=token,
+                reason=reason,
+            )
+            answer = await hub.mappings.BackfillMappings(request)
+            for name in COUNTS:
+                found[name] += getattr(answer, name)
+            token = answer.next_page_token
+            if not token:
+                return found
+
+
+def _topic(text: str) -> mapping_pb2.MappingTopic.ValueType:
+    name = text.upper().replace("-", "_")
+    if name not in TOPICS:
+        raise CommandError(
+            f"there is no topic {text!r}", f"there are: {', '.join(TOPICS)}", "", EXIT_USED_WRONGLY
+        )
+    return mapping_pb2.MappingTopic.Value(f"{PREFIX}{name}")
+
+
+def _native(type_: str, code: str) -> types_pb2.NativeCode:
+    return types_pb2.NativeCode(type=type_, code=code)
+
+
+def _name(topic: int) -> str:
+    known = topic in mapping_pb2.MappingTopic.values()
+    return mapping_pb2.MappingTopic.Name(topic).removeprefix(PREFIX) if known else str(topic)  # type: ignore[arg-type]
+
+
+def _said_by(row: mapping_pb2.MappingRow) -> str:
+    if row.origin == mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT:
+        return row.deployment.operator
+    return f"default {row.defaults_version}" if row.HasField("default_mapping") else "-"
+
+
+def _source(row: mapping_pb2.MappingRow) -> str:
+    if row.origin == mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT:
+        return row.deployment.reason
+    default = row.default_mapping
+    return f"{default.source} ({default.confidence})" if default.source else "-"
+
+
+def _cells(row: mapping_pb2.MappingRow) -> tuple[str, ...]:
+    return (
+        row.endpoint_kind,
+        _name(row.topic),
+        row.native.type or "-",
+        row.native.code or "-",
+        row.meaning.canonical or "-",
+        row.meaning.exception_reason or "-",
+        _said_by(row),
+        str(row.revision),
+        cell(_source(row)),
+    )
+
+
+def _print_row(row: mapping_pb2.MappingRow, as_json: bool) -> None:
+    if as_json:
+        print_json(contracts.redact(row))
+    else:
+        _show(row)
+
+
+def _show(row: mapping_pb2.MappingRow) -> None:
+    code = " ".join(part for part in (row.native.type, row.native.code) if part)
+    meaning = row.meaning.canonical or "no meaning"
+    parts = (meaning, row.meaning.exception_reason, "preferred" if row.meaning.preferred else "")
+    said = " ".join(part for part in parts if part)
+    typer.echo(f"{row.endpoint_kind} {_name(row.topic)} {code}: {said}")
+    typer.echo(f"  revision {row.revision}, said by {_said_by(row)}: {cell(_source(row))}")
+    if row.origin == mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT and row.HasField("default_mapping"):
+        default = row.default_mapping
+        typer.echo(f"  the default would be {default.meaning.canonical} ({default.source})")
+
+
+def _show_unmapped(answer: mapping_service_pb2.GetMappingCoverageResponse) -> None:
+    if not answer.unmapped_codes:
+        typer.echo("every code that came has a row")
+        return
+    rows = [
+        (
+            each.endpoint_kind,
+            _name(each.topic),
+            each.endpoint,
+            " or ".join(f"{c.type} {c.code}".strip() or "(empty)" for c in each.native_codes),
+            str(each.quarantined),
+            age(each.first_time),
+            age(each.last_time),
+            "mapped: crossdock map backfill" if each.mapped_since else "no row",
+        )
+        for each in answer.unmapped_codes
+    ]
+    print_table(COVERAGE_COLUMNS, rows)
+    if answer.truncated:
+        typer.echo("… and more; --kind narrows it down")
+    typer.echo("say what one means: crossdock map set KIND TOPIC CODE --type T --means WORD")

@@ -1,0 +1,114 @@
+"""Decides quarantined facts again on an operator's word, in the order they came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
+
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committer
+from crossdock_hub.driving import drive_one
+from crossdock_hub.identity import Caller
+from crossdock_hub.objects.mappings import Unmapped, awaits_prefix, topic_name, unmapped_of
+from crossdock_hub.records import HeldFactRecord, OperatorWordRecord
+from crossdock_hub.store import Store
+from crossdock_hub.store.mapping_pages import quarantined
+from crossdock_hub.unit import NotLoaded, Unit
+
+BACKFILL_MAPPINGS = "/crossdock.mapping.v1.MappingService/BackfillMappings"
+PAGE_DEFAULT = 100
+APPLIED, ASKED_AGAIN, UNMAPPED, HELD = "applied", "asked_again", "unmapped", "held"
+
+
+class Backfiller:
+    """Answers BackfillMappings: a page of held facts is decided in one batch, in order.
+
+    A repeat decides again what is still quarantined, which is harmless: a fact is written once.
+    """
+
+    def __init__(self, store: Store, committer: Committer) -> None:
+        self._store = store
+        self._committer = committer
+
+    async def answer(self, caller: Caller, request: Any, _context: Any) -> Any:
+        """One page. Raises Refused, StoreFailure."""
+        size = request.page_size or PAGE_DEFAULT
+        topic = topic_name(request.topic)
+        async with self._store.read() as connection:
+            found = await quarantined(
+                connection, request.endpoint_kind, topic, request.page_token, size + 1
+            )
+        ids = [fact for fact, _ in found[:size]]
+        response = service_pb2.BackfillMappingsResponse(examined=len(ids))
+        if not ids:
+            return response
+        scope = awaits_prefix(request.endpoint_kind, topic)
+        command = Command(
+            "backfill",
+            caller,
+            partial(backfill, ids=ids, scope=scope, reason=request.reason),
+            asyncio.get_running_loop().create_future(),
+            keys=frozenset(("held_fact", fact) for fact in ids),
+            bulk=True,
+        )
+        for name, count in (await self._committer.submit(command)).items():
+            setattr(response, name, count)
+        if len(found) > size:
+            response.next_page_token = ids[-1]
+        return response
+
+
+def backfill(unit: Unit, *, ids: Sequence[str], scope: str, reason: str) -> Counter[str]:
+    """What became of each of these held facts, counted; and the operator's word on it."""
+    unit.require(("held_fact", fact) for fact in ids)
+    waiting: list[tuple[HeldFactRecord, Unmapped]] = []
+    for fact in ids:
+        record: HeldFactRecord | None = unit.get(("held_fact", fact))
+        unmapped = unmapped_of(record.awaits) if record and record.state == "HELD" else None
+        if record is not None and unmapped is not None:
+            waiting.append((record, unmapped))
+    unit.require(("mapping", row) for _, unmapped in waiting for row in unmapped.row_ids())
+    outcomes: Counter[str] = Counter()
+    missing: set[Any] = set()
+    for record, unmapped in waiting:
+        try:
+            outcomes[_again(unit, record, unmapped)] += 1
+        except NotLoaded as needed:
+            missing |= needed.keys
+    if missing:
+        # Read for all at once: fact by fact, many would need more rounds than a batch has.
+        raise NotLoaded(missing)
+    if set(outcomes) - {UNMAPPED}:
+        _note(unit, outcomes, scope, reason)
+    return outcomes
+
+
+def _again(unit: Unit, record: HeldFactRecord, unmapped: Unmapped) -> str:
+    rows = [unit.get(("mapping", row)) for row in unmapped.row_ids()]
+    if not any(row is not None and row.canonical for row in rows):
+        return UNMAPPED
+    drive_one(unit, record)
+    after: HeldFactRecord = unit.get(("held_fact", record.id))
+    if after.state == "APPLIED":
+        return APPLIED
+    return HELD if record.method else ASKED_AGAIN
+
+
+def _note(unit: Unit, outcomes: Counter[str], scope: str, reason: str) -> None:
+    word = OperatorWordRecord(
+        id=unit.new_id(),
+        subject_id=scope,
+        verb="BACKFILL",
+        operator=unit.caller.endpoint,
+        said_at=unit.now,
+        reason=reason,
+        state_before="HELD",
+        state_after="HELD",
+        change=", ".join(f"{count} {name}" for name, count in sorted(outcomes.items())),
+    )
+    unit.put(("operator_word", word.id), word)

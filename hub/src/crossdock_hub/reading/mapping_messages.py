@@ -1,0 +1,52 @@
+"""Rows of the mapping service, and what waits for codes, as messages of the contract; pure."""
+
+from __future__ import annotations
+
+from crossdock.mapping.v1 import mapping_pb2
+
+from crossdock_hub.objects.mappings import Unmapped, topic_value
+from crossdock_hub.objects.resources import stamp
+from crossdock_hub.records import MappingRecord, UnmappedCount
+
+
+def row_message(record: MappingRecord) -> mapping_pb2.MappingRow:
+    """A row with its default and what the deployment says."""
+    message = mapping_pb2.MappingRow(
+        endpoint_kind=record.endpoint_kind,
+        topic=topic_value(record.topic),
+        defaults_version=record.shipped_version,
+        revision=record.revision,
+    )
+    message.native.type, message.native.code = record.native_type, record.native_code
+    if record.shipped:
+        message.default_mapping.ParseFromString(record.shipped)
+    if record.deployment:
+        message.deployment.ParseFromString(record.deployment)
+    if record.canonical:
+        message.meaning.canonical = record.canonical
+        message.meaning.exception_reason = record.exception_reason
+        message.meaning.preferred = record.preferred
+        message.origin = (
+            mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT
+            if record.deployment
+            else mapping_pb2.MAPPING_ORIGIN_DEFAULT
+        )
+    return message
+
+
+def unmapped_message(
+    count: UnmappedCount, unmapped: Unmapped, mapped_since: bool
+) -> mapping_pb2.UnmappedCode:
+    """Codes that came without a row, at one endpoint."""
+    message = mapping_pb2.UnmappedCode(
+        endpoint_kind=unmapped.endpoint_kind,
+        topic=topic_value(unmapped.topic),
+        endpoint=count.endpoint,
+        quarantined=count.facts,
+        mapped_since=mapped_since,
+    )
+    for code in unmapped.codes:
+        message.native_codes.add(type=code.type, code=code.code)
+    stamp(message.first_time, count.first_at)
+    stamp(message.last_time, count.last_at)
+    return message

@@ -1,0 +1,95 @@
+"""Queries about codes: rows, one row with its history, and how well they are covered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from crossdock.mapping.v1 import mapping_pb2
+from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
+
+from crossdock_hub.config import Limits
+from crossdock_hub.identity import Caller
+from crossdock_hub.objects.mappings import Code, row_id, topic_name, topic_value, unmapped_of
+from crossdock_hub.reading.mapping_messages import row_message, unmapped_message
+from crossdock_hub.reading.paging import next_token, page_size, position_of
+from crossdock_hub.reading.presenting import word_message
+from crossdock_hub.refusals import not_found
+from crossdock_hub.store import Store, mapping_pages
+from crossdock_hub.store.reading import words_of
+
+Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
+
+SERVICE = "/crossdock.mapping.v1.MappingService/"
+UNMAPPED_CODES_MAX = 1_000
+
+
+class MappingQueries:
+    """Answers ListMappings, GetMapping and GetMappingCoverage."""
+
+    def __init__(self, store: Store, limits: Limits) -> None:
+        self._store = store
+        self._limits = limits
+
+    def answers(self) -> dict[str, Answer]:
+        """Method -> async (caller, request, gRPC context) -> response."""
+        return {
+            f"{SERVICE}ListMappings": self.list,
+            f"{SERVICE}GetMapping": self.get,
+            f"{SERVICE}GetMappingCoverage": self.coverage,
+        }
+
+    async def list(self, _caller: Caller, request: Any, _context: Any) -> Any:
+        """A page of rows. The version is read first: whoever has it has what the page says, or
+        what is newer."""
+        kind, topic = request.endpoint_kind, topic_name(request.topic)
+        size, after = page_size(request, self._limits), position_of(request)
+        async with self._store.read() as connection:
+            version = await mapping_pages.mapping_version(connection, kind) if kind else 0
+            found = await mapping_pages.mapping_page(
+                connection, kind, topic, request.deployment_only, after, size + 1
+            )
+        response = service_pb2.ListMappingsResponse(
+            rows=map(row_message, found[:size]), mapping_version=version
+        )
+        if len(found) > size:
+            response.next_page_token = next_token(request, found[size - 1].id)
+        return response
+
+    async def get(self, _caller: Caller, request: Any, _context: Any) -> Any:
+        """One row, and what was said about it."""
+        key = row_id(request.endpoint_kind, topic_name(request.topic), Code.of(request.native))
+        async with self._store.read() as connection:
+            found = await mapping_pages.mapping_rows(connection, [key])
+            words = await words_of(connection, [key])
+        if key not in found:
+            raise not_found("mapping", key)
+        return service_pb2.GetMappingResponse(
+            row=row_message(found[key]), words=map(word_message, words.get(key, ()))
+        )
+
+    async def coverage(self, _caller: Caller, request: Any, _context: Any) -> Any:
+        """Codes that are known, by topic, and those that came and are not."""
+        kind = request.endpoint_kind
+        async with self._store.read() as connection:
+            topics = await mapping_pages.topic_counts(connection, kind)
+            counts = await mapping_pages.unmapped_counts(connection, kind, UNMAPPED_CODES_MAX + 1)
+            told = counts[:UNMAPPED_CODES_MAX]
+            waiting = [(count, u) for count in told if (u := unmapped_of(count.awaits))]
+            ids = [row for _, unmapped in waiting for row in unmapped.row_ids()]
+            known = await mapping_pages.mapping_rows(connection, ids)
+        response = service_pb2.GetMappingCoverageResponse(truncated=len(counts) > len(told))
+        for endpoint_kind, topic, rows, said in topics:
+            response.topics.append(
+                mapping_pb2.TopicCoverage(
+                    endpoint_kind=endpoint_kind,
+                    topic=topic_value(topic),
+                    rows=rows,
+                    deployment_rows=said,
+                )
+            )
+        mapped = {row for row, record in known.items() if record.canonical}
+        for count, unmapped in waiting:
+            since = not mapped.isdisjoint(unmapped.row_ids())
+            response.unmapped_codes.append(unmapped_message(count, unmapped, since))
+        return response

@@ -1,0 +1,127 @@
+"""What a scan means: as its reporter or the rows of its codes say; else it is quarantined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crossdock.confirmation.v1 import confirmation_pb2, confirmation_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2
+
+from crossdock_hub.objects import lifecycle
+from crossdock_hub.objects.mappings import (
+    RETURN_LEG,
+    STATUS,
+    Code,
+    Unmapped,
+    first_with_row,
+    not_mapped,
+    row_id,
+)
+from crossdock_hub.records import MappingRecord
+from crossdock_hub.unit import Key, NotYet, Unit
+from crossdock_hub.verbs.confirmations import create_delivery_confirmation
+
+_MILESTONES: dict[Any, str] = {
+    number: name.removeprefix("MILESTONE_") for name, number in shipment_pb2.Milestone.items()
+}
+
+
+def milestone_name(value: int) -> str:
+    """The name of a milestone without prefix; a value from the future counts as UNKNOWN."""
+    return _MILESTONES.get(value, "UNKNOWN")
+
+
+@dataclass(slots=True)
+class Reported:
+    """A scan with what is derived from it once. milestone: what it means, see lifecycle.meant.
+
+    row: what the mapping service says of its codes; None when they have no row, or it has none.
+    """
+
+    scan: Any
+    key: bytes
+    scan_key: Key
+    parcel_key: Key
+    milestone: str
+    time: int | None
+    row: MappingRecord | None = None
+
+
+def wanted(reports: list[Reported]) -> frozenset[Key]:
+    """What is read for every scan."""
+    return frozenset(key for r in reports for key in (r.scan_key, r.parcel_key))
+
+
+def read_codes(unit: Unit, reports: list[Reported]) -> list[Reported]:
+    """The same scans, those with codes as their rows say. Reads rows and scans in one round."""
+    codes = {Code.of(native) for r in reports for native in r.scan.native_codes}
+    if not codes:
+        return reports
+    kind = unit.endpoint_kind
+    ids = {code: row_id(kind, STATUS, code) for code in codes}
+    unit.require({("mapping", row) for row in ids.values()} | wanted(reports))
+    rows = {code: unit.get(("mapping", row)) for code, row in ids.items()}
+    return [_with_meaning(reported, rows) for reported in reports]
+
+
+def _with_meaning(reported: Reported, rows: dict[Code, MappingRecord | None]) -> Reported:
+    scan = reported.scan
+    row = first_with_row([Code.of(native) for native in scan.native_codes], rows)
+    return reported if row is None else replace(reported, milestone=meant(scan, row), row=row)
+
+
+def meant(scan: tracking_pb2.TrackingEvent, row: MappingRecord | None = None) -> str:
+    """What a scan means for its parcel: by its row, or as its reporter says."""
+    said = milestone_name(scan.milestone) if row is None else row.canonical
+    return lifecycle.meant(said, _returns(scan, said))
+
+
+def _returns(scan: tracking_pb2.TrackingEvent, said: str) -> bool:
+    """Whether a parcel is on its way back: its reporter says so, or a code that means that."""
+    return scan.return_leg or (bool(scan.native_codes) and said in RETURN_LEG)
+
+
+def why_unmapped(unit: Unit, reported: Reported) -> NotYet | None:
+    """Why a scan waits whose codes have no row, when its reporter does not know them either."""
+    scan = reported.scan
+    if reported.row is not None or not scan.native_codes:
+        return None
+    if milestone_name(scan.milestone) not in ("UNKNOWN", "UNSPECIFIED"):
+        return None
+    codes = tuple(Code.of(native) for native in scan.native_codes)
+    unmapped = Unmapped(unit.endpoint_kind, STATUS, codes)
+    return not_mapped(unmapped, f"scan:{reported.key.hex()}")
+
+
+def fill(message: tracking_pb2.TrackingEvent, row: MappingRecord | None) -> None:
+    """A scan in the words of its row. Whoever did not know the code may have kept who received the
+    parcel, in case that it means delivered. The codes have done what they are for."""
+    said = milestone_name(message.milestone) if row is None else row.canonical
+    message.return_leg = _returns(message, said)
+    message.ClearField("native_codes")
+    if row is None:
+        return
+    message.milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{row.canonical}")
+    message.exception_reason = row.exception_reason
+    if row.canonical != "DELIVERED":
+        message.ClearField("signed_by")
+
+
+def prove(unit: Unit, told: list[tuple[Reported, tracking_pb2.TrackingEvent]]) -> None:
+    """The proof of a delivery that its reporter did not know to be one, and so did not tell."""
+    for reported, scan in told:
+        knew = milestone_name(reported.scan.milestone) == "DELIVERED"
+        if scan.milestone != shipment_pb2.MILESTONE_DELIVERED or knew or not scan.signed_by:
+            continue
+        proof = confirmation_pb2.DeliveryConfirmation(
+            carrier_code=scan.carrier_code,
+            tracking_number=scan.tracking_number,
+            delivered_time=scan.event_time,
+            signed_by=scan.signed_by,
+        )
+        create_delivery_confirmation(
+            unit,
+            confirmation_service_pb2.CreateDeliveryConfirmationRequest(delivery_confirmation=proof),
+        )

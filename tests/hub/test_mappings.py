@@ -1,0 +1,375 @@
+"""What codes mean: rows decide scans, what has no row waits, and a late row leaves no trace."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from crossdock.mapping.v1 import mapping_pb2
+from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_hub.backfilling import backfill
+from crossdock_hub.objects.mappings import (
+    MILESTONES,
+    Code,
+    Unmapped,
+    awaits_of,
+    unmapped_of,
+    waiting_for,
+)
+from crossdock_hub.unit import Refused
+from decisions import CARRIER, OPERATOR, outcome
+from first_flow import Flow, scan, seconds
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+SERVICE = "mapping.v1.MappingService"
+STATUS = mapping_pb2.MAPPING_TOPIC_STATUS
+NO_WORDS = st.characters(codec="utf-8", exclude_characters="\0")
+
+
+def native(code: str, type_: str = "I") -> types_pb2.NativeCode:
+    return types_pb2.NativeCode(type=type_, code=code)
+
+
+def coded(
+    time: int | None, *codes: str, number: str = "1Z1", signed_by: str = ""
+) -> tracking_pb2.TrackingEvent:
+    """A scan whose reporter does not know what its codes mean."""
+    event = scan("UNKNOWN", time, number=number, code=codes[0])
+    event.native_codes.extend(native(code) for code in codes)
+    event.signed_by = signed_by
+    return event
+
+
+def set_row(flow: Flow, code: str, canonical: str, reason: str = "", **more: Any) -> Any:
+    request = service_pb2.SetMappingRequest(
+        request_id=str(uuid.uuid4()),
+        endpoint_kind="ups",
+        topic=STATUS,
+        native=native(code),
+        meaning=mapping_pb2.Meaning(canonical=canonical, exception_reason=reason),
+        reason="the carrier told us by telephone",
+    )
+    return flow.call(f"{SERVICE}/SetMapping", request, OPERATOR).row
+
+
+def publish(flow: Flow, version: str, **meanings: str) -> int:
+    """Tell the defaults of the carrier's adapter. Returns how many rows changed."""
+    request = service_pb2.PublishDefaultMappingsRequest(
+        request_id=str(uuid.uuid4()), endpoint="ups", defaults_version=version
+    )
+    for code, canonical in meanings.items():
+        request.rows.add(
+            topic=STATUS,
+            native=native(code),
+            meaning=mapping_pb2.Meaning(canonical=canonical),
+            source="the test",
+            confidence="H",
+        )
+    changed: int = flow.call(f"{SERVICE}/PublishDefaultMappings", request, CARRIER).changed
+    return changed
+
+
+def backfilled(flow: Flow) -> dict[str, int]:
+    """Everything that waits for a code of the carrier, decided again in the order it came."""
+    ids = [record.id for record in flow.held() if unmapped_of(record.awaits)]
+    found = flow.decide(
+        OPERATOR, "backfill", lambda unit: backfill(unit, ids=ids, scope="ups", reason="mapped")
+    )
+    return dict(found)
+
+
+def milestone(flow: Flow, number: str = "1Z1") -> str:
+    return str(flow.records["parcel", "UPSN", number].milestone)
+
+
+CODES = st.builds(Code, st.text(NO_WORDS, max_size=32), st.text(NO_WORDS, max_size=64))
+
+
+@given(
+    st.from_regex("[a-z0-9_]{1,20}", fullmatch=True),
+    st.sampled_from(["STATUS", "UNIT"]),
+    st.lists(CODES, min_size=1, max_size=8).map(tuple),
+)
+@example("ups", "STATUS", (Code("a/b", "c|d"), Code("", "%2F"), Code("", "")))
+def test_what_a_fact_waits_for_is_read_as_it_was_written(
+    kind: str, topic: str, codes: tuple[Code, ...]
+) -> None:
+    """Proves that no letter of a vendor's code is lost or taken for another code's in the text
+    under which a fact is held, and that a row for any of the codes finds it."""
+    unmapped = Unmapped(kind, topic, codes)
+    awaits = awaits_of(unmapped)
+    assert unmapped_of(awaits) == unmapped
+    for row in unmapped.row_ids():
+        assert waiting_for([awaits, "parcel:UPSN/1Z1"], frozenset({f"mapping:{row}"})) == [awaits]
+    assert waiting_for([awaits], frozenset({"mapping:other/STATUS/a/b"})) == []
+
+
+def test_the_first_code_with_a_row_decides() -> None:
+    """Proves that a scan means what the row of its first known code says, reason and return leg
+    included, whatever the reporter wrote, and that the codes are not kept with it."""
+    flow = Flow()
+    flow.labelled()
+    publish(flow, "1", AR="IN_TRANSIT", RS="RETURNING")
+    set_row(flow, "C1", "IN_TRANSIT", "CUSTOMS_HOLD")
+    said = coded(flow.now, "QQ", "C1", "RS")
+    said.milestone = shipment_pb2.MILESTONE_DELIVERED
+    assert [outcome(receipt) for receipt in flow.report(said)] == ["APPLIED"]
+    kept = tracking_pb2.TrackingEvent.FromString(flow.scans[-1].body)
+    assert kept.milestone == shipment_pb2.MILESTONE_IN_TRANSIT
+    assert (kept.exception_reason, kept.return_leg) == ("CUSTOMS_HOLD", False)
+    assert not kept.native_codes
+    flow.report(coded(flow.now + seconds(1), "RS"))
+    assert tracking_pb2.TrackingEvent.FromString(flow.scans[-1].body).return_leg
+    assert milestone(flow) == "RETURNING"
+
+
+def test_a_deployment_goes_before_the_default_and_back() -> None:
+    """Proves that an operator's row goes before the data file's, stays when the file changes, and
+    that its withdrawal brings the newest default back; each with who, why and which revision."""
+    flow = Flow()
+    flow.labelled()
+    assert publish(flow, "1", AR="IN_TRANSIT", XX="DELIVERED") == 2
+    assert publish(flow, "1", AR="IN_TRANSIT", XX="DELIVERED") == 0
+    row = set_row(flow, "AR", "CARRIER_ACCEPTED")
+    assert (row.origin, row.revision) == (mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT, 2)
+    assert row.deployment.operator == "operator"
+    assert publish(flow, "2", AR="OUT_FOR_DELIVERY") == 2
+    flow.report(coded(flow.now, "AR"))
+    assert milestone(flow) == "CARRIER_ACCEPTED"
+    request = service_pb2.ResetMappingRequest(
+        request_id=str(uuid.uuid4()),
+        endpoint_kind="ups",
+        topic=STATUS,
+        native=native("AR"),
+        reason="the file is right by now",
+    )
+    row = flow.call(f"{SERVICE}/ResetMapping", request, OPERATOR).row
+    assert (row.origin, row.defaults_version) == (mapping_pb2.MAPPING_ORIGIN_DEFAULT, "2")
+    flow.report(coded(flow.now + seconds(1), "AR"))
+    assert milestone(flow) == "OUT_FOR_DELIVERY"
+    # The default that the file no longer has.
+    assert [outcome(r) for r in flow.report(coded(flow.now, "XX"))] == ["HELD"]
+    words = [record for key, record in flow.records.items() if key[0] == "operator_word"]
+    assert [word.verb for word in words] == ["MAP", "UNMAP"]
+    assert words[0].change == "from IN_TRANSIT to CARRIER_ACCEPTED, revision 2"
+
+
+def test_a_code_without_a_row_is_kept_once_and_waits() -> None:
+    """Proves that a scan whose code has no row moves nothing and is neither dropped nor guessed: it
+    is held with its raw pair, once however often it is told, and its neighbours are written."""
+    flow = Flow()
+    flow.labelled()
+    publish(flow, "1", AR="IN_TRANSIT")
+    unknown = coded(flow.now, "QQ", "Q2")
+    receipts = flow.report(unknown, coded(flow.now + 1, "AR"), unknown)
+    assert [outcome(receipt) for receipt in receipts] == ["HELD", "APPLIED", "HELD"]
+    (again,) = flow.report(unknown)
+    assert again.held_fact_id == receipts[0].held_fact_id == receipts[2].held_fact_id
+    assert again.held_because.reason == "UNMAPPED_CODE"
+    (fact,) = flow.held()
+    assert fact.awaits == "code:ups/STATUS/I/QQ|I/Q2"
+    assert flow.counters["unmapped_fact", "ups", "STATUS"] == 1
+    assert len(flow.scans) == 1
+
+
+@pytest.mark.parametrize("code", ["QQ", "Q2"])
+def test_a_row_for_any_of_its_codes_lets_a_fact_go_on(code: str) -> None:
+    """Proves that what waits is written when a row comes for whichever of its codes."""
+    flow = Flow()
+    flow.labelled()
+    flow.report(coded(flow.now, "QQ", "Q2"))
+    set_row(flow, code, "OUT_FOR_DELIVERY")
+    assert len(flow.drive()) == 1
+    assert milestone(flow) == "OUT_FOR_DELIVERY"
+    assert flow.held() == []
+
+
+def test_a_fact_goes_on_to_wait_for_what_is_missing_next() -> None:
+    """Proves that a scan of an unknown parcel with an unknown code waits for both in turn."""
+    flow = Flow()
+    (receipt,) = flow.report(coded(flow.now, "QQ"))
+    assert outcome(receipt) == "HELD"
+    set_row(flow, "QQ", "DELIVERED")
+    assert flow.drive() == []
+    assert [fact.awaits for fact in flow.held()] == ["parcel:UPSN/1Z1"]
+    flow.labelled()
+    flow.drive()
+    assert milestone(flow) == "DELIVERED"
+
+
+def test_backfill_says_what_became_of_each() -> None:
+    """Proves that a backfill writes what has a row, leaves what has none untouched, and keeps the
+    operator's word; a second one finds nothing to do."""
+    flow = Flow()
+    flow.labelled()
+    flow.report(coded(flow.now, "QQ"))
+    flow.report(coded(flow.now, "ZZ"))
+    flow.report(coded(flow.now, "QQ", number="1Z-nobody"))
+    set_row(flow, "QQ", "IN_TRANSIT")
+    assert backfilled(flow) == {"applied": 1, "held": 1, "unmapped": 1}
+    assert [fact.drives for fact in flow.held()] == [0, 1]
+    assert backfilled(flow) == {"unmapped": 1}
+    words = [record for key, record in flow.records.items() if key[0] == "operator_word"]
+    assert [word.change for word in words if word.verb == "BACKFILL"] == [
+        "1 applied, 1 held, 1 unmapped"
+    ]
+
+
+@pytest.mark.parametrize("canonical", ["UNKNOWN", "UNSPECIFIED", "SOMEWHERE"])
+def test_a_meaning_that_is_none_is_refused(canonical: str) -> None:
+    """Proves that a status can only mean a milestone, and that the refusal names them."""
+    with pytest.raises(Refused) as refused:
+        set_row(Flow(), "QQ", canonical)
+    assert refused.value.refusal.reason == "INVALID_FIELD"
+    assert "OUT_FOR_DELIVERY" in refused.value.refusal.message
+
+
+def test_a_file_that_names_a_code_twice_is_refused() -> None:
+    """Proves that a data file with two meanings for one code changes nothing."""
+    flow = Flow()
+    request = service_pb2.PublishDefaultMappingsRequest(
+        request_id=str(uuid.uuid4()), endpoint="ups", defaults_version="1"
+    )
+    for canonical in ("IN_TRANSIT", "DELIVERED"):
+        meaning = mapping_pb2.Meaning(canonical=canonical)
+        request.rows.add(
+            topic=STATUS, native=native("AR"), meaning=meaning, source="a", confidence="L"
+        )
+    with pytest.raises(Refused, match="INVALID_FIELD"):
+        flow.call(f"{SERVICE}/PublishDefaultMappings", request, CARRIER)
+    assert not [key for key in flow.records if key[0] == "mapping_row"]
+
+
+# The property: a row that comes late leaves what a row from the start would have.
+
+
+@dataclass(frozen=True)
+class Told:
+    """A scan of a history. minutes: None: the carrier could not say when."""
+
+    code: str
+    minutes: int | None
+    parcel: int
+    signed_by: str
+
+
+@dataclass(frozen=True)
+class History:
+    """Codes and what they mean, scans in the order they came, and before which of them each row
+    came; what is left comes after all."""
+
+    meanings: dict[str, str]
+    told: list[Told]
+    row_before: dict[str, int] = field(default_factory=dict)
+
+
+LETTERS = "ABCDEF"
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    meanings = {code: draw(st.sampled_from(sorted(MILESTONES))) for code in LETTERS}
+    told = draw(
+        st.lists(
+            st.builds(
+                Told,
+                st.sampled_from(LETTERS),
+                st.one_of(st.none(), st.integers(0, 5)),
+                st.integers(1, 2),
+                st.sampled_from(["", "ADA"]),
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+    late = {code: draw(st.integers(0, len(told))) for code in LETTERS if draw(st.booleans())}
+    return History(meanings, told, late)
+
+
+def played(history: History, *, late: bool, by_backfill: bool = False) -> Flow:
+    flow = Flow()
+    flow.labelled(2)
+    start = flow.now
+    for code, canonical in history.meanings.items():
+        if not late or code not in history.row_before:
+            set_row(flow, code, canonical)
+    flow.drive()
+    for place, told in enumerate(history.told):
+        if late:
+            _come(flow, history, place, by_backfill)
+        time = None if told.minutes is None else start + seconds(60 * told.minutes)
+        event = coded(time, told.code, number=f"1Z{told.parcel}", signed_by=told.signed_by)
+        flow.report(event)
+    if late:
+        _come(flow, history, len(history.told), by_backfill)
+    return flow
+
+
+def _come(flow: Flow, history: History, place: int, by_backfill: bool) -> None:
+    rows = [code for code, before in history.row_before.items() if before == place]
+    for code in rows:
+        set_row(flow, code, history.meanings[code])
+    if rows and by_backfill:
+        backfilled(flow)
+    flow.drive()
+
+
+def told_of(flow: Flow) -> dict[str, Any]:
+    """What is known in the end, without ids, revisions and times of storing."""
+    scans = {}
+    for record in flow.scans:
+        body = tracking_pb2.TrackingEvent.FromString(record.body)
+        scans[record.dedupe_key] = (
+            record.milestone,
+            body.exception_reason,
+            body.return_leg,
+            body.signed_by,
+        )
+    parcels = {
+        key: (record.milestone, record.milestone_time, record.exception_open)
+        for key, record in flow.records.items()
+        if key[0] == "parcel"
+    }
+    (shipment,) = flow.all("shipment")
+    progress = [
+        (
+            row.package_id == shipment.packages[0].id,
+            row.milestone,
+            row.exception_open,
+            row.milestone_time.ToMicroseconds(),
+        )
+        for row in shipment.progress
+    ]
+    (order,) = flow.all("order")
+    proofs = sorted(
+        (proof.tracking_number, proof.signed_by) for proof in flow.all("delivery_confirmation")
+    )
+    return {
+        "scans": scans,
+        "parcels": parcels,
+        "shipment": (
+            flow.state("shipment", shipment.id),
+            progress,
+            shipment.delivered_time.ToMicroseconds(),
+        ),
+        "order": flow.state("order", order.id),
+        "proofs": proofs,
+        "held": len(flow.held()),
+    }
+
+
+@settings(deadline=None)
+@given(histories(), st.booleans())
+def test_a_row_that_comes_late_leaves_what_a_row_from_the_start_would(
+    history: History, by_backfill: bool
+) -> None:
+    """Proves that whenever rows come, and whether what waits goes on by itself or by a backfill,
+    scans, parcels, shipment, order and proofs end as if every row had been there from the start."""
+    late = played(history, late=True, by_backfill=by_backfill)
+    assert told_of(late) == told_of(played(history, late=False))
