@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 
 import pytest
 from crossdock.shipment.v1 import shipment_pb2
+from crossdock_adapters.sdk.mappings import FILE_NAME, Topic, read_file
 from crossdock_adapters.ups import status_codes, tracking_number
 from crossdock_adapters.ups.scan_times import read_offset, read_scan_time, read_time
 from hypothesis import given
 from hypothesis import strategies as st
 
 TABLE = status_codes.shipped_table()
+FILE = read_file(files("crossdock_adapters.ups").joinpath(FILE_NAME).read_text("utf-8"))
+NUMBERS = [int(row.code.code) for row in FILE.rows if row.code.type == status_codes.THREE_DIGIT]
+# The words of crossdock.tracking.v1.TrackingEvent.exception_reason.
+REASONS = {
+    "",
+    "ACCESS_RESTRICTED",
+    "ADDRESS_PROBLEM",
+    "BUSINESS_CLOSED",
+    "CARRIER_DELAY",
+    "CUSTOMS_CLEARED",
+    "CUSTOMS_HOLD",
+    "CUSTOMS_INFORMATION",
+    "DAMAGED",
+    "HOLD_REQUESTED",
+    "LOST_OR_INVESTIGATION",
+    "OTHER",
+    "PAYMENT_REQUIRED",
+    "PICKUP_FAILED",
+    "RECIPIENT_UNAVAILABLE",
+    "REFUSED",
+    "SECURITY_OR_REGULATORY",
+    "SIGNATURE_REQUIRED",
+    "WEATHER",
+}
 NEGATIVE = ("53", "5F", "7B", "CI", "DI", "DO", "EA", "FZ", "28", "50")
 ACCOUNTS = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=6, max_size=6)
 SERVICES = st.sampled_from(["01", "02", "03", "12", "59", "M4"])
 SERIALS = st.integers(0, 9_999_999)
+
+
+def shipment_milestones() -> set[str]:
+    """The names of the contract's milestones."""
+    return {name.removeprefix("MILESTONE_") for name, _ in shipment_pb2.Milestone.items()}
 
 
 @given(ACCOUNTS, SERVICES, SERIALS)
@@ -56,10 +87,14 @@ def test_wrong_lengths_are_no_numbers(text: str) -> None:
     assert not tracking_number.is_valid(text)
 
 
-def test_every_milestone_of_the_table_exists_in_the_contract() -> None:
-    """Each name of the table is a value of the contract's enum."""
-    known = set(shipment_pb2.Milestone.keys())
-    assert {f"MILESTONE_{name}" for name in status_codes.MILESTONES} <= known
+def test_every_status_of_the_file_means_something_of_the_contract() -> None:
+    """Each status means a milestone of the contract's enum, and never that nobody knows."""
+    statuses = [row for row in FILE.rows if row.topic is Topic.STATUS]
+    assert {row.meaning.canonical for row in statuses} <= shipment_milestones() - {
+        "UNKNOWN",
+        "UNSPECIFIED",
+    }
+    assert {row.meaning.exception_reason for row in statuses} <= REASONS
 
 
 @pytest.mark.parametrize(
@@ -118,7 +153,7 @@ def test_undocumented_codes_are_unknown_never_guessed(
 @given(
     st.sampled_from(["D", "I", "M", "MV", "X", "U", "ZZ"]),
     st.text("ABDEFOT0123456789", max_size=2),
-    st.sampled_from(sorted(TABLE.three_digit)),
+    st.sampled_from(NUMBERS),
     st.integers(0, 3),
 )
 def test_a_known_three_digit_code_decides_alone(
@@ -126,30 +161,30 @@ def test_a_known_three_digit_code_decides_alone(
 ) -> None:
     """Zero padding, type and pair change nothing once the three-digit code is known."""
     written = "0" * zeros + str(number)
-    assert TABLE.resolve(kind, code, written) == TABLE.three_digit[number]
+    alone = TABLE.resolve("", f"{number:03d}", "")
+    assert alone.is_mapped
+    assert TABLE.resolve(kind, code, written) == alone
 
 
 @given(st.text(max_size=4), st.text(max_size=4), st.text(max_size=5))
 def test_any_text_resolves_to_a_milestone(kind: str, code: str, status_code: str) -> None:
     """Whatever UPS writes, resolving never raises and answers one of the known names."""
-    assert TABLE.resolve(kind, code, status_code).milestone in status_codes.MILESTONES
+    assert TABLE.resolve(kind, code, status_code).milestone in shipment_milestones()
+    codes = status_codes.codes_of(kind, code, status_code)
+    assert 1 <= len(codes) <= 4
+    assert len(set(codes)) == len(codes)
 
 
-def test_no_code_is_claimed_twice() -> None:
-    """A table with two rows for one code is refused."""
-    row = '[[three_digit]]\nmilestone = "DELIVERED"\ncodes = [11]\n'
-    with pytest.raises(ValueError, match="claimed by two rows"):
-        status_codes.read_table(f'two_character = []\nversion = "x"\n{row}{row}[type]\n')
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"), [('reason = "BORED"', "reason"), ('confidence = "Q"', "confidence")]
-)
-def test_a_row_with_a_word_nobody_knows_is_refused(line: str, problem: str) -> None:
-    """Reasons are those of the contract, confidences those of the table's head."""
-    row = f'[[three_digit]]\nmilestone = "EXCEPTION"\n{line}\ncodes = [50]\n'
-    with pytest.raises(ValueError, match=f"is no {problem}"):
-        status_codes.read_table(f'two_character = []\nversion = "x"\n{row}[type]\n')
+def test_the_raw_pair_comes_first() -> None:
+    """What an operator is shown of an unknown status is what UPS wrote, the most telling first."""
+    assert [(c.type, c.code) for c in status_codes.codes_of("X", "q9", "911")] == [
+        ("three_digit", "911"),
+        ("X", "Q9"),
+        ("D", "Q9"),
+        ("X", "*"),
+    ]
+    assert [(c.type, c.code) for c in status_codes.codes_of("NEW", "AB", "")] == [("NEW", "AB")]
+    assert [(c.type, c.code) for c in status_codes.codes_of("", "", "")] == [("", "")]
 
 
 INSTANTS = st.datetimes(datetime(2020, 1, 1), datetime(2035, 12, 31), timezones=st.just(UTC)).map(

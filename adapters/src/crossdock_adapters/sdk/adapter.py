@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 from crossdock_adapters.sdk.manifest import Manifest, ManifestError, OperationClass, parse
+from crossdock_adapters.sdk.mappings import Mappings, file_of
 from crossdock_adapters.sdk.outcomes import Confirmed, NotFound
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Webhook, Work
@@ -52,8 +53,9 @@ class WebhookSpec:
 class Adapter:
     """The wiring of one endpoint; make it with `Adapter.load(__package__)`.
 
-    Functions are added with the decorators. `check()` proves that manifest and functions
-    agree; the runner calls it before anything else.
+    Functions are added with the decorators. `mappings` has the rows of `mappings.toml` beside the
+    manifest, and from the first registration on what the hub makes of them. `check()` proves that
+    manifest and functions agree; the runner calls it before anything else.
     """
 
     def __init__(self, manifest: Manifest, package: str = "") -> None:
@@ -66,6 +68,7 @@ class Adapter:
         self.look_ups: dict[str, LookUp] = {}
         self.polls: dict[str, PollSpec] = {}
         self.webhooks: dict[str, WebhookSpec] = {}
+        self.mappings = Mappings()
 
     @classmethod
     def load(cls, package: str | None) -> Adapter:
@@ -77,7 +80,9 @@ class Adapter:
             text = resources.files(package).joinpath("adapter.toml").read_text("utf-8")
         except FileNotFoundError:
             raise ManifestError(name, ["the file is missing"]) from None
-        return cls(parse(text, name), package)
+        adapter = cls(parse(text, name), package)
+        adapter.mappings = Mappings(file_of(package))
+        return adapter
 
     @property
     def name(self) -> str:

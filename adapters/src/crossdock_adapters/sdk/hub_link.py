@@ -121,11 +121,13 @@ class HubLink:
             answer.delivery_stream, answer.delivery_consumer, answer.delivery_subject
         )
 
-    async def heartbeat(self, trouble: str) -> None:
+    async def heartbeat(self, trouble: str) -> int:
+        """Tell that the endpoint lives; returns the version of its kind's mappings."""
         request = endpoint_service_pb2.HeartbeatRequest(
             endpoint=self.endpoint, instance=self._instance, trouble=as_text(trouble, MAX_TROUBLE)
         )
-        await told(self.hub.endpoints.Heartbeat(request, timeout=CALL_SECONDS))
+        answer = await told(self.hub.endpoints.Heartbeat(request, timeout=CALL_SECONDS))
+        return answer.mapping_version
 
     async def get_cursor(self, name: str) -> tuple[bytes, int]:
         """The cursor and the version that `put_cursor` must name."""

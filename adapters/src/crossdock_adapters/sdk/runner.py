@@ -14,6 +14,7 @@ from crossdock_adapters.sdk.config import EndpointConfig
 from crossdock_adapters.sdk.held_payloads import HeldPayloads
 from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.inbound import Inbound
+from crossdock_adapters.sdk.mapping_sync import MappingSync
 from crossdock_adapters.sdk.outcomes import VendorOutcome
 from crossdock_adapters.sdk.pacing import Pace
 from crossdock_adapters.sdk.presence import Presence
@@ -78,6 +79,7 @@ class EndpointRunner:
         self._open_source = open_source
         self._telemetry = telemetry
         self._changed = changed
+        self._mappings = MappingSync(config.id, adapter.name, link.hub, adapter.mappings)
         self._hub_presence = Presence(f"endpoint {config.id}: the hub")
         self._vendor_presence = Presence(f"endpoint {config.id}: {adapter.manifest.title}")
         self._hurry = asyncio.Event()
@@ -187,6 +189,7 @@ class EndpointRunner:
         while True:
             try:
                 registration = await self._link.register(self.adapter.manifest)
+                await self._mappings.publish()
             except (HubAway, HubRefused) as error:
                 self._hub_presence.gone(str(error))
                 await asyncio.sleep(pause)
@@ -216,7 +219,8 @@ class EndpointRunner:
     async def _heartbeats(self) -> None:
         while True:
             try:
-                await self._link.heartbeat(self._vendor_presence.trouble)
+                version = await self._link.heartbeat(self._vendor_presence.trouble)
+                await self._mappings.follow(version)
             except (HubAway, HubRefused) as error:
                 self._hub_presence.gone(str(error))
             else:

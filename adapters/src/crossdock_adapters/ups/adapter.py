@@ -18,6 +18,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
+from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NotFound,
@@ -29,7 +30,7 @@ from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
 from crossdock_adapters.ups import adoption, reports, translate, translate_scans
 from crossdock_adapters.ups.client import MAX_SUBSCRIBED_NUMBERS, UpsClient
-from crossdock_adapters.ups.status_codes import shipped_table
+from crossdock_adapters.ups.status_codes import StatusTable
 from crossdock_adapters.ups.translate import Purchase, ShipRules
 
 log = logging.getLogger(__name__)
@@ -37,12 +38,19 @@ log = logging.getLogger(__name__)
 ADAPTER = Adapter.load(__package__)
 
 BY_ACCOUNT = "account"
+# Where a service has another code than from the US: types of the service rows in mappings.toml.
+COUNTRIES_OF_OTHER_CODES = ("CA",)
 LABELS_PER_PAGE = 100
 PARCELS_ASKED_AT_ONCE = 8
 MAX_RENEWAL_PAGES = 1_000
 MAX_REPORTED_CODES = 1_000
 
 _reported_codes: set[tuple[str, str]] = set()
+
+
+def statuses() -> StatusTable:
+    """What UPS's statuses mean by the rows that hold now."""
+    return StatusTable(ADAPTER.mappings)
 
 
 @ADAPTER.connect
@@ -78,7 +86,7 @@ async def find_label(work: Work, vendor: UpsClient) -> Confirmed | NotFound:
     account = ship_rules(work.settings).account_for(shipment.ship_from_location_number)
     images = await vendor.recover_by_reference(work.reference, account)
     packages = await vendor.track_by_reference(work.reference, account)
-    found = adoption.candidates(work.reference, images, packages, shipped_table())
+    found = adoption.candidates(work.reference, images, packages, statuses())
     if not found:
         return NotFound(f"UPS knows no valid label with reference {work.reference}")
     ours, *others = found
@@ -142,9 +150,7 @@ async def track_alert(hook: Webhook, vendor: UpsClient) -> None:
     """One scan, pushed: at least once at best, unordered, perhaps never (then polling has it)."""
     try:
         payload = vendor_json.loads(hook.body)
-        event = translate_scans.alert_event(
-            payload, shipped_table(), hook.settings.text("carrier_code")
-        )
+        event = translate_scans.alert_event(payload, statuses(), hook.settings.text("carrier_code"))
     except (ValueError, RecursionError) as error:
         await hook.hold(str(error), key=_key(hook.body))
         return
@@ -210,12 +216,21 @@ async def renew_subscriptions(poll: Poll, vendor: UpsClient) -> None:
             return
 
 
+def _services() -> dict[str, str]:
+    """Service of an order to UPS's code: from the US by its name, from elsewhere "CA:GROUND"."""
+    services = dict(ADAPTER.mappings.natives(Topic.SERVICE_LEVEL))
+    for country in COUNTRIES_OF_OTHER_CODES:
+        of_country = ADAPTER.mappings.natives(Topic.SERVICE_LEVEL, country)
+        services |= {f"{country}:{word}": code for word, code in of_country.items()}
+    return services
+
+
 def ship_rules(settings: Settings) -> ShipRules:
     """What the deployment decided about shipments."""
     return ShipRules(
         account_number=settings.text("account_number"),
         accounts_by_location=settings.mapping("accounts_by_location"),
-        services=settings.mapping("services"),
+        services={**_services(), **settings.mapping("services")},
         packaging_code=settings.text("packaging_code"),
         label_format=settings.text("label_format"),
     )
@@ -278,7 +293,7 @@ async def _ask_about(poll: Poll, vendor: UpsClient, numbers: Sequence[str]) -> N
 
 async def _report_history(poll: Poll, package: Mapping[str, Any]) -> None:
     carrier = poll.settings.text("carrier_code")
-    history = translate_scans.package_history(package, shipped_table(), carrier)
+    history = translate_scans.package_history(package, statuses(), carrier)
     problems = list(history.problems)
     if history.events:
         try:

@@ -149,7 +149,8 @@ def service_code(service: str, origin_country: str, services: Mapping[str, str])
         found = wanted
     if found is None:
         raise Untranslatable(
-            f"service {service!r} from {origin_country} has no UPS code: add it to services"
+            f"service {service!r} from {origin_country} has no UPS code: say it with crossdock map "
+            f"set ups SERVICE_LEVEL CODE --means {wanted} --preferred"
         )
     return found
 

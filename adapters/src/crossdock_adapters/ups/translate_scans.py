@@ -28,7 +28,7 @@ MAX_SIGNER = 100
 MAX_STATUS_TYPE = 16
 MAX_STATUS_CODE = 32
 MAX_SCANS_PER_REQUEST = 500
-RETURN_LEG = frozenset({shipment_pb2.MILESTONE_RETURNING, shipment_pb2.MILESTONE_RETURNED})
+MAY_BE_SIGNED = frozenset({shipment_pb2.MILESTONE_DELIVERED, shipment_pb2.MILESTONE_UNKNOWN})
 
 
 class Unreadable(ValueError):
@@ -64,7 +64,7 @@ def alert_event(payload: Any, table: StatusTable, carrier_code: str) -> tracking
     status = {**status, "statusCode": status.get("descriptionCode")}
     event = _event(number, status, when, location, table, carrier_code)
     event.channel = WEBHOOK
-    if event.milestone == shipment_pb2.MILESTONE_DELIVERED:
+    if event.milestone in MAY_BE_SIGNED:
         event.signed_by = _text(payload, "receivedBy")[:MAX_SIGNER]
     return event
 
@@ -85,12 +85,14 @@ def package_history(package: Mapping[str, Any], table: StatusTable, carrier_code
             events.append(_activity_event(number, activity, table, carrier_code, hint))
         except Unreadable as error:
             problems.append(f"activity {position} of {number}: {error}")
-    # UPS lists newest first, and only the newest delivery has the receiver's name.
-    receiver = package.get("deliveryInformation")
+    # UPS lists newest first, and only the newest delivery has the receiver's name. What nobody has
+    # mapped may turn out to be that delivery: the hub drops the name where it does not.
+    delivery = package.get("deliveryInformation")
+    receiver = _text(delivery, "receivedBy") if isinstance(delivery, dict) else ""
     for event in events:
+        if event.milestone in MAY_BE_SIGNED:
+            event.signed_by = receiver[:MAX_SIGNER]
         if event.milestone == shipment_pb2.MILESTONE_DELIVERED:
-            if isinstance(receiver, dict):
-                event.signed_by = _text(receiver, "receivedBy")[:MAX_SIGNER]
             break
     return History(tuple(reversed(events)), tuple(problems))
 
@@ -188,6 +190,7 @@ def _event(
     part of it: a later reply lists the same scan without it."""
     kind, code = _text(status, "type"), _text(status, "code")
     three_digit = _text(status, "statusCode")
+    codes = status_codes.codes_of(kind, code, three_digit or current_code)
     meaning = table.resolve(kind, code, three_digit or current_code)
     milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{meaning.milestone}")
     return tracking_pb2.TrackingEvent(
@@ -200,8 +203,8 @@ def _event(
         description=_text(status, "description")[:MAX_DESCRIPTION],
         event_time=source_time(when),
         place=_place(location),
-        return_leg=milestone in RETURN_LEG,
         exception_reason=meaning.reason,
+        native_codes=[types_pb2.NativeCode(type=c.type, code=c.code) for c in codes],
     )
 
 

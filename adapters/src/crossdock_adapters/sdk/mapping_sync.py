@@ -1,0 +1,121 @@
+"""Keeps an adapter's mappings as the hub has them: tells the file, follows what changes."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+from crossdock.client import HubClient
+from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.sdk.attempts import HubRefused
+from crossdock_adapters.sdk.hub_link import CALL_SECONDS, told
+from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Row, Told
+
+log = logging.getLogger(__name__)
+
+PAGE_ROWS = 500
+MAX_PAGES = 100
+_TOPIC = "MAPPING_TOPIC_"
+
+
+class MappingSync:
+    """The mappings of one endpoint's kind. Raises HubAway; a hub that refuses is told of once."""
+
+    def __init__(self, endpoint: str, kind: str, hub: HubClient, mappings: Mappings) -> None:
+        self._endpoint = endpoint
+        self._kind = kind
+        self._hub = hub
+        self._mappings = mappings
+        # Of the rows that were read last; -1: none were.
+        self._version = -1
+        self._published = False
+        self._refusal = ""
+
+    async def publish(self) -> None:
+        """Tell the hub the file, and take what it makes of it."""
+        file = self._mappings.file
+        if file is None:
+            return
+        request = mapping_service_pb2.PublishDefaultMappingsRequest(
+            request_id=str(uuid.uuid4()),
+            endpoint=self._endpoint,
+            defaults_version=file.version,
+            rows=map(_message, file.rows),
+        )
+        try:
+            await told(self._hub.mappings.PublishDefaultMappings(request, timeout=CALL_SECONDS))
+            await self._read()
+            self._published = True
+        except HubRefused as why:
+            self._say(str(why))
+
+    async def follow(self, version: int) -> None:
+        """Read the rows again unless they are of this version, as a heartbeat tells it.
+
+        A hub that has none of the file's rows any more, as one whose database is older, is told
+        the file again. Whether they are all there is not asked: while an old and a new adapter run
+        side by side, each would go on telling its own.
+        """
+        if not self._published or version == self._version:
+            return
+        try:
+            if not await self._read():
+                await self.publish()
+        except HubRefused as why:
+            self._say(str(why))
+
+    async def _read(self) -> bool:
+        """Take the rows of the hub; False: it has no defaults, and the rows stay as they are."""
+        rows: list[Told] = []
+        defaults = False
+        version, token = -1, ""
+        for _ in range(MAX_PAGES):
+            request = mapping_service_pb2.ListMappingsRequest(
+                endpoint_kind=self._kind, page_size=PAGE_ROWS, page_token=token
+            )
+            answer = await told(self._hub.mappings.ListMappings(request, timeout=CALL_SECONDS))
+            # Of the first page: what changed while the others were read is read again.
+            version = answer.mapping_version if version < 0 else version
+            defaults = defaults or any(row.HasField("default_mapping") for row in answer.rows)
+            rows += [_told(row) for row in answer.rows if row.HasField("meaning")]
+            token = answer.next_page_token
+            if not token:
+                break
+        if defaults:
+            self._mappings.replace(rows)
+            self._version = version
+        return defaults
+
+    def _say(self, refusal: str) -> None:
+        if refusal != self._refusal:
+            self._refusal = refusal
+            log.warning(
+                "endpoint %s: the hub takes no mappings of %s, those of the adapter hold: %s",
+                self._endpoint,
+                self._kind,
+                refusal,
+            )
+
+
+def _message(row: Row) -> mapping_pb2.DefaultMapping:
+    return mapping_pb2.DefaultMapping(
+        topic=mapping_pb2.MappingTopic.Value(f"{_TOPIC}{row.topic}"),
+        native=types_pb2.NativeCode(type=row.code.type, code=row.code.code),
+        meaning=mapping_pb2.Meaning(
+            canonical=row.meaning.canonical,
+            exception_reason=row.meaning.exception_reason,
+            preferred=row.meaning.preferred,
+        ),
+        source=row.source,
+        confidence=row.confidence,
+    )
+
+
+def _told(row: mapping_pb2.MappingRow) -> Told:
+    known = row.topic in mapping_pb2.MappingTopic.values()
+    topic = mapping_pb2.MappingTopic.Name(row.topic).removeprefix(_TOPIC) if known else ""
+    meaning = Meaning(row.meaning.canonical, row.meaning.exception_reason, row.meaning.preferred)
+    by_deployment = row.origin == mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT
+    return Told(topic, Code(row.native.type, row.native.code), meaning, by_deployment)

@@ -1,0 +1,188 @@
+"""What a vendor's codes mean: the rows of `mappings.toml` beside the adapter, as the hub has them.
+
+The file is the default. The hub keeps it together with what the deployment says, which goes before
+it; the runner tells the hub the file when it registers, reads the rows of the hub then, and again
+as soon as a heartbeat says that they changed. Until then, and where it has none, the file holds.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from typing import Any
+
+from crossdock_adapters.sdk.manifest import ManifestError
+
+FILE_NAME = "mappings.toml"
+MAX_ROWS = 2_000
+MAX_TYPE = 32
+MAX_CODE = 64
+CONFIDENCES = frozenset({"H", "M", "L"})
+_ROW_KEYS = frozenset({"type", "means", "reason", "preferred", "codes", "source", "confidence"})
+_WORD = re.compile(r"[A-Z0-9_]{1,64}")
+
+
+class Topic(StrEnum):
+    """What a code speaks about; the names of crossdock.mapping.v1.MappingTopic without prefix."""
+
+    CARRIER_CODE = "CARRIER_CODE"
+    SERVICE_LEVEL = "SERVICE_LEVEL"
+    PACKAGE_TYPE = "PACKAGE_TYPE"
+    UNIT = "UNIT"
+    STATUS = "STATUS"
+    REASON = "REASON"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code as its vendor writes it, and the vendor's table it is of; "" where there is one."""
+
+    type: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a code means in the contract's words. preferred: sent where several mean the same."""
+
+    canonical: str
+    exception_reason: str = ""
+    preferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One code of the file. source: where it is written; confidence: H, M or L."""
+
+    topic: Topic
+    code: Code
+    meaning: Meaning
+    source: str
+    confidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One code as the hub has it. by_deployment: an operator said so."""
+
+    topic: str
+    code: Code
+    meaning: Meaning
+    by_deployment: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MappingFile:
+    """The rows of one file, and its version."""
+
+    version: str
+    rows: tuple[Row, ...]
+
+
+def read_file(text: str, name: str = FILE_NAME) -> MappingFile:
+    """Read a file. ManifestError lists every row that is wrong."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(name, [f"not TOML: {error}"]) from error
+    version, sources = raw.pop("version", ""), raw.pop("sources", {})
+    problems = [] if isinstance(version, str) and version else ["version is missing"]
+    rows: dict[tuple[Topic, Code], Row] = {}
+    for table, groups in raw.items():
+        if table.upper() not in Topic.__members__:
+            problems.append(
+                f"[[{table}]] is no topic; there are {', '.join(map(str.lower, Topic))}"
+            )
+            continue
+        for group in groups:
+            for row in _rows(Topic(table.upper()), group, sources, problems):
+                if (row.topic, row.code) in rows:
+                    problems.append(f"{table} {row.code.type} {row.code.code} is claimed twice")
+                rows[row.topic, row.code] = row
+    if len(rows) > MAX_ROWS:
+        problems.append(f"{len(rows)} rows; at most {MAX_ROWS}")
+    if problems:
+        raise ManifestError(name, problems)
+    return MappingFile(version, tuple(rows.values()))
+
+
+def file_of(package: str) -> MappingFile | None:
+    """The file beside a package's modules; None: it has none."""
+    file = resources.files(package).joinpath(FILE_NAME)
+    if not file.is_file():
+        return None
+    return read_file(file.read_text("utf-8"), f"{package}/{FILE_NAME}")
+
+
+class Mappings:
+    """The rows that hold now; one for all endpoints of a kind in a process."""
+
+    def __init__(self, file: MappingFile | None = None) -> None:
+        self.file = file
+        rows = () if file is None else file.rows
+        self._rows: dict[tuple[str, Code], Told] = {}
+        self.replace(Told(row.topic, row.code, row.meaning, False) for row in rows)
+
+    def replace(self, rows: Iterable[Told]) -> None:
+        """From now on these are all rows there are."""
+        self._rows = {(row.topic, row.code): row for row in rows}
+
+    def first(self, topic: Topic, codes: Iterable[Code]) -> tuple[Code, Meaning] | None:
+        """The first of these codes that has a row, and what it means; None: none has."""
+        for code in codes:
+            found = self._rows.get((topic, code))
+            if found is not None:
+                return code, found.meaning
+        return None
+
+    def natives(self, topic: Topic, type_: str = "") -> Mapping[str, str]:
+        """Canonical word to the code that is sent for it, of one of the vendor's tables.
+
+        Where several codes mean the same the preferred one is sent, what the deployment says before
+        what the file says; where none is preferred there is nothing to send.
+        """
+        found: dict[str, Told] = {}
+        for (of, code), row in self._rows.items():
+            if of != topic or code.type != type_ or not row.meaning.preferred:
+                continue
+            known = found.get(row.meaning.canonical)
+            if known is None or (row.by_deployment, code.code) > (
+                known.by_deployment,
+                known.code.code,
+            ):
+                found[row.meaning.canonical] = row
+        return {canonical: row.code.code for canonical, row in found.items()}
+
+
+def _rows(
+    topic: Topic, group: Mapping[str, Any], sources: Mapping[str, str], problems: list[str]
+) -> list[Row]:
+    where = f"{topic.lower()} {group.get('type', '')} {group.get('means', '')}"
+    found = [f"{where}: {key} is no key" for key in sorted(set(group) - _ROW_KEYS)]
+    canonical, reason = str(group.get("means", "")), str(group.get("reason", ""))
+    source, confidence = str(group.get("source", "")), str(group.get("confidence", ""))
+    if not _WORD.fullmatch(canonical):
+        found.append(f"{where}: means is no word of capitals")
+    if reason and (topic is not Topic.STATUS or not _WORD.fullmatch(reason)):
+        found.append(f"{where}: reason is a word of capitals, and only a status has one")
+    if source not in sources:
+        found.append(f"{where}: source {source!r} is not in [sources]")
+    if confidence not in CONFIDENCES:
+        found.append(f"{where}: confidence {confidence!r} is not H, M or L")
+    type_, codes = str(group.get("type", "")), group.get("codes", [])
+    if len(type_) > MAX_TYPE or not codes:
+        found.append(f"{where}: type is too long, or there are no codes")
+    found += [f"{where}: {code!r} is no code" for code in codes if not _is_code(code)]
+    problems += found
+    if found:
+        return []
+    meaning = Meaning(canonical, reason, bool(group.get("preferred", False)))
+    return [Row(topic, Code(type_, code), meaning, sources[source], confidence) for code in codes]
+
+
+def _is_code(code: object) -> bool:
+    return isinstance(code, str) and len(code) <= MAX_CODE

@@ -1,0 +1,173 @@
+"""Rows of mappings.toml: read or refused with every problem, and what a hub makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from crossdock.errors import InvalidRequestError, Refusal
+from crossdock.mapping.v1 import mapping_pb2
+from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
+from crossdock_adapters.sdk.manifest import ManifestError
+from crossdock_adapters.sdk.mapping_sync import MappingSync
+from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Told, Topic, read_file
+
+FILE = """
+version = "7"
+[sources]
+guide = "the vendor's guide, table 3"
+[[status]]
+type = "E"
+means = "DELIVERED"
+codes = ["D1", "D2"]
+source = "guide"
+confidence = "H"
+[[service_level]]
+means = "GROUND"
+preferred = true
+codes = ["03"]
+source = "guide"
+confidence = "M"
+"""
+
+
+@dataclass
+class SmallHub:
+    """The mapping service as far as an adapter knows it: what was told, and what was set since."""
+
+    rows: dict[str, mapping_pb2.MappingRow] = field(default_factory=dict)
+    version: int = 0
+    told: int = 0
+    refuses: bool = False
+
+    @property
+    def mappings(self) -> SmallHub:
+        return self
+
+    async def PublishDefaultMappings(self, request: Any, timeout: float) -> Any:
+        if self.refuses:
+            raise InvalidRequestError(
+                Refusal("METHOD_UNKNOWN", "no such service", {}), grpc.StatusCode.UNIMPLEMENTED
+            )
+        self.told += 1
+        for row in request.rows:
+            self.put(row.native.code, row.meaning.canonical, row)
+        return service_pb2.PublishDefaultMappingsResponse(changed=len(request.rows))
+
+    async def ListMappings(self, request: Any, timeout: float) -> Any:
+        codes = sorted(self.rows)
+        start = int(request.page_token or 0)
+        page = codes[start : start + 1]
+        return service_pb2.ListMappingsResponse(
+            rows=[self.rows[code] for code in page],
+            mapping_version=self.version,
+            next_page_token=str(start + 1) if start + 1 < len(codes) else "",
+        )
+
+    def put(self, code: str, canonical: str, default: Any = None) -> None:
+        row = self.rows.setdefault(code, mapping_pb2.MappingRow(endpoint_kind="pigeon"))
+        if default is not None:
+            row.topic = default.topic
+            row.native.CopyFrom(default.native)
+            row.default_mapping.CopyFrom(default)
+        row.meaning.canonical = canonical
+        self.version += 1
+
+
+def sync(hub: SmallHub, mappings: Mappings) -> MappingSync:
+    return MappingSync("pigeon-eu", "pigeon", hub, mappings)  # type: ignore[arg-type]
+
+
+def test_a_file_becomes_a_row_for_each_code() -> None:
+    """Proves that each code has its meaning, its source in words and its confidence."""
+    file = read_file(FILE)
+    assert file.version == "7"
+    assert [(row.topic, row.code, row.meaning.canonical) for row in file.rows] == [
+        (Topic.STATUS, Code("E", "D1"), "DELIVERED"),
+        (Topic.STATUS, Code("E", "D2"), "DELIVERED"),
+        (Topic.SERVICE_LEVEL, Code("", "03"), "GROUND"),
+    ]
+    assert {row.source for row in file.rows} == {"the vendor's guide, table 3"}
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "problem"),
+    [
+        ('version = "7"', "", "version is missing"),
+        ("[[service_level]]", "[[service]]", "is no topic"),
+        ('"D1", "D2"', '"D1", "D1"', "is claimed twice"),
+        ('"D1", "D2"', "1", "1 is no code"),
+        ('"D1", "D2"', "", "there are no codes"),
+        ("DELIVERED", "delivered", "no word of capitals"),
+        ('source = "guide"', 'source = "rumour"', "'rumour' is not in"),
+        ('confidence = "M"', 'confidence = "Q"', "is not H, M or L"),
+        ("preferred", "prefered", "prefered is no key"),
+        ('means = "GROUND"', 'means = "GROUND"\nreason = "OTHER"', "only a status has one"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(was: str, becomes: str, problem: str) -> None:
+    """Proves that a row that cannot be is refused with the place and the rule, before it runs."""
+    assert was in FILE
+    with pytest.raises(ManifestError, match=problem):
+        read_file(FILE.replace(was, becomes))
+
+
+def test_what_is_sent_is_the_preferred_code_of_whoever_spoke_last() -> None:
+    """Proves that one code is sent for a word: the preferred one, the deployment's before the
+    file's; and none where no code is preferred, for that would be a guess."""
+    mappings = Mappings(read_file(FILE))
+    assert mappings.natives(Topic.SERVICE_LEVEL) == {"GROUND": "03"}
+    assert mappings.natives(Topic.STATUS, "E") == {}
+    ground = Meaning("GROUND", preferred=True)
+    mappings.replace(
+        [
+            Told("SERVICE_LEVEL", Code("", "03"), ground, False),
+            Told("SERVICE_LEVEL", Code("", "01"), ground, True),
+            Told("SERVICE_LEVEL", Code("", "99"), Meaning("GROUND"), True),
+        ]
+    )
+    assert mappings.natives(Topic.SERVICE_LEVEL) == {"GROUND": "01"}
+
+
+async def test_rows_follow_the_hub() -> None:
+    """Proves that the file is told, that a change is read with the heartbeat that tells it, page by
+    page, and that a heartbeat without a change reads nothing."""
+    hub, mappings = SmallHub(), Mappings(read_file(FILE))
+    followed = sync(hub, mappings)
+    await followed.follow(0)
+    assert mappings.first(Topic.STATUS, [Code("E", "D1")]) is not None
+    await followed.publish()
+    hub.put("D1", "IN_TRANSIT")
+    await followed.follow(hub.version)
+    found = mappings.first(Topic.STATUS, [Code("E", "ZZ"), Code("E", "D1")])
+    assert found == (Code("E", "D1"), Meaning("IN_TRANSIT"))
+    hub.rows.clear()
+    await followed.follow(hub.version)
+    assert mappings.first(Topic.STATUS, [Code("E", "D1")]) is not None
+    assert hub.told == 1
+
+
+async def test_a_hub_that_lost_the_rows_is_told_again() -> None:
+    """Proves that a database put back from before the registration leaves nothing unmapped."""
+    hub, mappings = SmallHub(), Mappings(read_file(FILE))
+    followed = sync(hub, mappings)
+    await followed.publish()
+    hub.rows.clear()
+    hub.version = 0
+    await followed.follow(0)
+    assert hub.told == 2
+    assert set(hub.rows) == {"D1", "D2", "03"}
+    assert mappings.first(Topic.STATUS, [Code("E", "D2")]) is not None
+
+
+async def test_where_a_hub_takes_no_rows_the_file_holds(caplog: pytest.LogCaptureFixture) -> None:
+    """Proves that an older hub stops no adapter, and that it is said once."""
+    hub, mappings = SmallHub(refuses=True), Mappings(read_file(FILE))
+    followed = sync(hub, mappings)
+    for version in (0, 1):
+        await followed.publish()
+        await followed.follow(version)
+    assert mappings.first(Topic.STATUS, [Code("E", "D1")]) is not None
+    assert caplog.text.count("those of the adapter hold") == 1
