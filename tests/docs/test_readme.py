@@ -65,6 +65,7 @@ MAKE_ENDPOINTS = (
 # These name something that stopped; test_stopped.py has it, and types them with its id.
 REFUSED = "tests/docs/test_stopped.py::test_each_word_ends_what_was_refused"
 HELD = "tests/docs/test_stopped.py::test_a_held_fact_is_driven_and_ended"
+ARCHIVED = "tests/hub/test_archive_command.py::test_it_is_looked_at_then_done_then_found"
 
 # Each command of the documents, word by word. A new one fails until it stands here.
 COMMANDS: dict[str, Run | Mapped | Serve] = {
@@ -117,6 +118,8 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     'crossdock dead-letters discard FACT --reason "a test of theirs"': Mapped(HELD),
     "crossdock replay plan netsuite --set failed --since 1d": Run(r"0 items, failed at netsuite"),
     "crossdock replay list": Run(r"netsuite +failed +PLANNED"),
+    "crossdock hub archive --dry-run": Mapped(ARCHIVED),
+    "crossdock hub find-archived SO-1": Mapped(ARCHIVED),
     # docs/contracts.md
     "crossdock contract events": Run(r"order\.approved"),
     "crossdock contract owners order": Run(r"order\.sales_document +ERP"),

@@ -9,7 +9,7 @@ import pytest
 from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from crossdock_hub.identity import Caller
-from crossdock_hub.reading.finding import _spellings
+from crossdock_hub.reading.finding import spellings
 from crossdock_hub.records import RequestRecord
 from decisions import OMS, OPERATOR, WMS, request_id
 from first_flow import ORDERS, Flow
@@ -136,7 +136,7 @@ async def test_a_warehouse_reads_the_chain_but_not_others_calls(books: Books) ->
 @settings(max_examples=200, deadline=None)
 def test_spellings_are_few_and_never_empty(text: str) -> None:
     """Proves that any text a person pastes becomes a handful of look-ups at most."""
-    spellings = _spellings(text)
-    assert len(spellings) <= 6
-    assert all(spellings)
-    assert text not in spellings
+    found = spellings(text)
+    assert len(found) <= 6
+    assert all(found)
+    assert text not in found

@@ -20,6 +20,7 @@ import structlog
 from crossdock.contracts import Contract
 from crossdock.errors import Refusal
 
+from crossdock_hub.archive.records import PART_PREFIX
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import mending
@@ -30,6 +31,7 @@ from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.lanes import Lanes
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
+from crossdock_hub.refusals import archived
 from crossdock_hub.spans import CommitSpans
 from crossdock_hub.stepping import in_turns
 from crossdock_hub.store import Store, StoreFailure, Transaction
@@ -416,7 +418,7 @@ def _remember(unit: Unit, command: Command, answer: Any) -> None:
         endpoint=command.caller.endpoint,
         method=command.name,
         response=answer if command.encoded else answer.SerializeToString(),
-        object_id="",
+        object_id=unit.changes.flow(),
         created_at=unit.now,
     )
     unit.put(("request", command.request_id), record)
@@ -425,6 +427,9 @@ def _remember(unit: Unit, command: Command, answer: Any) -> None:
 def _answer_again(command: Command, known: RequestRecord) -> Any:
     """The first answer once more, or a refusal when the content differs."""
     same = known.digest == command.digest and known.method == command.name
+    if known.object_id.startswith(PART_PREFIX):
+        part = known.object_id.removeprefix(PART_PREFIX)
+        return archived(f"what request_id {command.request_id} was about", part)
     if not same or known.endpoint != command.caller.endpoint:
         return Refused(
             Refusal(

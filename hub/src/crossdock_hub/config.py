@@ -133,6 +133,18 @@ class Limits:
     retention_slice_events: int = 500
     retention_pause_seconds: float = 0.05
     retention_slack_seconds: float = 86_400.0
+    # Archive: how often it is looked for what is old enough, how many flows are read at once, and
+    # how many of them, and bytes before they are compressed, make a part.
+    archive_look_seconds: float = 3_600.0
+    archive_page_flows: int = 10
+    archive_part_flows: int = 1_000
+    archive_part_bytes: int = 64 * 1024 * 1024
+    # How long one slice of flows may hold the writer, how many go in one at most, the pause between
+    # slices, and how many rows go by their age at once.
+    archive_hold_seconds: float = 0.02
+    archive_slice_flows_max: int = 50
+    archive_pause_seconds: float = 0.05
+    archive_prune_rows: int = 500
     # Reading.
     page_size_default: int = 100
     page_size_max: int = 500
@@ -180,9 +192,11 @@ class Settings(BaseSettings):
     reflection, for callers with a token; on in `crossdock dev`. metrics_host, metrics_port:
     Prometheus; port 0: any; unset: none. event_hot_hours: how long the bus keeps events.
     retention_days: how long events of a type are kept, by full name, instead of what the contract
-    says. require_deadline: refuse calls without one. trace_sample_ratio: share of traces recorded.
-    limits: limits that differ from their defaults, as JSON; for drills that must not wait, not
-    for production.
+    says. archive_days: after how many days without a change finished flows are archived, by kind of
+    their root object, and other rows go; archive_directory: where to; unset: archive/ in
+    data_directory. require_deadline: refuse calls without one. trace_sample_ratio: share of
+    traces recorded. limits: limits that differ from their defaults, as JSON; for drills that must
+    not wait, not for production.
     """
 
     model_config = SettingsConfigDict(env_prefix="CROSSDOCK_", extra="ignore")
@@ -207,7 +221,14 @@ class Settings(BaseSettings):
     metrics_port: int | None = None
     event_hot_hours: float = 72.0
     retention_days: dict[str, float] = {}
+    archive_days: dict[str, float] = {}
+    archive_directory: Path | None = None
     require_deadline: bool = True
     trace_sample_ratio: float = Field(default=0.05, ge=0.0, le=1.0)
     log_level: str = "info"
     limits: dict[str, float] = {}
+
+
+def archive_of(settings: Settings) -> Path:
+    """Where a hub with these settings keeps its archive."""
+    return settings.archive_directory or settings.data_directory / "archive"

@@ -14,6 +14,8 @@ from crossdock.bus import delivery_stream
 from crossdock.errors import ContractError, Refusal
 
 from crossdock_hub.announcing import announce
+from crossdock_hub.archive.archiver import Archiver
+from crossdock_hub.archive.settling import rules_of
 from crossdock_hub.backfilling import BACKFILL_MAPPINGS, Backfiller
 from crossdock_hub.bus.address import BusAddress, BusHealth
 from crossdock_hub.bus.embedded import EmbeddedNats
@@ -33,7 +35,7 @@ from crossdock_hub.bus.tie import (
     told_by,
 )
 from crossdock_hub.committer import Committer
-from crossdock_hub.config import SECOND, Limits, Settings
+from crossdock_hub.config import SECOND, Limits, Settings, archive_of
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.delivery.dispatcher import Dispatcher, Timers
 from crossdock_hub.delivery.dispatching import Picker
@@ -55,7 +57,7 @@ from crossdock_hub.records import EndpointRecord
 from crossdock_hub.replay.planning import Planner
 from crossdock_hub.replay.queries import ReplayQueries
 from crossdock_hub.replay.running import Replayer
-from crossdock_hub.retention import Purger, with_retention
+from crossdock_hub.retention import Purger, ages, with_retention
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.engine import access_of, database_url
 from crossdock_hub.store.replay_reading import ReplayReader
@@ -79,6 +81,8 @@ class Hub:
         self.settings = settings
         self.limits = limits or Limits().with_changes(settings.limits)
         self.contract = with_retention(contracts.load(), settings.retention_days)
+        hot_hours = settings.event_hot_hours
+        self._rules = rules_of(settings.archive_days, ages(self.contract, hot_hours, self.limits))
         self._data = settings.data_directory
         self._lock = DataLock(self._data)
         self._nats: EmbeddedNats | None = None
@@ -133,6 +137,7 @@ class Hub:
             self.planner,
             self.replayer,
             self.purger,
+            self.archiver,
             self.healer,
             self.tie,
         ):
@@ -283,6 +288,15 @@ class Hub:
         hot_hours = self.settings.event_hot_hours
         self.purger = Purger(
             self.store, self.committer, limits, hot_hours, self.clock, self.metrics.purged
+        )
+        self.archiver = Archiver(
+            self.store,
+            self.committer,
+            limits,
+            self._rules,
+            archive_of(self.settings),
+            self.clock,
+            counted=self.metrics.archived,
         )
         self.tie = TieKeeper(
             self.bus,

@@ -219,7 +219,11 @@ class OperatorWordRecord:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """The answer to a request id, in the same transaction as the change."""
+    """The answer to a request id, in the same transaction as the change.
+
+    object_id: root of the one flow that it changed, with which it is archived; "" for others, which
+    go by their age. Once archived, the part ("part:7"), and the response is gone.
+    """
 
     request_id: str
     digest: bytes

@@ -82,6 +82,21 @@ def taken(kind: str, field: str, value: str, object_id: str) -> Refused:
     )
 
 
+def archived(what: str, part: str | int) -> Refused:
+    """What is asked for or named was finished long ago and is in a part of the archive.
+
+    part: its number or its name.
+    """
+    return Refused(
+        Refusal(
+            "ARCHIVED",
+            f"{what} is archived in part {part}; it can be read there and not be changed any more: "
+            "crossdock hub find-archived",
+            {"part": str(part)},
+        )
+    )
+
+
 def out_of_scope(dimension: str, value: str) -> Refused:
     """The message is about a part of the company that the caller does not work for."""
     name = dimension.lower().replace("_", " ")

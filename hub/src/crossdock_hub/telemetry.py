@@ -82,6 +82,7 @@ class Metrics(Collector):
         self._events: dict[tuple[str, str], int] = {}
         self._batches = 0
         self._purged = 0
+        self._archived = 0
         self._started = time.time()
         self._relay: Any = None
         self._picker: Picker | None = None
@@ -125,6 +126,10 @@ class Metrics(Collector):
         """Events let their content go."""
         self._purged += count
 
+    def archived(self, count: int) -> None:
+        """Finished flows left the database."""
+        self._archived += count
+
     def collect(self) -> Any:
         """Every metric, when scraped."""
         info = GaugeMetricFamily("crossdock_build_info", "Version.", labels=["version"])
@@ -133,6 +138,9 @@ class Metrics(Collector):
         yield CounterMetricFamily("crossdock_batches", "Transactions.", value=self._batches)
         yield CounterMetricFamily(
             "crossdock_events_purged", "Events past their retention.", value=self._purged
+        )
+        yield CounterMetricFamily(
+            "crossdock_flows_archived", "Finished flows archived.", value=self._archived
         )
         events = CounterMetricFamily(
             "crossdock_events_recorded", "Events recorded.", labels=["event", "source"]

@@ -16,6 +16,7 @@ from typing import Any
 from crossdock.contracts import Contract
 from crossdock.errors import Refusal
 
+from crossdock_hub.archive.records import LettingGo, Pruning
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.identity import Caller
@@ -58,6 +59,8 @@ from crossdock_hub.records import (
 #   ("difference", kind)                 Difference or None
 #   ("dead_letter_group", id)            DeadLetterGroupRecord or None
 #   ("dead_letter_cause", id)            Cause of dead letters there are, or None
+#   ("archive_part", number)             ArchivePart; only written
+#   ("archived", digest)                 number of the part that an id is in, or None
 #   ("dead_letter", cause, id)           DeadLetterRecord; only written
 #   ("dead_letters_of", delivery id)     tuple of DeadLetterRecord that are settled with a delivery
 Key = tuple[Hashable, ...]
@@ -142,6 +145,9 @@ class Changes:
     # Replays whose items are past their time, and how many of them are deleted now.
     items_past: list[tuple[str, int]] = field(default_factory=list)
     events_past: list[int] = field(default_factory=list)
+    # Finished flows that leave for a part of the archive, and rows that go by their age.
+    archived: list[LettingGo] = field(default_factory=list)
+    pruned: list[Pruning] = field(default_factory=list)
     counters: dict[tuple[str, ...], int] = field(default_factory=dict)
     # How many settled dead letters stay; 0: none was settled now.
     letters_kept: int = 0
@@ -159,10 +165,21 @@ class Changes:
         self.satisfied += other.satisfied
         self.items_past += other.items_past
         self.events_past += other.events_past
+        self.archived += other.archived
+        self.pruned += other.pruned
         self.letters_kept = self.letters_kept or other.letters_kept
         self.tied = self.tied or other.tied
         for name, count in other.counters.items():
             self.count(*name, by=count)
+
+    def flow(self) -> str:
+        """The root of the one flow that objects were changed of; "" for none, and for several.
+
+        Master data, which has no states, is of no flow.
+        """
+        objects = (record for key, record in self.records.items() if key[0] == "object")
+        roots = {record.root_id for record in objects if record is not None and record.state}
+        return roots.pop() if len(roots) == 1 else ""
 
     def count(self, *name: str, by: int = 1) -> None:
         """Count something for the metrics."""

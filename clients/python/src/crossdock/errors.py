@@ -11,7 +11,7 @@
     │   │   └── FieldNotOwnedError  FIELD_NOT_OWNED
     │   ├── NotFoundError           OBJECT_NOT_FOUND
     │   ├── PreconditionError       UNKNOWN_REFERENCE STATE_TRANSITION MANIFEST_REFUSED
-    │   │                           OUTCOME_UNKNOWN UNMAPPED_CODE
+    │   │                           OUTCOME_UNKNOWN UNMAPPED_CODE ARCHIVED
     │   ├── ConflictError           STALE_REVISION CURSOR_MOVED
     │   │   └── LeaseLostError      LEASE_LOST
     │   ├── LimitExceededError      LIMIT_EXCEEDED
@@ -113,6 +113,7 @@ CODES: Final[Mapping[str, grpc.StatusCode]] = {
     "METHOD_UNKNOWN": _Code.UNIMPLEMENTED,
     "UNMAPPED_CODE": _Code.FAILED_PRECONDITION,
     "OUTCOME_UNKNOWN": _Code.FAILED_PRECONDITION,
+    "ARCHIVED": _Code.FAILED_PRECONDITION,
 }
 
 
@@ -268,6 +269,7 @@ _CLASSES: Final[Mapping[str, type[CallError]]] = {
     "MANIFEST_REFUSED": PreconditionError,
     "UNMAPPED_CODE": PreconditionError,
     "OUTCOME_UNKNOWN": PreconditionError,
+    "ARCHIVED": PreconditionError,
     "STALE_REVISION": ConflictError,
     "CURSOR_MOVED": ConflictError,
     "LEASE_LOST": LeaseLostError,

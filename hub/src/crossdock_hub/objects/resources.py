@@ -15,10 +15,11 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crossdock_hub.archive.records import number_key
 from crossdock_hub.objects.ownership import HUB_ROLE, check_owner, check_written, mask_fields
 from crossdock_hub.objects.references import add_references, check_references
 from crossdock_hub.records import ObjectRecord
-from crossdock_hub.refusals import invalid, not_found, out_of_scope, stale, taken
+from crossdock_hub.refusals import archived, invalid, not_found, out_of_scope, stale, taken
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 
 
@@ -194,12 +195,15 @@ def create(
     number = number_of(resource, stored)
     also: list[Key] = [("reference", r.system, r.type, r.value) for r in references]
     if number is not None:
-        also.append(("number", kind, number))
+        also += [("number", kind, number), ("archived", number_key(kind, number))]
     check_references(unit, stored, prefix, fact=fact, also=also)
     if number is not None:
         known = unit.get(("number", kind, number))
         if known is not None:
             raise taken(kind, "number", number, known)
+        part = unit.get(("archived", number_key(kind, number)))
+        if part is not None:
+            raise archived(f"{kind.replace('_', ' ')} {number}", part)
     stored.id = unit.new_id()
     _add_reference_list(unit, kind, stored, references)
     return _first_record(unit, resource, stored, number)

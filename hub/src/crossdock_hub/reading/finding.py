@@ -49,7 +49,7 @@ class Finder:
         found = await self._exactly(exact)
         if found:
             return found
-        for spelling in _spellings(exact):
+        for spelling in spellings(exact):
             found = await self._exactly(spelling)
             if found:
                 return [_respelled(match, spelling) for match in found]
@@ -165,15 +165,15 @@ class Finder:
         ]
 
 
-def _spellings(text: str) -> list[str]:
+def spellings(text: str) -> list[str]:
     """Other spellings that an index can still find, most likely first."""
     squeezed = re.sub(r"[\s-]", "", text)
-    spellings = [text.lower(), text.upper(), squeezed, squeezed.lower(), squeezed.upper()]
+    others = [text.lower(), text.upper(), squeezed, squeezed.lower(), squeezed.upper()]
     if re.fullmatch(r"[0-9a-fA-F]{32}", squeezed):
         low = squeezed.lower()
         dashed = f"{low[:8]}-{low[8:12]}-{low[12:16]}-{low[16:20]}-{low[20:]}"
-        spellings.insert(0, dashed)
-    return [spelling for spelling in dict.fromkeys(spellings) if spelling and spelling != text]
+        others.insert(0, dashed)
+    return [spelling for spelling in dict.fromkeys(others) if spelling and spelling != text]
 
 
 def _respelled(match: Match, spelling: str) -> Match:

@@ -394,6 +394,7 @@ async def _trace(queries: Queries, caller: Caller, request: Any, _left: float) -
         queries.clock(),
         sees=lambda record: queries.sees(caller, record),
         full=lambda endpoint: see_all or endpoint == caller.endpoint,
+        sees_all=caller.scope.is_everything,
     )
     return lineage_service_pb2.TraceResponse(lineage=lineage)
 

@@ -10,10 +10,11 @@ from crossdock.lineage.v1 import lineage_pb2
 
 from crossdock_hub.config import Limits
 from crossdock_hub.reading.chain import Situation
-from crossdock_hub.reading.finding import TRIED, Finder, Match
+from crossdock_hub.reading.finding import TRIED, Finder, Match, spellings
 from crossdock_hub.reading.lineage import assemble
 from crossdock_hub.reading.listing import PAGE_BYTES_SHARE
 from crossdock_hub.records import ObjectRecord
+from crossdock_hub.refusals import archived
 from crossdock_hub.store import Reader
 from crossdock_hub.unit import Refused
 
@@ -28,10 +29,12 @@ async def trace(
     *,
     sees: Callable[[ObjectRecord], bool],
     full: Callable[[str], bool],
+    sees_all: bool = False,
 ) -> lineage_pb2.Lineage:
     """The flow of any id, with its verdict. full: may the caller read an endpoint's excerpts.
 
-    Raises Refused with OBJECT_NOT_FOUND, which says what was tried.
+    sees_all: the caller's scope has everything, so that it may know what was archived.
+    Raises Refused with ARCHIVED, or with OBJECT_NOT_FOUND, which says what was tried.
     """
     matches = await Finder(reader, contract).find(query)
     for index, match in enumerate(matches):
@@ -44,6 +47,9 @@ async def trace(
         lineage.matched_as = match.matched_as + (f" ({others} more match)" if others else "")
         _shorten(lineage, limits)
         return lineage
+    exact = query.strip()
+    for part in await reader.parts_with([exact, *spellings(exact)]) if sees_all else ():
+        raise archived(repr(query), part.name)
     raise Refused(
         Refusal(
             "OBJECT_NOT_FOUND",

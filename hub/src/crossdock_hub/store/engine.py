@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from crossdock_hub.config import Settings
 from crossdock_hub.store import moves, one_hop, postgresql
 from crossdock_hub.store.failures import StoreFailure, failure_of
-from crossdock_hub.store.migrating import upgrade
+from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
@@ -152,6 +152,14 @@ class Store:
             raise
         self._connection = connection
         return connection
+
+    async def is_current(self) -> bool:
+        """Whether the tables are those of this version; asked without claiming anything.
+
+        Raises StoreFailure.
+        """
+        async with self.read() as connection:
+            return await connection.run_sync(is_current)
 
     async def close(self) -> None:
         """Close every connection; aiosqlite's threads end with them."""

@@ -88,6 +88,7 @@ _HELD = Query(
     .where(t.held_facts.c.state == literal_column("'HELD'"), t.held_facts.c.awaits.in_(IN))
     .order_by(t.held_facts.c.id)
 )
+_ARCHIVED = Query(select(t.archived_ids).where(t.archived_ids.c.key.in_(IN)))
 _DIFFERENCES = Query(select(t.bus_differences).where(t.bus_differences.c.kind.in_(IN)))
 _GROUPS = Query(select(t.dead_letter_groups).where(t.dead_letter_groups.c.id.in_(IN)))
 _LETTERS = Query(
@@ -160,6 +161,7 @@ class Loader:
             "replay_item": (_REPLAY_ITEMS, self._replay_items),
             "event": (_EVENTS, self._events),
             "difference": (_DIFFERENCES, self._differences),
+            "archived": (_ARCHIVED, self._archived),
             "dead_letter_group": (_GROUPS, self._dead_letter_groups),
             "dead_letters_of": (_LETTERS, self._dead_letters),
         }
@@ -363,6 +365,12 @@ class Loader:
             self._view.add(("difference", kind), None)
         for row in found:
             self._view.add(("difference", row["kind"]), _difference(row))
+
+    def _archived(self, wanted: list[bytes], found: list[Row]) -> None:
+        for key in wanted:
+            self._view.add(("archived", key), None)
+        for row in found:
+            self._view.add(("archived", bytes(row["key"])), row["part"])
 
     def _dead_letter_groups(self, wanted: list[str], found: list[Row]) -> None:
         for group_id in wanted:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.archive.records import ArchivePart, key_of
 from crossdock_hub.config import Limits
 from crossdock_hub.reading.chain import Chain, Figures, LaneFigures, StoredEvent
 from crossdock_hub.records import (
@@ -42,6 +43,7 @@ from crossdock_hub.records import (
 )
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.archiving import parts_of
 from crossdock_hub.store.engine import Store
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
 from crossdock_hub.store.scan_pages import of_shipments, scan_page
@@ -399,6 +401,11 @@ class Reader:
         r = t.requests.c
         found = await self._rows(select(r.method, r.response).where(r.request_id == request_id))
         return (found[0]["method"], bytes(found[0]["response"])) if found else None
+
+    async def parts_with(self, names: Collection[str]) -> list[ArchivePart]:
+        """The parts of the archive in which something is known by one of these, newest first."""
+        async with self._store.read() as connection:
+            return await parts_of(connection, [key_of(name) for name in names])
 
     # Flows
 

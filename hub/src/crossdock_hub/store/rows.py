@@ -13,6 +13,7 @@ import orjson
 from crossdock.contracts import Contract
 from sqlalchemy import Table
 
+from crossdock_hub.archive.records import ArchivePart
 from crossdock_hub.delivery.causes import DeadLetterGroupRecord, DeadLetterRecord
 from crossdock_hub.records import (
     AttemptRecord,
@@ -224,3 +225,4 @@ DIFFERENCES = plain_shape(t.bus_differences, Difference, replaces=True)
 TIE = plain_shape(t.bus_tie, Tie, replaces=True)
 DEAD_LETTERS = plain_shape(t.dead_letters, DeadLetterRecord, replaces=True)
 DEAD_LETTER_GROUPS = plain_shape(t.dead_letter_groups, DeadLetterGroupRecord, replaces=True)
+ARCHIVE_PARTS = plain_shape(t.archive_parts, ArchivePart, replaces=True)

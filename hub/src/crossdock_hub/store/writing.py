@@ -18,6 +18,7 @@ from crossdock_hub.records import (
 from crossdock_hub.replay.records import UNSTARTED_STATES
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.archiving import let_flows_go, prune
 from crossdock_hub.store.contention import Contenders
 from crossdock_hub.store.crossing import Shape, write_rows
 from crossdock_hub.store.event_contents import let_go
@@ -44,6 +45,7 @@ _SHAPES: dict[str, Shape] = {
     "operator_word": rows.OPERATOR_WORDS,
     "delivery_content": rows.DELIVERY_CONTENTS,
     "difference": rows.DIFFERENCES,
+    "archive_part": rows.ARCHIVE_PARTS,
 }
 
 
@@ -75,6 +77,10 @@ async def write(
         await _let_items_go(connection, replay_id, most)
     if changes.events_past:
         await let_go(connection, changes.events_past)
+    for flows in changes.archived:
+        await let_flows_go(connection, flows)
+    for pruning in changes.pruned:
+        await prune(connection, pruning)
     if changes.letters_kept:
         await forget_letters(connection, changes.letters_kept)
 

@@ -28,6 +28,38 @@ def vacuum() -> None:
     become("crossdock_hub.store.vacuuming", [])
 
 
+@app.command()
+def archive(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go and why the rest stays.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Take what is finished and old out of the database of a stopped hub, into files.
+
+    A hub that runs does it by itself; CROSSDOCK_ARCHIVE_DAYS says what is old.
+    """
+    arguments = ["--dry-run"] if dry_run else []
+    arguments += ["--json"] if as_json else []
+    become("crossdock_hub.archive.command", arguments)
+
+
+@app.command("find-archived")
+def find_archived(
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="Of an order, a shipment, a parcel, a document, …")
+    ],
+    part: Annotated[str, typer.Option(help="Look in this part only.")] = "",
+    directory: Annotated[Path | None, typer.Option(help="Where the parts are.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every row, one a line.")] = False,
+) -> None:
+    """Say in which part of the archive something is, and what stands there. Needs no hub."""
+    arguments = ["--part", part] if part else []
+    arguments += ["--directory", str(directory)] if directory else []
+    arguments += ["--json"] if as_json else []
+    become("crossdock_hub.archive.searching", [*arguments, "--", id_])
+
+
 @app.command("bus-users")
 def bus_users(
     endpoints_file: Annotated[Path, typer.Option(help="The hub's endpoints file.")],

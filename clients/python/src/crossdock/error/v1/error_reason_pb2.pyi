@@ -126,6 +126,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: delivery, vendor_reference, operation_class. Look at the vendor, then resolve the
     delivery, or say that nothing was found.
     """
+    ERROR_REASON_ARCHIVED: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION. What the request names, or was answered about, was finished long ago and
+    is archived. Metadata: part. Read it in that part of the archive; a retry cannot help.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why the hub refused. The name without prefix is ErrorInfo.reason. Each comment names the gRPC
@@ -235,5 +239,9 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION. A call of the delivery may have been processed, and nobody has looked.
 Metadata: delivery, vendor_reference, operation_class. Look at the vendor, then resolve the
 delivery, or say that nothing was found.
+"""
+ERROR_REASON_ARCHIVED: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION. What the request names, or was answered about, was finished long ago and
+is archived. Metadata: part. Read it in that part of the archive; a retry cannot help.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

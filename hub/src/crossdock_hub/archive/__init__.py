@@ -1,0 +1,1 @@
+"""Takes what is finished and old out of the database, into files that are read without a hub."""

@@ -1,0 +1,201 @@
+"""`crossdock hub archive`: one pass over what is finished and old, while no hub runs.
+
+A hub that runs archives by itself what CROSSDOCK_ARCHIVE_DAYS says. Ends with 0: done. 78: refused,
+nothing was changed. 1: not finished; run it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from crossdock import contracts
+from crossdock.cli.progress import ProgressLine
+from crossdock.errors import ConfigurationError, CrossdockError
+from pydantic import ValidationError
+
+from crossdock_hub.archive.archiver import Archiver, Outcome
+from crossdock_hub.archive.parts import ArchiveFailure
+from crossdock_hub.archive.settling import WHY, Rules, rules_of
+from crossdock_hub.committer import Committer, Stopped
+from crossdock_hub.config import SECOND, Limits, Settings, archive_of
+from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
+from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.retention import ages, with_retention
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.engine import access_of, database_url
+from crossdock_hub.store.places import file_of
+from crossdock_hub.unit import Refused
+
+EXIT_INTERRUPTED: Final = 1
+EXIT_CONFIGURATION: Final = 78
+
+
+def now_microseconds() -> int:
+    """The machine's time, UTC."""
+    return int(time.time() * SECOND)
+
+
+class Wanted:
+    """What the settings say, checked before anything is opened."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        # Nobody else is asked before a pass that is alone.
+        alone = {"archive_pause_seconds": 0.0}
+        self.limits = Limits().with_changes(settings.limits | alone)
+        self.contract = with_retention(contracts.load(), settings.retention_days)
+        event_ages = ages(self.contract, settings.event_hot_hours, self.limits)
+        self.rules: Rules = rules_of(settings.archive_days, event_ages)
+        self.url = database_url(settings.database_url, settings.data_directory)
+        if self.rules.idle:
+            raise ConfigurationError(
+                "CROSSDOCK_ARCHIVE_DAYS says of nothing how old it has to be; set it as the hub "
+                'has it, for example {"order": 400, "request": 400, "held_fact": 90}'
+            )
+        path = file_of(self.url)
+        if path is not None and not path.exists():
+            raise ConfigurationError(
+                f"there is no database {path}; name the hub's CROSSDOCK_DATA_DIRECTORY or "
+                "CROSSDOCK_DATABASE_URL"
+            )
+
+    def archiver(self, store: Store, committer: Committer, progress: ProgressLine) -> Archiver:
+        """What does it."""
+        return Archiver(
+            store,
+            committer,
+            self.limits,
+            self.rules,
+            archive_of(self.settings),
+            now_microseconds,
+            lambda what, flows: progress.show(f"{what}, {flows:,} flows"),
+        )
+
+    def committer(self, store: Store) -> Committer:
+        """Who writes it. Without endpoints it sends nothing to anybody."""
+        return Committer(store, self.contract, self.limits, Picker(self.limits), now_microseconds)
+
+
+async def archive(wanted: Wanted, progress: ProgressLine) -> Outcome:
+    """Archive. Raises CrossdockError, StoreFailure, Refused, Stopped."""
+    async with _claimed(wanted) as store:
+        committer = wanted.committer(store)
+        committer.start([])
+        try:
+            return await wanted.archiver(store, committer, progress).archive()
+        finally:
+            await committer.stop()
+
+
+@asynccontextmanager
+async def _claimed(wanted: Wanted) -> AsyncIterator[Store]:
+    """The database, while no hub has it."""
+    lock = DataLock(wanted.settings.data_directory)
+    try:
+        lock.acquire()
+    except DataDirectoryInUse as in_use:
+        raise ConfigurationError(
+            f"the hub of {in_use.directory} runs, and archives by itself what its "
+            "CROSSDOCK_ARCHIVE_DAYS says; --dry-run shows what that is"
+        ) from None
+    try:
+        store = await Store.open(wanted.url, wanted.contract, access_of(wanted.settings))
+        try:
+            yield store
+        finally:
+            await store.close()
+    finally:
+        lock.release()
+
+
+async def look(wanted: Wanted, progress: ProgressLine) -> Outcome:
+    """Look, beside a hub that runs or not. Raises CrossdockError, StoreFailure."""
+    store = Store(wanted.url, wanted.contract, access_of(wanted.settings))
+    try:
+        if not await store.is_current():
+            raise ConfigurationError(
+                "the tables are those of another version; start the hub once with this one"
+            )
+        return await wanted.archiver(store, wanted.committer(store), progress).look()
+    finally:
+        await store.close()
+
+
+def _told(outcome: Outcome, seconds: float, *, dry: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry,
+        "flows": outcome.flows,
+        "parts": outcome.parts,
+        "bytes": outcome.bytes,
+        "stays": dict(outcome.stays),
+        "rows_by_age": dict(outcome.pruned),
+        "longest_slice_seconds": round(outcome.longest_slice_seconds, 4),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _in_words(outcome: Outcome, seconds: float, *, dry: bool) -> str:
+    done = "would be archived" if dry else f"archived, in {seconds:.1f} s"
+    lines = [f"{outcome.flows:,} flows {done}"]
+    if outcome.parts:
+        lines.append(f"  parts {', '.join(outcome.parts)} ({outcome.bytes:,} bytes)")
+    lines += [f"  {count:,} stay: {WHY[reason]}" for reason, count in sorted(outcome.stays.items())]
+    lines += [
+        f"  {count:,} rows of {kind} went by their age"
+        for kind, count in sorted(outcome.pruned.items())
+    ]
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("crossdock hub archive", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> None:
+    wanted = Wanted(Settings())
+    progress = ProgressLine(quiet=given.json)
+    begun = time.monotonic()
+    try:
+        outcome = asyncio.run((look if given.dry_run else archive)(wanted, progress))
+    finally:
+        progress.end()
+    told = outcome, time.monotonic() - begun
+    print(
+        json.dumps(_told(*told, dry=given.dry_run))
+        if given.json
+        else _in_words(*told, dry=given.dry_run)
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command."""
+    given = _parser().parse_args(arguments)
+    try:
+        _run(given)
+    except ValidationError as error:
+        print(f"nothing archived: {error.errors()[0]['msg']}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except (ArchiveFailure, StoreFailure, Refused, Stopped) as failure:
+        print(f"not everything is archived: {failure}; run it again", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        print("not everything is archived; run it again", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except (CrossdockError, OSError) as error:
+        print(f"nothing archived: {error}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
