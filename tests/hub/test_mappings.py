@@ -203,6 +203,39 @@ def test_a_fact_goes_on_to_wait_for_what_is_missing_next() -> None:
     assert milestone(flow) == "DELIVERED"
 
 
+@pytest.mark.parametrize("mapped", ["before", "after"])
+def test_a_delivery_that_its_code_hid_is_proven(mapped: str) -> None:
+    """Proves that where the reporter did not know a code to mean delivered, and so told no proof,
+    the hub proves the delivery by the name that came with the scan, when it knows and later alike;
+    and that the name goes where the code means something else."""
+    flow = Flow()
+    flow.labelled(2)
+    event = coded(flow.now, "QQ", signed_by="ADA")
+    other = coded(flow.now, "ZZ", number="1Z2", signed_by="BOB")
+    if mapped == "after":
+        flow.report(event, other)
+    set_row(flow, "QQ", "DELIVERED")
+    set_row(flow, "ZZ", "OUT_FOR_DELIVERY")
+    if mapped == "before":
+        flow.report(event, other)
+    flow.drive()
+    (proof,) = flow.all("delivery_confirmation")
+    assert (proof.tracking_number, proof.signed_by) == ("1Z1", "ADA")
+    bodies = [tracking_pb2.TrackingEvent.FromString(record.body) for record in flow.scans]
+    assert {body.tracking_number: body.signed_by for body in bodies} == {"1Z1": "ADA", "1Z2": ""}
+
+
+def test_a_delivery_that_its_reporter_knew_is_left_to_it() -> None:
+    """Proves that the hub tells no proof for a reporter that does."""
+    flow = Flow()
+    flow.labelled()
+    set_row(flow, "QQ", "DELIVERED")
+    event = coded(flow.now, "QQ", signed_by="ADA")
+    event.milestone = shipment_pb2.MILESTONE_DELIVERED
+    flow.report(event)
+    assert flow.all("delivery_confirmation") == []
+
+
 def test_backfill_says_what_became_of_each() -> None:
     """Proves that a backfill writes what has a row, leaves what has none untouched, and keeps the
     operator's word; a second one finds nothing to do."""

@@ -27,7 +27,7 @@ class MappingSync:
         self._endpoint = endpoint
         self._kind = kind
         self._hub = hub
-        self._mappings = mappings
+        self.mappings = mappings
         # Of the rows that were read last; -1: none were.
         self._version = -1
         self._published = False
@@ -35,7 +35,7 @@ class MappingSync:
 
     async def publish(self) -> None:
         """Tell the hub the file, and take what it makes of it."""
-        file = self._mappings.file
+        file = self.mappings.file
         if file is None:
             return
         request = mapping_service_pb2.PublishDefaultMappingsRequest(
@@ -84,7 +84,7 @@ class MappingSync:
             if not token:
                 break
         if defaults:
-            self._mappings.replace(rows)
+            self.mappings.replace(rows)
             self._version = version
         return defaults
 

@@ -1,0 +1,141 @@
+"""`crossdock map` against a running hub: an adapter's rows, a code without one, its backfill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+from crossdock.cli import app
+from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_adapters.sdk.mapping_sync import MappingSync
+from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Topic, file_of
+from fixtures_hub import Lane, RunningHub
+from story import Story, label, scan, scans, unique
+from typer.testing import CliRunner, Result
+
+REASON = ("--reason", "the carrier said so", "--yes")
+
+
+class Command:
+    """`crossdock map` as an operator of a hub."""
+
+    def __init__(self, hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CROSSDOCK_ADDRESS", hub.address)
+        monkeypatch.setenv("CROSSDOCK_TOKEN_FILE", str(hub.token_file("operator")))
+
+    def __call__(self, *words: str, code: int = 0) -> Result:
+        done = CliRunner().invoke(app, ["map", *words])
+        assert done.exit_code == code, done.output
+        return done
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        return json.loads(self(*words, "--json", code=code).output)
+
+
+@pytest.fixture
+def command(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(hub, monkeypatch)
+
+
+async def _register(story: Story, kind: str) -> MappingSync:
+    await story.carrier.endpoints.RegisterEndpoint(
+        endpoint_service_pb2.RegisterEndpointRequest(
+            request_id=str(uuid.uuid4()),
+            endpoint=story.lane.carrier,
+            manifest=endpoint_pb2.Manifest(adapter=kind),
+        )
+    )
+    mappings = Mappings(file_of("crossdock_adapters.ups"))
+    sync = MappingSync(story.lane.carrier, kind, story.carrier, mappings)
+    await sync.publish()
+    return sync
+
+
+async def _shipped(hub: RunningHub, lane: Lane, kind: str, number: str) -> None:
+    """An endpoint with UPS's rows, a labelled parcel, and a scan of it that nobody understands."""
+    async with Story(hub, lane) as story:
+        await _register(story, kind)
+        packed = await story.packed()
+        await story.manifest(packed.id)
+        await story.carrier.labels.CreateLabel(label(packed.id, packed.packages[0].id, number))
+        event = scan(number, "UNKNOWN", time.time() - 60)
+        event.native_codes.append(types_pb2.NativeCode(type="I", code="QZ"))
+        await story.carrier.tracking.ReportTrackingEvents(scans(event))
+
+
+async def _followed(hub: RunningHub, lane: Lane, kind: str) -> MappingSync:
+    async with Story(hub, lane) as story:
+        return await _register(story, kind)
+
+
+def test_a_code_is_found_mapped_and_back_filled(
+    hub: RunningHub, lane: Lane, command: Command
+) -> None:
+    """Proves that an operator sees a code that has no row, says what it means, sees by whom, has
+    what waited written, and that an adapter which starts then has the operator's word."""
+    kind, number = unique("kind").lower().replace("-", "_"), unique("1Z")
+    asyncio.run(_shipped(hub, lane, kind, number))
+    covered = command("coverage", "--kind", kind, code=1).output
+    assert f"{kind} STATUS: " in covered
+    assert "I QZ" in covered
+    found = command.json("coverage", "--kind", kind, code=1)
+    (unmapped,) = found["unmapped_codes"]
+    assert (unmapped["native_codes"], str(unmapped["quarantined"])) == (
+        [{"type": "I", "code": "QZ"}],
+        "1",
+    )
+    means = ("--type", "I", "--means", "out_for_delivery")
+    assert "OUT_FOR_DELIVERY" in command("set", kind, "status", "QZ", *means, *REASON).output
+    left = command.json("backfill", kind, *REASON)
+    assert left["unmapped"] == left["held"] == 0
+    deadline = time.monotonic() + 20
+    while hub.count("scans", f"tracking_number = '{number}'") == 0:
+        assert time.monotonic() < deadline, "what waited was not written"
+    assert "every code that came has a row" in command("coverage", "--kind", kind).output
+    shown = command("show", kind, "STATUS", "QZ", "--type", "I").output
+    assert "the carrier said so" in shown
+    assert "said by operator" in shown
+    rows = command.json("list", "--kind", kind, "--deployment")["rows"]
+    assert [row["native"]["code"] for row in rows] == ["QZ"]
+    sync = asyncio.run(_followed(hub, lane, kind))
+    codes = [Code("I", "QZ")]
+    assert sync.mappings.first(Topic.STATUS, codes) == (codes[0], Meaning("OUT_FOR_DELIVERY"))
+    back = command("reset", kind, "STATUS", "QZ", "--type", "I", *REASON).output
+    assert "no meaning" in back
+
+
+def test_all_rows_of_an_adapter_are_listed(hub: RunningHub, lane: Lane, command: Command) -> None:
+    """Proves that the pages of a list hold each row of an adapter's file once, with its source."""
+    kind = unique("kind").lower().replace("-", "_")
+    sync = asyncio.run(_followed(hub, lane, kind))
+    file = sync.mappings.file
+    assert file is not None
+    listed, token = [], ""
+    while True:
+        page = command.json("list", "--kind", kind, "--limit", "150", "--page-token", token)
+        listed += page["rows"]
+        token = page["next_page_token"]
+        if not token:
+            break
+    told = {(row.topic, row.code.type, row.code.code) for row in file.rows}
+    native = [(row["topic"], row["native"]) for row in listed]
+    found = {
+        (topic.removeprefix("MAPPING_TOPIC_"), code.get("type", ""), code.get("code", ""))
+        for topic, code in native
+    }
+    assert len(listed) == len(file.rows)
+    assert found == {(str(topic), type_, code) for topic, type_, code in told}
+    statuses = command("list", "--kind", kind, "--topic", "status", "--limit", "1").output
+    assert "UPS Tracking API" in statuses
+
+
+def test_a_topic_that_there_is_not_is_used_wrongly(command: Command) -> None:
+    """Proves that a mistyped topic is refused before anything is asked of the hub."""
+    done = CliRunner().invoke(app, ["map", "list", "--topic", "STATES"])
+    assert done.exit_code != 0
+    assert "there is no topic 'STATES'" in str(done.exception)
