@@ -239,6 +239,9 @@ def test_json_keeps_decimals_exactly(value: object) -> None:
 def test_json_writes_decimals_as_numbers() -> None:
     """A Decimal is a JSON number with the digits it has, not a float and not text."""
     assert vendor_json.dumps({"w": Decimal("12.50")}) == b'{"w":12.50}'
+    # Written out these would fill the memory: a payload of twenty bytes that somebody sent.
+    for huge in (b"[1E+999999999]", b"[-1.5E-999999999]"):
+        assert vendor_json.dumps(vendor_json.loads(huge)) == huge
     with pytest.raises(ValueError):
         vendor_json.loads(b'{"w": NaN}')
 
