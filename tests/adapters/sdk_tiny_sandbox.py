@@ -27,6 +27,7 @@ class TinySandbox(Sandbox):
         self.drafts: list[str] = []
         self.confirmed: list[str] = []
         self.lie = ""
+        self.repeats = ""
         self.honours_keys = False
         self.tokens_given = 0
         self.valid_token = ""
@@ -65,7 +66,8 @@ class TinySandbox(Sandbox):
         call.key = body["key"]
         if self.honours_keys and self.bookings:
             return json_response(self.bookings[0], 201)
-        self.bookings.append({"key": call.key, "number": len(self.bookings) + 1})
+        repeated = {"who": self.repeats} if self.repeats else {}
+        self.bookings.append({"key": call.key, "number": len(self.bookings) + 1, **repeated})
         return json_response(self.bookings[-1], 201)
 
     async def find(self, request: Request, call: Call) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 
 from crossdock import contracts
 from crossdock.order.v1 import order_events_pb2, order_pb2
@@ -13,6 +14,8 @@ from crossdock_adapters.sdk.exchange import Exchange, recording, redacted
 from crossdock_adapters.sdk.outcomes import Reject, Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sdk_house import housed
+from sdk_ledger_hub import dispatch
 
 PARTY = types_pb2.Party(
     name='Zoë "Z" Okonkwo',
@@ -73,3 +76,15 @@ def test_reasons_are_masked_like_excerpts() -> None:
         for secret in ("Okonkwo", "sk-live", "x1", "zoe@"):
             assert secret not in told.reason + told.code, told
         assert "bad answer for" in told.reason
+
+
+async def test_a_secret_that_the_vendor_repeats_is_masked(tmp_path: Path) -> None:
+    """Proves that no excerpt shows a credential of the endpoint, whatever the vendor calls it."""
+    async with housed(tmp_path) as house:
+        house.tiny.repeats = (tmp_path / "credential").read_text()
+        delivery = dispatch()
+        house.queue.put(delivery)
+        assert await house.outcome(delivery) == "CONFIRMED"
+        excerpt = house.completion(delivery).response_excerpt
+        assert '"who":"***"' in excerpt
+        assert house.tiny.repeats not in excerpt

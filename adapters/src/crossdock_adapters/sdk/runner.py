@@ -272,6 +272,7 @@ class EndpointRunner:
             vendor_presence=self._vendor_presence,
             telemetry=self._telemetry,
             hurry=self._hurry,
+            secret_values=self.secrets.values,
         )
 
     def _go(self, state: str) -> None:

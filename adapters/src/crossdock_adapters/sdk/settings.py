@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -98,6 +99,13 @@ class Secrets:
 
     def has(self, name: str) -> bool:
         return bool(self._references.get(name))
+
+    def values(self) -> Iterator[str]:
+        """Every secret that can be read now: what has to be masked wherever a vendor repeats it."""
+        for name, reference in self._references.items():
+            if reference:
+                with contextlib.suppress(SettingsError):
+                    yield resolve(name, reference)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._references)

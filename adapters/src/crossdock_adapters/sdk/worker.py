@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -76,7 +76,8 @@ class Worker:
     """Handles the deliveries of one endpoint; any number at a time.
 
     `hurry` makes every running vendor call end at once: what it left behind is completed as
-    unknown, or as a retry when nothing with an effect left.
+    unknown, or as a retry when nothing with an effect left. `secret_values`: what no excerpt may
+    show, whoever said it.
     """
 
     endpoint: str
@@ -87,6 +88,7 @@ class Worker:
     vendor_presence: Presence
     telemetry: Telemetry
     hurry: asyncio.Event
+    secret_values: Callable[[], Iterable[str]] = tuple
 
     async def handle(self, message: Message) -> None:
         """Work one message off. Raises nothing but cancellation: every end is told the hub."""
@@ -150,7 +152,8 @@ class Worker:
                 function = self._function(dispatch, attempt.kind)
                 event = decode_event(dispatch)
                 describe_event(get_current_span(), event)
-                record.hide(contracts.load().sensitive_values(event))
+                # A vendor's answer may repeat a credential under any name of its own.
+                record.hide([*contracts.load().sensitive_values(event), *self.secret_values()])
                 work = self.make_work(dispatch, event, attempt.number)
             except Untranslatable as poison:
                 return poison, record
