@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 import uuid
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from crossdock import contracts
+from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.completion import CALL, LOOK_UP, completion
 from crossdock_adapters.sdk.exchange import Exchange
+from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -34,6 +38,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.trace import TraceFlags
+from sdk_ledger_hub import LedgerHub, serving, token_file
 from sdk_waiting import until
 
 DELIVERY = str(uuid.uuid4())
@@ -258,3 +263,23 @@ def test_an_answer_to_an_older_question_is_not_news(caplog: pytest.LogCaptureFix
     assert presence.here
     presence.back(asked_at)
     assert presence.here and len(caplog.records) == 2
+
+
+async def test_of_a_payload_too_large_to_hold_the_beginning_is_held(tmp_path: Path) -> None:
+    """Proves that it is not refused for ever: what is left out is named, by size and digest."""
+    hub, payload = LedgerHub(), b"x" * (MAX_HELD_BYTES + 1)
+    async with (
+        serving(hub) as server,
+        HubClient(server.address, token_file=token_file(tmp_path)) as client,
+    ):
+        link = HubLink("tiny", client, "test")
+        for _ in range(2):
+            await link.hold("/hook", payload, "text/plain", "cannot be read", "")
+        await link.hold("/hook", payload + b"y", "text/plain", "cannot be read", "")
+    first, second = hub.held.values()
+    for held in (first, second):
+        assert not contracts.validate(held.DESCRIPTOR.full_name, held.SerializeToString())
+        assert held.payload == payload[:MAX_HELD_BYTES]
+    assert hashlib.sha256(payload).hexdigest() in first.reason
+    assert f"of {len(payload)} bytes" in first.reason
+    assert first.reason.endswith("cannot be read")

@@ -156,10 +156,20 @@ class HubLink:
     ) -> None:
         """Keep a payload that can't be translated; durable when this returns.
 
+        Of one that is larger than the hub holds the beginning is kept, and the reason says so.
+
         While one with the same `key` (or, without one, with the same bytes) from the same source is
         held, it is not kept beside it. The request id is new each time: what is known is for the
         hub to say, which also knows what was closed.
         """
+        if len(payload) > MAX_HELD_BYTES:
+            # Refused whole it would come again for ever, or be lost: what is left out is named.
+            digest = hashlib.sha256(payload).hexdigest()
+            reason = (
+                f"held are the first {MAX_HELD_BYTES} of {len(payload)} bytes (SHA-256 {digest}): "
+                f"{reason or 'cannot be translated'}"
+            )
+            payload, key = payload[:MAX_HELD_BYTES], key or digest
         fits = as_text(key, MAX_KEY) == key
         request = held_fact_pb2.HoldPayloadRequest(
             request_id=str(uuid.uuid4()),
