@@ -28,13 +28,13 @@ from crossdock_adapters.manhattan.sandbox_records import (
 )
 from crossdock_adapters.manhattan.translate_messages import (
     Context,
-    Unreadable,
     decimal_text,
     facts,
     numbers_to_resolve,
 )
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.places import Unreadable
 from hypothesis import given
 from hypothesis import strategies as st
 from manhattan_hub import check

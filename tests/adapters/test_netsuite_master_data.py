@@ -19,7 +19,8 @@ from crossdock_adapters.netsuite.adapter import ADAPTER
 from crossdock_adapters.netsuite.client import NetSuiteClient
 from crossdock_adapters.netsuite.master_data_sweep import Cursor, Position, Sweep
 from crossdock_adapters.netsuite.translate_master_data import MasterDataRules
-from crossdock_adapters.sdk.outcomes import Retry, Untranslatable
+from crossdock_adapters.sdk.outcomes import Retry
+from crossdock_adapters.sdk.places import Unreadable
 from hypothesis import given
 from hypothesis import strategies as st
 from netsuite_account import Account, running_account
@@ -110,7 +111,7 @@ def test_a_column_the_account_lacks_is_left_alone() -> None:
 )
 def test_rows_that_say_nothing_sure_are_refused(row: dict[str, str]) -> None:
     """A missing number, an unknown unit, a malformed hazard: held, not guessed."""
-    with pytest.raises(Untranslatable):
+    with pytest.raises(Unreadable):
         translate_master_data.item_entry(row, RULES)
 
 

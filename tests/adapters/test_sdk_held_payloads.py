@@ -184,7 +184,7 @@ async def test_a_mended_adapter_translates_what_was_held(
             await eventually(last_tried, "the one that still fails", WAIT_SECONDS)
         first, second, odd = await payloads(story)
         assert sorted(dict.fromkeys(reported)) == list(dict.fromkeys(reported))
-        assert odd.refusal.message == "the callback has no activityStatus"
+        assert odd.refusal.message == "/activityStatus: is missing or not an object"
         assert (first.drives, second.drives) == (1, 1)
         events = await scanned(story, number)
         assert [event.event_time.local[11:13] for event in events] == ["08", "09"]

@@ -15,6 +15,7 @@ from crossdock.types.v1 import types_pb2
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.ups import client, status_codes, translate, translate_scans
 from crossdock_adapters.ups.sandbox_ship import read_ship_request
 from crossdock_adapters.ups.translate import Purchase, ShipRules
@@ -237,7 +238,7 @@ def test_a_broken_activity_does_not_cost_the_others() -> None:
 )
 def test_callbacks_that_are_no_scan_are_unreadable(changes: dict[str, Any]) -> None:
     """They are kept raw by the caller."""
-    with pytest.raises(translate_scans.Unreadable):
+    with pytest.raises(Unreadable):
         translate_scans.alert_event({**payload("alert_delivered"), **changes}, TABLE, "UPS")
 
 
@@ -255,7 +256,7 @@ def test_any_callback_is_a_scan_or_unreadable(changes: dict[str, Any]) -> None:
     """Nothing a sender can put into a field breaks the translation."""
     try:
         event = translate_scans.alert_event({**payload("alert_delivered"), **changes}, TABLE, "UPS")
-    except translate_scans.Unreadable:
+    except Unreadable:
         return
     assert event.tracking_number
 

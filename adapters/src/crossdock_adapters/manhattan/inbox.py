@@ -29,10 +29,11 @@ from crossdock_adapters.manhattan import translate_messages
 from crossdock_adapters.manhattan.names import Names
 from crossdock_adapters.manhattan.sites import Sites
 from crossdock_adapters.manhattan.subscription import Received, SubscriptionClient
-from crossdock_adapters.manhattan.translate_messages import Context, Fact, Unreadable
+from crossdock_adapters.manhattan.translate_messages import Context, Fact
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.outcomes import Retry
+from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.work import Poll
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crossdock_adapters.sdk.places import pointer
 from crossdock_adapters.sdk.settings import Settings, SettingsError
 
 PICK, PACK, SHIP = "pick", "pack", "ship"
@@ -157,6 +158,10 @@ class Names:
         for parent in parents:
             record = record.setdefault(parent, {})
         record[last] = value
+
+    def place(self, name: str) -> str:
+        """Where a field stands in its record, as a JSON pointer; by our name."""
+        return pointer(*self.fields[name].split("."))
 
     def get(self, record: Mapping[str, Any], name: str) -> Any:
         """A field by our name; None when it or a parent is missing."""

@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 
 from crossdock_adapters.manhattan.local_times import source_time
 from crossdock_adapters.manhattan.names import PACK, PICK, SHIP, Names
+from crossdock_adapters.sdk.places import Unreadable, inside
 
 MAX_FRACTION_DIGITS = 9
 MAX_WHOLE_DIGITS = 18
@@ -32,10 +33,6 @@ Fact = (
     | fulfillment_service_pb2.ReportPackedRequest
     | shipment_service_pb2.ManifestShipmentRequest
 )
-
-
-class Unreadable(ValueError):
-    """The message can't be put into the contract's words; the text says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ def numbers_to_resolve(payload: Mapping[str, Any], names: Names) -> list[str]:
         return []
     return [
         str(names.get(order, "message.original_order_id") or "")
-        for order in _objects(payload, "message.orders", names)
+        for _, order in _objects(payload, "message.orders", names)
         if not _is_uuid(names.get(order, "message.host_id"))
     ]
 
@@ -77,13 +74,21 @@ def facts(payload: Mapping[str, Any], context: Context) -> Sequence[Fact]:
     kind = message_type(payload, names)
     facility = str(names.get(payload, "message.facility") or "")
     if kind not in (PICK, PACK, SHIP):
-        raise Unreadable(f"message type {kind[:64]!r} is not one of this interface")
+        raise Unreadable(
+            f"message type {kind[:64]!r} is not one of this interface", names.place("message.type")
+        )
     if facility not in context.zones:
-        raise Unreadable(f"facility {facility[:64]!r} is not one of this endpoint")
-    records = _objects(payload, "message.shipments" if kind == SHIP else "message.orders", names)
-    found = [_fact(kind, payload, record, context) for record in records]
+        raise Unreadable(
+            f"facility {facility[:64]!r} is not one of this endpoint",
+            names.place("message.facility"),
+        )
+    content = "message.shipments" if kind == SHIP else "message.orders"
+    found = []
+    for place, record in _objects(payload, content, names):
+        with inside(place):
+            found.append(_fact(kind, payload, record, context))
     if not found:
-        raise Unreadable(f"a {kind} message without content")
+        raise Unreadable(f"a {kind} message without content", names.place(content))
     return found
 
 
@@ -105,16 +110,17 @@ def _pick(
         fulfillment_request_id=_request_of(order, context),
         pick_time=_time(payload, payload, "message.time", context),
     )
-    for line in _objects(order, "message.lines", names):
-        number = _line_number(line, names)
-        unit = _unit(names.get(line, "message.unit"), names)
-        picked = _decimal(names.get(line, "message.picked"), "picked quantity", default=Decimal(0))
-        short = _decimal(names.get(line, "message.short"), "short quantity", default=Decimal(0))
-        if picked > 0:
-            fact.picked.append(_line_quantity(number, picked, unit))
-        if short > 0:
-            reason = str(names.get(line, "message.short_reason") or "")
-            fact.short.append(_line_quantity(number, short, unit, reason[:32]))
+    for place, line in _objects(order, "message.lines", names):
+        with inside(place):
+            number = _line_number(line, names)
+            unit = _unit(line, "message.unit", names)
+            picked = _decimal(line, "message.picked", "picked quantity", names, default=Decimal(0))
+            short = _decimal(line, "message.short", "short quantity", names, default=Decimal(0))
+            if picked > 0:
+                fact.picked.append(_line_quantity(number, picked, unit))
+            if short > 0:
+                reason = str(names.get(line, "message.short_reason") or "")
+                fact.short.append(_line_quantity(number, short, unit, reason[:32]))
     key = _text(order, "message.order_id", names)
     fact.request_id = _id(PICK, key, payload, fact, context)
     return fact
@@ -130,10 +136,13 @@ def _packed(
         shipment_number=shipment,
         pack_time=_time(payload, payload, "message.time", context),
     )
-    for olpn in _objects(order, "message.olpns", names):
-        fact.packages.append(_package(olpn, names))
+    for place, olpn in _objects(order, "message.olpns", names):
+        with inside(place):
+            fact.packages.append(_package(olpn, names))
     if not fact.packages:
-        raise Unreadable(f"shipment {shipment} was packed without an oLPN")
+        raise Unreadable(
+            f"shipment {shipment} was packed without an oLPN", names.place("message.olpns")
+        )
     fact.request_id = _id(PACK, shipment, payload, fact, context)
     return fact
 
@@ -149,9 +158,10 @@ def _manifest(
         bill_of_lading=str(names.get(shipment, "message.bill_of_lading") or "")[:64],
     )
     orders = list(_objects(shipment, "message.shipment_orders", names))
-    for order in orders:
-        for olpn in _objects(order, "message.olpns", names):
-            fact.package_numbers.append(_text(olpn, "message.olpn_id", names))
+    for place, order in orders:
+        for inner, olpn in _objects(order, "message.olpns", names, place):
+            with inside(inner):
+                fact.package_numbers.append(_text(olpn, "message.olpn_id", names))
     fact.shipped.extend(_confirmed(orders, "message.shipped", names))
     cancelled = _confirmed(orders, "message.not_to_ship", names)
     fact.cancelled.extend(line for line in cancelled if line.quantity.value != "0")
@@ -160,22 +170,23 @@ def _manifest(
 
 
 def _confirmed(
-    orders: Iterable[Mapping[str, Any]], name: str, names: Names
+    orders: Iterable[tuple[str, Mapping[str, Any]]], name: str, names: Names
 ) -> list[shipment_pb2.LineQuantity]:
     """A quantity of each line of a ship confirm that gives it; one line over several orders adds
     up."""
     found: dict[int, tuple[Decimal, str]] = {}
-    for order in orders:
-        for line in _objects(order, "message.lines", names):
+    for place, order in orders:
+        for inner, line in _objects(order, "message.lines", names, place):
             if names.get(line, name) is None:
                 continue
-            number = _line_number(line, names)
-            quantity = _decimal(names.get(line, name), names.fields[name])
-            unit = _unit(names.get(line, "message.unit"), names)
-            before, same_unit = found.get(number, (Decimal(0), unit))
-            if unit != same_unit:
-                raise Unreadable(f"line {number} is confirmed in {same_unit} and in {unit}")
-            found[number] = (before + quantity, unit)
+            with inside(inner):
+                number = _line_number(line, names)
+                quantity = _decimal(line, name, names.fields[name], names)
+                unit = _unit(line, "message.unit", names)
+                before, same_unit = found.get(number, (Decimal(0), unit))
+                if unit != same_unit:
+                    raise Unreadable(f"line {number} is confirmed in {same_unit} and in {unit}")
+                found[number] = (before + quantity, unit)
     return [
         shipment_pb2.LineQuantity(
             line_number=number,
@@ -191,25 +202,25 @@ def _package(olpn: Mapping[str, Any], names: Names) -> shipment_pb2.Package:
         number=number,
         container_type=str(names.get(olpn, "message.olpn_type") or "")[:32],
     )
-    weight = _decimal(names.get(olpn, "message.weight"), f"weight of oLPN {number}")
-    weight_unit = _unit(names.get(olpn, "message.weight_unit"), names)
+    weight = _decimal(olpn, "message.weight", f"weight of oLPN {number}", names)
+    weight_unit = _unit(olpn, "message.weight_unit", names)
     package.weight.CopyFrom(types_pb2.Quantity(value=decimal_text(weight), unit=weight_unit))
     for side in ("length", "width", "height"):
-        given = names.get(olpn, f"message.{side}")
-        if given is None:
+        if names.get(olpn, f"message.{side}") is None:
             continue
-        unit = _unit(names.get(olpn, "message.dimension_unit"), names)
-        value = decimal_text(_decimal(given, f"{side} of oLPN {number}"))
+        unit = _unit(olpn, "message.dimension_unit", names)
+        value = decimal_text(_decimal(olpn, f"message.{side}", f"{side} of oLPN {number}", names))
         getattr(package, side).CopyFrom(types_pb2.Quantity(value=value, unit=unit))
-    for detail in _objects(olpn, "message.olpn_contents", names):
-        package.contents.append(_content(detail, names))
+    for place, detail in _objects(olpn, "message.olpn_contents", names):
+        with inside(place):
+            package.contents.append(_content(detail, names))
     if not package.contents:
-        raise Unreadable(f"oLPN {number} is empty")
+        raise Unreadable(f"oLPN {number} is empty", names.place("message.olpn_contents"))
     return package
 
 
 def _content(detail: Mapping[str, Any], names: Names) -> shipment_pb2.PackageContent:
-    quantity = _decimal(names.get(detail, "message.content_quantity"), "packed quantity")
+    quantity = _decimal(detail, "message.content_quantity", "packed quantity", names)
     serials = names.get(detail, "message.serials") or []
     if not isinstance(serials, list):
         serials = [serials]
@@ -219,7 +230,7 @@ def _content(detail: Mapping[str, Any], names: Names) -> shipment_pb2.PackageCon
         lot=str(names.get(detail, "message.lot") or ""),
         serial_numbers=[str(serial) for serial in serials],
     )
-    unit = _unit(names.get(detail, "message.unit"), names)
+    unit = _unit(detail, "message.unit", names)
     content.quantity.CopyFrom(types_pb2.Quantity(value=decimal_text(quantity), unit=unit))
     return content
 
@@ -262,7 +273,8 @@ def _request_of(order: Mapping[str, Any], context: Context) -> str:
     number = _text(order, "message.original_order_id", context.names)
     found = context.request_ids.get(number)
     if found is None:
-        raise Unreadable(f"the hub has no fulfillment request {number[:64]!r}")
+        place = context.names.place("message.original_order_id")
+        raise Unreadable(f"the hub has no fulfillment request {number[:64]!r}", place)
     return found
 
 
@@ -274,45 +286,68 @@ def _time(
     try:
         return source_time(str(text or ""), context.zones[facility])
     except ValueError as error:
-        raise Unreadable(f"{context.names.fields[name]}: {error}") from None
+        raise Unreadable(str(error), context.names.place(name)) from None
 
 
-def _objects(record: Mapping[str, Any], name: str, names: Names) -> Iterable[Mapping[str, Any]]:
-    """A list of objects; one object alone counts as a list of it."""
-    value = names.get(record, name)
+def _objects(
+    record: Mapping[str, Any], name: str, names: Names, place: str = ""
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """A list of objects, each with its place; one object alone counts as a list of it.
+
+    place: of the record; "" where the caller knows it.
+    """
+    value, at = names.get(record, name), place + names.place(name)
     if isinstance(value, Mapping):
-        value = [value]
+        return [(at, value)]
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
-        raise Unreadable(f"{names.fields[name]} is not a list of objects")
-    return value
+        raise Unreadable("is not a list of objects", at)
+    return [(f"{at}/{position}", each) for position, each in enumerate(value)]
 
 
 def _text(record: Mapping[str, Any], name: str, names: Names) -> str:
     value = names.get(record, name)
     if not isinstance(value, (str, int)) or isinstance(value, bool) or str(value) == "":
-        raise Unreadable(f"{names.fields[name]} is missing")
+        raise Unreadable("is missing", names.place(name))
     return str(value)
 
 
 def _line_number(record: Mapping[str, Any], names: Names) -> int:
     text = _text(record, "message.line_id", names)
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) < 2**31:
-        raise Unreadable(f"line {text[:40]!r} is not a line number of ours")
+        raise Unreadable(
+            f"line {text[:40]!r} is not a line number of ours", names.place("message.line_id")
+        )
     return int(text)
 
 
-def _unit(value: Any, names: Names) -> str:
+def _unit(record: Mapping[str, Any], name: str, names: Names) -> str:
+    value = names.get(record, name)
     unit = names.units.get(str(value or ""))
     if unit is None:
-        raise Unreadable(f"unit {str(value)[:40]!r} has no UN/ECE code; add it to `units`")
+        said = f"unit {str(value)[:40]!r} has no UN/ECE code; add it to `units`"
+        raise Unreadable(said, names.place(name))
     return unit
 
 
-def _decimal(value: Any, what: str, default: Decimal | None = None) -> Decimal:
+def _decimal(
+    record: Mapping[str, Any],
+    name: str,
+    what: str,
+    names: Names,
+    default: Decimal | None = None,
+) -> Decimal:
+    value = names.get(record, name)
     if value is None and default is not None:
         return default
+    with inside(names.place(name)):
+        number = _number(value, what)
+        decimal_text(number)
+    return number
+
+
+def _number(value: Any, what: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise Unreadable(f"{what} is missing or not a number")
     try:

@@ -23,7 +23,7 @@ from crossdock_adapters.netsuite.client import NetSuiteClient
 from crossdock_adapters.netsuite.master_data_sweep import Cursor
 from crossdock_adapters.netsuite.translate_master_data import Entry, MasterDataRules, Row
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Settings
 from crossdock_adapters.sdk.work import Poll
 
@@ -114,8 +114,8 @@ async def _store(poll: Poll, table: Table, rows: Sequence[Row], columns: Mapping
             if entry is not None:
                 entry = translate_master_data.complete(entry, table.kind, row, named, rules)
                 ready.append((entry, row))
-        except Untranslatable as problem:
-            await _hold(poll, table, row, problem.reason)
+        except Unreadable as problem:
+            await _hold(poll, table, row, str(problem))
     if ready:
         await _send(poll, table, ready)
 

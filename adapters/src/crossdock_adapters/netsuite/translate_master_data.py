@@ -2,7 +2,7 @@
 
 A row is what SuiteQL answers under the names of the column settings: text, absent when empty. Only
 fields that the ERP owns and the account has a column for are in the mask; what a row cannot say
-raises Untranslatable, so that the row is kept raw instead.
+raises Unreadable, so that the row is kept raw instead; its place is the column, as "/weight".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from crossdock.client import request_id
 from crossdock.customer.v1 import customer_pb2, customer_service_pb2
@@ -21,7 +21,7 @@ from crossdock.location.v1 import location_pb2, location_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock.unit.v1 import unit_pb2, unit_service_pb2
 
-from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.places import Unreadable
 
 Row: TypeAlias = Mapping[str, str]
 Entry: TypeAlias = (
@@ -38,6 +38,7 @@ CREDIT_HOLDS = {
     "OFF": customer_pb2.CREDIT_STATUS_GOOD,
     "AUTO": customer_pb2.CREDIT_STATUS_REVIEW,
 }
+MAX_SHOWN = 60
 QUANTITY_STEP = Decimal("0.000000001")
 _UN_NUMBER = re.compile(r"UN[0-9]{4}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
@@ -67,17 +68,17 @@ def item_entry(row: Row, rules: MasterDataRules) -> item_service_pb2.ItemEntry:
     if "description" in row:
         item.description = row["description"][:300]
     if "unit" in row:
-        item.base_unit = _unit(row["unit"], rules)
+        item.base_unit = _unit(row["unit"], "/unit", rules)
     if "tax_class" in row:
         item.tax_class = row["tax_class"][:32]
     if "weight" in row:
         unit = WEIGHT_UNITS.get(row.get("weight_unit", ""), "")
         if not unit:
-            raise Untranslatable(f"weight unit {row.get('weight_unit')!r} is not known")
-        item.weight.CopyFrom(_quantity(row["weight"], unit))
+            raise Unreadable(f"weight unit {row.get('weight_unit')!r} is not known", "/weight_unit")
+        item.weight.CopyFrom(_quantity(row, "weight", unit))
     for name in ("length", "width", "height"):
         if name in row:
-            getattr(item, name).CopyFrom(_quantity(row[name], rules.length_unit))
+            getattr(item, name).CopyFrom(_quantity(row, name, rules.length_unit))
     if "hazardous" in row:
         item.hazardous_material.CopyFrom(_hazard(row))
     return item_service_pb2.ItemEntry(item=item)
@@ -94,7 +95,7 @@ def customer_entry(row: Row, rules: MasterDataRules) -> customer_service_pb2.Cus
         customer.credit_status = customer_pb2.CREDIT_STATUS_HOLD
         customer.credit_status_code = "inactive"
     if "credit_limit" in row:
-        customer.credit_limit.amount = _decimal(row["credit_limit"])
+        customer.credit_limit.amount = _decimal(row, "credit_limit")
         customer.credit_limit.currency = rules.currency
     if "terms" in row:
         customer.payment_terms = row["terms"][:32]
@@ -110,7 +111,7 @@ def location_entry(row: Row, rules: MasterDataRules) -> location_service_pb2.Loc
         location.company = row["company"][:64]
     if row.get("country"):
         if not _COUNTRY.fullmatch(row["country"]):
-            raise Untranslatable(f"country {row['country']!r} is not an ISO 3166 code")
+            raise Unreadable(f"{row['country']!r} is not an ISO 3166 code", "/country")
         location.address.name = row.get("addressee", location.name)[:100]
         location.address.phone = row.get("phone", "")[:32]
         place = location.address.address
@@ -130,12 +131,13 @@ def unit_entry(row: Row, rules: MasterDataRules) -> unit_service_pb2.UnitConvers
     base = rules.base_units.get(_needed(row, "type"))
     if base is None or row.get("base") == "T":
         return None
-    unit = _unit(row.get("code") or _needed(row, "name"), rules)
+    place = "/code" if row.get("code") else "/name"
+    unit = _unit(row.get("code") or _needed(row, "name"), place, rules)
     conversion = unit_pb2.UnitConversion(
         number=f"*:{unit}:{base}",
         from_unit=unit,
         to_unit=base,
-        numerator=_decimal(_needed(row, "rate")),
+        numerator=_decimal({"rate": _needed(row, "rate")}, "rate"),
         denominator="1",
     )
     return unit_service_pb2.UnitConversionEntry(unit_conversion=conversion)
@@ -209,34 +211,35 @@ def _hazard(row: Row) -> item_pb2.HazardousMaterial:
         return item_pb2.HazardousMaterial(hazardous=False)
     un_number = row.get("un_number", "").replace(" ", "").upper()
     if un_number and not _UN_NUMBER.fullmatch(un_number):
-        raise Untranslatable(f"{un_number!r} is not a United Nations number")
+        raise Unreadable(f"{un_number!r} is not a United Nations number", "/un_number")
     return item_pb2.HazardousMaterial(hazardous=True, un_number=un_number)
 
 
 def _needed(row: Row, name: str) -> str:
     value = row.get(name, "").strip()
     if not value:
-        raise Untranslatable(f"the row has no {name}")
+        raise Unreadable(f"the row has no {name}", f"/{name}")
     return value
 
 
-def _unit(name: str, rules: MasterDataRules) -> str:
+def _unit(name: str, place: str, rules: MasterDataRules) -> str:
     code = rules.units.get(name)
     if code is None:
-        raise Untranslatable(f"unit {name!r} is not in the setting units")
+        raise Unreadable(f"unit {name!r} is not in the setting units", place)
     return code
 
 
-def _quantity(text: str, unit: str) -> types_pb2.Quantity:
-    return types_pb2.Quantity(value=_decimal(text), unit=unit)
+def _quantity(row: Row, name: str, unit: str) -> types_pb2.Quantity:
+    return types_pb2.Quantity(value=_decimal(row, name), unit=unit)
 
 
-def _decimal(text: Any) -> str:
+def _decimal(row: Row, name: str) -> str:
     """Decimal text as the contract writes it; Oracle leaves out the zero before the point."""
+    text = str(row[name])
     try:
-        plain = format(Decimal(str(text)).quantize(QUANTITY_STEP), "f")
+        plain = format(Decimal(text).quantize(QUANTITY_STEP), "f")
     except InvalidOperation:
         plain = ""
     if not _DECIMAL.fullmatch(plain):
-        raise Untranslatable(f"{text!r} is not a decimal number")
+        raise Unreadable(f"{text[:MAX_SHOWN]!r} is not a decimal number", f"/{name}")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain

@@ -16,9 +16,16 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
 
+from crossdock_adapters.sdk.places import Unreadable, inside
 from crossdock_adapters.ups import status_codes
 from crossdock_adapters.ups.client import as_list
-from crossdock_adapters.ups.scan_times import ScanTime, read_date, read_scan_time
+from crossdock_adapters.ups.scan_times import (
+    ScanTime,
+    read_date,
+    read_offset,
+    read_scan_time,
+    read_time,
+)
 from crossdock_adapters.ups.status_codes import StatusTable
 from crossdock_adapters.ups.translate import digest
 
@@ -29,10 +36,12 @@ MAX_STATUS_TYPE = 16
 MAX_STATUS_CODE = 32
 MAX_SCANS_PER_REQUEST = 500
 MAY_BE_SIGNED = frozenset({shipment_pb2.MILESTONE_DELIVERED, shipment_pb2.MILESTONE_UNKNOWN})
-
-
-class Unreadable(ValueError):
-    """A payload that is no scan; it is kept raw with this reason."""
+ScanTimeNames = tuple[str, str, str, str, str]
+ALERT_TIME: ScanTimeNames = (
+    "localActivityDate", "localActivityTime", "gmtActivityDate", "gmtActivityTime", "gmtOffset",
+)  # fmt: skip
+ACTIVITY_TIME: ScanTimeNames = ("date", "time", "gmtDate", "gmtTime", "gmtOffset")
+_TIME_READERS = (read_date, read_time, read_date, read_time, read_offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +55,14 @@ class History:
 def alert_event(payload: Any, table: StatusTable, carrier_code: str) -> tracking_pb2.TrackingEvent:
     """One Track Alert callback as a scan; Unreadable when it is none."""
     if not isinstance(payload, dict):
-        raise Unreadable("the callback is no JSON object")
+        raise Unreadable("the callback is not a JSON object")
     status = payload.get("activityStatus")
     if not isinstance(status, dict):
-        raise Unreadable("the callback has no activityStatus")
+        raise Unreadable("is missing or not an object", "/activityStatus")
     number = _text(payload, "trackingNumber")
     if not number:
-        raise Unreadable("the callback has no trackingNumber")
-    when = _time(
-        _text(payload, "localActivityDate"),
-        _text(payload, "localActivityTime"),
-        _text(payload, "gmtActivityDate"),
-        _text(payload, "gmtActivityTime"),
-        _text(payload, "gmtOffset"),
-    )
+        raise Unreadable("is missing or not text", "/trackingNumber")
+    when = _time(payload, ALERT_TIME)
     location = payload.get("activityLocation")
     status = {**status, "statusCode": status.get("descriptionCode")}
     event = _event(number, status, when, location, table, carrier_code)
@@ -82,9 +85,10 @@ def package_history(package: Mapping[str, Any], table: StatusTable, carrier_code
     for position, activity in enumerate(activities):
         try:
             hint = now if position == 0 else ""
-            events.append(_activity_event(number, activity, table, carrier_code, hint))
+            with inside(f"/activity/{position}"):
+                events.append(_activity_event(number, activity, table, carrier_code, hint))
         except Unreadable as error:
-            problems.append(f"activity {position} of {number}: {error}")
+            problems.append(f"parcel {number}: {error}")
     # UPS lists newest first, and only the newest delivery has the receiver's name. What nobody has
     # mapped may turn out to be that delivery: the hub drops the name where it does not.
     delivery = package.get("deliveryInformation")
@@ -160,16 +164,10 @@ def _activity_event(
     number: str, activity: Any, table: StatusTable, carrier_code: str, current_code: str
 ) -> tracking_pb2.TrackingEvent:
     if not isinstance(activity, dict) or not isinstance(activity.get("status"), dict):
-        raise Unreadable("there is no status")
+        raise Unreadable("is missing or not an object", "/status")
     if not number:
-        raise Unreadable("there is no tracking number")
-    when = _time(
-        _text(activity, "date"),
-        _text(activity, "time"),
-        _text(activity, "gmtDate"),
-        _text(activity, "gmtTime"),
-        _text(activity, "gmtOffset"),
-    )
+        raise Unreadable("its package has no /trackingNumber")
+    when = _time(activity, ACTIVITY_TIME)
     location = activity.get("location")
     address = location.get("address") if isinstance(location, dict) else None
     event = _event(number, activity["status"], when, address, table, carrier_code, current_code)
@@ -215,13 +213,18 @@ def _current_code(package: Mapping[str, Any]) -> str:
     return status_codes.three_digit(_text(status, "statusCode"), _text(status, "code"))
 
 
-def _time(
-    local_date: str, local_time: str, gmt_date: str, gmt_time: str, gmt_offset: str
-) -> ScanTime:
+def _time(holder: Mapping[str, Any], names: ScanTimeNames) -> ScanTime:
+    """Date, time, GMT date, GMT time and offset, under the names that this shape has for them."""
+    parts = [_text(holder, name) for name in names]
+    for name, part, read in zip(names, parts, _TIME_READERS, strict=True):
+        try:
+            read(part)
+        except ValueError as error:
+            raise Unreadable(str(error), f"/{name}") from error
     try:
-        return read_scan_time(local_date, local_time, gmt_date, gmt_time, gmt_offset)
+        return read_scan_time(*parts)
     except ValueError as error:
-        raise Unreadable(str(error)) from error
+        raise Unreadable(str(error), f"/{names[0]}") from error
 
 
 def _place(location: Any) -> types_pb2.Place | None:
