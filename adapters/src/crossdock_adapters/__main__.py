@@ -1,10 +1,12 @@
-"""`python -m crossdock_adapters run|sandbox --config FILE`: the adapters' two processes."""
+"""`python -m crossdock_adapters run|sandbox|conform`: the adapters' processes, and the checks."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
+import tempfile
 from pathlib import Path
 
 from crossdock.errors import ConfigurationError
@@ -30,6 +32,8 @@ WRONG_CONFIGURATION = (
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 after a clean stop, 78 when the configuration is wrong."""
     options = _parser().parse_args(arguments)
+    if options.command == "conform":
+        return _conform(options)
     logs.start()
     try:
         if options.command == "run":
@@ -46,6 +50,28 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _conform(options: argparse.Namespace) -> int:
+    """Exit status: 0 when it conforms, 1 when it does not, 78 when there is nothing to check."""
+    # Only here: a process that runs endpoints has no use for the checks.
+    from crossdock_adapters.sdk.conformance import conforming, report, subject
+
+    def heard(finding: report.Finding) -> None:
+        print(finding, file=sys.stderr, flush=True)
+
+    try:
+        found = subject.load(options.adapter)
+        with tempfile.TemporaryDirectory(prefix="crossdock-conform-") as folder:
+            doing = conforming.conform(
+                found, Path(folder), place=options.adapter, only=options.check, heard=heard
+            )
+            told = asyncio.run(doing)
+    except (subject.NoSubject, *WRONG_CONFIGURATION) as error:
+        print(f"crossdock_adapters: {error}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    print(json.dumps(told.as_json(), indent=2) if options.json else told.as_text())
+    return 0 if told.conforms else 1
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m crossdock_adapters", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -54,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("endpoints", nargs="*", help="only these endpoints of the file")
     sandbox = commands.add_parser("sandbox", help="host simulated vendors")
     sandbox.add_argument("--config", type=Path, required=True, help="TOML file")
+    conform = commands.add_parser("conform", help="put an adapter through the conformance kit")
+    conform.add_argument("adapter", help="its name, or module:attribute of its Subject")
+    conform.add_argument("--json", action="store_true", help="the report for programs")
+    conform.add_argument("--check", action="append", default=[], help="only this check; repeatable")
     return parser
 
 

@@ -393,7 +393,7 @@ class NetSuiteSandbox(Sandbox):
         if record is None:
             record = self._books.add(record_type, number, {"isinactive": False})
         record.fields.update(arguments["fields"])
-        record.modified = self.now()
+        record.modified = arguments.get("modified") or self.now()
         return {"internal_id": record.internal_id}
 
     async def _set_concurrency(self, arguments: dict[str, Any]) -> Any:

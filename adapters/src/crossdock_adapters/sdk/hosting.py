@@ -40,7 +40,7 @@ async def host_endpoints(config: AdaptersConfig, only: Sequence[str] = ()) -> No
     chosen = _chosen(config, only)
     stop_tracing = start_tracing("crossdock-adapters", _instance())
     telemetry = Telemetry()
-    stopping = _stop_on_signal()
+    stopping = stop_on_signal()
     runners: list[EndpointRunner] = []
     metrics_url = ""
 
@@ -68,7 +68,7 @@ async def host_endpoints(config: AdaptersConfig, only: Sequence[str] = ()) -> No
 
 async def host_sandboxes(config: SandboxesConfig) -> None:
     """Run the configured sandboxes until SIGTERM or SIGINT."""
-    stopping = _stop_on_signal()
+    stopping = stop_on_signal()
     async with AsyncExitStack() as stack:
         status: dict[str, Any] = {"pid": os.getpid(), "sandboxes": {}}
         for name, (adapter, sandbox_config) in config.sandboxes.items():
@@ -161,7 +161,7 @@ def _write_ready(path: Path | None, status: dict[str, Any]) -> None:
     fresh.replace(path)
 
 
-def _stop_on_signal() -> asyncio.Event:
+def stop_on_signal() -> asyncio.Event:
     """Set by SIGTERM or SIGINT; a process that hangs in spite of it is ended hard."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

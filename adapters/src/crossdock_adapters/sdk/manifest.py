@@ -96,7 +96,11 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything the hub and the runner must know about an adapter."""
+    """Everything the hub and the runner must know about an adapter.
+
+    `not_applicable`: by check of the conformance kit, and by operation or way in ("*": all), why
+    the endpoint cannot show it.
+    """
 
     name: str
     title: str
@@ -109,6 +113,7 @@ class Manifest:
     operations: Mapping[str, Operation]
     settings: Mapping[str, Declaration]
     grades: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    not_applicable: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def grade(self) -> str:
         """The highest grade whose rules, and those below, are all done or exempt."""
@@ -145,7 +150,7 @@ class _Reader:
         data = self._data
         self._only("", data, {
             "name", "title", "version", "owner", "role", "system", "limits",
-            "operations", "settings", "grades",
+            "operations", "settings", "grades", "not_applicable",
         })  # fmt: skip
         name = self._text("name", data)
         if name and not NAME.match(name):
@@ -168,6 +173,7 @@ class _Reader:
             operations=self._operations(self._table("operations", data)),
             settings=self._settings(self._table("settings", data)),
             grades=self._grades(self._table("grades", data)),
+            not_applicable=self._reasons(self._table("not_applicable", data)),
         )
 
     def _operations(self, tables: Mapping[str, Any]) -> dict[str, Operation]:
@@ -248,6 +254,18 @@ class _Reader:
                     )
                 else:
                     found[grade][rule] = answer
+        return found
+
+    def _reasons(self, tables: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        """Each check's reasons: one text for all, or a table of them."""
+        found: dict[str, dict[str, str]] = {}
+        for name, given in tables.items():
+            reasons = given if isinstance(given, dict) else {"*": given}
+            for what, reason in reasons.items():
+                if isinstance(reason, str) and reason.strip():
+                    found.setdefault(name, {})[what] = reason
+                else:
+                    self.problems.append(f"not_applicable.{name}.{what} must be a reason in words")
         return found
 
     def _only(self, where: str, table: Mapping[str, Any], known: set[str]) -> None:

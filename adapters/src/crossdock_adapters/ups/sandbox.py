@@ -81,6 +81,7 @@ class UpsSandbox(Sandbox):
         self._allowance_at = self.now()
         self._alerts_sent = 0
         self._alerts_lost = 0
+        self._shown: dict[str, bytes] = {}
 
     def routes(self) -> Sequence[VendorRoute]:
         return [
@@ -141,6 +142,7 @@ class UpsSandbox(Sandbox):
             "handover": self._command_handover,
             "expire_tokens": self._command_expire_tokens,
             "portal": self._command_portal,
+            "show": self._command_show,
         }
 
     def throttled(self, fault: Fault) -> Response:
@@ -323,6 +325,9 @@ class UpsSandbox(Sandbox):
     async def _track(self, request: Request, call: Call) -> Response:
         self._authorize(request, needs_transaction=True)
         inquiry = self._inquiry(request, call)
+        if inquiry in self._shown:
+            body = b'{"trackResponse":{"shipment":[{"package":[%s]}]}}' % self._shown[inquiry]
+            return Response(body, media_type="application/json")
         parcel = self._books.parcel(inquiry)
         if parcel is None:
             return self._nothing(inquiry)
@@ -410,7 +415,17 @@ class UpsSandbox(Sandbox):
             raise VendorRefusal(403, "VSS200", "The account is not allowed for this user")
         return str(account), str(body.get("subscriptionId") or "")
 
+    def show(self, number: str, package: bytes) -> None:
+        """Track shows this package under the number from now on, whatever it is."""
+        self._shown[number] = package
+
     # Commands of the control port.
+
+    async def _command_show(self, arguments: dict[str, Any]) -> Any:
+        """{"tracking_number", "package"}: what Track shows from now on, whatever it is."""
+        number = str(arguments["tracking_number"])
+        self.show(number, vendor_json.dumps(arguments["package"]))
+        return {"tracking_number": number}
 
     async def _command_handover(self, arguments: dict[str, Any]) -> Any:
         """{"tracking_numbers": [...], "even_voided": false}; without numbers all that wait."""

@@ -1,4 +1,4 @@
-"""`crossdock adapter`: become the adapters' process or the sandboxes', for production."""
+"""`crossdock adapter`: become the adapters' process or the sandboxes', or check an adapter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 from crossdock.cli.becoming import become
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Run adapters or sandboxes in production."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Run adapters or sandboxes in production; check an adapter.",
 )
 
 Config = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="TOML file.")]
@@ -31,3 +33,17 @@ def run(
 def sandbox(config: Config) -> None:
     """Host simulated vendors in this process."""
     become("crossdock_adapters", ["sandbox", "--config", str(config)])
+
+
+@app.command()
+def conform(
+    name: Annotated[str, typer.Argument(help="The adapter, as its entry point calls it.")],
+    check: Annotated[
+        list[str] | None, typer.Option(help="Only this check; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report for programs.")] = False,
+) -> None:
+    """Put an adapter and its sandbox through the conformance kit. Exit status 1: it failed."""
+    chosen = [part for each in check or [] for part in ("--check", each)]
+    json_option = ["--json"] if as_json else []
+    become("crossdock_adapters", ["conform", name, *chosen, *json_option])

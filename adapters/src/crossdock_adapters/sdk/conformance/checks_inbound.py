@@ -1,0 +1,242 @@
+"""What every way in has to show: each fact once, nothing guessed, nothing lost, nothing fatal."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from typing import Any
+
+from google.protobuf.message import Message
+
+from crossdock_adapters.sdk.conformance import payloads
+from crossdock_adapters.sdk.conformance.bench import Bench, Inapplicable, NotGiven, Scope, check
+from crossdock_adapters.sdk.conformance.notebook import texts_of
+from crossdock_adapters.sdk.conformance.stage import Stage, require
+from crossdock_adapters.sdk.conformance.subject import Delivered, WayIn
+from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES
+from crossdock_adapters.sdk.inbound import POLL_SOURCE
+
+OVERSIZE_BYTES = MAX_HELD_BYTES + 64 * 1024
+BOMB_SECONDS = 10.0
+BOMB_BYTES = 256 * 1024 * 1024
+SHOWN = 160
+# What ru_maxrss counts in: kilobytes on Linux, bytes on macOS.
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+@check(Scope.WAY_IN)
+async def arrives(bench: Bench, way: WayIn) -> None:
+    """What the vendor sends becomes facts that the hub takes; nothing of it is held or refused."""
+    if not way.payloads:
+        raise NotGiven("give `payloads`: what the vendor sends, in order")
+    async with bench.inward(way) as stage:
+        for number, payload in enumerate(way.payloads):
+            before = len(stage.hub.notebook.facts)
+            answer = await stage.deliver(way, payload)
+            _taken(answer, f"payload {number}")
+            require(not stage.held_from(way), _held(stage, way, f"payload {number}"))
+            require(
+                len(stage.hub.notebook.facts) > before, f"payload {number} told the hub nothing"
+            )
+        _no_problems(stage)
+
+
+@check(Scope.WAY_IN)
+async def duplicate_inbound(bench: Bench, way: WayIn) -> None:
+    """Each payload twice, and all of them once more, are the same facts as each payload once."""
+    once = await bench.facts(way)
+    async with bench.inward(way) as stage:
+        for payload in [each for pair in way.payloads for each in (pair, pair)] + [*way.payloads]:
+            _taken(await stage.deliver(way, payload), "a payload that came before")
+        _same_facts(stage, way, once)
+
+
+@check(Scope.WAY_IN)
+async def out_of_order_inbound(bench: Bench, way: WayIn) -> None:
+    """Payloads in the wrong order become the same facts as in the right one."""
+    if len(way.payloads) < 2:
+        raise NotGiven("give two `payloads` or more: one alone has no order")
+    once = await bench.facts(way)
+    async with bench.inward(way) as stage:
+        for payload in reversed(way.payloads):
+            _taken(await stage.deliver(way, payload), "a payload out of order")
+        _same_facts(stage, way, once)
+
+
+@check(Scope.WAY_IN)
+async def unknown_code(bench: Bench, way: WayIn) -> None:
+    """A code without a row is neither guessed nor dropped: it is kept as the vendor wrote it."""
+    given = way.unknown_code
+    if given is None:
+        raise NotGiven("give `unknown_code`: a payload with a code that nobody has documented")
+    async with bench.inward(way) as stage:
+        _taken(await stage.deliver(way, given.payload), "a payload with an unknown code")
+        facts = list(stage.hub.notebook.facts.values())
+        held = stage.held_from(way)
+        require(facts or held, f"the payload with {given.raw} was dropped")
+        kept = any(given.raw in text for fact in facts for text in texts_of(fact))
+        raw = given.raw.encode()
+        require(
+            kept or any(raw in each.payload or raw.decode() in each.reason for each in held),
+            f"neither a fact nor a held payload has {given.raw} as the vendor wrote it",
+        )
+        for fact in facts if given.field else []:
+            for value in values_of(fact, given.field):
+                require(_says_nothing(value), f"{given.raw} became {given.field} {value}: guessed")
+        _no_problems(stage)
+
+
+@check(Scope.WAY_IN)
+async def unknown_field(bench: Bench, way: WayIn) -> None:
+    """Fields and values that nobody documented are tolerated: the facts are the same without."""
+    larger = payloads.grown(way)
+    if larger is None:
+        raise NotGiven("give `grown`: the first payload with fields that nobody documented")
+    async with bench.inward(way) as stage:
+        _taken(await stage.deliver(way, way.payloads[0]), "the payload as it is")
+        plain = _without_ids(stage)
+    async with bench.inward(way) as stage:
+        _taken(await stage.deliver(way, larger), "the payload with unknown fields")
+        require(not stage.held_from(way), _held(stage, way, "the payload with unknown fields"))
+        require(_without_ids(stage) == plain, "the unknown fields changed the facts")
+
+
+@check(Scope.WAY_IN)
+async def malformed(bench: Bench, way: WayIn) -> None:
+    """What cannot be read is refused or held, and the reason says where; no fact comes of it."""
+    broken = payloads.malformed(way)
+    if not broken:
+        raise NotGiven("give `malformed` (or `needed` places): payloads that cannot be read")
+    async with bench.inward(way) as stage:
+        for each in broken:
+            facts, held = len(stage.hub.notebook.facts), len(stage.held_from(way))
+            answer = await stage.deliver(way, each.payload)
+            shown = each.payload[-SHOWN:].decode("utf-8", "replace")
+            require(answer.status < 500, f"answered {answer.status} to …{shown}")
+            require(len(stage.hub.notebook.facts) == facts, f"a fact was made of …{shown}")
+            reasons = [one.reason for one in stage.held_from(way)[held:]]
+            reasons += [answer.said] if answer.status >= 400 else []
+            require(reasons, f"nobody refused or held …{shown}")
+            require(
+                payloads.places(reasons, each.place),
+                f"the reason {reasons[0]!r} does not say where ({each.place}) in …{shown}",
+            )
+        await _still_serves(stage, way)
+
+
+@check(Scope.WAY_IN)
+async def oversize(bench: Bench, way: WayIn) -> None:
+    """A payload larger than the hub holds is refused, told or held in part; the next one passes."""
+    large = payloads.oversize(way, OVERSIZE_BYTES)
+    if not large:
+        raise NotGiven("give `oversize`: a payload larger than what the hub holds")
+    async with bench.inward(way) as stage:
+        for payload in large:
+            await _accounted(stage, way, payload, "an oversize payload")
+        await _still_serves(stage, way)
+
+
+@check(Scope.WAY_IN)
+async def bomb(bench: Bench, way: WayIn) -> None:
+    """Payloads made to eat time or memory get an answer soon, and the next one passes."""
+    hostile = payloads.bombs(way)
+    if not hostile:
+        raise NotGiven("give `bombs`: payloads that are meant to eat time or memory")
+    async with bench.inward(way) as stage:
+        for payload in hostile:
+            started, memory = time.monotonic(), _peak_bytes()
+            await _accounted(stage, way, payload, f"the bomb {payload[:40]!r}")
+            took, grew = time.monotonic() - started, _peak_bytes() - memory
+            require(took < BOMB_SECONDS, f"the bomb {payload[:40]!r} took {took:.1f} s")
+            require(grew < BOMB_BYTES, f"the bomb {payload[:40]!r} took {grew >> 20} MiB")
+        await _still_serves(stage, way)
+
+
+@check(Scope.WAY_IN)
+async def unproven_sender(bench: Bench, way: WayIn) -> None:
+    """Who does not prove that he is the vendor is refused; nothing of his is told or held."""
+    if way.source.startswith(POLL_SOURCE):
+        raise Inapplicable("a poll asks the vendor itself: nobody can call it")
+    if way.headers is None:
+        raise NotGiven("give `headers`: what the vendor proves itself with")
+    async with bench.inward(way) as stage:
+        answer = await stage.deliver(way, way.payloads[0], proven=False)
+        require(answer.status in (401, 403), f"a stranger was answered {answer.status}")
+        require(not stage.hub.notebook.facts, "a stranger's payload became a fact")
+        require(not stage.hub.held, "a stranger's payload is held")
+
+
+def values_of(fact: Message, name: str) -> list[Any]:
+    """The value of every field of that name, however deep; an enum value by its name."""
+    found: list[Any] = []
+    for descriptor in fact.DESCRIPTOR.fields:
+        value = getattr(fact, descriptor.name)
+        values = list(value) if descriptor.is_repeated else [value]
+        if descriptor.name == name:
+            enum = descriptor.enum_type
+            found += [enum.values_by_number[each].name if enum else each for each in values]
+        elif descriptor.message_type is not None:
+            there = descriptor.is_repeated or fact.HasField(descriptor.name)
+            found += [one for each in values if there for one in values_of(each, name)]
+    return found
+
+
+def _says_nothing(value: Any) -> bool:
+    return not value or str(value).endswith(("_UNSPECIFIED", "_UNKNOWN"))
+
+
+def _taken(answer: Delivered, what: str) -> None:
+    require(answer.status < 300, f"{what} was answered {answer.status}: {answer.said[:SHOWN]}")
+
+
+def _held(stage: Stage, way: WayIn, what: str) -> str:
+    return f"{what} is held: " + "; ".join(held.reason for held in stage.held_from(way))
+
+
+def _no_problems(stage: Stage) -> None:
+    problems = stage.hub.notebook.problems
+    require(not problems, "the hub refuses what it was told: " + "; ".join(problems[:3]))
+
+
+def _same_facts(stage: Stage, way: WayIn, once: dict[tuple[str, str], bytes]) -> None:
+    _no_problems(stage)
+    found = stage.hub.notebook.told()
+    require(not stage.held_from(way), _held(stage, way, "a payload"))
+    require(found.keys() <= once.keys(), f"{len(found.keys() - once.keys())} facts too many")
+    require(found.keys() >= once.keys(), f"{len(once.keys() - found.keys())} facts are missing")
+    require(found == once, "the facts say something else")
+
+
+def _without_ids(stage: Stage) -> list[bytes]:
+    found = []
+    for (method, _), fact in stage.hub.notebook.facts.items():
+        plain: Any = type(fact)()
+        plain.CopyFrom(fact)
+        plain.ClearField("request_id")
+        found.append(method.encode() + plain.SerializeToString(deterministic=True))
+    return sorted(found)
+
+
+async def _accounted(stage: Stage, way: WayIn, payload: bytes, what: str) -> None:
+    """It was refused, told, or held: not lost, and not repeated for ever."""
+    facts, held = len(stage.hub.notebook.facts), len(stage.hub.held)
+    answer = await stage.deliver(way, payload)
+    require(answer.status < 500, f"{what} was answered {answer.status}")
+    refused = answer.status >= 400
+    told = len(stage.hub.notebook.facts) > facts or len(stage.hub.held) > held
+    # The same facts may have been told before.
+    require(refused or told or stage.hub.notebook.repeats, f"{what} was dropped")
+
+
+async def _still_serves(stage: Stage, way: WayIn) -> None:
+    before = len(stage.hub.notebook.facts) + stage.hub.notebook.repeats
+    _taken(await stage.deliver(way, way.payloads[0]), "the next payload")
+    after = len(stage.hub.notebook.facts) + stage.hub.notebook.repeats
+    require(after > before, "the next payload told the hub nothing")
+    task = stage.running.task
+    require(not task.done(), "the endpoint ended")
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT

@@ -1,0 +1,279 @@
+"""What every operation has to show: one effect in the vendor's books, whatever gets lost."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from crossdock_adapters.sdk.conformance.bench import Bench, NotGiven, Scope, check
+from crossdock_adapters.sdk.conformance.ledger import Delivery
+from crossdock_adapters.sdk.conformance.stage import Stage, require, told, until
+from crossdock_adapters.sdk.conformance.subject import Case
+from crossdock_adapters.sdk.manifest import OperationClass
+from crossdock_adapters.sdk.proving import SILENT_FAULTS, Trial, class_problems
+from crossdock_adapters.sdk.work import Work
+
+# Long enough for a vendor's answer that takes its calls one after another, short enough to wait.
+GIVE_UP_SECONDS = 1.5
+COMMIT_AFTER_SECONDS = 2.2
+RETRY_AFTER_SECONDS = 0.3
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
+NOBODY_HEARD = frozenset({"UNKNOWN", "CONFIRMED"})
+
+
+@check(Scope.OPERATION)
+async def confirmed(bench: Bench, case: Case) -> None:
+    """Asked once, it is confirmed, has one effect, and tells facts that the hub takes."""
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        delivery = stage.new(case)
+        await stage.settle(delivery)
+        require(delivery.straight, told(delivery))
+        _one_effect(stage, case, before)
+
+
+@check(Scope.OPERATION)
+async def redelivery(bench: Bench, case: Case) -> None:
+    """A message that comes three times, twice at once and once after the end, has one effect."""
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        delivery = stage.new(case)
+        messages = [stage.ask(delivery), stage.ask(delivery)]
+        await stage.outcome(delivery)
+        messages.append(stage.ask(delivery))
+        await until(
+            lambda: all(message.acked for message in messages), "every message is acknowledged"
+        )
+        await stage.settle(delivery)
+        require(delivery.straight, told(delivery))
+        require(not delivery.late, f"{delivery.late} attempts ran beside the one that was begun")
+        _one_effect(stage, case, before)
+
+
+@check(Scope.OPERATION)
+async def reply_lost(bench: Bench, case: Case) -> None:
+    """The vendor does it and its answer is lost: a confirmation in the end, and one effect."""
+    await _silent(bench, case, {"kind": "reply_lost", "count": 1})
+
+
+@check(Scope.OPERATION)
+async def late_commit(bench: Bench, case: Case) -> None:
+    """The vendor does it only after we gave up waiting: still one effect, and a confirmation."""
+    strikes = await bench.strikes(case)
+    async with bench.outward(timeout_seconds=GIVE_UP_SECONDS) as stage:
+        before = await _ready(stage, case)
+        slow = {"kind": "slow", "count": 1, "delay_seconds": COMMIT_AFTER_SECONDS}
+        delivery = stage.new(case)
+        with _faulty(stage, slow | {"operation": strikes}):
+            stage.ask(delivery)
+            first = await stage.outcome(delivery)
+            require(_struck(stage, "slow"), f"no call of {strikes} was slow: nothing is proved")
+        require(first == "UNKNOWN", told(delivery) + "; a call that may still work is unknown")
+        await until(lambda: stage.made(case) > before, "the vendor does it late")
+        await _ends_well(stage, case, delivery, before)
+
+
+@check(Scope.OPERATION)
+async def crash(bench: Bench, case: Case) -> None:
+    """A process that dies before the call, or after it and before it told, leaves one effect."""
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        delivery = stage.new(case)
+        delivery.begin(delivery.number, str(uuid.uuid4()))
+        delivery.expire()
+        await _ends_well(stage, case, delivery, before)
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        delivery = stage.new(case)
+        stage.hub.deaf_to.add((delivery.id, delivery.token + 1))
+        stage.ask(delivery)
+        await until(lambda: stage.made(case) > before, "the vendor does it")
+        delivery.expire()
+        await stage.start()
+        await _ends_well(stage, case, delivery, before)
+
+
+@check(Scope.OPERATION)
+async def throttled(bench: Bench, case: Case) -> None:
+    """A documented "too many calls" is told as such, with the vendor's wish; nothing is done."""
+    strikes = await bench.strikes(case)
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        delivery = stage.new(case)
+        wish = {"kind": "throttle", "count": 1, "retry_after_seconds": RETRY_AFTER_SECONDS}
+        with _faulty(stage, wish | {"operation": strikes}):
+            stage.ask(delivery)
+            first = await stage.outcome(delivery)
+            require(_struck(stage, "throttle"), f"no call of {strikes} was throttled")
+        require(first == "THROTTLED", told(delivery) + " and not THROTTLED")
+        wanted = delivery.completions[0].retry_after.ToNanoseconds() / 1e9
+        require(
+            wanted >= RETRY_AFTER_SECONDS,
+            f"the vendor wants {RETRY_AFTER_SECONDS} s of rest, the hub was told {wanted:g} s",
+        )
+        require(stage.made(case) == before, "the throttled call had an effect")
+        await _ends_well(stage, case, delivery, before)
+
+
+@check(Scope.OPERATION)
+async def vendor_down(bench: Bench, case: Case) -> None:
+    """A vendor that cannot be reached is a retry, never a rejection; then the work is done once."""
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        delivery = stage.new(case)
+        with _faulty(stage, {"kind": "down"}):
+            await stage.sandbox.apply_outage()
+            stage.ask(delivery)
+            first = await stage.outcome(delivery)
+        await stage.sandbox.apply_outage()
+        require(first == "RETRY", told(delivery) + " while the vendor was away, and not RETRY")
+        await _ends_well(stage, case, delivery, before)
+
+
+@check(Scope.OPERATION)
+async def expired_token(bench: Bench, case: Case) -> None:
+    """A token or session that the vendor forgot is renewed within the call; nobody has to look."""
+    expire = bench.subject.expire
+    if expire is None:
+        raise NotGiven("give `expire`: what makes the vendor forget the tokens that it gave")
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        await expire(stage.sandbox)
+        delivery = stage.new(case)
+        await stage.settle(delivery)
+        require(delivery.straight, told(delivery))
+        _one_effect(stage, case, before)
+
+
+@check(Scope.OPERATION)
+async def trace(bench: Bench, case: Case) -> None:
+    """The trace of the event is carried on into every call that changes the vendor's books."""
+    async with bench.outward() as stage:
+        await _ready(stage, case)
+        seen = len(stage.sandbox.calls)
+        delivery = stage.new(case)
+        stage.ask(delivery, TRACEPARENT)
+        await stage.outcome(delivery)
+        calls = [call for call in stage.sandbox.calls[seen:] if call.effect]
+        require(calls, told(delivery) + ", and no call of its had an effect")
+        for call in calls:
+            require(
+                TRACE_ID in call.traceparent,
+                f"{call.operation} came with {call.traceparent or 'no trace'}",
+            )
+
+
+@check(Scope.OPERATION)
+async def poison(bench: Bench, case: Case) -> None:
+    """An event without content, or that cannot be decoded, is parked with its reason."""
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        empty, broken = stage.new(case), stage.new(case)
+        empty.event, broken.event = b"", b"\xff\xff\xff"
+        for delivery in (empty, broken):
+            stage.ask(delivery)
+            ended = await stage.outcome(delivery)
+            # An operation may have nothing to do for nothing, and say so.
+            fine = {"PARKED", "REJECTED"} | ({"CONFIRMED"} if delivery is empty else set())
+            require(ended in fine, told(delivery) + "; it would be tried again for nothing")
+            require(stage.made(case) == before, "a message without content had an effect")
+            require(delivery.completions[-1].reason, f"{told(delivery)} and no reason")
+
+
+@check(Scope.OPERATION)
+async def declared_class(bench: Bench, case: Case) -> None:
+    """The declared class is true: one effect after silent faults; trouble is not "not found"."""
+    strikes = await bench.strikes(case)
+    for fault in SILENT_FAULTS:
+        async with bench.outward() as stage:
+            await _ready(stage, case)
+            assert stage.adapter.connect_function is not None
+            vendor = await stage.adapter.connect_function(stage.settings, stage.secrets)
+            try:
+                problems = await class_problems(_trial(stage, case, vendor, strikes), fault)
+            finally:
+                await vendor.close()
+            require(not problems, "; ".join(problems))
+
+
+def _trial(stage: Stage, case: Case, vendor: Any, strikes: str) -> Trial:
+    delivery = stage.new(case)
+    event = case.event(stage.sandbox.books())
+    link = stage.link()
+
+    def work() -> Work:
+        return Work(
+            delivery.id,
+            stage.adapter.name,
+            case.operation,
+            case.item,
+            delivery.reference,
+            1,
+            event,
+            stage.settings,
+            link.hub,
+            link.numbers,
+        )
+
+    return Trial(
+        stage.adapter,
+        case.operation,
+        vendor,
+        stage.sandbox,
+        work,
+        lambda: stage.made(case),
+        strikes,
+        settle_seconds=stage.subject.settle_seconds,
+    )
+
+
+async def _silent(bench: Bench, case: Case, fault: dict[str, Any]) -> None:
+    strikes = await bench.strikes(case)
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        delivery = stage.new(case)
+        with _faulty(stage, fault | {"operation": strikes}):
+            stage.ask(delivery)
+            first = await stage.outcome(delivery)
+            require(_struck(stage, fault["kind"]), f"{fault['kind']} struck no call of {strikes}")
+        require(first in NOBODY_HEARD, told(delivery) + ", though the vendor did it")
+        await _ends_well(stage, case, delivery, before)
+
+
+async def _ready(stage: Stage, case: Case) -> int:
+    """What comes before is done; how many effects there are already."""
+    await stage.prepare(case)
+    return stage.made(case)
+
+
+async def _ends_well(stage: Stage, case: Case, delivery: Delivery, before: int) -> None:
+    """The hub does what it does, and there is one effect. A class of none ends with a person."""
+    if delivery.kind is OperationClass.NONE and delivery.last not in ("RETRY", "THROTTLED"):
+        require(stage.made(case) <= before + 1, "more than one effect")
+        return
+    await stage.settle(delivery)
+    require(delivery.last == "CONFIRMED", told(delivery))
+    _one_effect(stage, case, before)
+
+
+def _one_effect(stage: Stage, case: Case, before: int) -> None:
+    effects = stage.made(case) - before
+    require(effects == 1, f"{effects} effects of {case.operation} in the vendor's books, not one")
+    problems = stage.hub.notebook.problems
+    require(not problems, "the hub refuses what it was told: " + "; ".join(problems[:3]))
+
+
+def _struck(stage: Stage, fault: str) -> bool:
+    return any(call.fault == fault for call in stage.sandbox.calls)
+
+
+@contextmanager
+def _faulty(stage: Stage, fault: dict[str, Any]) -> Iterator[None]:
+    stage.sandbox.faults.add(fault)
+    try:
+        yield
+    finally:
+        stage.sandbox.faults.clear()

@@ -1,0 +1,93 @@
+"""Everything that was said during the checks, where a secret could have slipped in."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from crossdock_adapters.sdk.settings import Secrets
+
+MAX_LOG_CHARACTERS = 32 * 1024 * 1024
+# Shorter values stand in any text by accident.
+MIN_SECRET_CHARACTERS = 6
+MIN_KEY_LINE_CHARACTERS = 32
+# Of a key or a key file, what no other document has: its long lines of base64.
+_KEY_LINE = re.compile(rf"[A-Za-z0-9+/=]{{{MIN_KEY_LINE_CHARACTERS},}}")
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What was logged (down to debugging) and what hubs were told; and which words are secret."""
+
+    logged: list[str] = field(default_factory=list)
+    told: list[bytes] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set)
+    _characters: int = 0
+
+    def log(self, text: str) -> None:
+        """Keep one line, as long as there is room."""
+        if self._characters < MAX_LOG_CHARACTERS:
+            self.logged.append(text)
+            self._characters += len(text)
+
+    def keep_secrets(self, secrets: Secrets) -> None:
+        """Search for these, too."""
+        for name in secrets:
+            if secrets.has(name):
+                self.secrets.update(telling_parts(secrets.text(name)))
+
+    def found(self) -> list[str]:
+        """Where a secret stands; never which."""
+        places = []
+        log_text, told = "\n".join(self.logged), b"\n".join(self.told)
+        for secret in sorted(self.secrets):
+            if secret in log_text:
+                line = next(each for each in self.logged if secret in each)
+                places.append(f"the log: {line.replace(secret, '***')[:200]}")
+            if secret.encode() in told:
+                places.append("what the hub was told")
+        return places
+
+
+def telling_parts(value: str) -> Iterator[str]:
+    """What to search for: the value, or the lines of a key in it."""
+    if "\n" in value.strip() or value.lstrip().startswith("{"):
+        yield from _KEY_LINE.findall(value.replace("\\n", "\n"))
+    elif len(value) >= MIN_SECRET_CHARACTERS:
+        yield value
+
+
+class _Listener(logging.Handler):
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(logging.DEBUG)
+        self._evidence = evidence
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = f"{record.levelname} {record.name}: {record.getMessage()}"
+        except (TypeError, ValueError):
+            text = f"{record.levelname} {record.name}: {record.msg}"
+        if record.exc_info:
+            text += "\n" + "".join(traceback.format_exception(*record.exc_info))
+        self._evidence.log(text)
+
+
+@contextmanager
+def listening(evidence: Evidence, quiet: Iterable[str] = ("asyncio", "grpc")) -> Iterator[None]:
+    """Everything logged inside is evidence. quiet: loggers that speak of the machine alone."""
+    root, handler = logging.getLogger(), _Listener(evidence)
+    levels = {name: logging.getLogger(name).level for name in ("", *quiet)}
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    for name in quiet:
+        logging.getLogger(name).setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,288 @@
+"""The tiny adapter for the conformance kit: one that conforms, and one for each way not to.
+
+tiny()                  conforms
+tiny("no_trace")        the same, with one fault; `FAULTS` says what each is
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from crossdock.client import request_id
+from crossdock.label.v1 import label_events_pb2, label_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.adapter import Adapter, same_secret
+from crossdock_adapters.sdk.auth import Token, TokenCache
+from crossdock_adapters.sdk.conformance.subject import Case, Subject, UnknownCode, WayIn
+from crossdock_adapters.sdk.http import VendorHttp
+from crossdock_adapters.sdk.manifest import parse
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NotFound,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+    Retry,
+    Throttled,
+    Untranslatable,
+)
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.work import Refused, Webhook, Work
+from opentelemetry import context as trace_context
+from sdk_tiny_adapter import MANIFEST as WHOLE_MANIFEST
+from sdk_tiny_sandbox import TinySandbox
+
+log = logging.getLogger(__name__)
+
+CREDENTIAL = "conformance-credential"
+NUMBER = "P-1001"
+CODES = {"L": shipment_pb2.MILESTONE_IN_TRANSIT, "D": shipment_pb2.MILESTONE_DELIVERED}
+UNKNOWN = "Q9"
+FAULTS = {
+    "posts_twice": "books twice in one operation",
+    "bad_fact": "tells a fact that the contract refuses",
+    "unknown_is_retry": "says retry for a call that may have worked",
+    "blind_look_up": "finds nothing, whatever was booked",
+    "no_wish": "forgets the vendor's Retry-After",
+    "down_is_rejected": "takes an outage for a refusal",
+    "one_token": "never renews its token",
+    "no_trace": "drops the trace before it calls",
+    "eats_poison": "books without looking at what it was asked for",
+    "wrong_class": "declares natural what books twice",
+    "deaf": "takes a payload and tells nobody",
+    "new_ids": "tells each payload under a new id",
+    "newest_only": "drops what comes after something newer",
+    "guesses": "takes an unknown code for a known one",
+    "drops_unknown": "drops a payload with an unknown code",
+    "strict": "refuses fields that it does not know",
+    "no_place": "says that something is wrong, not where",
+    "swallows": "drops what it cannot read",
+    "slow_reader": "takes its time with nested payloads",
+    "open_door": "believes everybody",
+    "no_case": "conformance.py forgets an operation",
+    "dies": "does not drain: SIGTERM ends it at once",
+    "chatty": "logs its credential",
+}  # fmt: skip
+
+
+class TinyClient:
+    """The vendor client; it keeps what only faulty variants keep."""
+
+    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+        self.http = VendorHttp(settings.text("base_url"), timeout_seconds=5)
+        self.secrets = secrets
+        self.tokens = TokenCache(self._token)
+        self.newest = ""
+        self.only_token = ""
+
+    async def test(self) -> None:
+        self.only_token = await self.tokens.get()
+
+    async def close(self) -> None:
+        await self.http.close()
+
+    async def _token(self) -> Token:
+        answer = await self.http.post("/token", effect=False)
+        return Token(str(answer.json()["access_token"]), 100)
+
+
+def tiny(fault: str = "", not_applicable: str = "") -> Subject:
+    """The subject; `not_applicable` is TOML for the manifest."""
+    assert fault in ("", *FAULTS)
+    text = _manifest(fault) + not_applicable
+    adapter = Adapter(parse(text), "tiny")
+
+    @adapter.connect
+    async def connect(settings: Settings, secrets: Secrets) -> TinyClient:
+        if fault == "dies":
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if fault == "chatty":
+            log.debug("logging in with %s", secrets.text("credential"))
+        return TinyClient(settings, secrets)
+
+    _operations(adapter, fault)
+    _webhook(adapter, fault)
+    cases = [
+        Case("book", event=_event, made=lambda books: len(books["bookings"])),
+        Case("ship", event=_event, made=lambda books: len(books["confirmed"])),
+    ]
+    return Subject(
+        adapter=adapter,
+        sandbox=TinySandbox,
+        settings=_settings,
+        cases=cases[1:] if fault == "no_case" else cases,
+        ways_in=[
+            WayIn(
+                "/scan",
+                payloads=[scan("L", "2026-03-05T17:00:00Z"), scan("D", "2026-03-05T22:00:00Z")],
+                headers=lambda secrets: {"Credential": secrets.text("credential")},
+                needed=["/code", "/at"],
+                unknown_code=UnknownCode(
+                    scan(UNKNOWN, "2026-03-05T18:00:00Z"), UNKNOWN, field="milestone"
+                ),
+            )
+        ],
+        expire=_expire,
+    )
+
+
+def scan(code: str, at: str) -> bytes:
+    """What the tiny vendor sends about a parcel."""
+    return vendor_json.dumps({"number": NUMBER, "code": code, "at": at})
+
+
+def _manifest(fault: str) -> str:
+    start = WHOLE_MANIFEST.index("[operations.numbers]")
+    end = WHOLE_MANIFEST.index("[settings.base_url]")
+    text = WHOLE_MANIFEST[:start] + WHOLE_MANIFEST[end:]
+    return text.replace('"searchable"', '"natural"', 1) if fault == "wrong_class" else text
+
+
+def _settings(sandbox: TinySandbox, folder: Path) -> Mapping[str, Any]:
+    file = folder / "credential"
+    file.write_text(CREDENTIAL)
+    return {"base_url": sandbox.vendor_url, "credential": f"file:{file}"}
+
+
+def _event(_: Mapping[str, Any]) -> label_events_pb2.LabelCreated:
+    return label_events_pb2.LabelCreated(label=label_pb2.Label(tracking_number=NUMBER))
+
+
+async def _expire(sandbox: TinySandbox) -> None:
+    sandbox.valid_token = "another"
+
+
+def _operations(adapter: Adapter, fault: str) -> None:
+    @adapter.operation("book")
+    async def book(work: Work, vendor: TinyClient) -> Confirmed:
+        _asked(work, fault)
+        body = {"key": work.reference, "token": "needed"}
+        answer = await _call(vendor, "/bookings", body, fault)
+        if fault == "posts_twice":
+            await _call(vendor, "/bookings", body, fault)
+        bad = [tracking_service_pb2.ReportTrackingEventsRequest()] if fault == "bad_fact" else []
+        return Confirmed([Reference("booking", str(answer["number"]))], bad)
+
+    @adapter.look_up("book")
+    async def find(work: Work, vendor: TinyClient) -> Confirmed | NotFound:
+        answer = await vendor.http.get(f"/bookings/{work.reference}")
+        if not answer.ok:
+            raise OutcomeUnknown("the look-up failed")
+        found = answer.json()["found"]
+        if not found or fault == "blind_look_up":
+            return NotFound("not there")
+        return Confirmed([Reference("booking", str(found[0]["number"]))])
+
+    @adapter.draft("ship")
+    async def draft(work: Work, vendor: TinyClient) -> str:
+        _asked(work, fault)
+        return str((await _call(vendor, "/drafts", {"key": work.reference}, fault))["draft"])
+
+    @adapter.operation("ship")
+    async def confirm(work: Work, vendor: TinyClient) -> Confirmed:
+        answer = await _call(vendor, f"/drafts/{work.draft}/confirm", {}, fault)
+        return Confirmed([Reference("shipment", str(answer["number"]))])
+
+
+async def _call(vendor: TinyClient, path: str, body: Any, fault: str) -> Any:
+    """One call with an effect, and what its answer means."""
+    token = trace_context.attach(trace_context.Context()) if fault == "no_trace" else None
+    auth = None if fault == "one_token" else vendor.tokens
+    headers = {"Authorization": f"Bearer {vendor.only_token}"} if auth is None else {}
+    try:
+        answer = await vendor.http.post(path, json=body, auth=auth, headers=headers)
+    except Retry as away:
+        if fault == "down_is_rejected":
+            raise Reject("down", "the vendor refuses") from away
+        raise
+    except OutcomeUnknown as unknown:
+        if fault == "unknown_is_retry":
+            raise Retry(0.0, "no answer") from unknown
+        raise
+    finally:
+        if token is not None:
+            trace_context.detach(token)
+    if answer.status == 429:
+        wish = 0 if fault == "no_wish" else answer.retry_after_seconds(1)
+        raise Throttled(wish, "throttled")
+    if answer.status == 401:
+        raise Reject("401", "the token is refused")
+    if not answer.ok:
+        raise OutcomeUnknown(f"the vendor answers {answer.status}")
+    return answer.json()
+
+
+def _asked(work: Work, fault: str) -> None:
+    if not work.event.label.tracking_number and fault != "eats_poison":
+        raise Untranslatable("the label has no tracking number")
+
+
+def _webhook(adapter: Adapter, fault: str) -> None:
+    async def check(hook: Webhook, vendor: TinyClient) -> None:
+        given = hook.headers.get("credential", "")
+        if fault != "open_door" and not same_secret(given, vendor.secrets.text("credential")):
+            raise Refused(401, "unknown sender")
+
+    @adapter.webhook("/scan", check=check)
+    async def receive(hook: Webhook, vendor: TinyClient) -> None:
+        if fault == "slow_reader" and hook.body.count(b"[") + hook.body.count(b"{") > 100:
+            await asyncio.sleep(0.4)
+        try:
+            body = vendor_json.loads(hook.body)
+            event = _translated(body, fault)
+        except (ValueError, RecursionError) as error:
+            if fault != "swallows":
+                await hook.hold("it cannot be read" if fault == "no_place" else str(error))
+            return
+        late = fault == "newest_only" and body["at"] < vendor.newest
+        unmapped = fault == "drops_unknown" and body["code"] not in CODES
+        if fault == "deaf" or late or unmapped:
+            return
+        vendor.newest = str(body["at"])
+        version = str(uuid.uuid4()) if fault == "new_ids" else f"{body['code']} {body['at']}"
+        await hook.hub.tracking.ReportTrackingEvents(
+            tracking_service_pb2.ReportTrackingEventsRequest(
+                request_id=request_id("tiny", NUMBER, version), tracking_events=[event]
+            )
+        )
+
+
+def _translated(body: Any, fault: str) -> tracking_pb2.TrackingEvent:
+    if not isinstance(body, dict):
+        raise Unreadable("is not an object")
+    if fault == "strict" and set(body) - {"number", "code", "at"}:
+        raise Unreadable("has fields that nobody documented")
+    code, at = body.get("code"), body.get("at")
+    if not isinstance(code, str):
+        raise Unreadable("is missing or not text", "/code")
+    when = types_pb2.SourceTime(
+        precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
+    )
+    try:
+        when.instant.FromJsonString(at if isinstance(at, str) else "")
+    except ValueError:
+        raise Unreadable("is missing or not a time", "/at") from None
+    unknown = CODES["L"] if fault == "guesses" else shipment_pb2.MILESTONE_UNKNOWN
+    return tracking_pb2.TrackingEvent(
+        carrier_code="TINY",
+        tracking_number=NUMBER,
+        milestone=CODES.get(code, unknown),
+        status_code=code,
+        event_time=when,
+        channel="webhook",
+    )
+
+
+# What another process finds by name.
+CONFORMANCE = tiny()
+DIES = tiny("dies")

@@ -1,0 +1,154 @@
+"""The conformance kit can fail: each check is seen failing at an adapter with that very fault."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from crossdock_adapters import __main__ as command
+from crossdock_adapters.sdk import inbound
+from crossdock_adapters.sdk.conformance import checks_inbound, conforming
+from crossdock_adapters.sdk.conformance.bench import CHECKS
+from crossdock_adapters.sdk.conformance.report import Report, Result
+from crossdock_adapters.sdk.conformance.subject import NoSubject, Subject, load
+from sdk_tiny_conformance import CREDENTIAL, FAULTS, tiny
+
+HERE = Path(__file__).parent
+PLACE = "sdk_tiny_conformance:CONFORMANCE"
+# A check, a fault that it has to find, and what it has to say about it.
+FOUND = [
+    ("confirmed", "posts_twice", "2 effects"),
+    ("confirmed", "bad_fact", "the hub refuses"),
+    ("redelivery", "posts_twice", "2 effects"),
+    ("reply_lost", "unknown_is_retry", "though the vendor did it"),
+    ("reply_lost", "blind_look_up", "2 effects"),
+    ("late_commit", "blind_look_up", "2 effects"),
+    ("crash", "blind_look_up", "2 effects"),
+    ("throttled", "no_wish", "the hub was told 0 s"),
+    ("vendor_down", "down_is_rejected", "REJECTED"),
+    ("expired_token", "one_token", "REJECTED"),
+    ("trace", "no_trace", "no trace"),
+    ("poison", "eats_poison", "had an effect"),
+    ("declared_class", "wrong_class", "natural after reply_lost: 2 effects"),
+    ("arrives", "deaf", "told the hub nothing"),
+    ("duplicate_inbound", "new_ids", "facts too many"),
+    ("out_of_order_inbound", "newest_only", "facts are missing"),
+    ("unknown_code", "guesses", "guessed"),
+    ("unknown_code", "drops_unknown", "was dropped"),
+    ("unknown_field", "strict", "is held"),
+    ("malformed", "no_place", "does not say where"),
+    ("malformed", "swallows", "nobody refused or held"),
+    ("oversize", "swallows", "was dropped"),
+    ("bomb", "swallows", "was dropped"),
+    ("bomb", "slow_reader", "took 0."),
+    ("unproven_sender", "open_door", "a stranger was answered 204"),
+    ("described", "no_case", "describes nothing of book"),
+    ("drain", "dies", "ended with -15"),
+    ("secrets", "chatty", "a secret stands in the log"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _another_process_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+
+
+async def checked(subject: Subject, folder: Path, *checks: str, place: str = PLACE) -> Report:
+    return await conforming.conform(subject, folder, place=place, only=checks)
+
+
+async def test_an_adapter_without_faults_conforms(tmp_path: Path) -> None:
+    """Proves that no check fails without a reason: every one is run, and passes."""
+    report = await checked(tiny(), tmp_path)
+    assert report.conforms, report.as_text()
+    assert {finding.check for finding in report.findings} == set(CHECKS)
+    assert {finding.result for finding in report.findings} == {Result.PASSED}
+
+
+@pytest.mark.parametrize(("check", "fault", "said"), FOUND)
+async def test_each_check_finds_its_fault(
+    check: str, fault: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the check can fail, and says what is wrong: at an adapter with this one fault."""
+    if check == "oversize":
+        # The SDK refuses these before an adapter sees them; here one has to deal with them.
+        monkeypatch.setattr(inbound, "MAX_WEBHOOK_BYTES", 1 << 24)
+    if fault == "slow_reader":
+        monkeypatch.setattr(checks_inbound, "BOMB_SECONDS", 0.3)
+    place = "sdk_tiny_conformance:DIES" if fault == "dies" else PLACE
+    report = await checked(tiny(fault), tmp_path, check, place=place)
+    assert any(said in failure.said for failure in report.failures), report.as_text()
+    assert not report.conforms
+
+
+def test_no_check_and_no_fault_is_left_out() -> None:
+    """Proves that the table above has every check of the kit, and every fault of the adapter."""
+    assert {check for check, _, _ in FOUND} == set(CHECKS)
+    assert {fault for _, fault, _ in FOUND} == set(FAULTS)
+
+
+def test_the_guide_has_every_check_and_what_it_proves() -> None:
+    """Proves that the table in adapters/README.md is the kit's: names, scopes, first lines."""
+    guide = (HERE.parents[1] / "adapters" / "README.md").read_text("utf-8")
+    for check in CHECKS.values():
+        row = f"| `{check.name}` | {check.scope} | {check.proves.rstrip('.')} |"
+        assert row in guide, row
+    assert guide.count(" | way in | ") + guide.count(" | operation | ") + guide.count(
+        " | endpoint | "
+    ) == len(CHECKS)
+
+
+async def test_what_does_not_apply_is_told_with_its_reason(tmp_path: Path) -> None:
+    """Proves that a reason in the manifest stands in the report instead of the failure."""
+    excuse = '[not_applicable.trace]\nbook = "the vendor takes no headers"\n'
+    report = await checked(tiny("no_trace", excuse), tmp_path, "trace")
+    told = {finding.about: finding for finding in report.findings}
+    assert told["book"].result is Result.NOT_APPLICABLE
+    assert told["ship"].result is Result.FAILED
+    assert "NOT APPLICABLE: the vendor takes no headers" in report.as_text()
+
+
+async def test_a_reason_that_is_no_longer_true_fails(tmp_path: Path) -> None:
+    """Proves that an excuse for a check that passes is found, so that it does not stay for ever."""
+    excuse = '[not_applicable]\noutbound = "we do nothing"\n'
+    report = await checked(tiny("", excuse), tmp_path, "confirmed")
+    assert all("take it out of [not_applicable]" in each.said for each in report.failures)
+    assert len(report.failures) == 2
+
+
+async def test_a_reason_for_no_check_fails(tmp_path: Path) -> None:
+    """Proves that a misspelt check or operation in [not_applicable] excuses nothing in silence."""
+    excuse = '[not_applicable]\nredelivry = "typo"\n[not_applicable.crash]\nbok = "typo"\n'
+    (failure,) = (await checked(tiny("", excuse), tmp_path, "described")).failures
+    assert "redelivry: no such check" in failure.said
+    assert "bok: no such operation" in failure.said
+
+
+async def test_nothing_to_check_is_no_pass(tmp_path: Path) -> None:
+    """Proves that a subject without cases or ways in fails, until its manifest says why."""
+    bare = Subject(tiny().adapter, tiny().sandbox, tiny().settings)
+    report = await checked(bare, tmp_path, "redelivery", "malformed", "described")
+    assert len(report.failures) == 3
+    assert not Report("none", "None", "1").conforms
+
+
+def test_the_command_reports_to_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Proves the exit status, the text and the JSON of `conform`, and that no secret is printed."""
+    asked = ["conform", PLACE, "--check", "confirmed", "--check", "unknown_code"]
+    assert command.main(asked) == 0
+    text, progress = capsys.readouterr()
+    assert "tiny conforms: 3 passed, 0 failed, 0 not applicable" in text
+    assert "confirmed(book): passed" in progress
+    assert command.main([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["conforms"] is True
+    assert [each["result"] for each in told["findings"]] == ["passed"] * 3
+    assert CREDENTIAL not in text + progress + json.dumps(told)
+
+
+def test_an_adapter_without_a_subject_is_told_what_to_write() -> None:
+    """Proves that a missing conformance.py is a clear answer and exit status 78, not a trace."""
+    with pytest.raises(NoSubject, match=r"has no CONFORMANCE"):
+        load("sdk_tiny_adapter:CONFORMANCE")
+    assert command.main(["conform", "nobody"]) == command.EXIT_CONFIGURATION
