@@ -151,6 +151,8 @@ class Limits:
     # Dead letters: looked at in one question, and how long doubt is the hub's own business.
     dead_letters_max: int = 5_000
     dead_letter_unknown_seconds: float = 900.0
+    # How often a group is looked for whose letters move while it is acknowledged.
+    dead_letter_looks_max: int = 3
     # Dead letters that are settled stay as history: so many of the newest.
     dead_letter_history_max: int = 5_000
     # Deliveries that one question after doubtful postings looks at before it answers.

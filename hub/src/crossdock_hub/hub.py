@@ -264,6 +264,7 @@ class Hub:
             Intake(self.contract, limits),
             self.committer,
             answers | {GET_HUB_STATUS: status.answer, BACKFILL_MAPPINGS: backfiller.answer},
+            queries.looks(),
             self.tails.follow,
             self._after_register,
             self.tie,

@@ -58,7 +58,6 @@ from crossdock_hub.records import (
 #   ("event", id)                        EventRecord or None
 #   ("difference", kind)                 Difference or None
 #   ("dead_letter_group", id)            DeadLetterGroupRecord or None
-#   ("dead_letter_cause", id)            Cause of dead letters there are, or None
 #   ("archive_part", number)             ArchivePart; only written
 #   ("archived", digest)                 number of the part that an id is in, or None
 #   ("dead_letter", cause, id)           DeadLetterRecord; only written

@@ -10,7 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, DeadLetterRecord
+from crossdock_hub.delivery.causes import (
+    Cause,
+    DeadLetterGroupRecord,
+    DeadLetterRecord,
+    StoppedRecord,
+)
 from crossdock_hub.records import DeliveryRecord
 
 OBJECTS_SHOWN_MAX = 20
@@ -98,7 +103,7 @@ class Group:
         return None if self.open else max(left, key=lambda each: each.settled_at or 0)
 
 
-def is_dead(record: DeliveryRecord, unknown_since: int) -> bool:
+def is_dead(record: DeliveryRecord | StoppedRecord, unknown_since: int) -> bool:
     """True while a person should look. unknown_since: doubt that began later is left to the hub."""
     if record.state in DOUBTFUL_STATES:
         since = record.first_unknown_at
@@ -106,7 +111,7 @@ def is_dead(record: DeliveryRecord, unknown_since: int) -> bool:
     return record.state in DEAD_STATES
 
 
-def since(record: DeliveryRecord, patience: int) -> int:
+def since(record: DeliveryRecord | StoppedRecord, patience: int) -> int:
     """When a delivery became a dead letter: microseconds UTC.
 
     patience: microseconds for which doubt is left to the hub. Only after them it shows, and opens a
@@ -117,7 +122,7 @@ def since(record: DeliveryRecord, patience: int) -> int:
     return record.updated_at
 
 
-def member_of(letter: DeadLetterRecord, carrier: DeliveryRecord | None) -> Member:
+def member_of(letter: DeadLetterRecord, carrier: StoppedRecord | None) -> Member:
     """A letter that went on. carrier: the delivery that goes in its place, as it is now."""
     if letter.settled_at is not None:
         standing = "SETTLED"
@@ -132,14 +137,14 @@ def grouped(
 ) -> list[Group]:
     """Groups, open ones first, the one with the newest member first. Of one letter's memberships in
     a group the first counts."""
-    found: dict[str, Group] = {}
-    seen: dict[str, set[str]] = defaultdict(set)
+    found: dict[Cause, Group] = {}
+    seen: dict[Cause, set[str]] = defaultdict(set)
     for cause, member in members:
-        group = found.get(cause.id)
+        group = found.get(cause)
         if group is None:
-            group = found[cause.id] = Group(cause, mark=marks.get(cause.id))
-        if member.id not in seen[cause.id]:
-            seen[cause.id].add(member.id)
+            group = found[cause] = Group(cause, mark=marks.get(cause.id))
+        if member.id not in seen[cause]:
+            seen[cause].add(member.id)
             group.members.append(member)
     for group in found.values():
         group.members.sort(key=lambda m: (m.open, m.since, m.id), reverse=True)

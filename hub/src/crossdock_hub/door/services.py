@@ -22,6 +22,7 @@ from crossdock_hub.committer import Committer, Stopped
 from crossdock_hub.delivery import attempts
 from crossdock_hub.door.calls import Door, abort
 from crossdock_hub.door.intake import Intake
+from crossdock_hub.door.looking import Look, decided_on_sight
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects import held
 from crossdock_hub.refusals import fault, too_much
@@ -56,7 +57,7 @@ class Tied(Protocol):
 
 
 class Services:
-    """Builds the handlers. queries: method -> async (caller, request, context) -> response."""
+    """Builds the handlers. queries, looks: by method; see `Answer` and `Look`."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Services:
         intake: Intake,
         committer: Committer,
         queries: dict[str, Answer],
+        looks: dict[str, Look],
         tail: Callable[[Caller, Any], AsyncIterator[Any]] | None,
         after_register: Callable[[str], Awaitable[None]],
         tie: Tied,
@@ -74,6 +76,7 @@ class Services:
         self._contract = door.contract
         self._committer = committer
         self._queries = queries
+        self._looks = looks
         self._tail = tail
         self._after_register = after_register
         self._batches: dict[str, Answer] = {
@@ -103,7 +106,8 @@ class Services:
             return grpc.stream_stream_rpc_method_handler(self._stream_scans(method))
         if method.full_name == TAIL:
             return grpc.unary_stream_rpc_method_handler(self._stream_tail(method))
-        if method.full_name in DECISIONS and method.mutating and not _has_items(method):
+        plain = method.full_name in DECISIONS and method.full_name not in self._looks
+        if plain and method.mutating and not _has_items(method):
             return grpc.unary_unary_rpc_method_handler(self._one_write(method))
         return grpc.unary_unary_rpc_method_handler(self._unary(method))
 
@@ -199,29 +203,40 @@ class Services:
         )
 
     def _write(self, method: Method) -> Answer:
-        decide = DECISIONS[method.full_name]
+        decide: Any = DECISIONS[method.full_name]
         prepare = PREPARATIONS.get(method.full_name)
+        look = self._looks.get(method.full_name)
         response_type = self._contract.generated_class(method.response_type)
 
         async def answer(caller: Caller, request: Any, _context: Any) -> Any:
             scans = getattr(request, "tracking_events", ())
+
+            def submit(decide: Decision, keys: frozenset[Key] = frozenset()) -> asyncio.Future[Any]:
+                command = self.command(
+                    method.full_name,
+                    caller,
+                    request,
+                    decide,
+                    response_type=response_type,
+                    resource_field=method.resource_field,
+                    fact=method.fact,
+                    bulk=len(scans) > 1,
+                    weight=max(1, len(scans)),
+                )
+                command.keys |= keys
+                return self._committer.submit(command)
+
             if not method.mutating:
                 return await self._fenced(method.full_name, caller, lambda u: decide(u, request))
-            prepared = prepare(request) if prepare is not None else None
-            command = self.command(
-                method.full_name,
-                caller,
-                request,
-                prepared.decide if prepared is not None else lambda unit: decide(unit, request),
-                response_type=response_type,
-                resource_field=method.resource_field,
-                fact=method.fact,
-                bulk=len(scans) > 1,
-                weight=max(1, len(scans)),
-            )
-            if prepared is not None:
-                command.keys |= prepared.keys
-            return await self._committer.submit(command)
+            if look is not None:
+                most = self._door.limits.dead_letter_looks_max
+                return await decided_on_sight(
+                    look, request, lambda seen: submit(lambda u: decide(u, request, seen)), most
+                )
+            if prepare is not None:
+                prepared = prepare(request)
+                return await submit(prepared.decide, prepared.keys)
+            return await submit(lambda unit: decide(unit, request))
 
         return answer
 

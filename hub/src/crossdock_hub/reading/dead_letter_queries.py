@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.causes import DeadLetterRecord
 from crossdock_hub.delivery.dead_letters import OBJECTS_SHOWN_MAX, Group, Member
+from crossdock_hub.delivery.sightings import Sighting
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import stamp
 from crossdock_hub.reading.paging import next_token, page_size, position_of
@@ -24,6 +25,7 @@ from crossdock_hub.reading.presenting import (
 )
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store.dead_letters import Found, content_of, find_groups, held_fact
+from crossdock_hub.store.sightings import find_group
 from crossdock_hub.verbs.master_data import held_decision
 
 if TYPE_CHECKING:
@@ -65,6 +67,14 @@ async def get_dead_letters(queries: Queries, caller: Caller, request: Any, _left
     if len(group.members) > start + size:
         response.next_page_token = next_token(request, str(start + size))
     return response
+
+
+async def see_group(queries: Queries, request: Any) -> Sighting | None:
+    """What an acknowledgement is about, read before its batch; None: no such group."""
+    async with queries.reader.snapshot() as connection:
+        return await find_group(
+            connection, request.group_id, queries.limits.dead_letters_max, queries.clock()
+        )
 
 
 def group_message(group: Group) -> dead_letter_pb2.DeadLetterGroup:
@@ -187,4 +197,4 @@ async def _find(queries: Queries, endpoint: str = "") -> Found:
         )
 
 
-__all__ = ["get_dead_letters", "group_message", "list_dead_letters"]
+__all__ = ["get_dead_letters", "group_message", "list_dead_letters", "see_group"]

@@ -7,6 +7,7 @@ deliveries and held facts; operators see everybody's, and what nobody is there t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from crossdock.contracts import Contract
@@ -22,7 +23,11 @@ from crossdock_hub.objects.resources import state_name
 from crossdock_hub.reading import listing
 from crossdock_hub.reading.awaiting import await_label
 from crossdock_hub.reading.chain import Situation, situations
-from crossdock_hub.reading.dead_letter_queries import get_dead_letters, list_dead_letters
+from crossdock_hub.reading.dead_letter_queries import (
+    get_dead_letters,
+    list_dead_letters,
+    see_group,
+)
 from crossdock_hub.reading.endpoint_view import SettledPerSecond, endpoint_messages
 from crossdock_hub.reading.paging import next_token, page_size, position_of
 from crossdock_hub.reading.posting_queries import list_doubtful_postings, list_postings
@@ -77,6 +82,10 @@ class Queries:
     def answers(self) -> dict[str, Answer]:
         """Method -> async (caller, request, gRPC context) -> response."""
         return {method: self._with_deadline(method) for method in QUERIES}
+
+    def looks(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+        """Writing method -> async (request) -> what its decision has to be told; see `LOOKS`."""
+        return {method: partial(look, self) for method, look in LOOKS.items()}
 
     def _with_deadline(self, method: str) -> Answer:
         async def answer(caller: Caller, request: Any, context: Any) -> Any:
@@ -416,4 +425,8 @@ QUERIES: Mapping[str, Query] = {
     "/crossdock.lineage.v1.LineageService/ListPostings": list_postings,
     "/crossdock.lineage.v1.LineageService/Trace": _trace,
     "/crossdock.label.v1.LabelService/AwaitLabel": _await_label,
+}
+# What is read for a write before its batch: method -> (queries, request) -> what was seen.
+LOOKS: Mapping[str, Callable[[Queries, Any], Awaitable[Any]]] = {
+    "/crossdock.dead_letter.v1.DeadLetterService/AcknowledgeDeadLetters": see_group,
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +14,7 @@ from crossdock_hub.delivery.causes import (
     Cause,
     DeadLetterGroupRecord,
     DeadLetterRecord,
+    StoppedRecord,
     cause_of,
     held_cause,
 )
@@ -32,8 +34,13 @@ from crossdock_hub.store import tables as t
 from crossdock_hub.store.writing import contents, event_bodies
 
 VALUES_PER_STATEMENT = 500
+# After so many letters everybody else has a turn: working out a cause takes some 20 microseconds.
+LETTERS_AT_ONCE = 200
+T = TypeVar("T")
 _mark = rows.plain_record(DeadLetterGroupRecord)
 _letter = rows.plain_record(DeadLetterRecord)
+stopped_record = rows.plain_record(StoppedRecord)
+_STOPPED = select(*(t.deliveries.c[name] for name in StoppedRecord.__dataclass_fields__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,43 +57,63 @@ async def find_groups(
     """Every group, open and closed, from at most `most` of what waits, went on, is settled, and is
     held each. now, patience: microseconds; doubt that is younger is left to the hub. endpoint: only
     of what waits and is held there; "" for all."""
-    dead = await _dead(connection, most, endpoint)
-    codes = await _last_codes(connection, [record.id for record in dead])
     members: list[tuple[Cause, Member]] = []
-    for record in dead:
-        if is_dead(record, now - patience):
-            cause = cause_of(record, codes.get(record.id, ""))
-            stopped = since(record, patience)
-            members.append((cause, Member(record.id, record.object_id, stopped)))
-    held = await _held(connection, most, endpoint)
-    members += [(held_cause(f), Member(f.id, "", f.created_at, inbound=True)) for f in held]
+    dead = await stopped(connection, most, endpoint)
+    async for part in in_parts(dead):
+        records = [stopped_record(row) for row in part]
+        waiting = [record for record in records if is_dead(record, now - patience)]
+        for record, cause in await causes_of(connection, waiting):
+            stopped_at = since(record, patience)
+            members.append((cause, Member(record.id, record.object_id, stopped_at)))
+    held = await held_facts(connection, most, endpoint)
+    async for facts in in_parts(held):
+        members += [(held_cause(f), Member(f.id, "", f.created_at, inbound=True)) for f in facts]
     open_letters, settled = await _letters(connection, most)
-    causes = {cause.id for cause, _ in members}
+    causes = {cause.id for cause in {cause for cause, _ in members}}
     causes |= {letter.cause for letter in (*open_letters, *settled)}
     marks = await _marks(connection, causes)
-    carriers = await _deliveries(connection, {letter.carrier for letter in open_letters})
-    for letter in (*open_letters, *settled):
-        mark = marks.get(letter.cause)
-        if mark is not None:
-            members.append((mark.cause, member_of(letter, carriers.get(letter.carrier))))
+    carriers = await _carriers(connection, {letter.carrier for letter in open_letters})
+    known = {cause_id: mark.cause for cause_id, mark in marks.items()}
+    async for letters in in_parts([*open_letters, *settled]):
+        members += [
+            (known[letter.cause], member_of(letter, carriers.get(letter.carrier)))
+            for letter in letters
+            if letter.cause in known
+        ]
     truncated = most in (len(dead), len(open_letters), len(held))
     return Found(grouped(members, marks), truncated)
+
+
+async def in_parts(found: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """A few letters at a time; in between everybody else has a turn."""
+    for start in range(0, len(found), LETTERS_AT_ONCE):
+        yield found[start : start + LETTERS_AT_ONCE]
+        await asyncio.sleep(0)
+
+
+async def causes_of(
+    connection: AsyncConnection, dead: Sequence[StoppedRecord]
+) -> list[tuple[StoppedRecord, Cause]]:
+    """Why each of a few deliveries does not go on."""
+    codes = await _last_codes(connection, [record.id for record in dead])
+    return [(record, cause_of(record, codes.get(record.id, ""))) for record in dead]
 
 
 async def _rows(connection: AsyncConnection, statement: Select[Any]) -> list[Any]:
     return list((await connection.execute(statement)).mappings())
 
 
-async def _dead(connection: AsyncConnection, most: int, endpoint: str) -> list[DeliveryRecord]:
+async def stopped(connection: AsyncConnection, most: int, endpoint: str = "") -> list[Any]:
+    """Rows of at most `most` deliveries, the newest, that wait for a person or are in doubt;
+    endpoint: only those there, "" for all."""
     d = t.deliveries.c
     known = [row["id"] for row in await _rows(connection, select(t.endpoints.c.id))]
     endpoints = [endpoint] if endpoint else ["", *known]
     # Both columns of the index by endpoint and state: without the first it would not serve.
-    wanted = select(t.deliveries).where(
+    wanted = _STOPPED.where(
         d.endpoint.in_(endpoints), d.state.in_(sorted(DEAD_STATES | DOUBTFUL_STATES))
     )
-    found = await _rows(connection, wanted.order_by(d.updated_at.desc()).limit(most))
-    return [rows.delivery_record(row) for row in found]
+    return await _rows(connection, wanted.order_by(d.updated_at.desc()).limit(most))
 
 
 async def _last_codes(connection: AsyncConnection, ids: Collection[str]) -> dict[str, str]:
@@ -130,20 +157,19 @@ async def _letters(
     return [_letter(row) for row in found[0]], [_letter(row) for row in found[1]]
 
 
-async def _deliveries(
-    connection: AsyncConnection, ids: Collection[str]
-) -> dict[str, DeliveryRecord]:
-    found: dict[str, DeliveryRecord] = {}
+async def _carriers(connection: AsyncConnection, ids: Collection[str]) -> dict[str, StoppedRecord]:
+    found: dict[str, StoppedRecord] = {}
     for part in _parts(ids):
-        statement = select(t.deliveries).where(t.deliveries.c.id.in_(part))
-        for row in await _rows(connection, statement):
-            record = rows.delivery_record(row)
-            found[record.id] = record
+        statement = _STOPPED.where(t.deliveries.c.id.in_(part))
+        found |= {row["id"]: stopped_record(row) for row in await _rows(connection, statement)}
     return found
 
 
-async def _held(connection: AsyncConnection, most: int, endpoint: str) -> list[HeldFactRecord]:
-    """What is held, without what it carries: that may be half a megabyte each."""
+async def held_facts(
+    connection: AsyncConnection, most: int, endpoint: str = ""
+) -> list[HeldFactRecord]:
+    """At most `most` of what is held, the newest, without what it carries: that may be half a
+    megabyte each."""
     h = t.held_facts.c
     told = [column for column in t.held_facts.c if column is not h.payload]
     statement = select(*told).where(h.state == "HELD").order_by(h.id.desc()).limit(most)

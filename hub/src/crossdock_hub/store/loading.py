@@ -29,7 +29,6 @@ from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.contention import Contenders, Met, Nobody
 from crossdock_hub.store.crossing import WANTED, Query, Row
-from crossdock_hub.store.dead_letters import find_groups
 from crossdock_hub.store.row_locks import RowLocks
 from crossdock_hub.unit import Key, View
 
@@ -46,9 +45,6 @@ _held = rows.plain_record(HeldFactRecord)
 _mapping = rows.plain_record(MappingRecord)
 _group = rows.plain_record(DeadLetterGroupRecord)
 _letter = rows.plain_record(DeadLetterRecord)
-# A cause is looked for among so many of the newest dead letters.
-DEAD_LETTERS_MAX = 5_000
-_ANY_TIME = 2**62
 _difference = rows.plain_record(Difference)
 _replay = rows.plain_record(ReplayRecord)
 _replay_item = rows.plain_record(ReplayItemRecord)
@@ -175,10 +171,6 @@ class Loader:
         for key in keys:
             if not self._view.knows(key):
                 by_kind[str(key[0])].append(key[1:] if len(key) > 2 else key[1])
-        causes = by_kind.pop("dead_letter_cause", None)
-        if causes:
-            # No row says a cause: it is worked out of many.
-            await self._dead_letter_causes(causes)
         for wanted in by_kind.values():
             if len(wanted) > VALUES_PER_STATEMENT:
                 # Rows are locked in one order, however many statements it takes.
@@ -384,13 +376,6 @@ class Loader:
             letters[row["carrier"]].append(_letter(row))
         for carrier, carried in letters.items():
             self._view.add(("dead_letters_of", carrier), tuple(carried))
-
-    async def _dead_letter_causes(self, wanted: list[str]) -> None:
-        # Doubt of any age counts here: whoever acknowledges has seen the group.
-        found = await find_groups(self._connection, DEAD_LETTERS_MAX, _ANY_TIME, 0)
-        causes = {group.cause.id: group.cause for group in found.groups}
-        for group_id in wanted:
-            self._view.add(("dead_letter_cause", group_id), causes.get(group_id))
 
 
 def _asked(kind: str, wanted: list[Any]) -> list[Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from crossdock.dead_letter.v1 import dead_letter_service_pb2 as service_pb2
 
-from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord
+from crossdock_hub.delivery.causes import DeadLetterGroupRecord
+from crossdock_hub.delivery.sightings import MovedOn, Sighting, holds
 from crossdock_hub.objects.held import asked_again
 from crossdock_hub.reading.presenting import held_fact_message, word_message
 from crossdock_hub.records import HeldFactRecord, OperatorWordRecord
@@ -20,15 +21,22 @@ SERVICE = "dead_letter.v1.DeadLetterService"
 
 @decides(f"{SERVICE}/AcknowledgeDeadLetters")
 def acknowledge(
-    unit: Unit, request: service_pb2.AcknowledgeDeadLettersRequest
+    unit: Unit,
+    request: service_pb2.AcknowledgeDeadLettersRequest,
+    sighting: Sighting | None = None,
 ) -> service_pb2.AcknowledgeDeadLettersResponse:
-    """Note who looks after a group; what stops later opens it again."""
-    cause: Cause | None = unit.get(("dead_letter_cause", request.group_id))
-    if cause is None:
+    """Note who looks after a group; what stops later opens it again.
+
+    sighting: the group as it was read before; None: there was none. Raises MovedOn when nothing of
+    it holds any more.
+    """
+    if sighting is None:
         raise not_found("dead letter group", request.group_id)
+    if not holds(unit, sighting):
+        raise MovedOn(request.group_id)
     assignee = request.assignee or unit.caller.endpoint
     mark = replace(
-        DeadLetterGroupRecord.of(cause),
+        DeadLetterGroupRecord.of(sighting.cause),
         operator=unit.caller.endpoint,
         assignee=assignee,
         note=request.note,
