@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crossdock.errors import TryAgainError
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import eventually
@@ -18,7 +19,13 @@ from story import Story, request_id, seed_master_data
 BOOKED = "order.approved"
 ORDERS = 6
 # An event at a time, found two at a time, with a pause in which a test can do something.
-SLOW = {"replay_find_events": 2, "replay_plan_events": 1, "replay_plan_pause_seconds": 0.5}
+PLANNING_MAX = 3
+SLOW = {
+    "replay_find_events": 2,
+    "replay_plan_events": 1,
+    "replay_plan_pause_seconds": 0.5,
+    "replay_planning_max": PLANNING_MAX,
+}
 
 
 @pytest.fixture
@@ -100,3 +107,40 @@ async def test_a_plan_is_aborted_while_it_is_made(slow_hub: RunningHub) -> None:
         assert slow_hub.count("replay_items") == stored + 1
         assert await desk.state(plan) == "ABORTED"
         assert stored < ORDERS
+
+
+async def test_no_more_plans_wait_than_may(slow_hub: RunningHub) -> None:
+    """Proves that of plans that are asked for at once only as many wait as may, that the others are
+    told which limit it is and what to do, and that one of them gets in with its own request id once
+    another is aborted."""
+    await failed(slow_hub)
+    async with Story(slow_hub, Lane(1)) as story:
+        desk = Desk(story.operator, Lane(1).erp)
+        requests = [
+            replay_service_pb2.PlanReplayRequest(
+                request_id=request_id(),
+                endpoint=desk.endpoint,
+                set=replay_pb2.REPLAY_SET_FAILED,
+                selection=replay_pb2.ReplaySelection(event_types=[BOOKED]),
+            )
+            for _ in range(PLANNING_MAX + 2)
+        ]
+        service = story.operator.replays
+        answers = await asyncio.gather(
+            *(service.PlanReplay(each) for each in requests), return_exceptions=True
+        )
+        refused = [
+            (request, answer)
+            for request, answer in zip(requests, answers, strict=True)
+            if isinstance(answer, BaseException)
+        ]
+        assert len(refused) == 2
+        for _, error in refused:
+            assert isinstance(error, TryAgainError)
+            assert error.refusal.metadata["cause"] == "replay_planning_max"
+            assert "crossdock replay abort" in str(error)
+        taken = [a.replay for a in answers if not isinstance(a, BaseException)]
+        await desk.steer("Abort", taken[-1])
+        again = (await service.PlanReplay(refused[0][0])).replay
+        assert word(replay_pb2.ReplayState, again.state) == "PLANNING"
+        assert slow_hub.count("replays") == PLANNING_MAX + 1

@@ -108,6 +108,8 @@ class Limits:
     # Replays.
     replay_plan_seconds: float = 3_600.0
     replay_events_max: int = 10_000
+    # Plans that wait to be made, or are being made: one after another.
+    replay_planning_max: int = 20
     # While a plan is made: how long at a time, how long everybody else has then, and how many
     # events are looked for and planned at once.
     replay_plan_turn_seconds: float = 0.005

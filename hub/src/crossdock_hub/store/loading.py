@@ -110,6 +110,11 @@ _MAPPING_VERSIONS = Query(
     .group_by(t.mappings.c.endpoint_kind)
 )
 _REPLAYS = Query(select(t.replays).where(t.replays.c.id.in_(IN)))
+_REPLAYS_IN = Query(
+    select(t.replays.c.id, t.replays.c.state)
+    .where(t.replays.c.state.in_(IN))
+    .order_by(t.replays.c.id)
+)
 _REPLAY_ITEMS = Query(
     select(t.replay_items), by=(t.replay_items.c.replay_id, t.replay_items.c.number)
 )
@@ -154,6 +159,7 @@ class Loader:
             "mapping_ids": (_MAPPING_IDS, self._mapping_ids),
             "mapping_version": (_MAPPING_VERSIONS, self._mapping_versions),
             "replay": (_REPLAYS, self._replays),
+            "replays_in": (_REPLAYS_IN, self._replays_in),
             "replay_item": (_REPLAY_ITEMS, self._replay_items),
             "event": (_EVENTS, self._events),
             "difference": (_DIFFERENCES, self._differences),
@@ -339,6 +345,13 @@ class Loader:
             self._view.add(("replay", replay), None)
         for row in found:
             self._view.add(("replay", row["id"]), _replay(row))
+
+    def _replays_in(self, wanted: list[str], found: list[Row]) -> None:
+        ids: dict[str, list[str]] = {state: [] for state in wanted}
+        for row in found:
+            ids[row["state"]].append(row["id"])
+        for state, of_it in ids.items():
+            self._view.add(("replays_in", state), tuple(of_it))
 
     def _replay_items(self, wanted: list[tuple[str, int]], found: list[Row]) -> None:
         for key in wanted:

@@ -13,10 +13,13 @@ from crossdock_hub.reading.event_scope import scope_of
 from crossdock_hub.refusals import not_found, transition
 from crossdock_hub.replay.presenting import replay_message, state_of
 from crossdock_hub.replay.records import Act, ReplayRecord, acts_of, with_act
-from crossdock_hub.unit import Refused, Unit
+from crossdock_hub.unit import Key, Refused, Unit
 from crossdock_hub.verbs.registering import decides
 
 STARTED = ("RUNNING", "PAUSED", "DONE")
+PLANNING: Key = ("replays_in", "PLANNING")
+# A plan is made within a second or so, unless it is a large one.
+ROOM_SECONDS = 1.0
 
 
 def known_replay(unit: Unit, replay_id: str) -> ReplayRecord:
@@ -54,6 +57,29 @@ def _expired(record: ReplayRecord) -> Refused:
     )
 
 
+def _check_room(unit: Unit) -> None:
+    """Raises Refused with HUB_OVERLOADED while as many plans wait to be made as may."""
+    most = unit.limits.replay_planning_max
+    waiting = sum(_is_planning(unit, replay_id) for replay_id in unit.get(PLANNING))
+    if waiting >= most:
+        raise Refused(
+            Refusal(
+                "HUB_OVERLOADED",
+                f"{waiting} plans of replays wait to be made already, {most} may; wait until one "
+                "is made (crossdock replay list), or abort one that is not needed (crossdock "
+                "replay abort), then repeat with the same request_id",
+                {"cause": "replay_planning_max"},
+                retry_after_seconds=ROOM_SECONDS,
+            )
+        )
+
+
+def _is_planning(unit: Unit, replay_id: str) -> bool:
+    """A command before this one in the same batch may have ended or aborted it."""
+    key = ("replay", replay_id)
+    return not unit.knows(key) or unit.get(key).state == "PLANNING"
+
+
 @decides("replay.v1.ReplayService/PlanReplay")
 def plan_replay(
     unit: Unit, request: replay_service_pb2.PlanReplayRequest
@@ -62,6 +88,7 @@ def plan_replay(
     if unit.endpoint(request.endpoint) is None:
         raise not_found("endpoint", request.endpoint)
     scope_of(unit.contract, request.selection, "selection.")
+    _check_room(unit)
     record = ReplayRecord(
         id=unit.new_id(),
         endpoint=request.endpoint,
@@ -73,6 +100,7 @@ def plan_replay(
     )
     record = with_act(record, Act("plan", unit.caller.endpoint, "", unit.now))
     unit.put(("replay", record.id), record)
+    unit.put(PLANNING, (*unit.get(PLANNING), record.id))
     return replay_service_pb2.PlanReplayResponse(replay=replay_message(record, unit.now))
 
 
