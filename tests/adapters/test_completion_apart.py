@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from crossdock.errors import HubFaultError, Refusal
 from crossdock.label.v1 import label_service_pb2
 from crossdock_adapters.sdk import attempts, vendor_json
 from crossdock_adapters.sdk.attempts import FAULT_TELLS_MAX, Attempts, HubAway, HubRefused
+from crossdock_adapters.sdk.carrying import FACT_CONTENT_TYPE, place_of
 from crossdock_adapters.sdk.completion import CALL, whole_completion
 from crossdock_adapters.sdk.exchange import Exchange
 from crossdock_adapters.sdk.outcomes import Confirmed, Reference
@@ -37,16 +39,19 @@ class Ledger:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.held: dict[str, bytes] = {}
+        self.content_types: list[str] = []
         self.completions: list[delivery_service_pb2.Completion] = []
         self.hold_fails: Callable[[str], None] = lambda key: None
         self.refuses_facts = False
 
     async def hold(
         self, source: str, payload: bytes, content_type: str, reason: str, key: str
-    ) -> None:
+    ) -> str:
         self.calls.append("hold")
         self.hold_fails(key)
         self.held.setdefault(key, payload)
+        self.content_types.append(content_type)
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, key))
 
     async def complete(
         self, completions: list[delivery_service_pb2.Completion]
@@ -96,10 +101,12 @@ def test_a_large_fact_is_held_whole_in_parts_with_keys_that_repeat() -> None:
     _, apart = told(Confirmed(facts=[label(1_200_000)]))
     assert len(apart) == 3 and all(len(each.payload) <= 512 * 1024 for each in apart)
     whole = b"".join(each.payload for each in apart)
-    kept = label_service_pb2.CreateLabelRequest.FromString(whole)
+    fact = delivery_service_pb2.Fact.FromString(whole)
+    assert fact.method == "/crossdock.label.v1.LabelService/CreateLabel"
+    kept = label_service_pb2.CreateLabelRequest.FromString(fact.request)
     assert kept.label.image == b"x" * 1_200_000 and kept.request_id
     assert [each.content_type for each in apart] == [
-        f"application/protobuf; part={number}/3" for number in (1, 2, 3)
+        f"{FACT_CONTENT_TYPE}; part={number}/3" for number in (1, 2, 3)
     ]
     again = told(Confirmed(facts=[label(1_200_000)]))[1]
     other = told(Confirmed(facts=[label(1_200_000, b"y")]))[1]
@@ -118,9 +125,13 @@ async def test_it_is_held_before_the_outcome_is_told_and_once() -> None:
             raise gone
 
     ledger.hold_fails = fails
-    attempts_of = Attempts(ledger, Presence("the hub"))
+    known: list[str] = []
+    attempts_of = Attempts(ledger, Presence("the hub"), known.extend)
     for _ in range(2):
         await attempts_of.complete(*told(Confirmed(facts=[label(600 * 1024)])))
+    assert len(known) == 4 and known[:2] == known[2:]
+    places = [place_of(each) for each in ledger.content_types[:2]]
+    assert [each.after for each in places if each] == ["", known[0]]
     assert ledger.calls == ["hold"] * 4 + ["complete"] + ["hold"] * 2 + ["complete"]
     assert len(ledger.held) == 2
 

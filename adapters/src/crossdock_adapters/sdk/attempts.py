@@ -57,7 +57,7 @@ class Ledger(Protocol):
 
     async def hold(
         self, source: str, payload: bytes, content_type: str, reason: str, key: str
-    ) -> None: ...
+    ) -> str: ...
 
 
 class DraftNotKept(Exception):
@@ -89,8 +89,15 @@ class Attempt:
 class Attempts:
     """Begins, renews and completes; concurrent attempts share calls."""
 
-    def __init__(self, ledger: Ledger, hub: Presence) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        hub: Presence,
+        on_held: Callable[[Sequence[str]], None] = lambda held_ids: None,
+    ) -> None:
+        """on_held: told the ids of what is held apart from a completion, once that is told."""
         self._hub = hub
+        self._on_held = on_held
         self._ledger = ledger
         self._begin = Coalescer(ledger.begin)
         self._renew = Coalescer(ledger.renew)
@@ -209,37 +216,44 @@ class Attempts:
         HubRefused when the hub does not take even the bare outcome: the lease will end, and what
         follows doubt is the ledger's.
         """
-        if lost := await self._hold(completion.delivery_id, apart):
+        held: list[str] = []
+        if lost := await self._hold(completion.delivery_id, apart, held):
             completion.reason = f"{lost} {completion.reason}"[:MAX_REASON_CHARACTERS]
         result = await self._tell(completion)
         if isinstance(result, HubRefused):
             # What we learned is not acceptable, but that it happened must be known.
             log.error("delivery %s: completion refused: %s", completion.delivery_id, result)
-            lost += await self._hold(completion.delivery_id, facts_apart(completion))
+            lost += await self._hold(completion.delivery_id, facts_apart(completion), held)
             result = await self._tell(_bare(completion, result, lost))
+        if held:
+            self._on_held(held)
         if isinstance(result, HubRefused):
             raise result
         return result
 
-    async def _hold(self, delivery_id: str, apart: Sequence[Apart]) -> str:
-        """Says how many of these the hub does not hold, and why; "" when it holds all."""
-        lost, last = 0, ""
+    async def _hold(self, delivery_id: str, apart: Sequence[Apart], held: list[str]) -> str:
+        """Says how many of these the hub does not hold, and why; "" when it holds all. held: gets
+        the ids of those it holds."""
+        lost, last, before = 0, "", ""
         for each in apart:
             try:
-                await self._hold_one(each)
+                before = await self._hold_one(each.behind(before))
+                held.append(before)
             except HubRefused as refused:
+                before = ""
                 log.error("delivery %s: %s: LOST: %s", delivery_id, each.reason, refused)
                 lost, last = lost + 1, str(refused)[:MAX_LOST_CHARACTERS]
         return f"LOST, the hub does not hold {lost} of {len(apart)}: {last}." if lost else ""
 
-    async def _hold_one(self, apart: Apart) -> None:
-        """Durable on return. HubRefused too when the hub has a fault with it each time."""
+    async def _hold_one(self, apart: Apart) -> str:
+        """The id under which it is held, durably. HubRefused too when the hub has a fault with it
+        each time."""
         faults = 0
 
-        async def once() -> None:
+        async def once() -> str:
             nonlocal faults
             try:
-                await self._ledger.hold(
+                return await self._ledger.hold(
                     COMPLETION_SOURCE, apart.payload, apart.content_type, apart.reason, apart.key
                 )
             except HubAway as away:
@@ -248,7 +262,7 @@ class Attempts:
                     raise HubRefused(str(away)) from away
                 raise
 
-        await self._insist(once)
+        return await self._insist(once)
 
     async def _tell(
         self, completion: delivery_service_pb2.Completion

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
@@ -24,6 +25,11 @@ MAX_FACTS_BYTES = 768 * 1024
 MAX_REFERENCES = 50
 # Of one payload: the hub holds no larger one, so a larger fact is held in parts.
 MAX_PART_BYTES = 512 * 1024
+# A Fact of the contract, method and request, which the SDK writes by itself later. Others are for
+# people.
+FACT_CONTENT_TYPE = "application/x-crossdock-fact"
+PROTOBUF, JSON = "application/protobuf", "application/json"
+_PLACE = re.compile(r"; part=(\d+)/(\d+)(?:; after=([0-9a-f-]{36}))?")
 
 
 class UnknownFact(ValueError):
@@ -32,12 +38,42 @@ class UnknownFact(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """A payload for the hub to hold. The same of the same delivery has the same key each time."""
+    """A payload for the hub to hold. The same of the same delivery has the same key each time.
+
+    continues: it goes on where the payload before it ends; `behind` says which that is.
+    """
 
     payload: bytes = field(repr=False)
     content_type: str
     reason: str
     key: str
+    continues: bool = False
+
+    def behind(self, held_id: str) -> Apart:
+        """This part with the id of the held one before it; "" where that is not held."""
+        if not (self.continues and held_id):
+            return self
+        return replace(self, content_type=f"{self.content_type}; after={held_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a payload stands among the parts of a fact. number: from 1. after: id of the held part
+    before it; "" for none."""
+
+    number: int
+    count: int
+    after: str
+
+
+def place_of(content_type: str) -> Place | None:
+    """The place that a content type says; None: it is no fact."""
+    if not content_type.startswith(FACT_CONTENT_TYPE):
+        return None
+    found = _PLACE.fullmatch(content_type, len(FACT_CONTENT_TYPE))
+    if found is None:
+        return Place(1, 1, "")
+    return Place(int(found[1]), int(found[2]), found[3] or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +98,17 @@ def carried(delivery_id: str, result: Confirmed) -> Carried:
             # The same delivery reports the same fact under the same request id, however often.
             known = fact(message, uuid.uuid5(uuid.UUID(delivery_id), f"{name}:{place}"))
         except UnknownFact as error:
-            content, why = message.SerializeToString(), str(error)
+            content, why, kind = message.SerializeToString(), str(error), PROTOBUF
         else:
             size = known.ByteSize()
             if len(facts) < MAX_FACTS and size <= min(room, MAX_FACT_BYTES):
                 facts.append(known)
                 room -= size
                 continue
-            content, why = known.request, "it passes the limit of count or size of a completion"
+            content, kind = known.SerializeToString(), FACT_CONTENT_TYPE
+            why = "it passes the limit of count or size of a completion"
         facts_apart += 1
-        apart += _in_parts(delivery_id, f"fact {place}", name, content, why)
+        apart += _in_parts(delivery_id, f"fact {place}", name, content, kind, why)
     counts = [f"{facts_apart} of {len(result.facts)} facts"] if facts_apart else []
     for word, given in (("references", result.references), ("duplicates", result.duplicates)):
         if len(given) > MAX_REFERENCES:
@@ -92,7 +129,9 @@ def facts_apart(told: delivery_service_pb2.Completion) -> list[Apart]:
     parts: list[Apart] = []
     for place, each in enumerate(told.facts):
         why = "the hub refused the completion that carried it"
-        parts += _in_parts(told.delivery_id, f"carried {place}", each.method, each.request, why)
+        content = each.SerializeToString()
+        what = f"carried {place}"
+        parts += _in_parts(told.delivery_id, what, each.method, content, FACT_CONTENT_TYPE, why)
     return parts
 
 
@@ -130,24 +169,26 @@ def _rest(delivery_id: str, word: str, given: Iterable[Reference]) -> Sequence[A
     told = [{"type": each.type, "value": each.value} for each in given]
     content = vendor_json.dumps({word: told})
     why = f"a completion has room for {MAX_REFERENCES}; see to these by hand"
-    return _in_parts(delivery_id, word, "", content, why)
+    return _in_parts(delivery_id, word, "", content, JSON, why)
 
 
-def _in_parts(delivery_id: str, what: str, name: str, content: bytes, why: str) -> list[Apart]:
-    """name: of the message or method; "" for JSON. The key has the content: another result of a
-    repeat, in another order, is not taken for what is held already."""
+def _in_parts(
+    delivery_id: str, what: str, name: str, content: bytes, kind: str, why: str
+) -> list[Apart]:
+    """name: of the message or method; "" for none. kind: content type. The key has the content:
+    another result of a repeat, in another order, is not taken for what is held already."""
     digest = hashlib.sha256(content).hexdigest()[:16]
     count = max(1, -(-len(content) // MAX_PART_BYTES))
     parts = []
     for number in range(count):
         part = f"; part={number + 1}/{count}" if count > 1 else ""
-        kind = "application/protobuf" if name else "application/json"
         parts.append(
             Apart(
                 content[number * MAX_PART_BYTES : (number + 1) * MAX_PART_BYTES],
                 f"{kind}{part}",
                 f"{what} of delivery {delivery_id} {name}{part}: {why}",
                 f"{delivery_id}:{what}:{digest}:{number}",
+                continues=number > 0,
             )
         )
     return parts

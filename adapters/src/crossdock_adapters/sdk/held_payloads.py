@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from crossdock.errors import CallError
 
+from crossdock_adapters.sdk import facts_apart
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE
 from crossdock_adapters.sdk.hub_link import HELD_AT_ONCE
@@ -56,7 +58,8 @@ class Failures:
 
 
 class HeldPayloads:
-    """One endpoint's held payloads: all of them at start, later those that operators ask for.
+    """One endpoint's held payloads: all of them at start, later those that operators ask for, and
+    what this process had no room for in a completion.
 
     Oldest first and one after another. Another process of the endpoint may do the same at the same
     time: the hub takes each fact once, and closes each payload once.
@@ -75,21 +78,32 @@ class HeldPayloads:
         self._all_read = False
         self._answered: set[str] = set()
         self._left: dict[str, str] = {}
+        # What this process had held since, in order.
+        self._fresh: dict[str, None] = {}
+        self._added = asyncio.Event()
+
+    def add(self, held_ids: Sequence[str]) -> None:
+        """Try these too, soon: this process has just had them held, and can write them."""
+        self._fresh |= dict.fromkeys(held_ids)
+        self._added.set()
 
     async def run(self) -> None:
         """Until cancelled. What was held at start is gone through once, and what is left of it
-        until each payload has an answer; what operators ask for comes before it."""
-        started = False
+        until each payload has an answer, as are those that were added; what operators ask for
+        comes before them."""
         while True:
+            self._added.clear()
             why = await self.one_round(asked=True)
-            if not started:
+            if self._left or self._fresh or not self._all_read:
                 left = await self.one_round(asked=False)
-                started, why = not left, why or left
+                why = why or left
             if why:
                 self._presence.gone(why)
             else:
                 self._presence.back()
-            await asyncio.sleep(HELD_ROUND_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HELD_ROUND_SECONDS):
+                    await self._added.wait()
 
     async def one_round(self, *, asked: bool) -> str:
         """Why some have no answer yet; "" when all have. asked: only what operators asked for."""
@@ -144,11 +158,14 @@ class HeldPayloads:
                     await self._try(held, failures)
             self._page_token, self._all_read = token, not token
         self._answered.clear()
-        return self._what_is_left()
+        return await self._go_through_left() if self._fresh else self._what_is_left()
 
     async def _go_through_left(self) -> str:
         """What the first pass left, and nothing else of what is held. Raises Away."""
         failures = Failures()
+        for held_id in self._fresh:
+            self._left.setdefault(held_id, "not tried yet")
+        self._fresh.clear()
         waiting = list(self._left)
         for start in range(0, len(waiting), HELD_AT_ONCE):
             ids = waiting[start : start + HELD_AT_ONCE]
@@ -179,7 +196,8 @@ class HeldPayloads:
             return
         failures.none()
         self._left.pop(held.id, None)
-        self._answered.add(held.id)
+        if not self._all_read:
+            self._answered.add(held.id)
 
     def _what_is_left(self) -> str:
         if not self._left:
@@ -235,16 +253,22 @@ class HeldPayloads:
         if held.source.startswith(POLL_SOURCE):
             return self._translate_polled(held, hold)
         if held.source == COMPLETION_SOURCE:
-            raise LeftOut(
-                "what a completion had no room for is not translated: enter it by hand, then "
-                "discard this one"
-            )
+            return self._write_fact(held, hold)
         webhook = inbound.adapter.webhooks.get(held.source)
         if webhook is None:
             raise LeftOut(f"this adapter has no webhook {held.source}")
         headers = {"content-type": held.content_type}
         hook = inbound.webhook_of(webhook, held.payload, headers, {}, hold)
         return webhook.receive(hook, inbound.vendor)
+
+    async def _write_fact(self, held: HeldPayload, hold: Hold) -> None:
+        """What a completion had no room for; references and duplicates are for people."""
+        try:
+            reason = await facts_apart.write(self._inbound.link, held)
+        except facts_apart.ByHand as by_hand:
+            raise LeftOut(str(by_hand)) from None
+        if reason:
+            await hold(held.payload, held.content_type, reason, "")
 
     async def _translate_polled(self, held: HeldPayload, hold: Hold) -> None:
         name = held.source.removeprefix(POLL_SOURCE)

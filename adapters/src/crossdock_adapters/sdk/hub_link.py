@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 import uuid
@@ -29,6 +30,7 @@ from crossdock.errors import (
 from crossdock.item.v1 import item_service_pb2
 from crossdock.location.v1 import location_service_pb2
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.exchange import as_text
@@ -153,8 +155,8 @@ class HubLink:
 
     async def hold(
         self, source: str, payload: bytes, content_type: str, reason: str, key: str
-    ) -> None:
-        """Keep a payload that can't be translated; durable when this returns.
+    ) -> str:
+        """Keep a payload that can't be translated: its id; it is durable when this returns.
 
         Of one that is larger than the hub holds the beginning is kept, and the reason says so.
 
@@ -179,7 +181,33 @@ class HubLink:
             reason=as_text(reason or "cannot be translated", MAX_REASON),
             key=key if fits else hashlib.sha256(key.encode()).hexdigest(),
         )
-        await told(self.hub.endpoints.HoldPayload(request, timeout=CALL_SECONDS))
+        answer = await told(self.hub.endpoints.HoldPayload(request, timeout=CALL_SECONDS))
+        return answer.receipt.held_fact_id
+
+    async def tell(self, method: str, request: Message, response_type: type[Message]) -> Message:
+        """Call a method of the contract by its name, for example "/crossdock.label.v1.…"."""
+        call: Any = self.hub.channel.unary_unary(
+            method,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response_type.FromString,
+        )
+        return await told(call(request, timeout=CALL_SECONDS))
+
+    async def held_payload(self, held_id: str) -> HeldPayload | None:
+        """One payload, held or translated since; None: there is none, or it was discarded."""
+        request = held_fact_pb2.ListHeldFactsRequest(
+            page_size=HELD_AT_ONCE, endpoint=self.endpoint, payloads_only=True, ids=[held_id]
+        )
+        answer = await told(self.hub.endpoints.ListHeldFacts(request, timeout=CALL_SECONDS))
+        for fact in answer.held_facts:
+            if fact.id == held_id and fact.state != held_fact_pb2.HELD_FACT_STATE_DISCARDED:
+                return _held_payload(fact)
+        return None
+
+    async def close_held(self, held_id: str) -> None:
+        """Tell that a payload is translated; one that somebody has closed already stays closed."""
+        with contextlib.suppress(HubRefused):
+            await self.report_held(held_id, "")
 
     async def held_payloads(
         self, *, asked: bool, page_token: str = "", ids: Sequence[str] = ()

@@ -129,9 +129,9 @@ class EndpointRunner:
             asyncio.create_task(inbound.poll_forever(poll), name=f"poll {poll.name}")
             for poll in self.adapter.polls.values()
         ]
-        if self.adapter.polls or self.adapter.webhooks:
-            polls.append(asyncio.create_task(HeldPayloads(inbound).run(), name="held payloads"))
-        worker = self._worker(vendor)
+        held = HeldPayloads(inbound)
+        polls.append(asyncio.create_task(held.run(), name="held payloads"))
+        worker = self._worker(vendor, held)
         consuming = asyncio.create_task(self._consume(source, worker))
         stop = asyncio.create_task(stopping.wait())
         try:
@@ -248,7 +248,7 @@ class EndpointRunner:
             telemetry=self._telemetry,
         )
 
-    def _worker(self, vendor: Any) -> Worker:
+    def _worker(self, vendor: Any, held: HeldPayloads) -> Worker:
         def make_work(dispatch: Any, event: Any, attempt: int) -> Work:
             return Work(
                 delivery_id=dispatch.delivery_id,
@@ -267,7 +267,7 @@ class EndpointRunner:
             endpoint=self.config.id,
             adapter=self.adapter,
             vendor=vendor,
-            attempts=Attempts(self._link, self._hub_presence),
+            attempts=Attempts(self._link, self._hub_presence, held.add),
             make_work=make_work,
             vendor_presence=self._vendor_presence,
             telemetry=self._telemetry,
