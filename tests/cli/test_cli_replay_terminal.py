@@ -3,85 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
-from typing import Self
 
 from fixtures_hub import Lane, RunningHub, deployment
-from fixtures_nats import eventually
 from played_endpoint import PlayedEndpoint
 from story import Story, seed_master_data
+from terminal import CODES, Terminal, at_hub
 from test_cli_replay import as_json, run, typed
 
 BOOKINGS = {"create_sales_order": "SEARCHABLE"}
-SCREEN = struct.pack("HHHH", 24, 120, 0, 0)
-CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 SHOW_CURSOR = "\x1b[?25h"
-SECONDS = 30.0
-
-
-class Terminal:
-    """A command whose input, output and errors are one pseudo-terminal of 120 columns."""
-
-    def __init__(self, hub: RunningHub, *arguments: str) -> None:
-        self.raw = ""
-        self._own, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, SCREEN)
-        os.set_blocking(self._own, False)
-        environment = hub.environment() | {
-            "CROSSDOCK_ADDRESS": hub.address,
-            "CROSSDOCK_TOKEN_FILE": str(hub.token_file("operator")),
-            "TERM": "xterm-256color",
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "crossdock.cli", "replay", *arguments],
-            env=environment,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self._own)
-
-    def read(self) -> str:
-        """Everything written so far, without the codes that move and colour."""
-        try:
-            while part := os.read(self._own, 65_536):
-                self.raw += part.decode(errors="replace")
-        except OSError:
-            # Nothing more for now, or its other end is closed.
-            pass
-        return CODES.sub("", self.raw)
-
-    async def shows(self, text: str) -> None:
-        await eventually(lambda: text in self.read(), f"the terminal shows {text!r}", SECONDS)
-
-    async def ends(self) -> int:
-        def ended() -> bool:
-            self.read()
-            return self.process.poll() is not None
-
-        await eventually(ended, "the command ends", SECONDS)
-        self.read()
-        return self.process.returncode
 
 
 async def test_a_bar_moves_on_a_terminal(hub: RunningHub, lane: Lane) -> None:
@@ -95,13 +29,13 @@ async def test_a_bar_moves_on_a_terminal(hub: RunningHub, lane: Lane) -> None:
         plan = (await as_json(hub, "plan", lane.erp, *chosen))["id"]
         started = await typed(hub, "start", plan, "--reason", "it is open", "--yes")
         assert started.returncode == 0, started.stderr
-        async with Terminal(hub, "show", plan, "--follow") as screen:
+        async with Terminal(at_hub(hub), "replay", "show", plan, "--follow") as screen:
             await screen.shows("0/2")
             screen.process.send_signal(signal.SIGINT)
             assert await screen.ends() != 0
             assert SHOW_CURSOR in screen.raw
             assert "Traceback" not in screen.read()
-        async with Terminal(hub, "show", plan, "--follow") as screen:
+        async with Terminal(at_hub(hub), "replay", "show", plan, "--follow") as screen:
             await screen.shows("0/2")
             await erp.work("CONFIRMED")
             await screen.shows("1/2")
@@ -129,7 +63,7 @@ async def test_a_plan_moves_on_a_terminal(tmp_path: Path) -> None:
                 await story.approved()
                 await erp.work("REJECTED", reason="period closed")
             chosen = ("--set", "failed", "--event", "order.approved", "--since", "1h")
-            async with Terminal(hub, "plan", lane.erp, *chosen) as screen:
+            async with Terminal(at_hub(hub), "replay", "plan", lane.erp, *chosen) as screen:
                 await screen.shows("/5")
                 screen.process.send_signal(signal.SIGINT)
                 assert await screen.ends() != 0

@@ -61,6 +61,7 @@ def test_space_comes_back(tmp_path: Path, kind: str) -> None:
     database = database_of(directory, kind)
     code, out, err = run(directory, database.url)
     assert code == 0, err
+    assert err == "", "nobody looks at a terminal"
     done = json.loads(out)
     if kind == "sqlite":
         size = sum(each.stat().st_size for each in directory.glob("crossdock.db*"))

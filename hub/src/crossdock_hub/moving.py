@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from crossdock.cli.progress import ProgressLine
+from crossdock.cli.progress import ProgressLine, bar
 from crossdock.errors import ConfigurationError, CrossdockError
 from pydantic import ValidationError
 
@@ -31,7 +31,6 @@ from crossdock_hub.store.relocation import Moved, Relocation, moved_mark, take_b
 EXIT_INTERRUPTED: Final = 1
 EXIT_CONFIGURATION: Final = 78
 TO_SQLITE: Final = "sqlite"
-BAR_WIDTH: Final = 24
 
 
 class Settled:
@@ -128,8 +127,7 @@ async def undo(settled: Settled, *, as_back_up: bool) -> str:
 def _shown_on(progress: ProgressLine) -> Any:
     def show(what: str, table: str, done: int, rows: int) -> None:
         share = done / rows if rows else 1.0
-        bar = ("#" * int(share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
-        progress.show(f"{what} [{bar}] {share:4.0%}  {done:,} of {rows:,} rows, {table}")
+        progress.show(f"{what} {bar(share)}  {done:,} of {rows:,} rows, {table}")
 
     return show
 

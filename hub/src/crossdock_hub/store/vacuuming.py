@@ -13,9 +13,13 @@ import json
 import shutil
 import sqlite3
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from crossdock.cli.progress import REDRAW_SECONDS, ProgressLine, bar
 from crossdock.errors import ConfigurationError, CrossdockError
 from pydantic import ValidationError
 from sqlalchemy import NullPool
@@ -29,12 +33,17 @@ from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.tables import METADATA
 
 EXIT_CONFIGURATION: Final = 78
+# Less of the log is from before.
+SHARE_THAT_SHOWS: Final = 0.02
+Show = Callable[[str], None]
 # The new file and its log stand beside the old one until it is replaced.
 ROOM_FACTOR: Final = 2
 
 
-def vacuum_file(path: Path) -> dict[str, Any]:
+def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
     """Write a database file of SQLite anew, without gaps; nobody uses it meanwhile.
+
+    show: told now and then how far it is, by another thread.
 
     Raises ConfigurationError: there is no such file, or too little room beside it; sqlite3.Error.
     """
@@ -49,13 +58,53 @@ def vacuum_file(path: Path) -> dict[str, Any]:
         )
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("VACUUM")
+        with _watched(path, _bytes_in_use(connection), show):
+            connection.execute("VACUUM")
+        show("writing what is in the log back into the file")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return {"database": str(path), "bytes_before": before, "bytes_after": _bytes_of(path)}
 
 
-async def vacuum_server(url: str, access: postgresql.Access) -> dict[str, Any]:
-    """Make the room of dead rows usable in every table of the hub. Raises StoreFailure."""
+def _bytes_in_use(connection: sqlite3.Connection) -> int:
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+@contextlib.contextmanager
+def _watched(path: Path, wanted: int, show: Show) -> Iterator[None]:
+    """Tell how long a VACUUM takes, and how much of it is done: SQLite gathers what is left in a
+    temporary file, where nobody sees it, then writes it to the log beside the database."""
+    log, begun, done = path.with_name(f"{path.name}-wal"), time.monotonic(), threading.Event()
+    show("gathering what is left")
+
+    def watch() -> None:
+        while not done.wait(REDRAW_SECONDS):
+            seconds = f"{time.monotonic() - begun:.0f} s"
+            written = log.stat().st_size if log.exists() else 0
+            if written < wanted * SHARE_THAT_SHOWS:
+                show(f"gathering what is left, {seconds}")
+            else:
+                show(f"writing it anew {bar(written / wanted)}, {seconds}")
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watching.join()
+
+
+async def vacuum_server(
+    url: str, access: postgresql.Access, show: Show = lambda text: None
+) -> dict[str, Any]:
+    """Make the room of dead rows usable in every table of the hub. Raises StoreFailure.
+
+    show: told before each table how far it is.
+    """
     # No transaction: it is refused in one.
     alone = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
     engine = create_async_engine(url, **postgresql.migration_options(access) | alone)
@@ -63,7 +112,9 @@ async def vacuum_server(url: str, access: postgresql.Access) -> dict[str, Any]:
         async with engine.connect() as connection:
             size = "SELECT pg_database_size(current_database())"
             before = (await connection.exec_driver_sql(size)).scalar_one()
-            for table in METADATA.sorted_tables:
+            tables = METADATA.sorted_tables
+            for number, table in enumerate(tables):
+                show(f"{bar(number / len(tables))} {number} of {len(tables)} tables, {table.name}")
                 await connection.exec_driver_sql(f'VACUUM (ANALYZE) "{table.name}"')
             after = (await connection.exec_driver_sql(size)).scalar_one()
             name = engine.url.render_as_string(hide_password=True)
@@ -80,29 +131,33 @@ def _bytes_of(path: Path) -> int:
     return sum(each.stat().st_size for each in files if each.exists())
 
 
-def vacuum(settings: Settings) -> dict[str, Any]:
-    """The database that a hub with these settings has.
+def vacuum(settings: Settings, show: Show = lambda text: None) -> dict[str, Any]:
+    """The database that a hub with these settings has. show: told how far it is.
 
     Raises CrossdockError, StoreFailure or an error of SQLite.
     """
     url, access = database_url(settings.database_url, settings.data_directory), access_of(settings)
     check_url(url, access)
     if not url.startswith("sqlite"):
-        return asyncio.run(vacuum_server(url, access))
+        return asyncio.run(vacuum_server(url, access, show))
     path = Path(url.partition(":///")[2])
     if not path.parent.is_dir():
         raise ConfigurationError(f"there is no directory {path.parent}")
     lock = DataLock(settings.data_directory).acquire()
     try:
-        return vacuum_file(path)
+        return vacuum_file(path, show)
     finally:
         lock.release()
 
 
 def main() -> int:
     """The command. 0: done. 78: it can't be, the sentence says why."""
+    progress = ProgressLine(beside_result=True)
     try:
-        done = vacuum(Settings())
+        try:
+            done = vacuum(Settings(), progress.show)
+        finally:
+            progress.end()
     except (CrossdockError, StoreFailure, ValidationError, sqlite3.Error, OSError) as error:
         print(f"not vacuumed: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION

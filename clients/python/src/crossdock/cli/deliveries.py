@@ -11,6 +11,7 @@ from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
 from crossdock.cli.names import delivery_state, delivery_state_numbers, hold_reason
 from crossdock.cli.output import age, cell, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
+from crossdock.cli.progress import ProgressLine
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 
@@ -54,7 +55,7 @@ async def _deliveries(
     as_json: bool,
 ) -> None:
     async with open_hub(place) as hub:
-        found, following = await list_deliveries(hub, request, limit)
+        found, following = await list_deliveries(hub, request, limit, as_json)
     if as_json:
         print_page("deliveries", found, following)
         return
@@ -86,17 +87,26 @@ def _nothing(request: delivery_service_pb2.ListDeliveriesRequest) -> str:
 
 
 async def list_deliveries(
-    hub: HubClient, request: delivery_service_pb2.ListDeliveriesRequest, limit: int
+    hub: HubClient,
+    request: delivery_service_pb2.ListDeliveriesRequest,
+    limit: int,
+    quiet: bool = True,
 ) -> tuple[list[delivery_pb2.Delivery], str]:
-    """From the request's page on up to the limit, and the token of what follows; "" for nothing."""
+    """From the request's page on up to the limit, and the token of what follows; "" for nothing.
+
+    quiet: show no progress.
+    """
     found: list[delivery_pb2.Delivery] = []
+    progress = ProgressLine(quiet, beside_result=True)
     while True:
         request.page_size = min(PAGE, limit - len(found))
         page = await hub.deliveries.ListDeliveries(request)
         found.extend(page.deliveries)
         request.page_token = page.next_page_token
         if not page.next_page_token or len(found) >= limit:
+            progress.end()
             return found, page.next_page_token
+        progress.show(f"{len(found):,} deliveries read, {limit:,} at most")
 
 
 def _result(delivery: delivery_pb2.Delivery) -> str:

@@ -20,12 +20,11 @@ from crossdock.cli.loading.rows import KINDS, REFUSED, Kind, Row, read_rows
 from crossdock.cli.loading.sending import Counts, Loader, batches
 from crossdock.cli.output import print_json
 from crossdock.cli.problems import EXIT_FAILED, EXIT_USED_WRONGLY, CommandError
-from crossdock.cli.progress import ProgressLine
+from crossdock.cli.progress import ProgressLine, bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 SHOWN_MAX: Final = 10
-BAR_WIDTH: Final = 24
 
 
 class What(StrEnum):
@@ -109,11 +108,9 @@ def load(
     size = max(1, file.stat().st_size)
 
     def show(counts: Counts, row: Row) -> None:
-        share = row.end / size
-        bar = ("#" * int(share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
         rate = counts.done / max(0.001, time.monotonic() - begun)
         bad = f", {counts.refused:,} refused" if counts.refused else ""
-        progress.show(f"[{bar}] {share:4.0%}  {counts.done:,} rows, {rate:,.0f}/s{bad}")
+        progress.show(f"{bar(row.end / size)}  {counts.done:,} rows, {rate:,.0f}/s{bad}")
 
     rows = itertools.islice(read_rows(file, kind), from_row - 1, None)
     with RefusedRows(file, refused) as left:

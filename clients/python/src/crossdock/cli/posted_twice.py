@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Annotated, Final
 
 import typer
@@ -13,6 +12,7 @@ from crossdock.cli.names import name_of
 from crossdock.cli.output import clock, moment, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.posted import exit_code
+from crossdock.cli.progress import ProgressLine
 from crossdock.cli.times import time_of
 from crossdock.lineage.v1 import lineage_service_pb2, posting_pb2
 
@@ -58,7 +58,7 @@ def posted_twice(
             time = time_of(text, f"--{name}")
             getattr(request, name).FromDatetime(time)
             span[name] = time.isoformat()
-    found = asyncio.run(_read(find_place(data), request, limit))
+    found = asyncio.run(_read(find_place(data), request, limit, as_json))
     if as_json:
         token = found.next_page_token
         print_page("postings", found.postings, token, examined=found.examined, **span)
@@ -70,11 +70,14 @@ def posted_twice(
 
 
 async def _read(
-    place: Place, request: lineage_service_pb2.ListDoubtfulPostingsRequest, limit: int
+    place: Place,
+    request: lineage_service_pb2.ListDoubtfulPostingsRequest,
+    limit: int,
+    quiet: bool,
 ) -> lineage_service_pb2.ListDoubtfulPostingsResponse:
-    """Page by page to the beginning of the range, or to the limit."""
+    """Page by page to the beginning of the range, or to the limit. quiet: show no progress."""
     whole = lineage_service_pb2.ListDoubtfulPostingsResponse()
-    telling = sys.stderr.isatty()
+    progress = ProgressLine(quiet, beside_result=True)
     async with open_hub(place) as hub:
         while True:
             request.page_size = min(PAGE, limit - len(whole.postings))
@@ -86,11 +89,9 @@ async def _read(
             whole.next_page_token = request.page_token = page.next_page_token
             if not page.next_page_token or len(whole.postings) >= limit:
                 break
-            if telling:
-                back = moment(whole.examined_since)
-                typer.echo(f"\r{whole.examined} deliveries, back to {back}", err=True, nl=False)
-    if telling and whole.examined > page.examined:
-        typer.echo("", err=True)
+            back = moment(whole.examined_since)
+            progress.show(f"{whole.examined:,} deliveries looked at, back to {back}")
+    progress.end()
     return whole
 
 

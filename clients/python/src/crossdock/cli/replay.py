@@ -14,6 +14,7 @@ from crossdock.cli.names import delivery_state_numbers, name_of
 from crossdock.cli.output import age, cell, clock, moment, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
+from crossdock.cli.progress import ProgressLine, bar
 from crossdock.cli.replay_progress import follow, follow_plan
 from crossdock.cli.times import time_of
 from crossdock.client import HubClient
@@ -265,6 +266,7 @@ async def _read(
     async with open_hub(place) as hub:
         found = await follow(hub, replay_id, quiet) if watch else await _get(hub, replay_id)
         work: list[replay_pb2.ReplayItem] = []
+        progress = ProgressLine(quiet, beside_result=True)
         while len(work) < limit:
             request.page_size = min(PAGE, limit - len(work))
             page = await hub.replays.ListReplayItems(request)
@@ -272,6 +274,9 @@ async def _read(
             request.page_token = page.next_page_token
             if not page.next_page_token:
                 break
+            share = len(work) / min(limit, found.item_count)
+            progress.show(f"{bar(share)} {len(work):,} items read")
+        progress.end()
         return found, work, request.page_token if limit else ""
 
 
