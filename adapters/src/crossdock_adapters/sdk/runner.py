@@ -19,6 +19,7 @@ from crossdock_adapters.sdk.outcomes import VendorOutcome
 from crossdock_adapters.sdk.pacing import Pace
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.sandbox_server import Listener
+from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.settings import Secrets, Settings, check
 from crossdock_adapters.sdk.telemetry import Telemetry
 from crossdock_adapters.sdk.work import Work
@@ -261,6 +262,7 @@ class EndpointRunner:
                 settings=self.settings,
                 hub=self._link.hub,
                 look_up_numbers=self._link.numbers,
+                sequences=Sequences(self._link),
             )
 
         return Worker(

@@ -11,6 +11,8 @@ from crossdock_adapters.sdk.settings import Settings
 if TYPE_CHECKING:
     from crossdock.client import HubClient
 
+    from crossdock_adapters.sdk.sequences import Sequences
+
 LookUpNumbers = Callable[[str, Sequence[str]], Awaitable[dict[str, str]]]
 
 
@@ -36,6 +38,8 @@ class Work:
     hub: HubClient = field(repr=False)
     look_up_numbers: LookUpNumbers = field(repr=False)
     draft: str = ""
+    # Control numbers of this endpoint, kept by the hub; the runner gives it.
+    sequences: Sequences | None = field(default=None, repr=False)
 
     async def numbers(self, kind: str, numbers: Sequence[str]) -> dict[str, str]:
         """This endpoint's own ids for master data, by number; unknown numbers are left out.
