@@ -33,6 +33,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "alembic": ("crossdock_hub.store",),
     "asyncpg": ("crossdock_hub.store",),
     "aiohttp": ("crossdock_adapters.sdk",),
+    "asyncssh": ("crossdock_adapters.sdk.sftp", "crossdock_adapters.sdk.sandbox_sftp"),
     "uvicorn": ("crossdock_adapters.sdk",),
     "protovalidate": ("crossdock.contracts.validation",),
 }

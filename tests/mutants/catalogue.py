@@ -381,8 +381,8 @@ MUTANTS: Final[list[Mutant]] = [
         f"{SDK}http.py",
         ADAPTER,
         lease_is_not_checked_before_sending=(
-            "if record is not None and call.has_effect:\n            _check_lease(record)",
-            "if record is None and call.has_effect:\n            _check_lease(record)",
+            "if record is not None and call.has_effect:\n            check_lease(record)",
+            "if record is None and call.has_effect:\n            check_lease(record)",
         ),
     ),
     *_in(

@@ -159,7 +159,7 @@ class VendorHttp:
         trace = SimpleNamespace(connected=False)
         earlier_effect = record is not None and record.effect_left
         if record is not None and call.has_effect:
-            _check_lease(record)
+            check_lease(record)
         _effect_leaves.set(call.has_effect)
         try:
             answer = await self._exchange(call, timeout_seconds, trace)
@@ -262,11 +262,11 @@ class _LeasedRequest(aiohttp.ClientRequest):
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         record = exchange.current()
         if record is not None and _effect_leaves.get():
-            _check_lease(record)
+            check_lease(record)
         return await super().send(conn)
 
 
-def _check_lease(record: exchange.Exchange) -> None:
+def check_lease(record: exchange.Exchange) -> None:
     """The last look before bytes leave: another worker may hold the delivery by now."""
     if record.lease_left_seconds() >= MIN_LEASE_LEFT_SECONDS:
         return

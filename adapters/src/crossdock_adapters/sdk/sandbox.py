@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -37,6 +37,24 @@ OUTAGE_LOOK_SECONDS = 0.05
 MIN_TICK_SECONDS = 0.005
 
 Command = Callable[[dict[str, Any]], Awaitable[Any]]
+T = TypeVar("T")
+
+
+class VendorPort(Protocol):
+    """What listens on the vendor's port; `Listener` is the one for HTTP."""
+
+    port: int
+
+    @property
+    def listening(self) -> bool: ...
+
+    async def start(self) -> None: ...
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +150,18 @@ def json_response(
     )
 
 
+class CallFailed(Exception):
+    """A fault struck a call that is not HTTP: answer with the vendor's own trouble."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.kind.value)
+        self.fault = fault
+
+
+class ReplyLost(Exception):
+    """A fault struck after the work: cut the connection without an answer."""
+
+
 class Sandbox:
     """One simulated vendor; subclass it per vendor.
 
@@ -141,6 +171,8 @@ class Sandbox:
     """
 
     name: ClassVar[str] = ""
+    # Of the vendor's address; a vendor that does not speak HTTP has its own `vendor_port` too.
+    scheme: ClassVar[str] = "http"
     # The attributes that are the vendor's memory; a dot leads into an attribute of an attribute.
     kept: ClassVar[tuple[str, ...]] = ()
 
@@ -154,7 +186,7 @@ class Sandbox:
         self.tick_error = ""
         self._webhooks = WebhookSender(self.faults, seed=config.seed)
         self._tasks: list[asyncio.Task[None]] = []
-        self._vendor: Listener | None = None
+        self._vendor: VendorPort | None = None
         self._control: Listener | None = None
         self._outage = asyncio.Lock()
         self._went_down = asyncio.Event()
@@ -169,6 +201,10 @@ class Sandbox:
     def routes(self) -> Sequence[VendorRoute]:
         """The vendor's paths, in order of matching (starlette path syntax)."""
         raise NotImplementedError
+
+    def vendor_port(self) -> VendorPort:
+        """What is to listen on the vendor's port. Not HTTP: it hands its calls to `played`."""
+        return Listener(self._vendor_app(), self.config.host, self.config.vendor_port)
 
     def books(self) -> dict[str, Any]:
         """Every record the vendor holds, as JSON-ready data: what proofs compare with."""
@@ -205,6 +241,45 @@ class Sandbox:
         """Ask whether a fault strikes here that only the vendor can play (unknown_status)."""
         return self.faults.take(kind, operation)
 
+    def strike(self, kind: FaultKind, call: Call) -> Fault | None:
+        """The fault of this kind that strikes this call, if one does, noted with the call."""
+        if kind in AFTER_EFFECT and not call.effect:
+            return None
+        fault = self.faults.take(kind, call.operation)
+        if fault is not None:
+            call.fault = kind.value
+        return fault
+
+    async def played(
+        self, operation: str, path: str, effect: bool, work: Callable[[], Awaitable[T]]
+    ) -> T:
+        """One call of a protocol that is not HTTP, logged, and under the faults in force.
+
+        effect: whether it changes the books when it works. Raises CallFailed, ReplyLost, and what
+        the work raises.
+        """
+        call = self._log(operation, operation.upper(), path)
+        call.outcome, call.effect = "failed", False
+        try:
+            if (fault := self.strike(FaultKind.SLOW, call)) is not None:
+                await asyncio.sleep(fault.delay_seconds)
+            for kind in (FaultKind.THROTTLE, FaultKind.ERROR_BEFORE):
+                if (fault := self.strike(kind, call)) is not None:
+                    raise CallFailed(fault)
+            answer = await work()
+            call.outcome, call.effect = "ok", effect
+            if (fault := self.strike(FaultKind.SLOW_AFTER, call)) is not None:
+                await asyncio.sleep(fault.delay_seconds)
+            if (fault := self.strike(FaultKind.ERROR_AFTER, call)) is not None:
+                call.outcome = "failed"
+                raise CallFailed(fault)
+            if self.strike(FaultKind.REPLY_LOST, call) is not None:
+                call.outcome = "reply_lost"
+                raise ReplyLost
+            return answer
+        finally:
+            call.end = self.now()
+
     async def webhook(
         self,
         url: str,
@@ -223,18 +298,18 @@ class Sandbox:
 
     @property
     def vendor_url(self) -> str:
-        return self._url(self._vendor)
+        return self._url(self._vendor, self.scheme)
 
     @property
     def control_url(self) -> str:
-        return self._url(self._control)
+        return self._url(self._control, "http")
 
     # Running.
 
     async def start(self) -> None:
         """Open both ports and start the world. OSError when a port is taken."""
         config = self.config
-        self._vendor = Listener(self._vendor_app(), config.host, config.vendor_port)
+        self._vendor = self.vendor_port()
         self._control = Listener(control_app(self), config.host, config.control_port)
         await self._vendor.start()
         await self._control.start()
@@ -287,10 +362,10 @@ class Sandbox:
     def webhook_log(self) -> list[dict[str, Any]]:
         return self._webhooks.as_json()
 
-    def _url(self, listener: Listener | None) -> str:
+    def _url(self, listener: VendorPort | None, scheme: str) -> str:
         if listener is None:
             raise RuntimeError(f"sandbox {self.config.name} is not started")
-        return f"http://{self.config.host}:{listener.port}"
+        return f"{scheme}://{self.config.host}:{listener.port}"
 
     def _vendor_app(self) -> Starlette:
         routes = [
@@ -320,14 +395,14 @@ class Sandbox:
             else:
                 await asyncio.sleep(min(max(left, MIN_TICK_SECONDS), OUTAGE_LOOK_SECONDS))
 
-    def _log(self, route: VendorRoute, request: Request) -> Call:
+    def _log(self, operation: str, method: str, path: str, traceparent: str = "") -> Call:
         call = Call(
             id=len(self.calls) + self.calls_dropped + 1,
-            operation=route.operation,
-            method=request.method,
-            path=request.url.path,
+            operation=operation,
+            method=method,
+            path=path,
             start=self.now(),
-            traceparent=request.headers.get("traceparent", ""),
+            traceparent=traceparent,
         )
         if len(self.calls) < MAX_LOGGED_CALLS:
             self.calls.append(call)
@@ -345,7 +420,10 @@ class _Endpoint:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive, send)
-        call = self._sandbox._log(self._route, request)
+        traceparent = request.headers.get("traceparent", "")
+        call = self._sandbox._log(
+            self._route.operation, request.method, request.url.path, traceparent
+        )
         response: Response | None
         try:
             await request.body()
@@ -364,20 +442,21 @@ class _Endpoint:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, call: Call) -> Response | None:
-        if (fault := self._strike(FaultKind.SLOW, call)) is not None:
+        strike = self._sandbox.strike
+        if (fault := strike(FaultKind.SLOW, call)) is not None:
             await asyncio.sleep(fault.delay_seconds)
-        if (fault := self._strike(FaultKind.THROTTLE, call)) is not None:
+        if (fault := strike(FaultKind.THROTTLE, call)) is not None:
             return self._sandbox.throttled(fault)
-        if (fault := self._strike(FaultKind.ERROR_BEFORE, call)) is not None:
+        if (fault := strike(FaultKind.ERROR_BEFORE, call)) is not None:
             return self._sandbox.failed(fault)
         response = await self._work(request, call)
         if call.effect is None:
             call.effect = self._route.effect and 200 <= response.status_code < 300
-        if (fault := self._strike(FaultKind.SLOW_AFTER, call)) is not None:
+        if (fault := strike(FaultKind.SLOW_AFTER, call)) is not None:
             await asyncio.sleep(fault.delay_seconds)
-        if (fault := self._strike(FaultKind.ERROR_AFTER, call)) is not None:
+        if (fault := strike(FaultKind.ERROR_AFTER, call)) is not None:
             return self._sandbox.failed(fault)
-        if self._strike(FaultKind.REPLY_LOST, call) is not None:
+        if strike(FaultKind.REPLY_LOST, call) is not None:
             return None
         return response
 
@@ -391,14 +470,6 @@ class _Endpoint:
         except Exception:
             log.exception("sandbox %s: %s broke", self._sandbox.config.name, call.operation)
             return json_response({"error": "sandbox", "message": "see the sandbox's log"}, 500)
-
-    def _strike(self, kind: FaultKind, call: Call) -> Fault | None:
-        if kind in AFTER_EFFECT and not call.effect:
-            return None
-        fault = self._sandbox.faults.take(kind, call.operation)
-        if fault is not None:
-            call.fault = kind.value
-        return fault
 
 
 def _outcome(status: int) -> str:

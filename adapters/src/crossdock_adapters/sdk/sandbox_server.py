@@ -70,7 +70,7 @@ class Listener:
     async def start(self) -> None:
         """Bind and listen; `port` is known afterwards. OSError when the port is taken."""
         self._config.load()
-        self._socket = _bound(self._host, self._wanted_port)
+        self._socket = bound(self._host, self._wanted_port)
         self.port = int(self._socket.getsockname()[1])
         await self.open()
 
@@ -92,7 +92,7 @@ class Listener:
             if transport is not None:
                 transport.abort()
         # Bound but not listening: the kernel refuses, and nobody else can take the port.
-        self._socket = await self._rebound()
+        self._socket = await rebound(self._host, self.port)
 
     async def stop(self) -> None:
         """Close for good, giving running requests a moment to end."""
@@ -106,20 +106,23 @@ class Listener:
         for task in tasks:
             task.cancel()
 
-    async def _rebound(self) -> socket.socket:
-        for _ in range(REBIND_ATTEMPTS):
-            with contextlib.suppress(OSError):
-                return _bound(self._host, self.port)
-            await asyncio.sleep(REBIND_PAUSE_SECONDS)
-        raise OSError(f"port {self.port} could not be kept while closed")
-
     def _protocol(self) -> asyncio.Protocol:
         return _AbortableProtocol(
             config=self._config, server_state=self._state, app_state=dict[str, Any]()
         )
 
 
-def _bound(host: str, port: int) -> socket.socket:
+async def rebound(host: str, port: int) -> socket.socket:
+    """A port that was just closed, bound again. OSError when somebody else has it by now."""
+    for _ in range(REBIND_ATTEMPTS):
+        with contextlib.suppress(OSError):
+            return bound(host, port)
+        await asyncio.sleep(REBIND_PAUSE_SECONDS)
+    raise OSError(f"port {port} could not be kept while closed")
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A port that is ours and refuses until something listens on it. OSError when it is taken."""
     # With the protocol named, asyncio turns Nagle off; else each answer waits 40 ms for an ACK.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

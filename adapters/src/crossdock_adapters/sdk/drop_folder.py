@@ -1,0 +1,194 @@
+"""Folders through which files are exchanged, on a local disk or behind SFTP.
+
+A file is put under a name that readers pass over, whole and durable, and then published by one
+rename: only that has an effect at the other side. Renames never replace: a name that is taken is
+said to be taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.http import check_lease
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry, Unreachable
+
+T = TypeVar("T")
+
+MAX_NAMES: Final = 50_000
+FILE_MODE: Final = 0o640
+FULL_RETRY_SECONDS: Final = 60.0
+# What a system says of a disk: nothing was published, and waiting may help.
+DISK_WORDS: Final = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EIO: "the disk has an error",
+    errno.EROFS: "the file system is read only",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileFact:
+    """A file in a folder; modified: UTC."""
+
+    name: str
+    size: int
+    modified: datetime
+
+
+class FileMissing(Exception):
+    """There is no file of that name."""
+
+
+class NameTaken(Exception):
+    """There is a file of that name already; nothing was replaced."""
+
+
+class DropFolder(Protocol):
+    """Files by their path below one root. Raises the words of `outcomes` for what goes wrong."""
+
+    async def names(self, folder: str) -> list[FileFact]:
+        """The files of a folder, in no order."""
+
+    async def read(self, path: str, most_bytes: int) -> bytes:
+        """A file, cut after `most_bytes` + 1 bytes. Raises FileMissing."""
+
+    async def put(self, path: str, data: bytes) -> None:
+        """Write a whole file, in place of one of that name. Has no effect at the other side."""
+
+    async def publish(self, path: str, new_path: str) -> None:
+        """Rename, which the other side acts on. Raises FileMissing, NameTaken."""
+
+    async def close(self) -> None: ...
+
+
+@contextmanager
+def effect(what: str) -> Iterator[None]:
+    """Around what the other side acts on: looks at the lease before it, and notes it."""
+    record = exchange.current()
+    if record is not None:
+        check_lease(record)
+        record.effect_left = True
+    try:
+        yield
+    except (FileMissing, NameTaken):
+        _note(what, "not done")
+        raise
+    except Exception as error:
+        _note(what, type(error).__name__)
+        raise
+    _note(what, "done")
+
+
+def _note(what: str, answer: str) -> None:
+    record = exchange.current()
+    if record is not None:
+        record.note(what, answer)
+
+
+def checked_path(path: str) -> str:
+    """A path below the root. ValueError when it leads out of it."""
+    parts = path.split("/")
+    if path.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\0" in path:
+        raise ValueError(f"{path!r} is no path below the folder")
+    return path
+
+
+class LocalFolder:
+    """Folders on a disk that both sides see."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def names(self, folder: str) -> list[FileFact]:
+        """The files of a folder."""
+        return await self._do(lambda: _listed(self._place(folder)))
+
+    async def read(self, path: str, most_bytes: int) -> bytes:
+        """A file. Raises FileMissing."""
+
+        def do() -> bytes:
+            with self._place(path).open("rb") as file:
+                return file.read(most_bytes + 1)
+
+        return await self._do(do)
+
+    async def put(self, path: str, data: bytes) -> None:
+        """Write a file, and wait until it is on the disk."""
+
+        def do() -> None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            with os.fdopen(os.open(self._place(path), flags, FILE_MODE), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+        await self._do(do)
+
+    async def publish(self, path: str, new_path: str) -> None:
+        """A link to the new name, which never replaces, then the old name goes."""
+        old, new = self._place(path), self._place(new_path)
+
+        def do() -> None:
+            os.link(old, new)
+            old.unlink(missing_ok=True)
+            _sync_folder(new.parent)
+
+        with effect(f"rename {path} to {new_path}"):
+            await self._do(do)
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _place(self, path: str) -> Path:
+        return self._root / checked_path(path)
+
+    async def _do(self, do: Callable[[], T]) -> T:
+        if not await asyncio.to_thread(self._root.is_dir):
+            raise Unreachable(0.0, f"the folder {self._root.name} is not there: is it mounted?")
+        try:
+            return await asyncio.to_thread(do)
+        except FileNotFoundError as missing:
+            raise FileMissing(str(missing.filename)) from missing
+        except FileExistsError as taken:
+            raise NameTaken(str(taken.filename2 or taken.filename)) from taken
+        except PermissionError as refused:
+            raise NeedsPerson(f"no permission for {refused.filename}") from refused
+        except OSError as error:
+            if (word := DISK_WORDS.get(error.errno or 0)) is not None:
+                raise Retry(FULL_RETRY_SECONDS, word) from error
+            raise OutcomeUnknown(f"the disk says {error.strerror}") from error
+
+
+def _listed(folder: Path) -> list[FileFact]:
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                if not entry.is_file(follow_symlinks=False):
+                    continue
+                state = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                # Gone since it was listed: the other side moves files as it likes.
+                continue
+            modified = datetime.fromtimestamp(state.st_mtime, UTC)
+            found.append(FileFact(entry.name, state.st_size, modified))
+            if len(found) > MAX_NAMES:
+                raise NeedsPerson(f"{folder.name} has more than {MAX_NAMES} files: archive them")
+    return found
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,260 @@
+"""A drop folder behind SFTP: one connection, a pinned host key, every answer put into our words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import asyncssh
+from asyncssh.constants import FILEXFER_TYPE_REGULAR
+
+from crossdock_adapters.sdk.drop_folder import (
+    FULL_RETRY_SECONDS,
+    MAX_NAMES,
+    FileFact,
+    FileMissing,
+    NameTaken,
+    checked_path,
+    effect,
+)
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Retry,
+    Throttled,
+    Unreachable,
+    VendorOutcome,
+)
+
+T = TypeVar("T")
+
+KEEPALIVE_SECONDS: Final = 15
+LOGIN_RETRY_SECONDS: Final = 60.0
+CROWDED_RETRY_SECONDS: Final = 30.0
+# SSH_DISCONNECT_TOO_MANY_CONNECTIONS, RFC 4253 section 11.1.
+TOO_MANY_CONNECTIONS: Final = 12
+MISSING, TAKEN, PERSON, LATER, OPEN = "missing", "taken", "person", "later", "open"
+# What an SFTP status means, by number: our word, and what is said to people. 1 to 8 are of version
+# 3 (draft-ietf-secsh-filexfer-02, section 7), the others of later drafts (-13, section 9.1). OPEN:
+# it proves nothing; a call without an effect is made again, one with an effect is unknown.
+STATUS: Final = {
+    2: (MISSING, "no such file"),
+    3: (PERSON, "permission denied"),
+    4: (OPEN, "failure"),
+    5: (PERSON, "the server cannot read the request"),
+    6: (OPEN, "no connection"),
+    7: (OPEN, "the connection was lost"),
+    8: (PERSON, "the server cannot do that"),
+    9: (OPEN, "the handle is not valid"),
+    10: (MISSING, "no such path"),
+    11: (TAKEN, "the file is there already"),
+    12: (PERSON, "write protected"),
+    13: (LATER, "no medium"),
+    14: (LATER, "no space on the file system"),
+    15: (LATER, "the quota is used up"),
+    17: (LATER, "the file is locked"),
+    20: (PERSON, "the name is not allowed"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SftpLogin:
+    """Where and as whom. password, private_key: asked each time, so they can rotate; one is enough.
+
+    host_key: the public key of the server, as in a known_hosts file, without the host name.
+    """
+
+    host: str
+    port: int
+    username: str
+    host_key: str
+    password: Callable[[], str]
+    private_key: Callable[[], str]
+
+
+class SftpFolder:
+    """Folders below one path of an SFTP server; the calls of all tasks share one connection."""
+
+    def __init__(self, login: SftpLogin, root: str, timeout_seconds: float) -> None:
+        self._login = login
+        self._root = root.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        self._opening = asyncio.Lock()
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._client: asyncssh.SFTPClient | None = None
+        # It tells of each connection and each file, which says nothing while all is well.
+        asyncssh.set_log_level("WARNING")
+
+    async def names(self, folder: str) -> list[FileFact]:
+        """The files of a folder."""
+
+        async def do(client: asyncssh.SFTPClient) -> list[FileFact]:
+            found = []
+            async for entry in client.scandir(self._place(folder)):
+                state = entry.attrs
+                if state.type != FILEXFER_TYPE_REGULAR:
+                    continue
+                modified = datetime.fromtimestamp(state.mtime or 0, UTC)
+                found.append(FileFact(str(entry.filename), int(state.size or 0), modified))
+                if len(found) > MAX_NAMES:
+                    raise NeedsPerson(f"{folder} has more than {MAX_NAMES} files: archive them")
+            return found
+
+        return await self._do(f"list {folder}", do)
+
+    async def read(self, path: str, most_bytes: int) -> bytes:
+        """A file. Raises FileMissing."""
+
+        async def do(client: asyncssh.SFTPClient) -> bytes:
+            async with client.open(self._place(path), "rb") as file:
+                data: bytes = await file.read(most_bytes + 1)
+                return data
+
+        return await self._do(f"read {path}", do)
+
+    async def put(self, path: str, data: bytes) -> None:
+        """Write a file, ask the server to put it on its disk, and compare its size."""
+
+        async def do(client: asyncssh.SFTPClient) -> None:
+            place = self._place(path)
+            async with client.open(place, "wb") as file:
+                await file.write(data)
+                try:
+                    await file.fsync()
+                except asyncssh.SFTPOpUnsupported:
+                    # An extension of OpenSSH; without it, closing is all that a server promises.
+                    pass
+            size = (await client.stat(place)).size
+            if size != len(data):
+                raise Retry(0.0, f"{path} has {size} bytes at the server, not {len(data)}")
+
+        await self._do(f"put {path}", do)
+
+    async def publish(self, path: str, new_path: str) -> None:
+        """Rename as version 3 does: it fails where the name is taken, and does not say so."""
+
+        async def rename(client: asyncssh.SFTPClient) -> None:
+            await client.rename(self._place(path), self._place(new_path))
+
+        what = f"rename {path} to {new_path}"
+        await self._opened()
+        with effect(what):
+            try:
+                await self._do(what, rename, has_effect=True)
+            except OutcomeUnknown as unknown:
+                if not isinstance(unknown.__cause__, asyncssh.SFTPFailure):
+                    raise
+                # A server of version 3 says only "failure": what is there now says the rest.
+                if await self._is_there(new_path):
+                    raise NameTaken(new_path) from unknown
+                raise
+
+    async def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection, self._client = self._connection, None, None
+        if connection is not None:
+            connection.close()
+            await connection.wait_closed()
+
+    async def _is_there(self, path: str) -> bool:
+        async def do(client: asyncssh.SFTPClient) -> bool:
+            return bool(await client.exists(self._place(path)))
+
+        return await self._do(f"look for {path}", do)
+
+    def _place(self, path: str) -> str:
+        return f"{self._root}/{checked_path(path)}"
+
+    async def _do(
+        self,
+        what: str,
+        do: Callable[[asyncssh.SFTPClient], Awaitable[T]],
+        *,
+        has_effect: bool = False,
+    ) -> T:
+        client = await self._opened()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await do(client)
+        except VendorOutcome:
+            raise
+        except asyncssh.SFTPError as error:
+            raise _meaning(what, error, has_effect=has_effect) from error
+        except TimeoutError as late:
+            # What is asked on this connection next would wait behind it.
+            self._drop()
+            raise _open(f"{what}: no answer in time", has_effect=has_effect) from late
+        except (asyncssh.Error, OSError) as error:
+            self._drop()
+            raise _open(f"{what}: the connection was lost", has_effect=has_effect) from error
+
+    async def _opened(self) -> asyncssh.SFTPClient:
+        async with self._opening:
+            if self._client is None or self._connection is None or self._connection.is_closed():
+                self._drop()
+                self._connection = await self._connected()
+                try:
+                    self._client = await self._connection.start_sftp_client()
+                except (asyncssh.Error, OSError) as error:
+                    self._drop()
+                    raise Unreachable(0.0, f"no SFTP there: {type(error).__name__}") from error
+            return self._client
+
+    async def _connected(self) -> asyncssh.SSHClientConnection:
+        login = self._login
+        password, key = login.password(), login.private_key()
+        pinned = f"[{login.host}]:{login.port} {login.host_key}\n{login.host} {login.host_key}\n"
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await asyncssh.connect(
+                    login.host,
+                    login.port,
+                    username=login.username,
+                    password=password or None,
+                    client_keys=[asyncssh.import_private_key(key)] if key else None,
+                    known_hosts=asyncssh.import_known_hosts(pinned),
+                    agent_path=None,
+                    config=None,
+                    keepalive_interval=KEEPALIVE_SECONDS,
+                )
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise NeedsPerson("the server's host key is not the pinned one") from error
+        except asyncssh.PermissionDenied as error:
+            raise Retry(LOGIN_RETRY_SECONDS, "the login is refused") from error
+        except asyncssh.DisconnectError as error:
+            if error.code == TOO_MANY_CONNECTIONS:
+                raise Throttled(CROWDED_RETRY_SECONDS, "too many connections") from error
+            raise Unreachable(0.0, f"no connection: {type(error).__name__}") from error
+        except (asyncssh.KeyImportError, asyncssh.Error) as error:
+            raise NeedsPerson(f"the private key cannot be used: {type(error).__name__}") from error
+        except TimeoutError as error:
+            raise Unreachable(0.0, "no connection in time") from error
+        except OSError as error:
+            raise Unreachable(0.0, f"no connection: {error.strerror or 'refused'}") from error
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+        self._connection = self._client = None
+
+
+def _meaning(what: str, error: asyncssh.SFTPError, *, has_effect: bool) -> Exception:
+    word, meaning = STATUS.get(error.code, (OPEN, f"status {error.code}"))
+    said = f"{what}: {meaning}"
+    match word:
+        case "missing":
+            return FileMissing(said)
+        case "taken":
+            return NameTaken(said)
+        case "person":
+            return NeedsPerson(said)
+        case "later":
+            return Retry(FULL_RETRY_SECONDS, said)
+    return _open(said, has_effect=has_effect)
+
+
+def _open(said: str, *, has_effect: bool) -> VendorOutcome:
+    return OutcomeUnknown(said) if has_effect else Retry(0.0, said)
