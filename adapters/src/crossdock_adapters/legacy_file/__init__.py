@@ -1,0 +1,1 @@
+"""A legacy ERP that takes and gives flat files."""

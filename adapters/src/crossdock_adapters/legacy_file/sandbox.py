@@ -1,0 +1,498 @@
+"""A legacy ERP that reads files: its folders, its SFTP server, its nightly pace, its own books.
+
+It takes a file when its marker is there and agrees with it, keeps count of the numbers, posts what
+it can, and answers with a receipt, results and rejects, each published by rename and marker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from crossdock_adapters.legacy_file import adapter
+from crossdock_adapters.sdk import layout_files
+from crossdock_adapters.sdk.layout_files import LayoutError, Row
+from crossdock_adapters.sdk.sandbox import Command, Sandbox, SandboxConfig, VendorPort, VendorRoute
+from crossdock_adapters.sdk.sandbox_sftp import SftpHouse, SftpPort, kept_host_key, public_line
+
+FOLDERS: Final = ("inbound", "inbound/work", "archive", "error", "ack", "result", "reject")
+DEFAULT_USER: Final = "crossdock"
+DEFAULT_ITEMS: Final = tuple(f"SKU-{number}" for number in range(1001, 1025))
+DEFAULT_CUSTOMERS: Final = tuple(f"CUST-{number}" for number in range(1001, 1013))
+MARKER, TEMPORARY, ENDING = ".done", ".tmp", ".dat"
+FIRST_DOCUMENT: Final = 700_000
+# What a file's first record may call its interface, and in which layout it is read.
+INTERFACES: Final = {"sales-orders": "sales_orders", "goods-issues": "goods_issues"}
+MISBEHAVIOURS: Final = frozenset({
+    "silence", "disk_full", "late_results", "duplicate_answers", "half_written", "wrong_totals",
+    "unreadable", "period_closed", "unknown_status",
+})  # fmt: skip
+
+
+@dataclass(slots=True)
+class Order:
+    """A sales order of the ERP. open: quantity that has not left, by line."""
+
+    number: str
+    document: str
+    reference: str
+    customer: str
+    lines: dict[int, str]
+    open: dict[int, Decimal]
+    cancelled: bool = False
+    versions: int = 1
+
+
+@dataclass(slots=True)
+class Issue:
+    """A goods issue: what left, of which order, by line."""
+
+    number: str
+    document: str
+    reference: str
+    order: str
+    shipped: dict[int, Decimal]
+    reversed: bool = False
+
+
+@dataclass(slots=True)
+class Books:
+    """The ERP's memory. seen: (interface, number) to the hash of the file that had it."""
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    issues: dict[str, Issue] = field(default_factory=dict)
+    seen: dict[tuple[str, int], str] = field(default_factory=dict)
+    expected: dict[str, int] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    document_number: int = FIRST_DOCUMENT
+    answer_number: int = 0
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a line, or the document as line 0, is not posted."""
+
+    line: int
+    code: str
+    text: str
+
+
+@dataclass(slots=True)
+class Later:
+    """An answer that is due."""
+
+    due: datetime
+    folder: str
+    stem: str
+    layout: str
+    rows: list[Row]
+
+
+class LegacyFileSandbox(Sandbox):
+    """Settings: folder (made where it is missing), username, password, host_key_file, items,
+    customers, result_seconds, commit ("document": all or nothing, or "line"), gaps ("hold" later
+    files, or let them "pass")."""
+
+    name = "legacy-file"
+    scheme = "sftp"
+    kept = ("_books", "_later", "_misbehaves")
+
+    def __init__(self, config: SandboxConfig) -> None:
+        super().__init__(config)
+        settings = config.settings
+        self._root = Path(settings["folder"])
+        self._layouts = adapter.loaded_layouts("")
+        self._books = Books()
+        self._later: list[Later] = []
+        self._misbehaves: dict[str, int] = {}
+        self._items = frozenset(settings.get("items", DEFAULT_ITEMS))
+        self._customers = frozenset(settings.get("customers", DEFAULT_CUSTOMERS))
+        self._by_line = settings.get("commit", "document") == "line"
+
+    @classmethod
+    def example_settings(cls, folder: Path) -> dict[str, Any]:
+        """A drop folder and a host key below `folder`."""
+        return {
+            # Its books begin empty, so its folders have to.
+            "folder": tempfile.mkdtemp(prefix="legacy-file-", dir=folder),
+            "host_key_file": str(folder / "legacy-file-host-key"),
+            "password": secrets.token_urlsafe(),
+        }
+
+    def vendor_port(self) -> VendorPort:
+        """An SFTP server that shows the drop folder."""
+        settings = self.settings
+        for name in FOLDERS:
+            (self._root / name).mkdir(parents=True, exist_ok=True)
+        self.host_key = kept_host_key(Path(settings["host_key_file"]))
+        house = SftpHouse(
+            root=self._root,
+            username=str(settings.get("username", DEFAULT_USER)),
+            password=str(settings["password"]),
+            host_key=self.host_key,
+            full=lambda: self._misbehaves.get("disk_full", 0) > 0,
+        )
+        return SftpPort(self, house)
+
+    def routes(self) -> Sequence[VendorRoute]:
+        """None: it does not speak HTTP. Its calls are list, read, put and rename."""
+        return ()
+
+    def host_key_line(self) -> str:
+        """What an adapter pins."""
+        return public_line(self.host_key)
+
+    def books(self) -> dict[str, Any]:
+        """Orders, goods issues, refusals, receipts, and files that wait."""
+        books = self._books
+        return {
+            **{name: getattr(books, name) for name in ("refused", "receipts", "held", "expected")},
+            "sales_orders": [asdict(each) for each in books.orders.values()],
+            "goods_issues": [asdict(each) for each in books.issues.values()],
+            "host_key": self.host_key_line(),
+        }
+
+    def commands(self) -> dict[str, Command]:
+        """misbehave, behave, release_gap."""
+        return {name: getattr(self, f"_{name}") for name in ("misbehave", "behave", "release_gap")}
+
+    async def tick(self) -> None:
+        """One batch run: what is complete in inbound, in the order of its numbers; due answers."""
+        if "silence" in self._misbehaves:
+            return
+        inbound = self._root / "inbound"
+        for file in sorted(inbound.glob(f"*{ENDING}"), key=lambda path: path.name[-12:]):
+            if (marker := file.with_name(f"{file.name}{MARKER}")).exists():
+                self._take(file, marker)
+        due = [each for each in self._later if each.due <= self.now()]
+        for each in due:
+            self._later.remove(each)
+            self._answer(each)
+
+    # Taking files.
+
+    def _take(self, file: Path, marker: Path) -> None:
+        data = file.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        interface, number = _named(file.name)
+        seen = self._books.seen.get((interface, number))
+        if seen is not None:
+            code = "" if seen == digest else "F003"
+            self._moved(file, marker, "error" if code else "archive")
+            text = "another file had this number" if code else "the same file again"
+            self._receipt(file.name, number, digest, "R" if code else "D", code, text)
+            return
+        expected = self._books.expected.get(interface, 1)
+        if number > expected and self.settings.get("gaps", "hold") == "hold":
+            if file.name not in self._books.held:
+                self._books.held.append(file.name)
+                missing = f"number {expected} is missing"
+                self._receipt(file.name, number, digest, "H", "", missing)
+            return
+        if file.name in self._books.held:
+            self._books.held.remove(file.name)
+        working = self._moved(file, marker, "inbound/work")
+        try:
+            rows = self._read(interface, data, marker_says=_control(marker, self._layouts))
+        except LayoutError as error:
+            code = "F001" if "add up" in str(error) or "control" in str(error) else "F002"
+            working.rename(self._root / "error" / file.name)
+            self._receipt(file.name, number, digest, "R", code, str(error)[:60])
+            return
+        finally:
+            marker.unlink(missing_ok=True)
+        self._books.seen[interface, number] = digest
+        self._books.expected[interface] = max(expected, number + 1)
+        working.rename(self._root / "archive" / file.name)
+        self._receipt(file.name, number, digest, "A", "", "")
+        self._post(INTERFACES[interface], file.name, rows)
+
+    def _read(self, interface: str, data: bytes, marker_says: Row) -> list[Row]:
+        if self._used("unreadable"):
+            raise LayoutError("the reader of this night could not read it")
+        if interface not in INTERFACES:
+            raise LayoutError(f"there is no interface {interface}")
+        says = marker_says.values
+        if (says["bytes"], says["sha256"]) != (len(data), hashlib.sha256(data).hexdigest()):
+            raise LayoutError("the control file says another size or content")
+        return layout_files.read(self._layouts[INTERFACES[interface]], data)
+
+    def _moved(self, file: Path, marker: Path, folder: str) -> Path:
+        target = self._root / folder / file.name
+        file.rename(target)
+        if folder != "inbound/work":
+            marker.unlink(missing_ok=True)
+        return target
+
+    # Posting documents.
+
+    def _post(self, layout: str, file: str, rows: Sequence[Row]) -> None:
+        results: list[Row] = []
+        rejected: list[Row] = [rows[0]]
+        for document, own in _documents(rows):
+            reference = document.text("reference")
+            number, refusals = self._posted(layout, document, own)
+            lines = [row for row in own if row.record == "line"]
+            for line in lines or [Row("line", {"line": 0})]:
+                at = int(line.text("line"))
+                refusal = next((r for r in refusals if r.line in (0, at)), None)
+                if refusal is None and refusals and not self._by_line:
+                    refusal = Refusal(at, "E190", "another line of the document was refused")
+                results.append(self._result(reference, at, number, refusal))
+            if refusals:
+                self._books.refused.append({"document": document.text("document"), "file": file,
+                                            "codes": [each.code for each in refusals]})  # fmt: skip
+                rejected += _rejected([document, *own], refusals)
+        self._plan("result", f"{file}.res", "results", results)
+        if len(rejected) > 1:
+            self._plan("reject", f"{file}.rej", f"{layout}_rejects", rejected)
+
+    def _posted(self, layout: str, document: Row, own: Sequence[Row]) -> tuple[str, list[Refusal]]:
+        """(the ERP's number, why not)"""
+        if self._used("period_closed"):
+            return "", [Refusal(0, "E130", "the posting period is closed")]
+        orders = layout == "sales_orders"
+        known = (self._books.orders if orders else self._books.issues).get(
+            document.text("document")
+        )
+        if document.text("action") == "I" and known is not None:
+            return known.number, [Refusal(0, "E110", "the document exists already")]
+        return self._post_order(document, own) if orders else self._post_issue(document, own)
+
+    def _post_order(self, document: Row, own: Sequence[Row]) -> tuple[str, list[Refusal]]:
+        key, action = document.text("document"), document.text("action")
+        order = self._books.orders.get(key)
+        if action != "I" and order is None:
+            return "", [Refusal(0, "E120", f"order {key} is not known")]
+        if order is not None and order.cancelled:
+            if action == "D":
+                return order.number, []
+            return order.number, [Refusal(0, "E121", f"order {key} is cancelled")]
+        if action == "D":
+            assert order is not None
+            if any(each.order == key and not each.reversed for each in self._books.issues.values()):
+                return order.number, [Refusal(0, "E125", "goods have left")]
+            order.cancelled = True
+            return order.number, []
+        lines = [row for row in own if row.record == "line"]
+        refusals = [found for row in lines if (found := self._refused_line(row)) is not None]
+        if document.text("customer") not in self._customers:
+            refusals.insert(0, Refusal(0, "E101", "the customer is not known"))
+        wrong = {each.line for each in refusals}
+        good = [row for row in lines if int(row.text("line")) not in wrong]
+        if (refusals and not self._by_line) or 0 in wrong or not good:
+            return "", refusals
+        if order is None:
+            number = self._next_document()
+            order = Order(
+                number, key, document.text("reference"), document.text("customer"), {}, {}
+            )
+            self._books.orders[key] = order
+        else:
+            order.versions += 1
+        left = self._left(key)
+        order.lines = {int(row.text("line")): row.text("item") for row in good}
+        order.open = {
+            int(row.text("line")): Decimal(row.text("quantity"))
+            - left.get(int(row.text("line")), 0)
+            for row in good
+        }
+        return order.number, refusals
+
+    def _refused_line(self, row: Row) -> Refusal | None:
+        if row.text("item") not in self._items:
+            return Refusal(int(row.text("line")), "E102", "the item is not known")
+        if Decimal(row.text("quantity")) <= 0:
+            return Refusal(int(row.text("line")), "E104", "the quantity must be above zero")
+        return None
+
+    def _left(self, order: str) -> dict[int, Decimal]:
+        """What has left of an order, by line."""
+        found: dict[int, Decimal] = {}
+        for issue in self._books.issues.values():
+            if issue.order == order and not issue.reversed:
+                for line, quantity in issue.shipped.items():
+                    found[line] = found.get(line, Decimal(0)) + quantity
+        return found
+
+    def _post_issue(self, document: Row, own: Sequence[Row]) -> tuple[str, list[Refusal]]:
+        key, action = document.text("document"), document.text("action")
+        if action == "D":
+            return self._reverse(key)
+        order = self._books.orders.get(document.text("order"))
+        if order is None:
+            return "", [Refusal(0, "E120", f"order {document.text('order')} is not known")]
+        if order.cancelled:
+            return "", [Refusal(0, "E121", f"order {order.document} is cancelled")]
+        shipped: dict[int, Decimal] = {}
+        refusals = []
+        for row in own:
+            if row.record != "line":
+                continue
+            line, quantity = int(row.text("line")), Decimal(row.text("quantity"))
+            if quantity > order.open.get(line, Decimal(0)):
+                refusals.append(Refusal(line, "E122", "more than the open quantity"))
+            else:
+                shipped[line] = quantity
+        if (refusals and not self._by_line) or not shipped:
+            return "", refusals
+        for line, quantity in shipped.items():
+            order.open[line] -= quantity
+        issue = Issue(
+            self._next_document(), key, document.text("reference"), order.document, shipped
+        )
+        self._books.issues[key] = issue
+        return issue.number, refusals
+
+    def _reverse(self, shipment: str) -> tuple[str, list[Refusal]]:
+        """Take back every departure of a shipment."""
+        issues = [
+            each
+            for key, each in self._books.issues.items()
+            if key == shipment or key.rpartition("-")[0] == shipment
+        ]
+        if not issues:
+            return "", [Refusal(0, "E123", f"goods issue {shipment} is not known")]
+        for each in issues:
+            if not each.reversed:
+                each.reversed = True
+                order = self._books.orders[each.order]
+                for line, quantity in each.shipped.items():
+                    order.open[line] += quantity
+        return issues[0].number, []
+
+    # Answering.
+
+    def _receipt(
+        self, file: str, number: int, digest: str, status: str, code: str, text: str
+    ) -> None:
+        said = {"file": file, "status": status, "code": code, "text": text}
+        self._books.receipts.append(said)
+        row = Row("receipt", {**said, "sequence": number, "sha256": digest})
+        self._books.answer_number += 1
+        stem = f"{file}.{self._books.answer_number:08d}.ack"
+        self._answer(Later(self.now(), "ack", stem, "receipts", [row]))
+
+    def _result(self, reference: str, line: int, number: str, refusal: Refusal | None) -> Row:
+        status = "?" if self._used("unknown_status") else "R" if refusal else "A"
+        values: dict[str, Any] = {"reference": reference, "line": line, "status": status}
+        if refusal is None or refusal.code == "E110":
+            values["erp_document"] = number
+        if refusal is not None:
+            values |= {"code": refusal.code, "text": refusal.text}
+        values["processed"] = self.now().replace(microsecond=0, tzinfo=None)
+        return Row("result", values)
+
+    def _plan(self, folder: str, stem: str, layout: str, rows: list[Row]) -> None:
+        seconds = float(self.settings.get("result_seconds", 0))
+        if self._used("late_results"):
+            seconds += float(self.settings.get("late_seconds", 3))
+        self._books.answer_number += 1
+        stem = f"{stem}.{self._books.answer_number:08d}"
+        if layout == "results":
+            created = self.now().replace(microsecond=0, tzinfo=None)
+            rows = [Row("head", {"sequence": self._books.answer_number, "created": created}), *rows]
+        due = self.now() + timedelta(seconds=seconds)
+        self._later.append(Later(due, folder, stem, layout, rows))
+
+    def _answer(self, each: Later) -> None:
+        """Publish an answer as it should be, and in the ways it should not."""
+        data = layout_files.write(self._layouts[each.layout], each.rows)
+        if self._used("half_written"):
+            # Cut in the middle of a record and marked as complete all the same.
+            self._publish(each.folder, f"{each.stem}.half", data[: len(data) * 2 // 3])
+        if self._used("wrong_totals"):
+            self._publish(each.folder, f"{each.stem}.sums", _miscounted(data))
+        self._publish(each.folder, each.stem, data)
+        if self._used("duplicate_answers"):
+            self._publish(each.folder, f"{each.stem}.again", data)
+
+    def _publish(self, folder: str, stem: str, data: bytes) -> None:
+        place = self._root / folder / stem
+        temporary = place.with_name(f"{stem}{TEMPORARY}")
+        temporary.write_bytes(data)
+        temporary.rename(place)
+        place.with_name(f"{stem}{MARKER}").write_bytes(b"")
+
+    def _next_document(self) -> str:
+        self._books.document_number += 1
+        return f"L{self._books.document_number}"
+
+    # Misbehaving.
+
+    def _used(self, kind: str) -> bool:
+        """Whether a misbehaviour strikes now; uses up one of its count."""
+        left = self._misbehaves.get(kind, 0)
+        if left <= 0:
+            return False
+        self._misbehaves[kind] = left - 1
+        return True
+
+    async def _misbehave(self, body: dict[str, Any]) -> dict[str, int]:
+        """{"kind", "count"?}: silence and disk_full last until behave."""
+        kind = str(body["kind"])
+        if kind not in MISBEHAVIOURS:
+            raise ValueError(f"kind must be one of {', '.join(sorted(MISBEHAVIOURS))}")
+        self._misbehaves[kind] = int(body.get("count", 1))
+        return self._misbehaves
+
+    async def _behave(self, _: dict[str, Any]) -> dict[str, int]:
+        self._misbehaves.clear()
+        return self._misbehaves
+
+    async def _release_gap(self, body: dict[str, Any]) -> dict[str, int]:
+        """{"interface", "next"}: somebody at the ERP lets a missing number pass."""
+        self._books.expected[str(body["interface"])] = int(body["next"])
+        return self._books.expected
+
+
+def _named(name: str) -> tuple[str, int]:
+    """(interface, number) of a file by its name."""
+    _, interface, _, _, number = name.removesuffix(ENDING).split("_")
+    return interface, int(number)
+
+
+def _control(marker: Path, layouts: dict[str, Any]) -> Row:
+    (row, *more) = layout_files.read(layouts["control"], marker.read_bytes()) or [Row("none")]
+    if more or row.record != "control":
+        raise LayoutError("the control file has not one record")
+    return row
+
+
+def _documents(rows: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
+    found: list[tuple[Row, list[Row]]] = []
+    for row in rows[1:-1]:
+        if row.record == "document":
+            found.append((row, []))
+        else:
+            found[-1][1].append(row)
+    return found
+
+
+def _rejected(rows: Sequence[Row], refusals: Sequence[Refusal]) -> list[Row]:
+    """The records of a refused document as they came, each with its own error."""
+    given = []
+    for row in rows:
+        line = int(row.text("line") or 0) if row.record in ("line", "document") else -1
+        found = next((each for each in refusals if each.line == line), None)
+        error = {"error_code": found.code, "error_text": found.text} if found else {}
+        given.append(Row(row.record, {**row.values, **error}))
+    return given
+
+
+def _miscounted(data: bytes) -> bytes:
+    """The same file with another digit in the count of its last record."""
+    at = next(n for n in range(len(data) - 1, -1, -1) if data[n : n + 1].isdigit())
+    return data[:at] + str((int(data[at : at + 1]) + 1) % 10).encode() + data[at + 1 :]
+
+
+SANDBOX = LegacyFileSandbox

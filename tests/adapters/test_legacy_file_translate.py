@@ -1,0 +1,90 @@
+"""The legacy ERP's files and answers: what an event becomes, and what answers come to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_adapters.legacy_file import translate
+from crossdock_adapters.legacy_file.translate import BOOK, Said
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject
+from legacy_file_world import ANSWERS, RULES, approved, file_of, shipped
+
+PAYLOADS = Path(__file__).parent / "payloads" / "legacy-file"
+
+
+@pytest.mark.parametrize(
+    ("operation", "event"),
+    [("create_sales_order", approved()), ("post_goods_issue", shipped())],
+)
+def test_an_event_becomes_the_file_that_was_written_by_hand(operation: str, event: Any) -> None:
+    """Proves columns, day in the ERP's zone, accents, lots and serial numbers, weights as they are,
+    and control totals, byte for byte."""
+    assert file_of(operation, event) == (PAYLOADS / f"{operation}.dat").read_bytes()
+
+
+def test_days_without_a_zone_are_left_blank() -> None:
+    """Proves that nobody guesses the day of an order at a site of unknown zone; the day that a dock
+    wrote itself is taken."""
+    rules = replace(RULES, zone=None)
+    document = translate.order_rows(approved(), BOOK, "R", rules)[0]
+    assert document.values["ordered"] is None
+    event = shipped()
+    assert translate.issue_rows(event, BOOK, "R", rules)[0].values["shipped"] is None
+    event.shipment.manifest_time.Clear()
+    event.shipment.manifest_time.local = "2026-03-05T22:00"
+    assert str(translate.issue_rows(event, BOOK, "R", rules)[0].values["shipped"]) == "2026-03-05"
+
+
+def test_a_second_departure_is_a_goods_issue_of_its_own() -> None:
+    """Proves that what a dock left behind gets a number, packages and quantities of its own."""
+    event = shipped()
+    for carton, line in (("CARTON-1", 10), ("CARTON-2", 20)):
+        left = event.shipment.departures.add(package_numbers=[carton], bill_of_lading=carton)
+        row = left.shipped.add(line_number=line)
+        row.quantity.value, row.quantity.unit = "2", "EA"
+    rows = translate.issue_rows(event, BOOK, "R", RULES)
+    assert rows[0].values["document"] == "SHP-1-2"
+    assert [row.text("package") for row in rows if row.record == "package"] == ["CARTON-2"]
+    assert [row.values["line"] for row in rows if row.record == "line"] == [20]
+
+
+A10, A20 = Said(10, "A", erp_document="L1"), Said(20, "A", erp_document="L1")
+R10, R20 = Said(10, "R", "E102", "no item"), Said(20, "R", "E104", "no quantity")
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ([], None),
+        ([A10], None),
+        ([A10, A20], Confirmed),
+        ([A10, A20, A20], Confirmed),
+        ([Said(0, "A", erp_document="L1")], Confirmed),
+        ([A10, replace(A20, status="W", text="over the limit")], Confirmed),
+        ([R10, R20], Reject),
+        ([Said(0, "R", "E101")], Reject),
+        ([A10, R20], NeedsPerson),
+        ([A10, A20, R20], NeedsPerson),
+        ([A10, Said(20, "X")], NeedsPerson),
+        ([A10, Said(20, "R", "E999")], NeedsPerson),
+        ([Said(10, "R", "E110"), Said(20, "R", "E110")], Confirmed),
+        ([Said(10, "A"), Said(20, "R", "E110")], Confirmed),
+    ],
+)
+def test_what_the_erp_says_comes_to_one_outcome(said: list[Said], outcome: Any) -> None:
+    """Proves the whole table of answers by line: waiting, done, refused, in part, contradictory."""
+    document = translate.DOCUMENTS["create_sales_order"]
+    try:
+        found: Any = translate.verdict(document, approved(), said, ANSWERS)
+    except (Reject, NeedsPerson) as raised:
+        found = raised
+    assert type(found) is (outcome or type(None))
+
+
+def test_every_answer_has_a_word_and_a_source() -> None:
+    """Proves that the table of answers is checked, and what is missing is named."""
+    with pytest.raises(ValueError, match=r"results\.Q needs meaning, source"):
+        translate.answers_table('[results]\nQ = { word = "perhaps" }', "answers.toml")
