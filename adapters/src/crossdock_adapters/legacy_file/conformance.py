@@ -1,4 +1,4 @@
-"""What the conformance kit needs to know of the legacy ERP: one order's life, and how to count it."""
+"""What the conformance kit needs to know of the legacy ERP: one order's life, how to count it."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from crossdock_adapters.sdk.conformance.stage import Stage, require, told, until
 from crossdock_adapters.sdk.conformance.subject import Case
 from crossdock_adapters.sdk.manifest import OperationClass
 from crossdock_adapters.sdk.proving import SILENT_FAULTS, Trial, class_problems
+from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.work import Work
 
 # Long enough for a vendor's answer that takes its calls one after another, short enough to wait.
@@ -216,6 +217,7 @@ def _trial(stage: Stage, case: Case, vendor: Any, strikes: str) -> Trial:
             stage.settings,
             link.hub,
             link.numbers,
+            sequences=Sequences(link),
         )
 
     return Trial(
