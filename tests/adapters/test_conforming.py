@@ -11,6 +11,8 @@ from crossdock_adapters.sdk.conformance.bench import CHECKS, Scope
 from crossdock_adapters.sdk.conformance.subject import load
 
 
+# A file with five operations waits through each fault five times.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scope", list(Scope))
 @pytest.mark.parametrize("name", registry.names())
 async def test_it_conforms(name: str, scope: Scope, tmp_path: Path) -> None:
