@@ -140,6 +140,7 @@ class LegacyFileSandbox(Sandbox):
             password=str(settings["password"]),
             host_key=self.host_key,
             full=lambda: self._misbehaves.get("disk_full", 0) > 0,
+            renamed=lambda path: "mark" if path.endswith(MARKER) else "rename",
         )
         return SftpPort(self, house)
 

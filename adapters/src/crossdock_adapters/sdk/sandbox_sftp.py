@@ -37,6 +37,8 @@ class SftpHouse:
     password: str
     host_key: asyncssh.SSHKey
     full: Callable[[], bool] = lambda: False
+    # What a rename is called in the log, by its new path: a vendor may tell several apart.
+    renamed: Callable[[str], str] = lambda path: "rename"
 
 
 def kept_host_key(file: Path) -> asyncssh.SSHKey:
@@ -173,7 +175,7 @@ class _Files(asyncssh.SFTPServer):
         async def work() -> None:
             super(_Files, self).rename(oldpath, newpath)
 
-        await self._played("rename", newpath, True, work)
+        await self._played(self._house.renamed(os.fsdecode(newpath)), newpath, True, work)
 
     async def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
         """An extension that replaces, and that not every server has."""
@@ -187,7 +189,9 @@ class _Files(asyncssh.SFTPServer):
 
         name = path.decode("utf-8", "replace")
         try:
-            return await self._sandbox.played(operation, name, effect, work)
+            # A server does what it was asked although nobody waits for its answer any more.
+            played = asyncio.ensure_future(self._sandbox.played(operation, name, effect, work))
+            return await asyncio.shield(played)
         except CallFailed as failed:
             if failed.fault.kind is FaultKind.THROTTLE:
                 self.connection.disconnect(TOO_MANY_CONNECTIONS, "too many connections")
