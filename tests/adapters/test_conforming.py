@@ -12,7 +12,7 @@ from crossdock_adapters.sdk.conformance.subject import load
 
 
 # A file with five operations waits through each fault five times.
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("scope", list(Scope))
 @pytest.mark.parametrize("name", registry.names())
 async def test_it_conforms(name: str, scope: Scope, tmp_path: Path) -> None:

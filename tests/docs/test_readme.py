@@ -62,6 +62,11 @@ MAKE_ENDPOINTS = (
     """"$(cat oms.token)" | sha256sum | cut -d' ' -f1)" > endpoints.json"""
 )
 
+SET_CODE = (
+    "crossdock map set ups STATUS QZ --type I --means IN_TRANSIT "
+    """--reason "the carrier's support, 3 March\""""
+)
+
 # These name something that stopped; test_stopped.py has it, and types them with its id.
 REFUSED = "tests/docs/test_stopped.py::test_each_word_ends_what_was_refused"
 HELD = "tests/docs/test_stopped.py::test_a_held_fact_is_driven_and_ended"
@@ -106,6 +111,9 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     """printf %s "$(cat oms.token)" | sha256sum | cut -d' ' -f1""": Run(r"^[0-9a-f]{64}$"),
     # When something is stuck, and the runbook
     "crossdock doctor": Run(r"ok +hub +.* serves"),
+    "crossdock map coverage": Run(r"ups"),
+    SET_CODE: Run(r"QZ"),
+    'crossdock map backfill ups --reason "QZ is mapped"': Run(r"ups|nothing"),
     "crossdock dead-letters list": Run(r"^(no dead letters; .*|GROUP +KIND +STATE .*)$"),
     "crossdock delivery show ID": Mapped(REFUSED),
     'crossdock delivery retry ID --reason "period 05 is open"': Mapped(REFUSED),
