@@ -28,9 +28,7 @@ METADATA = MetaData()
 # Events on the stream that still say something; word for word in queries, or no index is used.
 CARRIES_CONTENT = text("published_at IS NOT NULL AND length(body) > 0")
 
-Key = text_of(36)
-Word = text_of(64)
-Counter = counter()
+Key, Word, Counter = text_of(36), text_of(64), counter()
 
 
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
@@ -420,6 +418,7 @@ replays = Table(
     Column("ended_at", BigInteger),
     Column("final_counts", text_of(), nullable=False, server_default=""),
     *(Column(n, Integer, nullable=False, server_default="0") for n in ("events", "events_planned")),
+    Index("replays_state", "state"),
     _partial_index("replays_running", "id", where="state = 'RUNNING'"),
 )
 

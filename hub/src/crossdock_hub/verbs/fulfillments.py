@@ -11,6 +11,7 @@ from crossdock.fulfillment.v1 import (
 )
 from crossdock.shipment.v1 import shipment_pb2
 
+from crossdock_hub.archive.records import number_key
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.identity import HUB
 from crossdock_hub.objects import lifecycle, resources
@@ -85,6 +86,7 @@ def report_packed(
         unit,
         record.root_id,
         ("number", "shipment", request.shipment_number),
+        ("archived", number_key("shipment", request.shipment_number)),
         ("number", "location", site),
     )
     known = unit.by_number("shipment", request.shipment_number)

@@ -9,6 +9,7 @@ from typing import Any
 from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
 from crossdock.order.v1 import order_events_pb2, order_pb2, order_service_pb2
 
+from crossdock_hub.archive.records import number_key
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.identity import HUB
 from crossdock_hub.objects import departures, lifecycle, resources
@@ -132,6 +133,7 @@ def _read_ahead(unit: Unit, record: ObjectRecord, numbers: dict[str, str]) -> No
     wanted: list[Key] = [("flow", record.id), ("children", "fulfillment_request", record.id)]
     for location, number in numbers.items():
         wanted += [("number", "location", location), ("number", "fulfillment_request", number)]
+        wanted.append(("archived", number_key("fulfillment_request", number)))
     unit.require(wanted)
 
 
