@@ -10,6 +10,7 @@ from typing import Any
 from crossdock.contracts import Contract, Method
 from google.protobuf.message import Message
 
+from crossdock_hub.archive.records import number_key
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import KINDS
 from crossdock_hub.unit import Key, NotYet, Unit
@@ -74,5 +75,7 @@ def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozen
         if target.id:
             keys.add(("object", resource_field, target.id))
         elif getattr(target, "number", ""):
-            keys.add(("number", resource_field, target.number))
+            # A new object takes the number only if no archived one had it.
+            archived = number_key(resource_field, target.number)
+            keys |= {("number", resource_field, target.number), ("archived", archived)}
     return frozenset(keys)
