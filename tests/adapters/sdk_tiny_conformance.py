@@ -48,6 +48,7 @@ CREDENTIAL = "conformance-credential"
 NUMBER = "P-1001"
 CODES = {"L": shipment_pb2.MILESTONE_IN_TRANSIT, "D": shipment_pb2.MILESTONE_DELIVERED}
 UNKNOWN = "Q9"
+GREEDY_BYTES = 96 * 1024 * 1024
 FAULTS = {
     "posts_twice": "books twice in one operation",
     "bad_fact": "tells a fact that the contract refuses",
@@ -68,6 +69,7 @@ FAULTS = {
     "no_place": "says that something is wrong, not where",
     "swallows": "drops what it cannot read",
     "slow_reader": "takes its time with nested payloads",
+    "greedy_reader": "takes much memory for nested payloads",
     "open_door": "believes everybody",
     "no_case": "conformance.py forgets an operation",
     "dies": "does not drain: SIGTERM ends it at once",
@@ -235,8 +237,11 @@ def _webhook(adapter: Adapter, fault: str) -> None:
 
     @adapter.webhook("/scan", check=check)
     async def receive(hook: Webhook, vendor: TinyClient) -> None:
-        if fault == "slow_reader" and hook.body.count(b"[") + hook.body.count(b"{") > 100:
+        nested = hook.body.count(b"[") + hook.body.count(b"{") > 100
+        if fault == "slow_reader" and nested:
             await asyncio.sleep(0.4)
+        if fault == "greedy_reader" and nested:
+            hook.body.center(GREEDY_BYTES)
         try:
             body = vendor_json.loads(hook.body)
             event = _translated(body, fault)

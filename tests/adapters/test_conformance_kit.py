@@ -12,7 +12,7 @@ from crossdock_adapters.sdk.conformance import checks_inbound, conforming
 from crossdock_adapters.sdk.conformance.bench import CHECKS
 from crossdock_adapters.sdk.conformance.report import Report, Result
 from crossdock_adapters.sdk.conformance.subject import NoSubject, Subject, load
-from sdk_tiny_conformance import CREDENTIAL, FAULTS, tiny
+from sdk_tiny_conformance import CREDENTIAL, FAULTS, GREEDY_BYTES, tiny
 
 HERE = Path(__file__).parent
 PLACE = "sdk_tiny_conformance:CONFORMANCE"
@@ -42,6 +42,7 @@ FOUND = [
     ("oversize", "swallows", "was dropped"),
     ("bomb", "swallows", "was dropped"),
     ("bomb", "slow_reader", "took 0."),
+    ("bomb", "greedy_reader", "MiB"),
     ("unproven_sender", "open_door", "a stranger was answered 204"),
     ("described", "no_case", "describes nothing of book"),
     ("drain", "dies", "ended with -15"),
@@ -74,6 +75,10 @@ async def test_each_check_finds_its_fault(
     if check == "oversize":
         # The SDK refuses these before an adapter sees them; here one has to deal with them.
         monkeypatch.setattr(inbound, "MAX_WEBHOOK_BYTES", 1 << 24)
+    if fault == "greedy_reader":
+        # What was taken and given back before must not hide it.
+        b"".center(4 * GREEDY_BYTES)
+        monkeypatch.setattr(checks_inbound, "BOMB_BYTES", GREEDY_BYTES // 2)
     if fault == "slow_reader":
         monkeypatch.setattr(checks_inbound, "BOMB_SECONDS", 0.3)
     place = "sdk_tiny_conformance:DIES" if fault == "dies" else PLACE
@@ -123,6 +128,18 @@ async def test_a_reason_for_no_check_fails(tmp_path: Path) -> None:
     (failure,) = (await checked(tiny("", excuse), tmp_path, "described")).failures
     assert "redelivry: no such check" in failure.said
     assert "bok: no such operation" in failure.said
+
+
+async def test_a_class_that_lets_a_repeat_is_never_excused(tmp_path: Path) -> None:
+    """Proves that no reason in the manifest stands for the proof that a repeat makes nothing twice:
+    for one operation or for all, at an adapter that books twice."""
+    for excuse in (
+        '[not_applicable.declared_class]\nbook = "trust us"\n',
+        '[not_applicable]\ndeclared_class = "trust us"\n',
+        '[not_applicable]\noutbound = "trust us"\n',
+    ):
+        report = await checked(tiny("wrong_class", excuse), tmp_path, "declared_class")
+        assert any("2 effects" in failure.said for failure in report.failures), excuse
 
 
 async def test_nothing_to_check_is_no_pass(tmp_path: Path) -> None:
