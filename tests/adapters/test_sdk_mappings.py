@@ -104,7 +104,8 @@ def test_a_file_becomes_a_row_for_each_code() -> None:
         ('source = "guide"', 'source = "rumour"', "'rumour' is not in"),
         ('confidence = "M"', 'confidence = "Q"', "is not H, M or L"),
         ("preferred", "prefered", "prefered is no key"),
-        ('means = "GROUND"', 'means = "GROUND"\nreason = "OTHER"', "only a status has one"),
+        ('means = "GROUND"', 'means = "GROUND"\nreason = "OTHER"', "or of no status"),
+        ('DELIVERED"', 'EXCEPTION"\nreason = "BORED"', "'BORED' is none"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(was: str, becomes: str, problem: str) -> None:

@@ -15,6 +15,8 @@ from enum import StrEnum
 from importlib import resources
 from typing import Any
 
+from crossdock.exception_reasons import EXCEPTION_REASONS
+
 from crossdock_adapters.sdk.manifest import ManifestError
 
 FILE_NAME = "mappings.toml"
@@ -167,8 +169,8 @@ def _rows(
     source, confidence = str(group.get("source", "")), str(group.get("confidence", ""))
     if not _WORD.fullmatch(canonical):
         found.append(f"{where}: means is no word of capitals")
-    if reason and (topic is not Topic.STATUS or not _WORD.fullmatch(reason)):
-        found.append(f"{where}: reason is a word of capitals, and only a status has one")
+    if reason and (topic is not Topic.STATUS or reason not in EXCEPTION_REASONS):
+        found.append(f"{where}: reason {reason!r} is none of the contract's, or of no status")
     if source not in sources:
         found.append(f"{where}: source {source!r} is not in [sources]")
     if confidence not in CONFIDENCES:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from crossdock.errors import Refusal
+from crossdock.exception_reasons import EXCEPTION_REASONS
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
@@ -165,6 +166,9 @@ def why_no_meaning(topic: str, meaning: mapping_pb2.Meaning) -> str:
         return f"{meaning.canonical!r} is no milestone; there are {known}"
     if topic != STATUS and meaning.exception_reason:
         return "only a status has an exception_reason; leave it empty"
+    if meaning.exception_reason and meaning.exception_reason not in EXCEPTION_REASONS:
+        known = ", ".join(sorted(EXCEPTION_REASONS))
+        return f"{meaning.exception_reason!r} is no exception_reason; there are {known}"
     return ""
 
 
