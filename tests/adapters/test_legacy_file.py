@@ -111,6 +111,9 @@ async def test_late_and_double_answers_are_one_answer(tmp_path: Path, kind: str)
         result = await desk.settled("create_sales_order", approved())
         assert result.references[0].value == desk.orders()[0]["number"]
         assert len(desk.orders()) == 1
+        folder = Path(desk.sandbox.settings["folder"])
+        again = [path.name for path in folder.rglob("*again*")]
+        assert bool(again) == (kind == "duplicate_answers"), again
 
 
 @pytest.mark.parametrize("kind", ["half_written", "wrong_totals"])
@@ -154,6 +157,8 @@ async def test_silence_is_waited_for_and_then_told(tmp_path: Path) -> None:
                 except OutcomeUnknown as silent:
                     assert str(silent).startswith("SILENT: the ERP has taken no file since")
                     break
+        with pytest.raises(OutcomeUnknown, match="SILENT"):
+            await desk.do("create_sales_order", approved(), "B" * 20)
         await desk.sandbox.commands()["behave"]({})
         await desk.settled("create_sales_order", approved())
 

@@ -15,6 +15,7 @@ from crossdock.types.v1 import types_pb2
 from crossdock_adapters.sdk.mapping_sync import MappingSync
 from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Topic, file_of
 from fixtures_hub import Lane, RunningHub
+from fixtures_nats import eventually
 from story import Story, label, scan, scans, unique
 from typer.testing import CliRunner, Result
 
@@ -93,9 +94,11 @@ def test_a_code_is_found_mapped_and_back_filled(
     assert "OUT_FOR_DELIVERY" in command("set", kind, "status", "QZ", *means, *REASON).output
     left = command.json("backfill", kind, *REASON)
     assert left["unmapped"] == left["held"] == 0
-    deadline = time.monotonic() + 20
-    while hub.count("scans", f"tracking_number = '{number}'") == 0:
-        assert time.monotonic() < deadline, "what waited was not written"
+    asyncio.run(
+        eventually(
+            lambda: hub.count("scans", f"tracking_number = '{number}'") > 0, "what waited", 20.0
+        )
+    )
     assert "every code that came has a row" in command("coverage", "--kind", kind).output
     shown = command("show", kind, "STATUS", "QZ", "--type", "I").output
     assert "the carrier said so" in shown
@@ -134,8 +137,9 @@ def test_all_rows_of_an_adapter_are_listed(hub: RunningHub, lane: Lane, command:
     assert "UPS Tracking API" in statuses
 
 
-def test_a_topic_that_there_is_not_is_used_wrongly(command: Command) -> None:
-    """Proves that a mistyped topic is refused before anything is asked of the hub."""
+def test_a_topic_that_there_is_not_is_used_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a mistyped topic is refused before anything is asked of a hub: there is none."""
+    monkeypatch.setenv("CROSSDOCK_ADDRESS", "127.0.0.1:1")
     done = CliRunner().invoke(app, ["map", "list", "--topic", "STATES"])
     assert done.exit_code != 0
     assert "there is no topic 'STATES'" in str(done.exception)

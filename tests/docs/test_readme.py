@@ -111,9 +111,11 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     """printf %s "$(cat oms.token)" | sha256sum | cut -d' ' -f1""": Run(r"^[0-9a-f]{64}$"),
     # When something is stuck, and the runbook
     "crossdock doctor": Run(r"ok +hub +.* serves"),
-    "crossdock map coverage": Run(r"ups"),
-    SET_CODE: Run(r"QZ"),
-    'crossdock map backfill ups --reason "QZ is mapped"': Run(r"ups|nothing"),
+    "crossdock map coverage": Run(r"^ups STATUS: \d+ codes"),
+    SET_CODE: Run(r"^ups STATUS I QZ: IN_TRANSIT"),
+    'crossdock map backfill ups --reason "QZ is mapped"': Run(
+        r"^nothing is quarantined for codes of ups$"
+    ),
     "crossdock dead-letters list": Run(r"^(no dead letters; .*|GROUP +KIND +STATE .*)$"),
     "crossdock delivery show ID": Mapped(REFUSED),
     'crossdock delivery retry ID --reason "period 05 is open"': Mapped(REFUSED),

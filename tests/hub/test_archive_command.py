@@ -65,6 +65,10 @@ def test_it_is_looked_at_then_done_then_found(house: House) -> None:
     assert code == 0, err
     looked = json.loads(out)
     assert (looked["flows"], looked["stays"]) == (1, {"OPEN_OBJECT": 1})
+    code, out, err = run(house, "archive", "--dry-run")
+    assert code == 0, err
+    assert "1 flows would be archived" in out
+    assert "1 stay: it is neither shipped nor cancelled" in out
     assert not house.directory.exists()
     code, out, err = run(house, "archive")
     assert code == 0, err

@@ -17,6 +17,7 @@ from typing import Final
 
 import grpc
 from fixtures_hub import RunningHub, deployment
+from fixtures_nats import eventually
 from story import seed_master_data
 
 from tests.load.callers import Callers
@@ -26,7 +27,7 @@ PER_SECOND: Final = 20
 SECONDS: Final = 15.0
 # More than any hub loads in the time of a stage; the load is ended with it.
 ROWS: Final = 200_000
-WARM_SECONDS: Final = 2.0
+START_SECONDS: Final = 60.0
 TARGET: Final = 2.0
 
 
@@ -42,9 +43,12 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
         for turn in range(options.repetitions):
             alone.append(await _waits(hub, seconds))
             file = _items(directory / f"items-{turn}.csv", turn)
-            with _loading(hub, file, rates):
-                await asyncio.sleep(WARM_SECONDS)
+            with _loading(hub, file):
+                before = await _begun(hub)
+                started = time.monotonic()
                 beside.append(await _waits(hub, seconds))
+                rates.append((_items_of(hub) - before) / (time.monotonic() - started))
+            assert rates[-1] > 0, "nothing was loaded beside the calls"
     finally:
         hub.kill()
     p50 = [_at(each, 0.5) for each in beside]
@@ -88,8 +92,8 @@ def _items(path: Path, turn: int) -> Path:
 
 
 @contextmanager
-def _loading(hub: RunningHub, file: Path, rates: list[float]) -> Iterator[None]:
-    """A load under way; adds how many rows a second the hub wrote of it."""
+def _loading(hub: RunningHub, file: Path) -> Iterator[None]:
+    """A load under way, until its end here."""
     command = [sys.executable, "-m", "crossdock.cli", "load", "items", str(file), "--yes"]
     environment = hub.environment() | {
         "CROSSDOCK_ADDRESS": hub.address,
@@ -98,14 +102,25 @@ def _loading(hub: RunningHub, file: Path, rates: list[float]) -> Iterator[None]:
     shown = file.with_suffix(".shown")
     with shown.open("wb") as out:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
-        begun, before = time.monotonic(), _items_of(hub)
         try:
             yield
             assert process.poll() is None, shown.read_text()
-            rates.append((_items_of(hub) - before) / (time.monotonic() - begun))
         finally:
             process.kill()
             process.wait()
+
+
+async def _begun(hub: RunningHub) -> int:
+    """How many items there are once the load writes."""
+    before, written = _items_of(hub), 0
+
+    def writes() -> bool:
+        nonlocal written
+        written = _items_of(hub)
+        return written > before
+
+    await eventually(writes, "the first row of the load", START_SECONDS)
+    return written
 
 
 def _items_of(hub: RunningHub) -> int:
