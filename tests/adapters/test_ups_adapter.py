@@ -12,7 +12,7 @@ import pytest
 from crossdock.fulfillment.v1 import fulfillment_events_pb2
 from crossdock.label.v1 import label_events_pb2, label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
-from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk import carrier_labels, vendor_json
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NotFound,
@@ -24,7 +24,7 @@ from crossdock_adapters.sdk.outcomes import (
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sandbox_server import Listener
 from crossdock_adapters.sdk.work import Poll, Refused, Webhook, Work
-from crossdock_adapters.ups import adapter, translate
+from crossdock_adapters.ups import adapter
 from crossdock_adapters.ups.client import UpsClient
 from crossdock_adapters.ups.sandbox import UpsSandbox
 from sdk_waiting import until
@@ -172,7 +172,7 @@ async def test_a_label_too_large_to_keep_says_that_nothing_prints(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The label counts as bought, and note and log say why the printer stays silent."""
-    monkeypatch.setattr(translate, "MAX_LABEL_BYTES", 10)
+    monkeypatch.setattr(carrier_labels, "MAX_LABEL_BYTES", 10)
     done = await adapter.buy_label(world.packed(), world.client)
     assert label_of(done).image == b""
     for told in (done.note, caplog.text):

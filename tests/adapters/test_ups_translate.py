@@ -12,13 +12,14 @@ from crossdock import contracts
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
-from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk import carrier_labels, carrier_scans, measures, vendor_json
+from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.ups import client, status_codes, translate, translate_scans
 from crossdock_adapters.ups.sandbox_ship import read_ship_request
-from crossdock_adapters.ups.translate import Purchase, ShipRules
+from crossdock_adapters.ups.translate import ShipRules
 from hypothesis import given
 from hypothesis import strategies as st
 from ups_world import ACCOUNT, PACKAGE_ID, packed_shipment
@@ -80,7 +81,7 @@ def test_any_weight_is_a_decimal_the_vendor_takes(value: Decimal, unit: str) -> 
     written = shipment_of(request)["Package"][0]["PackageWeight"]["Weight"]
     assert len(written) <= 6
     assert Decimal(written) > 0
-    exact = value * translate.KILOGRAMS[unit] / translate.KILOGRAMS["LBR"]
+    exact = value * measures.KILOGRAMS[unit] / measures.KILOGRAMS["LBR"]
     assert 0 <= Decimal(written) - exact < Decimal("0.1001")
 
 
@@ -130,8 +131,14 @@ def test_label_facts_repeat_their_id_and_change_it_with_their_content() -> None:
     def fact(amount: str | None) -> Any:
         price = None if amount is None else Decimal(amount)
         purchase = Purchase(label, NUMBER, price, "USD", None)
-        return translate.label_request(
-            "ups", "UPS", packed_shipment(), PACKAGE_ID, REFERENCE, purchase
+        return carrier_labels.label_request(
+            "ups",
+            "UPS",
+            packed_shipment(),
+            PACKAGE_ID,
+            REFERENCE,
+            purchase,
+            translate.FORMATS[label.format],
         )
 
     first = fact("9.72")
@@ -158,7 +165,7 @@ def test_not_found_as_a_warning_is_no_package() -> None:
     assert client.read_packages(payload("track_not_found")) == []
 
 
-def history() -> translate_scans.History:
+def history() -> carrier_scans.History:
     package = client.read_packages(payload("track_details"))[0]
     return translate_scans.package_history(package, TABLE, "UPS")
 
@@ -204,19 +211,19 @@ def test_proof_of_delivery_is_one_fact_whichever_way_it_came() -> None:
     """Callback and poll give one confirmation with one id."""
     pushed = translate_scans.alert_event(payload("alert_delivered"), TABLE, "UPS")
     polled = history().events[-1]
-    first = translate_scans.confirmation_request("ups", pushed)
+    first = carrier_scans.confirmation_request("ups", pushed)
     assert first is not None
-    assert first == translate_scans.confirmation_request("ups", polled)
+    assert first == carrier_scans.confirmation_request("ups", polled)
     assert first.delivery_confirmation.signed_by == "RIVERA"
-    assert translate_scans.confirmation_request("ups", history().events[0]) is None
+    assert carrier_scans.confirmation_request("ups", history().events[0]) is None
 
 
 def test_reports_repeat_their_id() -> None:
     """The same scans make the same request, other scans another."""
     events = history().events
-    first = translate_scans.tracking_request("ups", events)
-    assert first == translate_scans.tracking_request("ups", events)
-    assert first.request_id != translate_scans.tracking_request("ups", events[:2]).request_id
+    first = carrier_scans.tracking_request("ups", events)
+    assert first == carrier_scans.tracking_request("ups", events)
+    assert first.request_id != carrier_scans.tracking_request("ups", events[:2]).request_id
 
 
 def test_a_broken_activity_does_not_cost_the_others() -> None:

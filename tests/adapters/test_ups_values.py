@@ -8,9 +8,10 @@ from importlib.resources import files
 import pytest
 from crossdock.exception_reasons import EXCEPTION_REASONS
 from crossdock.shipment.v1 import shipment_pb2
+from crossdock_adapters.sdk.carrier_scans import read_offset
 from crossdock_adapters.sdk.mappings import FILE_NAME, Code, Topic, read_file
 from crossdock_adapters.ups import status_codes, tracking_number
-from crossdock_adapters.ups.scan_times import read_offset, read_scan_time, read_time
+from crossdock_adapters.ups.scan_times import read_scan_time, read_time
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crossdock.client import HubClient
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk import carrier_labels, carrier_reports, vendor_json
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
+from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -28,10 +26,10 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
-from crossdock_adapters.ups import adoption, reports, translate, translate_scans
+from crossdock_adapters.ups import adoption, translate, translate_scans
 from crossdock_adapters.ups.client import MAX_SUBSCRIBED_NUMBERS, UpsClient
 from crossdock_adapters.ups.status_codes import StatusTable
-from crossdock_adapters.ups.translate import Purchase, ShipRules
+from crossdock_adapters.ups.translate import ShipRules
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +41,6 @@ COUNTRIES_OF_OTHER_CODES = ("CA",)
 LABELS_PER_PAGE = 100
 PARCELS_ASKED_AT_ONCE = 8
 MAX_RENEWAL_PAGES = 1_000
-MAX_REPORTED_CODES = 1_000
-
-_reported_codes: set[tuple[str, str]] = set()
 
 
 def statuses() -> StatusTable:
@@ -108,15 +103,16 @@ async def find_label(work: Work, vendor: UpsClient) -> Confirmed | NotFound:
 async def void_label(work: Work, vendor: UpsClient) -> Confirmed:
     """Voids the label of one package; voiding twice is one void, after a scan UPS refuses."""
     shipment: shipment_pb2.Shipment = work.event.shipment
-    number = translate.tracking_number_of(shipment, work.item)
+    number = carrier_labels.tracking_number_of(shipment, work.item)
     if not number:
-        number = await reports.tracking_number(work.hub, shipment.id, work.item)
+        label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
+        number = label.tracking_number if label is not None else ""
     if not number:
         return Confirmed(note="no label was bought for this package: nothing to void")
     result = await vendor.void(number)
     if not all(result.voided.values()):
         raise Reject("not_voided", f"UPS did not void {number}")
-    fact = translate.void_request(work.endpoint, work.settings.text("carrier_code"), number)
+    fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
     return Confirmed([Reference("voided_tracking_number", number)], [fact])
 
 
@@ -152,12 +148,12 @@ async def track_alert(hook: Webhook, vendor: UpsClient) -> None:
         payload = vendor_json.loads(hook.body)
         event = translate_scans.alert_event(payload, statuses(), hook.settings.text("carrier_code"))
     except (ValueError, RecursionError) as error:
-        await hook.hold(str(error), key=_key(hook.body))
+        await hook.hold(str(error), key=carrier_reports.payload_key(hook.body))
         return
     try:
-        await _report(hook.hub, hook.endpoint, [event])
-    except reports.Refusal as refusal:
-        await hook.hold(str(refusal), key=_key(hook.body))
+        await carrier_reports.report(hook.hub, hook.endpoint, [event])
+    except carrier_reports.Refusal as refusal:
+        await hook.hold(str(refusal), key=carrier_reports.payload_key(hook.body))
 
 
 async def translate_package(poll: Poll, held: HeldPayload, vendor: UpsClient) -> None:
@@ -172,25 +168,13 @@ async def translate_package(poll: Poll, held: HeldPayload, vendor: UpsClient) ->
 @ADAPTER.poll("tracking", translate_held=translate_package)
 async def poll_tracking(poll: Poll, vendor: UpsClient) -> None:
     """The net under Track Alert: asks about parcels under way, a bounded share in each run."""
-    left = poll.settings.integer("tracking_parcels_per_poll")
-    carrier = poll.settings.text("carrier_code")
-    token = poll.cursor.decode()
-    while left > 0:
-        try:
-            labels, token = await reports.moving_labels(
-                poll.hub, carrier, min(left, LABELS_PER_PAGE), token
-            )
-        except reports.Refusal:
-            if not token:
-                raise
-            # The hub no longer knows this place in its list: begin again at the oldest.
-            await poll.advance(b"")
-            return
+
+    async def ask(labels: Sequence[label_pb2.Label]) -> None:
         await _ask_about(poll, vendor, [label.tracking_number for label in labels])
-        left -= max(1, len(labels))
-        await poll.advance(token)
-        if not token:
-            return
+
+    parcels = poll.settings.integer("tracking_parcels_per_poll")
+    carrier = poll.settings.text("carrier_code")
+    await carrier_reports.ask_about_moving(poll, carrier, parcels, LABELS_PER_PAGE, ask)
 
 
 @ADAPTER.poll("renew_subscriptions")
@@ -202,7 +186,7 @@ async def renew_subscriptions(poll: Poll, vendor: UpsClient) -> None:
     bought_before = datetime.now(UTC) - age
     token = ""
     for _ in range(MAX_RENEWAL_PAGES):
-        labels, token = await reports.moving_labels(
+        labels, token = await carrier_reports.moving_labels(
             poll.hub, poll.settings.text("carrier_code"), MAX_SUBSCRIBED_NUMBERS, token
         )
         old = [
@@ -240,17 +224,18 @@ def _bought(
     work: Work, shipment: shipment_pb2.Shipment, purchase: Purchase, notes: Sequence[str]
 ) -> Confirmed:
     number = purchase.label.tracking_number
-    missing = translate.why_no_image(purchase.label)
+    missing = carrier_labels.why_no_image(purchase.label, "UPS")
     if missing:
         log.warning("label %s: %s", number, missing)
         notes = [*notes, missing]
-    fact = translate.label_request(
+    fact = carrier_labels.label_request(
         work.endpoint,
         work.settings.text("carrier_code"),
         shipment,
         work.item,
         work.reference,
         purchase,
+        translate.FORMATS.get(purchase.label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
     )
     references = [Reference("tracking_number", number)]
     if purchase.shipment_number not in ("", number):
@@ -297,37 +282,9 @@ async def _report_history(poll: Poll, package: Mapping[str, Any]) -> None:
     problems = list(history.problems)
     if history.events:
         try:
-            await _report(poll.hub, poll.endpoint, history.events)
-        except reports.Refusal as refusal:
+            await carrier_reports.report(poll.hub, poll.endpoint, history.events)
+        except carrier_reports.Refusal as refusal:
             problems.append(str(refusal))
     if problems:
         raw = vendor_json.dumps(dict(package))
-        await poll.hold(raw, "; ".join(problems), key=_key(raw))
-
-
-async def _report(
-    hub: HubClient, endpoint: str, events: Sequence[tracking_pb2.TrackingEvent]
-) -> None:
-    """Scans first, then the proofs of delivery they carry; durable in the hub on return."""
-    for event in events:
-        _note_unknown(event)
-    await reports.scans(hub, translate_scans.tracking_request(endpoint, events))
-    for event in events:
-        proof = translate_scans.confirmation_request(endpoint, event)
-        if proof is not None:
-            await reports.proof(hub, proof)
-
-
-def _note_unknown(event: tracking_pb2.TrackingEvent) -> None:
-    """Says once per process that a code has no mapping; the hub keeps and counts every one."""
-    if event.milestone != shipment_pb2.MILESTONE_UNKNOWN:
-        return
-    code = (event.status_type, event.status_code)
-    if code not in _reported_codes and len(_reported_codes) < MAX_REPORTED_CODES:
-        _reported_codes.add(code)
-        log.warning("UPS status type %s code %s has no mapping", *code)
-
-
-def _key(payload: bytes) -> str:
-    """UPS gives its callbacks no id: the same bytes are the same payload."""
-    return hashlib.sha256(payload).hexdigest()
+        await poll.hold(raw, "; ".join(problems), key=carrier_reports.payload_key(raw))

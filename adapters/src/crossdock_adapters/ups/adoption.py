@@ -12,7 +12,8 @@ from typing import Any
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.ups.client import LabelImage, as_list
+from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.ups.client import as_list
 from crossdock_adapters.ups.status_codes import StatusTable
 from crossdock_adapters.ups.translate_scans import package_history
 

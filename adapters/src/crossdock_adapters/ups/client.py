@@ -12,12 +12,13 @@ import base64
 import binascii
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
+from crossdock_adapters.sdk.carrier_labels import LabelImage
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
@@ -37,15 +38,6 @@ NOT_FOUND_CODE = "TW0001"
 MAX_SUBSCRIBED_NUMBERS = 100
 MAX_REASON_CHARACTERS = 300
 MAX_LABELS_PER_REFERENCE = 50
-
-
-@dataclass(frozen=True, slots=True)
-class LabelImage:
-    """One label as UPS renders it: its number, the format code (GIF, ZPL, …), the bytes."""
-
-    tracking_number: str
-    format: str
-    image: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

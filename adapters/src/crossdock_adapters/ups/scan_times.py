@@ -7,33 +7,15 @@ leading zero. A local time whose offset is not given stays local: it is never st
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
-_OFFSET = re.compile(r"([+-])(\d{1,2})[:.]?(\d{2})?")
-MAX_OFFSET_MINUTES = 14 * 60
-FIRST_YEAR, LAST_YEAR = 2000, 2199
-
-
-@dataclass(frozen=True, slots=True)
-class ScanTime:
-    """When a scan happened, as exactly as the carrier said it and no more exactly.
-
-    `instant` is set only when UTC is known: from the GMT parts, or from local time and its offset.
-    `local` is ISO 8601 without a zone ("2026-03-02T14:05:09", or a bare date at day precision).
-    `utc_offset_minutes` is local minus UTC, when given.
-    """
-
-    instant: datetime | None
-    local: str
-    utc_offset_minutes: int | None
-    day_only: bool
-
-    @property
-    def zone_known(self) -> bool:
-        """Whether the zone was given, so that `instant` can be compared with other instants."""
-        return self.instant is not None
+from crossdock_adapters.sdk.carrier_scans import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    MAX_OFFSET_MINUTES,
+    ScanTime,
+    read_offset,
+)
 
 
 def read_scan_time(
@@ -85,22 +67,6 @@ def read_time(text: str) -> time | None:
         raise ValueError(f"{text!r} is no time of day")
     padded = digits.zfill(6)
     return time(int(padded[:2]), int(padded[2:4]), int(padded[4:]))
-
-
-def read_offset(text: str) -> int | None:
-    """Minutes that local time is ahead of UTC, from "-05:00", "-04.00" or "+0530"."""
-    stripped = text.strip()
-    if not stripped:
-        return None
-    if stripped.upper() == "Z":
-        return 0
-    found = _OFFSET.fullmatch(stripped)
-    if found is None:
-        raise ValueError(f"{text!r} is no UTC offset")
-    minutes = int(found[2]) * 60 + int(found[3] or 0)
-    if minutes > MAX_OFFSET_MINUTES or int(found[3] or 0) > 59:
-        raise ValueError(f"{text!r} is no UTC offset")
-    return -minutes if found[1] == "-" else minutes
 
 
 def _combine(date_text: str, time_text: str) -> datetime | None:

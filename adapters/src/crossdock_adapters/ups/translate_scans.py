@@ -6,50 +6,40 @@ a scan heard twice is recognised: identity is number, type, codes, time and plac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from crossdock.client import request_id
-from crossdock.confirmation.v1 import confirmation_pb2, confirmation_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
+from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
 
+from crossdock_adapters.sdk.carrier_scans import (
+    MAX_DESCRIPTION,
+    MAX_SCANS_PER_REQUEST,
+    MAX_SIGNER,
+    MAX_STATUS_CODE,
+    MAX_STATUS_TYPE,
+    MAY_BE_SIGNED,
+    POLL,
+    WEBHOOK,
+    History,
+    ScanTime,
+    place,
+    read_offset,
+    source_time,
+)
 from crossdock_adapters.sdk.places import Unreadable, inside
 from crossdock_adapters.ups import status_codes
 from crossdock_adapters.ups.client import as_list
-from crossdock_adapters.ups.scan_times import (
-    ScanTime,
-    read_date,
-    read_offset,
-    read_scan_time,
-    read_time,
-)
+from crossdock_adapters.ups.scan_times import read_date, read_scan_time, read_time
 from crossdock_adapters.ups.status_codes import StatusTable
-from crossdock_adapters.ups.translate import digest
 
-WEBHOOK, POLL = "webhook", "poll"
-MAX_DESCRIPTION = 300
-MAX_SIGNER = 100
-MAX_STATUS_TYPE = 16
-MAX_STATUS_CODE = 32
-MAX_SCANS_PER_REQUEST = 500
-MAY_BE_SIGNED = frozenset({shipment_pb2.MILESTONE_DELIVERED, shipment_pb2.MILESTONE_UNKNOWN})
 ScanTimeNames = tuple[str, str, str, str, str]
 ALERT_TIME: ScanTimeNames = (
     "localActivityDate", "localActivityTime", "gmtActivityDate", "gmtActivityTime", "gmtOffset",
 )  # fmt: skip
 ACTIVITY_TIME: ScanTimeNames = ("date", "time", "gmtDate", "gmtTime", "gmtOffset")
 _TIME_READERS = (read_date, read_time, read_date, read_time, read_offset)
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The scans of one parcel, oldest first, and what could not be read of it."""
-
-    events: tuple[tracking_pb2.TrackingEvent, ...]
-    problems: tuple[str, ...]
 
 
 def alert_event(payload: Any, table: StatusTable, carrier_code: str) -> tracking_pb2.TrackingEvent:
@@ -107,57 +97,6 @@ def newest_package(
     """The package of this number with the latest activity: numbers are reused over the years."""
     own = [p for p in packages if _text(p, "trackingNumber") == tracking_number]
     return max(own, key=_latest, default=None)
-
-
-def tracking_request(
-    endpoint: str, events: Sequence[tracking_pb2.TrackingEvent]
-) -> tracking_service_pb2.ReportTrackingEventsRequest:
-    """One report of up to 500 scans of one parcel, with an id that its content decides."""
-    request = tracking_service_pb2.ReportTrackingEventsRequest(tracking_events=events)
-    number = events[0].tracking_number
-    request.request_id = request_id(endpoint, f"scans/{number}", digest(request))
-    return request
-
-
-def confirmation_request(
-    endpoint: str, event: tracking_pb2.TrackingEvent
-) -> confirmation_service_pb2.CreateDeliveryConfirmationRequest | None:
-    """Proof of delivery, when a delivering scan names who received the parcel.
-
-    Heard by callback and by poll it is the same fact: it holds only what both of them say.
-    """
-    if event.milestone != shipment_pb2.MILESTONE_DELIVERED or not event.signed_by:
-        return None
-    confirmation = confirmation_pb2.DeliveryConfirmation(
-        carrier_code=event.carrier_code,
-        tracking_number=event.tracking_number,
-        delivered_time=event.event_time,
-        signed_by=event.signed_by,
-    )
-    return confirmation_service_pb2.CreateDeliveryConfirmationRequest(
-        request_id=request_id(endpoint, f"proof/{event.tracking_number}", digest(event.event_time)),
-        delivery_confirmation=confirmation,
-    )
-
-
-def source_time(when: ScanTime) -> types_pb2.SourceTime:
-    """A scan's time in the contract's words: no instant unless the zone is known."""
-    found = types_pb2.SourceTime(
-        local=when.local,
-        precision=types_pb2.TIME_PRECISION_DAY
-        if when.day_only
-        else types_pb2.TIME_PRECISION_SECOND,
-        zone=types_pb2.TIME_ZONE_SOURCE_UNKNOWN,
-    )
-    if when.utc_offset_minutes is not None:
-        hours, minutes = divmod(abs(when.utc_offset_minutes), 60)
-        sign = "-" if when.utc_offset_minutes < 0 else "+"
-        found.utc_offset = f"{sign}{hours:02d}:{minutes:02d}"
-    if when.instant is not None:
-        found.instant.FromDatetime(when.instant)
-    if when.instant is not None or found.utc_offset:
-        found.zone = types_pb2.TIME_ZONE_SOURCE_GIVEN
-    return found
 
 
 def _activity_event(
@@ -231,14 +170,9 @@ def _place(location: Any) -> types_pb2.Place | None:
     """Where a scan happened; often the country alone."""
     if not isinstance(location, dict):
         return None
-    country = (_text(location, "countryCode") or _text(location, "country")).upper()
-    place = types_pb2.Place(
-        city=_text(location, "city")[:60],
-        state=_text(location, "stateProvince")[:20],
-        postal_code=_text(location, "postalCode")[:16],
-        country_code=country if len(country) == 2 and country.isalpha() else "",
-    )
-    return place if place.ByteSize() else None
+    country = _text(location, "countryCode") or _text(location, "country")
+    city, state = _text(location, "city"), _text(location, "stateProvince")
+    return place(city, state, _text(location, "postalCode"), country)
 
 
 def _latest(package: Mapping[str, Any]) -> str:

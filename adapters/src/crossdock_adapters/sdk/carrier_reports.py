@@ -1,0 +1,132 @@
+"""What a carrier's adapter tells the hub and asks it outside of deliveries: scans, proofs, labels.
+
+Every scan goes through `report`; `ask_about_moving` is the round of a tracking poll.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from crossdock.errors import AlreadyUsedError, InvalidRequestError, PreconditionError
+from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2
+
+from crossdock_adapters.sdk import carrier_scans
+from crossdock_adapters.sdk.work import Poll
+
+if TYPE_CHECKING:
+    from crossdock.client import HubClient
+
+log = logging.getLogger(__name__)
+
+MAX_LABELS_OF_A_SHIPMENT = 500
+MAX_REPORTED_CODES = 1_000
+
+_reported_codes: set[tuple[str, str, str]] = set()
+
+Ask = Callable[[Sequence[label_pb2.Label]], Awaitable[None]]
+
+
+class Refusal(Exception):
+    """The hub will never take this as it is; the payload behind it is kept raw instead."""
+
+
+async def report(
+    hub: HubClient, endpoint: str, events: Sequence[tracking_pb2.TrackingEvent]
+) -> None:
+    """Scans of one parcel first, then the proofs of delivery they carry; durable on return.
+
+    Applied or held; what the hub knows already is not told twice. Refusal when it never will.
+    """
+    for event in events:
+        _note_unknown(event)
+    try:
+        await hub.tracking.ReportTrackingEvents(carrier_scans.tracking_request(endpoint, events))
+    except AlreadyUsedError:
+        # The id names these scans: the hub has them already.
+        pass
+    except (InvalidRequestError, PreconditionError) as error:
+        raise Refusal(str(error)) from error
+    for event in events:
+        await _prove(hub, endpoint, event)
+
+
+async def ask_about_moving(
+    poll: Poll, carrier_code: str, parcels_max: int, page_size: int, ask: Ask
+) -> None:
+    """Gives `ask` the labels whose parcels are under way, page by page, at most `parcels_max`.
+
+    The next run goes on where this one ended: the poll's cursor is the hub's page token.
+    """
+    left, token = parcels_max, poll.cursor.decode()
+    while left > 0:
+        try:
+            labels, token = await moving_labels(poll.hub, carrier_code, min(left, page_size), token)
+        except Refusal:
+            if not token:
+                raise
+            # The hub no longer knows this place in its list: begin again at the oldest.
+            await poll.advance(b"")
+            return
+        await ask(labels)
+        left -= max(1, len(labels))
+        await poll.advance(token)
+        if not token:
+            return
+
+
+async def moving_labels(
+    hub: HubClient, carrier_code: str, page_size: int, page_token: str
+) -> tuple[Sequence[label_pb2.Label], str]:
+    """A page of labels whose parcel is under way, oldest first, and the next page's token."""
+    request = label_service_pb2.ListLabelsRequest(
+        page_size=page_size, page_token=page_token, moving_only=True, carrier_code=carrier_code
+    )
+    try:
+        answer = await hub.labels.ListLabels(request)
+    except InvalidRequestError as error:
+        raise Refusal(str(error)) from error
+    return list(answer.labels), answer.next_page_token
+
+
+async def label_of(hub: HubClient, shipment_id: str, package_id: str) -> label_pb2.Label | None:
+    """A package's label as the hub stores it; None when none is bought, or all are void."""
+    request = label_service_pb2.ListLabelsRequest(
+        page_size=MAX_LABELS_OF_A_SHIPMENT, shipment_id=shipment_id
+    )
+    answer = await hub.labels.ListLabels(request)
+    for label in answer.labels:
+        if label.package_id == package_id and label.state != label_pb2.LABEL_STATE_VOIDED:
+            return label
+    return None
+
+
+def payload_key(payload: bytes) -> str:
+    """A key for a payload whose carrier gives it no id: the same bytes are the same payload."""
+    return hashlib.sha256(payload).hexdigest()
+
+
+async def _prove(hub: HubClient, endpoint: str, event: tracking_pb2.TrackingEvent) -> None:
+    proof = carrier_scans.confirmation_request(endpoint, event)
+    if proof is None:
+        return
+    try:
+        await hub.confirmations.CreateDeliveryConfirmation(proof)
+    except AlreadyUsedError:
+        return
+    except (InvalidRequestError, PreconditionError) as error:
+        raise Refusal(str(error)) from error
+
+
+def _note_unknown(event: tracking_pb2.TrackingEvent) -> None:
+    """Says once per process that a code has no mapping; the hub keeps and counts every one."""
+    if event.milestone != shipment_pb2.MILESTONE_UNKNOWN:
+        return
+    code = (event.carrier_code, event.status_type, event.status_code)
+    if code not in _reported_codes and len(_reported_codes) < MAX_REPORTED_CODES:
+        _reported_codes.add(code)
+        log.warning("%s status type %s code %s has no mapping", *code)
