@@ -34,6 +34,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "asyncpg": ("crossdock_hub.store",),
     "aiohttp": ("crossdock_adapters.sdk",),
     "asyncssh": ("crossdock_adapters.sdk.sftp", "crossdock_adapters.sdk.sandbox_sftp"),
+    "defusedxml": ("crossdock_adapters.sdk.vendor_xml",),
     "uvicorn": ("crossdock_adapters.sdk",),
     "protovalidate": ("crossdock.contracts.validation",),
 }
