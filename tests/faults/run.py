@@ -3,7 +3,8 @@
 `--only G1` runs one test, `--seed 1004` one piece of it again with the same orders, the same
 misfortune and the same schedule of kills, `--pieces 3` at most so many more. Two pieces run at a
 time, `--jobs` of them; those that compare seconds run alone. What has been run is kept under
-out/faults/, so that a long run goes on where it stopped; `--again` starts over.
+out/faults/, so that a long run goes on where it stopped; `--again` starts over, which `--seed`
+limits to its piece.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def main() -> int:
         result = Result({}, broken=[f"did not end within {PIECE_SECONDS_MAX:g} s"])
         progress.put(job.trial.id, job.seed, result, PIECE_SECONDS_MAX)
 
-    if told.again:
+    # One piece is run again beside the others, which stay as they are.
+    if told.again and told.seed is None:
         for trial in chosen:
             progress.forget(trial.id)
     jobs = [job for trial in chosen for job in _jobs(trial, progress, told)]

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 
 from tests.faults.history.records import Attempt, Delivery, Effect
 from tests.faults.trials.naive_round import naive
-from tests.faults.trials.round import Round, played, progress
+from tests.faults.trials.round import Round, moments, played, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
-from tests.faults.yard.site import Plan, chance_of, mix_of
+from tests.faults.yard.site import Plan, mix_of
 
 # Shares of calls at which an adapter ends itself, before and after the vendor's part of it.
 DEATHS = {"before": 0.005, "after": 0.02}
-PAUSE_SECONDS = 2.0
+PAUSE_SECONDS_MAX = 0.3
 
 
 async def kill_adapters(round_: Round) -> None:
     """kill -9 of one adapter after another, spread over the load, at moments that are drawn."""
-    size = round_.piece.size
-    chance = chance_of(round_.piece.seed, "kills")
-    for number in range(size.faults):
-        await progress(round_, (number + 1) * size.orders // (size.faults + 1))
-        await asyncio.sleep(chance.uniform(0.0, 0.3))
+    for number, moment in enumerate(moments(round_.piece, "kills", PAUSE_SECONDS_MAX)):
+        await reached(round_, moment)
         round_.site.kill_adapter(number)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import signal
 import time
@@ -11,13 +10,14 @@ from fixtures_hub import RunningHub, deployment
 from fixtures_nats import eventually, is_alive
 
 from tests.faults.history.records import Rpc
-from tests.faults.trials.round import Round, played, progress
+from tests.faults.trials.round import Round, moments, played, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
-from tests.faults.yard.site import Plan, chance_of, mix_of
+from tests.faults.yard.site import Plan, mix_of
 
 CHILD_SECONDS_MAX = 1.0
 STOP_SECONDS_MAX = 10.0
 REFUSED = 78
+PAUSE_SECONDS_MAX = 0.3
 WRITERS = 24
 
 
@@ -66,16 +66,13 @@ def _second(hub: RunningHub, other: RunningHub, *, same_port: bool) -> str:
 
 async def run_g20(piece: Piece) -> Result:
     """SIGTERM under load, again and again: what was accepted is answered."""
-    chance = chance_of(piece.seed, "stops")
     ends: list[float] = []
     broken: list[str] = []
     stops: list[tuple[float, float]] = []
 
     async def stop(round_: Round) -> None:
-        size = piece.size
-        for number in range(size.faults):
-            await progress(round_, (number + 1) * size.orders // (size.faults + 1))
-            await asyncio.sleep(chance.uniform(0.0, 0.3))
+        for moment in moments(piece, "stops", PAUSE_SECONDS_MAX):
+            await reached(round_, moment)
             round_.site.note("SIGTERM", "hub")
             wall, started = time.time(), time.monotonic()
             process = round_.site.hub.process

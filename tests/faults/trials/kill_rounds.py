@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
 from fixtures_nats import eventually
 
 from tests.faults.history.records import Attempt, Delivery, Rpc
-from tests.faults.trials.round import Round, played, progress
+from tests.faults.trials.round import Round, moments, played, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
-from tests.faults.yard.site import Plan, chance_of, mix_of
+from tests.faults.yard.site import Plan, mix_of
 
 BACK_SECONDS = 60.0
+PAUSE_SECONDS_MAX = 0.3
 WRITERS = 50
 FIRST_WRITE = "s from serving to the first write"
 START = "s from start to serving"
@@ -97,13 +97,10 @@ async def kill_nats(round_: Round, figures: Figures) -> None:
 
 async def _run(piece: Piece, kill: Kill, what: str) -> Result:
     figures = Figures()
-    chance = chance_of(piece.seed, "kills")
 
     async def kills(round_: Round) -> None:
-        size = piece.size
-        for number in range(size.faults):
-            await progress(round_, (number + 1) * size.orders // (size.faults + 1))
-            await asyncio.sleep(chance.uniform(0.0, 0.3))
+        for moment in moments(piece, "kills", PAUSE_SECONDS_MAX):
+            await reached(round_, moment)
             await kill(round_, figures)
 
     plan = Plan(piece.seed, mix=mix_of(MIX))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 
 from tests.faults.history.records import CALL, LOOK_UP, Attempt, Delivery, History, VendorCall
 from tests.faults.trials.naive_round import naive
-from tests.faults.trials.round import Round, played, progress
+from tests.faults.trials.round import Round, moments, played, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
 from tests.faults.yard.adapter import CLASSES
-from tests.faults.yard.site import LANES, Plan, chance_of, mix_of
+from tests.faults.yard.site import LANES, Plan, mix_of
 
 PAGE = 500
+PAUSE_SECONDS_MAX = 0.2
 # Those that are looked up, and one of each other class beside them.
 SEARCHED = ("searchable",) * (len(CLASSES) - 2) + CLASSES
 SHOWN = "s from a 500 to UNKNOWN in the ledger"
@@ -55,12 +54,10 @@ async def _nothing(round_: Round) -> None:
 
 async def run_g24(piece: Piece) -> Result:
     """Half of the calls end unknown and can't be looked up; hub and bus die in turn."""
-    chance = chance_of(piece.seed, "kills")
 
     async def kill(round_: Round) -> None:
-        for number in range(piece.size.faults):
-            await progress(round_, (number + 1) * piece.size.orders // (piece.size.faults + 1))
-            await asyncio.sleep(chance.uniform(0.0, 0.2))
+        for number, moment in enumerate(moments(piece, "kills", PAUSE_SECONDS_MAX)):
+            await reached(round_, moment)
             if number % 2:
                 round_.site.kill_nats()
             else:

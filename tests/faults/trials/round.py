@@ -15,7 +15,7 @@ from tests.faults.history.records import History, Run
 from tests.faults.trials.trial import Piece
 from tests.faults.yard.load import SPEAKS, TARGETS, Load
 from tests.faults.yard.noting import Notes, of_hub, of_stream, of_vendor
-from tests.faults.yard.site import Plan, Site, opened
+from tests.faults.yard.site import Plan, Site, chance_of, opened
 
 QUIET_SECONDS = 120.0
 PUBLISHED_SECONDS = 30.0
@@ -84,6 +84,30 @@ class Round:
                 *of_vendor(await self.site.books()),
             ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a fault strikes: so much later than so many orders are placed."""
+
+    orders: int
+    pause_seconds: float
+
+
+def moments(piece: Piece, what: str, pause_seconds_max: float) -> list[Moment]:
+    """The schedule of a piece's faults, drawn from its seed and spread over its load."""
+    chance, size = chance_of(piece.seed, what), piece.size
+    apart = size.faults + 1
+    return [
+        Moment((number + 1) * size.orders // apart, chance.uniform(0, pause_seconds_max))
+        for number in range(size.faults)
+    ]
+
+
+async def reached(round_: Round, moment: Moment) -> None:
+    """Return when a fault has to strike."""
+    await progress(round_, moment.orders)
+    await asyncio.sleep(moment.pause_seconds)
 
 
 Misfortune = Callable[[Round], Coroutine[Any, Any, None]]

@@ -22,13 +22,15 @@ async def freeze(round_: Round, at_once: int = AT_ONCE, adapters: int = ADAPTERS
     """Stop adapters in mid-work, a few at a time, and let them go on after their leases."""
     size = round_.piece.size
     chance = chance_of(round_.piece.seed, "freezes")
+    # Drawn before the first, so that none depends on whose turn came first.
+    pauses = [chance.uniform(0.0, 0.5) for _ in range(size.faults)]
     slots = asyncio.Semaphore(at_once)
     free = list(range(adapters))
 
     async def one(number: int) -> None:
         async with slots:
             await progress(round_, number * size.orders // (size.faults + at_once))
-            await asyncio.sleep(chance.uniform(0.0, 0.5))
+            await asyncio.sleep(pauses[number])
             victim = free.pop(0)
             round_.site.freeze_adapter(victim)
             await asyncio.sleep(PAUSE_SECONDS)
