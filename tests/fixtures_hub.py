@@ -32,7 +32,7 @@ from databases import KIND, ServerDatabase, database_of
 from fixtures_nats import DIES_WITH_PARENT
 from story import seed_master_data
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 15.0
 LOG_TAIL_CHARACTERS = 6_000
 LANES = 60
@@ -177,8 +177,13 @@ class RunningHub:
         self._listen = self.address
 
     def start(self) -> RunningHub:
+        """Start it and wait until it serves; a start that fails leaves no process behind."""
         self.spawn()
-        self.wait_until_serving()
+        try:
+            self.wait_until_serving()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     @property

@@ -14,10 +14,11 @@ from ledger_vendor import Desk
 STEPS = 40
 CALLS_MAX = 3
 LONG_SECONDS = 2_000.0
-# Breaker and key life have tests of their own; here they would only stand in the way.
+# Breaker, outage and key life have tests of their own; here they would only stand in the way.
 LIMITS = Limits(
     calls_max_default=CALLS_MAX,
     breaker_failures_needed=10**6,
+    unanswered_seconds_max=0.0,
     key_life_seconds_default=1e9,
 )
 OUTCOMES = ("CONFIRMED", "REJECTED", "RETRY", "UNKNOWN", "PARKED", "NOT_FOUND")

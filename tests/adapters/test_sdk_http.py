@@ -14,7 +14,12 @@ import aiohttp
 import pytest
 from crossdock_adapters.sdk import exchange, lease_clock, vendor_json
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
-from crossdock_adapters.sdk.http import MIN_LEASE_LEFT_SECONDS, VendorHttp
+from crossdock_adapters.sdk.http import (
+    MAX_RETRY_AFTER_SECONDS,
+    MIN_LEASE_LEFT_SECONDS,
+    Answer,
+    VendorHttp,
+)
 from crossdock_adapters.sdk.outcomes import NotTried, OutcomeUnknown, Retry
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from cryptography.hazmat.primitives import hashes, serialization
@@ -23,6 +28,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sdk_tiny_sandbox import TinySandbox
 from sdk_waiting import until
+
+TEN = "Wed, 25 Nov 2026 10:00:00 GMT"
 
 
 @pytest.fixture
@@ -36,6 +43,28 @@ async def http(tiny: TinySandbox) -> AsyncIterator[VendorHttp]:
     client = VendorHttp(tiny.vendor_url, timeout_seconds=5)
     yield client
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "3"}, 3.0),
+        ({"Retry-After": "0.5"}, 0.5),
+        ({"Retry-After": "-3"}, 0.0),
+        ({"Retry-After": "999999999999"}, MAX_RETRY_AFTER_SECONDS),
+        ({"Retry-After": "Wed, 25 Nov 2026 10:01:30 GMT", "Date": TEN}, 90.0),
+        ({"Retry-After": "Wed, 25 Nov 2026 09:00:00 GMT", "Date": TEN}, 0.0),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, MAX_RETRY_AFTER_SECONDS),
+        ({"Retry-After": "soon"}, 7.0),
+        ({"Retry-After": "nan"}, 7.0),
+        ({"Retry-After": ""}, 7.0),
+        ({}, 7.0),
+    ],
+)
+def test_both_forms_of_retry_after_are_read(headers: dict[str, str], seconds: float) -> None:
+    """Proves that seconds and dates are understood, by the vendor's clock, within limits, and that
+    what can't be read leaves the pause to the caller."""
+    assert Answer(429, headers, b"").retry_after_seconds(default=7.0) == seconds
 
 
 async def test_every_status_is_an_answer(tiny: TinySandbox, http: VendorHttp) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import breaking, pacing
+from crossdock_hub.identity import Caller
 from crossdock_hub.records import EndpointRecord
 from decisions import START
 from hypothesis import given, settings
@@ -234,6 +235,23 @@ def test_retry_after_holds_back_every_call_of_the_system() -> None:
     assert desk.fresh(other).attempts == 0
     desk.pass_time(31)
     desk.settle(other)
+
+
+def test_retry_after_holds_back_the_calls_of_other_endpoints_of_the_system() -> None:
+    """Proves that a call which another endpoint of the same system has out already, but has not
+    begun, waits for the time that the vendor asked of all."""
+    desk = Desk()
+    desk.register(VENDOR, {"book": "SEARCHABLE"}, system="erp")
+    sibling = Caller("sibling", "ERP")
+    desk.employ(sibling, {"book": "SEARCHABLE"}, system="erp")
+    out = replace(desk.dispatch(desk.one(key="other")), endpoint=sibling.endpoint)
+    desk.records["delivery", out.id] = out
+    desk.settle(desk.one(key="told"), "THROTTLED", retry_after=30)
+    refused = desk.begin(out)
+    assert "asked all calls to wait" in refused.refusal.message
+    assert desk.fresh(out).attempts == 0
+    desk.pass_time(31)
+    desk.settle(out)
 
 
 throttles = st.lists(st.tuples(st.floats(0, 200), st.floats(0, 1e6)), max_size=12)

@@ -236,14 +236,36 @@ def test_two_settled_not_founds_are_proof() -> None:
 
 @pytest.mark.parametrize("kind", REPEATABLE)
 def test_unknowns_are_not_repeated_for_ever(kind: str) -> None:
-    """Proves that a vendor who never answers ends at a person, after the declared calls."""
+    """Proves that a call which is never answered ends at a person after the declared calls, where
+    the vendor answers others meanwhile."""
     desk = Desk(kind, Limits(calls_max_default=3, key_life_seconds_default=86_400.0))
     record = desk.one()
-    for _ in range(3):
+    for turn in range(3):
         desk.settle(record, "UNKNOWN")
+        desk.settle(desk.one(key=f"other-{turn}"))
         desk.pass_time(60)
     assert desk.fresh(record).state == "PARKED"
     assert desk.fresh(record).attempts == 3
+
+
+@pytest.mark.parametrize("kind", REPEATABLE)
+def test_a_lonely_unknown_is_believed_to_be_an_outage_for_so_long_only(kind: str) -> None:
+    """Proves that a call of the only delivery there, never answered, may be an outage and is not
+    counted, until the named time is over: then the declared calls end at a person."""
+    limits = Limits(
+        calls_max_default=3, key_life_seconds_default=86_400.0, unanswered_seconds_max=7_200.0
+    )
+    desk = Desk(kind, limits)
+    record = desk.one()
+    for _ in range(100):
+        desk.settle(record, "UNKNOWN")
+        desk.pass_time(60)
+    assert desk.fresh(record).state == "READY"
+    desk.pass_time(1_200)
+    desk.settle(record, "UNKNOWN")
+    desk.pass_time(60)
+    desk.settle(record, "UNKNOWN")
+    assert desk.fresh(record).state == "PARKED"
 
 
 def test_a_full_state_is_repeated_when_the_call_before_can_have_no_effect_any_more() -> None:

@@ -21,7 +21,7 @@ OUTCOMES = (
 UNPROCESSED = ("RETRY", "THROTTLED")
 CLASSES = ("NONE", "SEARCHABLE", "KEYED", "TWO_STEP", "NATURAL")
 MOVING = ("READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING")
-LIMITS = Limits(key_life_seconds_default=120.0, calls_max_default=4)
+LIMITS = Limits(key_life_seconds_default=120.0, calls_max_default=4, unanswered_seconds_max=0.0)
 
 
 class Histories(RuleBasedStateMachine):

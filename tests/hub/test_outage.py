@@ -12,10 +12,13 @@ from crossdock_hub.records import DeliveryRecord
 from ledger_vendor import Desk
 
 DAY = 86_400.0
-KEYS, STEP = 20, 0.5
+STEP = 0.5
 CHAIN = (("book", ()), ("change", ("book",)), ("post", ("book",)))
 LIMITS = Limits(
-    prerequisite_seconds_default=3_600.0, calls_max_default=5, breaker_probe_seconds_max=300.0
+    prerequisite_seconds_default=3_600.0,
+    calls_max_default=5,
+    breaker_probe_seconds_max=300.0,
+    retry_seconds_max=300.0,
 )
 
 
@@ -67,28 +70,32 @@ def play(desk: Desk, vendor: Vendor, until: int) -> None:
         desk.pass_time(max(STEP, (min(later) - desk.now) / SECOND))
 
 
+@pytest.mark.parametrize("keys", [1, 2, 20])
 @pytest.mark.parametrize("silence", ["RETRY", "UNKNOWN"])
-def test_a_day_without_the_vendor_costs_nothing_but_time(silence: str) -> None:
-    """G12: proves that 60 deliveries of 20 orders survive a day of calls that are refused or not
-    answered: none is parked though prerequisites and calls are limited to a fraction of it, each is
-    done once, in order, and the vendor was asked by probes alone."""
+def test_a_day_without_the_vendor_costs_nothing_but_time(silence: str, keys: int) -> None:
+    """G12: proves that the deliveries of 1, 2 and 20 orders survive a day of calls that are refused
+    or not answered: none is parked though prerequisites and calls are limited to a fraction of it,
+    each is done once, in order, and the vendor was asked by probes alone, or by the retries of the
+    one or two deliveries that open no breaker."""
     desk = Desk("NATURAL", LIMITS)
     vendor = Vendor(desk.now + int(DAY * SECOND), silence)
-    for key in range(KEYS):
+    for key in range(keys):
         for operation, needs in CHAIN:
             root = f"order-{key}"
             desk.one(operation, key=root, root_id=root, object_id=root, requires=needs)
     play(desk, vendor, vendor.away_until)
     states = {record.state for record in desk.deliveries()}
     assert "PARKED" not in states and vendor.did == []
-    most_probes = DAY / LIMITS.breaker_probe_seconds_max * 1.1
+    # The back-off of each of the two comes a fifth earlier at most.
+    asking = 1.1 if keys > 2 else 1.25 * keys
+    most_probes = DAY / LIMITS.breaker_probe_seconds_max * asking
     assert vendor.asked <= most_probes + 50, "the vendor was asked more often than by probes"
     back = desk.now
     play(desk, vendor, back + int(3_600 * SECOND))
     assert {record.state for record in desk.deliveries()} == {"CONFIRMED"}
-    assert len({record.id for record in vendor.did}) == len(vendor.did) == KEYS * len(CHAIN)
+    assert len({record.id for record in vendor.did}) == len(vendor.did) == keys * len(CHAIN)
     by_key: dict[str, list[str]] = defaultdict(list)
     for record in vendor.did:
         by_key[record.ordering_key].append(record.operation)
     assert all(done == [name for name, _ in CHAIN] for done in by_key.values())
-    assert (desk.now - back) / SECOND < 300, "the queue did not drain"
+    assert (desk.now - back) / SECOND < 700, "the queue did not drain"

@@ -27,6 +27,34 @@ def test_batches_together_keep_to_the_budget() -> None:
     assert picker.in_use("vendor") == 3
 
 
+def test_what_waits_for_its_adapter_does_not_leave_in_one_burst() -> None:
+    """Proves that the rate counts calls that begin: an adapter that comes back after a minute finds
+    no more waiting than one second's worth, and after those nothing more is sent to it at once."""
+    tick = Tick()
+    picker, vendor = Picker(LIMITS, tick), endpoint(concurrency=50, rate="5")
+    sent = [one.record for one in picker.pick_new(batch(*map(ready, range(20))), [vendor], START)]
+    assert len(sent) == 5
+    tick.now += 60
+    assert picker.free(vendor, [vendor], START) == 0, "a minute's tokens beside what waits"
+    begun = [replace(one, state="IN_FLIGHT", lease_until=START + SECOND) for one in sent]
+    picker.pick_new(batch(*begun), [vendor], START)
+    assert picker.free(vendor, [vendor], START) == 0, "a burst of twice the rate"
+    renewed = [replace(one, lease_until=START + 2 * SECOND) for one in begun]
+    picker.pick_new(batch(*renewed), [vendor], START)
+    tick.now += 1
+    assert picker.free(vendor, [vendor], START) == 5, "a renewed lease took a call of the rate"
+
+
+def test_a_dispatch_that_was_given_back_takes_nothing_of_the_rate() -> None:
+    """Proves that work which a pause took back before it began leaves its place to other work."""
+    picker, vendor = Picker(LIMITS, Tick()), endpoint(concurrency=50, rate="5")
+    sent = [one.record for one in picker.pick_new(batch(*map(ready, range(5))), [vendor], START)]
+    assert picker.free(vendor, [vendor], START) == 0
+    ended = [replace(one, state="SUPERSEDED", pending=False) for one in sent[:3]]
+    picker.pick_new(batch(*ended), [vendor], START)
+    assert picker.free(vendor, [vendor], START) == 3
+
+
 def test_new_work_does_not_overtake_what_is_stored() -> None:
     """Proves that a slot which falls free goes to the stored work, not to what came just now."""
     picker, vendor = Picker(LIMITS, Tick()), endpoint(concurrency=1)

@@ -18,7 +18,8 @@ class Faults:
     that timed out may still take effect; less than the settle time, as an operation declares it.
     adapter_crashes, hub_crashes: how many in the run. pause_seconds: of an adapter between begin
     and its look at the lease. clock_steps: seconds by which the hub's wall clock is set, in turn.
-    outages: (start, end) during which the vendor can't be reached.
+    outages: (start, end) during which the vendor can't be reached; silent_outages: its calls time
+    out then, so that nobody knows, instead of being refused.
     """
 
     operation_class: str = "SEARCHABLE"
@@ -42,6 +43,7 @@ class Faults:
     pause_seconds: float = 0.0
     clock_steps: tuple[float, ...] = ()
     outages: tuple[tuple[float, float], ...] = ()
+    silent_outages: bool = False
     quiet_after_seconds: float = 400.0
 
 
@@ -73,4 +75,5 @@ def drawn(seed: int) -> Faults:
         pause_seconds=chance.choice((1.0, 30.0, 120.0)),
         clock_steps=chance.choice(((), (), (300.0, -300.0), (-3600.0,), (3600.0, -7200.0))),
         outages=chance.choice(((), ((start, start + 90.0),))),
+        silent_outages=chance.choice((False, True)),
     )

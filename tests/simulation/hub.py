@@ -19,7 +19,7 @@ from crossdock_hub.delivery import attempts, breaking
 from crossdock_hub.delivery.dispatching import Picked, Picker
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.identity import HUB
-from crossdock_hub.records import DeliveryRecord, occupies
+from crossdock_hub.records import DeliveryRecord, OnItsWay, occupies
 from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.unit import Identifiers, Unit, View
 from decisions import START
@@ -50,9 +50,11 @@ class MemoryWork:
             item = (record.priority, record.sequence, record.id)
             heapq.heappush(self._ready[record.endpoint], item)
 
-    async def dispatch_state(self, _: Any) -> tuple[list[tuple[str, str]], set[str]]:
+    async def dispatch_state(self, _: Any) -> tuple[list[OnItsWay], set[str]]:
         rows = [r for key, r in self._rows().items() if key[0] == "delivery"]
-        occupying = [(r.endpoint, r.id) for r in rows if occupies(r)]
+        occupying = [
+            OnItsWay(r.endpoint, r.id, r.lease_until is not None) for r in rows if occupies(r)
+        ]
         return occupying, {r.endpoint for r in rows if r.pending}
 
     async def pending(self, _: Any, endpoint: str, most: int) -> list[DeliveryRecord]:

@@ -53,9 +53,16 @@ class Drained:
 class Outage(World):
     """Events over many keys; a burst first, which shows the steady rate, then a day without it."""
 
-    def __init__(self, seed: int, events: int, keys: int) -> None:
+    def __init__(self, seed: int, events: int, keys: int, silent_as: str = "") -> None:
+        """silent_as: the class of the operation when calls are not answered; "": refused."""
         start, end = STEADY_SECONDS, STEADY_SECONDS + DAY_SECONDS
-        faults = Faults(keys=keys, outages=((start, end),), quiet_after_seconds=end + 1.0)
+        faults = Faults(
+            operation_class=silent_as or "SEARCHABLE",
+            keys=keys,
+            outages=((start, end),),
+            silent_outages=bool(silent_as),
+            quiet_after_seconds=end + 1.0,
+        )
         super().__init__(seed, faults)
         self._events = events
         self._end = end
@@ -87,7 +94,8 @@ class Outage(World):
         effects = [effect.at / SECOND for effect in self.vendor.books.effects]
         before = [at for at in effects if at < STEADY_SECONDS]
         after = [at for at in effects if at >= self._end]
-        retried = sum(1 for told in log for attempt in told if attempt.outcome == "RETRY")
+        failed = ("RETRY", "UNKNOWN")
+        retried = sum(1 for told in log for attempt in told if attempt.outcome in failed)
         return Drained(
             len(self.asked),
             len(effects),

@@ -54,7 +54,7 @@ class Vendor:
         self._drafts = 0
 
     def is_away(self) -> bool:
-        """True in an outage: connections are refused."""
+        """True in an outage: connections are refused, or nothing is answered."""
         seconds = self._time.monotonic()
         return any(start <= seconds < end for start, end in self.faults.outages)
 
@@ -88,6 +88,8 @@ class Vendor:
         """What comes of a call. do: make its effect after some seconds."""
         draw, quick = self._chance.random(), self._chance.uniform(0.02, 0.3)
         faults = self.faults
+        if self.is_away() and faults.silent_outages:
+            return "UNKNOWN", min(CALL_SECONDS_MAX, within_seconds)
         if self.is_away() or (not self.calm and self._chance.random() < faults.vendor_away):
             return "RETRY", quick
         if delivery_id in self.books.rejected:

@@ -75,6 +75,9 @@ class Limits:
     breaker_look_seconds: float = 0.5
     breaker_probe_seconds_first: float = 1.0
     breaker_probe_seconds_max: float = 30.0
+    # How long calls without an answer count against no delivery while nobody is answered, and too
+    # few are asked for the breaker to open: a long weekend.
+    unanswered_seconds_max: float = 259_200.0
     pace_thousandths_min: int = 50
     pace_decrease_seconds: float = 1.0
     pace_recovery_seconds: float = 60.0

@@ -20,6 +20,15 @@ def occupies(record: DeliveryRecord) -> bool:
     return record.state in OCCUPYING_STATES and not record.pending
 
 
+@dataclass(frozen=True, slots=True)
+class OnItsWay:
+    """A delivery that occupies a slot of its endpoint. begun: an attempt holds it."""
+
+    endpoint: str
+    delivery_id: str
+    begun: bool
+
+
 @dataclass(slots=True)
 class ObjectRecord:
     """A canonical object: its message, and the columns that queries need.

@@ -360,10 +360,14 @@ class Unit:
             self.put(flow, (*ids, record.id))
         self.put(itself, record)
 
+    @property
+    def endpoints(self) -> tuple[RegisteredEndpoint, ...]:
+        """The registry, as it was when this batch began."""
+        return self.get(("endpoints",))  # type: ignore[no-any-return]
+
     def endpoint(self, endpoint_id: str) -> RegisteredEndpoint | None:
         """An endpoint as registered."""
-        endpoints: tuple[RegisteredEndpoint, ...] = self.get(("endpoints",))
-        return next((e for e in endpoints if e.id == endpoint_id), None)
+        return next((e for e in self.endpoints if e.id == endpoint_id), None)
 
     @property
     def endpoint_kind(self) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,12 +58,36 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
     def retry_after_seconds(self, default: float = 0.0) -> float:
-        """Retry-After in seconds (the number form), within reason."""
-        raw = self.headers.get("Retry-After", "")
-        try:
-            return min(max(0.0, float(raw)), MAX_RETRY_AFTER_SECONDS)
-        except ValueError:
-            return default
+        """Retry-After in seconds, within reason; `default` where it is absent or unreadable.
+
+        Both forms of RFC 9110, section 10.2.3. A date is compared with the vendor's own clock, the
+        `Date` of the same answer, where it tells one.
+        """
+        raw = self.headers.get("Retry-After", "").strip()
+        seconds = _number(raw)
+        if seconds is None:
+            until = _http_date(raw)
+            if until is None:
+                return default
+            now = _http_date(self.headers.get("Date", "")) or datetime.now(UTC)
+            seconds = (until - now).total_seconds()
+        return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
+
+
+def _number(text: str) -> float | None:
+    try:
+        read = float(text)
+    except ValueError:
+        return None
+    return read if math.isfinite(read) else None
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        read = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 class VendorHttp:

@@ -113,7 +113,9 @@ def _closed(unit: Unit, record: DeliveryRecord, health: EndpointRecord) -> str:
     if not breaking.may_begin(health, unit.now):
         # Its system is known not to answer: no attempt is spent on that.
         return "waits: its endpoint's breaker is open"
-    if pacing.is_held(health, unit.now):
+    # Its own row is newer than the registry, which has those of the batch before.
+    siblings = [e.health for e in unit.endpoints if e.system == endpoint.system]
+    if any(pacing.is_held(each, unit.now) for each in (health, *siblings)):
         return "waits: its endpoint's system asked all calls to wait"
     return ""
 
@@ -280,7 +282,7 @@ def _forgotten(unit: Unit, record: DeliveryRecord, token: int) -> AttemptRecord:
 def _judge_endpoint(
     unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, request: Any, said: str
 ) -> bool:
-    """What an attempt's end says of the endpoint's system. True while its breaker is open."""
+    """What an attempt's end says of the endpoint's system. True while it answers nobody."""
     before: EndpointRecord = unit.get(("endpoint", record.endpoint))
     evidence = breaking.Evidence(record.id, said, request.code, request.reason, attempt.begun_at)
     after = breaking.told(before, evidence, unit.now, unit.limits)
@@ -293,7 +295,9 @@ def _judge_endpoint(
         after = pacing.throttled(after, seconds, unit.now, unit.limits)
     if after is not before:
         unit.put(("endpoint", record.endpoint), after)
-    return breaking.is_open(after)
+    doubt_began_at = record.first_unknown_at or unit.now
+    unheard = breaking.is_unheard(before, record.id, doubt_began_at, unit.now, unit.limits)
+    return breaking.is_open(after) or unheard
 
 
 def _called_since(unit: Unit, record: DeliveryRecord, token: int) -> bool:

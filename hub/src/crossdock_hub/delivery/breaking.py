@@ -115,6 +115,19 @@ def silent(
     return _opened(record, failing[-limits.breaker_failures_needed :], why, now, limits)
 
 
+def is_unheard(
+    record: EndpointRecord, delivery_id: str, doubt_began_at: int, now: int, limits: Limits
+) -> bool:
+    """Whether a call of this delivery that fails again proves nothing against the delivery.
+
+    One or two deliveries never open a breaker, but where nothing else is asked they can't be told
+    from an outage either: nobody was answered since their last failure. That is believed for
+    `unanswered_seconds_max` since the doubt began (microseconds UTC); then a person looks.
+    """
+    believed = now - doubt_began_at < limits.unanswered_seconds_max * SECOND
+    return believed and delivery_id in record.breaker_failing
+
+
 def patience(answered_seconds: Sequence[float], limits: Limits) -> int:
     """Microseconds of silence that are usual at a call, from how long the last such calls took."""
     usual = max(answered_seconds, default=0.0) * limits.breaker_patience

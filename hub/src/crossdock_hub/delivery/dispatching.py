@@ -20,7 +20,7 @@ from crossdock_hub.delivery import breaking, ledger, pacing
 from crossdock_hub.delivery.draining import Throughput
 from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.delivery.routing import LANES
-from crossdock_hub.records import SETTLED_STATES, DeliveryRecord, occupies
+from crossdock_hub.records import SETTLED_STATES, DeliveryRecord, OnItsWay, occupies
 from crossdock_hub.store import Transaction, writing
 from crossdock_hub.unit import Changes, View
 
@@ -81,9 +81,7 @@ class Rate:
 class StoredWork(Protocol):
     """Where work waits that is committed and not dispatched; see store/writing.py for each."""
 
-    async def dispatch_state(
-        self, connection: Transaction
-    ) -> tuple[list[tuple[str, str]], set[str]]: ...
+    async def dispatch_state(self, connection: Transaction) -> tuple[list[OnItsWay], set[str]]: ...
 
     async def pending(
         self, connection: Transaction, endpoint: str, most: int
@@ -118,6 +116,8 @@ class Picker:
         self._clock = clock
         self._stored = stored
         self._occupied: dict[str, set[str]] = defaultdict(set)
+        # Of what occupies a slot, what has begun: only that has used up a call of the rate.
+        self._begun: dict[str, set[str]] = defaultdict(set)
         # Of each endpoint whose breaker is open: since when, and what was on its way already.
         self._before: dict[str, tuple[int | None, set[str]]] = {}
         self._backlog: set[str] = set()
@@ -131,9 +131,12 @@ class Picker:
         """Take the store's word: at start, and after a batch that was lost."""
         occupying, backlog = await self._stored.dispatch_state(connection)
         self._occupied.clear()
+        self._begun.clear()
         self._backlog.clear()
-        for endpoint, delivery_id in occupying:
-            self._occupied[endpoint].add(delivery_id)
+        for way in occupying:
+            self._occupied[way.endpoint].add(way.delivery_id)
+            if way.begun:
+                self._begun[way.endpoint].add(way.delivery_id)
         self._backlog.update(backlog)
 
     def in_use(self, endpoint: str) -> int:
@@ -157,7 +160,12 @@ class Picker:
         allowed = allowance(endpoint, sharing, now, self._limits)
         left = allowed.concurrency - sum(len(self._occupied[e.id]) for e in sharing)
         rate = self._rate(endpoint.system, allowed)
-        left = max(0, left if rate is None else min(left, rate.available()))
+        if rate is not None:
+            # What is out and has not begun will take its call of the rate when it does, all at once
+            # perhaps, when an adapter comes back.
+            waiting = sum(len(self._occupied[e.id]) - len(self._begun[e.id]) for e in sharing)
+            left = min(left, rate.available() - waiting)
+        left = max(0, left)
         return breaking.room(endpoint.health, left, self._tried(endpoint), now)
 
     def _tried(self, endpoint: RegisteredEndpoint) -> int:
@@ -198,9 +206,10 @@ class Picker:
     ) -> list[Picked]:
         """Dispatch what this batch made ready, where nothing older waits in the store."""
         by_endpoint: dict[str, list[DeliveryRecord]] = defaultdict(list)
+        systems = {e.id: e.system for e in endpoints}
         for key, record in view.changes.records.items():
             if key[0] == "delivery" and record is not None:
-                self._follow(record)
+                self._follow(record, systems.get(record.endpoint, record.endpoint))
                 if record.pending:
                     by_endpoint[record.endpoint].append(record)
         picked: list[Picked] = []
@@ -276,9 +285,6 @@ class Picker:
     ) -> DeliveryRecord:
         gone = ledger.dispatch(record, now, self._limits)
         self._occupied[record.endpoint].add(record.id)
-        rate = self._rates.get(endpoint.system)
-        if rate is not None:
-            rate.take(1)
         spec = endpoint.operations.get(record.operation)
         call_seconds = spec.call_seconds if spec else self._limits.lease_seconds_default
         lease = min(
@@ -287,12 +293,17 @@ class Picker:
         out.append(Picked(gone, lease))
         return gone
 
-    def _follow(self, record: DeliveryRecord) -> None:
-        slots = self._occupied[record.endpoint]
+    def _follow(self, record: DeliveryRecord, system: str) -> None:
+        slots, begun = self._occupied[record.endpoint], self._begun[record.endpoint]
         if occupies(record):
             slots.add(record.id)
+            if record.lease_until is not None and record.id not in begun:
+                begun.add(record.id)
+                if system in self._rates:
+                    self._rates[system].take(1)
         elif record.id in slots:
             slots.discard(record.id)
+            begun.discard(record.id)
             if record.state in SETTLED_STATES:
                 self._note_settled(record.endpoint)
 

@@ -262,7 +262,7 @@ def complete(
 ) -> DeliveryRecord:
     """What an attempt's end makes of the delivery. The caller checked that its word counts.
 
-    outage: the endpoint's breaker is open, so a call without an answer says nothing about this
+    outage: the endpoint answers nobody, so a call without an answer says nothing about this
     delivery and must not bring it nearer to a person.
     """
     ended = replace(record, lease_until=None, due_at=None, pending=False, updated_at=now)

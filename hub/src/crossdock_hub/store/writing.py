@@ -14,6 +14,7 @@ from crossdock_hub.records import (
     OCCUPYING_STATES,
     DeliveryRecord,
     EndpointRecord,
+    OnItsWay,
 )
 from crossdock_hub.replay.records import UNSTARTED_STATES
 from crossdock_hub.store import rows
@@ -137,14 +138,18 @@ async def pending_lane(
     return [rows.delivery_record(row) for row in result.mappings()]
 
 
-async def dispatch_state(connection: AsyncConnection) -> tuple[list[tuple[str, str]], set[str]]:
-    """(endpoint, id) of deliveries on their way, and the endpoints that have pending ones."""
+async def dispatch_state(connection: AsyncConnection) -> tuple[list[OnItsWay], set[str]]:
+    """Deliveries on their way, and the endpoints that have pending ones."""
     d = t.deliveries.c
-    occupying = select(d.endpoint, d.id).where(
+    begun = d.lease_until.is_not(None).label("begun")
+    occupying = select(d.endpoint, d.id, begun).where(
         d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False)
     )
     backlog = select(d.endpoint).where(d.pending).distinct()
-    found = [(row.endpoint, row.id) for row in await connection.execute(occupying)]
+    found = [
+        OnItsWay(row.endpoint, row.id, bool(row.begun))
+        for row in await connection.execute(occupying)
+    ]
     return found, {row.endpoint for row in await connection.execute(backlog)}
 
 
