@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -188,7 +189,12 @@ async def test_no_orphan(tmp_path: Path) -> None:
         assert is_alive(child)
         parent.kill()
         await parent.wait()
-        await eventually(lambda pid=child: not is_alive(pid), "the child's end", 1.0)
+        try:
+            await eventually(lambda pid=child: not is_alive(pid), "the child's end", 1.0)
+        finally:
+            # One that was orphaned after all does not stay behind on the machine.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 async def test_hanging_server_is_replaced(embedded: EmbeddedNats) -> None:
@@ -200,19 +206,6 @@ async def test_hanging_server_is_replaced(embedded: EmbeddedNats) -> None:
     assert not embedded.health.ok
     await eventually(lambda: embedded.health.ok and embedded.restarts == 1, "replacement")
     assert embedded.pid != pid and not is_alive(pid)
-
-
-async def test_restart_backs_off(embedded: EmbeddedNats) -> None:
-    """Proves: a server that dies at once is not started in a tight loop, and the reason is told."""
-    await embedded.start()
-    told: list[str] = []
-    embedded._on_health = lambda health: told.append(health.reason)
-    port = int(embedded.address.url.rpartition(":")[2])
-    os.kill(embedded.pid, signal.SIGKILL)
-    await eventually(lambda: any("SIGKILL" in reason for reason in told), "the death")
-    assert embedded._failures <= 2
-    await eventually(lambda: embedded.health.ok, "the restart")
-    assert int(embedded.address.url.rpartition(":")[2]) == port
 
 
 async def test_endpoint_user(embedded: EmbeddedNats) -> None:

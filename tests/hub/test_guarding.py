@@ -78,6 +78,17 @@ def test_what_was_taken_back_before_it_cost_anything_does_not_count() -> None:
     assert till.one("buy", key="e").hold_reason == "SPENDING"
 
 
+def test_what_was_stopped_takes_no_room() -> None:
+    """Proves that an intent which the guard stopped costs nothing: when a purchase is taken back,
+    the next intent gets its room, and one more does not."""
+    till = Till(budget=1)
+    till.one("buy", key="a")
+    assert till.one("buy", key="b").state == "PARKED"
+    till.one("cancel", key="a", supersedes=("buy",))
+    assert till.one("buy", key="c").state == "READY"
+    assert till.one("buy", key="d").hold_reason == "SPENDING"
+
+
 @pytest.mark.parametrize(("reached", "state"), [(0, "READY"), (1, "PARKED")])
 def test_what_an_operator_skipped_counts_if_it_may_have_been_bought(
     reached: int, state: str

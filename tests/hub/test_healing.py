@@ -21,6 +21,7 @@ from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.stream_administration import StreamState
 from crossdock_hub.bus.streams import StreamLimits
 from crossdock_hub.committer import Committer, now_microseconds
+from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.retention import Purger
 from crossdock_hub.store import Store
@@ -214,6 +215,27 @@ async def test_events_past_their_retention_are_no_loss(bench: Bench) -> None:
     await bench.settle()
     assert [each for _, each in await bench.stored()] == young
     assert await bench.stored() == before[len(old) :]
+
+
+async def test_a_stream_that_loses_again_at_once_has_to_wait(bench: Bench) -> None:
+    """Proves that a stream which loses a message again, right after it was made anew, is left as
+    it is for a minute, so that nothing deletes and fills it without end, and is made anew then."""
+    sent = await record(bench.store, event(age_hours=100), *[event() for _ in range(9)])
+    await bench.settle()
+    now = now_microseconds()
+    bench.healer._clock = lambda: now
+    await lose(bench.bus, EVENT_STREAM, "middle")
+    await bench.settle()
+    whole = await bench.stored()
+    assert (bench.healer.rebuilds, [each for _, each in whole]) == (1, sent[1:])
+    await lose(bench.bus, EVENT_STREAM, "middle")
+    now += int(LIMITS.rebuild_pause_seconds * SECOND) - 1
+    await bench.settle()
+    state = await bench.bus.stream_state(EVENT_STREAM)
+    assert state is not None and (bench.healer.rebuilds, state.deleted) == (1, 1)
+    now += 1
+    await bench.settle()
+    assert (bench.healer.rebuilds, await bench.stored()) == (2, whole)
 
 
 async def outbox(store: Store) -> list[str]:

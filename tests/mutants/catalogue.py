@@ -6,13 +6,10 @@ the code that it is about and has to say what the fault is now.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-HUB: Final = "hub/src/crossdock_hub/"
-SDK: Final = "adapters/src/crossdock_adapters/sdk/"
+from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
+from tests.mutants.recovery import RECOVERY_MUTANTS
 
 # The fastest that may notice come first: the first failure ends the run of a mutant.
 LEDGER: Final = (
@@ -53,35 +50,8 @@ ADAPTER: Final = (
 ARCHIVE: Final = ("tests/hub/test_archive_holds.py", "tests/hub/test_archive_failures.py")
 DOOR: Final = ("tests/hub/test_limits.py", "tests/hub/test_door.py", "tests/abuse/test_oversize.py")
 
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One fault. name: what is broken; file: where; old, new: the exact text; tests: in turn."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-    def apply(self, root: Path) -> None:
-        """Break the copy of the tree at root. ValueError: the source is not what it was."""
-        path = root / self.file
-        text = path.read_text(encoding="utf-8")
-        if text.count(self.old) != 1:
-            raise ValueError(
-                f"{self.name}: {self.file} has {text.count(self.old)} times what the mutant "
-                f"replaces; say in tests/mutants/catalogue.py what the fault is now: {self.old!r}"
-            )
-        path.write_text(text.replace(self.old, self.new), encoding="utf-8")
-
-
-def _in(file: str, tests: tuple[str, ...], **faults: tuple[str, str]) -> list[Mutant]:
-    return [Mutant(name, file, old, new, tests) for name, (old, new) in faults.items()]
-
-
 MUTANTS: Final[list[Mutant]] = [
-    *_in(
+    *faults_in(
         f"{HUB}delivery/ledger.py",
         LEDGER,
         token_does_not_grow=("token=record.token + 1,", "token=max(1, record.token),"),
@@ -167,7 +137,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if record.due_at is None or record.due_at > now + 10 * SECOND:",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}delivery/ordering.py",
         LEDGER,
         order_is_not_kept=(
@@ -183,7 +153,7 @@ MUTANTS: Final[list[Mutant]] = [
             "books.after(record.sequence, _stands",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}delivery/attempts.py",
         LEDGER,
         dispatch_number_is_not_checked=(
@@ -216,7 +186,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if record is None:",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}store/engine.py",
         STORE,
         synchronous_is_normal=('"synchronous=FULL",', '"synchronous=NORMAL",'),
@@ -225,7 +195,7 @@ MUTANTS: Final[list[Mutant]] = [
         no_busy_timeout=('f"busy_timeout={BUSY_TIMEOUT_MILLISECONDS}",', '"busy_timeout=0",'),
         deferred_transactions=('"BEGIN IMMEDIATE"', '"BEGIN"'),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}store/writing.py",
         STORE,
         restart_ends_leases=("(left > until, left)", "(left > until, until)"),
@@ -234,7 +204,7 @@ MUTANTS: Final[list[Mutant]] = [
             "left = d.c.lease_until + 0",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}committer.py",
         COMMITTER,
         digest_is_not_compared=(
@@ -255,7 +225,7 @@ MUTANTS: Final[list[Mutant]] = [
             "        except NotYet as why:",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}delivery/breaking.py",
         SILENCE,
         every_call_is_silent=(">= call.patience]", ">= 0]"),
@@ -264,12 +234,12 @@ MUTANTS: Final[list[Mutant]] = [
             "if len(failing) < needed:",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}delivery/silence.py",
         SILENCE,
         answers_are_not_heard=("self._heard[name[1]] = batch.now", "pass"),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}delivery/dispatching.py",
         DISPATCH,
         budget_is_ignored=(
@@ -281,7 +251,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if endpoint is None:",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}bus/outlet.py",
         RELAY,
         no_fence=(
@@ -300,7 +270,7 @@ MUTANTS: Final[list[Mutant]] = [
             "        self._settled = True",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}bus/tie.py",
         TIE,
         older_database_is_taken=(
@@ -326,7 +296,7 @@ MUTANTS: Final[list[Mutant]] = [
         ),
         bus_is_not_told_again=("        self._told = 0\n", "        pass\n"),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}delivery/attempts.py",
         TIE,
         calls_begin_untold=('if after.attempt_kind == "CALL":', "if False:"),
@@ -335,7 +305,7 @@ MUTANTS: Final[list[Mutant]] = [
             "    if False:\n        unit.tie()",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}store_clock.py",
         CLOCK,
         clock_follows_the_wall=(
@@ -347,7 +317,7 @@ MUTANTS: Final[list[Mutant]] = [
             "self._now = wall()",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{SDK}worker.py",
         ADAPTER,
         acknowledged_before_complete=(
@@ -364,7 +334,7 @@ MUTANTS: Final[list[Mutant]] = [
             "{call, hurry}, timeout=limit_seconds,",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{SDK}completion.py",
         ADAPTER,
         sent_and_lost_is_a_retry=("case _ if exchange.effect_left:", "case _ if False:"),
@@ -377,7 +347,7 @@ MUTANTS: Final[list[Mutant]] = [
             "case Confirmed() if False:",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{SDK}http.py",
         ADAPTER,
         lease_is_not_checked_before_sending=(
@@ -385,7 +355,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if record is None and call.has_effect:\n            check_lease(record)",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}store/row_locks.py",
         SEVERAL,
         flows_are_not_locked=('ORDER BY o.id FOR UPDATE OF o"""', 'ORDER BY o.id"""'),
@@ -402,7 +372,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if inserted.rowcount > len(records):",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}store/row_locks.py",
         FOREIGN,
         waits_that_ran_out_begin_anew=(
@@ -414,7 +384,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if text.endswith(_NOWAIT) and not is_row_taken(error):",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}store/row_locks.py",
         ("tests/hub/test_payloads_held_once.py",),
         closed_payloads_are_in_the_way=(
@@ -422,12 +392,12 @@ MUTANTS: Final[list[Mutant]] = [
             'if new["held_fact"] and not changes.records else []',
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}committer.py",
         FOREIGN,
         each_of_a_batch_waits_in_full=("brief=failure.locked", "brief=False"),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}refusals.py",
         DOOR,
         nobody_counts=(
@@ -435,7 +405,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if False and contract.holds_more(message_name, raw, most):",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}store/archiving.py",
         ARCHIVE,
         what_changed_is_deleted=(
@@ -447,7 +417,7 @@ MUTANTS: Final[list[Mutant]] = [
             "not await moment(connection)",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}archive/archiver.py",
         ARCHIVE,
         a_part_is_not_looked_at_again=(
@@ -459,7 +429,7 @@ MUTANTS: Final[list[Mutant]] = [
             "elif part.state == DONE:",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{HUB}archive/parts.py",
         ARCHIVE,
         a_part_is_not_read_back=(
@@ -467,4 +437,5 @@ MUTANTS: Final[list[Mutant]] = [
             "if False and content_digest(self._path) != self._content.hexdigest():",
         ),
     ),
+    *RECOVERY_MUTANTS,
 ]

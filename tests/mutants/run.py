@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from tests.mutants.catalogue import MUTANTS, ROOT, Mutant
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import ROOT, Mutant
 
 REPORT: Final = ROOT / "out" / "mutants.json"
 SECONDS_MAX: Final = 300
@@ -50,7 +51,7 @@ def main() -> int:
 
 
 def _text(mutant: Mutant) -> list[str]:
-    return [mutant.file, mutant.old, mutant.new]
+    return [mutant.file, mutant.old, mutant.new, *mutant.tests]
 
 
 def _summary(known: dict[str, Any]) -> int:

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mutants.catalogue import MUTANTS, ROOT, Mutant
+
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import ROOT, Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -27,7 +29,7 @@ def test_each_mutant_applies(mutant: Mutant, tmp_path: Path) -> None:
 def test_a_mutant_that_fits_nowhere_says_so(tmp_path: Path) -> None:
     """Proves that moved code is told, with what to do; and that there are forty mutants."""
     (tmp_path / "a.py").write_text("x = 1\n")
-    with pytest.raises(ValueError, match="say in tests/mutants/catalogue"):
+    with pytest.raises(ValueError, match="say in tests/mutants"):
         Mutant("gone", "a.py", "y = 2", "y = 3", ()).apply(tmp_path)
     assert len(MUTANTS) >= 40
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)

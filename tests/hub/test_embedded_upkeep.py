@@ -1,0 +1,150 @@
+"""The embedded nats-server's keeper: how often it tries, what it refuses, what it never tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from crossdock_hub import data_lock
+from crossdock_hub.bus import embedded, embedded_config
+from crossdock_hub.bus.embedded import (
+    DataDirectoryInUse,
+    DataLock,
+    EmbeddedNats,
+    EmbeddedSettings,
+    EmbeddedStartFailed,
+)
+from crossdock_hub.bus.streams import HUB_USER
+from fixtures_nats import eventually
+from structlog.testing import capture_logs
+
+# Pauses of 0.1, 0.2, 0.4 and 0.8 s lie before the fourth try.
+FOUR_TRIES_SECONDS = 1.5
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[EmbeddedNats]:
+    """One that is looked at often."""
+    settings = EmbeddedSettings(
+        tmp_path / "data", health_interval_seconds=0.1, answer_timeout_seconds=1.0
+    )
+    made = EmbeddedNats(settings)
+    yield made
+    await made.stop()
+
+
+def script(path: Path, text: str) -> str:
+    """An executable file."""
+    path.write_text(textwrap.dedent(text).lstrip())
+    path.chmod(0o700)
+    return str(path)
+
+
+async def test_pauses_between_restarts_grow_to_their_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a server which does not come up is tried after pauses that double up to the
+    longest one and no further, without an end, and that health says why meanwhile."""
+    told: list[str] = []
+    settings = EmbeddedSettings(tmp_path / "data", max_restart_pause_seconds=1.0)
+    keeper = EmbeddedNats(settings, on_health=lambda health: told.append(health.reason))
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(round(seconds, 6))
+
+    async def launch() -> None:
+        if len(pauses) < 7:
+            raise EmbeddedStartFailed(f"no room, the {len(pauses)}. time")
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(keeper, "_launch", launch)
+    await keeper._restart("it died")
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+    assert told == [f"no room, the {n}. time; trying again" for n in range(1, 7)]
+    assert keeper.restarts == 1
+
+
+async def test_a_server_that_dies_again_and_again_is_not_hurried(
+    server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves with real processes that the tries of a server that ends at once lie apart, that
+    health says what it said, that it serves again once it can, and that the pauses are short
+    again when it has been steady."""
+    monkeypatch.setattr(embedded, "STEADY_SECONDS", 0.3)
+    await server.start()
+    tries = tmp_path / "tries"
+    broken = f"#!/bin/sh\necho try >> {tries}\necho 'the disk is on fire' >&2\nexit 3\n"
+    monkeypatch.setenv("CROSSDOCK_NATS_SERVER", script(tmp_path / "broken", broken))
+    began = time.monotonic()
+    os.kill(server.pid, signal.SIGKILL)
+
+    def tried() -> int:
+        return tries.read_text().count("try") if tries.exists() else 0
+
+    await eventually(lambda: tried() >= 4, "four tries", 20.0)
+    assert time.monotonic() - began >= FOUR_TRIES_SECONDS
+    assert not server.health.ok and "the disk is on fire; trying again" in server.health.reason
+    monkeypatch.delenv("CROSSDOCK_NATS_SERVER")
+    await eventually(lambda: server.health.ok and server.pid, "the restart", 20.0)
+    assert server._failures >= 4
+    await eventually(lambda: server._failures == 0, "a steady server", 10.0)
+
+
+async def test_a_server_that_may_lose_writes_is_not_used(
+    server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves with a real server that does not sync each write (its configuration is changed on the
+    way) that the start is refused in words, nothing runs, and the directory is free."""
+    real = embedded_config.find_server(server._settings)
+    lossy = f"""
+        #!{sys.executable}
+        import json, os, sys
+        path = sys.argv[2]
+        told = json.load(open(path))
+        del told["jetstream"]["sync_interval"]
+        json.dump(told, open(path, "w"))
+        os.execv({str(real)!r}, [{str(real)!r}, *sys.argv[1:]])
+    """
+    monkeypatch.setenv("CROSSDOCK_NATS_SERVER", script(tmp_path / "lossy", lossy))
+    with pytest.raises(EmbeddedStartFailed, match="sync"):
+        await server.start()
+    assert server.pid == 0 and not server.health.ok
+    with DataLock(tmp_path / "data") as lock:
+        assert lock.held
+
+
+async def test_the_running_server_holds_the_directory(
+    server: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the server itself shares the lock: where its hub has let go, as one that died,
+    a second hub is still refused while the server writes, and gets the directory after it."""
+    monkeypatch.setattr(data_lock, "DEAD_HOLDER_GRACE_SECONDS", 0.2)
+    await server.start()
+    server._lock.release()
+    with pytest.raises(DataDirectoryInUse):
+        DataLock(tmp_path / "data").acquire()
+    await server.stop()
+    with DataLock(tmp_path / "data") as lock:
+        assert lock.held
+
+
+async def test_passwords_reach_neither_log_nor_reason(server: EmbeddedNats) -> None:
+    """Proves that a line of the server which repeats a generated password is passed on, kept as
+    the reason of an end, and holds no password in either."""
+    await server.start()
+    configuration = json.loads(server._settings.configuration_file.read_text())
+    (user,) = configuration["authorization"]["users"]
+    assert user["user"] == HUB_USER
+    with capture_logs() as lines:
+        server._log_line(f"[7] [ERR] cannot parse {user['password']} in server.conf")
+    assert [line["event"] for line in lines] == ["cannot parse *** in server.conf"]
+    assert list(server._troubles) == ["cannot parse *** in server.conf"]

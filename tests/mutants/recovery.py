@@ -1,0 +1,147 @@
+"""Faults in what brings things back: the embedded bus, the healer, replays, and their guard."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import HUB, Mutant, faults_in
+
+# The fastest that may notice come first: the first failure ends the run of a mutant.
+EMBEDDED: Final = ("tests/hub/test_embedded_upkeep.py", "tests/hub/test_embedded_nats.py")
+HEALING: Final = ("tests/hub/test_healing_rules.py", "tests/hub/test_healing.py")
+REPLAY: Final = (
+    "tests/hub/test_replay_pace.py",
+    "tests/hub/test_replay_handing_over.py",
+    "tests/hub/test_replay.py",
+    "tests/hub/test_replay_clearing.py",
+)
+GUARD: Final = ("tests/hub/test_guarding.py",)
+
+RECOVERY_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}bus/embedded.py",
+        EMBEDDED,
+        restarts_do_not_back_off=(
+            "pause = FIRST_RESTART_PAUSE_SECONDS * 2 ** min(self._failures, 16)",
+            "pause = FIRST_RESTART_PAUSE_SECONDS",
+        ),
+        restarts_back_off_for_ever=(
+            "await asyncio.sleep(min(pause, self._settings.max_restart_pause_seconds))",
+            "await asyncio.sleep(pause)",
+        ),
+        server_that_loses_writes_is_taken=(
+            "if problem:\n            await self._end_child()",
+            "if False:\n            await self._end_child()",
+        ),
+        passwords_are_logged=('line = line.replace(password, "***")', "pass"),
+        child_does_not_hold_the_directory=("pass_fds=(self._lock.fileno(),),", "pass_fds=(),"),
+        child_outlives_its_hub=(
+            "PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:",
+            "PR_SET_PDEATHSIG, 0, 0, 0, 0) != 0:",
+        ),
+        server_that_hangs_is_kept=("self._missed += 1", "self._missed += 0"),
+        port_is_not_kept=(
+            "self._configuration.port = self._ports.client\n",
+            "pass\n",
+        ),
+        full_disk_leaves_it_dead=(
+            'return "the disk has space again; nats-server stores only after a restart"',
+            'return ""',
+        ),
+    ),
+    *faults_in(
+        f"{HUB}bus/healing.py",
+        HEALING,
+        what_is_begun_is_sent_again=(
+            "if record is None or record.pending or record.lease_until is not None:",
+            "if record is None or record.pending:",
+        ),
+        hole_in_the_middle_is_not_seen=(
+            "return state.deleted > 0 or (edge is not None and edge >= horizon)",
+            "return edge is not None and edge >= horizon",
+        ),
+        streams_are_made_again_without_pause=(
+            "if since < self._limits.rebuild_pause_seconds * SECOND:",
+            "if False:",
+        ),
+        stream_made_anew_counts_from_one=(
+            "await self._bus.make_stream(spec, first)",
+            "await self._bus.make_stream(spec, 1)",
+        ),
+        consumers_of_others_stay_lost=(
+            "if lost:\n            await self._restore_consumers(spec.name)",
+            "if False:\n            await self._restore_consumers(spec.name)",
+        ),
+        work_of_a_lost_queue_waits=(
+            "if emptied:\n            await self._send_again(emptied)",
+            "if False:\n            await self._send_again(emptied)",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}replay/pace.py",
+        REPLAY,
+        replay_is_faster_than_its_rate=(
+            "worth = max(SECOND, count * SECOND // self.items_per_second)",
+            "worth = SECOND",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}replay/running.py",
+        REPLAY,
+        paused_replay_goes_on=(
+            'if record is None or record.state != "RUNNING":\n        # Paused',
+            "if record is None:\n        # Paused",
+        ),
+        replayed_twice_by_two_slices=(
+            "if any(item is None or item.decided_at is not None for item in fresh):",
+            "if any(item is None for item in fresh):",
+        ),
+        replay_floods_the_endpoint=(
+            "room = min(room, self._limits.replay_moving_max - moving)",
+            "room = min(room, self._limits.replay_moving_max)",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}replay/judging.py",
+        REPLAY,
+        replay_token_begins_anew=(
+            "token=max((other.token for other in (*here, *unserved)), default=0),",
+            "token=0,",
+        ),
+        replay_beside_what_is_under_way=("if other.state in UNDER_WAY_STATES:", "if False:"),
+        replay_forgets_the_doubt=(
+            "first_unknown_at=doubtful.first_unknown_at,\n        # One call",
+            "first_unknown_at=None,\n        # One call",
+        ),
+        never_is_replayed=('if candidate.policy == "NEVER":', 'if candidate.policy == "":'),
+    ),
+    *faults_in(
+        f"{HUB}replay/decisions.py",
+        REPLAY,
+        what_changed_since_is_posted=(
+            "fresh = [d for d in decisions if d.verdict != planned[d.candidate.identity]]",
+            "fresh = []",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/guarding.py",
+        GUARD,
+        guard_lets_one_more=(
+            "if self._counts[key] < spec.max_per_root:",
+            "if self._counts[key] <= spec.max_per_root:",
+        ),
+        guard_forgets_what_was_bought=(
+            "self._counts[key] = sum(map(costs, same))",
+            "self._counts[key] = 0",
+        ),
+        what_was_stopped_counts_as_bought=("        and record.hold_reason != SPENDING\n", ""),
+        skipped_purchases_are_free=(
+            'and not (record.state == "SKIPPED" and is_untouched(record))',
+            'and record.state != "SKIPPED"',
+        ),
+        each_event_rings_the_alarm=(
+            "if any(other.hold_reason == SPENDING for other in same):",
+            "if False:",
+        ),
+    ),
+]
