@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
+import grpc
 import pytest
 from crossdock.errors import ConfigurationError
 from crossdock.lineage.v1 import lineage_service_pb2
@@ -13,13 +18,23 @@ from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.config import Limits, Settings
 from crossdock_hub.door.server import Server, channel_options
 from crossdock_hub.identity import Identities
+from crossdock_hub.reading.tailing import Tails
+from decisions import OPERATOR
+from first_flow import Flow, order
 from fixtures_hub import RunningHub
 from fixtures_nats import NatsProcess, eventually, free_port
+from stored_flow import Books, books
 from story import create_order
+
+__all__ = ["books"]
 
 MEBIBYTE = 1 << 20
 CANCELLED_STREAMS = 300
 HALF_OPEN_SECONDS_MAX = 20.0
+LINEAGE = "crossdock.lineage.v1.LineageService"
+STALLED_QUEUE, STALLED_EVENTS = 50, 2_000
+FOLLOWED = Flow()
+FOLLOWED.approve(FOLLOWED.create(order("SO-1")).id)
 
 
 async def test_two_servers_never_share_a_port() -> None:
@@ -62,6 +77,70 @@ async def test_cancelled_streams_leave_nothing(own_hub: RunningHub) -> None:
                 before = own_hub.resident_bytes()
         assert own_hub.resident_bytes() - before < 16 * MEBIBYTE
     assert own_hub.stop() == 0
+
+
+async def test_a_reader_that_stalls_halts_its_own_stream_only(books: Books) -> None:
+    """Proves over a socket that what is written for a reader who reads no more stops when the
+    connection holds no more, that its queue stays within its limit, that another reader is told
+    everything meanwhile, and that the first, when it reads on, is told how many it missed."""
+    tails = Tails(books.reader, Limits(tail_queue_max=STALLED_QUEUE))
+    events = [replace(FOLLOWED.events[0], revision=number) for number in range(STALLED_EVENTS)]
+    async with serving(tails) as address, follower(address) as slow, follower(address) as quick:
+        await eventually(lambda: len(tails) == 2, "both follow")
+        tails.publish(events[:1], [])
+        await asyncio.gather(slow.read(), quick.read())
+        told = 1
+        for start in range(1, len(events), STALLED_QUEUE):
+            part = events[start : start + STALLED_QUEUE]
+            tails.publish(part, [])
+            for _ in part:
+                entry = await asyncio.wait_for(quick.read(), 10)
+                assert entry.event.revision == told
+                told += 1
+        (stalled,) = [each for each in tails._subscribers if each.dropped]
+        assert len(stalled.entries) <= STALLED_QUEUE + 1
+        taken, dropped = 1, 0
+        while taken + dropped < STALLED_EVENTS:
+            entry = await asyncio.wait_for(slow.read(), 10)
+            if entry.HasField("event"):
+                assert entry.event.revision == taken + dropped, "the gap is told in its place"
+                taken += 1
+            dropped += entry.dropped
+        assert dropped > STALLED_EVENTS // 4
+
+
+@contextlib.asynccontextmanager
+async def serving(tails: Tails) -> AsyncIterator[str]:
+    """Our server with nothing but the stream of what is committed."""
+
+    async def follow(request: Any, _context: Any) -> AsyncIterator[Any]:
+        async for entry in tails.follow(OPERATOR, request):
+            yield entry
+
+    tail = grpc.unary_stream_rpc_method_handler(
+        follow,
+        request_deserializer=lineage_service_pb2.TailRequest.FromString,
+        response_serializer=lineage_service_pb2.TailResponse.SerializeToString,
+    )
+    handler = grpc.method_handlers_generic_handler(LINEAGE, {"Tail": tail})
+    limits = Limits(health_drain_seconds=0.0)
+    server = Server(Settings(listen="127.0.0.1:0"), limits, (handler,), (), Identities({}))
+    try:
+        yield await server.start()
+    finally:
+        await server.drain()
+
+
+@contextlib.asynccontextmanager
+async def follower(address: str) -> AsyncIterator[Any]:
+    """A call that follows, on a connection that takes 64 KiB ahead of its reader and no more."""
+    narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536)]
+    async with grpc.aio.insecure_channel(address, options=narrow) as channel:
+        yield channel.unary_stream(
+            f"/{LINEAGE}/Tail",
+            request_serializer=lineage_service_pb2.TailRequest.SerializeToString,
+            response_deserializer=lineage_service_pb2.TailResponse.FromString,
+        )(lineage_service_pb2.TailRequest())
 
 
 async def test_a_half_open_link_is_noticed(
