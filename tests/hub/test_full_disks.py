@@ -14,7 +14,7 @@ import pytest
 from bare_calls import send
 from crossdock.bus import EVENT_STREAM
 from crossdock.client import HubClient
-from crossdock.order.v1.order_service_pb2 import CreateOrderRequest
+from crossdock.order.v1.order_service_pb2 import CreateOrderRequest, GetOrderRequest
 from crossdock_hub.store import Store, StoreFailure
 from databases import on_sqlite_only, open_store
 from fixtures_hub import RunningHub
@@ -137,6 +137,78 @@ async def test_the_volume_of_the_database_is_full(
         again = await oms.orders.CreateOrder(accepted[0])
         assert again == first, "a known request is answered without room"
         database_volume.free()
+        for request in refused:
+            await oms.orders.CreateOrder(request)
+    known = {row[0] for row in hub.query("SELECT number FROM objects WHERE kind = 'order'")}
+    assert known == {request.order.number for request in accepted + refused}
+    assert hub.stop() == 0
+    with sqlite3.connect(hub.data / "crossdock.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+class Immutable:
+    """Files that the kernel lets nobody write, root included; needs the right to say so.
+
+    A volume can't be mounted read-only while somebody has a file of it open for writing, as the
+    hub has; a volume that becomes read-only after an error of its disk is like this.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self.paths = paths
+
+    def begin(self) -> None:
+        if self._say("+i"):
+            pytest.skip("this user, or this file system, can't make files immutable")
+
+    def end(self) -> None:
+        self._say("-i")
+
+    def _say(self, flag: str) -> int:
+        command = ["chattr", flag, *(str(path) for path in self.paths if path.exists())]
+        try:
+            return subprocess.run(command, capture_output=True, check=False).returncode
+        except FileNotFoundError:
+            return 1
+
+
+@pytest.fixture
+def immutable_database(unstarted_hub: RunningHub) -> Iterator[Immutable]:
+    """The database and its log; not the index of the log, which is memory."""
+    database = unstarted_hub.data / "crossdock.db"
+    files = Immutable(database, database.with_name("crossdock.db-wal"))
+    yield files
+    files.end()
+
+
+@on_sqlite_only
+async def test_a_hub_whose_database_became_read_only(
+    unstarted_hub: RunningHub, immutable_database: Immutable
+) -> None:
+    """Proves on files that the kernel lets nobody write, over gRPC: writes are refused, as
+    STORE_FULL from the second at the latest, and never told OK, reads are answered, and the same
+    hub takes the same requests once it may write again."""
+    hub = unstarted_hub.start()
+    await seed_master_data(hub)
+    accepted = [create_order()]
+    refused: list[CreateOrderRequest] = []
+    reasons: list[str] = []
+    async with hub.client("oms") as oms:
+        first = await oms.orders.CreateOrder(accepted[0])
+        immutable_database.begin()
+        for _ in range(4):
+            request = create_order()
+            # Without the client's own repeats: what the hub says the first time.
+            error = await send(oms, CREATE_ORDER, request.SerializeToString())
+            assert error is not None, "told OK, and not kept"
+            reasons.append(error.reason)
+            refused.append(request)
+        # The file that is open says that it can't be written, the one that is opened anew why.
+        assert reasons[0] in ("STORE_FULL", "HUB_UNAVAILABLE")
+        assert set(reasons[1:]) == {"STORE_FULL"}, reasons
+        assert "the database is read-only" in hub.log()
+        get = GetOrderRequest(id=first.order.id)
+        assert (await oms.orders.GetOrder(get)).order == first.order, "reads are answered"
+        immutable_database.end()
         for request in refused:
             await oms.orders.CreateOrder(request)
     known = {row[0] for row in hub.query("SELECT number FROM objects WHERE kind = 'order'")}
