@@ -121,6 +121,7 @@ class PlayedEndpoint:
         *,
         lease_seconds: float = LEASE_SECONDS,
         attempt_id: str = "",
+        traceparent: str = "",
     ) -> delivery_service_pb2.BeginResult:
         """Begin an attempt; the answer may be a refusal."""
         request = delivery_service_pb2.BeginAttemptsRequest(endpoint=self.endpoint, instance="test")
@@ -129,6 +130,7 @@ class PlayedEndpoint:
             dispatch_number=dispatch.dispatch_number,
             attempt_id=attempt_id or str(uuid.uuid4()),
             lease=duration(lease_seconds),
+            traceparent=traceparent,
         )
         return (await self.client.deliveries.BeginAttempts(request)).results[0]
 
