@@ -13,6 +13,8 @@ from tests.faults.progress import Done, Progress
 from tests.faults.trials.trial import Size, Trial
 
 FIRST_REAL_SEED = 1_000
+# What `make faults` may take in all; longer is told, and fails nothing.
+QUICK_MINUTES_MAX = 30.0
 HEADING = (
     f"{'test':5}{'pieces':>8}{'lost':>6}{'doubled':>9}{'reordered':>11}{'regressed':>11}"
     "  verdict   done; naive"
@@ -99,9 +101,17 @@ def write_report(
     told = {
         "mode": mode,
         "seconds": round(seconds),
+        "took": took(mode, seconds),
         "tests": [row for row in rows if row["pieces"] or row["baseline"]],
     }
     path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def took(mode: str, seconds: float) -> str:
+    """How long a run took, and whether that is more than `make faults` may."""
+    minutes = seconds / 60
+    late = mode == "quick" and minutes > QUICK_MINUTES_MAX
+    return f"{minutes:.1f} minutes" + (f", beyond {QUICK_MINUTES_MAX:g} minutes" if late else "")
 
 
 def table(trials: Iterable[Trial], progress: Progress) -> str:

@@ -24,7 +24,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from tests.faults.progress import RESULT, Progress  # noqa: E402
-from tests.faults.report import HEADING, Line, line, table, write_report  # noqa: E402
+from tests.faults.report import HEADING, Line, line, table, took, write_report  # noqa: E402
 from tests.faults.side_by_side import PIECE_SECONDS_MAX, Job, run_jobs  # noqa: E402
 from tests.faults.trials.catalogue import TRIALS  # noqa: E402
 from tests.faults.trials.trial import Piece, Result, Run, Size, Trial  # noqa: E402
@@ -68,7 +68,7 @@ def main() -> int:
         if trial.id not in rows:
             ended(trial)
     seconds = time.monotonic() - started
-    print(f"{len(jobs)} pieces in {seconds / 60:.1f} minutes", flush=True)
+    print(f"{len(jobs)} pieces in {took(mode, seconds)}", flush=True)
     write_report(told.out / "faults-report.json", mode, TRIALS.values(), progress, seconds)
     return 0 if all(row.passed for row in rows.values()) else 1
 

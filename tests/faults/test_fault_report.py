@@ -106,6 +106,22 @@ def test_the_report_has_what_ran(progress: Progress, tmp_path: Path) -> None:
     assert told["tests"][0]["asked"] == {"kills": 10}
 
 
+def test_a_long_run_is_told_and_not_failed(progress: Progress, tmp_path: Path) -> None:
+    """Proves that the report keeps how long the run took, and says when `make faults` took longer
+    than half an hour, which the full counts may."""
+    path = tmp_path / "faults-report.json"
+    said = {}
+    for mode, seconds in (("quick", 1_800.0), ("quick", 1_900.0), ("full", 36_000.0)):
+        write_report(path, mode, [trial()], progress, seconds)
+        told = json.loads(path.read_text())
+        said[mode, told["seconds"]] = told["took"]
+    assert said == {
+        ("quick", 1_800): "30.0 minutes",
+        ("quick", 1_900): "31.7 minutes, beyond 30 minutes",
+        ("full", 36_000): "600.0 minutes",
+    }
+
+
 def test_every_test_says_what_it_asks_for() -> None:
     """Proves that each test in the catalogue has a criterion, and that its full size is larger than
     the one of `make faults`."""
