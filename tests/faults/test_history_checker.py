@@ -11,7 +11,7 @@ import pytest
 from tests.faults.history.checker import check, counted
 from tests.faults.history.records import Attempt, Delivery, Fault, History, Look
 from tests.faults.history.violations import Kind, Verdict
-from tests.faults.seeded import SEEDS
+from tests.faults.seeded import SEEDS, changed, delivery, first
 from tests.faults.trials.adapter_kills import DEATHS, kill_adapters
 from tests.faults.trials.round import played
 from tests.faults.trials.trial import Piece, Size
@@ -58,6 +58,19 @@ def test_a_seeded_violation_is_found(good: History, kind: Kind) -> None:
     assert counted(found)[kind.verdict] > 0
     (told, *_) = [violation for violation in found if violation.kind is kind]
     assert told.subject and told.facts
+
+
+def test_what_follows_a_skipped_delivery_waits_for_its_last_attempt(good: History) -> None:
+    """Proves that work which a person skipped lets the next of its key go, and that a call of the
+    next before its last attempt had ended is out of order all the same."""
+    change = delivery(good, operation="change_order", state="CONFIRMED")
+    line = (change.endpoint, change.ordering_key, "create_sales_order")
+    create = first(good, Delivery, lambda r: (r.endpoint, r.ordering_key, r.operation) == line)
+    skipped = good.with_records(changed(good, create, state="SKIPPED"))
+    assert Kind.CALL_OUT_OF_ORDER not in {violation.kind for violation in check(skipped)}
+    attempt = first(skipped, Attempt, lambda a: a.delivery_id == change.id)
+    early = skipped.with_records(changed(skipped, attempt, begun_at=0))
+    assert Kind.CALL_OUT_OF_ORDER in {violation.kind for violation in check(early)}
 
 
 def test_every_kind_is_seeded() -> None:

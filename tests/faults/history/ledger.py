@@ -18,7 +18,7 @@ from tests.faults.history.records import (
 )
 from tests.faults.history.violations import Kind, Violation
 
-SETTLED = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED"})
+SETTLED = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED", "SKIPPED"})
 OPEN = frozenset({"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING", "UNROUTED"})
 # What follows these under the same key waits for a person.
 STUCK = frozenset({"PARKED", "REJECTED"})
@@ -160,6 +160,9 @@ def _ended_at(row: Delivery, log: list[Attempt]) -> int | None:
         return 0
     if row.state not in SETTLED:
         return None
+    if row.state == "SKIPPED":
+        # Whoever skipped it spoke after its last attempt, if there was one.
+        return max((a.ended_at or a.begun_at for a in log), default=0)
     proofs = [a.ended_at for a in log if a.ended_at and a.outcome in ("CONFIRMED", "REJECTED")]
     return min(proofs, default=0)
 

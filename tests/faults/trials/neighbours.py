@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
+from crossdock.errors import CallError
 from fixtures_nats import eventually
+from story import request_id
 
 from tests.faults.history.checker import check, counted
 from tests.faults.history.records import OK, Attempt, Delivery, Event, History, Object, Rpc
@@ -17,6 +20,11 @@ from tests.faults.yard.noting import now
 from tests.faults.yard.site import LANES, SHORT_LIMITS, Plan, mix_of
 
 PARKED_SECONDS_MAX = 60.0
+PARKED_WORK = """
+SELECT p.id, EXISTS (
+    SELECT 1 FROM deliveries c WHERE c.root_id = p.root_id AND c.operation = 'cancel_order'
+) FROM deliveries p WHERE p.state = 'PARKED'
+"""
 P99_RATIO_MAX = 2.0
 BREAKER_SECONDS_MAX = 10.0
 # As adapters wait for slow vendors, and leases that let them: the breaker may not need their end.
@@ -97,7 +105,8 @@ async def run_g13(piece: Piece) -> Result:
     """The same load with and without orders that no adapter can translate."""
     plan = Plan(piece.seed, classes=(HEALTHY, "natural"), mix=mix_of("well"))
     calm = await _round(piece, plan, "calm")
-    bad = await _round(piece, replace(plan, poisoned=piece.size.faults), "poisoned")
+    poisoned = replace(plan, poisoned=piece.size.faults)
+    bad, after, broken = await _released(piece, poisoned, "poisoned")
 
     def good(number: str) -> bool:
         return not is_poisoned(number, piece.size.faults, piece.size.orders)
@@ -110,7 +119,7 @@ async def run_g13(piece: Piece) -> Result:
         for a in bad.of(Attempt)
         if a.delivery_id in parked and a.ended_at
     ]
-    broken = _compared(before, others, "other orders")
+    broken += _compared(before, others, "other orders")
     # One that was cancelled before anybody took it up is superseded, and poisons nothing.
     cancelled = _superseded(bad, lambda number: not good(number))
     if len(parked) + cancelled != piece.size.faults:
@@ -118,13 +127,14 @@ async def run_g13(piece: Piece) -> Result:
         broken.append(f"{told}, {piece.size.faults} are poisoned")
     if max(waits, default=0.0) > PARKED_SECONDS_MAX:
         broken.append(f"parked only after {max(waits):.1f} s")
-    violations = [*check(calm), *check(bad)]
+    violations = [*check(calm), *check(bad), *check(after)]
     counts = {
         "orders": len(before) + len(others),
         "poisoned": piece.size.faults,
         "parked": len(parked),
         "cancelled before": cancelled,
-        "held behind them": _held_behind(bad),
+        "held behind them": len(_held_behind(bad)),
+        "confirmed after the release": _confirmed_of(after, parked | _held_behind(bad)),
     }
     measured = {"s to confirm, calm": before, "s to confirm beside poison": others}
     shown = [str(violation) for violation in violations[:SHOWN_VIOLATIONS]]
@@ -142,8 +152,54 @@ def _superseded(history: History, wanted: Callable[[str], bool]) -> int:
     )
 
 
-def _held_behind(history: History) -> int:
-    return sum(row.state == "HELD" for row in history.of(Delivery))
+def _held_behind(history: History) -> set[str]:
+    return {row.id for row in history.of(Delivery) if row.state == "HELD"}
+
+
+def _confirmed_of(history: History, wanted: set[str]) -> int:
+    return sum(r.id in wanted and r.state == "CONFIRMED" for r in history.of(Delivery))
+
+
+async def _released(piece: Piece, plan: Plan, name: str) -> tuple[History, History, list[str]]:
+    """A round with poison, then the adapters mended and all that is parked released by an operator.
+
+    The history before the release, the one after it, and what was not as it has to be: everything
+    goes that was parked or waited behind it. In which order, the history's check says.
+    """
+    own = replace(piece, directory=piece.directory / name)
+    async with played(own, plan, []) as round_:
+        before = await round_.history()
+        before.write(own.directory / "before.jsonl")
+        round_.site.mend_adapters()
+        broken = await _release(round_)
+        await round_.quiet()
+        after = await round_.history()
+    after.write(own.directory / "history.jsonl")
+    waited = {row.id for row in before.of(Delivery) if row.state in ("PARKED", "HELD")}
+    ended = {row.id: row.state for row in after.of(Delivery)}
+    stuck = [ended[each] for each in waited if ended[each] not in ("CONFIRMED", "SKIPPED")]
+    if stuck:
+        broken.append(
+            f"{len(stuck)} of {len(waited)} that waited are {', '.join(sorted(set(stuck)))}"
+        )
+    return before, after, broken
+
+
+async def _release(round_: Round) -> list[str]:
+    """An operator retries what is parked, and skips it where its order was cancelled meanwhile;
+    the refusals, in words."""
+    hub, refused = round_.site.hub, []
+    async with hub.client("operator") as operator:
+        for delivery_id, cancelled in hub.query(PARKED_WORK):
+            verb = "Skip" if cancelled else "Retry"
+            request = getattr(operations_pb2, f"{verb}DeliveryRequest")(
+                request_id=request_id(), delivery_id=delivery_id, reason="the adapters are mended"
+            )
+            try:
+                await getattr(operator.delivery_operations, f"{verb}Delivery")(request)
+            except CallError as error:
+                refused.append(f"{verb} of a parked delivery is refused: {error}")
+    return refused
 
 
 async def run_g14(piece: Piece) -> Result:
@@ -240,7 +296,8 @@ async def _breaker_opens(round_: Round, endpoint: str) -> float:
 G13 = Trial(
     "G13",
     "orders that no adapter can translate, among others",
-    "other orders p99 <= 2 x; each is parked <= 60 s with its reason; what follows waits in order",
+    "other orders p99 <= 2 x; each is parked <= 60 s with its reason; what follows waits, and goes"
+    " in order once it is released",
     run_g13,
     Size(1, orders=120, faults=6),
     Size(3, orders=400, faults=16),

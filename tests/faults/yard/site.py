@@ -79,6 +79,7 @@ class Site:
         self.directory = directory
         self.notes = notes
         directory.mkdir(parents=True, exist_ok=True)
+        self._mended = directory / "mended"
         self.hub = self._hub()
         self.vendor = self._vendor()
         self.adapters: list[Process] = []
@@ -153,7 +154,7 @@ class Site:
         return Process(
             name, self.directory / f"{name}.log", ready,
             "-m", "tests.faults.yard.adapter", str(config),
-            YARD_DEATHS=deaths, YARD_CALLS=json.dumps(calls),
+            YARD_DEATHS=deaths, YARD_CALLS=json.dumps(calls), YARD_MENDED=str(self._mended),
         )  # fmt: skip
 
     def _naive(self, mode: str, number: int) -> Process:
@@ -246,6 +247,11 @@ class Site:
         adapter = self.adapters[number % len(self.adapters)]
         self.note("SIGCONT", adapter.name)
         adapter.signal(signal.SIGCONT)
+
+    def mend_adapters(self) -> None:
+        """From now on the adapters can translate what was poison to them."""
+        self.note("mended", "adapters")
+        self._mended.touch()
 
     def kill_hub(self) -> None:
         """The bus dies with it: the hub's child follows its parent."""
