@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.replay.v1 import replay_pb2
+from replay_desk import Desk
 
 from tests.faults.history.records import CALL, LOOK_UP, Attempt, Delivery, History, VendorCall
 from tests.faults.trials.naive_round import naive
@@ -12,6 +14,7 @@ from tests.faults.yard.adapter import CLASSES
 from tests.faults.yard.site import LANES, Plan, mix_of
 
 PAGE = 500
+PARKED = delivery_pb2.DELIVERY_STATE_PARKED
 PAUSE_SECONDS_MAX = 0.2
 # Those that are looked up, and one of each other class beside them.
 SEARCHED = ("searchable",) * (len(CLASSES) - 2) + CLASSES
@@ -68,19 +71,41 @@ async def run_g24(piece: Piece) -> Result:
     async with played(piece, plan, [kill]) as round_:
         history = await round_.history()
         shown = await _parked(round_)
+        replayable = await _replayable(round_)
     rows = {row.id for row in history.of(Delivery) if row.state == "PARKED"}
     counts = {
         "orders": round_.load.done,
         "kills": piece.size.faults,
         "parked": len(rows),
         "parked and shown": len(rows & set(shown)),
+        "parked and in the plan of a replay": len(rows & set(replayable)),
     }
     broken = []
     if rows != set(shown):
         broken.append(f"{len(rows ^ set(shown))} parked deliveries are not shown, or not parked")
     if silent := [name for name, reason in shown.items() if not reason]:
         broken.append(f"{len(silent)} parked deliveries are shown without a reason")
+    if rows != set(replayable):
+        broken.append(f"{len(rows ^ set(replayable))} are parked and no replay has them, or not")
+    if silent := [name for name, reason in replayable.items() if not reason]:
+        broken.append(f"a replay would leave out {len(silent)} parked deliveries without a reason")
     return judged(history, piece.directory / "history.jsonl", counts, broken=broken)
+
+
+async def _replayable(round_: Round) -> dict[str, str]:
+    """What a replay of all that failed there is about: delivery id -> what would become of it.
+
+    Of class `none` a call in doubt is refused by the plan, in words, until somebody has looked.
+    """
+    async with round_.site.hub.client("operator") as operator:
+        desk = Desk(operator, LANES["none"].erp)
+        plan = await desk.plan("FAILED", failure=replay_pb2.FailureGroup(states=[PARKED]))
+        items = await desk.items(plan, size=PAGE)
+    posted = replay_pb2.REPLAY_VERDICT_WOULD_POST
+    return {
+        item.earlier_delivery_id: "goes" if item.planned_verdict == posted else item.planned_why
+        for item in items
+    }
 
 
 async def _parked(round_: Round) -> dict[str, str]:
@@ -89,7 +114,7 @@ async def _parked(round_: Round) -> dict[str, str]:
     async with round_.site.hub.client("operator") as operator:
         request = delivery_service_pb2.ListDeliveriesRequest(
             endpoint=LANES["none"].erp,
-            states=[delivery_pb2.DELIVERY_STATE_PARKED],
+            states=[PARKED],
             page_size=PAGE,
         )
         while True:
@@ -103,7 +128,7 @@ async def _parked(round_: Round) -> dict[str, str]:
 G24 = Trial(
     "G24",
     "hub and nats-server killed in turn while half of all calls are parked",
-    "every parked delivery is shown with its reason",
+    "every parked delivery is shown with its reason, and stands in the plan of a replay",
     run_g24,
     Size(1, orders=120, faults=4),
     Size(20, orders=200, faults=10),
