@@ -6,11 +6,12 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, Inexact
 from typing import Final
 
 from crossdock_adapters.sdk.layout import Layout, Record
 from crossdock_adapters.sdk.layout_values import (
+    EXACT,
     NUMBERS,
     Field,
     FieldProblem,
@@ -25,6 +26,8 @@ from crossdock_adapters.sdk.layout_values import (
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 MAX_RECORDS: Final = 100_000
 FILLER: Final = " "
+# Of a hash total without a length, as in CSV.
+HASH_DIGITS: Final = 15
 
 
 class LayoutError(ValueError):
@@ -48,11 +51,15 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: its kind, its values by field, and the line where it was read."""
+    """One record: its kind, its values by field, and the line where it was read.
+
+    columns: of what was read, the text of the fields that a hash total is of.
+    """
 
     record: str
     values: Mapping[str, Value] = field(default_factory=dict)
     line: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def text(self, name: str) -> str:
         """A value as text; empty where there is none."""
@@ -68,6 +75,8 @@ def write(layout: Layout, rows: Sequence[Row]) -> bytes:
     last = layout.at("last")
     if last is not None and not any(row.record == last.name for row in rows):
         rows = [*rows, Row(last.name)]
+    if len(rows) > MAX_RECORDS:
+        raise LayoutError(f"a file has {MAX_RECORDS} records at most")
     lines = []
     for number, row in enumerate(rows, start=1):
         record = layout.records.get(row.record)
@@ -75,13 +84,27 @@ def write(layout: Layout, rows: Sequence[Row]) -> bytes:
             raise LayoutError(f"there is no record {row.record!r} in {layout.name}", number)
         if unknown := set(row.values) - {each.name for each in record.fields}:
             raise LayoutError(f"{record.name} has no field {', '.join(sorted(unknown))}", number)
-        values = {**row.values, **totals(layout, record, rows)}
+        values = row.values
+        if record.place == "last":
+            # Once a file, because it looks at every row.
+            values = {**values, **totals(layout, record, rows)}
         lines.append(_written(layout, record, values, number))
     _check_order(layout, [Row(row.record, {}, n) for n, row in enumerate(rows, start=1)])
     data = b"".join(line + layout.line_end for line in [*_heading(layout), *lines])
-    if len(data) > MAX_FILE_BYTES or len(rows) > MAX_RECORDS:
-        raise LayoutError(f"a file has {MAX_FILE_BYTES} bytes and {MAX_RECORDS} records at most")
+    if len(data) > MAX_FILE_BYTES:
+        raise LayoutError(f"a file has {MAX_FILE_BYTES} bytes at most")
     return data.decode("utf-8").encode("utf-8-sig") if layout.encoding == "utf-8-sig" else data
+
+
+def cuts(layout: Layout, rows: Iterable[Row]) -> list[str]:
+    """The fields, as record.field, of which a part is left out because the layout cuts them."""
+    found = {
+        f"{row.record}.{each.name}": None
+        for row in rows
+        for each in layout.records[row.record].fields
+        if each.cut and 0 < each.length < len(fitted(row.text(each.name), _page(layout)))
+    }
+    return list(found)
 
 
 def read(layout: Layout, data: bytes) -> list[Row]:
@@ -100,7 +123,10 @@ def read(layout: Layout, data: bytes) -> list[Row]:
 
 
 def totals(layout: Layout, record: Record, rows: Iterable[Row]) -> dict[str, Value]:
-    """What the fields of a record that are totals must say about the other rows."""
+    """What the fields of a record that are totals must say about the other rows.
+
+    LayoutError where the field cannot say it.
+    """
     found: dict[str, Value] = {}
     body = [row for row in rows if layout.records[row.record].place == "body"]
     for each in record.fields:
@@ -110,12 +136,58 @@ def totals(layout: Layout, record: Record, rows: Iterable[Row]) -> dict[str, Val
         if how == "count":
             found[each.name] = len(of)
         elif how == "sum":
-            added = sum((Decimal(str(row.values.get(column) or 0)) for row in of), Decimal(0))
-            found[each.name] = int(added) if each.type == "integer" else added
+            found[each.name] = _sum(each, [row.values.get(column) or 0 for row in of])
         elif how == "hash":
-            digits = (int("0" + "".join(filter(_is_digit, row.text(column)))) for row in of)
-            found[each.name] = sum(digits) % 10 ** (each.length or 15)
+            counted = layout.records[name].field(column)
+            assert counted is not None
+            found[each.name] = _hash([_column_text(layout, counted, row) for row in of], each)
     return found
+
+
+def _sum(total: Field, values: Iterable[Value]) -> int | Decimal:
+    added = Decimal(0)
+    try:
+        for value in values:
+            added = EXACT.add(added, Decimal(str(value)))
+    except Inexact:
+        raise LayoutError("has more digits than can be added up", 0, total) from None
+    if total.type != "integer":
+        return added
+    if added != int(added):
+        raise LayoutError(f"is a whole number, and the records add up to {added}", 0, total)
+    return int(added)
+
+
+def _hash(columns: Iterable[str], total: Field) -> int:
+    digits = (int("0" + "".join(filter(_is_digit, column))) for column in columns)
+    return sum(digits) % int(10 ** (total.length or HASH_DIGITS))
+
+
+def _column_text(layout: Layout, each: Field, row: Row) -> str:
+    """A column as it stands in the file: as it was read, or as it is written."""
+    if each.name in row.columns:
+        return row.columns[each.name]
+    value = row.values.get(each.name)
+    try:
+        if each.type == "packed":
+            return _packed_digits(to_packed(each, value))
+        if isinstance(value, str):
+            value = fitted(value, _page(layout))
+        return to_text(each, value, layout.decimal_mark)
+    except FieldProblem as problem:
+        raise LayoutError(str(problem), row.line, each) from None
+
+
+def _packed_digits(raw: bytes) -> str:
+    return raw.hex()[:-1]
+
+
+def _hashed(layout: Layout) -> frozenset[tuple[str, str]]:
+    """(record, field) of what a hash total is of."""
+    last = layout.at("last")
+    wholes = [each.total.partition(":") for each in last.fields] if last is not None else []
+    found = (what.partition(".") for how, _, what in wholes if how == "hash")
+    return frozenset((name, column) for name, _, column in found)
 
 
 def _is_digit(letter: str) -> bool:
@@ -189,16 +261,16 @@ def _fixed_lines(layout: Layout, data: bytes) -> Iterator[Row]:
         if len(data) % size:
             raise LayoutError(f"the file is no multiple of {size} bytes: it is cut off")
         raw = [data[at : at + size] for at in range(0, len(data), size)]
-    blank = FILLER.encode(layout.encoding)
+    blank, hashed = FILLER.encode(layout.encoding), _hashed(layout)
     for number, line in enumerate(raw, start=1):
         if layout.trimmed and len(line) < size:
             line = line.ljust(size, blank)
         if len(line) != size:
             raise LayoutError(f"the record has {len(line)} bytes, not {size}", number)
-        yield _fixed_row(layout, line, number)
+        yield _fixed_row(layout, line, number, hashed)
 
 
-def _fixed_row(layout: Layout, line: bytes, number: int) -> Row:
+def _fixed_row(layout: Layout, line: bytes, number: int, hashed: frozenset[tuple[str, str]]) -> Row:
     try:
         text = line.decode(layout.encoding)
     except UnicodeDecodeError as error:
@@ -207,16 +279,21 @@ def _fixed_row(layout: Layout, line: bytes, number: int) -> Row:
         ) from None
     record = _record_of(layout, lambda code: text.startswith(code), number)
     values: dict[str, Value] = {}
+    columns: dict[str, str] = {}
     for each in record.fields:
+        column = text[each.start - 1 : each.end]
         try:
             if each.type == "packed":
-                values[each.name] = from_packed(each, line[each.start - 1 : each.end])
+                raw = line[each.start - 1 : each.end]
+                column = _packed_digits(raw)
+                values[each.name] = from_packed(each, raw)
             else:
-                column = text[each.start - 1 : each.end]
                 values[each.name] = from_text(each, _bare(each, column), layout.decimal_mark)
         except FieldProblem as problem:
             raise LayoutError(str(problem), number, each) from None
-    return Row(record.name, values, number)
+        if (record.name, each.name) in hashed:
+            columns[each.name] = column
+    return Row(record.name, values, number, columns)
 
 
 def _bare(each: Field, column: str) -> str:
@@ -236,13 +313,13 @@ def _csv_lines(layout: Layout, data: bytes) -> Iterator[Row]:
     if text and not text.endswith(end):
         raise LayoutError("the last line has no line end: the file is cut off", text.count(end) + 1)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter, strict=True)
-    begun = 1
+    begun, hashed = 1, _hashed(layout)
     try:
         for cells in reader:
             if begun == 1 and layout.heading:
                 _check_heading(layout, cells)
             else:
-                yield _csv_row(layout, cells, begun)
+                yield _csv_row(layout, cells, begun, hashed)
             begun = reader.line_num + 1
     except csv.Error as error:
         raise LayoutError(f"is no CSV: {error}", begun) from None
@@ -257,7 +334,9 @@ def _check_heading(layout: Layout, cells: list[str]) -> None:
         raise LayoutError(f"the first line must name the fields: {', '.join(wanted)}", 1)
 
 
-def _csv_row(layout: Layout, cells: list[str], line: int) -> Row:
+def _csv_row(
+    layout: Layout, cells: list[str], line: int, hashed: frozenset[tuple[str, str]]
+) -> Row:
     record = _record_of(layout, lambda code: not code or cells[:1] == [code], line)
     given = cells[1:] if record.code else cells
     if len(given) != len(record.fields):
@@ -269,7 +348,11 @@ def _csv_row(layout: Layout, cells: list[str], line: int) -> Row:
             values[each.name] = from_text(each, cell, layout.decimal_mark)
         except FieldProblem as problem:
             raise LayoutError(str(problem), line, each, at + bool(record.code)) from None
-    return Row(record.name, values, line)
+    names = [each.name for each in record.fields]
+    columns = {
+        name: cell for name, cell in zip(names, given, strict=True) if (record.name, name) in hashed
+    }
+    return Row(record.name, values, line, columns)
 
 
 def _record_of(layout: Layout, fits: Callable[[str], bool], line: int) -> Record:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import Final, TypeAlias
 
 Value: TypeAlias = str | int | Decimal | date | datetime | None
@@ -34,6 +34,11 @@ DATETIME_FORMATS: Final[Mapping[str, str]] = {
 }
 FORMATS: Final = {"date": DATE_FORMATS, "datetime": DATETIME_FORMATS}
 MAX_DIGITS: Final = 31
+# A number of so many digits and decimals, 100,000 times. What does not fit is raised, never
+# rounded; the default of the language rounds behind 28 digits.
+EXACT: Final = Context(
+    prec=MAX_DIGITS + 32, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow]
+)
 # The last digit of an overpunched number carries the sign (COBOL: SIGN TRAILING, not SEPARATE).
 POSITIVE_PUNCH: Final = "{ABCDEFGHI"
 NEGATIVE_PUNCH: Final = "}JKLMNOPQR"
@@ -122,7 +127,7 @@ def from_text(field: Field, text: str, decimal_mark: str = ".") -> Value:
         case "integer":
             return _read_number(field, text, decimal_mark)
         case "decimal":
-            return Decimal(_read_number(field, text, decimal_mark)).scaleb(-field.decimals)
+            return _scaled(_read_number(field, text, decimal_mark), field.decimals)
         case "date":
             return _read_day(field, text)
         case "datetime":
@@ -171,7 +176,11 @@ def from_packed(field: Field, raw: bytes) -> Decimal:
     if sign in PACKED_MINUS and field.sign == "none":
         raise FieldProblem("must not be negative")
     whole = -int(digits) if sign in PACKED_MINUS else int(digits)
-    return Decimal(whole).scaleb(-field.decimals)
+    return _scaled(whole, field.decimals)
+
+
+def _scaled(whole: int, decimals: int) -> Decimal:
+    return Decimal(whole).scaleb(-decimals, EXACT)
 
 
 def fitted(text: str, encoding: str) -> str:
@@ -238,7 +247,9 @@ def _number(field: Field, whole: int, decimal_mark: str) -> str:
 def _read_number(field: Field, text: str, decimal_mark: str) -> int:
     minus, text = _without_sign(field, text)
     if field.decimals and not field.implied:
-        found = _POINTED.fullmatch(text.replace(decimal_mark, ".", 1))
+        # A point that is not the mark may be somebody's sign of thousands.
+        plain = decimal_mark != "." and "." in text
+        found = None if plain else _POINTED.fullmatch(text.replace(decimal_mark, ".", 1))
         if found is None or len(found[2] or "") > field.decimals:
             raise FieldProblem(f"must be a number with {field.decimals} decimals at most")
         text = found[1] + (found[2] or "").ljust(field.decimals, "0")
