@@ -10,6 +10,7 @@ import pytest
 from crossdock.errors import InvalidRequestError, Refusal
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
+from crossdock_adapters.sdk import mapping_sync
 from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.mapping_sync import MappingSync
 from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Told, Topic, read_file
@@ -172,3 +173,30 @@ async def test_where_a_hub_takes_no_rows_the_file_holds(caplog: pytest.LogCaptur
         await followed.follow(version)
     assert mappings.first(Topic.STATUS, [Code("E", "D1")]) is not None
     assert caplog.text.count("those of the adapter hold") == 1
+
+
+async def test_what_an_operator_says_arrives_although_the_file_was_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a hub which refuses the file is still followed: an operator's row arrives, the
+    rest of the file holds, and the file is told again until the hub takes it."""
+    hub, mappings = SmallHub(refuses=True), Mappings(read_file(FILE))
+    followed = sync(hub, mappings)
+    await followed.publish()
+    hub.put("D1", "RETURNED")
+    hub.rows["D1"].topic = mapping_pb2.MAPPING_TOPIC_STATUS
+    hub.rows["D1"].native.type, hub.rows["D1"].native.code = "E", "D1"
+    hub.rows["D1"].origin = mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT
+    await followed.follow(hub.version)
+    assert mappings.first(Topic.STATUS, [Code("E", "D1")]) == (
+        Code("E", "D1"), Meaning("RETURNED"),
+    )  # fmt: skip
+    assert mappings.first(Topic.STATUS, [Code("E", "D2")]) == (
+        Code("E", "D2"), Meaning("DELIVERED"),
+    )  # fmt: skip
+    hub.refuses = False
+    await followed.follow(hub.version)
+    assert hub.told == 0, "it is not told at every heartbeat"
+    monkeypatch.setattr(mapping_sync, "PUBLISH_AGAIN_SECONDS", 0.0)
+    await followed.follow(hub.version)
+    assert hub.told == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 
 from crossdock.client import HubClient
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 PAGE_ROWS = 500
 MAX_PAGES = 100
+# How often a hub that refused the file is told it again.
+PUBLISH_AGAIN_SECONDS = 60.0
 _TOPIC = "MAPPING_TOPIC_"
 
 
@@ -31,10 +34,15 @@ class MappingSync:
         # Of the rows that were read last; -1: none were.
         self._version = -1
         self._published = False
-        self._refusal = ""
+        # Before the first time nobody tells it again.
+        self._told_at = float("inf")
+        self._refusals: dict[str, str] = {}
 
     async def publish(self) -> None:
-        """Tell the hub the file, and take what it makes of it."""
+        """Tell the hub the file, and take what it makes of it.
+
+        What a hub has is read although it refused the file: an operator may have said something.
+        """
         file = self.mappings.file
         if file is None:
             return
@@ -44,30 +52,41 @@ class MappingSync:
             defaults_version=file.version,
             rows=map(_message, file.rows),
         )
+        self._told_at = time.monotonic()
         try:
             await told(self._hub.mappings.PublishDefaultMappings(request, timeout=CALL_SECONDS))
-            await self._read()
             self._published = True
         except HubRefused as why:
-            self._say(str(why))
+            self._published = False
+            self._say("telling", str(why))
+        try:
+            await self._read()
+        except HubRefused as why:
+            self._say("reading", str(why))
 
     async def follow(self, version: int) -> None:
         """Read the rows again unless they are of this version, as a heartbeat tells it.
 
         A hub that has none of the file's rows any more, as one whose database is older, is told
-        the file again. Whether they are all there is not asked: while an old and a new adapter run
-        side by side, each would go on telling its own.
+        the file again, and so is one that refused it. Whether they are all there is not asked:
+        while an old and a new adapter run side by side, each would go on telling its own.
         """
-        if not self._published or version == self._version:
+        if self.mappings.file is None:
+            return
+        refused_long_ago = time.monotonic() - self._told_at >= PUBLISH_AGAIN_SECONDS
+        if not self._published and refused_long_ago:
+            await self.publish()
+        if version == self._version:
             return
         try:
-            if not await self._read():
+            if not await self._read() and self._published:
                 await self.publish()
         except HubRefused as why:
-            self._say(str(why))
+            self._say("reading", str(why))
 
     async def _read(self) -> bool:
-        """Take the rows of the hub; False: it has no defaults, and the rows stay as they are."""
+        """Take the rows of the hub; False: it has no defaults, so those of the file stay, with
+        what an operator says on top."""
         rows: list[Told] = []
         defaults = False
         version, token = -1, ""
@@ -86,11 +105,16 @@ class MappingSync:
         if defaults:
             self.mappings.replace(rows)
             self._version = version
+        elif rows:
+            # Rows that come later take the place of those before.
+            self.mappings.replace([*self.mappings.of_file(), *rows])
+            # Of a hub that is told the file again, everything is read again.
+            self._version = -1 if self._published else version
         return defaults
 
-    def _say(self, refusal: str) -> None:
-        if refusal != self._refusal:
-            self._refusal = refusal
+    def _say(self, what: str, refusal: str) -> None:
+        if refusal not in self._refusals.values():
+            self._refusals[what] = refusal
             log.warning(
                 "endpoint %s: the hub takes no mappings of %s, those of the adapter hold: %s",
                 self._endpoint,

@@ -125,9 +125,13 @@ class Mappings:
 
     def __init__(self, file: MappingFile | None = None) -> None:
         self.file = file
-        rows = () if file is None else file.rows
         self._rows: dict[tuple[str, Code], Told] = {}
-        self.replace(Told(row.topic, row.code, row.meaning, False) for row in rows)
+        self.replace(self.of_file())
+
+    def of_file(self) -> list[Told]:
+        """The rows of the file, as a hub would tell them."""
+        rows = () if self.file is None else self.file.rows
+        return [Told(row.topic, row.code, row.meaning, False) for row in rows]
 
     def replace(self, rows: Iterable[Told]) -> None:
         """From now on these are all rows there are."""
