@@ -92,9 +92,7 @@ def test_sums_are_exact_or_refused() -> None:
     assert len(layout_files.read(layout, written)) == 4
     whole = parse(amounts("csv", "sum"), "elsewhere")
     assert layout_files.write(whole, [Row("line", {"amount": Decimal("2.0")})]).endswith(b"T;2\n")
-    with pytest.raises(
-        LayoutError, match=r"sum: is a whole number, .* add up to 2\.5"
-    ):
+    with pytest.raises(LayoutError, match=r"sum: is a whole number, .* add up to 2\.5"):
         layout_files.write(whole, [Row("line", {"amount": Decimal("2.5")})])
 
 
