@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crossdock.endpoint.v1 import endpoint_pb2
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.delivery.dispatching import Picker, allowance
-from crossdock_hub.delivery.draining import Throughput, drain_seconds
+from crossdock_hub.delivery.dispatching import Picker, Rate, allowance
+from crossdock_hub.delivery.draining import Settled, Throughput, drain_seconds
 from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
 from crossdock_hub.store import Store
@@ -134,7 +135,8 @@ async def test_a_queue_drains_in_order_and_its_pace_is_known(store: Store) -> No
         shift.clock.now += 1.0
     sequences = [record.sequence for record in shift.picked]
     assert sequences == sorted(sequences) and len(sequences) == 100
-    assert shift.picker.settled_per_second("vendor") == pytest.approx(5.0, rel=0.3)
+    settled = shift.picker.settled("vendor")
+    assert settled.steady and settled.per_second == pytest.approx(5.0, rel=0.05)
 
 
 async def test_while_the_breaker_is_open_one_goes_and_not_the_one_that_failed(
@@ -179,15 +181,22 @@ def test_a_rate_that_changes_does_not_fill_its_bucket_anew() -> None:
         pace = 500 + step * 5
         now = endpoint("a", concurrency=100, rate="10", pace_thousandths=pace, pace_at=START)
         free = picker.free(now, [now], START)
-        picker._rates["system"].take(free)
+        for _ in range(free):
+            picker._rates["system"].take(clock.now)
         sent += free
         clock.now += 0.1
     assert sent <= 10 + 10 * 10
 
 
 @settings(deadline=None)
-@given(counts=st.lists(st.integers(0, 50), max_size=100), waiting=st.integers(0, 10_000))
-def test_the_drain_estimate_is_bounded_by_what_was_seen(counts: list[int], waiting: int) -> None:
+@given(
+    counts=st.lists(st.integers(0, 50), max_size=100),
+    waiting=st.integers(0, 10_000),
+    busy_since=st.floats(0, 100),
+)
+def test_the_drain_estimate_is_bounded_by_what_was_seen(
+    counts: list[int], waiting: int, busy_since: float
+) -> None:
     """Proves that the estimate is never negative, zero only without a queue, none while paused."""
     clock = Tick()
     seen = Throughput(LIMITS.drain_window_seconds, clock)
@@ -195,10 +204,63 @@ def test_the_drain_estimate_is_bounded_by_what_was_seen(counts: list[int], waiti
         if count:
             seen.note(count)
         clock.now += 1.0
-    rate = seen.per_second()
-    assert 0 <= rate <= 50 * 12
-    assert drain_seconds(waiting, rate, None, moving=False) in (None, 0.0)
-    estimate = drain_seconds(waiting, rate, None, moving=True)
-    assert (estimate == 0.0) == (waiting == 0)
-    assert estimate is None or estimate >= 0
-    assert drain_seconds(100, 0.0, Decimal(5), moving=True) == 20.0
+    for rate in (seen.settled(), seen.settled(busy_since)):
+        assert 0 <= rate.per_second <= 50
+        assert drain_seconds(waiting, rate, None, moving=False) in (None, 0.0)
+        estimate = drain_seconds(waiting, rate, None, moving=True)
+        assert (estimate == 0.0) == (waiting == 0)
+        assert estimate is None or estimate >= 0
+
+
+def test_the_drain_estimate_takes_what_says_most() -> None:
+    """Proves the order: a steady pace, then what the system allows, then a mean with idle times."""
+    for settled, allowed, seconds in (
+        (Settled(4.0, steady=True), Decimal(5), 25.0),
+        (Settled(4.0), Decimal(5), 20.0),
+        (Settled(4.0), None, 25.0),
+        (Settled(0.0, steady=True), None, None),
+    ):
+        assert drain_seconds(100, settled, allowed, moving=True) == seconds
+
+
+def test_a_queue_that_began_just_now_is_measured_without_the_idle_time_before() -> None:
+    """Proves that the pace of a burst is known after seconds, though the window is a minute."""
+    clock = Tick()
+    seen = Throughput(LIMITS.drain_window_seconds, clock)
+    clock.now = 1_000.5
+    for _ in range(40):
+        clock.now += 0.1
+        seen.note(3)
+    assert seen.settled().per_second < 3
+    pace = seen.settled(busy_since=1_000.5)
+    assert pace.steady and pace.per_second == pytest.approx(30.0, rel=0.05)
+    clock.now = 2_000.0
+    assert seen.settled(busy_since=1_000.5) == Settled(0.0, steady=True)
+
+
+@settings(deadline=None)
+@given(
+    rate=st.sampled_from((0.4, 1.0, 2.5, 7.0, 25.0)),
+    steps=st.lists(
+        st.tuples(st.floats(0.01, 3.0), st.integers(0, 40), st.floats(0, 1.0)), max_size=60
+    ),
+)
+def test_no_second_has_more_calls_than_the_rate(
+    rate: float, steps: list[tuple[float, int, float]]
+) -> None:
+    """Proves that whatever is asked and when, and however late it begins, in no stretch of time
+    more calls begin than are due in it, and that one which waited as long as it takes may begin."""
+    margin = LIMITS.rate_margin_seconds
+    clock = Tick()
+    bucket = Rate(rate, margin, clock)
+    begun: list[float] = []
+    for pause, wanted, late in steps:
+        clock.now += pause
+        for _ in range(min(wanted, bucket.available())):
+            bucket.take(clock.now - late)
+            begun.append(clock.now)
+    most = max(1, ceil(rate))
+    for first, after in zip(begun, begun[most:], strict=False):
+        assert after - first >= most / rate - 1e-9
+    clock.now += most / rate + margin + 1e-6
+    assert bucket.available() == most

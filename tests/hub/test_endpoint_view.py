@@ -11,6 +11,7 @@ from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.options.v1 import options_pb2
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.delivery.draining import Settled
 from crossdock_hub.reading import endpoint_metrics
 from crossdock_hub.reading.verdict import judge
 from crossdock_hub.store.starting import newest
@@ -79,7 +80,7 @@ async def test_an_endpoint_that_is_back_says_how_long_it_takes(books: Books) -> 
     waiting = down(flow)
     flow.pass_time(40)
     flow.settle(waiting[0], references=[("sales_order", "SO-1")])
-    books.queries.settled_per_second = lambda endpoint: 0.5
+    books.queries.settled_of = lambda endpoint: Settled(0.5)
     found = await read(books, flow)
     assert found.breaker.state == endpoint_pb2.BREAKER_STATE_CLOSED
     assert found.settled_per_second == "0.50"

@@ -88,6 +88,8 @@ class Limits:
     # Dispatch.
     concurrency_default: int = 4
     dispatch_slice: int = 200
+    # An attempt begins so long after its dispatch where nothing is in the way.
+    rate_margin_seconds: float = 0.05
     lane_run_max: int = 16
     drain_window_seconds: float = 60.0
     timer_seconds: float = 0.1

@@ -251,9 +251,7 @@ class Hub:
         books = Books(loop, reader.endpoints, reader.figures, picker, self.clock, limits)
         self.metrics.watch(self.relay, picker, self.committer, books)
         door = Door(self.contract, identities, limits, self.settings.require_deadline)
-        queries = Queries(
-            reader, self.contract, limits, self.waiters, self.clock, picker.settled_per_second
-        )
+        queries = Queries(reader, self.contract, limits, self.waiters, self.clock, picker.settled)
         about_replays = ReplayQueries(ReplayReader(self.store), limits, self.clock)
         status = HubStatus(self.store, self.relay, self._bus_health)
         about_codes = MappingQueries(self.store, limits)

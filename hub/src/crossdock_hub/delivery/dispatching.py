@@ -9,15 +9,16 @@ endpoints of its database.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import ceil
 from typing import Protocol
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking, ledger, pacing
-from crossdock_hub.delivery.draining import Throughput
+from crossdock_hub.delivery.draining import Settled, Throughput
 from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.delivery.routing import LANES
 from crossdock_hub.records import SETTLED_STATES, DeliveryRecord, OnItsWay, occupies
@@ -57,25 +58,34 @@ def allowance(
 
 
 class Rate:
-    """A token bucket of one second's worth: how many calls may go out now."""
+    """How many calls may begin now, so that in no second more begin than the system takes.
 
-    def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
+    Counted over the shortest time in which whole calls are due: 25 a second in any second, one a
+    second and a half in any three. A bucket that fills while nothing is asked would let twice as
+    many begin in its first second. margin_seconds: how far a begin may lie behind its dispatch and
+    still count from there; the time looked at is so much longer.
+    """
+
+    def __init__(
+        self, per_second: float, margin_seconds: float, clock: Callable[[], float]
+    ) -> None:
         self.per_second = per_second
+        self._margin = margin_seconds
         self._clock = clock
-        self._tokens = max(1.0, per_second)
-        self._at = clock()
+        self._begun: deque[float] = deque()
 
     def available(self) -> int:
-        """Whole tokens left now."""
-        now = self._clock()
-        most = max(1.0, self.per_second)
-        self._tokens = min(most, self._tokens + (now - self._at) * self.per_second)
-        self._at = now
-        return int(self._tokens)
+        """Calls that may begin now; below zero where more began than the present rate allows."""
+        most = max(1, ceil(self.per_second))
+        since = self._clock() - most / self.per_second - self._margin
+        while self._begun and self._begun[0] <= since:
+            self._begun.popleft()
+        return most - len(self._begun)
 
-    def take(self, count: int) -> None:
-        """Use tokens up."""
-        self._tokens -= count
+    def take(self, sent_at: float) -> None:
+        """One begins that was sent out then, by this clock."""
+        now = self._clock()
+        self._begun.append(sent_at if now - sent_at <= self._margin else now)
 
 
 class StoredWork(Protocol):
@@ -118,6 +128,8 @@ class Picker:
         self._occupied: dict[str, set[str]] = defaultdict(set)
         # Of what occupies a slot, what has begun: only that has used up a call of the rate.
         self._begun: dict[str, set[str]] = defaultdict(set)
+        # When each that has not begun was sent out, by the clock.
+        self._sent_at: dict[str, float] = {}
         # Of each endpoint whose breaker is open: since when, and what was on its way already.
         self._before: dict[str, tuple[int | None, set[str]]] = {}
         self._backlog: set[str] = set()
@@ -126,12 +138,15 @@ class Picker:
         # Calls of the urgent lanes since the others had one, while those wait; by endpoint.
         self._runs: dict[str, int] = defaultdict(int)
         self._settled: dict[str, Throughput] = {}
+        # Since when work of an endpoint waits while it may go out.
+        self._busy_since: dict[str, float] = {}
 
     async def restore(self, connection: Transaction) -> None:
         """Take the store's word: at start, and after a batch that was lost."""
         occupying, backlog = await self._stored.dispatch_state(connection)
         self._occupied.clear()
         self._begun.clear()
+        self._sent_at.clear()
         self._backlog.clear()
         for way in occupying:
             self._occupied[way.endpoint].add(way.delivery_id)
@@ -143,10 +158,10 @@ class Picker:
         """Deliveries of an endpoint on their way to the vendor."""
         return len(self._occupied[endpoint])
 
-    def settled_per_second(self, endpoint: str) -> float:
-        """Deliveries of an endpoint that ended in the last minute, a second."""
+    def settled(self, endpoint: str) -> Settled:
+        """What ended a second: while work waits there, else over the last minute."""
         found = self._settled.get(endpoint)
-        return found.per_second() if found is not None else 0.0
+        return found.settled(self._busy_since.get(endpoint)) if found else Settled(0.0)
 
     def free(
         self, endpoint: RegisteredEndpoint, endpoints: Sequence[RegisteredEndpoint], now: int
@@ -187,7 +202,9 @@ class Picker:
             return None
         rate = self._rates.get(system)
         if rate is None:
-            rate = self._rates[system] = Rate(float(allowed.rate_per_second), self._clock)
+            rate = self._rates[system] = Rate(
+                float(allowed.rate_per_second), self._limits.rate_margin_seconds, self._clock
+            )
         # The same bucket goes on: a pace that changes must not fill it anew.
         rate.per_second = float(allowed.rate_per_second)
         return rate
@@ -256,7 +273,16 @@ class Picker:
             for one in picked[before:]:
                 view.changes.records["delivery", one.record.id] = one.record
         await self._stored.write_deliveries(connection, [one.record for one in picked])
+        self._note_backlogs(endpoints)
         return picked
+
+    def _note_backlogs(self, endpoints: Sequence[RegisteredEndpoint]) -> None:
+        for endpoint in endpoints:
+            open_for_work = endpoint.takes_work and not breaking.is_open(endpoint.health)
+            if endpoint.id in self._backlog and open_for_work:
+                self._busy_since.setdefault(endpoint.id, self._clock())
+            else:
+                self._busy_since.pop(endpoint.id, None)
 
     async def _next(
         self, connection: Transaction, endpoint: RegisteredEndpoint, room: int
@@ -285,6 +311,7 @@ class Picker:
     ) -> DeliveryRecord:
         gone = ledger.dispatch(record, now, self._limits)
         self._occupied[record.endpoint].add(record.id)
+        self._sent_at[record.id] = self._clock()
         spec = endpoint.operations.get(record.operation)
         call_seconds = spec.call_seconds if spec else self._limits.lease_seconds_default
         lease = min(
@@ -299,11 +326,13 @@ class Picker:
             slots.add(record.id)
             if record.lease_until is not None and record.id not in begun:
                 begun.add(record.id)
+                sent_at = self._sent_at.pop(record.id, self._clock())
                 if system in self._rates:
-                    self._rates[system].take(1)
+                    self._rates[system].take(sent_at)
         elif record.id in slots:
             slots.discard(record.id)
             begun.discard(record.id)
+            self._sent_at.pop(record.id, None)
             if record.state in SETTLED_STATES:
                 self._note_settled(record.endpoint)
 

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
-BUCKETS = 12
+BUCKETS = 60
+# Work that has waited for so many buckets without a pause shows what the system takes.
+STEADY_BUCKETS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Deliveries that ended a second. steady: work waited all the while, so it is the pace at which
+    the system takes it; else a mean that times without work are part of."""
+
+    per_second: float
+    steady: bool = False
 
 
 class Throughput:
@@ -25,26 +37,44 @@ class Throughput:
             count += self._buckets.pop()[1]
         self._buckets.append((bucket, count))
 
-    def per_second(self) -> float:
-        """The mean over the window, or over the time since the start where that is shorter."""
+    def settled(self, busy_since: float | None = None) -> Settled:
+        """The mean over the window, or over the time since the start where that is shorter.
+
+        busy_since: since when work has waited there without a pause; None: it does not.
+        """
         now = self._clock()
-        oldest = int(now / self._bucket_seconds) - BUCKETS
-        counted = sum(count for bucket, count in self._buckets if bucket > oldest)
+        if busy_since is not None:
+            # Whole buckets alone: neither that in which it began nor that which is not over.
+            first = max(int(busy_since / self._bucket_seconds), self._oldest(now)) + 1
+            buckets = int(now / self._bucket_seconds) - first
+            if buckets >= STEADY_BUCKETS:
+                ended = self._counted(first, first + buckets)
+                return Settled(ended / (buckets * self._bucket_seconds), steady=True)
         window = min(self._bucket_seconds * BUCKETS, now - self._started)
-        return counted / max(window, self._bucket_seconds)
+        ended = self._counted(self._oldest(now) + 1, int(now / self._bucket_seconds) + 1)
+        return Settled(ended / max(window, self._bucket_seconds * STEADY_BUCKETS))
+
+    def _oldest(self, now: float) -> int:
+        return int(now / self._bucket_seconds) - BUCKETS
+
+    def _counted(self, first: int, end: int) -> int:
+        return sum(count for bucket, count in self._buckets if first <= bucket < end)
 
 
 def drain_seconds(
-    waiting: int, settled_per_second: float, allowed_per_second: Decimal | None, *, moving: bool
+    waiting: int, settled: Settled, allowed_per_second: Decimal | None, *, moving: bool
 ) -> float | None:
     """How long until what waits is done; None: nothing moves, or nothing says how fast it would.
 
-    moving: work goes out at all. allowed_per_second: the rate the system declared, as it is now.
+    moving: work goes out at all. allowed_per_second: the rate the system declared, as it is now. A
+    steady pace says most; then what is allowed; a mean with idle times in it says too little.
     """
     if waiting == 0:
         return 0.0
     if not moving:
         return None
-    if settled_per_second > 0:
-        return waiting / settled_per_second
-    return waiting / float(allowed_per_second) if allowed_per_second else None
+    if settled.steady and settled.per_second > 0:
+        return waiting / settled.per_second
+    if allowed_per_second:
+        return waiting / float(allowed_per_second)
+    return waiting / settled.per_second if settled.per_second > 0 else None

@@ -81,7 +81,7 @@ def _fill(
         found["endpoint_breaker_open"].add_metric(label, float(breaking.is_open(record)))
         ratio = allowed.concurrency / endpoint.max_concurrency
         found["endpoint_pace_ratio"].add_metric(label, ratio)
-        settled = books.picker.settled_per_second(record.id)
+        settled = books.picker.settled(record.id)
         seconds = time_to_drain(record, own, allowed, settled)
         if seconds is not None:
             found["time_to_drain_seconds"].add_metric(label, seconds)

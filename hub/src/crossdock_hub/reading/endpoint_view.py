@@ -12,7 +12,7 @@ from crossdock.options.v1 import options_pb2
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking, pacing
 from crossdock_hub.delivery.dispatching import Allowance, allowance
-from crossdock_hub.delivery.draining import drain_seconds
+from crossdock_hub.delivery.draining import Settled, drain_seconds
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.delivery.routing import PRIORITY
 from crossdock_hub.objects.resources import stamp
@@ -24,14 +24,14 @@ LANES = {priority: f"LATENCY_CLASS_{name}" for name, priority in PRIORITY.items(
 HUNDREDTH = Decimal("0.01")
 
 # Deliveries of an endpoint that were settled in a second, of late.
-SettledPerSecond = Callable[[str], float]
+SettledOf = Callable[[str], Settled]
 
 
 def endpoint_messages(
     shown: Sequence[EndpointRecord],
     every: Sequence[EndpointRecord],
     figures: Mapping[str, Figures],
-    settled_per_second: SettledPerSecond,
+    settled_of: SettledOf,
     now: int,
     limits: Limits,
 ) -> list[endpoint_pb2.Endpoint]:
@@ -42,14 +42,14 @@ def endpoint_messages(
     for record in shown:
         endpoint = compiled.get(record.id) or compile_endpoint(record, limits)
         allowed = allowance(endpoint, registry, now, limits)
-        settled = settled_per_second(record.id)
+        settled = settled_of(record.id)
         found = figures.get(record.id, Figures())
         messages.append(_message(record, found, allowed, settled, now))
     return messages
 
 
 def _message(
-    record: EndpointRecord, figures: Figures, allowed: Allowance, settled: float, now: int
+    record: EndpointRecord, figures: Figures, allowed: Allowance, settled: Settled, now: int
 ) -> endpoint_pb2.Endpoint:
     message = describe(record)
     message.queue_depth = figures.queue_depth
@@ -63,7 +63,7 @@ def _message(
         message.effective_rate_per_second = _decimal(allowed.rate_per_second)
     if record.throttled_until is not None and pacing.is_held(record, now):
         stamp(message.throttled_until, record.throttled_until)
-    message.settled_per_second = _decimal(Decimal(str(round(settled, 4))))
+    message.settled_per_second = _decimal(Decimal(str(round(settled.per_second, 4))))
     seconds = time_to_drain(record, figures, allowed, settled)
     if seconds is not None:
         message.time_to_drain.FromMicroseconds(round(seconds * 1_000_000))
@@ -77,7 +77,7 @@ def _message(
 
 
 def time_to_drain(
-    record: EndpointRecord, figures: Figures, allowed: Allowance, settled: float
+    record: EndpointRecord, figures: Figures, allowed: Allowance, settled: Settled
 ) -> float | None:
     """Seconds until the queue is worked off; what waits for a person does not drain."""
     moving = record.state == "ACTIVE" and not breaking.is_open(record)

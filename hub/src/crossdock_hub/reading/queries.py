@@ -18,6 +18,7 @@ from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 
 from crossdock_hub.committer import now_microseconds
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery.draining import Settled
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import state_name
 from crossdock_hub.reading import listing
@@ -28,7 +29,7 @@ from crossdock_hub.reading.dead_letter_queries import (
     list_dead_letters,
     see_group,
 )
-from crossdock_hub.reading.endpoint_view import SettledPerSecond, endpoint_messages
+from crossdock_hub.reading.endpoint_view import SettledOf, endpoint_messages
 from crossdock_hub.reading.paging import next_token, page_size, position_of
 from crossdock_hub.reading.posting_queries import list_doubtful_postings, list_postings
 from crossdock_hub.reading.presenting import (
@@ -62,14 +63,14 @@ class Queries:
         limits: Limits,
         waiters: Waiters,
         clock: Callable[[], int] = now_microseconds,
-        settled_per_second: SettledPerSecond = lambda endpoint: 0.0,
+        settled_of: SettledOf = lambda endpoint: Settled(0.0),
     ) -> None:
         self.reader = reader
         self.contract = contract
         self.limits = limits
         self.waiters = waiters
         self.clock = clock
-        self.settled_per_second = settled_per_second
+        self.settled_of = settled_of
 
     async def answer(
         self, method: str, caller: Caller, request: Any, seconds_left: float | None = None
@@ -111,9 +112,7 @@ class Queries:
         """These endpoints as messages, with what each has to do."""
         every = await self.reader.endpoints()
         figures = await self.reader.figures([record.id for record in shown])
-        return endpoint_messages(
-            shown, every, figures, self.settled_per_second, self.clock(), self.limits
-        )
+        return endpoint_messages(shown, every, figures, self.settled_of, self.clock(), self.limits)
 
 
 def _visible(caller: Caller, endpoint: str) -> bool:
