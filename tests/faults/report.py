@@ -37,7 +37,7 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
     if told["passed"] and told["pieces"] < size.pieces:
         verdict = "so far"
     counts = ", ".join(f"{value:,} {name}" for name, value in told["done"].items())
-    baseline = ", ".join(f"{name} {value:,}" for name, value in told["baseline"].items())
+    baseline = ", ".join(_naive(told))
     columns = (
         f"{trial.id:5}{told['pieces']:>4}/{size.pieces:<3}{found['lost']:>6}{found['doubled']:>9}"
         f"{found['reordered']:>11}{found['regressed']:>11}  {verdict:9} "
@@ -80,7 +80,19 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
             if not each.result.passed
         },
         "baseline": _added(each.result.counts for each in naive),
+        "baseline_measured": _ranges(naive),
     }
+
+
+def _naive(told: Mapping[str, Any]) -> list[str]:
+    """What the usual build did, and how long it took."""
+    return [
+        *(f"{name} {value:,}" for name, value in told["baseline"].items()),
+        *(
+            f"{name}: p50 {each['p50']:g}, p99 {each['p99']:g}, most {each['max']:g}"
+            for name, each in told["baseline_measured"].items()
+        ),
+    ]
 
 
 def _missed(
@@ -131,7 +143,7 @@ def table(trials: Iterable[Trial], progress: Progress) -> str:
         found = ", ".join(str(value) for value in told["found"].values()) if told["seeds"] else ""
         if told["seeds"] and not told["passed"]:
             found += " **not kept**"
-        naive = "; ".join(f"{name} {value:,}" for name, value in told["baseline"].items())
+        naive = "; ".join(_naive(told))
         versions = ", ".join(told["commits"])
         cells = (trial.id, trial.title, trial.criterion, done, seeds, versions, found, naive or "-")
         rows.append(f"| {' | '.join(cells)} |")

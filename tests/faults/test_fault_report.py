@@ -59,6 +59,17 @@ def test_pieces_add_up_apart_from_the_baseline(progress: Progress) -> None:
     assert told["seeds"] == [1001, 1002]
 
 
+def test_the_usual_build_is_told_with_its_seconds(progress: Progress) -> None:
+    """Proves that what the usual build took stands in its own column, beside its counts, and never
+    among our figures."""
+    progress.put("G0", 1001, Result({"kills": 10}, GOOD, {"s": [1.0]}), 3.0)
+    progress.put("G0", 1, Result({"naive: lost": 7}, measured={"stall": [2.0, 8.7]}), 3.0)
+    assert list(document(trial(), progress)["measured"]) == ["s"]
+    told = "naive: lost 7; stall: p50 8.7, p99 8.7, most 8.7"
+    assert table([trial()], progress).splitlines()[2].endswith(f" | {told} |")
+    assert told.replace(";", ",") in line(trial(), Size(1), progress).text
+
+
 def test_a_slow_figure_is_told(progress: Progress) -> None:
     """Proves that a figure beyond its bound is named, and that one within it is not."""
     progress.put("G0", 1001, Result({"kills": 10}, GOOD, {"s": [6.0], "t": [1.0]}), 3.0)
