@@ -7,7 +7,6 @@ the hub says. Beside it the same bytes go to a stock grpc.aio servicer: the naiv
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,10 +15,10 @@ from typing import Any, Final
 import grpc
 from abuse.answers import Tally
 from abuse.byte_strings import byte_strings
+from abuse.stock import CREATE_ORDER, stock_server
 from crossdock import contracts
 from crossdock.contracts import Method
 from crossdock.errors import CODES
-from crossdock.order.v1 import order_service_pb2
 from crossdock.tracking.v1 import tracking_service_pb2
 from fixtures_hub import ROLES, RunningHub
 
@@ -28,7 +27,6 @@ DEADLINE_SECONDS: Final = 30.0
 # A stream whose request was good stays open: after so long without a word it counts as answered.
 OPEN_STREAM_SECONDS: Final = 1.0
 FRAMES_PER_STREAM: Final = 250
-NAIVE_METHOD: Final = "/crossdock.order.v1.OrderService/CreateOrder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,34 +161,14 @@ async def _frames(channel: Any, method: Method, strings: Iterable[bytes], metada
     return tally
 
 
-async def _answer(request: Any, _context: Any) -> Any:
-    return order_service_pb2.CreateOrderResponse(order=request.order)
-
-
-@contextlib.asynccontextmanager
-async def stock_server() -> AsyncIterator[str]:
-    """The address of a grpc.aio server without a single option: the naive baseline."""
-    server = grpc.aio.server()
-    service, _, name = NAIVE_METHOD[1:].partition("/")
-    # What the generated add_OrderServiceServicer_to_server does.
-    handler = grpc.unary_unary_rpc_method_handler(
-        _answer,
-        request_deserializer=order_service_pb2.CreateOrderRequest.FromString,
-        response_serializer=order_service_pb2.CreateOrderResponse.SerializeToString,
-    )
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(service, {name: handler}),)
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(0)
-
-
 async def naive(count: int, seed: str) -> Tally:
-    """The bytes for one method, thrown at a stock servicer."""
+    """The bytes for one method, thrown at a stock servicer in this process."""
+    async with stock_server() as address:
+        return await throw_at_stock(address, count, seed)
+
+
+async def throw_at_stock(address: str, count: int, seed: str) -> Tally:
+    """The bytes for one method, thrown at the stock servicer at an address."""
     strings = byte_strings("crossdock.order.v1.CreateOrderRequest", count, seed)
-    async with stock_server() as address, grpc.aio.insecure_channel(address) as channel:
-        return await _each(channel, NAIVE_METHOD, strings, (), _unary)
+    async with grpc.aio.insecure_channel(address) as channel:
+        return await _each(channel, CREATE_ORDER, strings, (), _unary)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from abuse.oversize import MEBIBYTE, attacks, measure
+from abuse.oversize import MEBIBYTE, Outcome, attacks, measure, measure_stock
 from fixtures_hub import RunningHub
+
+from tests.faults.naive.servicer import stock_process
 
 PEAK_GROWTH_MAX = 50 * MEBIBYTE
 # The hub works on one request at a time: a refusal that takes long holds everybody up.
@@ -32,6 +34,16 @@ def test_too_much_is_refused_without_memory_for_it(tmp_path: Path) -> None:
     counted = [o for o in outcomes if "in 1 MiB" in o.attack and "unknown" not in o.attack]
     assert {o.reason for o in counted} == {"LIMIT_EXCEEDED"}, counted
     assert "fault in a" not in log, log[-4000:]
-    # The baseline: no limit on a request but the library's, and an exception's text for the rest.
-    naive = {o.attack: o.naive_code for o in outcomes if o.naive_code}
-    assert naive["1 byte over the request limit"] == "UNKNOWN", naive
+
+
+def test_a_stock_servicer_is_found_out(tmp_path: Path) -> None:
+    """Proves that the attacks find what there is to find: a server without options reads more bytes
+    than a request may have, and takes fields that nobody knows."""
+
+    async def attacked() -> list[Outcome]:
+        async with stock_process(tmp_path) as stock:
+            return await measure_stock(stock.address, stock.pid, attacks())
+
+    codes = {outcome.attack: outcome.code for outcome in asyncio.run(attacked())}
+    assert codes["1 byte over the request limit"] == "UNKNOWN", codes
+    assert codes["350,000 unknown fields in 1 MiB"] == "OK", codes

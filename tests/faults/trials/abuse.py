@@ -8,6 +8,7 @@ from abuse import malformed, oversize, rule_breaking
 from crossdock import contracts
 from fixtures_hub import RunningHub
 
+from tests.faults.naive.servicer import naive_a1, naive_a5
 from tests.faults.trials.trial import Piece, Result, Size, Trial
 
 FIRST_SEED = 1_001
@@ -60,18 +61,6 @@ async def run_a1(piece: Piece) -> Result:
     if found.growth > GROWTH_MAX and not piece.size.faults:
         broken.append(f"memory grew by {found.growth:.1%}")
     return Result(counts, measured=growth, broken=broken)
-
-
-async def naive_a1(piece: Piece) -> Result:
-    """The same bytes for a stock servicer of grpc.aio."""
-    found = await malformed.naive(piece.size.orders, str(piece.seed))
-    return Result(
-        {
-            "stock servicer, messages": found.sent,
-            "stock servicer: UNKNOWN": found.codes["UNKNOWN"],
-            "stock servicer: exception text": found.exception_texts,
-        }
-    )
 
 
 async def run_a2(piece: Piece) -> Result:
@@ -156,4 +145,6 @@ A5 = Trial(
     Size(1, faults=1),
     Size(1, faults=5),
     {"attacks": 50},
+    baseline=naive_a5,
+    baseline_size=Size(1, faults=5),
 )
