@@ -1,13 +1,8 @@
 """The adapter as it is usually built, kept honest: `python -m tests.faults.naive.consumer CONFIG`.
 
 It consumes approved orders from the event stream with a durable consumer, explicit
-acknowledgements, redelivery and back-off, as the documentation of a message queue advises.
-
-ack-after-success: acknowledges after a 2xx, anything else comes again.
-remember-after-success: besides, notes in a durable SQLite table what the vendor has confirmed, and
-asks no second time for what is noted.
-look-up-first: besides, asks the vendor before each call whether it knows the order, and creates it
-when the answer is anything but yes.
+acknowledgements, redelivery and back-off, as the documentation of a message queue advises; what it
+can't translate or the vendor does not take with a 2xx comes again. How it does that is its mode.
 """
 
 from __future__ import annotations
@@ -20,6 +15,8 @@ import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,40 +25,82 @@ import nats
 import nats.errors
 from crossdock import bus
 from crossdock.order.v1 import order_events_pb2
+from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
-ACK_WAIT_SECONDS = 4.0
-HTTP_SECONDS = 1.5
 RETRY_SECONDS = 0.5
-AT_ONCE = 16
-FETCH_SECONDS = 1.0
 SUBJECT = "crossdock.v1.event.order.approved.*"
+GIVEN_UP = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a consumer works.
+
+    remembers: it notes in a durable table what the vendor has confirmed, and asks no second time
+    for what is noted. looks_up: before each call it asks the vendor whether it knows the order, and
+    creates it when the answer is anything but yes. at_once: calls, of all its vendors together.
+    ahead: messages that it may hold, those in a call included. tries: deliveries of a message,
+    after which the bus gives it up and says so once; -1 for no end. listens: it only listens to
+    that, and notes it in a durable table.
+    """
+
+    remembers: bool = False
+    looks_up: bool = False
+    at_once: int = 16
+    ahead: int = 32
+    tries: int = -1
+    listens: bool = False
+    fetch_seconds: float = 1.0
+    http_seconds: float = 1.5
+    ack_wait_seconds: float = 4.0
+
+
+MODES: Mapping[str, Habits] = {
+    "ack-after-success": Habits(),
+    "remember-after-success": Habits(remembers=True),
+    "look-up-first": Habits(remembers=True, looks_up=True),
+    # What nats-py waits for when it is told nothing, and what its users like to tell it.
+    "fetch-for-5-s": Habits(at_once=1, fetch_seconds=5.0),
+    "fetch-for-10-s": Habits(at_once=1, fetch_seconds=10.0),
+    "one-at-a-time": Habits(at_once=1, ahead=1),
+    "gives-up": Habits(remembers=True, tries=3),
+    "listener": Habits(listens=True),
+}
 
 
 class Naive:
     """One consumer of one mode."""
 
     def __init__(self, config: dict[str, Any], session: aiohttp.ClientSession) -> None:
+        self.habits = MODES[config["mode"]]
         self._config = config
         self._session = session
-        self._memory: sqlite3.Connection | None = None
-        if config["mode"] != "ack-after-success":
-            self._memory = sqlite3.connect(config["memory"], isolation_level=None)
-            self._memory.execute("PRAGMA journal_mode=WAL")
-            self._memory.execute("PRAGMA synchronous=FULL")
-            self._memory.execute("CREATE TABLE IF NOT EXISTS done (id TEXT PRIMARY KEY)")
+        self._memory = sqlite3.connect(config["memory"], isolation_level=None)
+        self._memory.execute("PRAGMA journal_mode=WAL")
+        self._memory.execute("PRAGMA synchronous=FULL")
+        for table in ("done (id TEXT PRIMARY KEY)", "given_up (sequence INTEGER PRIMARY KEY)"):
+            self._memory.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+
+    async def note_given_up(self, advisory: Any) -> None:
+        """Keep the number of a message that the bus has given up."""
+        told = json.loads(advisory.data)
+        self._memory.execute("INSERT OR IGNORE INTO given_up VALUES (?)", (told["stream_seq"],))
 
     async def handle(self, message: Any) -> None:
         """Ask the vendor, then acknowledge; what went wrong comes again."""
         event = order_events_pb2.OrderApproved.FromString(message.data)
         event_id = event.metadata.id
-        if self._memory is not None and self._remembers(event_id):
+        if self._remembers(event_id):
             await message.ack()
+            return
+        if event.order.ship_to.name == self._config["poison"]:
+            await message.nak(delay=RETRY_SECONDS)
             return
         attempt = message.metadata.num_delivered
         self._die_maybe("before", event, attempt)
         try:
-            known = self._config["mode"] == "look-up-first" and await self._known(event, attempt)
+            known = self.habits.looks_up and await self._known(event, attempt)
             sold = known or await self._sell(event, attempt)
         except (aiohttp.ClientError, TimeoutError):
             sold = False
@@ -69,19 +108,21 @@ class Naive:
             await message.nak(delay=RETRY_SECONDS)
             return
         self._die_maybe("after", event, attempt)
-        if self._memory is not None:
+        if self.habits.remembers:
             self._memory.execute("INSERT OR IGNORE INTO done VALUES (?)", (event_id,))
         await message.ack()
 
     def _remembers(self, event_id: str) -> bool:
-        assert self._memory is not None
         found = self._memory.execute("SELECT 1 FROM done WHERE id = ?", (event_id,)).fetchone()
         return found is not None
 
+    def _vendor(self, event: Any) -> str:
+        return f"{self._config['vendors'][event.order.business_unit]}/documents"
+
     async def _known(self, event: Any, attempt: int) -> bool:
         told = {name: str(value) for name, value in self._told(event, attempt).items()}
-        url = f"{self._config['vendor']}/documents/{event.metadata.id}"
-        timeout = aiohttp.ClientTimeout(total=HTTP_SECONDS)
+        url = f"{self._vendor(event)}/{event.metadata.id}"
+        timeout = aiohttp.ClientTimeout(total=self.habits.http_seconds)
         async with self._session.get(url, params=told, timeout=timeout) as answer:
             # What is usually overlooked: a failed search is not "there is nothing".
             found = await answer.json() if answer.status == 200 else {"numbers": []}
@@ -101,9 +142,8 @@ class Naive:
 
     async def _sell(self, event: Any, attempt: int) -> bool:
         body = self._told(event, attempt)
-        url = f"{self._config['vendor']}/documents"
-        timeout = aiohttp.ClientTimeout(total=HTTP_SECONDS)
-        async with self._session.post(url, json=body, timeout=timeout) as answer:
+        timeout = aiohttp.ClientTimeout(total=self.habits.http_seconds)
+        async with self._session.post(self._vendor(event), json=body, timeout=timeout) as answer:
             await answer.read()
             return answer.status == 201
 
@@ -119,32 +159,46 @@ async def main(config: dict[str, Any]) -> None:
         config["nats"], user=config["user"], password=config["password"],
         max_reconnect_attempts=-1, reconnect_time_wait=0.2,
     )  # fmt: skip
-    durable = f"naive-{config['mode']}"
-    subscription = await client.jetstream().pull_subscribe(
-        SUBJECT,
-        durable=durable,
-        stream=bus.EVENT_STREAM,
-        config=ConsumerConfig(ack_wait=ACK_WAIT_SECONDS, max_ack_pending=AT_ONCE * 2),
-    )
-    Path(config["ready"]).write_text("{}")
     async with aiohttp.ClientSession() as session:
         naive = Naive(config, session)
-        slots = asyncio.Semaphore(AT_ONCE)
-        working: set[asyncio.Task[None]] = set()
+        if naive.habits.listens:
+            await client.subscribe(f"{GIVEN_UP}.{bus.EVENT_STREAM}.*", cb=naive.note_given_up)
+            await client.flush()
+            Path(config["ready"]).write_text("{}")
+            await asyncio.Event().wait()
+        await consume(naive, client, config)
 
-        async def one(message: Any) -> None:
-            async with slots:
-                await naive.handle(message)
 
-        while True:
-            try:
-                messages = await subscription.fetch(AT_ONCE, timeout=FETCH_SECONDS)
-            except (TimeoutError, nats.errors.Error):
-                continue
-            for message in messages:
-                task = asyncio.create_task(one(message))
-                working.add(task)
-                task.add_done_callback(working.discard)
+async def consume(naive: Naive, client: Client, config: dict[str, Any]) -> None:
+    """Fetch and handle, as much at once as it may."""
+    habits = naive.habits
+    subscription = await client.jetstream().pull_subscribe(
+        SUBJECT,
+        durable=f"naive-{config['mode']}",
+        stream=bus.EVENT_STREAM,
+        config=ConsumerConfig(
+            ack_wait=habits.ack_wait_seconds,
+            max_ack_pending=habits.ahead,
+            max_deliver=habits.tries,
+        ),
+    )
+    Path(config["ready"]).write_text("{}")
+    slots = asyncio.Semaphore(habits.at_once)
+    working: set[asyncio.Task[None]] = set()
+
+    async def one(message: Any) -> None:
+        async with slots:
+            await naive.handle(message)
+
+    while True:
+        try:
+            messages = await subscription.fetch(habits.at_once, timeout=habits.fetch_seconds)
+        except (TimeoutError, nats.errors.Error):
+            continue
+        for message in messages:
+            task = asyncio.create_task(one(message))
+            working.add(task)
+            task.add_done_callback(working.discard)
 
 
 if __name__ == "__main__":

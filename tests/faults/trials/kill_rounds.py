@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from fixtures_nats import eventually
 
 from tests.faults.history.records import Attempt, Delivery, Rpc
+from tests.faults.naive.fetching import naive_g4
 from tests.faults.trials.round import Round, moments, played, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
 from tests.faults.yard.site import Plan, mix_of
@@ -147,6 +148,8 @@ G4 = Trial(
     Size(20, orders=250, faults=5),
     {"nats kills": 100},
     bounds={RESUME: 2.0},
+    baseline=naive_g4,
+    baseline_size=Size(1, orders=600, faults=12),
 )
 G5 = Trial(
     "G5",

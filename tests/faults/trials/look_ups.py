@@ -7,7 +7,8 @@ from crossdock.replay.v1 import replay_pb2
 from replay_desk import Desk
 
 from tests.faults.history.records import CALL, LOOK_UP, Attempt, Delivery, History, VendorCall
-from tests.faults.trials.naive_round import naive
+from tests.faults.naive.advisories import naive_g24
+from tests.faults.trials.naive_round import naive, nothing
 from tests.faults.trials.round import Round, moments, played, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
 from tests.faults.yard.adapter import CLASSES
@@ -49,10 +50,6 @@ def _seconds_to_unknown(history: History) -> list[float]:
         if call.kind == CALL and call.status == 500 and call.end and at:
             found.append((at - call.end) / 1e6)
     return found
-
-
-async def _nothing(round_: Round) -> None:
-    """The vendor is misfortune enough."""
 
 
 async def run_g24(piece: Piece) -> Result:
@@ -133,6 +130,8 @@ G24 = Trial(
     Size(1, orders=120, faults=4),
     Size(20, orders=200, faults=10),
     {"kills": 200},
+    baseline=naive_g24,
+    baseline_size=Size(1, orders=400, faults=20),
 )
 G26 = Trial(
     "G26",
@@ -143,6 +142,6 @@ G26 = Trial(
     Size(4, orders=500),
     {"orders": 2_000, "look-ups": 500},
     bounds={SHOWN: 1.0},
-    baseline=lambda piece: naive(piece, "searched", _nothing, modes=("look-up-first",)),
+    baseline=lambda piece: naive(piece, "searched", nothing, modes=("look-up-first",)),
     baseline_size=Size(1, orders=200),
 )

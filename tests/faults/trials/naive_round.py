@@ -3,20 +3,65 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 
 from tests.faults.history.records import OK, Effect, Rpc
 from tests.faults.trials.round import Misfortune, Round
 from tests.faults.trials.trial import Piece, Result
 from tests.faults.yard.load import Load
 from tests.faults.yard.noting import Notes, of_vendor
-from tests.faults.yard.site import Plan, mix_of, opened
+from tests.faults.yard.site import Plan, Site, mix_of, opened
 
 MODES = ("ack-after-success", "remember-after-success")
 STILL_SECONDS = 12.0
 WAIT_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a round left.
+
+    approved: number of an order -> when its approval was answered, in microseconds. effects: what
+    the vendors of the modes have sold.
+    """
+
+    site: Site
+    approved: Mapping[str, int]
+    effects: list[Effect]
+
+    def sold(self, vendor: str) -> Counter[str]:
+        """How often a vendor has sold each order."""
+        return Counter(e.subject for e in self.effects if e.endpoint == vendor)
+
+
+@contextlib.asynccontextmanager
+async def naive_round(
+    piece: Piece,
+    plan: Plan,
+    misfortune: Misfortune,
+    end: Misfortune | None = None,
+) -> AsyncIterator[Left]:
+    """A round of the plan's naive adapters that is over. end: waits for that, once all is placed.
+
+    Each mode has vendors of its own and sees every approved order.
+    """
+    notes = Notes()
+    async with opened(piece.directory, plan, notes) as site:
+        load = Load(site, piece.size.orders)
+        round_ = Round(piece, site, load, notes)
+        await asyncio.gather(load.run(), misfortune(round_))
+        await (end or still)(round_)
+        effects = [e for e in of_vendor(await site.books()) if isinstance(e, Effect)]
+        approved = {
+            rpc.number: rpc.end
+            for rpc in notes.records
+            if isinstance(rpc, Rpc) and rpc.method == "ApproveOrder" and rpc.outcome == OK
+        }
+        yield Left(site, approved, effects)
 
 
 async def naive(
@@ -28,8 +73,7 @@ async def naive(
     replicas: int = 1,
     pace_seconds: float = 0.0,
 ) -> Result:
-    """Each naive adapter has a vendor of its own and sees every approved order."""
-    notes = Notes()
+    """What each mode has doubled and lost."""
     plan = Plan(
         piece.seed,
         classes=("searchable",),
@@ -39,27 +83,21 @@ async def naive(
         naive_replicas=replicas,
         pace_seconds=pace_seconds,
     )
-    async with opened(piece.directory, plan, notes) as site:
-        load = Load(site, piece.size.orders)
-        round_ = Round(piece, site, load, notes)
-        await asyncio.gather(load.run(), misfortune(round_))
-        await _still(round_)
-        effects = [e for e in of_vendor(await site.books()) if isinstance(e, Effect)]
-        kills = site.adapter_deaths
-    approved = {
-        rpc.number
-        for rpc in notes.records
-        if isinstance(rpc, Rpc) and rpc.method == "ApproveOrder" and rpc.outcome == OK
-    }
-    counts: dict[str, int] = {"orders": len(approved)} | ({"adapter kills": kills} if kills else {})
+    async with naive_round(piece, plan, misfortune) as left:
+        kills = left.site.adapter_deaths
+    counts = {"orders": len(left.approved)} | ({"adapter kills": kills} if kills else {})
     for mode in modes:
-        made = Counter(e.subject for e in effects if e.endpoint == mode)
+        made = left.sold(mode)
         counts[f"{mode}: doubled"] = sum(count - 1 for count in made.values())
-        counts[f"{mode}: lost"] = len(approved - set(made))
+        counts[f"{mode}: lost"] = len(set(left.approved) - set(made))
     return Result(counts)
 
 
-async def _still(round_: Round) -> None:
+async def nothing(round_: Round) -> None:
+    """The vendor, or what is ordered, is misfortune enough."""
+
+
+async def still(round_: Round) -> None:
     """Wait until the vendors have heard nothing for a while longer than any redelivery takes."""
     deadline = time.monotonic() + WAIT_SECONDS
     heard, since = -1, time.monotonic()

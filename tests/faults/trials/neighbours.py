@@ -13,6 +13,7 @@ from story import request_id
 
 from tests.faults.history.checker import check, counted
 from tests.faults.history.records import OK, Attempt, Delivery, Event, History, Object, Rpc
+from tests.faults.naive.poison import naive_g13
 from tests.faults.trials.round import Misfortune, Round, played
 from tests.faults.trials.trial import SHOWN_VIOLATIONS, Piece, Result, Size, Trial
 from tests.faults.yard.load import is_poisoned
@@ -303,6 +304,8 @@ G13 = Trial(
     Size(3, orders=400, faults=16),
     {"poisoned": 48},
     alone=True,
+    baseline=naive_g13,
+    baseline_size=Size(1, orders=400, faults=16),
 )
 G14 = Trial(
     "G14",

@@ -22,7 +22,7 @@ from fixtures_nats import NatsProcess
 from story import seed_master_data
 
 from tests.faults.history.records import Fault
-from tests.faults.yard.adapter import CLASSES, adapter_name
+from tests.faults.yard.adapter import CLASSES, POISON, adapter_name
 from tests.faults.yard.noting import Notes, now
 from tests.faults.yard.processes import Process
 from tests.faults.yard.proxy import Proxy
@@ -124,8 +124,9 @@ class Site:
         for kind, lane in LANES.items():
             own = {**self.plan.mix, **self.plan.mixes.get(kind, {})}
             mixes[lane.erp] = {**own, "honours_keys": kind == "keyed"}
-        for name in self.plan.naive:
-            mixes[name] = dict(self.plan.mix)
+        for mode in self.plan.naive:
+            for kind, name in self._naive_vendors(mode).items():
+                mixes[name] = {**self.plan.mix, **self.plan.mixes.get(kind, {})}
         ready = self.directory / "vendor.json"
         return Process(
             "vendor", self.directory / "vendor.log", ready,
@@ -157,12 +158,21 @@ class Site:
             YARD_DEATHS=deaths, YARD_CALLS=json.dumps(calls), YARD_MENDED=str(self._mended),
         )  # fmt: skip
 
+    def _naive_vendors(self, mode: str) -> dict[str, str]:
+        """Class -> the vendor that its orders go to; a mode has vendors of its own."""
+        kinds = self.plan.classes
+        return {kind: mode if len(kinds) == 1 else f"{mode}-{kind}" for kind in kinds}
+
     def _naive(self, mode: str, number: int) -> Process:
         name = f"{mode}-{number}"
         ready = self.directory / f"{name}.json"
         address = self.hub.bus_address()
         told = {
-            "mode": mode, "ready": str(ready), "vendor": f"{self.vendor_url}/{mode}",
+            "mode": mode, "ready": str(ready), "poison": POISON,
+            "vendors": {
+                LANES[kind].business_unit: f"{self.vendor_url}/{name}"
+                for kind, name in self._naive_vendors(mode).items()
+            },
             "nats": address.url, "user": address.user, "password": address.password,
             # Of each replica its own, as processes on several machines have it.
             "memory": str(self.directory / f"{name}.db"), "seed": self.plan.seed,
@@ -264,15 +274,18 @@ class Site:
         await asyncio.to_thread(self.hub.wait_until_serving)
 
     def kill_nats(self) -> None:
+        # 0 while there is none; as a target it would be our whole process group.
+        pid = self.hub.nats_pid
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.hub.nats_pid, signal.SIGKILL)
-            self.note("kill -9", "nats-server")
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                self.note("kill -9", "nats-server")
 
     def kill_group(self) -> None:
         """Everything of ours at one blow; the vendor is somebody else's machine."""
         self.note("kill -9", "hub, nats-server and adapters")
         pids = [self.hub.pid, self.hub.nats_pid]
-        for pid in pids:
+        for pid in filter(None, pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for adapter in self.adapters:
