@@ -10,6 +10,7 @@ from fixtures_hub import RunningHub, deployment
 from fixtures_nats import eventually, is_alive
 
 from tests.faults.history.records import Rpc
+from tests.faults.naive.stopping import naive_g20
 from tests.faults.trials.round import Round, moments, played, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
 from tests.faults.yard.site import Plan, mix_of
@@ -129,4 +130,6 @@ G20 = Trial(
     Size(1, orders=150, faults=3),
     Size(10, orders=250, faults=10),
     {"SIGTERMs": 100},
+    baseline=naive_g20,
+    baseline_size=Size(1, faults=5),
 )
