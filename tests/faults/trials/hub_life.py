@@ -10,6 +10,7 @@ from fixtures_hub import RunningHub, deployment
 from fixtures_nats import eventually, is_alive
 
 from tests.faults.history.records import Rpc
+from tests.faults.naive.orphan import naive_g6
 from tests.faults.naive.stopping import naive_g20
 from tests.faults.trials.round import Round, moments, played, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
@@ -121,6 +122,8 @@ G6 = Trial(
     Size(1, faults=4),
     Size(5, faults=20),
     {"parent kills": 100},
+    baseline=naive_g6,
+    baseline_size=Size(1, faults=10),
 )
 G20 = Trial(
     "G20",
