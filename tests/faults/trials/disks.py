@@ -18,6 +18,7 @@ from fixtures_nats import eventually
 from story import request_id
 
 from tests.faults.history.records import Fault, Rpc
+from tests.faults.naive.publisher import naive_g10
 from tests.faults.trials.round import Round, played, progress
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
 from tests.faults.yard.noting import now
@@ -226,6 +227,8 @@ G10 = Trial(
     Size(1, orders=150, faults=1),
     Size(5, orders=400, faults=4),
     {"full volumes": 20},
+    baseline=naive_g10,
+    baseline_size=Size(1, faults=4),
 )
 G11 = Trial(
     "G11",
