@@ -64,6 +64,8 @@ MODES: Mapping[str, Habits] = {
     "fetch-for-5-s": Habits(at_once=1, fetch_seconds=5.0),
     "fetch-for-10-s": Habits(at_once=1, fetch_seconds=10.0),
     "one-at-a-time": Habits(at_once=1, ahead=1),
+    # As long as a slow vendor needs, and an ack_wait that lets it.
+    "shared-pool": Habits(http_seconds=25.0, ack_wait_seconds=60.0),
     "gives-up": Habits(remembers=True, tries=3),
     "listener": Habits(listens=True),
 }

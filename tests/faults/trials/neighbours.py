@@ -14,6 +14,7 @@ from story import request_id
 from tests.faults.history.checker import check, counted
 from tests.faults.history.records import OK, Attempt, Delivery, Event, History, Object, Rpc
 from tests.faults.naive.poison import naive_g13
+from tests.faults.naive.shared_pool import naive_g14
 from tests.faults.trials.round import Misfortune, Round, played
 from tests.faults.trials.trial import SHOWN_VIOLATIONS, Piece, Result, Size, Trial
 from tests.faults.yard.load import is_poisoned
@@ -318,4 +319,6 @@ G14 = Trial(
     {"orders": 3_000},
     bounds={SHARE.format(name): most for name, most in SHARES_MAX.items()},
     alone=True,
+    baseline=lambda piece: naive_g14(piece, HEALTHY, ILL, SICK, PACE_SECONDS),
+    baseline_size=Size(1, orders=120),
 )
