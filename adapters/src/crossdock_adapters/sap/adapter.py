@@ -1,0 +1,387 @@
+"""SAP S/4HANA Cloud at the hub: books and undoes orders and goods issues, tells what changed."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from crossdock.client import HubClient
+from crossdock.order.v1 import order_pb2
+from crossdock.shipment.v1 import shipment_pb2
+
+from crossdock_adapters.sap import answers, inbound, odata, translate
+from crossdock_adapters.sap.answers import Answers
+from crossdock_adapters.sap.client import (
+    Login,
+    RecordMissing,
+    SapClient,
+    Stale,
+    etag_of,
+)
+from crossdock_adapters.sap.deliveries import TRIES, Deliveries, Delivery, DeliveryRules
+from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
+from crossdock_adapters.sdk.adapter import Adapter, same_secret
+from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.http import VendorHttp
+from crossdock_adapters.sdk.mappings import Code, Topic
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NeedsPerson,
+    NotFound,
+    OutcomeUnknown,
+    Reference,
+    Retry,
+)
+from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
+
+ADAPTER = Adapter.load(__package__)
+
+ORDERS: Final = "API_SALES_ORDER_SRV"
+ORDER, ORDER_ITEM = "A_SalesOrder", "A_SalesOrderItem"
+ANSWERS_FILE: Final = "answers.toml"
+DOCUMENT_SOURCES: Final = ("delivery", "document_flow")
+STALE_PAUSE_SECONDS: Final = 2.0
+
+
+@ADAPTER.connect
+async def connect(settings: Settings, secrets: Secrets) -> SapClient:
+    """One client for one tenant and technical user."""
+    booking_rules(settings)
+    heard(settings)
+    service = delivery_rules(settings).service
+    http = VendorHttp(
+        settings.text("base_url"), timeout_seconds=settings.seconds("timeout_seconds")
+    )
+    return SapClient(
+        http,
+        Login(settings.text("user"), lambda: secrets.text("password")),
+        loaded_answers(settings.text("answers_file")),
+        seats=ADAPTER.manifest.concurrency,
+        sap_client=settings.text("sap_client"),
+        test_service=service,
+    )
+
+
+@ADAPTER.operation("create_sales_order")
+async def create_sales_order(work: Work, vendor: SapClient) -> Confirmed:
+    """Book the approved order, unless SAP has it: a create knows no key and would book it twice."""
+    order: order_pb2.Order = work.event.order
+    rules = booking_rules(work.settings)
+    body = translate.sales_order(order, await _numbers(work, order), rules)
+    found = await find_sales_order(work, vendor)
+    if isinstance(found, Confirmed):
+        return found
+    try:
+        reply = await vendor.create(ORDERS, ORDER, body)
+    except (Stale, RecordMissing) as odd:
+        raise NeedsPerson(f"SAP answered a create with {odd}") from odd
+    number = str(reply.content.get("SalesOrder") or "")
+    if not number:
+        raise OutcomeUnknown("SAP booked a sales order and did not say its number")
+    return _booked(order, number, "; ".join(map(str, reply.messages)))
+
+
+@ADAPTER.look_up("create_sales_order")
+async def find_sales_order(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Look for the order's sales order by our reference: the oldest is adopted, others are told."""
+    order: order_pb2.Order = work.event.order
+    rules = booking_rules(work.settings)
+    reference = translate.order_reference(order.number, rules)
+    numbers = await _sales_orders(vendor, reference, rules)
+    if not numbers:
+        return NotFound(f"SAP knows no sales order with {rules.reference_property} {reference}")
+    duplicates = [Reference("sales_order", number) for number in numbers[1:]]
+    booked = _booked(order, numbers[0], f"found by {rules.reference_property} {reference}")
+    return Confirmed(booked.references, booked.facts, booked.note, duplicates)
+
+
+@ADAPTER.operation("change_order")
+async def change_order(work: Work, vendor: SapClient) -> Confirmed:
+    """Write what differs from the order as it is now; the same again writes nothing."""
+    order: order_pb2.Order = work.event.order
+    rules = booking_rules(work.settings)
+    numbers = await _numbers(work, order)
+    for _ in range(TRIES):
+        held = await _sales_order(vendor, order.number, rules)
+        if held is None:
+            raise NeedsPerson(f"the sales order of {order.number} to change is not in SAP")
+        steps = translate.changes(order, work.event.changed_fields, numbers, rules, held)
+        try:
+            await _written(vendor, held.number, steps, rules)
+        except Stale:
+            continue
+        note = "" if steps else "nothing that SAP keeps has changed"
+        return Confirmed([Reference("sales_order", held.number)], note=note)
+    raise Retry(STALE_PAUSE_SECONDS, f"the sales order of {order.number} is changed all the time")
+
+
+@ADAPTER.operation("cancel_order")
+async def cancel_order(work: Work, vendor: SapClient) -> Confirmed:
+    """Reject every item with a reason; SAP refuses it for what was delivered."""
+    order: order_pb2.Order = work.event.order
+    rules = booking_rules(work.settings)
+    for _ in range(TRIES):
+        held = await _sales_order(vendor, order.number, rules)
+        if held is None:
+            return Confirmed(note="there is no sales order: nothing to cancel")
+        steps = [translate.rejection(item, rules) for item in held.items if not item.rejected]
+        try:
+            await _written(vendor, held.number, steps, rules)
+        except Stale:
+            continue
+        return Confirmed([Reference("sales_order", held.number)])
+    raise Retry(STALE_PAUSE_SECONDS, f"the sales order of {order.number} is changed all the time")
+
+
+@ADAPTER.operation("post_goods_issue")
+async def post_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
+    """Post what left with this departure, on a delivery of its own that carries our key."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    rules = booking_rules(work.settings)
+    key = translate.departure_keys(shipment)[-1]
+    lines = translate.shipped(shipment, rules)
+    header = translate.header_changes(shipment, work.event.metadata.record_time, rules)
+    order = await _needed_order(vendor, shipment, rules)
+    point = rules.shipping_points.get(shipment.ship_from_location_number, "")
+    deliveries = Deliveries(vendor, delivery_rules(work.settings))
+    try:
+        creation = translate.delivery_create(order, lines, point)
+        delivery = await deliveries.claimed(order, key, lines, creation)
+        delivery = await deliveries.made_ready(delivery, lines, header)
+        warned = await deliveries.post(delivery)
+    except RecordMissing as missing:
+        raise NeedsPerson(f"a delivery of {order.number} is not there: {missing}") from missing
+    return await _posted(deliveries, delivery, warned)
+
+
+@ADAPTER.look_up("post_goods_issue")
+async def find_goods_issue(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Whether the departure's delivery is posted: its status says it, whatever became of a call."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    rules = booking_rules(work.settings)
+    key = translate.departure_keys(shipment)[-1]
+    order = await _needed_order(vendor, shipment, rules)
+    deliveries = Deliveries(vendor, delivery_rules(work.settings))
+    delivery = await deliveries.find(order, key)
+    if delivery is None:
+        return NotFound(f"no delivery of {order.number} carries {key}")
+    if delivery.posted:
+        return await _posted(deliveries, delivery, f"found posted by {key}")
+    if delivery.movement != "open":
+        raise OutcomeUnknown(
+            f"delivery {delivery.number} has the goods movement status {delivery.status!r}"
+        )
+    return NotFound(f"delivery {delivery.number} is not posted")
+
+
+@ADAPTER.operation("reverse_goods_issue")
+async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
+    """Reverse the goods issue of each departure, on the day on which the hub heard of it."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    rules = booking_rules(work.settings)
+    keys = translate.departure_keys(shipment)
+    order = await _sales_order(vendor, shipment.order_number, rules)
+    if order is None:
+        return Confirmed(note="there is no sales order: nothing to reverse")
+    deliveries = Deliveries(vendor, delivery_rules(work.settings))
+    heard = work.event.metadata.record_time.ToDatetime().replace(tzinfo=ZoneInfo("UTC"))
+    literal = odata.datetime_literal(_midnight(heard.astimezone(rules.zone)))
+    references, notes = [], []
+    for each in await deliveries.of_order(order):
+        if each.key in keys and each.movement != "open":
+            notes.append(await deliveries.reverse(each, literal))
+            references.append(Reference("reversed_delivery", each.number))
+    note = "; ".join(filter(None, notes))
+    return Confirmed(references, note=note if references else "nothing is posted: nothing to do")
+
+
+async def proven(hook: Webhook, vendor: SapClient) -> None:
+    """The event broker sends the user and password that its webhook subscription was given."""
+    if not hook.secrets.has("events_password"):
+        raise Refused(401, "no events_password is set: events are not taken")
+    pair = f"{hook.settings.text('events_user')}:{hook.secrets.text('events_password')}"
+    expected = f"Basic {b64encode(pair.encode()).decode()}"
+    if not same_secret(hook.headers.get("authorization", ""), expected):
+        raise Refused(401, "unknown sender")
+
+
+@ADAPTER.webhook("/sap/events", check=proven)
+async def receive_event(hook: Webhook, vendor: SapClient) -> None:
+    """One business event: a key, whose document is read and told."""
+    facts = _facts(hook.hub, hook.endpoint, hook.settings)
+    await inbound.receive(hook, vendor, facts, heard(hook.settings))
+
+
+async def tell_held(poll: Poll, held: HeldPayload, vendor: SapClient) -> None:
+    """A document that could not be told when it was read, as it is now."""
+    await inbound.translate_held(poll, held, vendor, _facts(poll.hub, poll.endpoint, poll.settings))
+
+
+@ADAPTER.poll("changes", translate_held=tell_held)
+async def pull_changes(poll: Poll, vendor: SapClient) -> None:
+    """What changed in SAP since the last time, whether an event told it or not."""
+    overlap = timedelta(seconds=poll.settings.seconds("changes_overlap_seconds"))
+    facts = _facts(poll.hub, poll.endpoint, poll.settings)
+    await inbound.pull(poll, vendor, facts, heard(poll.settings), overlap)
+
+
+def _facts(hub: HubClient, endpoint: str, settings: Settings) -> inbound.Facts:
+    return inbound.Facts(
+        hub,
+        endpoint,
+        _unit_meaning,
+        settings.text("reference_property"),
+        settings.text("reference_prefix"),
+    )
+
+
+def _unit_meaning(code: str) -> str:
+    found = ADAPTER.mappings.first(Topic.UNIT, [Code("", code)])
+    return found[1].canonical if found else ""
+
+
+def heard(settings: Settings) -> tuple[str, ...]:
+    """Kinds of documents that are read. SettingsError: one that nobody can."""
+    names = settings.texts("hears")
+    unknown = sorted(set(names) - set(inbound.KINDS))
+    if unknown:
+        raise SettingsError(f"hears: {', '.join(unknown)}: none of {', '.join(inbound.KINDS)}")
+    return names
+
+
+async def _written(vendor: SapClient, number: str, steps: list[Step], rules: BookingRules) -> None:
+    """Do the steps one after another, each with the ETag that the one before left. Raises Stale."""
+    for step in steps:
+        held = await _read_order(vendor, number)
+        path = f"{ORDER}{odata.key(SalesOrder=number)}"
+        if step.adds:
+            if step.item not in {item.number for item in held.items}:
+                await vendor.create(ORDERS, f"{path}/to_Item", step.body)
+        elif not step.item:
+            await vendor.change(ORDERS, path, step.body, held.etag)
+        else:
+            etag = {item.number: item.etag for item in held.items}.get(step.item)
+            if etag is None:
+                raise Stale(f"item {step.item} of sales order {number} is gone")
+            place = odata.key(SalesOrder=number, SalesOrderItem=step.item)
+            await vendor.change(ORDERS, f"{ORDER_ITEM}{place}", step.body, etag or held.etag)
+
+
+async def _sales_orders(vendor: SapClient, reference: str, rules: BookingRules) -> list[str]:
+    """Numbers of all sales orders with exactly this reference, oldest first."""
+    name = rules.reference_property
+    rows = await vendor.query(
+        ORDERS,
+        ORDER,
+        {"$filter": odata.equals(name, reference), "$orderby": "SalesOrder"},
+    )
+    return sorted(str(row["SalesOrder"]) for row in rows if str(row.get(name)) == reference)
+
+
+async def _sales_order(
+    vendor: SapClient, order_number: str, rules: BookingRules
+) -> SalesOrder | None:
+    numbers = await _sales_orders(vendor, translate.order_reference(order_number, rules), rules)
+    if len(numbers) > 1:
+        raise NeedsPerson(f"sales orders {', '.join(numbers)} are all of order {order_number}")
+    return await _read_order(vendor, numbers[0]) if numbers else None
+
+
+async def _read_order(vendor: SapClient, number: str) -> SalesOrder:
+    path = f"{ORDER}{odata.key(SalesOrder=number)}"
+    try:
+        reply = await vendor.read(ORDERS, path, {"$expand": "to_Item"})
+    except RecordMissing as missing:
+        raise NeedsPerson(f"sales order {number} is not there any more") from missing
+    return translate.order_of(reply.content, reply.etag, etag_of)
+
+
+async def _needed_order(
+    vendor: SapClient, shipment: shipment_pb2.Shipment, rules: BookingRules
+) -> SalesOrder:
+    order = await _sales_order(vendor, shipment.order_number, rules)
+    if order is None:
+        raise NeedsPerson(f"the sales order of {shipment.order_number} is not in SAP")
+    return order
+
+
+async def _posted(deliveries: Deliveries, delivery: Delivery, note: str) -> Confirmed:
+    try:
+        return Confirmed(await deliveries.documents(delivery), note=note)
+    except (Retry, NeedsPerson, RecordMissing) as error:
+        said = f"delivery {delivery.number} is posted, its document cannot be read: {error}"
+        raise OutcomeUnknown(said) from None
+
+
+async def _numbers(work: Work, order: order_pb2.Order) -> Numbers:
+    """Asked before anything is sent, so a hub that is away for a moment is a retry."""
+    try:
+        return Numbers(
+            await work.numbers("customer", [order.customer_number]),
+            await work.numbers("item", sorted({line.item_number for line in order.lines})),
+        )
+    except HubAway as away:
+        raise Retry(0.0, f"the hub did not answer for numbers: {away}") from away
+
+
+def _booked(order: order_pb2.Order, number: str, note: str) -> Confirmed:
+    fact = translate.sales_document(order.id, number)
+    return Confirmed([Reference("sales_order", number)], [fact], note)
+
+
+def _midnight(moment: datetime) -> datetime:
+    """The calendar day of a moment as OData has it: midnight, called UTC."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=ZoneInfo("UTC"))
+
+
+def booking_rules(settings: Settings) -> BookingRules:
+    """What the deployment decided about documents. SettingsError names a wrong source."""
+    properties = settings.mapping("delivery_properties")
+    for name, source in properties.items():
+        if source not in translate.SHIPMENT_VALUES:
+            known = ", ".join(sorted(translate.SHIPMENT_VALUES))
+            raise SettingsError(f"delivery_properties: {name} = {source!r} is none of {known}")
+    units = ADAPTER.mappings.natives(Topic.UNIT)
+    return BookingRules(
+        zone=ZoneInfo(settings.text("time_zone")),
+        reference_property=settings.text("reference_property"),
+        reference_prefix=settings.text("reference_prefix"),
+        order_type=settings.text("order_type"),
+        sales_areas=settings.mapping("sales_areas"),
+        plants=settings.mapping("plants"),
+        shipping_points=settings.mapping("shipping_points"),
+        conditions=settings.mapping("shipping_conditions"),
+        price_condition=settings.text("price_condition"),
+        reject_reason=settings.text("reject_reason"),
+        units=units,
+        delivery_properties=properties,
+    )
+
+
+def delivery_rules(settings: Settings) -> DeliveryRules:
+    """How deliveries come to be in this tenant. SettingsError: an unknown way."""
+    documents_by = settings.text("documents_by")
+    if documents_by not in DOCUMENT_SOURCES:
+        raise SettingsError(f"documents_by has to be one of {', '.join(DOCUMENT_SOURCES)}")
+    return DeliveryRules(
+        service=settings.text("delivery_service"),
+        creates=settings.flag("creates_deliveries"),
+        picks=settings.flag("picks"),
+        documents_by=documents_by,
+        document_seconds=settings.seconds("document_seconds"),
+    )
+
+
+def loaded_answers(file: str) -> Answers:
+    """The table of answers. SettingsError names every row that is wrong."""
+    own = resources.files(__package__).joinpath(ANSWERS_FILE)
+    try:
+        text = Path(file).read_text("utf-8") if file else own.read_text("utf-8")
+        return answers.read(text, file or ANSWERS_FILE)
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"answers_file: {error}") from error

@@ -1,0 +1,223 @@
+"""What SAP tells: business events that carry keys, and the delta poll that finds what they missed.
+
+Either way the document is read and its present state told, so the order of events does not matter.
+Reading and telling are done one at a time in a process: an older reading never comes after a newer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from crossdock.client import HubClient
+from crossdock.customer.v1 import customer_service_pb2
+from crossdock.errors import InvalidRequestError, NotFoundError
+from crossdock.item.v1 import item_service_pb2
+from crossdock.order.v1 import order_service_pb2
+from google.protobuf.message import Message
+
+from crossdock_adapters.sap import odata, translate_facts
+from crossdock_adapters.sap.client import RecordMissing, SapClient, etag_of
+from crossdock_adapters.sap.translate_facts import CUSTOMER, PRODUCT, SALES_ORDER, UnitMeaning
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.outcomes import NeedsPerson
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Webhook
+
+PAGE: Final = 200
+MAX_PAGE: Final = 5_000
+MAX_PAGES: Final = 200
+
+Translate = Callable[[Mapping[str, Any], str, str, UnitMeaning], Message | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of document that is read. changed: the property that changes are found by; it has a
+    day only where by_day. expand: what is read along."""
+
+    service: str
+    entity: str
+    key: str
+    changed: str
+    by_day: bool = False
+    expand: str = ""
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    PRODUCT: Kind(
+        "API_PRODUCT_SRV", "A_Product", "Product", "LastChangeDateTime", expand="to_Description"
+    ),
+    CUSTOMER: Kind(
+        "API_BUSINESS_PARTNER", "A_BusinessPartner", "BusinessPartner", "LastChangeDate",
+        by_day=True,
+    ),
+    SALES_ORDER: Kind("API_SALES_ORDER_SRV", "A_SalesOrder", "SalesOrder", "LastChangeDateTime"),
+}  # fmt: skip
+
+
+class NotTold(Exception):
+    """A document cannot be told as it is; the text says why, the payload waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where facts go, and by which rules of the deployment. order_number: of a reference in SAP."""
+
+    hub: HubClient
+    endpoint: str
+    unit: UnitMeaning
+    reference_property: str
+    reference_prefix: str
+
+    async def tell(self, kind: str, row: Mapping[str, Any]) -> None:
+        """Tell the hub the state of one document. NotTold, or what the hub's absence raises."""
+        etag = etag_of(row)
+        try:
+            if kind == SALES_ORDER:
+                await self._tell_block(row, etag)
+                return
+            translate: Translate = (
+                translate_facts.item_entry if kind == PRODUCT else translate_facts.customer_entry
+            )
+            entry = translate(row, etag, self.endpoint, self.unit)
+            if entry is not None:
+                await self._tell_entry(entry)
+        except Unreadable as problem:
+            raise NotTold(f"{kind} {row.get(KINDS[kind].key)}: {problem}") from problem
+        except InvalidRequestError as refused:
+            raise NotTold(f"{kind} {row.get(KINDS[kind].key)}: {refused}") from refused
+
+    async def _tell_entry(self, entry: Any) -> None:
+        if isinstance(entry, item_service_pb2.ItemEntry):
+            items = item_service_pb2.UpsertItemsRequest(entries=[entry])
+            results: Sequence[Any] = (await self.hub.items.UpsertItems(items)).results
+        else:
+            customers = customer_service_pb2.UpsertCustomersRequest(entries=[entry])
+            results = (await self.hub.customers.UpsertCustomers(customers)).results
+        for result in results:
+            if result.HasField("refusal") and not result.held_fact_id:
+                raise NotTold(result.refusal.message)
+
+    async def _tell_block(self, row: Mapping[str, Any], etag: str) -> None:
+        reference = str(row.get(self.reference_property) or "")
+        if not reference.startswith(self.reference_prefix):
+            return
+        number = reference.removeprefix(self.reference_prefix)
+        if not number:
+            return
+        try:
+            asked = order_service_pb2.GetOrderRequest(number=number)
+            order = (await self.hub.orders.GetOrder(asked)).order
+        except NotFoundError:
+            # Booked by somebody else: no order of the hub's.
+            return
+        if not (order.block or translate_facts.block_of(row)):
+            return
+        fact = translate_facts.block_fact(row, etag, self.endpoint, order.id)
+        await self.hub.orders.UpdateOrder(fact)
+
+
+async def receive(hook: Webhook, vendor: SapClient, facts: Facts, names: Sequence[str]) -> None:
+    """One event: read what it is about, tell it; returns when the hub has it durably."""
+    keys = {name: KINDS[name].key for name in names}
+    try:
+        change = translate_facts.event_of(vendor_json.loads(hook.body), keys)
+    except (ValueError, RecursionError) as error:
+        await hook.hold(str(error))
+        return
+    try:
+        await _read_and_tell(vendor, facts, change.kind, change.key)
+    except NotTold as problem:
+        await hook.hold(str(problem), key=change.event_id)
+
+
+async def pull(
+    poll: Poll, vendor: SapClient, facts: Facts, names: Sequence[str], overlap: timedelta
+) -> None:
+    """Everything of these kinds that changed since the last time, oldest change first."""
+    cursor = {str(k): str(v) for k, v in json.loads(poll.cursor or b"{}").items()}
+    for name in names:
+        kind = KINDS[name]
+        started = datetime.now(UTC)
+        await _pull_kind(poll, vendor, facts, name, kind, cursor, overlap)
+        # The next round begins where this one began, by our clock and the overlap for SAP's.
+        cursor[name] = started.isoformat()
+        await poll.advance(json.dumps(cursor, sort_keys=True))
+
+
+async def translate_held(poll: Poll, held: HeldPayload, vendor: SapClient, facts: Facts) -> None:
+    """A document that could not be told, as it is now."""
+    content = vendor_json.loads(held.payload)
+    try:
+        await _read_and_tell(vendor, facts, str(content["kind"]), str(content["key"]))
+    except NotTold as problem:
+        await poll.hold(held.payload, str(problem))
+
+
+async def _read_and_tell(vendor: SapClient, facts: Facts, name: str, key: str) -> None:
+    kind = KINDS[name]
+    options = {"$expand": kind.expand} if kind.expand else {}
+    async with vendor.telling:
+        try:
+            place = odata.key(**{kind.key: key})
+            reply = await vendor.read(kind.service, f"{kind.entity}{place}", options)
+        except RecordMissing as missing:
+            raise NotTold(f"{name} {key}: {missing}") from missing
+        await facts.tell(name, reply.content)
+
+
+async def _pull_kind(
+    poll: Poll,
+    vendor: SapClient,
+    facts: Facts,
+    name: str,
+    kind: Kind,
+    cursor: dict[str, str],
+    overlap: timedelta,
+) -> None:
+    """Page by page by the time of change: a row that changes meanwhile moves to the end, so that
+    none is missed; the rows of the last moment come twice, and the hub knows them."""
+    since, top = translate_facts.since(cursor, name, overlap), PAGE
+    for _ in range(MAX_PAGES):
+        async with vendor.telling:
+            rows = await vendor.query(kind.service, kind.entity, _asked(kind, since, top))
+            for row in rows:
+                await _tell_or_hold(poll, facts, name, kind, row)
+        if len(rows) < top:
+            return
+        last = odata.moment(rows[-1].get(kind.changed))
+        if last is None or top > MAX_PAGE:
+            raise NeedsPerson(f"{kind.entity}: more than {MAX_PAGE} rows changed in one moment")
+        # A mass change gives many rows one moment: then the page has to be larger than it.
+        top = top * 2 if since is not None and last <= since else PAGE
+        since = last
+    raise NeedsPerson(f"{kind.entity}: more than {MAX_PAGES} pages of changes")
+
+
+async def _tell_or_hold(
+    poll: Poll, facts: Facts, name: str, kind: Kind, row: Mapping[str, Any]
+) -> None:
+    try:
+        await facts.tell(name, row)
+    except NotTold as problem:
+        key = str(row.get(kind.key))
+        payload = vendor_json.dumps({"kind": name, "key": key})
+        await poll.hold(payload, str(problem), key=f"{name}/{key}/{etag_of(row)}")
+
+
+def _asked(kind: Kind, since: datetime | None, top: int) -> dict[str, str]:
+    options = {"$orderby": f"{kind.changed},{kind.key}", "$top": str(top)}
+    if kind.expand:
+        options["$expand"] = kind.expand
+    if since is not None:
+        literal = (
+            odata.datetime_literal(since.replace(hour=0, minute=0, second=0))
+            if kind.by_day
+            else odata.offset_literal(since)
+        )
+        options["$filter"] = f"{kind.changed} ge {literal}"
+    return options

@@ -1,0 +1,119 @@
+"""OData V2 as SAP Gateway writes it: addresses, literals and values. Pure.
+
+Decimals and 64-bit integers travel as strings, calendar dates as UTC midnight in milliseconds, and
+the `;` of a versioned service must reach the server as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from urllib.parse import quote
+
+ROOT: Final = "/sap/opu/odata/sap"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECONDS: Final = re.compile(r"/Date\((-?[0-9]{1,15})([+-][0-9]{1,4})?\)/")
+# What may stand in a query beside letters and digits: it is written by us, not by a browser.
+_QUERY_SAFE: Final = "$'(),:/=-_.~"
+
+
+def text(value: str) -> str:
+    """A string literal: single quotes, an inner quote doubled."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def decimal(value: Decimal) -> str:
+    """A decimal literal of a query or key, with the suffix M."""
+    return f"{value:f}M"
+
+
+def datetime_literal(moment: datetime) -> str:
+    """An Edm.DateTime literal: no zone, UTC."""
+    return f"datetime'{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}'"
+
+
+def offset_literal(moment: datetime) -> str:
+    """An Edm.DateTimeOffset literal in UTC."""
+    return f"datetimeoffset'{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'"
+
+
+def key(**properties: str) -> str:
+    """A key predicate; a single property stands without its name."""
+    if len(properties) == 1:
+        return f"({_encoded(text(next(iter(properties.values()))))})"
+    pairs = ",".join(f"{name}={_encoded(text(value))}" for name, value in properties.items())
+    return f"({pairs})"
+
+
+def equals(property_name: str, value: str) -> str:
+    """A filter for one value of a string property."""
+    return f"{property_name} eq {text(value)}"
+
+
+def query(options: Mapping[str, str]) -> str:
+    """The query of an address, encoded: blanks as %20, because `+` is a plus sign in OData."""
+    return "&".join(
+        f"{quote(name, safe='$')}={quote(value, safe=_QUERY_SAFE)}"
+        for name, value in options.items()
+    )
+
+
+def day(value: date) -> str:
+    """A calendar date as Edm.DateTime in JSON: UTC midnight, whatever the zone is called."""
+    moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return f"/Date({(moment - _EPOCH) // timedelta(milliseconds=1)})/"
+
+
+def moment(value: object) -> datetime | None:
+    """The instant in an Edm.DateTime or DateTimeOffset; None where there is none.
+
+    The offset behind the milliseconds is for display, they count from 1970 UTC. ValueError: it is
+    no date.
+    """
+    if value in (None, ""):
+        return None
+    found = _MILLISECONDS.fullmatch(str(value))
+    if found is None:
+        raise ValueError(f"{str(value)[:40]!r} is no date of OData")
+    return _EPOCH + timedelta(milliseconds=int(found[1]))
+
+
+def number(value: object) -> Decimal:
+    """A decimal that came as a JSON string, or as a number. ValueError: it is neither."""
+    try:
+        found = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise ValueError(f"{str(value)[:40]!r} is no decimal") from None
+    if not found.is_finite() or abs(found.adjusted()) > 30:
+        raise ValueError(f"{str(value)[:40]!r} is no decimal of a document")
+    return found
+
+
+def decimal_text(value: Decimal) -> str:
+    """A decimal for a JSON body: a string, without trailing zeros."""
+    plain = f"{value:f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def rows(content: Any) -> Sequence[Mapping[str, Any]]:
+    """What a `d` holds as a list: a feed, a bare list, or a single object."""
+    if isinstance(content, Mapping) and isinstance(content.get("results"), list):
+        content = content["results"]
+    if isinstance(content, list):
+        return [row for row in content if isinstance(row, Mapping)]
+    return [content] if isinstance(content, Mapping) else []
+
+
+def inner(row: Mapping[str, Any], navigation: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of an expanded navigation; none where it is only a link."""
+    found = row.get(navigation)
+    if isinstance(found, Mapping) and "__deferred" in found:
+        return []
+    return rows(found)
+
+
+def _encoded(literal: str) -> str:
+    return quote(literal, safe="'")

@@ -1,0 +1,163 @@
+"""SAP S/4HANA Cloud at a real hub, from an approved order to a reversed goods issue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.order.v1 import order_service_pb2
+from crossdock.shipment.v1 import shipment_service_pb2
+from crossdock_adapters.sap import conformance
+from crossdock_adapters.sap.adapter import ADAPTER
+from crossdock_adapters.sap.sandbox import SapSandbox
+from crossdock_adapters.sdk.config import EndpointConfig
+from crossdock_adapters.sdk.consumer import PullConsumer
+from crossdock_adapters.sdk.hub_link import HubLink, Registration
+from crossdock_adapters.sdk.runner import EndpointRunner
+from crossdock_adapters.sdk.sandbox import SandboxConfig
+from crossdock_adapters.sdk.telemetry import Telemetry
+from fixtures_hub import Lane, RunningHub
+from fixtures_nats import eventually
+from story import CUSTOMER, DOCK, ITEM, Story, request_id
+
+pytestmark = pytest.mark.timeout(180)
+
+ORDERS = 4
+WAIT_SECONDS = 60.0
+
+
+@asynccontextmanager
+async def hosted(
+    hub: RunningHub, lane: Lane, sandbox: SapSandbox, folder: Path
+) -> AsyncIterator[EndpointRunner]:
+    """The adapter as the lane's ERP, run by the SDK against a hub and its bus."""
+
+    async def open_source(registration: Registration, prefetch: int) -> Any:
+        consumer = PullConsumer(
+            hub.nats_url,
+            hub.bus_credentials(lane.erp),
+            stream=registration.stream,
+            durable=registration.consumer,
+            prefetch=prefetch,
+        )
+        return await consumer.start()
+
+    settings = {
+        **conformance.settings(sandbox, folder),
+        "plants": {DOCK: "1010"},
+        "hears": ["SalesOrder"],
+        "changes_interval_seconds": 3600,
+    }
+    config = EndpointConfig(
+        lane.erp, "sap", hub.token_file(lane.erp), webhook_port=0, settings=settings
+    )
+    stopping = asyncio.Event()
+    async with hub.client(lane.erp) as client:
+        link = HubLink(lane.erp, client, "test")
+        runner = EndpointRunner(config, ADAPTER, link, open_source, Telemetry())
+        running = asyncio.create_task(runner.run(stopping))
+        try:
+            yield runner
+        finally:
+            stopping.set()
+            await running
+
+
+async def each_is_booked_once(story: Story, sandbox: SapSandbox, ids: list[str]) -> None:
+    """Each order has a sales order of its own, and knows its number."""
+    held = sandbox.books()["sales_orders"]
+    booked = {each["PurchaseOrderByCustomer"]: each["SalesOrder"] for each in held}
+    assert len(held) == len(booked) == len(ids)
+    for order_id in ids:
+        request = order_service_pb2.GetOrderRequest(id=order_id)
+        order = (await story.oms.orders.GetOrder(request)).order
+        assert order.sales_document == booked[order.number]
+
+
+async def test_orders_are_booked_posted_and_reversed_while_sap_is_in_trouble(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that lost answers, locks and forgotten sessions end in one sales order
+    and one goods issue each, with SAP's numbers in the order and the lineage, and one reversal."""
+    config = SandboxConfig("sap", settings={"items": [ITEM], "customers": [CUSTOMER]})
+    async with (
+        SapSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        hosted(hub, lane, sandbox, tmp_path),
+    ):
+
+        async def confirmed(object_ids: list[str], operation: str) -> bool:
+            states = [await story.state(each, operation) for each in object_ids]
+            return states == ["CONFIRMED"] * len(object_ids)
+
+        sandbox.faults.add({"kind": "reply_lost", "operation": "create_sales_order", "count": 1})
+        ids = [await story.approved() for _ in range(ORDERS)]
+        await eventually(lambda: confirmed(ids, "create_sales_order"), "the orders", WAIT_SECONDS)
+        await each_is_booked_once(story, sandbox, ids)
+        shipments = []
+        for order_id in ids[:2]:
+            (fulfillment,) = await story.release(order_id)
+            shipments.append((await story.pack(fulfillment)).id)
+        await sandbox.commands()["forget_sessions"]({})
+        sandbox.faults.add({"kind": "reply_lost", "operation": "post_goods_issue", "count": 1})
+        for shipment_id in shipments:
+            await story.manifest(shipment_id)
+        await eventually(
+            lambda: confirmed(shipments, "post_goods_issue"), "the goods issues", WAIT_SECONDS
+        )
+        assert sandbox.faults.as_json() == []
+        issues = [each["MaterialDocument"] for each in sandbox.books()["material_documents"]]
+        assert len(issues) == len(set(issues)) == len(shipments)
+        posted = (await story.delivery(shipments[0], "post_goods_issue")).vendor_references
+        numbers = {each.value.rpartition("/")[2] for each in posted}
+        assert numbers & set(issues)
+        void = shipment_service_pb2.VoidShipmentRequest(
+            request_id=request_id(), shipment_id=shipments[0], reason="the trailer came back"
+        )
+        await story.wms.shipments.VoidShipment(void)
+        await eventually(
+            lambda: confirmed(shipments[:1], "reverse_goods_issue"), "the reversal", WAIT_SECONDS
+        )
+        movements = [each["GoodsMovementType"] for each in sandbox.books()["material_documents"]]
+        assert sorted(movements) == ["601", "601", "602"]
+        assert sandbox.tick_error == ""
+
+
+async def test_a_block_in_sap_is_seen_at_the_order_by_an_event_of_its_key(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that an event with nothing but a key, pushed by the broker, ends as the
+    order's block, and that lifting it ends there too; polling has no part in it."""
+    events = {"events_user": "sap-events", "events_password": conformance.EVENTS_PASSWORD}
+    config = SandboxConfig("sap", settings={"items": [ITEM], "customers": [CUSTOMER], **events})
+    async with (
+        SapSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        hosted(hub, lane, sandbox, tmp_path) as runner,
+    ):
+        order_id = await story.approved()
+
+        async def serving() -> bool:
+            return (await story.state(order_id, "create_sales_order")) == "CONFIRMED"
+
+        await eventually(serving, "the order", WAIT_SECONDS)
+        await sandbox.commands()["subscribe"]({"url": f"{runner.webhook_url}/sap/events"})
+        (booked,) = sandbox.books()["sales_orders"]
+
+        async def block() -> str:
+            request = order_service_pb2.GetOrderRequest(id=order_id)
+            return str((await story.oms.orders.GetOrder(request)).order.block)
+
+        for reason, seen in (("01", "delivery block 01"), ("", "")):
+            given = {"order": booked["SalesOrder"], "reason": reason}
+            await sandbox.commands()["block_order"](given)
+
+            async def is_seen(expected: str = seen) -> bool:
+                return await block() == expected
+
+            await eventually(is_seen, f"the block {seen!r}", WAIT_SECONDS)
+        assert sandbox.books()["events_sent"] == 2

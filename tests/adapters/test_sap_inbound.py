@@ -1,0 +1,229 @@
+"""What SAP tells: business events that carry keys, delta polling, and what waits for a mapping."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from crossdock.customer.v1 import customer_service_pb2
+from crossdock.errors import NotFoundError, Refusal
+from crossdock.item.v1 import item_pb2, item_service_pb2
+from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock_adapters.sap import adapter, conformance, inbound, translate_facts
+from crossdock_adapters.sap.adapter import ADAPTER
+from crossdock_adapters.sdk.mappings import Code, Meaning, Told, Topic
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.settings import SettingsError
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Webhook
+from sap_world import Desk, approved, running
+
+KEYS = {"Product": "Product", "SalesOrder": "SalesOrder"}
+
+
+class Notebook:
+    """A hub that keeps what it is told of items, customers and one order."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+        self.request_ids: set[str] = set()
+        self.held: list[tuple[bytes, str, str]] = []
+        self.cursor = b""
+        self.order = order_pb2.Order(id=conformance.ORDER_ID, number="SO-1")
+        self.updates: list[order_service_pb2.UpdateOrderRequest] = []
+        self.items = SimpleNamespace(UpsertItems=self._items)
+        self.customers = SimpleNamespace(UpsertCustomers=self._customers)
+        self.orders = SimpleNamespace(GetOrder=self._get, UpdateOrder=self._update)
+
+    def poll(self, desk: Desk) -> Poll:
+        async def put(cursor: bytes) -> None:
+            self.cursor = cursor
+
+        return Poll("changes", "sap", self.cursor, desk.settings, self._hub(), put, self._hold)
+
+    def hook(self, desk: Desk, body: bytes) -> Webhook:
+        return Webhook(
+            "/sap/events", "sap", body, {}, {}, desk.settings, None, self._hub(), self._hold
+        )
+
+    def _hub(self) -> Any:
+        return self
+
+    async def _hold(self, payload: bytes, content_type: str, reason: str, key: str) -> None:
+        self.held.append((payload, reason, key))
+
+    async def _items(self, request: Any) -> Any:
+        (entry,) = request.entries
+        self.entries[entry.item.number] = entry.item
+        self.request_ids.add(entry.request_id)
+        return item_service_pb2.UpsertItemsResponse(results=[item_service_pb2.ItemResult()])
+
+    async def _customers(self, request: Any) -> Any:
+        (entry,) = request.entries
+        self.entries[entry.customer.number] = entry.customer
+        self.request_ids.add(entry.request_id)
+        results = [customer_service_pb2.CustomerResult()]
+        return customer_service_pb2.UpsertCustomersResponse(results=results)
+
+    async def _get(self, request: Any) -> Any:
+        if request.number != self.order.number:
+            raise NotFoundError(Refusal("OBJECT_NOT_FOUND", "none"), grpc.StatusCode.NOT_FOUND)
+        return order_service_pb2.GetOrderResponse(order=self.order)
+
+    async def _update(self, request: Any) -> Any:
+        self.updates.append(request)
+        self.order.block = request.order.block
+        return order_service_pb2.UpdateOrderResponse(order=self.order)
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with running(tmp_path) as found:
+        yield found
+
+
+async def pull(desk: Desk, hub: Notebook) -> None:
+    await adapter.pull_changes(hub.poll(desk), desk.vendor)
+
+
+async def test_a_round_tells_every_product_and_customer(desk: Desk) -> None:
+    """Proves what becomes of a product and a partner, and that a supplier is no customer."""
+    hub = Notebook()
+    await pull(desk, hub)
+    item = hub.entries["SKU-1011"]
+    assert (item.base_unit, item.description) == ("EA", "Article SKU-1011")
+    assert (item.weight.value, item.weight.unit) == ("1.25", "KGM")
+    assert (item.lot_controlled, item.serial_controlled) == (True, False)
+    assert hub.entries["SKU-1012"].serial_controlled
+    assert item.status == item_pb2.ITEM_STATUS_ACTIVE
+    assert hub.entries["CUST-1001"].legal_name == "Company CUST-1001"
+    assert len(hub.entries) == 24
+    assert hub.held == []
+    told = len(hub.request_ids)
+    await pull(desk, hub)
+    assert len(hub.request_ids) == told, "the same state is another fact"
+
+
+async def test_what_an_event_missed_is_found_by_the_next_round(tmp_path: Path) -> None:
+    """Proves that a round asks for changes only, and that a changed document is a new fact."""
+    async with running(tmp_path, changes_overlap_seconds=60) as desk:
+        hub = Notebook()
+        await pull(desk, hub)
+        hub.entries.clear()
+        fields = {"IsMarkedForDeletion": True, "CrossPlantStatus": "01"}
+        await desk.command("change", kind="Product", key="SKU-1002", fields=fields)
+        fields = {"BusinessPartnerFullName": "Another name"}
+        await desk.command("change", kind="BusinessPartner", key="CUST-1002", fields=fields)
+        await pull(desk, hub)
+        assert set(hub.entries) == {"SKU-1002", "CUST-1002"}
+        item = hub.entries["SKU-1002"]
+        assert (item.status, item.status_code) == (item_pb2.ITEM_STATUS_INACTIVE, "deletion")
+
+
+async def test_a_mass_change_in_one_moment_is_read_to_its_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a page that is full of one moment grows, and that no row is left out."""
+    monkeypatch.setattr(inbound, "PAGE", 2)
+    hub = Notebook()
+    await pull(desk, hub)
+    assert len(hub.entries) == 24
+    monkeypatch.setattr(inbound, "MAX_PAGE", 4)
+    with pytest.raises(NeedsPerson, match="in one moment"):
+        await pull(desk, Notebook())
+
+
+async def test_a_unit_without_a_row_waits_for_it(desk: Desk) -> None:
+    """Proves that only the key is kept, and that the document as it is then goes on."""
+    fields = {"BaseUnit": "FTM"}
+    await desk.command("change", kind="Product", key="SKU-1001", fields=fields)
+    hub = Notebook()
+    await adapter.receive_event(
+        hub.hook(desk, conformance.happened("Product", "SKU-1001")), desk.vendor
+    )
+    await pull(desk, hub)
+    assert "SKU-1001" not in hub.entries
+    event, row = hub.held
+    assert "/BaseUnit: unit 'FTM' has no row" in event[1]
+    assert json.loads(row[0]) == {"kind": "Product", "key": "SKU-1001"}
+    rows = [Told(Topic.UNIT, Code("", code), Meaning(word), True)
+            for code, word in (("FTM", "LF"), ("KG", "KGM"))]  # fmt: skip
+    before = dict(ADAPTER.mappings._rows)
+    ADAPTER.mappings.replace(rows)
+    try:
+        held = HeldPayload("1", "poll:changes", row[0], "application/json", asked=True)
+        await adapter.tell_held(hub.poll(desk), held, desk.vendor)
+    finally:
+        ADAPTER.mappings._rows = before
+    assert hub.entries["SKU-1001"].base_unit == "LF"
+
+
+async def test_a_block_is_told_when_it_comes_and_when_it_goes(desk: Desk) -> None:
+    """Proves that an order without a block is not written, and that foreign orders are left out."""
+    await desk.do("create_sales_order", approved({}))
+    foreign: Any = approved({})
+    foreign.order.number = "FOREIGN-1"
+    await desk.do("create_sales_order", foreign)
+    hub = Notebook()
+    await pull(desk, hub)
+    assert hub.updates == []
+    number = desk.orders()[0]["SalesOrder"]
+    for reason in ("01", "01", ""):
+        await desk.command("block_order", order=number, reason=reason)
+        await adapter.receive_event(
+            hub.hook(desk, conformance.happened("SalesOrder", number)), desk.vendor
+        )
+    assert [each.order.block for each in hub.updates] == [
+        "delivery block 01", "delivery block 01", "",
+    ]  # fmt: skip
+    assert all(list(each.update_mask.paths) == ["block"] for each in hub.updates)
+    desk.sandbox._books.orders[number].fields["TotalCreditCheckStatus"] = "B"
+    await pull(desk, hub)
+    assert hub.order.block == "credit check status B"
+
+
+async def test_an_event_about_what_is_gone_is_kept(desk: Desk) -> None:
+    """Proves that nothing is dropped when the document behind a key is not there."""
+    hub = Notebook()
+    await adapter.receive_event(
+        hub.hook(desk, conformance.happened("Product", "GONE-1")), desk.vendor
+    )
+    assert "GONE-1" in hub.held[0][1]
+
+
+async def test_sap_away_leaves_the_event_with_the_broker(desk: Desk) -> None:
+    """Proves that trouble with reading is no held payload: the broker sends it again."""
+    desk.fault("error_before", operation="read_product", status=503, count=1)
+    hub = Notebook()
+    hook = hub.hook(desk, conformance.happened("Product", "SKU-1001"))
+    with pytest.raises(Retry):
+        await adapter.receive_event(hook, desk.vendor)
+    assert hub.held == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "said"),
+    [
+        ("sap.s4.beh.product.v1.Product.Exploded.v1", "nobody has said what"),
+        ("sap.s4.beh.billingdocument.v1.BillingDocument.Created.v1", "nobody has said what"),
+        ("com.example.Product.Changed", "is no type of a business event"),
+    ],
+)
+def test_a_type_without_a_meaning_is_not_guessed(type_: str, said: str) -> None:
+    """Proves that only Created and Changed of what is read become a reading."""
+    with pytest.raises(Unreadable, match=said) as caught:
+        translate_facts.event_of({"type": type_, "data": {"Product": "X"}}, KEYS)
+    assert caught.value.place == "/type"
+
+
+async def test_kinds_that_nobody_reads_are_refused_at_the_start(tmp_path: Path) -> None:
+    """Proves that a misspelt kind starts nothing."""
+    with pytest.raises(SettingsError, match="hears: Plant"):
+        async with running(tmp_path, hears=["Plant"]):
+            pass
