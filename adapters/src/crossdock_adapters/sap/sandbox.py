@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from crossdock_adapters.sap import odata, sandbox_books, sandbox_deliveries
 from crossdock_adapters.sap.sandbox_access import CONTEXT_COOKIE, SESSION_COOKIE, Gate
+from crossdock_adapters.sap.sandbox_bills import INVOICES, RETURNS, Bills
 from crossdock_adapters.sap.sandbox_books import Books, Document, missing, order_etag
 from crossdock_adapters.sap.sandbox_commands import People
 from crossdock_adapters.sap.sandbox_deliveries import delivery_etag, item_of
@@ -47,7 +48,9 @@ from crossdock_adapters.sdk.sandbox import (
 ORDERS: Final = "API_SALES_ORDER_SRV"
 DELIVERIES: Final = "API_OUTBOUND_DELIVERY_SRV;v=0002"
 MATERIAL_DOCUMENTS: Final = "API_MATERIAL_DOCUMENT_SRV"
-SERVICES: Final = (ORDERS, DELIVERIES, MATERIAL_DOCUMENTS, PRODUCTS, PARTNERS)
+SERVICES: Final = (
+    ORDERS, DELIVERIES, MATERIAL_DOCUMENTS, PRODUCTS, PARTNERS, INVOICES, RETURNS,
+)  # fmt: skip
 DEFAULT_USER, DEFAULT_PASSWORD = "CROSSDOCK", "sandbox-technical-user-password"
 DEFAULT_SESSION_SECONDS: Final = 1_800
 DEFAULT_PAGE: Final = 50
@@ -70,7 +73,7 @@ class SapSandbox(Sandbox):
     """
 
     name: ClassVar[str] = "sap"
-    kept = ("_books", "_master", "_subscriber", "_events_sent")
+    kept = ("_books", "_master", "_bills", "_subscriber", "_events_sent")
 
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
@@ -97,6 +100,7 @@ class SapSandbox(Sandbox):
             items, given.get("customers", CUSTOMERS), self._books.batch_materials,
             self._books.serial_materials,
         )  # fmt: skip
+        self._bills = Bills(self._books)
         self._subscriber = ""
         self._events_sent = 0
         self._page_size = int(given.get("page_size", DEFAULT_PAGE))
@@ -108,6 +112,7 @@ class SapSandbox(Sandbox):
         orders, deliveries, documents = (
             f"{odata.ROOT}/{service}" for service in (ORDERS, DELIVERIES, MATERIAL_DOCUMENTS)
         )
+        bill_gets, bill_posts = self._bills.routes(self._feed)
         gets: list[tuple[str, str, Handler]] = [
             (f"{odata.ROOT}/{{service}}/", "service_root", self._root),
             (f"{orders}/A_SalesOrder", "query_sales_orders", self._query_orders),
@@ -123,6 +128,7 @@ class SapSandbox(Sandbox):
             ),
             (f"{documents}/A_MaterialDocumentItem", "query_material_documents", self._documents),
             *self._master.routes(self._feed),
+            *bill_gets,
             (f"{odata.ROOT}/{{service}}/{{rest:path}}", "unknown_path", self._unknown),
         ]
         posts: list[tuple[str, str, Handler]] = [
@@ -133,6 +139,7 @@ class SapSandbox(Sandbox):
                 (f"{deliveries}/{name}", operation, self._function(function))
                 for name, operation, function in FUNCTIONS
             ),
+            *bill_posts,
         ]
         patches: list[tuple[str, str, Handler]] = [
             (f"{orders}/A_SalesOrder({{key}})", "change_sales_order", self._change_order),
@@ -155,6 +162,8 @@ class SapSandbox(Sandbox):
             "sales_orders": [_proof(each) for each in self._books.orders.values()],
             "deliveries": [_proof(each) for each in self._books.deliveries.values()],
             "material_documents": [_plain(each) for each in self._books.material_documents],
+            "supplier_invoices": self._bills.invoices,
+            "customer_returns": self._bills.returns,
             "events_sent": self._events_sent,
             "stock": {
                 f"{item}/{plant}": str(held) for (item, plant), held in self._books.stock.items()
