@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,11 +38,11 @@ DISK_WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class FileFact:
-    """A file in a folder; modified: UTC."""
+    """A file in a folder; modified: UTC; None where the other side does not tell."""
 
     name: str
     size: int
-    modified: datetime
+    modified: datetime | None
 
 
 class FileMissing(Exception):
@@ -52,11 +53,21 @@ class NameTaken(Exception):
     """There is a file of that name already; nothing was replaced."""
 
 
+class TooManyNames(Retry):
+    """A folder has more files than are listed."""
+
+
 class DropFolder(Protocol):
     """Files by their path below one root. Raises the words of `outcomes` for what goes wrong."""
 
     async def names(self, folder: str) -> list[FileFact]:
-        """The files of a folder, in no order."""
+        """The files of a folder, in no order, without those whose names are no text.
+
+        Raises FileMissing, TooManyNames.
+        """
+
+    async def look(self, path: str) -> FileFact | None:
+        """One file, however many lie beside it; None: it is not there."""
 
     async def read(self, path: str, most_bytes: int) -> bytes:
         """A file, cut after `most_bytes` + 1 bytes. Raises FileMissing."""
@@ -112,6 +123,19 @@ class LocalFolder:
         """The files of a folder."""
         return await self._do(lambda: _listed(self._place(folder)))
 
+    async def look(self, path: str) -> FileFact | None:
+        """One file, or None."""
+        place = self._place(path)
+
+        def do() -> FileFact | None:
+            state = place.lstat()
+            return _fact(place.name, state) if stat.S_ISREG(state.st_mode) else None
+
+        try:
+            return await self._do(do)
+        except FileMissing:
+            return None
+
     async def read(self, path: str, most_bytes: int) -> bytes:
         """A file. Raises FileMissing."""
 
@@ -125,7 +149,9 @@ class LocalFolder:
         """Write a file, and wait until it is on the disk."""
 
         def do() -> None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            # A new file, always: one of that name may be linked as a published one already.
+            self._place(path).unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             with os.fdopen(os.open(self._place(path), flags, FILE_MODE), "wb") as file:
                 file.write(data)
                 file.flush()
@@ -179,11 +205,30 @@ def _listed(folder: Path) -> list[FileFact]:
             except FileNotFoundError:
                 # Gone since it was listed: the other side moves files as it likes.
                 continue
-            modified = datetime.fromtimestamp(state.st_mtime, UTC)
-            found.append(FileFact(entry.name, state.st_size, modified))
+            if is_text(entry.name):
+                found.append(_fact(entry.name, state))
             if len(found) > MAX_NAMES:
-                raise NeedsPerson(f"{folder.name} has more than {MAX_NAMES} files: archive them")
+                raise too_many(folder.name)
     return found
+
+
+def _fact(name: str, state: os.stat_result) -> FileFact:
+    return FileFact(name, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC))
+
+
+def is_text(name: str) -> bool:
+    """Whether a name was UTF-8: what is not is nobody's file here, and no reason to see none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def too_many(folder: str) -> TooManyNames:
+    """A folder that cannot be listed whole: work waits until somebody archives."""
+    said = f"{folder} has more than {MAX_NAMES} files: archive old ones, nothing goes on before"
+    return TooManyNames(FULL_RETRY_SECONDS, said)
 
 
 def _sync_folder(folder: Path) -> None:

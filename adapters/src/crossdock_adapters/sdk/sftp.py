@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import asyncssh
-from asyncssh.constants import FILEXFER_TYPE_REGULAR
+from asyncssh.constants import FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_UNKNOWN
 
 from crossdock_adapters.sdk.drop_folder import (
     FULL_RETRY_SECONDS,
@@ -19,6 +19,8 @@ from crossdock_adapters.sdk.drop_folder import (
     NameTaken,
     checked_path,
     effect,
+    is_text,
+    too_many,
 )
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
@@ -94,16 +96,26 @@ class SftpFolder:
         async def do(client: asyncssh.SFTPClient) -> list[FileFact]:
             found = []
             async for entry in client.scandir(self._place(folder)):
-                state = entry.attrs
-                if state.type != FILEXFER_TYPE_REGULAR:
-                    continue
-                modified = datetime.fromtimestamp(state.mtime or 0, UTC)
-                found.append(FileFact(str(entry.filename), int(state.size or 0), modified))
+                name = str(entry.filename)
+                if name not in (".", "..") and is_text(name) and _is_file(entry.attrs):
+                    found.append(_fact(name, entry.attrs))
                 if len(found) > MAX_NAMES:
-                    raise NeedsPerson(f"{folder} has more than {MAX_NAMES} files: archive them")
+                    raise too_many(folder)
             return found
 
         return await self._do(f"list {folder}", do)
+
+    async def look(self, path: str) -> FileFact | None:
+        """One file, or None."""
+
+        async def do(client: asyncssh.SFTPClient) -> FileFact | None:
+            state = await client.lstat(self._place(path))
+            return _fact(path.rpartition("/")[2], state) if _is_file(state) else None
+
+        try:
+            return await self._do(f"look for {path}", do)
+        except FileMissing:
+            return None
 
     async def read(self, path: str, most_bytes: int) -> bytes:
         """A file. Raises FileMissing."""
@@ -148,7 +160,12 @@ class SftpFolder:
                 if not isinstance(unknown.__cause__, asyncssh.SFTPFailure):
                     raise
                 # A server of version 3 says only "failure": what is there now says the rest.
-                if await self._is_there(new_path):
+                try:
+                    there = await self.look(new_path)
+                except VendorOutcome as trouble:
+                    # Nobody can say: the question failed, not the rename.
+                    raise unknown from trouble
+                if there is not None:
                     raise NameTaken(new_path) from unknown
                 raise
 
@@ -158,12 +175,6 @@ class SftpFolder:
         if connection is not None:
             connection.close()
             await connection.wait_closed()
-
-    async def _is_there(self, path: str) -> bool:
-        async def do(client: asyncssh.SFTPClient) -> bool:
-            return bool(await client.exists(self._place(path)))
-
-        return await self._do(f"look for {path}", do)
 
     def _place(self, path: str) -> str:
         return f"{self._root}/{checked_path(path)}"
@@ -176,6 +187,7 @@ class SftpFolder:
         has_effect: bool = False,
     ) -> T:
         client = await self._opened()
+        used = self._connection
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await do(client)
@@ -185,10 +197,10 @@ class SftpFolder:
             raise _meaning(what, error, has_effect=has_effect) from error
         except TimeoutError as late:
             # What is asked on this connection next would wait behind it.
-            self._drop()
+            self._drop(used)
             raise _open(f"{what}: no answer in time", has_effect=has_effect) from late
         except (asyncssh.Error, OSError) as error:
-            self._drop()
+            self._drop(used)
             raise _open(f"{what}: the connection was lost", has_effect=has_effect) from error
 
     async def _opened(self) -> asyncssh.SFTPClient:
@@ -197,7 +209,14 @@ class SftpFolder:
                 self._drop()
                 self._connection = await self._connected()
                 try:
-                    self._client = await self._connection.start_sftp_client()
+                    async with asyncio.timeout(self._timeout_seconds):
+                        # A name that is no UTF-8 must not make a whole folder unreadable.
+                        self._client = await self._connection.start_sftp_client(
+                            path_errors="surrogateescape"
+                        )
+                except TimeoutError as error:
+                    self._drop()
+                    raise Unreachable(0.0, "no SFTP there in time") from error
                 except (asyncssh.Error, OSError) as error:
                     self._drop()
                     raise Unreachable(0.0, f"no SFTP there: {type(error).__name__}") from error
@@ -235,10 +254,24 @@ class SftpFolder:
         except OSError as error:
             raise Unreachable(0.0, f"no connection: {error.strerror or 'refused'}") from error
 
-    def _drop(self) -> None:
+    def _drop(self, used: asyncssh.SSHClientConnection | None = None) -> None:
+        """Give the connection up; with `used`, only if it is still that one."""
+        if used is not None and used is not self._connection:
+            used.abort()
+            return
         if self._connection is not None:
             self._connection.abort()
         self._connection = self._client = None
+
+
+def _is_file(state: asyncssh.SFTPAttrs) -> bool:
+    """A server may leave out of what kind an entry is: then it may be a file of ours."""
+    return state.type in (FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_UNKNOWN)
+
+
+def _fact(name: str, state: asyncssh.SFTPAttrs) -> FileFact:
+    modified = None if state.mtime is None else datetime.fromtimestamp(state.mtime, UTC)
+    return FileFact(name, int(state.size or 0), modified)
 
 
 def _meaning(what: str, error: asyncssh.SFTPError, *, has_effect: bool) -> Exception:
