@@ -87,3 +87,14 @@ async def test_processes_that_take_at_once_get_numbers_of_their_own() -> None:
     await processes[1].close("orders", "key-3")
     assert (await processes[0].take("orders", "key-3")).number == 6
     assert (await processes[0].take("issues", "key-3")).number == 1
+
+
+async def test_no_number_is_below_what_is_out_already() -> None:
+    """Proves that a state which is older than the other side's gives no number a second time, while
+    what is open keeps its own."""
+    sequences = Sequences(KeptCursors())
+    assert (await sequences.take("orders", "A", 8)).number == 8
+    assert (await sequences.take("orders", "B", 3)).number == 9
+    assert (await sequences.take("orders", "A", 50)).number == 8
+    taken = (await sequences.state("orders")).of("B")
+    assert taken is not None and taken.number == 9

@@ -52,15 +52,18 @@ class Cursors(Protocol):
     async def put_cursor(self, name: str, value: bytes, expected_version: int) -> int: ...
 
 
-def take(state: Numbers, key: str, now: datetime) -> Numbers:
-    """The state in which the key has a number. Retry when too many are open."""
+def take(state: Numbers, key: str, now: datetime, at_least: int = 1) -> Numbers:
+    """The state in which the key has a number. Retry when too many are open.
+
+    at_least: no new number is below it, for a state that is older than what is out already.
+    """
     if state.of(key) is not None:
         return state
     kept = tuple(each for each in state.open if now - each[1].time < KEPT_OPEN)
     if len(kept) >= MAX_OPEN:
         raise Retry(BUSY_SECONDS, f"{MAX_OPEN} numbers are taken and not out yet")
-    taken = Taken(state.next, now.replace(microsecond=0))
-    return Numbers(state.next + 1, (*kept, (key, taken)))
+    taken = Taken(max(state.next, at_least), now.replace(microsecond=0))
+    return Numbers(taken.number + 1, (*kept, (key, taken)))
 
 
 def close(state: Numbers, key: str) -> Numbers:
@@ -92,12 +95,21 @@ class Sequences:
     def __init__(self, cursors: Cursors) -> None:
         self._cursors = cursors
 
-    async def take(self, name: str, key: str) -> Taken:
-        """The key's number in the sequence: its own while it is open, else the next one."""
+    async def take(self, name: str, key: str, at_least: int = 1) -> Taken:
+        """The key's number in the sequence: its own while it is open, else the next one.
+
+        at_least: one above the highest number that the other side was seen to have. A hub that was
+        put back from a back-up knows older numbers only, and would give them a second time.
+        """
         now = datetime.now(UTC)
-        taken = (await self._change(name, lambda state: take(state, key, now))).of(key)
+        taken = (await self._change(name, lambda state: take(state, key, now, at_least))).of(key)
         assert taken is not None
         return taken
+
+    async def state(self, name: str) -> Numbers:
+        """What is taken and not out yet."""
+        raw, _ = await self._cursors.get_cursor(f"{CURSOR_PREFIX}{name}")
+        return decode(raw)
 
     async def close(self, name: str, key: str) -> None:
         """What carries the key's number is out. Closing what is not open changes nothing."""
