@@ -9,7 +9,7 @@ import pytest
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.layout import parse
 from crossdock_adapters.sdk.layout_files import MAX_RECORDS, LayoutError, Row
-from crossdock_adapters.sdk.layout_values import Field, FieldProblem, from_packed, from_text
+from crossdock_adapters.sdk.layout_values import Field, FieldProblem, fitted, from_packed, from_text
 from test_layouts import CSV, FIXED
 
 SMALL_ROWS, LARGE_ROWS = 400, 3200
@@ -121,3 +121,17 @@ def test_a_hash_of_a_text_is_of_what_was_cut() -> None:
     written = layout_files.write(layout, rows)
     assert b"00000123" in written.splitlines()[-1]
     assert len(layout_files.read(layout, written)) == 4
+
+
+def test_letters_with_a_stroke_are_fitted() -> None:
+    """Proves that a town with a letter that Unicode does not take apart parks no order."""
+    assert fitted("Łódź, Đurđevac", "cp1252") == "Lódz, Durdevac"
+    assert fitted("Malmø", "ascii") == "Malmo"
+
+
+def test_no_control_character_stands_in_a_cell() -> None:
+    """Proves that a line end inside a value, which many readers of CSV take for a record's, is
+    refused."""
+    rows = [Row("head", {"sequence": 1}), Row("line", {"item": "A\nB", "quantity": Decimal(1)})]
+    with pytest.raises(LayoutError, match="line 2, cell 2, item: must not have control"):
+        layout_files.write(parse(CSV, "movements"), rows)

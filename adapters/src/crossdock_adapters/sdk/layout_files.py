@@ -210,9 +210,7 @@ def _column(layout: Layout, each: Field, value: Value) -> bytes:
     if each.type == "packed":
         return to_packed(each, value)
     if isinstance(value, str) and each.type == "text":
-        value = fitted(value, layout.encoding)
-        if any(not letter.isprintable() for letter in value):
-            raise FieldProblem("must not have control characters")
+        value = _clean(value, layout)
     text = to_text(each, value, layout.decimal_mark)
     if len(text) > each.length:
         raise FieldProblem(f"may have {each.length} characters at most")
@@ -225,11 +223,18 @@ def _written_csv(layout: Layout, record: Record, values: Mapping[str, Value], nu
         value = values.get(each.name)
         try:
             if isinstance(value, str):
-                value = fitted(value, _page(layout))
+                value = _clean(value, layout)
             cells.append(to_text(each, value, layout.decimal_mark))
         except FieldProblem as problem:
             raise LayoutError(str(problem), number, each, len(cells) + 1) from None
     return _csv_line(layout, cells)
+
+
+def _clean(value: str, layout: Layout) -> str:
+    value = fitted(value, _page(layout))
+    if any(not letter.isprintable() for letter in value):
+        raise FieldProblem("must not have control characters")
+    return value
 
 
 def _csv_line(layout: Layout, cells: Sequence[str]) -> bytes:

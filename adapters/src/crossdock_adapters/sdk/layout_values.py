@@ -46,6 +46,8 @@ PACKED_PLUS: Final = frozenset({0xA, 0xC, 0xE, 0xF})
 PACKED_MINUS: Final = frozenset({0xB, 0xD})
 # JD Edwards counts centuries from 1900: 126001 is the first day of 2026.
 CENTURY_BEGIN: Final = 1900
+# Letters with a stroke, which Unicode does not take apart, and their plain ones.
+UNDIVIDED: Final[Mapping[str, str]] = dict(zip("ŁłĐđĦħŦŧØøı", "LlDdHhTtOoi", strict=True))
 _DIGITS: Final = re.compile(r"[0-9]+")
 _POINTED: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 
@@ -207,7 +209,7 @@ def _is_sayable(text: str, encoding: str) -> bool:
 
 
 def _without_marks(letter: str) -> str:
-    apart = unicodedata.normalize("NFKD", letter)
+    apart = unicodedata.normalize("NFKD", UNDIVIDED.get(letter, letter))
     return "".join(part for part in apart if not unicodedata.combining(part)) or letter
 
 
