@@ -31,7 +31,9 @@ ORDER_ID, SHIPMENT_ID = (
     "0d7c1a52-58cb-5c1e-8f66-3f8a2f0f9a02",
     "0e7c1a52-58cb-5c1e-8f66-000000000003",
 )
-RULES = Rules("CROSSDOCK", "ERP", ZoneInfo("America/New_York"), {"EA": "EA", "CS": "CA"})
+RULES = Rules(
+    "CROSSDOCK", "ERP", ZoneInfo("America/New_York"), {"EA": "EA", "CS": "CA", "KGM": "KG"}
+)
 ANSWERS = adapter.loaded_answers("")
 CREATED = datetime(2026, 3, 5, 2, 0, 1, tzinfo=UTC)
 

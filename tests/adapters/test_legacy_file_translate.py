@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock_adapters.legacy_file import translate
-from crossdock_adapters.legacy_file.translate import BOOK, Said
-from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject
+from crossdock_adapters.legacy_file import translate, translate_answers
+from crossdock_adapters.legacy_file.translate import BOOK
+from crossdock_adapters.legacy_file.translate_answers import Said
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject, Untranslatable
 from legacy_file_world import ANSWERS, RULES, approved, file_of, shipped
 
 PAYLOADS = Path(__file__).parent / "payloads" / "legacy-file"
@@ -20,8 +21,8 @@ PAYLOADS = Path(__file__).parent / "payloads" / "legacy-file"
     [("create_sales_order", approved()), ("post_goods_issue", shipped())],
 )
 def test_an_event_becomes_the_file_that_was_written_by_hand(operation: str, event: Any) -> None:
-    """Proves columns, day in the ERP's zone, accents, lots and serial numbers, weights as they are,
-    and control totals, byte for byte."""
+    """Proves columns, day in the ERP's zone, accents, lots and serial numbers, weights in
+    the ERP's unit, and control totals, byte for byte."""
     assert file_of(operation, event) == (PAYLOADS / f"{operation}.dat").read_bytes()
 
 
@@ -46,12 +47,13 @@ def test_a_second_departure_is_a_goods_issue_of_its_own() -> None:
         row = left.shipped.add(line_number=line)
         row.quantity.value, row.quantity.unit = "2", "EA"
     rows = translate.issue_rows(event, BOOK, "R", RULES)
-    assert rows[0].values["document"] == "SHP-1-2"
+    assert (rows[0].values["document"], rows[0].values["departure"]) == ("SHP-1", 2)
     assert [row.text("package") for row in rows if row.record == "package"] == ["CARTON-2"]
     assert [row.values["line"] for row in rows if row.record == "line"] == [20]
 
 
 A10, A20 = Said(10, "A", erp_document="L1"), Said(20, "A", erp_document="L1")
+KNOWN = Said(10, "R", "E110", erp_document="L1", document="SO-1")
 R10, R20 = Said(10, "R", "E102", "no item"), Said(20, "R", "E104", "no quantity")
 
 
@@ -70,15 +72,22 @@ R10, R20 = Said(10, "R", "E102", "no item"), Said(20, "R", "E104", "no quantity"
         ([A10, A20, R20], NeedsPerson),
         ([A10, Said(20, "X")], NeedsPerson),
         ([A10, Said(20, "R", "E999")], NeedsPerson),
-        ([Said(10, "R", "E110"), Said(20, "R", "E110")], Confirmed),
-        ([Said(10, "A"), Said(20, "R", "E110")], Confirmed),
+        ([KNOWN, replace(KNOWN, line=20)], Confirmed),
+        ([Said(10, "A"), replace(KNOWN, line=20)], Confirmed),
+        # Known under a key that is not ours, that the ERP cut, or that it does not tell.
+        ([replace(KNOWN, line=0, document="SO-12")], NeedsPerson),
+        ([replace(KNOWN, line=0, departure="2")], NeedsPerson),
+        ([replace(KNOWN, line=0, document="")], NeedsPerson),
+        # Our own record, given back: the result is still to come.
+        ([Said(0, "R", "E110", given_back=True)], None),
+        ([Said(0, "R", "E110", given_back=True), replace(KNOWN, line=0)], Confirmed),
     ],
 )
 def test_what_the_erp_says_comes_to_one_outcome(said: list[Said], outcome: Any) -> None:
     """Proves the whole table of answers by line: waiting, done, refused, in part, contradictory."""
     document = translate.DOCUMENTS["create_sales_order"]
     try:
-        found: Any = translate.verdict(document, approved(), said, ANSWERS)
+        found: Any = translate_answers.verdict(document, approved(), said, ANSWERS)
     except (Reject, NeedsPerson) as raised:
         found = raised
     assert type(found) is (outcome or type(None))
@@ -87,4 +96,35 @@ def test_what_the_erp_says_comes_to_one_outcome(said: list[Said], outcome: Any) 
 def test_every_answer_has_a_word_and_a_source() -> None:
     """Proves that the table of answers is checked, and what is missing is named."""
     with pytest.raises(ValueError, match=r"results\.Q needs meaning, source"):
-        translate.answers_table('[results]\nQ = { word = "perhaps" }', "answers.toml")
+        translate_answers.answers_table('[results]\nQ = { word = "perhaps" }', "answers.toml")
+
+
+def test_a_weight_without_a_unit_of_the_erp_is_not_written() -> None:
+    """Proves that a weight goes out in the ERP's unit or not at all."""
+    rules = replace(RULES, units={"EA": "EA"})
+    with pytest.raises(Untranslatable, match="unit 'KGM'"):
+        translate.issue_rows(shipped(), BOOK, "R", rules)
+
+
+def test_lots_and_serial_numbers_add_up_to_their_line() -> None:
+    """Proves that a lot in another unit than its line, or a piece without its serial number, is
+    refused instead of written."""
+    event = shipped()
+    content = event.shipment.packages[0].contents[0]
+    content.serial_numbers.pop()
+    with pytest.raises(Untranslatable, match="line 10 has 1 serial numbers for a quantity of 2"):
+        translate.issue_rows(event, BOOK, "R", RULES)
+    event = shipped()
+    left = event.shipment.departures.add(package_numbers=["CARTON-1"])
+    row = left.shipped.add(line_number=10)
+    row.quantity.value, row.quantity.unit = "1", "CS"
+    with pytest.raises(Untranslatable, match=r"line 10 left in 'CS', .* packed in 'EA'"):
+        translate.issue_rows(event, BOOK, "R", RULES)
+
+
+@pytest.mark.parametrize("operation", ["change_order", "cancel_order"])
+def test_only_a_booking_can_be_known_already(operation: str) -> None:
+    """Proves that an ERP which knows a change already has misunderstood something."""
+    document = translate.DOCUMENTS[operation]
+    with pytest.raises(NeedsPerson, match="does not say that it is this one"):
+        translate_answers.verdict(document, approved(), [replace(KNOWN, line=0)], ANSWERS)

@@ -10,9 +10,20 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-from crossdock_adapters.legacy_file import translate
-from crossdock_adapters.legacy_file.client import CONTROL, RECEIPTS, RESULTS, Conventions, ErpFiles
-from crossdock_adapters.legacy_file.translate import Answers, Document, Rules
+from crossdock_adapters.legacy_file import translate, translate_answers
+from crossdock_adapters.legacy_file.client import (
+    ANSWERS,
+    CONTROL,
+    INBOUND,
+    RECEIPTS,
+    RESULTS,
+    WAY,
+    Conventions,
+    ErpFiles,
+    Receipt,
+)
+from crossdock_adapters.legacy_file.translate import Document, Rules
+from crossdock_adapters.legacy_file.translate_answers import Answers
 from crossdock_adapters.sdk import layout, layout_files
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
@@ -28,6 +39,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     Untranslatable,
 )
+from crossdock_adapters.sdk.sequences import KEPT_OPEN
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 from crossdock_adapters.sdk.work import Poll, Work
 
@@ -40,7 +52,9 @@ ANSWERS_FILE: Final = "answers.toml"
 # How often a file that the ERP could not read is sent again before a person has to look.
 SENDS_MAX: Final = 3
 LOOK_PAUSE_SECONDS: Final = 0.1
-MAX_HELD_BYTES: Final = 512 * 1024
+MAX_TOLD: Final = 5
+# What an attempt does with its file.
+SEND, SEND_AGAIN, WAIT = "send", "send again", "wait"
 
 
 class Erp(ErpFiles):
@@ -73,6 +87,7 @@ async def connect(settings: Settings, secrets: Secrets) -> Erp:
         system=settings.text("sender"),
         site=settings.text("site"),
     )
+    check_conventions(conventions)
     layouts = loaded_layouts(settings.text("layouts_directory"))
     answers = loaded_answers(settings.text("answers_file"))
     return Erp(opened_folder(settings, secrets), conventions, layouts, answers, settings)
@@ -81,33 +96,37 @@ async def connect(settings: Settings, secrets: Secrets) -> Erp:
 async def take_number(work: Work, vendor: Erp) -> str:
     """The first step: the name of the file, by the next control number. It changes nothing."""
     document = translate.DOCUMENTS[work.operation]
-    _written(work, vendor, document, 0, datetime.now(UTC))
+    await asyncio.to_thread(_written, work, vendor, document, 0, datetime.now(UTC))
+    await vendor.look()
+    interface = document.layout.replace("_", "-")
+    seen = await vendor.highest(interface)
     assert work.sequences is not None
     try:
-        taken = await work.sequences.take(document.layout, work.reference)
+        taken = await work.sequences.take(document.layout, work.reference, seen + 1)
     except HubAway as away:
         raise Retry(0.0, f"the hub did not answer for a control number: {away}") from away
-    return vendor.name_of(document.layout.replace("_", "-"), taken.number, taken.time)
+    return vendor.name_of(interface, taken.number, taken.time)
 
 
 async def deliver(work: Work, vendor: Erp) -> Confirmed:
     """The second step: publish the file of this name unless it is out, and see what came of it."""
     document = translate.DOCUMENTS[work.operation]
-    number, taken = vendor.number_of(work.draft)
-    await vendor.look()
+    await vendor.look(work.draft)
     found = _answered(work, vendor, document)
     if found is not None:
+        await _closed(work, document)
         return found
-    if await _must_go(work.draft, vendor):
-        data, records = _written(work, vendor, document, number, taken)
-        await vendor.drop(work.draft, data, records)
-        assert work.sequences is not None
-        try:
-            await work.sequences.close(document.layout, work.reference)
-        except HubAway:
-            # Its number stays reserved for this delivery, which changes nothing for anybody.
-            pass
-    return await _wait(work, vendor, document, taken)
+    step = await _step(work, vendor, document)
+    if step != WAIT:
+        await _send(work, vendor, document, again=step == SEND_AGAIN)
+    await _closed(work, document)
+    try:
+        return await _wait(work, vendor, document)
+    except Retry as trouble:
+        if step == WAIT:
+            raise
+        # "Proven unprocessed" is no longer true: the file went out in this attempt.
+        raise OutcomeUnknown(f"{work.draft} is out; then: {trouble.reason}") from trouble
 
 
 for _name in translate.DOCUMENTS:
@@ -121,65 +140,144 @@ async def hold_broken_answers(poll: Poll, vendor: Erp) -> None:
     await vendor.look()
     for key, broken in vendor.broken.items():
         if not broken.told:
-            data = broken.data[:MAX_HELD_BYTES]
-            await poll.hold(data, f"{broken.path}: {broken.reason}", "text/plain", key=key)
-            broken.told = True
+            path, size, modified = key
+            identity = f"{path} {size} {modified.isoformat() if modified else ''}"
+            reason = f"{broken.path}: {broken.reason}"
+            await poll.hold(broken.data, reason, "text/plain", key=identity)
+            # Kept by the hub from here on.
+            broken.told, broken.data = True, b""
 
 
 def _answered(work: Work, vendor: Erp, document: Document) -> Confirmed | None:
     """What the results and rejects say by our reference; None: not enough yet."""
     said = vendor.said(work.reference)
-    found = translate.verdict(document, work.event, said, vendor.answers) if said else None
+    found = translate_answers.verdict(document, work.event, said, vendor.answers) if said else None
     if found is None:
         return None
-    return Confirmed(
-        [*found.references, Reference(FILE_REFERENCE, work.draft)], found.facts, found.note
+    rows = document.rows(work.event, document.action, work.reference, vendor.rules)
+    cut = layout_files.cuts(vendor.layouts[document.layout], rows)
+    told = [found.note, f"cut to fit: {', '.join(cut)}" if cut else ""]
+    note = "; ".join(filter(None, told))
+    return Confirmed([*found.references, Reference(FILE_REFERENCE, work.draft)], found.facts, note)
+
+
+async def _step(work: Work, vendor: Erp, document: Document) -> str:
+    """What to do with the file: the newest receipt says, then where it is, then what we know."""
+    receipts = vendor.receipts(work.draft)
+    if receipts:
+        if _receipt_word(receipts[-1], vendor) != "again" or await vendor.went_again(work.draft):
+            return WAIT
+        refused = [each for each in receipts if _known_word(each, vendor) == "again"]
+        if len(refused) >= SENDS_MAX:
+            raise NeedsPerson(
+                f"the ERP could not read {work.draft} {SENDS_MAX} times: {receipts[-1].text}; a "
+                "retry reads its receipts again, and sends nothing"
+            )
+        return SEND_AGAIN
+    found = await vendor.whereabouts(work.draft)
+    if found is not None:
+        # In inbound its marker may be missing: `drop` finds out and does what is missing.
+        return SEND if found.place == INBOUND else WAIT
+    return SEND if await _is_unsent(work, vendor, document) else WAIT
+
+
+async def _is_unsent(work: Work, vendor: Erp, document: Document) -> bool:
+    """Whether a file that is nowhere was never out: an ERP may delete or sort what it took."""
+    assert work.sequences is not None
+    try:
+        numbers = await work.sequences.state(document.layout)
+    except HubAway as away:
+        raise Retry(0.0, f"the hub did not answer for the control numbers: {away}") from away
+    if numbers.of(work.reference) is not None:
+        return True
+    _, taken = vendor.number_of(work.draft)
+    if datetime.now(UTC) - taken < KEPT_OPEN:
+        return False
+    raise NeedsPerson(
+        f"{work.draft} is nowhere, has no receipt, and is too old to know whether it was ever out: "
+        "look for its document in the ERP"
     )
 
 
-async def _must_go(name: str, vendor: Erp) -> bool:
-    """Whether the file has to be published, for the first time or again."""
-    words = [_receipt_word(receipt, vendor) for receipt in vendor.receipts(name)]
-    if words.count("again") >= SENDS_MAX and words[-1] == "again":
-        said = vendor.receipts(name)[-1]
-        raise NeedsPerson(f"the ERP could not read {name} {SENDS_MAX} times: {said.text}")
-    if words and words[-1] in ("taken", "held"):
-        return False
-    # Nowhere, or in inbound with its marker missing: `drop` finds out and does what is missing.
-    return await vendor.whereabouts(name) in ("", "inbound")
+async def _send(work: Work, vendor: Erp, document: Document, *, again: bool) -> None:
+    number, taken = vendor.number_of(work.draft)
+    try:
+        data, records = await asyncio.to_thread(_written, work, vendor, document, number, taken)
+        await vendor.drop(work.draft, data, records, again=again)
+    except NeedsPerson as parked:
+        raise type(parked)(
+            f"{parked.reason}; number {number} of {document.layout} is taken and its file is not "
+            "out, and the ERP may hold all later files: mend this and retry this delivery. If it "
+            f"is skipped or resubmitted instead, ask the ERP to let number {number} pass"
+        ) from parked
 
 
-def _receipt_word(receipt: object, vendor: Erp) -> str:
-    code, status = getattr(receipt, "code", ""), getattr(receipt, "status", "")
-    word = vendor.answers.receipts.get(code) or vendor.answers.receipts.get(status)
-    if word in (None, "person"):
-        text = getattr(receipt, "text", "")
-        raise NeedsPerson(f"the ERP refused the file: {status} {code} {text}".strip())
-    return word or ""
+async def _closed(work: Work, document: Document) -> None:
+    """The file is out, so its number is no longer kept for this delivery."""
+    assert work.sequences is not None
+    try:
+        await work.sequences.close(document.layout, work.reference)
+    except (HubAway, Retry):
+        # Closed by the next attempt; the file is out all the same.
+        pass
 
 
-async def _wait(work: Work, vendor: Erp, document: Document, taken: datetime) -> Confirmed:
+def _known_word(receipt: Receipt, vendor: Erp) -> str:
+    """By its code where the table has it, else by its letter; "" where it has neither."""
+    words = vendor.answers.receipts
+    return words.get(receipt.code) or words.get(receipt.status) or ""
+
+
+def _receipt_word(receipt: Receipt, vendor: Erp) -> str:
+    word = _known_word(receipt, vendor)
+    if word in ("", "person"):
+        said = f"{receipt.status} {receipt.code} {receipt.text}"
+        raise NeedsPerson(f"the ERP refused the file: {said}".strip())
+    return word
+
+
+async def _wait(work: Work, vendor: Erp, document: Document) -> Confirmed:
     """A moment for a quick ERP; then the delivery waits at the hub, which asks again."""
     loop = asyncio.get_running_loop()
     until = loop.time() + vendor.wait_seconds
     while loop.time() < until:
         await asyncio.sleep(LOOK_PAUSE_SECONDS)
-        await vendor.look()
+        await vendor.look(work.draft)
         found = _answered(work, vendor, document)
         if found is not None:
             return found
     now = datetime.now(UTC)
-    oldest = await vendor.oldest_untaken()
-    if oldest is not None and now - oldest > vendor.receipt_silence:
-        raise OutcomeUnknown(f"SILENT: the ERP has taken no file since {oldest:%Y-%m-%d %H:%M} UTC")
+    silent = await vendor.silent_since()
+    if silent is not None and now - silent > vendor.receipt_silence:
+        raise OutcomeUnknown(f"SILENT: the ERP has taken no file since {silent:%Y-%m-%d %H:%M} UTC")
     receipts = vendor.receipts(work.draft)
-    if now - taken > vendor.result_silence:
+    out = await vendor.out_since(work.draft) or vendor.number_of(work.draft)[1]
+    if now - out > vendor.result_silence:
         raise OutcomeUnknown(f"SILENT: no result for {work.draft} within {vendor.result_silence}")
     if not receipts:
         raise AnswerLater(f"{work.draft} waits for its receipt")
     if _receipt_word(receipts[-1], vendor) == "held":
-        raise AnswerLater(f"{work.draft} is held by the ERP: {receipts[-1].text}")
+        missing = await _missing(work, vendor, document)
+        raise AnswerLater(f"{work.draft} is held by the ERP: {receipts[-1].text}{missing}")
     raise AnswerLater(f"{work.draft} waits for its result")
+
+
+async def _missing(work: Work, vendor: Erp, document: Document) -> str:
+    """For people: which earlier numbers of ours are not out, and what can be done about them."""
+    assert work.sequences is not None
+    own, _ = vendor.number_of(work.draft)
+    try:
+        numbers = await work.sequences.state(document.layout)
+    except HubAway:
+        return ""
+    earlier = sorted(taken.number for _, taken in numbers.open if taken.number < own)
+    if not earlier:
+        return ""
+    told = ", ".join(map(str, earlier[:MAX_TOLD]))
+    return (
+        f"; taken and not out: {told}. Retry the deliveries that are parked with these, or ask the "
+        "ERP to let them pass"
+    )
 
 
 def _written(
@@ -233,6 +331,19 @@ def opened_folder(settings: Settings, secrets: Secrets) -> DropFolder:
     return SftpFolder(login, unquote(place.path), settings.seconds("timeout_seconds"))
 
 
+def check_conventions(conventions: Conventions) -> None:
+    """SettingsError when a file that is complete could not be told from one that is not."""
+    c = conventions
+    missing = [name for name in (*WAY, *ANSWERS) if not c.folders.get(name)]
+    if missing:
+        raise SettingsError(f"folders: {', '.join(missing)} is missing")
+    if not c.temporary or not c.ending:
+        raise SettingsError("temporary and ending must not be empty")
+    endings = [each for each in (c.temporary, c.marker, c.ending) if each]
+    if any(one.endswith(other) for one in endings for other in endings if one is not other):
+        raise SettingsError("temporary, marker and ending must differ, and none be another's end")
+
+
 def loaded_layouts(directory: str) -> dict[str, Layout]:
     """Every layout that is needed, `directory` first. SettingsError lists what is wrong."""
     own = resources.files(__package__).joinpath("layouts")
@@ -259,6 +370,6 @@ def loaded_answers(file: str) -> Answers:
     own = resources.files(__package__).joinpath(ANSWERS_FILE)
     try:
         text = Path(file).read_text("utf-8") if file else own.read_text("utf-8")
-        return translate.answers_table(text, file or ANSWERS_FILE)
+        return translate_answers.answers_table(text, file or ANSWERS_FILE)
     except (ValueError, OSError) as error:
         raise SettingsError(f"answers_file: {error}") from error

@@ -10,13 +10,14 @@ import hashlib
 import secrets
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from crossdock_adapters.legacy_file import adapter
+from crossdock_adapters.legacy_file.sandbox_books import Books, Issue, Later, Order, Refusal
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.layout_files import LayoutError, Row
 from crossdock_adapters.sdk.sandbox import Command, Sandbox, SandboxConfig, VendorPort, VendorRoute
@@ -27,74 +28,12 @@ DEFAULT_USER: Final = "crossdock"
 DEFAULT_ITEMS: Final = tuple(f"SKU-{number}" for number in range(1001, 1025))
 DEFAULT_CUSTOMERS: Final = tuple(f"CUST-{number}" for number in range(1001, 1013))
 MARKER, TEMPORARY, ENDING = ".done", ".tmp", ".dat"
-FIRST_DOCUMENT: Final = 700_000
 # What a file's first record may call its interface, and in which layout it is read.
 INTERFACES: Final = {"sales-orders": "sales_orders", "goods-issues": "goods_issues"}
 MISBEHAVIOURS: Final = frozenset({
     "silence", "disk_full", "late_results", "duplicate_answers", "half_written", "wrong_totals",
     "unreadable", "period_closed", "unknown_status",
 })  # fmt: skip
-
-
-@dataclass(slots=True)
-class Order:
-    """A sales order of the ERP. open: quantity that has not left, by line."""
-
-    number: str
-    document: str
-    reference: str
-    customer: str
-    lines: dict[int, str]
-    open: dict[int, Decimal]
-    cancelled: bool = False
-    versions: int = 1
-
-
-@dataclass(slots=True)
-class Issue:
-    """A goods issue: what left, of which order, by line."""
-
-    number: str
-    document: str
-    reference: str
-    order: str
-    shipped: dict[int, Decimal]
-    reversed: bool = False
-
-
-@dataclass(slots=True)
-class Books:
-    """The ERP's memory. seen: (interface, number) to the hash of the file that had it."""
-
-    orders: dict[str, Order] = field(default_factory=dict)
-    issues: dict[str, Issue] = field(default_factory=dict)
-    seen: dict[tuple[str, int], str] = field(default_factory=dict)
-    expected: dict[str, int] = field(default_factory=dict)
-    held: list[str] = field(default_factory=list)
-    receipts: list[dict[str, Any]] = field(default_factory=list)
-    document_number: int = FIRST_DOCUMENT
-    answer_number: int = 0
-    refused: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a line, or the document as line 0, is not posted."""
-
-    line: int
-    code: str
-    text: str
-
-
-@dataclass(slots=True)
-class Later:
-    """An answer that is due."""
-
-    due: datetime
-    folder: str
-    stem: str
-    layout: str
-    rows: list[Row]
 
 
 class LegacyFileSandbox(Sandbox):
@@ -153,10 +92,11 @@ class LegacyFileSandbox(Sandbox):
         return public_line(self.host_key)
 
     def books(self) -> dict[str, Any]:
-        """Orders, goods issues, refusals, receipts, and files that wait."""
+        """Orders, goods issues, what was asked for and refused, receipts, and files that wait."""
         books = self._books
+        plain = ("documents", "refused", "receipts", "held", "expected")
         return {
-            **{name: getattr(books, name) for name in ("refused", "receipts", "held", "expected")},
+            **{name: getattr(books, name) for name in plain},
             "sales_orders": [asdict(each) for each in books.orders.values()],
             "goods_issues": [asdict(each) for each in books.issues.values()],
             "host_key": self.host_key_line(),
@@ -240,7 +180,8 @@ class LegacyFileSandbox(Sandbox):
         results: list[Row] = []
         rejected: list[Row] = [rows[0]]
         for document, own in _documents(rows):
-            reference = document.text("reference")
+            asked = {name: document.text(name) for name in ("document", "departure", "action")}
+            self._books.documents.append({"layout": layout, "file": file, **asked})
             number, refusals = self._posted(layout, document, own)
             lines = [row for row in own if row.record == "line"]
             for line in lines or [Row("line", {"line": 0})]:
@@ -248,7 +189,7 @@ class LegacyFileSandbox(Sandbox):
                 refusal = next((r for r in refusals if r.line in (0, at)), None)
                 if refusal is None and refusals and not self._by_line:
                     refusal = Refusal(at, "E190", "another line of the document was refused")
-                results.append(self._result(reference, at, number, refusal))
+                results.append(self._result(document, at, number, refusal))
             if refusals:
                 self._books.refused.append({"document": document.text("document"), "file": file,
                                             "codes": [each.code for each in refusals]})  # fmt: skip
@@ -262,9 +203,9 @@ class LegacyFileSandbox(Sandbox):
         if self._used("period_closed"):
             return "", [Refusal(0, "E130", "the posting period is closed")]
         orders = layout == "sales_orders"
-        known = (self._books.orders if orders else self._books.issues).get(
-            document.text("document")
-        )
+        known: Order | Issue | None = self._books.orders.get(document.text("document"))
+        if not orders:
+            known = self._books.issues.get(_issue_key(document))
         if document.text("action") == "I" and known is not None:
             return known.number, [Refusal(0, "E110", "the document exists already")]
         return self._post_order(document, own) if orders else self._post_issue(document, own)
@@ -349,18 +290,15 @@ class LegacyFileSandbox(Sandbox):
         for line, quantity in shipped.items():
             order.open[line] -= quantity
         issue = Issue(
-            self._next_document(), key, document.text("reference"), order.document, shipped
-        )
-        self._books.issues[key] = issue
+            self._next_document(), *_issue_key(document), document.text("reference"),
+            order.document, shipped,
+        )  # fmt: skip
+        self._books.issues[_issue_key(document)] = issue
         return issue.number, refusals
 
     def _reverse(self, shipment: str) -> tuple[str, list[Refusal]]:
         """Take back every departure of a shipment."""
-        issues = [
-            each
-            for key, each in self._books.issues.items()
-            if key == shipment or key.rpartition("-")[0] == shipment
-        ]
+        issues = [each for each in self._books.issues.values() if each.document == shipment]
         if not issues:
             return "", [Refusal(0, "E123", f"goods issue {shipment} is not known")]
         for each in issues:
@@ -378,14 +316,17 @@ class LegacyFileSandbox(Sandbox):
     ) -> None:
         said = {"file": file, "status": status, "code": code, "text": text}
         self._books.receipts.append(said)
-        row = Row("receipt", {**said, "sequence": number, "sha256": digest})
         self._books.answer_number += 1
+        ours = self._books.answer_number
+        row = Row("receipt", {**said, "sequence": number, "sha256": digest, "number": ours})
         stem = f"{file}.{self._books.answer_number:08d}.ack"
         self._answer(Later(self.now(), "ack", stem, "receipts", [row]))
 
-    def _result(self, reference: str, line: int, number: str, refusal: Refusal | None) -> Row:
+    def _result(self, document: Row, line: int, number: str, refusal: Refusal | None) -> Row:
         status = "?" if self._used("unknown_status") else "R" if refusal else "A"
-        values: dict[str, Any] = {"reference": reference, "line": line, "status": status}
+        values: dict[str, Any] = {"line": line, "status": status}
+        values |= {name: document.values.get(name) for name in ("reference", "document")}
+        values["departure"] = document.values.get("departure")
         if refusal is None or refusal.code == "E110":
             values["erp_document"] = number
         if refusal is not None:
@@ -454,6 +395,10 @@ class LegacyFileSandbox(Sandbox):
         """{"interface", "next"}: somebody at the ERP lets a missing number pass."""
         self._books.expected[str(body["interface"])] = int(body["next"])
         return self._books.expected
+
+
+def _issue_key(document: Row) -> tuple[str, int]:
+    return document.text("document"), int(document.text("departure") or 1)
 
 
 def _named(name: str) -> tuple[str, int]:

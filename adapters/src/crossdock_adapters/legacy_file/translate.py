@@ -1,12 +1,11 @@
 """Between the contract and the rows of the ERP's files: pure functions, no clock, no disk.
 
-Orders and goods issues become documents with a line for each of theirs; what the ERP says about
-documents and lines becomes an outcome. Which letter and code means what is data, `answers.toml`.
+Orders and goods issues become documents with a line for each of theirs. What the ERP says about
+them is `translate_answers`.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -14,27 +13,18 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import Value
-from crossdock_adapters.sdk.outcomes import (
-    Confirmed,
-    NeedsPerson,
-    Reference,
-    Reject,
-    Untranslatable,
-)
+from crossdock_adapters.sdk.outcomes import Untranslatable
 
 BOOK, CHANGE, TAKE_BACK = "I", "U", "D"
 WHOLE_DOCUMENT: Final = 0
 SPLIT_ADDRESS: Final = 2
-MAX_SAID: Final = 5
-RECEIPT_WORDS: Final = frozenset({"taken", "held", "again", "person"})
-RESULT_WORDS: Final = frozenset({"accepted", "rejected", "along", "known", "person"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,51 +43,17 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the ERP says about one line of a document; line 0 is the document as a whole."""
-
-    line: int
-    status: str
-    code: str = ""
-    text: str = ""
-    erp_document: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The table of answers: a word for each letter and code."""
-
-    receipts: Mapping[str, str]
-    results: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class Document:
     """How one operation is said: in which file, by which action, as which rows, answered for which
-    lines. kind: what the ERP's document is called as a reference."""
+    lines. kind: what the ERP's document is called as a reference; key: its business key, as number
+    and departure."""
 
     layout: str
     action: str
     kind: str
     rows: Callable[[Any, str, str, Rules], list[Row]]
     lines: Callable[[Any], frozenset[int]]
-
-
-def answers_table(text: str, source: str) -> Answers:
-    """A checked table. ValueError names every row that has no known word or no source."""
-    data = tomllib.loads(text)
-    problems = []
-    found: dict[str, dict[str, str]] = {"receipts": {}, "results": {}}
-    for table, words in (("receipts", RECEIPT_WORDS), ("results", RESULT_WORDS)):
-        for code, row in data.get(table, {}).items():
-            if row.get("word") not in words or not row.get("source") or not row.get("meaning"):
-                problems.append(
-                    f"{table}.{code} needs meaning, source, and a word of {sorted(words)}"
-                )
-            found[table][code] = str(row.get("word"))
-    if problems:
-        raise ValueError(f"{source}: " + "; ".join(problems))
-    return Answers(found["receipts"], found["results"])
+    key: Callable[[Any], tuple[str, str]]
 
 
 def head(sequence: int, created: datetime, rules: Rules) -> Row:
@@ -147,7 +103,9 @@ def issue_rows(event: Any, action: str, reference: str, rules: Rules) -> list[Ro
         {
             "reference": reference,
             "action": action,
-            "document": issue_number(shipment, action),
+            "document": shipment.number,
+            # A reversal takes back all that left with the shipment.
+            "departure": departure_of(shipment) if action == BOOK else None,
             "order": shipment.order_number,
             "warehouse": rules.warehouses.get(
                 shipment.ship_from_location_number, shipment.ship_from_location_number
@@ -162,7 +120,7 @@ def issue_rows(event: Any, action: str, reference: str, rules: Rules) -> list[Ro
     if action == TAKE_BACK:
         return [document]
     packages = _packages_that_left(shipment)
-    rows = [document, *(_package(each, shipment, reference) for each in packages)]
+    rows = [document, *(_package(each, shipment, reference, rules) for each in packages)]
     for number, quantity in sorted(_shipped(shipment).items()):
         contents = [
             (package, content)
@@ -174,13 +132,20 @@ def issue_rows(event: Any, action: str, reference: str, rules: Rules) -> list[Ro
     return rows
 
 
-def issue_number(shipment: shipment_pb2.Shipment, action: str) -> str:
-    """The business key of a goods issue: each departure of a shipment has its own.
+def departure_of(shipment: shipment_pb2.Shipment) -> int:
+    """Which departure of a shipment a goods issue is of: its business key together with the number.
 
-    A reversal names the shipment: it takes back all that left with it.
+    In a field of its own, because a shipment's number may end in anything.
     """
-    count = len(shipment.departures)
-    return f"{shipment.number}-{count}" if action == BOOK and count > 1 else shipment.number
+    return max(1, len(shipment.departures))
+
+
+def _order_key(event: Any) -> tuple[str, str]:
+    return event.order.number, ""
+
+
+def _issue_key(event: Any) -> tuple[str, str]:
+    return event.shipment.number, str(departure_of(event.shipment))
 
 
 def _of_order(event: Any) -> frozenset[int]:
@@ -196,96 +161,22 @@ def _whole(_: Any) -> frozenset[int]:
 
 
 DOCUMENTS: Final[Mapping[str, Document]] = {
-    "create_sales_order": Document("sales_orders", BOOK, "sales_order", order_rows, _of_order),
-    "change_order": Document("sales_orders", CHANGE, "sales_order", order_rows, _of_order),
-    "cancel_order": Document("sales_orders", TAKE_BACK, "sales_order", order_rows, _whole),
-    "post_goods_issue": Document("goods_issues", BOOK, "goods_issue", issue_rows, _of_issue),
-    "reverse_goods_issue": Document("goods_issues", TAKE_BACK, "reversal", issue_rows, _whole),
+    "create_sales_order": Document(
+        "sales_orders", BOOK, "sales_order", order_rows, _of_order, _order_key
+    ),
+    "change_order": Document(
+        "sales_orders", CHANGE, "sales_order", order_rows, _of_order, _order_key
+    ),
+    "cancel_order": Document(
+        "sales_orders", TAKE_BACK, "sales_order", order_rows, _whole, _order_key
+    ),
+    "post_goods_issue": Document(
+        "goods_issues", BOOK, "goods_issue", issue_rows, _of_issue, _issue_key
+    ),
+    "reverse_goods_issue": Document(
+        "goods_issues", TAKE_BACK, "reversal", issue_rows, _whole, _issue_key
+    ),
 }
-
-
-def verdict(
-    document: Document, event: Any, said: Sequence[Said], answers: Answers
-) -> Confirmed | None:
-    """What the ERP's words about a document come to; None: it has not said enough yet.
-
-    Raises Reject when it refused the whole, NeedsPerson when it did a part, contradicts itself, or
-    says something that the table does not know.
-    """
-    words: dict[int, set[str]] = {}
-    for each in said:
-        words.setdefault(each.line, set()).add(_word(each, answers))
-    lines = document.lines(event)
-    if "person" in {word for found in words.values() for word in found}:
-        raise NeedsPerson(f"the ERP cannot go on: {_told(said)}")
-    settled = {line: _settled(line, found, said) for line, found in words.items()}
-    whole = settled.pop(WHOLE_DOCUMENT, None)
-    if whole is not None:
-        settled = {**dict.fromkeys(lines, whole), **settled}
-    if not lines <= set(settled):
-        return None
-    refused = sorted(line for line, accepted in settled.items() if not accepted)
-    if not refused:
-        return _confirmed(document, event, said)
-    if len(refused) == len(settled):
-        own = [each for each in said if _word(each, answers) == "rejected"] or list(said)
-        first = next((each for each in own if each.code), own[0])
-        raise Reject(first.code or first.status, _told([*own, *said]))
-    numbers = ", ".join(map(str, refused))
-    raise NeedsPerson(
-        f"the ERP posted the document ({_number(said) or 'number unknown'}) without lines "
-        f"{numbers}: {_told(said)}"
-    )
-
-
-def _word(said: Said, answers: Answers) -> str:
-    """By its code where the table has it, else by its letter; what it has neither of is raised."""
-    word = answers.results.get(said.code) or answers.results.get(said.status)
-    if word is None:
-        raise NeedsPerson(
-            f"the ERP's status {said.status!r}, code {said.code!r} is not in the table of answers"
-        )
-    return word
-
-
-def _settled(line: int, words: set[str], said: Sequence[Said]) -> bool:
-    """Whether a line is posted: a repeated answer says the same, and what is known is posted."""
-    posted, refused = words & {"accepted", "known"}, words & {"rejected", "along"}
-    if posted and refused:
-        raise NeedsPerson(f"the ERP accepted line {line} and refused it: {_told(said)}")
-    return bool(posted)
-
-
-def _confirmed(document: Document, event: Any, said: Sequence[Said]) -> Confirmed:
-    number = _number(said)
-    facts = []
-    if document.action == BOOK and document.kind == "sales_order" and number:
-        facts.append(sales_document(event.order.id, number))
-    warnings = [each for each in said if each.code or each.text]
-    references = [Reference(document.kind, number)] if number else []
-    return Confirmed(references, facts, note=_told(warnings) if warnings else "")
-
-
-def _number(said: Iterable[Said]) -> str:
-    return next((each.erp_document for each in said if each.erp_document), "")
-
-
-def _told(said: Sequence[Said]) -> str:
-    """The ERP's own words, each once, the first few."""
-    once = dict.fromkeys(
-        f"line {each.line}: {each.code or each.status} {each.text}".strip() for each in said
-    )
-    more = f" and {len(once) - MAX_SAID} more" if len(once) > MAX_SAID else ""
-    return "; ".join(list(once)[:MAX_SAID]) + more
-
-
-def sales_document(order_id: str, number: str) -> order_service_pb2.UpdateOrderRequest:
-    """The fact that the ERP booked the order under a number."""
-    request = order_service_pb2.UpdateOrderRequest()
-    request.order.id = order_id
-    request.order.sales_document = number
-    request.update_mask.paths.append("sales_document")
-    return request
 
 
 def _order_line(line: order_pb2.OrderLine, reference: str, rules: Rules) -> Row:
@@ -324,7 +215,9 @@ def _ship_to(party: types_pb2.Party, reference: str) -> Row:
     )
 
 
-def _package(package: shipment_pb2.Package, shipment: shipment_pb2.Shipment, reference: str) -> Row:
+def _package(
+    package: shipment_pb2.Package, shipment: shipment_pb2.Shipment, reference: str, rules: Rules
+) -> Row:
     tracking = {entry.package_id: entry.tracking_number for entry in shipment.progress}
     return Row(
         "package",
@@ -333,7 +226,7 @@ def _package(package: shipment_pb2.Package, shipment: shipment_pb2.Shipment, ref
             "package": package.number,
             "tracking_number": tracking.get(package.id, ""),
             "weight": Decimal(package.weight.value),
-            "weight_unit": package.weight.unit,
+            "weight_unit": _unit(package.weight.unit, rules),
         },
     )
 
@@ -357,6 +250,7 @@ def _issue_line(
     for package, content in contents:
         if not (content.lot or content.serial_numbers):
             continue
+        _check_detail(number, quantity, content)
         detail: dict[str, Value] = {**key, "package": package.number, "lot": content.lot}
         serials = content.serial_numbers or [""]
         # A serial number is one piece; without them the quantity is the lot's.
@@ -366,6 +260,23 @@ def _issue_line(
             for serial in serials
         ]
     return rows
+
+
+def _check_detail(
+    number: int, quantity: types_pb2.Quantity, content: shipment_pb2.PackageContent
+) -> None:
+    """Lots and serial numbers say what the line's quantity consists of, in the line's unit."""
+    if content.quantity.unit != quantity.unit:
+        raise Untranslatable(
+            f"line {number} left in {quantity.unit!r}, and its lot or serial numbers are packed in "
+            f"{content.quantity.unit!r}: nobody says how many of one are the other"
+        )
+    serials = len(content.serial_numbers)
+    if serials and Decimal(content.quantity.value) != serials:
+        raise Untranslatable(
+            f"line {number} has {serials} serial numbers for a quantity of "
+            f"{content.quantity.value}: each piece needs its own"
+        )
 
 
 def _shipped(shipment: shipment_pb2.Shipment) -> dict[int, types_pb2.Quantity]:
