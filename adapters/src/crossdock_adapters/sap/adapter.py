@@ -26,7 +26,7 @@ from crossdock_adapters.sap.deliveries import TRIES, Deliveries, Delivery, Deliv
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
-from crossdock_adapters.sdk.http import VendorHttp
+from crossdock_adapters.sdk.http import ClientCertificate, VendorHttp
 from crossdock_adapters.sdk.mappings import Code, Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -54,9 +54,17 @@ async def connect(settings: Settings, secrets: Secrets) -> SapClient:
     booking_rules(settings)
     heard(settings)
     service = delivery_rules(settings).service
-    http = VendorHttp(
-        settings.text("base_url"), timeout_seconds=settings.seconds("timeout_seconds")
-    )
+    certificate = client_certificate(settings)
+    if certificate is None and not (settings.text("user") and secrets.has("password")):
+        raise SettingsError("give user and password, or certificate_file and key_file")
+    try:
+        http = VendorHttp(
+            settings.text("base_url"),
+            timeout_seconds=settings.seconds("timeout_seconds"),
+            client_certificate=certificate,
+        )
+    except OSError as error:
+        raise SettingsError(f"certificate_file, key_file or authority_file: {error}") from error
     return SapClient(
         http,
         Login(settings.text("user"), lambda: secrets.text("password")),
@@ -361,6 +369,17 @@ def booking_rules(settings: Settings) -> BookingRules:
         units=units,
         delivery_properties=properties,
     )
+
+
+def client_certificate(settings: Settings) -> ClientCertificate | None:
+    """The technical user's certificate; None: it has a password. SettingsError: half of one."""
+    certificate, key = settings.text("certificate_file"), settings.text("key_file")
+    if bool(certificate) != bool(key):
+        raise SettingsError("certificate_file and key_file belong together")
+    if not certificate:
+        return None
+    authority = settings.text("authority_file")
+    return ClientCertificate(Path(certificate), Path(key), Path(authority) if authority else None)
 
 
 def delivery_rules(settings: Settings) -> DeliveryRules:

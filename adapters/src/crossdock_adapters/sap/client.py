@@ -48,7 +48,10 @@ class RecordMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """The technical user. `password` is asked each time, so that it can rotate."""
+    """The technical user. `password` is asked each time, so that it can rotate.
+
+    Without a user the connection's certificate says who calls.
+    """
 
     user: str
     password: Callable[[], str]
@@ -213,14 +216,17 @@ class SapClient:
         json: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        user, password = self._login.user, self._login.password()
+        user = self._login.user
+        password = self._login.password() if user else ""
         pause = self._refused_until - time.monotonic()
         if (user, password) == self._refused and pause > 0:
             raise Retry(
                 pause, "SAP refused this user and password; a new password is tried at once"
             )
-        credential = b64encode(f"{user}:{password}".encode()).decode()
-        merged = {**self._headers, "Authorization": f"Basic {credential}", **(headers or {})}
+        merged = {**self._headers, **(headers or {})}
+        if user:
+            credential = b64encode(f"{user}:{password}".encode()).decode()
+            merged["Authorization"] = f"Basic {credential}"
         if jar.token and effect:
             merged[TOKEN] = jar.token
         if jar.cookies:

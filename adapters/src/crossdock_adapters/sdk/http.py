@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,6 +92,24 @@ def _http_date(text: str) -> datetime | None:
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """PEM files with which this side proves itself to a vendor that asks for a certificate.
+
+    authority: who signed the vendor's own, where the system does not trust it.
+    """
+
+    certificate: Path
+    key: Path
+    authority: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """For connections; read now. OSError (SSLError is one): a file is missing or no PEM."""
+        context = ssl.create_default_context(cafile=self.authority)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
 class VendorHttp:
     """One vendor's HTTP API: one connection pool, its limits, its failures classified.
 
@@ -112,7 +132,9 @@ class VendorHttp:
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         rate_per_second: float | None = None,
         headers: Mapping[str, str] | None = None,
+        client_certificate: ClientCertificate | None = None,
     ) -> None:
+        self._ssl = client_certificate.context() if client_certificate is not None else True
         self._base = URL(base_url.rstrip("/") + "/")
         self._timeout_seconds = timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
@@ -241,7 +263,9 @@ class VendorHttp:
             traces.on_connection_reuseconn.append(_connected)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=self._max_connections, keepalive_timeout=IDLE_CONNECTION_SECONDS
+                    limit=self._max_connections,
+                    keepalive_timeout=IDLE_CONNECTION_SECONDS,
+                    ssl=self._ssl,
                 ),
                 request_class=_LeasedRequest,
                 trace_configs=[traces, create_trace_config(url_filter=_without_query)],
