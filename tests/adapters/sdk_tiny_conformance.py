@@ -71,6 +71,8 @@ FAULTS = {
     "slow_reader": "takes its time with nested payloads",
     "greedy_reader": "takes much memory for nested payloads",
     "open_door": "believes everybody",
+    "late_sender": "sends whatever has become of its lease",
+    "last_call_only": "takes the lost answer of its first call for nothing done, not of its last",
     "no_case": "conformance.py forgets an operation",
     "dies": "does not drain: SIGTERM ends it at once",
     "chatty": "logs its credential",
@@ -169,7 +171,10 @@ def _operations(adapter: Adapter, fault: str) -> None:
     async def book(work: Work, vendor: TinyClient) -> Confirmed:
         _asked(work, fault)
         body = {"key": work.reference, "token": "needed"}
-        answer = await _call(vendor, "/bookings", body, fault)
+        of_first = "unknown_is_retry" if fault == "last_call_only" else fault
+        answer = await _call(vendor, "/bookings", body, of_first)
+        if fault == "last_call_only":
+            await _call(vendor, "/drafts", {"key": work.reference}, fault)
         if fault == "posts_twice":
             await _call(vendor, "/bookings", body, fault)
         bad = [tracking_service_pb2.ReportTrackingEventsRequest()] if fault == "bad_fact" else []
@@ -202,7 +207,9 @@ async def _call(vendor: TinyClient, path: str, body: Any, fault: str) -> Any:
     auth = None if fault == "one_token" else vendor.tokens
     headers = {"Authorization": f"Bearer {vendor.only_token}"} if auth is None else {}
     try:
-        answer = await vendor.http.post(path, json=body, auth=auth, headers=headers)
+        answer = await vendor.http.post(
+            path, json=body, auth=auth, headers=headers, effect=fault != "late_sender"
+        )
     except Retry as away:
         if fault == "down_is_rejected":
             raise Reject("down", "the vendor refuses") from away

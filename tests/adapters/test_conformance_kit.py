@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
+from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock_adapters import __main__ as command
 from crossdock_adapters.sdk import inbound
-from crossdock_adapters.sdk.conformance import checks_inbound, conforming
+from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE, FACT_CONTENT_TYPE
+from crossdock_adapters.sdk.conformance import checks_inbound, conforming, evidence
+from crossdock_adapters.sdk.conformance import hub as kit_hub
 from crossdock_adapters.sdk.conformance.bench import CHECKS
+from crossdock_adapters.sdk.conformance.hub import Hub
 from crossdock_adapters.sdk.conformance.report import Report, Result
 from crossdock_adapters.sdk.conformance.subject import NoSubject, Subject, load
 from sdk_tiny_conformance import CREDENTIAL, FAULTS, GREEDY_BYTES, tiny
@@ -30,7 +36,9 @@ FOUND = [
     ("expired_token", "one_token", "REJECTED"),
     ("trace", "no_trace", "no trace"),
     ("poison", "eats_poison", "had an effect"),
+    ("reply_lost", "last_call_only", "2 effects"),
     ("declared_class", "wrong_class", "natural after reply_lost: 2 effects"),
+    ("lease", "late_sender", "was called without a lease"),
     ("arrives", "deaf", "told the hub nothing"),
     ("duplicate_inbound", "new_ids", "facts too many"),
     ("out_of_order_inbound", "newest_only", "facts are missing"),
@@ -140,6 +148,42 @@ async def test_a_class_that_lets_a_repeat_is_never_excused(tmp_path: Path) -> No
     ):
         report = await checked(tiny("wrong_class", excuse), tmp_path, "declared_class")
         assert any("2 effects" in failure.said for failure in report.failures), excuse
+
+
+async def test_the_hub_of_the_kit_keeps_what_is_held() -> None:
+    """Proves that what an endpoint gives the hub to hold has an id, is told by it, and is closed
+    when it is written: what a completion had no room for has a way back."""
+    hub = Hub(tiny().adapter.manifest)
+    held = held_fact_pb2.HoldPayloadRequest(
+        request_id=str(uuid.uuid4()), payload=b"x", content_type=FACT_CONTENT_TYPE,
+        source=COMPLETION_SOURCE, reason="no room",
+    )  # fmt: skip
+    service = "/crossdock.endpoint.v1.EndpointService/"
+    ids = set()
+    for _ in range(2):
+        answer: Any = await hub.answer(service + "HoldPayload", held.SerializeToString())
+        ids.add(answer.receipt.held_fact_id)
+    (held_id,) = ids
+    assert held_id and [fact.id for fact in hub.facts_held_apart()] == [held_id]
+    asked = held_fact_pb2.ListHeldFactsRequest(ids=[held_id], payloads_only=True)
+    told: Any = await hub.answer(service + "ListHeldFacts", asked.SerializeToString())
+    assert [fact.payload for fact in told.held_facts] == [b"x"]
+    report = held_fact_pb2.ReportHeldPayloadRequest(
+        request_id=str(uuid.uuid4()), held_fact_id=held_id, translated=True
+    )
+    await hub.answer(service + "ReportHeldPayload", report.SerializeToString())
+    assert hub.facts_held_apart() == []
+
+
+async def test_evidence_that_was_cut_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that no secret counts as absent where more was said than was looked at."""
+    for module, name in ((evidence, "MAX_LOG_CHARACTERS"), (kit_hub, "MAX_EVIDENCE_BYTES")):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, 100)
+            report = await checked(tiny(), tmp_path, "secrets")
+        assert "more was said than is kept" in report.as_text(), name
 
 
 async def test_nothing_to_check_is_no_pass(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2
 
-from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk import exchange, lease_clock
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.completion import CALL, LOOK_UP, completion
 from crossdock_adapters.sdk.manifest import OperationClass
@@ -86,6 +86,24 @@ async def class_problems(trial: Trial, fault: str = "reply_lost") -> list[str]:
     return problems
 
 
+async def lease_problems(trial: Trial) -> list[str]:
+    """What is done although the lease is over just before the call; empty: nothing is.
+
+    The call that does the work is what counts: what only prepares it may be made twice.
+    """
+    before, calls = trial.made(), len(trial.sandbox.calls)
+    desk = _Desk(trial)
+    said = await desk.call(lease_is_over=True)
+    sent = [call.operation for call in trial.sandbox.calls[calls:] if call.effect]
+    work = [each for each in sent if trial.strikes in ("", each)]
+    problems = [f"{work[0]} was called without a lease"] if work else []
+    if trial.made() != before:
+        problems.append("the vendor did it for who had no lease")
+    if said != "RETRY":
+        problems.append(f"without a lease it ended {said}, and not RETRY")
+    return problems
+
+
 async def _look_up_problems(trial: Trial, desk: _Desk) -> list[str]:
     """A look-up that is answered with trouble has to leave the outcome unknown."""
     problems = []
@@ -104,7 +122,7 @@ class _Desk:
         self._trial = trial
         self._draft = ""
 
-    async def call(self) -> str:
+    async def call(self, *, lease_is_over: bool = False) -> str:
         """One attempt; its outcome."""
         name = self._trial.operation
         work = self._trial.work()
@@ -116,7 +134,7 @@ class _Desk:
             operate = self._trial.adapter.operations[name]
             return await operate(replace(work, draft=self._draft), self._trial.vendor)
 
-        return await _outcome(do, CALL, work)
+        return await _outcome(do, CALL, work, lease_is_over)
 
     async def look_up(self) -> str:
         """One look-up; its outcome, as the hub understands it."""
@@ -139,8 +157,12 @@ class _Desk:
         return said
 
 
-async def _outcome(do: Callable[[], Any], kind: int, work: Work) -> str:
+async def _outcome(
+    do: Callable[[], Any], kind: int, work: Work, lease_is_over: bool = False
+) -> str:
     with exchange.recording() as record:
+        if lease_is_over:
+            record.lease_until = lease_clock.now()
         try:
             ended = await do()
         except Exception as error:

@@ -71,7 +71,7 @@ class Bench:
     folder: Path
     evidence: Evidence = field(default_factory=Evidence)
     place: str = ""
-    _strikes: dict[str, str] = field(default_factory=dict)
+    _effects: dict[str, list[str]] = field(default_factory=dict)
     _facts: dict[str, dict[tuple[str, str], bytes]] = field(default_factory=dict)
 
     def outward(self, **options: Any) -> Any:
@@ -89,9 +89,12 @@ class Bench:
 
     async def strikes(self, case: Case) -> str:
         """The vendor's call that does the work of a case. Failed: no call has an effect."""
-        if case.strikes:
-            return case.strikes
-        if case.operation not in self._strikes:
+        return case.strikes or (await self.effects(case))[-1]
+
+    async def effects(self, case: Case) -> list[str]:
+        """Every call with an effect that the case makes, each once, in order: the answer of any of
+        them may be lost. Failed: no call has an effect."""
+        if case.operation not in self._effects:
             async with self.outward() as stage:
                 await stage.prepare(case)
                 seen = len(stage.sandbox.calls)
@@ -99,8 +102,8 @@ class Bench:
                 await stage.settle(delivery)
                 done = [call.operation for call in stage.sandbox.calls[seen:] if call.effect]
                 require(done, told(delivery) + ", and no call of its had an effect")
-                self._strikes[case.operation] = done[-1]
-        return self._strikes[case.operation]
+                self._effects[case.operation] = list(dict.fromkeys(done))
+        return self._effects[case.operation]
 
     async def facts(self, way: WayIn) -> dict[tuple[str, str], bytes]:
         """What the payloads of a way in become when each comes once, in order."""

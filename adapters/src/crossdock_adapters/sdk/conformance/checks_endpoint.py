@@ -22,6 +22,7 @@ from crossdock_adapters.sdk.conformance.bench import (
     described_ways,
     unknown_reasons,
 )
+from crossdock_adapters.sdk.conformance.checks_outbound import struck
 from crossdock_adapters.sdk.conformance.ledger import ANSWER_LATER, Delivery
 from crossdock_adapters.sdk.conformance.stage import Stage, require, told, until
 from crossdock_adapters.sdk.manifest import ManifestError
@@ -113,6 +114,8 @@ async def secrets(bench: Bench, _: Any) -> None:
                 stage.sandbox.faults.add(trouble | {"operation": strikes})
                 await stage.settle(stage.new(case))
                 stage.sandbox.faults.clear()
+            met = any(struck(stage, str(trouble["kind"])) for trouble in TROUBLES)
+            require(met, f"no trouble met a call of {strikes}: nothing is proved")
     for way in bench.subject.ways_in:
         async with bench.inward(way) as stage:
             for payload in [*way.payloads, *(each.payload for each in payloads.malformed(way))]:
@@ -122,6 +125,7 @@ async def secrets(bench: Bench, _: Any) -> None:
         raise NotGiven("the manifest declares no secret")
     require(evidence.secrets, "the settings give no secret to look for")
     require(evidence.logged and evidence.told, "nothing was said at all: nothing is proved")
+    require(not evidence.is_cut, "more was said than is kept: nobody looked at the rest")
     require(not evidence.found(), "a secret stands in " + "; ".join(evidence.found()))
 
 

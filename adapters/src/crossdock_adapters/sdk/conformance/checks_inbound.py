@@ -230,9 +230,11 @@ async def _accounted(stage: Stage, way: WayIn, payload: bytes, what: str) -> Non
 
 
 async def _still_serves(stage: Stage, way: WayIn) -> None:
+    held = len(stage.held_from(way))
     before = len(stage.hub.notebook.facts) + stage.hub.notebook.repeats
     _taken(await stage.deliver(way, way.payloads[0]), "the next payload")
     after = len(stage.hub.notebook.facts) + stage.hub.notebook.repeats
-    require(after > before, "the next payload told the hub nothing")
+    require(after > before or not way.tells_facts, "the next payload told the hub nothing")
+    require(len(stage.held_from(way)) == held, _held(stage, way, "the next payload"))
     task = stage.running.task
     require(not task.done(), "the endpoint ended")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from crossdock_adapters.sdk.conformance.bench import Bench, NotGiven, Scope, check
@@ -12,7 +12,7 @@ from crossdock_adapters.sdk.conformance.ledger import Delivery
 from crossdock_adapters.sdk.conformance.stage import Stage, require, told, until
 from crossdock_adapters.sdk.conformance.subject import Case
 from crossdock_adapters.sdk.manifest import OperationClass
-from crossdock_adapters.sdk.proving import SILENT_FAULTS, Trial, class_problems
+from crossdock_adapters.sdk.proving import SILENT_FAULTS, Trial, class_problems, lease_problems
 from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.work import Work
 
@@ -23,6 +23,8 @@ RETRY_AFTER_SECONDS = 0.3
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 NOBODY_HEARD = frozenset({"UNKNOWN", "CONFIRMED"})
+# What only prepares the work may be told as not done: making it again does nothing twice.
+PREPARED = NOBODY_HEARD | {"RETRY"}
 
 
 @check(Scope.OPERATION)
@@ -33,6 +35,10 @@ async def confirmed(bench: Bench, case: Case) -> None:
         delivery = stage.new(case)
         await stage.settle(delivery)
         require(delivery.straight, told(delivery))
+        await until(
+            lambda: not stage.hub.facts_held_apart(),
+            "the facts that the completion had no room for are written",
+        )
         _one_effect(stage, case, before)
 
 
@@ -57,7 +63,10 @@ async def redelivery(bench: Bench, case: Case) -> None:
 @check(Scope.OPERATION)
 async def reply_lost(bench: Bench, case: Case) -> None:
     """The vendor does it and its answer is lost: a confirmation in the end, and one effect."""
-    await _silent(bench, case, {"kind": "reply_lost", "count": 1})
+    strikes = await bench.strikes(case)
+    for call in await bench.effects(case):
+        ends = NOBODY_HEARD if call == strikes else PREPARED
+        await _silent(bench, case, {"kind": "reply_lost", "count": 1, "operation": call}, ends)
 
 
 @check(Scope.OPERATION)
@@ -71,7 +80,7 @@ async def late_commit(bench: Bench, case: Case) -> None:
         with _faulty(stage, slow | {"operation": strikes}):
             stage.ask(delivery)
             first = await stage.outcome(delivery)
-            require(_struck(stage, "slow"), f"no call of {strikes} was slow: nothing is proved")
+            require(struck(stage, "slow"), f"no call of {strikes} was slow: nothing is proved")
         require(first == "UNKNOWN", told(delivery) + "; a call that may still work is unknown")
         await until(lambda: stage.made(case) > before, "the vendor does it late")
         await _ends_well(stage, case, delivery, before)
@@ -108,7 +117,7 @@ async def throttled(bench: Bench, case: Case) -> None:
         with _faulty(stage, wish | {"operation": strikes}):
             stage.ask(delivery)
             first = await stage.outcome(delivery)
-            require(_struck(stage, "throttle"), f"no call of {strikes} was throttled")
+            require(struck(stage, "throttle"), f"no call of {strikes} was throttled")
         require(first == "THROTTLED", told(delivery) + " and not THROTTLED")
         wanted = delivery.completions[0].retry_after.ToNanoseconds() / 1e9
         require(
@@ -187,20 +196,27 @@ async def poison(bench: Bench, case: Case) -> None:
 @check(Scope.OPERATION)
 async def declared_class(bench: Bench, case: Case) -> None:
     """The declared class is true: one effect after silent faults; trouble is not "not found"."""
+    for strikes in await bench.effects(case):
+        for fault in SILENT_FAULTS:
+            async with bench.outward() as stage, _trial(stage, case, strikes) as trial:
+                problems = await class_problems(trial, fault)
+            require(not problems, f"{strikes}: " + "; ".join(problems))
+
+
+@check(Scope.OPERATION)
+async def lease(bench: Bench, case: Case) -> None:
+    """With its lease over just before the call, nothing is sent, and the work is not given up."""
     strikes = await bench.strikes(case)
-    for fault in SILENT_FAULTS:
-        async with bench.outward() as stage:
-            await _ready(stage, case)
-            assert stage.adapter.connect_function is not None
-            vendor = await stage.adapter.connect_function(stage.settings, stage.secrets)
-            try:
-                problems = await class_problems(_trial(stage, case, vendor, strikes), fault)
-            finally:
-                await vendor.close()
-            require(not problems, "; ".join(problems))
+    async with bench.outward() as stage, _trial(stage, case, strikes) as trial:
+        problems = await lease_problems(trial)
+    require(not problems, "; ".join(problems))
 
 
-def _trial(stage: Stage, case: Case, vendor: Any, strikes: str) -> Trial:
+@asynccontextmanager
+async def _trial(stage: Stage, case: Case, strikes: str) -> AsyncIterator[Trial]:
+    await _ready(stage, case)
+    assert stage.adapter.connect_function is not None
+    vendor = await stage.adapter.connect_function(stage.settings, stage.secrets)
     delivery = stage.new(case)
     event = case.event(stage.sandbox.books())
     link = stage.link()
@@ -220,28 +236,31 @@ def _trial(stage: Stage, case: Case, vendor: Any, strikes: str) -> Trial:
             sequences=Sequences(link),
         )
 
-    return Trial(
-        stage.adapter,
-        case.operation,
-        vendor,
-        stage.sandbox,
-        work,
-        lambda: stage.made(case),
-        strikes,
-        settle_seconds=stage.subject.settle_seconds,
-    )
+    try:
+        yield Trial(
+            stage.adapter,
+            case.operation,
+            vendor,
+            stage.sandbox,
+            work,
+            lambda: stage.made(case),
+            strikes,
+            settle_seconds=stage.subject.settle_seconds,
+        )
+    finally:
+        await vendor.close()
 
 
-async def _silent(bench: Bench, case: Case, fault: dict[str, Any]) -> None:
-    strikes = await bench.strikes(case)
+async def _silent(bench: Bench, case: Case, fault: dict[str, Any], ends: frozenset[str]) -> None:
     async with bench.outward() as stage:
         before = await _ready(stage, case)
         delivery = stage.new(case)
-        with _faulty(stage, fault | {"operation": strikes}):
+        call = fault["operation"]
+        with _faulty(stage, fault):
             stage.ask(delivery)
             first = await stage.outcome(delivery)
-            require(_struck(stage, fault["kind"]), f"{fault['kind']} struck no call of {strikes}")
-        require(first in NOBODY_HEARD, told(delivery) + ", though the vendor did it")
+            require(struck(stage, fault["kind"]), f"{fault['kind']} struck no call of {call}")
+        require(first in ends, f"{told(delivery)}, though the vendor did {call}")
         await _ends_well(stage, case, delivery, before)
 
 
@@ -268,7 +287,8 @@ def _one_effect(stage: Stage, case: Case, before: int) -> None:
     require(not problems, "the hub refuses what it was told: " + "; ".join(problems[:3]))
 
 
-def _struck(stage: Stage, fault: str) -> bool:
+def struck(stage: Stage, fault: str) -> bool:
+    """Whether a fault met a call at all."""
     return any(call.fault == fault for call in stage.sandbox.calls)
 
 

@@ -21,11 +21,15 @@ _KEY_LINE = re.compile(rf"[A-Za-z0-9+/=]{{{MIN_KEY_LINE_CHARACTERS},}}")
 
 @dataclass(slots=True)
 class Evidence:
-    """What was logged (down to debugging) and what hubs were told; and which words are secret."""
+    """What was logged (down to debugging) and what hubs were told; and which words are secret.
+
+    is_cut: more was said than there is room for, so what was found is not all there is.
+    """
 
     logged: list[str] = field(default_factory=list)
     told: list[bytes] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
+    is_cut: bool = False
     _characters: int = 0
 
     def log(self, text: str) -> None:
@@ -33,6 +37,8 @@ class Evidence:
         if self._characters < MAX_LOG_CHARACTERS:
             self.logged.append(text)
             self._characters += len(text)
+        else:
+            self.is_cut = True
 
     def keep_secrets(self, secrets: Secrets) -> None:
         """Search for these, too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,10 +15,12 @@ from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_service_pb2, held_fact_pb2
 from crossdock.errors import Refusal, to_status
 from crossdock.mapping.v1 import mapping_service_pb2
+from crossdock.types.v1 import types_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
+from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE, place_of
 from crossdock_adapters.sdk.conformance.ledger import Delivery
 from crossdock_adapters.sdk.conformance.notebook import Notebook, Refused
 from crossdock_adapters.sdk.manifest import Manifest
@@ -40,11 +43,13 @@ class Hub:
         self.notebook = Notebook(manifest.role)
         self.deliveries: dict[str, Delivery] = {}
         self.held: list[held_fact_pb2.HoldPayloadRequest] = []
+        self._held_facts: dict[tuple[str, str | bytes], held_fact_pb2.HeldFact] = {}
         self.cursors: dict[str, tuple[bytes, int]] = {}
         self.registered: list[endpoint_service_pb2.RegisterEndpointRequest] = []
         self.deaf_to: set[tuple[str, int]] = set()
         self.hears_again = asyncio.Event()
         self.evidence: list[bytes] = []
+        self.evidence_is_cut = False
         self._evidence_bytes = 0
         self._own: dict[str, Callable[[Any], Any]] = {
             _DELIVERY + "BeginAttempts": self._begin,
@@ -55,8 +60,8 @@ class Hub:
             _ENDPOINT + "GetCursor": self._get_cursor,
             _ENDPOINT + "PutCursor": self._put_cursor,
             _ENDPOINT + "HoldPayload": self._hold,
-            _ENDPOINT + "ListHeldFacts": lambda _: held_fact_pb2.ListHeldFactsResponse(),
-            _ENDPOINT + "ReportHeldPayload": lambda _: held_fact_pb2.ReportHeldPayloadResponse(),
+            _ENDPOINT + "ListHeldFacts": self._list_held,
+            _ENDPOINT + "ReportHeldPayload": self._report_held,
             # It has no rows of its own: those of the adapter's file hold.
             _MAPPING + "PublishDefaultMappings": _published,
         }
@@ -66,6 +71,8 @@ class Hub:
         if self._evidence_bytes < MAX_EVIDENCE_BYTES:
             self.evidence.append(data)
             self._evidence_bytes += len(data)
+        else:
+            self.evidence_is_cut = True
         method = contracts.load().methods[name]
         own = self._own.get(name)
         if own is None:
@@ -142,11 +149,50 @@ class Hub:
         self.cursors[request.name] = (request.value, version + 1)
         return endpoint_service_pb2.PutCursorResponse(version=version + 1)
 
+    def facts_held_apart(self) -> list[held_fact_pb2.HeldFact]:
+        """Facts that a completion had no room for, and that nobody has written yet."""
+        return [
+            fact
+            for (source, _), fact in self._held_facts.items()
+            if source == COMPLETION_SOURCE
+            and fact.state == held_fact_pb2.HELD_FACT_STATE_HELD
+            and place_of(fact.content_type) is not None
+        ]
+
     def _hold(self, request: Any) -> Message:
         identity = (request.source, request.key or request.payload)
-        if identity not in {(each.source, each.key or each.payload) for each in self.held}:
+        fact = self._held_facts.get(identity)
+        if fact is None:
             self.held.append(request)
-        return held_fact_pb2.HoldPayloadResponse()
+            fact = held_fact_pb2.HeldFact(
+                id=str(uuid.uuid4()),
+                payload=request.payload,
+                content_type=request.content_type,
+                state=held_fact_pb2.HELD_FACT_STATE_HELD,
+                awaits=f"translation:{request.source}",
+            )
+            self._held_facts[identity] = fact
+        answer = held_fact_pb2.HoldPayloadResponse()
+        answer.receipt.outcome = types_pb2.FACT_OUTCOME_HELD
+        answer.receipt.held_fact_id = fact.id
+        return answer
+
+    def _list_held(self, request: Any) -> Message:
+        kind, ids = request.awaits_kind, set(request.ids)
+        found = [
+            fact
+            for fact in self._held_facts.values()
+            if (not ids or fact.id in ids)
+            and (not kind or fact.awaits.startswith(f"{kind}:"))
+            and request.state in (held_fact_pb2.HELD_FACT_STATE_UNSPECIFIED, fact.state)
+        ]
+        return held_fact_pb2.ListHeldFactsResponse(held_facts=found)
+
+    def _report_held(self, request: Any) -> Message:
+        for fact in self._held_facts.values():
+            if fact.id == request.held_fact_id and request.translated:
+                fact.state = held_fact_pb2.HELD_FACT_STATE_APPLIED
+        return held_fact_pb2.ReportHeldPayloadResponse()
 
 
 @asynccontextmanager

@@ -283,6 +283,7 @@ async def staged(
         finally:
             await stage.close()
             evidence.told += hub.evidence
+            evidence.is_cut |= hub.evidence_is_cut
 
 
 def adjusted(adapter: Adapter, ways_in: Sequence[str], timeout_seconds: float | None) -> Adapter:

@@ -120,6 +120,9 @@ class WayIn:
     grown: bytes | None = None
     oversize: bytes | None = None
     bombs: Sequence[bytes] = ()
+    # False where what is read goes to operations that wait for it, and only what cannot be read is
+    # told to the hub.
+    tells_facts: bool = True
 
 
 @dataclass(frozen=True)
