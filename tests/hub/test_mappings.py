@@ -236,6 +236,20 @@ def test_a_delivery_that_its_reporter_knew_is_left_to_it() -> None:
     assert flow.all("delivery_confirmation") == []
 
 
+def test_a_parcel_that_came_back_is_no_delivery() -> None:
+    """Proves that a code which means delivered, of a parcel on its way back, proves no delivery:
+    whoever signed is the sender."""
+    flow = Flow()
+    flow.labelled()
+    set_row(flow, "QQ", "DELIVERED")
+    event = coded(flow.now, "QQ", signed_by="THE SENDER")
+    event.return_leg = True
+    flow.report(event)
+    assert milestone(flow) == "RETURNED"
+    assert flow.all("delivery_confirmation") == []
+    assert "confirmation.delivery_confirmed" not in flow.told()
+
+
 def test_backfill_says_what_became_of_each() -> None:
     """Proves that a backfill writes what has a row, leaves what has none untouched, and keeps the
     operator's word; a second one finds nothing to do."""

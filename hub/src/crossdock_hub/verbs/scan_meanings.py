@@ -113,7 +113,8 @@ def prove(unit: Unit, told: list[tuple[Reported, tracking_pb2.TrackingEvent]]) -
     """The proof of a delivery that its reporter did not know to be one, and so did not tell."""
     for reported, scan in told:
         knew = milestone_name(reported.scan.milestone) == "DELIVERED"
-        if scan.milestone != shipment_pb2.MILESTONE_DELIVERED or knew or not scan.signed_by:
+        # Not what the code says: on its way back it means that the sender has the parcel.
+        if reported.milestone != "DELIVERED" or knew or not scan.signed_by:
             continue
         proof = confirmation_pb2.DeliveryConfirmation(
             carrier_code=scan.carrier_code,
