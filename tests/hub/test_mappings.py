@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from crossdock.endpoint.v1 import endpoint_pb2
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_hub.backfilling import backfill
+from crossdock_hub.identity import Caller, Scope
 from crossdock_hub.objects.mappings import (
     MILESTONES,
     Code,
@@ -23,7 +25,7 @@ from crossdock_hub.objects.mappings import (
 )
 from crossdock_hub.unit import Refused
 from decisions import CARRIER, OPERATOR, outcome
-from first_flow import Flow, scan, seconds
+from first_flow import Flow, order, package, scan, seconds
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -248,6 +250,51 @@ def test_a_parcel_that_came_back_is_no_delivery() -> None:
     assert milestone(flow) == "RETURNED"
     assert flow.all("delivery_confirmation") == []
     assert "confirmation.delivery_confirmed" not in flow.told()
+
+
+def test_a_proof_that_is_refused_refuses_no_scan() -> None:
+    """Proves that a scan is written, and the whole of its batch, also where its proof may not be:
+    the proof alone is kept for a person, with why."""
+    flow = Flow()
+    flow.labelled(2)
+    set_row(flow, "QQ", "DELIVERED")
+    set_row(flow, "AR", "IN_TRANSIT")
+    elsewhere = Caller("ups-emea", "CARRIER", Scope(business_units=frozenset({"retail-emea"})))
+    flow.employ(elsewhere, {})
+    flow.records["endpoint", "ups-emea"].manifest = endpoint_pb2.Manifest(
+        adapter="ups"
+    ).SerializeToString()
+    delivered = coded(flow.now, "QQ", signed_by="ADA")
+    receipts = flow.report(delivered, coded(flow.now, "AR", number="1Z2"), caller=elsewhere)
+    assert [outcome(receipt) for receipt in receipts] == ["APPLIED", "APPLIED"]
+    assert (milestone(flow), milestone(flow, "1Z2")) == ("DELIVERED", "IN_TRANSIT")
+    assert flow.all("delivery_confirmation") == []
+    (held,) = flow.held()
+    assert held.method.endswith("/CreateDeliveryConfirmation")
+    assert (held.endpoint, held.awaits) == ("ups-emea", "")
+    assert types_pb2.Refusal.FromString(held.refusal).reason == "OBJECT_NOT_FOUND"
+    (again,) = flow.report(delivered, caller=elsewhere)
+    assert outcome(again) == "ALREADY_KNOWN"
+    assert len(flow.held()) == 1
+
+
+def test_the_proofs_of_a_batch_are_read_together() -> None:
+    """Proves that many proofs of one report need no more rounds of reading than one of them: their
+    number has no limit but the report's."""
+    rounds = []
+    for shipments in (1, 20):
+        flow = Flow()
+        set_row(flow, "QQ", "DELIVERED")
+        for number in range(shipments):
+            _, (part,) = flow.released(order(f"SO-{number}"))
+            made = flow.pack(part, package(f"LPN-{number}"), number=f"SHP-{number}").shipment
+            flow.label(made.id, made.packages[0].id, f"1Z{number}")
+        flow.report(
+            *(coded(flow.now, "QQ", number=f"1Z{n}", signed_by="ADA") for n in range(shipments))
+        )
+        assert len(flow.all("delivery_confirmation")) == shipments
+        rounds.append(flow.rounds["/crossdock.tracking.v1.TrackingService/ReportTrackingEvents"])
+    assert rounds[0] == rounds[1]
 
 
 def test_backfill_says_what_became_of_each() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from crossdock.confirmation.v1 import confirmation_pb2, confirmation_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 
 from crossdock_hub.objects import lifecycle
+from crossdock_hub.objects.held import hold
 from crossdock_hub.objects.mappings import (
     RETURN_LEG,
     STATUS,
@@ -20,9 +21,10 @@ from crossdock_hub.objects.mappings import (
     row_id,
 )
 from crossdock_hub.records import MappingRecord
-from crossdock_hub.unit import Key, NotYet, Unit
+from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs.confirmations import create_delivery_confirmation
 
+_PROVE: Final = "/crossdock.confirmation.v1.ConfirmationService/CreateDeliveryConfirmation"
 _MILESTONES: dict[Any, str] = {
     number: name.removeprefix("MILESTONE_") for name, number in shipment_pb2.Milestone.items()
 }
@@ -110,19 +112,42 @@ def fill(message: tracking_pb2.TrackingEvent, row: MappingRecord | None) -> None
 
 
 def prove(unit: Unit, told: list[tuple[Reported, tracking_pb2.TrackingEvent]]) -> None:
-    """The proof of a delivery that its reporter did not know to be one, and so did not tell."""
+    """The proof of a delivery that its reporter did not know to be one, and so did not tell.
+
+    Each in a unit of its own: a scan is never refused because of its proof, which a person looks
+    at where it may not be. What all of them have to read is asked for at once.
+    """
+    missing: set[Key] = set()
     for reported, scan in told:
         knew = milestone_name(reported.scan.milestone) == "DELIVERED"
         # Not what the code says: on its way back it means that the sender has the parcel.
         if reported.milestone != "DELIVERED" or knew or not scan.signed_by:
             continue
-        proof = confirmation_pb2.DeliveryConfirmation(
+        try:
+            _prove_one(unit, scan)
+        except NotLoaded as needed:
+            missing |= needed.keys
+    if missing:
+        raise NotLoaded(missing)
+
+
+def _prove_one(unit: Unit, scan: tracking_pb2.TrackingEvent) -> None:
+    request = confirmation_service_pb2.CreateDeliveryConfirmationRequest(
+        request_id=unit.new_id(),
+        delivery_confirmation=confirmation_pb2.DeliveryConfirmation(
             carrier_code=scan.carrier_code,
             tracking_number=scan.tracking_number,
             delivered_time=scan.event_time,
             signed_by=scan.signed_by,
-        )
-        create_delivery_confirmation(
-            unit,
-            confirmation_service_pb2.CreateDeliveryConfirmationRequest(delivery_confirmation=proof),
-        )
+        ),
+    )
+    work = unit.nested()
+    try:
+        create_delivery_confirmation(work, request)
+    except NotYet as why:
+        hold(unit, _PROVE, request, why)
+    except Refused as refused:
+        # Outside of the caller's scope, for example: nothing that arrives would change that.
+        hold(unit, _PROVE, request, NotYet(refused.refusal, ""))
+    else:
+        unit.absorb(work)
