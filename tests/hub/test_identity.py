@@ -44,6 +44,21 @@ def test_a_token_leads_to_its_endpoint(tmp_path: Path) -> None:
     assert [c.endpoint for c in known.callers] == ["oms", "wms"]
 
 
+def test_an_operator_says_which_adapter_an_endpoint_is(tmp_path: Path) -> None:
+    """Proves that the file may bind an endpoint to one adapter, and let versions of its mappings
+    hold again; and that what is no text is refused by name."""
+    more: dict[str, Any] = {"adapter": "ups", "older_defaults": ["2026-11.1"]}
+    (caller,) = Identities.load(written(tmp_path, {"ups": entry(**more)})).callers
+    assert caller.adapter == "ups"
+    assert caller.older_defaults == {"2026-11.1"}
+    mistakes: list[dict[str, Any]] = [{"adapter": ["ups"]}, {"older_defaults": "2026-11.1"}]
+    for wrong in mistakes:
+        with pytest.raises(
+            ConfigurationError, match=f"endpoint ups: {next(iter(wrong))} has to be"
+        ):
+            Identities.load(written(tmp_path, {"ups": entry(**wrong)}))
+
+
 WRONG = ("Bearer", "Bearer ", "Bearer  secret", "Basic secret", "secret")
 ALMOST = ("Bearer SECRET", "Bearer secret ", "Bearer s\x00ecret")
 

@@ -10,7 +10,7 @@ import pytest
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import operator_word_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
-from crossdock.errors import NotFoundError
+from crossdock.errors import NotAllowedError, NotFoundError
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
 from crossdock.types.v1 import types_pb2
@@ -128,6 +128,58 @@ async def test_rows_are_listed_with_their_version_and_history(hub: RunningHub, l
     (word,) = one.words
     assert word.verb == operator_word_pb2.OPERATOR_VERB_MAP
     assert word.reason == "the carrier said so"
+
+
+async def test_an_endpoint_sees_its_own_kind_only(hub: RunningHub, lane: Lane) -> None:
+    """Proves that an adapter reads the rows of its kind, whatever it asks for, and not who said so
+    and why; and that an operator reads all of it."""
+    mine, other = (unique(name).lower() for name in ("mine", "other"))
+    async with Story(hub, lane) as story:
+        await register(story.carrier, lane.carrier, mine)
+        await publish(story.carrier, lane.carrier, AR="IN_TRANSIT")
+        await set_row(story.operator, mine, "QQ", "DELIVERED")
+        await set_row(story.operator, other, "QQ", "RETURNED")
+        page = await story.carrier.mappings.ListMappings(service_pb2.ListMappingsRequest())
+        assert [row.endpoint_kind for row in page.rows] == [mine, mine]
+        assert page.mapping_version == await version_of(story.carrier, lane.carrier)
+        said = next(row for row in page.rows if row.native.code == "QQ")
+        assert said.origin == mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT
+        assert said.deployment.meaning.canonical == "DELIVERED"
+        assert (said.deployment.reason, said.deployment.operator) == ("", "")
+        foreign = service_pb2.ListMappingsRequest(endpoint_kind=other)
+        with pytest.raises(NotAllowedError, match="is not the caller's"):
+            await story.carrier.mappings.ListMappings(foreign)
+        (row,) = (await story.operator.mappings.ListMappings(foreign)).rows
+        assert row.deployment.reason == "the carrier said so"
+
+
+async def test_what_a_kind_with_a_hyphen_quarantines_can_be_ended(
+    hub: RunningHub, lane: Lane
+) -> None:
+    """Proves that every name that an adapter may register under can be named to the mapping
+    service: its rows are set, shown and reset, and its quarantine is counted and gone through."""
+    kind = f"Vendor {unique('Ltd-')}."
+    async with Story(hub, lane) as story:
+        await register(story.carrier, lane.carrier, kind)
+        await story.carrier.tracking.ReportTrackingEvents(scans(coded("1Z-no", time.time(), "QQ")))
+        await set_row(story.operator, kind, "ZZ", "DELIVERED")
+        asked = service_pb2.GetMappingRequest(endpoint_kind=kind, topic=STATUS, native=native("ZZ"))
+        assert (await story.operator.mappings.GetMapping(asked)).row.endpoint_kind == kind
+        listed = service_pb2.ListMappingsRequest(endpoint_kind=kind)
+        assert len((await story.operator.mappings.ListMappings(listed)).rows) == 1
+        coverage = service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
+        found = await story.operator.mappings.GetMappingCoverage(coverage)
+        assert [each.quarantined for each in found.unmapped_codes] == [1]
+        told, _ = await backfill(story.operator, kind, 10)
+        assert (told["examined"], told["unmapped"]) == (1, 1)
+        reset = service_pb2.ResetMappingRequest(
+            request_id=str(uuid.uuid4()),
+            endpoint_kind=kind,
+            topic=STATUS,
+            native=native("ZZ"),
+            reason="the carrier was wrong",
+        )
+        assert not (await story.operator.mappings.ResetMapping(reset)).row.HasField("meaning")
 
 
 async def test_coverage_names_what_has_no_row_until_it_is_mapped(

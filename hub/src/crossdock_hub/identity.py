@@ -64,12 +64,16 @@ class Caller:
     """An authenticated endpoint. role: "OMS", "ERP", …
 
     bolder_operations: those whose class an operator lets become one that repeats on less evidence.
+    adapter: the only one that it may register with; "": any. older_defaults: versions of its
+    adapter's mappings that an operator lets hold again after newer ones.
     """
 
     endpoint: str
     role: str
     scope: Scope = Scope()
     bolder_operations: frozenset[str] = frozenset()
+    adapter: str = ""
+    older_defaults: frozenset[str] = frozenset()
 
 
 HUB = Caller("hub", "HUB")
@@ -92,8 +96,9 @@ class Identities:
         """Read the endpoints file.
 
         JSON: {endpoint id: {"role": "ERP", "token_sha256": [hex, …], "scope": {"business_units":
-        […], "location_numbers": […], "carrier_codes": […]}, "bolder_operations": […]}}. Raises
-        ConfigurationError that names the entry and what to do.
+        […], "location_numbers": […], "carrier_codes": […]}, "bolder_operations": […], "adapter":
+        "netsuite", "older_defaults": […]}}. Raises ConfigurationError that names the entry and what
+        to do.
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -153,7 +158,12 @@ def _caller(endpoint: str, entry: dict[str, object], path: Path) -> Caller:
     # A misspelled or misshapen scope would be a wider one.
     parts = (_texts(endpoint, scope, name, path) for name in _SCOPE_FIELDS)
     bolder = frozenset(_texts(endpoint, entry, "bolder_operations", path))
-    return Caller(endpoint, role, Scope(*(frozenset(part) for part in parts)), bolder)
+    older = frozenset(_texts(endpoint, entry, "older_defaults", path))
+    adapter = entry.get("adapter", "")
+    if not isinstance(adapter, str):
+        raise ConfigurationError(f"{path}: endpoint {endpoint}: adapter has to be a text")
+    scope_of = Scope(*(frozenset(part) for part in parts))
+    return Caller(endpoint, role, scope_of, bolder, adapter, older)
 
 
 def _digests(endpoint: str, entry: dict[str, object], path: Path) -> list[str]:

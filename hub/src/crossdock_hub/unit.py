@@ -51,6 +51,7 @@ from crossdock_hub.records import (
 #   ("held_payload", identity)           id of what was held last under it, or None
 #   ("mapping", row id)                  MappingRecord or None; only read
 #   ("mapping_row", row id)              MappingRecord or None; to change it
+#   ("mapping_kind", endpoint kind)      MappingKindRecord or None
 #   ("mapping_ids", endpoint kind)       tuple of the ids of its rows
 #   ("mapping_version", endpoint kind)   grows with each change of its rows
 #   ("replay", id)                       ReplayRecord or None

@@ -54,7 +54,18 @@ class MappingSync:
         )
         self._told_at = time.monotonic()
         try:
-            await told(self._hub.mappings.PublishDefaultMappings(request, timeout=CALL_SECONDS))
+            answer = await told(
+                self._hub.mappings.PublishDefaultMappings(request, timeout=CALL_SECONDS)
+            )
+            if answer.newer_version:
+                log.info(
+                    "endpoint %s: the hub has mappings of %s of version %s, which hold instead of "
+                    "version %s",
+                    self._endpoint,
+                    self._kind,
+                    answer.newer_version,
+                    file.version,
+                )
             self._published = True
         except HubRefused as why:
             self._published = False

@@ -34,6 +34,16 @@ def row_message(record: MappingRecord) -> mapping_pb2.MappingRow:
     return message
 
 
+def row_for_endpoint(record: MappingRecord) -> mapping_pb2.MappingRow:
+    """A row as endpoints see it: who said something here, and why, is between operators."""
+    message = row_message(record)
+    message.deployment.ClearField("reason")
+    message.deployment.ClearField("operator")
+    if not record.deployment:
+        message.ClearField("deployment")
+    return message
+
+
 def unmapped_message(
     count: UnmappedCount, unmapped: Unmapped, mapped_since: bool
 ) -> mapping_pb2.UnmappedCode:

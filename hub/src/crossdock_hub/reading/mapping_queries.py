@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from typing import Any
 
+from crossdock.endpoint.v1 import endpoint_pb2
+from crossdock.errors import Refusal
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
 
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import Caller
-from crossdock_hub.objects.mappings import Code, row_id, topic_name, topic_value, unmapped_of
-from crossdock_hub.reading.mapping_messages import row_message, unmapped_message
+from crossdock_hub.objects.mappings import (
+    Code,
+    awaits_prefix,
+    row_id,
+    topic_name,
+    topic_value,
+    unmapped_of,
+)
+from crossdock_hub.reading.mapping_messages import (
+    row_for_endpoint,
+    row_message,
+    unmapped_message,
+)
 from crossdock_hub.reading.paging import next_token, page_size, position_of
 from crossdock_hub.reading.presenting import word_message
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store import Store, mapping_pages
 from crossdock_hub.store.reading import words_of
+from crossdock_hub.store.writing import registered
+from crossdock_hub.unit import Refused
 
 Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
 
 SERVICE = "/crossdock.mapping.v1.MappingService/"
+OPERATOR = "OPERATOR"
 UNMAPPED_CODES_MAX = 1_000
 
 
@@ -39,18 +56,22 @@ class MappingQueries:
             f"{SERVICE}GetMappingCoverage": self.coverage,
         }
 
-    async def list(self, _caller: Caller, request: Any, _context: Any) -> Any:
+    async def list(self, caller: Caller, request: Any, _context: Any) -> Any:
         """A page of rows. The version is read first: whoever has it has what the page says, or
-        what is newer."""
+        what is newer. An endpoint sees its own kind, without who said something and why."""
         kind, topic = request.endpoint_kind, topic_name(request.topic)
         size, after = page_size(request, self._limits), position_of(request)
+        everything = caller.role == OPERATOR
         async with self._store.read() as connection:
+            if not everything:
+                kind = await _own_kind(connection, caller.endpoint, kind)
             version = await mapping_pages.mapping_version(connection, kind) if kind else 0
             found = await mapping_pages.mapping_page(
                 connection, kind, topic, request.deployment_only, after, size + 1
             )
+        told = row_message if everything else row_for_endpoint
         response = service_pb2.ListMappingsResponse(
-            rows=map(row_message, found[:size]), mapping_version=version
+            rows=map(told, found[:size]), mapping_version=version
         )
         if len(found) > size:
             response.next_page_token = next_token(request, found[size - 1].id)
@@ -78,14 +99,18 @@ class MappingQueries:
             waiting = [(count, u) for count in told if (u := unmapped_of(count.awaits))]
             ids = [row for _, unmapped in waiting for row in unmapped.row_ids()]
             known = await mapping_pages.mapping_rows(connection, ids)
-        response = service_pb2.GetMappingCoverageResponse(truncated=len(counts) > len(told))
-        for endpoint_kind, topic, rows, said in topics:
+            said = await words_of(connection, _backfilled(kind))
+        response = service_pb2.GetMappingCoverageResponse(
+            truncated=len(counts) > len(told),
+            words=map(word_message, sorted(chain(*said.values()), key=lambda word: word.id)),
+        )
+        for endpoint_kind, topic, rows, said_here in topics:
             response.topics.append(
                 mapping_pb2.TopicCoverage(
                     endpoint_kind=endpoint_kind,
                     topic=topic_value(topic),
                     rows=rows,
-                    deployment_rows=said,
+                    deployment_rows=said_here,
                 )
             )
         mapped = {row for row, record in known.items() if record.canonical}
@@ -93,3 +118,28 @@ class MappingQueries:
             since = not mapped.isdisjoint(unmapped.row_ids())
             response.unmapped_codes.append(unmapped_message(count, unmapped, since))
         return response
+
+
+def _backfilled(kind: str) -> list[str]:
+    """Under what the words about backfills of a kind are kept: all of it, or one topic."""
+    if not kind:
+        return []
+    topics = (topic_name(value) for value in mapping_pb2.MappingTopic.values())
+    return [awaits_prefix(kind, topic) for topic in topics]
+
+
+async def _own_kind(connection: Any, endpoint: str, asked: str) -> str:
+    """The kind of an endpoint. Raises Refused when it asks for another one."""
+    kind = endpoint
+    for record in await registered(connection, [endpoint]):
+        kind = endpoint_pb2.Manifest.FromString(record.manifest).adapter or endpoint
+    if asked not in ("", kind):
+        raise Refused(
+            Refusal(
+                "OUT_OF_SCOPE",
+                f"endpoint_kind {asked!r} is not the caller's, which is {kind!r}; leave it empty, "
+                "or ask as an operator",
+                {"scope": "adapter"},
+            )
+        )
+    return kind

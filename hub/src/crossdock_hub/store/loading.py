@@ -11,6 +11,7 @@ from sqlalchemy import BindParameter, bindparam, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery.causes import DeadLetterGroupRecord, DeadLetterRecord
+from crossdock_hub.objects.mapping_kinds import MappingKindRecord
 from crossdock_hub.records import (
     AttemptRecord,
     CursorRecord,
@@ -43,6 +44,7 @@ _scan = rows.plain_record(ScanRecord)
 _attempt = rows.plain_record(AttemptRecord)
 _held = rows.plain_record(HeldFactRecord)
 _mapping = rows.plain_record(MappingRecord)
+_mapping_kind = rows.plain_record(MappingKindRecord)
 _group = rows.plain_record(DeadLetterGroupRecord)
 _letter = rows.plain_record(DeadLetterRecord)
 _difference = rows.plain_record(Difference)
@@ -101,6 +103,7 @@ _PAYLOADS = Query(
 )
 _HELD_FACTS = Query(select(t.held_facts).where(t.held_facts.c.id.in_(IN)))
 _MAPPINGS = Query(select(t.mappings).where(t.mappings.c.id.in_(IN)))
+_MAPPING_KINDS = Query(select(t.mapping_kinds).where(t.mapping_kinds.c.endpoint_kind.in_(IN)))
 _MAPPING_IDS = Query(
     select(t.mappings.c.endpoint_kind, t.mappings.c.id).where(t.mappings.c.endpoint_kind.in_(IN))
 )
@@ -156,6 +159,7 @@ class Loader:
             "held_payload": (_PAYLOADS, self._payloads),
             "mapping": (_MAPPINGS, self._mappings),
             "mapping_row": (_MAPPINGS, self._mapping_rows),
+            "mapping_kind": (_MAPPING_KINDS, self._mapping_kinds),
             "mapping_ids": (_MAPPING_IDS, self._mapping_ids),
             "mapping_version": (_MAPPING_VERSIONS, self._mapping_versions),
             "replay": (_REPLAYS, self._replays),
@@ -327,6 +331,12 @@ class Loader:
             self._view.add((kind, row_id), None)
         for row in found:
             self._view.add((kind, row["id"]), _mapping(row))
+
+    def _mapping_kinds(self, wanted: list[str], found: list[Row]) -> None:
+        for kind in wanted:
+            self._view.add(("mapping_kind", kind), None)
+        for row in found:
+            self._view.add(("mapping_kind", row["endpoint_kind"]), _mapping_kind(row))
 
     def _mapping_ids(self, wanted: list[str], found: list[Row]) -> None:
         ids: dict[str, list[str]] = {kind: [] for kind in wanted}

@@ -35,6 +35,7 @@ LOCKED_KINDS: Final = (
     "endpoint",
     "held_fact",
     "mapping_row",
+    "mapping_kind",
     "replay",
     "replay_item",
     "dead_letter_group",

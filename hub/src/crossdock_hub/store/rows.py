@@ -15,6 +15,7 @@ from sqlalchemy import Table
 
 from crossdock_hub.archive.records import ArchivePart
 from crossdock_hub.delivery.causes import DeadLetterGroupRecord, DeadLetterRecord
+from crossdock_hub.objects.mapping_kinds import MappingKindRecord
 from crossdock_hub.records import (
     AttemptRecord,
     BusConsumer,
@@ -213,6 +214,7 @@ PARCELS = plain_shape(t.parcels, ParcelRecord, replaces=True)
 CURSORS = plain_shape(t.cursors, CursorRecord, replaces=True)
 HELD_FACTS = plain_shape(t.held_facts, HeldFactRecord, replaces=True)
 MAPPINGS = plain_shape(t.mappings, MappingRecord, replaces=True)
+MAPPING_KINDS = plain_shape(t.mapping_kinds, MappingKindRecord, replaces=True)
 SCANS = plain_shape(t.scans, ScanRecord)
 SCAN_OUTBOX = plain_shape(t.scan_outbox, ScanOutboxRecord, without="sequence")
 REPLAYS = plain_shape(t.replays, ReplayRecord, replaces=True)

@@ -378,6 +378,12 @@ mappings = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
+# Whose codes an endpoint kind are, and the versions of its defaults, the one that holds last.
+mapping_kinds = Table(
+    "mapping_kinds", METADATA, Column("endpoint_kind", Word, primary_key=True),
+    Column("role", Word, nullable=False), Column("versions", text_of(), nullable=False),
+)  # fmt: skip
+
 # How far a stream has come: its newest message that is certainly stored, and the row that it is.
 bus_positions = Table(
     "bus_positions",
@@ -468,12 +474,9 @@ bus_differences = Table(
 
 # How often hubs have taken a database over that several can reach, and which was the last.
 claims = Table(
-    "claims",
-    METADATA,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("number", BigInteger, nullable=False),
-    Column("holder", Word, nullable=False),
-)
+    "claims", METADATA, Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False), Column("holder", Word, nullable=False),
+)  # fmt: skip
 
 # Files that finished flows were written to before they went from here.
 archive_parts = Table(
@@ -491,9 +494,7 @@ archive_parts = Table(
 
 # What flows that went were known by: a digest of each id, and the part that they are in.
 archived_ids = Table(
-    "archived_ids",
-    METADATA,
-    Column("key", LargeBinary(16), primary_key=True),
+    "archived_ids", METADATA, Column("key", LargeBinary(16), primary_key=True),
     Column("part", Integer, primary_key=True, autoincrement=False),
     Index("archived_ids_part", "part"),
-)
+)  # fmt: skip

@@ -37,6 +37,7 @@ _SHAPES: dict[str, Shape] = {
     "cursor": rows.CURSORS,
     "held_fact": rows.HELD_FACTS,
     "mapping_row": rows.MAPPINGS,
+    "mapping_kind": rows.MAPPING_KINDS,
     "dead_letter_group": rows.DEAD_LETTER_GROUPS,
     "dead_letter": rows.DEAD_LETTERS,
     "request": rows.REQUESTS,

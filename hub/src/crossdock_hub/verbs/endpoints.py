@@ -74,6 +74,7 @@ def register_endpoint(
     """Take an endpoint's manifest; the deployment decides role and scope, the manifest the rest."""
     own_endpoint(unit, request.endpoint)
     record = known_endpoint(unit, request.endpoint)
+    _refuse_other_adapter(unit, request.manifest.adapter)
     changed = replace(
         record,
         manifest=request.manifest.SerializeToString(deterministic=True),
@@ -90,6 +91,21 @@ def register_endpoint(
         delivery_consumer=record.id,
         delivery_subject=bus.delivery_subject(record.id),
     )
+
+
+def _refuse_other_adapter(unit: Unit, adapter: str) -> None:
+    """An adapter's name decides whose codes its facts are read by: an operator may have said it."""
+    caller = unit.caller
+    if caller.adapter and adapter != caller.adapter:
+        raise Refused(
+            Refusal(
+                "MANIFEST_REFUSED",
+                f"{caller.endpoint} registers as adapter {adapter!r}, and the hub's endpoints file "
+                f"says {caller.adapter!r}; run that adapter, or change the file and start the hub "
+                "anew",
+                {"endpoint": caller.endpoint, "operation": ""},
+            )
+        )
 
 
 def _refuse_bolder(unit: Unit, record: EndpointRecord, changed: EndpointRecord) -> None:

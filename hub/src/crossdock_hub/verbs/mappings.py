@@ -9,6 +9,12 @@ from crossdock.errors import Violation
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
 
+from crossdock_hub.objects.mapping_kinds import (
+    MappingKindRecord,
+    holding,
+    newer_version,
+    refuse_stranger,
+)
 from crossdock_hub.objects.mappings import (
     ARRIVED,
     Code,
@@ -20,7 +26,7 @@ from crossdock_hub.objects.mappings import (
 from crossdock_hub.objects.resources import stamp
 from crossdock_hub.reading.mapping_messages import row_message
 from crossdock_hub.records import MappingRecord, OperatorWordRecord
-from crossdock_hub.refusals import invalid, not_found
+from crossdock_hub.refusals import invalid, not_found, transition
 from crossdock_hub.unit import Refused, Unit
 from crossdock_hub.verbs.endpoints import known_endpoint, own_endpoint
 from crossdock_hub.verbs.registering import decides
@@ -35,8 +41,28 @@ def publish_default_mappings(
 ) -> service_pb2.PublishDefaultMappingsResponse:
     """Take a data file: its rows are the defaults of the kind, others' defaults end."""
     own_endpoint(unit, request.endpoint)
-    known_endpoint(unit, request.endpoint)
+    if not known_endpoint(unit, request.endpoint).manifest:
+        raise transition("endpoint", "EXPECTED", "PublishDefaultMappings", ["registered"])
+    if not request.rows:
+        raise _refused("rows", "a data file without a row would end every default of its kind")
     kind = unit.endpoint_kind
+    unit.require((("mapping_kind", kind), ("mapping_ids", kind)))
+    known: MappingKindRecord | None = unit.get(("mapping_kind", kind))
+    refuse_stranger(known, kind, unit.caller)
+    told = _told_rows(kind, request)
+    newer = newer_version(known, request.defaults_version, unit.caller.older_defaults)
+    answer = service_pb2.PublishDefaultMappingsResponse(endpoint_kind=kind, newer_version=newer)
+    if not newer:
+        after = holding(known, kind, unit.caller, request.defaults_version)
+        if after != known:
+            unit.put(("mapping_kind", kind), after)
+        answer.changed = _take(unit, kind, told, request.defaults_version)
+    return answer
+
+
+def _told_rows(
+    kind: str, request: service_pb2.PublishDefaultMappingsRequest
+) -> dict[str, mapping_pb2.DefaultMapping]:
     told: dict[str, mapping_pb2.DefaultMapping] = {}
     for index, row in enumerate(request.rows):
         _check_meaning(topic_name(row.topic), row.meaning, f"rows[{index}].meaning")
@@ -44,6 +70,11 @@ def publish_default_mappings(
         if key in told:
             raise _refused(f"rows[{index}].native", f"{Code.of(row.native)} stands there twice")
         told[key] = row
+    return told
+
+
+def _take(unit: Unit, kind: str, told: dict[str, mapping_pb2.DefaultMapping], version: str) -> int:
+    """Make these the defaults of a kind; how many rows are not as they were."""
     before: tuple[str, ...] = unit.get(("mapping_ids", kind))
     unit.require(("mapping_row", key) for key in {*told, *before})
     changed = 0
@@ -54,10 +85,10 @@ def publish_default_mappings(
         default = told.get(key)
         shipped = b"" if default is None else default.SerializeToString(deterministic=True)
         if shipped != record.shipped:
-            version = request.defaults_version if shipped else ""
-            _keep(unit, replace(record, shipped=shipped, shipped_version=version))
+            shipped_version = version if shipped else ""
+            _keep(unit, replace(record, shipped=shipped, shipped_version=shipped_version))
             changed += 1
-    return service_pb2.PublishDefaultMappingsResponse(endpoint_kind=kind, changed=changed)
+    return changed
 
 
 @decides(f"{SERVICE}/SetMapping")

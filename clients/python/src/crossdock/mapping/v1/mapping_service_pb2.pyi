@@ -39,7 +39,7 @@ class PublishDefaultMappingsRequest(_message.Message):
     """Version of the data file."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[_mapping_pb2.DefaultMapping]:
-        """Every row of it."""
+        """Every row of it; an empty file is refused."""
 
     def __init__(
         self,
@@ -65,19 +65,25 @@ class PublishDefaultMappingsResponse(_message.Message):
 
     ENDPOINT_KIND_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_NUMBER: _builtins.int
+    NEWER_VERSION_FIELD_NUMBER: _builtins.int
     endpoint_kind: _builtins.str
     """The endpoint kind."""
     changed: _builtins.int
     """Rows that are not as they were."""
+    newer_version: _builtins.str
+    """The version that holds, when it was told after the one of the request: nothing was taken.
+    Empty when what was told holds.
+    """
     def __init__(
         self,
         *,
         endpoint_kind: _builtins.str = ...,
         changed: _builtins.int = ...,
+        newer_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "endpoint_kind", b"endpoint_kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "endpoint_kind", b"endpoint_kind", "newer_version", b"newer_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,6 +388,7 @@ class GetMappingCoverageResponse(_message.Message):
     TOPICS_FIELD_NUMBER: _builtins.int
     UNMAPPED_CODES_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
     """True when there are more."""
     @_builtins.property
@@ -392,16 +399,23 @@ class GetMappingCoverageResponse(_message.Message):
     def unmapped_codes(self) -> _containers.RepeatedCompositeFieldContainer[_mapping_pb2.UnmappedCode]:
         """Codes without a row, those that came first at the top; at most 1000."""
 
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[_operator_word_pb2.OperatorWord]:
+        """What operators said when they went through the quarantine of the endpoint kind that was asked
+        for, oldest first.
+        """
+
     def __init__(
         self,
         *,
         topics: _abc.Iterable[_mapping_pb2.TopicCoverage] | None = ...,
         unmapped_codes: _abc.Iterable[_mapping_pb2.UnmappedCode] | None = ...,
         truncated: _builtins.bool = ...,
+        words: _abc.Iterable[_operator_word_pb2.OperatorWord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["topics", b"topics", "truncated", b"truncated", "unmapped_codes", b"unmapped_codes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["topics", b"topics", "truncated", b"truncated", "unmapped_codes", b"unmapped_codes", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -466,7 +480,7 @@ class BackfillMappingsResponse(_message.Message):
     applied: _builtins.int
     """Facts that are written now."""
     asked_again: _builtins.int
-    """Payloads that their adapter is asked to translate again."""
+    """Always 0: payloads wait for a better translation, never for a code."""
     unmapped: _builtins.int
     """Facts whose code has no row still."""
     held: _builtins.int

@@ -78,7 +78,8 @@ class MappingServiceServicer:
 
     def PublishDefaultMappings(self, request, context):
         """Tells the rows of the data file that comes with the calling endpoint's adapter. A default that
-        the file no longer has ends. What the deployment said stays.
+        the file no longer has ends. What the deployment said stays. The endpoint kind is of the role
+        that told its rows first. A version that another one followed is not taken again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,7 +101,8 @@ class MappingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMappings(self, request, context):
-        """Lists rows by endpoint kind, topic and code.
+        """Lists rows by endpoint kind, topic and code. An endpoint sees those of its own kind, without
+        who said so and why; operators see all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

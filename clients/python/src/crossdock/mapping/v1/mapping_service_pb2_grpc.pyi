@@ -35,7 +35,8 @@ class MappingServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MappingServiceAsyncStub: ...
     PublishDefaultMappings: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.PublishDefaultMappingsRequest, _mapping_service_pb2.PublishDefaultMappingsResponse]
     """Tells the rows of the data file that comes with the calling endpoint's adapter. A default that
-    the file no longer has ends. What the deployment said stays.
+    the file no longer has ends. What the deployment said stays. The endpoint kind is of the role
+    that told its rows first. A version that another one followed is not taken again.
     """
     SetMapping: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.SetMappingRequest, _mapping_service_pb2.SetMappingResponse]
     """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
@@ -44,7 +45,9 @@ class MappingServiceStub:
     ResetMapping: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.ResetMappingRequest, _mapping_service_pb2.ResetMappingResponse]
     """Takes back what the deployment said about a code: the default holds again, if there is one."""
     ListMappings: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.ListMappingsRequest, _mapping_service_pb2.ListMappingsResponse]
-    """Lists rows by endpoint kind, topic and code."""
+    """Lists rows by endpoint kind, topic and code. An endpoint sees those of its own kind, without
+    who said so and why; operators see all.
+    """
     GetMapping: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.GetMappingRequest, _mapping_service_pb2.GetMappingResponse]
     """Reads one row, and what operators said about it."""
     GetMappingCoverage: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.GetMappingCoverageRequest, _mapping_service_pb2.GetMappingCoverageResponse]
@@ -59,7 +62,8 @@ class MappingServiceAsyncStub(MappingServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PublishDefaultMappings: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.PublishDefaultMappingsRequest, _mapping_service_pb2.PublishDefaultMappingsResponse]  # type: ignore[assignment]
     """Tells the rows of the data file that comes with the calling endpoint's adapter. A default that
-    the file no longer has ends. What the deployment said stays.
+    the file no longer has ends. What the deployment said stays. The endpoint kind is of the role
+    that told its rows first. A version that another one followed is not taken again.
     """
     SetMapping: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.SetMappingRequest, _mapping_service_pb2.SetMappingResponse]  # type: ignore[assignment]
     """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
@@ -68,7 +72,9 @@ class MappingServiceAsyncStub(MappingServiceStub):
     ResetMapping: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.ResetMappingRequest, _mapping_service_pb2.ResetMappingResponse]  # type: ignore[assignment]
     """Takes back what the deployment said about a code: the default holds again, if there is one."""
     ListMappings: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.ListMappingsRequest, _mapping_service_pb2.ListMappingsResponse]  # type: ignore[assignment]
-    """Lists rows by endpoint kind, topic and code."""
+    """Lists rows by endpoint kind, topic and code. An endpoint sees those of its own kind, without
+    who said so and why; operators see all.
+    """
     GetMapping: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.GetMappingRequest, _mapping_service_pb2.GetMappingResponse]  # type: ignore[assignment]
     """Reads one row, and what operators said about it."""
     GetMappingCoverage: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.GetMappingCoverageRequest, _mapping_service_pb2.GetMappingCoverageResponse]  # type: ignore[assignment]
@@ -86,7 +92,8 @@ class MappingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mapping_service_pb2.PublishDefaultMappingsResponse, _abc.Awaitable[_mapping_service_pb2.PublishDefaultMappingsResponse]]:
         """Tells the rows of the data file that comes with the calling endpoint's adapter. A default that
-        the file no longer has ends. What the deployment said stays.
+        the file no longer has ends. What the deployment said stays. The endpoint kind is of the role
+        that told its rows first. A version that another one followed is not taken again.
         """
 
     @_abc_1.abstractmethod
@@ -113,7 +120,9 @@ class MappingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mapping_service_pb2.ListMappingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_mapping_service_pb2.ListMappingsResponse, _abc.Awaitable[_mapping_service_pb2.ListMappingsResponse]]:
-        """Lists rows by endpoint kind, topic and code."""
+        """Lists rows by endpoint kind, topic and code. An endpoint sees those of its own kind, without
+        who said so and why; operators see all.
+        """
 
     @_abc_1.abstractmethod
     def GetMapping(
