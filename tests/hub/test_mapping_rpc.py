@@ -10,7 +10,12 @@ import pytest
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import operator_word_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
-from crossdock.errors import NotAllowedError, NotFoundError
+from crossdock.errors import (
+    AlreadyUsedError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+)
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
 from crossdock.types.v1 import types_pb2
@@ -245,3 +250,43 @@ async def test_a_backfill_takes_more_than_a_page(hub: RunningHub, lane: Lane) ->
 
         await eventually(settled, "everything with a row is written")
     assert hub.count("scans", f"tracking_number = '{number}'") == 15
+
+
+async def test_a_backfill_is_answered_once_for_its_request(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a repeated request gets the first answer and no second word, that its id is not
+    taken for another one, that a page only fits its own query, and that what was said is read."""
+    kind = unique("kind").lower()
+    async with Story(hub, lane) as story:
+        await register(story.carrier, lane.carrier, kind)
+        number = unique("1Z")
+        told = [coded(number, time.time() - n, code) for n, code in enumerate(("QQ", "ZZ"))]
+        await story.carrier.tracking.ReportTrackingEvents(scans(*told))
+        await set_row(story.operator, kind, "QQ", "IN_TRANSIT")
+        request = service_pb2.BackfillMappingsRequest(
+            request_id=str(uuid.uuid4()), endpoint_kind=kind, page_size=1, reason="mapped"
+        )
+        coverage = service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
+
+        async def driven() -> bool:
+            found = await story.operator.mappings.GetMappingCoverage(coverage)
+            return [each.native_codes[0].code for each in found.unmapped_codes] == ["ZZ"]
+
+        await eventually(driven, "driving what waited for QQ")
+        await story.carrier.tracking.ReportTrackingEvents(
+            scans(*(coded(number, time.time() - n, "Z2") for n in range(10, 12)))
+        )
+        first = await story.operator.mappings.BackfillMappings(request)
+        assert (first.examined, first.unmapped, bool(first.next_page_token)) == (1, 1, True)
+        await set_row(story.operator, kind, "ZZ", "IN_TRANSIT")
+        assert await story.operator.mappings.BackfillMappings(request) == first
+        other = service_pb2.BackfillMappingsRequest()
+        other.CopyFrom(request)
+        other.page_size = 2
+        with pytest.raises(AlreadyUsedError):
+            await story.operator.mappings.BackfillMappings(other)
+        other.request_id = str(uuid.uuid4())
+        other.page_token, other.topic = first.next_page_token, STATUS
+        with pytest.raises(InvalidRequestError, match="belongs to another query"):
+            await story.operator.mappings.BackfillMappings(other)
+        other.topic = mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
+        assert (await story.operator.mappings.BackfillMappings(other)).examined == 2

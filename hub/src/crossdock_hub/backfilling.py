@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from crossdock import contracts
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
 
 from crossdock_hub.commands import Command
@@ -15,6 +16,7 @@ from crossdock_hub.committer import Committer
 from crossdock_hub.driving import drive_one
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.mappings import Unmapped, awaits_prefix, topic_name, unmapped_of
+from crossdock_hub.reading.paging import next_token, position_of
 from crossdock_hub.records import HeldFactRecord, OperatorWordRecord
 from crossdock_hub.store import Store
 from crossdock_hub.store.mapping_pages import quarantined
@@ -22,13 +24,14 @@ from crossdock_hub.unit import NotLoaded, Unit
 
 BACKFILL_MAPPINGS = "/crossdock.mapping.v1.MappingService/BackfillMappings"
 PAGE_DEFAULT = 100
-APPLIED, ASKED_AGAIN, UNMAPPED, HELD = "applied", "asked_again", "unmapped", "held"
+APPLIED, UNMAPPED, HELD = "applied", "unmapped", "held"
 
 
 class Backfiller:
     """Answers BackfillMappings: a page of held facts is decided in one batch, in order.
 
-    A repeat decides again what is still quarantined, which is harmless: a fact is written once.
+    A repeat with the same request_id gets the first answer; with a new one it decides again what is
+    still quarantined, which is harmless: a fact is written once.
     """
 
     def __init__(self, store: Store, committer: Committer) -> None:
@@ -37,30 +40,39 @@ class Backfiller:
 
     async def answer(self, caller: Caller, request: Any, _context: Any) -> Any:
         """One page. Raises Refused, StoreFailure."""
-        size = request.page_size or PAGE_DEFAULT
+        size, after = request.page_size or PAGE_DEFAULT, position_of(request)
         topic = topic_name(request.topic)
         async with self._store.read() as connection:
-            found = await quarantined(
-                connection, request.endpoint_kind, topic, request.page_token, size + 1
-            )
+            found = await quarantined(connection, request.endpoint_kind, topic, after, size + 1)
         ids = [fact for fact, _ in found[:size]]
-        response = service_pb2.BackfillMappingsResponse(examined=len(ids))
-        if not ids:
-            return response
+        token = next_token(request, ids[-1]) if len(found) > size else ""
         scope = awaits_prefix(request.endpoint_kind, topic)
         command = Command(
-            "backfill",
+            BACKFILL_MAPPINGS,
             caller,
-            partial(backfill, ids=ids, scope=scope, reason=request.reason),
+            partial(_decide_page, ids=ids, scope=scope, reason=request.reason, token=token),
             asyncio.get_running_loop().create_future(),
-            keys=frozenset(("held_fact", fact) for fact in ids),
+            request_id=request.request_id,
+            digest=contracts.digest(request),
+            response_type=service_pb2.BackfillMappingsResponse,
+            keys=frozenset(("held_fact", fact) for fact in ids) | {("request", request.request_id)},
             bulk=True,
+            weight=max(1, len(ids)),
         )
-        for name, count in (await self._committer.submit(command)).items():
-            setattr(response, name, count)
-        if len(found) > size:
-            response.next_page_token = ids[-1]
-        return response
+        return await self._committer.submit(command)
+
+
+def _decide_page(
+    unit: Unit, *, ids: Sequence[str], scope: str, reason: str, token: str
+) -> service_pb2.BackfillMappingsResponse:
+    counts = backfill(unit, ids=ids, scope=scope, reason=reason)
+    return service_pb2.BackfillMappingsResponse(
+        examined=len(ids),
+        applied=counts[APPLIED],
+        unmapped=counts[UNMAPPED],
+        held=counts[HELD],
+        next_page_token=token,
+    )
 
 
 def backfill(unit: Unit, *, ids: Sequence[str], scope: str, reason: str) -> Counter[str]:
@@ -94,9 +106,7 @@ def _again(unit: Unit, record: HeldFactRecord, unmapped: Unmapped) -> str:
         return UNMAPPED
     drive_one(unit, record)
     after: HeldFactRecord = unit.get(("held_fact", record.id))
-    if after.state == "APPLIED":
-        return APPLIED
-    return HELD if record.method else ASKED_AGAIN
+    return APPLIED if after.state == "APPLIED" else HELD
 
 
 def _note(unit: Unit, outcomes: Counter[str], scope: str, reason: str) -> None:

@@ -15,7 +15,7 @@ from crossdock_hub.unit import Refused
 
 _FINGERPRINT_BYTES = 6
 # What says how much of the list is told, and not which: it may differ from page to page.
-NOT_OF_THE_QUERY = frozenset({"page_token", "page_size", "with_attempts"})
+NOT_OF_THE_QUERY = frozenset({"page_token", "page_size", "with_attempts", "request_id", "reason"})
 
 
 def page_size(request: Any, limits: Limits) -> int:

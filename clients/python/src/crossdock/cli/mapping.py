@@ -167,6 +167,8 @@ def coverage(kind: OneKind = "", as_json: Json = False, data: Data = None) -> No
             said = f", {each.deployment_rows} said here" if each.deployment_rows else ""
             typer.echo(f"{each.endpoint_kind} {_name(each.topic)}: {each.rows} codes{said}")
         _show_unmapped(answer)
+        for word in answer.words:
+            typer.echo(f"  {word_line(word)}")
     if answer.unmapped_codes:
         raise typer.Exit(1)
 
@@ -196,9 +198,8 @@ def backfill(
         typer.echo(f"nothing is quarantined for codes of {kind}")
         return
     typer.echo(
-        f"{found['examined']} looked at: {found['applied']} written, {found['asked_again']} given "
-        f"to their adapter again, {found['unmapped']} without a row still, "
-        f"{found['held']} wait for something else"
+        f"{found['examined']} looked at: {found['applied']} written, {found['unmapped']} without a "
+        f"row still, {found['held']} wait for something else"
     )
 
 
