@@ -17,6 +17,7 @@ from crossdock_hub.backfilling import backfill
 from crossdock_hub.identity import Caller, Scope
 from crossdock_hub.objects.mapping_kinds import VERSIONS_MAX
 from crossdock_hub.objects.mappings import (
+    AWAITS_BYTES_MAX,
     MILESTONES,
     Code,
     Unmapped,
@@ -113,10 +114,43 @@ def test_what_a_fact_waits_for_is_read_as_it_was_written(
     under which a fact is held, and that a row for any of the codes finds it."""
     unmapped = Unmapped(kind, topic, codes)
     awaits = awaits_of(unmapped)
-    assert unmapped_of(awaits) == unmapped
-    for row in unmapped.row_ids():
+    found = unmapped_of(awaits)
+    assert found is not None
+    assert found == replace(unmapped, codes=codes[: len(found.codes)])
+    assert found == unmapped or len(awaits_of(replace(unmapped, codes=codes))) > 1_200
+    for row in found.row_ids():
         assert waiting_for([awaits, "parcel:UPSN/1Z1"], frozenset({f"mapping:{row}"})) == [awaits]
     assert waiting_for([awaits], frozenset({"mapping:other/STATUS/a/b"})) == []
+
+
+def test_what_a_fact_waits_for_fits_an_index() -> None:
+    """Proves that the longest codes that the contract allows are held under a text that
+    PostgreSQL takes into an index, with the most telling codes in it."""
+    codes = tuple(Code("\U0001f69a" * 32, f"{n}" + "\U0001f69a" * 63) for n in range(8))
+    awaits = awaits_of(Unmapped("\U0001f69a" * 64, "STATUS", codes))
+    assert len(awaits.encode()) <= AWAITS_BYTES_MAX
+    found = unmapped_of(awaits)
+    assert found is not None
+    assert found.codes == codes[:1]
+
+
+def test_another_kind_s_scan_of_the_same_is_kept_too() -> None:
+    """Proves that what two vendors report of one parcel, each with codes of its own, is two facts:
+    a row for the codes of the second lets it go on, whatever became of the first."""
+    flow = Flow()
+    flow.labelled()
+    broker = Caller("broker", "CARRIER")
+    flow.employ(broker)
+    event = coded(flow.now, "QQ")
+    (mine,) = flow.report(event)
+    (other,) = flow.report(event, caller=broker)
+    assert [outcome(mine), outcome(other)] == ["HELD", "HELD"]
+    assert mine.held_fact_id != other.held_fact_id
+    assert [fact.endpoint for fact in flow.held()] == ["ups", "broker"]
+    set_row(flow, "QQ", "DELIVERED", kind="broker")
+    assert len(flow.drive()) == 1
+    assert milestone(flow) == "DELIVERED"
+    assert [fact.endpoint for fact in flow.held()] == ["ups"]
 
 
 def test_the_first_code_with_a_row_decides() -> None:

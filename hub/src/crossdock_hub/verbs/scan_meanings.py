@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from crossdock_hub.objects.mappings import (
     STATUS,
     Code,
     Unmapped,
+    awaits_of,
     first_with_row,
     not_mapped,
     row_id,
@@ -25,6 +27,7 @@ from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs.confirmations import create_delivery_confirmation
 
 _PROVE: Final = "/crossdock.confirmation.v1.ConfirmationService/CreateDeliveryConfirmation"
+_IDENTITY_BYTES: Final = 24
 _MILESTONES: dict[Any, str] = {
     number: name.removeprefix("MILESTONE_") for name, number in shipment_pb2.Milestone.items()
 }
@@ -94,7 +97,14 @@ def why_unmapped(unit: Unit, reported: Reported) -> NotYet | None:
         return None
     codes = tuple(Code.of(native) for native in scan.native_codes)
     unmapped = Unmapped(unit.endpoint_kind, STATUS, codes)
-    return not_mapped(unmapped, f"scan:{reported.key.hex()}")
+    return not_mapped(unmapped, _identity(reported, unmapped))
+
+
+def _identity(reported: Reported, unmapped: Unmapped) -> str:
+    """By what a quarantined scan is known: another kind's scan of the same is another fact."""
+    asked = awaits_of(unmapped).encode()
+    digest = hashlib.blake2b(reported.key + asked, digest_size=_IDENTITY_BYTES).hexdigest()
+    return f"scan:{digest}"
 
 
 def fill(message: tracking_pb2.TrackingEvent, row: MappingRecord | None) -> None:
