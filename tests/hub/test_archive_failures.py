@@ -128,3 +128,37 @@ def test_a_part_that_is_not_there_any_more_deletes_nothing(house: House, what: s
     assert house.counts() == before
     path.write_bytes(content)
     assert house.archive().flows == FLOWS
+
+
+def test_a_copy_of_the_database_takes_no_file_of_the_other_away(house: House) -> None:
+    """Proves that where a database is put back to when a part was begun, and the one it was copied
+    from has ended that part in the same directory, the finished file is set aside as it is."""
+    assert house.archive().flows == FLOWS
+    (name,) = parts.names_in(house.directory)
+    content = parts.data_path(house.directory, name).read_bytes()
+
+    async def begun() -> None:
+        async with house.store.write() as connection:
+            await connection.exec_driver_sql("UPDATE archive_parts SET state = 'WRITING'")
+
+    house.run(begun())
+    house.archive()
+    (aside,) = house.directory.glob("*.jsonl.gz.set-aside")
+    assert aside.read_bytes() == content
+
+
+def test_a_disk_that_is_away_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a part which can't be read is told in the words of the archive, so that the hub
+    waits for its next look, and that no row goes."""
+    house.run(house.new_archiver()._write_part("order", "", Outcome()))
+    before = house.counts()
+
+    def gone(_path: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts, "digest_of", gone)
+        with pytest.raises(ArchiveFailure, match=r"can't be read \(Input/output error\)"):
+            house.archive()
+    assert house.counts() == before
+    assert house.archive().flows == FLOWS

@@ -413,8 +413,12 @@ MUTANTS: Final[list[Mutant]] = [
             "and flow.fingerprint",
         ),
         what_came_to_hold_is_not_seen=(
-            "await moment(connection) != wanted.moment",
-            "not await moment(connection)",
+            "and not named.has_any(flow.ids)",
+            "and not named.has_any(())",
+        ),
+        a_replay_that_moved_is_not_seen=(
+            "await replays_under_way(connection) != wanted.moment.replays",
+            "not await replays_under_way(connection)",
         ),
     ),
     *faults_in(

@@ -24,7 +24,7 @@ from crossdock.contracts import Contract
 
 from crossdock_hub.archive import parts, settling
 from crossdock_hub.archive.lines import lines_of, names_of
-from crossdock_hub.archive.naming import words_of
+from crossdock_hub.archive.naming import Named
 from crossdock_hub.archive.parts import ArchiveFailure
 from crossdock_hub.archive.records import (
     DONE,
@@ -52,6 +52,11 @@ log = structlog.get_logger("crossdock.archive")
 ARCHIVE: Final = "archive"
 # A slice that what holds flows has changed under is judged anew, so often.
 _JUDGED_MAX: Final = 20
+# What is held is looked at so many facts, and about so many bytes of payload, at a time.
+_HELD_FACTS: Final = 500
+_HELD_BYTES: Final = 1024 * 1024
+# Words that are kept of it, a hundred bytes each.
+NAMED_MAX: Final = 2_000_000
 
 
 @dataclass(slots=True)
@@ -101,7 +106,9 @@ class Archiver:
         self._clock = clock
         self._told = told
         self._counted = counted
-        self._known: tuple[Moment, frozenset[str], set[str]] | None = None
+        # What held facts name, as far as they are known, and the flows of these replays.
+        self._named, self._held = Named(), ""
+        self._replayed: tuple[archiving.Replays, set[str]] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -121,8 +128,10 @@ class Archiver:
                 outcome = await self.archive()
             except (StoreFailure, ArchiveFailure) as failure:
                 log.warning("nothing more is archived for now", cause=str(failure))
-            except (Refused, Stopped):
-                log.warning("nothing more is archived for now", cause="the hub takes no more work")
+            except Refused as refused:
+                log.warning("nothing more is archived for now", cause=refused.refusal.message)
+            except Stopped:
+                log.warning("nothing more is archived for now", cause="the hub stops")
             else:
                 if outcome.flows or outcome.pruned.total():
                     log.info(
@@ -132,21 +141,21 @@ class Archiver:
 
     async def archive(self) -> Outcome:
         """One pass. Raises StoreFailure, ArchiveFailure, Refused, Stopped: run it again."""
-        outcome, self._known = Outcome(), None
-        await self._go_on(outcome)
-        for kind in self._rules.flow_ages:
+        outcome = self._begin()
+        # What is written and could not go yet would be written once more.
+        kinds = self._rules.flow_ages if await self._go_on(outcome) else ()
+        for kind in kinds:
             after: str | None = ""
             while True:
                 part, after = await self._write_part(kind, after, outcome)
-                if part is None:
+                if part is None or not await self._let_go(part, outcome):
                     break
-                await self._let_go(part, outcome)
         await self._prune(outcome)
         return outcome
 
     async def look(self) -> Outcome:
         """What a pass would do, and why the rest stays; nothing changes. Raises StoreFailure."""
-        outcome, self._known = Outcome(), None
+        outcome = self._begin()
         for kind in self._rules.flow_ages:
             after: str | None = ""
             while after is not None:
@@ -155,18 +164,25 @@ class Archiver:
                 self._told(f"looking at each {kind.replace('_', ' ')}", outcome.flows)
         return outcome
 
+    def _begin(self) -> Outcome:
+        """What was held when an earlier pass looked may be settled by now."""
+        self._named, self._held, self._replayed = Named(), "", None
+        return Outcome()
+
     # What an earlier pass left
 
-    async def _go_on(self, outcome: Outcome) -> None:
+    async def _go_on(self, outcome: Outcome) -> bool:
+        """End what is begun; False: some of it can't go yet."""
+        ended = True
         async with self._store.read() as connection:
             known = await archiving.parts(connection)
         for part in known:
             if part.state == WRITING:
                 # None of its flows has gone.
-                await asyncio.to_thread(parts.remove, self._directory, part.name)
-                await self._prune_all("part", 0, part.number)
+                await self._take_back(part)
             elif part.state == WRITTEN:
-                await self._let_go(part, outcome)
+                ended = await self._let_go(part, outcome) and ended
+        return ended
 
     # Judging
 
@@ -176,31 +192,59 @@ class Archiver:
         """The flows among the next page of roots that may go; None: it was the last page."""
         now, most = self._clock(), self._limits.archive_page_flows
         before = now - self._rules.flow_ages[kind]
+        await self._learn_held()
         async with self._store.read() as connection:
-            _, held = await self._held(connection)
             roots = await archiving.old_roots(connection, kind, before, after, most)
             flows = await archiving.read_flows(connection, roots)
+            _, held = await self._holding(connection, archiving.deliveries_of(flows))
         found = []
         for root in roots:
             rows = flows.get(root)
             if rows is None:
                 continue
-            names = names_of(rows, self._contract)
-            why = settling.why_it_stays(kind, rows, names, held, self._rules, now)
+            why = self._why_it_stays(kind, root, rows, held, now)
             if why:
                 outcome.stays[why] += 1
             else:
                 found.append(Found(root, rows))
         return found, roots[-1] if len(roots) == most else None
 
-    async def _held(self, connection: Any) -> tuple[Moment, Held]:
-        moment = await archiving.moment(connection)
-        if self._known is None or self._known[0] != moment:
-            words = words_of(await archiving.held_facts(connection), self._contract)
-            self._known = moment, words, await archiving.replayed_roots(connection)
-        _, words, replayed = self._known
-        carriers = await archiving.open_carriers(connection)
-        return moment, Held(words, replayed, carriers, await archiving.newest_event(connection))
+    def _why_it_stays(self, kind: str, root: str, rows: FlowRows, held: Held, now: int) -> str:
+        try:
+            names = names_of(rows, self._contract)
+        except Exception as error:
+            # One flow that nobody can read must not keep all others here.
+            log.error("a flow can't be read, and stays", flow=root, exc_info=error)
+            return settling.UNREADABLE
+        return settling.why_it_stays(kind, rows, names, held, self._rules, now)
+
+    async def _learn_held(self) -> None:
+        """Look at what is held that was not looked at yet, a few payloads at a time, beside the
+        hub's loop. Raises ArchiveFailure when it is more than can be kept in mind."""
+        more = True
+        while more:
+            async with self._store.read() as connection:
+                facts, more = await archiving.held_facts(
+                    connection, self._held, _HELD_FACTS, _HELD_BYTES
+                )
+            if facts:
+                await asyncio.to_thread(self._named.add, facts, self._contract)
+                self._held = facts[-1].id
+            if len(self._named) > NAMED_MAX:
+                raise ArchiveFailure(
+                    "what is held names more than can be compared with; drive or discard held "
+                    "facts and payloads, nothing was deleted"
+                )
+
+    async def _holding(self, connection: Any, deliveries: Sequence[str]) -> tuple[Moment, Held]:
+        """What holds flows with these deliveries, as far as it is known."""
+        replays = await archiving.replays_under_way(connection)
+        if self._replayed is None or self._replayed[0] != replays:
+            self._replayed = replays, await archiving.replayed_roots(connection)
+        carriers = await archiving.open_carriers(connection, deliveries)
+        newest = await archiving.newest_event(connection)
+        held = Held(self._named, self._replayed[1], carriers, newest)
+        return Moment(self._held, replays), held
 
     # Writing
 
@@ -215,10 +259,13 @@ class Archiver:
             while after is not None and not self._is_full(writer):
                 found, after = await self._judge(kind, after, outcome)
                 for flow in found:
+                    lines = await asyncio.to_thread(self._lines_of, flow, outcome)
+                    if not lines:
+                        continue
                     if part is None or writer is None:
                         part = await self._new_part()
                         writer = parts.PartWriter(self._directory, part.name)
-                    await asyncio.to_thread(self._add, writer, flow)
+                    await asyncio.to_thread(writer.add, lines)
                     ages.append(settling.last_touched(flow.rows))
                     self._told("writing", outcome.flows + writer.flows)
                     # Others are asked first: this is never in a hurry.
@@ -237,8 +284,14 @@ class Archiver:
         await self._note(part)
         return part, after
 
-    def _add(self, writer: parts.PartWriter, flow: Found) -> None:
-        writer.add(lines_of(flow.rows, self._contract))
+    def _lines_of(self, flow: Found, outcome: Outcome) -> bytes:
+        """A flow as lines; nothing for one that can't be told, which stays."""
+        try:
+            return lines_of(flow.rows, self._contract)
+        except Exception as error:
+            log.error("a flow can't be told, and stays", flow=flow.root_id, exc_info=error)
+            outcome.stays[settling.UNREADABLE] += 1
+            return b""
 
     def _is_full(self, writer: parts.PartWriter | None) -> bool:
         return writer is not None and (
@@ -272,8 +325,11 @@ class Archiver:
 
     # Letting go
 
-    async def _let_go(self, part: ArchivePart, outcome: Outcome) -> None:
-        """Delete what stands in a part that is noted as WRITTEN, as far as it still may go."""
+    async def _let_go(self, part: ArchivePart, outcome: Outcome) -> bool:
+        """Delete what stands in a part that is noted as WRITTEN, as far as it still may go.
+
+        False: what holds flows changes too often to say which may; the next pass tries again.
+        """
         await asyncio.to_thread(parts.check, self._directory, part.name, part.sha256)
         path = parts.data_path(self._directory, part.name)
         flows = await asyncio.to_thread(parts.flows_in, path)
@@ -281,6 +337,9 @@ class Archiver:
         while waiting:
             some, waiting = waiting[:size], waiting[size:]
             slice_ = await self._let_some_go(part, some)
+            if slice_.outdated:
+                log.warning("flows stay for now, what holds them changes always", part=part.name)
+                return False
             outcome.longest_slice_seconds = max(outcome.longest_slice_seconds, slice_.seconds)
             size = self._next_size(size, slice_.seconds)
             self._told("deleting", outcome.flows + len(flows) - len(waiting))
@@ -288,12 +347,25 @@ class Archiver:
         async with self._store.read() as connection:
             stayed = await archiving.still_there(connection, [flow.root_id for flow in flows])
         gone = len(flows) - len(stayed)
+        if not gone:
+            log.warning("nothing of a part could go, its file is set aside", part=part.name)
+            await self._take_back(part)
+            return True
         await self._note(replace(part, state=DONE, flows_gone=gone, ended_at=self._clock()))
         self._counted(gone)
         outcome.flows += gone
         outcome.parts.append(part.name)
         outcome.bytes += part.bytes
         log.info("flows were archived", part=part.name, flows=gone, stayed=len(stayed))
+        return True
+
+    async def _take_back(self, part: ArchivePart) -> None:
+        """Forget a part of which no flow has gone, and set its file aside."""
+        if part.state != WRITING:
+            # Before its file goes, or a pass that ends here would miss it for ever.
+            await self._note(replace(part, state=WRITING))
+        await asyncio.to_thread(parts.remove, self._directory, part.name)
+        await self._prune_all("part", 0, part.number)
 
     def _next_size(self, size: int, seconds: float) -> int:
         """How many flows hold the writer for as long as it may be held."""
@@ -303,14 +375,15 @@ class Archiver:
     async def _let_some_go(self, part: ArchivePart, some: Sequence[WrittenFlow]) -> LettingGo:
         """One slice; those that something holds by now stay."""
         for _ in range(_JUDGED_MAX):
+            await self._learn_held()
             async with self._store.read() as connection:
-                moment, held = await self._held(connection)
+                moment, held = await self._holding(connection, ())
             free = [
                 flow
                 for flow in some
-                if held.words.isdisjoint(flow.ids) and flow.root_id not in held.replayed
+                if not held.named.has_any(flow.ids) and flow.root_id not in held.replayed
             ]
-            going = LettingGo(part.number, free, moment)
+            going = LettingGo(part.number, free, moment, self._contract)
             if not free:
                 return going
             # About as many rows as it is known by ids.
@@ -340,7 +413,7 @@ class Archiver:
             pruning = Pruning(kind, before, most, part)
             await self._submit(partial(_prune, pruning), most)
             gone += pruning.count
-            if pruning.count < most:
+            if not pruning.more:
                 return gone
             await asyncio.sleep(self._limits.archive_pause_seconds)
 

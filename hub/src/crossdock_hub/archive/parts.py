@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ FORMAT_VERSION: Final = 1
 _DATA: Final = ".jsonl.gz"
 _MANIFEST: Final = ".manifest.json"
 _WRITING: Final = ".writing"
+_GIVEN_UP: Final = ".given-up.json"
+_DAMAGED: Final = ".damaged"
+_SET_ASIDE: Final = ".set-aside"
 _LEVEL: Final = 6
 _CHUNK_BYTES: Final = 1024 * 1024
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -99,10 +103,7 @@ class PartWriter:
                 "content_sha256": self._content.hexdigest(),
             }
             beside = self._directory / (self._name + _MANIFEST + _WRITING)
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(told, indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            _write_down(beside, told)
             self._path.replace(data_path(self._directory, self._name))
             beside.replace(self._directory / (self._name + _MANIFEST))
             _sync_directory(self._directory)
@@ -114,7 +115,9 @@ class PartWriter:
         self._zip.fileobj = None  # type: ignore[assignment]
         with contextlib.suppress(OSError):
             self._file.close()
-        remove(self._directory, self._name)
+        with contextlib.suppress(ArchiveFailure):
+            # The next pass tries again: the part is noted.
+            remove(self._directory, self._name)
 
 
 def data_path(directory: Path, name: str) -> Path:
@@ -123,10 +126,17 @@ def data_path(directory: Path, name: str) -> Path:
 
 
 def remove(directory: Path, name: str) -> None:
-    """Take away every file of a part that nothing relies on."""
-    for end in (_DATA, _MANIFEST):
-        for file in (name + end + _WRITING, name + end):
-            (directory / file).unlink(missing_ok=True)
+    """Take away what was begun of a part that this database does not rely on.
+
+    A file that is whole is set aside under another name: where the database is a copy of one that
+    archives to the same directory, that one relies on it. Raises ArchiveFailure.
+    """
+    with _told(directory):
+        for end in (_DATA, _MANIFEST):
+            (directory / (name + end + _WRITING)).unlink(missing_ok=True)
+            whole = directory / (name + end)
+            if whole.exists():
+                whole.replace(directory / (name + end + _SET_ASIDE))
 
 
 def check(directory: Path, name: str, sha256: str) -> None:
@@ -136,16 +146,39 @@ def check(directory: Path, name: str, sha256: str) -> None:
         raise ArchiveFailure(
             f"{path} is gone, and flows that were to be deleted are in it; put it back"
         )
-    if digest_of(path) != sha256:
+    with _read(path):
+        digest = digest_of(path)
+    if digest != sha256:
         raise ArchiveFailure(
             f"{path} is not the file that was written (SHA-256 {sha256}); put it back, "
             "no more of its flows are deleted"
         )
 
 
+def give_up(directory: Path, name: str, told: Mapping[str, Any]) -> None:
+    """Note beside a damaged or lost part why nobody relies on it, and set what is left of it aside.
+
+    Raises ArchiveFailure.
+    """
+    with _told(directory):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_down(directory / (name + _GIVEN_UP), told)
+        path = data_path(directory, name)
+        if path.exists():
+            path.replace(path.with_name(path.name + _DAMAGED))
+        _sync_directory(directory)
+
+
+def _write_down(path: Path, told: Mapping[str, Any]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(told, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def flows_in(path: Path) -> list[WrittenFlow]:
-    """What each flow of a part was known by. Raises OSError."""
-    with gzip.open(path, "rb") as lines:
+    """What each flow of a part was known by. Raises ArchiveFailure."""
+    with _read(path), gzip.open(path, "rb") as lines:
         return [head for head in map(head_of, lines) if head is not None]
 
 
@@ -210,3 +243,15 @@ def _told(directory: Path) -> Iterator[None]:
             else f"{directory} can't be written ({error.strerror or error})"
         )
         raise ArchiveFailure(f"{why}; nothing was deleted") from None
+
+
+@contextlib.contextmanager
+def _read(path: Path) -> Iterator[None]:
+    """Says what a disk did not give, in the words of the archive."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArchiveFailure(
+            f"{path} can't be read ({why}); put it back, no more of its flows are deleted"
+        ) from None

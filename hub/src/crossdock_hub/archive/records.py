@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from crossdock.contracts import Contract
+
 # Everything that is stored of one flow: rows by the name of their table, in the order of its key.
 FlowRows = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -49,7 +51,7 @@ class WrittenFlow:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What holds flows from outside of them may not have changed since they were judged.
+    """How far what holds flows from outside of them was known when they were judged.
 
     held: the newest held fact. replays: those that are not over, and how far each plan is.
     """
@@ -62,12 +64,15 @@ class Moment:
 class LettingGo:
     """Some flows of a part that go within one transaction, which fills in what became of it.
 
-    gone: their root ids. outdated: the moment has passed, so none went. seconds: how long it took.
+    contract: by which the facts are read that are held since the moment. gone: root ids of those
+    that went. outdated: too much has changed since the moment, so none went. seconds: how long it
+    took.
     """
 
     part: int
     flows: Sequence[WrittenFlow]
     moment: Moment
+    contract: Contract
     gone: list[str] = field(default_factory=list)
     outdated: bool = False
     seconds: float = 0.0
@@ -75,7 +80,7 @@ class LettingGo:
 
 @dataclass(slots=True)
 class Pruning:
-    """Rows that go by their age alone, at most so many; count: how many went.
+    """Rows that go by their age alone, at most so many; count: how many went. more: some are left.
 
     kind: request, held_fact, replay; ids, answers, part: what is remembered of `part`.
     """
@@ -85,6 +90,7 @@ class Pruning:
     most: int
     part: int = 0
     count: int = 0
+    more: bool = False
 
 
 def key_of(value: str) -> bytes:

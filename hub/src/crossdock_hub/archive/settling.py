@@ -11,6 +11,7 @@ from typing import Final
 
 from crossdock.errors import ConfigurationError
 
+from crossdock_hub.archive.naming import Named
 from crossdock_hub.archive.records import FlowRows
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.dead_letters import DEAD_STATES
@@ -37,6 +38,7 @@ HELD_FACT: Final = "HELD_FACT"
 REPLAY: Final = "REPLAY"
 RETENTION: Final = "RETENTION"
 UNSENT: Final = "UNSENT"
+UNREADABLE: Final = "UNREADABLE"
 NEWEST: Final = "NEWEST"
 WHY: Final[Mapping[str, str]] = {
     YOUNG: "something of it changed since",
@@ -48,6 +50,7 @@ WHY: Final[Mapping[str, str]] = {
     RETENTION: "an event is younger than its retention",
     UNSENT: "an event is not on the bus yet",
     NEWEST: "it has the newest event of all",
+    UNREADABLE: "its rows can't be read or told; the log names it",
 }
 
 # What says when a row was last touched, by table.
@@ -104,12 +107,12 @@ def rules_of(days: Mapping[str, float], event_ages: Mapping[str, int]) -> Rules:
 class Held:
     """What holds flows from outside of them.
 
-    words: everything that held facts and payloads name. replayed: root ids of flows that replays
-    have which are not over. carriers: deliveries that open dead letters are settled with.
-    newest_event: the highest number of an event.
+    named: everything that held facts and payloads name. replayed: root ids of flows that replays
+    have which are not over. carriers: those of the deliveries that open dead letters are settled
+    with. newest_event: the highest number of an event.
     """
 
-    words: Set[str] = frozenset()
+    named: Named = field(default_factory=Named)
     replayed: Set[str] = frozenset()
     carriers: Set[str] = frozenset()
     newest_event: int = 0
@@ -129,7 +132,7 @@ def why_it_stays(
         return DEAD_LETTER
     if last_touched(rows) + rules.flow_ages[kind] > now:
         return YOUNG
-    if not held.words.isdisjoint(names):
+    if held.named.has_any(names):
         return HELD_FACT
     if roots[0]["id"] in held.replayed:
         return REPLAY

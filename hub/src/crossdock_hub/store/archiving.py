@@ -6,16 +6,27 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Table, and_, delete, exists, func, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.archive.lines import TABLES
+from crossdock_hub.archive.naming import Named
 from crossdock_hub.archive.records import (
     PART_PREFIX,
     ArchivePart,
     FlowRows,
     LettingGo,
-    Moment,
     Pruning,
     fingerprint_of,
     key_of,
@@ -26,10 +37,18 @@ from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import inserting
+from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
 from crossdock_hub.store.scan_pages import of_shipments
 from crossdock_hub.unit import oldest_id
 
 VALUES_PER_STATEMENT: Final = 500
+# What a transaction looks at that came to be held since flows were judged.
+NEWER_FACTS_MAX: Final = 100
+NEWER_FACTS_BYTES_MAX: Final = 256 * 1024
+# What a transaction deletes by age: half a thousand payloads would hold the writer for a second.
+PRUNED_BYTES_MAX: Final = 4 * 1024 * 1024
+_LARGE: Final[Mapping[str, str]] = {"held_facts": "payload", "requests": "response"}
+Replays = tuple[tuple[str, str, int], ...]
 _part = rows.plain_record(ArchivePart)
 _held = rows.plain_record(HeldFactRecord)
 _BY_NAME: Final[Mapping[str, Table]] = {name: t.METADATA.tables[name] for name in TABLES}
@@ -98,6 +117,11 @@ async def read_flows(connection: AsyncConnection, roots: Sequence[str]) -> Flows
     return {root: found for root, found in flows.items() if found["objects"]}
 
 
+def deliveries_of(flows: Flows) -> list[str]:
+    """The ids of all deliveries of some flows."""
+    return [row["id"] for found in flows.values() for row in found["deliveries"]]
+
+
 async def _among(
     connection: AsyncConnection, table: Table, column: Column[Any], values: Collection[str]
 ) -> list[dict[str, Any]]:
@@ -124,19 +148,27 @@ def _parts(values: Collection[Any]) -> Iterable[Sequence[Any]]:
 # What holds flows from outside of them
 
 
-async def moment(connection: AsyncConnection) -> Moment:
-    """How far held facts and replays have come."""
-    newest = await connection.scalar(select(func.max(t.held_facts.c.id)))
+async def replays_under_way(connection: AsyncConnection) -> Replays:
+    """Replays that are not over, and how far each plan is."""
     r = t.replays.c
     under_way = select(r.id, r.state, r["items"]).where(r.ended_at.is_(None)).order_by(r.id)
     found = await connection.execute(under_way)
-    return Moment(newest or "", tuple((replay, state, items) for replay, state, items in found))
+    return tuple((replay, state, items) for replay, state, items in found)
 
 
-async def held_facts(connection: AsyncConnection) -> list[HeldFactRecord]:
-    """Everything that is held."""
-    wanted = select(t.held_facts).where(t.held_facts.c.state == "HELD")
-    return [_held(row) for row in (await connection.execute(wanted)).mappings()]
+async def held_facts(
+    connection: AsyncConnection, after: str, most: int, payload_bytes_max: int
+) -> tuple[list[HeldFactRecord], bool]:
+    """The next held facts behind an id, and whether there are more of them."""
+    wanted = held_fact_page(
+        HeldFactFilter(state="HELD"),
+        after=after,
+        most=most,
+        payload_bytes_max=payload_bytes_max,
+    )
+    found = (await connection.execute(wanted)).mappings().all()
+    facts = [_held(row) for row in found]
+    return facts, bool(found) and (len(facts) == most or found[0][FOUND] > len(facts))
 
 
 async def replayed_roots(connection: AsyncConnection) -> set[str]:
@@ -147,10 +179,14 @@ async def replayed_roots(connection: AsyncConnection) -> set[str]:
     return set(await connection.scalars(wanted))
 
 
-async def open_carriers(connection: AsyncConnection) -> set[str]:
-    """Deliveries that open dead letters are settled with."""
+async def open_carriers(connection: AsyncConnection, deliveries: Iterable[str]) -> set[str]:
+    """Those of some deliveries that open dead letters are settled with."""
     letter = t.dead_letters.c
-    return set(await connection.scalars(select(letter.carrier).where(letter.settled_at.is_(None))))
+    found: set[str] = set()
+    for part in _parts(list(deliveries)):
+        wanted = select(letter.carrier).where(letter.settled_at.is_(None), letter.carrier.in_(part))
+        found |= set(await connection.scalars(wanted))
+    return found
 
 
 async def newest_event(connection: AsyncConnection) -> int:
@@ -192,16 +228,23 @@ async def let_flows_go(connection: AsyncConnection, wanted: LettingGo) -> None:
     requests, with what was asked: neither is given away again.
     """
     begun = time.monotonic()
-    wanted.gone, wanted.outdated = [], await moment(connection) != wanted.moment
+    newer, more = await held_facts(
+        connection, wanted.moment.held, NEWER_FACTS_MAX, NEWER_FACTS_BYTES_MAX
+    )
+    wanted.gone = []
+    wanted.outdated = more or await replays_under_way(connection) != wanted.moment.replays
     if not wanted.outdated:
+        named = Named()
+        named.add(newer, wanted.contract)
         found = await read_flows(connection, [flow.root_id for flow in wanted.flows])
-        carriers = await open_carriers(connection)
+        carriers = await open_carriers(connection, deliveries_of(found))
         going = [
             flow
             for flow in wanted.flows
             if flow.root_id in found
             and fingerprint_of(found[flow.root_id]) == flow.fingerprint
             and carriers.isdisjoint(row["id"] for row in found[flow.root_id]["deliveries"])
+            and not named.has_any(flow.ids)
         ]
         wanted.gone = [flow.root_id for flow in going]
         keys = {key_of(name) for flow in going for name in flow.ids}
@@ -231,10 +274,19 @@ async def _remember(connection: AsyncConnection, keys: Collection[bytes], part: 
 
 
 async def prune(connection: AsyncConnection, wanted: Pruning) -> None:
-    """Delete rows that are too old, at most so many of them."""
+    """Delete rows that are too old, at most so many of them, and at most so many bytes."""
     table, chosen = _pruned(wanted)
     key = next(iter(table.primary_key.columns))
-    found = list(await connection.scalars(select(key).where(chosen).limit(wanted.most)))
+    size = func.length(table.c[_LARGE[table.name]]) if table.name in _LARGE else literal(0)
+    rows_found = await connection.execute(select(key, size).where(chosen).limit(wanted.most + 1))
+    found: list[Any] = []
+    bytes_so_far, wanted.more = 0, False
+    for row_key, row_bytes in rows_found:
+        bytes_so_far += row_bytes
+        wanted.more = bool(found) and (len(found) == wanted.most or bytes_so_far > PRUNED_BYTES_MAX)
+        if wanted.more:
+            break
+        found.append(row_key)
     wanted.count = len(found)
     for some in _parts(found):
         await connection.execute(delete(table).where(chosen, key.in_(some)))
