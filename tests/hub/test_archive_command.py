@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from archive_house import House
+from crossdock_hub.archive import parts
+from crossdock_hub.archive.archiver import Outcome
 from crossdock_hub.archive.command import EXIT_CONFIGURATION
 from crossdock_hub.archive.searching import EXIT_NOT_FOUND
+from crossdock_hub.archive.settling import rules_of
 from crossdock_hub.config import SECOND
 from crossdock_hub.data_lock import DataLock
 from databases import KIND
@@ -90,6 +93,42 @@ def test_it_is_looked_at_then_done_then_found(house: House) -> None:
     assert "is known by 'SO-2'" in err
 
 
+def test_a_part_that_is_lost_is_given_up(house: House) -> None:
+    """Proves that archiving, stopped by a part that is damaged while its flows are deleted, goes on
+    once an operator gives it up with a reason: what is in the database is archived anew, the file
+    is set aside with why, and neither a whole part nor an unknown one is given up."""
+    with House(house.directory.parent, now=house.now) as again:
+        again.rules = rules_of({"order": SOON}, dict.fromkeys(CONTRACT.events, 0))
+        part, _ = again.run(again.new_archiver()._write_part("order", "", Outcome()))
+    path = parts.data_path(house.directory, part.name)
+    number = str(part.number)
+    code, _, err = run(house, "archive", "--forget-part", number, "--reason", "just so")
+    assert code == EXIT_CONFIGURATION
+    assert "is whole" in err
+    path.write_bytes(path.read_bytes()[:-1])
+    code, _, err = run(house, "archive")
+    assert code != 0
+    assert "put it back" in err
+    code, _, err = run(house, "archive", "--forget-part", number)
+    assert code == EXIT_CONFIGURATION
+    assert "--reason" in err
+    code, _, err = run(house, "archive", "--forget-part", "99", "--reason", "a disk died")
+    assert code == EXIT_CONFIGURATION
+    assert "part 99 is not known" in err
+    assert f"now: [{number}]" in err
+    code, out, err = run(house, "archive", "--forget-part", number, "--reason", "a disk died",
+                         CROSSDOCK_ARCHIVE_DAYS="{}")  # fmt: skip
+    assert code == 0, err
+    assert "is given up" in out
+    (note,) = house.directory.glob("*.given-up.json")
+    assert json.loads(note.read_text())["reason"] == "a disk died"
+    assert not path.exists()
+    code, out, err = run(house, "archive", "--json")
+    assert code == 0, err
+    assert json.loads(out)["flows"] == 1
+    assert run(house, "find-archived", "SO-1")[0] == 0
+
+
 def test_what_can_not_be_is_said(house: House) -> None:
     """Proves that a running hub, a missing setting, a wrong one and a missing archive are each told
     with what to do, and that nothing is made."""
@@ -104,7 +143,7 @@ def test_what_can_not_be_is_said(house: House) -> None:
     told = {
         "{}": "says of nothing how old it has to be",
         '{"orders": 1}': "there is no orders",
-        "[1]": "nothing archived",
+        "[1]": "nothing archived: CROSSDOCK_ARCHIVE_DAYS: ",
     }
     for setting, sentence in told.items():
         code, _, err = run(house, "archive", CROSSDOCK_ARCHIVE_DAYS=setting)

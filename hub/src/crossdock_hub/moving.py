@@ -27,6 +27,7 @@ from crossdock_hub.store import Access, StoreFailure
 from crossdock_hub.store.engine import check_url, database_url
 from crossdock_hub.store.places import MoveRefused, Place, file_of, name_of
 from crossdock_hub.store.relocation import Moved, Relocation, moved_mark, take_back
+from crossdock_hub.wording import setting_problem
 
 EXIT_INTERRUPTED: Final = 1
 EXIT_CONFIGURATION: Final = 78
@@ -203,7 +204,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _run(given)
     except ValidationError as error:
-        print(f"nothing moved: {error.errors()[0]['msg']}", file=sys.stderr)
+        print(f"nothing moved: {setting_problem(error.errors()[0])}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except StoreFailure as failure:
         print(f"the move is not finished: {failure}; run it again", file=sys.stderr)

@@ -1,9 +1,10 @@
-"""Times and lists as people at an operations desk read them; pure."""
+"""Times, lists and settings as people at an operations desk read them; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from crossdock_hub.config import SECOND
 
@@ -43,3 +44,10 @@ def trace_id_of(traceparent: str) -> str:
     """The 32 hexadecimal digits of a W3C traceparent; "" without one."""
     parts = traceparent.split("-")
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
+
+
+def setting_problem(problem: Mapping[str, Any]) -> str:
+    """ "CROSSDOCK_ARCHIVE_DAYS: what is wrong", of one error of the settings."""
+    name, *inside = (str(part) for part in problem["loc"]) if problem["loc"] else ("settings",)
+    where = f" ({'.'.join(inside)})" if inside else ""
+    return f"CROSSDOCK_{name.upper()}{where}: {problem['msg']}"

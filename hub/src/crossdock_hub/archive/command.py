@@ -21,7 +21,9 @@ from crossdock.errors import ConfigurationError, CrossdockError
 from pydantic import ValidationError
 
 from crossdock_hub.archive.archiver import Archiver, Outcome
+from crossdock_hub.archive.forgetting import forget
 from crossdock_hub.archive.parts import ArchiveFailure
+from crossdock_hub.archive.records import ArchivePart
 from crossdock_hub.archive.settling import WHY, Rules, rules_of
 from crossdock_hub.committer import Committer, Stopped
 from crossdock_hub.config import SECOND, Limits, Settings, archive_of
@@ -32,6 +34,7 @@ from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.engine import access_of, database_url
 from crossdock_hub.store.places import file_of
 from crossdock_hub.unit import Refused
+from crossdock_hub.wording import setting_problem
 
 EXIT_INTERRUPTED: Final = 1
 EXIT_CONFIGURATION: Final = 78
@@ -54,16 +57,19 @@ class Wanted:
         event_ages = ages(self.contract, settings.event_hot_hours, self.limits)
         self.rules: Rules = rules_of(settings.archive_days, event_ages)
         self.url = database_url(settings.database_url, settings.data_directory)
-        if self.rules.idle:
-            raise ConfigurationError(
-                "CROSSDOCK_ARCHIVE_DAYS says of nothing how old it has to be; set it as the hub "
-                'has it, for example {"order": 400, "request": 400, "held_fact": 90}'
-            )
         path = file_of(self.url)
         if path is not None and not path.exists():
             raise ConfigurationError(
                 f"there is no database {path}; name the hub's CROSSDOCK_DATA_DIRECTORY or "
                 "CROSSDOCK_DATABASE_URL"
+            )
+
+    def check_ages(self) -> None:
+        """Raise ConfigurationError when nothing would ever be archived or pruned."""
+        if self.rules.idle:
+            raise ConfigurationError(
+                "CROSSDOCK_ARCHIVE_DAYS says of nothing how old it has to be; set it as the hub "
+                'has it, for example {"order": 400, "request": 400, "held_fact": 90}'
             )
 
     def archiver(self, store: Store, committer: Committer, progress: ProgressLine) -> Archiver:
@@ -90,6 +96,19 @@ async def archive(wanted: Wanted, progress: ProgressLine) -> Outcome:
         committer.start([])
         try:
             return await wanted.archiver(store, committer, progress).archive()
+        finally:
+            await committer.stop()
+
+
+async def give_up(wanted: Wanted, number: int, reason: str) -> ArchivePart:
+    """Give a lost part up. Raises CrossdockError, StoreFailure, Refused, Stopped."""
+    async with _claimed(wanted) as store:
+        committer = wanted.committer(store)
+        committer.start([])
+        try:
+            return await forget(
+                store, committer, archive_of(wanted.settings), number, reason, now_microseconds()
+            )
         finally:
             await committer.stop()
 
@@ -158,11 +177,33 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("crossdock hub archive", description=__doc__)
     parser.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--forget-part", type=int, metavar="N",
+        help="give up a part whose file is lost: flows that went with it are lost too",
+    )  # fmt: skip
+    parser.add_argument("--reason", default="", help="why, for --forget-part; stands beside parts")
     return parser
+
+
+def _forget(wanted: Wanted, given: argparse.Namespace) -> None:
+    if not given.reason.strip():
+        raise ConfigurationError("--forget-part needs --reason: why its file is not put back")
+    part = asyncio.run(give_up(wanted, given.forget_part, given.reason))
+    told = {"part": part.name, "state": part.state, "flows": part.flows}
+    print(
+        json.dumps(told)
+        if given.json
+        else f"part {part.name} is given up; what had not gone of its {part.flows:,} flows is "
+        "archived anew, what had gone is lost with the file"
+    )
 
 
 def _run(given: argparse.Namespace) -> None:
     wanted = Wanted(Settings())
+    if given.forget_part is not None:
+        _forget(wanted, given)
+        return
+    wanted.check_ages()
     progress = ProgressLine(quiet=given.json)
     begun = time.monotonic()
     try:
@@ -183,7 +224,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _run(given)
     except ValidationError as error:
-        print(f"nothing archived: {error.errors()[0]['msg']}", file=sys.stderr)
+        print(f"nothing archived: {setting_problem(error.errors()[0])}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except (ArchiveFailure, StoreFailure, Refused, Stopped) as failure:
         print(f"not everything is archived: {failure}; run it again", file=sys.stderr)

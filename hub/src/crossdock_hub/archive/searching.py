@@ -22,7 +22,7 @@ from crossdock_hub.archive.lines import rows_from
 from crossdock_hub.archive.records import FlowRows
 from crossdock_hub.config import Settings, archive_of
 from crossdock_hub.reading.finding import spellings
-from crossdock_hub.wording import clock
+from crossdock_hub.wording import clock, setting_problem
 
 EXIT_NOT_FOUND: Final = 1
 EXIT_CONFIGURATION: Final = 78
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
             _print(contracts.load(), one, as_json=given.json)
             count += 1
     except ValidationError as error:
-        print(f"not searched: {error.errors()[0]['msg']}", file=sys.stderr)
+        print(f"not searched: {setting_problem(error.errors()[0])}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except (ConfigurationError, OSError, EOFError) as error:
         print(f"not searched to the end: {error}", file=sys.stderr)

@@ -33,6 +33,10 @@ def archive(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go and why the rest stays.")
     ] = False,
+    forget_part: Annotated[
+        int | None, typer.Option(metavar="N", help="Give up a part whose file is lost.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for --forget-part.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Take what is finished and old out of the database of a stopped hub, into files.
@@ -40,6 +44,8 @@ def archive(
     A hub that runs does it by itself; CROSSDOCK_ARCHIVE_DAYS says what is old.
     """
     arguments = ["--dry-run"] if dry_run else []
+    if forget_part is not None:
+        arguments += ["--forget-part", str(forget_part), "--reason", reason]
     arguments += ["--json"] if as_json else []
     become("crossdock_hub.archive.command", arguments)
 
