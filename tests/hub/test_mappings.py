@@ -7,15 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_hub.backfilling import backfill
-from crossdock_hub.identity import Caller, Scope
-from crossdock_hub.objects.mapping_kinds import VERSIONS_MAX
+from crossdock_hub.identity import Caller
 from crossdock_hub.objects.mappings import (
     AWAITS_BYTES_MAX,
     MILESTONES,
@@ -27,7 +25,7 @@ from crossdock_hub.objects.mappings import (
 )
 from crossdock_hub.unit import Refused
 from decisions import CARRIER, OPERATOR, outcome
-from first_flow import Flow, order, package, scan, seconds
+from first_flow import Flow, scan, seconds
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -246,98 +244,6 @@ def test_a_fact_goes_on_to_wait_for_what_is_missing_next() -> None:
     assert milestone(flow) == "DELIVERED"
 
 
-@pytest.mark.parametrize("mapped", ["before", "after"])
-def test_a_delivery_that_its_code_hid_is_proven(mapped: str) -> None:
-    """Proves that where the reporter did not know a code to mean delivered, and so told no proof,
-    the hub proves the delivery by the name that came with the scan, when it knows and later alike;
-    and that the name goes where the code means something else."""
-    flow = Flow()
-    flow.labelled(2)
-    event = coded(flow.now, "QQ", signed_by="ADA")
-    other = coded(flow.now, "ZZ", number="1Z2", signed_by="BOB")
-    if mapped == "after":
-        flow.report(event, other)
-    set_row(flow, "QQ", "DELIVERED")
-    set_row(flow, "ZZ", "OUT_FOR_DELIVERY")
-    if mapped == "before":
-        flow.report(event, other)
-    flow.drive()
-    (proof,) = flow.all("delivery_confirmation")
-    assert (proof.tracking_number, proof.signed_by) == ("1Z1", "ADA")
-    bodies = [tracking_pb2.TrackingEvent.FromString(record.body) for record in flow.scans]
-    assert {body.tracking_number: body.signed_by for body in bodies} == {"1Z1": "ADA", "1Z2": ""}
-
-
-def test_a_delivery_that_its_reporter_knew_is_left_to_it() -> None:
-    """Proves that the hub tells no proof for a reporter that does."""
-    flow = Flow()
-    flow.labelled()
-    set_row(flow, "QQ", "DELIVERED")
-    event = coded(flow.now, "QQ", signed_by="ADA")
-    event.milestone = shipment_pb2.MILESTONE_DELIVERED
-    flow.report(event)
-    assert flow.all("delivery_confirmation") == []
-
-
-def test_a_parcel_that_came_back_is_no_delivery() -> None:
-    """Proves that a code which means delivered, of a parcel on its way back, proves no delivery:
-    whoever signed is the sender."""
-    flow = Flow()
-    flow.labelled()
-    set_row(flow, "QQ", "DELIVERED")
-    event = coded(flow.now, "QQ", signed_by="THE SENDER")
-    event.return_leg = True
-    flow.report(event)
-    assert milestone(flow) == "RETURNED"
-    assert flow.all("delivery_confirmation") == []
-    assert "confirmation.delivery_confirmed" not in flow.told()
-
-
-def test_a_proof_that_is_refused_refuses_no_scan() -> None:
-    """Proves that a scan is written, and the whole of its batch, also where its proof may not be:
-    the proof alone is kept for a person, with why."""
-    flow = Flow()
-    flow.labelled(2)
-    set_row(flow, "QQ", "DELIVERED")
-    set_row(flow, "AR", "IN_TRANSIT")
-    elsewhere = Caller("ups-emea", "CARRIER", Scope(business_units=frozenset({"retail-emea"})))
-    flow.employ(elsewhere, {})
-    flow.records["endpoint", "ups-emea"].manifest = endpoint_pb2.Manifest(
-        adapter="ups"
-    ).SerializeToString()
-    delivered = coded(flow.now, "QQ", signed_by="ADA")
-    receipts = flow.report(delivered, coded(flow.now, "AR", number="1Z2"), caller=elsewhere)
-    assert [outcome(receipt) for receipt in receipts] == ["APPLIED", "APPLIED"]
-    assert (milestone(flow), milestone(flow, "1Z2")) == ("DELIVERED", "IN_TRANSIT")
-    assert flow.all("delivery_confirmation") == []
-    (held,) = flow.held()
-    assert held.method.endswith("/CreateDeliveryConfirmation")
-    assert (held.endpoint, held.awaits) == ("ups-emea", "")
-    assert types_pb2.Refusal.FromString(held.refusal).reason == "OBJECT_NOT_FOUND"
-    (again,) = flow.report(delivered, caller=elsewhere)
-    assert outcome(again) == "ALREADY_KNOWN"
-    assert len(flow.held()) == 1
-
-
-def test_the_proofs_of_a_batch_are_read_together() -> None:
-    """Proves that many proofs of one report need no more rounds of reading than one of them: their
-    number has no limit but the report's."""
-    rounds = []
-    for shipments in (1, 20):
-        flow = Flow()
-        set_row(flow, "QQ", "DELIVERED")
-        for number in range(shipments):
-            _, (part,) = flow.released(order(f"SO-{number}"))
-            made = flow.pack(part, package(f"LPN-{number}"), number=f"SHP-{number}").shipment
-            flow.label(made.id, made.packages[0].id, f"1Z{number}")
-        flow.report(
-            *(coded(flow.now, "QQ", number=f"1Z{n}", signed_by="ADA") for n in range(shipments))
-        )
-        assert len(flow.all("delivery_confirmation")) == shipments
-        rounds.append(flow.rounds["/crossdock.tracking.v1.TrackingService/ReportTrackingEvents"])
-    assert rounds[0] == rounds[1]
-
-
 def test_backfill_says_what_became_of_each() -> None:
     """Proves that a backfill writes what has a row, leaves what has none untouched, and keeps the
     operator's word; a second one finds nothing to do."""
@@ -363,91 +269,6 @@ def test_a_meaning_that_is_none_is_refused(canonical: str) -> None:
         set_row(Flow(), "QQ", canonical)
     assert refused.value.refusal.reason == "INVALID_FIELD"
     assert "OUT_FOR_DELIVERY" in refused.value.refusal.message
-
-
-def test_an_older_file_does_not_come_back() -> None:
-    """Proves that an adapter of before an upgrade, which starts once more, takes no rows of the
-    newer file away and is told which version holds; and that an operator's word lets it."""
-    flow = Flow()
-    publish(flow, "1", AR="IN_TRANSIT")
-    publish(flow, "2", AR="IN_TRANSIT", XX="DELIVERED")
-    old = file("1", AR="IN_TRANSIT")
-    answer = flow.call(f"{SERVICE}/PublishDefaultMappings", old, CARRIER)
-    assert (answer.changed, answer.newer_version) == (0, "2")
-    flow.labelled()
-    assert [outcome(r) for r in flow.report(coded(flow.now, "XX"))] == ["APPLIED"]
-    back = replace(CARRIER, older_defaults=frozenset({"1"}))
-    answer = flow.call(f"{SERVICE}/PublishDefaultMappings", file("1", AR="IN_TRANSIT"), back)
-    assert (answer.changed, answer.newer_version) == (1, "")
-    # From then on the other one is the older.
-    answer = flow.call(f"{SERVICE}/PublishDefaultMappings", file("2", XX="DELIVERED"), CARRIER)
-    assert (answer.changed, answer.newer_version) == (0, "1")
-    assert publish(flow, "3", AR="IN_TRANSIT", XX="DELIVERED") == 1
-
-
-def test_how_many_versions_are_known_has_a_bound() -> None:
-    """Proves that years of upgrades do not let the row of a kind grow."""
-    flow = Flow()
-    for number in range(VERSIONS_MAX + 3):
-        publish(flow, str(number), AR="IN_TRANSIT")
-    versions = flow.records["mapping_kind", "ups"].known_versions()
-    assert versions == [str(number) for number in range(3, VERSIONS_MAX + 3)]
-
-
-def test_nobody_else_says_what_the_codes_of_a_kind_mean() -> None:
-    """Proves that an endpoint which calls itself by the name of another role's adapter can't tell
-    its codes, nor one that is not registered, nor one with an empty file; and that an operator
-    binds an endpoint to its adapter."""
-    flow = Flow()
-    publish(flow, "1", AR="IN_TRANSIT")
-    impostor = Caller("shop", "MARKETPLACE")
-    flow.employ(impostor)
-    for wrong, caller in (
-        (file("2", "shop", AR="DELIVERED"), impostor),
-        (file("2"), CARRIER),
-    ):
-        before = dict(flow.records)
-        with pytest.raises(Refused, match=r"STATE_TRANSITION|INVALID_FIELD"):
-            flow.call(f"{SERVICE}/PublishDefaultMappings", wrong, caller)
-        assert flow.records == before
-    as_ups = endpoint_service_pb2.RegisterEndpointRequest(
-        request_id=str(uuid.uuid4()), endpoint="shop", manifest=endpoint_pb2.Manifest(adapter="ups")
-    )
-    flow.call("endpoint.v1.EndpointService/RegisterEndpoint", as_ups, impostor)
-    for stranger in (impostor, replace(impostor, adapter="shopify")):
-        with pytest.raises(Refused) as refused:
-            flow.call(
-                f"{SERVICE}/PublishDefaultMappings", file("2", "shop", AR="DELIVERED"), stranger
-            )
-        assert refused.value.refusal.reason == "OUT_OF_SCOPE"
-        assert '"adapter": "ups"' in refused.value.refusal.message
-    with pytest.raises(Refused, match="MANIFEST_REFUSED"):
-        flow.call(
-            "endpoint.v1.EndpointService/RegisterEndpoint",
-            as_ups,
-            replace(impostor, adapter="shopify"),
-        )
-    bound = replace(impostor, adapter="ups")
-    answer = flow.call(
-        f"{SERVICE}/PublishDefaultMappings", file("2", "shop", AR="DELIVERED"), bound
-    )
-    assert answer.changed == 1
-
-
-def test_a_file_that_names_a_code_twice_is_refused() -> None:
-    """Proves that a data file with two meanings for one code changes nothing."""
-    flow = Flow()
-    request = service_pb2.PublishDefaultMappingsRequest(
-        request_id=str(uuid.uuid4()), endpoint="ups", defaults_version="1"
-    )
-    for canonical in ("IN_TRANSIT", "DELIVERED"):
-        meaning = mapping_pb2.Meaning(canonical=canonical)
-        request.rows.add(
-            topic=STATUS, native=native("AR"), meaning=meaning, source="a", confidence="L"
-        )
-    with pytest.raises(Refused, match="INVALID_FIELD"):
-        flow.call(f"{SERVICE}/PublishDefaultMappings", request, CARRIER)
-    assert not [key for key in flow.records if key[0] == "mapping_row"]
 
 
 # The property: a row that comes late leaves what a row from the start would have.
