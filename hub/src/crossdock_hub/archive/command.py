@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import structlog
 from crossdock import contracts
 from crossdock.cli.progress import ProgressLine
 from crossdock.errors import ConfigurationError, CrossdockError
@@ -221,6 +222,8 @@ def _run(given: argparse.Namespace) -> None:
 def main(arguments: Sequence[str]) -> int:
     """The command."""
     given = _parser().parse_args(arguments)
+    # Standard output is for the answer, which a program may read.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         _run(given)
     except ValidationError as error:
