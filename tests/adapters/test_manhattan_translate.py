@@ -15,7 +15,6 @@ from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_adapters.manhattan import translate
-from crossdock_adapters.manhattan.local_times import source_time
 from crossdock_adapters.manhattan.names import names
 from crossdock_adapters.manhattan.sandbox_cartons import ItemSize, Units, cartonise
 from crossdock_adapters.manhattan.sandbox_messages import pack_confirmed
@@ -33,6 +32,7 @@ from crossdock_adapters.manhattan.translate_messages import (
     numbers_to_resolve,
 )
 from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.local_times import source_time
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from hypothesis import given

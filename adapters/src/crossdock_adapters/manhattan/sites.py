@@ -10,8 +10,8 @@ from crossdock.client import HubClient, request_id
 from crossdock.errors import NotFoundError
 from crossdock.location.v1 import location_pb2, location_service_pb2
 
-from crossdock_adapters.manhattan.local_times import known_zone
 from crossdock_adapters.manhattan.names import Names
+from crossdock_adapters.sdk.local_times import known_zone
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.settings import SettingsError
 

@@ -20,8 +20,8 @@ from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
-from crossdock_adapters.manhattan.local_times import source_time
 from crossdock_adapters.manhattan.names import PACK, PICK, SHIP, Names
+from crossdock_adapters.sdk.local_times import source_time
 from crossdock_adapters.sdk.places import Unreadable, inside
 
 MAX_FRACTION_DIGITS = 9

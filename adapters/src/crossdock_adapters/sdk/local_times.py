@@ -1,4 +1,4 @@
-"""Facility-local times as messages carry them, to the contract's SourceTime; never a guess."""
+"""Local times as vendors write them, with an offset or not, to a SourceTime; never a guess."""
 
 from __future__ import annotations
 
