@@ -12,12 +12,13 @@ import aiohttp
 import pytest
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
 from crossdock_adapters.sdk.sandbox import SandboxConfig
+from crossdock_adapters.sdk.sandbox_parcels import Place
 from crossdock_adapters.ups import tracking_number
 from crossdock_adapters.ups.client import UpsClient
 from crossdock_adapters.ups.sandbox import UpsSandbox
 from crossdock_adapters.ups.sandbox_alerts import Subscriptions
 from crossdock_adapters.ups.sandbox_books import Scan
-from crossdock_adapters.ups.sandbox_journeys import Place, Step
+from crossdock_adapters.ups.sandbox_journeys import Step
 from crossdock_adapters.ups.sandbox_ship import VendorRefusal
 from sdk_waiting import until
 from ups_world import ACCOUNT, SANDBOX_SETTINGS, client_for, ship_request

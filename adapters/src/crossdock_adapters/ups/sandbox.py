@@ -13,7 +13,7 @@ import binascii
 import secrets
 import zlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -29,6 +29,7 @@ from crossdock_adapters.sdk.sandbox import (
     VendorRoute,
     json_response,
 )
+from crossdock_adapters.sdk.sandbox_access import Allowance, Tokens, TokenState
 
 from . import sandbox_answers, sandbox_journeys
 from .sandbox_alerts import Subscriptions
@@ -38,7 +39,6 @@ from .sandbox_ship import VendorRefusal, error_body, read_label_format, read_shi
 
 TOKEN_SECONDS = 14_399
 CALLS_PER_SECOND = 200
-MAX_TOKENS = 10_000
 MAX_TRANS_ID = 32
 MAX_TRANSACTION_SRC = 512
 CALLBACK_USER_AGENT = "UPSPubSubTrackingService"
@@ -58,7 +58,7 @@ class UpsSandbox(Sandbox):
     """
 
     name = "ups"
-    kept = ("_books", "_subscriptions", "_tokens", "_tokens_issued")
+    kept = ("_books", "_subscriptions", "_tokens")
 
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
@@ -75,10 +75,9 @@ class UpsSandbox(Sandbox):
         self._accounts = [str(account) for account in settings.get("accounts", ["A1B2C3"])]
         self._callback_url = str(settings.get("callback_url", ""))
         self._callback_credential = str(settings.get("callback_credential", ""))
-        self._tokens: dict[str, datetime] = {}
-        self._tokens_issued = 0
-        self._allowance = float(settings.get("calls_per_second", CALLS_PER_SECOND))
-        self._allowance_at = self.now()
+        self._tokens = Tokens()
+        rate = float(settings.get("calls_per_second", CALLS_PER_SECOND))
+        self._allowance = Allowance(rate, rate, self.now())
         self._alerts_sent = 0
         self._alerts_lost = 0
         self._shown: dict[str, bytes] = {}
@@ -132,7 +131,7 @@ class UpsSandbox(Sandbox):
         return {
             **self._books.as_json(),
             "subscriptions": self._subscriptions.as_json(),
-            "tokens_issued": self._tokens_issued,
+            "tokens_issued": self._tokens.issued,
             "alerts_sent": self._alerts_sent,
             "alerts_lost": self._alerts_lost,
         }
@@ -199,11 +198,7 @@ class UpsSandbox(Sandbox):
         if "grant_type=client_credentials" not in form.split("&"):
             raise VendorRefusal(400, "10400", "Invalid/Missing Authorization Header or grant type")
         seconds = int(self.settings.get("token_seconds", TOKEN_SECONDS))
-        token = secrets.token_urlsafe(24)
-        if len(self._tokens) >= MAX_TOKENS:
-            self._tokens.pop(next(iter(self._tokens)))
-        self._tokens[token] = self.now() + timedelta(seconds=seconds)
-        self._tokens_issued += 1
+        token = self._tokens.issue(seconds, self.now())
         return json_response(
             {
                 "token_type": "Bearer",
@@ -230,11 +225,10 @@ class UpsSandbox(Sandbox):
 
     def _authorize(self, request: Request, needs_transaction: bool = False) -> None:
         self._spend()
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        until = self._tokens.get(token) if scheme.lower() == "bearer" else None
-        if until is None:
+        state = self._tokens.state(request.headers.get("authorization", ""), self.now())
+        if state is TokenState.UNKNOWN:
             raise VendorRefusal(401, "250002", "Invalid Authentication Information.")
-        if until <= self.now():
+        if state is TokenState.ENDED:
             raise VendorRefusal(401, "251004", "The access token has expired.")
         trans_id = request.headers.get("transid", "")
         source = request.headers.get("transactionsrc", "")
@@ -245,14 +239,8 @@ class UpsSandbox(Sandbox):
 
     def _spend(self) -> None:
         """The application's own limit; a real one is unpublished and announces nothing."""
-        rate = float(self.settings.get("calls_per_second", CALLS_PER_SECOND))
-        now = self.now()
-        grown = (now - self._allowance_at).total_seconds() * rate
-        self._allowance = min(rate, self._allowance + max(0.0, grown))
-        self._allowance_at = now
-        if self._allowance < 1:
+        if not self._allowance.spend(self.now()):
             raise VendorRefusal(429, "10429", "Too Many Requests")
-        self._allowance -= 1
 
     # Shipping.
 
@@ -435,9 +423,7 @@ class UpsSandbox(Sandbox):
 
     async def _command_expire_tokens(self, _: dict[str, Any]) -> Any:
         """All tokens end now, as if their time were over."""
-        ended = dict.fromkeys(self._tokens, self.now())
-        self._tokens.update(ended)
-        return {"expired": len(ended)}
+        return {"expired": self._tokens.end_all(self.now())}
 
     async def _command_portal(self, arguments: dict[str, Any]) -> Any:
         """{"callback_url", "callback_credential"}: what a customer enters in the portal."""

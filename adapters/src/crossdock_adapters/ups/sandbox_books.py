@@ -6,7 +6,6 @@ are what proofs compare with: two labels for one reference stay visible for ever
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,12 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from crossdock_adapters.sdk.sandbox_label_images import draw
+from crossdock_adapters.sdk.sandbox_parcels import Agenda, Place
+
 from . import sandbox_journeys, tracking_number
-from .sandbox_journeys import Odds, Place, Step
-from .sandbox_labels import draw
-from .sandbox_ship import ShipOrder, VendorRefusal
+from .sandbox_journeys import Odds, Step
+from .sandbox_ship import FORMATS, ShipOrder, VendorRefusal
 
 FIRST_SERIAL_SPAN = 4_000_000
 
@@ -99,9 +100,7 @@ class Books:
         self._shipments: dict[str, Shipment] = {}
         self._parcels: dict[str, Parcel] = {}
         self._by_reference: dict[str, list[Shipment]] = defaultdict(list)
-        # What to look at when: (time, tie-breaker, tracking number).
-        self._agenda: list[tuple[datetime, int, str]] = []
-        self._agenda_entries = 0
+        self._agenda = Agenda()
 
     def book(self, order: ShipOrder, now: datetime) -> Shipment:
         """Sells labels. The same order again sells new labels: nothing here is idempotent."""
@@ -111,7 +110,8 @@ class Books:
             number = tracking_number.build(order.account, order.service, self._serial)
             if shipment is None:
                 shipment = Shipment(number, order, now)
-            label = draw(order.label_format, number, order.ship_to_name, order.service)
+            drawn = FORMATS[order.label_format]
+            label = draw(drawn, "UPS", number, order.ship_to_name, order.service)
             parcel = Parcel(
                 tracking_number=number,
                 shipment=shipment,
@@ -126,7 +126,7 @@ class Books:
             self._parcels[number] = parcel
             auto = self._pace.auto_handover_seconds
             if auto is not None:
-                self._look_at(number, now + timedelta(seconds=auto))
+                self._agenda.note(number, now + timedelta(seconds=auto))
         assert shipment is not None, "an order that passed its checks has a package"
         self._shipments[shipment.shipment_id] = shipment
         for value in shipment.reference_values():
@@ -198,8 +198,7 @@ class Books:
     def advance(self, now: datetime) -> list[Scan]:
         """Hands over what is due and writes every scan that is due, in order of time."""
         written: list[Scan] = []
-        while self._agenda and self._agenda[0][0] <= now:
-            at, _, number = heapq.heappop(self._agenda)
+        for at, number in self._agenda.due(now):
             parcel = self._parcels[number]
             if parcel.handed_over_at is None:
                 if parcel.voided_at is None:
@@ -209,7 +208,7 @@ class Books:
                 happened_at, step = parcel.to_come.pop(0)
                 written.append(self._record(parcel, happened_at, step))
             if parcel.to_come:
-                self._look_at(number, parcel.to_come[0][0])
+                self._agenda.note(number, parcel.to_come[0][0])
         return written
 
     def insert(self, parcel: Parcel, step: Step, now: datetime) -> Scan:
@@ -246,11 +245,7 @@ class Books:
             pause = self._pace.scan_interval_seconds * (0.5 + random.random())
             moment += timedelta(seconds=pause)
         parcel.handed_over_at = at
-        self._look_at(parcel.tracking_number, at)
-
-    def _look_at(self, number: str, at: datetime) -> None:
-        self._agenda_entries += 1
-        heapq.heappush(self._agenda, (at, self._agenda_entries, number))
+        self._agenda.note(parcel.tracking_number, at)
 
     def _record(self, parcel: Parcel, at: datetime, step: Step) -> Scan:
         scan = Scan(parcel.tracking_number, len(parcel.scans), at, step)

@@ -6,19 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from crossdock_adapters.sdk.sandbox_parcels import RECEIVERS, Place
+
 UNKNOWN_STATUS_CODE = "911"
 UNKNOWN_PAIR_CODE = "QZ"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where scans happen; the offset is what the simulator writes beside local times."""
-
-    city: str
-    state: str
-    postal_code: str
-    country: str
-    offset_minutes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +37,7 @@ class Odds:
     missing_gmt: float = 0.10
 
 
-STATE_OFFSETS = {
-    "AZ": -420, "CA": -480, "CO": -420, "CT": -300, "FL": -300, "GA": -300, "ID": -420,
-    "IL": -360, "IN": -300, "KS": -360, "KY": -300, "LA": -360, "MA": -300, "MD": -300,
-    "MI": -300, "MN": -360, "MO": -360, "NC": -300, "NJ": -300, "NM": -420, "NV": -480,
-    "NY": -300, "OH": -300, "OK": -360, "OR": -480, "PA": -300, "SC": -300, "TN": -360,
-    "TX": -360, "UT": -420, "VA": -300, "WA": -480, "WI": -360,
-}  # fmt: skip
-DEFAULT_OFFSET = -300
 HUB = Place("Louisville", "KY", "40213", "US", -300)
-RECEIVERS = ("RIVERA", "OKAFOR", "LINDQVIST", "TANAKA", "MARCHETTI", "FRONT DESK", "DOCK 4")
-
-
-def place_of(city: str, state: str, postal_code: str, country: str) -> Place:
-    """A place with the standard-time offset of its state (the simulator knows no summer time)."""
-    return Place(city, state, postal_code, country, STATE_OFFSETS.get(state, DEFAULT_OFFSET))
 
 
 def label_step(origin: Place) -> Step:

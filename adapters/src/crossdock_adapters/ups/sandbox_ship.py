@@ -8,9 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from crossdock_adapters.sdk.sandbox import VendorError
-
-from .sandbox_journeys import Place, place_of
-from .sandbox_labels import FORMATS
+from crossdock_adapters.sdk.sandbox_parcels import Place, place_of
 
 MAX_PACKAGES = 200
 MAX_POUNDS, MAX_KILOGRAMS = Decimal(150), Decimal(70)
@@ -20,6 +18,8 @@ MAX_NAME_CHARACTERS = 35
 ONE_SYSTEM = {"LBS": "IN", "OZS": "IN", "KGS": "CM"}
 DOMESTIC = ("US", "PR")
 CENT = Decimal("0.01")
+# The carrier's code of a label format, and what is drawn for it.
+FORMATS = {"GIF": "GIF", "ZPL": "ZPL", "EPL": "EPL", "SPL": "EPL"}
 
 # Service: (price of a parcel, price of a pound). Invented.
 TARIFF = {
