@@ -157,8 +157,8 @@ async def unproven_sender(bench: Bench, way: WayIn) -> None:
     """Who does not prove that he is the vendor is refused; nothing of his is told or held."""
     if way.source.startswith(POLL_SOURCE):
         raise Inapplicable("a poll asks the vendor itself: nobody can call it")
-    if way.headers is None:
-        raise NotGiven("give `headers`: what the vendor proves itself with")
+    if way.headers is None and way.signed is None:
+        raise NotGiven("give `headers` or `signed`: what the vendor proves itself with")
     async with bench.inward(way) as stage:
         answer = await stage.deliver(way, way.payloads[0], proven=False)
         require(answer.status in (401, 403), f"a stranger was answered {answer.status}")

@@ -240,6 +240,8 @@ class Stage:
         headers = {"Content-Type": way.content_type}
         if proven and way.headers is not None:
             headers |= way.headers(self.secrets)
+        if proven and way.signed is not None:
+            headers |= way.signed(self.secrets, payload)
         url = self.running.runner.webhook_url + way.source
         timeout = aiohttp.ClientTimeout(total=CLIENT_SECONDS)
         async with (

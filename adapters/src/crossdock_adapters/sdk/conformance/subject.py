@@ -100,11 +100,12 @@ class WayIn:
 
     payloads: what a vendor sends, in the order in which it happened; each becomes facts. deliver:
     brings one to the endpoint and returns once it was taken (unset: a request to the webhook, with
-    `headers`). ready: returns when what a poll finds at first is over. media: of json and xml the
-    kit makes broken, grown, oversize and hostile payloads itself. needed: places in the first
-    payload that cannot be read when they hold something else: JSON pointers, or paths of elements.
-    malformed, oversize, bombs: the same for other media, or more of them. grown: the first payload
-    with fields and values that nobody documented.
+    `headers`, and those that `signed` makes of the very bytes). ready: returns when what a poll
+    finds at first is over. media: of json and xml the kit makes broken, grown, oversize and hostile
+    payloads itself. needed: places in the first payload that cannot be read when they hold
+    something else: JSON pointers, or paths of elements. malformed, oversize, bombs: the same for
+    other media, or more of them. grown: the first payload with fields and values that nobody
+    documented.
     """
 
     source: str
@@ -112,6 +113,7 @@ class WayIn:
     deliver: Deliver | None = None
     ready: Callable[[Stage], Awaitable[None]] | None = None
     headers: Callable[[Secrets], Mapping[str, str]] | None = None
+    signed: Callable[[Secrets, bytes], Mapping[str, str]] | None = None
     media: str = JSON
     content_type: str = "application/json"
     needed: Sequence[str] = ()
