@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +9,10 @@ import pytest
 from crossdock.order.v1 import order_service_pb2
 from crossdock_adapters.legacy_file.adapter import ADAPTER
 from crossdock_adapters.legacy_file.sandbox import LegacyFileSandbox
-from crossdock_adapters.sdk.config import EndpointConfig
-from crossdock_adapters.sdk.consumer import PullConsumer
-from crossdock_adapters.sdk.hub_link import HubLink, Registration
-from crossdock_adapters.sdk.runner import EndpointRunner
 from crossdock_adapters.sdk.sandbox import SandboxConfig
-from crossdock_adapters.sdk.telemetry import Telemetry
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
+from hosted_adapter import hosted
 from story import CUSTOMER, ITEM, Story
 
 pytestmark = pytest.mark.timeout(180)
@@ -28,42 +21,17 @@ ORDERS = 6
 WAIT_SECONDS = 60.0
 
 
-@asynccontextmanager
-async def hosted(
-    hub: RunningHub, lane: Lane, sandbox: LegacyFileSandbox, folder: Path
-) -> AsyncIterator[None]:
-    """The adapter as the lane's ERP, run by the SDK against a hub and its bus."""
-
-    async def open_source(registration: Registration, prefetch: int) -> Any:
-        consumer = PullConsumer(
-            hub.nats_url,
-            hub.bus_credentials(lane.erp),
-            stream=registration.stream,
-            durable=registration.consumer,
-            prefetch=prefetch,
-        )
-        return await consumer.start()
-
+def settings(sandbox: LegacyFileSandbox, folder: Path) -> dict[str, Any]:
+    """Of the endpoint; its password lies in a file."""
     password = folder / "password"
     password.write_text(sandbox.settings["password"])
-    settings = {
+    return {
         "location": sandbox.vendor_url.replace("sftp://", "sftp://crossdock@") + "/",
         "host_key": sandbox.host_key_line(),
         "password": f"file:{password}",
         "look_seconds": 0.2,
         "answer_wait_seconds": 0.5,
     }
-    config = EndpointConfig(lane.erp, "legacy-file", hub.token_file(lane.erp), settings=settings)
-    stopping = asyncio.Event()
-    async with hub.client(lane.erp) as client:
-        link = HubLink(lane.erp, client, "test")
-        runner = EndpointRunner(config, ADAPTER, link, open_source, Telemetry())
-        running = asyncio.create_task(runner.run(stopping))
-        try:
-            yield
-        finally:
-            stopping.set()
-            await running
 
 
 async def test_orders_are_booked_by_file_while_answers_are_late_and_lost(
@@ -79,7 +47,7 @@ async def test_orders_are_booked_by_file_while_answers_are_late_and_lost(
     async with (
         LegacyFileSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane, sandbox, tmp_path),
+        hosted(hub, lane.erp, ADAPTER, settings(sandbox, tmp_path)),
     ):
         late = [await story.approved() for _ in range(ORDERS - 2)]
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from carrier_hub import SmallHub, check
 from crossdock.fulfillment.v1 import fulfillment_events_pb2
 from crossdock.label.v1 import label_events_pb2, label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
@@ -32,7 +33,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from ups_hub import SmallHub, check
 from ups_world import (
     CALLBACK_CREDENTIAL,
     PACKAGE_ID,

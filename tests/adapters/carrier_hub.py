@@ -1,4 +1,4 @@
-"""A hub small enough to read: it keeps what the UPS adapter reports and lists labels."""
+"""A hub small enough to read: it keeps what a carrier's adapter reports and lists labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 
 class SmallHub:
-    """The three services the adapter uses; scans and proofs are known once by their id."""
+    """The three services a carrier uses; scans and proofs are known once by their id."""
 
     def __init__(self) -> None:
         self.scans: dict[tuple[Any, ...], tracking_pb2.TrackingEvent] = {}

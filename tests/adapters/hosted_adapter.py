@@ -1,0 +1,47 @@
+"""An adapter run by the SDK against a real hub and its bus, as its process does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.config import EndpointConfig
+from crossdock_adapters.sdk.consumer import PullConsumer
+from crossdock_adapters.sdk.hub_link import HubLink, Registration
+from crossdock_adapters.sdk.runner import EndpointRunner
+from crossdock_adapters.sdk.telemetry import Telemetry
+from fixtures_hub import RunningHub
+
+
+@asynccontextmanager
+async def hosted(
+    hub: RunningHub, endpoint: str, adapter: Adapter, settings: Mapping[str, Any]
+) -> AsyncIterator[EndpointRunner]:
+    """The adapter as this endpoint of the hub; drained at the end."""
+
+    async def open_source(registration: Registration, prefetch: int) -> Any:
+        consumer = PullConsumer(
+            hub.nats_url,
+            hub.bus_credentials(endpoint),
+            stream=registration.stream,
+            durable=registration.consumer,
+            prefetch=prefetch,
+        )
+        return await consumer.start()
+
+    config = EndpointConfig(
+        endpoint, adapter.name, hub.token_file(endpoint), webhook_port=0, settings=dict(settings)
+    )
+    stopping = asyncio.Event()
+    async with hub.client(endpoint) as client:
+        link = HubLink(endpoint, client, "test")
+        runner = EndpointRunner(config, adapter, link, open_source, Telemetry())
+        running = asyncio.create_task(runner.run(stopping))
+        try:
+            yield runner
+        finally:
+            stopping.set()
+            await running
