@@ -87,6 +87,8 @@ def label_request(
 
 def why_no_image(sold: LabelImage, carrier: str) -> str:
     """Why a label goes to the hub without its image, in words for whoever waits at the printer."""
+    if not sold.image:
+        return f"nothing to print: {carrier} does not show the label again; print it from {carrier}"
     if len(sold.image) <= MAX_LABEL_BYTES:
         return ""
     return (

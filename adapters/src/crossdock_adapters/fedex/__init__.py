@@ -1,0 +1,1 @@
+"""FedEx as a carrier: two-step labels by Open Ship, tracking by Track and by signed callback."""

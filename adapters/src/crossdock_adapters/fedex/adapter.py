@@ -1,0 +1,337 @@
+"""FedEx at the hub: buys labels in two steps, cancels them, reports what tracking tells."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from crossdock.label.v1 import label_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.fedex import signature, translate, translate_scans
+from crossdock_adapters.fedex.client import MAX_TRACKED_AT_ONCE, Booking, FedexClient, Piece
+from crossdock_adapters.fedex.translate import ShipRules
+from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans, vendor_json
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.carrier_labels import Purchase
+from crossdock_adapters.sdk.carrier_scans import History
+from crossdock_adapters.sdk.mappings import Topic
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NotTried,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+)
+from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
+
+log = logging.getLogger(__name__)
+
+ADAPTER = Adapter.load(__package__)
+
+CROSS_BORDER = "US-CA"
+# Of a package that another delivery of the same shipment buys, the draft is its label.
+BOUGHT_WITH = "with:"
+LOOK_BACK_DAYS = 6
+# A number lives this long at most; before the purchase it was somebody else's.
+TRACKED_DAYS = 90
+
+
+@ADAPTER.connect
+async def connect(settings: Settings, secrets: Secrets) -> FedexClient:
+    """One client for one FedEx account."""
+    return FedexClient(settings, secrets)
+
+
+@ADAPTER.draft("buy_label")
+async def open_shipment(work: Work, vendor: FedexClient) -> str:
+    """Makes the open shipment under our reference; it buys nothing, and ends by itself.
+
+    What a second one of the same index would do is not documented, so FedEx is asked first.
+    """
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    rules = ship_rules(work.settings)
+    packages = _packages(work, shipment)
+    if packages[0].id != work.item:
+        label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
+        if label is None:
+            wait = work.settings.seconds("wait_for_first_seconds")
+            raise NotTried(wait, "it is bought with the first package of its shipment: not yet")
+        return BOUGHT_WITH + label.tracking_number
+    requested = translate.requested_shipment(shipment, packages, work.reference, rules)
+    account = rules.account_for(shipment.ship_from_location_number)
+    if await vendor.find(work.reference, account) is None:
+        await vendor.open(work.reference, account, requested)
+        vendor.unconfirmed.add(work.reference)
+    return work.reference
+
+
+@ADAPTER.operation("buy_label")
+async def buy_label(work: Work, vendor: FedexClient) -> Confirmed:
+    """Confirms the open shipment, which buys its labels; never twice without asking first."""
+    if work.draft.startswith(BOUGHT_WITH):
+        number = work.draft.removeprefix(BOUGHT_WITH)
+        note = "bought with the first package of its shipment"
+        return Confirmed([Reference("tracking_number", number)], note=note)
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    rules = ship_rules(work.settings)
+    account = rules.account_for(shipment.ship_from_location_number)
+    if not vendor.unconfirmed.take(work.draft):
+        found = await vendor.find(work.draft, account)
+        if found is None:
+            return await _adopt_tracked(work, vendor, account)
+        if found.booking is not None:
+            return _bought(work, found.booking, f"found by index {work.draft}")
+    booking = await vendor.confirm(work.draft, account, translate.label_specification(rules))
+    if booking is None:
+        found = await vendor.find(work.draft, account)
+        booking = found.booking if found is not None else None
+    if booking is None:
+        raise OutcomeUnknown(f"FedEx says that {work.draft} is confirmed, and shows no label")
+    return _bought(work, booking)
+
+
+@ADAPTER.operation("void_label")
+async def void_label(work: Work, vendor: FedexClient) -> Confirmed:
+    """Cancels the shipment of a package's label; cancelling twice is one, after a scan no more."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
+    number = carrier_labels.tracking_number_of(shipment, work.item)
+    number = number if label is None else label.tracking_number
+    if not number:
+        return Confirmed(note="no label was bought for this package: nothing to cancel")
+    master = "" if label is None else label.carrier_shipment_number
+    account = ship_rules(work.settings).account_for(shipment.ship_from_location_number)
+    country = shipment.ship_from.address.country_code
+    try:
+        cancelled = await vendor.cancel(master or number, account, country)
+        refusal = Reject("not_cancelled", f"FedEx did not cancel {number}")
+    except Reject as refused:
+        cancelled, refusal = False, refused
+    # FedEx has no published word for "cancelled before"; tracking knows.
+    if not cancelled and not await _is_cancelled(vendor, number):
+        raise refusal
+    fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
+    return Confirmed([Reference("voided_tracking_number", number)], [fact])
+
+
+async def check_signature(hook: Webhook, vendor: FedexClient) -> None:
+    """FedEx signs the raw body; what it would no longer send again by itself is a replay."""
+    given = hook.headers.get(hook.settings.text("signature_header").lower(), "")
+    if not signature.is_signed(hook.body, given, hook.secrets.text("webhook_token")):
+        raise Refused(401, "the signature is missing or wrong")
+    try:
+        newest = translate_scans.newest_day(vendor_json.loads(hook.body))
+    except (ValueError, RecursionError):
+        return
+    window = hook.settings.integer("replay_window_days")
+    if signature.is_replayed(newest, datetime.now(UTC).date(), window):
+        raise Refused(403, f"its newest scan is older than the {window} days FedEx keeps callbacks")
+
+
+@ADAPTER.webhook("/fedex/tracking", check=check_signature)
+async def tracking_callback(hook: Webhook, vendor: FedexClient) -> None:
+    """Track results, pushed: perhaps twice, out of order, or never (then polling has them)."""
+    try:
+        histories = translate_scans.histories_in(
+            vendor_json.loads(hook.body),
+            ADAPTER.mappings,
+            hook.settings.text("carrier_code"),
+            hook.settings.mapping("scan_time_zones"),
+        )
+    except (ValueError, RecursionError) as error:
+        await hook.hold(str(error), key=carrier_reports.payload_key(hook.body))
+        return
+    problems: list[str] = []
+    for history in histories:
+        problems += [*history.problems, *await _tell(hook, history, carrier_scans.WEBHOOK)]
+    if problems:
+        await hook.hold("; ".join(problems), key=carrier_reports.payload_key(hook.body))
+
+
+async def translate_result(poll: Poll, held: HeldPayload, vendor: FedexClient) -> None:
+    """A result as Track showed it; scans that are known already, the hub knows again."""
+    result = vendor_json.loads(held.payload)
+    if not isinstance(result, dict):
+        await poll.hold(held.payload, "the track result is not a JSON object")
+        return
+    await _report_result(poll, result)
+
+
+@ADAPTER.poll("tracking", translate_held=translate_result)
+async def poll_tracking(poll: Poll, vendor: FedexClient) -> None:
+    """Asks about parcels under way, thirty in a call and a bounded share in each run."""
+
+    async def ask(labels: Sequence[label_pb2.Label]) -> None:
+        await _ask_about(poll, vendor, labels)
+
+    parcels = poll.settings.integer("tracking_parcels_per_poll")
+    carrier = poll.settings.text("carrier_code")
+    await carrier_reports.ask_about_moving(poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask)
+
+
+def ship_rules(settings: Settings) -> ShipRules:
+    """What the deployment decided about shipments."""
+    natives = ADAPTER.mappings.natives
+    services = {**natives(Topic.SERVICE_LEVEL), **natives(Topic.SERVICE_LEVEL, CROSS_BORDER)}
+    return ShipRules(
+        account_number=settings.text("account_number"),
+        accounts_by_location=settings.mapping("accounts_by_location"),
+        services={**services, **settings.mapping("services")},
+        units=natives(Topic.UNIT),
+        packaging=settings.text("packaging_type"),
+        pickup_type=settings.text("pickup_type"),
+        label_format=settings.text("label_format"),
+        label_stock=settings.text("label_stock"),
+        default_phone=settings.text("default_phone"),
+    )
+
+
+def _packages(work: Work, shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
+    """The packages that are bought together with the one of this delivery, the first one first."""
+    own = carrier_labels.find_package(shipment, work.item)
+    return list(shipment.packages) if work.settings.flag("multi_piece") else [own]
+
+
+async def _adopt_tracked(work: Work, vendor: FedexClient, account: str) -> Confirmed:
+    """The labels under our reference, where the index is gone: confirmed, or purged after 5 days.
+
+    Tracking shows them late and without images. Nothing found proves nothing.
+    """
+    today = datetime.now(UTC).date()
+    results = await vendor.track_by_reference(
+        {
+            "type": "CUSTOMER_REFERENCE",
+            "value": work.reference,
+            "accountNumber": account,
+            "shipDateBegin": (today - timedelta(days=LOOK_BACK_DAYS)).isoformat(),
+            "shipDateEndDate": (today + timedelta(days=1)).isoformat(),
+        }
+    )
+    found = translate_scans.pieces_with(results, work.reference, ADAPTER.mappings)
+    if not found:
+        raise OutcomeUnknown(
+            f"open shipment {work.draft} is gone: confirmed, or purged after five days; "
+            "tracking does not know its reference yet"
+        )
+    image_type = ship_rules(work.settings).kind.image_type
+    pieces = tuple(
+        Piece(sequence, carrier_labels.LabelImage(number, image_type, b""), None, "")
+        for sequence, number in found
+    )
+    return _bought(work, Booking(found[0][1], pieces, ()), f"found by reference {work.reference}")
+
+
+def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
+    """The labels of all packages of a booking, as facts."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    packages = _packages(work, shipment)
+    if len(booking.pieces) != len(packages):
+        raise OutcomeUnknown(
+            f"FedEx sold {len(booking.pieces)} labels under {booking.master_number} "
+            f"for {len(packages)} packages"
+        )
+    now = types_pb2.SourceTime(
+        precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
+    )
+    now.instant.FromDatetime(datetime.now(UTC).replace(microsecond=0))
+    notes = [note, *booking.alerts] if note else list(booking.alerts)
+    references, facts = [Reference("shipment_number", booking.master_number)], []
+    ordered = sorted(booking.pieces, key=lambda piece: piece.sequence)
+    for package, piece in zip(packages, ordered, strict=True):
+        label = piece.label
+        missing = carrier_labels.why_no_image(label, "FedEx")
+        if missing:
+            log.warning("label %s: %s", label.tracking_number, missing)
+            notes.append(missing)
+        purchase = Purchase(label, booking.master_number, piece.amount, piece.currency, now)
+        facts.append(
+            carrier_labels.label_request(
+                work.endpoint,
+                work.settings.text("carrier_code"),
+                shipment,
+                package.id,
+                work.reference,
+                purchase,
+                translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
+            )
+        )
+        references.append(Reference("tracking_number", label.tracking_number))
+    return Confirmed(references, facts, "; ".join(notes))
+
+
+async def _is_cancelled(vendor: FedexClient, number: str) -> bool:
+    results = await vendor.track([{"trackingNumberInfo": {"trackingNumber": number}}])
+    newest = translate_scans.newest_result(results, number, None)
+    return newest is not None and translate_scans.is_cancelled(newest, ADAPTER.mappings)
+
+
+async def _ask_about(poll: Poll, vendor: FedexClient, labels: Sequence[label_pb2.Label]) -> None:
+    """Tracks parcels; one that FedEx refuses, or does not know, does not cost the others."""
+    if not labels:
+        return
+    try:
+        results = await vendor.track([_inquiry(label) for label in labels])
+    except Reject as refused:
+        if len(labels) == 1:
+            log.warning("tracking of %s refused: %s", labels[0].tracking_number, refused.reason)
+            return
+        for label in labels:
+            await _ask_about(poll, vendor, [label])
+        return
+    unknown = poll.settings.texts("tracking_not_found_codes")
+    for label in labels:
+        number = label.tracking_number
+        newest = translate_scans.newest_result(results, number, _bought_on(label))
+        if newest is not None:
+            await _report_result(poll, newest)
+    for result in results:
+        code, message = translate_scans.error_of(result)
+        if code and code not in unknown:
+            log.warning("tracking says %s: %s", code, message)
+
+
+def _inquiry(label: label_pb2.Label) -> dict[str, Any]:
+    """Which of the shipments that had this number over the years is meant: by its ship date."""
+    inquiry: dict[str, Any] = {"trackingNumberInfo": {"trackingNumber": label.tracking_number}}
+    bought_on = _bought_on(label)
+    if bought_on is not None:
+        inquiry["shipDateBegin"] = bought_on.isoformat()
+        inquiry["shipDateEnd"] = (bought_on + timedelta(days=TRACKED_DAYS)).isoformat()
+    return inquiry
+
+
+def _bought_on(label: label_pb2.Label) -> date | None:
+    """A day that is not after the purchase wherever it was; None when the hub does not say."""
+    if not label.HasField("create_time"):
+        return None
+    return (label.create_time.ToDatetime(tzinfo=UTC) - timedelta(days=1)).date()
+
+
+async def _report_result(poll: Poll, result: Mapping[str, Any]) -> None:
+    history = translate_scans.parcel_history(
+        result,
+        ADAPTER.mappings,
+        poll.settings.text("carrier_code"),
+        poll.settings.mapping("scan_time_zones"),
+    )
+    problems = [*history.problems, *await _tell(poll, history, carrier_scans.POLL)]
+    if problems:
+        raw = vendor_json.dumps(dict(result))
+        await poll.hold(raw, "; ".join(problems), key=carrier_reports.payload_key(raw))
+
+
+async def _tell(way: Poll | Webhook, history: History, channel: str) -> list[str]:
+    """Reports the scans of one parcel; what the hub will never take of them."""
+    for event in history.events:
+        event.channel = channel
+    try:
+        if history.events:
+            await carrier_reports.report(way.hub, way.endpoint, history.events)
+    except carrier_reports.Refusal as refusal:
+        return [str(refusal)]
+    return []

@@ -1,0 +1,367 @@
+"""The FedEx REST protocol: OAuth, Open Ship, cancel, Track; no orders here.
+
+An open shipment is made under an index of ours, and confirmed by it: only the confirmation buys.
+What an error means is in `errors.toml`. `x-customer-transaction-id` only correlates: FedEx
+de-duplicates nothing by it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from crossdock_adapters.fedex.verdicts import Problem, Verdict, problem_of, verdict_of
+from crossdock_adapters.sdk.auth import Token, TokenCache
+from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.sdk.http import Answer, VendorHttp
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Throttled,
+    VendorOutcome,
+)
+from crossdock_adapters.sdk.settings import Secrets, Settings
+
+TOKEN_PATH = "/oauth/token"
+OPEN_SHIPMENTS = "/ship/v1/openshipments"
+MAX_TRACKED_AT_ONCE = 30
+MAX_PIECES = 40
+MAX_UNCONFIRMED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One package of a confirmed shipment. `sequence` counts from 1 in the order of the request.
+
+    `amount` is what the account pays for it; None when FedEx did not say.
+    """
+
+    sequence: int
+    label: LabelImage
+    amount: Decimal | None
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A confirmed shipment: its master number, its pieces, what FedEx remarks."""
+
+    master_number: str
+    pieces: tuple[Piece, ...]
+    alerts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShipment:
+    """What FedEx has under an index. `booking` is set where its answer proves a confirmation."""
+
+    index: str
+    booking: Booking | None
+
+
+@dataclass(slots=True)
+class _Project:
+    """One project of the developer portal: its credentials, and whether it was ever served."""
+
+    tokens: TokenCache
+    served: bool = False
+
+
+class Unconfirmed:
+    """Open shipments that we made and nobody has confirmed yet: these need no look before that.
+
+    Only a hint of this process. What is not in it, because a confirmation was sent, another process
+    made it or there were too many, is looked up first.
+    """
+
+    def __init__(self) -> None:
+        self._indexes: set[str] = set()
+
+    def add(self, index: str) -> None:
+        """FedEx has just said that it made this one."""
+        if len(self._indexes) < MAX_UNCONFIRMED:
+            self._indexes.add(index)
+
+    def take(self, index: str) -> bool:
+        """Whether it is one of them; from now on it is not, because it is being confirmed."""
+        found = index in self._indexes
+        self._indexes.discard(index)
+        return found
+
+
+class FedexClient:
+    """One FedEx account: the project that ships, and the one that tracks where it is another."""
+
+    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+        self._settings = settings
+        self._secrets = secrets
+        self._http = VendorHttp(
+            settings.text("base_url"),
+            timeout_seconds=settings.seconds("timeout_seconds"),
+            rate_per_second=float(settings.number("calls_per_second")),
+        )
+        self._shipping = _Project(TokenCache(lambda: self._fetch_token("")))
+        self.unconfirmed = Unconfirmed()
+        self._tracking = self._shipping
+        if secrets.has("track_client_id"):
+            self._tracking = _Project(TokenCache(lambda: self._fetch_token("track_")))
+
+    async def test(self) -> None:
+        """Proves that FedEx answers and accepts the credentials of each project."""
+        await self._shipping.tokens.get()
+        await self._tracking.tokens.get()
+
+    async def close(self) -> None:
+        """Closes the connection pool."""
+        await self._http.close()
+
+    async def find(self, index: str, account: str) -> OpenShipment | None:
+        """What FedEx has under an index of ours; None when it says that it has nothing."""
+        body = {"accountNumber": {"value": account}, "index": index}
+        answer = await self._post(f"{OPEN_SHIPMENTS}/retrieve", body)
+        if not answer.ok:
+            problem = problem_of(answer)
+            if problem.code in self._settings.texts("index_not_found_codes"):
+                return None
+        output = self._output(answer, effect=False)
+        booking = None
+        if has_labels(output):
+            try:
+                booking = read_booking(output)
+            except (KeyError, TypeError, ValueError) as error:
+                raise OutcomeUnknown(f"retrieve: the answer cannot be read ({error})") from error
+        elif not isinstance(output.get("requestedShipment"), dict):
+            raise OutcomeUnknown(f"retrieve: the answer shows no shipment under {index}")
+        return OpenShipment(index, booking)
+
+    async def open(self, index: str, account: str, requested: Mapping[str, Any]) -> str:
+        """Makes an open shipment under our index, which buys nothing; the index.
+
+        OutcomeUnknown when the index is in use: an earlier call came through late.
+        """
+        body = {
+            "accountNumber": {"value": account},
+            "index": index,
+            "openShipmentAction": "STRONG_VALIDATION",
+            "requestedShipment": requested,
+        }
+        answer = await self._post(f"{OPEN_SHIPMENTS}/create", body, effect=True)
+        if not answer.ok and problem_of(answer).code in self._settings.texts("index_taken_codes"):
+            raise OutcomeUnknown(f"FedEx has a shipment under {index} by now")
+        self._output(answer, effect=True)
+        return index
+
+    async def confirm(self, index: str, account: str, label: Mapping[str, str]) -> Booking | None:
+        """Confirms an open shipment: this buys. None: FedEx says that it was confirmed before."""
+        body = {
+            "accountNumber": {"value": account},
+            "index": index,
+            "labelResponseOptions": "LABEL",
+            "labelSpecification": label,
+            "edtRequestType": "NONE",
+        }
+        answer = await self._post(f"{OPEN_SHIPMENTS}/", body, effect=True)
+        if not answer.ok:
+            problem = problem_of(answer)
+            if problem.code in self._settings.texts("already_confirmed_codes"):
+                return None
+        output = self._output(answer, effect=True)
+        try:
+            return read_booking(output)
+        except (KeyError, TypeError, ValueError) as error:
+            job = output.get("jobId")
+            later = f", job {job} answers later" if job else ""
+            raise OutcomeUnknown(f"confirm: the answer shows no label{later}") from error
+
+    async def cancel(self, number: str, account: str, country: str) -> bool:
+        """Cancels the whole shipment of a number; False: a success that says it is not cancelled.
+
+        Reject as FedEx refuses it; true also where it says that it was cancelled before.
+        """
+        body = {
+            "accountNumber": {"value": account},
+            "trackingNumber": number,
+            "deletionControl": "DELETE_ALL_PACKAGES",
+            "senderCountryCode": country,
+            "emailShipment": False,
+        }
+        path = "/ship/v1/shipments/cancel"
+        answer = await self._call("PUT", path, body, self._shipping, effect=True)
+        if not answer.ok:
+            problem = problem_of(answer)
+            if problem.code in self._settings.texts("already_cancelled_codes"):
+                return True
+        output = self._output(answer, effect=True)
+        cancelled = output.get("cancelledShipment")
+        if not isinstance(cancelled, bool):
+            raise OutcomeUnknown("cancel: the answer does not say whether it is cancelled")
+        return cancelled
+
+    async def track(self, inquiries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The track results of at most 30 inquiries; those that FedEx knows nothing of have an
+        `error`, and so do not cost the others."""
+        if len(inquiries) > MAX_TRACKED_AT_ONCE:
+            raise ValueError(f"at most {MAX_TRACKED_AT_ONCE} numbers in one call")
+        return await self._track(
+            "/track/v1/trackingnumbers", {"includeDetailedScans": True, "trackingInfo": inquiries}
+        )
+
+    async def track_by_reference(self, information: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The track results of one of our references, once its data has reached tracking."""
+        body = {"includeDetailedScans": True, "referencesInformation": information}
+        return await self._track("/track/v1/referencenumbers", body)
+
+    async def _track(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        answer = await self._call("POST", path, body, self._tracking, effect=False)
+        if not answer.ok:
+            problem = problem_of(answer)
+            if problem.code in self._settings.texts("tracking_not_found_codes"):
+                return []
+        output = self._output(answer, effect=False, project=self._tracking)
+        return list(track_results(output))
+
+    async def _post(self, path: str, body: Mapping[str, Any], effect: bool = False) -> Answer:
+        return await self._call("POST", path, body, self._shipping, effect)
+
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, Any], project: _Project, effect: bool
+    ) -> Answer:
+        headers = {
+            "X-locale": self._settings.text("locale"),
+            "x-customer-transaction-id": uuid.uuid4().hex,
+        }
+        answer = await self._http.request(
+            method, path, headers=headers, json=body, auth=project.tokens, effect=effect
+        )
+        project.served = project.served or answer.ok
+        return answer
+
+    async def _fetch_token(self, prefix: str) -> Token:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._secrets.text(f"{prefix}client_id"),
+            "client_secret": self._secrets.text(f"{prefix}client_secret"),
+        }
+        answer = await self._http.request("POST", TOKEN_PATH, form=form, effect=False)
+        body = self._checked(answer, effect=False, project=None)
+        try:
+            return Token(str(body["access_token"]), float(body["expires_in"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Retry(0.0, "token: the answer cannot be read") from error
+
+    def _output(
+        self, answer: Answer, effect: bool, project: _Project | None = None
+    ) -> dict[str, Any]:
+        """What is inside the envelope of a success; otherwise raises what the answer means."""
+        body = self._checked(answer, effect, project or self._shipping)
+        output = body.get("output")
+        if not isinstance(output, dict):
+            raise _unclear(effect, f"HTTP {answer.status} without an output")
+        return output
+
+    def _checked(self, answer: Answer, effect: bool, project: _Project | None) -> dict[str, Any]:
+        if answer.ok:
+            try:
+                body = answer.json()
+            except ValueError:
+                body = None
+            if isinstance(body, dict):
+                return body
+            raise _unclear(effect, f"HTTP {answer.status} without a JSON object")
+        problem = problem_of(answer)
+        raise self._meaning(problem, answer.retry_after_seconds(), effect, project)
+
+    def _meaning(
+        self, problem: Problem, wish_seconds: float, effect: bool, project: _Project | None
+    ) -> VendorOutcome:
+        """The word for an error, by the table."""
+        verdict = verdict_of(problem)
+        if verdict is Verdict.REJECTED:
+            return Reject(problem.code, str(problem))
+        if verdict is Verdict.THROTTLED:
+            return Throttled(wish_seconds, f"FedEx: too many calls ({problem})")
+        if verdict is Verdict.BLOCKED and project is not None:
+            if not project.served:
+                return NeedsPerson(f"FedEx has not entitled this project: {problem}")
+            wait = max(wish_seconds, self._settings.seconds("block_seconds"))
+            return Throttled(wait, f"FedEx blocks this address for a while: {problem}")
+        if verdict in (Verdict.CREDENTIALS, Verdict.BLOCKED):
+            # One renewed token was tried already; nothing was processed.
+            wait = self._settings.seconds("auth_retry_seconds")
+            return Retry(wait, f"FedEx refuses the credentials: {problem}")
+        return _unclear(effect, str(problem))
+
+
+def track_results(output: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """Every track result of an answer, whatever number it is of."""
+    return [
+        result
+        for complete in as_list(output.get("completeTrackResults"))
+        if isinstance(complete, dict)
+        for result in as_list(complete.get("trackResults"))
+        if isinstance(result, dict)
+    ]
+
+
+def has_labels(output: Mapping[str, Any]) -> bool:
+    """Whether an answer shows labels: only a confirmed shipment has any."""
+    shipments = [s for s in as_list(output.get("transactionShipments")) if isinstance(s, dict)]
+    pieces = [piece for s in shipments for piece in as_list(s.get("pieceResponses"))]
+    return any(isinstance(piece, dict) and piece.get("packageDocuments") for piece in pieces)
+
+
+def read_booking(output: Mapping[str, Any]) -> Booking:
+    """A confirmation; KeyError, TypeError or ValueError when it proves no purchase."""
+    (shipment,) = as_list(output["transactionShipments"])
+    pieces = tuple(
+        _piece(entry, position)
+        for position, entry in enumerate(as_list(shipment["pieceResponses"]), start=1)
+    )
+    if not pieces:
+        raise ValueError("no pieces")
+    noted = [*as_list(output.get("alerts")), *as_list(shipment.get("alerts"))]
+    alerts = tuple(
+        f"{alert.get('code', '')} {alert.get('message', '')}".strip()
+        for alert in noted
+        if isinstance(alert, dict)
+    )
+    return Booking(str(shipment["masterTrackingNumber"]), pieces, alerts)
+
+
+def as_list(found: Any) -> list[Any]:
+    """A list, or nothing where FedEx left it out."""
+    return found if isinstance(found, list) else []
+
+
+def _piece(entry: Mapping[str, Any], position: int) -> Piece:
+    documents = as_list(entry["packageDocuments"])
+    document = next((each for each in documents if each.get("encodedLabel")), None)
+    if document is None:
+        raise ValueError("a piece without a label")
+    label = LabelImage(
+        str(entry["trackingNumber"]), str(document["docType"]), _image(document["encodedLabel"])
+    )
+    amount = entry.get("netChargeAmount")
+    # Zero or nothing where somebody else is billed: no price, never a price of zero.
+    price = Decimal(amount) if isinstance(amount, (int, Decimal)) and amount > 0 else None
+    sequence = entry.get("packageSequenceNumber", position)
+    return Piece(int(sequence), label, price, str(entry.get("currency", "")))
+
+
+def _image(encoded: Any) -> bytes:
+    try:
+        return base64.b64decode(str(encoded), validate=True)
+    except binascii.Error as error:
+        raise ValueError("a label is not base64") from error
+
+
+def _unclear(effect: bool, reason: str) -> OutcomeUnknown | Retry:
+    """What an answer that proves nothing means: unknown once there may be an effect."""
+    return OutcomeUnknown(f"FedEx: {reason}") if effect else Retry(0.0, f"FedEx: {reason}")

@@ -1,0 +1,219 @@
+"""Between the contract and FedEx's words for shipments: pure functions, no clock, no network.
+
+Scans have their own module, `translate_scans`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from crossdock.label.v1 import label_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.fedex.client import MAX_PIECES
+from crossdock_adapters.sdk import measures
+from crossdock_adapters.sdk.carrier_labels import address_lines
+from crossdock_adapters.sdk.outcomes import Untranslatable
+
+# Origins that weigh in pounds; FedEx refuses mixed systems within a shipment.
+IMPERIAL = frozenset({"US", "PR"})
+GROUND, RESIDENTIAL_GROUND, CROSS_BORDER_GROUND = "GROUND", "GROUND_RESIDENTIAL", "INTL_GROUND"
+MAX_TEXT = 35
+MAX_LINES = 3
+MAX_PERSON = 70
+MAX_POSTAL_CODE = 10
+MIN_PHONE, MAX_PHONE = 10, 15
+MAX_REFERENCE = 40
+WEIGHT_STEP = Decimal("0.1")
+WHOLE = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelKind:
+    """A label as the contract names it, FedEx's word for it, and the stock that goes with it."""
+
+    format: label_pb2.LabelFormat.ValueType
+    image_type: str
+    stock: str
+
+
+# Thermal printers take STOCK_*, sheets PAPER_*: FedEx refuses the mixture.
+KINDS = {
+    "ZPL": LabelKind(label_pb2.LABEL_FORMAT_ZPL, "ZPLII", "STOCK_4X6"),
+    "EPL": LabelKind(label_pb2.LABEL_FORMAT_EPL, "EPL2", "STOCK_4X6"),
+    "PDF": LabelKind(label_pb2.LABEL_FORMAT_PDF, "PDF", "PAPER_4X6"),
+    "PNG": LabelKind(label_pb2.LABEL_FORMAT_PNG, "PNG", "PAPER_4X6"),
+}
+FORMATS = {kind.image_type: kind.format for kind in KINDS.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class ShipRules:
+    """What a deployment decides about its shipments; made from the endpoint's settings.
+
+    `services`, `units`: by the contract's word, FedEx's code.
+    """
+
+    account_number: str
+    accounts_by_location: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    packaging: str = "YOUR_PACKAGING"
+    pickup_type: str = "USE_SCHEDULED_PICKUP"
+    label_format: str = "ZPL"
+    label_stock: str = ""
+    default_phone: str = ""
+
+    def account_for(self, location_number: str) -> str:
+        """The account that ships from a location. Untranslatable when none is set."""
+        found = self.accounts_by_location.get(location_number, self.account_number)
+        if not found:
+            raise Untranslatable(f"no FedEx account number is set for location {location_number}")
+        return found
+
+    @property
+    def kind(self) -> LabelKind:
+        """The kind of label that is asked for. Untranslatable: FedEx makes none of that kind."""
+        found = KINDS.get(self.label_format.upper())
+        if found is None:
+            raise Untranslatable(f"label_format {self.label_format}: one of {', '.join(KINDS)}")
+        return found
+
+
+def label_specification(rules: ShipRules) -> dict[str, str]:
+    """The label that a confirmation asks for."""
+    kind = rules.kind
+    return {
+        "imageType": kind.image_type,
+        "labelStockType": rules.label_stock or kind.stock,
+        "labelFormatType": "COMMON2D",
+    }
+
+
+def requested_shipment(
+    shipment: shipment_pb2.Shipment,
+    packages: Sequence[shipment_pb2.Package],
+    reference: str,
+    rules: ShipRules,
+) -> dict[str, Any]:
+    """FedEx's words for a shipment of these packages; Untranslatable says what does not fit.
+
+    `reference` goes on each package, for a search by it. Without a ship date FedEx takes today,
+    as the sender's calendar has it.
+    """
+    if len(packages) > MAX_PIECES:
+        raise Untranslatable(
+            f"{len(packages)} packages: FedEx takes {MAX_PIECES} of one shipment at once; "
+            "set multi_piece = false to buy each on its own"
+        )
+    origin = shipment.ship_from.address.country_code
+    weight_unit, length_unit = ("LBR", "INH") if origin in IMPERIAL else ("KGM", "CMT")
+    weights = [measures.weight_in(each.weight, weight_unit, WEIGHT_STEP) for each in packages]
+    lines = [
+        _line_item(position, package, weight, (weight_unit, length_unit), rules.units)
+        for position, (package, weight) in enumerate(zip(packages, weights, strict=True), start=1)
+    ]
+    references = _references(reference, shipment.order_number)
+    account = {"value": rules.account_for(shipment.ship_from_location_number)}
+    return {
+        "pickupType": rules.pickup_type,
+        "serviceType": service_type(shipment, rules.services),
+        "packagingType": rules.packaging,
+        "totalWeight": sum(weights, Decimal(0)),
+        "totalPackageCount": len(lines),
+        "shipper": _party(shipment.ship_from, "ship from", rules),
+        "recipients": [_party(shipment.ship_to, "ship to", rules)],
+        "shippingChargesPayment": {
+            "paymentType": "SENDER",
+            "payor": {"responsibleParty": {"accountNumber": account}},
+        },
+        "labelSpecification": label_specification(rules),
+        "requestedPackageLineItems": [{**line, "customerReferences": references} for line in lines],
+    }
+
+
+def service_type(shipment: shipment_pb2.Shipment, services: Mapping[str, str]) -> str:
+    """FedEx's service for the one ordered; its own service types pass.
+
+    Ground to a residence is another service, and so is ground across a border.
+    """
+    wanted = shipment.service_code.strip().upper()
+    if wanted == GROUND and shipment.ship_to.residential:
+        wanted = RESIDENTIAL_GROUND
+    countries = {p.address.country_code for p in (shipment.ship_from, shipment.ship_to)}
+    if wanted in (GROUND, RESIDENTIAL_GROUND) and countries == {"US", "CA"}:
+        wanted = CROSS_BORDER_GROUND
+    found = services.get(wanted)
+    if found is None and wanted in services.values():
+        found = wanted
+    if found is None:
+        raise Untranslatable(
+            f"service {shipment.service_code!r} has no FedEx service type: say it with crossdock "
+            f"map set fedex SERVICE_LEVEL CODE --means {wanted} --preferred"
+        )
+    return found
+
+
+def _line_item(
+    sequence: int,
+    package: shipment_pb2.Package,
+    weight: Decimal,
+    units: tuple[str, str],
+    native: Mapping[str, str],
+) -> dict[str, Any]:
+    weight_unit, length_unit = units
+    line: dict[str, Any] = {
+        "sequenceNumber": str(sequence),
+        "weight": {"units": native[weight_unit], "value": weight},
+    }
+    if all(package.HasField(side) for side in ("length", "width", "height")):
+        # Whole numbers only: FedEx cuts the rest off, we round it up.
+        line["dimensions"] = {
+            "length": int(measures.length_in(package.length, length_unit, WHOLE)),
+            "width": int(measures.length_in(package.width, length_unit, WHOLE)),
+            "height": int(measures.length_in(package.height, length_unit, WHOLE)),
+            "units": native[length_unit],
+        }
+    return line
+
+
+def _references(reference: str, order_number: str) -> list[dict[str, str]]:
+    references = [{"customerReferenceType": "CUSTOMER_REFERENCE", "value": reference}]
+    if order_number and len(order_number) <= MAX_REFERENCE:
+        references.append({"customerReferenceType": "P_O_NUMBER", "value": order_number})
+    return references
+
+
+def _party(party: types_pb2.Party, role: str, rules: ShipRules) -> dict[str, Any]:
+    address = party.address
+    if len(address.city) > MAX_TEXT or len(address.postal_code) > MAX_POSTAL_CODE:
+        raise Untranslatable(f"{role}: city or postal code is longer than FedEx takes")
+    given = party.phone or rules.default_phone
+    phone = "".join(character for character in given if character.isdigit())
+    if not MIN_PHONE <= len(phone) <= MAX_PHONE:
+        raise Untranslatable(
+            f"{role}: FedEx needs a phone number of {MIN_PHONE} to {MAX_PHONE} digits; "
+            "set default_phone for those without one"
+        )
+    contact: dict[str, Any] = {"phoneNumber": phone}
+    if party.name:
+        contact["personName"] = party.name[:MAX_PERSON]
+    if party.company:
+        contact["companyName"] = party.company[:MAX_TEXT]
+    if party.email:
+        contact["emailAddress"] = party.email
+    return {
+        "contact": contact,
+        "address": {
+            "streetLines": address_lines(address.lines, role, MAX_TEXT, MAX_LINES),
+            "city": address.city,
+            "stateOrProvinceCode": address.state,
+            "postalCode": address.postal_code,
+            "countryCode": address.country_code,
+            "residential": party.residential,
+        },
+    }
