@@ -140,7 +140,8 @@ async def test_a_service_that_is_not_arranged_is_for_a_person(desk: Desk) -> Non
         (502, "error_page.html", "unknown"),
         (503, "", "unknown"),
         (504, "", "unknown"),
-        (400, "", "rejected"),
+        (400, "", "person"),
+        (422, "error_page.html", "person"),
         (418, "", "person"),
     ],
 )

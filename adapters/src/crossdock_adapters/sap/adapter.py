@@ -34,6 +34,7 @@ from crossdock_adapters.sdk.outcomes import (
     NotFound,
     OutcomeUnknown,
     Reference,
+    Reject,
     Retry,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
@@ -319,9 +320,10 @@ async def _needed_order(
 
 
 async def _posted(deliveries: Deliveries, delivery: Delivery, note: str) -> Confirmed:
+    """The posting is a fact by now: nothing that goes wrong in reading is an answer to it."""
     try:
         return Confirmed(await deliveries.documents(delivery), note=note)
-    except (Retry, NeedsPerson, RecordMissing) as error:
+    except (Retry, NeedsPerson, Reject, RecordMissing, Stale) as error:
         said = f"delivery {delivery.number} is posted, its document cannot be read: {error}"
         raise OutcomeUnknown(said) from None
 

@@ -31,6 +31,8 @@ from crossdock_adapters.sdk.outcomes import (
 TOKEN: Final = "X-CSRF-Token"
 # How long nothing is sent with a password that was refused: failures in a row lock the user.
 LOGIN_PAUSE_SECONDS: Final = 300.0
+# How long a read waits that was answered with nothing that can be read.
+UNREADABLE_PAUSE_SECONDS: Final = 5.0
 MAX_PAGES: Final = 200
 MAX_MESSAGES: Final = 50
 MAX_RAW_CHARACTERS: Final = 200
@@ -116,18 +118,27 @@ class SapClient:
     async def read(
         self, service: str, path: str, options: Mapping[str, str] | None = None
     ) -> Reply:
-        """One document, with its ETag. Raises RecordMissing."""
-        return await self._read(service, path, odata.query(options or {}))
+        """One document, with its ETag. Raises RecordMissing; an empty answer is a Retry."""
+        reply = await self._read(service, path, odata.query(options or {}))
+        if not (isinstance(reply.content, Mapping) and reply.content):
+            raise Retry(UNREADABLE_PAUSE_SECONDS, f"{path}: SAP answered with no document")
+        return reply
 
     async def query(
         self, service: str, path: str, options: Mapping[str, str]
     ) -> list[Mapping[str, Any]]:
-        """Every row: `__next` is followed to its end. Give `$orderby`, pages move without it."""
+        """Every row: `__next` is followed to its end. Give `$orderby`, pages move without it.
+
+        An answer without a list is a Retry: it does not say that there is nothing.
+        """
         found: list[Mapping[str, Any]] = []
         asked = odata.query(options)
         for _ in range(MAX_PAGES):
             content = (await self._read(service, path, asked)).content
-            found += odata.rows(content)
+            page = odata.feed(content)
+            if page is None:
+                raise Retry(UNREADABLE_PAUSE_SECONDS, f"{path}: SAP answered a search with no list")
+            found += page
             further = content.get("__next") if isinstance(content, Mapping) else None
             if not further:
                 return found
@@ -284,7 +295,8 @@ def _outcome(row: Row, problem: Problem, said: str, pause: float, *, effect: boo
             return Stale(said)
         case "missing":
             return RecordMissing(said)
-        case "rejected":
+        # A read refuses no business: whatever it was for is neither done nor refused.
+        case "rejected" if effect:
             return Reject(problem.code or str(problem.status), said)
         case "unknown":
             return OutcomeUnknown(said) if effect else Retry(pause, said)

@@ -183,17 +183,14 @@ class Deliveries:
             self._refuse_unless_open(delivery)
             parameters = {"DeliveryDocument": odata.text(delivery.number)}
             try:
-                reply = await self._call("PostGoodsIssue", parameters, delivery)
+                failure, told = await self._moved("PostGoodsIssue", parameters, delivery)
             except Stale:
                 delivery = await self.read(delivery.number)
                 continue
             delivery = await self._read_after_write(delivery.number)
             if delivery.posted:
-                return warnings(reply.messages)
-            raise self._vendor.failure(reply.messages, effect=True) or OutcomeUnknown(
-                f"SAP says nothing against the goods issue of {delivery.number}, and status "
-                f"{delivery.status or 'none'}"
-            )
+                return told
+            raise _not_moved(delivery, "open", "goods issue", failure)
         raise Retry(STALE_PAUSE_SECONDS, f"delivery {delivery.number} is changed all the time")
 
     async def reverse(self, delivery: Delivery, day: str) -> str:
@@ -208,17 +205,14 @@ class Deliveries:
                 "ActualGoodsMovementDate": day,
             }
             try:
-                reply = await self._call("ReverseGoodsIssue", parameters, delivery)
+                failure, told = await self._moved("ReverseGoodsIssue", parameters, delivery)
             except Stale:
                 delivery = await self.read(delivery.number)
                 continue
             delivery = await self._read_after_write(delivery.number)
             if delivery.movement == "open":
-                return warnings(reply.messages)
-            raise self._vendor.failure(reply.messages, effect=True) or OutcomeUnknown(
-                f"SAP says nothing against the reversal of {delivery.number}, and status "
-                f"{delivery.status or 'none'}"
-            )
+                return told
+            raise _not_moved(delivery, "posted", "reversal", failure)
         raise Retry(STALE_PAUSE_SECONDS, f"delivery {delivery.number} is changed all the time")
 
     async def documents(self, delivery: Delivery) -> list[Reference]:
@@ -351,6 +345,17 @@ class Deliveries:
     ) -> Reply:
         return await self._vendor.call(self._rules.service, function, parameters, delivery.etag)
 
+    async def _moved(
+        self, function: str, parameters: Mapping[str, str], delivery: Delivery
+    ) -> tuple[Exception | None, str]:
+        """A call that moves stock: what SAP said against it, and what it warned of. Raises Stale,
+        and what says nothing about this delivery."""
+        try:
+            reply = await self._call(function, parameters, delivery)
+        except (Reject, NeedsPerson) as refused:
+            return refused, ""
+        return self._vendor.failure(reply.messages, effect=True), warnings(reply.messages)
+
     async def _checked(
         self, function: str, parameters: Mapping[str, str], delivery: Delivery
     ) -> None:
@@ -415,6 +420,15 @@ def _odd_status(delivery: Delivery) -> str:
         delivery.movement, f"has the goods movement status {delivery.status!r}"
     )
     return f"delivery {delivery.number} {word}: a person decides"
+
+
+def _not_moved(delivery: Delivery, before: str, what: str, failure: Exception | None) -> Exception:
+    """Why a movement did not come about. What SAP said against it counts only where the delivery
+    is as it was before; of one that is moved in part nobody knows what is left to do."""
+    if failure is not None and delivery.movement == before:
+        return failure
+    said = f"SAP says {failure or 'nothing'} against the {what} of {delivery.number}"
+    return OutcomeUnknown(f"{said}, and status {delivery.status or 'none'}")
 
 
 def _delivery_reference(delivery: Delivery) -> Reference:

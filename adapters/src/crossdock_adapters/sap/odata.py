@@ -98,6 +98,14 @@ def decimal_text(value: Decimal) -> str:
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
+def feed(content: Any) -> Sequence[Mapping[str, Any]] | None:
+    """The rows of a collection; None: it is none, and says nothing about what there is."""
+    listed = content.get("results") if isinstance(content, Mapping) else content
+    if not isinstance(listed, list) or not all(isinstance(row, Mapping) for row in listed):
+        return None
+    return listed
+
+
 def rows(content: Any) -> Sequence[Mapping[str, Any]]:
     """What a `d` holds as a list: a feed, a bare list, or a single object."""
     if isinstance(content, Mapping) and isinstance(content.get("results"), list):

@@ -1,0 +1,117 @@
+"""What the SAP adapter may say without proof: nothing is booked, refused or confirmed by guess."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+)
+from multidict import CIMultiDict
+from sap_world import Desk, approved, cancelled, manifested, running
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with running(tmp_path) as found:
+        yield found
+
+
+def answered(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, method: str, part: str,
+    change: Callable[[Answer], Answer],
+) -> None:  # fmt: skip
+    """Let an answer arrive changed, after the tenant did what it was asked for."""
+    real: Any = desk.vendor._http.request
+
+    async def request(verb: str, path: str, **given: Any) -> Answer:
+        answer: Answer = await real(verb, path, **given)
+        return change(answer) if verb == method and part in path else answer
+
+    monkeypatch.setattr(desk.vendor._http, "request", request)
+
+
+async def test_a_document_that_cannot_be_read_refuses_no_goods_issue(desk: Desk) -> None:
+    """Proves that a refused read after the posting leaves it in doubt, and never rejected."""
+    await desk.do("create_sales_order", approved({}))
+    for event in ("do", "look_up"):
+        desk.fault("error_before", operation="query_material_documents", status=400, count=1)
+        with pytest.raises(OutcomeUnknown, match="is posted"):
+            await getattr(desk, event)("post_goods_issue", manifested())
+    assert desk.calls("post_goods_issue") == 1
+
+
+async def test_a_refused_search_rejects_nothing(desk: Desk) -> None:
+    """Proves that a refusal of a read, whatever its code, is no answer to what it was for."""
+    desk.fault("error_before", operation="query_sales_orders", status=400, count=1)
+    with pytest.raises(NeedsPerson):
+        await desk.do("create_sales_order", approved({}))
+    assert desk.orders() == []
+
+
+@pytest.mark.parametrize("body", [b"", b'{"d": null}', b'{"d": {}}', b'{"d": {"results": null}}'])
+async def test_an_answer_without_a_list_does_not_say_that_nothing_is_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """Proves that an empty answer of a search neither books a second time nor confirms."""
+    await desk.do("create_sales_order", approved({}))
+    answered(desk, monkeypatch, "GET", "A_SalesOrder?", lambda _: Answer(200, CIMultiDict(), body))
+    with pytest.raises(Retry, match="no list"):
+        await desk.look_up("create_sales_order", approved({}))
+    with pytest.raises(Retry, match="no list"):
+        await desk.do("create_sales_order", approved({}))
+    with pytest.raises(Retry, match="no list"):
+        await desk.do("cancel_order", cancelled({}))
+    assert len(desk.orders()) == 1
+
+
+async def test_a_posting_in_part_is_not_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that an error in the report counts only where nothing moved."""
+    await desk.do("create_sales_order", approved({}))
+    failed = (Path(__file__).parent / "payloads/sap/post_goods_issue_failed.json").read_bytes()
+
+    def in_part(_: Answer) -> Answer:
+        for document in desk.sandbox._books.deliveries.values():
+            document.fields["OverallGoodsMovementStatus"] = "B"
+        return Answer(200, CIMultiDict(), failed)
+
+    answered(desk, monkeypatch, "POST", "PostGoodsIssue", in_part)
+    with pytest.raises(OutcomeUnknown, match="status B"):
+        await desk.do("post_goods_issue", manifested())
+
+
+@pytest.mark.parametrize(("code", "outcome"), [("V1/600", Reject), ("ZZ/001", NeedsPerson)])
+async def test_only_a_refusal_with_a_row_is_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, code: str, outcome: type[Exception]
+) -> None:
+    """Proves that a 400 that no row names, which may be a lock, is for a person."""
+    await desk.do("create_sales_order", approved({}))
+    body = b'{"error": {"code": "%s", "message": {"value": "Said by nobody"}}}' % code.encode()
+    answered(desk, monkeypatch, "PATCH", "A_", lambda _: Answer(400, CIMultiDict(), body))
+    with pytest.raises(outcome, match="Said by nobody"):
+        await desk.do("cancel_order", cancelled({}))
+
+
+async def test_a_goods_issue_that_was_refused_and_is_posted_is_posted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the status is read after a refusal with status 400 too, and is believed."""
+    await desk.do("create_sales_order", approved({}))
+    refused = b'{"error": {"code": "M7/021", "message": {"value": "Deficit of stock"}}}'
+    answered(
+        desk, monkeypatch, "POST", "PostGoodsIssue", lambda _: Answer(400, CIMultiDict(), refused)
+    )
+    result = await desk.do("post_goods_issue", manifested())
+    assert [each.type for each in result.references] == ["material_document", "outbound_delivery"]
