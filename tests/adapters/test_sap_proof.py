@@ -10,13 +10,14 @@ import pytest
 import pytest_asyncio
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
     NeedsPerson,
     OutcomeUnknown,
     Reject,
     Retry,
 )
 from multidict import CIMultiDict
-from sap_world import Desk, approved, cancelled, manifested, running
+from sap_world import Desk, approved, cancelled, changed, manifested, running, voided
 
 pytestmark = pytest.mark.asyncio
 
@@ -115,3 +116,100 @@ async def test_a_goods_issue_that_was_refused_and_is_posted_is_posted(
     )
     result = await desk.do("post_goods_issue", manifested())
     assert [each.type for each in result.references] == ["material_document", "outbound_delivery"]
+
+
+async def foreign_order(desk: Desk, **fields: str) -> None:
+    """Somebody else's sales order that has our order's number as its customer reference."""
+    item = {
+        "SalesOrderItem": "000010", "Material": "SKU-1005", "RequestedQuantity": "1",
+        "RequestedQuantityUnit": "EA", "ProductionPlant": "1010",
+    }  # fmt: skip
+    body = {
+        "SalesOrderType": "OR", "SalesOrganization": "1010", "DistributionChannel": "10",
+        "OrganizationDivision": "00", "SoldToParty": "CUST-1003",
+        "PurchaseOrderByCustomer": "SO-1", **fields, "to_Item": {"results": [item]},
+    }  # fmt: skip
+    await desk.vendor.create("API_SALES_ORDER_SRV", "A_SalesOrder", body)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SoldToParty", "CUST-1009", "sold-to party CUST-1009"),
+        ("SalesOrderType", "RO", "type RO"),
+        ("SalesOrganization", "2010", "sales area 2010/10/00"),
+    ],
+)
+async def test_another_s_order_is_neither_adopted_nor_touched(
+    desk: Desk, name: str, value: str, said: str
+) -> None:
+    """Proves that our number in a foreign sales order, where it is free text, makes it not ours."""
+    await foreign_order(desk, **{name: value})
+    for operation, event in (
+        ("create_sales_order", approved({})),
+        ("change_order", changed({})),
+        ("cancel_order", cancelled({})),
+    ):
+        with pytest.raises(NeedsPerson, match=said):
+            await desk.do(operation, event)
+    with pytest.raises(NeedsPerson, match=said):
+        await desk.look_up("create_sales_order", approved({}))
+    (held,) = desk.orders()
+    assert [item["SalesDocumentRjcnReason"] for item in held["items"]] == [""]
+
+
+async def test_an_order_is_known_by_its_number_when_its_reference_is_edited(desk: Desk) -> None:
+    """Proves that a cancellation reads the sales order it knows, and asks for one that is gone."""
+    await desk.do("create_sales_order", approved({}))
+    (document,) = desk.sandbox._books.orders.values()
+    document.fields["PurchaseOrderByCustomer"] = "PO 4711"
+    event: Any = cancelled({})
+    event.order.sales_document = document.fields["SalesOrder"]
+    await desk.do("cancel_order", event)
+    (held,) = desk.orders()
+    assert {item["SalesDocumentRjcnReason"] for item in held["items"]} == {"00"}
+    event.order.sales_document = "4711"
+    with pytest.raises(NeedsPerson, match="4711 is not there"):
+        await desk.do("cancel_order", event)
+
+
+async def test_a_foreign_order_does_not_hide_the_one_that_is_known(desk: Desk) -> None:
+    """Proves that a known number goes before whatever else carries the same reference."""
+    await foreign_order(desk, SoldToParty="CUST-1009")
+    await foreign_order(desk)
+    event: Any = cancelled({})
+    event.order.sales_document = "2"
+    await desk.do("cancel_order", event)
+    first, second = desk.orders()
+    assert first["items"][0]["SalesDocumentRjcnReason"] == ""
+    assert second["items"][0]["SalesDocumentRjcnReason"] == "00"
+
+
+async def test_a_void_of_what_is_posted_needs_to_find_it(desk: Desk) -> None:
+    """Proves that a known posting that no search finds is for a person, not undone by word."""
+    await desk.do("create_sales_order", approved({}))
+    posted = await desk.do("post_goods_issue", manifested())
+    event: Any = voided({})
+    event.shipment.postings.add(
+        endpoint="sap", operation="post_goods_issue", document_type="material_document",
+        document_number=posted.references[0].value,
+    )  # fmt: skip
+    (delivery,) = desk.sandbox._books.deliveries.values()
+    delivery.fields["DeliveryDocumentBySupplier"] = "CARRIER-REF"
+    with pytest.raises(NeedsPerson, match="no delivery of sales order"):
+        await desk.do("reverse_goods_issue", event)
+    (order,) = desk.sandbox._books.orders.values()
+    order.fields["PurchaseOrderByCustomer"] = "PO 4711"
+    for known in (event, voided({})):
+        with pytest.raises(NeedsPerson, match="is not in SAP"):
+            await desk.do("reverse_goods_issue", known)
+
+
+async def test_the_oldest_order_is_the_one_with_the_lowest_number(desk: Desk) -> None:
+    """Proves that numbers are not sorted as text: 9 is older than 10."""
+    desk.sandbox._books.numbers["order"] = 9
+    await foreign_order(desk)
+    await foreign_order(desk)
+    found = await desk.look_up("create_sales_order", approved({}))
+    assert isinstance(found, Confirmed)
+    assert [each.value for each in (*found.references, *found.duplicates)] == ["9", "10"]

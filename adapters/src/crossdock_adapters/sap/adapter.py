@@ -13,16 +13,16 @@ from crossdock.client import HubClient
 from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.sap import answers, inbound, odata, translate
+from crossdock_adapters.sap import answers, inbound, odata, orders, translate
 from crossdock_adapters.sap.answers import Answers
 from crossdock_adapters.sap.client import (
     Login,
     RecordMissing,
     SapClient,
     Stale,
-    etag_of,
 )
 from crossdock_adapters.sap.deliveries import TRIES, Deliveries, Delivery, DeliveryRules
+from crossdock_adapters.sap.orders import ORDER, ORDER_ITEM, ORDERS
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
@@ -42,8 +42,6 @@ from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Wor
 
 ADAPTER = Adapter.load(__package__)
 
-ORDERS: Final = "API_SALES_ORDER_SRV"
-ORDER, ORDER_ITEM = "A_SalesOrder", "A_SalesOrderItem"
 ANSWERS_FILE: Final = "answers.toml"
 DOCUMENT_SOURCES: Final = ("delivery", "document_flow")
 STALE_PAUSE_SECONDS: Final = 2.0
@@ -101,7 +99,8 @@ async def find_sales_order(work: Work, vendor: SapClient) -> Confirmed | NotFoun
     order: order_pb2.Order = work.event.order
     rules = booking_rules(work.settings)
     reference = translate.order_reference(order.number, rules)
-    numbers = await _sales_orders(vendor, reference, rules)
+    wanted = orders.of_order(order, await _numbers(work, order), rules)
+    numbers = await orders.numbers(vendor, wanted)
     if not numbers:
         return NotFound(f"SAP knows no sales order with {rules.reference_property} {reference}")
     duplicates = [Reference("sales_order", number) for number in numbers[1:]]
@@ -115,8 +114,9 @@ async def change_order(work: Work, vendor: SapClient) -> Confirmed:
     order: order_pb2.Order = work.event.order
     rules = booking_rules(work.settings)
     numbers = await _numbers(work, order)
+    wanted = orders.of_order(order, numbers, rules, work.event.changed_fields)
     for _ in range(TRIES):
-        held = await _sales_order(vendor, order.number, rules)
+        held = await orders.one(vendor, wanted)
         if held is None:
             raise NeedsPerson(f"the sales order of {order.number} to change is not in SAP")
         steps = translate.changes(order, work.event.changed_fields, numbers, rules, held)
@@ -134,8 +134,9 @@ async def cancel_order(work: Work, vendor: SapClient) -> Confirmed:
     """Reject every item with a reason; SAP refuses it for what was delivered."""
     order: order_pb2.Order = work.event.order
     rules = booking_rules(work.settings)
+    wanted = orders.of_order(order, await _numbers(work, order), rules)
     for _ in range(TRIES):
-        held = await _sales_order(vendor, order.number, rules)
+        held = await orders.one(vendor, wanted)
         if held is None:
             return Confirmed(note="there is no sales order: nothing to cancel")
         steps = [translate.rejection(item, rules) for item in held.items if not item.rejected]
@@ -194,15 +195,21 @@ async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = booking_rules(work.settings)
     keys = translate.departure_keys(shipment)
-    order = await _sales_order(vendor, shipment.order_number, rules)
-    if order is None:
-        return Confirmed(note="there is no sales order: nothing to reverse")
+    # Without its sales order nobody can say that nothing is posted.
+    order = await _needed_order(vendor, shipment, rules)
+    posted = [each for each in shipment.postings if each.operation == "post_goods_issue"]
     deliveries = Deliveries(vendor, delivery_rules(work.settings))
     heard = work.event.metadata.record_time.ToDatetime().replace(tzinfo=ZoneInfo("UTC"))
     literal = odata.datetime_literal(_midnight(heard.astimezone(rules.zone)))
     references, notes = [], []
-    for each in await deliveries.of_order(order):
-        if each.key in keys and each.movement != "open":
+    carrying = [each for each in await deliveries.of_order(order) if each.key in keys]
+    if posted and not carrying:
+        raise NeedsPerson(
+            f"{posted[-1].document_number} is posted, and no delivery of sales order "
+            f"{order.number} carries {keys[-1]}"
+        )
+    for each in carrying:
+        if each.movement != "open":
             notes.append(await deliveries.reverse(each, literal))
             references.append(Reference("reversed_delivery", each.number))
     note = "; ".join(filter(None, notes))
@@ -266,7 +273,7 @@ def heard(settings: Settings) -> tuple[str, ...]:
 async def _written(vendor: SapClient, number: str, steps: list[Step], rules: BookingRules) -> None:
     """Do the steps one after another, each with the ETag that the one before left. Raises Stale."""
     for step in steps:
-        held = await _read_order(vendor, number)
+        held = await orders.read(vendor, number)
         path = f"{ORDER}{odata.key(SalesOrder=number)}"
         if step.adds:
             if step.item not in {item.number for item in held.items}:
@@ -281,39 +288,10 @@ async def _written(vendor: SapClient, number: str, steps: list[Step], rules: Boo
             await vendor.change(ORDERS, f"{ORDER_ITEM}{place}", step.body, etag or held.etag)
 
 
-async def _sales_orders(vendor: SapClient, reference: str, rules: BookingRules) -> list[str]:
-    """Numbers of all sales orders with exactly this reference, oldest first."""
-    name = rules.reference_property
-    rows = await vendor.query(
-        ORDERS,
-        ORDER,
-        {"$filter": odata.equals(name, reference), "$orderby": "SalesOrder"},
-    )
-    return sorted(str(row["SalesOrder"]) for row in rows if str(row.get(name)) == reference)
-
-
-async def _sales_order(
-    vendor: SapClient, order_number: str, rules: BookingRules
-) -> SalesOrder | None:
-    numbers = await _sales_orders(vendor, translate.order_reference(order_number, rules), rules)
-    if len(numbers) > 1:
-        raise NeedsPerson(f"sales orders {', '.join(numbers)} are all of order {order_number}")
-    return await _read_order(vendor, numbers[0]) if numbers else None
-
-
-async def _read_order(vendor: SapClient, number: str) -> SalesOrder:
-    path = f"{ORDER}{odata.key(SalesOrder=number)}"
-    try:
-        reply = await vendor.read(ORDERS, path, {"$expand": "to_Item"})
-    except RecordMissing as missing:
-        raise NeedsPerson(f"sales order {number} is not there any more") from missing
-    return translate.order_of(reply.content, reply.etag, etag_of)
-
-
 async def _needed_order(
     vendor: SapClient, shipment: shipment_pb2.Shipment, rules: BookingRules
 ) -> SalesOrder:
-    order = await _sales_order(vendor, shipment.order_number, rules)
+    order = await orders.one(vendor, orders.of_shipment(shipment, rules))
     if order is None:
         raise NeedsPerson(f"the sales order of {shipment.order_number} is not in SAP")
     return order

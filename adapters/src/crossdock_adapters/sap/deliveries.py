@@ -111,7 +111,7 @@ class Deliveries:
                 "$select": "DeliveryDocument,DeliveryDocumentItem",
             },
         )
-        numbers = sorted({str(row["DeliveryDocument"]) for row in rows})
+        numbers = sorted({str(row["DeliveryDocument"]) for row in rows}, key=odata.by_number)
         return [await self.read(number) for number in numbers]
 
     async def find(self, order: SalesOrder, key: str) -> Delivery | None:

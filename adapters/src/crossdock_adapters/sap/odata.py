@@ -98,6 +98,11 @@ def decimal_text(value: Decimal) -> str:
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
+def by_number(text: str) -> tuple[int, str]:
+    """The order of document numbers, which are texts: 9 comes before 10."""
+    return len(text.lstrip("0")), text
+
+
 def feed(content: Any) -> Sequence[Mapping[str, Any]] | None:
     """The rows of a collection; None: it is none, and says nothing about what there is."""
     listed = content.get("results") if isinstance(content, Mapping) else content

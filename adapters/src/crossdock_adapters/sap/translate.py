@@ -140,7 +140,7 @@ def item_number(line_number: int) -> str:
 
 def sales_order(order: order_pb2.Order, numbers: Numbers, rules: BookingRules) -> dict[str, Any]:
     """The deep create of a new sales order."""
-    organisation, channel, division = _sales_area(order.business_unit, rules)
+    organisation, channel, division = sales_area(order.business_unit, rules)
     customer = order.customer_number
     if not customer:
         raise Untranslatable("the order names no customer")
@@ -426,7 +426,8 @@ def place(location: str, places: Mapping[str, str], setting: str) -> str:
     return found.replace("*", location)
 
 
-def _sales_area(business_unit: str, rules: BookingRules) -> tuple[str, str, str]:
+def sales_area(business_unit: str, rules: BookingRules) -> tuple[str, str, str]:
+    """Organisation, channel and division. Untranslatable: the setting sales_areas has none."""
     area = rules.sales_areas.get(business_unit, rules.sales_areas.get("*", ""))
     parts = area.split("/")
     if len(parts) != 3 or not all(parts):
