@@ -198,6 +198,8 @@ async def test_a_void_of_what_is_posted_needs_to_find_it(desk: Desk) -> None:
     delivery.fields["DeliveryDocumentBySupplier"] = "CARRIER-REF"
     with pytest.raises(NeedsPerson, match="no delivery of sales order"):
         await desk.do("reverse_goods_issue", event)
+    with pytest.raises(NeedsPerson, match="CARRIER-REF"):
+        await desk.do("reverse_goods_issue", voided({}))
     (order,) = desk.sandbox._books.orders.values()
     order.fields["PurchaseOrderByCustomer"] = "PO 4711"
     for known in (event, voided({})):

@@ -21,7 +21,8 @@ from crossdock_adapters.sap.client import (
     SapClient,
     Stale,
 )
-from crossdock_adapters.sap.deliveries import TRIES, Deliveries, Delivery, DeliveryRules
+from crossdock_adapters.sap.deliveries import TRIES, Deliveries, DeliveryRules
+from crossdock_adapters.sap.delivery import Delivery, refuse_unproven
 from crossdock_adapters.sap.orders import ORDER, ORDER_ITEM, ORDERS
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
@@ -177,7 +178,7 @@ async def find_goods_issue(work: Work, vendor: SapClient) -> Confirmed | NotFoun
     key = translate.departure_keys(shipment)[-1]
     order = await _needed_order(vendor, shipment, rules)
     deliveries = Deliveries(vendor, delivery_rules(work.settings))
-    delivery = await deliveries.find(order, key)
+    delivery = await deliveries.find(order, key, translate.shipped(shipment, rules))
     if delivery is None:
         return NotFound(f"no delivery of {order.number} carries {key}")
     if delivery.posted:
@@ -186,6 +187,7 @@ async def find_goods_issue(work: Work, vendor: SapClient) -> Confirmed | NotFoun
         raise OutcomeUnknown(
             f"delivery {delivery.number} has the goods movement status {delivery.status!r}"
         )
+    await deliveries.refuse_reversed(delivery)
     return NotFound(f"delivery {delivery.number} is not posted")
 
 
@@ -202,12 +204,15 @@ async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
     heard = work.event.metadata.record_time.ToDatetime().replace(tzinfo=ZoneInfo("UTC"))
     literal = odata.datetime_literal(_midnight(heard.astimezone(rules.zone)))
     references, notes = [], []
-    carrying = [each for each in await deliveries.of_order(order) if each.key in keys]
+    there = await deliveries.of_order(order)
+    carrying = [each for each in there if each.key in keys]
     if posted and not carrying:
         raise NeedsPerson(
             f"{posted[-1].document_number} is posted, and no delivery of sales order "
             f"{order.number} carries {keys[-1]}"
         )
+    if not carrying:
+        refuse_unproven(there, order, {item.number for item in order.items})
     for each in carrying:
         if each.movement != "open":
             notes.append(await deliveries.reverse(each, literal))

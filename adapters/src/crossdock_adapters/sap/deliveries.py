@@ -20,8 +20,20 @@ from crossdock_adapters.sap.client import (
     Reply,
     SapClient,
     Stale,
-    etag_of,
     warnings,
+)
+from crossdock_adapters.sap.delivery import (
+    OUR_KEY,
+    Delivery,
+    DeliveryItem,
+    differences,
+    is_free_for,
+    item_of,
+    not_moved,
+    odd_status,
+    refuse_others,
+    refuse_unproven,
+    with_key,
 )
 from crossdock_adapters.sap.translate import SalesOrder, Shipped
 from crossdock_adapters.sdk.outcomes import (
@@ -37,7 +49,6 @@ HEADER, ITEM = "A_OutbDeliveryHeader", "A_OutbDeliveryItem"
 ITEMS, FLOW = "to_DeliveryDocumentItem", "to_DocumentFlow"
 SERIALS = "to_SerialDeliveryItem/to_MaintenanceItemObject"
 MATERIAL_DOCUMENTS = "API_MATERIAL_DOCUMENT_SRV"
-OUR_KEY = "DeliveryDocumentBySupplier"
 # The category of a goods movement in a document flow.
 GOODS_MOVEMENT = "R"
 # How often somebody may be quicker than us before the attempt ends.
@@ -61,38 +72,6 @@ class DeliveryRules:
     document_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryItem:
-    """An item as it was read. main_item: of a batch split, the item that was split."""
-
-    number: str
-    order_item: str
-    quantity: Decimal
-    unit: str
-    batch: str
-    main_item: str
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A delivery as it was read. movement: a word of the table, "" when it has no row."""
-
-    number: str
-    key: str
-    movement: str
-    status: str
-    picking: str
-    confirmation: str
-    fields: Mapping[str, Any]
-    etag: str
-    items: tuple[DeliveryItem, ...]
-
-    @property
-    def posted(self) -> bool:
-        return self.movement == "posted"
-
-
 class Deliveries:
     """Deliveries of one tenant by the rules of one deployment."""
 
@@ -114,9 +93,14 @@ class Deliveries:
         numbers = sorted({str(row["DeliveryDocument"]) for row in rows}, key=odata.by_number)
         return [await self.read(number) for number in numbers]
 
-    async def find(self, order: SalesOrder, key: str) -> Delivery | None:
-        """The order's delivery that carries our key."""
-        return _with_key(await self.of_order(order), key)
+    async def find(self, order: SalesOrder, key: str, lines: Sequence[Shipped]) -> Delivery | None:
+        """The order's delivery that carries our key. NeedsPerson: what left may be posted on one
+        that does not."""
+        deliveries = await self.of_order(order)
+        found = with_key(deliveries, key)
+        if found is None:
+            refuse_unproven(deliveries, order, {line.item for line in lines})
+        return found
 
     async def read(self, number: str) -> Delivery:
         """A delivery with its items. Raises RecordMissing."""
@@ -133,7 +117,7 @@ class Deliveries:
             str(row.get("OverallPickingConfStatus", "")),
             row,
             reply.etag,
-            tuple(_item(each) for each in odata.inner(row, ITEMS)),
+            tuple(item_of(each) for each in odata.inner(row, ITEMS)),
         )
 
     async def claimed(
@@ -144,10 +128,11 @@ class Deliveries:
         never take the same delivery."""
         for _ in range(TRIES):
             deliveries = await self.of_order(order)
-            ours = _with_key(deliveries, key)
+            ours = with_key(deliveries, key)
             if ours is not None:
                 return ours
-            free = next((each for each in deliveries if _is_free_for(each, lines)), None)
+            refuse_unproven(deliveries, order, {line.item for line in lines})
+            free = next((each for each in deliveries if is_free_for(each, order, lines)), None)
             if free is None:
                 if not self._rules.creates:
                     said = f"SAP has no delivery for sales order {order.number} yet"
@@ -158,7 +143,13 @@ class Deliveries:
                 await self._change_header(free, {OUR_KEY: key})
             except Stale:
                 continue
-            return await self.read(free.number)
+            claimed = await self.read(free.number)
+            if claimed.key != key:
+                raise NeedsPerson(
+                    f"delivery {claimed.number} keeps {claimed.key or 'nothing'} in {OUR_KEY} "
+                    f"where {key} was written: without it a posting would not be found again"
+                )
+            return claimed
         raise Retry(STALE_PAUSE_SECONDS, f"the deliveries of {order.number} change all the time")
 
     async def made_ready(
@@ -167,7 +158,10 @@ class Deliveries:
         """Quantities, lots, serial numbers, picking, and the header's properties, as they left."""
         for _ in range(TRIES):
             try:
-                return await self._ready(delivery, lines, header)
+                ready = await self._ready(delivery, lines, header)
+                if not ready.posted:
+                    await self._refuse_differences(ready, lines)
+                return ready
             except Stale:
                 delivery = await self.read(delivery.number)
         raise Retry(STALE_PAUSE_SECONDS, f"delivery {delivery.number} is changed all the time")
@@ -190,7 +184,7 @@ class Deliveries:
             delivery = await self._read_after_write(delivery.number)
             if delivery.posted:
                 return told
-            raise _not_moved(delivery, "open", "goods issue", failure)
+            raise not_moved(delivery, "open", "goods issue", failure)
         raise Retry(STALE_PAUSE_SECONDS, f"delivery {delivery.number} is changed all the time")
 
     async def reverse(self, delivery: Delivery, day: str) -> str:
@@ -199,7 +193,7 @@ class Deliveries:
             if delivery.movement == "open":
                 return ""
             if not delivery.posted:
-                raise NeedsPerson(_odd_status(delivery))
+                raise NeedsPerson(odd_status(delivery))
             parameters = {
                 "DeliveryDocument": odata.text(delivery.number),
                 "ActualGoodsMovementDate": day,
@@ -212,7 +206,7 @@ class Deliveries:
             delivery = await self._read_after_write(delivery.number)
             if delivery.movement == "open":
                 return told
-            raise _not_moved(delivery, "posted", "reversal", failure)
+            raise not_moved(delivery, "posted", "reversal", failure)
         raise Retry(STALE_PAUSE_SECONDS, f"delivery {delivery.number} is changed all the time")
 
     async def documents(self, delivery: Delivery) -> list[Reference]:
@@ -230,13 +224,7 @@ class Deliveries:
     async def _material_document(self, delivery: Delivery) -> str:
         """Year and number, or the number alone where only the document flow may be read."""
         if self._rules.documents_by == "document_flow":
-            item = delivery.items[0]
-            place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
-            rows = await self._vendor.query(
-                self._rules.service, f"{ITEM}{place}/{FLOW}", {"$orderby": "Subsequentdocument"}
-            )
-            flow = [row for row in rows if row.get("SubsequentDocumentCategory") == GOODS_MOVEMENT]
-            return str(flow[-1].get("Subsequentdocument", "")) if flow else ""
+            return await self._flow_document(delivery)
         rows = await self._vendor.query(
             MATERIAL_DOCUMENTS,
             "A_MaterialDocumentItem",
@@ -249,12 +237,39 @@ class Deliveries:
             return ""
         return f"{rows[-1].get('MaterialDocumentYear')}/{rows[-1].get('MaterialDocument')}"
 
+    async def _flow_document(self, delivery: Delivery) -> str:
+        """The last goods movement of any item; one that stayed at zero has none."""
+        found: set[str] = set()
+        for item in delivery.items:
+            if not item.quantity:
+                continue
+            place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
+            rows = await self._vendor.query(
+                self._rules.service, f"{ITEM}{place}/{FLOW}", {"$orderby": "Subsequentdocument"}
+            )
+            found |= {
+                str(row.get("Subsequentdocument", ""))
+                for row in rows
+                if row.get("SubsequentDocumentCategory") == GOODS_MOVEMENT
+            }
+        return max(found, key=odata.by_number, default="")
+
+    async def refuse_reversed(self, delivery: Delivery) -> None:
+        """NeedsPerson: the delivery is open and has goods movements: a person reversed it."""
+        document = await self._material_document(delivery)
+        if document:
+            raise NeedsPerson(
+                f"delivery {delivery.number} is open and had the goods movement {document}: "
+                "somebody reversed it, and a person decides whether it is posted again"
+            )
+
     async def _ready(
         self, delivery: Delivery, lines: Sequence[Shipped], header: Mapping[str, Any]
     ) -> Delivery:
         if delivery.posted:
             return delivery
         self._refuse_unless_open(delivery)
+        refuse_others(delivery)
         by_item = {line.item: line for line in lines}
         for number in [item.number for item in delivery.items if not item.main_item]:
             item = next(each for each in delivery.items if each.number == number)
@@ -290,8 +305,16 @@ class Deliveries:
         splits = [each for each in delivery.items if each.main_item == item.number]
         wanted = line.quantity if line is not None else Decimal(0)
         body: dict[str, Any] = {}
-        if item.quantity + sum((each.quantity for each in splits), Decimal(0)) != wanted:
-            body["ActualDeliveryQuantity"] = odata.decimal_text(wanted)
+        odd = [each for each in splits if each.quantity != lots.get(each.batch, Decimal(0))]
+        if odd:
+            raise NeedsPerson(
+                f"delivery {delivery.number} has {odata.decimal_text(odd[0].quantity)} of lot "
+                f"{odd[0].batch} split from item {item.number}, and "
+                f"{lots.get(odd[0].batch, 0)} left"
+            )
+        rest = wanted - sum((each.quantity for each in splits), Decimal(0))
+        if item.quantity != rest:
+            body["ActualDeliveryQuantity"] = odata.decimal_text(rest)
         if len(lots) == 1 and item.batch not in lots:
             body["Batch"] = next(iter(lots))
         place = {"DeliveryDocument": delivery.number, "DeliveryDocumentItem": item.number}
@@ -313,6 +336,28 @@ class Deliveries:
         named = bool(serials) and await self._serials_ready(delivery, item, serials, keys)
         return bool(body or missing) or named
 
+    async def _refuse_differences(self, delivery: Delivery, lines: Sequence[Shipped]) -> None:
+        """NeedsPerson: the delivery, as it would be posted now, is not what left."""
+        odd = differences(delivery, lines)
+        for line in lines:
+            if not line.serial_numbers or odd:
+                continue
+            there: set[str] = set()
+            for item in delivery.items:
+                if item.order_item == line.item:
+                    there |= await self._serials(delivery, item)
+            if there != set(line.serial_numbers):
+                odd = f"item {line.item} has other serial numbers than what left"
+        if odd:
+            raise NeedsPerson(f"delivery {delivery.number} is not what left: {odd}")
+
+    async def _serials(self, delivery: Delivery, item: DeliveryItem) -> set[str]:
+        place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
+        rows = await self._vendor.query(
+            self._rules.service, f"{ITEM}{place}/{SERIALS}", {"$orderby": "SerialNumber"}
+        )
+        return {str(row.get("SerialNumber", "")) for row in rows}
+
     async def _serials_ready(
         self,
         delivery: Delivery,
@@ -321,11 +366,7 @@ class Deliveries:
         keys: Mapping[str, str],
     ) -> bool:
         """Exactly these serial numbers on the item. Whether anything was written."""
-        place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
-        rows = await self._vendor.query(
-            self._rules.service, f"{ITEM}{place}/{SERIALS}", {"$orderby": "SerialNumber"}
-        )
-        there = {str(row.get("SerialNumber", "")) for row in rows}
+        there = await self._serials(delivery, item)
         for function, serials in (
             ("DeleteSerialNumberFromDeliveryItem", sorted(there - set(wanted))),
             ("AddSerialNumberToDeliveryItem", sorted(set(wanted) - there)),
@@ -376,36 +417,7 @@ class Deliveries:
 
     def _refuse_unless_open(self, delivery: Delivery) -> None:
         if delivery.movement != "open":
-            raise NeedsPerson(_odd_status(delivery))
-
-
-def _item(row: Mapping[str, Any]) -> DeliveryItem:
-    main_item = str(row.get("HigherLvlItmOfBatSpltItm") or "")
-    return DeliveryItem(
-        str(row["DeliveryDocumentItem"]),
-        str(row.get("ReferenceSDDocumentItem", "")),
-        odata.number(row.get("ActualDeliveryQuantity", "0")),
-        str(row.get("DeliveryQuantityUnit", "")),
-        str(row.get("Batch", "")),
-        main_item if main_item.strip("0") else "",
-        etag_of(row),
-    )
-
-
-def _with_key(deliveries: Sequence[Delivery], key: str) -> Delivery | None:
-    """More than one is for a person: a key is given to a delivery once."""
-    found = [each for each in deliveries if each.key == key]
-    if len(found) > 1:
-        numbers = ", ".join(each.number for each in found)
-        raise NeedsPerson(f"deliveries {numbers} carry the same {OUR_KEY} {key}")
-    return found[0] if found else None
-
-
-def _is_free_for(delivery: Delivery, lines: Sequence[Shipped]) -> bool:
-    there = {item.order_item for item in delivery.items}
-    return (
-        not delivery.key and delivery.movement == "open" and {line.item for line in lines} <= there
-    )
+            raise NeedsPerson(odd_status(delivery))
 
 
 def _number_of(made: Reply) -> str:
@@ -413,22 +425,6 @@ def _number_of(made: Reply) -> str:
     if not number:
         raise OutcomeUnknown("SAP created a delivery and did not say its number")
     return str(number)
-
-
-def _odd_status(delivery: Delivery) -> str:
-    word = {"part": "is posted in part", "posted": "is posted"}.get(
-        delivery.movement, f"has the goods movement status {delivery.status!r}"
-    )
-    return f"delivery {delivery.number} {word}: a person decides"
-
-
-def _not_moved(delivery: Delivery, before: str, what: str, failure: Exception | None) -> Exception:
-    """Why a movement did not come about. What SAP said against it counts only where the delivery
-    is as it was before; of one that is moved in part nobody knows what is left to do."""
-    if failure is not None and delivery.movement == before:
-        return failure
-    said = f"SAP says {failure or 'nothing'} against the {what} of {delivery.number}"
-    return OutcomeUnknown(f"{said}, and status {delivery.status or 'none'}")
 
 
 def _delivery_reference(delivery: Delivery) -> Reference:

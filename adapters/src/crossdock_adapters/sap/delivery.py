@@ -1,0 +1,159 @@
+"""A delivery as it was read, and what may be done with it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from crossdock_adapters.sap import odata
+from crossdock_adapters.sap.client import etag_of
+from crossdock_adapters.sap.translate import SalesOrder, Shipped
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
+
+OUR_KEY: Final = "DeliveryDocumentBySupplier"
+# What a departure's key looks like: see translate.departure_keys.
+OUR_KEYS: Final = re.compile(r"[0-9A-F]{32}(-[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryItem:
+    """An item as it was read. order, order_item: what it delivers. main_item: of a batch split,
+    the item that was split."""
+
+    number: str
+    order: str
+    order_item: str
+    quantity: Decimal
+    unit: str
+    batch: str
+    main_item: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery as it was read. movement: a word of the table, "" when it has no row."""
+
+    number: str
+    key: str
+    movement: str
+    status: str
+    picking: str
+    confirmation: str
+    fields: Mapping[str, Any]
+    etag: str
+    items: tuple[DeliveryItem, ...]
+
+    @property
+    def posted(self) -> bool:
+        return self.movement == "posted"
+
+
+def item_of(row: Mapping[str, Any]) -> DeliveryItem:
+    main_item = str(row.get("HigherLvlItmOfBatSpltItm") or "")
+    """An item of a delivery that was read with its items."""
+    return DeliveryItem(
+        str(row["DeliveryDocumentItem"]),
+        str(row.get("ReferenceSDDocument", "")),
+        str(row.get("ReferenceSDDocumentItem", "")),
+        odata.number(row.get("ActualDeliveryQuantity", "0")),
+        str(row.get("DeliveryQuantityUnit", "")),
+        str(row.get("Batch", "")),
+        main_item if main_item.strip("0") else "",
+        etag_of(row),
+    )
+
+
+def with_key(deliveries: Sequence[Delivery], key: str) -> Delivery | None:
+    """More than one is for a person: a key is given to a delivery once."""
+    found = [each for each in deliveries if each.key == key]
+    if len(found) > 1:
+        numbers = ", ".join(each.number for each in found)
+        raise NeedsPerson(f"deliveries {numbers} carry the same {OUR_KEY} {key}")
+    return found[0] if found else None
+
+
+def is_free_for(delivery: Delivery, order: SalesOrder, lines: Sequence[Shipped]) -> bool:
+    """Whether a departure may take it: open, nobody's yet, with all that left. NeedsPerson: it
+    would, and has goods of other orders, which would leave with it."""
+    there = {item.order_item for item in delivery.items if item.order == order.number}
+    if delivery.key or delivery.movement != "open" or not {line.item for line in lines} <= there:
+        return False
+    refuse_others(delivery)
+    return True
+
+
+def refuse_others(delivery: Delivery) -> None:
+    """NeedsPerson: goods of several sales orders would be posted with one departure."""
+    orders = sorted({item.order for item in delivery.items if item.order})
+    if len(orders) > 1:
+        raise NeedsPerson(
+            f"delivery {delivery.number} has items of the sales orders {', '.join(orders)}: "
+            "a person decides what of it left"
+        )
+
+
+def refuse_unproven(
+    deliveries: Sequence[Delivery], order: SalesOrder, items: Collection[str]
+) -> None:
+    """NeedsPerson: goods of these items are posted on a delivery that no departure of the hub
+    claims. It may be ours, with its key edited: another posting could be the second one."""
+    for delivery in deliveries:
+        if delivery.movement == "open" or OUR_KEYS.fullmatch(delivery.key):
+            continue
+        touched = {
+            each.order_item
+            for each in delivery.items
+            if each.order == order.number and each.quantity > 0
+        }
+        if touched & set(items):
+            raise NeedsPerson(
+                f"delivery {delivery.number} of sales order {order.number} is posted and its "
+                f"{OUR_KEY} is {delivery.key or 'empty'}: a person says whether it is this one"
+            )
+
+
+def differences(delivery: Delivery, lines: Sequence[Shipped]) -> str:
+    """What a delivery has other than what left, by quantity and lot; "" when it is the same."""
+    odd = []
+    wanted = {line.item: line for line in lines}
+    for place in sorted({item.order_item for item in delivery.items} | set(wanted)):
+        line = wanted.get(place)
+        lots: dict[str, Decimal] = {}
+        for item in delivery.items:
+            if item.order_item == place and item.quantity:
+                lots[item.batch] = lots.get(item.batch, Decimal(0)) + item.quantity
+        quantity = sum(lots.values(), Decimal(0))
+        left = line.quantity if line is not None else Decimal(0)
+        if quantity != left:
+            odd.append(
+                f"item {place} has {odata.decimal_text(quantity)}, and "
+                f"{odata.decimal_text(left)} left"
+            )
+        elif line is not None and line.lots and lots != line.lots:
+            odd.append(f"item {place} has lots {_listed(lots)}, and {_listed(line.lots)} left")
+    return "; ".join(odd)
+
+
+def _listed(lots: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{lot or 'none'} {odata.decimal_text(lots[lot])}" for lot in sorted(lots))
+
+
+def odd_status(delivery: Delivery) -> str:
+    """Why a person has to decide about a delivery that is not open."""
+    word = {"part": "is posted in part", "posted": "is posted"}.get(
+        delivery.movement, f"has the goods movement status {delivery.status!r}"
+    )
+    return f"delivery {delivery.number} {word}: a person decides"
+
+
+def not_moved(delivery: Delivery, before: str, what: str, failure: Exception | None) -> Exception:
+    """Why a movement did not come about. What SAP said against it counts only where the delivery
+    is as it was before; of one that is moved in part nobody knows what is left to do."""
+    if failure is not None and delivery.movement == before:
+        return failure
+    said = f"SAP says {failure or 'nothing'} against the {what} of {delivery.number}"
+    return OutcomeUnknown(f"{said}, and status {delivery.status or 'none'}")

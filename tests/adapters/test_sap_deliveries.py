@@ -1,0 +1,141 @@
+"""Deliveries that somebody else made, changed or posted: what left is posted, once, alone."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_adapters.sap import sandbox_deliveries
+from crossdock_adapters.sap.sandbox_books import Document
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, OutcomeUnknown
+from sap_world import Desk, approved, manifested, order, running
+
+pytestmark = pytest.mark.asyncio
+
+
+async def made_by_sap(desk: Desk) -> Document:
+    """The delivery that the tenant's own job creates of what is open."""
+    desk.sandbox._creates_deliveries = True
+    await desk.sandbox.tick()
+    desk.sandbox._creates_deliveries = False
+    return list(desk.sandbox._books.deliveries.values())[-1]
+
+
+@pytest.mark.parametrize("key", ["", "CARRIER-REF"])
+async def test_a_posted_delivery_without_our_key_is_not_posted_again(
+    tmp_path: Path, key: str
+) -> None:
+    """Proves that a key that somebody edited leads to a person, and never to a second posting."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", order((10, "SKU-1001", "9"), (20, "SKU-1002", "9")))
+        desk.fault("reply_lost", operation="post_goods_issue", count=1)
+        with pytest.raises(OutcomeUnknown):
+            await desk.do("post_goods_issue", manifested())
+        (delivery,) = desk.sandbox._books.deliveries.values()
+        delivery.fields["DeliveryDocumentBySupplier"] = key
+        for attempt in (desk.look_up, desk.do):
+            with pytest.raises(NeedsPerson, match="a person says whether it is this one"):
+                await attempt("post_goods_issue", manifested())
+        assert len({each["MaterialDocument"] for each in desk.documents()}) == 1
+
+
+async def test_a_key_that_sap_does_not_keep_posts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the claim is read back: what could not be found again is not posted."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", approved({}))
+        real: Any = sandbox_deliveries.change_delivery
+
+        def forgets(books: Any, document: Document, body: dict[str, Any]) -> None:
+            real(books, document, body)
+            document.fields["DeliveryDocumentBySupplier"] = ""
+
+        monkeypatch.setattr(sandbox_deliveries, "change_delivery", forgets)
+        with pytest.raises(NeedsPerson, match="keeps nothing"):
+            await desk.do("post_goods_issue", manifested())
+        assert desk.documents() == []
+
+
+async def test_goods_of_another_order_do_not_leave_with_ours(tmp_path: Path) -> None:
+    """Proves that a collective delivery is for a person, claimed by us or not."""
+    async with running(tmp_path, creates_deliveries=False) as desk:
+        first, second = order((10, "SKU-1001", "5")), order((10, "SKU-1003", "9"))
+        second.order.number = "SO-2"
+        for event in (first, second):
+            await desk.do("create_sales_order", event)
+        items = [
+            {"ReferenceSDDocument": each["SalesOrder"], "ReferenceSDDocumentItem": "000010"}
+            for each in desk.orders()
+        ]
+        body = {"to_DeliveryDocumentItem": {"results": items}}
+        delivery = sandbox_deliveries.create_delivery(desk.sandbox._books, body)
+        for key in ("", "22222222222242228222222222222222"):
+            delivery.fields["DeliveryDocumentBySupplier"] = key
+            with pytest.raises(NeedsPerson, match="items of the sales orders 1, 2"):
+                await desk.do("post_goods_issue", manifested((10, "SKU-1001", "5")))
+        assert desk.documents() == []
+
+
+@pytest.mark.parametrize("left", [(20, "SKU-1002", "4"), (10, "SKU-1011", "2", "L-1", ())])
+async def test_a_lot_that_somebody_split_does_not_leave_by_itself(
+    tmp_path: Path, left: Any
+) -> None:
+    """Proves that a split of an item that stayed, or of another quantity, is for a person."""
+    async with running(tmp_path, creates_deliveries=False) as desk:
+        await desk.do("create_sales_order", order((10, "SKU-1011", "5"), (20, "SKU-1002", "4")))
+        delivery = await made_by_sap(desk)
+        sandbox_deliveries.split_batch(
+            desk.sandbox._books, delivery, delivery.items["000010"], "L-1", Decimal(3)
+        )
+        with pytest.raises(NeedsPerson, match="3 of lot L-1 split"):
+            await desk.do("post_goods_issue", manifested(left))
+        assert desk.documents() == []
+
+
+async def test_a_split_that_is_right_is_kept(tmp_path: Path) -> None:
+    """Proves that lots that somebody split already are not split again, and the rest is set."""
+    async with running(tmp_path, creates_deliveries=False) as desk:
+        await desk.do("create_sales_order", order((10, "SKU-1011", "5")))
+        delivery = await made_by_sap(desk)
+        sandbox_deliveries.split_batch(
+            desk.sandbox._books, delivery, delivery.items["000010"], "L-1", Decimal(3)
+        )
+        lots = ((10, "SKU-1011", "3", "L-1", ()), (10, "SKU-1011", "1", "L-2", ()))
+        await desk.do("post_goods_issue", manifested(*lots))
+        assert {each["Batch"]: each["QuantityInEntryUnit"] for each in desk.documents()} == {
+            "L-1": 3,
+            "L-2": 1,
+        }
+
+
+async def test_the_document_flow_of_an_item_that_stayed_is_not_the_deliverys(
+    tmp_path: Path,
+) -> None:
+    """Proves that the number is found where the first item of the delivery stayed at the dock."""
+    async with running(
+        tmp_path, creates_deliveries=False, documents_by="document_flow", document_seconds=0
+    ) as desk:
+        await desk.do("create_sales_order", approved({}))
+        await made_by_sap(desk)
+        event = manifested((20, "SKU-1002", "4"))
+        result = await desk.do("post_goods_issue", event)
+        assert result.references[0].value == desk.documents()[0]["MaterialDocument"]
+        found = await desk.look_up("post_goods_issue", event)
+        assert isinstance(found, Confirmed)
+        assert found.references == result.references
+
+
+async def test_what_a_person_reversed_is_not_posted_again_by_a_look_up(tmp_path: Path) -> None:
+    """Proves that an open delivery with goods movements is not called never posted."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", approved({}))
+        desk.fault("reply_lost", operation="post_goods_issue", count=1)
+        with pytest.raises(OutcomeUnknown):
+            await desk.do("post_goods_issue", manifested())
+        (delivery,) = desk.sandbox._books.deliveries.values()
+        delivery.fields["OverallGoodsMovementStatus"] = "A"
+        with pytest.raises(NeedsPerson, match="somebody reversed it"):
+            await desk.look_up("post_goods_issue", manifested())
