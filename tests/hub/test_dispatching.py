@@ -218,7 +218,8 @@ def test_the_drain_estimate_takes_what_says_most() -> None:
         (Settled(4.0, steady=True), Decimal(5), 25.0),
         (Settled(4.0), Decimal(5), 20.0),
         (Settled(4.0), None, 25.0),
-        (Settled(0.0, steady=True), None, None),
+        (Settled(0.0, steady=True), Decimal(5), None),
+        (Settled(0.0), None, None),
     ):
         assert drain_seconds(100, settled, allowed, moving=True) == seconds
 

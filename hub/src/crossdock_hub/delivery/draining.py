@@ -73,8 +73,9 @@ def drain_seconds(
         return 0.0
     if not moving:
         return None
-    if settled.steady and settled.per_second > 0:
-        return waiting / settled.per_second
+    if settled.steady:
+        # Work waits and nothing ends: what is allowed says nothing then.
+        return waiting / settled.per_second if settled.per_second > 0 else None
     if allowed_per_second:
         return waiting / float(allowed_per_second)
     return waiting / settled.per_second if settled.per_second > 0 else None
