@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,63 @@ async def test_a_lost_confirmation_is_adopted_whatever_an_index_shows_then(
         (label,) = labels(await world.buy(work, draft))
         known = world.books["labels_by_reference"][work.reference]
         assert known["tracking_numbers"] == [label.tracking_number]
-        assert bool(label.image) == (shows != "gone")
+        assert bool(label.image) == (shows == "labels"), "tracking shows no image"
+
+
+@pytest.mark.parametrize("operation", ["retrieve", "confirm"])
+async def test_a_refusal_after_a_lost_confirmation_is_no_proof(
+    world: World, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """Proves that once a label may be bought, a refused question and a refused repetition with a
+    code that nobody knows leave it in doubt: a rejection would forget a label that is paid."""
+    work = world.packed()
+    draft = await adapter.open_shipment(work, world.client)
+    world.sandbox.faults.add({"kind": "reply_lost", "operation": "confirm", "count": 1})
+    with pytest.raises(OutcomeUnknown):
+        await world.buy(work, draft)
+    refusal = Answer(400, {}, b'{"errors": [{"code": "NOBODY.KNOWS", "message": "no"}]}')
+    post = world.client._post
+
+    async def refused(path: str, body: Any, effect: bool = False) -> Answer:
+        asks = path.endswith("/retrieve")
+        if operation == "confirm" and asks:
+            return Answer(200, {}, b'{"output": {"requestedShipment": {}}}')
+        return refusal if asks or operation == "confirm" else await post(path, body, effect)
+
+    monkeypatch.setattr(world.client, "_post", refused)
+
+    async def nothing(information: Any) -> list[dict[str, Any]]:
+        return []
+
+    monkeypatch.setattr(world.client, "track_by_reference", nothing)
+    with pytest.raises(OutcomeUnknown):
+        await world.buy(work, draft)
+    assert world.books["labels_sold"] == 1
+
+
+async def test_a_draft_of_an_earlier_attempt_is_asked_about(world: World) -> None:
+    """Proves that a process which made a draft does not confirm it blindly in a later attempt:
+    another one may have confirmed it between."""
+    work = world.packed()
+    draft = await adapter.open_shipment(work, world.client)
+    asked = world.calls("retrieve")
+    await world.buy(replace(work, attempt=work.attempt + 2), draft)
+    assert world.calls("retrieve") == asked + 1
+
+
+async def test_a_package_does_not_wait_for_ever_for_the_first(world: World) -> None:
+    """Proves that a package whose shipment is not bought ends at a person after named attempts."""
+    work = world.packed()
+    second = work.event.shipment.packages.add(number="LPN-LATER")
+    second.CopyFrom(work.event.shipment.packages[0])
+    second.id = "second-package"
+    work = replace(work, item=second.id)
+    with pytest.raises(NotTried):
+        await adapter.open_shipment(work, world.client)
+    most = world.settings.integer("wait_for_first_attempts_max")
+    work = replace(work, attempt=most + 1)
+    with pytest.raises(NeedsPerson, match="first package"):
+        await adapter.open_shipment(work, world.client)
 
 
 async def test_an_index_that_is_gone_and_not_tracked_proves_nothing(tmp_path: Path) -> None:

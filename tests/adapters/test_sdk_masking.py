@@ -88,3 +88,16 @@ async def test_a_secret_that_the_vendor_repeats_is_masked(tmp_path: Path) -> Non
         excerpt = house.completion(delivery).response_excerpt
         assert '"who":"***"' in excerpt
         assert house.tiny.repeats not in excerpt
+
+
+def test_an_account_number_is_masked_wherever_a_vendor_puts_it() -> None:
+    """Proves that a value which is wrapped once more, as FedEx does it, is masked like a plain one,
+    and what stands beside it stays."""
+    bodies = (
+        '{"accountNumber": "740561073", "index": "A1"}',
+        '{"accountNumber":{"value":"740561073"},"index":"A1"}',
+        '{"accountNumber": { "value" : "740561073" }, "index": "A1"}',
+    )
+    for body in bodies:
+        told = redacted(body.encode())
+        assert "740561073" not in told and "A1" in told, told

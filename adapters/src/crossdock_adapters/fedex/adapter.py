@@ -21,6 +21,7 @@ from crossdock_adapters.sdk.carrier_scans import History
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
+    NeedsPerson,
     NotTried,
     OutcomeUnknown,
     Reference,
@@ -59,6 +60,11 @@ async def open_shipment(work: Work, vendor: FedexClient) -> str:
     if packages[0].id != work.item:
         label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
         if label is None:
+            if work.attempt > work.settings.integer("wait_for_first_attempts_max"):
+                raise NeedsPerson(
+                    f"the first package of its shipment ({packages[0].number}) has no label; see "
+                    "what became of that one, then retry this"
+                )
             wait = work.settings.seconds("wait_for_first_seconds")
             raise NotTried(wait, "it is bought with the first package of its shipment: not yet")
         return BOUGHT_WITH + label.tracking_number
@@ -66,7 +72,7 @@ async def open_shipment(work: Work, vendor: FedexClient) -> str:
     account = rules.account_for(shipment.ship_from_location_number)
     if await vendor.find(work.reference, account) is None:
         await vendor.open(work.reference, account, requested)
-        vendor.unconfirmed.add(work.reference)
+        vendor.unconfirmed.add(work.reference, work.attempt)
     return work.reference
 
 
@@ -80,13 +86,19 @@ async def buy_label(work: Work, vendor: FedexClient) -> Confirmed:
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = ship_rules(work.settings)
     account = rules.account_for(shipment.ship_from_location_number)
-    if not vendor.unconfirmed.take(work.draft):
+    again = not vendor.unconfirmed.take(work.draft, work.attempt)
+    if again:
         found = await vendor.find(work.draft, account)
         if found is None:
             return await _adopt_tracked(work, vendor, account)
         if found.booking is not None:
             return _bought(work, found.booking, f"found by index {work.draft}")
-    booking = await vendor.confirm(work.draft, account, translate.label_specification(rules))
+        # It looks open. That a confirmed one never does is not published, so tracking is asked too.
+        tracked = await _tracked(work, vendor, account)
+        if tracked is not None:
+            return tracked
+    label = translate.label_specification(rules)
+    booking = await vendor.confirm(work.draft, account, label, again=again)
     if booking is None:
         found = await vendor.find(work.draft, account)
         booking = found.booking if found is not None else None
@@ -200,8 +212,19 @@ def _packages(work: Work, shipment: shipment_pb2.Shipment) -> list[shipment_pb2.
 async def _adopt_tracked(work: Work, vendor: FedexClient, account: str) -> Confirmed:
     """The labels under our reference, where the index is gone: confirmed, or purged after 5 days.
 
-    Tracking shows them late and without images. Nothing found proves nothing.
+    Nothing found proves nothing.
     """
+    tracked = await _tracked(work, vendor, account)
+    if tracked is None:
+        raise OutcomeUnknown(
+            f"open shipment {work.draft} is gone: confirmed, or purged after five days; "
+            "tracking does not know its reference yet"
+        )
+    return tracked
+
+
+async def _tracked(work: Work, vendor: FedexClient, account: str) -> Confirmed | None:
+    """The labels that tracking shows under our reference, late and without images, if any."""
     today = datetime.now(UTC).date()
     results = await vendor.track_by_reference(
         {
@@ -214,10 +237,7 @@ async def _adopt_tracked(work: Work, vendor: FedexClient, account: str) -> Confi
     )
     found = translate_scans.pieces_with(results, work.reference, ADAPTER.mappings)
     if not found:
-        raise OutcomeUnknown(
-            f"open shipment {work.draft} is gone: confirmed, or purged after five days; "
-            "tracking does not know its reference yet"
-        )
+        return None
     image_type = ship_rules(work.settings).kind.image_type
     pieces = tuple(
         Piece(sequence, carrier_labels.LabelImage(number, image_type, b""), None, "")

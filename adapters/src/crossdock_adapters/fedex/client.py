@@ -75,25 +75,24 @@ class _Project:
 
 
 class Unconfirmed:
-    """Open shipments that we made and nobody has confirmed yet: these need no look before that.
+    """Open shipments that an attempt has just made itself: these need no look before confirming.
 
-    Only a hint of this process. What is not in it, because a confirmation was sent, another process
-    made it or there were too many, is looked up first.
+    Bound to the attempt: whoever continues with the draft in a later one looks first, because the
+    one between may have confirmed it. The oldest go first when there are too many.
     """
 
     def __init__(self) -> None:
-        self._indexes: set[str] = set()
+        self._made: dict[tuple[str, int], None] = {}
 
-    def add(self, index: str) -> None:
+    def add(self, index: str, attempt: int) -> None:
         """FedEx has just said that it made this one."""
-        if len(self._indexes) < MAX_UNCONFIRMED:
-            self._indexes.add(index)
+        while len(self._made) >= MAX_UNCONFIRMED:
+            del self._made[next(iter(self._made))]
+        self._made[index, attempt] = None
 
-    def take(self, index: str) -> bool:
+    def take(self, index: str, attempt: int) -> bool:
         """Whether it is one of them; from now on it is not, because it is being confirmed."""
-        found = index in self._indexes
-        self._indexes.discard(index)
-        return found
+        return self._made.pop((index, attempt), 0) is None
 
 
 class FedexClient:
@@ -123,16 +122,19 @@ class FedexClient:
         await self._http.close()
 
     async def find(self, index: str, account: str) -> OpenShipment | None:
-        """What FedEx has under an index of ours; None when it says that it has nothing."""
+        """What FedEx has under an index of ours; None when it says that it has nothing.
+
+        A question that is refused answers nothing: OutcomeUnknown, whatever the refusal says.
+        """
         body = {"accountNumber": {"value": account}, "index": index}
         answer = await self._post(f"{OPEN_SHIPMENTS}/retrieve", body)
         if not answer.ok:
             problem = problem_of(answer)
             if problem.code in self._settings.texts("index_not_found_codes"):
                 return None
-        output = self._output(answer, effect=False)
+        output = self._answered(answer, self._shipping)
         booking = None
-        if has_labels(output):
+        if is_sold(output):
             try:
                 booking = read_booking(output)
             except (KeyError, TypeError, ValueError) as error:
@@ -158,8 +160,14 @@ class FedexClient:
         self._output(answer, effect=True)
         return index
 
-    async def confirm(self, index: str, account: str, label: Mapping[str, str]) -> Booking | None:
-        """Confirms an open shipment: this buys. None: FedEx says that it was confirmed before."""
+    async def confirm(
+        self, index: str, account: str, label: Mapping[str, str], *, again: bool
+    ) -> Booking | None:
+        """Confirms an open shipment: this buys. None: FedEx says that it was confirmed before.
+
+        again: an earlier confirmation may have left. Then a refusal that no setting names may say
+        just that in other words, and proves nothing: OutcomeUnknown.
+        """
         body = {
             "accountNumber": {"value": account},
             "index": index,
@@ -172,6 +180,8 @@ class FedexClient:
             problem = problem_of(answer)
             if problem.code in self._settings.texts("already_confirmed_codes"):
                 return None
+            if again and verdict_of(problem) is Verdict.REJECTED:
+                raise OutcomeUnknown(f"FedEx refuses to confirm again: {problem}")
         output = self._output(answer, effect=True)
         try:
             return read_booking(output)
@@ -216,7 +226,10 @@ class FedexClient:
     async def track_by_reference(self, information: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The track results of one of our references, once its data has reached tracking."""
         body = {"includeDetailedScans": True, "referencesInformation": information}
-        return await self._track("/track/v1/referencenumbers", body)
+        try:
+            return await self._track("/track/v1/referencenumbers", body)
+        except Reject as refused:
+            raise OutcomeUnknown(f"tracking answers nothing: {refused.reason}") from refused
 
     async def _track(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
         answer = await self._call("POST", path, body, self._tracking, effect=False)
@@ -250,11 +263,23 @@ class FedexClient:
             "client_secret": self._secrets.text(f"{prefix}client_secret"),
         }
         answer = await self._http.request("POST", TOKEN_PATH, form=form, effect=False)
-        body = self._checked(answer, effect=False, project=None)
+        try:
+            body = self._checked(answer, effect=False, project=None)
+        except Reject as refused:
+            # Nothing was asked yet, and no business was refused: somebody is changing the secret.
+            wait = self._settings.seconds("auth_retry_seconds")
+            raise Retry(wait, f"token: {refused.reason}") from refused
         try:
             return Token(str(body["access_token"]), float(body["expires_in"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Retry(0.0, "token: the answer cannot be read") from error
+
+    def _answered(self, answer: Answer, project: _Project) -> dict[str, Any]:
+        """What is inside the envelope of a question's answer; a refusal of it is no proof."""
+        try:
+            return self._output(answer, effect=False, project=project)
+        except Reject as refused:
+            raise OutcomeUnknown(f"FedEx answers nothing: {refused.reason}") from refused
 
     def _output(
         self, answer: Answer, effect: bool, project: _Project | None = None
@@ -310,11 +335,12 @@ def track_results(output: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     ]
 
 
-def has_labels(output: Mapping[str, Any]) -> bool:
-    """Whether an answer shows labels: only a confirmed shipment has any."""
+def is_sold(output: Mapping[str, Any]) -> bool:
+    """Whether an answer shows what only a confirmed shipment has. It has its master number before,
+    and its labels may be missing or be no images."""
     shipments = [s for s in as_list(output.get("transactionShipments")) if isinstance(s, dict)]
-    pieces = [piece for s in shipments for piece in as_list(s.get("pieceResponses"))]
-    return any(isinstance(piece, dict) and piece.get("packageDocuments") for piece in pieces)
+    sold = ("pieceResponses", "completedShipmentDetail")
+    return any(shipment.get(name) for shipment in shipments for name in sold)
 
 
 def read_booking(output: Mapping[str, Any]) -> Booking:

@@ -23,7 +23,9 @@ _SECRET_WORDS = (
     "secret|authorization|api[_-]?key|credential|assertion|accountnumber"
 )
 _JSON_SECRET = re.compile(
-    rf'("(?:[^"\\]{{0,40}})(?:{_SECRET_WORDS})(?:[^"\\]{{0,40}})"\s*:\s*)"(?:[^"\\]|\\.)*"?',
+    rf'("(?:[^"\\]{{0,40}})(?:{_SECRET_WORDS})(?:[^"\\]{{0,40}})"\s*:\s*'
+    # FedEx wraps the value once more.
+    r'(?:\{\s*"value"\s*:\s*)?)"(?:[^"\\]|\\.)*"?',
     re.IGNORECASE,
 )
 _FORM_SECRET = re.compile(
