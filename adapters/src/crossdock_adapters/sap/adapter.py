@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -116,18 +117,15 @@ async def change_order(work: Work, vendor: SapClient) -> Confirmed:
     rules = booking_rules(work.settings)
     numbers = await _numbers(work, order)
     wanted = orders.of_order(order, numbers, rules, work.event.changed_fields)
-    for _ in range(TRIES):
-        held = await orders.one(vendor, wanted)
-        if held is None:
-            raise NeedsPerson(f"the sales order of {order.number} to change is not in SAP")
-        steps = translate.changes(order, work.event.changed_fields, numbers, rules, held)
-        try:
-            await _written(vendor, held.number, steps, rules)
-        except Stale:
-            continue
-        note = "" if steps else "nothing that SAP keeps has changed"
-        return Confirmed([Reference("sales_order", held.number)], note=note)
-    raise Retry(STALE_PAUSE_SECONDS, f"the sales order of {order.number} is changed all the time")
+    held = await orders.one(vendor, wanted)
+    if held is None:
+        raise NeedsPerson(f"the sales order of {order.number} to change is not in SAP")
+    fields = list(work.event.changed_fields)
+    written = await _written(
+        vendor, held, lambda now: translate.changes(order, fields, numbers, rules, now)
+    )
+    note = "" if written else "nothing that SAP keeps has changed"
+    return Confirmed([Reference("sales_order", held.number)], note=note)
 
 
 @ADAPTER.operation("cancel_order")
@@ -136,17 +134,11 @@ async def cancel_order(work: Work, vendor: SapClient) -> Confirmed:
     order: order_pb2.Order = work.event.order
     rules = booking_rules(work.settings)
     wanted = orders.of_order(order, await _numbers(work, order), rules)
-    for _ in range(TRIES):
-        held = await orders.one(vendor, wanted)
-        if held is None:
-            return Confirmed(note="there is no sales order: nothing to cancel")
-        steps = [translate.rejection(item, rules) for item in held.items if not item.rejected]
-        try:
-            await _written(vendor, held.number, steps, rules)
-        except Stale:
-            continue
-        return Confirmed([Reference("sales_order", held.number)])
-    raise Retry(STALE_PAUSE_SECONDS, f"the sales order of {order.number} is changed all the time")
+    held = await orders.one(vendor, wanted)
+    if held is None:
+        return Confirmed(note="there is no sales order: nothing to cancel")
+    await _written(vendor, held, lambda now: translate.rejections(now, rules))
+    return Confirmed([Reference("sales_order", held.number)])
 
 
 @ADAPTER.operation("post_goods_issue")
@@ -275,22 +267,43 @@ def heard(settings: Settings) -> tuple[str, ...]:
     return names
 
 
-async def _written(vendor: SapClient, number: str, steps: list[Step], rules: BookingRules) -> None:
-    """Do the steps one after another, each with the ETag that the one before left. Raises Stale."""
-    for step in steps:
-        held = await orders.read(vendor, number)
-        path = f"{ORDER}{odata.key(SalesOrder=number)}"
-        if step.adds:
-            if step.item not in {item.number for item in held.items}:
-                await vendor.create(ORDERS, f"{path}/to_Item", step.body)
-        elif not step.item:
-            await vendor.change(ORDERS, path, step.body, held.etag)
-        else:
-            etag = {item.number: item.etag for item in held.items}.get(step.item)
-            if etag is None:
-                raise Stale(f"item {step.item} of sales order {number} is gone")
-            place = odata.key(SalesOrder=number, SalesOrderItem=step.item)
-            await vendor.change(ORDERS, f"{ORDER_ITEM}{place}", step.body, etag or held.etag)
+async def _written(
+    vendor: SapClient, held: SalesOrder, decide: Callable[[SalesOrder], list[Step]]
+) -> bool:
+    """Write step by step until nothing is left to write. Whether anything was written.
+
+    Each step carries the ETag of what it was decided on, and what it left is read and decided upon
+    anew: so an edit in between is never overwritten, and a change that SAP took and did not keep
+    (NeedsPerson) is seen.
+    """
+    done: list[Step] = []
+    stale = 0
+    while steps := decide(held):
+        if steps[0] in done:
+            kept = ", ".join(f"{name} {value}" for name, value in steps[0].body.items())
+            raise NeedsPerson(f"sales order {held.number} has not kept {kept}: a person looks why")
+        try:
+            await _write(vendor, held, steps[0])
+            done.append(steps[0])
+        except Stale:
+            stale += 1
+            if stale == TRIES:
+                said = f"sales order {held.number} is changed all the time"
+                raise Retry(STALE_PAUSE_SECONDS, said) from None
+        held = await orders.read(vendor, held.number)
+    return bool(done)
+
+
+async def _write(vendor: SapClient, held: SalesOrder, step: Step) -> None:
+    path = f"{ORDER}{odata.key(SalesOrder=held.number)}"
+    if step.adds:
+        await vendor.create(ORDERS, f"{path}/to_Item", step.body)
+    elif not step.item:
+        await vendor.change(ORDERS, path, step.body, held.etag)
+    else:
+        etag = {item.number: item.etag for item in held.items}[step.item]
+        place = odata.key(SalesOrder=held.number, SalesOrderItem=step.item)
+        await vendor.change(ORDERS, f"{ORDER_ITEM}{place}", step.body, etag or held.etag)
 
 
 async def _needed_order(

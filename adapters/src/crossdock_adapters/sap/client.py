@@ -151,8 +151,12 @@ class SapClient:
         return await self._write(service, "POST", path, json=body)
 
     async def change(self, service: str, path: str, body: Mapping[str, Any], etag: str) -> Reply:
-        """Change some properties of what was read with this ETag. Raises Stale, RecordMissing."""
-        return await self._write(service, "PATCH", path, json=body, etag=etag)
+        """Change some properties of what was read with this ETag. Raises Stale, RecordMissing, and
+        what an error beside a successful answer means."""
+        reply = await self._write(service, "PATCH", path, json=body, etag=etag)
+        if failure := self.failure(reply.messages, effect=True):
+            raise failure
+        return reply
 
     async def call(
         self, service: str, function: str, parameters: Mapping[str, str], etag: str

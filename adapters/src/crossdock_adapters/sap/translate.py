@@ -72,6 +72,7 @@ class OrderItem:
 
     number: str
     material: str
+    plant: str
     quantity: Decimal
     unit: str
     rejected: bool
@@ -80,12 +81,13 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True)
 class SalesOrder:
-    """A sales order as it was read, with its items."""
+    """A sales order as it was read, with its items. requested: the day, as midnight UTC."""
 
     number: str
     sold_to: str
     condition: str
     customer_reference: str
+    requested: datetime | None
     etag: str
     items: tuple[OrderItem, ...]
 
@@ -184,6 +186,12 @@ def changes(
     if changed & {"carrier_code", "service_code"} and condition not in ("", held.condition):
         header["ShippingCondition"] = condition
     wanted = (order.customer_reference or order.number)[:MAX_TEXT]
+    if "promised" in changed:
+        if not order.promised.HasField("end"):
+            raise Untranslatable("SAP keeps the requested delivery date: give another end")
+        day = odata.day(_local_day(order.promised.end, rules.zone))
+        if odata.moment(day) != held.requested:
+            header["RequestedDeliveryDate"] = day
     custom = rules.reference_property != STANDARD_REFERENCE
     if custom and "customer_reference" in changed and wanted != held.customer_reference:
         header[STANDARD_REFERENCE] = wanted
@@ -212,10 +220,17 @@ def _item_steps(
             raise Untranslatable(f"line {line.line_number} is rejected in SAP: a person decides")
         if item.unit != full["RequestedQuantityUnit"]:
             raise Untranslatable(f"line {line.line_number} changes its unit: use a new line")
+        if item.plant != full["ProductionPlant"]:
+            raise Untranslatable(f"line {line.line_number} changes its plant: use a new line")
         if item.quantity != amount(line.quantity.value):
             steps.append(Step(item.number, {"RequestedQuantity": full["RequestedQuantity"]}))
     gone = [item for item in known.values() if not item.rejected]
     return steps + [rejection(item, rules) for item in gone]
+
+
+def rejections(held: SalesOrder, rules: BookingRules) -> list[Step]:
+    """The writes after which nothing of a sales order will be delivered."""
+    return [rejection(item, rules) for item in held.items if not item.rejected]
 
 
 def rejection(item: OrderItem, rules: BookingRules) -> Step:
@@ -235,6 +250,7 @@ def order_of(row: Mapping[str, Any], etag: str, etag_of_row: Any) -> SalesOrder:
         OrderItem(
             str(item["SalesOrderItem"]),
             str(item.get("Material", "")),
+            str(item.get("ProductionPlant") or ""),
             odata.number(item.get("RequestedQuantity", "0")),
             str(item.get("RequestedQuantityUnit", "")),
             bool(item.get("SalesDocumentRjcnReason")),
@@ -247,6 +263,7 @@ def order_of(row: Mapping[str, Any], etag: str, etag_of_row: Any) -> SalesOrder:
         str(row.get("SoldToParty", "")),
         str(row.get("ShippingCondition", "")),
         str(row.get(STANDARD_REFERENCE, "")),
+        odata.moment(row.get("RequestedDeliveryDate")),
         etag,
         items,
     )

@@ -1,0 +1,97 @@
+"""Changes of a sales order: each is written, kept and proven, or a person hears that it is not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from crossdock_adapters.sap import orders, sandbox_books
+from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Untranslatable
+from multidict import CIMultiDict
+from sap_world import Desk, approved, cancelled, changed, running
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with running(tmp_path) as found:
+        await found.do("create_sales_order", approved({}))
+        yield found
+
+
+async def test_another_promise_is_written_and_none_is_said(desk: Desk) -> None:
+    """Proves that the requested day follows the promise, in the zone of the books, once."""
+    event: Any = changed({})
+    event.changed_fields[:] = ["promised"]
+    with pytest.raises(Untranslatable, match="give another end"):
+        await desk.do("change_order", event)
+    event.order.promised.end.FromJsonString("2026-04-01T02:00:00Z")
+    await desk.do("change_order", event)
+    assert desk.orders()[0]["RequestedDeliveryDate"].isoformat() == "2026-03-31"
+    again = await desk.do("change_order", event)
+    assert again.note == "nothing that SAP keeps has changed"
+    assert desk.calls("change_sales_order") == 1
+
+
+async def test_another_plant_of_a_line_is_not_confirmed(tmp_path: Path) -> None:
+    """Proves that a line that leaves from elsewhere now is said to be beyond a change."""
+    async with running(tmp_path, plants={"WH-EAST": "1010", "WH-WEST": "1020"}) as desk:
+        await desk.do("create_sales_order", approved({}))
+        event: Any = changed({})
+        event.order.lines[0].ship_from_location_number = "WH-WEST"
+        with pytest.raises(Untranslatable, match="line 10 changes its plant"):
+            await desk.do("change_order", event)
+
+
+async def test_an_edit_between_reading_and_writing_is_not_overwritten(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a step goes with the ETag of what it was decided on, and is decided anew."""
+    real: Any = orders.read
+    (document,) = desk.sandbox._books.orders.values()
+
+    async def read(vendor: Any, number: str) -> Any:
+        held = await real(vendor, number)
+        if document.version == 1:
+            # Somebody rejects the line by hand, after it was read and before it is written.
+            document.items["000010"]["SalesDocumentRjcnReason"] = "10"
+            sandbox_books.changed(desk.sandbox._books, document)
+        return held
+
+    monkeypatch.setattr(orders, "read", read)
+    await desk.do("cancel_order", cancelled({}))
+    assert [item["SalesDocumentRjcnReason"] for item in document.items.values()] == ["10", "00"]
+
+
+async def test_a_change_that_sap_does_not_keep_is_not_confirmed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a change is read back: a 204 alone says nothing of what SAP has."""
+    monkeypatch.setattr(sandbox_books, "change_order_item", lambda *_: None)
+    with pytest.raises(NeedsPerson, match="has not kept RequestedQuantity 3"):
+        await desk.do("change_order", changed({}))
+    with pytest.raises(NeedsPerson, match="has not kept SalesDocumentRjcnReason"):
+        await desk.do("cancel_order", cancelled({}))
+
+
+async def test_an_error_beside_a_successful_change_counts(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that what SAP says in `sap-message` against a change is its answer."""
+    real: Any = desk.vendor._http.request
+    said = '{"code": "ZZ/001", "message": "Not changed", "severity": "error"}'
+
+    async def request(verb: str, path: str, **given: Any) -> Answer:
+        answer: Answer = await real(verb, path, **given)
+        if verb != "PATCH":
+            return answer
+        return Answer(answer.status, CIMultiDict({"sap-message": said}), b"")
+
+    monkeypatch.setattr(desk.vendor._http, "request", request)
+    with pytest.raises(NeedsPerson, match="Not changed"):
+        await desk.do("change_order", changed({}))
