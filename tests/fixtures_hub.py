@@ -35,7 +35,7 @@ from story import seed_master_data
 START_SECONDS = 90.0
 STOP_SECONDS = 15.0
 LOG_TAIL_CHARACTERS = 6_000
-LANES = 60
+LANES = 90
 PORTS = range(20_000, 32_000)
 BYTECODE = Path(tempfile.gettempdir()) / f"crossdock-bytecode-{os.getuid()}"
 HUB_COMMAND = (sys.executable, "-m", "crossdock_hub")

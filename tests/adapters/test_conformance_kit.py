@@ -27,7 +27,7 @@ FOUND = [
     ("confirmed", "posts_twice", "2 effects"),
     ("confirmed", "bad_fact", "the hub refuses"),
     ("redelivery", "posts_twice", "2 effects"),
-    ("reply_lost", "unknown_is_retry", "though the vendor did it"),
+    ("reply_lost", "unknown_is_retry", "though the vendor did"),
     ("reply_lost", "blind_look_up", "2 effects"),
     ("late_commit", "blind_look_up", "2 effects"),
     ("crash", "blind_look_up", "2 effects"),
