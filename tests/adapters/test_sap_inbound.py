@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,6 +125,32 @@ async def test_what_an_event_missed_is_found_by_the_next_round(tmp_path: Path) -
         assert set(hub.entries) == {"SKU-1002", "CUST-1002"}
         item = hub.entries["SKU-1002"]
         assert (item.status, item.status_code) == (item_pb2.ITEM_STATUS_INACTIVE, "deletion")
+
+
+async def test_a_kind_that_cannot_be_read_starves_no_other(desk: Desk) -> None:
+    """Proves that the kinds after one that needs a person are read, and that the person is told."""
+    desk.fault("error_before", operation="query_products", status=403, count=1)
+    hub = Notebook()
+    with pytest.raises(NeedsPerson):
+        await pull(desk, hub)
+    assert {key[:4] for key in hub.entries} == {"CUST"}
+
+
+async def test_a_day_of_change_may_be_the_one_before(desk: Desk) -> None:
+    """Proves that a day in SAP's own zone, which lags behind UTC, is asked for too."""
+    kind = inbound.KINDS["BusinessPartner"]
+    moment = datetime(2026, 3, 6, 2, 0, tzinfo=UTC)
+    cursor = {"BusinessPartner": moment.isoformat()}
+    asked: list[str] = []
+
+    async def query(service: str, path: str, options: Any) -> list[Any]:
+        asked.append(options["$filter"])
+        return []
+
+    vendor: Any = SimpleNamespace(query=query, telling=desk.vendor.telling)
+    nobody: Any = None
+    await inbound._pull_kind(nobody, vendor, nobody, "BusinessPartner", kind, cursor, timedelta(0))
+    assert asked == ["LastChangeDate ge datetime'2026-03-05T00:00:00'"]
 
 
 async def test_a_mass_change_in_one_moment_is_read_to_its_end(

@@ -138,15 +138,25 @@ async def receive(hook: Webhook, vendor: SapClient, facts: Facts, names: Sequenc
 async def pull(
     poll: Poll, vendor: SapClient, facts: Facts, names: Sequence[str], overlap: timedelta
 ) -> None:
-    """Everything of these kinds that changed since the last time, oldest change first."""
+    """Everything of these kinds that changed since the last time, oldest change first.
+
+    NeedsPerson of one kind is raised after the others: it keeps none of them from being read.
+    """
+    stuck: list[NeedsPerson] = []
     cursor = {str(k): str(v) for k, v in json.loads(poll.cursor or b"{}").items()}
     for name in names:
         kind = KINDS[name]
         started = datetime.now(UTC)
-        await _pull_kind(poll, vendor, facts, name, kind, cursor, overlap)
+        try:
+            await _pull_kind(poll, vendor, facts, name, kind, cursor, overlap)
+        except NeedsPerson as reason:
+            stuck.append(reason)
+            continue
         # The next round begins where this one began, by our clock and the overlap for SAP's.
         cursor[name] = started.isoformat()
         await poll.advance(json.dumps(cursor, sort_keys=True))
+    if stuck:
+        raise stuck[0]
 
 
 async def translate_held(poll: Poll, held: HeldPayload, vendor: SapClient, facts: Facts) -> None:
@@ -182,6 +192,9 @@ async def _pull_kind(
     """Page by page by the time of change: a row that changes meanwhile moves to the end, so that
     none is missed; the rows of the last moment come twice, and the hub knows them."""
     since, top = translate_facts.since(cursor, name, overlap), PAGE
+    if since is not None and kind.by_day:
+        # SAP dates a change in its own zone, where it may be the day before the one in UTC.
+        since -= timedelta(days=1)
     for _ in range(MAX_PAGES):
         async with vendor.telling:
             rows = await vendor.query(kind.service, kind.entity, _asked(kind, since, top))
