@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from crossdock_adapters.sap import answers, client, odata
-from crossdock_adapters.sap.adapter import ADAPTER, ORDERS, loaded_answers
+from crossdock_adapters.sap.adapter import ADAPTER, loaded_answers
 from crossdock_adapters.sap.answers import Problem
 from crossdock_adapters.sap.client import SEVERITIES, RecordMissing, Stale
+from crossdock_adapters.sap.orders import ORDERS
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
 from crossdock_adapters.sdk.settings import SettingsError
