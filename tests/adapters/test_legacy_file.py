@@ -143,12 +143,13 @@ async def test_an_answer_that_breaks_its_layout_is_held_and_believed_by_nobody(
 async def test_silence_is_waited_for_and_then_told(tmp_path: Path) -> None:
     """Proves that a file which nobody takes waits quietly until its time is over; then the ERP
     counts as silent, for whatever delivery asks, and everything goes on when it is back."""
-    limits = {"receipt_silence_seconds": 1, "answer_wait_seconds": 0.1}
+    # Long enough for the first question on a machine that is busy with something else.
+    limits = {"receipt_silence_seconds": 6, "answer_wait_seconds": 0.1}
     async with running(tmp_path, **limits) as desk:
         await desk.misbehave("silence")
         with pytest.raises(AnswerLater, match="waits for its receipt"):
             await desk.do("create_sales_order", approved())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await desk.do("create_sales_order", approved())
