@@ -255,6 +255,16 @@ def test_a_shipment_without_scans_is_a_label() -> None:
     assert not event.event_time.HasField("instant")
 
 
+def test_a_delivery_without_its_scan_is_not_dated_by_the_label() -> None:
+    """Proves that a status of later than the label, told without any scan, is held and not a proof
+    of delivery on the day that the label was made."""
+    result = payload("track_label_only")
+    result["latestStatusDetail"] |= {"code": "DL", "derivedCode": "DL"}
+    told = translate_scans.parcel_history(result, MAPPINGS, "FEDEX", PORTLAND)
+    assert told.events == ()
+    assert "DL comes without its scan" in told.problems[0]
+
+
 def test_delivered_on_the_way_back_is_on_the_return_leg() -> None:
     """Proves that what follows a return to the shipper is told as the way back, no more."""
     told = history(

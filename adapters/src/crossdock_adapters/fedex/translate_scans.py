@@ -38,6 +38,14 @@ REGULATORY_WORDS = ("export", "customs", "clearance")
 RETURN_EVENT = "RS"
 # The times of a shipment that has no scan yet, the most telling first.
 TIMES_WITHOUT_SCAN = ("SHIPMENT_DATA_RECEIVED", "SHIP", "ANTICIPATED_TENDER")
+# What a parcel that nobody has scanned can be, at the time of its label.
+BEFORE_ANY_SCAN = frozenset(
+    {
+        shipment_pb2.MILESTONE_UNKNOWN,
+        shipment_pb2.MILESTONE_LABEL_CREATED,
+        shipment_pb2.MILESTONE_VOIDED,
+    }
+)
 MAX_RESULTS = 100
 _REASON_CODE = re.compile(r"0*(\d{1,3})([A-Z]?)")
 _MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]00:00(:00(\.0+)?)?")
@@ -85,8 +93,12 @@ def parcel_history(
                 events.append(reader.scan(scan))
         except Unreadable as error:
             problems.append(f"parcel {number}: {error}")
-    if not listed:
-        events += reader.without_scan(result)
+    for event in [] if listed else reader.without_scan(result):
+        if event.milestone in BEFORE_ANY_SCAN:
+            events.append(event)
+        else:
+            # The only time there is, is the label's: a delivery must not be proved by it.
+            problems.append(f"parcel {number}: status {event.status_code} comes without its scan")
     _sign(events, result)
     events.reverse()
     _turn_back(events)

@@ -31,8 +31,9 @@ MAX_ELEMENTS = 20_000
 MAX_ATTRIBUTES = 64
 MAX_NAME_CHARACTERS = 200
 FEED_BYTES = 64 * 1024
-# What XML 1.0 can carry; everything else cannot be written, not even as a reference.
+# The way to an element: its parent's, its name, and which of those with that name it is.
 _Trail = tuple["_Trail | None", str, int]
+# What XML 1.0 can carry; everything else cannot be written, not even as a reference.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
