@@ -30,8 +30,10 @@ __all__ = ["books"]
 
 MEBIBYTE = 1 << 20
 CANCELLED_STREAMS = 300
+REFUSED_STREAMS, TOGETHER = 200, 8
 HALF_OPEN_SECONDS_MAX = 20.0
 LINEAGE = "crossdock.lineage.v1.LineageService"
+SCAN_STREAM = "/crossdock.tracking.v1.TrackingService/StreamTrackingEvents"
 STALLED_QUEUE, STALLED_EVENTS = 50, 2_000
 FOLLOWED = Flow()
 FOLLOWED.approve(FOLLOWED.create(order("SO-1")).id)
@@ -58,6 +60,24 @@ def test_pings_of_idle_clients_are_allowed() -> None:
     assert options["grpc.keepalive_permit_without_calls"] == 1
     assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] <= 30_000
     assert options["grpc.max_connection_age_ms"] == 30 * 60_000
+
+
+async def test_a_refused_stream_is_told_why(hub: RunningHub) -> None:
+    """Proves that callers whose stream is refused while they send are told the hub's reason, and
+    not INTERNAL by their own library because their write met an ended call."""
+
+    async def upload(channel: grpc.aio.Channel) -> grpc.StatusCode:
+        start: Any = channel.stream_stream(SCAN_STREAM)
+        call = start(iter([b""]), timeout=20)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call.read()
+        return refused.value.code()
+
+    async with grpc.aio.insecure_channel(hub.address) as channel:
+        codes: set[grpc.StatusCode] = set()
+        for _ in range(REFUSED_STREAMS // TOGETHER):
+            codes.update(await asyncio.gather(*(upload(channel) for _ in range(TOGETHER))))
+    assert codes == {grpc.StatusCode.UNAUTHENTICATED}
 
 
 async def test_cancelled_streams_leave_nothing(own_hub: RunningHub) -> None:

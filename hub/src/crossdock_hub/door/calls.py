@@ -5,8 +5,11 @@ The first stage of the pipeline, identify. The rest happens in the batch.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import grpc
 from crossdock.contracts import Contract, Method
@@ -18,6 +21,8 @@ from crossdock_hub.unit import Refused
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 DETAILS = "grpc-status-details-bin"
+# How long a stream that is refused may still be sent: what a caller has under way arrives in it.
+HEARD_OUT_SECONDS: Final = 0.25
 
 
 def authorization_of(context: Any) -> str | None:
@@ -77,3 +82,16 @@ async def abort(context: Any, refusal: Refusal) -> NoReturn:
         CODES[status.code], status.message, ((DETAILS, status.SerializeToString()),)
     )
     raise AssertionError("abort raises")
+
+
+async def abort_stream(context: Any, frames: AsyncIterator[Any], refusal: Refusal) -> NoReturn:
+    """End a call whose caller sends a stream: hear it out for a moment first, and keep nothing.
+
+    A caller on grpc.aio whose write meets an ended call is told INTERNAL instead of the status
+    that it was ended with (grpc issue 36066).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HEARD_OUT_SECONDS):
+            async for _ in frames:
+                pass
+    await abort(context, refusal)

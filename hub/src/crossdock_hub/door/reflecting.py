@@ -7,7 +7,7 @@ from typing import Any
 
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from crossdock_hub.door.calls import abort, authorization_of
+from crossdock_hub.door.calls import abort_stream, authorization_of
 from crossdock_hub.identity import UNKNOWN_ENDPOINT, Identities
 
 
@@ -21,7 +21,7 @@ class Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
     async def ServerReflectionInfo(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         """One answer for each request of the stream."""
         if self._identities.identify(authorization_of(context)) is None:
-            await abort(context, UNKNOWN_ENDPOINT)
+            await abort_stream(context, requests, UNKNOWN_ENDPOINT)
         async for answer in super().ServerReflectionInfo(requests, context):
             yield answer
 

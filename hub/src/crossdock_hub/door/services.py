@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from crossdock_hub.commands import Command, Decision, Unread, hinted_keys
 from crossdock_hub.committer import Committer, Stopped
 from crossdock_hub.delivery import attempts
-from crossdock_hub.door.calls import Door, abort
+from crossdock_hub.door.calls import Door, abort, abort_stream
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.looking import Look, decided_on_sight
 from crossdock_hub.identity import Caller
@@ -406,7 +406,7 @@ class Services:
             try:
                 caller = self._door.admit(method, context)
             except Exception as error:
-                await abort(context, refusal_of(method.full_name, error))
+                await abort_stream(context, frames, refusal_of(method.full_name, error))
             flying: asyncio.Queue[asyncio.Task[Any] | None]
             flying = asyncio.Queue(self._door.limits.stream_frames_in_flight_max)
 
