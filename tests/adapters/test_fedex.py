@@ -14,7 +14,6 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.fedex import adapter, conformance, translate
 from crossdock_adapters.fedex.adapter import ADAPTER
 from crossdock_adapters.fedex.client import FedexClient
-from crossdock_adapters.fedex.verdicts import problem_of
 from crossdock_adapters.sdk import proving, settings, vendor_json
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
@@ -291,8 +290,10 @@ def test_errors_of_a_call_with_an_effect(
     """Proves what the table makes of each kind of error; what no row names is unknown."""
     body = vendor_json.dumps({"errors": [{"code": code, "message": "m"}]}) if code else b"<html>"
     client = FedexClient(*world_settings)
-    found = client._meaning(problem_of(Answer(status, {}, body)), 0.0, True, client._shipping)
+    found = client._meaning(Answer(status, {"Retry-After": "9"}, body), True, client._shipping)
     assert type(found) is word
+    if isinstance(found, OutcomeUnknown):
+        assert found.after_seconds == 9
 
 
 @pytest.fixture

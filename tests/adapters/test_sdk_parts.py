@@ -19,6 +19,7 @@ from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.completion import CALL, LOOK_UP, completion
 from crossdock_adapters.sdk.exchange import Exchange
+from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -173,6 +174,20 @@ def test_an_answer_that_comes_later_has_a_code_of_its_own(kind: int) -> None:
     """Proves that the hub can tell work that was taken from work that nobody answers for."""
     told = completion(DELIVERY, 7, kind, AnswerLater("file 12 waits"), Exchange(effect_left=True))
     assert (told.code, told.reason) == ("answer_later", "file 12 waits")
+
+
+@pytest.mark.parametrize("kind", [CALL, LOOK_UP])
+def test_the_vendors_wish_goes_with_an_unknown_outcome(kind: int) -> None:
+    """Proves that a vendor that fails and asks for rest is left alone as long, also where nobody
+    knows what it has done."""
+    answer = Answer(503, {"Retry-After": "90"}, b"")
+    ended = answer.unclear("the vendor answers 503", effect=True)
+    assert isinstance(ended, OutcomeUnknown)
+    told = completion(DELIVERY, 7, kind, ended, Exchange(effect_left=True))
+    assert told.outcome == delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN
+    assert told.retry_after.ToSeconds() == 90
+    harmless = answer.unclear("the vendor answers 503", effect=False)
+    assert isinstance(harmless, Retry) and harmless.after_seconds == 90
 
 
 def test_facts_get_the_same_request_id_each_time() -> None:

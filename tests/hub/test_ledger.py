@@ -325,6 +325,20 @@ def test_retry_after_is_waited_for() -> None:
     assert desk.fresh(record).due_at == desk.now + 90 * SECOND
 
 
+@pytest.mark.parametrize("kind", ["KEYED", "SEARCHABLE", "TWO_STEP", "NATURAL"])
+def test_an_unknown_outcome_waits_as_long_as_the_vendor_asks(kind: str) -> None:
+    """Proves that a 503 whose effect nobody knows honours Retry-After too, whatever its class, and
+    that a wish shorter than what settles it changes nothing."""
+    for wish, patient in ((1_800.0, True), (0.001, False)):
+        desk = Desk(kind)
+        record = desk.one()
+        desk.settle(record, "UNKNOWN", retry_after=wish)
+        after = desk.fresh(record)
+        assert (after.state, after.due_at is not None) == ("UNKNOWN", True)
+        waits = (after.due_at or 0) - desk.now
+        assert (waits == wish * SECOND) is patient, (kind, waits)
+
+
 # Back-off
 
 

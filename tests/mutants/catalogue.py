@@ -75,7 +75,7 @@ MUTANTS: Final[list[Mutant]] = [
             'if report.outcome not in ("NOT_FOUND", "UNKNOWN"):',
         ),
         retry_on_unknown=(
-            "return unknown(ended, spec, why, attempt.begun_at, now)",
+            "doubt = unknown(ended, spec, why, attempt.begun_at, now)",
             "return _retry_at(ended, why, now + SECOND)",
         ),
         none_is_repeated=(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from crossdock_adapters.fedex.verdicts import Problem, Verdict, problem_of, verdict_of
+from crossdock_adapters.fedex.verdicts import Verdict, problem_of, verdict_of
 from crossdock_adapters.sdk.auth import Token, TokenCache
 from crossdock_adapters.sdk.carrier_labels import LabelImage
 from crossdock_adapters.sdk.http import Answer, VendorHttp
@@ -288,7 +288,7 @@ class FedexClient:
         body = self._checked(answer, effect, project or self._shipping)
         output = body.get("output")
         if not isinstance(output, dict):
-            raise _unclear(effect, f"HTTP {answer.status} without an output")
+            raise answer.unclear(f"FedEx: HTTP {answer.status} without an output", effect=effect)
         return output
 
     def _checked(self, answer: Answer, effect: bool, project: _Project | None) -> dict[str, Any]:
@@ -299,14 +299,12 @@ class FedexClient:
                 body = None
             if isinstance(body, dict):
                 return body
-            raise _unclear(effect, f"HTTP {answer.status} without a JSON object")
-        problem = problem_of(answer)
-        raise self._meaning(problem, answer.retry_after_seconds(), effect, project)
+            raise answer.unclear(f"FedEx: HTTP {answer.status} without JSON", effect=effect)
+        raise self._meaning(answer, effect, project)
 
-    def _meaning(
-        self, problem: Problem, wish_seconds: float, effect: bool, project: _Project | None
-    ) -> VendorOutcome:
+    def _meaning(self, answer: Answer, effect: bool, project: _Project | None) -> VendorOutcome:
         """The word for an error, by the table."""
+        problem, wish_seconds = problem_of(answer), answer.retry_after_seconds()
         verdict = verdict_of(problem)
         if verdict is Verdict.REJECTED:
             return Reject(problem.code, str(problem))
@@ -321,7 +319,7 @@ class FedexClient:
             # One renewed token was tried already; nothing was processed.
             wait = self._settings.seconds("auth_retry_seconds")
             return Retry(wait, f"FedEx refuses the credentials: {problem}")
-        return _unclear(effect, str(problem))
+        return answer.unclear(f"FedEx: {problem}", effect=effect)
 
 
 def track_results(output: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
@@ -386,8 +384,3 @@ def _image(encoded: Any) -> bytes:
         return base64.b64decode(str(encoded), validate=True)
     except binascii.Error as error:
         raise ValueError("a label is not base64") from error
-
-
-def _unclear(effect: bool, reason: str) -> OutcomeUnknown | Retry:
-    """What an answer that proves nothing means: unknown once there may be an effect."""
-    return OutcomeUnknown(f"FedEx: {reason}") if effect else Retry(0.0, f"FedEx: {reason}")

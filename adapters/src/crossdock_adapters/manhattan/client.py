@@ -16,7 +16,6 @@ from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
-    OutcomeUnknown,
     Reject,
     Retry,
     Throttled,
@@ -168,7 +167,7 @@ class ManhattanClient:
             code, text = refusal(body)
             if code:
                 raise Reject(code, text)
-            raise _unclear("the platform reports no success and no exception", effect)
+            raise answer.unclear("the platform reports no success and no exception", effect=effect)
         return body
 
     def _body(self, answer: Answer, *, effect: bool) -> dict[str, Any]:
@@ -186,9 +185,9 @@ class ManhattanClient:
         if 300 <= status < 500:
             raise NeedsPerson(f"the platform answers {status}; check paths, headers and rights")
         if status >= 500:
-            raise _unclear(f"the platform answers {status}", effect)
+            raise answer.unclear(f"the platform answers {status}", effect=effect)
         if body is None:
-            raise _unclear("the answer is not a JSON object", effect)
+            raise answer.unclear("the answer is not a JSON object", effect=effect)
         return body
 
     async def _fetch_token(self) -> Token:
@@ -266,7 +265,3 @@ def _json_object(answer: Answer) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return {str(name): value for name, value in body.items()} if isinstance(body, dict) else None
-
-
-def _unclear(reason: str, effect: bool) -> Exception:
-    return OutcomeUnknown(reason) if effect else Retry(0.0, reason)

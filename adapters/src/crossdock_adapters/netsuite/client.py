@@ -239,7 +239,7 @@ def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
     if answer.status == 404:
         raise RecordMissing(str(problem))
     if earlier_effect or problem.code == "IDEMPOTENCY_ERROR":
-        raise OutcomeUnknown(f"after a request was accepted: {problem}")
+        raise answer.unclear(f"after a request was accepted: {problem}", effect=True)
     if answer.status == 429 or any(word in words for word in _BUSY_WORDS):
         pause = answer.retry_after_seconds(BUSY_RETRY_SECONDS * random.uniform(0.5, 1.5))
         raise Throttled(pause, f"the account is at its concurrency limit ({problem})")
@@ -253,9 +253,7 @@ def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
         if effect and any(word in words for word in _DUPLICATE_WORDS):
             raise DuplicateRecord(str(problem))
         raise Reject(problem.code or str(answer.status), str(problem))
-    if effect:
-        raise OutcomeUnknown(f"NetSuite failed ({problem})")
-    raise Retry(0.0, f"NetSuite failed while reading ({problem})")
+    raise answer.unclear(f"NetSuite failed ({problem})", effect=effect)
 
 
 def _token(answer: Answer) -> Token:

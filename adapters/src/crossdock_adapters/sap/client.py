@@ -303,7 +303,7 @@ def _outcome(row: Row, problem: Problem, said: str, pause: float, *, effect: boo
         case "rejected" if effect:
             return Reject(problem.code or str(problem.status), said)
         case "unknown":
-            return OutcomeUnknown(said) if effect else Retry(pause, said)
+            return OutcomeUnknown(said, pause) if effect else Retry(pause, said)
     return NeedsPerson(said)
 
 

@@ -86,6 +86,7 @@ def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchang
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, ANSWER_LATER, ended.reason)
         case OutcomeUnknown():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "unknown", ended.reason)
+            answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
         case _ if exchange.effect_left:
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, _name(ended), _words(ended))
         case TimeoutError():
@@ -123,6 +124,9 @@ def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str
         case NotTried():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, NOT_TRIED, ended.reason)
         case Retry():
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", ended.reason)
+            answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
+        case OutcomeUnknown():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", ended.reason)
             answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
         case NeedsPerson():

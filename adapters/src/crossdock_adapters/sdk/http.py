@@ -75,6 +75,12 @@ class Answer:
             seconds = (until - now).total_seconds()
         return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
 
+    def unclear(self, reason: str, *, effect: bool) -> OutcomeUnknown | Retry:
+        """What an answer that proves nothing means: unknown once there may be an effect. Either way
+        the vendor's wish to be left alone goes with it."""
+        seconds = self.retry_after_seconds()
+        return OutcomeUnknown(reason, seconds) if effect else Retry(seconds, reason)
+
 
 def _number(text: str) -> float | None:
     try:

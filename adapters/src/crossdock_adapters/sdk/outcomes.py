@@ -112,7 +112,14 @@ class Untranslatable(NeedsPerson):
 
 
 class OutcomeUnknown(VendorOutcome):
-    """Something left for the vendor and its effect is not known; never repeated blindly."""
+    """Something left for the vendor and its effect is not known; never repeated blindly.
+
+    `after_seconds` is the vendor's own wish (Retry-After): how long to ask it nothing about this.
+    """
+
+    def __init__(self, reason: str, after_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after_seconds = max(0.0, float(after_seconds))
 
 
 class AnswerLater(OutcomeUnknown):

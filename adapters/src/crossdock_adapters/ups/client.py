@@ -215,7 +215,7 @@ class UpsClient:
                 body = None
             if isinstance(body, dict):
                 return body
-            raise _unclear(effect, f"HTTP {answer.status} without a JSON object")
+            raise answer.unclear(f"UPS: HTTP {answer.status} without JSON", effect=effect)
         errors = read_errors(answer)
         codes = {code for code, _ in errors}
         if answer.status == 429 or THROTTLE_CODE in codes:
@@ -229,7 +229,7 @@ class UpsClient:
             raise Retry(wait, f"UPS refuses the credentials: {code} {message}")
         if 400 <= answer.status < 500 and answer.status != 408 and code:
             raise Reject(code, _short(errors))
-        raise _unclear(effect, f"HTTP {answer.status} {code} {message}".rstrip())
+        raise answer.unclear(f"UPS: HTTP {answer.status} {code} {message}".rstrip(), effect=effect)
 
 
 def read_errors(answer: Answer) -> list[tuple[str, str]]:
@@ -347,9 +347,3 @@ def _texts(listed: Any) -> list[str]:
 def _short(errors: Sequence[tuple[str, str]]) -> str:
     text = "; ".join(f"{code} {message}".strip() for code, message in errors)
     return text[:MAX_REASON_CHARACTERS]
-
-
-def _unclear(effect: bool, reason: str) -> OutcomeUnknown | Retry:
-    """What an answer that proves nothing means: unknown once there may be an effect."""
-    text = f"UPS: {reason}"[:MAX_REASON_CHARACTERS]
-    return OutcomeUnknown(text) if effect else Retry(0.0, text)

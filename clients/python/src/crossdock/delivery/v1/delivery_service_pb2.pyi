@@ -354,7 +354,9 @@ class Completion(_message.Message):
     """What came back, redacted."""
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """For RETRY: not before this long from now."""
+        """The vendor's wish (Retry-After): it is neither called nor asked about this again before so long
+        from now. Heeded for RETRY, THROTTLED, UNKNOWN and look-ups that failed, within an hour.
+        """
 
     @_builtins.property
     def vendor_references(self) -> _containers.RepeatedCompositeFieldContainer[_delivery_pb2.VendorReference]:
