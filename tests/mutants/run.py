@@ -1,6 +1,8 @@
 """Applies each seeded fault to a copy of the tree and asks the tests: `make mutants`.
 
-Resumable: what is decided for a mutant's text and tests is kept in out/mutants.json.
+First the tests have to pass on a copy without a fault, beside as much other work: a test that fails
+anyway notices nothing. Resumable: what is decided for a mutant's text and tests is kept in
+out/mutants.json.
 """
 
 from __future__ import annotations
@@ -13,41 +15,91 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, Final
+from queue import Queue
+from typing import Any, Final, TypeVar
 
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant
 
 REPORT: Final = ROOT / "out" / "mutants.json"
 SECONDS_MAX: Final = 300
+JOBS: Final = 2
 TARGET: Final = 0.95
 SOURCES: Final = ("clients/python/src", "hub/src", "adapters/src")
 COPIED: Final = (*SOURCES, "tests", "proto", "pyproject.toml")
 SLOW: Final = "not a_day_without"
+Thing = TypeVar("Thing")
+Told = TypeVar("Told")
 
 
 def main() -> int:
     """0 when the share that was killed reaches the target."""
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("--only", help="mutants whose name contains this")
-    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin nothing after so long")
     parser.add_argument("--again", action="store_true", help="forget what was decided before")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="at a time")
     told = parser.parse_args()
     known = json.loads(REPORT.read_text()) if REPORT.exists() and not told.again else {}
-    started = time.monotonic()
+    wanted = [
+        mutant
+        for mutant in MUTANTS
+        if (not told.only or told.only in mutant.name)
+        and known.get(mutant.name, {}).get("text") != _text(mutant)
+    ]
+    until = time.monotonic() + told.seconds
     with tempfile.TemporaryDirectory(prefix="crossdock-mutants-") as directory:
-        for mutant in MUTANTS:
-            wanted = not told.only or told.only in mutant.name
-            if not wanted or known.get(mutant.name, {}).get("text") == _text(mutant):
-                continue
-            if time.monotonic() - started > told.seconds:
-                break
-            known[mutant.name] = decide(mutant, Path(directory) / "tree")
+        trees = Trees(Path(directory), told.jobs)
+        failing = [
+            test for test, passed in trees.each(_tests_of(wanted), _passes, until) if not passed
+        ]
+        if failing:
+            print(f"these fail on the code as it is, so they notice nothing: {', '.join(failing)}")
+            return 1
+        for mutant, verdict in trees.each(wanted, decide, until):
+            known[mutant.name] = verdict
             REPORT.parent.mkdir(exist_ok=True)
             REPORT.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-            print(f"{known[mutant.name]['verdict']:<9} {mutant.name}", flush=True)
+            print(f"{verdict['verdict']:<9} {mutant.name}", flush=True)
     return _summary(known)
+
+
+class Trees:
+    """Copies of the code, one for each job, so that several are broken at a time."""
+
+    def __init__(self, directory: Path, jobs: int) -> None:
+        self._free: Queue[Path] = Queue()
+        for number in range(jobs):
+            tree = directory / f"tree-{number}"
+            _copy(tree)
+            self._free.put(tree)
+        self._jobs = jobs
+
+    def each(
+        self, things: Sequence[Thing], ask: Callable[[Thing, Path], Told], until: float
+    ) -> Iterator[tuple[Thing, Told]]:
+        """What `ask` says of each thing in a tree of its own, as it is said. until: monotonic s."""
+        with ThreadPoolExecutor(self._jobs) as threads:
+            asked = {threads.submit(self._one, thing, ask, until): thing for thing in things}
+            for done in as_completed(asked):
+                if (told := done.result()) is not None:
+                    yield asked[done], told
+
+    def _one(self, thing: Thing, ask: Callable[[Thing, Path], Told], until: float) -> Told | None:
+        if time.monotonic() > until:
+            return None
+        tree = self._free.get()
+        try:
+            return ask(thing, tree)
+        finally:
+            self._free.put(tree)
+
+
+def _tests_of(mutants: Sequence[Mutant]) -> list[str]:
+    return sorted({test for mutant in mutants for test in mutant.tests})
 
 
 def _text(mutant: Mutant) -> list[str]:
@@ -65,9 +117,20 @@ def _summary(known: dict[str, Any]) -> int:
 
 
 def decide(mutant: Mutant, tree: Path) -> dict[str, Any]:
-    """Run the tests of a mutant one after the other until one notices."""
+    """Run the tests of a mutant one after the other until one notices; mend the tree."""
     started = time.monotonic()
-    shutil.rmtree(tree, ignore_errors=True)
+    mutant.apply(tree)
+    verdict, by = "survived", ""
+    for test in mutant.tests:
+        if not _passes(test, tree):
+            verdict, by = "killed", test
+            break
+    shutil.copy(ROOT / mutant.file, tree / mutant.file)
+    seconds = round(time.monotonic() - started, 1)
+    return {"verdict": verdict, "by": by, "seconds": seconds, "text": _text(mutant)}
+
+
+def _copy(tree: Path) -> None:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -75,14 +138,6 @@ def decide(mutant: Mutant, tree: Path) -> dict[str, Any]:
             shutil.copytree(source, tree / name, ignore=ignored)
         else:
             shutil.copy(source, tree / name)
-    mutant.apply(tree)
-    verdict, by = "survived", ""
-    for test in mutant.tests:
-        if not _passes(test, tree):
-            verdict, by = "killed", test
-            break
-    seconds = round(time.monotonic() - started, 1)
-    return {"verdict": verdict, "by": by, "seconds": seconds, "text": _text(mutant)}
 
 
 def _passes(test: str, tree: Path) -> bool:

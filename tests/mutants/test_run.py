@@ -1,0 +1,58 @@
+"""The runner of the seeded faults: what it says is of the fault and of nothing else."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.mutants import run
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import ROOT, Mutant
+
+
+def test_each_fault_is_alone_in_its_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that while a fault is tried its tree has this one and no other, two trees at a time,
+    and that the first test that fails decides."""
+    tried: list[tuple[str, list[str]]] = []
+
+    def look(test: str, tree: Path) -> bool:
+        broken = [
+            each.name
+            for each in mutants
+            if (tree / each.file).read_bytes() != (ROOT / each.file).read_bytes()
+        ]
+        tried.append((test, broken))
+        return test != "noticed"
+
+    mutants = [
+        Mutant(each.name, each.file, each.old, each.new, ("passes", "noticed", "never asked"))
+        for each in {each.file: each for each in MUTANTS}.values()
+    ][:4]
+    monkeypatch.setattr(run, "_passes", look)
+    trees = run.Trees(tmp_path, 2)
+    told = dict(trees.each(mutants, run.decide, time.monotonic() + 60))
+    assert [told[each]["verdict"] for each in mutants] == ["killed"] * 4
+    assert {told[each]["by"] for each in mutants} == {"noticed"}
+    wanted = [(test, [each.name]) for each in mutants for test in ("passes", "noticed")]
+    assert sorted(tried) == sorted(wanted)
+
+
+def test_nothing_begins_when_the_time_is_over(tmp_path: Path) -> None:
+    """Proves that what was not begun is not decided, and is left for the next run."""
+    trees = run.Trees(tmp_path, 1)
+    assert not list(trees.each(MUTANTS, run.decide, time.monotonic() - 1))
+
+
+def test_tests_that_fail_anyway_decide_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Proves that no fault is called noticed by a test that fails on the code as it is."""
+    monkeypatch.setattr(run, "REPORT", tmp_path / "mutants.json")
+    monkeypatch.setattr(run, "_passes", lambda test, tree: False)
+    name = MUTANTS[0].name
+    monkeypatch.setattr("sys.argv", ["mutants", "--only", name])
+    assert run.main() == 1
+    assert MUTANTS[0].tests[0] in capsys.readouterr().out
+    assert not run.REPORT.exists()
