@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Tests start hundreds of Python processes. A shell that wants no bytecode beside the sources gets
 # none, and yet no process compiles some 700 modules anew, for most of a second.
@@ -24,9 +24,11 @@ if os.environ.get("PYTHONDONTWRITEBYTECODE") and "PYTHONPYCACHEPREFIX" not in os
 pytest_plugins = ["fixtures_nats", "fixtures_postgres", "fixtures_hub"]
 
 # What must be green before a change lands draws the same examples each time; what draws anew is
-# `make explore`. An example found there becomes a test of its own.
-settings.register_profile("repeatable", derandomize=True, database=None)
-settings.register_profile("explore", derandomize=False, print_blob=True)
+# `make explore`. An example found there becomes a test of its own. How long one takes says nothing
+# of the code: the machine may be busy with something else.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", UNHURRIED, derandomize=True, database=None)
+settings.register_profile("explore", UNHURRIED, derandomize=False, print_blob=True)
 settings.load_profile("repeatable")
 
 # Whole installations come first: begun last, one would keep a single worker busy at the end.
