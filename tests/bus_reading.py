@@ -11,7 +11,7 @@ import nats
 from crossdock_hub.bus.address import BusAddress
 from nats.aio.client import Client
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 45.0
 AT_ONCE = 100
 
 

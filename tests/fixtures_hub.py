@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import itertools
 import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,14 +27,14 @@ from crossdock_hub.bus.address import BusAddress
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from crossdock_hub.bus.streams import HUB_USER
 from databases import KIND, ServerDatabase, database_of
-from fixtures_nats import DIES_WITH_PARENT
+from fixtures_nats import DIES_WITH_PARENT, free_port
 from story import seed_master_data
 
 START_SECONDS = 90.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 60.0
 LOG_TAIL_CHARACTERS = 6_000
-LANES = 90
-PORTS = range(20_000, 32_000)
+# More than there are tests that take one: they may all run in one process.
+LANES = 250
 BYTECODE = Path(tempfile.gettempdir()) / f"crossdock-bytecode-{os.getuid()}"
 HUB_COMMAND = (sys.executable, "-m", "crossdock_hub")
 # The endpoints of our deployment, by role; tests that need work of their own take a lane.
@@ -51,15 +49,6 @@ ROLES = {
 # Periods at which a hub looks after its bus, and waits before it drains: cut for hubs of one test.
 QUICK_LIMITS = {"heal_seconds": 1.0, "health_drain_seconds": 0.2}
 _ALIVE: WeakSet[RunningHub] = WeakSet()
-
-
-def _port_to_come_back_to() -> int:
-    """A free port that the system gives nobody while the hub is down: below those it gives out."""
-    while True:
-        port = secrets.choice(PORTS)
-        with contextlib.closing(socket.socket()) as asked, contextlib.suppress(OSError):
-            asked.bind(("127.0.0.1", port))
-            return port
 
 
 @dataclass(frozen=True)
@@ -119,7 +108,7 @@ class RunningHub:
         self.nats_url = ""
         self._address_file = directory / "address.json"
         self._tokens = directory / "tokens"
-        self._listen = f"127.0.0.1:{_port_to_come_back_to()}"
+        self._listen = f"127.0.0.1:{free_port()}"
         self.database = database_of(self.data, database or KIND)
         self._more = {f"CROSSDOCK_{name.upper()}": value for name, value in environment.items()}
         self._admit(endpoints or deployment(0))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,7 +20,14 @@ from crossdock_hub.bus.address import BusAddress
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from crossdock_hub.bus.streams import HUB_USER
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
+# How long a test waits for what has to happen. Only a test that fails waits so long, so that it is
+# far beyond what a slow and busy machine needs.
+PATIENCE_SECONDS = 45.0
+# Below the ports that the system gives out by itself: what is found free stays free until its
+# process binds it, and while that is down. Each worker of a run has a part of its own.
+PORTS = range(20_000, 32_000)
+WORKERS_MAX = 12
 DIES_WITH_PARENT = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); os.execv(sys.argv[1],"
     " sys.argv[1:])"
@@ -114,21 +125,35 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody holds, no two of them the same."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Ports that nobody holds, no two of them the same, and none that was given before."""
+    return list(itertools.islice(filter(_is_free, _own_ports), count))
+
+
+def _ports_of_this_process() -> Iterator[int]:
+    """All of its part, again and again, from a chance place on."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = len(PORTS) // WORKERS_MAX
+    mine = PORTS[worker % WORKERS_MAX * share :][:share]
+    first = random.SystemRandom().randrange(share)
+    return itertools.cycle([*mine[first:], *mine[:first]])
+
+
+_own_ports = _ports_of_this_process()
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as asked:
+        try:
+            asked.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 async def eventually(
     condition: Callable[[], object] | Callable[[], Awaitable[object]],
     what: str = "the condition",
-    within_seconds: float = 10.0,
+    within_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Poll until the condition (plain or async) holds; AssertionError names what did not happen."""
     deadline = time.monotonic() + within_seconds

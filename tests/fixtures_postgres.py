@@ -26,7 +26,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 SUPERUSER = "crossdock"
 UNPRIVILEGED = "nobody"
 # What a test's server may cost, and what it must keep: a commit is on disk.

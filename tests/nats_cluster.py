@@ -20,7 +20,7 @@ from crossdock_hub.bus.users import USERS_FILE, write_users
 from fixtures_nats import DIES_WITH_PARENT, START_SECONDS, free_ports
 
 NODES = 3
-FORM_SECONDS = 30.0
+FORM_SECONDS = 90.0
 
 
 class NatsCluster:

@@ -15,7 +15,7 @@ from fixtures_hub import RunningHub
 from google.protobuf.duration_pb2 import Duration
 from story import request_id
 
-TAKE_SECONDS = 15.0
+TAKE_SECONDS = 60.0
 LEASE_SECONDS = 30.0
 ERP_OPERATIONS = {
     "create_sales_order": "SEARCHABLE",

@@ -106,7 +106,7 @@ class Desk:
         found = await self.read(plan)
         return {word(replay_pb2.ReplayOutcome, c.outcome): c.count for c in found.outcomes}
 
-    async def done(self, plan: replay_pb2.Replay, within_seconds: float = 30.0) -> None:
+    async def done(self, plan: replay_pb2.Replay, within_seconds: float = PLAN_SECONDS) -> None:
         """Return once every item is decided."""
 
         async def is_done() -> bool:
@@ -114,7 +114,7 @@ class Desk:
 
         await eventually(is_done, "the replay is done", within_seconds)
 
-    async def settled(self, plan: replay_pb2.Replay, within_seconds: float = 30.0) -> None:
+    async def settled(self, plan: replay_pb2.Replay, within_seconds: float = PLAN_SECONDS) -> None:
         """Return once nothing of it waits or is under way."""
 
         async def is_settled() -> bool:

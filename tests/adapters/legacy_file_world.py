@@ -23,6 +23,7 @@ from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.settings import check
 from crossdock_adapters.sdk.work import Work
+from fixtures_nats import PATIENCE_SECONDS
 from test_sequences import KeptCursors
 
 TICK_SECONDS = 0.01
@@ -112,7 +113,7 @@ class Desk:
 
     async def settled(self, operation: str, event: Any, reference: str = "A" * 20) -> Confirmed:
         """Attempts until the ERP has answered, as the hub would ask."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
                     return await self.do(operation, event, reference)

@@ -22,6 +22,7 @@ from crossdock.endpoint.v1 import (
 from crossdock.event.v1 import event_pb2
 from crossdock.item.v1 import item_pb2, item_service_pb2, item_service_pb2_grpc
 from crossdock.label.v1 import label_events_pb2
+from fixtures_nats import PATIENCE_SECONDS
 from google.protobuf.duration_pb2 import Duration
 from grpc_status import rpc_status
 
@@ -310,7 +311,7 @@ def token_file(folder: Path) -> Path:
     return path
 
 
-async def ended(task: asyncio.Task[Any] | None, *, seconds: float = 12.0) -> None:
+async def ended(task: asyncio.Task[Any] | None, *, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a task, with a deadline; re-raise what it raised."""
     assert task is not None
     with contextlib.suppress(asyncio.CancelledError):

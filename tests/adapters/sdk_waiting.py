@@ -7,11 +7,16 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
+from fixtures_nats import PATIENCE_SECONDS
+
 POLL_SECONDS = 0.01
 
 
 async def until(
-    condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 10.0, what: str = ""
+    condition: Callable[[], bool | Awaitable[bool]],
+    *,
+    seconds: float = PATIENCE_SECONDS,
+    what: str = "",
 ) -> None:
     """Return as soon as the condition holds; fail the test at the deadline."""
     deadline = time.monotonic() + seconds

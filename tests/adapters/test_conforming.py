@@ -14,7 +14,7 @@ DECLARED_CLASS = "declared_class"
 
 
 # An adapter of files with five operations waits through each fault five times.
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", registry.names())
 async def test_it_conforms(name: str, tmp_path: Path) -> None:
     """Proves that nothing of the conformance kit fails, as `crossdock adapter conform NAME` runs

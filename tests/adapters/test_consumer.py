@@ -252,7 +252,7 @@ async def test_bus_is_waited_for(own_queue: Queue, own_nats_server: NatsProcess)
     own_nats_server.kill()
     async with own_queue.reader() as reader:
         waiting = asyncio.create_task(soon(reader, 15))
-        await eventually(lambda: "no connection" in reader.trouble, "trouble", 8)
+        await eventually(lambda: "no connection" in reader.trouble, "trouble")
         own_nats_server.start()
         await eventually(lambda: own_queue.bus.health.ok)
         await own_queue.fill(1)
@@ -264,7 +264,7 @@ async def test_silence_is_noticed(own_queue: Queue, own_nats_server: NatsProcess
     async with own_queue.reader() as reader:
         await eventually(lambda: reader.bindings == 1)
         own_nats_server.freeze()
-        await eventually(lambda: "no word" in reader.trouble, "trouble", 4)
+        await eventually(lambda: "no word" in reader.trouble, "trouble")
         own_nats_server.thaw()
         await own_queue.fill(1)
         assert (await soon(reader)).data == b"0"

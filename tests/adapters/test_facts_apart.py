@@ -31,7 +31,7 @@ from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from story import Story, label, request_id, scan, scans, state_of, unique
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 IMAGE_BYTES = 240 * 1024
 SCANS = 500
 # Carriers write in every script: 300 signs of four bytes.

@@ -19,7 +19,7 @@ from fixtures_nats import eventually
 from hosted_adapter import hosted
 from story import CARRIER_CODE, Story, request_id, state_of
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 PACKAGES = 3
 WAIT_SECONDS = 60.0

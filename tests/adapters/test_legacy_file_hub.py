@@ -15,7 +15,7 @@ from fixtures_nats import eventually
 from hosted_adapter import hosted
 from story import CUSTOMER, ITEM, Story
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 ORDERS = 6
 WAIT_SECONDS = 60.0

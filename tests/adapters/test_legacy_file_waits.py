@@ -26,6 +26,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.settings import SettingsError, check
 from crossdock_adapters.sdk.work import Poll
+from fixtures_nats import PATIENCE_SECONDS
 from legacy_file_world import ANSWERS, Desk, approved, order, running, shipped
 
 A_DAY_SECONDS = 86_400.0
@@ -230,7 +231,7 @@ async def test_a_gap_says_which_number_and_what_to_do(tmp_path: Path) -> None:
         with pytest.raises(NeedsPerson, match=r"no permission; number 1 .* retry this delivery"):
             await desk.do("create_sales_order", approved())
         desk.vendor._folder.put = put  # type: ignore[method-assign]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 with pytest.raises(AnswerLater) as told:
                     await desk.do("create_sales_order", approved(order(number="SO-2")), "B" * 20)

@@ -24,7 +24,7 @@ from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from story import CUSTOMER, DOCK, ITEM, Story, request_id
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 ORDERS = 4
 WAIT_SECONDS = 60.0

@@ -34,7 +34,7 @@ HELD = held_fact_pb2.HELD_FACT_STATE_HELD
 APPLIED = held_fact_pb2.HELD_FACT_STATE_APPLIED
 PATH = "/ups/track-alert"
 AUTHORIZED = {"authorization": f"Bearer {CALLBACK_CREDENTIAL}"}
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 UNDERSTOOD = translate_scans.alert_event
 
 

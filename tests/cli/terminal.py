@@ -18,7 +18,7 @@ from fixtures_nats import eventually
 
 SCREEN = struct.pack("HHHH", 24, 120, 0, 0)
 CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 class Terminal:

@@ -14,7 +14,7 @@ import pytest
 from crossdock.cli.problems import CommandError
 from crossdock.cli.processes import Child, Program
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 60.0
 READY = (
     "import json, os, pathlib, time; "
     "pathlib.Path('{ready}').write_text(json.dumps({{'pid': os.getpid()}})); "
@@ -117,7 +117,7 @@ async def main():
     child = Child(Program("worker", ("-c", {READY.format(ready=ready) + "time.sleep(600)"!r}),
                           Path({str(tmp_path / "log")!r}), Path({str(ready)!r})), print)
     await child.start()
-    await child.wait_ready(10)
+    await child.wait_ready({WAIT_SECONDS})
     print(child.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())

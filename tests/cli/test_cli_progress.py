@@ -154,7 +154,7 @@ async def test_a_vacuum_shows_what_it_does(tmp_path: Path) -> None:
         "CROSSDOCK_DATA_DIRECTORY": str(tmp_path),
         "CROSSDOCK_DATABASE_URL": "",
     }
-    async with asyncio.timeout(60), Terminal(environment, "hub", "vacuum") as terminal:
+    async with asyncio.timeout(120), Terminal(environment, "hub", "vacuum") as terminal:
         await terminal.shows("gathering what is left")
         assert await terminal.ends() == 0
         assert "bytes_after" in terminal.read()

@@ -17,7 +17,7 @@ from fixtures_hub import Lane, RunningHub
 from played_endpoint import PlayedEndpoint
 from story import Story
 
-COMMAND_SECONDS = 60.0
+COMMAND_SECONDS = 120.0
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BOOKINGS = {"create_sales_order": "SEARCHABLE"}
 

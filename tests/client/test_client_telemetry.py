@@ -45,7 +45,7 @@ def test_a_process_has_real_trace_ids_and_ends_when_the_collector_is_away() -> N
             env=environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr

@@ -22,7 +22,7 @@ def crossdock(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedP
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
         env={**os.environ, "NO_COLOR": "1", "TERMINAL_WIDTH": "100"},
     )
@@ -67,7 +67,7 @@ def test_a_team_with_only_buf_generates_from_the_bundle(bundle: Path, tmp_path: 
         cwd=bundle,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -172,4 +172,4 @@ def test_commands_are_listed_without_being_imported() -> None:
         assert name in done.stdout
     assert crossdock("nothing").returncode == 2
     probe = "import sys, crossdock.cli; assert 'crossdock.contracts' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", probe], check=False, timeout=30).returncode == 0
+    assert subprocess.run([sys.executable, "-c", probe], check=False, timeout=120).returncode == 0

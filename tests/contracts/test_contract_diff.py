@@ -223,7 +223,7 @@ def _buf_breaking(tree: Path, against: Path) -> subprocess.CompletedProcess[str]
     (tree / "buf.yaml").write_text(config)
     buf = Path(sys.executable).with_name("buf")
     command = [str(buf), "breaking", "proto", "--exclude-imports", "--against", str(against)]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=200)
 
 
 @pytest.mark.parametrize(("file", "old", "new"), ON_THE_WIRE, ids=[row[2] for row in ON_THE_WIRE])

@@ -47,7 +47,7 @@ class Workspace:
             cwd=self.root,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=200,
             check=False,
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fenced import Block, blocks, document
-from running_dev import BIN, Dev, environment, makefile_recipe
+from running_dev import BIN, STOP_SECONDS, Dev, environment, makefile_recipe
 from source_files import ROOT
 
 DOCUMENTS = (
@@ -26,8 +26,8 @@ DOCUMENTS = (
     "docs/performance.md",
 )
 README = "README.md"
-SERVE_SECONDS = 60.0
-pytestmark = pytest.mark.timeout(400)
+SERVE_SECONDS = 180.0
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ def start(script: str, directory: Path, variables: dict[str, str]) -> subprocess
 def end(process: subprocess.Popen[str]) -> int:
     process.send_signal(signal.SIGTERM)
     try:
-        return process.wait(30)
+        return process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
@@ -294,7 +294,7 @@ def test_the_hub_is_deployed_as_the_readme_says(tmp_path: Path) -> None:
         where = json.loads(address.read_text(encoding="utf-8"))["grpc"]
         done = subprocess.run(
             [sys.executable, "-c", code, where, str(token)],
-            env=variables, capture_output=True, text=True, timeout=60, check=False,
+            env=variables, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
     finally:

@@ -18,10 +18,10 @@ from story import pick
 
 README, OPERATIONS = "README.md", "docs/operations.md"
 STOPPED = 4
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 LIST = "crossdock dead-letters list"
 SHOW = "crossdock delivery show ID"
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

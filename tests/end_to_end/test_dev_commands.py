@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from crossdock.cli.workplace import Workplace
 
-START_SECONDS = 90.0
-STOP_SECONDS = 40.0
-COMMAND_SECONDS = 90.0
+START_SECONDS = 200.0
+STOP_SECONDS = 90.0
+COMMAND_SECONDS = 180.0
 PACE = "0.1"
 
 
@@ -125,7 +125,7 @@ def delivered(dev: Dev) -> dict[str, Any]:
 
 def with_the_warehouse(dev: Dev, number: str) -> None:
     """Return when the warehouse has an order."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + COMMAND_SECONDS
     while True:
         told = dev.run("trace", number, "--json").stdout
         nodes = json.loads(told)["nodes"] if told.startswith("{") else []
@@ -155,7 +155,7 @@ def documents(lineage: dict[str, Any]) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_trace_begins_with_its_verdict(dev: Dev, delivered: dict[str, Any]) -> None:
     """A document number of the ERP leads to the order's chain: verdict first, trace id named."""
     assert delivered["verdict"] == "VERDICT_COMPLETE"
@@ -202,7 +202,7 @@ def test_a_batch_sent_again_is_answered_not_written_again(
     assert after == before
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_paused_endpoint_makes_its_orders_wait(dev: Dev, delivered: dict[str, Any]) -> None:
     """trace says whom it waits for and returns 4; deliveries shows the hold; resume lets it go."""
     paused = dev.json("endpoint", "pause", "netsuite", "--reason", "month end")
@@ -278,7 +278,7 @@ def test_errors_say_what_why_and_next(dev: Dev) -> None:
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_ctrl_c_ends_everything_and_keeps_the_data(lives: tuple[Dev, FirstLife]) -> None:
     """No process is left, the port is free, and a second start knows the first one's orders: what
     was under way with the vendors arrives."""
@@ -288,6 +288,6 @@ def test_ctrl_c_ends_everything_and_keeps_the_data(lives: tuple[Dev, FirstLife])
     assert first.trace_without_it.returncode == 1
     assert "no crossdock dev runs" in first.trace_without_it.stderr
     assert dev.run("trace", first.order).returncode == 0
-    deadline = time.monotonic() + 80
+    deadline = time.monotonic() + COMMAND_SECONDS
     while dev.run("trace", first.on_its_way).returncode != 0:
         assert time.monotonic() < deadline, dev.run("trace", first.on_its_way).stdout

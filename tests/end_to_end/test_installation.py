@@ -51,7 +51,7 @@ ORDERS_UNDER_LOAD = 4
 APPROVING = "/crossdock.order.v1.OrderService/ApproveOrder"
 COMPLETING = "/crossdock.delivery.v1.DeliveryService/CompleteAttempts"
 _NUMBERS = itertools.count(1)
-pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ ORDERS, STOPS = 40, 2
 SEED = 23
 # The lease in this site, the time until a timer sees that it ran out, and room for a busy machine.
 STOPPED_SECONDS = SHORT_LIMITS["lease_seconds_max"] + 2.0
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 async def stop_and_go(round_: Round) -> None:

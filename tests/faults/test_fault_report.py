@@ -165,7 +165,7 @@ def test_every_required_test_is_there() -> None:
     assert set(TRIALS) == set(REQUIRED)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_pieces_run_as_processes_and_add_up(tmp_path: Path) -> None:
     """Proves that the command runs pieces two at a time in processes of their own, writes the
     report, and runs none of them again."""

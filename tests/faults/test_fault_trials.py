@@ -23,7 +23,7 @@ SMALLEST = {
     "G29": Size(1, orders=20),
     "G30": Size(1, orders=4),
 }
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize("name", SMALLEST)

@@ -20,7 +20,7 @@ from tests.faults.yard.site import Plan, mix_of
 
 KINDS_MIN = 20
 SEED = 1_777
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ async def kill_and_restart(hub: RunningHub, history: History, chance: random.Ran
     """Kill the hub in the middle of work; callers find it again soon after it serves."""
     answered = len(history.approved)
     goal = answered + chance.randint(10, 40)
-    await eventually(lambda: len(history.approved) >= goal, "load", 30)
+    await eventually(lambda: len(history.approved) >= goal, "load")
     hub.kill()
     hub.spawn()
     await asyncio.to_thread(hub.wait_until_serving)
@@ -124,7 +124,7 @@ async def test_kill_9_of_the_hub_under_load(own_hub: RunningHub) -> None:
         for _ in range(KILLS):
             await kill_and_restart(own_hub, history, chance)
         await asyncio.gather(*writers)
-        await eventually(lambda: _all_confirmed(own_hub, len(history.approved)), "deliveries", 30)
+        await eventually(lambda: _all_confirmed(own_hub, len(history.approved)), "deliveries")
         for adapter in adapters:
             assert not adapter.done(), adapter
             adapter.cancel()
@@ -159,7 +159,7 @@ def _deliveries_were_made_once(hub: RunningHub, history: History) -> None:
 
 async def _stream_is_the_events_table(hub: RunningHub) -> None:
     """Every event once on the stream, with the table's bytes, in commit order by partition."""
-    await eventually(lambda: hub.count("events", "published_at IS NULL") == 0, "publishing", 20)
+    await eventually(lambda: hub.count("events", "published_at IS NULL") == 0, "publishing")
     messages = await stored_messages(hub.bus_address(), bus.EVENT_STREAM)
     table = hub.query("SELECT id, stem, partition, body FROM events ORDER BY sequence")
     ids = [message.headers["Nats-Msg-Id"] for message in messages]

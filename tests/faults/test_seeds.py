@@ -82,7 +82,7 @@ def drawn_for(seed: int, hash_seed: str) -> dict[str, Any]:
     return drawn
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_seed_draws_the_same_twice() -> None:
     """Proves over processes that hash differently that a seed brings the same requests with the
     same ids, the same schedule of kills and the same strikes of the vendor, and another seed

@@ -9,7 +9,7 @@ from crossdock.client import HubClient
 from crossdock.errors import CallError, from_rpc_error
 from fixtures_hub import RunningHub
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 45.0
 
 
 async def send(client: HubClient, method: str, data: bytes, **options: Any) -> CallError | None:

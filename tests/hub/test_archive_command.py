@@ -22,7 +22,7 @@ from databases import KIND
 from decisions import CONTRACT
 from first_flow import order
 
-SECONDS = 60
+SECONDS = 120
 MONTH = 30.0
 SOON = 0.001
 SETTINGS = {

@@ -20,7 +20,7 @@ from test_full_disks import Volume
 
 OLD = DAYS["order"] + 1
 FLOWS = 3
-SECONDS = 60
+SECONDS = 120
 
 
 def filled(tmp_path: Path) -> tuple[House, list[str]]:

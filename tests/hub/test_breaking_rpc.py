@@ -218,5 +218,5 @@ async def test_opening_and_closing_are_each_said_once(hub: RunningHub, lane: Lan
         log = hub.log_file.read_text().splitlines()
         return sum(words in line and f'"{lane.erp}"' in line for line in log)
 
-    await eventually(lambda: lines("answers again") == 1, "the line of the return", 10.0)
+    await eventually(lambda: lines("answers again") == 1, "the line of the return")
     assert lines("does not answer") == 1

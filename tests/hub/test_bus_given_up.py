@@ -15,7 +15,7 @@ from fixtures_nats import NatsProcess, eventually
 from story import create_order, seed_master_data
 
 EXIT_BUS_REFUSED = 70
-NOTICED_SECONDS = 20.0
+NOTICED_SECONDS = 60.0
 
 
 def write_login(server: NatsProcess, path: Path) -> None:

@@ -27,7 +27,7 @@ from story import approve_order, create_order, order, seed_master_data
 
 WRITERS = 4
 KILLS = int(os.environ.get("CROSSDOCK_TEST_NODE_KILLS", "1"))
-HEALED_SECONDS = 60.0
+HEALED_SECONDS = 90.0
 
 
 class ClusterHub(RunningHub):

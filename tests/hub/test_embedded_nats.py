@@ -294,10 +294,10 @@ async def test_disk_full_is_named_and_healed(small_disk: Path) -> None:
             stored += 1
     except Exception as full:
         assert "stream" in str(full) or "timeout" in str(full) or "resource" in str(full)
-    await eventually(lambda: "is full" in server.health.reason, "the red light", 5)
+    await eventually(lambda: "is full" in server.health.reason, "the red light")
     assert not server.health.ok
     ballast.unlink()
-    await eventually(lambda: server.health.ok, "the recovery", 15)
+    await eventually(lambda: server.health.ok, "the recovery")
     assert server.address == address
     await eventually(lambda: client.is_connected, "the reconnect")
     state = (await stream.stream_info("fill")).state

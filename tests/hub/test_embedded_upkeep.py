@@ -90,13 +90,13 @@ async def test_a_server_that_dies_again_and_again_is_not_hurried(
     def tried() -> int:
         return tries.read_text().count("try") if tries.exists() else 0
 
-    await eventually(lambda: tried() >= 4, "four tries", 20.0)
+    await eventually(lambda: tried() >= 4, "four tries")
     assert time.monotonic() - began >= FOUR_TRIES_SECONDS
     assert not server.health.ok and "the disk is on fire; trying again" in server.health.reason
     monkeypatch.delenv("CROSSDOCK_NATS_SERVER")
-    await eventually(lambda: server.health.ok and server.pid, "the restart", 20.0)
+    await eventually(lambda: server.health.ok and server.pid, "the restart")
     assert server._failures >= 4
-    await eventually(lambda: server._failures == 0, "a steady server", 10.0)
+    await eventually(lambda: server._failures == 0, "a steady server")
 
 
 async def test_a_server_that_may_lose_writes_is_not_used(

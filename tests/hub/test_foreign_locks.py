@@ -35,7 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 # How long the stores of these tests wait for a lock.
 LOCK_SECONDS = 1
 BATCH_COMMANDS = 16
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 90.0
 ACCESS_EXCLUSIVE = "LOCK TABLE cursors IN ACCESS EXCLUSIVE MODE"
 # Lets everybody read, and nobody lock or change a row: as ALTER TABLE … ADD FOREIGN KEY.
 EXCLUSIVE = "LOCK TABLE objects IN EXCLUSIVE MODE"

@@ -106,7 +106,7 @@ async def test_the_volume_of_the_bus_is_full(unstarted_hub: RunningHub, bus_volu
         await eventually(lambda: bus_serves(oms), "the recovery", HEALED_SECONDS_MAX)
         await approved(oms)
         unpublished = "published_at IS NULL"
-        await eventually(lambda: hub.count("events", unpublished) == 0, "publishing", 20)
+        await eventually(lambda: hub.count("events", unpublished) == 0, "publishing")
     ids = [row[0] for row in hub.query("SELECT id FROM events ORDER BY sequence")]
     assert await ids_on(hub.bus_address(), EVENT_STREAM) == ids
 

@@ -121,7 +121,7 @@ async def test_more_scans_than_one_drive_takes(hub: RunningHub, lane: Lane) -> N
         answer = await story.carrier.tracking.ReportTrackingEvents(scans(*early))
         assert {receipt.outcome for receipt in answer.receipts} == {HELD}
         await story.carrier.labels.CreateLabel(label(packed.id, packed.packages[0].id, number))
-        await eventually(lambda: all_applied(story), "driving the scans", 20)
+        await eventually(lambda: all_applied(story), "driving the scans")
     assert hub.count("scans", f"tracking_number = '{number}'") == len(early)
 
 

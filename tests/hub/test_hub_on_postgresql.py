@@ -53,7 +53,7 @@ async def test_work_goes_on_after_a_kill(postgres_hub: RunningHub) -> None:
     assert len(set(states.values())) == 1
     assert postgres_hub.count("deliveries", "state = 'CONFIRMED'") == 2
     unpublished = "published_at IS NULL"
-    await eventually(lambda: postgres_hub.count("events", unpublished) == 0, "publishing", 20)
+    await eventually(lambda: postgres_hub.count("events", unpublished) == 0, "publishing")
 
 
 async def test_a_second_hub_is_refused(postgres_hub: RunningHub, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ async def test_a_hub_that_was_replaced_ends(postgres_hub: RunningHub, tmp_path: 
         async with postgres_hub.client("oms") as oms:
             with pytest.raises(CallError):
                 await oms.orders.CreateOrder(create_order(), timeout=5)
-        await eventually(lambda: not postgres_hub.runs, "its end", 20)
+        await eventually(lambda: not postgres_hub.runs, "its end")
         assert postgres_hub.process.returncode == EXIT_REPLACED
         assert "belongs to another hub" in postgres_hub.log()
         assert second.runs

@@ -162,7 +162,7 @@ def states(hub: RunningHub) -> set[str]:
 def move(hub: RunningHub, *arguments: str) -> dict[str, Any]:
     """`crossdock hub move` with the hub's own settings."""
     command = [sys.executable, "-m", "crossdock.cli", "hub", "move", *arguments, "--json"]
-    done = subprocess.run(command, env=hub.environment(), capture_output=True, timeout=100)
+    done = subprocess.run(command, env=hub.environment(), capture_output=True, timeout=200)
     assert done.returncode == 0, done.stderr.decode()
     told: dict[str, Any] = json.loads(done.stdout)
     return told

@@ -276,7 +276,7 @@ def test_a_killed_move(
             new_database.query("SELECT id FROM events LIMIT 1")
         )
 
-    asyncio.run(eventually(has_begun, "the first page of events", 30))
+    asyncio.run(eventually(has_begun, "the first page of events"))
     running.send_signal(signal.SIGKILL)
     said, _ = running.communicate()
     assert b"copied [" in said

@@ -14,7 +14,7 @@ from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from replay_desk import Desk
 from story import Story
 
-COMMAND_SECONDS = 60.0
+COMMAND_SECONDS = 120.0
 REASONS = ("period closed", "no such customer", "out of credit")
 
 

@@ -130,7 +130,7 @@ def bus(tmp_path: Path, authority: Authority) -> Iterator[SafeBus]:
     started = SafeBus.started(tmp_path / "bus", authority)
     yield started
     started.process.kill()
-    started.process.wait(10)
+    started.process.wait(60)
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ async def test_sigterm_fails_no_accepted_call(mortal_hub: RunningHub, _again: in
         callers = [
             asyncio.ensure_future(write_until_refused(oms, outcomes)) for _ in range(CALLERS)
         ]
-        await eventually(lambda: len(outcomes.stored) > 100, "load", 20)
+        await eventually(lambda: len(outcomes.stored) > 100, "load")
         began = time.monotonic()
         code = await asyncio.to_thread(mortal_hub.stop)
         took = time.monotonic() - began

@@ -18,7 +18,7 @@ from story import Story
 # A full run sets 1000000.
 EVENTS = int(os.environ.get("CROSSDOCK_TEST_PROJECTION_EVENTS", "200"))
 AT_ONCE = 20
-READ_SECONDS = 30.0 + EVENTS / 500
+READ_SECONDS = 60.0 + EVENTS / 500
 
 
 async def test_reading_again_ends_where_live_is(own_hub: RunningHub) -> None:

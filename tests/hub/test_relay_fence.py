@@ -201,7 +201,7 @@ async def _until_sent(outlet: Outlet) -> None:
             return False
         return True
 
-    await eventually(sent, "publishing", 20)
+    await eventually(sent, "publishing")
 
 
 @given(

@@ -100,7 +100,7 @@ async def _gone(hub: RunningHub, table: str, condition: str) -> None:
     async def is_gone() -> bool:
         return not hub.count(table, condition)
 
-    await eventually(is_gone, f"no {table} with {condition}", 15.0)
+    await eventually(is_gone, f"no {table} with {condition}")
 
 
 async def _late(ended_at: int) -> None:
@@ -110,7 +110,7 @@ async def _late(ended_at: int) -> None:
     async def is_late() -> bool:
         return time.time() > ended_at / SECOND + seconds
 
-    await eventually(is_late, "its time is over", 15.0)
+    await eventually(is_late, "its time is over")
 
 
 async def test_what_is_past_goes_and_the_rest_stays(clearing_hub: RunningHub) -> None:

@@ -382,7 +382,7 @@ async def test_a_run_survives_its_hub_pauses_and_ends(
             hub.restart()
         async with Story(hub, lane) as story:
             desk = Desk(story.operator, lane.erp)
-            await eventually(lambda: _decided(hub) >= 8, "the run goes on", 30.0)
+            await eventually(lambda: _decided(hub) >= 8, "the run goes on")
             await desk.steer("Pause", plan)
             paused = _decided(hub)
             hub.restart()
@@ -395,7 +395,7 @@ async def test_a_run_survives_its_hub_pauses_and_ends(
             await desk.done(other)
             assert _decided(hub) == paused
             await desk.steer("Resume", plan)
-            await eventually(lambda: _decided(hub) > paused, "the run goes on", 30.0)
+            await eventually(lambda: _decided(hub) > paused, "the run goes on")
             await desk.steer("Abort", plan)
             ended = _decided(hub)
             other = await desk.plan("ALL", object_id=request_id())

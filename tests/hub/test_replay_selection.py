@@ -110,7 +110,7 @@ async def test_a_replay_needs_nothing_of_the_event_stream(tmp_path: Path) -> Non
         async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
             orders = await refused(story, erp, 3)
             unpublished = "published_at IS NULL"
-            await eventually(lambda: hub.count("events", unpublished) == 0, "publishing", 20.0)
+            await eventually(lambda: hub.count("events", unpublished) == 0, "publishing")
             bus = await Bus.connect(hub.bus_address())
             try:
                 held = await bus.stream_state(EVENT_STREAM)

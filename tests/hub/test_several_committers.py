@@ -40,7 +40,7 @@ from overlapping_commands import (
 
 COMMITTERS = 4
 COMMANDS = 600
-DEADLINE_SECONDS = 120.0
+DEADLINE_SECONDS = 240.0
 # Of the test with processes.
 PROCESS_COMMANDS = 300
 DISTURBANCES = 6

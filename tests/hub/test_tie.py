@@ -232,7 +232,7 @@ async def _typed(hub: RunningHub, *arguments: str, code: int = 0) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60.0,
+        timeout=120.0,
         stdin=subprocess.DEVNULL,
         check=False,
     )
@@ -436,7 +436,7 @@ async def test_a_bus_that_forgets_while_it_is_told_is_told_again() -> None:
         keeper.tell_again()
         for _ in range(2):
             bus.answers.put_nowait(None)
-        await eventually(lambda: len(bus.told) == 2, "the second word", 5)
+        await eventually(lambda: len(bus.told) == 2, "the second word")
         assert bus.told == [Tie("one", 5)] * 2
     finally:
         await keeper.stop()

@@ -20,7 +20,7 @@ from crossdock_hub.unit import Changes
 from databases import KINDS, database_of, open_store
 from relay_parts import event
 
-SECONDS = 60
+SECONDS = 120
 BODY = bytes(4_000)
 EVENTS = 600
 

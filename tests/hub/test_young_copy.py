@@ -112,7 +112,7 @@ async def test_a_draft_noted_and_confirmed_after_the_copy(
             delivery = await erp.reread(called.delivery_id)
             return bool(delivery.state == delivery_pb2.DELIVERY_STATE_PARKED)
 
-        await eventually(parked, "the doubt", 30.0)
+        await eventually(parked, "the doubt")
         assert usual_hub.count("attempts", "kind = 'CALL'") == 1, "drafted again"
         assert differences(usual_hub)[DATABASE_OLDER] == 1
 
@@ -215,5 +215,5 @@ async def _once_told(erp: PlayedEndpoint, dispatch: Any, attempt_id: str) -> Any
             assert "could not be told" in str(error)
         return bool(begun)
 
-    await eventually(answered, "the bus", 30.0)
+    await eventually(answered, "the bus")
     return begun[0]

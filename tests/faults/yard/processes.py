@@ -17,8 +17,8 @@ from fixtures_hub import BYTECODE
 from fixtures_nats import DIES_WITH_PARENT
 
 ROOT = Path(__file__).resolve().parents[3]
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
