@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +44,10 @@ class Attack:
     data: bytes
     compressed: bool = False
     metadata_bytes: int = 0
+
+    @property
+    def compression(self) -> grpc.Compression:
+        return grpc.Compression.Gzip if self.compressed else grpc.Compression.NoCompression
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +148,20 @@ async def _attempt(address: str, attack: Attack, metadata: Any) -> tuple[str, st
     """(code, reason) of the refusal; "OK" when there was none."""
     if attack.metadata_bytes:
         metadata = (*metadata, ("x-padding", "a" * attack.metadata_bytes))
-    compression = grpc.Compression.Gzip if attack.compressed else grpc.Compression.NoCompression
-    async with grpc.aio.insecure_channel(address, compression=compression) as channel:
-        try:
-            await _WAYS.get(attack.method, _unary)(channel, attack, metadata)
-        except grpc.aio.AioRpcError as error:
-            return error.code().name, from_rpc_error(error, attack.method).reason
-        except FrameRefused as refused:
-            reason = str(refused)
-            return CODES[reason].name, reason
+    try:
+        if attack.method == STREAM_SCANS:
+            await asyncio.to_thread(_send_frame, address, attack, metadata)
+        else:
+            async with grpc.aio.insecure_channel(
+                address, compression=attack.compression
+            ) as channel:
+                way = _server_stream if attack.method == TAIL else _unary
+                await way(channel, attack, metadata)
+    except grpc.RpcError as error:
+        return error.code().name, from_rpc_error(error, attack.method).reason
+    except FrameRefused as refused:
+        reason = str(refused)
+        return CODES[reason].name, reason
     return "OK", ""
 
 
@@ -167,24 +175,19 @@ async def _server_stream(channel: Any, attack: Attack, metadata: Any) -> None:
     await call(attack.data, metadata=metadata, timeout=DEADLINE_SECONDS).read()
 
 
-async def _frame(channel: Any, attack: Attack, metadata: Any) -> None:
-    """A frame's refusal is an answer of the stream; one that the library refuses ends it."""
+def _send_frame(address: str, attack: Attack, metadata: Any) -> None:
+    """A frame's refusal is an answer of the stream; one that the library refuses ends it.
+
+    In a thread: grpc's asyncio calls give an error of their own, and not the server's, when the
+    stream ends while they still write to it.
+    """
     from crossdock.tracking.v1 import tracking_service_pb2
 
-    async def frames() -> AsyncIterator[bytes]:
-        yield attack.data
-
-    call = channel.stream_stream(attack.method)(
-        frames(), metadata=metadata, timeout=DEADLINE_SECONDS
-    )
-    raw = await asyncio.wait_for(call.read(), DEADLINE_SECONDS)
-    answer = tracking_service_pb2.StreamTrackingEventsResponse.FromString(raw or b"")
-    call.cancel()
-    if answer.HasField("refusal"):
-        raise FrameRefused(answer.refusal.reason)
-
-
-_WAYS: Final[dict[str, Callable[[Any, Attack, Any], Awaitable[None]]]] = {
-    TAIL: _server_stream,
-    STREAM_SCANS: _frame,
-}
+    with grpc.insecure_channel(address, compression=attack.compression) as channel:
+        start: Any = channel.stream_stream(attack.method)
+        call = start(iter([attack.data]), metadata=metadata, timeout=DEADLINE_SECONDS)
+        raw = next(call, b"")
+        call.cancel()
+        answer = tracking_service_pb2.StreamTrackingEventsResponse.FromString(raw)
+        if answer.HasField("refusal"):
+            raise FrameRefused(answer.refusal.reason)
