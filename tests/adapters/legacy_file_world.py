@@ -18,7 +18,7 @@ from crossdock_adapters.legacy_file.adapter import ADAPTER, Erp
 from crossdock_adapters.legacy_file.sandbox import LegacyFileSandbox
 from crossdock_adapters.legacy_file.translate import Rules
 from crossdock_adapters.sdk import exchange, layout_files
-from crossdock_adapters.sdk.outcomes import AnswerLater, Confirmed
+from crossdock_adapters.sdk.outcomes import AnswerLater, Confirmed, OutcomeUnknown
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.settings import check
@@ -119,6 +119,27 @@ class Desk:
                     return await self.do(operation, event, reference)
                 except AnswerLater:
                     await asyncio.sleep(TICK_SECONDS)
+
+    async def told(
+        self,
+        kind: type[AnswerLater | OutcomeUnknown],
+        words: str,
+        operation: str,
+        event: Any,
+        reference: str = "A" * 20,
+    ) -> None:
+        """Attempts that have to wait, until one of them is told these words."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    done = await self.do(operation, event, reference)
+                except (AnswerLater, OutcomeUnknown) as told:
+                    if isinstance(told, kind) and words in str(told):
+                        return
+                    if not isinstance(told, AnswerLater):
+                        raise
+                else:
+                    raise AssertionError(f"answered before it was told {words!r}: {done}")
 
     def orders(self) -> list[dict[str, Any]]:
         return list(self.sandbox.books()["sales_orders"])

@@ -32,6 +32,8 @@ from crossdock_adapters.sdk.sftp import SftpFolder, SftpLogin
 
 KINDS = ("local", "sftp")
 PASSWORD = "open sesame"
+# What a call has that is meant to be answered.
+CALL_SECONDS = 30.0
 
 
 class Shelf(Sandbox):
@@ -74,7 +76,7 @@ async def folder(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield LocalFolder(root)
         return
     async with shelf(root) as running:
-        behind = SftpFolder(running.login(), "", 5.0)
+        behind = SftpFolder(running.login(), "", CALL_SECONDS)
         try:
             yield behind
         finally:
@@ -132,7 +134,7 @@ def test_no_path_leads_out_of_the_folder(path: str) -> None:
 async def test_a_rename_whose_answer_is_lost_is_unknown(tmp_path: Path) -> None:
     """Proves that the file is there, the outcome unknown, and the next try finds the name taken."""
     async with shelf(tmp_path / "root") as running:
-        folder = SftpFolder(running.login(), "", 5.0)
+        folder = SftpFolder(running.login(), "", CALL_SECONDS)
         await folder.put("in/a.tmp", b"x")
         running.faults.add({"kind": "reply_lost", "operation": "rename", "count": 1})
         with pytest.raises(OutcomeUnknown):
@@ -158,7 +160,7 @@ async def test_trouble_before_an_effect_is_a_retry(
 ) -> None:
     """Proves that a failed listing or a closed port says that nothing was done."""
     async with shelf(tmp_path / "root") as running:
-        folder = SftpFolder(running.login(), "", 5.0)
+        folder = SftpFolder(running.login(), "", CALL_SECONDS)
         running.faults.add(fault)
         await running.apply_outage()
         with pytest.raises(word):
@@ -172,7 +174,7 @@ async def test_trouble_before_an_effect_is_a_retry(
 async def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:
     """Proves that a server without space is asked again later, and that nothing was published."""
     async with shelf(tmp_path / "root") as running:
-        folder = SftpFolder(running.login(), "", 5.0)
+        folder = SftpFolder(running.login(), "", CALL_SECONDS)
         running.full = True
         with pytest.raises(Retry) as told:
             await folder.put("in/a.tmp", b"x")
@@ -187,10 +189,10 @@ async def test_only_the_pinned_server_and_the_right_password(tmp_path: Path) -> 
     async with shelf(tmp_path / "root") as running:
         login = running.login()
         other = public_line(kept_host_key(tmp_path / "other"))
-        wrong_key = SftpFolder(replace(login, host_key=other), "", 5.0)
+        wrong_key = SftpFolder(replace(login, host_key=other), "", CALL_SECONDS)
         with pytest.raises(NeedsPerson, match="host key"):
             await wrong_key.names("in")
-        wrong_word = SftpFolder(replace(login, password=lambda: "guess"), "", 5.0)
+        wrong_word = SftpFolder(replace(login, password=lambda: "guess"), "", CALL_SECONDS)
         with pytest.raises(Retry, match="login is refused"):
             await wrong_word.names("in")
         assert running.calls == []

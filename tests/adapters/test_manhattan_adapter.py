@@ -31,6 +31,7 @@ from crossdock_adapters.sdk.outcomes import (
     Untranslatable,
 )
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
+from fixtures_nats import PATIENCE_SECONDS
 from manhattan_hub import SmallHub
 from manhattan_world import (
     FACILITY,
@@ -82,7 +83,7 @@ class World:
 
         return Poll(name, "manhattan", b"", self.settings, self.hub, no_cursor, self.hub.hold)
 
-    async def hear(self, done: Any, seconds: float = 10.0) -> None:
+    async def hear(self, done: Any, seconds: float = PATIENCE_SECONDS) -> None:
         """Run the message poll as the runner does, until the condition holds."""
 
         async def once() -> bool:
@@ -93,6 +94,10 @@ class World:
             return bool(done())
 
         await until(once, seconds=seconds)
+
+    def all_acknowledged(self) -> bool:
+        pending = self.sandbox.books()["subscriptions"].values()
+        return all(each["waiting"] + each["outstanding"] == 0 for each in pending)
 
     def released(
         self, request: fulfillment_pb2.FulfillmentRequest
@@ -191,8 +196,7 @@ async def test_orders_go_out_and_come_back_shipped(world: World) -> None:
     shipment = world.hub.of(Manifest)[0]
     assert shipment.manifest_time.HasField("instant") and shipment.bill_of_lading
     assert len(world.sandbox.books()["olpns"]) > 6, "bigger orders take several cartons"
-    pending = world.sandbox.books()["subscriptions"].values()
-    assert all(each["waiting"] + each["outstanding"] == 0 for each in pending)
+    await world.hear(world.all_acknowledged)
 
 
 async def test_duplicates_and_retriggers_change_nothing(world: World) -> None:
@@ -265,8 +269,7 @@ async def test_what_nobody_can_read_is_kept_raw(world: World) -> None:
     world.hub.refuse = True
     await world.sandbox._command_retrigger({})
     await world.hear(lambda: len(world.hub.held) == 5)
-    waiting = world.sandbox.books()["subscriptions"].values()
-    assert all(each["waiting"] + each["outstanding"] == 0 for each in waiting)
+    await world.hear(world.all_acknowledged)
     # The hub takes them now: what was kept is translated into the facts that it would have been.
     world.hub.refuse = False
     kept = dict(world.hub.held)

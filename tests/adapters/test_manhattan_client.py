@@ -23,10 +23,13 @@ from manhattan_world import (
     sandbox_config,
 )
 
+# What was pulled is not sent again before a test has acknowledged it.
+PATIENT = {**STILL, "ack_deadline_seconds": 60}
+
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[ManhattanSandbox]:
-    async with ManhattanSandbox(sandbox_config(**STILL)) as running:
+    async with ManhattanSandbox(sandbox_config(**PATIENT)) as running:
         assert isinstance(running, ManhattanSandbox)
         yield running
 
@@ -67,7 +70,7 @@ async def test_wrong_credentials_are_an_outage_not_a_rejection(
 
 @pytest.fixture
 async def client(sandbox: ManhattanSandbox, tmp_path: Path) -> AsyncIterator[Any]:
-    made = client_for(sandbox, tmp_path, timeout_seconds=1)
+    made = client_for(sandbox, tmp_path, timeout_seconds=4)
     assert await made.import_items(FACILITY, [{"ItemId": "A-1"}]) == {}
     yield made
     await made.close()
@@ -125,7 +128,7 @@ async def test_an_expired_token_is_renewed_in_the_same_call(
         ({"kind": "error_before"}, OutcomeUnknown, False),
         ({"kind": "error_after"}, OutcomeUnknown, True),
         ({"kind": "reply_lost"}, OutcomeUnknown, True),
-        ({"kind": "slow", "delay_seconds": 3}, OutcomeUnknown, False),
+        ({"kind": "slow", "delay_seconds": 30}, OutcomeUnknown, False),
     ],
 )
 async def test_what_a_fault_means_for_a_save(

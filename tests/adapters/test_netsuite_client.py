@@ -120,7 +120,7 @@ async def test_each_fault_on_a_write(
     """Refused connections and 429 are proven unprocessed; a 5xx or a lost reply is unknown."""
     await account.client.test()
     body = body_for(account)
-    account.fault(kind, **({"seconds": 5} if kind == "down" else {"operation": "upsert"}))
+    account.fault(kind, **({"seconds": 60} if kind == "down" else {"operation": "upsert"}))
     await account.sandbox.apply_outage()
     if kind == "down":
         # The first call finds the pooled connection cut: only then is the next one refused.
@@ -134,9 +134,9 @@ async def test_each_fault_on_a_write(
 @pytest.mark.asyncio
 async def test_a_slow_save_is_unknown_and_may_still_happen(account: Account) -> None:
     """A time-out on a write says nothing: the save goes on at the vendor."""
-    impatient = client_of(account.sandbox.vendor_url, account.key_file, timeout_seconds=0.2)
+    impatient = client_of(account.sandbox.vendor_url, account.key_file, timeout_seconds=2)
     await impatient.test()
-    account.fault("slow", operation="upsert", delay_seconds=0.5, count=1)
+    account.fault("slow", operation="upsert", delay_seconds=6, count=1)
     with pytest.raises(OutcomeUnknown):
         await impatient.upsert("salesOrder", "o-1", body_for(account))
     await impatient.close()

@@ -205,7 +205,7 @@ async def test_closed_period_refuses_posting(account: Account) -> None:
 @pytest.mark.parametrize("status", [429, 400])
 async def test_concurrency_limit_counts_all_requests(tmp_path: Path, status: int) -> None:
     """Requests above the account's limit are refused, as 429 or as 400, and change nothing."""
-    settings = {"save_seconds_min": 0.05, "save_seconds_max": 0.05}
+    settings = {"save_seconds_min": 1.0, "save_seconds_max": 1.0}
     async with running_account(
         tmp_path, concurrency_limit=2, concurrency_status=status, **settings
     ) as account:

@@ -27,7 +27,7 @@ from crossdock_hub.bus.errors import BusError
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.publishing import Message
 from crossdock_hub.bus.streams import StreamLimits, delivery_consumer_spec, delivery_stream_spec
-from fixtures_nats import NatsProcess
+from fixtures_nats import PATIENCE_SECONDS, NatsProcess
 from sdk_house import House
 from sdk_ledger_hub import HubServer, LedgerHub, dispatch, ended, serving, token_file
 from sdk_tiny_sandbox import TinySandbox
@@ -169,7 +169,7 @@ class AdapterProcess:
     async def end(self, how: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(how)
-        return await asyncio.wait_for(self.process.wait(), 15)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
 
     def _serves(self) -> bool:
         assert self.process is not None
@@ -244,7 +244,7 @@ async def test_killed_in_mid_call_the_label_is_found_not_bought_again(
 ) -> None:
     """kill -9 between booking and completion: the look-up adopts the one label there is."""
     async with ups_house(own_nats_server, tmp_path) as (hub, bus, sandbox, adapter):
-        sandbox.faults.add({"kind": "slow", "operation": "ship", "delay_seconds": 0.5})
+        sandbox.faults.add({"kind": "slow", "operation": "ship", "delay_seconds": 3})
         works = [packed() for _ in range(5)]
         await publish(bus, "ups", *works)
         await until(lambda: len([c for c in sandbox.calls if c.operation == "ship"]) == 5)

@@ -13,6 +13,9 @@ from typing import Any
 import aiohttp
 from crossdock_adapters.sdk import registry
 
+# How long a process may take to start, or to end, on a slow machine.
+PROCESS_SECONDS = 90.0
+
 
 async def start(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
@@ -41,7 +44,7 @@ async def test_one_process_hosts_all_sandboxes(tmp_path: Path) -> None:
     """It says where each one listens, they answer, and SIGTERM ends it at once with status 0."""
     process = await start("sandbox", "--config", str(write_sandboxes(tmp_path)))
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 20)
+    line = await asyncio.wait_for(process.stdout.readline(), PROCESS_SECONDS)
     status: dict[str, Any] = json.loads(line)
     assert json.loads((tmp_path / "ready.json").read_text()) == status
     assert sorted(status["sandboxes"]) == registry.names()
@@ -52,8 +55,8 @@ async def test_one_process_hosts_all_sandboxes(tmp_path: Path) -> None:
                 assert (await answer.json())["vendor_url"] == place["vendor_url"]
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
-    assert time.monotonic() - began < 5
+    assert await asyncio.wait_for(process.wait(), PROCESS_SECONDS) == 0
+    assert time.monotonic() - began < 15
 
 
 async def test_a_wrong_configuration_is_status_78(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ async def test_a_wrong_configuration_is_status_78(tmp_path: Path) -> None:
     path = tmp_path / "adapters.toml"
     path.write_text("[hub]\n[endpoints.ups]\ncolour = 'red'\n")
     process = await start("run", "--config", str(path))
-    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    _, errors = await asyncio.wait_for(process.communicate(), PROCESS_SECONDS)
     assert process.returncode == 78
     text = errors.decode()
     assert "address must be text" in text and "colour is not known" in text
@@ -77,10 +80,10 @@ async def test_unknown_endpoints_are_named(tmp_path: Path) -> None:
         f'[endpoints.ups]\ntoken_file = "{token}"\nwebhook_port = 0\n'
     )
     process = await start("run", "--config", str(path), "fedex")
-    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    _, errors = await asyncio.wait_for(process.communicate(), PROCESS_SECONDS)
     assert process.returncode == 78
     assert "not configured: fedex; there are: ups" in errors.decode()
     process = await start("run", "--config", str(path))
-    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    _, errors = await asyncio.wait_for(process.communicate(), PROCESS_SECONDS)
     assert process.returncode == 78
     assert "base_url is required" in errors.decode()

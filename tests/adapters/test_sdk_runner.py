@@ -245,7 +245,7 @@ async def test_nothing_is_sent_when_the_lease_ran_out(house: House) -> None:
 async def test_completion_waits_for_a_hub_that_is_away(house: House) -> None:
     """The vendor answered, the hub is gone: told when it is back, and the vendor called once."""
     await until(lambda: house.subscribed == 1)
-    house.tiny.faults.add({"kind": "slow", "delay_seconds": 0.5, "operation": "book"})
+    house.tiny.faults.add({"kind": "slow", "delay_seconds": 1.2, "operation": "book"})
     work = dispatch()
     message = house.queue.put(work)
     await until(lambda: any(call.operation == "book" for call in house.tiny.calls))

@@ -106,10 +106,10 @@ def test_no_document_type_is_read(head: bytes) -> None:
 def test_limits_hold(body: bytes, limit: str) -> None:
     """Proves that a document made to eat time or memory is refused soon, and at little cost."""
     forget_the_peak()
-    started, memory = time.monotonic(), peak_bytes()
+    started, memory = time.process_time(), peak_bytes()
     with pytest.raises(Unreadable, match=limit):
         vendor_xml.loads(body)
-    assert time.monotonic() - started < SOON_SECONDS
+    assert time.process_time() - started < SOON_SECONDS
     assert peak_bytes() - memory < LITTLE_BYTES
 
 

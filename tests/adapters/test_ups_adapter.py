@@ -203,7 +203,7 @@ async def test_nothing_booked_is_not_found(world: World) -> None:
 
 async def test_a_booking_that_shows_late_is_found_later() -> None:
     """Before it is visible the look-up finds nothing, afterwards the one label."""
-    settings = {**SANDBOX_SETTINGS, "booking_visible_after_seconds": 0.3}
+    settings = {**SANDBOX_SETTINGS, "booking_visible_after_seconds": 3}
     config = SandboxConfig("ups", seed=3, tick_seconds=0.01, settings=settings)
     async with UpsSandbox(config) as sandbox:
         assert isinstance(sandbox, UpsSandbox)

@@ -239,7 +239,7 @@ async def test_unknown_numbers_are_not_found_in_both_ways(
 
 async def test_bookings_become_visible_late_when_told_so() -> None:
     """A booking can stay invisible by reference for a while although its number works."""
-    settings = {**SANDBOX_SETTINGS, "booking_visible_after_seconds": 0.3}
+    settings = {**SANDBOX_SETTINGS, "booking_visible_after_seconds": 3}
     config = SandboxConfig("ups", seed=7, tick_seconds=0.01, settings=settings)
     async with UpsSandbox(config) as sandbox:
         assert isinstance(sandbox, UpsSandbox)
