@@ -28,10 +28,12 @@ from crossdock_hub.bus.embedded import (
 from fixtures_nats import eventually, free_port, is_alive
 
 MIB = 1024 * 1024
+# What a server has to answer in that is not meant to be silent.
+ANSWER_SECONDS = 20.0
 
 
 def quick(directory: Path, **changes: object) -> EmbeddedSettings:
-    values = {"health_interval_seconds": 0.1, "answer_timeout_seconds": 0.3} | changes
+    values = {"health_interval_seconds": 0.1, "answer_timeout_seconds": 3.0} | changes
     return EmbeddedSettings(directory, **values)  # type: ignore[arg-type]
 
 
@@ -59,7 +61,7 @@ async def test_starts_locked_down(embedded: EmbeddedNats, tmp_path: Path) -> Non
     assert [path.name for path in holding] == ["server.conf"]
     assert stat.S_IMODE(holding[0].stat().st_mode) == 0o600
     ports = embedded._ports
-    assert await embedded_probe.shortcomings(ports.monitoring, 1) == ""
+    assert await embedded_probe.shortcomings(ports.monitoring, ANSWER_SECONDS) == ""
     rows = Path(f"/proc/{embedded.pid}/net/tcp").read_text().splitlines()
     bound = [row.split()[1] for row in rows if row.split()[3] == "0A"]
     ours = {f"{ports.client:04X}", f"{ports.monitoring:04X}"}
@@ -71,7 +73,7 @@ async def test_strangers_are_refused(embedded: EmbeddedNats) -> None:
     address = await embedded.start()
     stranger = type(address)(address.url, address.user, "guess")
     with pytest.raises(embedded_probe.NoAnswer):
-        await embedded_probe.ping(stranger, embedded._ports.client, 1)
+        await embedded_probe.ping(stranger, embedded._ports.client, ANSWER_SECONDS)
 
 
 async def test_address_outlives_restarts(tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ async def test_endpoint_user(embedded: EmbeddedNats) -> None:
     await embedded.start()
     pid = embedded.pid
     address = await embedded.admit("netsuite")
-    await embedded_probe.ping(address, embedded._ports.client, 1)
+    await embedded_probe.ping(address, embedded._ports.client, ANSWER_SECONDS)
     assert embedded.pid == pid
     assert await embedded.admit("netsuite") == address
     kept = json.loads(embedded._settings.configuration_file.read_text())
@@ -247,8 +249,8 @@ async def test_unsafe_servers_are_refused() -> None:
 
     port = free_port()
     async with await asyncio.start_server(answer, "127.0.0.1", port):
-        assert "2.15.1 or later" in await embedded_probe.shortcomings(port, 1)
-        assert "sync" in await embedded_probe.shortcomings(port, 1)
+        assert "2.15.1 or later" in await embedded_probe.shortcomings(port, ANSWER_SECONDS)
+        assert "sync" in await embedded_probe.shortcomings(port, ANSWER_SECONDS)
     assert embedded_config.version_of("2.15.1-beta.2") == (2, 15, 1)
     assert embedded_config.version_of("next") == ()
 
@@ -302,7 +304,7 @@ async def test_disk_full_is_named_and_healed(small_disk: Path) -> None:
     await eventually(lambda: client.is_connected, "the reconnect")
     state = (await stream.stream_info("fill")).state
     assert state.messages >= stored
-    await stream.publish("fill", b"again", timeout=2)
+    await stream.publish("fill", b"again", timeout=ANSWER_SECONDS)
     await client.close()
     await server.stop()
 

@@ -198,7 +198,7 @@ async def test_a_stream_may_wait_for_each_receipt(hub: RunningHub, lane: Lane) -
     """Proves that a frame is answered while its sender waits for that before it sends the next."""
     number = unique("1Z")
     async with Story(hub, lane) as story:
-        call = story.carrier.tracking.StreamTrackingEvents(timeout=20)
+        call = story.carrier.tracking.StreamTrackingEvents(timeout=45)
         for milestone in ("CARRIER_ACCEPTED", "IN_TRANSIT", "DELIVERED"):
             frame = tracking_service_pb2.StreamTrackingEventsRequest(
                 request_id=request_id(), tracking_events=[scan(number, milestone)]

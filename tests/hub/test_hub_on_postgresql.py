@@ -11,7 +11,7 @@ import pytest
 from crossdock.errors import CallError, TryAgainError
 from databases import ServerDatabase
 from fixtures_hub import QUICK_LIMITS, Lane, RunningHub, deployment
-from fixtures_nats import eventually
+from fixtures_nats import PATIENCE_SECONDS, eventually
 from fixtures_postgres import PostgresProcess
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from story import Story, create_order, seed_master_data
@@ -92,7 +92,7 @@ async def test_the_server_goes_and_comes_back(
             with pytest.raises(TryAgainError, match="repeat with the same request_id"):
                 await oms.orders.CreateOrder(later)
             own_postgres_server.start()
-            await oms.orders.CreateOrder(later)
+            await oms.orders.CreateOrder(later, timeout=PATIENCE_SECONDS)
         found = {row[0] for row in database.query("SELECT number FROM objects WHERE kind='order'")}
         assert found == {kept.order.number, later.order.number}
         assert hub.stop() == 0

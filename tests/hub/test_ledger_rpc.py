@@ -217,13 +217,17 @@ async def test_retry_comes_again_later(hub: RunningHub, lane: Lane) -> None:
     again with the next dispatch, and never runs out of tries."""
     async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
         order_id = await story.approved()
-        dispatch, done = await erp.work("RETRY", retry_after_seconds=1.0, reason="429")
-        ended = time.monotonic()
+        dispatch = await erp.take()
+        token = await erp.begin(dispatch)
+        before = time.monotonic()
+        done = await erp.complete(
+            dispatch.delivery_id, token, "RETRY", retry_after_seconds=4.0, reason="429"
+        )
         assert done.state == delivery_pb2.DELIVERY_STATE_HELD
         waiting = await story.delivery(order_id, "create_sales_order")
         assert (hold_reason(waiting), waiting.waiting_on) == ("RETRY", "429")
         again = await erp.take()
-        assert time.monotonic() - ended > 0.95
+        assert time.monotonic() - before > 3.95
         assert again.delivery_id == dispatch.delivery_id
         assert again.vendor_reference == dispatch.vendor_reference
         assert (again.dispatch_number, again.attempt) == (2, 2)
@@ -240,11 +244,13 @@ async def test_unknown_is_looked_up_and_adopted(hub: RunningHub, lane: Lane) -> 
     it is found."""
     async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
         await story.approved()
-        dispatch, done = await erp.work("UNKNOWN", reason="reply lost")
-        ended = time.monotonic()
+        dispatch = await erp.take()
+        token = await erp.begin(dispatch)
+        before = time.monotonic()
+        done = await erp.complete(dispatch.delivery_id, token, "UNKNOWN", reason="reply lost")
         assert done.state == delivery_pb2.DELIVERY_STATE_UNKNOWN
         question = await erp.take()
-        assert time.monotonic() - ended > 0.15
+        assert time.monotonic() - before > 0.15
         assert question.kind == delivery_pb2.ATTEMPT_KIND_LOOK_UP
         assert question.vendor_reference == dispatch.vendor_reference
         result = await erp.try_begin(question)
@@ -350,11 +356,11 @@ async def test_a_renewed_lease_keeps_the_attempt(hub: RunningHub, lane: Lane) ->
     async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
         order_id = await story.approved()
         dispatch = await erp.take()
-        token = await erp.begin(dispatch, lease_seconds=0.6)
+        token = await erp.begin(dispatch, lease_seconds=5.0)
         renewal = delivery_service_pb2.RenewLeasesRequest(endpoint=lane.erp)
         renewal.renewals.add(delivery_id=dispatch.delivery_id, token=token, lease=duration(60))
         (renewed,) = (await erp.client.deliveries.RenewLeases(renewal)).results
         assert not renewed.HasField("refusal")
-        until = time.monotonic() + 0.8
+        until = time.monotonic() + 5.2
         await eventually(lambda: time.monotonic() > until, "the first lease's end")
         assert await story.state(order_id, "create_sales_order") == "IN_FLIGHT"

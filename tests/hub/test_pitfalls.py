@@ -22,7 +22,7 @@ from crossdock_hub.reading.tailing import Tails
 from decisions import OPERATOR
 from first_flow import Flow, order
 from fixtures_hub import RunningHub
-from fixtures_nats import NatsProcess, eventually, free_port
+from fixtures_nats import PATIENCE_SECONDS, NatsProcess, eventually, free_port
 from stored_flow import Books, books
 from story import create_order
 
@@ -114,14 +114,14 @@ async def test_a_reader_that_stalls_halts_its_own_stream_only(books: Books) -> N
             part = events[start : start + STALLED_QUEUE]
             tails.publish(part, [])
             for _ in part:
-                entry = await asyncio.wait_for(quick.read(), 10)
+                entry = await asyncio.wait_for(quick.read(), PATIENCE_SECONDS)
                 assert entry.event.revision == told
                 told += 1
         (stalled,) = [each for each in tails._subscribers if each.dropped]
         assert len(stalled.entries) <= STALLED_QUEUE + 1
         taken, dropped = 1, 0
         while taken + dropped < STALLED_EVENTS:
-            entry = await asyncio.wait_for(slow.read(), 10)
+            entry = await asyncio.wait_for(slow.read(), PATIENCE_SECONDS)
             if entry.HasField("event"):
                 assert entry.event.revision == taken + dropped, "the gap is told in its place"
                 taken += 1

@@ -13,7 +13,7 @@ from crossdock.client import HubClient
 from crossdock.errors import CallError, TryAgainError, UnreachableError
 from crossdock.lineage.v1 import lineage_service_pb2
 from fixtures_hub import RunningHub, deployment
-from fixtures_nats import eventually, is_alive
+from fixtures_nats import PATIENCE_SECONDS, eventually, is_alive
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from story import create_order, seed_master_data
 
@@ -120,7 +120,7 @@ async def test_sigterm_fails_no_accepted_call(mortal_hub: RunningHub, _again: in
         code = await asyncio.to_thread(mortal_hub.stop)
         took = time.monotonic() - began
         await asyncio.gather(*callers)
-        await asyncio.wait_for(asyncio.gather(*streams), 10)
+        await asyncio.wait_for(asyncio.gather(*streams), PATIENCE_SECONDS)
     assert code == 0, mortal_hub.log(tail=True)
     assert took < SIGTERM_SECONDS_MAX
     kinds = (UnreachableError, TryAgainError)

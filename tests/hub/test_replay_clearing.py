@@ -25,11 +25,12 @@ from story import Story, seed_master_data
 LIMITS = Limits()
 BOOKED = "order.approved"
 HELD_BACK = {
-    # Six items in slices of two, looked for often; a plan lives for a second and stays for two.
+    # Six items in slices of two, looked for often. A plan lives long enough to be started on a slow
+    # machine, and goes right after.
     "replay_slice_items": 2,
     "replay_clear_seconds": 0.2,
-    "replay_plan_seconds": 1.0,
-    "replay_unstarted_seconds": 1.0,
+    "replay_plan_seconds": 8.0,
+    "replay_unstarted_seconds": 0.2,
     "replay_items_seconds": 1.5,
 }
 

@@ -23,14 +23,14 @@ PLANNING_MAX = 3
 SLOW = {
     "replay_find_events": 2,
     "replay_plan_events": 1,
-    "replay_plan_pause_seconds": 0.5,
+    "replay_plan_pause_seconds": 1.0,
     "replay_planning_max": PLANNING_MAX,
 }
 
 
 @pytest.fixture
 def slow_hub(tmp_path: Path) -> Iterator[RunningHub]:
-    """A hub that plans an event every half second."""
+    """A hub that plans an event every second."""
     running = RunningHub(tmp_path / "slow", deployment(1), limits=json.dumps(SLOW)).start()
     asyncio.run(seed_master_data(running))
     yield running

@@ -15,7 +15,7 @@ from crossdock_hub.reading.tailing import Subscriber, Tails
 from crossdock_hub.unit import Changes
 from decisions import OPERATOR
 from first_flow import Flow, order
-from fixtures_nats import eventually
+from fixtures_nats import PATIENCE_SECONDS, eventually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored_flow import Books, books
@@ -40,7 +40,7 @@ def request(**fields: Any) -> lineage_service_pb2.TailRequest:
 
 async def take(entries: AsyncIterator[Any], count: int) -> list[Any]:
     """The next so many entries."""
-    return [await asyncio.wait_for(anext(entries), 10) for _ in range(count)]
+    return [await asyncio.wait_for(anext(entries), PATIENCE_SECONDS) for _ in range(count)]
 
 
 async def nothing_more(entries: AsyncIterator[Any]) -> bool:
@@ -186,5 +186,6 @@ async def test_a_stopping_hub_ends_every_stream(books: Books) -> None:
     tails.close()
     late = tails.follow(OPERATOR, request())
     for entry in (first, asyncio.ensure_future(anext(late))):
-        results = await asyncio.wait_for(asyncio.gather(entry, return_exceptions=True), 10)
-        assert isinstance(results[0], StopAsyncIteration)
+        ended = asyncio.gather(entry, return_exceptions=True)
+        (result,) = await asyncio.wait_for(ended, PATIENCE_SECONDS)
+        assert isinstance(result, StopAsyncIteration)

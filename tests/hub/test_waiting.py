@@ -138,8 +138,8 @@ async def test_pending_is_said_before_the_deadline(books: Books) -> None:
     flow.take(flow.delivery("ups", "buy_label"))
     await books.keep(flow)
     began = time.monotonic()
-    answer = await books.ask(AWAIT, request(package_id), WMS, 0.5)
-    assert time.monotonic() - began < 0.5
+    answer = await books.ask(AWAIT, request(package_id), WMS, 5.0)
+    assert time.monotonic() - began < 5.0
     assert answer.WhichOneof("result") is None
     assert answer.state == "IN_FLIGHT at ups"
 
