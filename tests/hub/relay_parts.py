@@ -30,6 +30,7 @@ from crossdock_hub.store import Store
 from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Identifiers
+from nats.js.errors import NotFoundError
 
 CONTRACT = contracts.load()
 # As short as the server allows.
@@ -128,6 +129,15 @@ async def ids_on(address: BusAddress, stream: str) -> list[str]:
     twice = {each: count for each, count in Counter(ids).items() if count > 1}
     assert not twice, f"stored more than once: {twice}"
     return ids
+
+
+async def holds(address: BusAddress, stream: str, ids: list[str]) -> bool:
+    """Whether a stream holds these and no others now. One that is just made anew does not: it, or a
+    message of it, may be gone between two questions."""
+    try:
+        return await ids_on(address, stream) == ids
+    except NotFoundError:
+        return False
 
 
 async def _publish_and_die(database: str, address: BusAddress) -> None:

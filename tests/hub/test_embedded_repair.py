@@ -13,7 +13,7 @@ from crossdock.bus import EVENT_STREAM, SCAN_STREAM
 from crossdock_hub.bus.embedded_repair import TORN_AFTER_SECONDS, TornWatch, set_aside, torn_stream
 from fixtures_hub import QUICK_LIMITS, Lane, RunningHub, deployment, seed_master_data
 from fixtures_nats import eventually
-from relay_parts import ids_on
+from relay_parts import holds, ids_on
 from story import Story
 
 SAID = "JetStream stream '$G > {}' could not be recovered"
@@ -54,7 +54,7 @@ async def test_torn_streams_are_filled_again(own_hub: RunningHub) -> None:
     own_hub.start()
 
     async def same() -> bool:
-        return await ids_on(own_hub.bus_address(), EVENT_STREAM) == before
+        return await holds(own_hub.bus_address(), EVENT_STREAM, before)
 
     await eventually(same, "the refill")
     assert own_hub.log().count(SET_ASIDE) == 2
@@ -71,7 +71,7 @@ async def test_torn_while_the_hub_runs(own_hub: RunningHub) -> None:
     await eventually(lambda: "nats-server restarted" in own_hub.log(), "the restart")
 
     async def same() -> bool:
-        return await ids_on(own_hub.bus_address(), EVENT_STREAM) == before
+        return await holds(own_hub.bus_address(), EVENT_STREAM, before)
 
     await eventually(same, "the refill")
 

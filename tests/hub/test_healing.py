@@ -37,6 +37,7 @@ from relay_parts import (
     HOT_HOURS,
     LIMITS,
     event,
+    holds,
     ids_on,
     record,
     relay_of,
@@ -331,7 +332,7 @@ async def test_a_hub_heals_all_of_jetstream(own_hub: RunningHub) -> None:
         own_hub.start()
 
         async def same() -> bool:
-            return await ids_on(own_hub.bus_address(), EVENT_STREAM) == before
+            return await holds(own_hub.bus_address(), EVENT_STREAM, before)
 
         await eventually(same, "the refill")
         again = {(await erp.take()).delivery_id for _ in range(3)}

@@ -47,7 +47,7 @@ from fixtures_nats import eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from played_endpoint import PlayedEndpoint
-from relay_parts import ids_on
+from relay_parts import holds
 from stored_flow import Books, books
 from story import Story, approve_order, request_id
 
@@ -311,7 +311,7 @@ async def test_yesterdays_bus(own_hub: RunningHub, tmp_path: Path) -> None:
         ids = [row[0] for row in own_hub.query("SELECT id FROM events ORDER BY sequence")]
 
         async def whole() -> bool:
-            return await ids_on(own_hub.bus_address(), EVENT_STREAM) == ids
+            return await holds(own_hub.bus_address(), EVENT_STREAM, ids)
 
         await eventually(whole, "the refill")
         assert differences(own_hub)[BUS_OLDER] == 1
