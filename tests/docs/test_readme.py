@@ -68,6 +68,7 @@ SET_CODE = (
 )
 
 # These name something that stopped; test_stopped.py has it, and types them with its id.
+BACK_UP = "crossdock hub back-up /backups/crossdock-$(date -u +%Y%m%dT%H%M%SZ).db"
 REFUSED = "tests/docs/test_stopped.py::test_each_word_ends_what_was_refused"
 HELD = "tests/docs/test_stopped.py::test_a_held_fact_is_driven_and_ended"
 ARCHIVED = "tests/hub/test_archive_command.py::test_it_is_looked_at_then_done_then_found"
@@ -130,6 +131,7 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     "crossdock replay list": Run(r"netsuite +failed +PLANNED"),
     "crossdock hub archive --dry-run": Mapped(ARCHIVED),
     "crossdock hub find-archived SO-1": Mapped(ARCHIVED),
+    BACK_UP: Mapped("tests/hub/test_back_up.py::test_a_hub_that_writes_is_backed_up_and_put_back"),
     # docs/contracts.md
     "crossdock contract events": Run(r"order\.approved"),
     "crossdock contract owners order": Run(r"order\.sales_document +ERP"),

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from crossdock_hub.config import Settings
 from crossdock_hub.store import moves, one_hop, postgresql
+from crossdock_hub.store.database_files import file_of, refuse_half_put_back
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
@@ -115,6 +116,8 @@ class Store:
         another database stands against it.
         """
         check_url(url, access)
+        if (path := file_of(url)) is not None:
+            refuse_half_put_back(path)
         store = cls(url, contract, access)
         try:
             if store.dialect == "sqlite":

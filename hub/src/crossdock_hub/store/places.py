@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -14,6 +13,7 @@ from sqlalchemy import Connection, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from crossdock_hub.store.database_files import file_of, refuse_half_put_back
 from crossdock_hub.store.engine import check_url, claim, patient_engine
 from crossdock_hub.store.failures import failure_of
 from crossdock_hub.store.moves import Mark, read_mark, write_mark
@@ -33,13 +33,6 @@ class MoveRefused(CrossdockError):
     """A database can't be moved, or not to where it was asked for; the sentence says why."""
 
 
-def file_of(url: str) -> Path | None:
-    """The file of an SQLite database; None for any other database."""
-    parsed = make_url(url)
-    is_file = parsed.drivername.startswith("sqlite") and parsed.database
-    return Path(str(parsed.database)).resolve() if is_file else None
-
-
 class Place:
     """One claimed connection to a database, from `open` to `close`. Raises StoreFailure."""
 
@@ -57,6 +50,8 @@ class Place:
     async def open(cls, url: str, access: Access) -> Place:
         """Connect and claim. Raises ConfigurationError, DatabaseUnfit; MoveRefused: it is used."""
         check_url(url, access)
+        if (path := file_of(url)) is not None:
+            refuse_half_put_back(path)
         engine = patient_engine(url, access)
         if engine.dialect.name == "sqlite":
             _take_for_itself(engine)

@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from crossdock_hub.config import Settings
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.store import postgresql
+from crossdock_hub.store.database_files import bytes_of
 from crossdock_hub.store.engine import FAILURES, access_of, check_url, database_url
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.tables import METADATA
@@ -49,7 +50,7 @@ def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ConfigurationError(f"there is no database {path}; name the hub's data directory")
-    before = _bytes_of(path)
+    before = bytes_of(path)
     free = shutil.disk_usage(path.parent).free
     if free < before * ROOM_FACTOR:
         raise ConfigurationError(
@@ -62,7 +63,7 @@ def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
             connection.execute("VACUUM")
         show("writing what is in the log back into the file")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return {"database": str(path), "bytes_before": before, "bytes_after": _bytes_of(path)}
+    return {"database": str(path), "bytes_before": before, "bytes_after": bytes_of(path)}
 
 
 def _bytes_in_use(connection: sqlite3.Connection) -> int:
@@ -123,12 +124,6 @@ async def vacuum_server(
         raise failure_of(error) from None
     finally:
         await engine.dispose()
-
-
-def _bytes_of(path: Path) -> int:
-    """Of the file and its log; not of copies that somebody put beside it."""
-    files = (path.with_name(path.name + end) for end in ("", "-wal", "-shm"))
-    return sum(each.stat().st_size for each in files if each.exists())
 
 
 def vacuum(settings: Settings, show: Show = lambda text: None) -> dict[str, Any]:

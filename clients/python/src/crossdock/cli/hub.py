@@ -19,6 +19,28 @@ def serve() -> None:
     become("crossdock_hub", [])
 
 
+@app.command("back-up")
+def back_up(
+    file: Annotated[Path, typer.Argument(help="Where the copy goes; a new file.")],
+) -> None:
+    """Copy the database (SQLite) that CROSSDOCK_* variables name, while the hub runs or not.
+
+    The copy is checked and on disk when this ends; prints what is in it, as JSON.
+    """
+    become("crossdock_hub.store.backing_up", [str(file)])
+
+
+@app.command("put-back")
+def put_back(
+    file: Annotated[Path, typer.Argument(help="A back-up, which stays as it is.")],
+) -> None:
+    """Put a back-up in place of the database (SQLite) of a stopped hub; what was there is kept.
+
+    The hub sees at its start what the bus was told since, and looks up what vendors may have done.
+    """
+    become("crossdock_hub.store.putting_back", [str(file)])
+
+
 @app.command()
 def vacuum() -> None:
     """Give back the space of what has gone from the database that CROSSDOCK_* variables name.

@@ -1,0 +1,254 @@
+"""`crossdock hub back-up` and `put-back`: whole copies, and no moment at which files are mixed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.errors import ConfigurationError
+from crossdock_hub.store import putting_back
+from crossdock_hub.store.backing_up import back_up
+from crossdock_hub.store.putting_back import put_back
+from databases import open_store
+from fixtures_hub import Lane, RunningHub, deployment
+from fixtures_nats import eventually
+from story import approve_order, create_order, order, seed_master_data
+
+EXIT_CONFIGURATION = 78
+WRITERS, SECONDS = 4, 60.0
+
+
+def run(hub: RunningHub, command: str, file: Path) -> tuple[int, str, str]:
+    """A command of the hub's operator: exit status, and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "crossdock.cli", "hub", command, str(file)],
+        env=hub.environment(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def numbers(path: Path) -> set[str]:
+    """The orders in a database file that nobody uses."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
+        found = connection.execute("SELECT number FROM objects WHERE kind = 'order'").fetchall()
+    return {number for (number,) in found}
+
+
+async def ordered(hub: RunningHub) -> str:
+    """One more order that is approved, which the bus is told; its number."""
+    async with hub.client("oms") as oms:
+        made = await oms.orders.CreateOrder(create_order(order(Lane(1).business_unit)))
+        await oms.orders.ApproveOrder(approve_order(made.order.id))
+    return str(made.order.number)
+
+
+async def test_a_hub_that_writes_is_backed_up_and_put_back(tmp_path: Path) -> None:
+    """Proves that a copy taken while orders come in is whole and has each that was answered before
+    it began; that it is put back only when the hub has stopped; that the hub then starts with it,
+    knows that it is the older one, and goes on; and that what was replaced is kept."""
+    hub = RunningHub(tmp_path / "hub", deployment(1)).start()
+    file = tmp_path / "night.db"
+    try:
+        await seed_master_data(hub)
+        before = {await ordered(hub) for _ in range(3)}
+        over = asyncio.Event()
+
+        async def write() -> set[str]:
+            mine = set()
+            while not over.is_set():
+                mine.add(await ordered(hub))
+            return mine
+
+        writing = [asyncio.create_task(write()) for _ in range(WRITERS)]
+        code, out, err = await asyncio.to_thread(run, hub, "back-up", file)
+        over.set()
+        meanwhile = set().union(*await asyncio.gather(*writing))
+        assert (code, err) == (0, ""), err
+        told = json.loads(out)
+        assert told["bytes"] == file.stat().st_size and told["newest_event"] > 0
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert before <= numbers(file) <= before | meanwhile
+        later = await ordered(hub)
+
+        code, _, err = await asyncio.to_thread(run, hub, "put-back", file)
+        assert code == EXIT_CONFIGURATION and f"process {hub.pid}" in err
+        hub.kill()
+        code, out, err = await asyncio.to_thread(run, hub, "put-back", file)
+        assert (code, err) == (0, ""), err
+        told = json.loads(out)
+        hub.start()
+        stored = {
+            number for (number,) in hub.query("SELECT number FROM objects WHERE kind='order'")
+        }
+        assert stored == numbers(file) and later not in stored
+        await eventually(
+            lambda: "messages that this database does not know" in hub.log(), "what is lost"
+        )
+        assert await ordered(hub)
+    finally:
+        hub.kill()
+    kept = Path(told["replaced"]) / "crossdock.db"
+    with contextlib.closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT 1 FROM objects WHERE number = ?", [later]).fetchall()
+
+
+async def stored(directory: Path, mark: str) -> Path:
+    """A closed database that says whose it is; its file."""
+    store = await open_store(directory, "sqlite")
+    async with store.write() as connection:
+        await connection.exec_driver_sql(f"CREATE TABLE {mark} (x INTEGER)")
+    await store.close()
+    return directory / "crossdock.db"
+
+
+def has(path: Path, mark: str) -> bool:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return bool(
+            connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [mark]).fetchall()
+        )
+
+
+async def test_a_back_up_never_replaces_a_file(tmp_path: Path) -> None:
+    """Proves that an existing file stays as it is, and that a failed copy leaves nothing behind."""
+    path = await stored(tmp_path / "data", "first")
+    target = tmp_path / "kept"
+    target.write_text("kept")
+    with pytest.raises(ConfigurationError, match="never replaces"):
+        back_up(path, target)
+    assert target.read_text() == "kept"
+    with path.open("rb+") as file:
+        file.seek(4096)
+        file.write(os.urandom(4096 * 4))
+    with pytest.raises((ConfigurationError, sqlite3.DatabaseError)):
+        back_up(path, tmp_path / "new")
+    assert not list(tmp_path.glob("new*"))
+
+
+@pytest.mark.parametrize("damage", ["nothing", "text", "cut", "foreign", "newer", "absent"])
+async def test_what_is_no_back_up_changes_nothing(tmp_path: Path, damage: str) -> None:
+    """Proves that a file that is no whole database of a hub of this version is refused in a
+    sentence, and that the database stays as it was, alone in its directory."""
+    path = await stored(tmp_path / "data", "first")
+    source = tmp_path / "source"
+    shutil.copy(path, source)
+    if damage == "nothing":
+        source.write_bytes(b"")
+    elif damage == "text":
+        source.write_text("-- a dump\n" * 5000)
+    elif damage == "cut":
+        os.truncate(source, source.stat().st_size // 2)
+    elif damage == "absent":
+        source.unlink()
+    else:
+        with contextlib.closing(sqlite3.connect(source)) as connection:
+            newer = "UPDATE alembic_version SET version_num = '9999'"
+            connection.execute("DROP TABLE events" if damage == "foreign" else newer)
+            connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match=str(source)):
+        put_back(path, source)
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == ["crossdock.db"]
+
+
+async def test_a_copied_directory_is_put_back_with_its_log(tmp_path: Path) -> None:
+    """Proves that what only the log of a copied database knows is put back too, and that the copy
+    stays as it is."""
+    path = await stored(tmp_path / "data", "first")
+    source = tmp_path / "copy" / "crossdock.db"
+    source.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE logged (x INTEGER)")
+        connection.commit()
+        for each in path.parent.glob("crossdock.db*"):
+            shutil.copy(each, source.parent)
+        connection.execute("DROP TABLE logged")
+        connection.commit()
+    logged = source.with_name("crossdock.db-wal").read_bytes()
+    assert logged
+    put_back(path, source)
+    assert has(path, "logged")
+    assert source.with_name("crossdock.db-wal").read_bytes() == logged
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+async def test_an_interruption_anywhere_mixes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Proves that wherever putting back is interrupted, a hub either still has the old database,
+    log included, or refuses to start and says what to do; and that running it again ends it."""
+    path = await stored(tmp_path / "data", "old")
+    new = await stored(tmp_path / "other", "new")
+    log = contextlib.closing(sqlite3.connect(path))
+    with log as connection:
+        connection.execute("CREATE TABLE logged (x INTEGER)")
+        connection.commit()
+        for each in path.parent.glob("crossdock.db*"):
+            shutil.copy(each, tmp_path / each.name)
+    for each in tmp_path.glob("crossdock.db*"):
+        shutil.move(each, path.parent / each.name)
+    assert path.with_name("crossdock.db-wal").stat().st_size
+    steps = _break_at(monkeypatch, step)
+    with contextlib.suppress(InterruptedError):
+        put_back(path, new)
+    monkeypatch.undo()
+    opening = open_store(tmp_path / "data", "sqlite")
+    if list(path.parent.glob("*.putting-back-*")):
+        with pytest.raises(ConfigurationError, match="put-back again"):
+            await opening
+        told = put_back(path, new)
+        assert "interrupted" in told["put_back"]
+        (kept,) = path.parent.glob("*.replaced-*/crossdock.db")
+        assert has(kept, "old") and has(kept, "logged")
+    else:
+        store = await opening
+        await store.close()
+        assert has(path, "logged") if steps[0] < step or has(path, "old") else has(path, "new")
+        if has(path, "old"):
+            put_back(path, new)
+    assert has(path, "new") and not has(path, "old")
+
+
+def _break_at(monkeypatch: pytest.MonkeyPatch, step: int) -> list[int]:
+    """Let the step-th change of a name or of what is on disk fail, as if the power had gone."""
+    done = [0]
+    rename, sync = Path.rename, sync_directory
+
+    def count() -> None:
+        done[0] += 1
+        if done[0] == step:
+            raise InterruptedError
+
+    def renaming(self: Path, target: Any) -> Path:
+        count()
+        return rename(self, target)
+
+    def syncing(directory: Path) -> None:
+        count()
+        sync(directory)
+
+    monkeypatch.setattr(Path, "rename", renaming)
+    monkeypatch.setattr(putting_back, "sync_directory", syncing)
+    return done
+
+
+async def test_servers_are_told_to_use_their_own(tmp_path: Path) -> None:
+    """Proves that nobody takes an unused file for the back-up of a PostgreSQL."""
+    hub = RunningHub(tmp_path / "hub", database_url="postgresql+asyncpg://nobody@127.0.0.1:1/x")
+    for command in ("back-up", "put-back"):
+        code, _, err = await asyncio.to_thread(run, hub, command, tmp_path / "file")
+        assert code == EXIT_CONFIGURATION and "pg_dump" in err
