@@ -18,6 +18,7 @@ import pytest
 from crossdock.errors import ConfigurationError
 from crossdock_hub.store import putting_back
 from crossdock_hub.store.backing_up import back_up
+from crossdock_hub.store.database_files import sync_directory
 from crossdock_hub.store.putting_back import put_back
 from databases import open_store
 from fixtures_hub import Lane, RunningHub, deployment
