@@ -129,7 +129,7 @@ class VendorRoute:
 
 
 class VendorError(Exception):
-    """Raised in a handler: answer with this status and JSON body, in the vendor's own shape."""
+    """Raised in a handler: answer with this status and body, in the vendor's own shape."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"vendor answers {status}")
@@ -231,6 +231,10 @@ class Sandbox:
     def failed(self, fault: Fault) -> Response:
         """The vendor's 5xx; override for its own shape."""
         return json_response({"error": "internal", "message": "internal error"}, fault.status)
+
+    def refused(self, error: VendorError) -> Response:
+        """What a handler refused, in the vendor's shape; override where that is not JSON."""
+        return json_response(error.body, error.status, error.headers)
 
     # What a vendor sandbox uses.
 
@@ -464,7 +468,7 @@ class _Endpoint:
         try:
             return await self._route.handler(request, call)
         except VendorError as error:
-            return json_response(error.body, error.status, error.headers)
+            return self._sandbox.refused(error)
         except ClientDisconnect:
             raise
         except Exception:
