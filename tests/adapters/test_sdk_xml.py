@@ -94,7 +94,14 @@ def test_no_document_type_is_read(head: bytes) -> None:
         (b"<a>" * 100_000, "nested deeper than 64"),
         (b"<a>" + b"<b/>" * 50_000 + b"</a>", "more than 20000 elements"),
         (b"<a " + b" ".join(b'a%d="1"' % n for n in range(65)) + b"/>", "more than 64 attributes"),
-        (b"<" + b"a" * 100_000 + b"/>", "a name is longer"),
+        (b"<" + b"a" * 60_000 + b"/>", "a name is longer"),
+        (b"<a b='" + b"c" * 7_000_000 + b"'/>", "a tag or a comment is longer than 65536 bytes"),
+        (b"<a><!--" + b"c" * 7_000_000 + b"--></a>", "a tag or a comment is longer"),
+        (b"<a " + b" ".join(b'a%d=""' % n for n in range(600_000)) + b"/>", "a tag or a comment"),
+        (b"<a " + b" ".join(b'xmlns:a%d="u"' % n for n in range(65)) + b"/>", "more than 64"),
+        (b"<a>" + b"<b c='' d='' e='' f='' g='' h=''/>" * 10_000, "more than 40000 attributes"),
+        (b"<a>" + b"<b xmlns='u' xmlns:c='u' xmlns:d='v'/>" * 19_000, "more than 40000 attrib"),
+        (b"<a xmlns='" + b"u" * 501 + b"'/>", "the name of a namespace is longer than 500"),
         (b"<a>" + b" " * vendor_xml.MAX_BYTES + b"</a>", "bytes"),
         # Long names on the way to many elements: their paths together would be 250 MB.
         (
@@ -111,6 +118,13 @@ def test_limits_hold(body: bytes, limit: str) -> None:
         vendor_xml.loads(body)
     assert time.process_time() - started < SOON_SECONDS
     assert peak_bytes() - memory < LITTLE_BYTES
+
+
+def test_a_namespace_of_many_elements_is_kept_once() -> None:
+    """Proves that a long name costs its length once, not once for each element that is in it."""
+    long = b"u" * vendor_xml.MAX_NAMESPACE_CHARACTERS
+    root = vendor_xml.loads(b"<a xmlns='" + long + b"'>" + b"<b/>" * 10_000 + b"</a>")
+    assert len({id(child.namespace) for child in root.children}) == 1
 
 
 def test_a_large_text_is_read() -> None:

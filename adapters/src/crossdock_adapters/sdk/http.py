@@ -7,7 +7,7 @@ import math
 import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -163,18 +163,21 @@ class VendorHttp:
         auth: TokenCache | None = None,
         effect: bool | None = None,
         timeout_seconds: float | None = None,
+        max_answer_bytes: int | None = None,
     ) -> Answer:
         """Send one request to `path` under the base URL; at most one of json, form, body.
 
         `effect` says whether the call may change the vendor's books; unset, everything but
         GET and HEAD may. Pass effect=False for searches and token requests sent by POST.
         With `auth`, the token is added, and renewed once when the vendor answers 401.
+        `max_answer_bytes` where less than the client's limit is expected of this call.
         """
         has_effect = method.upper() not in READING_METHODS if effect is None else effect
         content, content_type = _content(json, form, body)
         merged = {**self._headers, **({"Content-Type": content_type} if content_type else {})}
         merged.update(headers or {})
-        call = _Call(method.upper(), self._url(path), params, merged, content, has_effect)
+        most = self._max_answer_bytes if max_answer_bytes is None else max_answer_bytes
+        call = _Call(method.upper(), self._url(path), params, merged, content, has_effect, most)
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         if auth is None:
             return await self._send(call, timeout)
@@ -256,9 +259,9 @@ class VendorHttp:
             size = 0
             async for chunk in response.content.iter_any():
                 size += len(chunk)
-                if size > self._max_answer_bytes:
+                if size > call.max_answer_bytes:
                     response.close()
-                    raise _TooLarge(f"the answer is larger than {self._max_answer_bytes} bytes")
+                    raise _TooLarge(f"the answer is larger than {call.max_answer_bytes} bytes")
                 chunks.append(chunk)
             return Answer(response.status, response.headers.copy(), b"".join(chunks))
 
@@ -301,10 +304,10 @@ class _Call:
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
     has_effect: bool
+    max_answer_bytes: int
 
     def bearing(self, token: str) -> _Call:
-        headers = {**self.headers, "Authorization": f"Bearer {token}"}
-        return _Call(self.method, self.url, self.params, headers, self.content, self.has_effect)
+        return replace(self, headers={**self.headers, "Authorization": f"Bearer {token}"})
 
     def excerpt(self) -> str:
         return f"{self.method} {self.url.path} {exchange.redacted(self.content or b'')}".rstrip()

@@ -5,7 +5,8 @@
     for scan in root.all("significant-events/occurrence"): ...
 
 Nothing here reads a file or the network: a document type, and with it every entity and external
-reference, is refused at its first byte. Size, depth and number of elements have limits.
+reference, is refused at its first byte. Size, depth, the length of a tag, and the numbers of
+elements, attributes and namespaces have limits, which are kept while the document is read.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ from crossdock_adapters.sdk.places import Unreadable
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_ELEMENTS = 20_000
+# Declarations of namespaces count as attributes.
 MAX_ATTRIBUTES = 64
+MAX_ATTRIBUTES_IN_ALL = 40_000
 MAX_NAME_CHARACTERS = 200
+MAX_NAMESPACE_CHARACTERS = 500
+# The parser keeps a tag until its end has come: one that fills such a piece is not waited for.
 FEED_BYTES = 64 * 1024
 # The way to an element: its parent's, its name, and which of those with that name it is.
 _Trail = tuple["_Trail | None", str, int]
@@ -119,7 +124,7 @@ def loads(body: bytes) -> Element:
     parser.setContentHandler(reader)
     try:
         for start in range(0, len(body), FEED_BYTES):
-            parser.feed(body[start : start + FEED_BYTES])
+            reader.feed(parser, body[start : start + FEED_BYTES])
         parser.close()
     except SAXParseException as error:
         raise Unreadable(f"no XML: {error.getMessage()}", _at(error)) from error
@@ -192,30 +197,53 @@ class _Reader(ContentHandler):
         self._locator = locator
         self._open: list[_Open] = []
         self._elements = 0
+        self._attributes = 0
+        self._declared = 0
+        self._heard = 0
+        # Every element has its own copy of its namespace's name from the parser.
+        self._names: dict[str, str] = {}
 
     def here(self) -> str:
         """Where the reader is."""
         return _at(self._locator)
 
+    def feed(self, parser: DefusedExpatParser, piece: bytes) -> None:
+        """Read a piece. Unreadable: it is part of a tag or a comment that is too long."""
+        before = self._heard
+        parser.feed(piece)
+        if self._heard == before and len(piece) == FEED_BYTES:
+            raise Unreadable(f"a tag or a comment is longer than {FEED_BYTES} bytes", self.here())
+
+    def startPrefixMapping(self, prefix: str | None, uri: str | None) -> None:
+        self._heard += 1
+        self._declared += 1
+        self._count_attribute(self._declared)
+        if uri and len(uri) > MAX_NAMESPACE_CHARACTERS:
+            problem = f"the name of a namespace is longer than {MAX_NAMESPACE_CHARACTERS}"
+            raise Unreadable(problem, self.here())
+
     def startElementNS(
         self, name: tuple[str | None, str], qname: str | None, attrs: AttributesNSImpl
     ) -> None:
         namespace, local = name
+        self._heard += 1
         self._elements += 1
         if len(self._open) >= MAX_DEPTH:
             raise Unreadable(f"elements are nested deeper than {MAX_DEPTH}", self.here())
         if self._elements > MAX_ELEMENTS:
             raise Unreadable(f"there are more than {MAX_ELEMENTS} elements", self.here())
-        if len(attrs) > MAX_ATTRIBUTES:
-            raise Unreadable(f"an element has more than {MAX_ATTRIBUTES} attributes", self.here())
+        for number in range(self._declared + 1, self._declared + len(attrs) + 1):
+            self._count_attribute(number)
+        self._declared = 0
         if len(local) > MAX_NAME_CHARACTERS:
             raise Unreadable(f"a name is longer than {MAX_NAME_CHARACTERS}", self.here())
         trail = self._open[-1].step(local) if self._open else (None, local, 1)
         line, column = _position(self._locator)
-        attributes = {_name_of(key): value for key, value in attrs.items()}
-        self._open.append(_Open(trail, namespace or "", line, column, attributes))
+        attributes = {self._known(_name_of(key)): value for key, value in attrs.items()}
+        self._open.append(_Open(trail, self._known(namespace or ""), line, column, attributes))
 
     def endElementNS(self, name: tuple[str | None, str], qname: str | None) -> None:
+        self._heard += 1
         done = self._open.pop().element()
         if self._open:
             self._open[-1].children.append(done)
@@ -223,8 +251,21 @@ class _Reader(ContentHandler):
             self.root = done
 
     def characters(self, content: str) -> None:
+        self._heard += 1
         if self._open:
             self._open[-1].pieces.append(content)
+
+    def _count_attribute(self, in_this_tag: int) -> None:
+        self._attributes += 1
+        if in_this_tag > MAX_ATTRIBUTES:
+            raise Unreadable(f"an element has more than {MAX_ATTRIBUTES} attributes", self.here())
+        if self._attributes > MAX_ATTRIBUTES_IN_ALL:
+            problem = f"there are more than {MAX_ATTRIBUTES_IN_ALL} attributes"
+            raise Unreadable(problem, self.here())
+
+    def _known(self, name: str) -> str:
+        """The one copy of a name."""
+        return self._names.setdefault(name, name)
 
 
 @dataclass(slots=True)
