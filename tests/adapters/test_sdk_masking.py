@@ -6,11 +6,12 @@ import json
 import uuid
 from pathlib import Path
 
+import pytest
 from crossdock import contracts
 from crossdock.order.v1 import order_events_pb2, order_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_adapters.sdk.completion import completion
-from crossdock_adapters.sdk.exchange import Exchange, recording, redacted
+from crossdock_adapters.sdk.exchange import MAX_BODY_CHARACTERS, Exchange, recording, redacted
 from crossdock_adapters.sdk.outcomes import Reject, Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +77,94 @@ def test_reasons_are_masked_like_excerpts() -> None:
         for secret in ("Okonkwo", "sk-live", "x1", "zoe@"):
             assert secret not in told.reason + told.code, told
         assert "bad answer for" in told.reason
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "<name>ZO&#203; &quot;Z&quot; OKONKWO</name>",
+        "<name>Zo&#xEB; &#34;Z&#34; Okonkwo</name>",
+        '{"name": "zo\\u00eb \\"z\\" okonkwo"}',
+        'ZOE "Z" OKONKWO',
+        "<line1>Zoë</line1>\n  <line2>&quot;Z&quot; Okonkwo</line2>",
+        '["Zoë", "\\"Z\\" Okonkwo"]',
+        "7 ALDER STREET",
+        "<a>7 Alder</a><b>Street</b>",
+        "tel 503.555.0100",
+        "+1 503-555-0100",
+        "ZOE@EXAMPLE.COM",
+    ],
+)
+def test_a_value_is_masked_in_whatever_form_a_vendor_writes_it(shown: str) -> None:
+    """Proves that case, accents, escapes of XML and JSON, lines that were wrapped and another
+    spelling of a telephone number are no way past the mask."""
+    excerpt = noted(shown).response_excerpt().lower()
+    assert "***" in excerpt, excerpt
+    for secret in ("okonkwo", "alder", "5550100", "555-0100", "555.0100", "zoe@"):
+        assert secret not in excerpt, excerpt
+
+
+def test_a_value_that_a_carrier_cut_off_is_masked() -> None:
+    """Proves that the beginning of a long value, which is all that fits a label, is masked too."""
+    street = "1742 Upper Canada Village Heritage Road, Building 7"
+    with recording() as exchange:
+        exchange.hide([street])
+        exchange.note("", f"<address-line-1>{street[:44]}</address-line-1>")
+        exchange.note("", f"<address-line-1>{street[:21].upper()}</address-line-1>")
+    said = exchange.response_excerpt().lower()
+    assert "canada" not in said and "heritage" not in said, said
+    assert said.count("<address-line-1>***</address-line-1>") == 2
+
+
+def test_a_short_name_does_not_wipe_out_other_words() -> None:
+    """Proves that a name of three letters is masked as a word in any case, and inside other words
+    only as it is written."""
+    with recording() as exchange:
+        exchange.hide(["Lee"])
+        exchange.note("", "<name>LEE</name> the parcel sleeps")
+    assert exchange.response_excerpt() == "<name>***</name> the parcel sleeps"
+
+
+def test_half_a_name_at_the_cut_is_masked() -> None:
+    """Proves that values are masked before an excerpt is cut to its length."""
+    with recording() as exchange:
+        exchange.hide(["Okonkwo"])
+        text = exchange.excerpt(b"x " * (MAX_BODY_CHARACTERS // 2 - 2) + b"Okonkwo")
+    assert "Ok" not in text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"^XA^FO40,100^FDTO: Zoe Okonkwo^FS^XZ",
+        b"\xef\xbb\xbfCT~~CD,~CC^~CT~\n^xa^FO40,100^FDTO: Zoe Okonkwo^FS",
+        b"<label>^XA^FDTO: Zoe Okonkwo^FS\n^XZ</label>",
+        b'\r\nN\nA50,0,0,1,1,1,N,"Zoe Okonkwo"\nP1\n',
+        b"%PDF-1.4\n1 0 obj (Zoe Okonkwo) Tj",
+        b"\x89PNG\r\n\x1a\n Zoe Okonkwo",
+    ],
+)
+def test_a_label_that_is_the_whole_answer_is_only_counted(body: bytes) -> None:
+    """Proves that a label shows nobody's name, whether it is in a document or is the document, and
+    whichever event's name it shows."""
+    text = redacted(body)
+    assert "Okonkwo" not in text
+    assert "characters)" in text or text == f"({len(body)} bytes)"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<wsse:Password Type='text'>s3cret-word</wsse:Password><Id>A1</Id>",
+        "<api-key>s3cret-word</api-key><Id>A1</Id>",
+        "<login password='s3cret-word' id='A1'/>",
+        '<login apiKey = "s3cret-word" id="A1"/>',
+    ],
+)
+def test_a_credential_in_xml_is_masked(body: str) -> None:
+    """Proves that an element or attribute that is called a secret is masked, and no other."""
+    text = redacted(body.encode())
+    assert "s3cret" not in text and "A1" in text, text
 
 
 async def test_a_secret_that_the_vendor_repeats_is_masked(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -11,12 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from crossdock_adapters.sdk import lease_clock
+from crossdock_adapters.sdk.masking import Mask
 
 MAX_EXCERPTS = 8
 MAX_BODY_CHARACTERS = 1_500
-# Shorter values would mask half a document; a phone number has at least seven digits.
-MIN_HIDDEN_CHARACTERS = 3
-MIN_HIDDEN_DIGITS = 7
 
 _SECRET_WORDS = (
     "access_token|refresh_token|id_token|client_secret|client_assertion|password|passwd|"
@@ -29,15 +26,28 @@ _JSON_SECRET = re.compile(
     re.IGNORECASE,
 )
 _FORM_SECRET = re.compile(
-    rf"((?:^|[&?])[^=&]{{0,40}}(?:{_SECRET_WORDS})[^=&]{{0,40}}=)[^&\s]*", re.IGNORECASE
+    rf"((?:^|[&?])[^=&\s<>]{{0,40}}(?:{_SECRET_WORDS})[^=&\s<>]{{0,40}}=)[^&\s]*", re.IGNORECASE
+)
+_XML_SECRET = re.compile(
+    rf"(<(?:[\w.-]{{1,40}}:)?[\w.-]{{0,40}}(?:{_SECRET_WORDS})[\w.-]{{0,40}}(?:\s[^<>]{{0,500}})?>)"
+    r"[^<]+",
+    re.IGNORECASE,
+)
+_ATTRIBUTE_SECRET = re.compile(
+    rf"((?<![\w.:-])[\w.:-]{{0,40}}(?:{_SECRET_WORDS})[\w.:-]{{0,40}}\s*=\s*[\"'])[^\"'<]*",
+    re.IGNORECASE,
 )
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 # Label images and the like: long unbroken base64 says nothing to a reader.
 _BLOB = re.compile(r"[A-Za-z0-9+/=]{200,}")
-# Neither do whole documents inside a document; a label in a printer's language shows an address.
+# Neither do whole documents inside a document; a label in a printer's language shows an address,
+# wherever it stands and wherever it breaks off.
+_PRINTER_COMMANDS = re.compile(r"\^XA.*?(?:\^XZ|\Z)", re.IGNORECASE | re.DOTALL)
 _INNER_DOCUMENT = re.compile(
     r'"((?:\^XA|N\\n)(?:[^"\\]|\\.)*|(?:[^"\\]|\\.){300,})"?', re.IGNORECASE
 )
+# How bodies begin that are a document and nothing else: PDF, images, a printer's language.
+_DOCUMENTS = (b"%PDF", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"N\n", b"N\r\n")
 
 
 @dataclass(slots=True)
@@ -53,7 +63,7 @@ class Exchange:
     lease_until: float = math.inf
     requests: list[str] = field(default_factory=list)
     responses: list[str] = field(default_factory=list)
-    _hidden: tuple[str, ...] = ()
+    _mask: Mask = field(default_factory=Mask)
 
     def lease_left_seconds(self) -> float:
         return self.lease_until - lease_clock.now()
@@ -66,9 +76,7 @@ class Exchange:
 
     def hide(self, values: Iterable[str]) -> None:
         """Mask these in every excerpt: what the contract calls sensitive in the event at work."""
-        forms = {form for value in values for form in _forms(value)}
-        # The longest first: a name may be part of an address line.
-        self._hidden = tuple(sorted(forms, key=len, reverse=True))
+        self._mask = Mask(values)
 
     def request_excerpt(self) -> str:
         return self._masked("\n".join(self.requests))
@@ -78,12 +86,14 @@ class Exchange:
 
     def words(self, text: str) -> str:
         """A reason as a person may read it: an exception, or a vendor, may repeat anything."""
-        return self._masked(redacted(text.encode()))
+        return self.excerpt(text.encode())
+
+    def excerpt(self, body: bytes) -> str:
+        """The start of a body as an operator may read it: masked before it is cut."""
+        return redacted(body, self._mask)
 
     def _masked(self, text: str) -> str:
-        for value in self._hidden:
-            text = text.replace(value, "***")
-        return text
+        return self._mask.over(text)
 
 
 _current: ContextVar[Exchange | None] = ContextVar("crossdock_exchange", default=None)
@@ -105,30 +115,31 @@ def recording() -> Iterator[Exchange]:
         _current.reset(token)
 
 
-def _forms(value: str) -> Iterator[str]:
-    """How a value may stand in a vendor's request: as it is, as JSON, a number without signs."""
-    if len(value) < MIN_HIDDEN_CHARACTERS:
-        return
-    yield value
-    yield json.dumps(value)[1:-1]
-    digits = "".join(character for character in value if character.isdigit())
-    if len(digits) >= MIN_HIDDEN_DIGITS:
-        yield digits
-
-
 def as_text(said: str, most_characters: int) -> str:
     """What a vendor or an exception said, as the hub takes it: cut, and U+0000 as U+FFFD."""
     return said.replace("\0", "\ufffd")[:most_characters]
 
 
-def redacted(body: bytes) -> str:
+def redacted(body: bytes, mask: Mask | None = None) -> str:
     """The start of a body, fit for an operator's eyes: no secrets, no blobs, one length."""
+    if body[:MAX_BODY_CHARACTERS].lstrip().startswith(_DOCUMENTS):
+        return f"({len(body)} bytes)"
     text = body[: MAX_BODY_CHARACTERS * 8].decode("utf-8", "replace")
     text = _JSON_SECRET.sub(r'\1"***"', text)
     text = _FORM_SECRET.sub(r"\1***", text)
+    text = _XML_SECRET.sub(r"\1***", text)
+    text = _ATTRIBUTE_SECRET.sub(r"\1***", text)
     text = _BEARER.sub(r"\1 ***", text)
+    text = _PRINTER_COMMANDS.sub(_counted, text)
     text = _INNER_DOCUMENT.sub(lambda match: f'"({len(match[1])} characters)"', text)
-    text = _BLOB.sub(lambda match: f"({len(match.group())} characters)", text)
+    text = _BLOB.sub(_counted, text)
+    if mask is not None:
+        # Before the cut: half a name is a name.
+        text = mask.over(text)
     if len(text) > MAX_BODY_CHARACTERS:
         text = text[:MAX_BODY_CHARACTERS] + f"… ({len(body)} bytes)"
     return text
+
+
+def _counted(match: re.Match[str]) -> str:
+    return f"({len(match.group())} characters)"

@@ -229,7 +229,7 @@ class VendorHttp:
             left = trace.connected and call.has_effect
             if record is not None:
                 record.effect_left = record.effect_left or left
-                record.note(call.excerpt(), _kind(error))
+                record.note(call.excerpt(record), _kind(error))
             reason = f"{call.method} {call.url.path}: {_kind(error)}"
             if left or earlier_effect:
                 raise OutcomeUnknown(reason) from error
@@ -237,7 +237,7 @@ class VendorHttp:
             raise failed(0.0, reason) from error
         if record is not None:
             record.effect_left = record.effect_left or call.has_effect
-            record.note(call.excerpt(), f"{answer.status} {exchange.redacted(answer.body)}")
+            record.note(call.excerpt(record), f"{answer.status} {record.excerpt(answer.body)}")
         return answer
 
     async def _exchange(
@@ -309,8 +309,8 @@ class _Call:
     def bearing(self, token: str) -> _Call:
         return replace(self, headers={**self.headers, "Authorization": f"Bearer {token}"})
 
-    def excerpt(self) -> str:
-        return f"{self.method} {self.url.path} {exchange.redacted(self.content or b'')}".rstrip()
+    def excerpt(self, record: exchange.Exchange) -> str:
+        return f"{self.method} {self.url.path} {record.excerpt(self.content or b'')}".rstrip()
 
 
 class _LeasedRequest(aiohttp.ClientRequest):
