@@ -1,0 +1,1 @@
+"""Canada Post: labels, voids and refunds, scans by polling, all in XML over HTTP."""

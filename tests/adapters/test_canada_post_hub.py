@@ -1,0 +1,153 @@
+"""Canada Post at a real hub: from packed to delivered, an answer lost, a label voided."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.location.v1 import location_service_pb2
+from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_adapters.canada_post.adapter import ADAPTER
+from crossdock_adapters.canada_post.sandbox import CanadaPostSandbox
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.sandbox import SandboxConfig
+from fixtures_hub import Lane, RunningHub
+from fixtures_nats import eventually
+from hosted_adapter import hosted
+from story import Story, create_order, order, request_id
+
+pytestmark = pytest.mark.timeout(600)
+
+WAIT_SECONDS = 60.0
+# Longer than the sandbox needs to show a shipment.
+SETTLE_SECONDS = 3.0
+CUSTOMER = "0008880001"
+DOCK = "OTTAWA-1"
+USER, PASSWORD = "hub-api-user", "hub-api-password"
+SANDBOX_SETTINGS = {
+    "api_user": USER,
+    "api_password": PASSWORD,
+    "customers": [CUSTOMER],
+    "calls_per_second": 500,
+    "scan_interval_seconds": 0.2,
+    "booking_visible_after_seconds": 2,
+}
+
+
+def asking_soon() -> Adapter:
+    """The adapter, which asks sooner after a lost answer than a real Canada Post allows."""
+    quick = copy(ADAPTER)
+    buying = replace(ADAPTER.manifest.operations["buy_label"], settle_after_seconds=SETTLE_SECONDS)
+    operations = {**ADAPTER.manifest.operations, "buy_label": buying}
+    quick.manifest = replace(ADAPTER.manifest, operations=operations)
+    return quick
+
+
+def settings(sandbox: CanadaPostSandbox, folder: Path) -> dict[str, Any]:
+    """Of the endpoint; the secrets lie in files."""
+    secrets = {"api_user": USER, "api_password": PASSWORD}
+    for name, value in secrets.items():
+        (folder / name).write_text(value)
+    return {
+        "base_url": sandbox.vendor_url,
+        "customer_number": CUSTOMER,
+        "contact_phone": "+1 613 555 0100",
+        "calls_per_second": 500,
+        "tracking_interval_seconds": 0.2,
+        **{name: f"file:{folder / name}" for name in secrets},
+    }
+
+
+def in_canada(name: str, city: str, province: str, postal_code: str) -> types_pb2.Party:
+    address = types_pb2.Address(
+        lines=["1 Main St"], city=city, state=province, postal_code=postal_code, country_code="CA"
+    )
+    return types_pb2.Party(name=name, address=address)
+
+
+async def dock_in_ottawa(hub: RunningHub) -> None:
+    entry = location_service_pb2.LocationEntry(request_id=request_id())
+    entry.location.number = DOCK
+    entry.location.address.CopyFrom(in_canada("Dock", "Ottawa", "ON", "K1A 0B1"))
+    entry.update_mask.paths.append("address")
+    async with hub.client("netsuite") as erp:
+        request = location_service_pb2.UpsertLocationsRequest(entries=[entry])
+        await erp.locations.UpsertLocations(request)
+
+
+async def packed(story: Story) -> shipment_pb2.Shipment:
+    """The shipment of a new order from Ottawa to Halifax."""
+    message = order(story.lane.business_unit, docks=[DOCK])
+    message.carrier_code, message.service_code = "CANADA_POST", "GROUND"
+    message.ship_to.CopyFrom(in_canada("Renée Thériault", "Halifax", "NS", "B3H 4R2"))
+    made = (await story.oms.orders.CreateOrder(create_order(message))).order
+    await story.approve(made.id)
+    (fulfillment,) = await story.release(made.id)
+    return await story.pack(fulfillment)
+
+
+async def label_of(story: Story, shipment_id: str) -> label_pb2.Label:
+    request = label_service_pb2.ListLabelsRequest(page_size=10, shipment_id=shipment_id)
+    (label,) = (await story.carrier.labels.ListLabels(request)).labels
+    return label
+
+
+async def confirmed(story: Story, shipment_id: str, operation: str) -> bool:
+    return await story.state(shipment_id, operation) == "CONFIRMED"
+
+
+async def delivered(story: Story, shipment_id: str) -> bool:
+    request = shipment_service_pb2.GetShipmentRequest(id=shipment_id)
+    found = (await story.oms.shipments.GetShipment(request)).shipment
+    return bool(found.progress) and all(
+        each.milestone == shipment_pb2.MILESTONE_DELIVERED for each in found.progress
+    )
+
+
+async def void(story: Story, shipment_id: str) -> None:
+    request = shipment_service_pb2.VoidShipmentRequest(
+        request_id=request_id(), shipment_id=shipment_id, reason="packed twice"
+    )
+    await story.wms.shipments.VoidShipment(request)
+
+
+async def test_a_parcel_is_bought_once_delivered_and_another_voided(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that a lost answer makes one shipment, that its scans arrive as
+    milestones up to the proof of delivery, and that a voided shipment has no valid label."""
+    config = SandboxConfig("canada-post", settings=SANDBOX_SETTINGS)
+    await dock_in_ottawa(hub)
+    async with (
+        CanadaPostSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        hosted(hub, lane.carrier, asking_soon(), settings(sandbox, tmp_path)),
+    ):
+        sandbox.faults.add({"kind": "reply_lost", "operation": "create", "count": 1})
+        lost, plain = [(await packed(story)).id for _ in range(2)]
+
+        async def both_bought() -> bool:
+            return all([await confirmed(story, each, "buy_label") for each in (lost, plain)])
+
+        await eventually(both_bought, "both labels", WAIT_SECONDS)
+        assert any(call.fault == "reply_lost" for call in sandbox.calls)
+        books = sandbox.books()
+        assert books["labels_sold"] == books["labels_valid"] == 2
+        label = await label_of(story, lost)
+        assert label.tracking_number in [each["tracking_number"] for each in books["shipments"]]
+        assert label.image.startswith(b"^XA") and label.price.currency == "CAD"
+
+        await void(story, plain)
+        await eventually(lambda: confirmed(story, plain, "void_label"), "the void", WAIT_SECONDS)
+        assert sandbox.books()["labels_valid"] == 1
+
+        await story.manifest(lost)
+        await sandbox.commands()["transmit"]({})
+        await sandbox.commands()["handover"]({"tracking_numbers": [label.tracking_number]})
+        await eventually(lambda: delivered(story, lost), "the parcel is delivered", WAIT_SECONDS)
+        assert sandbox.tick_error == ""
