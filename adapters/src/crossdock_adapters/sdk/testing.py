@@ -38,6 +38,8 @@ EFFECTS = frozenset({
 EFFECTFUL_CALLS = frozenset({"now", "today", "utcnow", "uuid4", "uuid1", "open", "print"})
 FORBIDDEN_ANYWHERE = ("crossdock_hub", "nats", "sqlalchemy", "aiosqlite")
 SDK = "crossdock_adapters.sdk"
+# What the package of an adapter is called that is a distribution of its own.
+OUTSIDE_PREFIX = "crossdock_adapter_"
 SECRET_NAME = re.compile(r"(^|_)(secret|password|passwd|private_key|api_key|credential)$")
 MACHINE_CHECKED = frozenset(
     {"manifest", "pure_translation", "connection_test", "begin_attempt", "secrets"}
@@ -119,7 +121,8 @@ Problems = Iterator[tuple[str, str]]
 def _manifest(adapter: Adapter, name: str) -> Problems:
     if adapter.manifest.name != name:
         yield "manifest", f"adapter.toml says {adapter.manifest.name}, the entry point {name}"
-    if adapter.package.rpartition(".")[2] != name.replace("-", "_"):
+    word = name.replace("-", "_")
+    if adapter.package.rpartition(".")[2] not in (word, f"{OUTSIDE_PREFIX}{word}"):
         yield "manifest", f"the folder of {name} is called {adapter.package}"
     if not (adapter.manifest.operations or adapter.polls or adapter.webhooks):
         yield "manifest", "there is neither an operation nor a poll nor a webhook"
