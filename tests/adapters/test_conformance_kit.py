@@ -12,12 +12,13 @@ from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock_adapters import __main__ as command
 from crossdock_adapters.sdk import inbound
 from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE, FACT_CONTENT_TYPE
-from crossdock_adapters.sdk.conformance import checks_inbound, conforming, evidence
+from crossdock_adapters.sdk.conformance import checks_inbound, conforming, evidence, stage
 from crossdock_adapters.sdk.conformance import hub as kit_hub
 from crossdock_adapters.sdk.conformance.bench import CHECKS
 from crossdock_adapters.sdk.conformance.hub import Hub
 from crossdock_adapters.sdk.conformance.report import Report, Result
 from crossdock_adapters.sdk.conformance.subject import NoSubject, Subject, load
+from crossdock_adapters.sdk.outcomes import Retry
 from sdk_tiny_conformance import CREDENTIAL, FAULTS, GREEDY_BYTES, tiny
 
 HERE = Path(__file__).parent
@@ -184,6 +185,25 @@ async def test_evidence_that_was_cut_proves_nothing(
             patched.setattr(module, name, 100)
             report = await checked(tiny(), tmp_path, "secrets")
         assert "more was said than is kept" in report.as_text(), name
+
+
+async def test_an_endpoint_that_never_serves_says_why_and_costs_one_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the reason why an endpoint does not start stands in the report, and that the
+    other checks do not each wait for it again."""
+    monkeypatch.setattr(stage, "SERVES_SECONDS", 0.5)
+    subject = tiny()
+
+    @subject.adapter.test_connection
+    async def refused(vendor: Any) -> None:
+        raise Retry(0.0, "the vendor does not let us in")
+
+    report = await checked(subject, tmp_path, "confirmed", "arrives", "drain")
+    said = [failure.said for failure in report.failures]
+    assert len(said) == len(report.findings) == 4
+    assert "Tiny is gone: connection test: the vendor does not let us in" in said[0]
+    assert said[1:] == [f"not tried: {said[0]}"] * 3
 
 
 async def test_nothing_to_check_is_no_pass(tmp_path: Path) -> None:

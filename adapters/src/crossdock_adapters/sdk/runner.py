@@ -120,6 +120,12 @@ class EndpointRunner:
             await _close(vendor)
             self._go("stopped")
 
+    @property
+    def trouble(self) -> str:
+        """What is missing to serve, the hub before the vendor, and why; "": nothing."""
+        missing = [each for each in (self._hub_presence, self._vendor_presence) if each.trouble]
+        return f"{missing[0].what} is gone: {missing[0].trouble}" if missing else ""
+
     async def _serve(self, vendor: Any, inbound: Inbound, stopping: asyncio.Event) -> None:
         registration = await self._register()
         self._go("testing")

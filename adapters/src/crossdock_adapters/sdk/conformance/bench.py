@@ -71,6 +71,9 @@ class Bench:
     folder: Path
     evidence: Evidence = field(default_factory=Evidence)
     place: str = ""
+    # Why the endpoint does not serve: where it never has, no check waits for it once more.
+    not_serving: str = ""
+    served: bool = False
     _effects: dict[str, list[str]] = field(default_factory=dict)
     _facts: dict[str, dict[tuple[str, str], bytes]] = field(default_factory=dict)
 

@@ -25,11 +25,12 @@ from crossdock_adapters.sdk.conformance.bench import (
 )
 from crossdock_adapters.sdk.conformance.evidence import listening
 from crossdock_adapters.sdk.conformance.report import Finding, Report, Result
-from crossdock_adapters.sdk.conformance.stage import Failed
+from crossdock_adapters.sdk.conformance.stage import Failed, NotServing
 from crossdock_adapters.sdk.conformance.subject import Subject
 
 CHECK_SECONDS = 120.0
 NEVER_EXCUSED = "declared_class"
+NEEDS_NO_ENDPOINT = "described"
 
 
 async def conform(
@@ -81,13 +82,18 @@ async def _finding(bench: Bench, check: Check, name: str, each: Any) -> Finding:
     reason = _reason(bench.subject, check, name)
     said = ""
     try:
+        if bench.not_serving and check.name != NEEDS_NO_ENDPOINT:
+            raise Failed(f"not tried: {bench.not_serving}")
         async with asyncio.timeout(CHECK_SECONDS):
             await check.run(bench, each)
+        bench.served = bench.served or check.name != NEEDS_NO_ENDPOINT
     except Inapplicable as why:
         seconds = time.monotonic() - started
         return Finding(check.name, check.proves, name, Result.NOT_APPLICABLE, str(why), seconds)
     except (Failed, NotGiven) as failed:
         said = str(failed)
+        if isinstance(failed, NotServing) and not bench.served:
+            bench.not_serving = said
     except TimeoutError:
         said = f"not done within {CHECK_SECONDS:g} s"
     except Exception as error:

@@ -30,6 +30,7 @@ from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.telemetry import Telemetry
 
 PATIENCE_SECONDS = 20.0
+SERVES_SECONDS = 20.0
 LOOK_SECONDS = 0.005
 ATTEMPTS_MAX = 12
 END_SECONDS = 12.0
@@ -38,6 +39,10 @@ CLIENT_SECONDS = 30.0
 
 class Failed(Exception):
     """The endpoint does not do what the check is there to prove; the text says what it did."""
+
+
+class NotServing(Failed):
+    """The endpoint did not even start to serve; the text says what it waits for."""
 
 
 def require(holds: object, said: str) -> None:
@@ -163,7 +168,14 @@ class Stage:
         task = asyncio.create_task(runner.run(stopping))
         running = Running(runner, queue, stopping, task)
         self.processes.append(running)
-        await until(lambda: runner.state == "serving" or task.done(), "the endpoint serves")
+        try:
+            await until(
+                lambda: runner.state == "serving" or task.done(),
+                "the endpoint serves",
+                SERVES_SECONDS,
+            )
+        except Failed as late:
+            raise NotServing(f"{late}; {runner.trouble or 'it is ' + runner.state}") from late
         if task.done():
             await task
         return running
