@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from crossdock_adapters.legacy_file import translate, translate_answers
@@ -27,7 +26,8 @@ from crossdock_adapters.legacy_file.translate_answers import Answers
 from crossdock_adapters.sdk import layout, layout_files
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
-from crossdock_adapters.sdk.drop_folder import DropFolder, LocalFolder
+from crossdock_adapters.sdk.drop_folder import DropFolder
+from crossdock_adapters.sdk.folder_place import opened_folder
 from crossdock_adapters.sdk.layout import Layout, LayoutProblem
 from crossdock_adapters.sdk.layout_files import LayoutError
 from crossdock_adapters.sdk.outcomes import (
@@ -46,7 +46,6 @@ from crossdock_adapters.sdk.work import Poll, Work
 ADAPTER = Adapter.load(__package__)
 
 REJECTS: Final = "_rejects"
-SFTP_PORT: Final = 22
 FILE_REFERENCE: Final = "file"
 ANSWERS_FILE: Final = "answers.toml"
 # How often a file that the ERP could not read is sent again before a person has to look.
@@ -304,31 +303,6 @@ def rules_of(settings: Settings) -> Rules:
         units=settings.mapping("units"),
         warehouses=settings.mapping("warehouses"),
     )
-
-
-def opened_folder(settings: Settings, secrets: Secrets) -> DropFolder:
-    """The folder behind the setting `location`. SettingsError says what it needs."""
-    place = urlsplit(settings.text("location"))
-    if place.scheme == "file" and place.path:
-        return LocalFolder(Path(unquote(place.path)))
-    if place.scheme != "sftp" or not place.hostname or not place.username:
-        raise SettingsError("location must be sftp://user@host:port/path or file:///path")
-    if place.password is not None:
-        raise SettingsError("location must not hold a password: use the setting password")
-    if not settings.text("host_key"):
-        raise SettingsError("host_key is needed for sftp: the server's public key")
-    # Here, because an installation that shares a folder needs no SSH in its memory.
-    from crossdock_adapters.sdk.sftp import SftpFolder, SftpLogin
-
-    login = SftpLogin(
-        host=place.hostname,
-        port=place.port or SFTP_PORT,
-        username=unquote(place.username),
-        host_key=settings.text("host_key"),
-        password=lambda: secrets.text("password") if secrets.has("password") else "",
-        private_key=lambda: secrets.text("private_key") if secrets.has("private_key") else "",
-    )
-    return SftpFolder(login, unquote(place.path), settings.seconds("timeout_seconds"))
 
 
 def check_conventions(conventions: Conventions) -> None:

@@ -1,0 +1,82 @@
+"""SOAP envelopes: credentials as the profile prescribes, answers and faults, what is refused."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from crossdock_adapters.sdk import soap, vendor_xml
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.soap import Fault
+
+# Published with the answer: ONVIF, Application Programmer's Guide 1.0, user token profile.
+NONCE = "LKqI6G/AikKCQrN0zqZFlg=="
+CREATED = datetime(2010, 9, 16, 7, 50, 45, tzinfo=UTC)
+PASSWORD = "userpassword"
+DIGEST = "tuOSpGlFlIXsozq4HFNeeGeFLEI="
+HEAD = f'<s:Envelope xmlns:s="{soap.ENVELOPE}"><s:Body>'
+TAIL = "</s:Body></s:Envelope>"
+
+
+def test_the_digest_is_the_published_one() -> None:
+    """Proves that a server that follows the profile accepts our token: the published example comes
+    out, whatever the zone in which the time is given."""
+    nonce = base64.b64decode(NONCE)
+    elsewhere = CREATED.astimezone(timezone(timedelta(hours=-7)))
+    for at in (CREATED, elsewhere):
+        token = soap.username_token("user", PASSWORD, nonce, at)
+        assert (token.nonce, token.created) == (NONCE, "2010-09-16T07:50:45Z")
+        assert token.digest == DIGEST
+
+
+def test_an_envelope_is_read_as_it_was_written() -> None:
+    """Proves that body, message id and token arrive, and that the password does not travel."""
+    token = soap.username_token("user", PASSWORD, base64.b64decode(NONCE), CREATED)
+    body = vendor_xml.build("Order", {"number": "SO-1 <&>", "line": ["a", "b"]}, "urn:orders")
+    data = soap.envelope(body, token, message_id="urn:crossdock:ABC")
+    root = soap.opened(data)
+    said = soap.content(root)
+    assert not isinstance(said, Fault)
+    assert (said.name, said.namespace) == ("Order", "urn:orders")
+    assert said.text_of("number") == "SO-1 <&>"
+    assert [each.text for each in said.all("line")] == ["a", "b"]
+    assert root.text_of("Header/MessageID") == "urn:crossdock:ABC"
+    assert soap.token_of(root) == token
+    assert PASSWORD.encode() not in data
+
+
+@pytest.mark.parametrize(
+    ("detail", "code"),
+    [
+        ("<detail><code>UnknownItem</code></detail>", "UnknownItem"),
+        ("<detail><other/></detail>", "Client"),
+        ("", "Client"),
+    ],
+)
+def test_a_fault_has_the_vendors_own_code_where_it_tells_one(detail: str, code: str) -> None:
+    """Proves that a fault is told by the code of its detail, else by its faultcode."""
+    inside = f"<faultcode>s:Client</faultcode><faultstring>no</faultstring>{detail}"
+    said = soap.read(f"{HEAD}<s:Fault>{inside}</s:Fault>{TAIL}".encode())
+    assert said == Fault(code, "no")
+    assert soap.read(soap.fault("UnknownItem", "no")) == Fault("UnknownItem", "no")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"<html><body>Gateway error</body></html>", "is no SOAP 1.1 envelope"),
+        (b'<Envelope xmlns="urn:other"><Body/></Envelope>', "is no SOAP 1.1 envelope"),
+        (f"{HEAD}{TAIL}".encode(), "has 0 elements and not one"),
+        (f"{HEAD}<a/><b/>{TAIL}".encode(), "has 2 elements and not one"),
+        (f'<s:Envelope xmlns:s="{soap.ENVELOPE}"/>'.encode(), "/Envelope/Body"),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "is refused"),
+        (b"", "line 1, column 1"),
+    ],
+)
+def test_what_is_no_answer_says_where(data: bytes, said: str) -> None:
+    """Proves that a gateway's page, an empty body and a document type are no answer of the
+    vendor's, and that the reason has its place."""
+    with pytest.raises(Unreadable) as refused:
+        soap.read(data)
+    assert said in str(refused.value)
