@@ -1,10 +1,11 @@
-"""`python -m crossdock_adapters run|sandbox|conform`: the adapters' processes, and the checks."""
+"""`python -m crossdock_adapters run|sandbox|conform|new`: the processes, the checks, a skeleton."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "conform":
         return _conform(options)
+    if options.command == "new":
+        return _new(options)
     logs.start()
     try:
         if options.command == "run":
@@ -72,6 +75,27 @@ def _conform(options: argparse.Namespace) -> int:
     return 0 if told.conforms else 1
 
 
+def _new(options: argparse.Namespace) -> int:
+    """Exit status: 0 when it was made, 1 when it could not be written, 78 when it was refused."""
+    from crossdock_adapters.sdk.scaffold import creating
+
+    folder = options.directory or Path(options.adapter)
+    try:
+        written = creating.create(options.adapter, options.kind, folder, options.title)
+    except creating.CannotCreate as refused:
+        print(f"crossdock_adapters: {refused}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except OSError as error:
+        print(f"crossdock_adapters: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.adapter}: {len(written)} files in {folder}, by {options.kind}. Next:")
+    print(f"  cd {shlex.quote(str(folder))}")
+    print("  python -m pip install --no-deps --no-build-isolation -e .")
+    print(f"  crossdock adapter conform {options.adapter}")
+    print("It conforms as it is. What to replace is marked REPLACE, and README.md lists it.")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m crossdock_adapters", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -84,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     conform.add_argument("adapter", help="its name, or module:attribute of its Subject")
     conform.add_argument("--json", action="store_true", help="the report for programs")
     conform.add_argument("--check", action="append", default=[], help="only this check; repeatable")
+    new = commands.add_parser("new", help="create the skeleton of an adapter")
+    new.add_argument("adapter", help="its name")
+    new.add_argument("--kind", required=True, help="how its vendor is spoken to")
+    new.add_argument("--directory", type=Path, help="a new folder; unset: its name, in this one")
+    new.add_argument("--title", default="", help="what people call the vendor")
     return parser
 
 

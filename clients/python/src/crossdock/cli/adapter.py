@@ -1,4 +1,4 @@
-"""`crossdock adapter`: become the adapters' process or the sandboxes', or check an adapter."""
+"""`crossdock adapter`: become the adapters' process or the sandboxes'; check, begin an adapter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crossdock.cli.becoming import become
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Run adapters or sandboxes in production; check an adapter.",
+    help="Run adapters or sandboxes in production; check an adapter; begin a new one.",
 )
 
 Config = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="TOML file.")]
@@ -47,3 +47,21 @@ def conform(
     chosen = [part for each in check or [] for part in ("--check", each)]
     json_option = ["--json"] if as_json else []
     become("crossdock_adapters", ["conform", name, *chosen, *json_option])
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and hyphens: pigeon-post.")],
+    kind: Annotated[
+        str,
+        typer.Option(help="How its vendor is spoken to: rest, soap, file, table or edi."),
+    ],
+    directory: Annotated[
+        Path | None, typer.Option(help="A new folder; unset: NAME, in this one.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="What people call the vendor.")] = "",
+) -> None:
+    """Create an adapter that conforms, as a package of its own: the beginning of yours."""
+    place = [] if directory is None else ["--directory", str(directory)]
+    called = ["--title", title] if title else []
+    become("crossdock_adapters", ["new", name, "--kind", kind, *place, *called])
