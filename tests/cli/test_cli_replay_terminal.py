@@ -53,7 +53,7 @@ async def test_a_bar_moves_on_a_terminal(hub: RunningHub, lane: Lane) -> None:
 async def test_a_plan_moves_on_a_terminal(tmp_path: Path) -> None:
     """Proves that planning shows a bar of events, that Ctrl-C leaves the hub planning and says how
     to look and how to abort, and that the plan then is made and followed to its end."""
-    slow = {"replay_plan_events": 1, "replay_plan_pause_seconds": 1.0}
+    slow = {"replay_plan_events": 1, "replay_plan_pause_seconds": 3.0}
     hub = RunningHub(tmp_path / "slow", deployment(1), limits=json.dumps(slow)).start()
     try:
         await seed_master_data(hub)

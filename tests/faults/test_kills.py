@@ -30,8 +30,8 @@ ADAPTERS = 8
 SEED = 20_250_601
 PAUSE_SECONDS = 0.05
 # Below a second on an idle machine; a channel left to its own back-off would take minutes.
-FIRST_ANSWER_SECONDS_MAX = 15.0
-GIVE_UP_SECONDS = 60.0
+FIRST_ANSWER_SECONDS_MAX = 45.0
+GIVE_UP_SECONDS = 120.0
 
 
 @dataclass

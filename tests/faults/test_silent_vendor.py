@@ -10,7 +10,6 @@ from fixtures_nats import eventually
 from tests.faults.trials.neighbours import BREAKER_SECONDS_MAX, LONG_LEASES
 from tests.faults.trials.round import Round, played
 from tests.faults.trials.trial import Piece, Size
-from tests.faults.yard.noting import now
 from tests.faults.yard.site import LANES, Plan
 
 SEED, ORDERS = 14, 8
@@ -28,15 +27,19 @@ async def test_three_silent_calls_are_enough_and_the_rest_is_spared(tmp_path: Pa
 
     async def watch(round_: Round) -> None:
         hub = round_.site.hub
-        breaker = "SELECT breaker_state, breaker_reason FROM endpoints WHERE id = ?"
+        breaker = (
+            "SELECT breaker_state, breaker_reason, breaker_since,"
+            " (SELECT min(begun_at) FROM attempts), (SELECT count(*) FROM attempts)"
+            " FROM endpoints WHERE id = ?"
+        )
 
         def is_open() -> bool:
-            ((state, told["reason"]),) = hub.query(breaker, ENDPOINT)
+            ((state, reason, since, first, tried),) = hub.query(breaker, ENDPOINT)
+            if state != "CLOSED":
+                told.update(reason=reason, seconds=(since - first) / 1e6, tried=tried)
             return bool(state != "CLOSED")
 
         await eventually(is_open, "an open breaker", OPEN_SECONDS)
-        ((first, count),) = hub.query("SELECT min(begun_at), count(*) FROM attempts")
-        told.update(seconds=(now() - int(first)) / 1e6, tried=count)
 
     piece = Piece("G14", SEED, Size(1, orders=ORDERS), tmp_path)
     plan = Plan(
