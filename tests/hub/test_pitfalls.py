@@ -23,6 +23,7 @@ from decisions import OPERATOR
 from first_flow import Flow, order
 from fixtures_hub import RunningHub
 from fixtures_nats import PATIENCE_SECONDS, NatsProcess, eventually, free_port
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from stored_flow import Books, books
 from story import create_order
 
@@ -30,6 +31,9 @@ __all__ = ["books"]
 
 MEBIBYTE = 1 << 20
 CANCELLED_STREAMS = 300
+PINGS_ALLOWED = "grpc.http2.min_ping_interval_without_data_ms"
+# Some pings, one a second; the third that comes too early ends a connection and its streams.
+IDLE_SECONDS = 6.0
 REFUSED_STREAMS, TOGETHER = 200, 8
 HALF_OPEN_SECONDS_MAX = 20.0
 LINEAGE = "crossdock.lineage.v1.LineageService"
@@ -53,13 +57,31 @@ async def test_two_servers_never_share_a_port() -> None:
         await second.drain()
 
 
-def test_pings_of_idle_clients_are_allowed() -> None:
+async def test_pings_of_idle_clients_are_allowed() -> None:
     """Proves that the server allows a client's keepalive of 30 s, on idle connections too, which
-    by default it answers with GOAWAY."""
+    by default it answers with GOAWAY: by its own option, which here allows quicker ones."""
     options = dict(channel_options(Limits()))
     assert options["grpc.keepalive_permit_without_calls"] == 1
-    assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] <= 30_000
+    assert options[PINGS_ALLOWED] <= 30_000
     assert options["grpc.max_connection_age_ms"] == 30 * 60_000
+    server = grpc.aio.server(options=tuple((options | {PINGS_ALLOWED: 10}).items()))
+    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    pinging = [
+        ("grpc.keepalive_time_ms", 1_000),
+        ("grpc.keepalive_timeout_ms", 30_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=pinging) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(watch.read(), IDLE_SECONDS)
+    finally:
+        await server.stop(None)
 
 
 async def test_a_refused_stream_is_told_why(hub: RunningHub) -> None:

@@ -66,7 +66,7 @@ def channel_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", limits.pending_rpcs_max),
         ("grpc.server.max_pending_requests_hard_limit", limits.pending_rpcs_max),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.max_connection_age_ms", 1_800_000),
         ("grpc.max_connection_age_grace_ms", 60_000),
