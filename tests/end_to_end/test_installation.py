@@ -39,7 +39,7 @@ PACE = SandboxPace(
 )
 # A lease of a minute, cut so that the doubt after a kill is settled in seconds.
 LIMITS = {
-    "lease_seconds_max": 3.0,
+    "lease_seconds_max": 6.0,
     "restart_grace_seconds": 2.0,
     "dispatch_seconds": 4.0,
     "retry_seconds_max": 2.0,
