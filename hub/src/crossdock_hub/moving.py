@@ -24,8 +24,9 @@ from pydantic import ValidationError
 from crossdock_hub.config import SECOND, Settings
 from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
 from crossdock_hub.store import Access, StoreFailure
+from crossdock_hub.store.database_files import file_of
 from crossdock_hub.store.engine import check_url, database_url
-from crossdock_hub.store.places import MoveRefused, Place, file_of, name_of
+from crossdock_hub.store.places import MoveRefused, Place, name_of
 from crossdock_hub.store.relocation import Moved, Relocation, moved_mark, take_back
 from crossdock_hub.wording import setting_problem
 

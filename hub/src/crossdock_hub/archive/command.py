@@ -32,8 +32,8 @@ from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.retention import ages, with_retention
 from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.database_files import file_of
 from crossdock_hub.store.engine import access_of, database_url
-from crossdock_hub.store.places import file_of
 from crossdock_hub.unit import Refused
 from crossdock_hub.wording import setting_problem
 
