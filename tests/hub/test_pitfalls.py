@@ -16,6 +16,7 @@ from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock_hub.bus import jetstream
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.config import Limits, Settings
+from crossdock_hub.door.calls import HEARD_OUT_MAX
 from crossdock_hub.door.server import Server, channel_options
 from crossdock_hub.identity import Identities
 from crossdock_hub.reading.tailing import Tails
@@ -37,6 +38,7 @@ IDLE_SECONDS = 6.0
 REFUSED_STREAMS, TOGETHER = 200, 8
 HALF_OPEN_SECONDS_MAX = 20.0
 LINEAGE = "crossdock.lineage.v1.LineageService"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 SCAN_STREAM = "/crossdock.tracking.v1.TrackingService/StreamTrackingEvents"
 STALLED_QUEUE, STALLED_EVENTS = 50, 2_000
 FOLLOWED = Flow()
@@ -100,6 +102,25 @@ async def test_a_refused_stream_is_told_why(hub: RunningHub) -> None:
         for _ in range(REFUSED_STREAMS // TOGETHER):
             codes.update(await asyncio.gather(*(upload(channel) for _ in range(TOGETHER))))
     assert codes == {grpc.StatusCode.UNAUTHENTICATED}
+
+
+async def test_nobody_is_heard_out_for_long(hub: RunningHub) -> None:
+    """Proves that a refused caller who keeps its stream open is told why all the same, and so are
+    more of them at once than are heard out."""
+    async with grpc.aio.insecure_channel(hub.address) as channel:
+        calls = [channel.stream_stream(SCAN_STREAM)(timeout=20) for _ in range(HEARD_OUT_MAX + 16)]
+        codes = await asyncio.gather(*(call.code() for call in calls))
+    assert set(codes) == {grpc.StatusCode.UNAUTHENTICATED}
+
+
+async def test_what_a_stranger_sends_is_not_read(hub: RunningHub) -> None:
+    """Proves that bytes that are no message, sent without a token to a stream of the library's own
+    service, get the refusal and no words of an exception."""
+    async with grpc.aio.insecure_channel(hub.address) as channel:
+        reflected: Any = channel.stream_stream(REFLECTION)
+        call = reflected(iter([bytes([255]) * 3]), timeout=20)
+        assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert "DecodeError" not in await call.details()
 
 
 async def test_cancelled_streams_leave_nothing(own_hub: RunningHub) -> None:

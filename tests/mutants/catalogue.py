@@ -78,6 +78,10 @@ MUTANTS: Final[list[Mutant]] = [
             "doubt = unknown(ended, spec, why, attempt.begun_at, now)",
             "return _retry_at(ended, why, now + SECOND)",
         ),
+        wish_of_a_vendor_in_doubt_is_dropped=(
+            "return replace(doubt, due_at=max(doubt.due_at, until))",
+            "return doubt",
+        ),
         none_is_repeated=(
             'if kind == "NONE":\n        return _park(record, f"outcome unknown, and',
             'if kind == "":\n        return _park(record, f"outcome unknown, and',

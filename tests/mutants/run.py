@@ -82,11 +82,14 @@ class Trees:
         self, things: Sequence[Thing], ask: Callable[[Thing, Path], Told], until: float
     ) -> Iterator[tuple[Thing, Told]]:
         """What `ask` says of each thing in a tree of its own, as it is said. until: monotonic s."""
-        with ThreadPoolExecutor(self._jobs) as threads:
+        threads = ThreadPoolExecutor(self._jobs)
+        try:
             asked = {threads.submit(self._one, thing, ask, until): thing for thing in things}
             for done in as_completed(asked):
                 if (told := done.result()) is not None:
                     yield asked[done], told
+        finally:
+            threads.shutdown(cancel_futures=True)
 
     def _one(self, thing: Thing, ask: Callable[[Thing, Path], Told], until: float) -> Told | None:
         if time.monotonic() > until:
@@ -119,13 +122,17 @@ def _summary(known: dict[str, Any]) -> int:
 def decide(mutant: Mutant, tree: Path) -> dict[str, Any]:
     """Run the tests of a mutant one after the other until one notices; mend the tree."""
     started = time.monotonic()
-    mutant.apply(tree)
+    file = tree / mutant.file
+    whole = file.read_bytes()
     verdict, by = "survived", ""
-    for test in mutant.tests:
-        if not _passes(test, tree):
-            verdict, by = "killed", test
-            break
-    shutil.copy(ROOT / mutant.file, tree / mutant.file)
+    try:
+        mutant.apply(tree)
+        for test in mutant.tests:
+            if not _passes(test, tree):
+                verdict, by = "killed", test
+                break
+    finally:
+        file.write_bytes(whole)
     seconds = round(time.monotonic() - started, 1)
     return {"verdict": verdict, "by": by, "seconds": seconds, "text": _text(mutant)}
 

@@ -55,15 +55,12 @@ async def run_g22(piece: Piece) -> Result:
         half = await _write(
             hub.address, token, piece.size.orders // PACED_SHARE, full.per_second() / 2
         )
-        answer = piece.directory / "answer"
-        answer.write_bytes(order_service_pb2.CreateOrderResponse().SerializeToString())
-        with serving("floors_echo", "traced", str(answer)) as echo:
-            echoed = await _write(echo, token, piece.size.orders)
         stored = {row[0] for row in hub.query("SELECT number FROM objects WHERE kind = 'order'")}
         locked = hub.log().lower().count("database is locked")
     finally:
         hub.kill()
-    answered, refused = full.answered + half.answered, full.refused + half.refused
+    echoed = await _ask_an_echo(piece, token)
+    answered, refused = full.answered + half.answered, full.refused + half.refused + echoed.refused
     lost = set(answered) - stored
     broken = [f"{len(lost)} answered orders are missing"] if lost else []
     broken += [f"refused: {reason}" for reason in sorted(set(refused))]
@@ -84,6 +81,14 @@ async def run_g22(piece: Piece) -> Result:
         HALF: half.took_seconds,
     }
     return Result(counts, measured=measured, broken=broken)
+
+
+async def _ask_an_echo(piece: Piece, token: Path) -> Round:
+    """The same clients, and nobody else on the machine."""
+    answer = piece.directory / "answer"
+    answer.write_bytes(order_service_pb2.CreateOrderResponse().SerializeToString())
+    with serving("floors_echo", "traced", str(answer)) as echo:
+        return await _write(echo, token, piece.size.orders)
 
 
 async def _write(address: str, token: Path, orders: int, per_second: float | None = None) -> Round:

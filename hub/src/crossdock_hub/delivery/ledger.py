@@ -24,7 +24,12 @@ from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ordering import OPEN_STATES as OPEN_STATES
 from crossdock_hub.delivery.ordering import Flow, blocker_of, undone_by, unmet
 from crossdock_hub.delivery.registry import CARE, OperationSpec
-from crossdock_hub.delivery.retrying import back_off, next_call_at, next_look_up_seconds, wish
+from crossdock_hub.delivery.retrying import (
+    back_off,
+    left_alone_until,
+    next_call_at,
+    next_look_up_seconds,
+)
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
 from crossdock_hub.unit import time_of_id
 
@@ -287,7 +292,10 @@ def complete(
         # It may have reached the vendor, so one stays; the limit is for calls that are answered.
         ended = replace(ended, calls_reached=max(1, record.calls_reached - 1))
     doubt = unknown(ended, spec, why, attempt.begun_at, now)
-    return _not_before(doubt, now + int(wish(report.retry_after_seconds, limits) * SECOND))
+    if doubt.due_at is None:
+        return doubt
+    until = left_alone_until(doubt, spec, report.retry_after_seconds, now, limits)
+    return replace(doubt, due_at=max(doubt.due_at, until))
 
 
 def _looked_up(
@@ -354,13 +362,6 @@ def _in_doubt(record: DeliveryRecord, why: str, wait_seconds: float, now: int) -
         due_at=now + int(wait_seconds * SECOND),
         pending=False,
     )
-
-
-def _not_before(record: DeliveryRecord, earliest: int) -> DeliveryRecord:
-    """What is next asked of the vendor waits as long as the vendor wishes."""
-    if record.due_at is None or record.due_at >= earliest:
-        return record
-    return replace(record, due_at=earliest)
 
 
 def _retry_at(record: DeliveryRecord, why: str, due_at: int) -> DeliveryRecord:

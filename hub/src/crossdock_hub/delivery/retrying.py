@@ -45,3 +45,20 @@ def next_look_up_seconds(
     """How long to wait after a look-up that failed: it proves nothing, so it is made again."""
     pause = min(back_off(record, record.look_ups, spec), limits.look_up_retry_seconds_max)
     return max(wish(retry_after_seconds, limits), pause)
+
+
+def left_alone_until(
+    record: DeliveryRecord,
+    spec: OperationSpec,
+    retry_after_seconds: float,
+    now: int,
+    limits: Limits,
+) -> int:
+    """Until when the vendor wishes to hear nothing about a call whose outcome nobody knows:
+    microseconds UTC. A repeat that its key protects has to come while the key lives, so no wish
+    holds it back for more than half of that."""
+    until = now + int(wish(retry_after_seconds, limits) * SECOND)
+    kind = record.operation_class or spec.operation_class
+    if kind != "KEYED" or record.first_unknown_at is None:
+        return until
+    return min(until, record.first_unknown_at + int(spec.key_life_seconds * SECOND) // 2)

@@ -23,6 +23,9 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 DETAILS = "grpc-status-details-bin"
 # How long a stream that is refused may still be sent: what a caller has under way arrives in it.
 HEARD_OUT_SECONDS: Final = 0.25
+# So many at a time: each has a slot of the hub meanwhile, and anybody can ask to be refused.
+HEARD_OUT_MAX: Final = 64
+_hearing: Final = asyncio.Semaphore(HEARD_OUT_MAX)
 
 
 def authorization_of(context: Any) -> str | None:
@@ -90,8 +93,10 @@ async def abort_stream(context: Any, frames: AsyncIterator[Any], refusal: Refusa
     A caller on grpc.aio whose write meets an ended call is told INTERNAL instead of the status
     that it was ended with (grpc issue 36066).
     """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(HEARD_OUT_SECONDS):
-            async for _ in frames:
-                pass
+    if not _hearing.locked():
+        # Whatever a stranger sends is no reason to answer anything else.
+        with suppress(Exception):
+            async with _hearing, asyncio.timeout(HEARD_OUT_SECONDS):
+                async for _ in frames:
+                    pass
     await abort(context, refusal)
