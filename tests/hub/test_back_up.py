@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 from crossdock.errors import ConfigurationError
-from crossdock_hub.store import putting_back
+from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
+from crossdock_hub.store import backing_up, putting_back
 from crossdock_hub.store.backing_up import back_up
-from crossdock_hub.store.database_files import sync_directory
+from crossdock_hub.store.database_files import half_put_back, sync_directory
+from crossdock_hub.store.moves import DatabaseMoved
 from crossdock_hub.store.putting_back import put_back
 from databases import open_store
 from fixtures_hub import Lane, RunningHub, deployment
@@ -166,65 +168,144 @@ async def test_what_is_no_back_up_changes_nothing(tmp_path: Path, damage: str) -
     assert [each.name for each in path.parent.iterdir()] == ["crossdock.db"]
 
 
-async def test_a_copied_directory_is_put_back_with_its_log(tmp_path: Path) -> None:
-    """Proves that what only the log of a copied database knows is put back too, and that the copy
-    stays as it is."""
+@pytest.mark.parametrize("linked", [False, True])
+async def test_a_copied_directory_is_put_back_with_its_log(tmp_path: Path, linked: bool) -> None:
+    """Proves that what only the log of a copied database knows is put back too, also where a link
+    names it, and that the copy stays as it is."""
     path = await stored(tmp_path / "data", "first")
-    source = tmp_path / "copy" / "crossdock.db"
-    source.parent.mkdir()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE logged (x INTEGER)")
-        connection.commit()
-        for each in path.parent.glob("crossdock.db*"):
-            shutil.copy(each, source.parent)
-        connection.execute("DROP TABLE logged")
-        connection.commit()
+    source = await stored(tmp_path / "copy", "second")
+    leave_a_log(source, "logged")
     logged = source.with_name("crossdock.db-wal").read_bytes()
-    assert logged
-    put_back(path, source)
+    link = tmp_path / "newest.db"
+    link.symlink_to(source)
+    put_back(path, link if linked else source)
     assert has(path, "logged")
     assert source.with_name("crossdock.db-wal").read_bytes() == logged
 
 
-@pytest.mark.parametrize("step", range(1, 7))
+async def test_each_that_was_replaced_is_kept(tmp_path: Path) -> None:
+    """Proves that two that are put back within a second keep both that were there, and that the
+    files belong to whom the database belongs, also when an administrator puts them back."""
+    path = await stored(tmp_path / "data", "first")
+    second, third = await stored(tmp_path / "b", "second"), await stored(tmp_path / "c", "third")
+    owner = 12_345 if os.geteuid() == 0 else os.geteuid()
+    for each in (path, path.parent):
+        os.chown(each, owner, -1)
+    kept = [Path(put_back(path, each)["replaced"]) for each in (second, third)]
+    assert has(kept[0] / "crossdock.db", "first") and has(kept[1] / "crossdock.db", "second")
+    for each in (path, *kept):
+        assert each.stat().st_uid == owner
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("state", ["MOVED", "COPYING", "COPIED"])
+async def test_no_move_is_forgotten(tmp_path: Path, state: str) -> None:
+    """Proves that a database on which no hub may start is neither backed up, nor put back, nor
+    replaced, each in a sentence with the other place; one that has arrived is a database."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    mark_move(path, state)
+    before = path.read_bytes()
+    with pytest.raises(DatabaseMoved, match="elsewhere"):
+        back_up(path, tmp_path / "copy")
+    with pytest.raises(DatabaseMoved, match="elsewhere"):
+        put_back(path, source)
+    with pytest.raises(DatabaseMoved, match="elsewhere"):
+        put_back(source, path)
+    assert path.read_bytes() == before and has(source, "second")
+    mark_move(path, "ARRIVED")
+    back_up(path, tmp_path / "copy")
+    put_back(path, tmp_path / "copy")
+
+
+def mark_move(path: Path, state: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM moves")
+        row = (1, state, "m", "elsewhere", 1)
+        connection.execute(
+            "INSERT INTO moves (id, state, move_id, place, at) VALUES (?, ?, ?, ?, ?)", row
+        )
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def test_what_a_hub_has_is_no_back_up(tmp_path: Path) -> None:
+    """Proves that the directory of a hub that runs is not copied file by file."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    with DataLock(source.parent), pytest.raises(DataDirectoryInUse):
+        put_back(path, source)
+    put_back(path, source)
+    assert has(path, "second")
+
+
+async def test_a_copy_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a copy ends when it takes too long, when it fills the hub's own volume and when
+    somebody keeps the database locked, and leaves nothing behind."""
+    path, target = await stored(tmp_path / "data", "first"), tmp_path / "copy"
+    for limit, value, told in (
+        ("COPY_SECONDS_MAX", -1.0, "takes more than"),
+        ("LEFT_FOR_THE_HUB_BYTES", 1 << 62, "gets full"),
+    ):
+        monkeypatch.setattr(backing_up, limit, value)
+        with pytest.raises(ConfigurationError, match=told):
+            back_up(path, target)
+        monkeypatch.undo()
+    monkeypatch.setattr(backing_up, "LOCK_WAIT_SECONDS", 0.05)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            back_up(path, target)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize("step", range(1, 14))
 async def test_an_interruption_anywhere_mixes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """Proves that wherever putting back is interrupted, a hub either still has the old database,
-    log included, or refuses to start and says what to do; and that running it again ends it."""
+    """Proves that wherever putting back is interrupted, a hub either has one whole database, log
+    included, or refuses to start and says how to end it; and that this ends it, with the copy that
+    is half in place when files have moved, and with another file when none has."""
     path = await stored(tmp_path / "data", "old")
-    new = await stored(tmp_path / "other", "new")
-    log = contextlib.closing(sqlite3.connect(path))
-    with log as connection:
-        connection.execute("CREATE TABLE logged (x INTEGER)")
-        connection.commit()
-        for each in path.parent.glob("crossdock.db*"):
-            shutil.copy(each, tmp_path / each.name)
-    for each in tmp_path.glob("crossdock.db*"):
-        shutil.move(each, path.parent / each.name)
-    assert path.with_name("crossdock.db-wal").stat().st_size
-    steps = _break_at(monkeypatch, step)
+    new, other = await stored(tmp_path / "new", "new"), await stored(tmp_path / "other", "other")
+    leave_a_log(path, "logged")
+    _break_at(monkeypatch, step)
     with contextlib.suppress(InterruptedError):
         put_back(path, new)
     monkeypatch.undo()
-    opening = open_store(tmp_path / "data", "sqlite")
-    if list(path.parent.glob("*.putting-back-*")):
-        with pytest.raises(ConfigurationError, match="put-back again"):
-            await opening
-        told = put_back(path, new)
-        assert "interrupted" in told["put_back"]
-        (kept,) = path.parent.glob("*.replaced-*/crossdock.db")
-        assert has(kept, "old") and has(kept, "logged")
+    half = half_put_back(path)
+    if half is None:
+        await (await open_store(tmp_path / "data", "sqlite")).close()
+        assert has(path, "old") == has(path, "logged") != has(path, "new")
+        return
+    with pytest.raises(ConfigurationError, match=f"put-back {half}"):
+        await open_store(tmp_path / "data", "sqlite")
+    if list(path.parent.glob("*.replaced-*/*")):
+        with pytest.raises(ConfigurationError, match=f"put-back {half}"):
+            put_back(path, other)
+        told = put_back(path, half)
+        assert has(path, "new")
     else:
-        store = await opening
-        await store.close()
-        assert has(path, "logged") if steps[0] < step or has(path, "old") else has(path, "new")
-        if has(path, "old"):
-            put_back(path, new)
-    assert has(path, "new") and not has(path, "old")
+        told = put_back(path, other)
+        assert has(path, "other")
+    kept = Path(told["replaced"]) / "crossdock.db"
+    assert has(kept, "old") and has(kept, "logged")
 
 
-def _break_at(monkeypatch: pytest.MonkeyPatch, step: int) -> list[int]:
+def leave_a_log(path: Path, mark: str) -> None:
+    """As a killed hub leaves it: a table that only the log knows."""
+    aside = path.parent.with_name(f"{path.parent.name}-aside")
+    aside.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE {mark} (x INTEGER)")
+        connection.commit()
+        for each in path.parent.glob("crossdock.db*"):
+            shutil.copy(each, aside)
+    for each in aside.iterdir():
+        shutil.move(each, path.parent / each.name)
+    assert path.with_name("crossdock.db-wal").stat().st_size
+
+
+def _break_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Let the step-th change of a name or of what is on disk fail, as if the power had gone."""
     done = [0]
     rename, sync = Path.rename, sync_directory
@@ -244,7 +325,6 @@ def _break_at(monkeypatch: pytest.MonkeyPatch, step: int) -> list[int]:
 
     monkeypatch.setattr(Path, "rename", renaming)
     monkeypatch.setattr(putting_back, "sync_directory", syncing)
-    return done
 
 
 async def test_servers_are_told_to_use_their_own(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from crossdock_hub.unit import Refused
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 DETAILS = "grpc-status-details-bin"
 # How long a stream that is refused may still be sent: what a caller has under way arrives in it.
-HEARD_OUT_SECONDS: Final = 0.25
+HEARD_OUT_SECONDS: Final = 1.0
 # So many at a time: each has a slot of the hub meanwhile, and anybody can ask to be refused.
 HEARD_OUT_MAX: Final = 64
 _hearing: Final = asyncio.Semaphore(HEARD_OUT_MAX)

@@ -8,26 +8,30 @@ it is checked and on disk; before that nothing has it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import sqlite3
 import sys
-import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from crossdock.cli.progress import REDRAW_SECONDS, ProgressLine, bar
+from crossdock.cli.progress import ProgressLine, bar
 from crossdock.errors import ConfigurationError, CrossdockError
 from pydantic import ValidationError
 
 from crossdock_hub.config import Settings
 from crossdock_hub.store.database_files import (
     bytes_of,
+    describe,
     file_of,
+    new_file,
     refuse_half_put_back,
+    refuse_moved,
     sync_directory,
 )
 from crossdock_hub.store.engine import database_url
@@ -35,6 +39,11 @@ from crossdock_hub.store.engine import database_url
 EXIT_CONFIGURATION: Final = 78
 # A hub that commits holds a lock for milliseconds.
 LOCK_WAIT_SECONDS: Final = 30.0
+PAGES_AT_A_TIME: Final = 1_024
+COPY_SECONDS_MAX: Final = 4 * 3_600.0
+# While it is copied the log of the hub can't be written back into the database, and grows: the
+# hub keeps so much room.
+LEFT_FOR_THE_HUB_BYTES: Final = 256 << 20
 Show = Callable[[str], None]
 
 
@@ -52,18 +61,18 @@ def database_of(settings: Settings) -> Path:
 def back_up(path: Path, target: Path, show: Show = lambda text: None) -> dict[str, Any]:
     """Copy a database to a new file, which only its owner may read.
 
-    show: told now and then how far it is, by another thread. Returns what `describe` says of the
-    copy and how long it took.
+    show: told now and then how far it is. Returns what `describe` says of the copy and how long it
+    took.
 
-    Raises ConfigurationError: there is no database, the file exists, or there is too little room;
-    sqlite3.Error, OSError. Nothing is left behind then.
+    Raises ConfigurationError: there is no database to copy, the file exists, there is too little
+    room, or it took too long; sqlite3.Error, OSError. Nothing is left behind then.
     """
     refuse_half_put_back(path)
     if not path.is_file():
         raise ConfigurationError(f"there is no database {path}; name the hub's data directory")
     if target.exists():
         raise ConfigurationError(
-            f"{target} exists; a back-up never replaces a file, name a new one"
+            f"{target} exists; a back-up never replaces a file, name another"
         )
     if not target.parent.is_dir():
         raise ConfigurationError(f"there is no directory {target.parent}")
@@ -73,69 +82,70 @@ def back_up(path: Path, target: Path, show: Show = lambda text: None) -> dict[st
             f"{target.parent} has {free:,} bytes free and {wanted:,} are needed; make room"
         )
     begun = time.monotonic()
-    part = target.with_name(f"{target.name}.part")
-    # Made here so that nobody else can read it at any moment; one that was left is of a dead copy.
-    os.close(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
-        part.chmod(0o600)
-        with _watched(part, wanted, show):
-            copy(path, part)
+        with new_file(part):
+            pass
+        copy(path, part, show)
         show("checking the copy")
+        refuse_moved(part, path)
         told = describe(part, path)
-        part.rename(target)
-    except BaseException:
+        _name(part, target)
+    finally:
         part.unlink(missing_ok=True)
-        raise
     sync_directory(target.parent)
     seconds = round(time.monotonic() - begun, 1)
     return {"database": str(path), "back_up": str(target), **told, "seconds": seconds}
 
 
-def copy(source: Path, target: Path) -> None:
-    """The database as it is at one moment, on disk when this returns. Raises sqlite3.Error."""
-    uri = f"{source.resolve().as_uri()}?mode=rw"
-    reading = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_SECONDS)
-    with contextlib.closing(reading), contextlib.closing(sqlite3.connect(target)) as writing:
-        # In one go: in steps it would begin anew after each commit of the hub.
-        reading.backup(writing, pages=-1)
+def copy(source: Path, target: Path, show: Show) -> None:
+    """The database as it is at one moment, on disk when this returns."""
+    was = source.stat().st_ino
+    until = time.monotonic() + COPY_SECONDS_MAX
+
+    def step(_status: int, remaining: int, total: int) -> None:
+        show(f"copying {bar(1 - remaining / max(total, 1))}")
+        if time.monotonic() > until:
+            raise ConfigurationError(f"the copy takes more than {COPY_SECONDS_MAX:,.0f} s")
+        if shutil.disk_usage(source.parent).free < LEFT_FOR_THE_HUB_BYTES:
+            raise ConfigurationError(
+                f"{source.parent} gets full: the hub's log grows while its database is copied; "
+                "make room, or copy to a faster disk"
+            )
+
+    with _reading(source) as reading, contextlib.closing(sqlite3.connect(target)) as writing:
+        reading.backup(writing, pages=PAGES_AT_A_TIME, progress=step)
+    refuse_half_put_back(source)
+    if source.stat().st_ino != was:
+        raise ConfigurationError(f"{source} was replaced while it was copied; run it again")
     with target.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def describe(path: Path, original: Path) -> dict[str, Any]:
-    """What is in a copy that nobody writes to, once every page of it is checked.
-
-    Raises ConfigurationError: it is no database of a hub, or a damaged one.
-    """
-    uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-    try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-            ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
-            if found != "ok":
-                raise ConfigurationError(f"{original} is damaged: {found}")
-            ((version,),) = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-            ((newest,),) = connection.execute("SELECT max(sequence) FROM events").fetchall()
-    except (sqlite3.DatabaseError, ValueError) as error:
-        raise ConfigurationError(f"{original} is no whole database of a hub: {error}") from None
-    size = path.stat().st_size
-    return {"tables_version": str(version), "newest_event": newest or 0, "bytes": size}
-
-
 @contextlib.contextmanager
-def _watched(path: Path, wanted: int, show: Show) -> Iterator[None]:
-    done = threading.Event()
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that sees one moment until it is closed: without that a copy in steps would
+    begin anew after each commit of the hub. Raises sqlite3.OperationalError: somebody has locked
+    it for longer than a hub does."""
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_SECONDS, isolation_level=None)
+    with contextlib.closing(connection):
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        yield connection
 
-    def watch() -> None:
-        while not done.wait(REDRAW_SECONDS):
-            show(f"copying {bar(min(path.stat().st_size / max(wanted, 1), 1.0))}")
 
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
+def _name(part: Path, target: Path) -> None:
+    """Give the copy its name, unless somebody else has got it meanwhile."""
     try:
-        yield
-    finally:
-        done.set()
-        watching.join()
+        os.link(part, target)
+    except FileExistsError:
+        raise ConfigurationError(f"{target} exists by now; it was left as it is") from None
+    except OSError as error:
+        # Some file systems know no second name.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        part.rename(target)
 
 
 def tell(failed: str, work: Callable[[Show], dict[str, Any]]) -> int:

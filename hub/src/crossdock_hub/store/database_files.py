@@ -6,16 +6,22 @@ and its index (`-shm`). They belong together: a log beside another file is writt
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 from crossdock.errors import ConfigurationError
 from sqlalchemy import make_url
 
+from crossdock_hub.store.moves import ARRIVED, DatabaseMoved
+
 ENDS: Final = ("", "-wal", "-shm")
 # The copy that takes the place of the database, from when it is whole until it does.
 HALF: Final = ".putting-back-"
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def file_of(url: str) -> Path | None:
@@ -42,13 +48,21 @@ def half_put_back(path: Path) -> Path | None:
 
 
 def refuse_half_put_back(path: Path) -> None:
-    """Raises ConfigurationError while some files are of one database and some of another."""
+    """Raises ConfigurationError while some files may be of one database and some of another."""
     half = half_put_back(path)
     if half is not None:
         raise ConfigurationError(
-            f"a back-up was being put back in place of {path} and that was interrupted; run "
-            "crossdock hub put-back again, which ends it"
+            f"a back-up was being put back in place of {path} and that was interrupted; end it "
+            f"with: crossdock hub put-back {half}"
         )
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that was not there, and that only its owner may ever read. Raises FileExistsError."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        yield file
 
 
 def sync_directory(directory: Path) -> None:
@@ -58,3 +72,49 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def describe(path: Path, original: Path) -> dict[str, Any]:
+    """What is in a copy that nobody writes to, once every page of it is checked.
+
+    Raises ConfigurationError: it is no database of a hub, or a damaged one; the sentence names the
+    original.
+    """
+    with _still(path, original) as connection:
+        ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+        if found != "ok":
+            raise ConfigurationError(f"{original} is damaged: {found}")
+        ((version,),) = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        ((newest,),) = connection.execute("SELECT max(sequence) FROM events").fetchall()
+    size = path.stat().st_size
+    return {"tables_version": str(version), "newest_event": newest or 0, "bytes": size}
+
+
+def refuse_moved(path: Path, original: Path) -> None:
+    """Raises DatabaseMoved: it is the one a hub must not start on; where it went is the one."""
+    with _still(path, original) as connection:
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'moves'").fetchall()
+        marks = connection.execute("SELECT state, place FROM moves").fetchall() if known else []
+    for state, place in marks:
+        if state != ARRIVED:
+            raise DatabaseMoved(
+                f"{original} takes part in a move, its other place is {place}: no hub may start on "
+                "it; see crossdock hub move --undo, and --as-back-up"
+            )
+
+
+@contextlib.contextmanager
+def _still(path: Path, original: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file that nobody writes to. Raises ConfigurationError: it is no database
+    of a hub."""
+    uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            yield connection
+    except (sqlite3.DatabaseError, ValueError) as error:
+        raise ConfigurationError(f"{original} is no whole database of a hub: {error}") from None
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Whether SQLite says of a file that it is none of its own, or not whole."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from crossdock_hub.config import Settings
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.store import postgresql
-from crossdock_hub.store.database_files import bytes_of
+from crossdock_hub.store.database_files import bytes_of, refuse_half_put_back
 from crossdock_hub.store.engine import FAILURES, access_of, check_url, database_url
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.tables import METADATA
@@ -48,6 +48,7 @@ def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
 
     Raises ConfigurationError: there is no such file, or too little room beside it; sqlite3.Error.
     """
+    refuse_half_put_back(path)
     if not path.is_file():
         raise ConfigurationError(f"there is no database {path}; name the hub's data directory")
     before = bytes_of(path)
