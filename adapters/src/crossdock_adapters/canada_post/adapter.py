@@ -102,8 +102,9 @@ async def find_label(work: Work, vendor: CanadaPostClient) -> Confirmed | NotFou
     """Looks for shipments under our reference, by exact match of what Canada Post shows.
 
     Several found: of those whose labels may be used the one with the lowest number is adopted,
-    whatever their order, so that every look-up adopts the same. The others are taken back, and the
-    note says so; what cannot be taken back is a duplicate that the hub raises.
+    whatever their order, so that every look-up adopts the same. The others are duplicates that the
+    hub raises, unless their price was asked back before. A look-up takes none back: the call that
+    made it may still say that it is done.
     """
     listed = await vendor.find(BY_REFERENCE, work.reference)
     found = [info for info in listed if info.request_id == work.reference]
@@ -123,27 +124,12 @@ async def find_label(work: Work, vendor: CanadaPostClient) -> Confirmed | NotFou
         )
     label = await _label_if_ever(work, vendor, ours)
     due = await vendor.price(ours)
-    notes, duplicates = [f"found by reference {work.reference}"], list[Reference]()
-    for other in (info for info in found if info is not ours):
-        note, duplicate = await _take_back_second(work, vendor, other)
-        notes.append(f"second label {other.tracking_pin}: {note}")
-        duplicates += [duplicate] if duplicate else []
+    others = [info for info in found if info is not ours and not info.asked_back]
+    notes = [f"found by reference {work.reference}"]
+    notes += [f"void by hand: second label {other.tracking_pin}" for other in others]
+    duplicates = [Reference("tracking_number", other.tracking_pin) for other in others]
     bought = _bought(work, ours, label, due, None, notes)
     return replace(bought, duplicates=duplicates, found_by=ours.request_id)
-
-
-async def _take_back_second(
-    work: Work, vendor: CanadaPostClient, other: ShipmentInfo
-) -> tuple[str, Reference | None]:
-    """Takes back what was bought twice: a note, and what is left for a person."""
-    if other.asked_back:
-        return "its price had been asked back before", None
-    try:
-        _, note = await _take_back(work, vendor, other.shipment_id, other.tracking_pin)
-    except (Reject, NeedsPerson) as refused:
-        left = Reference("tracking_number", other.tracking_pin)
-        return f"void it by hand: {refused.reason}", left
-    return note, None
 
 
 async def _label_if_ever(work: Work, vendor: CanadaPostClient, info: ShipmentInfo) -> LabelImage:
