@@ -108,7 +108,8 @@ async def test_nobody_is_heard_out_for_long(hub: RunningHub) -> None:
     """Proves that a refused caller who keeps its stream open is told why all the same, and so are
     more of them at once than are heard out."""
     async with grpc.aio.insecure_channel(hub.address) as channel:
-        calls = [channel.stream_stream(SCAN_STREAM)(timeout=20) for _ in range(HEARD_OUT_MAX + 16)]
+        start: Any = channel.stream_stream(SCAN_STREAM)
+        calls = [start(timeout=20) for _ in range(HEARD_OUT_MAX + 16)]
         codes = await asyncio.gather(*(call.code() for call in calls))
     assert set(codes) == {grpc.StatusCode.UNAUTHENTICATED}
 

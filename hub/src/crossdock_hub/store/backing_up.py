@@ -71,9 +71,7 @@ def back_up(path: Path, target: Path, show: Show = lambda text: None) -> dict[st
     if not path.is_file():
         raise ConfigurationError(f"there is no database {path}; name the hub's data directory")
     if target.exists():
-        raise ConfigurationError(
-            f"{target} exists; a back-up never replaces a file, name another"
-        )
+        raise ConfigurationError(f"{target} exists; a back-up never replaces a file, name another")
     if not target.parent.is_dir():
         raise ConfigurationError(f"there is no directory {target.parent}")
     wanted, free = bytes_of(path), shutil.disk_usage(target.parent).free
