@@ -6,7 +6,6 @@ installs into itself alone, without a network.
 
 from __future__ import annotations
 
-import ensurepip
 import json
 import os
 import shlex
@@ -32,6 +31,22 @@ sys.exit(main())
 """
 
 
+def _pip() -> Path:
+    """The pip of the Python that ours was made from, for which the set-up asks: an environment that
+    uv made has none, and what a Python makes one with is packaged apart by some systems."""
+    told = subprocess.run(
+        [
+            str(getattr(sys, "_base_executable", sys.executable)),
+            "-c",
+            "import pip; print(pip.__file__)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Path(told.stdout.strip()).parent
+
+
 class Newcomer:
     """Runs commands one after another as in one terminal: `cd` lasts, and so does `export`."""
 
@@ -40,12 +55,9 @@ class Newcomer:
         programs = home / "venv" / "bin"
         venv.create(home / "venv", symlinks=True)
         (packages,) = (home / "venv" / "lib").glob("python*/site-packages")
-        # pip as it comes with Python: an environment that uv made has none.
-        (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+        (packages / "pip").symlink_to(_pip())
         installed = sysconfig.get_path("purelib")
-        (packages / "installed.pth").write_text(
-            f"import site; site.addsitedir({installed!r})\n{pip}\n"
-        )
+        (packages / "installed.pth").write_text(f"import site; site.addsitedir({installed!r})\n")
         self._program = programs / "crossdock"
         self._program.write_text(COMMAND_LINE.format(python=programs / "python"))
         self._program.chmod(0o755)
