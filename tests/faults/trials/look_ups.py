@@ -66,6 +66,10 @@ async def run_g24(piece: Piece) -> Result:
 
     plan = Plan(piece.seed, classes=("none",), mix={"failed_after": 0.3, "dropped": 0.2})
     async with played(piece, plan, [kill]) as round_:
+        # What an adapter still tells may prove what was parked for want of an answer, and let what
+        # waited for it go: books, list and plan have to be of one state.
+        await round_.site.stop_adapters()
+        await round_.quiet()
         history = await round_.history()
         shown = await _parked(round_)
         replayable = await _replayable(round_)
