@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.history.records import Attempt
 from tests.faults.trials.catalogue import TRIALS
+from tests.faults.trials.redelivery import LEASE_MICROSECONDS, begun_by_copies
 from tests.faults.trials.trial import Piece, Result, Size
 
 SEED = 501
@@ -35,3 +37,27 @@ def test_a_promise_is_kept_under_its_fault(name: str, tmp_path: Path) -> None:
     result: Result = asyncio.run(trial.run(piece))
     assert [*result.violations, *result.broken] == []
     assert all(result.counts[asked] > 0 for asked in trial.asked), result.counts
+
+
+@pytest.mark.parametrize(
+    ("later", "ended", "outcome", "copies"),
+    [
+        (1_000, None, "", 1),
+        (LEASE_MICROSECONDS - 1, None, "", 1),
+        (LEASE_MICROSECONDS, None, "", 0),
+        (LEASE_MICROSECONDS, LEASE_MICROSECONDS + 5, "CONFIRMED", 0),
+        (1_000, 500, "CONFIRMED", 1),
+        (1_000, 500, "REJECTED", 1),
+        (1_000, 500, "UNKNOWN", 0),
+        (1_000, 1_500, "UNKNOWN", 1),
+    ],
+)
+def test_what_a_copy_began_is_told_from_what_failed(
+    later: int, ended: int | None, outcome: str, copies: int
+) -> None:
+    """Proves that an attempt counts as begun by a copy when the one before went on or was settled,
+    and not when its lease had run out or its outcome was unknown; others' do not matter."""
+    first = Attempt("d", 1, 1, "CALL", 0, ended, outcome)
+    second = Attempt("d", 2, 2, "CALL", later, None, "")
+    other = Attempt("e", 1, 1, "CALL", 10, None, "")
+    assert begun_by_copies([second, other, first]) == copies
