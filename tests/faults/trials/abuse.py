@@ -124,8 +124,8 @@ A1 = Trial(
     baseline=naive_a1,
     baseline_size=Size(1, orders=A1_EACH),
 )
-# So many random values for each rule and place: rules that can be broken in more than one way are
-# broken 2,000 times in all.
+# So many random values for each rule and place: rules that can be broken in many ways are broken
+# 2,000 times in all; a field that is left out is so in one way.
 A2_PIECES, A2_VALUES = 8, 250
 # As many as there were when this was written; the contract only grows.
 RULES = 959
