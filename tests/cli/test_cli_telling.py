@@ -235,6 +235,8 @@ def test_status_says_what_goes_out_and_how_long_it_takes() -> None:
     assert row[:3] == ("ups", "ACTIVE", "open")
     assert row[3] == "3 at once"
     assert row[4] == "120 (real_time 100)"
+    down.lanes.add(replays=True, waiting=7)
+    assert status_row(down)[4] == "120 (real_time 100, replays 7)"
     assert row[6:] == ("unknown", "connection refused")
     drains = endpoint(queue_depth=120, effective_concurrency=2, effective_rate_per_second="5.00")
     drains.breaker.state = endpoint_pb2.BREAKER_STATE_CLOSED

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.errors import CallError
+from crossdock.options.v1 import options_pb2
 from crossdock.order.v1 import order_pb2
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 from crossdock_hub.replay import decisions
@@ -346,6 +348,48 @@ async def test_a_plan_beyond_its_limits_says_how_to_narrow_it(tmp_path: Path) ->
             assert (too_many.item_count, planned(too_many)) == (0, {})
     finally:
         running.kill()
+
+
+async def test_what_a_replay_waits_with_is_a_lane(desk_hub: RunningHub, own_lane: Lane) -> None:
+    """Proves that an endpoint whose budget or pause holds a replay's work can be read, alone and in
+    the list, with that work as the last of its lanes; and that it goes when the endpoint does."""
+    async with (
+        Story(desk_hub, own_lane) as story,
+        PlayedEndpoint(desk_hub, own_lane.erp, ERP_OPERATIONS) as erp,
+    ):
+        endpoints = story.operator.endpoints
+        await failed(story, erp, 2, "REJECTED")
+        desk = Desk(story.operator, own_lane.erp)
+        plan = await desk.plan("FAILED", event_types=[BOOKED])
+        await endpoints.PauseEndpoint(
+            endpoint_service_pb2.PauseEndpointRequest(
+                request_id=request_id(), endpoint=own_lane.erp, reason="month end"
+            )
+        )
+        await desk.start(plan)
+        await desk.done(plan)
+        await story.approved()
+        one = endpoint_service_pb2.GetEndpointRequest(id=own_lane.erp)
+        found = (await endpoints.GetEndpoint(one)).endpoint
+        every = endpoint_service_pb2.ListEndpointsRequest(page_size=500)
+        listed = (await endpoints.ListEndpoints(every)).endpoints
+        for endpoint in (found, *(e for e in listed if e.id == own_lane.erp)):
+            assert [(e.latency_class, e.replays, e.waiting) for e in endpoint.lanes] == [
+                (options_pb2.LATENCY_CLASS_REAL_TIME, False, 1),
+                (options_pb2.LATENCY_CLASS_UNSPECIFIED, True, 2),
+            ]
+            assert endpoint.lanes[1].HasField("oldest_time")
+        assert own_lane.erp in {endpoint.id for endpoint in listed}
+        await endpoints.ResumeEndpoint(
+            endpoint_service_pb2.ResumeEndpointRequest(
+                request_id=request_id(), endpoint=own_lane.erp
+            )
+        )
+        for replay_id in ("", plan.id, plan.id):
+            dispatch, _ = await erp.work("CONFIRMED")
+            assert dispatch.replay_id == replay_id
+        found = (await endpoints.GetEndpoint(one)).endpoint
+        assert (found.queue_depth, len(found.lanes)) == (0, 0)
 
 
 async def test_an_aborted_plan_is_not_started(desk_hub: RunningHub, own_lane: Lane) -> None:

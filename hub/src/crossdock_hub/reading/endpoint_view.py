@@ -14,13 +14,16 @@ from crossdock_hub.delivery import breaking, pacing
 from crossdock_hub.delivery.dispatching import Allowance, allowance
 from crossdock_hub.delivery.draining import Settled, drain_seconds
 from crossdock_hub.delivery.registry import compile_endpoint
-from crossdock_hub.delivery.routing import PRIORITY
+from crossdock_hub.delivery.routing import PRIORITY, REPLAY_PRIORITY
 from crossdock_hub.objects.resources import stamp
-from crossdock_hub.reading.chain import Figures
+from crossdock_hub.reading.chain import Figures, LaneFigures
 from crossdock_hub.records import EndpointRecord
 from crossdock_hub.verbs.endpoints import describe
 
-LANES = {priority: f"LATENCY_CLASS_{name}" for name, priority in PRIORITY.items()}
+CLASSES = {
+    priority: options_pb2.LatencyClass.Value(f"LATENCY_CLASS_{name}")
+    for name, priority in PRIORITY.items()
+}
 HUNDREDTH = Decimal("0.01")
 
 # Deliveries of an endpoint that were settled in a second, of late.
@@ -67,13 +70,19 @@ def _message(
     seconds = time_to_drain(record, figures, allowed, settled)
     if seconds is not None:
         message.time_to_drain.FromMicroseconds(round(seconds * 1_000_000))
-    for priority, lane in sorted(figures.lanes.items()):
-        row = message.lanes.add(
-            latency_class=options_pb2.LatencyClass.Value(LANES[priority]), waiting=lane.waiting
-        )
-        if lane.oldest_at is not None:
-            stamp(row.oldest_time, lane.oldest_at)
+    message.lanes.extend(_lane(*found) for found in sorted(figures.lanes.items()))
     return message
+
+
+def _lane(priority: int, figures: LaneFigures) -> endpoint_pb2.Lane:
+    lane = endpoint_pb2.Lane(waiting=figures.waiting)
+    if priority == REPLAY_PRIORITY:
+        lane.replays = True
+    else:
+        lane.latency_class = CLASSES[priority]
+    if figures.oldest_at is not None:
+        stamp(lane.oldest_time, figures.oldest_at)
+    return lane
 
 
 def time_to_drain(

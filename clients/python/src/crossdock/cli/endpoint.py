@@ -183,12 +183,15 @@ def _allowed(endpoint: endpoint_pb2.Endpoint) -> str:
 
 
 def _queue(endpoint: endpoint_pb2.Endpoint) -> str:
-    """For example "120 (real_time 3, near_real_time 80)": what may go now, by urgency."""
-    lanes = [
-        f"{name_of(options_pb2.LatencyClass, lane.latency_class).lower()} {lane.waiting}"
-        for lane in endpoint.lanes
-    ]
+    """For example "120 (real_time 3, scheduled 80, replays 9)": what may go now, by urgency."""
+    lanes = [f"{_lane_name(lane)} {lane.waiting}" for lane in endpoint.lanes]
     return f"{endpoint.queue_depth}" + (f" ({', '.join(lanes)})" if lanes else "")
+
+
+def _lane_name(lane: endpoint_pb2.Lane) -> str:
+    if lane.replays:
+        return "replays"
+    return name_of(options_pb2.LatencyClass, lane.latency_class).lower()
 
 
 def _drains_in(endpoint: endpoint_pb2.Endpoint) -> str:

@@ -287,17 +287,20 @@ Global___Breaker: _TypeAlias = Breaker  # noqa: Y015
 
 @_typing.final
 class Lane(_message.Message):
-    """Work of one urgency that waits to be dispatched; lower numbers go first."""
+    """Work of one urgency that waits to be dispatched; lower numbers go first, replays last."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LATENCY_CLASS_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
     OLDEST_TIME_FIELD_NUMBER: _builtins.int
+    REPLAYS_FIELD_NUMBER: _builtins.int
     latency_class: _options_pb2.LatencyClass.ValueType
-    """How soon its events must arrive."""
+    """How soon its events must arrive; unset for replays, whose events have arrived before."""
     waiting: _builtins.int
     """Deliveries that may go as soon as the budget allows."""
+    replays: _builtins.bool
+    """What replays send again: it goes behind everything that happens now."""
     @_builtins.property
     def oldest_time(self) -> _timestamp_pb2.Timestamp:
         """When the oldest of them was recorded, UTC."""
@@ -308,10 +311,11 @@ class Lane(_message.Message):
         latency_class: _options_pb2.LatencyClass.ValueType = ...,
         waiting: _builtins.int = ...,
         oldest_time: _timestamp_pb2.Timestamp | None = ...,
+        replays: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_time", b"oldest_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_class", b"latency_class", "oldest_time", b"oldest_time", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_class", b"latency_class", "oldest_time", b"oldest_time", "replays", b"replays", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
