@@ -13,7 +13,7 @@ from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock.errors import CallError
 from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, DeadLetterRecord, alike
-from crossdock_hub.delivery.dead_letters import Member, grouped, is_dead, since
+from crossdock_hub.delivery.dead_letters import Member, Patience, grouped, is_dead, since
 from crossdock_hub.records import DeliveryRecord
 from fixtures_hub import Lane, RunningHub
 from hypothesis import given
@@ -246,14 +246,14 @@ def test_how_a_group_stands(
 def test_doubt_that_shows_later_opens_an_acknowledged_group() -> None:
     """Proves that a doubt which began before somebody acknowledged its group, and became a dead
     letter after it, opens the group again."""
-    patience, looked_at = 900, 1_000
+    patience, looked_at = Patience(900), 1_000
     doubt = DeliveryRecord(
         id="d", event_id="e", event_type="t", endpoint="netsuite", operation="create_sales_order",
         item="", ordering_key="k", state="UNKNOWN", created_at=1, updated_at=1, kind="order",
         object_id="o", root_id="o", vendor_reference="v", first_unknown_at=700,
     )  # fmt: skip
-    assert not is_dead(doubt, looked_at - patience)
-    assert is_dead(doubt, 1_600 - patience)
+    assert not is_dead(doubt, patience, looked_at)
+    assert is_dead(doubt, patience, 1_600)
     mark = DeadLetterGroupRecord.of(CAUSE)
     mark.marked_at = looked_at
     letter = Member(doubt.id, "o", since(doubt, patience))

@@ -186,6 +186,12 @@ def is_open(record: EndpointRecord) -> bool:
     return record.breaker_state != "CLOSED"
 
 
+def answers_since(breaker_state: str, breaker_since: int | None) -> int | None:
+    """Since when an endpoint's system answers, by its breaker: microseconds UTC; 0: it never failed
+    for long; None: it does not answer."""
+    return (breaker_since or 0) if breaker_state == "CLOSED" else None
+
+
 def may_begin(record: EndpointRecord, now: int) -> bool:
     """Whether an attempt may begin: always while closed, else when a probe is due."""
     return not is_open(record) or now >= (record.breaker_probe_at or 0)

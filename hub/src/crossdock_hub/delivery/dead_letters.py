@@ -103,23 +103,48 @@ class Group:
         return None if self.open else max(left, key=lambda each: each.settled_at or 0)
 
 
-def is_dead(record: DeliveryRecord | StoppedRecord, unknown_since: int) -> bool:
-    """True while a person should look. unknown_since: doubt that began later is left to the hub."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how long doubt is left to the hub: microseconds during which the endpoint answers.
+
+    While it does not, nobody can find out what became of a call, and that is the outage's doing: no
+    work of it is a dead letter for that. answers_since: by endpoint, as breaking.py has it; those
+    that are not in it have never failed for long.
+    """
+
+    microseconds: int = 0
+    answers_since: Mapping[str, int | None] = field(default_factory=dict)
+
+    def ends_at(self, endpoint: str, unknown_since: int) -> int | None:
+        """When doubt shows: microseconds UTC; None: not as long as the endpoint is down."""
+        answers_since = self.answers_since.get(endpoint, 0)
+        if answers_since is None:
+            return None
+        return max(unknown_since, answers_since) + self.microseconds
+
+
+# Doubt of any age counts.
+NO_PATIENCE = Patience()
+
+
+def is_dead(record: DeliveryRecord | StoppedRecord, patience: Patience, now: int) -> bool:
+    """True while a person should look. now: microseconds UTC."""
     if record.state in DOUBTFUL_STATES:
-        since = record.first_unknown_at
-        return since is not None and since <= unknown_since
+        shows_at = _shows_at(record, patience)
+        return shows_at is not None and shows_at <= now
     return record.state in DEAD_STATES
 
 
-def since(record: DeliveryRecord | StoppedRecord, patience: int) -> int:
-    """When a delivery became a dead letter: microseconds UTC.
+def since(record: DeliveryRecord | StoppedRecord, patience: Patience) -> int:
+    """When a dead letter became one: microseconds UTC. Doubt that shows only now opens a group that
+    somebody had acknowledged before."""
+    shows_at = _shows_at(record, patience) if record.state in DOUBTFUL_STATES else None
+    return record.updated_at if shows_at is None else shows_at
 
-    patience: microseconds for which doubt is left to the hub. Only after them it shows, and opens a
-    group that somebody had acknowledged.
-    """
-    if record.state in DOUBTFUL_STATES and record.first_unknown_at is not None:
-        return record.first_unknown_at + patience
-    return record.updated_at
+
+def _shows_at(record: DeliveryRecord | StoppedRecord, patience: Patience) -> int | None:
+    unknown_since = record.first_unknown_at
+    return None if unknown_since is None else patience.ends_at(record.endpoint, unknown_since)
 
 
 def member_of(letter: DeadLetterRecord, carrier: StoppedRecord | None) -> Member:

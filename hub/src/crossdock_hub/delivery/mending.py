@@ -10,10 +10,11 @@ it is written or discarded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import breaking
 from crossdock_hub.delivery.causes import (
     Cause,
     DeadLetterGroupRecord,
@@ -21,7 +22,14 @@ from crossdock_hub.delivery.causes import (
     cause_of,
     held_cause,
 )
-from crossdock_hub.delivery.dead_letters import DEAD_STATES, DOUBTFUL_STATES, is_dead, since
+from crossdock_hub.delivery.dead_letters import (
+    DEAD_STATES,
+    DOUBTFUL_STATES,
+    Patience,
+    is_dead,
+    since,
+)
+from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.records import (
     AttemptRecord,
     DeliveryRecord,
@@ -54,7 +62,8 @@ class Moves:
 
 def moves_of(view: View, now: int, limits: Limits) -> Moves:
     """The dead letters that a batch has moved so far."""
-    unknown_since = now - int(limits.dead_letter_unknown_seconds * SECOND)
+    # Nobody follows a doubt that no reader has seen: how endpoints were before the batch counts.
+    patience = _patience(view.read_or_none(("endpoints",)) or (), limits)
     gone, carriers, taken, words = [], [], [], {}
     for key, after in view.changes.records.items():
         if key[0] == "operator_word":
@@ -63,7 +72,7 @@ def moves_of(view: View, now: int, limits: Limits) -> Moves:
             ended = after.state in SETTLING_STATES | {"SUPERSEDED"} and before.state != after.state
             if before.mends and ended:
                 carriers.append(after)
-            if _goes_on(before, after, unknown_since):
+            if _goes_on(before, after, patience, now):
                 gone.append((before, after))
         elif key[0] == "held_fact" and after.state != "HELD":
             before = view.read_or_none(key)
@@ -72,12 +81,22 @@ def moves_of(view: View, now: int, limits: Limits) -> Moves:
     return Moves(gone, carriers, taken, words)
 
 
-def _goes_on(before: DeliveryRecord, after: DeliveryRecord, unknown_since: int) -> bool:
+def _patience(endpoints: Iterable[RegisteredEndpoint], limits: Limits) -> Patience:
+    return Patience(
+        int(limits.dead_letter_unknown_seconds * SECOND),
+        {
+            e.id: breaking.answers_since(e.health.breaker_state, e.health.breaker_since)
+            for e in endpoints
+        },
+    )
+
+
+def _goes_on(before: DeliveryRecord, after: DeliveryRecord, patience: Patience, now: int) -> bool:
     """Whether a delivery was a dead letter and is none any more, or is looked up on demand."""
-    if not is_dead(before, unknown_since):
+    if not is_dead(before, patience, now):
         return False
     looked_up = before.state in DEAD_STATES and after.state in DOUBTFUL_STATES
-    return looked_up or not is_dead(after, unknown_since)
+    return looked_up or not is_dead(after, patience, now)
 
 
 def follow(unit: Unit, moves: Moves, stored: Callable[[Key], AttemptRecord | None]) -> None:
@@ -86,7 +105,7 @@ def follow(unit: Unit, moves: Moves, stored: Callable[[Key], AttemptRecord | Non
     stored: an attempt as it was before the batch: the end that settles a letter is not its cause.
     """
     unit.require(_keys(moves))
-    patience = int(unit.limits.dead_letter_unknown_seconds * SECOND)
+    patience = _patience(unit.endpoints, unit.limits)
     letters = [
         letter for carrier in moves.carriers for letter in unit.get(("dead_letters_of", carrier.id))
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from crossdock.errors import Refusal
 
 from crossdock_hub.delivery.causes import Cause, cause_of, held_cause
-from crossdock_hub.delivery.dead_letters import is_dead
+from crossdock_hub.delivery.dead_letters import NO_PATIENCE, is_dead
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.unit import Key, Refused, Unit
 
@@ -69,7 +69,7 @@ def holds(unit: Unit, sighting: Sighting) -> bool:
 def _waits(unit: Unit, delivery_id: str, cause: Cause) -> bool:
     record = unit.delivery(delivery_id)
     # Doubt of any age counts: whoever acknowledges has seen the group.
-    if record is None or not is_dead(record, unit.now):
+    if record is None or not is_dead(record, NO_PATIENCE, unit.now):
         return False
     ended = [attempt for attempt in unit.attempts(record) if attempt.ended_at is not None]
     return cause_of(record, ended[-1].code if ended else "") == cause

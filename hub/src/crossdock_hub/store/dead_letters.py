@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.delivery import breaking
 from crossdock_hub.delivery.causes import (
     Cause,
     DeadLetterGroupRecord,
@@ -23,6 +24,7 @@ from crossdock_hub.delivery.dead_letters import (
     DOUBTFUL_STATES,
     Group,
     Member,
+    Patience,
     grouped,
     is_dead,
     member_of,
@@ -52,16 +54,18 @@ class Found:
 
 
 async def find_groups(
-    connection: AsyncConnection, most: int, now: int, patience: int, endpoint: str = ""
+    connection: AsyncConnection, most: int, now: int, patience_microseconds: int, endpoint: str = ""
 ) -> Found:
     """Every group, open and closed, from at most `most` of what waits, went on, is settled, and is
-    held each. now, patience: microseconds; doubt that is younger is left to the hub. endpoint: only
-    of what waits and is held there; "" for all."""
+    held each. now: microseconds UTC. patience_microseconds: doubt that is younger is left to the
+    hub, and so is doubt at an endpoint that has not answered for so long since it was down.
+    endpoint: only of what waits and is held there; "" for all."""
     members: list[tuple[Cause, Member]] = []
+    patience = Patience(patience_microseconds, await _answers_since(connection))
     dead = await stopped(connection, most, endpoint)
     async for part in in_parts(dead):
         records = [stopped_record(row) for row in part]
-        waiting = [record for record in records if is_dead(record, now - patience)]
+        waiting = [record for record in records if is_dead(record, patience, now)]
         for record, cause in await causes_of(connection, waiting):
             stopped_at = since(record, patience)
             members.append((cause, Member(record.id, record.object_id, stopped_at)))
@@ -82,6 +86,15 @@ async def find_groups(
         ]
     truncated = most in (len(dead), len(open_letters), len(held))
     return Found(grouped(members, marks), truncated)
+
+
+async def _answers_since(connection: AsyncConnection) -> dict[str, int | None]:
+    e = t.endpoints.c
+    found = await _rows(connection, select(e.id, e.breaker_state, e.breaker_since))
+    return {
+        row["id"]: breaking.answers_since(row["breaker_state"], row["breaker_since"])
+        for row in found
+    }
 
 
 async def in_parts(found: Sequence[T]) -> AsyncIterator[Sequence[T]]:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, held_cause
-from crossdock_hub.delivery.dead_letters import is_dead
+from crossdock_hub.delivery.dead_letters import NO_PATIENCE, is_dead
 from crossdock_hub.delivery.sightings import LETTERS_SEEN_MAX, Sighting
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
@@ -49,7 +49,8 @@ async def _of_waiting(
     connection: AsyncConnection, group_id: str, most: int, now: int
 ) -> Sighting | None:
     async for part in in_parts(await stopped(connection, most)):
-        dead = [record for record in map(stopped_record, part) if is_dead(record, now)]
+        records = map(stopped_record, part)
+        dead = [record for record in records if is_dead(record, NO_PATIENCE, now)]
         found = await causes_of(connection, dead)
         seen = [(record.id, cause) for record, cause in found if cause.id == group_id]
         if seen:

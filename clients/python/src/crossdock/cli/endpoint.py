@@ -79,7 +79,17 @@ def status(
         print_page("endpoints", found, "")
         return
     print_table(
-        ("ENDPOINT", "STATE", "BREAKER", "ALLOWED", "QUEUE", "OLDEST", "DRAINS IN", "WHY"),
+        (
+            "ENDPOINT",
+            "STATE",
+            "BREAKER",
+            "ALLOWED",
+            "QUEUE",
+            "IN DOUBT",
+            "OLDEST",
+            "DRAINS IN",
+            "WHY",
+        ),
         [status_row(each) for each in found],
     )
 
@@ -170,6 +180,7 @@ def status_row(endpoint: endpoint_pb2.Endpoint) -> tuple[str, ...]:
         name_of(endpoint_pb2.BreakerState, breaker.state).lower(),
         _allowed(endpoint),
         _queue(endpoint),
+        str(endpoint.in_doubt),
         age(endpoint.oldest_time),
         _drains_in(endpoint),
         cell(why),
