@@ -7,7 +7,7 @@ from typing import Any
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 
 from crossdock_adapters.sdk.carrying import Apart, carried
-from crossdock_adapters.sdk.exchange import Exchange, as_text
+from crossdock_adapters.sdk.exchange import MAX_EXCERPT_CHARACTERS, Exchange, as_text
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -23,7 +23,6 @@ from crossdock_adapters.sdk.outcomes import (
 
 MAX_REASON_CHARACTERS = 1_000
 MAX_CODE_CHARACTERS = 64
-MAX_EXCERPT_CHARACTERS = 4_000
 
 # What the hub does not count against the vendor.
 NOT_TRIED = "not_tried"

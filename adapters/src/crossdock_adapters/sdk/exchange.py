@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,8 +13,13 @@ from dataclasses import dataclass, field
 from crossdock_adapters.sdk import lease_clock
 from crossdock_adapters.sdk.masking import Mask
 
-MAX_EXCERPTS = 8
+# Of the exchanges of an attempt so many are kept from its beginning, and so many from its end: what
+# went wrong is among the last.
+FIRST_EXCERPTS = 4
+LAST_EXCERPTS = 4
 MAX_BODY_CHARACTERS = 1_500
+# Of all requests together, and of all responses; the hub takes no more.
+MAX_EXCERPT_CHARACTERS = 4_000
 
 _SECRET_WORDS = (
     "access_token|refresh_token|id_token|client_secret|client_assertion|password|passwd|"
@@ -61,8 +67,10 @@ class Exchange:
 
     effect_left: bool = False
     lease_until: float = math.inf
-    requests: list[str] = field(default_factory=list)
-    responses: list[str] = field(default_factory=list)
+    # What was asked and what came back: the first ones, the last ones, and how many there were.
+    _first: list[tuple[str, str]] = field(default_factory=list)
+    _last: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=LAST_EXCERPTS))
+    _noted: int = 0
     _mask: Mask = field(default_factory=Mask)
 
     def lease_left_seconds(self) -> float:
@@ -70,19 +78,21 @@ class Exchange:
 
     def note(self, request: str, response: str) -> None:
         """Keep a redacted excerpt of one request and what came back."""
-        if len(self.requests) < MAX_EXCERPTS:
-            self.requests.append(request)
-            self.responses.append(response)
+        self._noted += 1
+        kept = self._first if len(self._first) < FIRST_EXCERPTS else self._last
+        kept.append((request, response))
 
     def hide(self, values: Iterable[str]) -> None:
         """Mask these in every excerpt: what the contract calls sensitive in the event at work."""
         self._mask = Mask(values)
 
     def request_excerpt(self) -> str:
-        return self._masked("\n".join(self.requests))
+        """The requests, a line or more each; where some are left out, how many."""
+        return self._told([request for request, _ in (*self._first, *self._last)])
 
     def response_excerpt(self) -> str:
-        return self._masked("\n".join(self.responses))
+        """The responses in the same way."""
+        return self._told([response for _, response in (*self._first, *self._last)])
 
     def words(self, text: str) -> str:
         """A reason as a person may read it: an exception, or a vendor, may repeat anything."""
@@ -92,8 +102,10 @@ class Exchange:
         """The start of a body as an operator may read it: masked before it is cut."""
         return redacted(body, self._mask)
 
-    def _masked(self, text: str) -> str:
-        return self._mask.over(text)
+    def _told(self, pieces: list[str]) -> str:
+        # Before the cut: half a name is a name.
+        masked = [self._mask.over(piece) for piece in pieces]
+        return fitted(masked, self._noted - len(masked))
 
 
 _current: ContextVar[Exchange | None] = ContextVar("crossdock_exchange", default=None)
@@ -113,6 +125,30 @@ def recording() -> Iterator[Exchange]:
         yield exchange
     finally:
         _current.reset(token)
+
+
+def fitted(pieces: Sequence[str], left_out: int) -> str:
+    """The pieces in MAX_EXCERPT_CHARACTERS, the newest always: what does not fit goes from their
+    middle, and how many are missing stands there. left_out: so many are missing there already."""
+    half = len(pieces) // 2
+    head, tail = list(pieces[:half]), list(pieces[half:])
+    while True:
+        what = "exchange" if left_out == 1 else "exchanges"
+        gap = [f"… {left_out} {what} left out …"] if left_out else []
+        text = "\n".join([*head, *gap, *tail])
+        if len(text) <= MAX_EXCERPT_CHARACTERS:
+            return text
+        if len(head) + len(tail) <= 2:
+            break
+        if len(head) >= len(tail):
+            head.pop()
+        else:
+            del tail[0]
+        left_out += 1
+    # Two that are too long together, or one: each gets its share, less the line ends and "…".
+    share = (MAX_EXCERPT_CHARACTERS - len("".join(gap)) - 4) // (len(head) + len(tail))
+    cut = [piece if len(piece) <= share else f"{piece[:share]}…" for piece in (*head, *tail)]
+    return "\n".join([*cut[: len(head)], *gap, *cut[len(head) :]])
 
 
 def as_text(said: str, most_characters: int) -> str:
