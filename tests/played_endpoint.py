@@ -161,6 +161,7 @@ class PlayedEndpoint:
         retry_after_seconds: float = 0.0,
         references: dict[str, str] | None = None,
         facts: tuple[tuple[str, bytes], ...] = (),
+        code: str = "",
         reason: str = "",
     ) -> delivery_service_pb2.CompletionResult:
         """End an attempt."""
@@ -169,6 +170,7 @@ class PlayedEndpoint:
             delivery_id=delivery_id,
             token=token,
             outcome=delivery_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{outcome}"),
+            code=code,
             reason=reason,
         )
         if retry_after_seconds:

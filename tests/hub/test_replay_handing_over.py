@@ -41,7 +41,7 @@ class Till(Flow):
                 self.failed.root_id,
                 self.events,
                 self.deliveries(),
-                {},
+                None,
             )
         )
         for item in self.items:

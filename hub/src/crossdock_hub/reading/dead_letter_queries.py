@@ -77,6 +77,18 @@ async def see_group(queries: Queries, request: Any) -> Sighting | None:
         )
 
 
+async def see_replayed_group(queries: Queries, request: Any) -> Sighting | None:
+    """The group that a replay is asked for, wherever it is; None: none was, or there is none."""
+    group_id = request.selection.group_id
+    if not group_id:
+        return None
+    most, now = queries.limits.dead_letters_max, queries.clock()
+    async with queries.reader.snapshot() as connection:
+        # There first: what is old, and many others are newer than, is found among that.
+        there = await find_group(connection, group_id, most, now, request.endpoint)
+        return there or await find_group(connection, group_id, most, now)
+
+
 def group_message(group: Group) -> dead_letter_pb2.DeadLetterGroup:
     """A group without its members."""
     cause, opened = group.cause, group.open
@@ -197,4 +209,10 @@ async def _find(queries: Queries, endpoint: str = "") -> Found:
         )
 
 
-__all__ = ["get_dead_letters", "group_message", "list_dead_letters", "see_group"]
+__all__ = [
+    "get_dead_letters",
+    "group_message",
+    "list_dead_letters",
+    "see_group",
+    "see_replayed_group",
+]

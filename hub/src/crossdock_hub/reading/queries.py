@@ -28,6 +28,7 @@ from crossdock_hub.reading.dead_letter_queries import (
     get_dead_letters,
     list_dead_letters,
     see_group,
+    see_replayed_group,
 )
 from crossdock_hub.reading.endpoint_view import SettledOf, endpoint_messages
 from crossdock_hub.reading.paging import next_token, page_size, position_of
@@ -428,4 +429,5 @@ QUERIES: Mapping[str, Query] = {
 # What is read for a write before its batch: method -> (queries, request) -> what was seen.
 LOOKS: Mapping[str, Callable[[Queries, Any], Awaitable[Any]]] = {
     "/crossdock.dead_letter.v1.DeadLetterService/AcknowledgeDeadLetters": see_group,
+    "/crossdock.replay.v1.ReplayService/PlanReplay": see_replayed_group,
 }

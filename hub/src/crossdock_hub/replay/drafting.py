@@ -53,6 +53,11 @@ class Draft:
         """Of the failure group that was asked for; "": any."""
         return self.selection.failure.code
 
+    @property
+    def group_id(self) -> str:
+        """The dead letter group that was asked for; "": none."""
+        return self.selection.group_id
+
 
 def draft_of(record: ReplayRecord, endpoint: RegisteredEndpoint) -> Draft:
     """The beginning of a plan, as it was asked for."""
@@ -77,7 +82,8 @@ def filter_of(draft: Draft, contract: Contract) -> EventFilter:
     return EventFilter(
         first_id=scope.first_id,
         end_id=end_id,
-        types=scope.types or _types_of(draft.endpoint, contract),
+        # What waits in a group may be of an event that means nothing there today: it is shown.
+        types=scope.types or (() if draft.group_id else _types_of(draft.endpoint, contract)),
         object_id=draft.selection.object_id,
         endpoint=draft.endpoint.id,
         failed_states=tuple(sorted(failed)),
@@ -98,15 +104,18 @@ def slice_items(
     draft: Draft,
     events: Sequence[EventRecord],
     books: dict[str, list[DeliveryRecord]],
-    codes: dict[str, str],
+    fitting: frozenset[str] | None,
 ) -> Steps[list[ReplayItemRecord]]:
-    """The items of whole flows, by their root objects. Raises Refused."""
+    """The items of whole flows, by their root objects. Raises Refused.
+
+    fitting: ids of the deliveries that failed as was asked for; None: it does not matter how.
+    """
     by_root: dict[str, list[EventRecord]] = {root: [] for root in books}
     for event in events:
         by_root[event.root_id].append(event)
     items: list[ReplayItemRecord] = []
     for root, stored in by_root.items():
-        items += yield from flow_items(parts, draft, root, stored, books[root], codes)
+        items += yield from flow_items(parts, draft, root, stored, books[root], fitting)
     return items
 
 
@@ -116,7 +125,7 @@ def flow_items(
     root_id: str,
     events: Sequence[EventRecord],
     deliveries: Sequence[DeliveryRecord],
-    codes: dict[str, str],
+    fitting: frozenset[str] | None,
 ) -> Steps[list[ReplayItemRecord]]:
     """The items of one flow, decided together, with and without a second person's word."""
     flow = IndexedFlow(deliveries)
@@ -127,7 +136,7 @@ def flow_items(
         work += [
             candidate
             for candidate in candidates(parts.contract, event, draft.endpoint, flow, now)
-            if _is_wanted(draft, candidate, flow, codes)
+            if _is_wanted(draft, candidate, flow, fitting)
         ]
         if len(work) > parts.limits.replay_flow_items_max:
             # They are decided together, and handed over in one transaction.
@@ -155,7 +164,7 @@ def _is_wanted(
     draft: Draft,
     candidate: Candidate,
     flow: IndexedFlow,
-    codes: dict[str, str],
+    fitting: frozenset[str] | None,
 ) -> bool:
     if draft.selection.operation and candidate.operation != draft.selection.operation:
         return False
@@ -165,8 +174,8 @@ def _is_wanted(
         if record.endpoint == draft.endpoint.id
     ]
     there = decisions.standing(same)
-    fits = not draft.code or (there is not None and codes.get(there.id) == draft.code)
-    return decisions.wanted(draft.terms, same, draft.states, code_fits=fits)
+    fits = fitting is None or (there is not None and there.id in fitting)
+    return decisions.wanted(draft.terms, same, draft.states, fits=fits)
 
 
 def spec_at(endpoint: RegisteredEndpoint, operation: str, *, limits: Limits) -> OperationSpec:

@@ -99,16 +99,17 @@ def standing(
 
 
 def wanted(
-    terms: Terms, same: Sequence[DeliveryRecord], states: frozenset[str], *, code_fits: bool = True
+    terms: Terms, same: Sequence[DeliveryRecord], states: frozenset[str], *, fits: bool = True
 ) -> bool:
     """Whether a piece of work belongs to the set and the failure group that were asked for.
 
     same: its deliveries at the endpoint. states: of the failure group; empty: none was asked for.
-    code_fits: the standing delivery failed with the code that was asked for, if any was.
+    fits: the standing delivery failed with the code, and is open in the dead letter group, that was
+    asked for, if any was.
     """
     found = standing(same)
     state = found.state if found is not None else ""
-    if states and not (state in states and code_fits):
+    if not fits or (states and state not in states):
         return False
     if terms.wanted_set == "FAILED":
         return state in FAILED_STATES

@@ -36,7 +36,7 @@ from crossdock_hub.replay.drafting import (
 from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.stepping import in_turns
 from crossdock_hub.store import StoreFailure
-from crossdock_hub.store.replay_reading import ReplayReader
+from crossdock_hub.store.replay_reading import VALUES_PER_STATEMENT, EventFilter, ReplayReader
 from crossdock_hub.unit import Refused, Unit
 
 log = structlog.get_logger("crossdock.planning")
@@ -130,9 +130,9 @@ class Planner:
         for slice_ in slices(by_root, self._limits.replay_plan_events):
             ids = [event_id for events in slice_.values() for event_id in events]
             events, books = await self._reader.flows(ids, slice_)
-            codes = await self._codes(draft, books.values())
+            fitting = await self._fitting(draft, books.values())
             items: list[ReplayItemRecord] = await in_turns(
-                slice_items(self._parts, draft, events, books, codes),
+                slice_items(self._parts, draft, events, books, fitting),
                 self._limits.replay_plan_turn_seconds,
                 self._limits.replay_plan_pause_seconds,
             )
@@ -154,31 +154,52 @@ class Planner:
         wanted = filter_of(draft, self._parts.contract)
         by_root: dict[str, list[str]] = {}
         count, after = 0, ""
-        while True:
-            found = await self._reader.event_ids(wanted, part, after)
-            for event_id, root_id in found:
-                by_root.setdefault(root_id, []).append(event_id)
-            count += len(found)
-            if count > most:
-                raise too_many(most)
-            if len(found) < part:
-                break
-            after = found[-1][0]
+        for filter_ in await self._filters(draft, wanted):
+            while True:
+                found = await self._reader.event_ids(filter_, part, after)
+                for event_id, root_id in found:
+                    by_root.setdefault(root_id, []).append(event_id)
+                count += len(found)
+                if count > most:
+                    raise too_many(most)
+                if len(found) < part:
+                    break
+                after = found[-1][0]
         draft.record = replace(draft.record, events=count)
         return by_root
 
-    async def _codes(
+    async def _filters(self, draft: Draft, wanted: EventFilter) -> list[EventFilter]:
+        """What is to be looked for, one after the other: the letters of a group by their events."""
+        if not draft.group_id:
+            return [wanted]
+        found = await self._reader.events_of_group(draft.group_id, draft.endpoint.id)
+        events = sorted(found)
+        return [
+            replace(wanted, ids=tuple(events[start : start + VALUES_PER_STATEMENT]))
+            for start in range(0, len(events), VALUES_PER_STATEMENT)
+        ]
+
+    async def _fitting(
         self, draft: Draft, books: Iterable[Sequence[DeliveryRecord]]
-    ) -> dict[str, str]:
-        if not draft.code:
-            return {}
-        failed = [
-            record.id
+    ) -> frozenset[str] | None:
+        """Ids of what failed with the code, and is open in the group, that was asked for; None: for
+        neither."""
+        if not (draft.code or draft.group_id):
+            return None
+        there = [
+            record
             for flow in books
             for record in flow
-            if record.endpoint == draft.endpoint.id and record.state in draft.states
+            if record.endpoint == draft.endpoint.id
+            and (not draft.states or record.state in draft.states)
         ]
-        return await self._reader.failure_codes(failed)
+        fitting = {record.id for record in there}
+        if draft.code:
+            codes = await self._reader.failure_codes(fitting)
+            fitting = {each for each, code in codes.items() if code == draft.code}
+        if draft.group_id:
+            fitting &= await self._reader.of_group(draft.group_id, there)
+        return frozenset(fitting)
 
     async def _store(self, record: ReplayRecord, items: Sequence[ReplayItemRecord]) -> bool:
         """Keep the next items; False when the plan was aborted meanwhile."""

@@ -39,6 +39,7 @@ VALUES_PER_STATEMENT = 500
 # After so many letters everybody else has a turn: working out a cause takes some 20 microseconds.
 LETTERS_AT_ONCE = 200
 T = TypeVar("T")
+Letter = TypeVar("Letter", StoppedRecord, DeliveryRecord)
 _mark = rows.plain_record(DeadLetterGroupRecord)
 _letter = rows.plain_record(DeadLetterRecord)
 stopped_record = rows.plain_record(StoppedRecord)
@@ -105,8 +106,8 @@ async def in_parts(found: Sequence[T]) -> AsyncIterator[Sequence[T]]:
 
 
 async def causes_of(
-    connection: AsyncConnection, dead: Sequence[StoppedRecord]
-) -> list[tuple[StoppedRecord, Cause]]:
+    connection: AsyncConnection, dead: Sequence[Letter]
+) -> list[tuple[Letter, Cause]]:
     """Why each of a few deliveries does not go on."""
     codes = await _last_codes(connection, [record.id for record in dead])
     return [(record, cause_of(record, codes.get(record.id, ""))) for record in dead]

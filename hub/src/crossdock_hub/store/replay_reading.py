@@ -10,10 +10,12 @@ from sqlalchemy import RowMapping, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import DeliveryRecord, EventRecord
+from crossdock_hub.replay.judging import FAILED_STATES
 from crossdock_hub.replay.records import UNSTARTED_STATES, ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.engine import Store
+from crossdock_hub.store.sightings import events_of_group, of_group
 
 # SQLite takes 32,766 variables in a statement.
 VALUES_PER_STATEMENT = 500
@@ -26,7 +28,8 @@ _item = rows.plain_record(ReplayItemRecord)
 class EventFilter:
     """Which events. first_id, end_id: bounds of the ids, which grow with time; "": none.
 
-    failed_states: only with a delivery in one of these at the endpoint.
+    failed_states: only with a delivery in one of these at the endpoint. ids: only of these; None:
+    of all; at most VALUES_PER_STATEMENT.
     """
 
     first_id: str = ""
@@ -35,6 +38,7 @@ class EventFilter:
     object_id: str = ""
     endpoint: str = ""
     failed_states: tuple[str, ...] = ()
+    ids: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class ReplayReader:
                 d.endpoint == wanted.endpoint, d.state.in_(wanted.failed_states)
             )
             statement = statement.where(e.id.in_(failed))
+        if wanted.ids is not None:
+            statement = statement.where(e.id.in_(wanted.ids))
         if wanted.first_id:
             statement = statement.where(e.id >= wanted.first_id)
         if wanted.end_id:
@@ -108,6 +114,16 @@ class ReplayReader:
                 for row in (await connection.execute(statement)).mappings():
                     codes[row["delivery_id"]] = row["code"]
         return codes
+
+    async def events_of_group(self, group_id: str, endpoint: str) -> set[str]:
+        """Ids of the events of the open letters of a group at an endpoint."""
+        async with self._store.read() as connection:
+            return await events_of_group(connection, group_id, endpoint, FAILED_STATES)
+
+    async def of_group(self, group_id: str, deliveries: Sequence[DeliveryRecord]) -> set[str]:
+        """Ids of those of some deliveries that are open in a dead letter group."""
+        async with self._store.read() as connection:
+            return await of_group(connection, group_id, deliveries)
 
     async def planning(self) -> list[ReplayRecord]:
         """Plans that are to be made, oldest first."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, held_cause
-from crossdock_hub.delivery.dead_letters import NO_PATIENCE, is_dead
+from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, StoppedRecord, held_cause
+from crossdock_hub.delivery.dead_letters import DEAD_STATES, NO_PATIENCE, is_dead
 from crossdock_hub.delivery.sightings import LETTERS_SEEN_MAX, Sighting
+from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.dead_letters import (
@@ -21,19 +23,58 @@ from crossdock_hub.store.dead_letters import (
 )
 
 _group = rows.plain_record(DeadLetterGroupRecord)
+_LETTER = select(
+    t.deliveries.c.event_id, *(t.deliveries.c[name] for name in StoppedRecord.__dataclass_fields__)
+)
 
 
 async def find_group(
-    connection: AsyncConnection, group_id: str, most: int, now: int
+    connection: AsyncConnection, group_id: str, most: int, now: int, endpoint: str = ""
 ) -> Sighting | None:
     """The group with an id, or None when nothing belongs to it.
 
     most: so many of the newest that wait, and that are held, are looked at. now: microseconds UTC;
-    doubt that began by then counts.
+    doubt that began by then counts. endpoint: only what waits and is held there; "" for all.
     """
     return await _of_letters(connection, group_id) or await _of_waiting(
-        connection, group_id, most, now
+        connection, group_id, most, now, endpoint
     )
+
+
+async def events_of_group(
+    connection: AsyncConnection, group_id: str, endpoint: str, states: Collection[str]
+) -> set[str]:
+    """Ids of the events of every open letter of a group at an endpoint, however many are dead
+    there. states: of the deliveries that wait."""
+    d = t.deliveries.c
+    dead = select(d.id).where(d.endpoint == endpoint, d.state.in_(sorted(states)))
+    ids = list((await connection.execute(dead)).scalars())
+    found: set[str] = set()
+    async for part in in_parts(ids):
+        rows_of = (await connection.execute(_LETTER.where(d.id.in_(part)))).mappings().all()
+        events = {row["id"]: row["event_id"] for row in rows_of}
+        causes = await causes_of(connection, [stopped_record(row) for row in rows_of])
+        found |= {events[letter.id] for letter, cause in causes if cause.id == group_id}
+    going = select(d.event_id).where(d.id.in_(_going(group_id)), d.endpoint == endpoint)
+    return found.union((await connection.execute(going)).scalars())
+
+
+async def of_group(
+    connection: AsyncConnection, group_id: str, deliveries: Sequence[DeliveryRecord]
+) -> set[str]:
+    """Ids of those of some deliveries that are open in a group: they wait in it, or go in the place
+    of one that did."""
+    dead = [record for record in deliveries if record.state in DEAD_STATES]
+    causes = await causes_of(connection, dead)
+    waiting = {record.id for record, cause in causes if cause.id == group_id}
+    going = set((await connection.execute(_going(group_id))).scalars())
+    return waiting | going.intersection(record.id for record in deliveries)
+
+
+def _going(group_id: str) -> Select[Any]:
+    """The ids of what goes in the place of the letters of a group that are not settled."""
+    letter = t.dead_letters.c
+    return select(letter.carrier).where(letter.cause == group_id, letter.settled_at.is_(None))
 
 
 async def _of_letters(connection: AsyncConnection, group_id: str) -> Sighting | None:
@@ -46,16 +87,16 @@ async def _of_letters(connection: AsyncConnection, group_id: str) -> Sighting | 
 
 
 async def _of_waiting(
-    connection: AsyncConnection, group_id: str, most: int, now: int
+    connection: AsyncConnection, group_id: str, most: int, now: int, endpoint: str
 ) -> Sighting | None:
-    async for part in in_parts(await stopped(connection, most)):
+    async for part in in_parts(await stopped(connection, most, endpoint)):
         records = map(stopped_record, part)
         dead = [record for record in records if is_dead(record, NO_PATIENCE, now)]
         found = await causes_of(connection, dead)
         seen = [(record.id, cause) for record, cause in found if cause.id == group_id]
         if seen:
             return Sighting(seen[0][1], deliveries=_some(seen))
-    async for facts in in_parts(await held_facts(connection, most)):
+    async for facts in in_parts(await held_facts(connection, most, endpoint)):
         causes = [(fact.id, held_cause(fact)) for fact in facts]
         seen = [(each, cause) for each, cause in causes if cause.id == group_id]
         if seen:

@@ -9,8 +9,10 @@ from crossdock.errors import Refusal
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 
 from crossdock_hub.config import SECOND
+from crossdock_hub.delivery.sightings import Sighting
 from crossdock_hub.reading.event_scope import scope_of
 from crossdock_hub.refusals import not_found, transition
+from crossdock_hub.replay.letters import check_group
 from crossdock_hub.replay.presenting import replay_message, state_of
 from crossdock_hub.replay.records import Act, ReplayRecord, acts_of, with_act
 from crossdock_hub.unit import Key, Refused, Unit
@@ -82,12 +84,17 @@ def _is_planning(unit: Unit, replay_id: str) -> bool:
 
 @decides("replay.v1.ReplayService/PlanReplay")
 def plan_replay(
-    unit: Unit, request: replay_service_pb2.PlanReplayRequest
+    unit: Unit, request: replay_service_pb2.PlanReplayRequest, sighting: Sighting | None = None
 ) -> replay_service_pb2.PlanReplayResponse:
-    """Keep what is to be planned; the planner makes the plan once this is durable."""
+    """Keep what is to be planned; the planner makes the plan once this is durable.
+
+    sighting: the dead letter group that was asked for, as it was read before; None: there is none.
+    """
     if unit.endpoint(request.endpoint) is None:
         raise not_found("endpoint", request.endpoint)
     scope_of(unit.contract, request.selection, "selection.")
+    if request.selection.group_id:
+        check_group(request.selection.group_id, request.endpoint, sighting)
     _check_room(unit)
     record = ReplayRecord(
         id=unit.new_id(),

@@ -184,8 +184,7 @@ def next_steps(group: dead_letter_pb2.DeadLetterGroup) -> Iterator[str]:
     yield "next: crossdock delivery retry ID --reason … (or resubmit, skip)"
     yield "      done at the vendor: crossdock resolve ID --reference TYPE=VALUE --reason …"
     if _kind(group) in ("PARKED", "REJECTED"):
-        state = f"--set failed --state {_kind(group).lower()} --operation {group.operation}"
-        yield f"      many at once: crossdock replay plan {group.endpoint} {state} --since 24h"
+        yield f"      all at once: crossdock replay plan --group {group.id}"
 
 
 def _kind(group: dead_letter_pb2.DeadLetterGroup) -> str:
@@ -237,7 +236,7 @@ def _show_fact(answer: Any, as_json: bool) -> None:
     typer.echo(f"{answer.held_fact.id} is {state}: {answer.word.change}{still}")
 
 
-async def _full_id(hub: Any, group: str) -> str:
+async def full_id(hub: Any, group: str) -> str:
     """The id of a group from its first digits, as the list shows them. CommandError: not one."""
     if len(group) == ID_CHARACTERS:
         return group
@@ -270,7 +269,7 @@ async def _show(
     place: Place, request: dead_letter_service_pb2.GetDeadLettersRequest
 ) -> dead_letter_service_pb2.GetDeadLettersResponse:
     async with open_hub(place) as hub:
-        request.group_id = await _full_id(hub, request.group_id)
+        request.group_id = await full_id(hub, request.group_id)
         return await hub.dead_letters.GetDeadLetters(request)
 
 
@@ -278,7 +277,7 @@ async def _acknowledge(place: Place, group: str, assignee: str, note: str) -> An
     async with open_hub(place) as hub:
         request = dead_letter_service_pb2.AcknowledgeDeadLettersRequest(
             request_id=str(uuid.uuid4()),
-            group_id=await _full_id(hub, group),
+            group_id=await full_id(hub, group),
             assignee=assignee,
             note=note,
         )

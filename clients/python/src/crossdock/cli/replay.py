@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from crossdock import contracts
+from crossdock.cli.dead_letters import full_id
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.names import delivery_state_numbers, name_of
 from crossdock.cli.output import age, cell, clock, moment, print_json, print_table
@@ -18,6 +19,7 @@ from crossdock.cli.progress import ProgressLine, bar
 from crossdock.cli.replay_progress import follow, follow_plan
 from crossdock.cli.times import time_of
 from crossdock.client import HubClient
+from crossdock.dead_letter.v1 import dead_letter_service_pb2
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 
 app = typer.Typer(
@@ -33,7 +35,10 @@ TROUBLE: Final = frozenset({"CHANGED_SINCE", "REFUSED", "PARKED"})
 Plan = Annotated[str, typer.Argument(help="Id of the replay, as plan printed it.")]
 Reason = Annotated[str, typer.Option(help="Why; kept and shown.")]
 SetName = Annotated[
-    str, typer.Option("--set", help="failed, missing (not confirmed there) or all; has to be said.")
+    str,
+    typer.Option(
+        "--set", help="failed, missing (not confirmed there) or all; with --group failed."
+    ),
 ]
 Since = Annotated[str, typer.Option(help="Recorded since: 2h, 3d (ago), or 2026-01-31T10:00Z.")]
 Until = Annotated[str, typer.Option(help="Recorded before: the same forms.")]
@@ -46,12 +51,17 @@ States = Annotated[
 ]
 Code = Annotated[str, typer.Option(help="Failed with this code.")]
 Operation = Annotated[str, typer.Option(help="Only this operation.")]
+Group = Annotated[
+    str | None,
+    typer.Option(help="Open letters of this group of dead-letters list; says the endpoint."),
+]
 
 
 @app.command()
 def plan(
-    endpoint: Annotated[str, typer.Argument(help="The endpoint that is to get the work.")],
-    wanted_set: SetName,
+    endpoint: Annotated[str, typer.Argument(help="The endpoint that is to get the work.")] = "",
+    wanted_set: SetName = "",
+    group: Group = None,
     since: Since = "",
     until: Until = "",
     event: Types = None,
@@ -76,17 +86,15 @@ def plan(
         # Not in the constructor: the stubs want the enumeration's own type there.
         selection.failure.states.extend(delivery_state_numbers(state or []))  # type: ignore[arg-type]
         selection.failure.code = code
-    if not selection.ListFields() or [f.name for f, _ in selection.ListFields()] == ["operation"]:
-        raise CommandError(
-            "an empty selection would replay everything",
-            next_step="say which work: --since, --until, --event, --about, --state or --code",
-            exit_code=EXIT_USED_WRONGLY,
-        )
+    _check_use(endpoint, wanted_set, group, selection)
     request = replay_service_pb2.PlanReplayRequest(
-        request_id=str(uuid.uuid4()), endpoint=endpoint, selection=selection, set=_set(wanted_set)
+        request_id=str(uuid.uuid4()),
+        endpoint=endpoint,
+        selection=selection,
+        set=_set(wanted_set or "failed"),
     )
     place = find_place(data)
-    asked = asyncio.run(_ask(place, request))
+    asked = asyncio.run(_ask(place, request, group or ""))
     try:
         found = asyncio.run(_planned(place, asked.id, as_json))
     except KeyboardInterrupt:
@@ -216,12 +224,55 @@ def abort(
     _act("Abort", replay_id, reason, as_json, yes, data)
 
 
+def _check_use(
+    endpoint: str, wanted_set: str, group: str | None, selection: replay_pb2.ReplaySelection
+) -> None:
+    """Raises CommandError where it is not said which work of which endpoint."""
+    words = {"ENDPOINT": endpoint, "--set": wanted_set}
+    missing = [word for word, said in words.items() if not said and group is None]
+    if missing:
+        raise CommandError(
+            f"{' and '.join(missing)} has to be said where no --group is",
+            next_step="crossdock replay plan ENDPOINT --set failed|missing|all --since …; or with "
+            "--group GROUP alone, as crossdock dead-letters list shows it",
+            exit_code=EXIT_USED_WRONGLY,
+        )
+    criteria = {field.name for field, _ in selection.ListFields()} - {"operation"}
+    if group == "" or not (group or criteria):
+        raise CommandError(
+            f"an empty {'--group' if group == '' else 'selection'} would replay everything",
+            next_step="say which work: --since, --until, --event, --about, --state, --code, "
+            "--group",
+            exit_code=EXIT_USED_WRONGLY,
+        )
+
+
 # Calls
 
 
-async def _ask(place: Place, request: replay_service_pb2.PlanReplayRequest) -> replay_pb2.Replay:
+async def _ask(
+    place: Place, request: replay_service_pb2.PlanReplayRequest, group: str
+) -> replay_pb2.Replay:
+    """The plan, once it is asked for. group: the beginning of the id of a dead letter group."""
     async with open_hub(place) as hub:
+        if group:
+            request.selection.group_id = await full_id(hub, group)
+            request.endpoint = request.endpoint or await _endpoint_of(hub, request)
         return (await hub.replays.PlanReplay(request)).replay
+
+
+async def _endpoint_of(hub: HubClient, request: replay_service_pb2.PlanReplayRequest) -> str:
+    """Where the letters of the group that is asked for stopped. Raises CallError, CommandError."""
+    group_id = request.selection.group_id
+    asked = dead_letter_service_pb2.GetDeadLettersRequest(group_id=group_id, page_size=1)
+    group = (await hub.dead_letters.GetDeadLetters(asked)).group
+    if not group.endpoint:
+        raise CommandError(
+            f"no endpoint serves what waits in {group_id}",
+            "it is routed by itself once an endpoint offers it",
+            f"crossdock dead-letters show {group_id}",
+        )
+    return group.endpoint
 
 
 async def _planned(place: Place, replay_id: str, quiet: bool) -> replay_pb2.Replay:

@@ -225,10 +225,15 @@ class ReplaySelection(_message.Message):
     OBJECT_ID_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
     object_id: _builtins.str
     """About this object, or of the flow of this root object, by hub id."""
     operation: _builtins.str
     """Only this operation of the endpoint; narrows, and is no criterion by itself."""
+    group_id: _builtins.str
+    """Only the open dead letters of this group, by the id that crossdock.dead_letter.v1 gives it.
+    Its kind has to be PARKED or REJECTED. What goes again already is not in REPLAY_SET_FAILED.
+    """
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """Recorded by the hub at this time or later, UTC."""
@@ -254,10 +259,11 @@ class ReplaySelection(_message.Message):
         object_id: _builtins.str = ...,
         failure: Global___FailureGroup | None = ...,
         operation: _builtins.str = ...,
+        group_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "since", b"since", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_types", b"event_types", "failure", b"failure", "object_id", b"object_id", "operation", b"operation", "since", b"since", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_types", b"event_types", "failure", b"failure", "group_id", b"group_id", "object_id", b"object_id", "operation", b"operation", "since", b"since", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
