@@ -6,10 +6,13 @@ import time
 from dataclasses import replace
 
 import pytest
+from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
-from crossdock_hub.delivery.guarding import Tally
+from crossdock_hub.delivery.guarding import Tally, costs
+from crossdock_hub.delivery.intervention import Case, resubmit
 from crossdock_hub.delivery.registry import OperationSpec
+from crossdock_hub.records import DeliveryRecord
 from decisions import OPERATOR, request_id
 from ledger_vendor import VENDOR, Desk
 
@@ -21,19 +24,35 @@ PER_EVENT = 200
 class Till(Desk):
     """A desk whose endpoint sells labels, and says how many one order may buy."""
 
-    def __init__(self, budget: int = BUDGET) -> None:
-        super().__init__()
+    def __init__(self, budget: int = BUDGET, kind: str = "SEARCHABLE") -> None:
+        super().__init__(kind)
         manifest = endpoint_pb2.Manifest(adapter="vendor")
         for name, limit in (("buy", budget), ("book", 0)):
             manifest.operations.add(
                 name=name,
-                operation_class=delivery_pb2.OPERATION_CLASS_SEARCHABLE,
+                operation_class=delivery_pb2.OperationClass.Value(f"OPERATION_CLASS_{kind}"),
                 max_per_root=limit,
             )
         request = endpoint_service_pb2.RegisterEndpointRequest(
             request_id=request_id(), endpoint=VENDOR.endpoint, manifest=manifest
         )
         self.call("endpoint.v1.EndpointService/RegisterEndpoint", request, VENDOR)
+
+    def lose(self, record: DeliveryRecord) -> DeliveryRecord:
+        """A call without an answer that two settled look-ups find nothing of."""
+        self.settle(record, "UNKNOWN")
+        for _ in range(self.limits.not_found_needed):
+            self.pass_time(self.limits.settle_seconds_default)
+            self.settle(record, "NOT_FOUND")
+        return self.fresh(record)
+
+    def retry(self, record: DeliveryRecord) -> DeliveryRecord:
+        """An operator lets it go again."""
+        request = operations_pb2.RetryDeliveryRequest(
+            request_id=request_id(), delivery_id=record.id, reason="it was looked at"
+        )
+        self.call("delivery.v1.DeliveryOperationsService/RetryDelivery", request, OPERATOR)
+        return self.fresh(record)
 
 
 def test_ten_thousand_label_intents_for_one_order_stop_at_the_budget() -> None:
@@ -125,3 +144,96 @@ def test_every_endpoint_counts_towards_what_one_order_may_cost() -> None:
     assert (stopped.state, stopped.hold_reason) == ("PARKED", "SPENDING")
     assert tally.first_alarm(elsewhere)
     assert not tally.first_alarm(bought[0])
+
+
+def test_a_purchase_is_not_repeated_beyond_the_budget() -> None:
+    """Proves that each call which may have bought a label counts, although look-ups found nothing
+    of it: the delivery itself is stopped before a call too many, with reason and alarm, and a
+    person's word lets it go."""
+    till = Till(budget=3)
+    record = till.one("buy")
+    for calls in (1, 2):
+        again = till.lose(record)
+        assert (again.state, again.pending, again.attempts) == ("READY", True, calls)
+    stopped = till.lose(record)
+    assert (stopped.state, stopped.hold_reason, stopped.attempts) == ("PARKED", "SPENDING", 3)
+    assert "spending guard" in stopped.waiting_on and " 3 times" in stopped.waiting_on
+    assert (stopped.pending, stopped.due_at) == (False, None)
+    assert till.counters["spending", "vendor", "buy"] == 1
+    assert till.counters["spending_alarm", "vendor", "buy"] == 1
+    assert till.one("buy", key="b").hold_reason == "SPENDING"
+    assert till.counters["spending_alarm", "vendor", "buy"] == 1
+    assert till.retry(stopped).state == "READY"
+    till.settle(record)
+    assert till.fresh(record).state == "CONFIRMED"
+
+
+def test_repeated_purchases_take_the_room_of_others() -> None:
+    """Proves that the calls of all deliveries count together, for a new intent and for a repeat."""
+    till = Till(budget=4)
+    first, second = till.one("buy", key="a"), till.one("buy", key="b")
+    till.lose(first)
+    till.settle(first)
+    assert till.lose(second).state == "READY"
+    assert till.one("buy", key="c").hold_reason == "SPENDING"
+    assert till.lose(second).hold_reason == "SPENDING"
+
+
+def test_a_repeat_that_is_to_come_counts_before_it_is_made() -> None:
+    """Proves that an intent which comes between two calls of another one gets no room that the
+    repeat will need."""
+    till = Till(budget=2)
+    assert till.lose(till.one("buy", key="a")).state == "READY"
+    assert till.one("buy", key="b").hold_reason == "SPENDING"
+
+
+@pytest.mark.parametrize("outcome", ["REJECTED", "PARKED"])
+def test_what_was_refused_and_goes_again_counts_once(outcome: str) -> None:
+    """Proves that a call which bought nothing takes no room, however often it is made again."""
+    till = Till(budget=2)
+    first = till.one("buy", key="a")
+    for _ in range(3):
+        till.settle(first, outcome)
+        till.retry(first)
+    till.settle(first, "THROTTLED")
+    till.pass_time(till.limits.retry_seconds_max)
+    till.settle(first)
+    assert till.one("buy", key="b").state == "READY"
+    assert till.one("buy", key="c").hold_reason == "SPENDING"
+
+
+def test_a_refusal_takes_back_no_earlier_purchase() -> None:
+    """Proves that of a refused delivery what an earlier call may have bought still counts."""
+    till = Till(budget=2)
+    first = till.one("buy", key="a")
+    till.lose(first)
+    till.settle(first, "REJECTED")
+    assert till.one("buy", key="b").state == "READY"
+    assert till.one("buy", key="c").hold_reason == "SPENDING"
+
+
+@pytest.mark.parametrize("kind", ["KEYED", "TWO_STEP", "NATURAL"])
+def test_what_the_vendor_tells_from_a_second_order_counts_once(kind: str) -> None:
+    """Proves that a call repeated with its key, its draft or as a full state takes no more room."""
+    till = Till(budget=2, kind=kind)
+    first = till.one("buy", key="a")
+    for _ in range(4):
+        till.settle(first, "UNKNOWN")
+        till.pass_time(till.limits.settle_seconds_default + till.limits.retry_seconds_max)
+        assert till.fresh(first).state == "READY"
+    assert till.one("buy", key="b").state == "READY"
+    assert till.one("buy", key="c").hold_reason == "SPENDING"
+
+
+def test_a_resubmission_does_not_forget_what_may_have_been_bought() -> None:
+    """Proves that the delivery which replaces another counts the calls of both, and that they count
+    once."""
+    till = Till(budget=3)
+    first = till.one("buy", key="a")
+    till.lose(first)
+    till.settle(first, "PARKED")
+    spec = OperationSpec("buy", "SEARCHABLE", 1, 1, 5, 60, 0, 1, 16, max_per_root=3)
+    case = Case(till.fresh(first), till.deliveries(), spec, till.now, till.limits)
+    decided = resubmit(case, not_found_at_vendor=False)
+    assert decided.successor is not None
+    assert (costs(decided.record), costs(decided.successor)) == (0, 2)

@@ -82,6 +82,8 @@ def records(draw: Any, number: int) -> DeliveryRecord:
         "requires": draw(st.sampled_from([(), (), ("book",), ("change", "label")])),
         "refers_to": draw(st.sampled_from([("order-1",), ("order-1", "order-2")])),
         "calls_reached": int(state in ("CONFIRMED", "REJECTED", "UNKNOWN", "IN_FLIGHT")),
+        "calls_maybe_done": draw(st.sampled_from([0, 0, 1, 2])),
+        "operation_class": draw(st.sampled_from(["", CLASSES[operation]])),
     }
     if operation == "label":
         details["item"] = draw(st.sampled_from(["", "p-1", "p-2"]))

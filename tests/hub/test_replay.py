@@ -343,6 +343,22 @@ def test_a_replay_is_no_way_around_the_spending_guard() -> None:
     assert "spending guard" in both[0].why
 
 
+@pytest.mark.parametrize(("calls", "verdict"), [(1, "WOULD_POST"), (2, "WOULD_BE_REFUSED")])
+def test_a_replay_does_not_forget_what_may_have_been_bought(calls: int, verdict: str) -> None:
+    """Proves that earlier calls of the work, of which look-ups found nothing, take room of what the
+    order may ask for, and count with the delivery that replaces it."""
+
+    def guarded(operation: str) -> OperationSpec:
+        return replace(spec(operation), max_per_root=2)
+
+    failed = delivery(1, "book", "PARKED", calls_reached=calls, calls_maybe_done=calls)
+    (found,) = decisions.decide(terms(), [work(failed)], [failed], guarded, NOW, LIMITS)
+    assert found.verdict == verdict
+    if found.record is not None:
+        assert found.record.calls_maybe_done == calls
+        assert [gone.calls_maybe_done for gone in found.displaced] == [0]
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_confirmed_work_goes_again_only_when_free_and_all(policy: str) -> None:
     """Proves the policies: only FREE repeats what is confirmed, and only when ALL is asked for."""

@@ -134,6 +134,10 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
             "self._counts[key] = sum(map(costs, same))",
             "self._counts[key] = 0",
         ),
+        repeated_purchases_count_once=(
+            "return max(int(asked_for), record.calls_maybe_done + int(ahead))",
+            "return int(asked_for)",
+        ),
         what_was_stopped_counts_as_bought=("        and record.hold_reason != SPENDING\n", ""),
         skipped_purchases_are_free=(
             'and not (record.state == "SKIPPED" and is_untouched(record))',
@@ -143,5 +147,10 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
             "if any(other.hold_reason == SPENDING for other in same):",
             "if False:",
         ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/attempts.py",
+        GUARD,
+        repeats_are_not_guarded=('if after.state == "READY":', "if False:"),
     ),
 ]

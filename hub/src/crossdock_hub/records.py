@@ -95,10 +95,11 @@ class DeliveryRecord:
     due_at: when a timer has to look again (retry, settle, lease, dispatch or prerequisite limit,
     whichever the state means); None: nothing is timed. pending: waits to be dispatched.
     awaits_operation: the first unmet prerequisite. calls_reached: calls that may have reached the
-    vendor; those that are proven unprocessed do not count. draft: of a TWO_STEP operation, to be
-    confirmed. duplicates: what the vendor holds beside the one that was adopted. resubmits: the
-    delivery it replaces; it is sent with a DeliveryContentRecord, not with its event. mends: dead
-    letters are settled with it.
+    vendor; those that are proven unprocessed do not count. calls_maybe_done: those of them that it
+    may have done, neither refused nor parked, also of the deliveries that it replaces. draft: of a
+    TWO_STEP operation, to be confirmed. duplicates: what the vendor holds beside the one that was
+    adopted. resubmits: the delivery it replaces; it is sent with a DeliveryContentRecord, not with
+    its event. mends: dead letters are settled with it.
     """
 
     id: str
@@ -148,6 +149,7 @@ class DeliveryRecord:
     replay_id: str = ""
     resubmits: str = ""
     mends: bool = False
+    calls_maybe_done: int = 0
 
 
 @dataclass(slots=True)

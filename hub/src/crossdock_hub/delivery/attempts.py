@@ -248,6 +248,8 @@ def complete(
     known = _with_evidence(record, request)
     outage = _judge_endpoint(unit, record, attempt, request, said)
     after = ledger.complete(known, attempt, report, spec, unit.now, unit.limits, outage=outage)
+    if after.state == "READY":
+        after = flows.repeated(unit, after)
     if request.duplicates:
         unit.count("vendor_duplicate", record.endpoint, record.operation)
     quarantined = _apply_facts(unit, record, facts)

@@ -78,14 +78,27 @@ def _take(unit: Unit, routed: Sequence[DeliveryRecord]) -> None:
     """Admit what an endpoint serves, as far as the guard lets it."""
     tally = guarding.Tally(unit.flow(routed[0].root_id))
     for record in routed:
-        stopped = tally.stopped(record, spec_of(unit, record), unit.now)
+        stopped = _stopped(unit, tally, record)
         if stopped is None:
             _admit(unit, record)
-            continue
-        _keep(unit, stopped)
+        else:
+            _keep(unit, stopped)
+
+
+def repeated(unit: Unit, record: DeliveryRecord) -> DeliveryRecord:
+    """A delivery that the vendor is to be called about again, as far as the guard lets it."""
+    beside = [other for other in unit.flow(record.root_id) if other.id != record.id]
+    return _stopped(unit, guarding.Tally(beside), record) or record
+
+
+def _stopped(unit: Unit, tally: guarding.Tally, record: DeliveryRecord) -> DeliveryRecord | None:
+    """The delivery as the guard parks it, counted and with an alarm; None: it lets it go."""
+    stopped = tally.stopped(record, spec_of(unit, record), unit.now)
+    if stopped is not None:
         unit.count("spending", record.endpoint, record.operation)
         if tally.first_alarm(record):
             unit.count("spending_alarm", record.endpoint, record.operation)
+    return stopped
 
 
 def _admit(unit: Unit, record: DeliveryRecord) -> None:

@@ -1,14 +1,17 @@
-"""The spending guard: how often an operation that costs money may be asked for one order. Pure.
+"""The spending guard: how often one order may buy with an operation that costs money. Pure.
 
 An intent counts from the moment it is recorded: what was superseded or refused does not, and what
-the guard itself stopped does not either. The guard looks when work is admitted, before anything is
-sent; releasing what it stopped is a person's word, and is not asked again.
+the guard itself stopped does not either. Where the vendor can't tell a repetition from a second
+order, each call that it may have done counts, also when look-ups have found nothing of it. The
+guard looks when work is admitted, and again before a call is repeated; releasing what it stopped is
+a person's word, and is not asked again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ledger import is_untouched
@@ -18,6 +21,10 @@ from crossdock_hub.records import DeliveryRecord
 # Deliveries in these states cost nothing and never will.
 FREE_STATES = frozenset({"SUPERSEDED", "REJECTED", "UNROUTED"})
 SPENDING = "SPENDING"
+# Classes of operations of which a repeated call buys nothing more, by key, draft or full state.
+TOLD_APART = frozenset({"KEYED", "TWO_STEP", "NATURAL"})
+# About to be called, unless an earlier call is in doubt and asked about first.
+_TO_BE_CALLED = frozenset({"HELD", "READY", "DISPATCHED"})
 
 
 class Tally:
@@ -27,7 +34,7 @@ class Tally:
     """
 
     def __init__(self, flow: Sequence[DeliveryRecord]) -> None:
-        """flow: the deliveries of the order before those of the event."""
+        """flow: the deliveries of the order before those of the event, or beside one of them."""
         self._flow = flow
         self._counts: dict[str, int] = {}
         self._alarmed: set[str] = set()
@@ -41,6 +48,8 @@ class Tally:
         key = record.operation
         if key not in self._counts:
             self._count(key)
+        # What earlier calls of it may have bought is bought, whether it goes again or not.
+        self._counts[key] += costs(record) - 1
         if self._counts[key] < spec.max_per_root:
             self._counts[key] += 1
             return None
@@ -61,14 +70,18 @@ class Tally:
         self._counts[key] = sum(map(costs, same))
 
 
-def costs(record: DeliveryRecord) -> bool:
-    """Whether a delivery counts among what its order has asked for."""
-    return (
+def costs(record: DeliveryRecord) -> int:
+    """How often a delivery counts among what its order has asked for."""
+    asked_for = (
         record.state not in FREE_STATES
         and record.hold_reason != SPENDING
         # Skipped before anything reached the vendor: an operator said that it is not needed.
         and not (record.state == "SKIPPED" and is_untouched(record))
     )
+    if record.operation_class in TOLD_APART:
+        return int(asked_for)
+    ahead = record.state in _TO_BE_CALLED and record.first_unknown_at is None
+    return max(int(asked_for), record.calls_maybe_done + int(ahead))
 
 
 def asked_for(operation: str, flow: IndexedFlow) -> int:
@@ -77,8 +90,7 @@ def asked_for(operation: str, flow: IndexedFlow) -> int:
 
 
 def _by_cost(record: DeliveryRecord) -> Iterator[Hashable]:
-    if costs(record):
-        yield record.operation
+    return repeat(record.operation, costs(record))
 
 
 def _parked(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRecord:
@@ -89,7 +101,7 @@ def _parked(record: DeliveryRecord, spec: OperationSpec, now: int) -> DeliveryRe
         waiting_on=(
             f"the spending guard stopped it: one order may ask for {record.operation} "
             f"{spec.max_per_root} times (max_per_order of the adapter of {record.endpoint}), at "
-            "all endpoints together, and has; a person decides"
+            "all endpoints and with calls that were repeated together, and has; a person decides"
         ),
         due_at=None,
         pending=False,

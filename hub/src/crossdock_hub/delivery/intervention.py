@@ -153,6 +153,8 @@ def resubmit(case: Case, *, not_found_at_vendor: bool) -> Decided:
         _spoken(case),
         state="SUPERSEDED",
         superseded_by=new.id,
+        # What it may have bought counts with the one that replaces it.
+        calls_maybe_done=0,
         waiting_on=f"an operator resubmitted it as {new.id}",
     )
     return Decided(closed, f"resubmitted as {new.id}", new)
@@ -198,6 +200,7 @@ def _successor(case: Case) -> DeliveryRecord:
         vendor_reference=bus.vendor_reference(new_id),
         # Said again after a restore, the word makes the same id: its tokens go on as well.
         token=old.token,
+        calls_maybe_done=old.calls_maybe_done,
         sequence=old.sequence,
         on_reject=old.on_reject,
         role=old.role,

@@ -44,6 +44,8 @@ COMPLETABLE_STATES = frozenset({"IN_FLIGHT", "RESOLVING", "UNKNOWN"})
 OPEN_OUTCOMES = frozenset({"", "UNKNOWN", "LEASE_EXPIRED", "NOT_FOUND"})
 # Ends that prove that nothing was processed.
 UNPROCESSED = frozenset({"RETRY", "THROTTLED"})
+# Ends of a call that left nothing at the vendor.
+UNDONE = UNPROCESSED | {"REJECTED", "PARKED"}
 # What an attempt of each kind may say; everything else proves nothing.
 WORDS = {
     "CALL": frozenset({"CONFIRMED", "REJECTED", "PARKED"}) | UNPROCESSED,
@@ -195,6 +197,7 @@ def begin(
         attempts=record.attempts + (0 if look_up else 1),
         look_ups=record.look_ups + (1 if look_up else 0),
         calls_reached=record.calls_reached + (0 if look_up else 1),
+        calls_maybe_done=record.calls_maybe_done + (0 if look_up else 1),
         attempt_id=attempt_id,
         attempt_kind="LOOK_UP" if look_up else "CALL",
         lease_until=lease_until,
@@ -272,6 +275,8 @@ def complete(
     """
     ended = replace(record, lease_until=None, due_at=None, pending=False, updated_at=now)
     why = report.reason or report.code
+    if attempt.kind == "CALL" and report.outcome in UNDONE:
+        ended = replace(ended, calls_maybe_done=max(0, record.calls_maybe_done - 1))
     if report.outcome == "REJECTED":
         # A refusal is proof. Doubt of a refused one is of later: its database was put back.
         ended = replace(ended, first_unknown_at=None)

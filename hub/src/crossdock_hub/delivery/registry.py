@@ -23,7 +23,7 @@ CARE = ("NONE", "SEARCHABLE", "KEYED", "TWO_STEP", "NATURAL")
 class OperationSpec:
     """What an endpoint declared about one operation, with the hub's defaults filled in. Seconds.
 
-    max_per_root: deliveries for one order before the spending guard stops; 0: no guard.
+    max_per_root: purchases for one order before the spending guard stops; 0: no guard.
     """
 
     name: str

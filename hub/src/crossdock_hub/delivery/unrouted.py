@@ -50,6 +50,7 @@ def routed_now(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
                 token=record.token,
                 first_unknown_at=record.first_unknown_at,
                 calls_reached=record.calls_reached,
+                calls_maybe_done=record.calls_maybe_done,
             )
     return None
 
@@ -60,6 +61,7 @@ def replaced(record: DeliveryRecord, by: DeliveryRecord, now: int) -> DeliveryRe
         record,
         first_unknown_at=None,
         calls_reached=0,
+        calls_maybe_done=0,
         state="SUPERSEDED",
         superseded_by=by.id,
         waiting_on=f"routed to {by.endpoint} once it was there",

@@ -160,10 +160,10 @@ def _spends_too_much(
     most = specs(record.operation).max_per_root
     if most <= 0:
         return False
-    # What the delivery replaces costs nothing any more.
+    # What the delivery replaces costs nothing any more: what that may have bought counts with it.
     before = [flow.get(other.id) for other in displaced if other.operation == record.operation]
-    freed = sum(other is not None and guarding.costs(other) for other in before)
-    return guarding.asked_for(record.operation, flow) - freed >= most
+    freed = sum(guarding.costs(other) for other in before if other is not None)
+    return guarding.asked_for(record.operation, flow) - freed + guarding.costs(record) > most
 
 
 def _verdict(
@@ -303,6 +303,11 @@ def _made(
         traceparent=terms.traceparent or planned.traceparent,
         replay_id=terms.replay_id,
         token=max((other.token for other in (*here, *unserved)), default=0),
+        calls_maybe_done=sum(
+            other.calls_maybe_done
+            for other in (*here, *unserved)
+            if other.state in _MAY_BE_IN_DOUBT
+        ),
     )
     there = standing(here)
     if there is not None:
@@ -339,6 +344,7 @@ def _displaced(
             state="SUPERSEDED",
             superseded_by=by,
             waiting_on=f"replayed to {terms.endpoint}; was {record.state}: {record.waiting_on}",
+            calls_maybe_done=0,
             hold_reason="",
             due_at=None,
             lease_until=None,

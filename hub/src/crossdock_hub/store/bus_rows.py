@@ -152,6 +152,7 @@ async def doubt_open_deliveries(
         .values(
             first_unknown_at=func.coalesce(d.first_unknown_at, since),
             calls_reached=case((d.calls_reached < 1, 1), else_=d.calls_reached),
+            calls_maybe_done=case((d.calls_maybe_done < 1, 1), else_=d.calls_maybe_done),
             not_found=0,
             operation_class=case((lost_draft, "NONE"), else_=d.operation_class),
             token=case((d.token < token_floor, token_floor), else_=d.token),

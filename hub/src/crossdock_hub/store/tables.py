@@ -82,13 +82,7 @@ events = Table(
     Index("events_root", "root_id"),
     Index("events_trace", "trace_id"),
     _partial_index("events_unpublished", "sequence", where="published_at IS NULL"),
-    Index(
-        "events_carrying",
-        "type",
-        "record_time",
-        sqlite_where=CARRIES_CONTENT,
-        postgresql_where=CARRIES_CONTENT,
-    ),
+    _partial_index("events_carrying", "type", "record_time", where=CARRIES_CONTENT.text),
     sqlite_autoincrement=True,
 )
 
@@ -142,6 +136,7 @@ deliveries = Table(
     Column("duplicates", text_of(), nullable=False, server_default="[]"),
     Column("replay_id", Key, nullable=False, server_default=""),
     Column("mends", Boolean, nullable=False, server_default=false()),
+    Column("calls_maybe_done", Integer, nullable=False, server_default="0"),
     Index("deliveries_root", "root_id"),
     _partial_index("deliveries_replay", "replay_id", where="replay_id <> ''"),
     Index("deliveries_state", "endpoint", "state", "sequence"),

@@ -139,7 +139,8 @@ class Operation(_message.Message):
     """Calls before a person has to look."""
     max_per_root: _builtins.int
     """The spending guard: deliveries of this operation for one root object (an order) before a person
-    has to look; 0: no guard. For operations that cost money, for example buying a label.
+    has to look; 0: no guard. For operations that cost money, for example buying a label. Of class
+    SEARCHABLE or NONE each call counts that the vendor may have done.
     """
     @_builtins.property
     def settle_after(self) -> _duration_pb2.Duration:
