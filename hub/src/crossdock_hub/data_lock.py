@@ -65,9 +65,7 @@ class DataLock:
         if self.held:
             return self
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(
-            self.directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        descriptor = _opened(self.directory)
         try:
             self._take(descriptor)
         except BaseException:
@@ -115,6 +113,20 @@ class DataLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _opened(directory: Path) -> int:
+    """The lock file; one that is made here belongs to whom the directory belongs: an administrator
+    who is there before the hub must not keep it out."""
+    path, flags = directory / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags | os.O_CREAT, 0o600)
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
 
 
 def _holders(descriptor: int) -> tuple[int, int]:
