@@ -434,13 +434,15 @@ def test_a_used_database_is_not_given_up_by_accident(
     quiet: Path, new_database: ServerDatabase, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Proves that a move is not undone once a hub has started behind it, and that the old database
-    can then be used as a back-up only, when that is said."""
+    can then be used as a back-up only, when that is said; its next hub knows that it is one."""
     assert moving.main(["--to", new_database.url]) == 0
     assert elsewhere(lambda: starts(new_database.url))
     assert "a hub has run on" in said(capsys, "--undo")
     url = database_url("", quiet)
     assert not elsewhere(lambda: starts(url))
+    ((before,),) = FileDatabase(quiet).query("SELECT generation FROM bus_tie")
     assert moving.main(["--undo", "--as-back-up"]) == 0
+    assert FileDatabase(quiet).query("SELECT generation FROM bus_tie") == [(-1 - before,)]
     assert elsewhere(lambda: starts(url))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ from crossdock_hub.bus.tie import (
     DATABASE_OLDER,
     OTHER_DATABASE,
     TieKeeper,
+    after_doubt,
+    compare_at_start,
     found,
     judge,
     read_tie,
@@ -39,7 +42,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.records import Mark, Tie
 from crossdock_hub.store import rows
 from crossdock_hub.store.bus_rows import differences as stored_differences
-from crossdock_hub.store.bus_rows import note_differences
+from crossdock_hub.store.bus_rows import keep_tie, note_differences
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.unit import Changes
 from fixtures_hub import Lane, RunningHub
@@ -329,7 +332,8 @@ async def _confirm(erp: PlayedEndpoint) -> None:
 def test_judging(generation: int, bus: int, behind: int, same: bool) -> None:
     """Proves: a bus that knows more than the database makes it the older one; what it was never
     told is no difference, what it was told and does not know makes it the older one; another
-    database's word says nothing about either's age."""
+    database's word says nothing about either's age; and a database that says that it was put back
+    is older whatever the bus says, and goes on beyond what both know."""
     database = Tie("one", generation, max(0, generation - behind))
     told = Tie("one" if same else "two", bus)
     kind = judge(database, told)
@@ -340,6 +344,32 @@ def test_judging(generation: int, bus: int, behind: int, same: bool) -> None:
     else:
         assert kind == (BUS_OLDER if bus < database.told else "")
     assert judge(database, None) == ""
+    put_back = replace(database, generation=-1 - generation)
+    for said in (None, told):
+        assert judge(put_back, said) == DATABASE_OLDER
+        known = bus if said and same else 0
+        assert after_doubt(put_back, said).generation == max(generation, known) + 1
+    assert after_doubt(database, told) == after_doubt(put_back, told)
+
+
+class Ended(Exception):
+    """A start that comes to its end too early."""
+
+
+async def test_what_was_put_back_is_doubted_once(books: Books) -> None:
+    """Proves at the store that a start which ends before it has committed its doubt leaves the next
+    one to doubt, and that the one after that doubts nothing any more."""
+    async with books.store.write() as connection:
+        await keep_tie(connection, Tie("one", -1 - 7, 6))
+    kinds = []
+    for ends in (True, False, False):
+        with contextlib.suppress(Ended):
+            async with books.store.write() as connection:
+                tie, kind = await compare_at_start(connection, Tie("one", 6), 10, 20)
+                kinds.append((tie.generation, kind))
+                if ends:
+                    raise Ended
+    assert kinds == [(8, DATABASE_OLDER), (8, DATABASE_OLDER), (8, "")]
 
 
 class HeardBus:

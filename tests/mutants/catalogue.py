@@ -281,6 +281,10 @@ MUTANTS: Final[list[Mutant]] = [
             "if bus.generation > database.generation:",
             "if bus.generation > database.generation + 1_000_000:",
         ),
+        put_back_is_not_believed=(
+            "if database.generation < 0:",
+            "if database.generation < 0 and bus is not None:",
+        ),
         told_before_it_is_stored=(
             "        self._given += 1\n",
             "        self._given += 1\n        self._stored = self._given\n",

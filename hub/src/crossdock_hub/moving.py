@@ -27,7 +27,13 @@ from crossdock_hub.store import Access, StoreFailure
 from crossdock_hub.store.database_files import file_of
 from crossdock_hub.store.engine import check_url, database_url
 from crossdock_hub.store.places import MoveRefused, Place, name_of
-from crossdock_hub.store.relocation import Moved, Relocation, moved_mark, take_back
+from crossdock_hub.store.relocation import (
+    Moved,
+    Relocation,
+    moved_mark,
+    take_back,
+    use_as_back_up,
+)
 from crossdock_hub.wording import setting_problem
 
 EXIT_INTERRUPTED: Final = 1
@@ -119,7 +125,7 @@ async def undo(settled: Settled, *, as_back_up: bool) -> str:
     ):
         mark = await moved_mark(source)
         if as_back_up:
-            await source.put_mark(None)
+            await use_as_back_up(source)
             return mark.place
         async with opened(mark.place, settled.target) as target:
             await take_back(source, target)

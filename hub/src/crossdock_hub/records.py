@@ -404,6 +404,7 @@ class BusConsumer:
 class Tie:
     """A database, and a generation of its ledger: it grows with each batch of calls that begin.
 
+    generation: of a database that was put back, -1 less it, until a hub has started on it.
     told: the generation that the bus is known to have been told.
     """
 

@@ -3,7 +3,8 @@
 The ledger's generation grows with each batch in which a call begins, or a draft is noted. It is
 stored with them, and the bus is told of it before they are answered, so before any byte leaves for
 a vendor. A bus that knows a later generation than the database has seen work that this database
-does not remember: nothing that is open may be called before its vendor was asked.
+does not remember: nothing that is open may be called before its vendor was asked. Where the bus is
+lost too, only who puts a database back can say so, and does (`store.putting_back`).
 """
 
 from __future__ import annotations
@@ -70,7 +71,10 @@ async def told_by(bus: Bus) -> Tie | None:
 
 def judge(database: Tie, bus: Tie | None) -> str:
     """How the two differ; "" when they belong together. The bus may lag: what it was not told of
-    was not answered."""
+    was not answered. A database that says itself that it was put back is older whatever the bus
+    says, which may be new, or of the same back-up."""
+    if database.generation < 0:
+        return DATABASE_OLDER
     if bus is None:
         return ""
     if bus.database != database.database:
@@ -78,6 +82,13 @@ def judge(database: Tie, bus: Tie | None) -> str:
     if bus.generation > database.generation:
         return DATABASE_OLDER
     return BUS_OLDER if bus.generation < database.told else ""
+
+
+def after_doubt(database: Tie, bus: Tie | None) -> Tie:
+    """The tie of an older database once all is doubted: beyond what both know."""
+    own = max(database.generation, -1 - database.generation)
+    heard = bus.generation if bus is not None and bus.database == database.database else 0
+    return replace(database, generation=max(own, heard) + 1)
 
 
 def found(kind: str, sentence: str, now: int, count: int = 1) -> Difference:
@@ -95,20 +106,19 @@ async def compare_at_start(
     """
     own = await rows.tie(connection) or Tie(str(uuid.uuid4()), 0)
     kind = judge(own, bus)
-    fresh = own
-    if kind == DATABASE_OLDER and bus is not None:
-        fresh = replace(own, generation=bus.generation + 1)
+    fresh = after_doubt(own, bus) if kind == DATABASE_OLDER else own
     await rows.keep_tie(connection, fresh)
     if not kind:
         return fresh, kind
     doubted = 0
     if kind == DATABASE_OLDER:
-        floor = fresh.generation << ATTEMPTS_BITS
+        # Where the bus is lost nobody knows how far the lost time came: a time is above that, too.
+        floor = max(fresh.generation << ATTEMPTS_BITS, now)
         doubted = await rows.doubt_open_deliveries(connection, newest_at, now, floor)
     sentence = {
-        DATABASE_OLDER: "the database is older than the bus: it was put back from a back-up; "
-        f"{doubted} open deliveries are looked up at their vendors before any is called, and "
-        "nothing begins until every lease of the time that is lost has ended",
+        DATABASE_OLDER: f"{_how_known(own)} put back from a back-up; {doubted} open "
+        "deliveries are looked up at their vendors before any is called, and nothing begins until "
+        "every lease of the time that is lost has ended",
         BUS_OLDER: "the bus is older than the database: it was put back from a back-up; "
         "what it lacks is published again from the database",
         OTHER_DATABASE: "the bus was used with another database before; "
@@ -117,6 +127,12 @@ async def compare_at_start(
     await rows.note_differences(connection, [found(kind, sentence, now)])
     log.error("database and bus differ", kind=kind, what=sentence)
     return fresh, kind
+
+
+def _how_known(own: Tie) -> str:
+    if own.generation < 0:
+        return "the database was"
+    return "the database is older than the bus: it was"
 
 
 async def hold_calls(

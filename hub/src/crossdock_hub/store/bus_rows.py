@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Table, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -113,6 +113,10 @@ async def differences(connection: AsyncConnection) -> list[Difference]:
     """Everything that was found to differ, newest first."""
     wanted = select(t.bus_differences).order_by(t.bus_differences.c.last_at.desc())
     return [_difference(row) for row in (await connection.execute(wanted)).mappings()]
+
+
+# What a database says that was put back from a back-up; nothing of the tie is lost by it.
+SAY_PUT_BACK: Final = "UPDATE bus_tie SET generation = -1 - generation WHERE generation >= 0"
 
 
 async def tie(connection: AsyncConnection) -> Tie | None:

@@ -9,6 +9,9 @@ copy (`database_files.HALF`).
     copy marked; nothing moved                    no                begins anew with its FILE
     log, or log and database, moved to replaced   no                ends it, given the marked copy
     copy in place                                 yes               -
+
+The copy says itself that it was put back: the bus may be lost, or of the same back-up, and the hub
+that starts on it has to doubt what is open (`bus.tie`).
 """
 
 from __future__ import annotations
@@ -22,13 +25,14 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from crossdock.errors import ConfigurationError
 
 from crossdock_hub.config import Settings
 from crossdock_hub.data_lock import LOCK_FILE, DataLock
 from crossdock_hub.store.backing_up import Show, database_of, tell
+from crossdock_hub.store.bus_rows import SAY_PUT_BACK
 from crossdock_hub.store.database_files import (
     ENDS,
     HALF,
@@ -44,11 +48,16 @@ from crossdock_hub.store.database_files import (
 )
 from crossdock_hub.store.migrating import is_known
 
+AT_START: Final = (
+    "whatever the bus says, the hub takes what is open for called since the copy: by its class it "
+    "is looked up, repeated with its key, or parked"
+)
+
 
 def put_back(path: Path, source: Path, show: Show = lambda text: None) -> dict[str, Any]:
     """Put a copy of a back-up in place of a database that nobody uses.
 
-    Returns what is in it, and where what was there is now.
+    Returns what is in it, where what was there is now, and what the next start does.
 
     Raises ConfigurationError: the file is none that can be put back, or there is no room for it,
     or an interrupted one has to be ended first; DatabaseMoved: a hub must not start on the
@@ -72,7 +81,8 @@ def put_back(path: Path, source: Path, show: Show = lambda text: None) -> dict[s
     kept = str(replaced) if any(replaced.iterdir()) else ""
     if not kept:
         replaced.rmdir()
-    return {"database": str(path), "put_back": str(source), **told, "replaced": kept}
+    told |= {"replaced": kept, "at_start": AT_START}
+    return {"database": str(path), "put_back": str(source), **told}
 
 
 def _begin_anew(path: Path, half: Path) -> None:
@@ -140,6 +150,7 @@ def _ready(path: Path, source: Path, show: Show) -> tuple[Path, dict[str, Any]]:
                 f"{source} is of a newer version of the hub (tables {told['tables_version']}); "
                 "install that version first"
             )
+        _say_put_back(copy)
         _give_to_owner(copy, path if path.exists() else path.parent)
     except BaseException:
         for each in beside(copy):
@@ -186,7 +197,18 @@ def _copy(source: Path, target: Path) -> None:
         raise ConfigurationError(f"{source} is no whole database of a hub: {error}") from None
     for each in beside(target)[1:]:
         each.unlink()
-    with target.open("rb+") as file:
+
+
+def _say_put_back(copy: Path) -> None:
+    """Have it say so itself, on disk. Without a tie no hub has begun anything on it."""
+    with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'bus_tie'").fetchall()
+        if known:
+            connection.execute(SAY_PUT_BACK)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for each in beside(copy)[1:]:
+        each.unlink()
+    with copy.open("rb+") as file:
         os.fsync(file.fileno())
 
 

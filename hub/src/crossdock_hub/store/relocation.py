@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from crossdock_hub.store import copying, moves
+from crossdock_hub.store.bus_rows import SAY_PUT_BACK
 from crossdock_hub.store.copying import Contents
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.moves import Mark
@@ -174,6 +175,16 @@ async def take_back(source: Place, target: Place) -> None:
     again = Mark(moves.COPYING, there.move_id, there.place, there.at)
     await target.put_mark(again)
     await source.put_mark(None)
+
+
+async def use_as_back_up(source: Place) -> None:
+    """Let hubs start on a database that moved, as on one that was put back from a back-up."""
+
+    def take(connection: Connection) -> None:
+        moves.write_mark(connection, None)
+        connection.execute(text(SAY_PUT_BACK))
+
+    await source.run(take)
 
 
 async def moved_mark(source: Place) -> Mark:

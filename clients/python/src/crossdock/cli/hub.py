@@ -36,7 +36,7 @@ def put_back(
 ) -> None:
     """Put a back-up in place of the database (SQLite) of a stopped hub; what was there is kept.
 
-    The hub sees at its start what the bus was told since, and looks up what vendors may have done.
+    The copy says so itself: a hub that starts on it looks up what vendors may have done since.
     """
     become("crossdock_hub.store.putting_back", [str(file)])
 
