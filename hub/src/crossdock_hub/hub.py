@@ -203,12 +203,12 @@ class Hub:
             known = await ensure_endpoints(connection, configured)
             if differs == DATABASE_OLDER:
                 known = await hold_calls(connection, known, now, self.limits)
+                # Their message ids are those of a future that is gone. Before the difference is
+                # settled: a start that ends here finds it again.
+                for record in known:
+                    await self.bus.delete_stream(delivery_stream(record.id))
             self._configured = known
         await self._tell_tie()
-        if differs == DATABASE_OLDER:
-            # Their message ids are those of a future that is gone.
-            for record in self._configured:
-                await self.bus.delete_stream(delivery_stream(record.id))
 
     async def _tell_tie(self) -> None:
         """Tell the bus before any work begins."""
