@@ -132,11 +132,11 @@ async def test_a_call_that_leaves_within_a_lease_of_a_time_that_is_lost(
         for _ in range(2):
             made = await story.create()
             await story.oms.orders.ApproveOrder(approve_order(made.id))
-        await eventually(counting(own_hub, "deliveries", "state = 'DISPATCHED'"), "the work")
+        await eventually(counting(own_hub, "deliveries", "state = 'DISPATCHED'", 2), "the work")
         copy_running_database(own_hub, saved)
         slow.may_take.set()
         await slow.has_begun.wait()
-        await eventually(counting(own_hub, "deliveries", "state = 'IN_FLIGHT'"), "both begins")
+        await eventually(counting(own_hub, "deliveries", "state = 'IN_FLIGHT'", 2), "both begins")
         own_hub.kill()
         put_back_database(own_hub, saved)
         own_hub.spawn()
