@@ -7,6 +7,7 @@ end has been taken all the same.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,9 @@ class Attack:
 class Outcome:
     """What came of an attack.
 
-    grown: bytes of the server's peak over what it held before. seconds: until the refusal, which is
-    how long everybody else may have waited.
+    grown: bytes of the server's peak over what it held before. seconds: until the refusal.
+    cpu_seconds: what the server worked for it, which is how long everybody else may have waited on
+    whatever machine.
     """
 
     attack: str
@@ -63,6 +65,7 @@ class Outcome:
     reason: str
     grown: int
     seconds: float
+    cpu_seconds: float
 
     def document(self) -> dict[str, Any]:
         """As it stands in a report."""
@@ -72,6 +75,7 @@ class Outcome:
             "reason": self.reason,
             "peak_growth_mebibytes": round(self.grown / MEBIBYTE, 1),
             "seconds": round(self.seconds, 2),
+            "cpu_seconds": round(self.cpu_seconds, 2),
         }
 
 
@@ -131,10 +135,18 @@ async def measure_stock(address: str, pid: int, chosen: list[Attack]) -> list[Ou
 async def _outcome(address: str, pid: int, attack: Attack, metadata: Any) -> Outcome:
     resident = status_bytes(pid, "VmRSS")
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak starts anew
-    started = time.monotonic()
+    started, worked = time.monotonic(), cpu_seconds(pid)
     code, reason = await _attempt(address, attack, metadata)
-    seconds = time.monotonic() - started
-    return Outcome(attack.name, code, reason, status_bytes(pid, "VmHWM") - resident, seconds)
+    seconds, worked = time.monotonic() - started, cpu_seconds(pid) - worked
+    grown = status_bytes(pid, "VmHWM") - resident
+    return Outcome(attack.name, code, reason, grown, seconds, worked)
+
+
+def cpu_seconds(pid: int) -> float:
+    """How long a process has worked, all its threads, in steps of the kernel's clock."""
+    # Behind the name, which may hold anything, the 12th and 13th are user and system time.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def status_bytes(pid: int, name: str) -> int:

@@ -11,14 +11,16 @@ from fixtures_hub import RunningHub
 from tests.faults.naive.servicer import stock_process
 
 PEAK_GROWTH_MAX = 50 * MEBIBYTE
-# The hub works on one request at a time: a refusal that takes long holds everybody up.
-SECONDS_MAX = 20.0
+# The hub works on one request at a time: a refusal that takes long holds everybody up. Of its own
+# time, because the machine's is shared with who knows whom.
+CPU_SECONDS_MAX = 1.5
 REFUSALS = {"RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"}
 
 
 def test_too_much_is_refused_without_memory_for_it(tmp_path: Path) -> None:
     """Proves for oversized requests, frames and headers, a gzip bomb and a million items that each
-    is refused by code and reason, soon, while the hub's peak grows by less than 50 MiB."""
+    is refused by code and reason, after little work, while the hub's peak grows by less than 50
+    MiB."""
     hub = RunningHub(tmp_path / "hub").start()
     try:
         outcomes = asyncio.run(measure(hub, attacks()))
@@ -30,7 +32,7 @@ def test_too_much_is_refused_without_memory_for_it(tmp_path: Path) -> None:
         assert outcome.code in REFUSALS, told
         assert outcome.reason in {"LIMIT_EXCEEDED", "INVALID_FIELD", "UNKNOWN_FIELD"}, told
         assert outcome.grown < PEAK_GROWTH_MAX, told
-        assert outcome.seconds < SECONDS_MAX, told
+        assert outcome.cpu_seconds < CPU_SECONDS_MAX, told
     counted = [o for o in outcomes if "in 1 MiB" in o.attack and "unknown" not in o.attack]
     assert {o.reason for o in counted} == {"LIMIT_EXCEEDED"}, counted
     assert "fault in a" not in log, log[-4000:]
