@@ -93,6 +93,10 @@ async def test_the_budget_of_a_system_is_never_exceeded(hub: RunningHub, lane: L
                 await erp.complete(dispatch.delivery_id, token, "CONFIRMED")
 
         await asyncio.gather(*[adapter() for _ in range(3)])
+        # What was sent once too often lies on the stream before this one.
+        fence = await story.approved()
+        assert event_of(await erp.take()).order.id == fence, "something was sent again"
+        assert erp.waiting == 0
     assert most <= 3
     assert len(done) == len(orders) and set(done.values()) == {1}
     assert began == orders
