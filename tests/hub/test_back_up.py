@@ -243,7 +243,7 @@ async def test_a_copy_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path, target = await stored(tmp_path / "data", "first"), tmp_path / "copy"
     for limit, value, told in (
         ("COPY_SECONDS_MAX", -1.0, "takes more than"),
-        ("LEFT_FOR_THE_HUB_BYTES", 1 << 62, "gets full"),
+        ("LEFT_FOR_THE_HUB_BYTES", 1 << 62, "for the log of a hub"),
     ):
         monkeypatch.setattr(backing_up, limit, value)
         with pytest.raises(ConfigurationError, match=told):

@@ -12,12 +12,14 @@ import errno
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from crossdock.cli.progress import ProgressLine, bar
@@ -26,6 +28,7 @@ from pydantic import ValidationError
 
 from crossdock_hub.config import Settings
 from crossdock_hub.store.database_files import (
+    beside,
     bytes_of,
     describe,
     file_of,
@@ -34,8 +37,9 @@ from crossdock_hub.store.database_files import (
     refuse_moved,
     sync_directory,
 )
-from crossdock_hub.store.engine import database_url
+from crossdock_hub.store.engine import access_of, check_url, database_url
 
+EXIT_INTERRUPTED: Final = 1
 EXIT_CONFIGURATION: Final = 78
 # A hub that commits holds a lock for milliseconds.
 LOCK_WAIT_SECONDS: Final = 30.0
@@ -49,7 +53,11 @@ Show = Callable[[str], None]
 
 def database_of(settings: Settings) -> Path:
     """The file of the hub's database. Raises ConfigurationError: it is a server's."""
-    path = file_of(database_url(settings.database_url, settings.data_directory))
+    url = database_url(settings.database_url, settings.data_directory)
+    check_url(url, access_of(settings))
+    path = file_of(url)
+    if path is None and url.startswith("sqlite"):
+        raise ConfigurationError("the database is in memory only; there is no file of it")
     if path is None:
         raise ConfigurationError(
             "the database is PostgreSQL, which has its own back-ups: pg_dump --format=custom, and "
@@ -70,15 +78,14 @@ def back_up(path: Path, target: Path, show: Show = lambda text: None) -> dict[st
     refuse_half_put_back(path)
     if not path.is_file():
         raise ConfigurationError(f"there is no database {path}; name the hub's data directory")
-    if target.exists():
-        raise ConfigurationError(f"{target} exists; a back-up never replaces a file, name another")
+    for each in beside(target):
+        raise ConfigurationError(
+            f"{each} exists; a back-up never replaces a file, nor lies beside the log of another "
+            "database: name another"
+        )
     if not target.parent.is_dir():
         raise ConfigurationError(f"there is no directory {target.parent}")
-    wanted, free = bytes_of(path), shutil.disk_usage(target.parent).free
-    if free < wanted:
-        raise ConfigurationError(
-            f"{target.parent} has {free:,} bytes free and {wanted:,} are needed; make room"
-        )
+    _refuse_too_little_room(path, target.parent)
     begun = time.monotonic()
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
@@ -94,6 +101,22 @@ def back_up(path: Path, target: Path, show: Show = lambda text: None) -> dict[st
     sync_directory(target.parent)
     seconds = round(time.monotonic() - begun, 1)
     return {"database": str(path), "back_up": str(target), **told, "seconds": seconds}
+
+
+def _refuse_too_little_room(path: Path, directory: Path) -> None:
+    """Raises ConfigurationError: the copy, or the log of a hub that runs meanwhile, has none."""
+    wanted = {directory: bytes_of(path)}
+    shared = directory.stat().st_dev == path.parent.stat().st_dev
+    log_at = directory if shared else path.parent
+    wanted[log_at] = wanted.get(log_at, 0) + LEFT_FOR_THE_HUB_BYTES
+    for where, needed in wanted.items():
+        free = shutil.disk_usage(where).free
+        if free < needed:
+            log = f", {LEFT_FOR_THE_HUB_BYTES:,} of them for the log of a hub that runs meanwhile"
+            raise ConfigurationError(
+                f"{where} has {free:,} bytes free and {needed:,} are needed"
+                f"{log if where == log_at else ''}; make room"
+            )
 
 
 def copy(source: Path, target: Path, show: Show) -> None:
@@ -146,14 +169,26 @@ def _name(part: Path, target: Path) -> None:
         part.rename(target)
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def tell(failed: str, work: Callable[[Show], dict[str, Any]]) -> int:
-    """Do it, with progress on a terminal; print what it says as JSON. Returns the exit status."""
+    """Do it, with progress on a terminal; print what it says as JSON. Returns the exit status.
+
+    SIGTERM ends it as Ctrl-C does: what it has made for itself goes.
+    """
     progress = ProgressLine(beside_result=True)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         try:
             done = work(progress.show)
         finally:
+            signal.signal(signal.SIGTERM, before)
             progress.end()
+    except KeyboardInterrupt:
+        print(f"{failed}: interrupted; run it again", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except (CrossdockError, ValidationError, sqlite3.Error, OSError) as error:
         print(f"{failed}: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
@@ -162,7 +197,7 @@ def tell(failed: str, work: Callable[[Show], dict[str, Any]]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command. 0: done. 78: it can't be, the sentence says why."""
+    """The command. 0: done. 78: it can't be, the sentence says why. 1: it was interrupted."""
     (target,) = arguments
     return tell("not backed up", lambda show: back_up(database_of(Settings()), Path(target), show))
 
