@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shutil
 import signal
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crossdock.errors import ConfigurationError
 from crossdock_hub.config import Settings
-from crossdock_hub.store import backing_up, putting_back
+from crossdock_hub.data_lock import LOCK_FILE, DataLock
+from crossdock_hub.store import backing_up, database_files, putting_back
 from crossdock_hub.store.backing_up import back_up, database_of
-from test_back_up import has, stored
+from crossdock_hub.store.database_files import HALF, half_put_back
+from crossdock_hub.store.moves import DatabaseMoved
+from crossdock_hub.store.putting_back import put_back
+from databases import open_store
+from test_back_up import break_at, has, leave_a_log, mark_move, stored
 
 
 @pytest.fixture
@@ -48,6 +57,163 @@ async def test_a_log_that_was_left_belongs_to_no_new_back_up(tmp_path: Path) -> 
     with pytest.raises(ConfigurationError, match=r"night\.db-wal exists"):
         back_up(path, target)
     assert not target.exists()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for who has the database open."""
+    monkeypatch.setattr(database_files, "CLAIM_WAIT_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_database_that_is_in_use_stays(tmp_path: Path) -> None:
+    """Proves that a database which a hub with another data directory has open, or somebody who only
+    reads, is not replaced under them, and that it is once they have gone."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    hub = await open_store(tmp_path / "data", "sqlite")
+    async with hub.write():
+        pass
+    with pytest.raises(ConfigurationError, match="locked; stop what uses it"):
+        put_back(path, source)
+    await hub.close()
+    with contextlib.closing(sqlite3.connect(path)) as reader:
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        with pytest.raises(ConfigurationError, match="locked; stop what uses it"):
+            put_back(path, source)
+    assert has(path, "first") and not list(path.parent.glob("*.replaced-*"))
+    put_back(path, source)
+    assert has(path, "second")
+
+
+async def test_a_hub_that_comes_in_between_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that no hub can open the database while its copy is made, and that one which looked
+    before the copy had its name, and opens the database after it, does not start."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    locked: list[str] = []
+
+    def look(_text: str) -> None:
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
+            try:
+                other.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            except sqlite3.OperationalError as error:
+                locked.append(str(error))
+
+    put_back(path, source, look)
+    assert locked == ["database is locked"] * 2
+    half = path.with_name(f"{path.name}{HALF}now")
+    found = iter([None, half])
+    monkeypatch.setattr(database_files, "half_put_back", lambda _path: next(found))
+    with pytest.raises(ConfigurationError, match=f"put-back {half}"):
+        await open_store(tmp_path / "data", "sqlite")
+
+
+async def test_a_move_that_only_the_log_knows_is_not_forgotten(tmp_path: Path) -> None:
+    """Proves that a database whose log says that it moved is not replaced."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    leave_a_log(path, "moved", lambda: mark_move(path, "MOVED", kept_in_log=True))
+    with pytest.raises(DatabaseMoved, match="elsewhere"):
+        put_back(path, source)
+    assert has(path, "first")
+
+
+@pytest.mark.parametrize("wrong", ["absent", "text"])
+async def test_a_refused_file_ends_no_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """Proves that after an interruption a file that can't be put back changes nothing: no hub
+    starts on the old database meanwhile, and the copy that was marked is still there."""
+    path, new = await stored(tmp_path / "data", "old"), await stored(tmp_path / "new", "new")
+    break_at(monkeypatch, 2)
+    with pytest.raises(InterruptedError):
+        put_back(path, new)
+    monkeypatch.undo()
+    half = half_put_back(path)
+    assert half is not None
+    source = tmp_path / "typo"
+    if wrong == "text":
+        source.write_text("-- a dump\n" * 5000)
+    with pytest.raises(ConfigurationError, match="typo"):
+        put_back(path, source)
+    assert half_put_back(path) == half and has(half, "new")
+    with pytest.raises(ConfigurationError, match=f"put-back {half}"):
+        await open_store(tmp_path / "data", "sqlite")
+
+
+async def test_a_copy_that_is_damaged_half_way_is_no_dead_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a marked copy that is damaged once the old database has moved says how to go on
+    and where that is, and that another back-up then takes its place, with what was there kept."""
+    path, new = await stored(tmp_path / "data", "old"), await stored(tmp_path / "new", "new")
+    break_at(monkeypatch, 4)
+    with pytest.raises(InterruptedError):
+        put_back(path, new)
+    monkeypatch.undo()
+    half = half_put_back(path)
+    assert half is not None and not path.exists()
+    half.write_text("-- no database\n" * 5000)
+    with pytest.raises(ConfigurationError, match=r"put-back FILE; what was there is in .*replaced"):
+        put_back(path, half)
+    told = put_back(path, new)
+    assert has(path, "new") and has(Path(told["replaced"]) / "crossdock.db", "old")
+    assert half_put_back(path) is None
+
+
+async def test_what_is_made_anew_replaces_nothing_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a file which somebody makes where one was moved away does not replace that."""
+    path, new = await stored(tmp_path / "data", "old"), await stored(tmp_path / "new", "new")
+    break_at(monkeypatch, 4)
+    with pytest.raises(InterruptedError):
+        put_back(path, new)
+    monkeypatch.undo()
+    half = half_put_back(path)
+    assert half is not None
+    path.write_text("made by a hand")
+    with pytest.raises(ConfigurationError, match="was made while"):
+        put_back(path, half)
+    path.unlink()
+    assert has(Path(put_back(path, half)["replaced"]) / "crossdock.db", "old")
+
+
+async def test_a_copy_on_what_can_not_be_written_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a copied directory with its lock file is put back from a read-only mount."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    (source.parent / LOCK_FILE).touch()
+
+    def refuse(_lock: DataLock) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(DataLock, "acquire", refuse)
+    put_back(path, source)
+    assert has(path, "second")
+
+
+async def test_a_back_up_beside_the_hubs_own_lock_is_put_back(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the command, which has the data directory itself, takes a file from there also
+    where the database is elsewhere."""
+    path, source = await stored(tmp_path / "disk", "first"), await stored(tmp_path / "b", "second")
+    shutil.copy(source, data / "night.db")
+    monkeypatch.setenv("CROSSDOCK_DATABASE_URL", f"sqlite+aiosqlite:///{path}")
+    assert putting_back.main([str(data / "night.db")]) == 0
+    assert has(path, "second")
+
+
+async def test_what_a_killed_one_left_goes(tmp_path: Path) -> None:
+    """Proves that the next put-back removes what a killed one had copied, and nothing else."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    for name in ("crossdock.db.0a.copying", "crossdock.db.0a.copying-wal", "mine.copying"):
+        (path.parent / name).write_text("left")
+    put_back(path, source)
+    found = sorted(each.name for each in path.parent.iterdir())
+    assert [found[0], found[-1]] == ["crossdock.db", "mine.copying"] and len(found) == 3
 
 
 async def test_a_back_up_that_is_ended_leaves_nothing(
@@ -87,3 +253,15 @@ def test_what_is_no_database_of_a_hub_is_told(
     with pytest.raises(ConfigurationError, match=says) as refused:
         database_of(Settings())
     assert "pg_dump" not in str(refused.value)
+
+
+async def test_names_are_no_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that an interruption is seen whatever the name of the database is."""
+    new = await stored(tmp_path / "new", "new")
+    path = tmp_path / "hub[1].db"
+    shutil.copy(new, path)
+    break_at(monkeypatch, 2)
+    with pytest.raises(InterruptedError):
+        put_back(path, new)
+    monkeypatch.undo()
+    assert half_put_back(path) is not None

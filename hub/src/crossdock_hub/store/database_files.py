@@ -7,6 +7,7 @@ and its index (`-shm`). They belong together: a log beside another file is writt
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from crossdock_hub.store.moves import ARRIVED, DatabaseMoved
 ENDS: Final = ("", "-wal", "-shm")
 # The copy that takes the place of the database, from when it is whole until it does.
 HALF: Final = ".putting-back-"
+# A killed hub lets go of its files within milliseconds.
+CLAIM_WAIT_SECONDS: Final = 2.0
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -44,7 +47,7 @@ def bytes_of(path: Path) -> int:
 
 def half_put_back(path: Path) -> Path | None:
     """The copy that was about to take the place of a database when that was interrupted."""
-    return min(path.parent.glob(f"{path.name}{HALF}*"), default=None)
+    return min(path.parent.glob(f"{glob.escape(path.name)}{HALF}*"), default=None)
 
 
 def refuse_half_put_back(path: Path) -> None:
@@ -93,14 +96,47 @@ def describe(path: Path, original: Path) -> dict[str, Any]:
 def refuse_moved(path: Path, original: Path) -> None:
     """Raises DatabaseMoved: it is the one a hub must not start on; where it went is the one."""
     with _still(path, original) as connection:
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'moves'").fetchall()
-        marks = connection.execute("SELECT state, place FROM moves").fetchall() if known else []
+        _refuse_marks(connection, original)
+
+
+def _refuse_marks(connection: sqlite3.Connection, original: Path) -> None:
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'moves'").fetchall()
+    marks = connection.execute("SELECT state, place FROM moves").fetchall() if known else []
     for state, place in marks:
         if state != ARRIVED:
             raise DatabaseMoved(
                 f"{original} takes part in a move, its other place is {place}: no hub may start on "
                 "it; see crossdock hub move --undo, and --as-back-up"
             )
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """While nobody else has a database open, with what only its log knows written into it.
+
+    A damaged one is claimed by nobody: it may be why something is put back. Raises
+    ConfigurationError: it is in use, or can't be read; DatabaseMoved: see `refuse_moved`.
+    """
+    if not path.exists():
+        yield
+        return
+    opened = sqlite3.connect(path, isolation_level=None, timeout=CLAIM_WAIT_SECONDS)
+    with contextlib.closing(opened) as connection:
+        try:
+            # Not even to read: a hub begins by reading.
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            connection.execute("BEGIN EXCLUSIVE")
+            _refuse_marks(connection, path)
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise ConfigurationError(
+                    f"{path} can't be had alone: {error}; stop what uses it, maybe a hub with "
+                    "another data directory, or, if it can't be read, move it and what is beside "
+                    "it elsewhere"
+                ) from None
+        yield
 
 
 @contextlib.contextmanager

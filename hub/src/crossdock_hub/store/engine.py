@@ -122,6 +122,9 @@ class Store:
         try:
             if store.dialect == "sqlite":
                 async with store._writer.begin() as connection:
+                    # Once more: what puts one back waits for nobody who opens the file after this.
+                    if path is not None:
+                        refuse_half_put_back(path)
                     await connection.run_sync(_enter)
             else:
                 await store._take()

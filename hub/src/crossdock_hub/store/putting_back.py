@@ -6,9 +6,11 @@ copy (`database_files.HALF`).
 
     files                                         a hub may start   the command, run again
     FILE is being copied                          yes               copies once more
-    copy marked; nothing moved                    no                begins anew with its FILE
+    copy marked; nothing moved                    no                ends it, given the marked copy
     log, or log and database, moved to replaced   no                ends it, given the marked copy
     copy in place                                 yes               -
+
+Given another FILE it puts a copy of that in place of the marked one, and ends it with that.
 
 The copy says itself that it was put back: the bus may be lost, or of the same back-up, and the hub
 that starts on it has to doubt what is open (`bus.tie`).
@@ -17,12 +19,14 @@ that starts on it has to doubt what is open (`bus.tie`).
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import os
 import shutil
 import sqlite3
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -38,42 +42,51 @@ from crossdock_hub.store.database_files import (
     HALF,
     beside,
     bytes_of,
+    claimed,
     describe,
     half_put_back,
     is_damaged,
     new_file,
-    refuse_half_put_back,
     refuse_moved,
     sync_directory,
 )
 from crossdock_hub.store.migrating import is_known
 
+COPYING: Final = ".copying"
 AT_START: Final = (
     "whatever the bus says, the hub takes what is open for called since the copy: by its class it "
     "is looked up, repeated with its key, or parked"
 )
 
 
-def put_back(path: Path, source: Path, show: Show = lambda text: None) -> dict[str, Any]:
+def put_back(
+    path: Path, source: Path, show: Show = lambda text: None, locked: Path | None = None
+) -> dict[str, Any]:
     """Put a copy of a back-up in place of a database that nobody uses.
 
+    locked: the data directory that the caller holds, where it is not that of the database.
     Returns what is in it, where what was there is now, and what the next start does.
 
-    Raises ConfigurationError: the file is none that can be put back, or there is no room for it,
-    or an interrupted one has to be ended first; DatabaseMoved: a hub must not start on the
-    database or on the copy, and put back that would be forgotten. Nothing was changed then.
-    sqlite3.Error, OSError.
+    Raises ConfigurationError: the file is none that can be put back, or there is no room for it, or
+    somebody uses the database; DatabaseMoved: a hub must not start on the database or on the copy,
+    and put back that would be forgotten. Nothing was changed then. sqlite3.Error, OSError.
     """
     source = source.resolve()
     half = half_put_back(path)
-    if half is not None and source != half:
-        _begin_anew(path, half)
-        half = None
-    if half is None:
-        refuse_moved_away(path)
-        half, told = _ready(path, source, show)
+    if half is not None and source == half:
+        told = _ended(path, half)
     else:
-        told = describe(half, half)
+        with contextlib.ExitStack() as held:
+            # Once something has moved, what is left is no database, and nobody can use it.
+            if half is None or not _moved(half):
+                held.enter_context(claimed(path))
+            for each in path.parent.glob(f"{glob.escape(path.name)}.*{COPYING}*"):
+                each.unlink()
+            copy, told = _ready(path, source, {path.parent, locked or path.parent}, show)
+            half = half or _new_half(path)
+            # Over an earlier one: there is never a moment without.
+            copy.rename(half)
+            sync_directory(path.parent)
     replaced = _replaced(half)
     _move_away(path, replaced)
     half.rename(path)
@@ -85,14 +98,27 @@ def put_back(path: Path, source: Path, show: Show = lambda text: None) -> dict[s
     return {"database": str(path), "put_back": str(source), **told}
 
 
-def _begin_anew(path: Path, half: Path) -> None:
-    """Forget a copy of which nothing came. Raises ConfigurationError: something did."""
+def _ended(path: Path, half: Path) -> dict[str, Any]:
+    """What is in a copy of which an interruption is ended. Raises ConfigurationError: it is damaged
+    by now; the sentence names the way out."""
+    try:
+        return describe(half, half)
+    except ConfigurationError as error:
+        kept = f"; what was there is in {_replaced(half)}" if _moved(half) else ""
+        raise ConfigurationError(
+            f"{error}; put another back-up in place of it, with: crossdock hub put-back FILE{kept}"
+        ) from None
+
+
+def _moved(half: Path) -> bool:
+    """Whether something was moved away already to make room for this copy."""
     replaced = _replaced(half)
-    if replaced.exists():
-        if any(replaced.iterdir()):
-            refuse_half_put_back(path)
-        replaced.rmdir()
-    half.unlink()
+    return replaced.exists() and any(replaced.iterdir())
+
+
+def _new_half(path: Path) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return path.with_name(f"{path.name}{HALF}{stamp}")
 
 
 def _replaced(half: Path) -> Path:
@@ -102,31 +128,27 @@ def _replaced(half: Path) -> Path:
 
 def _move_away(path: Path, replaced: Path) -> None:
     """The log first, and on disk before anything else: beside the file that is coming it would be
-    written into it."""
+    written into it. Raises ConfigurationError: somebody has opened what is left meanwhile, and made
+    a file anew that is kept already."""
     replaced.mkdir(mode=0o700, exist_ok=True)
     _give_to_owner(replaced, path.parent)
     for each in reversed(beside(path)):
-        each.rename(replaced / each.name)
+        kept = replaced / each.name
+        if kept.exists():
+            raise ConfigurationError(
+                f"{each} was made while a back-up was being put back, the one from before is "
+                f"{kept}; move it away and run this again"
+            )
+        each.rename(kept)
         sync_directory(replaced)
         sync_directory(path.parent)
 
 
-def refuse_moved_away(path: Path) -> None:
-    """Raises DatabaseMoved: the database says that it moved elsewhere, and nothing would any more.
+def _ready(path: Path, source: Path, held: set[Path], show: Show) -> tuple[Path, dict[str, Any]]:
+    """A whole and checked copy beside the database, which says that it was put back.
 
-    What can't be read says nothing; it may be why something is put back.
+    held: directories that nobody else can use.
     """
-    if not path.exists():
-        return
-    with contextlib.suppress(sqlite3.DatabaseError, ConfigurationError):
-        # What its log knows belongs to it.
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        refuse_moved(path, path)
-
-
-def _ready(path: Path, source: Path, show: Show) -> tuple[Path, dict[str, Any]]:
-    """A whole and checked copy beside the database, under the name from which a hub waits."""
     if not source.is_file():
         raise ConfigurationError(f"there is no file {source}")
     if path.exists() and source.samefile(path):
@@ -137,10 +159,10 @@ def _ready(path: Path, source: Path, show: Show) -> tuple[Path, dict[str, Any]]:
             f"{path.parent} has {free:,} bytes free and {2 * wanted:,} are needed; make room, "
             "nothing was changed"
         )
-    copy = path.with_name(f"{path.name}.{uuid.uuid4().hex}.copying")
+    copy = path.with_name(f"{path.name}.{uuid.uuid4().hex}{COPYING}")
     try:
         show("copying")
-        with _unused(source, path.parent):
+        with _unused(source, held):
             _copy(source, copy)
         show("checking the copy")
         refuse_moved(copy, source)
@@ -156,28 +178,27 @@ def _ready(path: Path, source: Path, show: Show) -> tuple[Path, dict[str, Any]]:
         for each in beside(copy):
             each.unlink()
         raise
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    half = path.with_name(f"{path.name}{HALF}{stamp}")
-    copy.rename(half)
-    sync_directory(path.parent)
-    return half, told
+    return copy, told
 
 
 @contextlib.contextmanager
-def _unused(source: Path, own: Path) -> Any:
+def _unused(source: Path, held: set[Path]) -> Iterator[None]:
     """While no hub has the directory of a back-up. Raises DataDirectoryInUse."""
     lock = source.parent / LOCK_FILE
-    if source.parent == own or not lock.exists():
+    if not lock.exists() or any(each.samefile(source.parent) for each in held):
         yield
         return
-    held = DataLock(source.parent)
-    # No hub works where nothing can be written.
-    with contextlib.suppress(PermissionError):
-        held.acquire()
+    mine = DataLock(source.parent)
+    try:
+        mine.acquire()
+    except OSError as error:
+        # No hub works where nothing can be written.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
     try:
         yield
     finally:
-        held.release()
+        mine.release()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -220,7 +241,7 @@ def _give_to_owner(file: Path, like: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command. 0: done. 78: it can't be, the sentence says why."""
+    """The command. 0: done. 78: it can't be, the sentence says why. 1: it was interrupted."""
     (source,) = arguments
 
     def work(show: Show) -> dict[str, Any]:
@@ -231,7 +252,7 @@ def main(arguments: Sequence[str]) -> int:
                 f"there is no directory {path.parent}; name the hub's data directory"
             )
         with DataLock(settings.data_directory):
-            return put_back(path, Path(source), show)
+            return put_back(path, Path(source), show, settings.data_directory)
 
     return tell("not put back", work)
 
