@@ -20,6 +20,8 @@ from crossdock.errors import CODES, from_rpc_error
 from crossdock_hub.config import Limits
 from fixtures_hub import RunningHub
 
+# What a refusal of too much may say; anything else is none.
+REFUSALS: Final = frozenset({"RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"})
 MEBIBYTE: Final = 1024 * 1024
 BOMB_BYTES: Final = 64 * MEBIBYTE
 DEADLINE_SECONDS: Final = 60.0

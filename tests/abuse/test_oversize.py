@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from abuse.oversize import MEBIBYTE, Outcome, attacks, measure, measure_stock
+from abuse.oversize import MEBIBYTE, REFUSALS, Outcome, attacks, measure, measure_stock
 from fixtures_hub import RunningHub
 
 from tests.faults.naive.servicer import stock_process
@@ -14,7 +14,6 @@ PEAK_GROWTH_MAX = 50 * MEBIBYTE
 # The hub works on one request at a time: a refusal that takes long holds everybody up. Of its own
 # time, because the machine's is shared with who knows whom.
 CPU_SECONDS_MAX = 1.5
-REFUSALS = {"RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"}
 
 
 def test_too_much_is_refused_without_memory_for_it(tmp_path: Path) -> None:

@@ -98,11 +98,14 @@ async def run_a5(piece: Piece) -> Result:
         faults = hub.log().count(FAULT)
     finally:
         hub.kill()
-    broken = [f"{o.attack}: {o.code}" for o in outcomes if o.code == "OK"]
+    broken = [f"{o.attack}: {o.code}" for o in outcomes if o.code not in oversize.REFUSALS]
     broken += [f"{o.attack}: + {o.grown:,} bytes" for o in outcomes if o.grown > PEAK_GROWTH_MAX]
     if faults:
         broken.append(f"the hub's log tells of {faults} faults in itself")
-    counts = {"attacks": len(outcomes), "refused": sum(o.code != "OK" for o in outcomes)}
+    counts = {
+        "attacks": len(outcomes),
+        "refused": sum(o.code in oversize.REFUSALS for o in outcomes),
+    }
     measured = {
         "MiB that the hub's peak grew": [o.grown / oversize.MEBIBYTE for o in outcomes],
         "s until the refusal": [o.seconds for o in outcomes],

@@ -11,12 +11,14 @@ from typing import Any
 
 from fixtures_nats import eventually
 
-from tests.faults.history.records import History, Run
+from tests.faults.history.records import History, Rpc, Run
 from tests.faults.trials.trial import Piece
 from tests.faults.yard.load import SPEAKS, TARGETS, Load
 from tests.faults.yard.noting import Notes, of_hub, of_stream, of_vendor
 from tests.faults.yard.site import Plan, Site, chance_of, opened
 
+# A client repeats by itself what was not answered; that takes its time too.
+WRITE = "s a write, its client's repeats included"
 QUIET_SECONDS = 120.0
 PUBLISHED_SECONDS = 30.0
 PLACED_SECONDS = 420.0
@@ -137,6 +139,11 @@ async def played(
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         yield round_
+
+
+def write_seconds(history: History) -> list[float]:
+    """How long each caller waited for the answer to a write."""
+    return [(call.end - call.start) / 1e6 for call in history.of(Rpc)]
 
 
 async def progress(round_: Round, orders: int) -> bool:
