@@ -1,13 +1,14 @@
 """Applies each seeded fault to a copy of the tree and asks the tests: `make mutants`.
 
 First the tests have to pass on a copy without a fault, beside as much other work: a test that fails
-anyway notices nothing. Resumable: what is decided for a mutant's text and tests is kept in
-out/mutants.json.
+anyway notices nothing. Resumable: what is decided for a mutant, the file that it breaks and its
+tests is kept in out/mutants.json, until one of them changes.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -106,7 +107,12 @@ def _tests_of(mutants: Sequence[Mutant]) -> list[str]:
 
 
 def _text(mutant: Mutant) -> list[str]:
-    return [mutant.file, mutant.old, mutant.new, *mutant.tests]
+    """What a verdict is about: also the file as it is, and what its tests say today."""
+    said = (ROOT / mutant.file).read_bytes()
+    for path in sorted({ROOT / test.split("::")[0] for test in mutant.tests}):
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        said += b"".join(file.read_bytes() for file in files)
+    return [mutant.old, mutant.new, *mutant.tests, hashlib.sha256(said).hexdigest()]
 
 
 def _summary(known: dict[str, Any]) -> int:
