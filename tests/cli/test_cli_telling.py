@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+REMOVED = endpoint_pb2.ENDPOINT_STATE_REMOVED
 NOW = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)
 
 
@@ -193,6 +194,8 @@ def endpoint(**fields: object) -> endpoint_pb2.Endpoint:
         ({"trouble": "401 from the vendor"}, "wrong"),
         ({"state": endpoint_pb2.ENDPOINT_STATE_PAUSED, "pause_reason": "x"}, "warning"),
         ({"queue_depth": 3, "oldest_time": NOW - timedelta(hours=1)}, "warning"),
+        ({"state": REMOVED, "heartbeat_time": NOW - timedelta(days=1)}, "ok"),
+        ({"state": REMOVED, "queue_depth": 3}, "warning"),
     ],
 )
 def test_doctor_judges_endpoints(fields: dict[str, object], result: str) -> None:

@@ -326,6 +326,17 @@ def test_only_one_endpoint_may_do_what_is_done_once() -> None:
     assert [(r.id, r.state) for r in taken.displaced] == [("nobody", "SUPERSEDED")]
 
 
+@pytest.mark.parametrize("sole", [True, False])
+def test_what_an_endpoint_that_is_gone_never_began_may_be_done_elsewhere(sole: bool) -> None:
+    """Proves that a replay takes over work that never began at an endpoint which is not configured
+    any more, where one has to do it, and leaves it alone where each endpoint has its own."""
+    gone = delivery(5, "book", "UNROUTED", endpoint="old-erp", id="gone")
+    asked = replace(work(delivery(5, "book", "READY")), sole=sole)
+    (decision,) = decide([asked], [gone])
+    assert decision.verdict == decisions.WOULD_POST
+    assert [r.id for r in decision.displaced] == ["gone"] * sole
+
+
 def test_a_replay_is_no_way_around_the_spending_guard() -> None:
     """Proves that work beyond what one order may ask for is refused, and that what a replay
     replaces does not count twice."""

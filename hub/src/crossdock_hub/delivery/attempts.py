@@ -15,7 +15,7 @@ from crossdock.errors import Refusal, to_message
 from google.protobuf.message import DecodeError
 
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.delivery import breaking, flows, ledger, pacing
+from crossdock_hub.delivery import breaking, flows, ledger, pacing, removal
 from crossdock_hub.delivery.documents import note_documents, note_posting
 from crossdock_hub.objects import resources
 from crossdock_hub.objects.held import hold
@@ -473,6 +473,8 @@ def tick(unit: Unit, delivery_id: str) -> None:
     after = ledger.due(record, flow, spec, unit.now, begun_at, away=away)
     if after is record:
         return
+    if endpoint is None:
+        after = removal.due(record, after, unit.now)
     if attempt is not None and not attempt.outcome:
         ended = replace(attempt, outcome="LEASE_EXPIRED", ended_at=unit.now)
         unit.put(("attempt", record.id, record.token), ended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import guarding, ledger, unrouted
+from crossdock_hub.delivery import guarding, ledger, removal, unrouted
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord
@@ -61,17 +61,24 @@ def reroute(
 
     roles: only theirs, if any. before: only what comes before a sequence, if any.
     """
+    stays: dict[str, DeliveryRecord | None] = {}
     for record in unrouted.waiting(unit, root_id, roles, before):
         known = unit.delivery(record.id)
         if known is None or known.state != "UNROUTED":
             # What was routed just now took it back.
             continue
-        found = unrouted.routed_now(unit, record)
+        name = known.endpoint
+        if name and name not in stays:
+            stays[name] = removal.what_stays(name, unit.flow(root_id), unit.limits)
+        found = unrouted.routed_now(unit, known, stays.get(name))
         if found is None:
+            if name:
+                unit.put_delivery(removal.waits_for(known, stays[name]))
             continue
-        unit.put_delivery(unrouted.replaced(record, found, unit.now))
+        if found.id != known.id:
+            unit.put_delivery(unrouted.replaced(known, found, unit.now))
         _take(unit, [found])
-        wake_role(unit, record)
+        wake_role(unit, known)
 
 
 def _take(unit: Unit, routed: Sequence[DeliveryRecord]) -> None:
@@ -105,10 +112,11 @@ def _admit(unit: Unit, record: DeliveryRecord) -> None:
     """Supersede what the delivery makes pointless, then place it."""
     flow = unit.flow(record.root_id)
     pointless = ledger.supersede(record, flow, unit.now) if record.supersedes else []
+    unserved = {other.id for other in flow if other.state == "UNROUTED"}
     for other in pointless:
         _keep(unit, other)
     for other in pointless:
-        if not other.endpoint:
+        if other.id in unserved:
             wake_role(unit, other)
     if any(other.id == record.id for other in pointless):
         wake(unit, record.root_id, record.endpoint)
@@ -143,10 +151,13 @@ def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
     _keep(unit, after)
     if before.state == "REJECTED" and after.state in ledger.OPEN_STATES:
         hold_back(unit, after)
-    if after.endpoint:
-        wake(unit, after.root_id, after.endpoint)
-    else:
+    if before.state == "UNROUTED":
         wake_role(unit, after)
+    else:
+        wake(unit, after.root_id, after.endpoint)
+    if after.endpoint and unit.endpoint(after.endpoint) is None:
+        # What was left at an endpoint that is gone may have kept the rest of its flow there.
+        reroute(unit, after.root_id)
 
 
 def wake(unit: Unit, root_id: str, endpoint: str) -> None:

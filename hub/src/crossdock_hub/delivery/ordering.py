@@ -107,8 +107,10 @@ def _places(endpoint: str, role: str, ordering_key: str) -> list[tuple[str, str,
 
 
 def _place_of(record: DeliveryRecord) -> tuple[str, str, str]:
-    role = record.role if record.state == "UNROUTED" else ""
-    return (record.endpoint, role, record.ordering_key)
+    # Also of an endpoint that is gone: another one of its role may get it.
+    if record.state == "UNROUTED":
+        return ("", record.role, record.ordering_key)
+    return (record.endpoint, "", record.ordering_key)
 
 
 def _stands_in_the_way(record: DeliveryRecord) -> Iterator[Hashable]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from crossdock import bus
 
+from crossdock_hub.delivery import removal
 from crossdock_hub.delivery.routing import plan
 from crossdock_hub.records import DeliveryRecord, EventRecord
 from crossdock_hub.unit import Unit
@@ -25,8 +26,30 @@ def waiting(unit: Unit, root_id: str, roles: frozenset[str], before: str) -> lis
     return found
 
 
-def routed_now(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
-    """The delivery that it should have been; None: still nobody serves it."""
+def routed_now(
+    unit: Unit, record: DeliveryRecord, stays: DeliveryRecord | None = None
+) -> DeliveryRecord | None:
+    """The delivery that it should have been; None: still nobody serves it.
+
+    What an endpoint that was gone had is its again, the same delivery, once it is back. stays: what
+    it has of the flow, see removal.py: then no other endpoint takes the rest over.
+    """
+    if not record.endpoint:
+        return _planned(unit, record)
+    if unit.endpoint(record.endpoint) is not None:
+        return replace(record, state="READY", waiting_on="", updated_at=unit.now)
+    if stays is not None or not removal.may_go_over(record):
+        return None
+    found = _planned(unit, record)
+    if found is None:
+        return None
+    # Where several may have the work each has its own: then nothing is missing there. All of the
+    # flow has been read.
+    key = ("delivery", found.id)
+    return None if unit.knows(key) and unit.get(key) is not None else found
+
+
+def _planned(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
     stored: EventRecord | None = unit.get(("event", record.event_id))
     event: Any = None if stored is None else bus.decode(stored.body).event
     if stored is None or event is None:

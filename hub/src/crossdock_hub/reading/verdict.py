@@ -13,6 +13,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.postings import postings
+from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.reading.chain import Chain, Situation
 from crossdock_hub.reading.presenting import waiting
 from crossdock_hub.reading.progress import Judgement, judge_objects, name_of
@@ -257,6 +258,8 @@ def _endpoint_clauses(record: DeliveryRecord, case: Case) -> list[str]:
         by = f" by {endpoint.paused_by}" if endpoint.paused_by else ""
         why = f": {endpoint.pause_reason}" if endpoint.pause_reason else ""
         clauses.append(f"endpoint is paused{by}{why}")
+    elif endpoint.state == REMOVED:
+        clauses.append("endpoint is not in the hub's endpoints file any more")
     elif endpoint.state == "EXPECTED":
         clauses.append("endpoint has not registered yet")
     elif endpoint.breaker_open:

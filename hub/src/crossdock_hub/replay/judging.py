@@ -133,7 +133,7 @@ def judge(
     everywhere = flow.under(by_identity, candidate.identity)
     here = [record for record in everywhere if record.endpoint == terms.endpoint]
     # Its doubt goes over to the delivery that replaces it.
-    unserved = [r for r in everywhere if r.state == "UNROUTED" and r.role == candidate.role]
+    unserved = [r for r in everywhere if _is_unserved(r, candidate, terms)]
     now_there = standing(here)
     verdict, why = _verdict(terms, candidate, here, everywhere, flow, specs, now, limits)
     earlier = now_there.id if now_there is not None else ""
@@ -229,9 +229,9 @@ def _refusal(
     if candidate.sole:
         for other in everywhere:
             elsewhere = other.endpoint not in ("", terms.endpoint) and other.role == candidate.role
-            if elsewhere and other.state not in ("SUPERSEDED", "REJECTED"):
+            if elsewhere and other.state not in ("SUPERSEDED", "REJECTED", "UNROUTED"):
                 return f"{other.endpoint} has it, {other.state}, and only one may do it"
-    unserved = [r for r in everywhere if r.state == "UNROUTED" and r.role == candidate.role]
+    unserved = [r for r in everywhere if _is_unserved(r, candidate, terms)]
     doubtful = _doubtful([*here, *unserved], limits)
     if doubtful is None:
         return ""
@@ -353,5 +353,12 @@ def _displaced(
         )
         for record in everywhere
         if (record.endpoint == terms.endpoint and record.state in FAILED_STATES)
-        or (record.state == "UNROUTED" and record.role == candidate.role)
+        or _is_unserved(record, candidate, terms)
     ]
+
+
+def _is_unserved(record: DeliveryRecord, candidate: Candidate, terms: Terms) -> bool:
+    """Whether a replay does work that nobody serves, or that an endpoint which is gone has not
+    begun. Where several may have the work, each has its own."""
+    mine = candidate.sole or record.endpoint in ("", terms.endpoint)
+    return record.state == "UNROUTED" and record.role == candidate.role and mine

@@ -216,8 +216,9 @@ def hand_over(
         yield
     if any(decision.record is not None for decision, _ in decided):
         yield from flows.wake_in_steps(unit, first.root_id, record.endpoint)
-    gone = [o for decision, _ in decided for o in decision.displaced if not o.endpoint]
-    for other in {each.role: each for each in gone}.values():
+    displaced = [other for decision, _ in decided for other in decision.displaced]
+    unserved = [other for other in displaced if other.endpoint != record.endpoint]
+    for other in {each.role: each for each in unserved}.values():
         flows.wake_role(unit, other)
 
 

@@ -30,6 +30,7 @@ from crossdock_hub.delivery.dead_letters import (
     member_of,
     since,
 )
+from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.records import DeliveryRecord, HeldFactRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
@@ -91,7 +92,9 @@ async def find_groups(
 
 async def _answers_since(connection: AsyncConnection) -> dict[str, int | None]:
     e = t.endpoints.c
-    found = await _rows(connection, select(e.id, e.breaker_state, e.breaker_since))
+    # One that is not configured does not come back by itself: its doubt is for a person to see.
+    there = select(e.id, e.breaker_state, e.breaker_since).where(e.state != REMOVED)
+    found = await _rows(connection, there)
     return {
         row["id"]: breaking.answers_since(row["breaker_state"], row["breaker_since"])
         for row in found

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.delivery.removal import REMOVED, removed, returned
 from crossdock_hub.records import (
     OCCUPYING_STATES,
     DeliveryRecord,
@@ -24,6 +25,8 @@ from crossdock_hub.store.contention import Contenders
 from crossdock_hub.store.crossing import Shape, write_rows
 from crossdock_hub.store.event_contents import let_go
 from crossdock_hub.store.letter_history import forget_letters
+from crossdock_hub.store.removing import let_go as let_work_go
+from crossdock_hub.store.removing import take_back
 from crossdock_hub.store.row_locks import SCANS
 from crossdock_hub.unit import Changes, Key
 
@@ -213,34 +216,44 @@ async def restart_leases(
 
 
 async def ensure_endpoints(
-    connection: AsyncConnection, configured: Sequence[EndpointRecord]
+    connection: AsyncConnection, configured: Sequence[EndpointRecord], now: int
 ) -> list[EndpointRecord]:
-    """Make the endpoints table follow the configuration; manifests and pauses stay. Returns it."""
+    """Make the endpoints table follow the configuration, and the work of endpoints that left it or
+    came back; manifests and pauses stay. Returns what is configured. now: microseconds UTC."""
     found = {
         row["id"]: rows.endpoint_record(EndpointRecord, row)
         for row in (await connection.execute(select(t.endpoints))).mappings()
     }
-    changed = []
+    names = {record.id for record in configured}
+    gone = [record for record in found.values() if record.id not in names]
+    back = [r.id for r in found.values() if r.id in names and r.state == REMOVED]
+    changed = [removed(record) for record in gone if record.state != REMOVED]
     for record in configured:
         known = found.get(record.id)
-        if known is None:
-            changed.append(record)
-        elif (known.role, known.scope) != (record.role, record.scope):
-            changed.append(
-                replace(
-                    known,
-                    role=record.role,
-                    business_units=record.business_units,
-                    location_numbers=record.location_numbers,
-                    carrier_codes=record.carrier_codes,
-                )
-            )
-    for record in changed:
-        found[record.id] = record
+        today = _as_configured(known, record) if known is not None else record
+        if today is not known:
+            changed.append(today)
     if changed:
         await write_rows(connection, [(rows.ENDPOINTS, changed)])
-    names = {record.id for record in configured}
+    await let_work_go(connection, [record.id for record in gone], now)
+    await take_back(connection, back, now)
+    found |= {record.id: record for record in changed}
     return [record for record in found.values() if record.id in names]
+
+
+def _as_configured(known: EndpointRecord, record: EndpointRecord) -> EndpointRecord:
+    """What is known of an endpoint with the configuration of today; the same when it fits."""
+    if known.state == REMOVED:
+        known = returned(known)
+    if (known.role, known.scope) == (record.role, record.scope):
+        return known
+    return replace(
+        known,
+        role=record.role,
+        business_units=record.business_units,
+        location_numbers=record.location_numbers,
+        carrier_codes=record.carrier_codes,
+    )
 
 
 async def registered(connection: AsyncConnection, ids: Sequence[str]) -> list[EndpointRecord]:
@@ -270,7 +283,11 @@ async def awaited(connection: AsyncConnection) -> set[str]:
 _UNROUTED_FROM = func.min(t.deliveries.c.sequence)
 _UNROUTED_FLOWS = (
     select(t.deliveries.c.root_id, _UNROUTED_FROM.label("oldest"))
-    .where(t.deliveries.c.endpoint == "", t.deliveries.c.state == "UNROUTED")
+    .where(
+        # Of nobody, or of an endpoint that is gone; named one by one the index serves.
+        t.deliveries.c.endpoint.in_(bindparam("endpoints", expanding=True)),
+        t.deliveries.c.state == "UNROUTED",
+    )
     .group_by(t.deliveries.c.root_id)
     .having(bindparam("after") < _UNROUTED_FROM)
     .order_by(_UNROUTED_FROM)
@@ -285,5 +302,7 @@ async def unrouted_flows(
 
     Oldest first, those after a sequence.
     """
-    result = await connection.execute(_UNROUTED_FLOWS, {"after": after, "most": most})
+    known = (await connection.execute(select(t.endpoints.c.id))).scalars()
+    wanted = {"endpoints": ["", *known], "after": after, "most": most}
+    result = await connection.execute(_UNROUTED_FLOWS, wanted)
     return [(row.root_id, row.oldest) for row in result]

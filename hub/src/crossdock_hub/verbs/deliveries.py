@@ -13,6 +13,7 @@ from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_hub.delivery import flows, intervention
 from crossdock_hub.delivery.documents import note_posting
 from crossdock_hub.delivery.intervention import Case, Decided
+from crossdock_hub.delivery.removal import in_doubt
 from crossdock_hub.delivery.routing import is_own_fact
 from crossdock_hub.objects import departures
 from crossdock_hub.reading.presenting import delivery_message, word_message
@@ -39,6 +40,7 @@ def retry_delivery(
 ) -> operations_pb2.RetryDeliveryResponse:
     """Let a parked or rejected delivery go again."""
     case = _case(unit, request.delivery_id)
+    _refuse_gone(unit, case.record, "RETRY")
     decided = intervention.retry(case, not_found_at_vendor=request.not_found_at_vendor)
     said = LOOKED if request.not_found_at_vendor else ""
     word = _keep(unit, case, decided, "RETRY", request.reason, said)
@@ -86,6 +88,7 @@ def resubmit_delivery(
 ) -> operations_pb2.ResubmitDeliveryResponse:
     """Close a delivery and send the event's object as it is now, as new work."""
     case = _case(unit, request.delivery_id)
+    _refuse_gone(unit, case.record, "RESUBMIT")
     decided = intervention.resubmit(case, not_found_at_vendor=request.not_found_at_vendor)
     successor = decided.successor
     assert successor is not None
@@ -112,6 +115,19 @@ def _case(unit: Unit, delivery_id: str) -> Case:
     spec = flows.spec_of(unit, record)
     own_fact = is_own_fact(unit.contract, record.event_type, record.role, record.operation)
     return Case(record, unit.flow(record.root_id), spec, unit.now, unit.limits, own_fact)
+
+
+def _refuse_gone(unit: Unit, record: DeliveryRecord, verb: str) -> None:
+    """Nothing is sent to an endpoint that is not configured: it would wait and nobody be told."""
+    stopped = record.state != "UNROUTED" and bool(record.endpoint)
+    if stopped and unit.endpoint(record.endpoint) is None:
+        raise Refused(
+            Refusal(
+                "STATE_TRANSITION",
+                in_doubt(record.endpoint),
+                {"state": record.state, "verb": verb, "allowed": "SKIP, RESOLVE"},
+            )
+        )
 
 
 def _keep(

@@ -11,6 +11,7 @@ from crossdock.errors import Refusal
 from crossdock.options.v1 import options_pb2
 
 from crossdock_hub.delivery.registry import RegisteredEndpoint, bolder, compile_endpoint
+from crossdock_hub.delivery.removal import REMOVED, is_gone
 from crossdock_hub.objects import held as holding
 from crossdock_hub.objects.held import applied, source_of, still_held, untranslated
 from crossdock_hub.objects.resources import stamp
@@ -168,6 +169,14 @@ def heartbeat(
 
 def _steer(unit: Unit, endpoint: str, **changes: Any) -> endpoint_pb2.Endpoint:
     record = known_endpoint(unit, endpoint)
+    if record.state == REMOVED:
+        raise Refused(
+            Refusal(
+                "STATE_TRANSITION",
+                f"{is_gone(endpoint)}; it gets no work meanwhile",
+                {"state": REMOVED, "verb": "PAUSE, RESUME", "allowed": "none"},
+            )
+        )
     changed = replace(record, revision=record.revision + 1, **changes)
     unit.put(("endpoint", record.id), changed)
     return describe(changed)

@@ -234,6 +234,13 @@ def endpoint_checks(endpoints: list[endpoint_pb2.Endpoint], now: datetime) -> It
 
 def _endpoint_check(endpoint: endpoint_pb2.Endpoint, now: datetime) -> Check:
     name = f"endpoint {endpoint.id}"
+    if endpoint.state == endpoint_pb2.ENDPOINT_STATE_REMOVED:
+        found = "not in the hub's endpoints file any more"
+        if not endpoint.queue_depth:
+            return Check(name, "ok", found)
+        found += f"; {endpoint.queue_depth} deliveries there are not settled"
+        look = f"crossdock dead-letters list --endpoint {endpoint.id}"
+        return Check(name, "warning", found, look)
     silent = now - endpoint.heartbeat_time.ToDatetime(tzinfo=UTC)
     if silent > SILENT:
         found = f"not heard of for {age(endpoint.heartbeat_time, now)}"

@@ -32,7 +32,9 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_UNSPECIFIED: _DeliveryState.ValueType  # 0
     """Never stored."""
     DELIVERY_STATE_UNROUTED: _DeliveryState.ValueType  # 1
-    """A required target matches no endpoint; operators see it."""
+    """A required target matches no endpoint, or the one that it had is not configured any more and it
+    never began there; operators see it.
+    """
     DELIVERY_STATE_HELD: _DeliveryState.ValueType  # 2
     """Waits, see hold_reason."""
     DELIVERY_STATE_READY: _DeliveryState.ValueType  # 3
@@ -64,7 +66,9 @@ class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
 DELIVERY_STATE_UNSPECIFIED: DeliveryState.ValueType  # 0
 """Never stored."""
 DELIVERY_STATE_UNROUTED: DeliveryState.ValueType  # 1
-"""A required target matches no endpoint; operators see it."""
+"""A required target matches no endpoint, or the one that it had is not configured any more and it
+never began there; operators see it.
+"""
 DELIVERY_STATE_HELD: DeliveryState.ValueType  # 2
 """Waits, see hold_reason."""
 DELIVERY_STATE_READY: DeliveryState.ValueType  # 3
@@ -438,7 +442,7 @@ class Delivery(_message.Message):
     event_type: _builtins.str
     """Full name of the event message."""
     endpoint: _builtins.str
-    """The endpoint; empty while UNROUTED."""
+    """The endpoint; empty while UNROUTED, unless it had one that is not configured any more."""
     operation: _builtins.str
     """What it is asked for."""
     item: _builtins.str

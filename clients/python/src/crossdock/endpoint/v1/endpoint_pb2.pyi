@@ -37,6 +37,10 @@ class _EndpointStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Endpoin
     """Gets work."""
     ENDPOINT_STATE_PAUSED: _EndpointState.ValueType  # 3
     """Gets none until somebody resumes it; its work waits in order."""
+    ENDPOINT_STATE_REMOVED: _EndpointState.ValueType  # 4
+    """Not in the hub's endpoints file any more. Gets none: what never began is UNROUTED until it is
+    back or another endpoint takes it over, what may have been done is in doubt.
+    """
 
 class EndpointState(_EndpointState, metaclass=_EndpointStateEnumTypeWrapper):
     """Whether an endpoint gets work. May grow."""
@@ -49,6 +53,10 @@ ENDPOINT_STATE_ACTIVE: EndpointState.ValueType  # 2
 """Gets work."""
 ENDPOINT_STATE_PAUSED: EndpointState.ValueType  # 3
 """Gets none until somebody resumes it; its work waits in order."""
+ENDPOINT_STATE_REMOVED: EndpointState.ValueType  # 4
+"""Not in the hub's endpoints file any more. Gets none: what never began is UNROUTED until it is
+back or another endpoint takes it over, what may have been done is in doubt.
+"""
 Global___EndpointState: _TypeAlias = EndpointState  # noqa: Y015
 
 class _BreakerState:

@@ -1,0 +1,96 @@
+"""What becomes of work at an endpoint that is no longer in the endpoints file; pure.
+
+What never began there is UNROUTED, keeps the name, and is that endpoint's again when it is back.
+Another endpoint takes it over only where nothing of the flow is, or may be, at the one that is
+gone: a renamed endpoint is a new one, and the hub can't know that the system behind it is the same.
+What began and is not known to have ended stays in doubt, and says what helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import ledger, overtaking
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
+from crossdock_hub.records import DeliveryRecord, EndpointRecord
+
+REMOVED = "REMOVED"
+# What began there can't go on: a timer only keeps it from being forgotten.
+LOOK_AGAIN_SECONDS = 3_600.0
+
+
+def removed(record: EndpointRecord) -> EndpointRecord:
+    """The row of an endpoint that is not configured; who paused it, and its manifest, are kept."""
+    return replace(record, state=REMOVED, revision=record.revision + 1)
+
+
+def returned(record: EndpointRecord) -> EndpointRecord:
+    """The row of an endpoint that is configured again: as it was."""
+    state = "PAUSED" if record.paused_by else "ACTIVE" if record.manifest else "EXPECTED"
+    return replace(record, state=state, revision=record.revision + 1)
+
+
+def is_gone(endpoint: str) -> str:
+    """That an endpoint is not configured, and how to have it back, in words."""
+    return (
+        f"{endpoint} is not in the hub's endpoints file any more: put it back under this id and "
+        "start the hub anew"
+    )
+
+
+def never_began(endpoint: str) -> str:
+    """What work that never began waits for."""
+    return f"{is_gone(endpoint)}, let another endpoint offer it in this scope, or skip it"
+
+
+def in_doubt(endpoint: str) -> str:
+    """What work waits for of which nobody knows whether it was done."""
+    return (
+        f"{is_gone(endpoint)}, or look there for the delivery's reference, then resolve or skip it"
+    )
+
+
+def what_stays(
+    endpoint: str, flow: Iterable[DeliveryRecord], limits: Limits
+) -> DeliveryRecord | None:
+    """The first work of a flow that is, may be, or has to come before at an endpoint that is gone;
+    None: it has nothing of it."""
+    books = IndexedFlow.of(flow)
+    there = (other for other in books if other.endpoint == endpoint)
+    return next((other for other in there if _stays(other, books, limits)), None)
+
+
+def _stays(other: DeliveryRecord, flow: IndexedFlow, limits: Limits) -> bool:
+    refused = other.state == "REJECTED" and other.on_reject != "CONTINUE"
+    waits = other.state in ledger.OPEN_STATES
+    return waits or refused or overtaking.may_be_at_vendor(other, flow, limits)
+
+
+def may_go_over(record: DeliveryRecord) -> bool:
+    """Whether work is what its event says and nothing else, so that another endpoint's delivery of
+    that event is the same: no call, no draft, no content or replay of its own."""
+    own = record.resubmits or record.replay_id
+    return ledger.is_untouched(record) and not own
+
+
+def waits_for(record: DeliveryRecord, stays: DeliveryRecord | None) -> DeliveryRecord:
+    """The same work with the words that fit today. stays: as `what_stays` found it."""
+    words = never_began(record.endpoint)
+    if stays is not None or not may_go_over(record):
+        other = f"{stays.operation} of the same flow, {stays.state}" if stays else "part of it"
+        words = (
+            f"{is_gone(record.endpoint)}, or skip it; no other endpoint takes it over by itself, "
+            f"since {record.endpoint} has {other}"
+        )
+    return record if words == record.waiting_on else replace(record, waiting_on=words)
+
+
+def due(before: DeliveryRecord, after: DeliveryRecord, now: int) -> DeliveryRecord:
+    """What a timer makes of work at an endpoint that is gone. after: what it would make of it."""
+    if "UNKNOWN" not in (before.state, after.state):
+        return after
+    record = before if before.state == "UNKNOWN" else after
+    again_at = now + int(LOOK_AGAIN_SECONDS * SECOND)
+    return replace(record, waiting_on=in_doubt(record.endpoint), due_at=again_at)
