@@ -45,11 +45,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=JOBS, help="at a time")
     told = parser.parse_args()
     known = json.loads(REPORT.read_text()) if REPORT.exists() and not told.again else {}
+    # As the copies that are asked have it; who saves a file meanwhile asks again.
+    texts = {mutant.name: text_of(mutant) for mutant in MUTANTS}
+    known = {name: one for name, one in known.items() if one["text"] == texts.get(name)}
     wanted = [
         mutant
         for mutant in MUTANTS
-        if (not told.only or told.only in mutant.name)
-        and known.get(mutant.name, {}).get("text") != _text(mutant)
+        if (not told.only or told.only in mutant.name) and mutant.name not in known
     ]
     until = time.monotonic() + told.seconds
     with tempfile.TemporaryDirectory(prefix="crossdock-mutants-") as directory:
@@ -61,7 +63,7 @@ def main() -> int:
             print(f"these fail on the code as it is, so they notice nothing: {', '.join(failing)}")
             return 1
         for mutant, verdict in trees.each(wanted, decide, until):
-            known[mutant.name] = verdict
+            known[mutant.name] = verdict | {"text": texts[mutant.name]}
             REPORT.parent.mkdir(exist_ok=True)
             REPORT.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
             print(f"{verdict['verdict']:<9} {mutant.name}", flush=True)
@@ -106,7 +108,7 @@ def _tests_of(mutants: Sequence[Mutant]) -> list[str]:
     return sorted({test for mutant in mutants for test in mutant.tests})
 
 
-def _text(mutant: Mutant) -> list[str]:
+def text_of(mutant: Mutant) -> list[str]:
     """What a verdict is about: also the file as it is, and what its tests say today."""
     said = (ROOT / mutant.file).read_bytes()
     for path in sorted({ROOT / test.split("::")[0] for test in mutant.tests}):
@@ -140,7 +142,7 @@ def decide(mutant: Mutant, tree: Path) -> dict[str, Any]:
     finally:
         file.write_bytes(whole)
     seconds = round(time.monotonic() - started, 1)
-    return {"verdict": verdict, "by": by, "seconds": seconds, "text": _text(mutant)}
+    return {"verdict": verdict, "by": by, "seconds": seconds}
 
 
 def _copy(tree: Path) -> None:

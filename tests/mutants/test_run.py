@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -56,3 +57,23 @@ def test_tests_that_fail_anyway_decide_nothing(
     assert run.main() == 1
     assert MUTANTS[0].tests[0] in capsys.readouterr().out
     assert not run.REPORT.exists()
+
+
+def test_a_verdict_about_another_text_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Proves that a kill counts only for the file and the tests that it was told of, also where
+    the run asks for other faults."""
+    first, second = MUTANTS[:2]
+    report = tmp_path / "mutants.json"
+    verdict = {"verdict": "killed", "by": first.tests[0], "seconds": 1.0}
+    known = {
+        first.name: verdict | {"text": run.text_of(first)},
+        second.name: verdict | {"text": [*run.text_of(second)[:-1], "as it was"]},
+    }
+    report.write_text(json.dumps(known), encoding="utf-8")
+    monkeypatch.setattr(run, "REPORT", report)
+    monkeypatch.setattr("sys.argv", ["mutants", "--only", "no fault has this name"])
+    assert run.main() == 1
+    told = capsys.readouterr().out
+    assert f"1 of 1 killed, {len(MUTANTS) - 1} not decided yet" in told
