@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import flows, intervention, ledger
+from crossdock_hub.delivery.guarding import costs
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store import rows
@@ -21,6 +22,7 @@ from ledger_vendor import Desk
 from replayed_flows import NOW, delivery, one
 from sqlalchemy import select
 from stored_flow import Books, books
+from test_guarding import Till
 
 __all__ = ["books"]
 
@@ -105,6 +107,45 @@ async def test_a_replay_after_a_restore_carries_the_doubt(books: Books, state: s
     made = one((await put_back(books, [record]))[record.id]).record
     assert made is not None
     assert (made.first_unknown_at, made.calls_reached) == (NOW - SECOND, 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "why", "cost"),
+    [
+        ("REJECTED", "", 0),
+        ("UNROUTED", "", 0),
+        ("PARKED", "SPENDING", 0),
+        ("PARKED", "", 1),
+        ("READY", "", 1),
+        ("UNKNOWN", "", 1),
+    ],
+)
+async def test_a_restore_itself_takes_no_room_of_an_order(
+    books: Books, state: str, why: str, cost: int
+) -> None:
+    """Proves that the doubt of a restore is no purchase: what was refused, not routed or stopped by
+    the spending guard still counts nothing of what its order may buy, and what is open once."""
+    record = delivery(1, "book", state, hold_reason=why)
+    found = (await put_back(books, [record]))[record.id]
+    assert (costs(record), costs(found)) == (cost, cost)
+
+
+async def test_labels_that_were_not_bought_before_a_restore_leave_their_room(books: Books) -> None:
+    """Proves that an order may buy after a restore what it could before: labels of which look-ups
+    find nothing are bought, none of them is stopped, and the limit holds."""
+    till = Till(budget=4)
+    labels = till.event("buy", items=("a", "b", "c"))
+    for found in (await put_back(books, labels)).values():
+        till.records["delivery", found.id] = found
+    for label in labels:
+        assert till.begin(till.dispatch(label)).refusal.reason == "LEASE_LOST"
+        for _ in range(till.limits.not_found_needed):
+            till.pass_time(till.limits.settle_seconds_default)
+            till.settle(label, "NOT_FOUND")
+        till.settle(label)
+    assert {till.fresh(label).state for label in labels} == {"CONFIRMED"}
+    assert till.one("buy", key="d").state == "READY"
+    assert till.one("buy", key="e").hold_reason == "SPENDING"
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,9 @@ async def doubt_open_deliveries(
     without a draft count as class NONE: since then one may have been noted, and confirmed. Tokens
     go on from a floor above all that were given out since then, and whoever holds an attempt of
     before has lost it; its proof still counts.
+
+    What may have been bought stays as the copy knows it: of what is open the spending guard counts
+    each once anyway, and nothing says that what was refused or stopped was sent since.
     """
     d, a = t.deliveries.c, t.attempts.c
     lost_draft = and_(d.operation_class == "TWO_STEP", d.draft == "")
@@ -156,7 +159,6 @@ async def doubt_open_deliveries(
         .values(
             first_unknown_at=func.coalesce(d.first_unknown_at, since),
             calls_reached=case((d.calls_reached < 1, 1), else_=d.calls_reached),
-            calls_maybe_done=case((d.calls_maybe_done < 1, 1), else_=d.calls_maybe_done),
             not_found=0,
             operation_class=case((lost_draft, "NONE"), else_=d.operation_class),
             token=case((d.token < token_floor, token_floor), else_=d.token),
