@@ -237,3 +237,23 @@ def test_a_resubmission_does_not_forget_what_may_have_been_bought() -> None:
     decided = resubmit(case, not_found_at_vendor=False)
     assert decided.successor is not None
     assert (costs(decided.record), costs(decided.successor)) == (0, 2)
+
+
+@pytest.mark.parametrize("kind", ["KEYED", "TWO_STEP", "NATURAL"])
+def test_a_resubmission_of_what_the_vendor_tells_apart_counts_once(kind: str) -> None:
+    """Proves that the delivery which replaces a refused one takes no room for calls that bought
+    nothing more, also before it begins: an intent of the same order gets its room."""
+    till = Till(budget=2, kind=kind)
+    first = till.one("buy", key="a")
+    till.settle(first, "UNKNOWN")
+    till.pass_time(till.limits.settle_seconds_default + till.limits.retry_seconds_max)
+    till.settle(first, "REJECTED")
+    spec = OperationSpec("buy", kind, 1, 1, 5, 60, 0, 1, 16, max_per_root=2)
+    case = Case(till.fresh(first), till.deliveries(), spec, till.now, till.limits)
+    decided = resubmit(case, not_found_at_vendor=False)
+    assert decided.successor is not None
+    assert (costs(decided.record), costs(decided.successor)) == (0, 1)
+    tally = Tally([decided.record, decided.successor])
+    second = replace(decided.successor, id="second", resubmits="")
+    assert tally.stopped(second, spec, till.now) is None
+    assert tally.stopped(replace(second, id="third"), spec, till.now) is not None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import ledger
+from crossdock_hub.delivery.guarding import costs
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.delivery.routing import REPLAY_PRIORITY
 from crossdock_hub.records import DeliveryRecord
@@ -368,6 +369,21 @@ def test_a_replay_does_not_forget_what_may_have_been_bought(calls: int, verdict:
     if found.record is not None:
         assert found.record.calls_maybe_done == calls
         assert [gone.calls_maybe_done for gone in found.displaced] == [0]
+
+
+def test_a_replay_of_what_the_vendor_tells_apart_counts_once() -> None:
+    """Proves that a call which was lost, and refused when it was repeated with its key, takes no
+    room of what the order may ask for when a replay sends the work again."""
+
+    def guarded(operation: str) -> OperationSpec:
+        return replace(spec(operation), max_per_root=2)
+
+    bought = delivery(1, "amend", "CONFIRMED", operation_class="KEYED", calls_maybe_done=1)
+    refused = delivery(2, "amend", "REJECTED", operation_class="KEYED", calls_maybe_done=1)
+    flow = [bought, refused]
+    (found,) = decisions.decide(terms(), [work(refused)], flow, guarded, NOW, LIMITS)
+    assert found.verdict == decisions.WOULD_POST
+    assert found.record is not None and costs(found.record) == 1
 
 
 @pytest.mark.parametrize("policy", POLICIES)

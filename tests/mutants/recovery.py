@@ -138,6 +138,10 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
             "return max(int(asked_for), record.calls_maybe_done + int(ahead))",
             "return int(asked_for)",
         ),
+        repeats_told_apart_are_handed_on=(
+            "return 0 if careful_class(record, spec) in TOLD_APART else record.calls_maybe_done",
+            "return record.calls_maybe_done",
+        ),
         what_was_stopped_counts_as_bought=("        and record.hold_reason != SPENDING\n", ""),
         skipped_purchases_are_free=(
             'and not (record.state == "SKIPPED" and is_untouched(record))',

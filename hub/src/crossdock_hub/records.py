@@ -96,10 +96,10 @@ class DeliveryRecord:
     whichever the state means); None: nothing is timed. pending: waits to be dispatched.
     awaits_operation: the first unmet prerequisite. calls_reached: calls that may have reached the
     vendor; those that are proven unprocessed do not count. calls_maybe_done: those of them that it
-    may have done, neither refused nor parked, also of the deliveries that it replaces. draft: of a
-    TWO_STEP operation, to be confirmed. duplicates: what the vendor holds beside the one that was
-    adopted. resubmits: the delivery it replaces; it is sent with a DeliveryContentRecord, not with
-    its event. mends: dead letters are settled with it.
+    may have done, neither refused nor parked, also of deliveries that it replaces, where each may
+    have bought. draft: of a TWO_STEP operation, to be confirmed. duplicates: what the vendor holds
+    beside the one that was adopted. resubmits: the delivery it replaces; it is sent with a
+    DeliveryContentRecord, not with its event. mends: dead letters are settled with it.
     """
 
     id: str

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import repeat
 
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
-from crossdock_hub.delivery.ledger import is_untouched
+from crossdock_hub.delivery.ledger import careful_class, is_untouched
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord
 
@@ -82,6 +82,12 @@ def costs(record: DeliveryRecord) -> int:
         return int(asked_for)
     ahead = record.state in _TO_BE_CALLED and record.first_unknown_at is None
     return max(int(asked_for), record.calls_maybe_done + int(ahead))
+
+
+def handed_on(record: DeliveryRecord, spec: OperationSpec) -> int:
+    """How many calls of a delivery count with the one that replaces it, which has no class yet."""
+    # Where repeats are told apart a delivery counts once, and what replaces it counts instead.
+    return 0 if careful_class(record, spec) in TOLD_APART else record.calls_maybe_done
 
 
 def asked_for(operation: str, flow: IndexedFlow) -> int:

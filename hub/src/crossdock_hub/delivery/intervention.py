@@ -26,7 +26,7 @@ from crossdock import bus
 from crossdock.errors import Refusal
 
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import ledger, overtaking
+from crossdock_hub.delivery import guarding, ledger, overtaking
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord, VendorReferenceRecord
 from crossdock_hub.refusals import transition
@@ -200,7 +200,7 @@ def _successor(case: Case) -> DeliveryRecord:
         vendor_reference=bus.vendor_reference(new_id),
         # Said again after a restore, the word makes the same id: its tokens go on as well.
         token=old.token,
-        calls_maybe_done=old.calls_maybe_done,
+        calls_maybe_done=guarding.handed_on(old, case.spec),
         sequence=old.sequence,
         on_reject=old.on_reject,
         role=old.role,

@@ -304,7 +304,7 @@ def _made(
         replay_id=terms.replay_id,
         token=max((other.token for other in (*here, *unserved)), default=0),
         calls_maybe_done=sum(
-            other.calls_maybe_done
+            guarding.handed_on(other, specs(other.operation))
             for other in (*here, *unserved)
             if other.state in _MAY_BE_IN_DOUBT
         ),
