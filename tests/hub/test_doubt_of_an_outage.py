@@ -8,11 +8,13 @@ from typing import Any
 from crossdock.dead_letter.v1 import dead_letter_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery.causes import cause_of
 from crossdock_hub.delivery.dead_letters import Patience, is_dead, since
-from crossdock_hub.delivery.mending import moves_of
-from crossdock_hub.records import DeliveryRecord
-from crossdock_hub.unit import View
-from decisions import OPERATOR
+from crossdock_hub.delivery.mending import follow, moves_of
+from crossdock_hub.identity import HUB
+from crossdock_hub.records import DeliveryRecord, EndpointRecord
+from crossdock_hub.unit import Unit, View
+from decisions import CONTRACT, OPERATOR
 from first_flow import Flow, order
 from stored_flow import Books, books
 
@@ -21,16 +23,55 @@ __all__ = ["books"]
 ERP = "netsuite"
 QUARTER = Limits().dead_letter_unknown_seconds
 HALF_A_DAY = 43_200
+LONGEST = Limits().unanswered_seconds_max
 
 
 def in_doubt(flow: Flow, orders: int = 6) -> list[DeliveryRecord]:
     """So many orders; all but the last are calls of which nobody heard again: the breaker opens."""
+    waiting = ready(flow, orders)
+    fail(flow, waiting[:-1])
+    return waiting
+
+
+def fail(flow: Flow, records: list[DeliveryRecord]) -> None:
+    """Calls of which nobody heard again, enough of them for the breaker."""
+    for record in records:
+        flow.settle(record, "UNKNOWN", reason="time-out")
+    assert health(flow).breaker_state == "OPEN"
+
+
+def health(flow: Flow) -> EndpointRecord:
+    found: EndpointRecord = flow.records["endpoint", ERP]
+    return found
+
+
+def answered(flow: Flow, waiting: list[DeliveryRecord]) -> int:
+    """One call in doubt at an endpoint that answers, until a second after it has shown. When that
+    was: microseconds UTC."""
+    flow.settle(waiting[0], "UNKNOWN", reason="time-out")
+    flow.settle(waiting[1], "CONFIRMED")
+    flow.pass_time(QUARTER + 1)
+    return shows_at(flow, waiting[0], QUARTER)
+
+
+def ready(flow: Flow, orders: int) -> list[DeliveryRecord]:
     for index in range(orders):
         flow.approve(flow.create(order(f"SO-{index}")).id)
-    waiting = flow.deliveries(ERP, "create_sales_order")
-    for record in waiting[:-1]:
-        flow.settle(record, "UNKNOWN", reason="time-out")
-    return waiting
+    return flow.deliveries(ERP, "create_sales_order")
+
+
+def shows_at(flow: Flow, doubt: DeliveryRecord, seconds: float) -> int:
+    """So long after a doubt began: microseconds UTC."""
+    began = flow.fresh(doubt).first_unknown_at
+    assert began is not None
+    return began + int(seconds * SECOND)
+
+
+async def shown(books: Books, flow: Flow) -> tuple[int, int]:
+    """How many letters are open, and when the newest of them became one; microseconds UTC."""
+    groups = [group for group in await letters(books, flow) if group.open_count]
+    newest = max((group.last_time.ToMicroseconds() for group in groups), default=0)
+    return sum(group.open_count for group in groups), newest
 
 
 async def letters(books: Books, flow: Flow) -> list[Any]:
@@ -77,18 +118,20 @@ async def test_half_a_day_without_the_vendor_makes_no_dead_letter(books: Books) 
 
 def test_doubt_counts_while_its_endpoint_answers() -> None:
     """Proves that doubt is a dead letter a quarter of an hour after it began or after its endpoint
-    came back, whichever is later, and never while the endpoint is down; that of other endpoints and
-    what is parked is not touched by that."""
+    came back, whichever is later, and not while the endpoint is down, unless that lasts longer than
+    is believed; that of other endpoints and what is parked is not touched by that."""
     flow = Flow()
     (doubt, *_) = map(flow.fresh, in_doubt(flow))
     began = doubt.first_unknown_at
     assert began is not None
     late = began + 10 * HALF_A_DAY
-    down = Patience(900, {ERP: None})
-    assert not is_dead(doubt, down, late)
-    assert is_dead(doubt, Patience(900, {"other": None}), late)
+    down = Patience(900, late - began, {ERP: ()})
+    assert not is_dead(doubt, down, late - 1)
+    assert is_dead(doubt, down, late)
+    assert since(doubt, down) == late
+    assert is_dead(doubt, Patience(900, late, {"other": ()}), late)
     assert is_dead(replace(doubt, state="PARKED"), down, began)
-    before, after = Patience(900, {ERP: began - 50}), Patience(900, {ERP: began + 50})
+    before, after = (Patience(900, late, {ERP: ((began + n, None),)}) for n in (-50, 50))
     assert (since(doubt, before), since(doubt, after)) == (began + 900, began + 950)
     assert not is_dead(doubt, after, began + 949)
     assert is_dead(doubt, after, began + 950)
@@ -106,3 +149,97 @@ def test_what_an_outage_left_in_doubt_is_followed_as_no_letter() -> None:
         view.add(("delivery", doubt.id), doubt)
         view.changes.records["delivery", doubt.id] = replace(doubt, state="CONFIRMED")
         assert bool(moves_of(view, now, Limits()).gone) is followed
+
+
+async def test_look_ups_that_fail_hide_doubt_no_longer_than_is_believed(books: Books) -> None:
+    """Proves that doubt whose own failing look-ups keep the breaker open becomes a dead letter
+    after the time for which silence is believed, and stays one."""
+    flow = Flow()
+    waiting = in_doubt(flow)
+    last_at = shows_at(flow, waiting[-2], LONGEST)
+    for number in range(3):
+        flow.pass_time(HALF_A_DAY)
+        flow.settle(waiting[number], "UNKNOWN", code="look_up_failed", reason="500")
+        assert health(flow).breaker_state == "OPEN"
+    flow.pass_time((last_at - flow.now) / SECOND - 1)
+    assert await shown(books, flow) == (0, 0)
+    assert (await status(books)).in_doubt == len(waiting) - 1
+    flow.pass_time(2)
+    assert await shown(books, flow) == (len(waiting) - 1, last_at)
+
+    flow.settle(waiting[-1], "CONFIRMED")
+    assert health(flow).breaker_state == "CLOSED"
+    assert await shown(books, flow) == (len(waiting) - 1, last_at)
+
+
+async def test_a_letter_stays_when_its_endpoint_fails_afterwards(books: Books) -> None:
+    """Proves that a doubt which has become a dead letter stays one, since the same moment, while
+    the breaker opens and after it closed, and that what is in doubt of that outage is not shown
+    with it before its own time."""
+    flow = Flow()
+    waiting = ready(flow, 8)
+    first_at = answered(flow, waiting)
+    assert await shown(books, flow) == (1, first_at)
+    fail(flow, waiting[2:7])
+    assert await shown(books, flow) == (1, first_at)
+    flow.pass_time(HALF_A_DAY)
+    assert await shown(books, flow) == (1, first_at)
+
+    flow.settle(waiting[7], "CONFIRMED")
+    back_at = flow.now
+    assert await shown(books, flow) == (1, first_at)
+    flow.pass_time(QUARTER + 1)
+    assert await shown(books, flow) == (6, back_at + int(QUARTER * SECOND))
+
+
+async def test_a_short_recovery_neither_shows_nor_hides_doubt(books: Books) -> None:
+    """Proves that an endpoint which answers for less than a quarter of an hour between two outages
+    shows none of the first one's doubt, and takes back no letter from before it."""
+    flow = Flow()
+    waiting = ready(flow, 14)
+    first_at = answered(flow, waiting)
+    fail(flow, waiting[2:7])
+    flow.pass_time(HALF_A_DAY)
+    flow.settle(waiting[7], "CONFIRMED")
+    flow.pass_time(QUARTER / 2)
+    fail(flow, waiting[8:13])
+    flow.pass_time(HALF_A_DAY)
+    assert await shown(books, flow) == (1, first_at)
+    flow.settle(waiting[13], "CONFIRMED")
+    assert await shown(books, flow) == (1, first_at)
+
+
+def test_a_letter_is_followed_when_its_endpoint_failed_afterwards() -> None:
+    """Proves that the answer which ends a doubt that had become a dead letter is kept in its
+    history, with when it became one, also while the breaker is open and right after it closed."""
+    flow = Flow()
+    waiting = ready(flow, 8)
+    first_at = answered(flow, waiting)
+    fail(flow, waiting[2:7])
+    flow.pass_time(HALF_A_DAY)
+    assert _kept(flow, waiting[0]) == [first_at]
+    assert _kept(flow, waiting[2]) == []
+    flow.settle(waiting[7], "CONFIRMED")
+    assert _kept(flow, waiting[0]) == [first_at]
+    assert _kept(flow, waiting[2]) == []
+
+
+def _kept(flow: Flow, doubt: DeliveryRecord) -> list[int]:
+    """Since when it was a letter, as its history has it once it is confirmed; [] without one."""
+    before = flow.fresh(doubt)
+    view = View()
+    view.add(("endpoints",), flow.endpoints)
+    view.add(("delivery", doubt.id), before)
+    view.changes.records["delivery", doubt.id] = replace(before, state="CONFIRMED")
+    view.add(("attempts", doubt.id), ())
+    view.add(("dead_letter_group", cause_of(before, "").id), None)
+    unit = Unit(
+        view,
+        contract=CONTRACT,
+        caller=HUB,
+        now=flow.now,
+        identifiers=flow.identifiers,
+        limits=flow.limits,
+    )
+    follow(unit, moves_of(view, flow.now, flow.limits), view.read_or_none)
+    return [record.since for key, record in unit.changes.records.items() if key[0] == "dead_letter"]

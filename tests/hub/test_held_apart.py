@@ -7,6 +7,7 @@ from typing import Any
 
 from crossdock.errors import Refusal, to_message
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery.dead_letters import NO_PATIENCE
 from crossdock_hub.driving import drive_all
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import HeldFactRecord
@@ -46,10 +47,10 @@ async def test_a_noisy_endpoint_hides_no_other(books: Books) -> None:
     quiet = replace(RAW, id="a", endpoint="manhattan")
     await hold(books, quiet, *(replace(RAW, id=f"b-{n}") for n in range(5)))
     async with books.store.read() as connection:
-        everything = await find_groups(connection, 3, 0, 0)
+        everything = await find_groups(connection, 3, 0, NO_PATIENCE)
         assert {group.cause.endpoint for group in everything.groups} == {"ups"}
         assert everything.truncated
-        own = await find_groups(connection, 3, 0, 0, "manhattan")
+        own = await find_groups(connection, 3, 0, NO_PATIENCE, "manhattan")
     assert [[member.id for member in group.members] for group in own.groups] == [["a"]]
     assert not own.truncated
 

@@ -76,7 +76,7 @@ class Limits:
     breaker_probe_seconds_first: float = 1.0
     breaker_probe_seconds_max: float = 30.0
     # How long calls without an answer count against no delivery while nobody is answered, and too
-    # few are asked for the breaker to open: a long weekend.
+    # few are asked for the breaker to open: a long weekend. Doubt is a dead letter after it.
     unanswered_seconds_max: float = 259_200.0
     pace_thousandths_min: int = 50
     pace_decrease_seconds: float = 1.0

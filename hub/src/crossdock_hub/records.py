@@ -306,6 +306,8 @@ class EndpointRecord:
 
     breaker_failing: the deliveries of the failures in a row, the newest last. pace_thousandths:
     what throttling left of its budget at pace_at; it recovers with time. breaking.py, pacing.py.
+    answered_from, answered_until: microseconds UTC of the last time before the breaker opened in
+    which its system answered long enough for doubt to show; None: there was none.
     """
 
     id: str
@@ -330,6 +332,8 @@ class EndpointRecord:
     pace_thousandths: int = 1000
     pace_at: int | None = None
     throttled_until: int | None = None
+    answered_from: int | None = None
+    answered_until: int | None = None
 
     @property
     def scope(self) -> tuple[tuple[str, ...], ...]:

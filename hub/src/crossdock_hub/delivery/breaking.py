@@ -30,6 +30,10 @@ NOT_TRIED = "not_tried"
 # Code of an attempt that was taken by a system whose answer comes later, as it always does.
 ANSWER_LATER = "answer_later"
 REASON_CHARACTERS_MAX = 300
+# Times in which a system answered: from when, until when; microseconds UTC. None: it still does.
+Answered = tuple[tuple[int, int | None], ...]
+# It never failed for long.
+ANSWERED_ALWAYS: Answered = ((0, None),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,10 @@ def patience(answered_seconds: Sequence[float], limits: Limits) -> int:
 def _opened(
     record: EndpointRecord, failing: tuple[str, ...], why: str, now: int, limits: Limits
 ) -> EndpointRecord:
+    closed_at = record.breaker_since or 0
+    if now - closed_at >= limits.dead_letter_unknown_seconds * SECOND:
+        # In a shorter time no doubt came to show: what did before it still counts.
+        record = replace(record, answered_from=closed_at, answered_until=now)
     return replace(
         record,
         breaker_state="OPEN",
@@ -186,10 +194,27 @@ def is_open(record: EndpointRecord) -> bool:
     return record.breaker_state != "CLOSED"
 
 
-def answers_since(breaker_state: str, breaker_since: int | None) -> int | None:
-    """Since when an endpoint's system answers, by its breaker: microseconds UTC; 0: it never failed
-    for long; None: it does not answer."""
-    return (breaker_since or 0) if breaker_state == "CLOSED" else None
+def answered(
+    breaker_state: str,
+    breaker_since: int | None,
+    answered_from: int | None,
+    answered_until: int | None,
+) -> Answered:
+    """When an endpoint's system answered, by its row: since the breaker closed, unless it is open,
+    and the last time before that which is kept."""
+    found: Answered = ()
+    if answered_from is not None and answered_until is not None:
+        found = ((answered_from, answered_until),)
+    if breaker_state == "CLOSED":
+        found = (*found, (breaker_since or 0, None))
+    return found
+
+
+def answered_of(record: EndpointRecord) -> Answered:
+    """When the system of an endpoint answered, by its record."""
+    return answered(
+        record.breaker_state, record.breaker_since, record.answered_from, record.answered_until
+    )
 
 
 def may_begin(record: EndpointRecord, now: int) -> bool:

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import breaking
 from crossdock_hub.delivery.causes import (
     Cause,
     DeadLetterGroupRecord,
@@ -108,19 +110,32 @@ class Patience:
     """For how long doubt is left to the hub: microseconds during which the endpoint answers.
 
     While it does not, nobody can find out what became of a call, and that is the outage's doing: no
-    work of it is a dead letter for that. answers_since: by endpoint, as breaking.py has it; those
-    that are not in it have never failed for long.
+    work of it is a dead letter for that. But look-ups that fail keep the breaker open as well as an
+    outage does, so whatever it says, doubt is left to the hub no longer than microseconds_max.
+    answered: by endpoint, as breaking.py has it; those that are not in it never failed for long.
     """
 
     microseconds: int = 0
-    answers_since: Mapping[str, int | None] = field(default_factory=dict)
+    microseconds_max: int = 0
+    answered: Mapping[str, breaking.Answered] = field(default_factory=dict)
 
-    def ends_at(self, endpoint: str, unknown_since: int) -> int | None:
-        """When doubt shows: microseconds UTC; None: not as long as the endpoint is down."""
-        answers_since = self.answers_since.get(endpoint, 0)
-        if answers_since is None:
-            return None
-        return max(unknown_since, answers_since) + self.microseconds
+    @classmethod
+    def of(cls, limits: Limits) -> Patience:
+        """The patience that is configured, with endpoints that never failed for long."""
+        return cls(
+            int(limits.dead_letter_unknown_seconds * SECOND),
+            int(limits.unanswered_seconds_max * SECOND),
+        )
+
+    def ends_at(self, endpoint: str, unknown_since: int) -> int:
+        """When doubt shows, or showed first: microseconds UTC. What has shown once stays, though
+        the endpoint fails again later."""
+        ends = [unknown_since + max(self.microseconds, self.microseconds_max)]
+        for begun_at, until in self.answered.get(endpoint, breaking.ANSWERED_ALWAYS):
+            end = max(unknown_since, begun_at) + self.microseconds
+            if until is None or end <= until:
+                ends.append(end)
+        return min(ends)
 
 
 # Doubt of any age counts.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking
 from crossdock_hub.delivery.causes import (
     Cause,
@@ -82,13 +82,8 @@ def moves_of(view: View, now: int, limits: Limits) -> Moves:
 
 
 def _patience(endpoints: Iterable[RegisteredEndpoint], limits: Limits) -> Patience:
-    return Patience(
-        int(limits.dead_letter_unknown_seconds * SECOND),
-        {
-            e.id: breaking.answers_since(e.health.breaker_state, e.health.breaker_since)
-            for e in endpoints
-        },
-    )
+    answered = {e.id: breaking.answered_of(e.health) for e in endpoints}
+    return replace(Patience.of(limits), answered=answered)
 
 
 def _goes_on(before: DeliveryRecord, after: DeliveryRecord, patience: Patience, now: int) -> bool:

@@ -10,9 +10,8 @@ from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 from google.protobuf.message import DecodeError
 
-from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.causes import DeadLetterRecord
-from crossdock_hub.delivery.dead_letters import OBJECTS_SHOWN_MAX, Group, Member
+from crossdock_hub.delivery.dead_letters import OBJECTS_SHOWN_MAX, Group, Member, Patience
 from crossdock_hub.delivery.sightings import Sighting
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import stamp
@@ -202,10 +201,9 @@ def _start(request: Any) -> int:
 
 async def _find(queries: Queries, endpoint: str = "") -> Found:
     limits = queries.limits
-    patience = int(limits.dead_letter_unknown_seconds * SECOND)
     async with queries.reader.snapshot() as connection:
         return await find_groups(
-            connection, limits.dead_letters_max, queries.clock(), patience, endpoint
+            connection, limits.dead_letters_max, queries.clock(), Patience.of(limits), endpoint
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, func, select
@@ -56,14 +56,13 @@ class Found:
 
 
 async def find_groups(
-    connection: AsyncConnection, most: int, now: int, patience_microseconds: int, endpoint: str = ""
+    connection: AsyncConnection, most: int, now: int, patience: Patience, endpoint: str = ""
 ) -> Found:
     """Every group, open and closed, from at most `most` of what waits, went on, is settled, and is
-    held each. now: microseconds UTC. patience_microseconds: doubt that is younger is left to the
-    hub, and so is doubt at an endpoint that has not answered for so long since it was down.
-    endpoint: only of what waits and is held there; "" for all."""
+    held each. now: microseconds UTC. patience: for how long doubt is left to the hub; when the
+    endpoints answered is read here. endpoint: only of what waits and is held there; "" for all."""
     members: list[tuple[Cause, Member]] = []
-    patience = Patience(patience_microseconds, await _answers_since(connection))
+    patience = replace(patience, answered=await _answered(connection))
     dead = await stopped(connection, most, endpoint)
     async for part in in_parts(dead):
         records = [stopped_record(row) for row in part]
@@ -90,15 +89,12 @@ async def find_groups(
     return Found(grouped(members, marks), truncated)
 
 
-async def _answers_since(connection: AsyncConnection) -> dict[str, int | None]:
+async def _answered(connection: AsyncConnection) -> dict[str, breaking.Answered]:
     e = t.endpoints.c
     # One that is not configured does not come back by itself: its doubt is for a person to see.
-    there = select(e.id, e.breaker_state, e.breaker_since).where(e.state != REMOVED)
-    found = await _rows(connection, there)
-    return {
-        row["id"]: breaking.answers_since(row["breaker_state"], row["breaker_since"])
-        for row in found
-    }
+    told = (e.breaker_state, e.breaker_since, e.answered_from, e.answered_until)
+    found = await _rows(connection, select(e.id, *told).where(e.state != REMOVED))
+    return {row["id"]: breaking.answered(*(row[column.name] for column in told)) for row in found}
 
 
 async def in_parts(found: Sequence[T]) -> AsyncIterator[Sequence[T]]:

@@ -320,6 +320,8 @@ endpoints = Table(
     Column("pace_thousandths", Integer, nullable=False, server_default="1000"),
     Column("pace_at", BigInteger),
     Column("throttled_until", BigInteger),
+    Column("answered_from", BigInteger),
+    Column("answered_until", BigInteger),
 )
 
 cursors = Table(
