@@ -153,8 +153,9 @@ class Planner:
         most, part = self._limits.replay_events_max, self._limits.replay_find_events
         wanted = filter_of(draft, self._parts.contract)
         by_root: dict[str, list[str]] = {}
-        count, after = 0, ""
+        count = 0
         for filter_ in await self._filters(draft, wanted):
+            after = ""
             while True:
                 found = await self._reader.event_ids(filter_, part, after)
                 for event_id, root_id in found:
