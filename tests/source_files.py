@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("clients/python/src", "hub/src", "adapters/src")
-FOLDERS = (".ci", "adapters", "clients", "docs", "hub", "proto", "tests", "tools")
+FOLDERS = (".ci", "adapters", "clients", "deploy", "docs", "hub", "proto", "tests", "tools")
 GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi", "contracts_positions.json")
 SKIPPED_FOLDERS = {"__pycache__", "payloads", "build", "dist"}
 BINARY = {".binpb", ".png", ".gif", ".ico", ".pdf"}

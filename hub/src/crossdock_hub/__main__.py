@@ -9,6 +9,7 @@ import signal
 import sys
 
 import structlog
+from crossdock import supervision
 from crossdock.errors import CrossdockError
 from crossdock.telemetry import start_tracing
 from pydantic import ValidationError
@@ -45,8 +46,12 @@ async def _serve(settings: Settings) -> None:
     hub = Hub(settings)
     await hub.start()
     _leave_in_peace()
+    supervision.tell(supervision.READY)
+    alive = asyncio.create_task(supervision.show_life())
     await stopping.wait()
+    supervision.tell(supervision.STOPPING)
     await hub.stop()
+    alive.cancel()
 
 
 def _leave_in_peace() -> None:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from crossdock import supervision
 from crossdock.client import HubClient
 from crossdock.telemetry import start_tracing
 
@@ -58,6 +59,9 @@ async def host_endpoints(config: AdaptersConfig, only: Sequence[str] = ()) -> No
             stack.push_async_callback(metrics.stop)
             metrics_url = f"http://{config.metrics_host}:{metrics.port}/metrics"
         changed()
+        # A hub that is away is waited for while running: that is no reason to be started anew.
+        supervision.tell(supervision.READY)
+        stack.callback(asyncio.create_task(supervision.show_life()).cancel)
         ended = await asyncio.gather(
             *(_run(runner, stopping) for runner in runners), return_exceptions=True
         )
@@ -169,6 +173,7 @@ def stop_on_signal() -> asyncio.Event:
     def stop() -> None:
         if not stopping.is_set():
             stopping.set()
+            supervision.tell(supervision.STOPPING)
             loop.call_later(FORCE_EXIT_SECONDS, os._exit, 1)
 
     for number in (signal.SIGTERM, signal.SIGINT):
