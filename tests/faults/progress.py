@@ -59,6 +59,10 @@ class Progress:
         """Start a test over."""
         shutil.rmtree(self.folder / trial, ignore_errors=True)
 
+    def forget_piece(self, trial: str, seed: int) -> None:
+        """Start one piece over; the others stay."""
+        self._result(trial, seed).unlink(missing_ok=True)
+
     def _result(self, trial: str, seed: int) -> Path:
         return self.directory(trial, seed) / RESULT
 

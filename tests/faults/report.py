@@ -33,8 +33,11 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
     """The row of a test."""
     told = document(trial, progress)
     found = told["found"]
-    verdict = "PASS" if told["passed"] else "FAIL"
-    if told["passed"] and told["pieces"] < size.pieces:
+    whole = size == trial.full and told["pieces"] >= size.pieces
+    few = _too_few(trial.asked, told["done"]) if whole else []
+    passed = told["passed"] and not few
+    verdict = "PASS" if passed else "FAIL"
+    if passed and told["pieces"] < size.pieces:
         verdict = "so far"
     counts = ", ".join(f"{value:,} {name}" for name, value in told["done"].items())
     baseline = ", ".join(_naive(told))
@@ -44,8 +47,9 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
     )
     slow = "".join(f"; {name} beyond {bound:g}" for name, bound in told["beyond"].items())
     slow += "".join(f"; {name} below {floor:g}" for name, floor in told["below"].items())
+    slow += "".join(f"; too few: {each}" for each in few)
     text = f"{columns}{counts}{slow}" + (f"; {baseline}" if baseline else "")
-    return Line(text, told["passed"] and told["pieces"] > 0)
+    return Line(text, passed and told["pieces"] > 0)
 
 
 def document(trial: Trial, progress: Progress) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
         "criterion": trial.criterion,
         "asked": dict(trial.asked),
         "done": counts,
-        "enough": all(counts.get(name, 0) >= number for name, number in trial.asked.items()),
+        "enough": not _too_few(trial.asked, counts),
         "pieces": len(pieces),
         "seeds": [each.seed for each in pieces],
         "commits": sorted({each.commit for each in pieces}),
@@ -82,6 +86,15 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
         "baseline": _added(each.result.counts for each in naive),
         "baseline_measured": _ranges(naive),
     }
+
+
+def _too_few(asked: Mapping[str, int], done: Mapping[str, int]) -> list[str]:
+    """What there is less of than the whole was asked for."""
+    return [
+        f"{done.get(name, 0):,} of {number:,} {name}"
+        for name, number in asked.items()
+        if done.get(name, 0) < number
+    ]
 
 
 def _naive(told: Mapping[str, Any]) -> list[str]:

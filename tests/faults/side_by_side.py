@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.faults.trials.trial import Trial
+from tests.faults.progress import Progress
+from tests.faults.trials.trial import Result, Trial
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # Longer than any piece takes on a busy machine; what takes longer hangs.
@@ -29,17 +31,19 @@ async def run_jobs(
     jobs: Sequence[Job],
     at_once: int,
     options: Sequence[str],
-    stuck: Callable[[Job], None],
+    progress: Progress,
     ended: Callable[[Trial], None],
 ) -> None:
-    """Run every job. stuck: told of one that did not end; ended: of a test without more jobs."""
+    """Run every job. ended: told of a test that has no more of them.
+
+    A piece leaves its own result; of one whose process hangs or dies, this leaves that it did.
+    """
     left = Counter(job.trial.id for job in jobs)
     slots = asyncio.Semaphore(at_once)
 
     async def one(job: Job, limit: asyncio.Semaphore) -> None:
         async with limit:
-            if not await _process(job, options):
-                stuck(job)
+            await _run(job, options, progress)
         left[job.trial.id] -= 1
         if not left[job.trial.id]:
             ended(job.trial)
@@ -49,18 +53,31 @@ async def run_jobs(
     await asyncio.gather(*(one(job, alone) for job in jobs if job.trial.alone))
 
 
-async def _process(job: Job, options: Sequence[str]) -> bool:
-    """Whether it ended by itself. What it started dies with it."""
-    arguments = ["--only", job.trial.id, "--seed", str(job.seed), "--here", *options]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.run", *arguments, cwd=ROOT
-    )
+async def _run(job: Job, options: Sequence[str], progress: Progress) -> None:
+    # What an earlier run left would be taken for this one's, should it leave nothing.
+    progress.forget_piece(job.trial.id, job.seed)
+    started = time.monotonic()
+    why = await _process(job, options)
+    if why:
+        seconds = time.monotonic() - started
+        progress.put(job.trial.id, job.seed, Result({}, broken=[why]), seconds)
+
+
+async def _process(job: Job, options: Sequence[str]) -> str:
+    """ "" when it ended by itself and well, else how it ended. What it started dies with it."""
+    process = await asyncio.create_subprocess_exec(*command(job, options), cwd=ROOT)
     try:
-        await asyncio.wait_for(process.wait(), PIECE_SECONDS_MAX)
+        status = await asyncio.wait_for(process.wait(), PIECE_SECONDS_MAX)
     except TimeoutError:
-        return False
+        return f"did not end within {PIECE_SECONDS_MAX:g} s"
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return True
+    return f"its process ended with {status}" if status else ""
+
+
+def command(job: Job, options: Sequence[str]) -> list[str]:
+    """What runs a piece in a process of its own."""
+    arguments = ["--only", job.trial.id, "--seed", str(job.seed), "--here", *options]
+    return [sys.executable, "-m", "tests.faults.run", *arguments]

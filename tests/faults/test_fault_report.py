@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults import run, side_by_side
 from tests.faults.progress import ROOT, Progress
 from tests.faults.report import document, line, table, write_report
 from tests.faults.trials.catalogue import TRIALS
@@ -105,6 +106,43 @@ def test_too_little_is_not_a_pass(progress: Progress) -> None:
     progress.put("G0", 1001, Result({"kills": 5}, GOOD), 3.0)
     assert "so far" in line(trial(), Size(2), progress).text
     assert not document(trial(), progress)["enough"]
+
+
+def test_a_whole_that_did_too_little_fails(progress: Progress) -> None:
+    """Proves that a test of which every piece of the full counts was run, and which did less than
+    it was asked for, fails and names what there was too little of; the reduced counts may do less,
+    and so may a part of the whole."""
+    for seed in (1001, 1002):
+        assert line(trial(), Size(2), progress).passed == (seed > 1001)
+        progress.put("G0", seed, Result({"kills": 4}, GOOD), 3.0)
+        assert line(trial(), Size(1), progress).passed
+    row = line(trial(), Size(2), progress)
+    assert not row.passed and "FAIL" in row.text and "too few: 8 of 10 kills" in row.text
+    progress.put("G0", 1002, Result({"kills": 6}, GOOD), 3.0)
+    row = line(trial(), Size(2), progress)
+    assert row.passed and "PASS" in row.text
+
+
+@pytest.mark.parametrize(
+    ("dies", "why"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "its process ended with -9"),
+        ("import crossdock.nothing_that_is_there", "its process ended with 1"),
+    ],
+)
+@pytest.mark.parametrize("piece", [["--seed", "1002"], ["--full", "--pieces", "1"]])
+def test_a_piece_that_dies_is_none_that_passed(
+    dies: str, why: str, piece: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a piece whose process is killed, or fails before it begins, fails the run and
+    says how it ended, also where an earlier run of it had left a good result."""
+    progress = Progress(tmp_path / "faults" / ("full" if "--full" in piece else "quick"))
+    progress.put("G30", 1002, Result({"steps": 5}, GOOD), 3.0)
+    monkeypatch.setattr(side_by_side, "command", lambda *_: [sys.executable, "-c", dies])
+    monkeypatch.setattr(sys, "argv", ["faults", "--only", "G30", "--out", str(tmp_path), *piece])
+    assert run.main() == 1
+    (told,) = [each.result for each in progress.done("G30") if not each.result.passed]
+    assert told.broken == [why] and not told.counts
 
 
 def test_the_report_has_what_ran(progress: Progress, tmp_path: Path) -> None:
