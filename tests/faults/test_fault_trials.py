@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.history.records import Attempt
+from tests.faults.history.records import Attempt, Delivery
 from tests.faults.trials.catalogue import TRIALS
+from tests.faults.trials.put_back import Window, by_the_books
 from tests.faults.trials.redelivery import LEASE_MICROSECONDS, begun_by_copies
 from tests.faults.trials.trial import Piece, Result, Size
 
@@ -61,3 +62,42 @@ def test_what_a_copy_began_is_told_from_what_failed(
     second = Attempt("d", 2, 2, "CALL", later, None, "")
     other = Attempt("e", 1, 1, "CALL", 10, None, "")
     assert begun_by_copies([second, other, first]) == copies
+
+
+def delivery(name: str, state: str, key: str = "key", event: str = "") -> Delivery:
+    """A row of the ledger of which only these matter."""
+    what = ("erp-1", "create_sales_order", "NONE")
+    return Delivery(name, event, *what, "", key, "1", state, "", "", "", 0, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([("one", "UNKNOWN", "a")], ["one is still UNKNOWN"]),
+        ([("one", "HELD", "a")], ["one is still HELD"]),
+        ([("one", "RESOLVING", "a")], ["one is still RESOLVING"]),
+        ([("one", "PARKED", "a"), ("two", "HELD", "b")], ["two is still HELD"]),
+        ([("one", "PARKED", "a"), ("two", "HELD", "a")], []),
+        ([("one", "REJECTED", "a"), ("two", "HELD", "a")], []),
+        ([("one", "PARKED", "a"), ("two", "UNKNOWN", "a")], ["two is still UNKNOWN"]),
+        ([("one", "SKIPPED", "a")], []),
+    ],
+)
+def test_what_stays_open_after_a_restore_fails(
+    rows: list[tuple[str, str, str]], told: list[str]
+) -> None:
+    """Proves that G19 fails for work that is in doubt or held for ever after the database was put
+    back, and not for what waits behind work that a person has to move."""
+    _, found = by_the_books([delivery(*row) for row in rows], [], [], Window())
+    assert found["broken"] == told
+
+
+def test_a_restore_without_look_ups_proves_nothing() -> None:
+    """Proves that G19 asks for what was found by look-up, and counts it by that name."""
+    attempts = [
+        Attempt("one", 1, 1, "LOOK_UP", 0, 5, "CONFIRMED"),
+        Attempt("two", 1, 1, "LOOK_UP", 0, 5, "NOT_FOUND"),
+        Attempt("two", 2, 2, "CALL", 6, 9, "CONFIRMED"),
+    ]
+    counts, _ = by_the_books([], attempts, [], Window())
+    assert TRIALS["G19"].asked["found by look-up"] > 0 and counts["found by look-up"] == 1

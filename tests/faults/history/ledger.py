@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 from tests.faults.history.order import grouped, overlaps
@@ -168,14 +168,23 @@ def _ended_at(row: Delivery, log: list[Attempt]) -> int | None:
 
 
 def _ends(history: History, deliveries: dict[str, Delivery]) -> Iterator[Violation]:
-    held_up = {(r.endpoint, r.ordering_key) for r in deliveries.values() if r.state in STUCK}
     for row in deliveries.values():
         if row.state == "PARKED" and not row.waiting_on.strip():
             yield Violation(Kind.PARKED_WITHOUT_REASON, row.id, row.operation)
-        behind = row.state == "HELD" and (row.endpoint, row.ordering_key) in held_up
-        if history.run.quiet and row.state in OPEN and not behind:
-            facts = f"{row.operation} at {row.endpoint} is {row.state}: {row.waiting_on}"
-            yield Violation(Kind.OPEN_AT_THE_END, row.id, facts)
+    for row in open_at_the_end(deliveries.values()) if history.run.quiet else []:
+        facts = f"{row.operation} at {row.endpoint} is {row.state}: {row.waiting_on}"
+        yield Violation(Kind.OPEN_AT_THE_END, row.id, facts)
+
+
+def open_at_the_end(rows: Collection[Delivery]) -> list[Delivery]:
+    """What should have ended by itself: open, and not behind something that waits for a person."""
+    held_up = {(row.endpoint, row.ordering_key) for row in rows if row.state in STUCK}
+    return [
+        row
+        for row in rows
+        if row.state in OPEN
+        and not (row.state == "HELD" and (row.endpoint, row.ordering_key) in held_up)
+    ]
 
 
 def _settled(history: History) -> Iterator[Violation]:

@@ -20,6 +20,7 @@ from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.tie import BUS_OLDER, DATABASE_OLDER, told_by
 from fixtures_nats import eventually
 
+from tests.faults.history.ledger import open_at_the_end
 from tests.faults.history.order import grouped
 from tests.faults.history.records import Attempt, Delivery
 from tests.faults.trials.bus_losses import all_there
@@ -36,6 +37,7 @@ PACE_SECONDS = 0.3
 GENERATIONS = 3
 LATER_ORDERS = 12
 YOUNG_ORDERS = 4
+FOUND = "found by look-up"
 NATURAL = LANES["natural"].erp
 
 
@@ -149,7 +151,7 @@ async def _older_database(piece: Piece) -> Result:
         effects = (await site.books())["effects"]
     history.write(piece.directory / "history.jsonl")
     broken = [] if told.get(DATABASE_OLDER) else [f"told are only {sorted(told)}"]
-    counts, found = _judged(history.of(Delivery), history.of(Attempt), effects, window)
+    counts, found = by_the_books(history.of(Delivery), history.of(Attempt), effects, window)
     if not counts["done after the copy"]:
         broken.append("nothing was done between copy and putting back: nothing was proved")
     verdict = {kind: len(found[kind]) for kind in ("lost", "doubled", "regressed")}
@@ -171,7 +173,7 @@ def _strange(round_: Round) -> bool:
     return "STRANGE_MESSAGES" in differences(round_.site.hub)
 
 
-def _judged(
+def by_the_books(
     rows: list[Delivery], attempts: list[Attempt], effects: list[dict[str, Any]], window: Window
 ) -> tuple[dict[str, int], dict[str, list[str]]]:
     """Counts, and what is lost, doubled or otherwise not as it has to be."""
@@ -189,17 +191,16 @@ def _judged(
     counts = {
         "deliveries": len(rows),
         "done after the copy": len(forgotten),
-        "found by look-up": sum(a.kind == "LOOK_UP" and a.outcome == "CONFIRMED" for a in attempts),
+        FOUND: sum(a.kind == "LOOK_UP" and a.outcome == "CONFIRMED" for a in attempts),
         "parked (class none, lost draft)": len(parked),
     }
-    open_ = [row for row in rows if row.state in ("READY", "DISPATCHED", "IN_FLIGHT", "RESOLVING")]
     return counts, {
         "lost": [row.id for row in rows if row.state == "CONFIRMED" and row.id not in has],
         "doubled": [f"{key} at {endpoint}" for (endpoint, key), n in made.items() if n > 1],
         "regressed": _not_newest([e for e in effects if e["delivery_id"] in known]),
         "broken": [
             *(f"{r.id} of class {r.operation_class} is parked" for r in parked if _wrong(r)),
-            *(f"{row.id} is still {row.state}" for row in open_),
+            *(f"{row.id} is still {row.state}" for row in open_at_the_end(rows)),
         ],
     }
 
@@ -249,5 +250,5 @@ G19 = Trial(
     run_g19,
     Size(3, orders=90),
     Size(10, orders=160),
-    {"databases put back": 5, "copied moments before": 2, "buses put back": 5},
+    {"databases put back": 5, "copied moments before": 2, "buses put back": 5, FOUND: 5},
 )
