@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.history.records import Attempt, Delivery
+from tests.faults.history.records import OK, Attempt, Delivery, Event, History, Rpc, Run
 from tests.faults.trials.catalogue import TRIALS
+from tests.faults.trials.neighbours import parked_after
 from tests.faults.trials.put_back import Window, by_the_books
 from tests.faults.trials.redelivery import LEASE_MICROSECONDS, begun_by_copies
 from tests.faults.trials.trial import Piece, Result, Size
@@ -101,3 +102,24 @@ def test_a_restore_without_look_ups_proves_nothing() -> None:
     ]
     counts, _ = by_the_books([], attempts, [], Window())
     assert TRIALS["G19"].asked["found by look-up"] > 0 and counts["found by look-up"] == 1
+
+
+def test_the_wait_for_a_parked_order_begins_with_the_order() -> None:
+    """Proves that G13 measures from the first OK of a write to the end of its last attempt, and not
+    how long an attempt took, and leaves out what is not parked."""
+    second = 1_000_000
+    writes = [
+        Rpc("oms", "ApproveOrder", "r1", 0, second, "unknown"),
+        Rpc("oms", "ApproveOrder", "r1", 2 * second, 3 * second, OK),
+        Rpc("oms", "ApproveOrder", "r2", 2 * second, 3 * second, OK),
+        Rpc("oms", "CreateOrder", "r3", 2 * second, 3 * second, OK),
+    ]
+    events = [Event(n, f"e{n}", "type", f"o{n}", 1, 1, 0, f"r{n}", "") for n in (1, 2, 3)]
+    rows = [delivery("one", "PARKED", event="e1"), delivery("two", "CONFIRMED", event="e2")]
+    attempts = [
+        Attempt("one", 1, 1, "CALL", 60 * second, 61 * second, "LEASE_EXPIRED"),
+        Attempt("one", 2, 2, "CALL", 72 * second, 73 * second, "UNTRANSLATABLE"),
+        Attempt("two", 1, 1, "CALL", 72 * second, 74 * second, "CONFIRMED"),
+    ]
+    history = History(Run("G13", 1), (*writes, *events, *rows, *attempts))
+    assert parked_after(history) == [70.0]
