@@ -10,19 +10,23 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from crossdock_hub import data_lock
-from crossdock_hub.bus import embedded, embedded_config
+from crossdock_hub.bus import embedded, embedded_config, embedded_probe
+from crossdock_hub.bus.address import BusHealth
 from crossdock_hub.bus.embedded import (
     DataDirectoryInUse,
     DataLock,
     EmbeddedNats,
     EmbeddedSettings,
     EmbeddedStartFailed,
+    is_full,
 )
 from crossdock_hub.bus.streams import HUB_USER
+from crossdock_hub.hub import told_health
 from fixtures_nats import eventually
 from structlog.testing import capture_logs
 
@@ -149,3 +153,48 @@ async def test_passwords_reach_neither_log_nor_reason(server: EmbeddedNats) -> N
         server._log_line(f"[7] [ERR] cannot parse {user['password']} in server.conf")
     assert [line["event"] for line in lines] == ["cannot parse *** in server.conf"]
     assert list(server._troubles) == ["cannot parse *** in server.conf"]
+
+
+async def test_a_server_that_waits_for_room_is_told_as_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the reason of a server that does not answer is the full disk where its disk is
+    full, at the first look already, and that it hangs where there is room."""
+    keeper = EmbeddedNats(EmbeddedSettings(tmp_path / "data"))
+
+    async def no_answer(*_: object) -> str:
+        raise embedded_probe.NoAnswer("no answer within 2 s")
+
+    monkeypatch.setattr(embedded_probe, "healthz", no_answer)
+    free = {"bytes": 0}
+    monkeypatch.setattr(keeper, "_free_bytes", lambda: free["bytes"])
+    assert await keeper._examine() == "" and is_full(keeper.health)
+    free["bytes"] = 10 * embedded.FULL_BYTES
+    keeper._missed = 0
+    assert await keeper._examine() == "" and not is_full(keeper.health)
+    assert keeper.health.reason == "nats-server hangs: no answer within 2 s"
+
+
+FULL = "the disk of /data is full: 0 KiB free"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (["it hangs", "it hangs still", FULL, FULL + " yet"], ["it hangs", FULL]),
+        ([FULL, "it hangs", FULL], [FULL]),
+        (
+            ["it hangs", FULL, "", FULL, "", "it hangs"],
+            ["it hangs", FULL, "", FULL, "", "it hangs"],
+        ),
+        (["", ""], []),
+    ],
+)
+def test_a_full_disk_is_said_though_something_else_was(reasons: list[str], said: list[str]) -> None:
+    """Proves that the log names a full disk once for each time that nothing is stored, also where
+    the server was first taken for one that hangs, and repeats neither."""
+    tell, since = told_health(), datetime.now(UTC)
+    with capture_logs() as lines:
+        for reason in reasons:
+            tell(BusHealth(not reason, reason, since))
+    assert [line.get("because", "") for line in lines] == said

@@ -18,7 +18,7 @@ from crossdock_hub.archive.archiver import Archiver
 from crossdock_hub.archive.settling import rules_of
 from crossdock_hub.backfilling import BACKFILL_MAPPINGS, Backfiller
 from crossdock_hub.bus.address import BusAddress, BusHealth
-from crossdock_hub.bus.embedded import EmbeddedNats
+from crossdock_hub.bus.embedded import EmbeddedNats, is_full
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from crossdock_hub.bus.errors import BusError
 from crossdock_hub.bus.external import check_replicas, external_address
@@ -165,7 +165,7 @@ class Hub:
             self._nats = EmbeddedNats(
                 EmbeddedSettings(self._data, port=self.settings.nats_port, endpoints=names),
                 lock=self._lock,
-                on_health=_told_health(),
+                on_health=told_health(),
             )
             self._ending.push_async_callback(self._nats.stop)
             self._bus_address = await self._nats.start()
@@ -385,18 +385,22 @@ def _endpoint_record(caller: Caller) -> EndpointRecord:
     )
 
 
-def _told_health() -> Callable[[BusHealth], None]:
-    """Says once why the embedded server does not store, and once that it does again."""
-    well = True
+def told_health() -> Callable[[BusHealth], None]:
+    """Says once why the embedded server does not store, and once that it does again.
+
+    A full disk is said once more where something else was said first: a server that waits for a
+    write which finds no room is taken for one that hangs, and a person has to make room.
+    """
+    well, said_full = True, False
 
     def tell(health: BusHealth) -> None:
-        nonlocal well
-        if health.ok != well:
-            well = health.ok
-            if well:
-                log.info("the embedded nats-server stores again")
-            else:
-                log.error("the embedded nats-server stores nothing", because=health.reason)
+        nonlocal well, said_full
+        changed, full = health.ok != well, is_full(health)
+        if changed and health.ok:
+            log.info("the embedded nats-server stores again")
+        elif changed or (full and not said_full):
+            log.error("the embedded nats-server stores nothing", because=health.reason)
+        well, said_full = health.ok, not health.ok and (said_full or full)
 
     return tell
 

@@ -51,6 +51,7 @@ _READY_POLL_SECONDS: Final = 0.05
 _LOG_LINE: Final = re.compile(r"\[\d+\] \[([A-Z]{3})\] ?(.*)")
 _LEVELS: Final = {"WRN": "warning", "ERR": "error", "FTL": "critical", "DBG": "debug"}
 _EXPECTED_WARNINGS: Final = ("Plaintext passwords detected",)
+_SAYS_FULL: Final = "is full:"
 _DISK_FULL_WORDS: Final = ("no space left on device", "disk quota exceeded")
 
 # The child asks the kernel to be killed with the thread that made it, then becomes the server. Run
@@ -321,9 +322,11 @@ class EmbeddedNats:
             await embedded_probe.ping(self.address, self._ports.client, limit)
         except NoAnswer as error:
             self._missed += 1
-            self._tell(False, f"nats-server hangs: {error}")
+            why = f"nats-server hangs: {error}"
+            # One that waits for a write which finds no room answers nobody: that is the cause.
+            self._tell(False, self._full_sentence() if self._store_is_full() else why)
             if self._missed >= MISSED_ANSWERS_BEFORE_RESTART:
-                return f"nats-server hangs: {error}; it is being restarted"
+                return f"{why}; it is being restarted"
             return ""
         self._missed = 0
         if not problem and not self._disk_was_full:
@@ -396,7 +399,7 @@ class EmbeddedNats:
 
     def _full_sentence(self) -> str:
         return (
-            f"the disk of {self._settings.store_directory} is full: "
+            f"the disk of {self._settings.store_directory} {_SAYS_FULL} "
             f"{self._free_bytes() // 1024} KiB free; nats-server stores nothing and is restarted "
             f"when {self._settings.min_free_bytes // 1024} KiB are free"
         )
@@ -439,6 +442,11 @@ class EmbeddedNats:
             self._health = fresh
             if self._on_health:
                 self._on_health(fresh)
+
+
+def is_full(health: BusHealth) -> bool:
+    """Whether nothing is stored because the disk has no room."""
+    return not health.ok and _SAYS_FULL in health.reason
 
 
 def log_words(line: str) -> tuple[str, str]:
