@@ -90,10 +90,10 @@ async def read_deliveries(_monkeypatch: Any, quiet: bool) -> int:
     return len((await list_deliveries(hub, request, 100, quiet))[0])
 
 
-async def read_items(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> int:
+async def read_items(monkeypatch: pytest.MonkeyPatch, quiet: bool, items: int = PAGES) -> int:
     async def get(_request: Any) -> Any:
         answer = replay_service_pb2.GetReplayResponse()
-        answer.replay.item_count = PAGES
+        answer.replay.item_count = items
         return answer
 
     pages = Pages(replay_service_pb2.ListReplayItemsResponse, "items")
@@ -142,6 +142,16 @@ async def test_lists_of_many_pages_show_how_far_they_are(
     assert (shown in stream.getvalue()) is not quiet
     if quiet:
         assert stream.getvalue() == ""
+
+
+async def test_items_are_read_of_a_plan_that_had_none_yet(
+    monkeypatch: pytest.MonkeyPatch, screen: Callable[[bool], Stream]
+) -> None:
+    """Proves that the items of a replay are read whole, and the bar is full, where the hub has
+    planned its first ones between the question for the replay and that for the items."""
+    stream = screen(True)
+    assert await read_items(monkeypatch, False, items=0) == PAGES
+    assert "100% 2 items read" in stream.getvalue()
 
 
 async def test_a_vacuum_shows_what_it_does(tmp_path: Path) -> None:

@@ -325,7 +325,8 @@ async def _read(
             request.page_token = page.next_page_token
             if not page.next_page_token:
                 break
-            share = len(work) / min(limit, found.item_count)
+            # Read while it is planned, it may have had no item yet.
+            share = len(work) / max(1, min(limit, found.item_count))
             progress.show(f"{bar(share)} {len(work):,} items read")
         progress.end()
         return found, work, request.page_token if limit else ""
