@@ -86,8 +86,8 @@ async def test_from_plan_to_outcome(hub: RunningHub, lane: Lane) -> None:
 
 
 async def test_a_plan_is_steered(hub: RunningHub, lane: Lane) -> None:
-    """Proves that abort and what follows it say where the plan is, and that a plan which matches
-    nothing says so."""
+    """Proves that abort and what follows it say where the plan is and what to type instead, and
+    that a plan which matches nothing says so."""
     planned = await as_json(
         hub, "plan", lane.erp, "--set", "missing", "--event", "order.approved", "--since", "1s"
     )
@@ -101,6 +101,8 @@ async def test_a_plan_is_steered(hub: RunningHub, lane: Lane) -> None:
         assert refused.returncode == 1, verb
         assert "STATE_TRANSITION" in refused.stderr
         assert "ABORTED" in refused.stderr
+        step = "crossdock replay show" if verb in ("pause", "resume") else "crossdock replay plan"
+        assert step in refused.stderr.partition("  next: ")[2], refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,8 @@ def test_resolving_by_hand_is_as_good_as_a_completion() -> None:
 
 
 def test_a_number_of_another_object_is_a_slip_of_the_hand() -> None:
-    """Proves that a document that belongs to another order is refused and changes nothing."""
+    """Proves that a document that belongs to another order is refused, that nobody is told to use
+    that order, and that nothing changes."""
     flow = Flow()
     flow.approve(flow.create().id)
     first = flow.delivery("netsuite", "create_sales_order")
@@ -261,6 +262,7 @@ def test_a_number_of_another_object_is_a_slip_of_the_hand() -> None:
     wrong = [operations_pb2.FoundReference(type="sales_order", value="SO-1")]
     refusal = refusal_of(lambda: say(flow, "RESOLVE", second, references=wrong))
     assert refusal.reason == "REFERENCE_TAKEN"
+    assert "look again" in refusal.message and "use that one" not in refusal.message
     assert flow.fresh(second) == second
 
 

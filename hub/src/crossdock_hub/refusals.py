@@ -71,12 +71,14 @@ def transition(kind: str, state: str, verb: str, allowed: Sequence[str]) -> Refu
     )
 
 
-def taken(kind: str, field: str, value: str, object_id: str) -> Refused:
+def taken(
+    kind: str, field: str, value: str, object_id: str, advice: str = "use that one"
+) -> Refused:
     """A number or reference already names another object."""
     return Refused(
         Refusal(
             "REFERENCE_TAKEN",
-            f"{field} {value!r} already names {kind.replace('_', ' ')} {object_id}; use that one",
+            f"{field} {value!r} already names {kind.replace('_', ' ')} {object_id}; {advice}",
             {"system": kind, "value": value, "object_id": object_id},
         )
     )

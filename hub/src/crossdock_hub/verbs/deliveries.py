@@ -156,7 +156,8 @@ def _refuse_taken(unit: Unit, record: DeliveryRecord, found: list[VendorReferenc
     for reference in found:
         known: Any = unit.get(("reference", record.endpoint, reference.type, reference.value))
         if known is not None and known.object_id != record.object_id:
-            raise taken(known.kind, reference.type, reference.value, known.object_id)
+            advice = "look again which number the vendor has for this delivery"
+            raise taken(known.kind, reference.type, reference.value, known.object_id, advice)
 
 
 def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:

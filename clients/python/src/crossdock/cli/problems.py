@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Final
 
+from crossdock.cli.next_steps import after_transition
 from crossdock.errors import (
     CallError,
     CrossdockError,
@@ -20,6 +22,8 @@ EXIT_FAILED: Final = 1
 EXIT_USED_WRONGLY: Final = 2
 EXIT_POSTED_TWICE: Final = 3
 EXIT_WAITING: Final = 4
+# The scope of what the one who planned a replay may not say as well.
+SECOND_PERSON: Final = "second_person"
 UUID_RULE: Final = "string.uuid"
 # Where the ids of a kind are found.
 LISTS: Final = {
@@ -70,7 +74,7 @@ def explained(error: CallError, address: str) -> CommandError:
             "use the token file of an endpoint that the hub's endpoints file names",
         )
     if isinstance(error, NotAllowedError):
-        return CommandError(f"refused: {error.reason}", why, "use the token of the role that may")
+        return CommandError(f"refused: {error.reason}", why, _who_may(error))
     if isinstance(error, NotFoundError):
         kind = error.refusal.metadata.get("kind", "")
         lists = LISTS.get(kind, "as the system that gave it writes it")
@@ -90,8 +94,19 @@ def explained(error: CallError, address: str) -> CommandError:
     return CommandError(f"refused: {error.reason}", why, _next_step(error))
 
 
+def _who_may(error: NotAllowedError) -> str:
+    if error.refusal.metadata.get("scope") == SECOND_PERSON:
+        return "the role is right; another operator than the one who planned it types the same"
+    return "use the token of the role that may"
+
+
 def _next_step(error: CallError) -> str:
     """What to type after a refusal, where that is known."""
+    if error.reason == "STATE_TRANSITION":
+        return after_transition(error.refusal.metadata)
+    if error.reason == "REFERENCE_TAKEN":
+        value = shlex.quote(error.refusal.metadata.get("value", "NUMBER"))
+        return f"see what has this number: crossdock trace {value}"
     rule = error.refusal.metadata.get("rule", "")
     if rule:
         return f"read {rule}"
