@@ -100,7 +100,7 @@ async def read_items(monkeypatch: pytest.MonkeyPatch, quiet: bool, items: int = 
     opened(monkeypatch, replay, replays=SimpleNamespace(ListReplayItems=pages, GetReplay=get))
     place: Any = None
     request = replay_service_pb2.ListReplayItemsRequest()
-    return len((await replay._read(place, request, 100, False, quiet))[1])
+    return len((await replay._read(place, request, 100, quiet))[1])
 
 
 async def read_postings(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> int:

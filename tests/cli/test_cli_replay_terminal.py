@@ -12,7 +12,7 @@ from fixtures_hub import Lane, RunningHub, deployment
 from played_endpoint import PlayedEndpoint
 from story import Story, seed_master_data
 from terminal import CODES, Terminal, at_hub
-from test_cli_replay import as_json, run, typed
+from test_cli_replay import as_json, run
 
 BOOKINGS = {"create_sales_order": "SEARCHABLE"}
 SHOW_CURSOR = "\x1b[?25h"
@@ -20,21 +20,26 @@ SHOW_CURSOR = "\x1b[?25h"
 
 async def test_a_bar_moves_on_a_terminal(hub: RunningHub, lane: Lane) -> None:
     """Proves that a terminal shows the bar with what is settled, as it is settled, that the bar is
-    gone at the end with the cursor back, and that Ctrl-C ends the watching and not the replay."""
+    gone at the end with the cursor back, and that Ctrl-C ends the watching and not the replay, and
+    says so and how to look, pause and abort: of the command that started it and of another."""
     async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, BOOKINGS) as erp:
         for _ in range(2):
             await story.approved()
             await erp.work("REJECTED", reason="period closed")
         chosen = ("--set", "failed", "--event", "order.approved", "--since", "1h")
         plan = (await as_json(hub, "plan", lane.erp, *chosen))["id"]
-        started = await typed(hub, "start", plan, "--reason", "it is open", "--yes")
-        assert started.returncode == 0, started.stderr
-        async with Terminal(at_hub(hub), "replay", "show", plan, "--follow") as screen:
-            await screen.shows("0/2")
-            screen.process.send_signal(signal.SIGINT)
-            assert await screen.ends() != 0
+        start = ("start", plan, "--reason", "it is open", "--yes", "--follow")
+        for words in (start, ("show", plan, "--follow")):
+            async with Terminal(at_hub(hub), "replay", *words) as screen:
+                await screen.shows("0/2")
+                screen.process.send_signal(signal.SIGINT)
+                assert await screen.ends() != 0
+                told = screen.read()
             assert SHOW_CURSOR in screen.raw
-            assert "Traceback" not in screen.read()
+            assert "Traceback" not in told
+            assert f"the hub goes on with {plan}" in told
+            for verb in ("show", "pause", "abort"):
+                assert f"crossdock replay {verb} {plan}" in told
         async with Terminal(at_hub(hub), "replay", "show", plan, "--follow") as screen:
             await screen.shows("0/2")
             await erp.work("CONFIRMED")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 import typer
@@ -95,11 +97,8 @@ def plan(
     )
     place = find_place(data)
     asked = asyncio.run(_ask(place, request, group or ""))
-    try:
+    with _told_on_interrupt(asked.id, planning=True):
         found = asyncio.run(_planned(place, asked.id, as_json))
-    except KeyboardInterrupt:
-        _say_how_to_go_on(asked.id)
-        raise
     if as_json:
         print_json(contracts.redact(found))
     failed = _name(replay_pb2.ReplayState, found.state) != "PLANNED"
@@ -127,10 +126,16 @@ def start(
     yes: Yes = False,
     data: Data = None,
 ) -> None:
-    """Run a plan. With --follow exit code 1 when an item was refused, parked or had changed."""
+    """Run a plan. With --follow exit code 1 when an item was refused, parked or had changed.
+
+    Ctrl-C ends the following; the hub goes on.
+    """
     place = find_place(data)
     confirm(place, f"start replay {replay_id}", yes)
-    found = asyncio.run(_start(place, replay_id, reason, rate, watch, as_json))
+    found = asyncio.run(_start(place, replay_id, reason, rate))
+    if watch:
+        with _told_on_interrupt(replay_id):
+            found = asyncio.run(_followed(place, replay_id, as_json))
     _show(found, as_json)
     if watch and TROUBLE.intersection(outcomes(found)):
         raise typer.Exit(1)
@@ -147,13 +152,19 @@ def show(
     as_json: Json = False,
     data: Data = None,
 ) -> None:
-    """One replay: plan, progress, what was done with it, and its items."""
+    """One replay: plan, progress, what was done with it, and its items.
+
+    Ctrl-C ends the following; the hub goes on.
+    """
     place = find_place(data)
     wanted = limit if items or changed else 0
     request = replay_service_pb2.ListReplayItemsRequest(
         replay_id=replay_id, changed_only=changed, page_token=page_token
     )
-    found, work, following = asyncio.run(_read(place, request, wanted, watch, as_json))
+    if watch:
+        with _told_on_interrupt(replay_id):
+            asyncio.run(_followed(place, replay_id, as_json))
+    found, work, following = asyncio.run(_read(place, request, wanted, as_json))
     if as_json:
         print_page("items", work, following, **contracts.redact(found))
         return
@@ -294,28 +305,26 @@ async def _acted(place: Place, verb: str, replay_id: str, reason: str) -> replay
         return await _get(hub, replay_id)
 
 
-async def _start(
-    place: Place, replay_id: str, reason: str, rate: int, watch: bool, quiet: bool
-) -> replay_pb2.Replay:
+async def _start(place: Place, replay_id: str, reason: str, rate: int) -> replay_pb2.Replay:
     request = replay_service_pb2.StartReplayRequest(
         request_id=str(uuid.uuid4()), replay_id=replay_id, reason=reason, items_per_second=rate
     )
     async with open_hub(place) as hub:
         await hub.replays.StartReplay(request)
-        return await follow(hub, replay_id, quiet) if watch else await _get(hub, replay_id)
+        return await _get(hub, replay_id)
+
+
+async def _followed(place: Place, replay_id: str, quiet: bool) -> replay_pb2.Replay:
+    async with open_hub(place) as hub:
+        return await follow(hub, replay_id, quiet)
 
 
 async def _read(
-    place: Place,
-    request: replay_service_pb2.ListReplayItemsRequest,
-    limit: int,
-    watch: bool,
-    quiet: bool,
+    place: Place, request: replay_service_pb2.ListReplayItemsRequest, limit: int, quiet: bool
 ) -> tuple[replay_pb2.Replay, list[replay_pb2.ReplayItem], str]:
     """The replay, its items from the request's page on up to the limit, and what follows them."""
-    replay_id = request.replay_id
     async with open_hub(place) as hub:
-        found = await follow(hub, replay_id, quiet) if watch else await _get(hub, replay_id)
+        found = await _get(hub, request.replay_id)
         work: list[replay_pb2.ReplayItem] = []
         progress = ProgressLine(quiet, beside_result=True)
         while len(work) < limit:
@@ -387,11 +396,18 @@ def plan_lines(replay: replay_pb2.Replay) -> list[str]:
     return [*lines, f"start: crossdock replay start {replay.id} --reason …"]
 
 
-def _say_how_to_go_on(replay_id: str) -> None:
-    """After Ctrl-C: the hub plans on, whoever watches."""
-    typer.echo(f"the hub goes on planning {replay_id}", err=True)
-    typer.echo(f"look:  crossdock replay show {replay_id} --follow", err=True)
-    typer.echo(f"abort: crossdock replay abort {replay_id} --reason …", err=True)
+@contextmanager
+def _told_on_interrupt(replay_id: str, planning: bool = False) -> Iterator[None]:
+    """After Ctrl-C: the hub goes on, whoever watches. planning: with the plan, not the replay."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"the hub goes on {'planning' if planning else 'with'} {replay_id}", err=True)
+        typer.echo(f"look:  crossdock replay show {replay_id} --follow", err=True)
+        if not planning:
+            typer.echo(f"pause: crossdock replay pause {replay_id} --reason …", err=True)
+        typer.echo(f"abort: crossdock replay abort {replay_id} --reason …", err=True)
+        raise
 
 
 def _show(replay: replay_pb2.Replay, as_json: bool) -> None:
