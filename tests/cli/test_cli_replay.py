@@ -7,15 +7,17 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from crossdock.cli import replay_progress
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.cli.times import time_of
-from fixtures_hub import Lane, RunningHub
+from crossdock.dead_letter.v1.dead_letter_service_pb2 import ListDeadLettersRequest
+from fixtures_hub import Lane, RunningHub, deployment
 from played_endpoint import PlayedEndpoint
-from story import Story
+from story import Story, seed_master_data
 
 COMMAND_SECONDS = 120.0
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -103,6 +105,34 @@ async def test_a_plan_is_steered(hub: RunningHub, lane: Lane) -> None:
         assert "ABORTED" in refused.stderr
         step = "crossdock replay show" if verb in ("pause", "resume") else "crossdock replay plan"
         assert step in refused.stderr.partition("  next: ")[2], refused.stderr
+
+
+async def test_a_group_behind_newer_ones_is_found_at_its_endpoint(tmp_path: Path) -> None:
+    """Proves that a group whose letters are older than all that the hub looks at in one question is
+    planned where its endpoint is named, by its first digits and by its whole id, and that without
+    the endpoint the command says that it has to be named."""
+    hub = RunningHub(tmp_path / "few", deployment(2), limits='{"dead_letters_max": 2}').start()
+    old, busy = Lane(1), Lane(2)
+    try:
+        await seed_master_data(hub)
+        for lane, letters in ((old, 1), (busy, 3)):
+            async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, BOOKINGS) as erp:
+                for _ in range(letters):
+                    await story.approved()
+                    await erp.work("REJECTED", reason=f"{lane.erp} is closed")
+                request = ListDeadLettersRequest(endpoint=old.erp)
+                (group,) = (await story.operator.dead_letters.ListDeadLetters(request)).groups
+        for named in (group.id[:8], group.id):
+            plan = await as_json(hub, "plan", old.erp, "--group", named)
+            assert (plan["state"], plan["item_count"]) == ("REPLAY_STATE_PLANNED", "1")
+            unnamed = await typed(hub, "plan", "--group", named)
+            assert unnamed.returncode != 0
+            step = f"name the endpoint: crossdock replay plan ENDPOINT --group {named}"
+            assert step in unnamed.stderr, unnamed.stderr
+        elsewhere = await typed(hub, "plan", busy.erp, "--group", group.id[:8])
+        assert f"no group begins with '{group.id[:8]}' at {busy.erp}" in elsewhere.stderr
+    finally:
+        hub.kill()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ COLUMNS = (
     *("GROUP", "KIND", "STATE", "ENDPOINT", "WHAT", "OPEN", "UNDER WAY", "FIRST", "LAST", "WHO"),
     "WHY",
 )
+BY_CAUSE = "a group goes by its cause; its id is the first column of the list"
+OLDER = "only the newest letters were looked at, and there are more"
 Group = Annotated[str, typer.Argument(help="Id of the group, as dead-letters list shows it.")]
 Fact = Annotated[str, typer.Argument(help="Id of the held fact, as dead-letters show tells it.")]
 
@@ -236,11 +238,17 @@ def _show_fact(answer: Any, as_json: bool) -> None:
     typer.echo(f"{answer.held_fact.id} is {state}: {answer.word.change}{still}")
 
 
-async def full_id(hub: Any, group: str) -> str:
-    """The id of a group from its first digits, as the list shows them. CommandError: not one."""
+async def full_id(hub: Any, group: str, endpoint: str = "", elsewhere: str = "") -> str:
+    """The id of a group from its first digits, as the list shows them.
+
+    endpoint: where it is, if known: the hub looks at the newest letters only, there or anywhere.
+    elsewhere: the next step for one that is older than those. Raises CommandError: not one.
+    """
     if len(group) == ID_CHARACTERS:
         return group
-    request = dead_letter_service_pb2.ListDeadLettersRequest(page_size=PAGE, include_closed=True)
+    request = dead_letter_service_pb2.ListDeadLettersRequest(
+        page_size=PAGE, include_closed=True, endpoint=endpoint
+    )
     same: list[str] = []
     while True:
         page = await hub.dead_letters.ListDeadLetters(request)
@@ -250,10 +258,13 @@ async def full_id(hub: Any, group: str) -> str:
             break
     if len(same) == 1:
         return same[0]
+    there = f" at {endpoint}" if endpoint else ""
+    older = not same and page.truncated
     raise CommandError(
-        f"{'several groups begin' if same else 'no group begins'} with {group!r}",
-        ", ".join(same) or "a group goes by its cause; its id is the first column of the list",
-        "crossdock dead-letters list --closed",
+        f"{'several groups begin' if same else 'no group begins'} with {group!r}{there}",
+        ", ".join(same) or (OLDER if older else BY_CAUSE),
+        f"crossdock dead-letters list --closed{f' --endpoint {endpoint}' if endpoint else ''}"
+        + (f"; or {elsewhere}" if elsewhere and not same else ""),
         EXIT_USED_WRONGLY,
     )
 

@@ -22,6 +22,7 @@ from crossdock.cli.replay_progress import follow, follow_plan
 from crossdock.cli.times import time_of
 from crossdock.client import HubClient
 from crossdock.dead_letter.v1 import dead_letter_service_pb2
+from crossdock.errors import NotFoundError
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
 
 app = typer.Typer(
@@ -267,7 +268,9 @@ async def _ask(
     """The plan, once it is asked for. group: the beginning of the id of a dead letter group."""
     async with open_hub(place) as hub:
         if group:
-            request.selection.group_id = await full_id(hub, group)
+            elsewhere = "" if request.endpoint else _name_endpoint(group)
+            found = await full_id(hub, group, request.endpoint, elsewhere)
+            request.selection.group_id = found
             request.endpoint = request.endpoint or await _endpoint_of(hub, request)
         return (await hub.replays.PlanReplay(request)).replay
 
@@ -276,7 +279,14 @@ async def _endpoint_of(hub: HubClient, request: replay_service_pb2.PlanReplayReq
     """Where the letters of the group that is asked for stopped. Raises CallError, CommandError."""
     group_id = request.selection.group_id
     asked = dead_letter_service_pb2.GetDeadLettersRequest(group_id=group_id, page_size=1)
-    group = (await hub.dead_letters.GetDeadLetters(asked)).group
+    try:
+        group = (await hub.dead_letters.GetDeadLetters(asked)).group
+    except NotFoundError as error:
+        raise CommandError(
+            "not found",
+            f"{error.refusal.message}; of all endpoints only the newest letters are looked at",
+            _name_endpoint(group_id),
+        ) from None
     if not group.endpoint:
         raise CommandError(
             f"no endpoint serves what waits in {group_id}",
@@ -284,6 +294,11 @@ async def _endpoint_of(hub: HubClient, request: replay_service_pb2.PlanReplayReq
             f"crossdock dead-letters show {group_id}",
         )
     return group.endpoint
+
+
+def _name_endpoint(group: str) -> str:
+    """What finds a group that is older than the newest letters of all endpoints."""
+    return f"name the endpoint: crossdock replay plan ENDPOINT --group {group}"
 
 
 async def _planned(place: Place, replay_id: str, quiet: bool) -> replay_pb2.Replay:
