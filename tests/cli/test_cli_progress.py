@@ -1,4 +1,4 @@
-"""Long commands show how far they are: on a terminal, and never beside JSON."""
+"""Long commands show how far they are: on a terminal, and never among JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from crossdock.cli import posted_twice, progress, replay
-from crossdock.cli.deliveries import list_deliveries
+from crossdock.cli import deliveries, posted_twice, progress, replay, replay_progress
 from crossdock.cli.progress import ProgressLine, bar
 from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.lineage.v1 import lineage_service_pb2
@@ -75,22 +74,26 @@ class Pages:
 
     def __init__(self, response_type: Any, field: str) -> None:
         self._response_type, self._field = response_type, field
+        self.asked = 0
 
     async def __call__(self, request: Any) -> Any:
+        self.asked += 1
         number = int(request.page_token or 0) + 1
         answer = self._response_type(next_page_token=str(number) if number < PAGES else "")
         getattr(answer, self._field).add()
         return answer
 
 
-async def read_deliveries(_monkeypatch: Any, quiet: bool) -> int:
+async def read_deliveries(monkeypatch: pytest.MonkeyPatch) -> int:
     pages = Pages(delivery_service_pb2.ListDeliveriesResponse, "deliveries")
-    hub: Any = SimpleNamespace(deliveries=SimpleNamespace(ListDeliveries=pages))
+    opened(monkeypatch, deliveries, deliveries=SimpleNamespace(ListDeliveries=pages))
+    place: Any = None
     request = delivery_service_pb2.ListDeliveriesRequest()
-    return len((await list_deliveries(hub, request, 100, quiet))[0])
+    await deliveries._deliveries(place, request, 100, as_json=True)
+    return pages.asked
 
 
-async def read_items(monkeypatch: pytest.MonkeyPatch, quiet: bool, items: int = PAGES) -> int:
+async def read_items(monkeypatch: pytest.MonkeyPatch, items: int = PAGES) -> int:
     async def get(_request: Any) -> Any:
         answer = replay_service_pb2.GetReplayResponse()
         answer.replay.item_count = items
@@ -100,15 +103,15 @@ async def read_items(monkeypatch: pytest.MonkeyPatch, quiet: bool, items: int = 
     opened(monkeypatch, replay, replays=SimpleNamespace(ListReplayItems=pages, GetReplay=get))
     place: Any = None
     request = replay_service_pb2.ListReplayItemsRequest()
-    return len((await replay._read(place, request, 100, quiet))[1])
+    return len((await replay._read(place, request, 100))[1])
 
 
-async def read_postings(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> int:
+async def read_postings(monkeypatch: pytest.MonkeyPatch) -> int:
     pages = Pages(lineage_service_pb2.ListDoubtfulPostingsResponse, "postings")
     opened(monkeypatch, posted_twice, lineage=SimpleNamespace(ListDoubtfulPostings=pages))
     place: Any = None
     request = lineage_service_pb2.ListDoubtfulPostingsRequest()
-    return len((await posted_twice._read(place, request, 100, quiet)).postings)
+    return len((await posted_twice._read(place, request, 100)).postings)
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, module: Any, **services: Any) -> None:
@@ -119,7 +122,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, module: Any, **services: Any) -> Non
     monkeypatch.setattr(module, "open_hub", open_hub)
 
 
-@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize(
     ("read", "shown"),
     [
@@ -133,15 +136,48 @@ async def test_lists_of_many_pages_show_how_far_they_are(
     screen: Callable[[bool], Stream],
     read: Any,
     shown: str,
-    quiet: bool,
+    terminal: bool,
 ) -> None:
     """Proves that each list that goes on over many pages is read whole and says on a terminal how
-    far it is, and that with JSON nothing is said."""
-    stream = screen(True)
-    assert await read(monkeypatch, quiet) == PAGES
-    assert (shown in stream.getvalue()) is not quiet
-    if quiet:
+    far it is, also where its result is JSON, and that standard error elsewhere gets nothing."""
+    stream = screen(terminal)
+    assert await read(monkeypatch) == PAGES
+    assert (shown in stream.getvalue()) is terminal
+    if not terminal:
         assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "as_json", "told"),
+    [
+        (True, True, False, "a bar"),
+        (True, True, True, "a bar"),
+        (False, True, True, "a bar"),
+        (False, True, False, "lines"),
+        (False, False, False, "lines"),
+        (False, False, True, "nothing"),
+        (True, False, True, "nothing"),
+    ],
+)
+def test_a_replay_is_followed_where_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch,
+    screen: Callable[[bool], Stream],
+    out: bool,
+    error: bool,
+    as_json: bool,
+    told: str,
+) -> None:
+    """Proves that following shows its bar on a terminal, also while JSON goes to a file, that a
+    pipe gets lines, and that nothing comes between a program and its JSON."""
+    errors, output = screen(error), Stream(out)
+    monkeypatch.setattr("sys.stdout", output)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    show = replay_progress._shown(as_json, "replay")
+    show.update(1, 2, "RUNNING")
+    show.end()
+    assert isinstance(show, replay_progress._Bar) is (told == "a bar")
+    assert ("1 of 2 settled" in output.getvalue()) is (told == "lines")
+    assert bool(errors.getvalue()) is (told == "a bar")
 
 
 async def test_items_are_read_of_a_plan_that_had_none_yet(
@@ -150,7 +186,7 @@ async def test_items_are_read_of_a_plan_that_had_none_yet(
     """Proves that the items of a replay are read whole, and the bar is full, where the hub has
     planned its first ones between the question for the replay and that for the items."""
     stream = screen(True)
-    assert await read_items(monkeypatch, False, items=0) == PAGES
+    assert await read_items(monkeypatch, items=0) == PAGES
     assert "100% 2 items read" in stream.getvalue()
 
 

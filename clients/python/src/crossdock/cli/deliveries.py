@@ -55,7 +55,7 @@ async def _deliveries(
     as_json: bool,
 ) -> None:
     async with open_hub(place) as hub:
-        found, following = await list_deliveries(hub, request, limit, as_json)
+        found, following = await list_deliveries(hub, request, limit, quiet=False)
     if as_json:
         print_page("deliveries", found, following)
         return
@@ -94,7 +94,7 @@ async def list_deliveries(
 ) -> tuple[list[delivery_pb2.Delivery], str]:
     """From the request's page on up to the limit, and the token of what follows; "" for nothing.
 
-    quiet: show no progress.
+    quiet: show no progress, else on a terminal only.
     """
     found: list[delivery_pb2.Delivery] = []
     progress = ProgressLine(quiet, beside_result=True)

@@ -43,7 +43,7 @@ async def follow(
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
         else:
-            states = await _wait(hub, wanted, timeout_seconds, ProgressLine(quiet=as_json))
+            states = await _wait(hub, wanted, timeout_seconds, ProgressLine(beside_result=as_json))
         for order in placed[:TRACED_ORDERS]:
             answer = await hub.lineage.Trace(lineage_service_pb2.TraceRequest(id=order.id))
             _print_end(answer.lineage, order, as_json)

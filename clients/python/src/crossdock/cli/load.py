@@ -103,7 +103,7 @@ def load(
 ) -> None:
     """Create or change master data, as the endpoint whose token is used; ends with 1 if refused."""
     kind = KINDS[what]
-    progress = ProgressLine(quiet=as_json)
+    progress = ProgressLine(beside_result=as_json)
     begun = time.monotonic()
     size = max(1, file.stat().st_size)
 

@@ -58,7 +58,7 @@ def posted_twice(
             time = time_of(text, f"--{name}")
             getattr(request, name).FromDatetime(time)
             span[name] = time.isoformat()
-    found = asyncio.run(_read(find_place(data), request, limit, as_json))
+    found = asyncio.run(_read(find_place(data), request, limit))
     if as_json:
         token = found.next_page_token
         print_page("postings", found.postings, token, examined=found.examined, **span)
@@ -73,11 +73,10 @@ async def _read(
     place: Place,
     request: lineage_service_pb2.ListDoubtfulPostingsRequest,
     limit: int,
-    quiet: bool,
 ) -> lineage_service_pb2.ListDoubtfulPostingsResponse:
-    """Page by page to the beginning of the range, or to the limit. quiet: show no progress."""
+    """Page by page to the beginning of the range, or to the limit."""
     whole = lineage_service_pb2.ListDoubtfulPostingsResponse()
-    progress = ProgressLine(quiet, beside_result=True)
+    progress = ProgressLine(beside_result=True)
     async with open_hub(place) as hub:
         while True:
             request.page_size = min(PAGE, limit - len(whole.postings))

@@ -165,7 +165,7 @@ def show(
     if watch:
         with _told_on_interrupt(replay_id):
             asyncio.run(_followed(place, replay_id, as_json))
-    found, work, following = asyncio.run(_read(place, request, wanted, as_json))
+    found, work, following = asyncio.run(_read(place, request, wanted))
     if as_json:
         print_page("items", work, following, **contracts.redact(found))
         return
@@ -301,9 +301,9 @@ def _name_endpoint(group: str) -> str:
     return f"name the endpoint: crossdock replay plan ENDPOINT --group {group}"
 
 
-async def _planned(place: Place, replay_id: str, quiet: bool) -> replay_pb2.Replay:
+async def _planned(place: Place, replay_id: str, as_json: bool) -> replay_pb2.Replay:
     async with open_hub(place) as hub:
-        return await follow_plan(hub, replay_id, quiet)
+        return await follow_plan(hub, replay_id, as_json)
 
 
 def _act(verb: str, replay_id: str, reason: str, as_json: bool, yes: bool, data: Data) -> None:
@@ -329,19 +329,19 @@ async def _start(place: Place, replay_id: str, reason: str, rate: int) -> replay
         return await _get(hub, replay_id)
 
 
-async def _followed(place: Place, replay_id: str, quiet: bool) -> replay_pb2.Replay:
+async def _followed(place: Place, replay_id: str, as_json: bool) -> replay_pb2.Replay:
     async with open_hub(place) as hub:
-        return await follow(hub, replay_id, quiet)
+        return await follow(hub, replay_id, as_json)
 
 
 async def _read(
-    place: Place, request: replay_service_pb2.ListReplayItemsRequest, limit: int, quiet: bool
+    place: Place, request: replay_service_pb2.ListReplayItemsRequest, limit: int
 ) -> tuple[replay_pb2.Replay, list[replay_pb2.ReplayItem], str]:
     """The replay, its items from the request's page on up to the limit, and what follows them."""
     async with open_hub(place) as hub:
         found = await _get(hub, request.replay_id)
         work: list[replay_pb2.ReplayItem] = []
-        progress = ProgressLine(quiet, beside_result=True)
+        progress = ProgressLine(beside_result=True)
         while len(work) < limit:
             request.page_size = min(PAGE, limit - len(work))
             page = await hub.replays.ListReplayItems(request)

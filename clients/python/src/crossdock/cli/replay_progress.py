@@ -22,12 +22,12 @@ ENDED: Final = frozenset({"DONE", "ABORTED", "EXPIRED", "PLANNED", "FAILED"})
 OPEN: Final = frozenset({"WAITING", "UNDER_WAY"})
 
 
-async def follow_plan(hub: HubClient, replay_id: str, quiet: bool) -> replay_pb2.Replay:
+async def follow_plan(hub: HubClient, replay_id: str, as_json: bool) -> replay_pb2.Replay:
     """Return the plan once the hub has made it, or could not.
 
-    quiet: say nothing meanwhile. Ctrl-C ends the watching, never the planning.
+    as_json: only a terminal is told meanwhile. Ctrl-C ends the watching, never the planning.
     """
-    show = _shown(quiet, "plan")
+    show = _shown(as_json, "plan")
     shown_from = time.monotonic() + SHORT_PLAN_SECONDS
     try:
         while True:
@@ -47,13 +47,13 @@ async def _read(hub: HubClient, replay_id: str) -> replay_pb2.Replay:
     return (await hub.replays.GetReplay(replay_service_pb2.GetReplayRequest(id=replay_id))).replay
 
 
-async def follow(hub: HubClient, replay_id: str, quiet: bool) -> replay_pb2.Replay:
+async def follow(hub: HubClient, replay_id: str, as_json: bool) -> replay_pb2.Replay:
     """Return the replay once nothing of it waits or is under way, or nobody runs it.
 
-    quiet: say nothing meanwhile. Ctrl-C ends the watching, never the replay.
+    as_json: only a terminal is told meanwhile. Ctrl-C ends the watching, never the replay.
     """
-    await follow_plan(hub, replay_id, quiet)
-    show = _shown(quiet, "replay")
+    await follow_plan(hub, replay_id, as_json)
+    show = _shown(as_json, "replay")
     try:
         while True:
             found = await _read(hub, replay_id)
@@ -115,7 +115,8 @@ class _Line:
         self._line.end()
 
 
-def _shown(quiet: bool, what: str) -> _Bar | _Line:
-    if sys.stderr.isatty() and sys.stdout.isatty() and not quiet:
+def _shown(as_json: bool, what: str) -> _Bar | _Line:
+    # Without JSON a piped standard output gets lines, for a log; JSON has to stay alone there.
+    if sys.stderr.isatty() and (as_json or sys.stdout.isatty()):
         return _Bar(what)
-    return _Line(quiet, "events planned" if what == "plan" else "settled")
+    return _Line(as_json, "events planned" if what == "plan" else "settled")
