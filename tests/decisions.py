@@ -20,6 +20,7 @@ from crossdock.types.v1 import types_pb2
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import attempts, ledger
 from crossdock_hub.delivery.registry import compile_endpoint
+from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.identity import HUB, Caller, Scope
 from crossdock_hub.objects.held import applied, hold, receipt_response, still_held
 from crossdock_hub.objects.mappings import ARRIVED, waiting_for
@@ -121,7 +122,7 @@ class Company:
         return tuple(
             compile_endpoint(record, self.limits)
             for key, record in sorted(self.records.items(), key=lambda pair: str(pair[0]))
-            if key[0] == "endpoint"
+            if key[0] == "endpoint" and record.state != REMOVED
         )
 
     # Deciding

@@ -15,19 +15,20 @@ from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.errors import CallError
 from crossdock.order.v1 import order_pb2
-from crossdock_hub.delivery import flows, removal
+from crossdock_hub.delivery import removal
 from crossdock_hub.delivery.ordering import blocker_of
-from crossdock_hub.delivery.unrouted import routed_now
+from crossdock_hub.delivery.unrouted import left_behind, routed_now
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.writing import ensure_endpoints
 from decisions import ERP, OPERATIONS
-from first_flow import Flow, order
+from first_flow import Flow
 from fixtures_hub import QUICK_LIMITS, Lane, RunningHub, deployment
 from fixtures_nats import eventually
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
+from removal_flow import put_back, reroute, take_out, two_waiting
 from stored_flow import Books, books
 from story import Story, request_id, seed_master_data, state_of, update_order
 from test_dead_letters import groups, members
@@ -187,38 +188,16 @@ async def test_a_renamed_endpoint_takes_over_what_the_old_one_has_nothing_of(
         assert await groups(story, OLD) == []
 
 
-def without_erp(flow: Flow, *records: DeliveryRecord) -> None:
-    """The ERP leaves the endpoints file: what a start makes of the registry and of its work."""
-    flow.records.pop(("endpoint", ERP.endpoint))
-    for record in records:
-        known = flow.fresh(record)
-        flow.records["delivery", record.id] = replace(known, state="UNROUTED", pending=False)
-
-
-def two_waiting(flow: Flow) -> tuple[str, DeliveryRecord, DeliveryRecord]:
-    """An order and a change of it, both at the ERP, neither begun."""
-    made = flow.create(order())
-    flow.approve(made.id)
-    flow.update_order(order_pb2.Order(id=made.id, channel="app"), "channel")
-    create = flow.delivery("netsuite", "create_sales_order")
-    return made.id, create, flow.delivery("netsuite", "change_order")
-
-
-def reroute(flow: Flow, root_id: str) -> None:
-    flow.decide(HUB, "reroute", lambda unit: flows.reroute(unit, root_id))
-
-
 def test_work_comes_back_as_it_was_in_its_order() -> None:
     """Proves that deliveries which were unrouted with their endpoint are the same ones again when
     it is back, one behind the other, and count as no replacement."""
     flow = Flow()
     root, create, change = two_waiting(flow)
-    row = flow.records["endpoint", ERP.endpoint]
-    without_erp(flow, create, change)
+    take_out(flow, create, change)
     reroute(flow, root)
     assert {flow.fresh(each).state for each in (create, change)} == {"UNROUTED"}
     assert "let another endpoint offer it" in flow.fresh(create).waiting_on
-    flow.records["endpoint", ERP.endpoint] = row
+    put_back(flow)
     reroute(flow, root)
     assert (flow.fresh(create).state, flow.fresh(create).pending) == ("READY", True)
     behind = flow.fresh(change)
@@ -234,7 +213,7 @@ def test_new_work_waits_behind_work_of_an_endpoint_that_is_gone() -> None:
     is gone, goes after it when it takes it over, and that a cancel takes both back."""
     flow = Flow()
     root, create, change = two_waiting(flow)
-    without_erp(flow, create, change)
+    take_out(flow, create, change)
     successor = replace(ERP, endpoint="erp-2")
     later = replace(
         flow.fresh(change), id="later", endpoint="erp-2", event_id="e", sequence="z", state="READY"
@@ -261,7 +240,7 @@ def test_only_what_never_began_goes_to_another(change: dict[str, Any], goes: boo
     anew at another endpoint."""
     flow = Flow()
     root, create, later = two_waiting(flow)
-    without_erp(flow, create, later)
+    take_out(flow, create, later)
     flow.records["delivery", create.id] = replace(flow.fresh(create), **change)
     flow.employ(replace(ERP, endpoint="erp-2"), OPERATIONS["netsuite"])
     found = flow.decide(HUB, "route", lambda unit: _route(unit, flow.fresh(create)))
@@ -273,7 +252,7 @@ def test_only_what_never_began_goes_to_another(change: dict[str, Any], goes: boo
 
 def _route(unit: Any, record: DeliveryRecord) -> DeliveryRecord | None:
     unit.require([("flow", record.root_id), ("event", record.event_id)])
-    return routed_now(unit, record)
+    return routed_now(unit, record, left_behind(unit, record.root_id))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +290,7 @@ def test_doubt_at_an_endpoint_that_is_gone_stays_doubt() -> None:
     flow = Flow()
     _, create, _ = two_waiting(flow)
     flow.take(create)
-    without_erp(flow)
+    take_out(flow)
     for hours in (1, 3):
         flow.pass_time(hours * 3_600)
         doubt = flow.fresh(create)

@@ -6,7 +6,7 @@ from typing import Any
 
 from crossdock.options.v1 import options_pb2
 
-from crossdock_hub.delivery import flows
+from crossdock_hub.delivery import flows, removal, unrouted
 from crossdock_hub.delivery.routing import plan
 from crossdock_hub.objects.resources import stamp
 from crossdock_hub.records import EventRecord, ObjectRecord
@@ -70,10 +70,17 @@ def is_acted_on(unit: Unit, event_type: str) -> bool:
 
 
 def deliver(unit: Unit, event: Any, stored: EventRecord, record: ObjectRecord) -> None:
-    """Plan the deliveries of an event and admit each to the ledger."""
+    """Plan the deliveries of an event and admit each to the ledger.
+
+    What an endpoint that is gone would have to do stays its own where it has a part of the flow:
+    at a successor a change or a cancel would meet nothing of what it is about.
+    """
     rule = unit.contract.events[stored.type]
     refers_to = {record.id, record.root_id}
     refers_to.update(f.value for f in unit.contract.references(event) if f.by == "id")
+    # Only what must be done is ever kept for an endpoint that is gone.
+    required = any(not target.optional for target in rule.targets)
+    left = unrouted.left_behind(unit, stored.root_id) if required else {}
     planned = plan(
         unit.contract,
         rule,
@@ -82,5 +89,10 @@ def deliver(unit: Unit, event: Any, stored: EventRecord, record: ObjectRecord) -
         unit.get(("endpoints",)),
         tuple(sorted(refers_to)),
         unit.now,
+        unrouted.as_they_were(unit, left),
     )
-    flows.admit(unit, planned)
+    told = [
+        removal.waits_for(each, left[each.endpoint]) if each.endpoint in left else each
+        for each in planned
+    ]
+    flows.admit(unit, told)

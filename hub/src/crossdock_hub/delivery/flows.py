@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import guarding, ledger, removal, unrouted
@@ -61,24 +62,34 @@ def reroute(
 
     roles: only theirs, if any. before: only what comes before a sequence, if any.
     """
-    stays: dict[str, DeliveryRecord | None] = {}
-    for record in unrouted.waiting(unit, root_id, roles, before):
+    waiting = unrouted.waiting(unit, root_id, roles, before)
+    left = unrouted.left_behind(unit, root_id) if waiting else {}
+    for record in waiting:
         known = unit.delivery(record.id)
         if known is None or known.state != "UNROUTED":
             # What was routed just now took it back.
             continue
-        name = known.endpoint
-        if name and name not in stays:
-            stays[name] = removal.what_stays(name, unit.flow(root_id), unit.limits)
-        found = unrouted.routed_now(unit, known, stays.get(name))
-        if found is None:
-            if name:
-                unit.put_delivery(removal.waits_for(known, stays[name]))
+        found = unrouted.routed_now(unit, known, left)
+        if found is None or found.state == "UNROUTED":
+            _keep_waiting(unit, known, found or known, left)
             continue
         if found.id != known.id:
             unit.put_delivery(unrouted.replaced(known, found, unit.now))
         _take(unit, [found])
         wake_role(unit, known)
+
+
+def _keep_waiting(
+    unit: Unit,
+    known: DeliveryRecord,
+    planned: DeliveryRecord,
+    left: Mapping[str, DeliveryRecord],
+) -> None:
+    """Say what work waits for that an endpoint which is gone has, or keeps. planned: as it would be
+    today."""
+    if planned.endpoint:
+        words = removal.waits_for(planned, left.get(planned.endpoint)).waiting_on
+        unit.put_delivery(replace(known, waiting_on=words))
 
 
 def _take(unit: Unit, routed: Sequence[DeliveryRecord]) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ordering import OPEN_STATES as OPEN_STATES
-from crossdock_hub.delivery.ordering import Flow, blocker_of, undone_by, unmet
+from crossdock_hub.delivery.ordering import Flow, blocker_of, left_there, undone_by, unmet
 from crossdock_hub.delivery.registry import CARE, OperationSpec
 from crossdock_hub.delivery.retrying import (
     back_off,
@@ -118,10 +118,11 @@ def supersede(record: DeliveryRecord, flow: Flow, now: int) -> list[DeliveryReco
     Returns the changed records; `record` is among them only when it disappears too.
     """
     targets = undone_by(record, flow)
+    left = left_there(record, targets, flow)
     idle = [o for o in targets if o.state in IDLE_STATES and is_untouched(o)]
     done = [_superseded(other, record.id, f"{record.operation} came", now) for other in idle]
     rest_is_gone = all(
-        (o.state in IDLE_STATES and is_untouched(o)) or _never_reached(o) for o in targets
+        (o.state in IDLE_STATES and is_untouched(o)) or _never_reached(o) for o in [*targets, *left]
     )
     if targets and rest_is_gone:
         done.append(_superseded(record, record.id, "nothing had reached the vendor", now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import replace
 
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.records import DeliveryRecord
@@ -99,6 +100,15 @@ def undone_by(record: DeliveryRecord, flow: Flow) -> list[DeliveryRecord]:
     ]
     found = IndexedFlow.of(flow).before(record.sequence, _by_operation, *keys)
     return [other for other in found if other.event_id != record.event_id]
+
+
+def left_there(
+    record: DeliveryRecord, targets: Iterable[DeliveryRecord], flow: Flow
+) -> list[DeliveryRecord]:
+    """What a delivery would take back at endpoints that are gone, of which some of its targets are:
+    what waits for such an endpoint may follow work that is at its vendor."""
+    gone = sorted({other.endpoint for other in targets if other.state == "UNROUTED"} - {""})
+    return [other for name in gone for other in undone_by(replace(record, endpoint=name), flow)]
 
 
 def _places(endpoint: str, role: str, ordering_key: str) -> list[tuple[str, str, str]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from crossdock.bus import delivery_id, vendor_reference
 from crossdock.contracts import Contract, Event, Target, items_of, ordering_key_of
 from google.protobuf.message import Message
 
 from crossdock_hub.delivery.registry import RegisteredEndpoint
+from crossdock_hub.delivery.removal import REMOVED, never_began
 from crossdock_hub.records import DeliveryRecord, EventRecord
 
 # Deliveries of one endpoint leave by latency class first: milestones before bulk.
@@ -26,20 +27,22 @@ def plan(
     endpoints: Sequence[RegisteredEndpoint],
     refers_to: tuple[str, ...],
     now: int,
+    gone: Sequence[RegisteredEndpoint] = (),
 ) -> list[DeliveryRecord]:
-    """The deliveries of one event, all in state READY; required targets nobody serves: UNROUTED."""
+    """The deliveries of one event, all in state READY; required targets nobody serves: UNROUTED.
+
+    gone: endpoints that are not configured any more and have a part of the flow, see removal.py.
+    What one of them would have had to do is UNROUTED and its own, whoever else could do it.
+    """
     scopes = contract.scopes(event)
     planned: list[DeliveryRecord] = []
     for target in rule.targets:
-        matching = [
-            endpoint
-            for endpoint in endpoints
-            if endpoint.role == target.role
-            and target.operation in endpoint.operations
-            and endpoint.scope.covers(scopes)
-        ]
+        matching = [each for each in endpoints if _may_do(each, target, scopes)]
         if not matching and target.optional:
             continue
+        if not target.optional:
+            kept = [each for each in gone if _may_do(each, target, scopes)]
+            matching = kept[:1] or matching
         twins = [endpoint.id for endpoint in matching] if len(matching) > 1 else []
         if twins and not target.optional:
             # Work that must be done once is not given to two: an operator corrects the scopes.
@@ -51,6 +54,16 @@ def plan(
             for endpoint in addressed
         ]
     return planned
+
+
+def _may_do(
+    endpoint: RegisteredEndpoint, target: Target, scopes: Mapping[str, frozenset[str]]
+) -> bool:
+    return (
+        endpoint.role == target.role
+        and target.operation in endpoint.operations
+        and endpoint.scope.covers(scopes)
+    )
 
 
 def _delivery(
@@ -66,6 +79,7 @@ def _delivery(
     twins: Sequence[str],
 ) -> DeliveryRecord:
     name = endpoint.id if endpoint else ""
+    served = endpoint is not None and endpoint.state != REMOVED
     # An UNROUTED delivery is named after the role, so that two of them differ.
     who = name or f"role:{target.role}"
     name_of = delivery_id(record.id, who, target.operation, item)
@@ -77,7 +91,7 @@ def _delivery(
         operation=target.operation,
         item=item,
         ordering_key=ordering_key_of(target, event),
-        state="READY" if endpoint else "UNROUTED",
+        state="READY" if served else "UNROUTED",
         created_at=now,
         updated_at=now,
         kind=record.kind,
@@ -85,7 +99,7 @@ def _delivery(
         root_id=record.root_id,
         vendor_reference=vendor_reference(name_of),
         sequence=f"{record.id}:{index:04d}",
-        waiting_on="" if endpoint else _unrouted(target, twins),
+        waiting_on="" if served else _unrouted(target, twins, name),
         on_reject=target.on_reject,
         role=target.role,
         requires=target.requires,
@@ -106,7 +120,9 @@ def is_own_fact(contract: Contract, event_type: str, role: str, operation: str) 
     )
 
 
-def _unrouted(target: Target, twins: Sequence[str]) -> str:
+def _unrouted(target: Target, twins: Sequence[str], gone: str) -> str:
+    if gone:
+        return never_began(gone)
     if twins:
         return (
             f"{' and '.join(twins)} both offer {target.operation} in this scope and only one may "

@@ -1,13 +1,19 @@
-"""What an UNROUTED delivery would be today: the one that it stands for, in the same place."""
+"""What an UNROUTED delivery would be today: the one that it stands for, in the same place.
+
+And what endpoints that are gone keep of a flow: its new work is theirs as well, see removal.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from crossdock import bus
 
 from crossdock_hub.delivery import removal
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
+from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.delivery.routing import plan
 from crossdock_hub.records import DeliveryRecord, EventRecord
 from crossdock_hub.unit import Unit
@@ -26,21 +32,44 @@ def waiting(unit: Unit, root_id: str, roles: frozenset[str], before: str) -> lis
     return found
 
 
+def left_behind(unit: Unit, root_id: str) -> dict[str, DeliveryRecord]:
+    """By the name of each endpoint that is gone and has a part of a flow: the first of that part.
+
+    In the order in which the flow came to them.
+    """
+    flow = unit.flow(root_id)
+    configured = {endpoint.id for endpoint in unit.endpoints}
+    gone = {r.endpoint: None for r in flow if r.endpoint and r.endpoint not in configured}
+    # Most flows have met no such endpoint: no index for them.
+    books = IndexedFlow(flow if gone else ())
+    found = {name: removal.what_stays(name, books, unit.limits) for name in gone}
+    return {name: stays for name, stays in found.items() if stays is not None}
+
+
+def as_they_were(unit: Unit, names: Iterable[str]) -> list[RegisteredEndpoint]:
+    """Endpoints that are gone with what they offered, to see what would be theirs."""
+    keys = [("endpoint", name) for name in names]
+    unit.require(keys)
+    known = [unit.get(key) for key in keys]
+    return [compile_endpoint(record, unit.limits) for record in known if record is not None]
+
+
 def routed_now(
-    unit: Unit, record: DeliveryRecord, stays: DeliveryRecord | None = None
+    unit: Unit, record: DeliveryRecord, left: Mapping[str, DeliveryRecord]
 ) -> DeliveryRecord | None:
     """The delivery that it should have been; None: still nobody serves it.
 
-    What an endpoint that was gone had is its again, the same delivery, once it is back. stays: what
-    it has of the flow, see removal.py: then no other endpoint takes the rest over.
+    What an endpoint that was gone had is its again, the same delivery, once it is back. left: what
+    such endpoints have of the flow, as `left_behind` found it: then no other one takes the rest
+    over, and what nobody served yet is theirs, which the delivery says by its name.
     """
     if not record.endpoint:
-        return _planned(unit, record)
+        return _planned(unit, record, left)
     if unit.endpoint(record.endpoint) is not None:
         return replace(record, state="READY", waiting_on="", updated_at=unit.now)
-    if stays is not None or not removal.may_go_over(record):
+    if record.endpoint in left or not removal.may_go_over(record):
         return None
-    found = _planned(unit, record)
+    found = _planned(unit, record, left)
     if found is None:
         return None
     # Where several may have the work each has its own: then nothing is missing there. All of the
@@ -49,7 +78,9 @@ def routed_now(
     return None if unit.knows(key) and unit.get(key) is not None else found
 
 
-def _planned(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
+def _planned(
+    unit: Unit, record: DeliveryRecord, left: Mapping[str, DeliveryRecord]
+) -> DeliveryRecord | None:
     stored: EventRecord | None = unit.get(("event", record.event_id))
     event: Any = None if stored is None else bus.decode(stored.body).event
     if stored is None or event is None:
@@ -62,6 +93,7 @@ def _planned(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
         unit.get(("endpoints",)),
         record.refers_to,
         unit.now,
+        as_they_were(unit, left),
     )
     wanted = (record.role, record.operation, record.item)
     for found in planned:

@@ -1,0 +1,107 @@
+"""What is whose when an endpoint left the endpoints file, and another may do its work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from decisions import ERP, OPERATIONS
+from first_flow import Flow, order
+from removal_flow import put_back, reroute, take_out, two_waiting
+
+
+@pytest.mark.parametrize(
+    ("state", "details"),
+    [
+        ("CONFIRMED", {"calls_reached": 1}),
+        ("PARKED", {"waiting_on": "somebody looks"}),
+        ("UNKNOWN", {"calls_reached": 1, "first_unknown_at": 1, "due_at": 2**60}),
+    ],
+)
+@pytest.mark.parametrize("served", [True, False], ids=["a successor", "nobody"])
+def test_a_cancel_of_what_the_endpoint_that_is_gone_has_waits_for_it(
+    state: str, details: dict[str, Any], served: bool
+) -> None:
+    """Proves that new work of an order of which the endpoint that is gone has a part is that
+    endpoint's, waits seen, and reaches it once it is back: a cancel neither vanishes nor takes back
+    what waits there, whether a successor is there or not."""
+    flow = Flow()
+    root, create, change = two_waiting(flow)
+    flow.records["delivery", create.id] = replace(
+        flow.fresh(create), **({"state": state, "pending": False} | details)
+    )
+    take_out(flow, change)
+    if served:
+        flow.employ(replace(ERP, endpoint="erp-2"), OPERATIONS["netsuite"])
+    flow.cancel(root)
+    cancel = flow.delivery("netsuite", "cancel_order")
+    assert (cancel.state, cancel.pending) == ("UNROUTED", False)
+    assert f"create_sales_order of the same flow, {state}" in cancel.waiting_on
+    assert flow.fresh(change).state == "UNROUTED"
+    reroute(flow, root)
+    assert flow.fresh(cancel).state == "UNROUTED"
+    assert flow.deliveries("erp-2") == []
+    put_back(flow)
+    flow.records.pop(("endpoint", "erp-2"), None)
+    reroute(flow, root)
+    assert flow.fresh(cancel).state in ("READY", "HELD")
+    assert flow.fresh(change).state == "SUPERSEDED"
+    assert len(flow.deliveries()) == 3
+
+
+def test_a_cancel_that_nobody_served_does_not_go_to_the_successor() -> None:
+    """Proves that work which was unrouted for another reason waits for the endpoint that has the
+    order as well, says so, and goes there once it is back."""
+    flow = Flow()
+    root, create, change = two_waiting(flow)
+    flow.settle(create)
+    offered = OPERATIONS["netsuite"]
+    flow.register(ERP, {name: kind for name, kind in offered.items() if name != "cancel_order"})
+    flow.cancel(root)
+    (cancel,) = [r for r in flow.deliveries() if r.operation == "cancel_order"]
+    assert (cancel.endpoint, cancel.state) == ("", "UNROUTED")
+    flow.register(ERP, offered)
+    take_out(flow, change)
+    flow.employ(replace(ERP, endpoint="erp-2"), offered)
+    reroute(flow, root)
+    assert flow.fresh(cancel).state == "UNROUTED"
+    assert "put it back under this id" in flow.fresh(cancel).waiting_on
+    assert "netsuite has create_sales_order of the same flow" in flow.fresh(cancel).waiting_on
+    assert flow.deliveries("erp-2") == []
+    put_back(flow)
+    flow.records.pop(("endpoint", "erp-2"))
+    reroute(flow, root)
+    assert flow.delivery("netsuite", "cancel_order").state == "READY"
+
+
+def test_new_work_goes_to_the_successor_where_the_one_that_is_gone_had_no_part() -> None:
+    """Proves that only what the endpoint that is gone would have had waits for it: not an operation
+    that it never offered, and no order that it has nothing of."""
+    flow = Flow()
+    root, create, _ = two_waiting(flow)
+    flow.settle(create)
+    offered = OPERATIONS["netsuite"]
+    flow.register(ERP, {name: kind for name, kind in offered.items() if name != "cancel_order"})
+    take_out(flow)
+    flow.employ(replace(ERP, endpoint="erp-2"), offered)
+    flow.cancel(root)
+    assert flow.delivery("erp-2", "cancel_order").state != "UNROUTED"
+    other = flow.create(order("SO-2"))
+    flow.approve(other.id)
+    assert flow.delivery("erp-2", "create_sales_order").state == "READY"
+
+
+def test_a_cancel_which_the_successor_gets_does_not_vanish() -> None:
+    """Proves that a cancel that the endpoint that is gone never offered reaches the successor: it
+    takes back what waits, and is not taken for pointless while that endpoint has the order."""
+    flow = Flow()
+    root, create, change = two_waiting(flow)
+    flow.settle(create)
+    offered = OPERATIONS["netsuite"]
+    flow.register(ERP, {name: kind for name, kind in offered.items() if name != "cancel_order"})
+    take_out(flow, change)
+    flow.employ(replace(ERP, endpoint="erp-2"), offered)
+    flow.cancel(root)
+    assert flow.fresh(change).state == "SUPERSEDED"
+    assert flow.delivery("erp-2", "cancel_order").state == "READY"
