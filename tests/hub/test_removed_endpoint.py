@@ -267,6 +267,7 @@ def _route(unit: Any, record: DeliveryRecord) -> DeliveryRecord | None:
         ("SKIPPED", {"first_unknown_at": 1}, True),
         ("SUPERSEDED", {}, False),
         ("UNROUTED", {}, False),
+        ("UNROUTED", {"replay_id": "r"}, True),
     ],
 )
 def test_what_the_endpoint_may_have_keeps_its_flow_there(

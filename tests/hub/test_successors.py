@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from decisions import ERP, OPERATIONS
 from first_flow import Flow, order
+from operator_says import say
 from removal_flow import put_back, reroute, take_out, two_waiting
 
 
@@ -105,3 +106,21 @@ def test_a_cancel_which_the_successor_gets_does_not_vanish() -> None:
     flow.cancel(root)
     assert flow.fresh(change).state == "SUPERSEDED"
     assert flow.delivery("erp-2", "cancel_order").state == "READY"
+
+
+@pytest.mark.parametrize("own", [{"replay_id": "r"}, {"resubmits": "d"}, {"calls_reached": 1}])
+def test_a_flow_is_not_torn_in_two(own: dict[str, Any]) -> None:
+    """Proves that work which may not go over keeps what comes after it at the endpoint that is
+    gone: a change would wait at the successor for an order that never comes there."""
+    flow = Flow()
+    root, create, change = two_waiting(flow)
+    flow.records["delivery", create.id] = replace(flow.fresh(create), **own)
+    take_out(flow, create, change)
+    flow.employ(replace(ERP, endpoint="erp-2"), OPERATIONS["netsuite"])
+    reroute(flow, root)
+    assert [flow.fresh(each).state for each in (create, change)] == ["UNROUTED"] * 2
+    assert "netsuite has part of it" in flow.fresh(create).waiting_on
+    assert "netsuite has create_sales_order of the same flow" in flow.fresh(change).waiting_on
+    assert flow.deliveries("erp-2") == []
+    say(flow, "SKIP", create)
+    assert flow.fresh(change).superseded_by == flow.delivery("erp-2", "change_order").id

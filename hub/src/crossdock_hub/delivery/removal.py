@@ -65,7 +65,9 @@ def what_stays(
 def _stays(other: DeliveryRecord, flow: IndexedFlow, limits: Limits) -> bool:
     refused = other.state == "REJECTED" and other.on_reject != "CONTINUE"
     waits = other.state in ledger.OPEN_STATES
-    return waits or refused or overtaking.may_be_at_vendor(other, flow, limits)
+    # What may not go over keeps what comes after it, or that would wait elsewhere for ever.
+    bound = other.state == "UNROUTED" and not may_go_over(other)
+    return waits or refused or bound or overtaking.may_be_at_vendor(other, flow, limits)
 
 
 def may_go_over(record: DeliveryRecord) -> bool:
@@ -79,7 +81,9 @@ def waits_for(record: DeliveryRecord, stays: DeliveryRecord | None) -> DeliveryR
     """The same work with the words that fit today. stays: as `what_stays` found it."""
     words = never_began(record.endpoint)
     if stays is not None or not may_go_over(record):
-        other = f"{stays.operation} of the same flow, {stays.state}" if stays else "part of it"
+        other = "part of it"
+        if stays is not None and stays.id != record.id:
+            other = f"{stays.operation} of the same flow, {stays.state}"
         words = (
             f"{is_gone(record.endpoint)}, or skip it; no other endpoint takes it over by itself, "
             f"since {record.endpoint} has {other}"
