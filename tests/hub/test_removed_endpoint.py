@@ -306,7 +306,7 @@ def test_doubt_at_an_endpoint_that_is_gone_stays_doubt() -> None:
         ("READY", {"pending": True}, "UNROUTED"),
         ("HELD", {"hold_reason": "ORDER"}, "UNROUTED"),
         ("HELD", {"hold_reason": "RETRY", "due_at": 5, "attempts": 3}, "UNROUTED"),
-        ("READY", {"pending": True, "calls_reached": 1}, "UNKNOWN"),
+        ("READY", {"pending": True, "calls_reached": 1}, "UNROUTED"),
         ("READY", {"pending": True, "draft": "D-1"}, "UNKNOWN"),
         ("HELD", {"hold_reason": "RETRY", "first_unknown_at": 7}, "UNKNOWN"),
         ("RESOLVING", {"pending": True, "first_unknown_at": 7}, "UNKNOWN"),
@@ -321,8 +321,8 @@ def test_doubt_at_an_endpoint_that_is_gone_stays_doubt() -> None:
 async def test_what_a_start_makes_of_work_at_an_endpoint_that_left(
     books: Books, state: str, details: dict[str, Any], becomes: str
 ) -> None:
-    """Proves at the store that only what never began is unrouted, that what was called is in doubt
-    and stays timed, that work of other endpoints is left alone, and that a second start changes
+    """Proves at the store that what is proven to be at no vendor is unrouted, that what may be there
+    is in doubt and stays timed, that work of other endpoints is left alone, and that a second start changes
     nothing more."""
     flow = Flow()
     _, create, _ = two_waiting(flow)

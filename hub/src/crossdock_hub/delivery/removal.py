@@ -1,9 +1,10 @@
 """What becomes of work at an endpoint that is no longer in the endpoints file; pure.
 
-What never began there is UNROUTED, keeps the name, and is that endpoint's again when it is back.
+What waits there and is proven to be at no vendor is UNROUTED, keeps the name, and is that endpoint's
+again when it is back.
 Another endpoint takes it over only where nothing of the flow is, or may be, at the one that is
 gone: a renamed endpoint is a new one, and the hub can't know that the system behind it is the same.
-What began and is not known to have ended stays in doubt, and says what helps.
+What may have been done and is not known to have ended stays in doubt, and says what helps.
 """
 
 from __future__ import annotations

@@ -19,8 +19,10 @@ _NOTHING_HOLDS = {"hold_reason": "", "awaits_operation": "", "prerequisite_until
 
 
 async def let_go(connection: AsyncConnection, endpoints: Collection[str], now: int) -> None:
-    """What waits at these endpoints, none of which is configured, becomes UNROUTED; what was called
-    there is in doubt. What an attempt still holds is seen to when its lease runs out.
+    """What waits at these endpoints, none of which is configured, becomes UNROUTED; what may be at
+    the vendor is in doubt. Calls that were refused, or looked up in vain, are proof that it is not:
+    doubt of them would be the hub's own. What an attempt still holds is seen to when its lease runs
+    out.
 
     Nothing is DISPATCHED any more: a start takes that back. now: microseconds UTC.
     """
@@ -30,7 +32,7 @@ async def let_go(connection: AsyncConnection, endpoints: Collection[str], now: i
         idle = and_(there, d.c.state.in_(_IDLE_STATES))
         unrouted = await connection.execute(
             update(d)
-            .where(idle, d.c.first_unknown_at.is_(None), d.c.calls_reached == 0, d.c.draft == "")
+            .where(idle, d.c.first_unknown_at.is_(None), d.c.draft == "")
             .values(
                 state="UNROUTED",
                 waiting_on=never_began(endpoint),
