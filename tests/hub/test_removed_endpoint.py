@@ -321,9 +321,9 @@ def test_doubt_at_an_endpoint_that_is_gone_stays_doubt() -> None:
 async def test_what_a_start_makes_of_work_at_an_endpoint_that_left(
     books: Books, state: str, details: dict[str, Any], becomes: str
 ) -> None:
-    """Proves at the store that what is proven to be at no vendor is unrouted, that what may be there
-    is in doubt and stays timed, that work of other endpoints is left alone, and that a second start changes
-    nothing more."""
+    """Proves at the store that what is known to be at no vendor is unrouted, that what may be there
+    is in doubt and stays timed, that work of other endpoints is left alone, and that a second start
+    changes nothing more."""
     flow = Flow()
     _, create, _ = two_waiting(flow)
     row = replace(create, state=state, **({"pending": False} | details))

@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from decisions import ERP, OPERATIONS
+from crossdock_hub.identity import HUB
+from decisions import ERP, OPERATIONS, request_id
 from first_flow import Flow, order
+from ledger_vendor import ROOT, VENDOR
 from operator_says import say
 from removal_flow import put_back, reroute, take_out, two_waiting
+from test_guarding import Till
 
 
 @pytest.mark.parametrize(
@@ -124,3 +127,37 @@ def test_a_flow_is_not_torn_in_two(own: dict[str, Any]) -> None:
     assert flow.deliveries("erp-2") == []
     say(flow, "SKIP", create)
     assert flow.fresh(change).superseded_by == flow.delivery("erp-2", "change_order").id
+
+
+def test_a_returned_endpoint_gets_what_a_person_let_go() -> None:
+    """Proves that the guard does not stop again, when an endpoint is put back, what an operator
+    released from it before the endpoint left."""
+    till = Till(budget=1)
+    bought = till.one("buy", key="a")
+    stopped = till.one("buy", key="b")
+    assert stopped.hold_reason == "SPENDING"
+    till.retry(stopped)
+    take_out(till, bought, stopped, endpoint=VENDOR.endpoint)
+    put_back(till, VENDOR.endpoint)
+    reroute(till, ROOT)
+    assert [till.fresh(each).state for each in (bought, stopped)] == ["READY", "READY"]
+
+
+def test_a_returned_endpoint_buys_no_more_than_the_guard_lets() -> None:
+    """Proves that what was asked for while an endpoint was gone, which no guard has seen, meets the
+    guard when it is back; and a second time away does not make it meet it again."""
+    till = Till(budget=1)
+    bought = till.one("buy", key="a")
+    asked = replace(bought, id=request_id(), state="UNROUTED", updated_at=bought.created_at)
+    asked = replace(asked, event_id="later", sequence=f"{asked.sequence}z", pending=False)
+    take_out(till, bought, endpoint=VENDOR.endpoint)
+    till.decide(HUB, "ask", lambda unit: unit.put_delivery(asked))
+    put_back(till, VENDOR.endpoint)
+    reroute(till, ROOT)
+    assert till.fresh(bought).state == "READY"
+    assert (till.fresh(asked).state, till.fresh(asked).hold_reason) == ("PARKED", "SPENDING")
+    till.retry(asked)
+    take_out(till, bought, asked, endpoint=VENDOR.endpoint)
+    put_back(till, VENDOR.endpoint)
+    reroute(till, ROOT)
+    assert [till.fresh(each).state for each in (bought, asked)] == ["READY", "READY"]

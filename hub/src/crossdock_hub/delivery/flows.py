@@ -75,7 +75,10 @@ def reroute(
             continue
         if found.id != known.id:
             unit.put_delivery(unrouted.replaced(known, found, unit.now))
-        _take(unit, [found])
+        if found.id == known.id and removal.was_taken(known):
+            _admit(unit, found)
+        else:
+            _take(unit, [found])
         wake_role(unit, known)
 
 

@@ -1,9 +1,9 @@
 """What becomes of work at an endpoint that is no longer in the endpoints file; pure.
 
-What waits there and is proven to be at no vendor is UNROUTED, keeps the name, and is that endpoint's
-again when it is back.
-Another endpoint takes it over only where nothing of the flow is, or may be, at the one that is
-gone: a renamed endpoint is a new one, and the hub can't know that the system behind it is the same.
+What waits there and is proven to be at no vendor is UNROUTED, keeps the name, and is its own again
+when it is back. Another endpoint takes it over only where nothing of the flow is, or may
+be, at the one that is gone: a renamed endpoint is a new one, and the hub can't know that the system
+behind it is the same.
 What may have been done and is not known to have ended stays in doubt, and says what helps.
 """
 
@@ -76,6 +76,12 @@ def may_go_over(record: DeliveryRecord) -> bool:
     that event is the same: no call, no draft, no content or replay of its own."""
     own = record.resubmits or record.replay_id
     return ledger.is_untouched(record) and not own
+
+
+def was_taken(record: DeliveryRecord) -> bool:
+    """Whether work was its endpoint's before that left, and has met the spending guard: what a
+    person released from it is not asked again. What came since is as it was planned."""
+    return record.updated_at > record.created_at
 
 
 def waits_for(record: DeliveryRecord, stays: DeliveryRecord | None) -> DeliveryRecord:
