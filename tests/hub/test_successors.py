@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from crossdock_hub.delivery import removal
 from crossdock_hub.identity import HUB
-from decisions import ERP, OPERATIONS, request_id
+from decisions import ERP, OPERATIONS, refusal_of, request_id
 from first_flow import Flow, order
 from ledger_vendor import ROOT, VENDOR
 from operator_says import say
@@ -161,3 +162,22 @@ def test_a_returned_endpoint_buys_no_more_than_the_guard_lets() -> None:
     put_back(till, VENDOR.endpoint)
     reroute(till, ROOT)
     assert [till.fresh(each).state for each in (bought, asked)] == ["READY", "READY"]
+
+
+@pytest.mark.parametrize("verb", ["RETRY", "RESUBMIT"])
+def test_a_cancel_that_went_to_the_successor_still_takes_back(verb: str) -> None:
+    """Proves that an order whose cancel another endpoint of the role got is not sent by the one
+    that has it, once that one is back and an operator lets it go."""
+    flow = Flow()
+    root, create, _ = two_waiting(flow)
+    flow.settle(create, "PARKED")
+    offered = OPERATIONS["netsuite"]
+    flow.register(ERP, {name: kind for name, kind in offered.items() if name != "cancel_order"})
+    take_out(flow)
+    flow.employ(replace(ERP, endpoint="erp-2"), offered)
+    flow.cancel(root)
+    cancel = flow.delivery("erp-2", "cancel_order")
+    flow.records["endpoint", "erp-2"] = removal.removed(flow.records["endpoint", "erp-2"])
+    put_back(flow)
+    refusal = refusal_of(lambda: say(flow, verb, create))
+    assert refusal.reason == "STATE_TRANSITION" and cancel.id in refusal.message

@@ -32,13 +32,11 @@ def takes_back(other: DeliveryRecord, record: DeliveryRecord) -> bool:
 
     However it ended: the object was cancelled when its event was written. That the cancel was
     refused, failed, was never served, or was skipped by a person says only what the vendor was
-    told, and makes no cancelled order wanted again.
+    told, and makes no cancelled order wanted again. Neither does another endpoint of the role that
+    got it, as when the one with the order had left the endpoints file.
     """
-    serves = other.endpoint == record.endpoint or (
-        other.state == "UNROUTED" and other.role == record.role
-    )
     return (
-        serves
+        other.role == record.role
         and other.ordering_key == record.ordering_key
         and other.event_id != record.event_id
         and other.sequence > record.sequence
