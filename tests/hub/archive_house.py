@@ -102,7 +102,8 @@ class House(Flow):  # type: ignore[misc]
             self.store, self.contract, self.limits, Picker(self.limits), lambda: self.now
         )
         async with self.store.write() as connection:
-            known = await ensure_endpoints(connection, [_record(each) for each in everybody()], 0)
+            configured = [_record(each) for each in everybody()]
+            known = await ensure_endpoints(connection, configured, 0, self.limits)
         self.committer.start(known)
         self.archiver = self.new_archiver()
         self.queries = Queries(Reader(self.store), self.contract, self.limits, Waiters())

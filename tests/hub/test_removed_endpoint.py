@@ -15,6 +15,7 @@ from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.errors import CallError
 from crossdock.order.v1 import order_pb2
+from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import removal
 from crossdock_hub.delivery.ordering import blocker_of
 from crossdock_hub.delivery.unrouted import left_behind, routed_now
@@ -35,10 +36,16 @@ from test_dead_letters import groups, members
 
 __all__ = ["books"]
 
+# Microseconds UTC: far beyond every time that a test plays.
+LATER = 2**55
 LANE = Lane(1)
 OLD, NEW = LANE.erp, "erp-renamed"
 GONE = f"{OLD} is not in the hub's endpoints file any more"
-QUICK = QUICK_LIMITS | {"restart_grace_seconds": 0.5, "dead_letter_unknown_seconds": 0.5}
+QUICK = QUICK_LIMITS | {
+    "restart_grace_seconds": 0.5,
+    "dead_letter_unknown_seconds": 0.5,
+    "look_up_retry_seconds_max": 1.0,
+}
 
 
 @pytest.fixture
@@ -306,12 +313,16 @@ def test_doubt_at_an_endpoint_that_is_gone_stays_doubt() -> None:
         ("READY", {"pending": True}, "UNROUTED"),
         ("HELD", {"hold_reason": "ORDER"}, "UNROUTED"),
         ("HELD", {"hold_reason": "RETRY", "due_at": 5, "attempts": 3}, "UNROUTED"),
+        ("HELD", {"hold_reason": "RETRY", "due_at": LATER}, "UNROUTED"),
+        ("HELD", {"hold_reason": "PREREQUISITE", "due_at": LATER}, "UNROUTED"),
         ("READY", {"pending": True, "calls_reached": 1}, "UNROUTED"),
         ("READY", {"pending": True, "draft": "D-1"}, "UNKNOWN"),
-        ("HELD", {"hold_reason": "RETRY", "first_unknown_at": 7}, "UNKNOWN"),
+        ("HELD", {"hold_reason": "RETRY", "first_unknown_at": 7, "due_at": LATER}, "UNKNOWN"),
+        ("READY", {"pending": True, "first_unknown_at": 7}, "UNKNOWN"),
         ("RESOLVING", {"pending": True, "first_unknown_at": 7}, "UNKNOWN"),
         ("RESOLVING", {"lease_until": 9, "first_unknown_at": 7}, "RESOLVING"),
         ("UNKNOWN", {"due_at": 5, "first_unknown_at": 7}, "UNKNOWN"),
+        ("UNKNOWN", {"due_at": LATER, "first_unknown_at": 7}, "UNKNOWN"),
         ("IN_FLIGHT", {"lease_until": 9}, "IN_FLIGHT"),
         ("PARKED", {}, "PARKED"),
         ("REJECTED", {}, "REJECTED"),
@@ -322,8 +333,8 @@ async def test_what_a_start_makes_of_work_at_an_endpoint_that_left(
     books: Books, state: str, details: dict[str, Any], becomes: str
 ) -> None:
     """Proves at the store that what is known to be at no vendor is unrouted, that what may be there
-    is in doubt and stays timed, that work of other endpoints is left alone, and that a second start
-    changes nothing more."""
+    is in doubt and stays timed, that nothing goes earlier than it was to go, that work of other
+    endpoints is left alone, and that a second start changes nothing more."""
     flow = Flow()
     _, create, _ = two_waiting(flow)
     row = replace(create, state=state, **({"pending": False} | details))
@@ -334,23 +345,26 @@ async def test_what_a_start_makes_of_work_at_an_endpoint_that_left(
         await write_rows(connection, [(rows.DELIVERIES, [row, elsewhere])])
         configured = [record for record in kept if record.id != "netsuite"]
         for _ in range(2):
-            await ensure_endpoints(connection, configured, flow.now)
+            await ensure_endpoints(connection, configured, flow.now, flow.limits)
     found = await books.reader.delivery(row.id)
     assert found is not None and found.state == becomes
+    timed = row.due_at if state == "UNKNOWN" or row.hold_reason == "RETRY" else None
     if becomes == "UNROUTED":
         assert found.waiting_on == removal.never_began("netsuite")
-        assert (found.due_at, found.pending, found.hold_reason) == (None, False, "")
+        assert (found.due_at, found.pending, found.hold_reason) == (timed, False, "")
     elif becomes == "UNKNOWN":
         assert found.waiting_on == removal.in_doubt("netsuite")
         assert (found.first_unknown_at, found.pending) == (row.first_unknown_at or flow.now, False)
-        assert found.due_at is not None and found.due_at > flow.now
+        assert found.due_at == (timed or removal.again_at(flow.now, flow.limits))
     else:
         assert found == row
     assert await books.reader.delivery(elsewhere.id) == elsewhere
     endpoint = await books.reader.endpoint("netsuite")
     assert endpoint is not None and endpoint.state == "REMOVED"
     async with books.store.write() as connection:
-        await ensure_endpoints(connection, kept, flow.now + 1)
+        await ensure_endpoints(connection, kept, flow.now + 1, flow.limits)
     again = await books.reader.delivery(row.id)
     assert again is not None and again.state == becomes
-    assert becomes != "UNKNOWN" or again.due_at == flow.now + 1
+    if becomes == "UNKNOWN":
+        settled_at = flow.now + 1 + int(flow.limits.settle_seconds_default * SECOND)
+        assert again.due_at == max(settled_at, found.due_at or 0)

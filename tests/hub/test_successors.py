@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import removal
 from crossdock_hub.identity import HUB
 from decisions import ERP, OPERATIONS, refusal_of, request_id
@@ -181,3 +182,21 @@ def test_a_cancel_that_went_to_the_successor_still_takes_back(verb: str) -> None
     put_back(flow)
     refusal = refusal_of(lambda: say(flow, verb, create))
     assert refusal.reason == "STATE_TRANSITION" and cancel.id in refusal.message
+
+
+def test_an_endpoint_that_is_back_is_left_alone_as_long_as_it_asked() -> None:
+    """Proves that work which waited for a time that the vendor named waits for it still when its
+    endpoint was out of the file meanwhile, and then goes."""
+    flow = Flow()
+    root, create, _ = two_waiting(flow)
+    flow.settle(create, "THROTTLED", retry_after=1_800.0)
+    due_at = flow.fresh(create).due_at
+    assert due_at is not None and due_at > flow.now + 1_500 * SECOND
+    take_out(flow, create)
+    flow.pass_time(60)
+    put_back(flow)
+    reroute(flow, root)
+    again = flow.fresh(create)
+    assert (again.state, again.hold_reason, again.due_at) == ("HELD", "RETRY", due_at)
+    flow.pass_time(1_800)
+    assert flow.fresh(create).state == "READY"

@@ -200,7 +200,7 @@ class Hub:
             await restart_leases(connection, now, until, now - newest_at, longest)
             told = await told_by(self.bus)
             self._tie, differs = await compare_at_start(connection, told, newest_at, now)
-            known = await ensure_endpoints(connection, configured, now)
+            known = await ensure_endpoints(connection, configured, now, self.limits)
             if differs == DATABASE_OLDER:
                 known = await hold_calls(connection, known, now, self.limits)
                 # Their message ids are those of a future that is gone. Before the difference is

@@ -474,7 +474,7 @@ def tick(unit: Unit, delivery_id: str) -> None:
     if after is record:
         return
     if endpoint is None:
-        after = removal.due(record, after, unit.now)
+        after = removal.due(record, after, unit.now, unit.limits)
     if attempt is not None and not attempt.outcome:
         ended = replace(attempt, outcome="LEASE_EXPIRED", ended_at=unit.now)
         unit.put(("attempt", record.id, record.token), ended)

@@ -75,7 +75,10 @@ def reroute(
             continue
         if found.id != known.id:
             unit.put_delivery(unrouted.replaced(known, found, unit.now))
-        if found.id == known.id and removal.was_taken(known):
+        if found.state == "HELD":
+            # It has its place, and its timer.
+            _keep(unit, found)
+        elif found.id == known.id and removal.was_taken(known):
             _admit(unit, found)
         else:
             _take(unit, [found])

@@ -18,8 +18,6 @@ from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
 
 REMOVED = "REMOVED"
-# What began there can't go on: a timer only keeps it from being forgotten.
-LOOK_AGAIN_SECONDS = 3_600.0
 
 
 def removed(record: EndpointRecord) -> EndpointRecord:
@@ -84,6 +82,15 @@ def was_taken(record: DeliveryRecord) -> bool:
     return record.updated_at > record.created_at
 
 
+def given_back(record: DeliveryRecord, now: int) -> DeliveryRecord:
+    """What was unrouted with its endpoint, once that is back: as it was, also where its vendor had
+    asked to be left alone until a time."""
+    again = replace(record, waiting_on="", updated_at=now)
+    if record.due_at is not None and record.due_at > now:
+        return replace(again, state="HELD", hold_reason="RETRY")
+    return replace(again, state="READY", due_at=None)
+
+
 def waits_for(record: DeliveryRecord, stays: DeliveryRecord | None) -> DeliveryRecord:
     """The same work with the words that fit today. stays: as `what_stays` found it."""
     words = never_began(record.endpoint)
@@ -98,10 +105,17 @@ def waits_for(record: DeliveryRecord, stays: DeliveryRecord | None) -> DeliveryR
     return record if words == record.waiting_on else replace(record, waiting_on=words)
 
 
-def due(before: DeliveryRecord, after: DeliveryRecord, now: int) -> DeliveryRecord:
+def again_at(now: int, limits: Limits) -> int:
+    """When doubt there is looked at again. It can't go on: this keeps it from being forgotten, and
+    bounds how long it waits for nothing once the endpoint is back."""
+    return now + int(limits.look_up_retry_seconds_max * SECOND)
+
+
+def due(before: DeliveryRecord, after: DeliveryRecord, now: int, limits: Limits) -> DeliveryRecord:
     """What a timer makes of work at an endpoint that is gone. after: what it would make of it."""
     if "UNKNOWN" not in (before.state, after.state):
         return after
     record = before if before.state == "UNKNOWN" else after
-    again_at = now + int(LOOK_AGAIN_SECONDS * SECOND)
-    return replace(record, waiting_on=in_doubt(record.endpoint), due_at=again_at)
+    # A timer that has not run out is the call's own.
+    due_at = max(again_at(now, limits), record.due_at or 0)
+    return replace(record, waiting_on=in_doubt(record.endpoint), due_at=due_at)

@@ -66,7 +66,7 @@ def routed_now(
     if not record.endpoint:
         return _planned(unit, record, left)
     if unit.endpoint(record.endpoint) is not None:
-        return replace(record, state="READY", waiting_on="", updated_at=unit.now)
+        return removal.given_back(record, unit.now)
     if record.endpoint in left or not removal.may_go_over(record):
         return None
     found = _planned(unit, record, left)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import structlog
-from sqlalchemy import and_, func, or_, update
+from sqlalchemy import and_, case, func, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.config import SECOND
-from crossdock_hub.delivery.removal import LOOK_AGAIN_SECONDS, in_doubt, never_began
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery.registry import RegisteredEndpoint
+from crossdock_hub.delivery.removal import again_at, in_doubt, never_began
 from crossdock_hub.store import tables as t
 
 log = structlog.get_logger("crossdock.removing")
 
 _IDLE_STATES = ("HELD", "READY")
+_RETRIED = t.deliveries.c.hold_reason == "RETRY"
 _NOTHING_HOLDS = {"hold_reason": "", "awaits_operation": "", "prerequisite_until": None}
 
 
-async def let_go(connection: AsyncConnection, endpoints: Collection[str], now: int) -> None:
+async def let_go(
+    connection: AsyncConnection, endpoints: Collection[str], now: int, limits: Limits
+) -> None:
     """What waits at these endpoints, none of which is configured, becomes UNROUTED; what may be at
     the vendor is in doubt. Calls that were refused, or looked up in vain, are proof that it is not:
     doubt of them would be the hub's own. What an attempt still holds is seen to when its lease runs
@@ -36,40 +40,57 @@ async def let_go(connection: AsyncConnection, endpoints: Collection[str], now: i
             .values(
                 state="UNROUTED",
                 waiting_on=never_began(endpoint),
-                due_at=None,
+                # What its vendor asked for holds when the endpoint is back.
+                due_at=case((_RETRIED, d.c.due_at), else_=None),
                 pending=False,
                 updated_at=now,
                 **_NOTHING_HOLDS,
             )
         )
         looked_up = and_(d.c.state == "RESOLVING", d.c.lease_until.is_(None))
-        untold = and_(d.c.state == "UNKNOWN", d.c.waiting_on != in_doubt(endpoint))
         doubtful = await connection.execute(
             update(d)
-            .where(there, or_(d.c.state.in_(_IDLE_STATES), looked_up, untold))
+            .where(there, or_(d.c.state.in_(_IDLE_STATES), looked_up))
             .values(
                 state="UNKNOWN",
                 waiting_on=in_doubt(endpoint),
                 first_unknown_at=func.coalesce(d.c.first_unknown_at, now),
-                due_at=now + int(LOOK_AGAIN_SECONDS * SECOND),
+                due_at=case((_RETRIED, d.c.due_at), else_=again_at(now, limits)),
                 pending=False,
                 updated_at=now,
                 **_NOTHING_HOLDS,
             )
         )
-        if unrouted.rowcount or doubtful.rowcount:
+        # Their own time stays: what was called last may not have settled yet.
+        untold = and_(there, d.c.state == "UNKNOWN", d.c.waiting_on != in_doubt(endpoint))
+        told = await connection.execute(
+            update(d).where(untold).values(waiting_on=in_doubt(endpoint), updated_at=now)
+        )
+        if unrouted.rowcount or doubtful.rowcount or told.rowcount:
             log.warning(
                 "an endpoint is not in the endpoints file any more, and work waits for it",
                 endpoint=endpoint,
                 unrouted=unrouted.rowcount,
-                in_doubt=doubtful.rowcount,
+                in_doubt=doubtful.rowcount + told.rowcount,
             )
 
 
-async def take_back(connection: AsyncConnection, endpoints: Collection[str], now: int) -> None:
-    """Look at once at what is in doubt at endpoints that are configured again; what never began is
-    routed like all that is UNROUTED, in its order."""
+async def take_back(
+    connection: AsyncConnection, endpoints: Collection[RegisteredEndpoint], now: int
+) -> None:
+    """Let what is in doubt at endpoints that are configured again be looked at: once it has settled
+    and not before its own time. What never began is routed like all that is UNROUTED, in order."""
     d = t.deliveries
-    again = update(d).where(d.c.endpoint.in_(list(endpoints)), d.c.state == "UNKNOWN")
-    if endpoints:
-        await connection.execute(again.values(due_at=now))
+    for endpoint in endpoints:
+        settled_at = now + _settle_microseconds(endpoint)
+        await connection.execute(
+            update(d)
+            .where(d.c.endpoint == endpoint.id, d.c.state == "UNKNOWN")
+            .values(due_at=case((d.c.due_at > settled_at, d.c.due_at), else_=settled_at))
+        )
+
+
+def _settle_microseconds(endpoint: RegisteredEndpoint) -> int:
+    """How long any call of an endpoint may take to be seen by a look-up."""
+    waits = [spec.settle_seconds for spec in endpoint.operations.values()]
+    return int(max(waits, default=0.0) * SECOND)

@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import bindparam, case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.delivery.removal import REMOVED, removed, returned
 from crossdock_hub.records import (
     OCCUPYING_STATES,
@@ -216,7 +218,7 @@ async def restart_leases(
 
 
 async def ensure_endpoints(
-    connection: AsyncConnection, configured: Sequence[EndpointRecord], now: int
+    connection: AsyncConnection, configured: Sequence[EndpointRecord], now: int, limits: Limits
 ) -> list[EndpointRecord]:
     """Make the endpoints table follow the configuration, and the work of endpoints that left it or
     came back; manifests and pauses stay. Returns what is configured. now: microseconds UTC."""
@@ -226,7 +228,7 @@ async def ensure_endpoints(
     }
     names = {record.id for record in configured}
     gone = [record for record in found.values() if record.id not in names]
-    back = [r.id for r in found.values() if r.id in names and r.state == REMOVED]
+    back = [r for r in found.values() if r.id in names and r.state == REMOVED]
     changed = [removed(record) for record in gone if record.state != REMOVED]
     for record in configured:
         known = found.get(record.id)
@@ -235,8 +237,8 @@ async def ensure_endpoints(
             changed.append(today)
     if changed:
         await write_rows(connection, [(rows.ENDPOINTS, changed)])
-    await let_work_go(connection, [record.id for record in gone], now)
-    await take_back(connection, back, now)
+    await let_work_go(connection, [record.id for record in gone], now, limits)
+    await take_back(connection, [compile_endpoint(record, limits) for record in back], now)
     found |= {record.id: record for record in changed}
     return [record for record in found.values() if record.id in names]
 
