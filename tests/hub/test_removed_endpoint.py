@@ -368,3 +368,4 @@ async def test_what_a_start_makes_of_work_at_an_endpoint_that_left(
     if becomes == "UNKNOWN":
         settled_at = flow.now + 1 + int(flow.limits.settle_seconds_default * SECOND)
         assert again.due_at == max(settled_at, found.due_at or 0)
+        assert again.waiting_on == removal.is_back("netsuite")

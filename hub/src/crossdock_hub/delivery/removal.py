@@ -51,6 +51,11 @@ def in_doubt(endpoint: str) -> str:
     )
 
 
+def is_back(endpoint: str) -> str:
+    """What doubt waits for at an endpoint that was put back."""
+    return f"{endpoint} is in the hub's endpoints file again; it is looked at once it has settled"
+
+
 def what_stays(
     endpoint: str, flow: Iterable[DeliveryRecord], limits: Limits
 ) -> DeliveryRecord | None:

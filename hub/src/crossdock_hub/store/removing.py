@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.registry import RegisteredEndpoint
-from crossdock_hub.delivery.removal import again_at, in_doubt, never_began
+from crossdock_hub.delivery.removal import again_at, in_doubt, is_back, never_began
 from crossdock_hub.store import tables as t
 
 log = structlog.get_logger("crossdock.removing")
@@ -86,7 +86,10 @@ async def take_back(
         await connection.execute(
             update(d)
             .where(d.c.endpoint == endpoint.id, d.c.state == "UNKNOWN")
-            .values(due_at=case((d.c.due_at > settled_at, d.c.due_at), else_=settled_at))
+            .values(
+                waiting_on=is_back(endpoint.id),
+                due_at=case((d.c.due_at > settled_at, d.c.due_at), else_=settled_at),
+            )
         )
 
 
