@@ -10,11 +10,12 @@ from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.replay.drafting import Parts, draft_of, flow_items
-from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
+from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord, acts_of
 from crossdock_hub.replay.running import Replayer, hand_over
 from crossdock_hub.stepping import at_once
 from decisions import CONTRACT, request_id
 from first_flow import Flow, order
+from removal_flow import put_back, take_out
 
 ERP = "netsuite"
 
@@ -90,6 +91,23 @@ def test_a_replay_that_was_paused_since_hands_nothing_over() -> None:
         assert till.hand_over() == []
         assert till.item().decided_at is None
     till.put(till.replay)
+    assert len(till.hand_over()) == 1
+
+
+def test_a_replay_whose_endpoint_is_out_of_the_file_waits_for_it() -> None:
+    """Proves that a start of the hub without the endpoint pauses a replay that runs and says how
+    to go on, uses up none of its items, and that it goes on once the endpoint is back."""
+    till = Till()
+    take_out(till)
+    for _ in range(2):
+        assert till.hand_over() == []
+        assert till.item().decided_at is None
+    paused: ReplayRecord = till.records["replay", till.replay.id]
+    (act,) = acts_of(paused)
+    assert (paused.state, act.verb, act.by) == ("PAUSED", "fault", "hub")
+    assert "put it back under this id" in act.reason and "resume the replay" in act.reason
+    put_back(till)
+    till.put(replace(paused, state="RUNNING"))
     assert len(till.hand_over()) == 1
 
 

@@ -22,6 +22,8 @@ from crossdock_hub.committer import Committed, Committer, Stopped
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import flows
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
+from crossdock_hub.delivery.registry import RegisteredEndpoint
+from crossdock_hub.delivery.removal import is_gone
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import EventRecord
@@ -170,7 +172,7 @@ def finish(unit: Unit, replay_id: str) -> None:
 
 
 def pause_for_fault(unit: Unit, replay_id: str, message: str) -> None:
-    """The hub itself pauses a replay, and says why."""
+    """The hub itself pauses a replay, and says why and what helps."""
     record: ReplayRecord | None = unit.get(("replay", replay_id))
     if record is not None and record.state == "RUNNING":
         paused = with_act(replace(record, state="PAUSED"), Act("fault", "hub", message, unit.now))
@@ -186,6 +188,12 @@ def hand_over(
     if record is None or record.state != "RUNNING":
         # Paused or aborted since it was read.
         return
+    endpoint = unit.endpoint(record.endpoint)
+    if endpoint is None:
+        # What is left of it would only be used up, and could be planned nowhere.
+        message = f"{is_gone(record.endpoint)}, then resume the replay"
+        pause_for_fault(unit, record.id, message)
+        return
     unit.require([("replay_item", i.replay_id, i.number) for i in items])
     fresh = [unit.get(("replay_item", i.replay_id, i.number)) for i in items]
     if any(item is None or item.decided_at is not None for item in fresh):
@@ -194,19 +202,14 @@ def hand_over(
     stored = {item.event_id: events.get(item.event_id) for item in fresh}
     offered: dict[str, list[Candidate]] = {}
     for event_id, event in stored.items():
-        offered[event_id] = _work_of(unit, record, event, flow)
+        offered[event_id] = _work_of(unit, endpoint, event, flow)
         yield
-    work = {i.number: _candidate(unit, record, i, stored, offered[i.event_id]) for i in fresh}
+    work = {i.number: _candidate(record, i, stored, offered[i.event_id]) for i in fresh}
     planned = {c.identity: i.planned(record.approved) for i in fresh for c in [work[i.number]]}
     terms = Terms(
         record.id, record.endpoint, record.wanted_set, record.approved, record.traceparent
     )
-    endpoint = unit.endpoint(record.endpoint)
-    specs = (
-        partial(flows.default_spec, limits=unit.limits)
-        if endpoint is None
-        else partial(spec_at, endpoint, limits=unit.limits)
-    )
+    specs = partial(spec_at, endpoint, limits=unit.limits)
     order = [work[item.number] for item in fresh]
     decided = yield from decisions.decide_again_in_steps(
         terms, order, planned, flow, specs, unit.now, unit.limits
@@ -223,17 +226,15 @@ def hand_over(
 
 
 def _work_of(
-    unit: Unit, record: ReplayRecord, event: EventRecord | None, flow: IndexedFlow
+    unit: Unit, endpoint: RegisteredEndpoint, event: EventRecord | None, flow: IndexedFlow
 ) -> list[Candidate]:
     """The work of an event at the endpoint as it is today."""
-    endpoint = unit.endpoint(record.endpoint)
-    if event is None or endpoint is None:
+    if event is None:
         return []
     return candidates(unit.contract, event, endpoint, flow, unit.now)
 
 
 def _candidate(
-    unit: Unit,
     record: ReplayRecord,
     item: ReplayItemRecord,
     events: Mapping[str, EventRecord | None],
@@ -246,8 +247,6 @@ def _candidate(
     why = f"it is no work of {record.endpoint} any more"
     if events[item.event_id] is None:
         why = "the event is no longer stored"
-    elif unit.endpoint(record.endpoint) is None:
-        why = f"{record.endpoint} is no longer in the endpoints file"
     return Candidate(
         event_id=item.event_id,
         object_id=item.object_id,
