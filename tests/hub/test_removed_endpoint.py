@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from back_ups import copy_database, differences, put_back_database
+from crossdock.bus import delivery_stream
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.errors import CallError
 from crossdock.order.v1 import order_pb2
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.tie import DATABASE_OLDER
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import removal
 from crossdock_hub.delivery.ordering import blocker_of
@@ -193,6 +198,38 @@ async def test_a_renamed_endpoint_takes_over_what_the_old_one_has_nothing_of(
             )
         )
         assert await groups(story, OLD) == []
+
+
+async def test_an_older_database_holds_calls_of_an_endpoint_that_is_gone(
+    company_hub: RunningHub, tmp_path: Path
+) -> None:
+    """Proves that a database which is put back while an endpoint is out of the file holds that
+    endpoint's calls too, and drops its queue: somebody may hold a lease there of the time that is
+    lost, and the queue holds messages of it."""
+    saved = tmp_path / "yesterday"
+    async with (
+        Story(company_hub, LANE) as story,
+        PlayedEndpoint(company_hub, OLD, ERP_OPERATIONS) as erp,
+    ):
+        await story.approved()
+        await erp.take()
+        assert company_hub.stop() == 0
+        copy_database(company_hub, saved)
+        company_hub.start()
+        await erp.begin(await erp.take())
+    company_hub.kill()
+    put_back_database(company_hub, saved)
+    began_at = int(time.time() * SECOND)
+    configure(company_hub, without=OLD)
+    assert DATABASE_OLDER in differences(company_hub)
+    held = "SELECT state, throttled_until FROM endpoints WHERE id = ?"
+    ((state, held_until),) = company_hub.query(held, OLD)
+    assert state == "REMOVED" and held_until > began_at + SECOND
+    bus = await Bus.connect(company_hub.bus_address())
+    try:
+        assert not await bus.delete_stream(delivery_stream(OLD))
+    finally:
+        await bus.close()
 
 
 def test_work_comes_back_as_it_was_in_its_order() -> None:

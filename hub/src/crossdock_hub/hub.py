@@ -39,6 +39,7 @@ from crossdock_hub.config import SECOND, Limits, Settings, archive_of
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.delivery.dispatcher import Dispatcher, Timers
 from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.delivery.rerouting import Rerouter
 from crossdock_hub.delivery.silence import SilenceWatch
 from crossdock_hub.door.calls import Door
@@ -204,10 +205,11 @@ class Hub:
             if differs == DATABASE_OLDER:
                 known = await hold_calls(connection, known, now, self.limits)
                 # Their message ids are those of a future that is gone. Before the difference is
-                # settled: a start that ends here finds it again.
+                # settled: a start that ends here finds it again. Also of endpoints that are not
+                # configured now: whoever holds a lease there may still call when they are back.
                 for record in known:
                     await self.bus.delete_stream(delivery_stream(record.id))
-            self._configured = known
+            self._configured = [record for record in known if record.state != REMOVED]
         await self._tell_tie()
 
     async def _tell_tie(self) -> None:

@@ -221,7 +221,7 @@ async def ensure_endpoints(
     connection: AsyncConnection, configured: Sequence[EndpointRecord], now: int, limits: Limits
 ) -> list[EndpointRecord]:
     """Make the endpoints table follow the configuration, and the work of endpoints that left it or
-    came back; manifests and pauses stay. Returns what is configured. now: microseconds UTC."""
+    came back; manifests and pauses stay. Returns all that are known. now: microseconds UTC."""
     found = {
         row["id"]: rows.endpoint_record(EndpointRecord, row)
         for row in (await connection.execute(select(t.endpoints))).mappings()
@@ -240,7 +240,7 @@ async def ensure_endpoints(
     await let_work_go(connection, [record.id for record in gone], now, limits)
     await take_back(connection, [compile_endpoint(record, limits) for record in back], now)
     found |= {record.id: record for record in changed}
-    return [record for record in found.values() if record.id in names]
+    return list(found.values())
 
 
 def _as_configured(known: EndpointRecord, record: EndpointRecord) -> EndpointRecord:
