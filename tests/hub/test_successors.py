@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from crossdock_hub.config import SECOND
-from crossdock_hub.delivery import removal
+from crossdock_hub.delivery import breaking, removal
 from crossdock_hub.identity import HUB
 from decisions import ERP, OPERATIONS, refusal_of, request_id
 from first_flow import Flow, order
@@ -200,3 +200,22 @@ def test_an_endpoint_that_is_back_is_left_alone_as_long_as_it_asked() -> None:
     assert (again.state, again.hold_reason, again.due_at) == ("HELD", "RETRY", due_at)
     flow.pass_time(1_800)
     assert flow.fresh(create).state == "READY"
+
+
+def test_a_breaker_does_not_outlast_its_endpoint() -> None:
+    """Proves that an endpoint which leaves the file, or comes back, counts as one that nobody knows
+    to be away, so that doubt which somebody was shown stays shown."""
+    flow = Flow()
+    row = replace(
+        flow.records["endpoint", "netsuite"],
+        breaker_state="OPEN",
+        breaker_since=flow.now,
+        breaker_reason="it is down",
+        breaker_failing=("a", "b"),
+        breaker_probe_at=flow.now,
+        breaker_probes=4,
+    )
+    for after in (removal.removed(row), removal.returned(row)):
+        assert not breaking.is_open(after)
+        assert breaking.answered_of(after) == ((0, None),)
+        assert (after.breaker_reason, after.breaker_failing, after.breaker_probes) == ("", (), 0)

@@ -22,13 +22,27 @@ REMOVED = "REMOVED"
 
 def removed(record: EndpointRecord) -> EndpointRecord:
     """The row of an endpoint that is not configured; who paused it, and its manifest, are kept."""
-    return replace(record, state=REMOVED, revision=record.revision + 1)
+    return replace(_unheard(record), state=REMOVED, revision=record.revision + 1)
 
 
 def returned(record: EndpointRecord) -> EndpointRecord:
     """The row of an endpoint that is configured again: as it was."""
     state = "PAUSED" if record.paused_by else "ACTIVE" if record.manifest else "EXPECTED"
-    return replace(record, state=state, revision=record.revision + 1)
+    return replace(_unheard(record), state=state, revision=record.revision + 1)
+
+
+def _unheard(record: EndpointRecord) -> EndpointRecord:
+    """The same with a breaker as at first: what it knew is of before. Kept open, it would hide
+    doubt again that has shown while the endpoint was gone, and that a person may have seen."""
+    return replace(
+        record,
+        breaker_state="CLOSED",
+        breaker_since=None,
+        breaker_reason="",
+        breaker_failing=(),
+        breaker_probe_at=None,
+        breaker_probes=0,
+    )
 
 
 def is_gone(endpoint: str) -> str:
