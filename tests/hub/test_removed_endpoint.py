@@ -8,12 +8,14 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from back_ups import copy_database, differences, put_back_database
 from crossdock.bus import delivery_stream
+from crossdock.cli.doctor import Check, endpoint_checks
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.errors import CallError
@@ -95,6 +97,12 @@ async def look(story: Story, name: str = OLD) -> endpoint_pb2.Endpoint:
     return found
 
 
+def judged(endpoint: endpoint_pb2.Endpoint) -> Check:
+    """What `crossdock doctor` says of an endpoint as the hub tells of it."""
+    found = {each.name: each for each in endpoint_checks([endpoint], datetime.now(UTC))}
+    return found[f"endpoint {endpoint.id}"]
+
+
 async def states(story: Story, ids: list[str]) -> list[str]:
     return [await story.state(each, "create_sales_order") for each in ids]
 
@@ -140,7 +148,8 @@ async def test_work_of_an_endpoint_that_is_gone_is_seen_and_waits_for_it(
             assert "put it back under this id" in first.delivery.waiting_on
         found = await look(story)
         assert found.state == endpoint_pb2.ENDPOINT_STATE_REMOVED
-        assert (found.queue_depth, found.in_doubt) == (1, 1)
+        assert (found.queue_depth, found.in_doubt) == (4, 1)
+        assert judged(found).result == "warning" and "4 deliveries" in judged(found).found
         await nobody_sends_there(story, begun)
     configure(company_hub, also=OLD)
     async with Story(company_hub, LANE) as story:
@@ -191,6 +200,7 @@ async def test_a_renamed_endpoint_takes_over_what_the_old_one_has_nothing_of(
         assert "create_sales_order of the same flow, CONFIRMED" in left.waiting_on
         (group,) = await groups(story, OLD)
         assert group.open_count == 1
+        assert judged(await look(story)).result == "warning"
         assert erp.waiting == 0
         await story.operator.delivery_operations.SkipDelivery(
             operations_pb2.SkipDeliveryRequest(
@@ -198,6 +208,7 @@ async def test_a_renamed_endpoint_takes_over_what_the_old_one_has_nothing_of(
             )
         )
         assert await groups(story, OLD) == []
+        assert judged(await look(story)).result == "ok"
 
 
 async def test_an_older_database_holds_calls_of_an_endpoint_that_is_gone(

@@ -150,8 +150,9 @@ def test_a_returned_endpoint_buys_no_more_than_the_guard_lets() -> None:
     guard when it is back; and a second time away does not make it meet it again."""
     till = Till(budget=1)
     bought = till.one("buy", key="a")
-    asked = replace(bought, id=request_id(), state="UNROUTED", updated_at=bought.created_at)
-    asked = replace(asked, event_id="later", sequence=f"{asked.sequence}z", pending=False)
+    asked = replace(bought, id=request_id(), state="UNROUTED", pending=False)
+    asked = replace(asked, updated_at=asked.created_at)
+    asked = replace(asked, event_id="later", sequence=f"{asked.sequence}z", ordering_key="b")
     take_out(till, bought, endpoint=VENDOR.endpoint)
     till.decide(HUB, "ask", lambda unit: unit.put_delivery(asked))
     put_back(till, VENDOR.endpoint)

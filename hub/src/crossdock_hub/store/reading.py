@@ -333,7 +333,10 @@ class Reader:
         return {row["endpoint"]: row["in_use"] for row in await self._rows(statement)}
 
     async def figures(self, endpoint_ids: Collection[str]) -> dict[str, Figures]:
-        """What endpoints have to do, in one query; those with nothing to do are not in it."""
+        """What endpoints have to do, in one query; those with nothing to do are not in it.
+
+        What is UNROUTED there waits for an endpoint that has left the endpoints file.
+        """
         d = t.deliveries.c
         on_their_way = and_(d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False))
         statement = (
@@ -348,7 +351,7 @@ class Reader:
                 func.count().filter(d.pending).label("waiting"),
                 func.min(d.created_at).filter(d.pending).label("waits_since"),
             )
-            .where(d.endpoint.in_(list(endpoint_ids)), d.state.in_(OPEN_STATES))
+            .where(d.endpoint.in_(list(endpoint_ids)), d.state.in_((*OPEN_STATES, "UNROUTED")))
             .group_by(d.endpoint, d.priority)
             .order_by(d.endpoint, d.priority)
         )
