@@ -97,8 +97,9 @@ def may_go_over(record: DeliveryRecord) -> bool:
 
 def was_taken(record: DeliveryRecord) -> bool:
     """Whether work was its endpoint's before that left, and has met the spending guard: what a
-    person released from it is not asked again. What came since is as it was planned."""
-    return record.updated_at > record.created_at
+    person released from it is not asked again. What came since is as it was planned; where a
+    database was put back nobody knows, and the guard is asked."""
+    return record.updated_at > record.created_at and record.first_unknown_at is None
 
 
 def given_back(record: DeliveryRecord, now: int) -> DeliveryRecord:
