@@ -18,10 +18,12 @@ def take_out(company: Company, *records: DeliveryRecord, endpoint: str = ERP.end
     row = company.records["endpoint", endpoint]
     company.records["endpoint", endpoint] = removal.removed(row)
     for record in records:
+        known = company.fresh(record)
         let_go = replace(
-            company.fresh(record),
+            known,
             state="UNROUTED",
             hold_reason="",
+            due_at=known.due_at if known.hold_reason == "RETRY" else None,
             pending=False,
             updated_at=company.now + 1,
         )

@@ -30,49 +30,62 @@ async def let_go(
 
     Nothing is DISPATCHED any more: a start takes that back. now: microseconds UTC.
     """
-    d = t.deliveries
     for endpoint in sorted(endpoints):
-        there = d.c.endpoint == endpoint
-        idle = and_(there, d.c.state.in_(_IDLE_STATES))
-        unrouted = await connection.execute(
-            update(d)
-            .where(idle, d.c.first_unknown_at.is_(None), d.c.draft == "")
-            .values(
-                state="UNROUTED",
-                waiting_on=never_began(endpoint),
-                # What its vendor asked for holds when the endpoint is back.
-                due_at=case((_RETRIED, d.c.due_at), else_=None),
-                pending=False,
-                updated_at=now,
-                **_NOTHING_HOLDS,
-            )
-        )
-        looked_up = and_(d.c.state == "RESOLVING", d.c.lease_until.is_(None))
-        doubtful = await connection.execute(
-            update(d)
-            .where(there, or_(d.c.state.in_(_IDLE_STATES), looked_up))
-            .values(
-                state="UNKNOWN",
-                waiting_on=in_doubt(endpoint),
-                first_unknown_at=func.coalesce(d.c.first_unknown_at, now),
-                due_at=case((_RETRIED, d.c.due_at), else_=again_at(now, limits)),
-                pending=False,
-                updated_at=now,
-                **_NOTHING_HOLDS,
-            )
-        )
-        # Their own time stays: what was called last may not have settled yet.
-        untold = and_(there, d.c.state == "UNKNOWN", d.c.waiting_on != in_doubt(endpoint))
-        told = await connection.execute(
-            update(d).where(untold).values(waiting_on=in_doubt(endpoint), updated_at=now)
-        )
-        if unrouted.rowcount or doubtful.rowcount or told.rowcount:
+        unrouted = await _unroute(connection, endpoint, now)
+        doubtful = await _doubt(connection, endpoint, now, limits)
+        if unrouted or doubtful:
             log.warning(
                 "an endpoint is not in the endpoints file any more, and work waits for it",
                 endpoint=endpoint,
-                unrouted=unrouted.rowcount,
-                in_doubt=doubtful.rowcount + told.rowcount,
+                unrouted=unrouted,
+                in_doubt=doubtful,
             )
+
+
+async def _unroute(connection: AsyncConnection, endpoint: str, now: int) -> int:
+    """What is known to be at no vendor is nobody's for now; how much of it there is."""
+    d = t.deliveries
+    idle = and_(d.c.endpoint == endpoint, d.c.state.in_(_IDLE_STATES))
+    unrouted = await connection.execute(
+        update(d)
+        .where(idle, d.c.first_unknown_at.is_(None), d.c.draft == "")
+        .values(
+            state="UNROUTED",
+            waiting_on=never_began(endpoint),
+            # What its vendor asked for holds when the endpoint is back.
+            due_at=case((_RETRIED, d.c.due_at), else_=None),
+            pending=False,
+            updated_at=now,
+            **_NOTHING_HOLDS,
+        )
+    )
+    return unrouted.rowcount
+
+
+async def _doubt(connection: AsyncConnection, endpoint: str, now: int, limits: Limits) -> int:
+    """What else waits is in doubt, and what is says why; how much of it is told anew."""
+    d = t.deliveries
+    there = d.c.endpoint == endpoint
+    looked_up = and_(d.c.state == "RESOLVING", d.c.lease_until.is_(None))
+    doubtful = await connection.execute(
+        update(d)
+        .where(there, or_(d.c.state.in_(_IDLE_STATES), looked_up))
+        .values(
+            state="UNKNOWN",
+            waiting_on=in_doubt(endpoint),
+            first_unknown_at=func.coalesce(d.c.first_unknown_at, now),
+            due_at=case((_RETRIED, d.c.due_at), else_=again_at(now, limits)),
+            pending=False,
+            updated_at=now,
+            **_NOTHING_HOLDS,
+        )
+    )
+    # Their own time stays: what was called last may not have settled yet.
+    untold = and_(there, d.c.state == "UNKNOWN", d.c.waiting_on != in_doubt(endpoint))
+    told = await connection.execute(
+        update(d).where(untold).values(waiting_on=in_doubt(endpoint), updated_at=now)
+    )
+    return doubtful.rowcount + told.rowcount
 
 
 async def take_back(
