@@ -1,9 +1,9 @@
 """What becomes of work at an endpoint that is no longer in the endpoints file; pure.
 
 What waits there and is proven to be at no vendor is UNROUTED, keeps the name, and is its own again
-when it is back. Another endpoint takes it over only where nothing of the flow is, or may
-be, at the one that is gone: a renamed endpoint is a new one, and the hub can't know that the system
-behind it is the same.
+when it is back. Another endpoint takes it over only where nothing of the flow is, or may be, at the
+one that is gone: a renamed endpoint is a new one, and the hub can't know that the system behind it
+is the same. Then what is asked for later of the flow is kept for it too, see unrouted.py.
 What may have been done and is not known to have ended stays in doubt, and says what helps.
 """
 
