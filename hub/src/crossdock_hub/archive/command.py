@@ -137,7 +137,7 @@ async def _claimed(wanted: Wanted) -> AsyncIterator[Store]:
 
 async def look(wanted: Wanted, progress: ProgressLine) -> Outcome:
     """Look, beside a hub that runs or not. Raises CrossdockError, StoreFailure."""
-    store = Store(wanted.url, wanted.contract, access_of(wanted.settings))
+    store = await Store.look_into(wanted.url, wanted.contract, access_of(wanted.settings))
     try:
         if not await store.is_current():
             raise ConfigurationError(

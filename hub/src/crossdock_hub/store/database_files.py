@@ -24,6 +24,8 @@ ENDS: Final = ("", "-wal", "-shm")
 HALF: Final = ".putting-back-"
 # A killed hub lets go of its files within milliseconds.
 CLAIM_WAIT_SECONDS: Final = 2.0
+# As SQLite makes a database; who may enter its directory is said there.
+_MODE_OF_SQLITE: Final = 0o644
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -58,6 +60,49 @@ def refuse_half_put_back(path: Path) -> None:
             f"a back-up was being put back in place of {path} and that was interrupted; end it "
             f"with: crossdock hub put-back {half}"
         )
+
+
+class Entrance:
+    """The file of a database as it was before somebody opened it, who looks again once he has a
+    lock on it.
+
+    Who waits while a back-up is put back has opened the file that is moved away meanwhile. What he
+    wrote would get into a log beside the one that came: SQLite finds a log by its name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """A database that is to be made begins here, as an empty file. Raises ConfigurationError:
+        see `refuse_half_put_back`; OSError."""
+        refuse_half_put_back(path)
+        if not path.exists():
+            path.touch(_MODE_OF_SQLITE)
+        self._path = path
+        self._found = _identity(path)
+
+    def refuse_another(self) -> None:
+        """Asked by who has a lock, so that no file can take its place any more. Raises
+        ConfigurationError: one did; see also `refuse_half_put_back`."""
+        refuse_half_put_back(self._path)
+        if _identity(self._path) != self._found:
+            raise ConfigurationError(
+                f"a back-up was put in place of {self._path} while it was being opened; "
+                "run this again"
+            )
+
+
+def entrance_to(url: str) -> Entrance | None:
+    """Where to look before a database is opened; None: it is no file."""
+    path = file_of(url)
+    return None if path is None else Entrance(path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    # Not of a descriptor: to close one lets go of every lock that this process has on the file.
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextlib.contextmanager

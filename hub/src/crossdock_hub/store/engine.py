@@ -17,14 +17,14 @@ from typing import Any
 
 from crossdock.contracts import Contract
 from crossdock.errors import ConfigurationError
-from sqlalchemy import Connection, NullPool, event, make_url
+from sqlalchemy import Connection, NullPool, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from crossdock_hub.config import Settings
 from crossdock_hub.store import moves, one_hop, postgresql
-from crossdock_hub.store.database_files import file_of, refuse_half_put_back
+from crossdock_hub.store.database_files import entrance_to
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
@@ -116,25 +116,47 @@ class Store:
         another database stands against it.
         """
         check_url(url, access)
-        if (path := file_of(url)) is not None:
-            refuse_half_put_back(path)
         store = cls(url, contract, access)
-        try:
+        async with store._closed_unless_opened():
             if store.dialect == "sqlite":
-                async with store._writer.begin() as connection:
-                    # Once more: what puts one back waits for nobody who opens the file after this.
-                    if path is not None:
-                        refuse_half_put_back(path)
-                    await connection.run_sync(_enter)
+                await store._enter_through(store._writer, _enter)
             else:
                 await store._take()
+        return store
+
+    @classmethod
+    async def look_into(cls, url: str, contract: Contract, access: Access = NO_SECRETS) -> Store:
+        """Open only to read, beside a hub or without one; the schema stays as it is.
+
+        Raises StoreFailure; ConfigurationError: the setting, or a back-up that is being put back.
+        """
+        check_url(url, access)
+        store = cls(url, contract, access)
+        async with store._closed_unless_opened():
+            if store.dialect == "sqlite":
+                await store._enter_through(store._reader, lambda _connection: None)
+        return store
+
+    @contextlib.asynccontextmanager
+    async def _closed_unless_opened(self) -> AsyncIterator[None]:
+        try:
+            yield
         except FAILURES as error:
-            await store.close()
+            await self.close()
             raise failure_of(error) from None
         except BaseException:
-            await store.close()
+            await self.close()
             raise
-        return store
+
+    async def _enter_through(self, engine: AsyncEngine, work: Callable[[Connection], None]) -> None:
+        """Open the file; work in the transaction that first has a lock on it."""
+        entrance = entrance_to(self._url)
+        async with engine.begin() as connection:
+            # The first statement takes the lock. The engine's connection keeps one from now on.
+            await connection.execute(text("SELECT count(*) FROM sqlite_master"))
+            if entrance is not None:
+                entrance.refuse_another()
+            await connection.run_sync(work)
 
     async def _take(self) -> None:
         """Claim the database for this hub, then bring the schema up to date."""

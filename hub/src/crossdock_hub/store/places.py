@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from crossdock_hub.store.database_files import file_of, refuse_half_put_back
+from crossdock_hub.store.database_files import Entrance, entrance_to, file_of
 from crossdock_hub.store.engine import check_url, claim, patient_engine
 from crossdock_hub.store.failures import failure_of
 from crossdock_hub.store.moves import Mark, read_mark, write_mark
@@ -36,10 +36,17 @@ class MoveRefused(CrossdockError):
 class Place:
     """One claimed connection to a database, from `open` to `close`. Raises StoreFailure."""
 
-    def __init__(self, url: str, engine: AsyncEngine, connection: AsyncConnection) -> None:
+    def __init__(
+        self,
+        url: str,
+        engine: AsyncEngine,
+        connection: AsyncConnection,
+        entrance: Entrance | None,
+    ) -> None:
         self.name = name_of(url)
         self._engine = engine
         self._connection = connection
+        self._entrance = entrance
 
     @property
     def dialect(self) -> str:
@@ -50,13 +57,12 @@ class Place:
     async def open(cls, url: str, access: Access) -> Place:
         """Connect and claim. Raises ConfigurationError, DatabaseUnfit; MoveRefused: it is used."""
         check_url(url, access)
-        if (path := file_of(url)) is not None:
-            refuse_half_put_back(path)
         engine = patient_engine(url, access)
         if engine.dialect.name == "sqlite":
             _take_for_itself(engine)
         try:
-            place = cls(url, engine, await engine.connect())
+            entrance = entrance_to(url)
+            place = cls(url, engine, await engine.connect(), entrance)
         except FAILURES as error:
             await engine.dispose()
             raise failure_of(error) from None
@@ -76,7 +82,9 @@ class Place:
             raise MoveRefused(f"{self.name} is in use by {holder}; stop that first") from None
         except FAILURES as error:
             raise failure_of(error) from None
-        await self.run(lambda _connection: None)
+        async with self.transaction():
+            if self._entrance is not None:
+                self._entrance.refuse_another()
 
     async def close(self) -> None:
         """Let go of it."""

@@ -28,7 +28,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from crossdock_hub.config import Settings
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.store import postgresql
-from crossdock_hub.store.database_files import bytes_of, refuse_half_put_back
+from crossdock_hub.store.backing_up import database_of
+from crossdock_hub.store.database_files import Entrance, bytes_of, refuse_half_put_back
 from crossdock_hub.store.engine import FAILURES, access_of, check_url, database_url
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.tables import METADATA
@@ -46,11 +47,13 @@ def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
 
     show: told now and then how far it is, by another thread.
 
-    Raises ConfigurationError: there is no such file, or too little room beside it; sqlite3.Error.
+    Raises ConfigurationError: there is no such file, too little room beside it, or a back-up is
+    being put in its place; sqlite3.Error, OSError.
     """
     refuse_half_put_back(path)
     if not path.is_file():
         raise ConfigurationError(f"there is no database {path}; name the hub's data directory")
+    entrance = Entrance(path)
     before = bytes_of(path)
     free = shutil.disk_usage(path.parent).free
     if free < before * ROOM_FACTOR:
@@ -59,6 +62,10 @@ def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
             "make room, nothing was changed"
         )
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        entrance.refuse_another()
+        # A connection to a database with a log keeps a lock on the file until it is closed.
+        connection.execute("COMMIT")
         connection.execute("PRAGMA synchronous=FULL")
         with _watched(path, _bytes_in_use(connection), show):
             connection.execute("VACUUM")
@@ -136,7 +143,7 @@ def vacuum(settings: Settings, show: Show = lambda text: None) -> dict[str, Any]
     check_url(url, access)
     if not url.startswith("sqlite"):
         return asyncio.run(vacuum_server(url, access, show))
-    path = Path(url.partition(":///")[2])
+    path = database_of(settings)
     if not path.parent.is_dir():
         raise ConfigurationError(f"there is no directory {path.parent}")
     lock = DataLock(settings.data_directory).acquire()
