@@ -20,7 +20,7 @@ from crossdock.errors import ConfigurationError
 from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
 from crossdock_hub.store import backing_up, putting_back
 from crossdock_hub.store.backing_up import back_up
-from crossdock_hub.store.database_files import half_put_back, sync_directory
+from crossdock_hub.store.database_files import beside, half_put_back, sync_directory
 from crossdock_hub.store.moves import DatabaseMoved
 from crossdock_hub.store.putting_back import put_back
 from databases import open_store
@@ -30,6 +30,8 @@ from story import approve_order, create_order, order, seed_master_data
 
 EXIT_CONFIGURATION = 78
 WRITERS, SECONDS = 4, 60.0
+# How often putting back changes a name or has one on disk: the copy, then index, log and database.
+STEPS = 13
 
 
 def run(hub: RunningHub, command: str, file: Path) -> tuple[int, str, str]:
@@ -260,7 +262,7 @@ async def test_a_copy_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sorted(each.name for each in tmp_path.iterdir()) == ["data"]
 
 
-@pytest.mark.parametrize("step", range(1, 12))
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
 async def test_an_interruption_anywhere_mixes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -278,7 +280,9 @@ async def test_an_interruption_anywhere_mixes_nothing(
     if half is None:
         await (await open_store(tmp_path / "data", "sqlite")).close()
         assert has(path, "old") == has(path, "logged") != has(path, "new")
+        assert step in (1, STEPS), "somewhere between"
         return
+    assert path.exists() or not beside(path), "a log without its database"
     with pytest.raises(ConfigurationError, match=f"put-back {half}"):
         await open_store(tmp_path / "data", "sqlite")
     with_half = step % 2 == 0
@@ -288,29 +292,37 @@ async def test_an_interruption_anywhere_mixes_nothing(
     assert has(kept, "old") and has(kept, "logged")
 
 
-def leave_a_log(path: Path, mark: str, more: Callable[[], None] = lambda: None) -> None:
-    """As a killed hub leaves it: a table that only the log knows. more: what else it knows."""
+def leave_a_log(
+    path: Path, mark: str, more: Callable[[], None] = lambda: None, statement: str = ""
+) -> None:
+    """As a killed hub leaves it: a table that only the log knows. more: what else it knows;
+    statement: what it knows instead of the table."""
     aside = path.parent.with_name(f"{path.parent.name}-aside")
     aside.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"CREATE TABLE {mark} (x INTEGER)")
+        connection.execute(statement or f"CREATE TABLE {mark} (x INTEGER)")
         connection.commit()
         more()
-        for each in path.parent.glob("crossdock.db*"):
+        for each in beside(path):
             shutil.copy(each, aside)
     for each in aside.iterdir():
         shutil.move(each, path.parent / each.name)
-    assert path.with_name("crossdock.db-wal").stat().st_size
+    aside.rmdir()
+    assert path.with_name(f"{path.name}-wal").stat().st_size
 
 
-def break_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let the step-th change of a name or of what is on disk fail, as if the power had gone."""
+def break_at(
+    monkeypatch: pytest.MonkeyPatch, step: int, first: Callable[[], None] = lambda: None
+) -> None:
+    """Let the step-th change of a name or of what is on disk fail. first: done just before that,
+    when nobody has tidied up, as if the power had gone."""
     done = [0]
     rename, sync = Path.rename, sync_directory
 
     def count() -> None:
         done[0] += 1
         if done[0] == step:
+            first()
             raise InterruptedError
 
     def renaming(self: Path, target: Any) -> Path:
@@ -323,6 +335,24 @@ def break_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
     monkeypatch.setattr(Path, "rename", renaming)
     monkeypatch.setattr(putting_back, "sync_directory", syncing)
+
+
+def interrupted(path: Path, new: Path, until: Callable[[], bool]) -> Path:
+    """Put back, and let the power go as soon as something holds; the marked copy."""
+    rename = Path.rename
+
+    def renaming(self: Path, target: Any) -> Path:
+        done = rename(self, target)
+        if until():
+            raise InterruptedError
+        return done
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(Path, "rename", renaming)
+        put_back(path, new)
+    half = half_put_back(path)
+    assert half is not None
+    return half
 
 
 async def test_servers_are_told_to_use_their_own(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,13 +74,13 @@ async def test_who_waits_for_the_old_file_is_refused(
             await opening(path)
 
         @contextlib.contextmanager
-        def waited_for(file: Path) -> Iterator[None]:
-            with claimed(file):
+        def waited_for(file: Path) -> Iterator[sqlite3.Connection]:
+            with claimed(file) as connection:
                 if file == path:
                     before = openings_of(path)
                     waiting.append(threads.submit(lambda: asyncio.run(open_it())))
                     until(lambda: openings_of(path) > before)
-                yield
+                yield connection
 
         monkeypatch.setattr(putting_back, "claimed", waited_for)
         put_back(path, source)

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from crossdock_hub.store.database_files import HALF, half_put_back
 from crossdock_hub.store.moves import DatabaseMoved
 from crossdock_hub.store.putting_back import put_back
 from databases import open_store
-from test_back_up import break_at, has, leave_a_log, mark_move, stored
+from test_back_up import has, interrupted, leave_a_log, mark_move, stored
 
 
 @pytest.fixture
@@ -88,20 +89,9 @@ async def test_a_database_that_is_in_use_stays(tmp_path: Path) -> None:
 async def test_a_hub_that_comes_in_between_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proves that no hub can open the database while its copy is made, and that one which looked
-    before the copy had its name, and opens the database after it, does not start."""
-    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
-    locked: list[str] = []
-
-    def look(_text: str) -> None:
-        with contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
-            try:
-                other.execute("SELECT count(*) FROM sqlite_master").fetchall()
-            except sqlite3.OperationalError as error:
-                locked.append(str(error))
-
-    put_back(path, source, look)
-    assert locked == ["database is locked"] * 2
+    """Proves that a hub which looked before the copy had its name, and opens the database after it,
+    does not start."""
+    path = await stored(tmp_path / "data", "first")
     half = path.with_name(f"{path.name}{HALF}now")
     found = iter([None, half])
     monkeypatch.setattr(database_files, "half_put_back", lambda _path: next(found))
@@ -118,19 +108,36 @@ async def test_a_move_that_only_the_log_knows_is_not_forgotten(tmp_path: Path) -
     assert has(path, "first")
 
 
+@dataclass(frozen=True)
+class HalfWay:
+    """An interrupted put-back: in place of what, of what, and the copy that is marked."""
+
+    path: Path
+    new: Path
+    half: Path
+
+
+@pytest.fixture
+async def marked(tmp_path: Path) -> HalfWay:
+    """The copy is marked and nothing has moved."""
+    path, new = await stored(tmp_path / "data", "old"), await stored(tmp_path / "new", "new")
+    return HalfWay(path, new, interrupted(path, new, lambda: half_put_back(path) is not None))
+
+
+@pytest.fixture
+async def moved(tmp_path: Path) -> HalfWay:
+    """The old database has moved and the copy is not in place."""
+    path, new = await stored(tmp_path / "data", "old"), await stored(tmp_path / "new", "new")
+    return HalfWay(path, new, interrupted(path, new, lambda: not path.exists()))
+
+
 @pytest.mark.parametrize("wrong", ["absent", "text"])
 async def test_a_refused_file_ends_no_interruption(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+    tmp_path: Path, marked: HalfWay, wrong: str
 ) -> None:
     """Proves that after an interruption a file that can't be put back changes nothing: no hub
     starts on the old database meanwhile, and the copy that was marked is still there."""
-    path, new = await stored(tmp_path / "data", "old"), await stored(tmp_path / "new", "new")
-    break_at(monkeypatch, 2)
-    with pytest.raises(InterruptedError):
-        put_back(path, new)
-    monkeypatch.undo()
-    half = half_put_back(path)
-    assert half is not None
+    path, half = marked.path, marked.half
     source = tmp_path / "typo"
     if wrong == "text":
         source.write_text("-- a dump\n" * 5000)
@@ -141,37 +148,21 @@ async def test_a_refused_file_ends_no_interruption(
         await open_store(tmp_path / "data", "sqlite")
 
 
-async def test_a_copy_that_is_damaged_half_way_is_no_dead_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_copy_that_is_damaged_half_way_is_no_dead_end(moved: HalfWay) -> None:
     """Proves that a marked copy that is damaged once the old database has moved says how to go on
     and where that is, and that another back-up then takes its place, with what was there kept."""
-    path, new = await stored(tmp_path / "data", "old"), await stored(tmp_path / "new", "new")
-    break_at(monkeypatch, 4)
-    with pytest.raises(InterruptedError):
-        put_back(path, new)
-    monkeypatch.undo()
-    half = half_put_back(path)
-    assert half is not None and not path.exists()
+    path, half = moved.path, moved.half
     half.write_text("-- no database\n" * 5000)
     with pytest.raises(ConfigurationError, match=r"put-back FILE; what was there is in .*replaced"):
         put_back(path, half)
-    told = put_back(path, new)
+    told = put_back(path, moved.new)
     assert has(path, "new") and has(Path(told["replaced"]) / "crossdock.db", "old")
     assert half_put_back(path) is None
 
 
-async def test_what_is_made_anew_replaces_nothing_that_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_made_anew_replaces_nothing_that_is_kept(moved: HalfWay) -> None:
     """Proves that a file which somebody makes where one was moved away does not replace that."""
-    path, new = await stored(tmp_path / "data", "old"), await stored(tmp_path / "new", "new")
-    break_at(monkeypatch, 4)
-    with pytest.raises(InterruptedError):
-        put_back(path, new)
-    monkeypatch.undo()
-    half = half_put_back(path)
-    assert half is not None
+    path, half = moved.path, moved.half
     path.write_text("made by a hand")
     with pytest.raises(ConfigurationError, match="was made while"):
         put_back(path, half)
@@ -255,13 +246,9 @@ def test_what_is_no_database_of_a_hub_is_told(
     assert "pg_dump" not in str(refused.value)
 
 
-async def test_names_are_no_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_names_are_no_patterns(tmp_path: Path) -> None:
     """Proves that an interruption is seen whatever the name of the database is."""
     new = await stored(tmp_path / "new", "new")
     path = tmp_path / "hub[1].db"
     shutil.copy(new, path)
-    break_at(monkeypatch, 2)
-    with pytest.raises(InterruptedError):
-        put_back(path, new)
-    monkeypatch.undo()
-    assert half_put_back(path) is not None
+    interrupted(path, new, lambda: half_put_back(path) is not None)

@@ -49,7 +49,8 @@ def bytes_of(path: Path) -> int:
 
 def half_put_back(path: Path) -> Path | None:
     """The copy that was about to take the place of a database when that was interrupted."""
-    return min(path.parent.glob(f"{glob.escape(path.name)}{HALF}*"), default=None)
+    # Not what SQLite keeps beside it while somebody looks into it.
+    return min(path.parent.glob(f"{glob.escape(path.name)}{HALF}*Z"), default=None)
 
 
 def refuse_half_put_back(path: Path) -> None:
@@ -156,16 +157,15 @@ def _refuse_marks(connection: sqlite3.Connection, original: Path) -> None:
 
 
 @contextlib.contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """While nobody else has a database open, with what only its log knows written into it.
+def claimed(path: Path) -> Iterator[sqlite3.Connection]:
+    """While nobody else has a database open.
 
-    A damaged one is claimed by nobody: it may be why something is put back. Raises
-    ConfigurationError: it is in use, or can't be read; DatabaseMoved: see `refuse_moved`.
+    Where the file has moved by the end, it and its log are as they were; else SQLite has written
+    the one into the other. A damaged one is claimed by nobody: it may be why something is put back.
+    Raises ConfigurationError: it is in use, or can't be read; DatabaseMoved: see `refuse_moved`.
     """
-    if not path.exists():
-        yield
-        return
-    opened = sqlite3.connect(path, isolation_level=None, timeout=CLAIM_WAIT_SECONDS)
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    opened = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=CLAIM_WAIT_SECONDS)
     with contextlib.closing(opened) as connection:
         try:
             # Not even to read: a hub begins by reading.
@@ -173,7 +173,6 @@ def claimed(path: Path) -> Iterator[None]:
             connection.execute("BEGIN EXCLUSIVE")
             _refuse_marks(connection, path)
             connection.execute("COMMIT")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.DatabaseError as error:
             if not is_damaged(error):
                 raise ConfigurationError(
@@ -181,7 +180,7 @@ def claimed(path: Path) -> Iterator[None]:
                     "another data directory, or, if it can't be read, move it and what is beside "
                     "it elsewhere"
                 ) from None
-        yield
+        yield connection
 
 
 @contextlib.contextmanager

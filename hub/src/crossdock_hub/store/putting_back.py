@@ -12,6 +12,10 @@ copy (`database_files.HALF`).
 
 Given another FILE it puts a copy of that in place of the marked one, and ends it with that.
 
+The database is not opened before the copy is whole and checked: SQLite writes a log into the file
+beside it when it is closed, and that log may be of another one. From when the copy is marked until
+it is in place nobody else has either of them open; SQLite leaves files alone that have moved.
+
 The copy says itself that it was put back: the bus may be lost, or of the same back-up, and the hub
 that starts on it has to doubt what is open (`bus.tie`).
 """
@@ -73,24 +77,22 @@ def put_back(
     """
     source = source.resolve()
     half = half_put_back(path)
-    if half is not None and source == half:
-        told = _ended(path, half)
-    else:
-        with contextlib.ExitStack() as held:
-            # Once something has moved, what is left is no database, and nobody can use it.
-            if half is None or not _moved(half):
-                held.enter_context(claimed(path))
-            for each in path.parent.glob(f"{glob.escape(path.name)}.*{COPYING}*"):
-                each.unlink()
-            copy, told = _ready(path, source, {path.parent, locked or path.parent}, show)
-            half = half or _new_half(path)
-            # Over an earlier one: there is never a moment without.
-            copy.rename(half)
-            sync_directory(path.parent)
-    replaced = _replaced(half)
-    _move_away(path, replaced)
-    half.rename(path)
-    sync_directory(path.parent)
+    with contextlib.ExitStack() as held:
+        if half is not None and source == half:
+            copy, told = half, _ended(path, half)
+        else:
+            ready = _ready(path, source, {path.parent, locked or path.parent}, show)
+            copy, told = held.enter_context(ready)
+        # Once some of it has moved, what is left is no database.
+        alone = path.exists() and not (half is not None and _has_moved(path, half))
+        if alone:
+            held.enter_context(claimed(path))
+        half = _marked(copy, path, half, alone=alone)
+        held.enter_context(_in_one_file(half))
+        replaced = _replaced(half)
+        _move_away(path, replaced)
+        half.rename(path)
+        sync_directory(path.parent)
     kept = str(replaced) if any(replaced.iterdir()) else ""
     if not kept:
         replaced.rmdir()
@@ -104,16 +106,40 @@ def _ended(path: Path, half: Path) -> dict[str, Any]:
     try:
         return describe(half, half)
     except ConfigurationError as error:
-        kept = f"; what was there is in {_replaced(half)}" if _moved(half) else ""
+        kept = f"; what was there is in {_replaced(half)}" if _has_moved(path, half) else ""
         raise ConfigurationError(
             f"{error}; put another back-up in place of it, with: crossdock hub put-back FILE{kept}"
         ) from None
 
 
-def _moved(half: Path) -> bool:
-    """Whether something was moved away already to make room for this copy."""
+def _has_moved(path: Path, half: Path) -> bool:
+    """Whether the log or the database itself was moved away already to make room for this copy.
+    Where only the index was, the database is whole in its place."""
     replaced = _replaced(half)
-    return replaced.exists() and any(replaced.iterdir())
+    return any((replaced / f"{path.name}{end}").exists() for end in ENDS[:2])
+
+
+def _marked(copy: Path, path: Path, earlier: Path | None, *, alone: bool) -> Path:
+    """The copy under the name that keeps hubs out; earlier: the one that has it already.
+
+    Raises ConfigurationError: somebody has made the database that was not there to be claimed.
+    """
+    if copy == earlier:
+        return copy
+    half = earlier or _new_half(path)
+    for each in beside(half)[1:]:
+        # Of the one that goes: beside the new one its log would be written into it.
+        each.unlink()
+    # Over an earlier one: there is never a moment without.
+    copy.rename(half)
+    sync_directory(path.parent)
+    if earlier is None and not alone and path.exists():
+        half.unlink()
+        raise ConfigurationError(
+            f"{path} was made while a back-up was being put back; stop what uses it and run this "
+            "again"
+        )
+    return half
 
 
 def _new_half(path: Path) -> Path:
@@ -144,8 +170,23 @@ def _move_away(path: Path, replaced: Path) -> None:
         sync_directory(path.parent)
 
 
-def _ready(path: Path, source: Path, held: set[Path], show: Show) -> tuple[Path, dict[str, Any]]:
-    """A whole and checked copy beside the database, which says that it was put back.
+@contextlib.contextmanager
+def _in_one_file(half: Path) -> Iterator[None]:
+    """A marked copy, while nobody else has it open: who was killed while he looked into it has left
+    a log beside it. Raises ConfigurationError: somebody still looks."""
+    with claimed(half) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for each in beside(half)[1:]:
+            each.unlink()
+        yield
+
+
+@contextlib.contextmanager
+def _ready(
+    path: Path, source: Path, held: set[Path], show: Show
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A whole and checked copy beside the database, which says that it was put back. What is left
+    of it by that name goes in the end.
 
     held: directories that nobody else can use.
     """
@@ -153,6 +194,8 @@ def _ready(path: Path, source: Path, held: set[Path], show: Show) -> tuple[Path,
         raise ConfigurationError(f"there is no file {source}")
     if path.exists() and source.samefile(path):
         raise ConfigurationError(f"{source} is the database itself")
+    for each in path.parent.glob(f"{glob.escape(path.name)}.*{COPYING}*"):
+        each.unlink()
     wanted, free = bytes_of(source), shutil.disk_usage(path.parent).free
     if free < 2 * wanted:
         raise ConfigurationError(
@@ -174,11 +217,10 @@ def _ready(path: Path, source: Path, held: set[Path], show: Show) -> tuple[Path,
             )
         _say_put_back(copy)
         _give_to_owner(copy, path if path.exists() else path.parent)
-    except BaseException:
+        yield copy, told
+    finally:
         for each in beside(copy):
             each.unlink()
-        raise
-    return copy, told
 
 
 @contextlib.contextmanager
