@@ -312,7 +312,7 @@ def leave_a_log(
 
 
 def break_at(
-    monkeypatch: pytest.MonkeyPatch, step: int, first: Callable[[], None] = lambda: None
+    monkeypatch: pytest.MonkeyPatch, step: int, first: Callable[[], object] = lambda: None
 ) -> None:
     """Let the step-th change of a name or of what is on disk fail. first: done just before that,
     when nobody has tidied up, as if the power had gone."""

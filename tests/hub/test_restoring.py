@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -14,15 +15,22 @@ from typing import Any
 
 import pytest
 from crossdock.errors import ConfigurationError
+from crossdock_hub.bus.tie import DATABASE_OLDER, compare_at_start
 from crossdock_hub.config import Settings
 from crossdock_hub.data_lock import LOCK_FILE, DataLock
-from crossdock_hub.store import backing_up, database_files, putting_back
+from crossdock_hub.store import backing_up, bus_rows, database_files, putting_back
 from crossdock_hub.store.backing_up import back_up, database_of
 from crossdock_hub.store.database_files import HALF, half_put_back
+from crossdock_hub.store.migrating import upgrade
 from crossdock_hub.store.moves import DatabaseMoved
 from crossdock_hub.store.putting_back import put_back
-from databases import open_store
+from databases import ServerDatabase, migrated_template, open_store
+from fixtures_postgres import session_server
+from source_files import ROOT
+from sqlalchemy import create_engine
 from test_back_up import has, interrupted, leave_a_log, mark_move, stored
+
+LAST_WITHOUT_A_TIE = "0005"
 
 
 @pytest.fixture
@@ -252,3 +260,47 @@ async def test_names_are_no_patterns(tmp_path: Path) -> None:
     path = tmp_path / "hub[1].db"
     shutil.copy(new, path)
     interrupted(path, new, lambda: half_put_back(path) is not None)
+
+
+@pytest.mark.parametrize("source_is", ["of before there were ties", "of a hub that was killed"])
+async def test_what_has_no_tie_says_that_it_was_put_back(tmp_path: Path, source_is: str) -> None:
+    """Proves that a copy of a version which knew no tie, or of a hub that was killed between its
+    upgrade and its first tie, is doubted as the older one with a lost bus, once: deliveries may
+    have been called from it."""
+    source = tmp_path / "source" / "crossdock.db"
+    if source_is == "of a hub that was killed":
+        await stored(source.parent, "first")
+    else:
+        source.parent.mkdir()
+        with create_engine(f"sqlite:///{source}").begin() as connection:
+            upgrade(connection, LAST_WITHOUT_A_TIE)
+    told = put_back(tmp_path / "crossdock.db", source)
+    is_old = source_is != "of a hub that was killed"
+    assert (told["tables_version"] == LAST_WITHOUT_A_TIE) == is_old
+    store = await open_store(tmp_path, "sqlite")
+    async with store.write() as transaction:
+        said = await bus_rows.tie(transaction)
+        assert said is not None and said.generation < 0
+        kinds = [(await compare_at_start(transaction, None, 10, 20))[1] for _ in range(2)]
+    assert kinds == [DATABASE_OLDER, ""]
+    await store.close()
+
+
+def test_a_server_is_told_in_the_words_of_the_manual() -> None:
+    """Proves that the statements which operations.md has for PostgreSQL mark a database with a tie
+    and one without, and that to say it twice is to say it once."""
+    manual = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    block = re.search(r"```sql\n(UPDATE bus_tie.+?)```", manual, re.DOTALL)
+    assert block is not None
+    database = ServerDatabase(session_server(), migrated_template())
+
+    def say() -> list[Any]:
+        for _ in range(2):
+            for statement in filter(str.strip, block[1].split(";")):
+                database.query(statement)
+        return database.query("SELECT generation FROM bus_tie")
+
+    assert database.query("SELECT generation FROM bus_tie") == []
+    assert say() == [(-1,)]
+    database.query("UPDATE bus_tie SET generation = 7")
+    assert say() == [(-8,)]

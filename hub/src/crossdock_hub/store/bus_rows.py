@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Table, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery.ledger import DONE_STATES
@@ -115,8 +127,17 @@ async def differences(connection: AsyncConnection) -> list[Difference]:
     return [_difference(row) for row in (await connection.execute(wanted)).mappings()]
 
 
-# What a database says that was put back from a back-up; nothing of the tie is lost by it.
-SAY_PUT_BACK: Final = "UPDATE bus_tie SET generation = -1 - generation WHERE generation >= 0"
+def say_put_back(connection: Connection) -> None:
+    """Have a database say that it was put back from a back-up; nothing of its tie is lost by it.
+
+    One without a tie gets one that says so: a hub of before there were ties may have called.
+    The tables are those of any version since then (migration 0006).
+    """
+    said = text("UPDATE bus_tie SET generation = -1 - generation WHERE generation >= 0")
+    connection.execute(said)
+    if connection.execute(text("SELECT 1 FROM bus_tie")).first() is None:
+        said = text("INSERT INTO bus_tie (database, generation) VALUES (:database, -1)")
+        connection.execute(said, {"database": str(uuid.uuid4())})
 
 
 async def tie(connection: AsyncConnection) -> Tie | None:

@@ -36,11 +36,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from crossdock.errors import ConfigurationError
+from sqlalchemy import NullPool, create_engine, inspect
 
 from crossdock_hub.config import Settings
 from crossdock_hub.data_lock import LOCK_FILE, DataLock
 from crossdock_hub.store.backing_up import Show, database_of, tell
-from crossdock_hub.store.bus_rows import SAY_PUT_BACK
+from crossdock_hub.store.bus_rows import say_put_back
 from crossdock_hub.store.database_files import (
     ENDS,
     HALF,
@@ -54,9 +55,11 @@ from crossdock_hub.store.database_files import (
     refuse_moved,
     sync_directory,
 )
-from crossdock_hub.store.migrating import is_known
+from crossdock_hub.store.migrating import is_known, upgrade
 
 COPYING: Final = ".copying"
+# The migration that made the table in which a database says that it was put back.
+_FIRST_WITH_A_TIE: Final = "0006"
 AT_START: Final = (
     "whatever the bus says, the hub takes what is open for called since the copy: by its class it "
     "is looked up, repeated with its key, or parked"
@@ -263,11 +266,16 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _say_put_back(copy: Path) -> None:
-    """Have it say so itself, on disk. Without a tie no hub has begun anything on it."""
-    with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'bus_tie'").fetchall()
-        if known:
-            connection.execute(SAY_PUT_BACK)
+    """Have it say so itself, on disk; one of before there was where to say it is brought so far."""
+    uri = f"{copy.resolve().as_uri()}?mode=rw"
+    engine = create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True), poolclass=NullPool
+    )
+    with engine.begin() as connection:
+        if not inspect(connection).has_table("bus_tie"):
+            upgrade(connection, _FIRST_WITH_A_TIE)
+        say_put_back(connection)
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     for each in beside(copy)[1:]:
         each.unlink()

@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
 from crossdock_hub.store import copying, moves
-from crossdock_hub.store.bus_rows import SAY_PUT_BACK
+from crossdock_hub.store.bus_rows import say_put_back
 from crossdock_hub.store.copying import Contents
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.moves import Mark
@@ -182,7 +182,7 @@ async def use_as_back_up(source: Place) -> None:
 
     def take(connection: Connection) -> None:
         moves.write_mark(connection, None)
-        connection.execute(text(SAY_PUT_BACK))
+        say_put_back(connection)
 
     await source.run(take)
 
