@@ -11,7 +11,7 @@ import signal
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from crossdock.errors import ConfigurationError
@@ -191,6 +191,45 @@ async def test_a_copy_on_what_can_not_be_written_is_put_back(
     monkeypatch.setattr(DataLock, "acquire", refuse)
     put_back(path, source)
     assert has(path, "second")
+
+
+async def test_what_can_not_be_told_is_not_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a lock which this user may not open does not pass for one that nobody has."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    (source.parent / LOCK_FILE).touch()
+
+    def refuse(_lock: DataLock) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(DataLock, "acquire", refuse)
+    with pytest.raises(ConfigurationError, match=f"{LOCK_FILE} can't be opened by this user"):
+        put_back(path, source)
+    assert has(path, "first")
+
+
+async def test_a_source_that_is_written_to_is_no_back_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a database which a hub with its lock elsewhere writes to while it is copied is
+    refused: what was read of it may be of two moments."""
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    copying = shutil.copyfileobj
+    with contextlib.closing(sqlite3.connect(source, isolation_level=None)) as hub:
+        hub.execute("CREATE TABLE numbers (x INTEGER)")
+
+        def copy_meanwhile(reading: BinaryIO, writing: BinaryIO) -> None:
+            copying(reading, writing)
+            hub.execute("INSERT INTO numbers VALUES (1)")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "copyfileobj", copy_meanwhile)
+            with pytest.raises(ConfigurationError, match=f"{source} changed while it was copied"):
+                put_back(path, source)
+        assert has(path, "first") and [each.name for each in path.parent.iterdir()] == [path.name]
+    put_back(path, source)
+    assert has(path, "numbers")
 
 
 async def test_a_back_up_beside_the_hubs_own_lock_is_put_back(

@@ -228,7 +228,8 @@ def _ready(
 
 @contextlib.contextmanager
 def _unused(source: Path, held: set[Path]) -> Iterator[None]:
-    """While no hub has the directory of a back-up. Raises DataDirectoryInUse."""
+    """While no hub has the directory of a back-up. Raises DataDirectoryInUse; ConfigurationError:
+    nobody here can tell."""
     lock = source.parent / LOCK_FILE
     if not lock.exists() or any(each.samefile(source.parent) for each in held):
         yield
@@ -237,8 +238,13 @@ def _unused(source: Path, held: set[Path]) -> Iterator[None]:
     try:
         mine.acquire()
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise ConfigurationError(
+                f"{lock} can't be opened by this user, so it can't be told whether a hub works "
+                f"beside {source}; run this as the user who owns it"
+            ) from None
         # No hub works where nothing can be written.
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno != errno.EROFS:
             raise
     try:
         yield
@@ -247,13 +253,22 @@ def _unused(source: Path, held: set[Path]) -> Iterator[None]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """With what only its log knows, so that it is one file; the back-up itself is left as it is."""
+    """With what only its log knows, so that it is one file; the back-up itself is left as it is.
+
+    Raises ConfigurationError: it is written to, by whoever has no lock beside it; or is damaged.
+    """
+    before = _state(source)
     for end in ENDS[:2]:
         found = source.with_name(source.name + end)
         if found.exists():
             to = target.with_name(target.name + end)
             with found.open("rb") as reading, new_file(to) as writing:
                 shutil.copyfileobj(reading, writing)
+    if _state(source) != before:
+        raise ConfigurationError(
+            f"{source} changed while it was copied: somebody uses it, maybe a hub with another "
+            "data directory; stop that, or make a back-up of it with: crossdock hub back-up FILE"
+        )
     try:
         with contextlib.closing(sqlite3.connect(target, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -263,6 +278,19 @@ def _copy(source: Path, target: Path) -> None:
         raise ConfigurationError(f"{source} is no whole database of a hub: {error}") from None
     for each in beside(target)[1:]:
         each.unlink()
+
+
+def _state(source: Path) -> list[tuple[int, int, int] | None]:
+    """What changes when somebody writes to a database or to its log."""
+    found: list[tuple[int, int, int] | None] = []
+    for end in ENDS[:2]:
+        try:
+            each = source.with_name(source.name + end).stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((each.st_ino, each.st_size, each.st_mtime_ns))
+    return found
 
 
 def _say_put_back(copy: Path) -> None:
