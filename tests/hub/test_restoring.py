@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sqlite3
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -343,3 +344,30 @@ def test_a_server_is_told_in_the_words_of_the_manual() -> None:
     assert say() == [(-1,)]
     database.query("UPDATE bus_tie SET generation = 7")
     assert say() == [(-8,)]
+
+
+@pytest.mark.parametrize("command", [backing_up.main, putting_back.main])
+@pytest.mark.parametrize("wrong", [".", "/", "loop", "setting"])
+async def test_whatever_is_wrong_is_a_sentence(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[Sequence[str]], int],
+    wrong: str,
+) -> None:
+    """Proves that a directory, a link to itself and a wrong setting each end both commands with
+    status 78 and one line that names it, and with nothing changed."""
+    await stored(data, "first")
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    named = wrong
+    if wrong == "setting":
+        monkeypatch.setenv("CROSSDOCK_METRICS_PORT", "many")
+        named = "CROSSDOCK_METRICS_PORT: "
+    assert command(["night.db" if wrong == "setting" else wrong]) == backing_up.EXIT_CONFIGURATION
+    told = capsys.readouterr()
+    (line,) = told.err.splitlines()
+    assert named in line and told.out == ""
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["data", "loop"]
+    assert has(data / "crossdock.db", "first")

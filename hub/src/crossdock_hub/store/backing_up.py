@@ -38,6 +38,7 @@ from crossdock_hub.store.database_files import (
     sync_directory,
 )
 from crossdock_hub.store.engine import access_of, check_url, database_url
+from crossdock_hub.wording import setting_problem
 
 EXIT_INTERRUPTED: Final = 1
 EXIT_CONFIGURATION: Final = 78
@@ -76,6 +77,8 @@ def back_up(path: Path, target: Path, show: Show = lambda text: None) -> dict[st
     room, or it took too long; sqlite3.Error, OSError. Nothing is left behind then.
     """
     refuse_half_put_back(path)
+    if not target.name or target.is_dir():
+        raise ConfigurationError(f"{target} is a directory; name the file to be made in it")
     if not path.is_file():
         raise ConfigurationError(f"there is no database {path}; name the hub's data directory")
     for each in beside(target):
@@ -189,7 +192,10 @@ def tell(failed: str, work: Callable[[Show], dict[str, Any]]) -> int:
     except KeyboardInterrupt:
         print(f"{failed}: interrupted; run it again", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except (CrossdockError, ValidationError, sqlite3.Error, OSError) as error:
+    except ValidationError as error:
+        print(f"{failed}: {setting_problem(error.errors()[0])}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except (CrossdockError, sqlite3.Error, OSError) as error:
         print(f"{failed}: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
     print(json.dumps(done, indent=1))

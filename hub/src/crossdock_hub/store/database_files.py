@@ -30,10 +30,19 @@ _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def file_of(url: str) -> Path | None:
-    """The file of an SQLite database; None for any other database."""
+    """The file of an SQLite database; None for any other. Raises ConfigurationError: see
+    `real_path`."""
     parsed = make_url(url)
     is_file = parsed.drivername.startswith("sqlite") and parsed.database
-    return Path(str(parsed.database)).resolve() if is_file else None
+    return real_path(Path(str(parsed.database))) if is_file else None
+
+
+def real_path(path: Path) -> Path:
+    """A path without links. Raises ConfigurationError: its links lead nowhere but to each other."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise ConfigurationError(f"{path} is a link that leads back to itself; mend it") from None
 
 
 def beside(path: Path) -> list[Path]:

@@ -52,6 +52,7 @@ from crossdock_hub.store.database_files import (
     half_put_back,
     is_damaged,
     new_file,
+    real_path,
     refuse_moved,
     sync_directory,
 )
@@ -78,7 +79,7 @@ def put_back(
     somebody uses the database; DatabaseMoved: a hub must not start on the database or on the copy,
     and put back that would be forgotten. Nothing was changed then. sqlite3.Error, OSError.
     """
-    source = source.resolve()
+    source = real_path(source)
     half = half_put_back(path)
     with contextlib.ExitStack() as held:
         if half is not None and source == half:

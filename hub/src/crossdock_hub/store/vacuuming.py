@@ -33,6 +33,7 @@ from crossdock_hub.store.database_files import Entrance, bytes_of, refuse_half_p
 from crossdock_hub.store.engine import FAILURES, access_of, check_url, database_url
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.tables import METADATA
+from crossdock_hub.wording import setting_problem
 
 EXIT_CONFIGURATION: Final = 78
 # Less of the log is from before.
@@ -161,7 +162,10 @@ def main() -> int:
             done = vacuum(Settings(), progress.show)
         finally:
             progress.end()
-    except (CrossdockError, StoreFailure, ValidationError, sqlite3.Error, OSError) as error:
+    except ValidationError as error:
+        print(f"not vacuumed: {setting_problem(error.errors()[0])}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except (CrossdockError, StoreFailure, sqlite3.Error, OSError) as error:
         print(f"not vacuumed: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
     print(json.dumps(done, indent=1))
