@@ -1,4 +1,4 @@
-"""Faults in what brings things back: the embedded bus, the healer, replays, and their guard."""
+"""Faults in what brings things back: the bus, the healer, replays and their guard, back-ups."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ REPLAY: Final = (
     "tests/hub/test_replay_clearing.py",
 )
 GUARD: Final = ("tests/hub/test_guarding.py",)
+PUT_BACK: Final = (
+    "tests/hub/test_replaced.py",
+    "tests/hub/test_entering.py",
+    "tests/hub/test_restoring.py",
+    "tests/hub/test_back_up.py",
+)
 
 RECOVERY_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
@@ -156,5 +162,35 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}delivery/attempts.py",
         GUARD,
         repeats_are_not_guarded=('if after.state == "READY":', "if False:"),
+    ),
+    *faults_in(
+        f"{HUB}store/putting_back.py",
+        PUT_BACK,
+        database_moves_before_its_log=(
+            "for each in reversed(beside(path)):",
+            "for each in beside(path):",
+        ),
+        copy_does_not_say_what_it_is=("        say_put_back(connection)\n", "        pass\n"),
+        database_is_taken_from_who_reads_it=(
+            "        if alone:\n            held.enter_context(claimed(path))",
+            "        if False:\n            held.enter_context(claimed(path))",
+        ),
+        index_passes_for_the_database=(
+            "for end in ENDS[:2])\n\n\ndef _marked",
+            "for end in ENDS)\n\n\ndef _marked",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}store/database_files.py",
+        PUT_BACK,
+        who_waited_for_the_old_file_gets_in=(
+            "if _identity(self._path) != self._found:",
+            "if False:",
+        ),
+        log_is_written_into_what_goes=(
+            'connection.execute("COMMIT")\n',
+            'connection.execute("COMMIT")\n'
+            '            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")\n',
+        ),
     ),
 ]
