@@ -27,9 +27,14 @@ SDK = "crossdock_adapters.sdk"
 # What only some modules may import: a change of the outside library stays behind one door.
 DOORS: dict[str, tuple[str, ...]] = {
     "nats": ("crossdock_hub.bus.jetstream", "crossdock_adapters.sdk.consumer"),
-    "sqlalchemy": ("crossdock_hub.store",),
+    "sqlalchemy": (
+        "crossdock_hub.store",
+        "crossdock_adapters.sdk.database",
+        "crossdock_adapters.sdk.staging_tables",
+        "crossdock_adapters.sdk.sandbox_database",
+    ),
     "aiosqlite": ("crossdock_hub.store",),
-    "sqlite3": ("crossdock_hub.store",),
+    "sqlite3": ("crossdock_hub.store", "crossdock_adapters.sdk.sandbox_database"),
     "alembic": ("crossdock_hub.store",),
     "asyncpg": ("crossdock_hub.store",),
     "aiohttp": ("crossdock_adapters.sdk",),

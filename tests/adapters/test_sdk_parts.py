@@ -24,6 +24,7 @@ from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
+    FoundRejected,
     NeedsPerson,
     NotFound,
     OutcomeUnknown,
@@ -153,6 +154,8 @@ def test_pace_is_never_exceeded(per_second: float, gaps: list[float]) -> None:
         (LOOK_UP, NotFound(), False, "NOT_FOUND"),
         (LOOK_UP, Retry(2, "x"), False, "UNKNOWN"),
         (LOOK_UP, Reject("E1", "x"), False, "UNKNOWN"),
+        (LOOK_UP, FoundRejected("E1", "x"), False, "REJECTED"),
+        (CALL, FoundRejected("E1", "x"), True, "UNKNOWN"),
         (LOOK_UP, NeedsPerson("x"), False, "PARKED"),
         (LOOK_UP, AnswerLater("x"), False, "UNKNOWN"),
         (LOOK_UP, ValueError("x"), False, "UNKNOWN"),

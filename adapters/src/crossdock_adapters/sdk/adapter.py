@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from crossdock_adapters.sdk.manifest import Manifest, ManifestError, OperationClass, parse
 from crossdock_adapters.sdk.mappings import Mappings, file_of
-from crossdock_adapters.sdk.outcomes import Confirmed, NotFound
+from crossdock_adapters.sdk.outcomes import Confirmed, FoundRejected, NotFound
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Webhook, Work
 
@@ -19,7 +19,7 @@ ENTRY_POINT_GROUP = "crossdock.adapters"
 Connect = Callable[[Settings, Secrets], Awaitable[Any]]
 Operate = Callable[[Work, Any], Awaitable[Confirmed]]
 Draft = Callable[[Work, Any], Awaitable[str]]
-LookUp = Callable[[Work, Any], Awaitable[Confirmed | NotFound]]
+LookUp = Callable[[Work, Any], Awaitable[Confirmed | NotFound | FoundRejected]]
 Pull = Callable[[Poll, Any], Awaitable[None]]
 Receive = Callable[[Webhook, Any], Awaitable[None]]
 TranslateHeld = Callable[[Poll, HeldPayload, Any], Awaitable[None]]
@@ -130,7 +130,7 @@ class Adapter:
         return register
 
     def look_up(self, name: str) -> Callable[[F], F]:
-        """`async (work, vendor) -> Confirmed | NotFound`: find what may have been done.
+        """`async (work, vendor) -> Confirmed | NotFound | FoundRejected`: find what may be done.
 
         Only an exact match of `work.reference` is a find; an error is raised, never NotFound.
         """

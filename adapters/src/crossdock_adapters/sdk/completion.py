@@ -11,6 +11,7 @@ from crossdock_adapters.sdk.exchange import MAX_EXCERPT_CHARACTERS, Exchange, as
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
+    FoundRejected,
     NeedsPerson,
     NotFound,
     NotTried,
@@ -114,6 +115,8 @@ def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str
             return _confirmed(answer, ended)
         case NotFound():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_NOT_FOUND, "not_found", ended.note)
+        case FoundRejected():
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_REJECTED, ended.code, ended.reason)
         case Throttled():
             # To the ledger a failed look-up like any other, to the system's budget a warning.
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_THROTTLED, "look_up_failed", ended.reason)

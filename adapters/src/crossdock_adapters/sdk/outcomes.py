@@ -2,6 +2,7 @@
 
     Confirmed      returned: the vendor did it, here is the proof
     NotFound       returned by a look-up: the vendor does not know our reference
+    FoundRejected  returned by a look-up: the vendor took our reference, and refused the work
     VendorOutcome  the root of everything an adapter raises on purpose
     ├── Retry           proven unprocessed: try again later
     │   ├── Throttled       the vendor limits calls (a documented 429): the hub sends fewer
@@ -59,6 +60,18 @@ class NotFound:
     """The vendor answered a look-up and does not know our reference."""
 
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRejected:
+    """The vendor's own record of our reference says that it refused the work, for good.
+
+    Not to be told because a question failed: that proves nothing of what is asked about. `code` is
+    the vendor's own code.
+    """
+
+    code: str
+    reason: str = ""
 
 
 class VendorOutcome(Exception):

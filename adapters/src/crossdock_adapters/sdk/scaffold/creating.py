@@ -17,7 +17,7 @@ PACKAGE = "package/"
 ENDING = ".template"
 MAX_TITLE_CHARACTERS = 40
 NOT_YET = {
-    "table": "the SDK speaks to no database yet",
+    "table": "begin with a copy of legacy_table, and its layouts",
     "edi": "the SDK reads no interchanges yet",
 }
 

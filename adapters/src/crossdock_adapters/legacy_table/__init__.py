@@ -1,0 +1,1 @@
+"""A legacy ERP by staging tables: rows out, statuses and errors back."""

@@ -1,0 +1,230 @@
+"""A legacy ERP by staging tables at the hub: documents go in as rows, and come back as statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from crossdock.item.v1 import item_service_pb2
+
+from crossdock_adapters.legacy_table import translate
+from crossdock_adapters.legacy_table.client import StagingErp, age, is_gone, shown, told
+from crossdock_adapters.legacy_table.translate import Answers
+from crossdock_adapters.sdk import table_layout
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.database import Database, Limits, Taken
+from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
+from crossdock_adapters.sdk.layout import LayoutProblem
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    Confirmed,
+    FoundRejected,
+    NeedsPerson,
+    NotFound,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+)
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.staging_tables import ClaimedRow
+from crossdock_adapters.sdk.table_layout import Found, TableLayout
+from crossdock_adapters.sdk.work import Poll, Work
+
+ADAPTER = Adapter.load(__package__)
+
+ITEMS: Final = "items"
+ANSWERS_FILE: Final = "answers.toml"
+LOOK_PAUSE_SECONDS: Final = 0.1
+CLAIM_ROWS: Final = 100
+MAX_ROUNDS: Final = 1_000
+
+
+class Erp(StagingErp):
+    """The ERP's tables, with what this deployment decided about documents, answers and waiting."""
+
+    def __init__(
+        self,
+        database: Database,
+        layouts: dict[str, TableLayout],
+        answers: Answers,
+        settings: Settings,
+    ) -> None:
+        super().__init__(database, layouts)
+        zone = settings.text("time_zone")
+        units = settings.mapping("units")
+        self.answers = answers
+        self.rules = Rules(
+            zone=ZoneInfo(zone) if zone else None,
+            units=units,
+            warehouses=settings.mapping("warehouses"),
+        )
+        self.units_back = {own: ours for ours, own in units.items()}
+        self.wait_seconds = settings.seconds("answer_wait_seconds")
+        self.claim_seconds = settings.seconds("claim_seconds")
+        self.pick_silence = timedelta(seconds=settings.seconds("pick_silence_seconds"))
+        self.result_silence = timedelta(seconds=settings.seconds("result_silence_seconds"))
+        self.vanished_wait = timedelta(seconds=settings.seconds("vanished_wait_seconds"))
+
+
+@ADAPTER.connect
+async def connect(settings: Settings, secrets: Secrets) -> Erp:
+    """The tables of one ERP. SettingsError when a layout, the table or the address is wrong."""
+    limits = Limits(
+        connections=settings.integer("connections"),
+        connect_seconds=settings.seconds("connect_seconds"),
+        statement_seconds=settings.seconds("statement_seconds"),
+    )
+    layouts = loaded_layouts(settings.text("layouts_directory"), settings.flag("reads_items"))
+    answers = loaded_answers(settings.text("answers_file"))
+    database = Database(
+        lambda: secrets.text("database_url"), limits, allow_plaintext=settings.allow_plaintext
+    )
+    return Erp(database, layouts, answers, settings)
+
+
+async def deliver(work: Work, vendor: Erp) -> Confirmed:
+    """Write the document unless it is there, and see what came of it."""
+    document = DOCUMENTS[work.operation]
+    rows = document.rows(work.event, document.action, work.reference, vendor.rules)
+    vendor.fitted(document.layout, rows)
+    found = await vendor.find(document.layout, work.reference)
+    if found is None:
+        try:
+            await vendor.write(document.layout, rows, work.reference)
+        except Taken as taken:
+            found = await vendor.find(document.layout, work.reference)
+            if found is None:
+                raise NeedsPerson(
+                    f"{document.layout}: the database refuses the rows ({taken}), and has none of "
+                    f"{work.reference}: something else of them has to be unique there"
+                ) from None
+    try:
+        ended = await _wait(work, vendor, document)
+    except Retry as trouble:
+        # "Proven unprocessed" is no longer true: the rows are there.
+        raise OutcomeUnknown(f"the rows are written; then: {trouble.reason}") from trouble
+    if isinstance(ended, FoundRejected):
+        raise Reject(ended.code, ended.reason)
+    return ended
+
+
+async def look(work: Work, vendor: Erp) -> Confirmed | FoundRejected | NotFound:
+    """What came of a document that may have been written; absence has to be proven."""
+    document = DOCUMENTS[work.operation]
+    layout = vendor.layouts[document.layout]
+    if await vendor.find(document.layout, work.reference) is None:
+        if layout.ledger.table or layout.kept:
+            return NotFound(f"no row, and no sign of one, has the reference {work.reference}")
+        raise NeedsPerson(
+            f"no row has the reference {work.reference}, and this ERP removes rows, so it may have "
+            "been posted: look for its document in the ERP. Resolve this delivery with the number, "
+            "or resubmit it where there is none"
+        )
+    return await _wait(work, vendor, document)
+
+
+for _name in DOCUMENTS:
+    ADAPTER.operation(_name)(deliver)
+    ADAPTER.look_up(_name)(look)
+
+
+async def _wait(work: Work, vendor: Erp, document: Document) -> Confirmed | FoundRejected:
+    """A moment for a quick ERP; then the delivery waits at the hub, which asks again."""
+    layout = vendor.layouts[document.layout]
+    loop = asyncio.get_running_loop()
+    until = loop.time() + vendor.wait_seconds
+    while True:
+        found = await vendor.find(document.layout, work.reference)
+        if found is None:
+            raise OutcomeUnknown(f"the rows of {work.reference} are gone while they were looked at")
+        ended = translate.verdict(layout, document, work.event, found, vendor.answers)
+        if ended is not None:
+            return ended
+        if loop.time() >= until:
+            _say_how_long(vendor, layout, found, work.reference)
+        await asyncio.sleep(LOOK_PAUSE_SECONDS)
+
+
+def _say_how_long(vendor: Erp, layout: TableLayout, found: Found, reference: str) -> None:
+    """Raises what a document that has no outcome yet is told as."""
+    began = found.sent or vendor.unchanged_since(reference)
+    if is_gone(found):
+        if age(vendor.unchanged_since(reference)) < vendor.vanished_wait:
+            raise AnswerLater(f"the row of {reference} is gone; its document is awaited")
+        raise NeedsPerson(
+            f"the row of {reference} is gone, and neither an archive nor the ERP's books have it. "
+            "It was given to the ERP, so it may have been posted: look for its document there. "
+            "Resolve this delivery with the number; resubmit it only where the ERP has none"
+        )
+    if age(began) > vendor.result_silence:
+        raise OutcomeUnknown(f"SILENT: {told(found)}, no result within {vendor.result_silence}")
+    waiting = layout.status.words.get(found.status) == "waiting"
+    silent = vendor.silent_since(found, reference)
+    if waiting and age(silent) > vendor.pick_silence:
+        raise OutcomeUnknown(f"SILENT: the ERP has taken nothing since {silent:%Y-%m-%d %H:%M} UTC")
+    raise AnswerLater(f"accepted for processing, and not posted yet: {told(found)}")
+
+
+@ADAPTER.poll("items")
+async def take_items(poll: Poll, vendor: Erp) -> None:
+    """Tell the hub the items that the ERP wrote down for it, each row once."""
+    if ITEMS not in vendor.layouts:
+        return
+    for _ in range(MAX_ROUNDS):
+        token, rows = await vendor.claim(ITEMS, vendor.claim_seconds, CLAIM_ROWS)
+        if not rows:
+            return
+        for row in rows:
+            # What is not told when this ends is free again once its claim is over.
+            failed = not await _told_item(poll, vendor, row)
+            await vendor.settle(ITEMS, row, token, failed=failed)
+
+
+async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
+    """Whether the hub has the item; False: it holds the row as it is, with what is wrong."""
+    try:
+        values = vendor.values(ITEMS, row)
+        entry = translate.item_entry(values, poll.endpoint, vendor.answers, vendor.units_back)
+    except Unreadable as problem:
+        raw = json.dumps(shown(row), ensure_ascii=False).encode()
+        await poll.hold(raw, str(problem), key=f"items {row.id}")
+        return False
+    request = item_service_pb2.UpsertItemsRequest(entries=[entry])
+    for result in (await poll.hub.items.UpsertItems(request)).results:
+        if result.HasField("refusal") and not result.held_fact_id:
+            raw = json.dumps(shown(row), ensure_ascii=False).encode()
+            await poll.hold(raw, result.refusal.message, key=f"items {row.id}")
+            return False
+    return True
+
+
+def loaded_layouts(directory: str, reads_items: bool = True) -> dict[str, TableLayout]:
+    """Every layout that is needed, `directory` first. SettingsError lists what is wrong."""
+    own = resources.files(__package__).joinpath("layouts")
+    names = sorted({document.layout for document in DOCUMENTS.values()})
+    found = {}
+    for name in [*names, *([ITEMS] if reads_items else [])]:
+        file = Path(directory) / f"{name}.toml"
+        try:
+            is_given = bool(directory) and file.is_file()
+            text = (file if is_given else own.joinpath(f"{name}.toml")).read_text("utf-8")
+            found[name] = table_layout.parse(text, f"{name}.toml")
+        except (LayoutProblem, OSError) as error:
+            raise SettingsError(f"layouts_directory: {error}") from error
+    return found
+
+
+def loaded_answers(file: str) -> Answers:
+    """The table of answers. SettingsError names every row that is wrong."""
+    own: Any = resources.files(__package__).joinpath(ANSWERS_FILE)
+    try:
+        text = (Path(file) if file else own).read_text("utf-8")
+        return translate.answers_table(text, file or ANSWERS_FILE)
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"answers_file: {error}") from error

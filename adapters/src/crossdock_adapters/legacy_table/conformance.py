@@ -1,0 +1,163 @@
+"""What the conformance kit needs to know of the ERP: one order's life, and how items come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from crossdock.order.v1 import order_events_pb2, order_pb2
+from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
+from google.protobuf.message import Message
+
+from crossdock_adapters.legacy_table.adapter import ADAPTER
+from crossdock_adapters.legacy_table.sandbox import ISSUES, ORDERS, LegacyTableSandbox
+from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.subject import (
+    OTHER,
+    Case,
+    Delivered,
+    Malformed,
+    Subject,
+    UnknownCode,
+    WayIn,
+)
+from crossdock_adapters.sdk.erp_documents import BOOK, CHANGE, TAKE_BACK
+
+ORDER_ID = "11111111-1111-4111-8111-111111111111"
+SHIPMENT_ID = "22222222-2222-4222-8222-222222222222"
+ITEMS_SECONDS = 0.05
+OUT_OF_HAND = frozenset({"DONE", "HELD"})
+
+
+def settings(sandbox: LegacyTableSandbox, folder: Path) -> Mapping[str, Any]:
+    """Of the endpoint: the sandbox's address, with its password, in a file."""
+    address = folder / "legacy-table-url"
+    address.write_text(sandbox.database_url())
+    return {
+        "database_url": f"file:{address}",
+        "items_interval_seconds": ITEMS_SECONDS,
+        "connect_seconds": 2,
+    }
+
+
+def order(quantity: str = "2") -> order_pb2.Order:
+    """Two lines from one warehouse."""
+    made = order_pb2.Order(
+        id=ORDER_ID, number="SO-1", business_unit="EAST", customer_number="CUST-1003",
+        carrier_code="UPS", service_code="03",
+    )  # fmt: skip
+    made.ship_to.name = "Pat Doe"
+    made.ship_to.address.lines.append("1 Main Street")
+    made.ship_to.address.city, made.ship_to.address.country_code = "Albany", "US"
+    for number, item, ordered in ((10, "SKU-1001", quantity), (20, "SKU-1002", "5")):
+        line = made.lines.add(line_number=number, item_number=item)
+        line.quantity.value, line.quantity.unit = ordered, "EA"
+        line.ship_from_location_number = "WH-EAST"
+    return made
+
+
+def shipment() -> shipment_pb2.Shipment:
+    """Everything of the order, in one carton."""
+    found = shipment_pb2.Shipment(
+        id=SHIPMENT_ID, number="SHP-1", order_id=ORDER_ID, order_number="SO-1",
+        ship_from_location_number="WH-EAST", carrier_code="UPS", service_code="03",
+    )  # fmt: skip
+    package = found.packages.add(id="pkg-1", number="CARTON-1")
+    package.weight.value, package.weight.unit = "2", "KGM"
+    for number, item, packed in ((10, "SKU-1001", "2"), (20, "SKU-1002", "5")):
+        content = package.contents.add(line_number=number, item_number=item)
+        content.quantity.value, content.quantity.unit = packed, "EA"
+    return found
+
+
+def approved(_: Mapping[str, Any]) -> Message:
+    return order_events_pb2.OrderApproved(order=order())
+
+
+def changed(_: Mapping[str, Any]) -> Message:
+    return order_events_pb2.OrderChanged(order=order("3"), changed_fields=["lines"])
+
+
+def cancelled(_: Mapping[str, Any]) -> Message:
+    return order_events_pb2.OrderCancelled(order=order())
+
+
+def manifested(_: Mapping[str, Any]) -> Message:
+    return shipment_events_pb2.ShipmentManifested(shipment=shipment())
+
+
+def voided(_: Mapping[str, Any]) -> Message:
+    return shipment_events_pb2.ShipmentVoided(shipment=shipment())
+
+
+def asked(interface: str, action: str) -> Callable[[Mapping[str, Any]], int]:
+    """How often the ERP took rows to post something: its guards by business key hide nothing."""
+
+    def made(books: Mapping[str, Any]) -> int:
+        return sum((each["INTERFACE"], each["ACTION"]) == (interface, action)
+                   for each in books["asked"])  # fmt: skip
+
+    return made
+
+
+def item(**values: Any) -> bytes:
+    """A row of the ERP's table of items."""
+    plain = {
+        "ITEM": "SKU-1001".ljust(30), "CHANGE_NO": 1, "DESCRIPTION": "Lamp", "UNIT": "EA ",
+        "STATUS_CODE": "A ", "WEIGHT": 12500, "WEIGHT_UNIT": "KG ",
+    }  # fmt: skip
+    return json.dumps({**plain, **values}).encode()
+
+
+async def lay_down(stage: Stage, payload: bytes) -> Delivered:
+    """The ERP writes a row, and the adapter has given it its last status."""
+    body = json.loads(payload)
+    row = (await stage.sandbox.commands()["tell_item"](body))["row_id"]
+
+    def taken() -> bool:
+        rows = stage.sandbox.books()["items"]
+        return any(
+            each["ROW_ID"] == row and each["STATUS"].rstrip() in OUT_OF_HAND for each in rows
+        )
+
+    await until(taken, "the row of the item is dealt with")
+    return Delivered()
+
+
+CONFORMANCE = Subject(
+    adapter=ADAPTER,
+    sandbox=LegacyTableSandbox,
+    settings=settings,
+    cases=[
+        Case("create_sales_order", approved, asked(ORDERS, BOOK)),
+        Case("change_order", changed, asked(ORDERS, CHANGE), after=["create_sales_order"]),
+        Case("cancel_order", cancelled, asked(ORDERS, TAKE_BACK), after=["create_sales_order"]),
+        Case("post_goods_issue", manifested, asked(ISSUES, BOOK), after=["create_sales_order"]),
+        Case(
+            "reverse_goods_issue",
+            voided,
+            asked(ISSUES, TAKE_BACK),
+            after=["create_sales_order", "post_goods_issue"],
+        ),
+    ],
+    ways_in=[
+        WayIn(
+            "poll:items",
+            payloads=[item(), item(ITEM="SKU-1002", CHANGE_NO=2, WEIGHT=None, WEIGHT_UNIT=None)],
+            deliver=lay_down,
+            media=OTHER,
+            unknown_code=UnknownCode(item(STATUS_CODE="Q9"), "Q9"),
+            malformed=[
+                Malformed(item(UNIT="??"), "unit"),
+                Malformed(item(ITEM=None), r"erp_item_out\.item"),
+                Malformed(item(CHANGE_NO="x"), r"erp_item_out\.change_no"),
+                Malformed(item(WEIGHT=1.5), r"erp_item_out\.weight"),
+                Malformed(item(WEIGHT_UNIT="ST"), "weight_unit"),
+            ],
+            oversize=item(DESCRIPTION="x" * 600_000),
+            bombs=[item(DESCRIPTION="y" * 2_000_000), item(CHANGE_NO="9" * 1_000_000)],
+        ),
+    ],
+)

@@ -1,0 +1,314 @@
+"""The door to databases of vendors: bounded pools, time limits, and failures as outcomes.
+
+    database = Database(lambda: secrets.text("database_url"), Limits())
+    async with database.reading() as connection: ...      Unreachable, Retry
+    await database.commit("order SO-1", write)            one transaction; see there
+
+Nothing that goes wrong is told in the words of the database or its driver: they repeat addresses,
+passwords and rows. What is told is the kind of failure and its SQLSTATE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import CHAR, Date, Numeric, String, event, exc, inspect, make_url
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.http import check_lease
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry, Unreachable
+from crossdock_adapters.sdk.plaintext import plaintext_problem
+from crossdock_adapters.sdk.settings import SettingsError
+
+T = TypeVar("T")
+
+FAILURES: Final = (exc.SQLAlchemyError, OSError, TimeoutError)
+
+MAX_CODE_CHARACTERS: Final = 8
+POOL: Final = "vendor"
+# It logs what drivers say when they are closed, in their words.
+logging.getLogger(f"sqlalchemy.pool.impl.AsyncAdaptedQueuePool.{POOL}").disabled = True
+# Words of an address by which drivers are told to encrypt.
+ENCRYPTS: Final = frozenset({"ssl", "sslmode", "ssl_ca", "encrypt", "tls"})
+# Classes of SQLSTATE that mean a row which will never fit, and a statement that is wrong.
+NEVER_FITS: Final = ("22", "42", "44", "0A")
+INTEGRITY: Final = "23"
+SQLITE_ERROR: Final = 1
+
+
+class Taken(Exception):
+    """A row breaks a rule of the database (a unique key, most likely): nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one process: connections at once, seconds to get one, and seconds of one statement."""
+
+    connections: int = 4
+    connect_seconds: float = 10.0
+    statement_seconds: float = 20.0
+
+
+class Exact(TypeDecorator[Any]):
+    """A number without rounding: NUMERIC by a Decimal; SQLite, which would make a binary float of
+    it, is given whole numbers as such and fractions as text."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        wanted: TypeEngine[Any] = String() if dialect.name == "sqlite" else Numeric()
+        return dialect.type_descriptor(wanted)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if isinstance(value, Decimal) and dialect.name == "sqlite":
+            return f"{value:f}"
+        return value
+
+
+def type_of(stored: str, length: int = 0) -> TypeEngine[Any]:
+    """How a column of a layout is bound."""
+    match stored:
+        case "number":
+            return Exact()
+        case "date":
+            return Date()
+        case "char":
+            # Without its length a cast would keep one letter of it.
+            return CHAR(length)
+    return String()
+
+
+class Database:
+    """One database. `url` is asked for each time a connection is made, so that it may rotate."""
+
+    def __init__(
+        self, url: Callable[[], str], limits: Limits, *, allow_plaintext: bool = False
+    ) -> None:
+        self._url = url
+        self._limits = limits
+        self._allow_plaintext = allow_plaintext
+        self._engine = self._made(self._checked())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for questions. Unreachable: there is none; Retry: it failed on the way;
+        NeedsPerson: the database does not take the question."""
+        async with self._borrowed() as connection:
+            try:
+                yield connection
+            except FAILURES as error:
+                raise _undone(error) from None
+
+    async def commit(self, what: str, write: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """One transaction, whose commit is the only step with an effect.
+
+        Before the commit everything that goes wrong is rolled back: Taken, NeedsPerson or Retry,
+        and NotTried where the lease is over. A commit without an answer is OutcomeUnknown.
+        """
+        async with self._borrowed() as connection:
+            try:
+                found = await write(connection)
+            except FAILURES as error:
+                raise _undone(error) from None
+            record = exchange.current()
+            if record is not None:
+                check_lease(record)
+                record.effect_left = True
+            try:
+                async with asyncio.timeout(self._limits.statement_seconds):
+                    await connection.commit()
+            except FAILURES as error:
+                _note(what, f"no answer to the commit ({_kind(error)})")
+                lost = f"{what}: the answer to the commit is lost ({_kind(error)})"
+                raise OutcomeUnknown(lost) from None
+            _note(what, "committed")
+            return found
+
+    async def run(
+        self, connection: AsyncConnection, statement: Any, values: Any = None
+    ) -> tuple[list[Any], int]:
+        """One statement within its time: (rows, how many rows it changed)."""
+        async with asyncio.timeout(self._limits.statement_seconds):
+            result = await connection.execute(statement, values)
+            return (list(result.all()) if result.returns_rows else []), result.rowcount
+
+    async def columns(self, table: str) -> Mapping[str, str]:
+        """The columns of a table with their types as the database names them; none: no table."""
+        schema, name = _named(table)
+
+        def asked(connection: Any) -> dict[str, str]:
+            looked = inspect(connection)
+            if not looked.has_table(name, schema):
+                return {}
+            return {c["name"].upper(): str(c["type"]) for c in looked.get_columns(name, schema)}
+
+        async with self.reading() as connection:
+            return await connection.run_sync(asked)
+
+    async def is_unique(self, table: str, column: str) -> bool:
+        """Whether an index or a key of this column alone refuses a second row."""
+        schema, own = _named(table)
+
+        def asked(connection: Any) -> list[list[str]]:
+            looked, name = inspect(connection), own
+            if self.is_sqlite:
+                # There a table is looked for as it was written when it was made.
+                names = looked.get_table_names(schema)
+                name = next((each for each in names if each.lower() == own.lower()), own)
+            found = [looked.get_pk_constraint(name, schema)["constrained_columns"]]
+            found += [c["column_names"] for c in looked.get_unique_constraints(name, schema)]
+            found += [i["column_names"] for i in looked.get_indexes(name, schema) if i["unique"]]
+            return found
+
+        async with self.reading() as connection:
+            return [column.upper()] in _upper(await connection.run_sync(asked))
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[AsyncConnection]:
+        """A connection of the pool; thrown away where it ended in the middle of something."""
+        try:
+            async with asyncio.timeout(self._limits.connect_seconds):
+                connection = await self._engine.connect()
+        except FAILURES as error:
+            raise Unreachable(0.0, f"no connection to the database ({_kind(error)})") from None
+        is_idle = False
+        try:
+            yield connection
+            is_idle = True
+        finally:
+            # Whoever waits for nothing any more rolls back; a commit that runs may still end.
+            with suppress(*FAILURES):
+                async with asyncio.timeout(self._limits.connect_seconds):
+                    if not is_idle:
+                        await connection.invalidate()
+                    await connection.close()
+
+    def _checked(self) -> URL:
+        """SettingsError without the address: it holds a password."""
+        try:
+            url = make_url(self._url())
+            url.get_dialect()
+        except (exc.ArgumentError, exc.NoSuchModuleError, ValueError):
+            raise SettingsError("database_url must be a SQLAlchemy URL of a known driver") from None
+        if url.host and not (self._allow_plaintext or ENCRYPTS & set(url.query)):
+            problem = plaintext_problem("database_url", f"database://{url.host}")
+            if problem:
+                raise SettingsError(
+                    "database_url would carry secrets in clear: say in it how its driver encrypts "
+                    f"({', '.join(sorted(ENCRYPTS))}), use a loopback address, or set "
+                    "allow_plaintext = true where the network itself is encrypted"
+                )
+        return url
+
+    def _made(self, url: URL) -> AsyncEngine:
+        limits = self._limits
+        try:
+            engine = create_async_engine(
+                url,
+                pool_size=limits.connections,
+                max_overflow=0,
+                pool_timeout=limits.connect_seconds,
+                pool_pre_ping=True,
+                # A failure would show the rows of a statement.
+                hide_parameters=True,
+                pool_logging_name=POOL,
+                connect_args=_arguments(url, limits),
+            )
+        except (exc.ArgumentError, exc.InvalidRequestError, ImportError, TypeError):
+            raise SettingsError(
+                "database_url needs a driver that is installed and asynchronous, as "
+                "postgresql+asyncpg or sqlite+aiosqlite"
+            ) from None
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def rotated(dialect: Any, _: Any, positional: Any, named: Any) -> None:
+            now, more = dialect.create_connect_args(make_url(self._url()))
+            positional[:] = now
+            named.update(more)
+
+        return engine
+
+
+def _arguments(url: URL, limits: Limits) -> dict[str, Any]:
+    """What the driver is told of limits, where it is one that we know."""
+    milliseconds = str(int(limits.statement_seconds * 1000))
+    if url.drivername == "postgresql+asyncpg":
+        return {
+            "timeout": limits.connect_seconds,
+            "command_timeout": limits.statement_seconds,
+            "server_settings": {
+                "statement_timeout": milliseconds,
+                "lock_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": milliseconds,
+            },
+        }
+    if url.drivername.startswith("sqlite"):
+        return {"timeout": limits.statement_seconds}
+    return {}
+
+
+def _note(what: str, answer: str) -> None:
+    record = exchange.current()
+    if record is not None:
+        record.note(what, answer)
+
+
+def _undone(error: BaseException) -> Exception:
+    """What a failure before the commit is: nothing was written."""
+    code = _sqlstate(error)
+    if isinstance(error, exc.IntegrityError) or code.startswith(INTEGRITY):
+        return Taken(_kind(error))
+    if isinstance(error, exc.NoSuchTableError):
+        return NeedsPerson("the database has no such table: compare the layout with its tables")
+    wrong = (exc.DataError, exc.ProgrammingError, exc.NotSupportedError, exc.CompileError)
+    if isinstance(error, (*wrong, exc.StatementError)) and not isinstance(error, exc.DBAPIError):
+        return NeedsPerson(f"the database has no words for the statement ({_kind(error)})")
+    if isinstance(error, wrong) or code.startswith(NEVER_FITS) or _is_wrong_in_sqlite(error):
+        return NeedsPerson(
+            f"the database does not take the statement ({_kind(error)}): compare the layout with "
+            "its tables"
+        )
+    return Retry(0.0, f"the database failed before the commit ({_kind(error)})")
+
+
+def _is_wrong_in_sqlite(error: BaseException) -> bool:
+    """It has no SQLSTATE: its code of 1 is a statement that is wrong, as of a missing table."""
+    return getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == SQLITE_ERROR
+
+
+def _kind(error: BaseException) -> str:
+    """For people: the kind of a failure and its SQLSTATE; none of its words."""
+    return f"{type(error).__name__} {_sqlstate(error)}".strip()
+
+
+def _sqlstate(error: BaseException) -> str:
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None) or ""
+    return str(code)[:MAX_CODE_CHARACTERS]
+
+
+def _named(table: str) -> tuple[str | None, str]:
+    schema, _, name = table.rpartition(".")
+    return schema or None, name
+
+
+def _upper(found: Iterable[Iterable[str | None]]) -> list[list[str]]:
+    return [[str(name).upper() for name in each] for each in found]

@@ -1,0 +1,369 @@
+"""Documents in staging tables: written once, found wherever the ERP moved them, rows claimed.
+
+    await staging.write(database, layout, rows, reference)     Taken: the reference is there
+    found = await staging.find(database, layout, reference)    None: nothing knows it
+    rows = await staging.claim(database, layout, token, seconds, most)
+    await staging.settle(database, layout, row, token, word)
+
+What another process or the ERP does at the same time is decided by the database: each change of a
+status is one UPDATE with a condition on what it changes, and the rows that it changed are counted.
+Isolation READ COMMITTED is enough, and no lock is held between two statements but in `write`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    TableClause,
+    and_,
+    column,
+    exists,
+    insert,
+    or_,
+    select,
+    table,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crossdock_adapters.sdk.database import Database, type_of
+from crossdock_adapters.sdk.layout_values import FieldProblem
+from crossdock_adapters.sdk.outcomes import NeedsPerson
+from crossdock_adapters.sdk.table_layout import (
+    Column,
+    Found,
+    Place,
+    Record,
+    Said,
+    Stored,
+    TableLayout,
+    plain,
+    same,
+)
+
+MAX_ERRORS: Final = 50
+NUMERIC_KINDS: Final = ("NUMERIC", "DECIMAL", "NUMBER", "FLOAT", "REAL", "DOUBLE")
+Rows = Sequence[tuple[Record, Mapping[str, Stored]]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRow:
+    """A row that is ours for a while. values: as the driver gave them, by column."""
+
+    id: int
+    values: Mapping[str, Any]
+
+
+async def write(database: Database, layout: TableLayout, rows: Rows, reference: str) -> None:
+    """All rows of a document in one transaction; the status that shows them is its last statement.
+
+    Taken: the database has the reference already. NeedsPerson, Retry and OutcomeUnknown as
+    `Database.commit` raises them.
+    """
+    status, ledger = layout.status, layout.ledger
+    head = layout.head
+
+    async def fill(connection: AsyncConnection) -> None:
+        if ledger.table:
+            sent = {ledger.reference: reference}
+            if ledger.time:
+                sent[ledger.time] = datetime.now(UTC).isoformat(timespec="seconds")
+            into = _plain_table(ledger.table, sent)
+            await database.run(connection, insert(into), [sent])
+        for record in layout.records.values():
+            own = [dict(values) for of, values in rows if of.name == record.name]
+            if record is head:
+                own = [{**values, status.column: status.hidden or status.ready} for values in own]
+            if own:
+                await database.run(connection, insert(_table(layout, record)), own)
+        if status.hidden:
+            shown = (
+                update(_table(layout, head))
+                .where(_is(layout.reference, reference), _status_is(layout, status.hidden))
+                .values({status.column: status.ready})
+            )
+            _, changed = await database.run(connection, shown)
+            if changed != 1:
+                raise NeedsPerson(f"{head.table}: {changed} rows became ready, and not one")
+
+    await database.commit(f"rows of {layout.name}", fill)
+
+
+async def find(database: Database, layout: TableLayout, reference: str) -> Found | None:
+    """What has become of a reference. Places are asked in the order in which a row moves."""
+    ledger = layout.ledger
+    async with database.reading() as connection:
+        sent = await _sent(database, connection, layout, reference) if ledger.table else None
+        when = _moment(sent or "")
+        for place, name in ((Place.STAGING, layout.head.table), (Place.ARCHIVE, layout.archive)):
+            row = await _row(database, connection, layout, name, reference) if name else None
+            if row is not None:
+                return await _told(database, connection, layout, place, row, reference, when)
+        number = await _number(database, connection, layout, reference)
+        if number is not None:
+            return Found(Place.BOOKS, number=number, sent=when)
+        return None if sent is None else Found(Place.LEDGER, sent=when)
+
+
+async def claim(
+    database: Database, layout: TableLayout, token: str, now: int, until: int, most: int
+) -> list[ClaimedRow]:
+    """Rows that are free, or whose claim is over, made ours; the oldest first.
+
+    A row whose key has an older one that is not done waits for it. token: of this claim, never used
+    before. now, until: seconds of 1970.
+    """
+    how, head = layout.claim, layout.head
+    rows = _table(layout, head)
+    free = or_(
+        _status_is(layout, how.ready),
+        and_(_status_is(layout, how.claimed), rows.c[how.until] < now),
+    )
+    older = _table(layout, head).alias("older")
+    first = ~exists().where(
+        older.c[how.key] == rows.c[how.key],
+        older.c[how.id] < rows.c[how.id],
+        older.c[layout.status.column].in_(_words(layout, how.ready, how.claimed)),
+    )
+
+    async def take(connection: AsyncConnection) -> list[ClaimedRow]:
+        wanted = select(rows.c[how.id]).where(free, first).order_by(rows.c[how.id]).limit(most)
+        ids, _ = await database.run(connection, wanted)
+        ours = {how.token: token, how.until: until, layout.status.column: how.claimed}
+        for (number,) in ids:
+            # Looked at again once the row is locked: who comes second changes none.
+            taken = update(rows).where(rows.c[how.id] == number, free, first).values(ours)
+            await database.run(connection, taken)
+        names = [each.column for each in head.columns]
+        mine = (
+            select(rows.c[how.id], *(rows.c[name] for name in names))
+            .where(rows.c[how.token] == token, _status_is(layout, how.claimed))
+            .order_by(rows.c[how.id])
+        )
+        found, _ = await database.run(connection, mine)
+        return [
+            ClaimedRow(int(number), dict(zip(names, values, strict=True)))
+            for number, *values in found
+        ]
+
+    return await database.commit(f"claims of {layout.name}", take)
+
+
+async def settle(
+    database: Database, layout: TableLayout, row: ClaimedRow, token: str, word: str
+) -> bool:
+    """Give a claimed row its last word; False: it is somebody else's by now."""
+    how = layout.claim
+    rows = _table(layout, layout.head)
+
+    async def end(connection: AsyncConnection) -> bool:
+        mine = rows.c[how.token] == token
+        ended = update(rows).where(rows.c[how.id] == row.id, mine, _status_is(layout, how.claimed))
+        _, changed = await database.run(connection, ended.values({layout.status.column: word}))
+        return changed == 1
+
+    return await database.commit(f"a row of {layout.name}", end)
+
+
+async def problems(database: Database, layout: TableLayout) -> list[str]:
+    """What of a layout does not fit the tables that are there; empty: all of it does."""
+    found: list[str] = []
+    for name, needed in _needed(layout).items():
+        there = await database.columns(name)
+        if not there:
+            found.append(f"there is no table {name}")
+            continue
+        missing = sorted(each for each in needed if each.upper() not in there)
+        found += [f"{name} has no column {each}" for each in missing]
+    if found:
+        return found
+    if database.is_sqlite:
+        for record in layout.records.values():
+            there = await database.columns(record.table)
+            found += [
+                f"{record.table}.{each.column} would hold binary floats: declare it TEXT in "
+                "SQLite, or let the layout write whole numbers (implied = true)"
+                for each in record.columns
+                if _is_fraction(each) and there[each.column.upper()].startswith(NUMERIC_KINDS)
+            ]
+    if not layout.claim.id and layout.unique == "enforced":
+        where = (layout.ledger.table, layout.ledger.reference)
+        if not layout.ledger.table:
+            where = (layout.head.table, layout.reference.column)
+        if not await database.is_unique(*where):
+            found.append(f"{where[0]}.{where[1]} needs a unique index: a document could come twice")
+    return found
+
+
+def _needed(layout: TableLayout) -> dict[str, set[str]]:
+    """The columns that are spoken of, by table."""
+    status, how = layout.status, layout.claim
+    found: dict[str, set[str]] = {}
+    for record in layout.records.values():
+        found.setdefault(record.table, set()).update(each.column for each in record.columns)
+    named = {status.column, status.document, status.code, status.text}
+    named |= {how.id, how.key, how.token, how.until}
+    found[layout.head.table] |= named
+    if layout.archive:
+        found[layout.archive] = set(found[layout.head.table])
+    for part, names in (
+        (layout.errors, ("reference", "code", "text", "line", "order")),
+        (layout.ledger, ("reference", "time")),
+        (layout.books, ("reference", "number")),
+    ):
+        if part.table:
+            found.setdefault(part.table, set()).update(getattr(part, name) for name in names)
+    return {name: columns - {""} for name, columns in found.items()}
+
+
+def _is_fraction(each: Column) -> bool:
+    field = each.field
+    return each.stored == "number" and bool(field.decimals) and not field.implied
+
+
+async def _sent(
+    database: Database, connection: AsyncConnection, layout: TableLayout, reference: str
+) -> str | None:
+    """When our ledger says that the reference was written; None: it was not."""
+    ledger = layout.ledger
+    names = [ledger.reference, *filter(None, [ledger.time])]
+    known = _plain_table(ledger.table, names)
+    asked = select(*(known.c[name] for name in names)).where(
+        known.c[ledger.reference].in_(same(layout.reference, reference, ledger.length))
+    )
+    rows, _ = await database.run(connection, asked)
+    return plain(rows[0][-1]) if rows else None
+
+
+async def _row(
+    database: Database, connection: AsyncConnection, layout: TableLayout, name: str, reference: str
+) -> Mapping[str, Any] | None:
+    status = layout.status
+    names = list(filter(None, [status.column, status.document, status.code, status.text]))
+    rows = _table(layout, layout.head, name)
+    asked = select(*(rows.c[each] for each in names)).where(_is(layout.reference, reference))
+    found, _ = await database.run(connection, asked)
+    if len(found) > 1:
+        raise NeedsPerson(f"{name} has {len(found)} rows of the reference {reference}, and not one")
+    return dict(zip(names, found[0], strict=True)) if found else None
+
+
+async def _told(
+    database: Database,
+    connection: AsyncConnection,
+    layout: TableLayout,
+    place: Place,
+    row: Mapping[str, Any],
+    reference: str,
+    sent: datetime | None,
+) -> Found:
+    status = layout.status
+
+    def text_of(name: str) -> str:
+        try:
+            return plain(row[name]) if name else ""
+        except FieldProblem as problem:
+            raise NeedsPerson(f"{layout.head.table}.{name} {problem}") from None
+
+    own = Said(text_of(status.code), text_of(status.text))
+    errors = [own] if own.code or own.text else []
+    errors += await _errors(database, connection, layout, reference)
+    number = text_of(status.document)
+    if not number.strip("0"):
+        number = await _number(database, connection, layout, reference) or ""
+    return Found(place, text_of(status.column), number, errors, sent)
+
+
+async def _errors(
+    database: Database, connection: AsyncConnection, layout: TableLayout, reference: str
+) -> list[Said]:
+    errors = layout.errors
+    if not errors.table:
+        return []
+    names = list(filter(None, [errors.code, errors.text, errors.line, errors.order]))
+    rows = _plain_table(errors.table, {errors.reference, *names})
+    asked = select(*(rows.c[name] for name in names)).where(
+        rows.c[errors.reference].in_(same(layout.reference, reference, errors.length))
+    )
+    if errors.order:
+        asked = asked.order_by(rows.c[errors.order].desc())
+    found, _ = await database.run(connection, asked.limit(MAX_ERRORS))
+    told = [dict(zip(names, row, strict=True)) for row in found]
+    said = (errors.code, errors.text, errors.line)
+    return [Said(*(plain(row[name]) if name else "" for name in said)) for row in told]
+
+
+async def _number(
+    database: Database, connection: AsyncConnection, layout: TableLayout, reference: str
+) -> str | None:
+    """The document's number in the ERP's own books; None: they do not know the reference."""
+    books = layout.books
+    if not books.table:
+        return None
+    names = [books.reference, *filter(None, [books.number])]
+    rows = _plain_table(books.table, names)
+    asked = select(*(rows.c[name] for name in names)).where(
+        rows.c[books.reference].in_(same(layout.reference, reference, books.length))
+    )
+    found, _ = await database.run(connection, asked)
+    if not found:
+        return None
+    return plain(found[0][-1]) if books.number else ""
+
+
+def _table(layout: TableLayout, record: Record, name: str = "") -> TableClause:
+    """The table of a record with the types of its columns, or one with the same columns."""
+    status, how = layout.status, layout.claim
+    known = {
+        each.column: column(each.column, type_of(each.stored, each.field.length))
+        for each in record.columns
+    }
+    if record is layout.head:
+        kind = type_of("char" if status.length else "text", status.length)
+        known[status.column] = column(status.column, kind)
+        for plain_name in (status.document, status.code, status.text, how.token):
+            if plain_name:
+                known.setdefault(plain_name, column(plain_name, type_of("text")))
+        for number in filter(None, (how.id, how.until)):
+            known[number] = column(number, BigInteger())
+    return _named(name or record.table, known.values())
+
+
+def _plain_table(name: str, columns: Iterable[str]) -> TableClause:
+    return _named(name, [column(each, type_of("text")) for each in columns if each])
+
+
+def _named(name: str, columns: Iterable[Any]) -> TableClause:
+    schema, _, own = name.rpartition(".")
+    return table(own, *columns, schema=schema or None)
+
+
+def _is(of: Column, value: str) -> ColumnElement[bool]:
+    """A text as it is, or padded: an index of the column is used either way."""
+    held = column(of.column, type_of(of.stored, of.field.length))
+    return held.in_(same(of, value))
+
+
+def _status_is(layout: TableLayout, *words: str) -> ColumnElement[bool]:
+    status = layout.status
+    kind = type_of("char" if status.length else "text", status.length)
+    return column(status.column, kind).in_(_words(layout, *words))
+
+
+def _words(layout: TableLayout, *words: str) -> list[str]:
+    length = layout.status.length
+    return list(dict.fromkeys(way for word in words for way in (word, word.ljust(length))))
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
