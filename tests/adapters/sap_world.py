@@ -15,7 +15,7 @@ from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.client import SapClient
 from crossdock_adapters.sap.sandbox import SapSandbox
 from crossdock_adapters.sdk import exchange
-from crossdock_adapters.sdk.outcomes import Confirmed, NotFound
+from crossdock_adapters.sdk.outcomes import Confirmed
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.settings import Settings, check
 from crossdock_adapters.sdk.work import Work
@@ -80,7 +80,7 @@ class Desk:
         with exchange.recording():
             return await ADAPTER.operations[operation](self.work(operation, event), self.vendor)
 
-    async def look_up(self, operation: str, event: Any) -> Confirmed | NotFound:
+    async def look_up(self, operation: str, event: Any) -> Any:
         """One look-up."""
         with exchange.recording():
             return await ADAPTER.look_ups[operation](self.work(operation, event), self.vendor)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock.order.v1 import order_events_pb2
+from crossdock.order.v1 import order_events_pb2, order_service_pb2
 from crossdock_adapters.legacy_table import adapter, translate
 from crossdock_adapters.legacy_table.conformance import order
 from crossdock_adapters.sdk import table_layout, testing
@@ -23,6 +23,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
     Retry,
 )
+from crossdock_adapters.sdk.settings import Secrets
 from crossdock_adapters.sdk.table_layout import Found, Place, Said
 from legacy_file_world import approved, shipped
 from legacy_table_world import REFERENCE, running
@@ -73,7 +74,9 @@ async def test_a_result_that_comes_late_is_awaited(tmp_path: Path) -> None:
         done = await desk.settled(CREATE, SOLD)
         assert isinstance(done, Confirmed)
         assert done.references == [Reference("sales_order", "T500001")]
-        assert [fact.order.sales_document for fact in done.facts] == ["T500001"]
+        (fact,) = done.facts
+        assert isinstance(fact, order_service_pb2.UpdateOrderRequest)
+        assert (fact.order.id, fact.order.sales_document) == (SOLD.order.id, "T500001")
         assert len(desk.sandbox.books()["asked"]) == 1
 
 
@@ -201,8 +204,9 @@ async def test_the_address_of_the_database_is_nowhere(
     """Proves that a wrong password, and a server that is away, say neither password nor address."""
     async with running(tmp_path) as desk:
         secret = desk.sandbox.settings["password"]
-        (tmp_path / "address").write_text(desk.sandbox.database_url().replace(secret, "wrong-one"))
-        other = await adapter.connect(desk.settings, _Secrets(tmp_path / "address"))
+        file = tmp_path / "address"
+        file.write_text(desk.sandbox.database_url().replace(secret, "wrong-one"))
+        other = await adapter.connect(desk.settings, Secrets({"database_url": f"file:{file}"}))
         said = []
         for vendor in (other, desk.vendor):
             if vendor is desk.vendor:
@@ -216,16 +220,6 @@ async def test_the_address_of_the_database_is_nowhere(
     assert "no connection to the database" in said[0] and "no connection" in said[1]
     for hidden in (secret, "wrong-one", "127.0.0.1", desk.sandbox.vendor_url):
         assert hidden not in everything
-
-
-class _Secrets:
-    """The secret of another process, whose file has another content."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def text(self, _: str) -> str:
-        return self._file.read_text()
 
 
 HEAD = Found(Place.STAGING)

@@ -51,7 +51,7 @@ class Desk:
             work = self.hub.work(operation, event, self.settings)
             return await ADAPTER.operations[operation](work, self.vendor)
 
-    async def look_up(self, operation: str, event: Any) -> Confirmed | NotFound:
+    async def look_up(self, operation: str, event: Any) -> Any:
         """One look-up."""
         with exchange.recording():
             work = self.hub.work(operation, event, self.settings)

@@ -14,11 +14,10 @@ from crossdock_adapters.sdk import staging_tables, table_layout
 from crossdock_adapters.sdk.database import Database, Limits, Taken
 from crossdock_adapters.sdk.layout import LayoutProblem
 from crossdock_adapters.sdk.layout_files import Row
-from crossdock_adapters.sdk.layout_values import Field, FieldProblem
+from crossdock_adapters.sdk.layout_values import Field, FieldProblem, Value
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry, Unreachable
 from crossdock_adapters.sdk.settings import SettingsError
-from crossdock_adapters.sdk.staging_tables import Place
-from crossdock_adapters.sdk.table_layout import Column, Said
+from crossdock_adapters.sdk.table_layout import Column, Place, Said
 from fixtures_postgres import session_server
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,7 +38,7 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 def document(*quantities: str, reference: str = REFERENCE) -> list[Row]:
     """An order with a line for each quantity."""
-    head = {
+    head: dict[str, Value] = {
         "reference": reference, "order": "SO-1", "unit": "30", "day": date(2026, 11, 27),
         "amount": Decimal("12345678901234567890.0001"), "weight": Decimal("1.25"),
     }  # fmt: skip
@@ -255,7 +254,7 @@ def test_blank_is_not_zero_and_zeros_at_the_left_are_kept(
     ],
 )
 def test_what_does_not_fit_is_told_by_table_column_and_rule(
-    name: str, value: object, rule: str
+    name: str, value: Value, rule: str
 ) -> None:
     """Proves that nothing is cut or rounded in silence, and that the value is not repeated."""
     head = document()[0]

@@ -123,7 +123,7 @@ def item_entry(
     code = values["status"]
     if code not in answers.statuses:
         raise Unreadable(f"{code!r} has no row in answers_file, [statuses]", "status")
-    item.status = ITEM_STATUSES[answers.statuses[code]]  # type: ignore[assignment]
+    item.status = ITEM_STATUSES[answers.statuses[code]]
     item.status_code = code
     item.base_unit = _unit(values["unit"], units, "unit")
     paths = ["description", "base_unit", "status", "status_code"]

@@ -323,7 +323,7 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
     """The adapter, with connections of ours."""
 
     def connect(self, *places: Any, **named: Any) -> AsyncAdapt_aiosqlite_connection:
-        opening = SandboxConnection.open(*places, **named)
+        opening: Any = SandboxConnection.open(*places, **named)
         return AsyncAdapt_aiosqlite_connection(self, await_(opening))
 
 
