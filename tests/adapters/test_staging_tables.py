@@ -320,6 +320,8 @@ SECRET = "hunter2-and-more"
     [
         f"nodb+nodriver://erp:{SECRET}@127.0.0.1/erp",
         f"postgresql+asyncpg://erp:{SECRET}@db.example/erp",
+        f"postgresql+asyncpg://erp:{SECRET}@db.example/erp?ssl=prefer",
+        f"postgresql+asyncpg://erp:{SECRET}@[2001:db8::1]/erp",
         f"postgresql://erp:{SECRET}@127.0.0.1/erp",
         f"//erp:{SECRET}@127.0.0.1",
     ],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from crossdock.errors import InvalidRequestError
 from crossdock.item.v1 import item_service_pb2
 
 from crossdock_adapters.legacy_table import translate
@@ -191,16 +191,14 @@ async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
     try:
         values = vendor.values(ITEMS, row)
         entry = translate.item_entry(values, poll.endpoint, vendor.answers, vendor.units_back)
-    except Unreadable as problem:
-        raw = json.dumps(shown(row), ensure_ascii=False).encode()
-        await poll.hold(raw, str(problem), key=f"items {row.id}")
+        request = item_service_pb2.UpsertItemsRequest(entries=[entry])
+        (result,) = (await poll.hub.items.UpsertItems(request)).results
+    except (Unreadable, InvalidRequestError) as problem:
+        await poll.hold(shown(row), str(problem), key=f"items {row.id}")
         return False
-    request = item_service_pb2.UpsertItemsRequest(entries=[entry])
-    for result in (await poll.hub.items.UpsertItems(request)).results:
-        if result.HasField("refusal") and not result.held_fact_id:
-            raw = json.dumps(shown(row), ensure_ascii=False).encode()
-            await poll.hold(raw, result.refusal.message, key=f"items {row.id}")
-            return False
+    if result.HasField("refusal") and not result.held_fact_id:
+        await poll.hold(shown(row), result.refusal.message, key=f"items {row.id}")
+        return False
     return True
 
 

@@ -5,11 +5,12 @@ Knows nothing about orders. How rows are written once, found and claimed is `sdk
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from crossdock_adapters.sdk import staging_tables, table_layout
 from crossdock_adapters.sdk.database import Database
@@ -22,6 +23,7 @@ from crossdock_adapters.sdk.table_layout import Found, Place, TableLayout
 
 TOKEN_CHARACTERS: Final = 20
 MAX_REMEMBERED: Final = 10_000
+MAX_SHOWN_CHARACTERS: Final = 4_000
 
 
 class StagingErp:
@@ -110,8 +112,8 @@ class StagingErp:
             return
         if before is not None:
             self._moved_at = now
-        if len(self._seen) >= MAX_REMEMBERED:
-            self._seen.clear()
+        while len(self._seen) >= MAX_REMEMBERED:
+            del self._seen[next(iter(self._seen))]
         self._seen[reference] = state, now
 
 
@@ -129,6 +131,10 @@ def age(since: datetime) -> timedelta:
     return datetime.now(UTC) - since
 
 
-def shown(row: ClaimedRow) -> dict[str, Any]:
-    """A claimed row as it may be held by the hub: what the driver gave, as text."""
-    return {name: None if raw is None else str(raw) for name, raw in row.values.items()}
+def shown(row: ClaimedRow) -> bytes:
+    """A claimed row as the hub holds it: what the driver gave, as text, and not too much of it."""
+    told = {
+        name: None if raw is None else str(raw)[:MAX_SHOWN_CHARACTERS]
+        for name, raw in row.values.items()
+    }
+    return json.dumps(told, ensure_ascii=False).encode()

@@ -37,8 +37,9 @@ MAX_CODE_CHARACTERS: Final = 8
 POOL: Final = "vendor"
 # It logs what drivers say when they are closed, in their words.
 logging.getLogger(f"sqlalchemy.pool.impl.AsyncAdaptedQueuePool.{POOL}").disabled = True
-# Words of an address by which drivers are told to encrypt.
+# Words of an address by which drivers are told to encrypt, and values by which they may not.
 ENCRYPTS: Final = frozenset({"ssl", "sslmode", "ssl_ca", "encrypt", "tls"})
+PLAIN: Final = frozenset({"disable", "allow", "prefer", "optional", "false", "no", "0", ""})
 # Classes of SQLSTATE that mean a row which will never fit, and a statement that is wrong.
 NEVER_FITS: Final = ("22", "42", "44", "0A")
 INTEGRITY: Final = "23"
@@ -208,9 +209,9 @@ class Database:
             url.get_dialect()
         except (exc.ArgumentError, exc.NoSuchModuleError, ValueError):
             raise SettingsError("database_url must be a SQLAlchemy URL of a known driver") from None
-        if url.host and not (self._allow_plaintext or ENCRYPTS & set(url.query)):
-            problem = plaintext_problem("database_url", f"database://{url.host}")
-            if problem:
+        if url.host and not (self._allow_plaintext or _is_encrypted(url)):
+            host = f"[{url.host}]" if ":" in url.host else url.host
+            if plaintext_problem("database_url", f"database://{host}"):
                 raise SettingsError(
                     "database_url would carry secrets in clear: say in it how its driver encrypts "
                     f"({', '.join(sorted(ENCRYPTS))}), use a loopback address, or set "
@@ -263,6 +264,13 @@ def _arguments(url: URL, limits: Limits) -> dict[str, Any]:
     if url.drivername.startswith("sqlite"):
         return {"timeout": limits.statement_seconds}
     return {}
+
+
+def _is_encrypted(url: URL) -> bool:
+    return any(
+        name.lower() in ENCRYPTS and str(value).lower() not in PLAIN
+        for name, value in url.query.items()
+    )
 
 
 def _note(what: str, answer: str) -> None:

@@ -252,6 +252,8 @@ def written(column: Column, value: Value) -> Stored:
 def read(column: Column, raw: Any) -> Value:
     """The value behind what a driver gave, freed of padding. FieldProblem says which rule."""
     text = plain(raw)
+    if column.field.length and len(text) > column.field.length:
+        raise FieldProblem(f"may have {column.field.length} characters at most")
     if column.stored == "number" and text and text not in column.field.nothing:
         # Zeros at the left are no part of a number, and are of a day or behind an implied point.
         if column.field.type == "date":
