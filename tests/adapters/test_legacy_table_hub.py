@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from crossdock_adapters.legacy_table.adapter import ADAPTER
 from crossdock_adapters.legacy_table.sandbox import LegacyTableSandbox
@@ -13,7 +14,7 @@ from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from hosted_adapter import hosted
-from story import CUSTOMER, ITEM, Story
+from story import CUSTOMER, ITEM, Story, unique
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -37,7 +38,8 @@ async def test_orders_are_booked_by_rows_while_results_are_late_and_one_is_refus
 ) -> None:
     """Proves at a real hub that orders whose results are late wait and open no breaker, that a
     commit whose answer is lost makes no second row, that an error row ends as a rejection found by
-    a look-up, and that each other order ends with the ERP's number, shipped."""
+    a look-up, that a row of an item becomes one of the hub's, and that each other order ends with
+    the ERP's number, shipped."""
     example = LegacyTableSandbox.example_settings(tmp_path)
     config = SandboxConfig(
         "legacy-table",
@@ -69,6 +71,7 @@ async def test_orders_are_booked_by_rows_while_results_are_late_and_one_is_refus
         delivery = await story.delivery(ids[-1], create)
         assert any(attempt.code == "answer_later" for attempt in delivery.attempt_log)
         await _refused(sandbox, story, ended)
+        await _told_of_an_item(sandbox, story)
         (request_id,) = await story.release(ids[0])
         shipment = await story.pack(request_id)
         await story.manifest(shipment.id)
@@ -91,3 +94,22 @@ async def _refused(sandbox: LegacyTableSandbox, story: Story, ended: Any) -> Non
     last = delivery.attempt_log[-1]
     assert (last.code, last.reason) == ("E101", "E101 the customer is not known")
     sandbox._customers = frozenset([CUSTOMER])
+
+
+async def _told_of_an_item(sandbox: LegacyTableSandbox, story: Story) -> None:
+    """A row of the ERP's outgoing table becomes an item of the hub's, and is done."""
+    number = unique("SKU-T")
+    row = {
+        "ITEM": number.ljust(30), "CHANGE_NO": 7, "DESCRIPTION": "Lamp", "UNIT": "EA ",
+        "STATUS_CODE": "P ", "WEIGHT": 12_500, "WEIGHT_UNIT": "LB ",
+    }  # fmt: skip
+    await sandbox.commands()["tell_item"](row)
+
+    def is_done() -> bool:
+        return sandbox.books()["items"][-1]["STATUS"].rstrip() == "DONE"
+
+    await eventually(is_done, "the row is done", WAIT_SECONDS)
+    request = item_service_pb2.GetItemRequest(number=number)
+    item = (await story.oms.items.GetItem(request)).item
+    assert (item.weight.value, item.weight.unit, item.status_code) == ("1.2500", "LBR", "P")
+    assert item.status == item_pb2.ITEM_STATUS_PHASING_OUT

@@ -148,6 +148,8 @@ CONFORMANCE = Subject(
             payloads=[item(), item(ITEM="SKU-1002", CHANGE_NO=2, WEIGHT=None, WEIGHT_UNIT=None)],
             deliver=lay_down,
             media=OTHER,
+            # A column of a later release, which no layout names.
+            grown=item(REMARK="seasonal"),
             unknown_code=UnknownCode(item(STATUS_CODE="Q9"), "Q9"),
             malformed=[
                 Malformed(item(UNIT="??"), "unit"),
