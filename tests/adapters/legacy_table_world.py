@@ -69,6 +69,9 @@ class Desk:
     async def misbehave(self, kind: str, count: int = 1) -> None:
         await self.sandbox.commands()["misbehave"]({"kind": kind, "count": count})
 
+    async def behave(self) -> None:
+        await self.sandbox.commands()["behave"]({})
+
     def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """What somebody at the ERP does by hand."""
         with closing(sqlite3.connect(self.file, timeout=10)) as connection, connection:

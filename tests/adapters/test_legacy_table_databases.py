@@ -100,10 +100,11 @@ async def test_an_order_goes_through_the_tables_of_jd_edwards(kind: str, tmp_pat
             await adapter.look(order, vendor)
         house.run(f"INSERT INTO F4201 VALUES (2001, '{REFERENCE.ljust(25)}', 'SO')")
         house.run("UPDATE F47011 SET SYEDSP = 'Y'")
-        booked = await adapter.look(order, vendor)
+        booked: Any = await adapter.look(order, vendor)
         assert booked.references == [Reference("sales_order", "2001")]
         house.run("DELETE FROM F47011 WHERE SYEDSP = 'Y'")
-        for again in (await adapter.look(order, vendor), await deliver(vendor, order)):
+        after: list[Any] = [await adapter.look(order, vendor), await deliver(vendor, order)]
+        for again in after:
             assert again.references == [Reference("sales_order", "2001")]
         assert house.run("SELECT * FROM F47011") == []
     await house.close()
