@@ -108,6 +108,10 @@ async def find(database: Database, layout: TableLayout, reference: str) -> Found
         number = await _number(database, connection, layout, reference)
         if number is not None:
             return Found(Place.BOOKS, number=number, sent=when)
+        if ledger.table and sent is None:
+            # Last of all: what was written, posted and cleared away meanwhile is known here.
+            sent = await _sent(database, connection, layout, reference)
+            when = _moment(sent or "")
         return None if sent is None else Found(Place.LEDGER, sent=when)
 
 
