@@ -48,8 +48,9 @@ async def test_orders_are_booked_by_rows_while_results_are_late_and_one_is_refus
     async with (
         LegacyTableSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane.erp, ADAPTER, settings(sandbox, tmp_path)),
+        hosted(hub, lane.erp, ADAPTER, settings(sandbox, tmp_path)) as runner,
     ):
+        await eventually(lambda: runner.state == "serving", "the endpoint", WAIT_SECONDS)
         sandbox.faults.add({"kind": "reply_lost", "operation": "commit", "count": 1})
         ids = [await story.approved() for _ in range(ORDERS)]
 

@@ -73,6 +73,31 @@ REFUSED = "tests/docs/test_stopped.py::test_each_word_ends_what_was_refused"
 HELD = "tests/docs/test_stopped.py::test_a_held_fact_is_driven_and_ended"
 ARCHIVED = "tests/hub/test_archive_command.py::test_it_is_looked_at_then_done_then_found"
 
+# Each line of what installs hub and adapters for good: nobody has the right to do that in a test.
+INSTALLS = "tests/docs/test_service_files.py::test_the_commands_that_install_it_name_what_is_there"
+INSTALLING = (
+    "python3 -m venv /opt/crossdock",
+    "/opt/crossdock/bin/pip install --require-hashes --requirement requirements.lock",
+    (
+        "/opt/crossdock/bin/pip install --no-deps --no-build-isolation ./clients/python "
+        "./hub ./adapters"
+    ),
+    "useradd --system --shell /usr/sbin/nologin crossdock",
+    "useradd --system --shell /usr/sbin/nologin crossdock-adapters",
+    "install --mode 0644 deploy/systemd/* /etc/systemd/system/",
+    "systemctl daemon-reload",
+    "systemctl enable --now crossdock-hub crossdock-adapters@carriers crossdock-back-up.timer",
+    "podman build --file deploy/container/Containerfile --tag crossdock .",
+    "podman run --detach --name crossdock-hub --stop-timeout 30 --publish 7443:7443 \\",
+    "--volume crossdock-data:/var/lib/crossdock --volume /etc/crossdock:/etc/crossdock:ro \\",
+    "--env CROSSDOCK_LISTEN=0.0.0.0:7443 \\",
+    "--env CROSSDOCK_TLS_CERTIFICATE_FILE=/etc/crossdock/hub.pem \\",
+    "--env CROSSDOCK_TLS_KEY_FILE=/etc/crossdock/hub.key crossdock",
+    "podman run --detach --name crossdock-carriers --stop-timeout 20 \\",
+    "--volume /etc/crossdock:/etc/crossdock:ro \\",
+    "crossdock adapter run --config /etc/crossdock/adapters-carriers.toml",
+)
+
 # Each command of the documents, word by word. A new one fails until it stands here.
 COMMANDS: dict[str, Run | Mapped | Serve] = {
     # README, on top and the first five minutes
@@ -110,6 +135,7 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     ),
     "crossdock adapter run --config adapters.toml": Serve("test_adapters_run_as_the_readme_says"),
     """printf %s "$(cat oms.token)" | sha256sum | cut -d' ' -f1""": Run(r"^[0-9a-f]{64}$"),
+    **{line: Mapped(INSTALLS) for line in INSTALLING},
     # When something is stuck, and the runbook
     "crossdock doctor": Run(r"ok +hub +.* serves"),
     "crossdock map coverage": Run(r"^ups STATUS: \d+ codes"),

@@ -362,6 +362,8 @@ async def test_whatever_is_wrong_is_a_sentence(
     monkeypatch.chdir(tmp_path)
     Path("loop").symlink_to("loop")
     named = wrong
+    if wrong == "." and command is putting_back.main:
+        named = str(tmp_path)
     if wrong == "setting":
         monkeypatch.setenv("CROSSDOCK_METRICS_PORT", "many")
         named = "CROSSDOCK_METRICS_PORT: "

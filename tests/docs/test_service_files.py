@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from crossdock_hub.config import Settings
+from fenced import document, section
 from source_files import ROOT
 
 SYSTEMD = ROOT / "deploy" / "systemd"
@@ -112,3 +113,23 @@ def test_the_image_takes_only_what_the_repository_has() -> None:
     for folder in re.findall(r"\./\S+", ours):
         assert (ROOT / folder / "pyproject.toml").exists(), folder
     assert any(line.startswith("USER ") and "root" not in line for line in lines)
+
+
+def test_the_commands_that_install_it_name_what_is_there() -> None:
+    """Proves that the documents install by the steps of the image, and that units, files, users and
+    settings that they name are those of the repository."""
+    operations = document("docs/operations.md")
+    services, container = (section(operations, name) for name in ("As services", "In a container"))
+    for path in re.findall(r"(?:\./|\bdeploy/)[\w./-]+", services + container):
+        assert (ROOT / path).exists(), path
+    steps = re.sub(r"(\s|\\\n|--no-cache-dir)+", " ", CONTAINERFILE.read_text())
+    for line in services.splitlines():
+        if "/bin/pip install" in line:
+            assert line in steps, line
+    users = {Unit(path)["Service"]["User"] for path in UNITS if path.suffix == ".service"}
+    assert set(re.findall(r"useradd .* (\S+)$", services, re.MULTILINE)) == users
+    named = {unit.name.removesuffix(".service") for unit in UNITS} - {"crossdock-back-up"}
+    (enabled,) = re.findall(r"enable --now (.*)", services)
+    assert set(enabled.replace("@carriers", "@").split()) == named
+    known = {f"CROSSDOCK_{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(r"CROSSDOCK_[A-Z_]+", container)) <= known
