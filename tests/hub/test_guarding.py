@@ -9,10 +9,13 @@ import pytest
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
+from crossdock_hub.delivery import flows
 from crossdock_hub.delivery.guarding import Tally, costs
 from crossdock_hub.delivery.intervention import Case, resubmit
 from crossdock_hub.delivery.registry import OperationSpec
-from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.identity import HUB
+from crossdock_hub.records import DeliveryRecord, OperatorWordRecord
+from crossdock_hub.unit import Unit
 from decisions import OPERATOR, request_id
 from ledger_vendor import VENDOR, Desk
 
@@ -53,6 +56,25 @@ class Till(Desk):
         )
         self.call("delivery.v1.DeliveryOperationsService/RetryDelivery", request, OPERATOR)
         return self.fresh(record)
+
+    def resubmit(self, record: DeliveryRecord) -> DeliveryRecord:
+        """An operator who found nothing at the vendor sends it as new work."""
+
+        def decide(unit: Unit) -> DeliveryRecord:
+            old = self.fresh(record)
+            flow = unit.flow(old.root_id)
+            case = Case(old, flow, flows.spec_of(unit, old), unit.now, unit.limits)
+            decided = resubmit(case, not_found_at_vendor=True)
+            assert decided.successor is not None
+            words = ("RESUBMIT", "ann", unit.now, "it is not there", old.state, "SUPERSEDED", "")
+            word = OperatorWordRecord(unit.new_id(), old.id, *words)
+            unit.put(("operator_word", word.id), word)
+            unit.put_delivery(decided.record)
+            flows.admit(unit, [decided.successor])
+            return decided.successor
+
+        new: DeliveryRecord = self.decide(HUB, "resubmit", decide)
+        return self.fresh(new)
 
 
 def test_ten_thousand_label_intents_for_one_order_stop_at_the_budget() -> None:
@@ -257,3 +279,36 @@ def test_a_resubmission_of_what_the_vendor_tells_apart_counts_once(kind: str) ->
     second = replace(decided.successor, id="second", resubmits="")
     assert tally.stopped(second, spec, till.now) is None
     assert tally.stopped(replace(second, id="third"), spec, till.now) is not None
+
+
+@pytest.mark.parametrize("kind", ["KEYED", "TWO_STEP"])
+def test_what_a_resubmission_leaves_in_doubt_still_counts(kind: str) -> None:
+    """Proves that work in doubt which is sent again with a new key or draft counts once for each:
+    what the old ones may have bought is bought, however often a call was repeated with one, until a
+    refusal shows that it was not."""
+    till = Till(budget=4, kind=kind)
+    first = till.one("buy", key="a")
+    till.settle(first, "UNKNOWN")
+    till.pass_time(till.limits.settle_seconds_default + till.limits.retry_seconds_max)
+    till.settle(first, "UNKNOWN")
+    second = till.resubmit(first)
+    assert costs(till.fresh(first)) == 1
+    till.settle(second, "UNKNOWN")
+    third = till.resubmit(second)
+    till.settle(third, "REJECTED")
+    fourth = till.resubmit(third)
+    till.settle(fourth)
+    bought = [till.fresh(record) for record in (first, second, third, fourth)]
+    assert [costs(record) for record in bought] == [1, 1, 0, 1]
+    assert till.one("buy", key="b").state == "READY"
+    assert till.one("buy", key="c").hold_reason == "SPENDING"
+
+
+def test_a_full_state_that_is_resubmitted_leaves_nothing() -> None:
+    """Proves that a full state in doubt which is sent again as new work counts once: it makes no
+    second one."""
+    till = Till(budget=2, kind="NATURAL")
+    first = till.one("buy", key="a")
+    till.settle(first, "UNKNOWN")
+    assert till.resubmit(first).state == "READY"
+    assert costs(till.fresh(first)) == 0

@@ -148,6 +148,10 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
             "return 0 if careful_class(record, spec) in TOLD_APART else record.calls_maybe_done",
             "return record.calls_maybe_done",
         ),
+        resubmitted_doubt_is_forgotten=(
+            'return record.calls_maybe_done if anew and record.state != "REJECTED" else 0',
+            "return 0",
+        ),
         what_was_stopped_counts_as_bought=("        and record.hold_reason != SPENDING\n", ""),
         skipped_purchases_are_free=(
             'and not (record.state == "SKIPPED" and is_untouched(record))',

@@ -2,9 +2,10 @@
 
 An intent counts from the moment it is recorded: what was superseded or refused does not, and what
 the guard itself stopped does not either. Where the vendor can't tell a repetition from a second
-order, each call that it may have done counts, also when look-ups have found nothing of it. The
-guard looks when work is admitted, and again before a call is repeated; releasing what it stopped is
-a person's word, and is not asked again.
+order, each call that it may have done counts, also when look-ups have found nothing of it. Where it
+tells them apart by a key or a draft, each key or draft that may have bought counts once. The guard
+looks when work is admitted, and again before a call is repeated; releasing what it stopped is a
+person's word, and is not asked again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ FREE_STATES = frozenset({"SUPERSEDED", "REJECTED", "UNROUTED"})
 SPENDING = "SPENDING"
 # Classes of operations of which a repeated call buys nothing more, by key, draft or full state.
 TOLD_APART = frozenset({"KEYED", "TWO_STEP", "NATURAL"})
+# Of these a resubmission may buy once more: it has a key or a draft of its own.
+BOUGHT_ANEW = frozenset({"KEYED", "TWO_STEP"})
 # About to be called, unless an earlier call is in doubt and asked about first.
 _TO_BE_CALLED = frozenset({"HELD", "READY", "DISPATCHED"})
 
@@ -78,6 +81,9 @@ def costs(record: DeliveryRecord) -> int:
         # Skipped before anything reached the vendor: an operator said that it is not needed.
         and not (record.state == "SKIPPED" and is_untouched(record))
     )
+    if record.state == "SUPERSEDED" and record.operation_class in BOUGHT_ANEW:
+        # An operator resubmitted it in doubt: its key or draft may have bought, and only once.
+        return min(1, record.calls_maybe_done)
     if record.operation_class in TOLD_APART:
         return int(asked_for)
     ahead = record.state in _TO_BE_CALLED and record.first_unknown_at is None
@@ -88,6 +94,15 @@ def handed_on(record: DeliveryRecord, spec: OperationSpec) -> int:
     """How many calls of a delivery count with the one that replaces it, which has no class yet."""
     # Where repeats are told apart a delivery counts once, and what replaces it counts instead.
     return 0 if careful_class(record, spec) in TOLD_APART else record.calls_maybe_done
+
+
+def left_behind(record: DeliveryRecord, spec: OperationSpec) -> int:
+    """How many calls stay with a delivery that is resubmitted, and count with it for good.
+
+    A refusal was the answer to its key or draft, whichever call got it: that one bought nothing.
+    """
+    anew = careful_class(record, spec) in BOUGHT_ANEW
+    return record.calls_maybe_done if anew and record.state != "REJECTED" else 0
 
 
 def asked_for(operation: str, flow: IndexedFlow) -> int:

@@ -153,8 +153,8 @@ def resubmit(case: Case, *, not_found_at_vendor: bool) -> Decided:
         _spoken(case),
         state="SUPERSEDED",
         superseded_by=new.id,
-        # What it may have bought counts with the one that replaces it.
-        calls_maybe_done=0,
+        # What it may have bought counts with the one that replaces it, or stays with its own key.
+        calls_maybe_done=guarding.left_behind(record, case.spec),
         waiting_on=f"an operator resubmitted it as {new.id}",
     )
     return Decided(closed, f"resubmitted as {new.id}", new)
