@@ -130,6 +130,19 @@ async def test_a_restore_itself_takes_no_room_of_an_order(
     assert (costs(record), costs(found)) == (cost, cost)
 
 
+@pytest.mark.parametrize(("state", "calls", "cost"), [("UNKNOWN", 4, 1), ("REJECTED", 2, 0)])
+async def test_lost_calls_without_a_draft_bought_nothing(
+    books: Books, state: str, calls: int, cost: int
+) -> None:
+    """Proves that two steps whose draft was never noted cost after a restore what they cost before,
+    however often they were asked for: open they count once, refused not at all."""
+    spec = {"operation_class": "TWO_STEP", "calls_maybe_done": calls, "calls_reached": calls}
+    record = replace(delivery(1, "book", state), **spec)
+    found = (await put_back(books, [record]))[record.id]
+    assert found.operation_class == "NONE"
+    assert (costs(record), costs(found)) == (cost, cost)
+
+
 async def test_labels_that_were_not_bought_before_a_restore_leave_their_room(books: Books) -> None:
     """Proves that an order may buy after a restore what it could before: labels of which look-ups
     find nothing are bought, none of them is stopped, and the limit holds."""

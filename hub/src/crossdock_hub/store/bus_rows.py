@@ -164,7 +164,9 @@ async def doubt_open_deliveries(
     before has lost it; its proof still counts.
 
     What may have been bought stays as the copy knows it: of what is open the spending guard counts
-    each once anyway, and nothing says that what was refused or stopped was sent since.
+    each once anyway, and nothing says that what was refused or stopped was sent since. Without a
+    draft the copy knows of nothing that was confirmed, however many calls of class NONE it looks
+    like now.
     """
     d, a = t.deliveries.c, t.attempts.c
     lost_draft = and_(d.operation_class == "TWO_STEP", d.draft == "")
@@ -182,6 +184,7 @@ async def doubt_open_deliveries(
             calls_reached=case((d.calls_reached < 1, 1), else_=d.calls_reached),
             not_found=0,
             operation_class=case((lost_draft, "NONE"), else_=d.operation_class),
+            calls_maybe_done=case((lost_draft, 0), else_=d.calls_maybe_done),
             token=case((d.token < token_floor, token_floor), else_=d.token),
             updated_at=now,
         )
