@@ -7,14 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from crossdock.order.v1 import order_events_pb2, order_pb2
-from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
-from google.protobuf.message import Message
-
 from crossdock_adapters.legacy_file.adapter import ADAPTER
 from crossdock_adapters.legacy_file.sandbox import DEFAULT_USER, LegacyFileSandbox
 from crossdock_adapters.legacy_file.translate import BOOK, CHANGE, TAKE_BACK
 from crossdock_adapters.sdk import layout_files
+from crossdock_adapters.sdk.conformance import erp_order
 from crossdock_adapters.sdk.conformance.stage import Stage, until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
@@ -25,8 +22,6 @@ from crossdock_adapters.sdk.conformance.subject import (
     WayIn,
 )
 
-ORDER_ID = "11111111-1111-4111-8111-111111111111"
-SHIPMENT_ID = "22222222-2222-4222-8222-222222222222"
 LOOK_SECONDS = 0.02
 ANSWERS_SECONDS = 0.05
 LARGE_BYTES = layout_files.MAX_FILE_BYTES + 1
@@ -48,56 +43,6 @@ def settings(sandbox: LegacyFileSandbox, folder: Path) -> Mapping[str, Any]:
         "look_seconds": LOOK_SECONDS,
         "answers_interval_seconds": ANSWERS_SECONDS,
     }
-
-
-def order(quantity: str = "2") -> order_pb2.Order:
-    """Two lines from one warehouse."""
-    made = order_pb2.Order(
-        id=ORDER_ID, number="SO-1", business_unit="EAST", customer_number="CUST-1003",
-        carrier_code="UPS", service_code="03",
-    )  # fmt: skip
-    made.ship_to.name = "Pat Doe"
-    made.ship_to.address.lines.append("1 Main Street")
-    made.ship_to.address.city, made.ship_to.address.country_code = "Albany", "US"
-    for number, item, ordered in ((10, "SKU-1001", quantity), (20, "SKU-1002", "5")):
-        line = made.lines.add(line_number=number, item_number=item)
-        line.quantity.value, line.quantity.unit = ordered, "EA"
-        line.ship_from_location_number = "WH-EAST"
-    return made
-
-
-def shipment() -> shipment_pb2.Shipment:
-    """Everything of the order, in one carton."""
-    found = shipment_pb2.Shipment(
-        id=SHIPMENT_ID, number="SHP-1", order_id=ORDER_ID, order_number="SO-1",
-        ship_from_location_number="WH-EAST", carrier_code="UPS", service_code="03",
-    )  # fmt: skip
-    package = found.packages.add(id="pkg-1", number="CARTON-1")
-    package.weight.value, package.weight.unit = "2", "KGM"
-    for number, item, packed in ((10, "SKU-1001", "2"), (20, "SKU-1002", "5")):
-        content = package.contents.add(line_number=number, item_number=item)
-        content.quantity.value, content.quantity.unit = packed, "EA"
-    return found
-
-
-def approved(_: Mapping[str, Any]) -> Message:
-    return order_events_pb2.OrderApproved(order=order())
-
-
-def changed(_: Mapping[str, Any]) -> Message:
-    return order_events_pb2.OrderChanged(order=order("3"), changed_fields=["lines"])
-
-
-def cancelled(_: Mapping[str, Any]) -> Message:
-    return order_events_pb2.OrderCancelled(order=order())
-
-
-def manifested(_: Mapping[str, Any]) -> Message:
-    return shipment_events_pb2.ShipmentManifested(shipment=shipment())
-
-
-def voided(_: Mapping[str, Any]) -> Message:
-    return shipment_events_pb2.ShipmentVoided(shipment=shipment())
 
 
 def asked(layout: str, action: str) -> Callable[[Mapping[str, Any]], int]:
@@ -141,23 +86,28 @@ CONFORMANCE = Subject(
     sandbox=LegacyFileSandbox,
     settings=settings,
     cases=[
-        Case("create_sales_order", approved, asked("sales_orders", BOOK)),
-        Case("change_order", changed, asked("sales_orders", CHANGE), after=["create_sales_order"]),
+        Case("create_sales_order", erp_order.approved, asked("sales_orders", BOOK)),
+        Case(
+            "change_order",
+            erp_order.changed,
+            asked("sales_orders", CHANGE),
+            after=["create_sales_order"],
+        ),
         Case(
             "cancel_order",
-            cancelled,
+            erp_order.cancelled,
             asked("sales_orders", TAKE_BACK),
             after=["create_sales_order"],
         ),
         Case(
             "post_goods_issue",
-            manifested,
+            erp_order.manifested,
             asked("goods_issues", BOOK),
             after=["create_sales_order"],
         ),
         Case(
             "reverse_goods_issue",
-            voided,
+            erp_order.voided,
             asked("goods_issues", TAKE_BACK),
             after=["create_sales_order", "post_goods_issue"],
         ),
