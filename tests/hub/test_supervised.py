@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from crossdock import supervision
 from fixtures_hub import RunningHub
-from fixtures_supervision import WORD_SECONDS, Manager
+from fixtures_supervision import WATCHDOG_SECONDS, WORD_SECONDS, Manager
 
 
 def test_a_hub_says_when_it_serves_lives_and_stops(
@@ -74,6 +75,20 @@ def test_nobody_is_told_where_nobody_listens(
         told += 1
     assert told > 0, "its queue was empty"
     full.close()
+
+
+def test_ready_waits_until_a_busy_manager_reads(manager: Manager) -> None:
+    """Proves that READY, which is said once, is not lost to a queue that is full for a moment."""
+    signs = 0
+    while supervision.tell(supervision.ALIVE):
+        signs += 1
+    with ThreadPoolExecutor(1) as thread:
+        told = thread.submit(supervision.tell, supervision.READY)
+        with pytest.raises(TimeoutError):
+            told.result(WATCHDOG_SECONDS / 4)
+        assert [manager.heard() for _ in range(signs)] == [supervision.ALIVE] * signs
+        assert told.result(WORD_SECONDS)
+    assert manager.heard() == supervision.READY
 
 
 def test_a_name_outside_of_the_file_system_is_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:

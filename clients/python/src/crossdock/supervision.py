@@ -14,12 +14,18 @@ from typing import Final
 READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
 ALIVE: Final = "WATCHDOG=1"
+# A manager that does not read for so long is not waited for any longer.
+TELL_SECONDS: Final = 5.0
 # sd_watchdog_enabled(3) asks for a sign of life every half of the time that is allowed.
 SIGNS_A_TIMEOUT: Final = 2
 
 
 def tell(state: str) -> bool:
-    """Tell the manager; whether anybody was told. A manager that is gone stops nothing."""
+    """Tell the manager; whether anybody was told. A manager that is gone stops nothing.
+
+    A word that is said once waits until a full queue has room, for TELL_SECONDS at most: without
+    READY a manager would end a process that serves. A sign of life waits for nobody.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
@@ -27,8 +33,7 @@ def tell(state: str) -> bool:
     name = f"\0{address[1:]}" if address.startswith("@") else address
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-            # A full queue is no reason to wait: the next sign of life comes anyway.
-            out.setblocking(False)
+            out.settimeout(0.0 if state == ALIVE else TELL_SECONDS)
             out.sendto(state.encode(), name)
     except OSError:
         return False
