@@ -164,6 +164,22 @@ def test_a_returned_endpoint_buys_no_more_than_the_guard_lets(restored: bool) ->
     assert (till.fresh(asked).state, till.fresh(asked).hold_reason) == ("PARKED", "SPENDING")
 
 
+def test_returned_work_of_a_restored_database_counts_once() -> None:
+    """Proves that what comes back is not counted beside itself: calls that it may have bought with
+    leave as much room as they left before."""
+    till = Till(budget=3, kind="NONE")
+    label = till.one("buy", key="a")
+    back = replace(
+        label, state="UNROUTED", pending=False, calls_maybe_done=2, first_unknown_at=till.now,
+        updated_at=till.now + 1,
+    )  # fmt: skip
+    till.decide(HUB, "restore", lambda unit: unit.put_delivery(back))
+    take_out(till, endpoint=VENDOR.endpoint)
+    put_back(till, VENDOR.endpoint)
+    reroute(till, ROOT)
+    assert till.fresh(back).hold_reason != "SPENDING"
+
+
 @pytest.mark.parametrize("verb", ["RETRY", "RESUBMIT"])
 def test_a_cancel_that_went_to_the_successor_still_takes_back(verb: str) -> None:
     """Proves that an order whose cancel another endpoint of the role got is not sent by the one

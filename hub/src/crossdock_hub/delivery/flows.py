@@ -100,7 +100,9 @@ def _keep_waiting(
 
 def _take(unit: Unit, routed: Sequence[DeliveryRecord]) -> None:
     """Admit what an endpoint serves, as far as the guard lets it."""
-    tally = guarding.Tally(unit.flow(routed[0].root_id))
+    # What comes back stands in its flow already, and is counted when its turn is there.
+    ids = {record.id for record in routed}
+    tally = guarding.Tally([o for o in unit.flow(routed[0].root_id) if o.id not in ids])
     for record in routed:
         stopped = _stopped(unit, tally, record)
         if stopped is None:
