@@ -67,7 +67,7 @@ def in_doubt(endpoint: str) -> str:
 
 def is_back(endpoint: str) -> str:
     """What doubt waits for at an endpoint that was put back."""
-    return f"{endpoint} is in the hub's endpoints file again; it is looked at once it has settled"
+    return f"{endpoint} is in the hub's endpoints file again; it is looked at when its time comes"
 
 
 def what_stays(
