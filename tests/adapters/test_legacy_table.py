@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from crossdock.order.v1 import order_events_pb2, order_service_pb2
 from crossdock_adapters.legacy_table import adapter, translate
-from crossdock_adapters.legacy_table.conformance import order
 from crossdock_adapters.sdk import table_layout, testing
+from crossdock_adapters.sdk.conformance.erp_order import order
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Rules
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -23,7 +23,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
     Retry,
 )
-from crossdock_adapters.sdk.settings import Secrets
+from crossdock_adapters.sdk.settings import Secrets, SettingsError
 from crossdock_adapters.sdk.table_layout import Found, Place, Said
 from fixtures_nats import eventually
 from legacy_file_world import approved, shipped
@@ -293,3 +293,35 @@ def test_documents_are_pure() -> None:
     """Proves that what two adapters make their documents with reads no clock and no disk."""
     source = ROOT / "adapters/src/crossdock_adapters/sdk/erp_documents.py"
     assert testing.impurities(source.read_text("utf-8")) == []
+
+
+async def test_a_commit_may_not_outlast_the_time_after_which_a_look_up_is_believed(
+    tmp_path: Path,
+) -> None:
+    """Proves that statement_seconds which reaches settle_after_seconds is refused at the start."""
+    with pytest.raises(SettingsError, match="statement_seconds must be below 12"):
+        async with running(tmp_path, statement_seconds=12):
+            pass
+
+
+async def test_a_row_that_fails_again_otherwise_is_held_again(tmp_path: Path) -> None:
+    """Proves that a row which is mended and wrong in another way is another held payload, and that
+    one which is wrong in the same way is the same."""
+
+    class Holding:
+        def __init__(self) -> None:
+            self.endpoint = "erp"
+            self.keys: list[str] = []
+
+        async def hold(self, content: bytes, problem: str, key: str) -> None:
+            self.keys.append(key)
+
+    poll: Any = Holding()
+    async with running(tmp_path) as desk:
+        row = {"ITEM": "SKU-9".ljust(30), "CHANGE_NO": 1, "DESCRIPTION": "Lamp", "UNIT": "?? "}
+        await desk.sandbox.commands()["tell_item"](row)
+        for unit in ("?? ", "?? ", "!! "):
+            desk.run("UPDATE ERP_ITEM_OUT SET STATUS = ?, UNIT = ?", "NEW".ljust(8), unit)
+            await adapter.take_items(poll, desk.vendor)
+    first, same, other = poll.keys
+    assert first == same != other

@@ -180,6 +180,23 @@ async def test_a_claim_that_ran_out_is_somebody_elses(house: House) -> None:
     assert [flag.rstrip() for flag in house.column("SELECT FLAG FROM OUTBOX")] == ["H"]
 
 
+async def test_an_old_row_that_is_mended_does_not_come_after_a_newer_one(house: House) -> None:
+    """Proves that a row which failed, and is set ready when a newer one of its item was told, is
+    ended without being given to anybody, and that one of another item is given."""
+    house.fill_outbox(["A", "A", "B"])
+    erp = house.database()
+    first, other = await staging_tables.claim(erp, OUTBOX, "one", SOON, LATER, 5)
+    for row in (first, other):
+        assert await staging_tables.settle(erp, OUTBOX, row, "one", "H")
+    (second,) = await staging_tables.claim(erp, OUTBOX, "two", SOON, LATER, 5)
+    assert await staging_tables.settle(erp, OUTBOX, second, "two", "Y")
+    house.run("UPDATE OUTBOX SET FLAG = 'N   ' WHERE FLAG LIKE 'H%'")
+    again = await staging_tables.claim(erp, OUTBOX, "three", SOON, LATER, 5)
+    assert [row.id for row in again] == [other.id]
+    flags = house.column("SELECT FLAG FROM OUTBOX ORDER BY ID")
+    assert [flag.rstrip() for flag in flags] == ["Y", "Y", "C"]
+
+
 async def test_a_layout_that_does_not_fit_is_told_before_anything_is_written(house: House) -> None:
     """Proves that missing tables, missing columns and a missing unique index are named."""
     house.run("DROP TABLE DOCS")
@@ -279,6 +296,7 @@ def test_a_record_without_a_table_is_not_lost_in_silence() -> None:
         ('column = "FLAG"', 'colum = "FLAG"', "status.colum is not known here"),
         ('name = "reference", ', 'name = "key", ', "a column with the name reference"),
         ('"cyyddd"', '"yyddd"', "format must be one of"),
+        ("length = 24 ", "length = 24, cut = true ", "ref must not be cut"),
         ('table = "DOCS"\nreference = "XREF"', 'table = "DOCS"', "books.reference is missing"),
     ],
 )
@@ -322,6 +340,9 @@ SECRET = "hunter2-and-more"
         f"postgresql+asyncpg://erp:{SECRET}@db.example/erp",
         f"postgresql+asyncpg://erp:{SECRET}@db.example/erp?ssl=prefer",
         f"postgresql+asyncpg://erp:{SECRET}@[2001:db8::1]/erp",
+        f"postgresql+asyncpg://erp:{SECRET}@/erp?host=db.example:5432",
+        f"postgresql+asyncpg://erp:{SECRET}@/erp?host=127.0.0.1:5432&host=db.example:5432",
+        f"postgresql+asyncpg://erp:{SECRET}@db.example/erp?sslmode=require",
         f"postgresql://erp:{SECRET}@127.0.0.1/erp",
         f"//erp:{SECRET}@127.0.0.1",
     ],
@@ -336,6 +357,29 @@ def test_a_wrong_address_is_refused_without_being_told(
     assert "database_url" in str(told.value)
     assert SECRET not in str(told.value) + caplog.text
     assert told.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+asyncpg://erp:{SECRET}@192.0.2.1/erp",
+        f"postgresql+asyncpg://erp:words@127.0.0.1:{SECRET}/erp",
+        f"postgresql+asyncpg://erp:{SECRET}@127.0.0.1/erp?sslmode=require",
+    ],
+)
+async def test_an_address_that_rotates_to_a_wrong_one_is_tried_again(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves that an address which becomes one in clear, one that can't be read, or one with a word
+    that its driver does not know is no fault of the work: it waits, and nothing of it is told."""
+    addresses = [f"postgresql+asyncpg://erp:{SECRET}@127.0.0.1/erp", url]
+    database = Database(lambda: addresses[0], Limits(connect_seconds=5.0))
+    del addresses[0]
+    with pytest.raises(Unreachable, match="database_url") as told:
+        async with database.reading():
+            pass
+    assert SECRET not in str(told.value) + caplog.text
+    await database.close()
 
 
 async def test_nobody_there_is_a_retry_without_an_address(

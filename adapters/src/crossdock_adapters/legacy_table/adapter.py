@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -43,6 +44,7 @@ ANSWERS_FILE: Final = "answers.toml"
 LOOK_PAUSE_SECONDS: Final = 0.1
 CLAIM_ROWS: Final = 100
 MAX_ROUNDS: Final = 1_000
+DIGEST_CHARACTERS: Final = 16
 
 
 class Erp(StagingErp):
@@ -80,6 +82,12 @@ async def connect(settings: Settings, secrets: Secrets) -> Erp:
         connect_seconds=settings.seconds("connect_seconds"),
         statement_seconds=settings.seconds("statement_seconds"),
     )
+    settled = min(ADAPTER.manifest.operations[name].settle_after_seconds for name in DOCUMENTS)
+    if limits.statement_seconds >= settled:
+        raise SettingsError(
+            f"statement_seconds must be below {settled:g}, settle_after_seconds in adapter.toml: "
+            "a commit that still runs looks like a document that was never written"
+        )
     layouts = loaded_layouts(settings.text("layouts_directory"), settings.flag("reads_items"))
     answers = loaded_answers(settings.text("answers_file"))
     database = Database(
@@ -194,12 +202,19 @@ async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
         request = item_service_pb2.UpsertItemsRequest(entries=[entry])
         (result,) = (await poll.hub.items.UpsertItems(request)).results
     except (Unreadable, InvalidRequestError) as problem:
-        await poll.hold(shown(row), str(problem), key=f"items {row.id}")
+        await _hold(poll, row, str(problem))
         return False
     if result.HasField("refusal") and not result.held_fact_id:
-        await poll.hold(shown(row), result.refusal.message, key=f"items {row.id}")
+        await _hold(poll, row, result.refusal.message)
         return False
     return True
+
+
+async def _hold(poll: Poll, row: ClaimedRow, problem: str) -> None:
+    """A row that somebody mended and that fails again is another payload than before."""
+    content = shown(row)
+    digest = hashlib.sha256(content + problem.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    await poll.hold(content, problem, key=f"items {row.id} {digest}")
 
 
 def loaded_layouts(directory: str, reads_items: bool = True) -> dict[str, TableLayout]:

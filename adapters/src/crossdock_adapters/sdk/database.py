@@ -37,8 +37,10 @@ MAX_CODE_CHARACTERS: Final = 8
 POOL: Final = "vendor"
 # It logs what drivers say when they are closed, in their words.
 logging.getLogger(f"sqlalchemy.pool.impl.AsyncAdaptedQueuePool.{POOL}").disabled = True
-# Words of an address by which drivers are told to encrypt, and values by which they may not.
-ENCRYPTS: Final = frozenset({"ssl", "sslmode", "ssl_ca", "encrypt", "tls"})
+# Words of an address by which drivers are told to encrypt, and values by which they may not. Of a
+# driver that we know only its own: another word would not encrypt, or be refused by it.
+ENCRYPTS: Final = frozenset({"ssl", "ssl_ca", "encrypt", "tls"})
+ENCRYPTS_BY_DRIVER: Final = {"asyncpg": frozenset({"ssl"})}
 PLAIN: Final = frozenset({"disable", "allow", "prefer", "optional", "false", "no", "0", ""})
 # Classes of SQLSTATE that mean a row which will never fit, and a statement that is wrong.
 NEVER_FITS: Final = ("22", "42", "44", "0A")
@@ -98,7 +100,7 @@ class Database:
         self._url = url
         self._limits = limits
         self._allow_plaintext = allow_plaintext
-        self._engine = self._made(self._checked())
+        self._engine = self._made(self._address())
 
     async def close(self) -> None:
         """Close every connection."""
@@ -190,6 +192,13 @@ class Database:
                 connection = await self._engine.connect()
         except FAILURES as error:
             raise Unreachable(0.0, f"no connection to the database ({_kind(error)})") from None
+        except SettingsError as wrong:
+            # It rotated to one that can't be used: nothing of the work is wrong.
+            raise Unreachable(0.0, str(wrong)) from None
+        except TypeError:
+            raise Unreachable(
+                0.0, "database_url has a word that its driver does not know"
+            ) from None
         is_idle = False
         try:
             yield connection
@@ -202,21 +211,15 @@ class Database:
                         await connection.invalidate()
                     await connection.close()
 
-    def _checked(self) -> URL:
-        """SettingsError without the address: it holds a password."""
+    def _address(self) -> URL:
+        """As it is now. SettingsError without the address: it holds a password."""
         try:
             url = make_url(self._url())
             url.get_dialect()
         except (exc.ArgumentError, exc.NoSuchModuleError, ValueError):
             raise SettingsError("database_url must be a SQLAlchemy URL of a known driver") from None
-        if url.host and not (self._allow_plaintext or _is_encrypted(url)):
-            host = f"[{url.host}]" if ":" in url.host else url.host
-            if plaintext_problem("database_url", f"database://{host}"):
-                raise SettingsError(
-                    "database_url would carry secrets in clear: say in it how its driver encrypts "
-                    f"({', '.join(sorted(ENCRYPTS))}), use a loopback address, or set "
-                    "allow_plaintext = true where the network itself is encrypted"
-                )
+        if not self._allow_plaintext:
+            _refuse_in_clear(url)
         return url
 
     def _made(self, url: URL) -> AsyncEngine:
@@ -241,7 +244,7 @@ class Database:
 
         @event.listens_for(engine.sync_engine, "do_connect")
         def rotated(dialect: Any, _: Any, positional: Any, named: Any) -> None:
-            now, more = dialect.create_connect_args(make_url(self._url()))
+            now, more = dialect.create_connect_args(self._address())
             positional[:] = now
             named.update(more)
 
@@ -266,11 +269,31 @@ def _arguments(url: URL, limits: Limits) -> dict[str, Any]:
     return {}
 
 
-def _is_encrypted(url: URL) -> bool:
-    return any(
-        name.lower() in ENCRYPTS and str(value).lower() not in PLAIN
+def _refuse_in_clear(url: URL) -> None:
+    """SettingsError where a password would leave this machine without encryption."""
+    words = ENCRYPTS_BY_DRIVER.get(url.get_driver_name(), ENCRYPTS)
+    if any(
+        name.lower() in words and str(value).lower() not in PLAIN
         for name, value in url.query.items()
-    )
+    ):
+        return
+    for host in _hosts(url):
+        if plaintext_problem("database_url", f"database://{host}"):
+            raise SettingsError(
+                "database_url would carry secrets in clear: say in it how its driver encrypts "
+                f"({', '.join(sorted(words))}), use a loopback address, or set "
+                "allow_plaintext = true where the network itself is encrypted"
+            )
+
+
+def _hosts(url: URL) -> list[str]:
+    """Whom an address may lead to; a socket of this machine, or a file, is nobody."""
+    named = url.query.get("host", ())
+    found = [named] if isinstance(named, str) else list(named)
+    found = [one.strip() for each in found for one in each.split(",")]
+    if url.host:
+        found.append(f"[{url.host}]" if ":" in url.host else url.host)
+    return [host for host in found if host and not host.startswith("/")]
 
 
 def _note(what: str, answer: str) -> None:

@@ -120,8 +120,9 @@ async def claim(
 ) -> list[ClaimedRow]:
     """Rows that are free, or whose claim is over, made ours; the oldest first.
 
-    A row whose key has an older one that is not done waits for it. token: of this claim, never used
-    before. now, until: seconds of 1970.
+    A row whose key has an older one that is not done waits for it. One that is free again after a
+    newer one was done is overtaken: it is done too, and given to nobody. token: of this claim,
+    never used before. now, until: seconds of 1970.
     """
     how, head = layout.claim, layout.head
     rows = _table(layout, head)
@@ -137,6 +138,8 @@ async def claim(
     )
 
     async def take(connection: AsyncConnection) -> list[ClaimedRow]:
+        old = update(rows).where(free, _has_newer_done(layout, rows))
+        await database.run(connection, old.values({layout.status.column: how.done}))
         wanted = select(rows.c[how.id]).where(free, first).order_by(rows.c[how.id]).limit(most)
         ids, _ = await database.run(connection, wanted)
         ours = {how.token: token, how.until: until, layout.status.column: how.claimed}
@@ -157,6 +160,17 @@ async def claim(
         ]
 
     return await database.commit(f"claims of {layout.name}", take)
+
+
+def _has_newer_done(layout: TableLayout, rows: TableClause) -> ColumnElement[bool]:
+    """Whether a newer row of the same key was given away and done."""
+    how = layout.claim
+    newer = _table(layout, layout.head).alias("newer")
+    return exists().where(
+        newer.c[how.key] == rows.c[how.key],
+        newer.c[how.id] > rows.c[how.id],
+        newer.c[layout.status.column].in_(_words(layout, how.done)),
+    )
 
 
 async def settle(

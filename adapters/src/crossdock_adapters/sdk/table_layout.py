@@ -358,8 +358,13 @@ class _Reader:
             missing = [name for name in needed if not getattr(layout.claim, name)]
             self.problems += [f"claim.{name} is missing" for name in missing]
             return
-        if layout.head.of("reference") is None:
+        reference = layout.head.of("reference")
+        if reference is None:
             self.problems.append("the first record needs a column with the name reference")
+        elif reference.field.cut:
+            self.problems.append(
+                f"{reference.column} must not be cut: a part of a reference finds no document again"
+            )
         if status.words.get(status.ready) != "waiting":
             self.problems.append("status.words needs a row for status.ready: waiting")
         if status.hidden and status.hidden in status.words:
