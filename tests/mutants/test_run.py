@@ -12,6 +12,9 @@ from tests.mutants import run
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant
 
+# Two files that there are; what is said of them is the tests' own.
+FAILS, SOUND = "tests/mutants/test_run.py", "tests/mutants/test_catalogue.py"
+
 
 def test_each_fault_is_alone_in_its_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that while a fault is tried its tree has this one and no other, two trees at a time,
@@ -57,6 +60,28 @@ def test_tests_that_fail_anyway_decide_nothing(
     assert run.main() == 1
     assert MUTANTS[0].tests[0] in capsys.readouterr().out
     assert not run.REPORT.exists()
+
+
+def test_a_test_that_fails_anyway_stops_no_other_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Proves that only the faults that a failing test is asked about stay undecided."""
+    first, second = (
+        Mutant(each.name, each.file, each.old, each.new, (test,))
+        for each, test in zip(MUTANTS[:2], (FAILS, SOUND), strict=True)
+    )
+
+    def passes(test: str, tree: Path) -> bool:
+        broken = (tree / second.file).read_bytes() != (ROOT / second.file).read_bytes()
+        return test == SOUND and not broken
+
+    monkeypatch.setattr(run, "MUTANTS", [first, second])
+    monkeypatch.setattr(run, "REPORT", tmp_path / "mutants.json")
+    monkeypatch.setattr(run, "_passes", passes)
+    monkeypatch.setattr("sys.argv", ["mutants"])
+    assert run.main() == 1
+    assert "1 of 1 killed, 1 not decided yet" in capsys.readouterr().out
+    assert list(json.loads(run.REPORT.read_text(encoding="utf-8"))) == [second.name]
 
 
 def test_a_verdict_about_another_text_is_forgotten(
