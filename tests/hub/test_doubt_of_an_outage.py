@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from crossdock.dead_letter.v1 import dead_letter_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery import breaking
 from crossdock_hub.delivery.causes import cause_of
 from crossdock_hub.delivery.dead_letters import Patience, is_dead, since
 from crossdock_hub.delivery.mending import follow, moves_of
@@ -207,6 +209,82 @@ async def test_a_short_recovery_neither_shows_nor_hides_doubt(books: Books) -> N
     assert await shown(books, flow) == (1, first_at)
     flow.settle(waiting[13], "CONFIRMED")
     assert await shown(books, flow) == (1, first_at)
+
+
+async def test_a_letter_keeps_its_time_over_many_outages(books: Books) -> None:
+    """Proves that a doubt which showed before one outage, or after it, became a dead letter at the
+    same moment whatever outages follow: a group that somebody acknowledged does not open again."""
+    flow = Flow()
+    waiting = ready(flow, 24)
+    first_at = answered(flow, waiting)
+    fail(flow, waiting[2:7])
+    flow.pass_time(HALF_A_DAY)
+    second_at = recover(flow, waiting[7], QUARTER + 1)
+    assert await stopped_at(books, flow) == {first_at, second_at}
+    fail(flow, waiting[8:13])
+    assert await stopped_at(books, flow) == {first_at, second_at}
+    flow.pass_time(HALF_A_DAY)
+    third_at = recover(flow, waiting[13], HALF_A_DAY)
+    assert await stopped_at(books, flow) == {first_at, second_at, third_at}
+    fail(flow, waiting[14:19])
+    assert await stopped_at(books, flow) == {first_at, second_at, third_at}
+    assert _kept(flow, waiting[0]) == [first_at]
+    assert _kept(flow, waiting[2]) == [second_at]
+    assert _kept(flow, waiting[14]) == []
+
+
+def recover(flow: Flow, record: DeliveryRecord, seconds: float) -> int:
+    """The endpoint answers again, for so long. When what was in doubt before it shows."""
+    flow.settle(record, "CONFIRMED")
+    shows = flow.now + int(QUARTER * SECOND)
+    flow.pass_time(seconds)
+    return shows
+
+
+async def stopped_at(books: Books, flow: Flow) -> set[int]:
+    """When the open letters became ones: microseconds UTC."""
+    found = set()
+    for group in await letters(books, flow):
+        request = dead_letter_service_pb2.GetDeadLettersRequest(group_id=group.id, page_size=50)
+        method = "dead_letter.v1.DeadLetterService/GetDeadLetters"
+        answer = await books.ask(method, request, OPERATOR)
+        found |= {m.stop_time.ToMicroseconds() for m in answer.members if m.open}
+    return found
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(unanswered_seconds_max=4 * QUARTER), Limits(answered_windows_max=4)],
+    ids=["by age", "by number"],
+)
+def test_times_long_past_are_taken_together_and_hide_nothing(limits: Limits) -> None:
+    """Proves that an endpoint which fails again and again keeps few of the times in which it
+    answered, that what showed in any of them still shows since the same moment, and that doubt of
+    the last outages is not shown before its time."""
+    record, now, doubts = EndpointRecord(ERP, "ERP", (), (), (), "ACTIVE", b""), 0, []
+    for _ in range(20):
+        record = replace(record, breaker_state="CLOSED", breaker_since=now)
+        doubts.append(now)
+        now += int(QUARTER * SECOND)
+        record = opened(record, now, limits)
+        now += int(QUARTER * SECOND)
+    assert 2 <= len(record.answered_windows) <= 4
+    answers = {ERP: breaking.answered_of(record)}
+    patience = replace(Patience.of(limits), answered=answers)
+    for doubt in doubts:
+        assert patience.ends_at(ERP, doubt) == doubt + patience.microseconds
+    begun_at, until = record.answered_windows[-1]
+    assert patience.ends_at(ERP, begun_at - 1) == begun_at + patience.microseconds
+    assert patience.ends_at(ERP, until) == until + patience.microseconds_max > now
+
+
+def opened(record: EndpointRecord, now: int, limits: Limits) -> EndpointRecord:
+    """The endpoint after as many failures as open its breaker."""
+    for number in range(limits.breaker_failures_needed):
+        failure = breaking.Evidence(f"d-{number}", "UNKNOWN", "504", "time-out", now)
+        record = breaking.told(record, failure, now, limits)
+    assert record.breaker_state == "OPEN"
+    return record
 
 
 def test_a_letter_is_followed_when_its_endpoint_failed_afterwards() -> None:

@@ -78,6 +78,9 @@ class Limits:
     # How long calls without an answer count against no delivery while nobody is answered, and too
     # few are asked for the breaker to open: a long weekend. Doubt is a dead letter after it.
     unanswered_seconds_max: float = 259_200.0
+    # Times in which an endpoint answered that are kept, each as long as doubt needs to show: more
+    # than fit into the time above.
+    answered_windows_max: int = 300
     pace_thousandths_min: int = 50
     pace_decrease_seconds: float = 1.0
     pace_recovery_seconds: float = 60.0

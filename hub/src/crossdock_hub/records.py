@@ -306,8 +306,8 @@ class EndpointRecord:
 
     breaker_failing: the deliveries of the failures in a row, the newest last. pace_thousandths:
     what throttling left of its budget at pace_at; it recovers with time. breaking.py, pacing.py.
-    answered_from, answered_until: microseconds UTC of the last time before the breaker opened in
-    which its system answered long enough for doubt to show; None: there was none.
+    answered_windows: the times before the breaker opened in which its system answered long enough
+    for doubt to show, oldest first, each from when until when, microseconds UTC.
     """
 
     id: str
@@ -332,8 +332,7 @@ class EndpointRecord:
     pace_thousandths: int = 1000
     pace_at: int | None = None
     throttled_until: int | None = None
-    answered_from: int | None = None
-    answered_until: int | None = None
+    answered_windows: tuple[tuple[int, int], ...] = ()
 
     @property
     def scope(self) -> tuple[tuple[str, ...], ...]:

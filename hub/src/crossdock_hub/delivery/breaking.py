@@ -30,7 +30,9 @@ NOT_TRIED = "not_tried"
 # Code of an attempt that was taken by a system whose answer comes later, as it always does.
 ANSWER_LATER = "answer_later"
 REASON_CHARACTERS_MAX = 300
-# Times in which a system answered: from when, until when; microseconds UTC. None: it still does.
+# Times in which a system answered: from when, until when; microseconds UTC.
+Windows = tuple[tuple[int, int], ...]
+# The same with the present one, if it answers: None, it still does.
 Answered = tuple[tuple[int, int | None], ...]
 # It never failed for long.
 ANSWERED_ALWAYS: Answered = ((0, None),)
@@ -144,7 +146,8 @@ def _opened(
     closed_at = record.breaker_since or 0
     if now - closed_at >= limits.dead_letter_unknown_seconds * SECOND:
         # In a shorter time no doubt came to show: what did before it still counts.
-        record = replace(record, answered_from=closed_at, answered_until=now)
+        windows = (*record.answered_windows, (closed_at, now))
+        record = replace(record, answered_windows=_bounded(windows, now, limits))
     return replace(
         record,
         breaker_state="OPEN",
@@ -154,6 +157,20 @@ def _opened(
         breaker_probe_at=now + int(limits.breaker_probe_seconds_first * SECOND),
         breaker_probes=0,
     )
+
+
+def _bounded(windows: Windows, now: int, limits: Limits) -> Windows:
+    """Times in which a system answered, without a beginning that is long past.
+
+    Doubt older than is believed shows whatever the breaker says; only when it showed is asked of
+    such a time. So two of them become one, outage and all: nothing hides again, and what showed
+    after that outage at most seems to have shown earlier, which opens no group again.
+    """
+    kept = list(windows)
+    believed = now - int(limits.unanswered_seconds_max * SECOND)
+    while len(kept) > 1 and (kept[1][1] < believed or len(kept) > limits.answered_windows_max):
+        kept[:2] = [(min(kept[0][0], kept[1][0]), kept[1][1])]
+    return tuple(kept)
 
 
 def _answered(record: EndpointRecord, now: int) -> EndpointRecord:
@@ -194,27 +211,15 @@ def is_open(record: EndpointRecord) -> bool:
     return record.breaker_state != "CLOSED"
 
 
-def answered(
-    breaker_state: str,
-    breaker_since: int | None,
-    answered_from: int | None,
-    answered_until: int | None,
-) -> Answered:
+def answered(breaker_state: str, breaker_since: int | None, windows: Windows) -> Answered:
     """When an endpoint's system answered, by its row: since the breaker closed, unless it is open,
-    and the last time before that which is kept."""
-    found: Answered = ()
-    if answered_from is not None and answered_until is not None:
-        found = ((answered_from, answered_until),)
-    if breaker_state == "CLOSED":
-        found = (*found, (breaker_since or 0, None))
-    return found
+    and the times before that which are kept."""
+    return (*windows, (breaker_since or 0, None)) if breaker_state == "CLOSED" else windows
 
 
 def answered_of(record: EndpointRecord) -> Answered:
     """When the system of an endpoint answered, by its record."""
-    return answered(
-        record.breaker_state, record.breaker_since, record.answered_from, record.answered_until
-    )
+    return answered(record.breaker_state, record.breaker_since, record.answered_windows)
 
 
 def may_begin(record: EndpointRecord, now: int) -> bool:

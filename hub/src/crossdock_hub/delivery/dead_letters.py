@@ -128,8 +128,8 @@ class Patience:
         )
 
     def ends_at(self, endpoint: str, unknown_since: int) -> int:
-        """When doubt shows, or showed first: microseconds UTC. What has shown once stays, though
-        the endpoint fails again later."""
+        """When doubt shows, or showed first: microseconds UTC. What has shown once stays, since
+        then, though the endpoint fails again later."""
         ends = [unknown_since + max(self.microseconds, self.microseconds_max)]
         for begun_at, until in self.answered.get(endpoint, breaking.ANSWERED_ALWAYS):
             end = max(unknown_since, begun_at) + self.microseconds

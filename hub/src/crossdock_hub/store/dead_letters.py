@@ -92,9 +92,14 @@ async def find_groups(
 async def _answered(connection: AsyncConnection) -> dict[str, breaking.Answered]:
     e = t.endpoints.c
     # One that is not configured does not come back by itself: its doubt is for a person to see.
-    told = (e.breaker_state, e.breaker_since, e.answered_from, e.answered_until)
-    found = await _rows(connection, select(e.id, *told).where(e.state != REMOVED))
-    return {row["id"]: breaking.answered(*(row[column.name] for column in told)) for row in found}
+    told = (e.id, e.breaker_state, e.breaker_since, e.answered_windows)
+    found = await _rows(connection, select(*told).where(e.state != REMOVED))
+    return {
+        row["id"]: breaking.answered(
+            row["breaker_state"], row["breaker_since"], rows.windows_of(row)
+        )
+        for row in found
+    }
 
 
 async def in_parts(found: Sequence[T]) -> AsyncIterator[Sequence[T]]:

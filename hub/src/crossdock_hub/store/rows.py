@@ -120,7 +120,7 @@ _LISTS = ("requires", "supersedes", "refers_to")
 
 
 def _texts(name: str) -> Callable[[Any], str]:
-    """A field of texts as JSON, mostly an empty one."""
+    """A field of texts, or of pairs of numbers, as JSON, mostly an empty one."""
     read = attrgetter(name)
     return lambda record: orjson.dumps(found).decode() if (found := read(record)) else "[]"
 
@@ -187,6 +187,7 @@ def _scope(name: str) -> Callable[[Any], str]:
 
 _ENDPOINT_LISTS = {name: _scope(name) for name in _SCOPES} | {
     "breaker_failing": _texts("breaker_failing"),
+    "answered_windows": _texts("answered_windows"),
 }
 ENDPOINTS = _added_shape(
     t.endpoints,
@@ -201,7 +202,13 @@ def endpoint_record(kind: type[R], row: Row) -> R:
     values = {name: row[name] for name in _names(kind)}
     for name in (*_SCOPES, "breaker_failing"):
         values[name] = tuple(orjson.loads(values[name]))
+    values["answered_windows"] = windows_of(row)
     return kind(**values)
+
+
+def windows_of(row: Row) -> tuple[tuple[int, int], ...]:
+    """Times before the breaker of an endpoint opened in which its system answered."""
+    return tuple((begun_at, until) for begun_at, until in orjson.loads(row["answered_windows"]))
 
 
 held_record = plain_record(HeldFactRecord)

@@ -320,8 +320,7 @@ endpoints = Table(
     Column("pace_thousandths", Integer, nullable=False, server_default="1000"),
     Column("pace_at", BigInteger),
     Column("throttled_until", BigInteger),
-    Column("answered_from", BigInteger),
-    Column("answered_until", BigInteger),
+    Column("answered_windows", text_of(), nullable=False, server_default="[]"),
 )
 
 cursors = Table(
