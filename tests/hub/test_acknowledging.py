@@ -14,6 +14,7 @@ from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_
 from crossdock.errors import CallError
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.causes import cause_of
+from crossdock_hub.delivery.dead_letters import NO_PATIENCE
 from crossdock_hub.delivery.sightings import LETTERS_SEEN_MAX, MovedOn, Sighting, holds
 from crossdock_hub.door.looking import decided_on_sight
 from crossdock_hub.identity import HUB
@@ -65,7 +66,7 @@ async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 async def look(store: Store, record: DeliveryRecord) -> Sighting:
     async with store.read() as connection:
-        seen = await find_group(connection, cause_of(record, "").id, MANY, NOW)
+        seen = await find_group(connection, cause_of(record, "").id, MANY, NOW, NO_PATIENCE)
     assert seen is not None
     return seen
 
@@ -117,8 +118,8 @@ async def test_beyond_the_newest_nothing_is_looked_for(ledger: Store) -> None:
     """Proves that a group is looked for among so many of the newest as it is listed from."""
     async with ledger.read() as connection:
         wanted = cause_of(RARE, "").id
-        assert await find_group(connection, wanted, MANY - 2, NOW) is None
-        assert await find_group(connection, wanted, MANY - 1, NOW) is not None
+        assert await find_group(connection, wanted, MANY - 2, NOW, NO_PATIENCE) is None
+        assert await find_group(connection, wanted, MANY - 1, NOW, NO_PATIENCE) is not None
 
 
 def unit_of(view: View) -> Unit:

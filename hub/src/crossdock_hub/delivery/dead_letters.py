@@ -137,6 +137,16 @@ class Patience:
                 ends.append(end)
         return min(ends)
 
+    def latest_shown(self, endpoint: str, now: int) -> int:
+        """By when doubt has to have begun to show at a time: `ends_at` is not later then.
+        Microseconds UTC, as what it returns."""
+        latest = now - max(self.microseconds, self.microseconds_max)
+        for begun_at, until in self.answered.get(endpoint, breaking.ANSWERED_ALWAYS):
+            end = now if until is None else min(until, now)
+            if begun_at + self.microseconds <= end:
+                latest = max(latest, end - self.microseconds)
+        return latest
+
 
 # Doubt of any age counts.
 NO_PATIENCE = Patience()

@@ -54,8 +54,7 @@ async def list_dead_letters(queries: Queries, caller: Caller, request: Any, _lef
 
 async def get_dead_letters(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
     """One group with a page of its members, newest first."""
-    found = await _find(queries)
-    group = next((g for g in found.groups if g.cause.id == request.group_id), None)
+    group = await _find_group(queries, request.group_id)
     if group is None:
         raise not_found("dead letter group", request.group_id)
     start, size = _start(request), request.page_size or MEMBERS_DEFAULT
@@ -70,9 +69,14 @@ async def get_dead_letters(queries: Queries, caller: Caller, request: Any, _left
 
 async def see_group(queries: Queries, request: Any) -> Sighting | None:
     """What an acknowledgement is about, read before its batch; None: no such group."""
+    limits = queries.limits
     async with queries.reader.snapshot() as connection:
         return await find_group(
-            connection, request.group_id, queries.limits.dead_letters_max, queries.clock()
+            connection,
+            request.group_id,
+            limits.dead_letters_max,
+            queries.clock(),
+            Patience.of(limits),
         )
 
 
@@ -82,10 +86,11 @@ async def see_replayed_group(queries: Queries, request: Any) -> Sighting | None:
     if not group_id:
         return None
     most, now = queries.limits.dead_letters_max, queries.clock()
+    patience = Patience.of(queries.limits)
     async with queries.reader.snapshot() as connection:
         # There first: what is old, and many others are newer than, is found among that.
-        there = await find_group(connection, group_id, most, now, request.endpoint)
-        return there or await find_group(connection, group_id, most, now)
+        there = await find_group(connection, group_id, most, now, patience, request.endpoint)
+        return there or await find_group(connection, group_id, most, now, patience)
 
 
 def group_message(group: Group) -> dead_letter_pb2.DeadLetterGroup:
@@ -197,6 +202,18 @@ def _json(plain: Any) -> str:
 def _start(request: Any) -> int:
     position = position_of(request)
     return int(position) if position.isdecimal() else 0
+
+
+async def _find_group(queries: Queries, group_id: str) -> Group | None:
+    """A group with what waits of it at its endpoint, whatever has stopped elsewhere since."""
+    most, now = queries.limits.dead_letters_max, queries.clock()
+    patience = Patience.of(queries.limits)
+    async with queries.reader.snapshot() as connection:
+        seen = await find_group(connection, group_id, most, now, patience)
+        if seen is None:
+            return None
+        found = await find_groups(connection, most, now, patience, seen.cause.endpoint)
+    return next((group for group in found.groups if group.cause.id == group_id), None)
 
 
 async def _find(queries: Queries, endpoint: str = "") -> Found:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, case, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery import breaking
@@ -62,8 +62,8 @@ async def find_groups(
     held each. now: microseconds UTC. patience: for how long doubt is left to the hub; when the
     endpoints answered is read here. endpoint: only of what waits and is held there; "" for all."""
     members: list[tuple[Cause, Member]] = []
-    patience = replace(patience, answered=await _answered(connection))
-    dead = await stopped(connection, most, endpoint)
+    patience = await informed(connection, patience)
+    dead = await stopped(connection, most, now, patience, endpoint)
     async for part in in_parts(dead):
         records = [stopped_record(row) for row in part]
         waiting = [record for record in records if is_dead(record, patience, now)]
@@ -89,17 +89,19 @@ async def find_groups(
     return Found(grouped(members, marks), truncated)
 
 
-async def _answered(connection: AsyncConnection) -> dict[str, breaking.Answered]:
+async def informed(connection: AsyncConnection, patience: Patience) -> Patience:
+    """The same patience with when each endpoint answered."""
     e = t.endpoints.c
     # One that is not configured does not come back by itself: its doubt is for a person to see.
     told = (e.id, e.breaker_state, e.breaker_since, e.answered_windows)
     found = await _rows(connection, select(*told).where(e.state != REMOVED))
-    return {
+    answered = {
         row["id"]: breaking.answered(
             row["breaker_state"], row["breaker_since"], rows.windows_of(row)
         )
         for row in found
     }
+    return replace(patience, answered=answered)
 
 
 async def in_parts(found: Sequence[T]) -> AsyncIterator[Sequence[T]]:
@@ -121,17 +123,41 @@ async def _rows(connection: AsyncConnection, statement: Select[Any]) -> list[Any
     return list((await connection.execute(statement)).mappings())
 
 
-async def stopped(connection: AsyncConnection, most: int, endpoint: str = "") -> list[Any]:
-    """Rows of at most `most` deliveries, the newest, that wait for a person or are in doubt;
-    endpoint: only those there, "" for all."""
+async def stopped(
+    connection: AsyncConnection, most: int, now: int, patience: Patience, endpoint: str = ""
+) -> list[Any]:
+    """Rows of at most `most` deliveries, the newest, that wait for a person, or are in doubt for so
+    long that a person should look. patience: an informed one. endpoint: only those there, "" for
+    all."""
     d = t.deliveries.c
-    known = [row["id"] for row in await _rows(connection, select(t.endpoints.c.id))]
-    endpoints = [endpoint] if endpoint else ["", *known]
+    endpoints = [endpoint] if endpoint else ["", *await known_endpoints(connection)]
+    # Doubt that is left to the hub takes no place of what a person has to see: an outage may make
+    # more of it than are read, and each look-up makes it newer.
+    shown = d.first_unknown_at <= _latest_shown(endpoints, now, patience)
     # Both columns of the index by endpoint and state: without the first it would not serve.
     wanted = _STOPPED.where(
-        d.endpoint.in_(endpoints), d.state.in_(sorted(DEAD_STATES | DOUBTFUL_STATES))
+        d.endpoint.in_(endpoints),
+        d.state.in_(sorted(DEAD_STATES | DOUBTFUL_STATES)),
+        or_(d.state.in_(sorted(DEAD_STATES)), shown),
     )
     return await _rows(connection, wanted.order_by(d.updated_at.desc()).limit(most))
+
+
+async def known_endpoints(connection: AsyncConnection) -> list[str]:
+    """Ids of every endpoint that ever was configured."""
+    return [row["id"] for row in await _rows(connection, select(t.endpoints.c.id))]
+
+
+def _latest_shown(endpoints: Sequence[str], now: int, patience: Patience) -> ColumnElement[Any]:
+    """By when the doubt of a row has to have begun to show now, by its endpoint."""
+    d = t.deliveries.c
+    usual, own = patience.latest_shown("", now), {}
+    for each in endpoints:
+        latest = patience.latest_shown(each, now)
+        if latest != usual:
+            own[each] = literal(latest, d.first_unknown_at.type)
+    otherwise = literal(usual, d.first_unknown_at.type)
+    return case(own, value=d.endpoint, else_=otherwise) if own else otherwise
 
 
 async def _last_codes(connection: AsyncConnection, ids: Collection[str]) -> dict[str, str]:

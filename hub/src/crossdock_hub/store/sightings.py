@@ -9,7 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, StoppedRecord, held_cause
-from crossdock_hub.delivery.dead_letters import DEAD_STATES, NO_PATIENCE, is_dead
+from crossdock_hub.delivery.dead_letters import DEAD_STATES, Patience, is_dead
 from crossdock_hub.delivery.sightings import LETTERS_SEEN_MAX, Sighting
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store import rows
@@ -18,6 +18,8 @@ from crossdock_hub.store.dead_letters import (
     causes_of,
     held_facts,
     in_parts,
+    informed,
+    known_endpoints,
     stopped,
     stopped_record,
 )
@@ -29,16 +31,30 @@ _LETTER = select(
 
 
 async def find_group(
-    connection: AsyncConnection, group_id: str, most: int, now: int, endpoint: str = ""
+    connection: AsyncConnection,
+    group_id: str,
+    most: int,
+    now: int,
+    patience: Patience,
+    endpoint: str = "",
 ) -> Sighting | None:
     """The group with an id, or None when nothing belongs to it.
 
-    most: so many of the newest that wait, and that are held, are looked at. now: microseconds UTC;
-    doubt that began by then counts. endpoint: only what waits and is held there; "" for all.
+    most: so many of the newest that wait, and that are held, are looked at, and then as many of
+    each endpoint: many of others may be newer than a whole group. now: microseconds UTC. patience:
+    for how long doubt is left to the hub; when the endpoints answered is read here. endpoint: only
+    what waits and is held there; "" for all.
     """
-    return await _of_letters(connection, group_id) or await _of_waiting(
-        connection, group_id, most, now, endpoint
-    )
+    found = await _of_letters(connection, group_id)
+    if found is not None:
+        return found
+    informed_now = await informed(connection, patience)
+    places = [endpoint] if endpoint else ["", *await known_endpoints(connection)]
+    for place in places:
+        found = await _of_waiting(connection, group_id, most, now, informed_now, place)
+        if found is not None:
+            return found
+    return None
 
 
 async def events_of_group(
@@ -87,11 +103,16 @@ async def _of_letters(connection: AsyncConnection, group_id: str) -> Sighting | 
 
 
 async def _of_waiting(
-    connection: AsyncConnection, group_id: str, most: int, now: int, endpoint: str
+    connection: AsyncConnection,
+    group_id: str,
+    most: int,
+    now: int,
+    patience: Patience,
+    endpoint: str,
 ) -> Sighting | None:
-    async for part in in_parts(await stopped(connection, most, endpoint)):
+    async for part in in_parts(await stopped(connection, most, now, patience, endpoint)):
         records = map(stopped_record, part)
-        dead = [record for record in records if is_dead(record, NO_PATIENCE, now)]
+        dead = [record for record in records if is_dead(record, patience, now)]
         found = await causes_of(connection, dead)
         seen = [(record.id, cause) for record, cause in found if cause.id == group_id]
         if seen:
