@@ -230,7 +230,7 @@ def test_spans_are_recorded_only_for_a_collector() -> None:
 
 def test_status_says_what_goes_out_and_how_long_it_takes() -> None:
     """An endpoint that is down shows its breaker and why; one that drains shows for how long."""
-    down = endpoint(queue_depth=120, in_doubt=3, effective_concurrency=3)
+    down = endpoint(queue_depth=120, in_doubt=3, parked=2, effective_concurrency=3)
     down.breaker.state = endpoint_pb2.BREAKER_STATE_OPEN
     down.breaker.reason = "connection refused"
     down.lanes.add(latency_class=options_pb2.LATENCY_CLASS_REAL_TIME, waiting=100)
@@ -240,8 +240,8 @@ def test_status_says_what_goes_out_and_how_long_it_takes() -> None:
     assert row[4] == "120 (real_time 100)"
     down.lanes.add(replays=True, waiting=7)
     assert status_row(down)[4] == "120 (real_time 100, replays 7)"
-    assert row[5:] == ("3", "-", "unknown", "connection refused")
+    assert row[5:] == ("3", "2", "-", "unknown", "connection refused")
     drains = endpoint(queue_depth=120, effective_concurrency=2, effective_rate_per_second="5.00")
     drains.breaker.state = endpoint_pb2.BREAKER_STATE_CLOSED
     drains.time_to_drain.FromSeconds(600)
-    assert status_row(drains)[3:8] == ("2 at once, 5.00/s", "120", "0", "-", "10 min")
+    assert status_row(drains)[3:9] == ("2 at once, 5.00/s", "120", "0", "0", "-", "10 min")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,13 @@ async def test_throttling_is_told(books: Books) -> None:
 
 
 async def test_metrics_are_read_from_the_ledger(books: Books) -> None:
-    """Proves that a scrape from another thread gets depth, age, breaker and pace of each endpoint,
-    and names without values while the store does not answer."""
+    """Proves that a scrape from another thread gets depth, age, doubt, what is parked, breaker and
+    pace of each endpoint, and names without values while the store does not answer."""
     flow = Flow()
     waiting = down(flow)
     flow.pass_time(40)
+    for record, state in zip(waiting, ("PARKED", "UNKNOWN", "RESOLVING"), strict=False):
+        flow.records["delivery", record.id] = replace(flow.fresh(record), state=state)
     await books.keep(flow)
     limits = Limits()
     kept = endpoint_metrics.Books(
@@ -125,6 +128,8 @@ async def test_metrics_are_read_from_the_ledger(books: Books) -> None:
         for sample in family.samples
     }
     assert values["crossdock_queue_depth", "netsuite"] == len(waiting)
+    assert values["crossdock_in_doubt", "netsuite"] == 2
+    assert values["crossdock_parked", "netsuite"] == 1
     assert 39 < values["crossdock_queue_oldest_age_seconds", "netsuite"] < 60
     assert values["crossdock_endpoint_breaker_open", "netsuite"] == 1
     assert values["crossdock_endpoint_breaker_open", "ups"] == 0

@@ -344,9 +344,12 @@ async def test_a_pause_and_a_used_up_budget_are_told(books: Books) -> None:
 
 
 async def test_figures_are_those_of_the_ledger(books: Books) -> None:
-    """Proves that depth, age, use and doubt of each endpoint equal a recount of its deliveries."""
+    """Proves that depth, age, use, doubt and what is parked of each endpoint equal a recount of its
+    deliveries, and that what is parked is not told as doubt."""
     flow, _ = played()
     flow.take(flow.deliveries("netsuite")[0])
+    parked = replace(flow.deliveries("netsuite")[1], state="PARKED", pending=False)
+    flow.records["delivery", parked.id] = parked
     flow.settle(flow.deliveries("ups")[0], "UNKNOWN")
     flow.settle(flow.deliveries("ups")[1])
     await books.keep(flow)
@@ -360,12 +363,16 @@ async def test_figures_are_those_of_the_ledger(books: Books) -> None:
         assert endpoint.queue_depth == len(own)
         assert endpoint.oldest_time.ToMicroseconds() == oldest
         assert endpoint.in_use == sum(occupies(r) for r in own)
-        doubtful = ("UNKNOWN", "RESOLVING", "PARKED")
-        assert endpoint.in_doubt == sum(r.state in doubtful for r in own)
+        assert endpoint.in_doubt == sum(r.state in ("UNKNOWN", "RESOLVING") for r in own)
+        assert endpoint.parked == sum(r.state == "PARKED" for r in own)
     one = await books.ask(
         f"{ENDPOINTS}/GetEndpoint", endpoint_service_pb2.GetEndpointRequest(id="ups")
     )
-    assert one.endpoint.in_doubt == 1
+    assert (one.endpoint.in_doubt, one.endpoint.parked) == (1, 0)
+    two = await books.ask(
+        f"{ENDPOINTS}/GetEndpoint", endpoint_service_pb2.GetEndpointRequest(id="netsuite")
+    )
+    assert (two.endpoint.in_doubt, two.endpoint.parked) == (0, 1)
     assert one.endpoint.state == endpoint_pb2.ENDPOINT_STATE_ACTIVE
     unknown = endpoint_service_pb2.GetEndpointRequest(id="sap")
     assert (await refusal(books, f"{ENDPOINTS}/GetEndpoint", unknown)).reason == "OBJECT_NOT_FOUND"

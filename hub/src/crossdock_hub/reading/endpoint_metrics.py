@@ -41,7 +41,8 @@ def gauges(books: Books | None) -> Iterator[Metric]:
         for name, text in {
             "queue_depth": "Deliveries not settled.",
             "queue_oldest_age_seconds": "Age of the oldest of them.",
-            "in_doubt": "Deliveries UNKNOWN, RESOLVING or PARKED.",
+            "in_doubt": "Deliveries UNKNOWN or RESOLVING: the vendor may have done them.",
+            "parked": "Deliveries PARKED: each waits for a person.",
             "time_to_drain_seconds": "Until the queue is worked off; absent while nothing moves.",
             "endpoint_breaker_open": "1 while the endpoint counts as down.",
             "endpoint_pace_ratio": "Share of the declared budget that throttling leaves.",
@@ -78,6 +79,7 @@ def _fill(
         found["queue_depth"].add_metric(label, own.queue_depth)
         found["queue_oldest_age_seconds"].add_metric(label, age)
         found["in_doubt"].add_metric(label, own.in_doubt)
+        found["parked"].add_metric(label, own.parked)
         found["endpoint_breaker_open"].add_metric(label, float(breaking.is_open(record)))
         ratio = allowed.concurrency / endpoint.max_concurrency
         found["endpoint_pace_ratio"].add_metric(label, ratio)

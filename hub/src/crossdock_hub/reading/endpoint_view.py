@@ -58,6 +58,7 @@ def _message(
     message.queue_depth = figures.queue_depth
     message.in_use = figures.in_use
     message.in_doubt = figures.in_doubt
+    message.parked = figures.parked
     if figures.oldest_at is not None:
         stamp(message.oldest_time, figures.oldest_at)
     _breaker(message.breaker, record)

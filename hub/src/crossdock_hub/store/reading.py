@@ -59,7 +59,7 @@ OPEN_STATES = (
     "PARKED",
 )
 ALL_STATES = (*OPEN_STATES, "UNROUTED", *sorted(SETTLED_STATES))
-DOUBTFUL_STATES = ("UNKNOWN", "RESOLVING", "PARKED")
+DOUBTFUL_STATES = ("UNKNOWN", "RESOLVING")
 # Written out: SQLite only uses a partial index when it sees the index's own condition.
 MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
 HAS_ITEM = text("deliveries.item <> ''")

@@ -44,13 +44,25 @@ def list_(as_json: Json = False, data: Data = None) -> None:
             age(each.oldest_time),
             str(each.in_use),
             str(each.in_doubt),
+            str(each.parked),
             age(each.heartbeat_time),
             cell(each.trouble or each.pause_reason),
         )
         for each in found
     ]
     print_table(
-        ("ENDPOINT", "ROLE", "STATE", "QUEUE", "OLDEST", "IN USE", "IN DOUBT", "HEARD", "TROUBLE"),
+        (
+            "ENDPOINT",
+            "ROLE",
+            "STATE",
+            "QUEUE",
+            "OLDEST",
+            "IN USE",
+            "IN DOUBT",
+            "PARKED",
+            "HEARD",
+            "TROUBLE",
+        ),
         rows,
     )
 
@@ -86,6 +98,7 @@ def status(
             "ALLOWED",
             "QUEUE",
             "IN DOUBT",
+            "PARKED",
             "OLDEST",
             "DRAINS IN",
             "WHY",
@@ -181,6 +194,7 @@ def status_row(endpoint: endpoint_pb2.Endpoint) -> tuple[str, ...]:
         _allowed(endpoint),
         _queue(endpoint),
         str(endpoint.in_doubt),
+        str(endpoint.parked),
         age(endpoint.oldest_time),
         _drains_in(endpoint),
         cell(why),
@@ -225,6 +239,7 @@ def _lines(endpoint: endpoint_pb2.Endpoint) -> list[str]:
         f"breaker       {name_of(endpoint_pb2.BreakerState, endpoint.breaker.state).lower()}",
         f"drains in     {_drains_in(endpoint)}",
         f"in doubt      {endpoint.in_doubt}",
+        f"parked        {endpoint.parked}",
         f"trouble       {endpoint.trouble or '-'}",
     ]
     if endpoint.pause_reason:

@@ -32,8 +32,9 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_UNSPECIFIED: _DeliveryState.ValueType  # 0
     """Never stored."""
     DELIVERY_STATE_UNROUTED: _DeliveryState.ValueType  # 1
-    """A required target matches no endpoint, or the one that it had is not configured any more and it
-    never began there; operators see it.
+    """A required target matches no endpoint, or the one that it had is not configured any more and
+    nothing of it is at its vendor: no call was made, or each was refused, not processed or looked
+    up in vain; operators see it.
     """
     DELIVERY_STATE_HELD: _DeliveryState.ValueType  # 2
     """Waits, see hold_reason."""
@@ -66,8 +67,9 @@ class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
 DELIVERY_STATE_UNSPECIFIED: DeliveryState.ValueType  # 0
 """Never stored."""
 DELIVERY_STATE_UNROUTED: DeliveryState.ValueType  # 1
-"""A required target matches no endpoint, or the one that it had is not configured any more and it
-never began there; operators see it.
+"""A required target matches no endpoint, or the one that it had is not configured any more and
+nothing of it is at its vendor: no call was made, or each was refused, not processed or looked
+up in vain; operators see it.
 """
 DELIVERY_STATE_HELD: DeliveryState.ValueType  # 2
 """Waits, see hold_reason."""

@@ -38,8 +38,8 @@ class _EndpointStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Endpoin
     ENDPOINT_STATE_PAUSED: _EndpointState.ValueType  # 3
     """Gets none until somebody resumes it; its work waits in order."""
     ENDPOINT_STATE_REMOVED: _EndpointState.ValueType  # 4
-    """Not in the hub's endpoints file any more. Gets none: what never began is UNROUTED until it is
-    back or another endpoint takes it over, what may have been done is in doubt.
+    """Not in the hub's endpoints file any more. Gets none: what is not at its vendor is UNROUTED until
+    it is back or another endpoint takes it over, what may have been done is in doubt.
     """
 
 class EndpointState(_EndpointState, metaclass=_EndpointStateEnumTypeWrapper):
@@ -54,8 +54,8 @@ ENDPOINT_STATE_ACTIVE: EndpointState.ValueType  # 2
 ENDPOINT_STATE_PAUSED: EndpointState.ValueType  # 3
 """Gets none until somebody resumes it; its work waits in order."""
 ENDPOINT_STATE_REMOVED: EndpointState.ValueType  # 4
-"""Not in the hub's endpoints file any more. Gets none: what never began is UNROUTED until it is
-back or another endpoint takes it over, what may have been done is in doubt.
+"""Not in the hub's endpoints file any more. Gets none: what is not at its vendor is UNROUTED until
+it is back or another endpoint takes it over, what may have been done is in doubt.
 """
 Global___EndpointState: _TypeAlias = EndpointState  # noqa: Y015
 
@@ -358,6 +358,7 @@ class Endpoint(_message.Message):
     TIME_TO_DRAIN_FIELD_NUMBER: _builtins.int
     SETTLED_PER_SECOND_FIELD_NUMBER: _builtins.int
     LANES_FIELD_NUMBER: _builtins.int
+    PARKED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, as in hub configuration."""
     role: _options_pb2.SystemRole.ValueType
@@ -375,7 +376,7 @@ class Endpoint(_message.Message):
     in_use: _builtins.int
     """Deliveries dispatched or in flight."""
     in_doubt: _builtins.int
-    """Deliveries UNKNOWN, RESOLVING or PARKED."""
+    """Deliveries UNKNOWN or RESOLVING: the vendor may have done them."""
     revision: _builtins.int
     """Grows by one with each change."""
     effective_concurrency: _builtins.int
@@ -384,6 +385,8 @@ class Endpoint(_message.Message):
     """Calls per second that the hub allows its system now, as decimal text; empty means unlimited."""
     settled_per_second: _builtins.str
     """Deliveries settled per second over the last minute, as decimal text."""
+    parked: _builtins.int
+    """Deliveries PARKED: each waits for a person, whatever became of its calls."""
     @_builtins.property
     def scope(self) -> Global___Scope:
         """Its share of the work."""
@@ -447,10 +450,11 @@ class Endpoint(_message.Message):
         time_to_drain: _duration_pb2.Duration | None = ...,
         settled_per_second: _builtins.str = ...,
         lanes: _abc.Iterable[Global___Lane] | None = ...,
+        parked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "heartbeat_time", b"heartbeat_time", "manifest", b"manifest", "oldest_time", b"oldest_time", "progress_time", b"progress_time", "scope", b"scope", "throttled_until", b"throttled_until", "time_to_drain", b"time_to_drain"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "effective_concurrency", b"effective_concurrency", "effective_rate_per_second", b"effective_rate_per_second", "heartbeat_time", b"heartbeat_time", "id", b"id", "in_doubt", b"in_doubt", "in_use", b"in_use", "lanes", b"lanes", "manifest", b"manifest", "oldest_time", b"oldest_time", "pause_reason", b"pause_reason", "paused_by", b"paused_by", "progress_time", b"progress_time", "queue_depth", b"queue_depth", "revision", b"revision", "role", b"role", "scope", b"scope", "settled_per_second", b"settled_per_second", "state", b"state", "throttled_until", b"throttled_until", "time_to_drain", b"time_to_drain", "trouble", b"trouble"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "effective_concurrency", b"effective_concurrency", "effective_rate_per_second", b"effective_rate_per_second", "heartbeat_time", b"heartbeat_time", "id", b"id", "in_doubt", b"in_doubt", "in_use", b"in_use", "lanes", b"lanes", "manifest", b"manifest", "oldest_time", b"oldest_time", "parked", b"parked", "pause_reason", b"pause_reason", "paused_by", b"paused_by", "progress_time", b"progress_time", "queue_depth", b"queue_depth", "revision", b"revision", "role", b"role", "scope", b"scope", "settled_per_second", b"settled_per_second", "state", b"state", "throttled_until", b"throttled_until", "time_to_drain", b"time_to_drain", "trouble", b"trouble"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
