@@ -49,6 +49,13 @@ class Till(Desk):
             self.settle(record, "NOT_FOUND")
         return self.fresh(record)
 
+    def silent(self, record: DeliveryRecord) -> int:
+        """A call whose lease runs out with no word; it is to be looked up. Its token."""
+        token = self.take(record)
+        self.pass_time(self.limits.lease_seconds_default + self.limits.settle_seconds_default + 1)
+        assert self.fresh(record).state == "RESOLVING"
+        return token
+
     def retry(self, record: DeliveryRecord) -> DeliveryRecord:
         """An operator lets it go again."""
         request = operations_pb2.RetryDeliveryRequest(
@@ -232,6 +239,62 @@ def test_a_refusal_takes_back_no_earlier_purchase() -> None:
     till.settle(first, "REJECTED")
     assert till.one("buy", key="b").state == "READY"
     assert till.one("buy", key="c").hold_reason == "SPENDING"
+
+
+def test_a_refusal_that_a_look_up_finds_bought_nothing() -> None:
+    """Proves that a lost call which the vendor says it refused takes no room, as one that was
+    refused at once."""
+    till = Till(budget=1)
+    first = till.one("buy", key="a")
+    till.settle(first, "UNKNOWN")
+    till.pass_time(till.limits.settle_seconds_default)
+    till.settle(first, "REJECTED")
+    assert (till.fresh(first).state, costs(till.fresh(first))) == ("REJECTED", 0)
+    assert till.one("buy", key="b").state == "READY"
+
+
+@pytest.mark.parametrize("outcome", ["REJECTED", "THROTTLED", "RETRY", "PARKED"])
+def test_a_refusal_that_comes_late_bought_nothing(outcome: str) -> None:
+    """Proves that a call's own word takes its room back also after a look-up, or another call, has
+    begun, once however often it is said; it moves nothing else."""
+    till = Till(budget=3)
+    record = till.one("buy", key="a")
+    token = till.silent(record)
+    till.take(record)
+    for _ in range(2):
+        till.complete(record, token, outcome)
+        assert (till.fresh(record).state, costs(till.fresh(record))) == ("RESOLVING", 1)
+        assert till.fresh(record).calls_maybe_done == 0
+    till.pass_time(till.limits.lease_seconds_default + till.limits.look_up_retry_seconds_max)
+    for _ in range(till.limits.not_found_needed):
+        till.settle(record, "NOT_FOUND")
+        till.pass_time(till.limits.settle_seconds_default)
+    again = till.silent(record)
+    for _ in range(till.limits.not_found_needed):
+        till.settle(record, "NOT_FOUND")
+        till.pass_time(till.limits.settle_seconds_default)
+    till.take(record)
+    till.complete(record, again, outcome)
+    assert till.fresh(record).calls_maybe_done == 1
+    assert till.one("buy", key="b").state == "READY"
+    assert till.one("buy", key="c").state == "READY"
+    assert till.one("buy", key="d").hold_reason == "SPENDING"
+
+
+@pytest.mark.parametrize("look_up_first", [True, False])
+def test_a_call_is_taken_back_once(look_up_first: bool) -> None:
+    """Proves that a call whose refusal both a look-up and, late, it itself tells takes back its own
+    room and not that of an earlier call which may have bought."""
+    till = Till(budget=3)
+    record = till.one("buy", key="a")
+    till.lose(record)
+    token = till.silent(record)
+    look_up = till.take(record)
+    words = [(look_up, "REJECTED"), (token, "REJECTED")]
+    for said, outcome in words if look_up_first else words[::-1]:
+        till.complete(record, said, outcome)
+        assert till.fresh(record).calls_maybe_done == 1
+    assert (till.fresh(record).state, costs(till.fresh(record))) == ("REJECTED", 1)
 
 
 @pytest.mark.parametrize("kind", ["KEYED", "TWO_STEP", "NATURAL"])

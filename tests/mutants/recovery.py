@@ -152,6 +152,14 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
             'return record.calls_maybe_done if anew and record.state != "REJECTED" else 0',
             "return 0",
         ),
+        late_refusals_count_as_bought=(
+            "return outcome in UNDONE and (in_time or attempt.outcome in _UNSAID)",
+            "return outcome in UNDONE and in_time",
+        ),
+        a_refused_call_is_taken_back_twice=(
+            'elif other.outcome == "REJECTED":\n            known = True',
+            'elif other.outcome == "REJECTED":\n            known = False',
+        ),
         what_was_stopped_counts_as_bought=("        and record.hold_reason != SPENDING\n", ""),
         skipped_purchases_are_free=(
             'and not (record.state == "SKIPPED" and is_untouched(record))',

@@ -15,7 +15,7 @@ from crossdock.errors import Refusal, to_message
 from google.protobuf.message import DecodeError
 
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.delivery import breaking, flows, ledger, pacing, removal
+from crossdock_hub.delivery import breaking, flows, guarding, ledger, pacing, removal
 from crossdock_hub.delivery.documents import note_documents, note_posting
 from crossdock_hub.objects import resources
 from crossdock_hub.objects.held import hold
@@ -236,6 +236,7 @@ def complete(
         return _completed(record, record.quarantined)
     newer_call = _called_since(unit, record, request.token)
     in_time = ledger.counts(record, attempt, outcome, newer_call=newer_call)
+    record = _without_refused(unit, record, attempt, outcome, in_time=in_time)
     ended = _ended(attempt, request, outcome, unit.now, in_time)
     unit.put(("attempt", record.id, request.token), ended)
     if not in_time:
@@ -300,6 +301,20 @@ def _judge_endpoint(
     doubt_began_at = record.first_unknown_at or unit.now
     unheard = breaking.is_unheard(before, record.id, doubt_began_at, unit.now, unit.limits)
     return breaking.is_open(after) or unheard
+
+
+def _without_refused(
+    unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, outcome: str, *, in_time: bool
+) -> DeliveryRecord:
+    """The delivery with one call less that may have bought, where an attempt is the first to say
+    that it did not."""
+    if not guarding.bought_nothing(attempt, outcome, in_time=in_time):
+        return record
+    # Nobody asked about the newest call before it ended.
+    others = [] if in_time and attempt.kind == "CALL" else unit.attempts(record)
+    if guarding.is_known(attempt, others):
+        return record
+    return replace(record, calls_maybe_done=max(0, record.calls_maybe_done - 1))
 
 
 def _called_since(unit: Unit, record: DeliveryRecord, token: int) -> bool:

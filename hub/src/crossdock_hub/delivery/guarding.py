@@ -10,14 +10,14 @@ person's word, and is not asked again.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import repeat
 
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
-from crossdock_hub.delivery.ledger import careful_class, is_untouched
+from crossdock_hub.delivery.ledger import UNDONE, careful_class, is_untouched
 from crossdock_hub.delivery.registry import OperationSpec
-from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.records import AttemptRecord, DeliveryRecord
 
 # Deliveries in these states cost nothing and never will.
 FREE_STATES = frozenset({"SUPERSEDED", "REJECTED", "UNROUTED"})
@@ -26,6 +26,8 @@ SPENDING = "SPENDING"
 TOLD_APART = frozenset({"KEYED", "TWO_STEP", "NATURAL"})
 # Of these a resubmission may buy once more: it has a key or a draft of its own.
 BOUGHT_ANEW = frozenset({"KEYED", "TWO_STEP"})
+# Ends of an attempt that a later word of it may follow, as its first one.
+_UNSAID = frozenset({"", "LEASE_EXPIRED"})
 # About to be called, unless an earlier call is in doubt and asked about first.
 _TO_BE_CALLED = frozenset({"HELD", "READY", "DISPATCHED"})
 
@@ -88,6 +90,28 @@ def costs(record: DeliveryRecord) -> int:
         return int(asked_for)
     ahead = record.state in _TO_BE_CALLED and record.first_unknown_at is None
     return max(int(asked_for), record.calls_maybe_done + int(ahead))
+
+
+def bought_nothing(attempt: AttemptRecord, outcome: str, *, in_time: bool) -> bool:
+    """Whether an attempt's word says that a call left nothing at the vendor: its own first word,
+    however late, or a refusal that a look-up found."""
+    if attempt.kind == "CALL":
+        return outcome in UNDONE and (in_time or attempt.outcome in _UNSAID)
+    return outcome == "REJECTED" and in_time
+
+
+def is_known(attempt: AttemptRecord, attempts: Iterable[AttemptRecord]) -> bool:
+    """Whether another attempt has said before that the call which an attempt is, or asks about,
+    bought nothing: no call is taken back twice. attempts: all before the word, oldest first."""
+    known = False
+    for other in attempts:
+        if other.kind == "CALL":
+            if other.token > attempt.token:
+                break
+            known = other.token != attempt.token and other.outcome in UNDONE
+        elif other.outcome == "REJECTED":
+            known = True
+    return known
 
 
 def handed_on(record: DeliveryRecord, spec: OperationSpec) -> int:

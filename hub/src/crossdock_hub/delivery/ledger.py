@@ -276,8 +276,6 @@ def complete(
     """
     ended = replace(record, lease_until=None, due_at=None, pending=False, updated_at=now)
     why = report.reason or report.code
-    if attempt.kind == "CALL" and report.outcome in UNDONE:
-        ended = replace(ended, calls_maybe_done=max(0, record.calls_maybe_done - 1))
     if report.outcome == "REJECTED":
         # A refusal is proof. Doubt of a refused one is of later: its database was put back.
         ended = replace(ended, first_unknown_at=None)
