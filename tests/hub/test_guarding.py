@@ -197,6 +197,38 @@ def test_a_purchase_is_not_repeated_beyond_the_budget() -> None:
     assert till.fresh(record).state == "CONFIRMED"
 
 
+def test_what_a_person_lets_go_is_called_once_more_after_a_look_up() -> None:
+    """Proves that a delivery in doubt which a person lets go is not stopped again when look-ups
+    have found nothing of it, that it is before the call after that, and that it takes room."""
+    till = Till(budget=1)
+    record = till.one("buy", key="a")
+    stopped = till.lose(record)
+    assert stopped.hold_reason == "SPENDING"
+    doubtful = replace(stopped, first_unknown_at=till.now, not_found=0)
+    till.records["delivery", record.id] = doubtful
+    assert till.retry(doubtful).state == "RESOLVING"
+    for _ in range(till.limits.not_found_needed):
+        till.settle(record, "NOT_FOUND")
+        till.pass_time(till.limits.settle_seconds_default)
+    assert (till.fresh(record).state, till.fresh(record).hold_reason) == ("READY", "")
+    assert till.one("buy", key="b").hold_reason == "SPENDING"
+    assert till.lose(record).hold_reason == "SPENDING"
+
+
+def test_what_a_person_resubmits_is_let_go() -> None:
+    """Proves that a resubmission of what the guard stopped is not stopped by it, that it takes
+    room, and that a resubmission of anything else is asked about."""
+    till = Till(budget=1)
+    bought = till.one("buy", key="a")
+    stopped = till.one("buy", key="b")
+    assert stopped.hold_reason == "SPENDING"
+    assert till.resubmit(stopped).state == "READY"
+    assert till.counters["spending", "vendor", "buy"] == 1
+    till.settle(bought, "PARKED")
+    again = till.resubmit(bought)
+    assert again.hold_reason == "SPENDING"
+
+
 def test_repeated_purchases_take_the_room_of_others() -> None:
     """Proves that the calls of all deliveries count together, for a new intent and for a repeat."""
     till = Till(budget=4)

@@ -52,7 +52,7 @@ def test_what_was_sent_on_before_is_followed_from_now(tmp_path: Path) -> None:
         upgrade(connection, BEFORE)
         for record in old:
             row = rows.DELIVERIES.row(record)
-            del row["mends"], row["calls_maybe_done"]
+            del row["mends"], row["calls_maybe_done"], row["released"]
             insert(connection, "deliveries", row)
         for number, subject in enumerate(("one", "two", "two")):
             said = {"id": f"w{number}", "subject_id": subject, "said_at": 60 + number}

@@ -130,6 +130,13 @@ async def test_a_restore_itself_takes_no_room_of_an_order(
     assert (costs(record), costs(found)) == (cost, cost)
 
 
+async def test_what_was_let_go_before_a_restore_is_asked_about_again(books: Books) -> None:
+    """Proves that the guard looks again at what a person had let go, as its call may have been
+    made since the copy."""
+    record = delivery(1, "book", "READY", released=True)
+    assert not (await put_back(books, [record]))[record.id].released
+
+
 @pytest.mark.parametrize(("state", "calls", "cost"), [("UNKNOWN", 4, 1), ("REJECTED", 2, 0)])
 async def test_lost_calls_without_a_draft_bought_nothing(
     books: Books, state: str, calls: int, cost: int

@@ -133,8 +133,8 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}delivery/guarding.py",
         GUARD,
         guard_lets_one_more=(
-            "if self._counts[key] < spec.max_per_root:",
-            "if self._counts[key] <= spec.max_per_root:",
+            "if record.released or self._counts[key] < spec.max_per_root:",
+            "if record.released or self._counts[key] <= spec.max_per_root:",
         ),
         guard_forgets_what_was_bought=(
             "self._counts[key] = sum(map(costs, same))",

@@ -99,7 +99,8 @@ class DeliveryRecord:
     may have done, neither refused nor parked, also of deliveries that it replaces, where each may
     have bought. draft: of a TWO_STEP operation, to be confirmed. duplicates: what the vendor holds
     beside the one that was adopted. resubmits: the delivery it replaces; it is sent with a
-    DeliveryContentRecord, not with its event. mends: dead letters are settled with it.
+    DeliveryContentRecord, not with its event. mends: dead letters are settled with it. released: a
+    person let it go from the spending guard, which does not look at it until its next call begins.
     """
 
     id: str
@@ -150,6 +151,7 @@ class DeliveryRecord:
     resubmits: str = ""
     mends: bool = False
     calls_maybe_done: int = 0
+    released: bool = False
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ the guard itself stopped does not either. Where the vendor can't tell a repetiti
 order, each call that it may have done counts, also when look-ups have found nothing of it. Where it
 tells them apart by a key or a draft, each key or draft that may have bought counts once. The guard
 looks when work is admitted, and again before a call is repeated; releasing what it stopped is a
-person's word, and is not asked again.
+person's word: the next call of it, or of what a person sends in its place, is not asked for again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Tally:
             self._count(key)
         # What earlier calls of it may have bought is bought, whether it goes again or not.
         self._counts[key] += costs(record) - 1
-        if self._counts[key] < spec.max_per_root:
+        if record.released or self._counts[key] < spec.max_per_root:
             self._counts[key] += 1
             return None
         return _parked(record, spec, now)
@@ -90,6 +90,11 @@ def costs(record: DeliveryRecord) -> int:
         return int(asked_for)
     ahead = record.state in _TO_BE_CALLED and record.first_unknown_at is None
     return max(int(asked_for), record.calls_maybe_done + int(ahead))
+
+
+def is_let_go(record: DeliveryRecord) -> bool:
+    """Whether a person who sends a delivery again lets it go from the guard, or has before."""
+    return record.released or record.hold_reason == SPENDING
 
 
 def bought_nothing(attempt: AttemptRecord, outcome: str, *, in_time: bool) -> bool:

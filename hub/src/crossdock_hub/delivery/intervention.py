@@ -100,6 +100,7 @@ def retry(case: Case, *, not_found_at_vendor: bool) -> Decided:
         awaits_operation="",
         prerequisite_until=None,
         not_found=0,
+        released=guarding.is_let_go(case.record),
     )
     if not_found_at_vendor or not is_in_doubt(case.record, case.limits):
         proven = replace(again, first_unknown_at=None)
@@ -201,6 +202,7 @@ def _successor(case: Case) -> DeliveryRecord:
         # Said again after a restore, the word makes the same id: its tokens go on as well.
         token=old.token,
         calls_maybe_done=guarding.handed_on(old, case.spec),
+        released=guarding.is_let_go(old),
         sequence=old.sequence,
         on_reject=old.on_reject,
         role=old.role,

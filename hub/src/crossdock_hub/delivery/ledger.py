@@ -199,6 +199,7 @@ def begin(
         look_ups=record.look_ups + (1 if look_up else 0),
         calls_reached=record.calls_reached + (0 if look_up else 1),
         calls_maybe_done=record.calls_maybe_done + (0 if look_up else 1),
+        released=record.released and look_up,
         attempt_id=attempt_id,
         attempt_kind="LOOK_UP" if look_up else "CALL",
         lease_until=lease_until,

@@ -166,7 +166,7 @@ async def doubt_open_deliveries(
     What may have been bought stays as the copy knows it: of what is open the spending guard counts
     each once anyway, and nothing says that what was refused or stopped was sent since. Without a
     draft the copy knows of nothing that was confirmed, however many calls of class NONE it looks
-    like now.
+    like now. What a person had let go from the guard may have been called since: it is asked again.
     """
     d, a = t.deliveries.c, t.attempts.c
     lost_draft = and_(d.operation_class == "TWO_STEP", d.draft == "")
@@ -185,6 +185,7 @@ async def doubt_open_deliveries(
             not_found=0,
             operation_class=case((lost_draft, "NONE"), else_=d.operation_class),
             calls_maybe_done=case((lost_draft, 0), else_=d.calls_maybe_done),
+            released=False,
             token=case((d.token < token_floor, token_floor), else_=d.token),
             updated_at=now,
         )

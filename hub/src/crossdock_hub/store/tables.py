@@ -137,6 +137,7 @@ deliveries = Table(
     Column("replay_id", Key, nullable=False, server_default=""),
     Column("mends", Boolean, nullable=False, server_default=false()),
     Column("calls_maybe_done", Integer, nullable=False, server_default="0"),
+    Column("released", Boolean, nullable=False, server_default=false()),
     Index("deliveries_root", "root_id"),
     _partial_index("deliveries_replay", "replay_id", where="replay_id <> ''"),
     Index("deliveries_state", "endpoint", "state", "sequence"),
