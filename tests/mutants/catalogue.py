@@ -33,6 +33,7 @@ COMMITTER: Final = (
 DISPATCH: Final = (
     "tests/hub/test_picking.py",
     "tests/hub/test_dispatching.py",
+    "tests/hub/test_lane_turns.py",
     "tests/simulation",
     "tests/hub/test_breaking.py",
 )
@@ -255,6 +256,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if endpoint is None or name in self._backlog:",
             "if endpoint is None:",
         ),
+        lanes_have_no_turns=("self._lane_served[endpoint] = found[-1].priority", "pass"),
     ),
     *faults_in(
         f"{HUB}bus/outlet.py",

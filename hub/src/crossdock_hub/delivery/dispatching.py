@@ -2,8 +2,8 @@
 
 Occupied slots are known from what was committed; a delivery that is ready when its event commits is
 dispatched within that commit. Breaker and pace of an endpoint say how much of its budget there is.
-Urgent lanes go first, and every `lane_run_max` calls the others get one. One hub leads all
-endpoints of its database.
+Urgent lanes go first, and after each `lane_run_max` calls of theirs the others get one, in turns.
+One hub leads all endpoints of its database.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain, zip_longest
 from math import ceil
 from typing import Protocol
 
@@ -137,6 +138,8 @@ class Picker:
         self._turn = 0
         # Calls of the urgent lanes since the others had one, while those wait; by endpoint.
         self._runs: dict[str, int] = defaultdict(int)
+        # Which of the others had the last one; by endpoint.
+        self._lane_served: dict[str, int] = {}
         self._settled: dict[str, Throughput] = {}
         # Since when work of an endpoint waits while it may go out.
         self._busy_since: dict[str, float] = {}
@@ -294,17 +297,32 @@ class Picker:
             self._runs[endpoint.id] = 0
             return found
         found = _probes_first(endpoint, found)
-        run = self._runs[endpoint.id] + room
-        self._runs[endpoint.id] = run % self._limits.lane_run_max
-        overdue = run // self._limits.lane_run_max
-        if not overdue:
-            return found
-        behind: list[DeliveryRecord] = []
-        for lane in LANES:
-            if lane > found[0].priority:
-                behind += await self._stored.pending_lane(connection, endpoint.id, lane, overdue)
+        # A round: the run of the urgent, then one of the others.
+        overdue, run = divmod(self._runs[endpoint.id] + room, self._limits.lane_run_max + 1)
+        self._runs[endpoint.id] = run
+        behind = await self._behind(connection, endpoint.id, found[0].priority, overdue)
         first = {record.id for record in behind}
         return [*behind, *(record for record in found if record.id not in first)]
+
+    async def _behind(
+        self, connection: Transaction, endpoint: str, urgent: int, most: int
+    ) -> list[DeliveryRecord]:
+        """The next `most` of the lanes less urgent than that: one each, after the last that had
+        one. Always the most urgent of them first would leave nothing for the others, because a full
+        budget frees few slots at a time."""
+        if most == 0:
+            return []
+        served = self._lane_served.get(endpoint, urgent)
+        lanes = [lane for lane in LANES if lane > urgent]
+        lanes.sort(key=lambda lane: (lane <= served, lane))
+        waiting = [
+            await self._stored.pending_lane(connection, endpoint, lane, most) for lane in lanes
+        ]
+        turns = chain.from_iterable(zip_longest(*waiting))
+        found = [record for record in turns if record is not None][:most]
+        if found:
+            self._lane_served[endpoint] = found[-1].priority
+        return found
 
     def _dispatch(
         self, record: DeliveryRecord, endpoint: RegisteredEndpoint, now: int, out: list[Picked]
