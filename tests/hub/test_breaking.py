@@ -161,6 +161,38 @@ def test_a_probe_that_is_never_heard_of_is_followed_by_another() -> None:
     assert health(desk).breaker_state == "CLOSED"
 
 
+@pytest.mark.parametrize(("outcome", "code"), [("PARKED", "KeyError"), ("RETRY", "not_tried")])
+def test_a_probe_that_asked_nothing_is_followed_by_another_at_once(outcome: str, code: str) -> None:
+    """Proves that work which ends before a byte was sent does not hold a vendor that is back down
+    for the time of its lease, however much of it is at the head, nor lengthens the wait."""
+    desk = Desk()
+    failed = outage(desk)
+    faulty = [desk.one(key=f"faulty-{n}") for n in range(20)]
+    desk.pass_time(60)
+    before = health(desk)
+    for record in faulty:
+        desk.settle(record, outcome, code=code, reason="nothing was sent")
+        assert health(desk) == replace(before, breaker_probe_at=desk.now), "evidence of nothing"
+        assert breaking.room(health(desk), 5, 0, desk.now) == 1, "no probe goes out"
+    desk.settle(failed[0])
+    assert health(desk).breaker_state == "CLOSED"
+
+
+def test_a_call_from_before_does_not_end_the_probe_that_runs() -> None:
+    """Proves that a call which was out when the breaker opened, and ends without having asked
+    anything while a probe is under way, lets no second one go beside it."""
+    desk = Desk()
+    slow = desk.one(key="slow")
+    token = desk.take(slow)
+    failed = outage(desk)
+    desk.pass_time(30)
+    desk.take(failed[0])
+    probing = health(desk)
+    desk.complete(slow, token, "PARKED", reason="nothing was sent")
+    assert health(desk) == probing
+    assert desk.begin(desk.dispatch(failed[1])).HasField("refusal")
+
+
 def test_an_outage_parks_nothing_however_long() -> None:
     """Proves that calls without an answer while the breaker is open never use up the limit."""
     desk = Desk("NATURAL", Limits(calls_max_default=3))

@@ -37,6 +37,7 @@ DISPATCH: Final = (
     "tests/simulation",
     "tests/hub/test_breaking.py",
 )
+BREAKER: Final = ("tests/hub/test_breaking.py",)
 SEVERAL: Final = ("tests/hub/test_several_committers.py",)
 FOREIGN: Final = ("tests/hub/test_foreign_locks.py",)
 SILENCE: Final = ("tests/hub/test_silence.py",)
@@ -238,6 +239,18 @@ MUTANTS: Final[list[Mutant]] = [
         one_delivery_is_silence_enough=(
             "if len(failing) < needed or len(set(failing)) < limits.breaker_deliveries_needed:",
             "if len(failing) < needed:",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/breaking.py",
+        BREAKER,
+        probe_of_nothing_keeps_its_lease=(
+            'return replace(record, breaker_state="OPEN", breaker_probe_at=now)',
+            "return record",
+        ),
+        call_from_before_ends_the_probe=(
+            '"PROBING" or evidence.begun_at < (record.breaker_since or 0):',
+            '"PROBING":',
         ),
     ),
     *faults_in(

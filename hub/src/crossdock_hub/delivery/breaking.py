@@ -2,6 +2,7 @@
 
     CLOSED ──enough failures in a row, of enough deliveries──► OPEN
     OPEN ──its time has come, one attempt begins──► PROBING ──fails──► OPEN, for longer
+    PROBING ──ends, having asked nothing──► OPEN, and the next goes at once
     OPEN, PROBING ──any call is answered──► CLOSED
 
 Evidence is what attempts say: a call that was proven unprocessed or not answered speaks against the
@@ -67,7 +68,7 @@ def told(record: EndpointRecord, evidence: Evidence, now: int, limits: Limits) -
     if answers(evidence):
         return _answered(record, now)
     if evidence.outcome not in FAILED or evidence.code == NOT_TRIED:
-        return record
+        return _probed_nothing(record, evidence, now)
     failing = (*record.breaker_failing, evidence.delivery_id)[-limits.breaker_failures_needed :]
     why = (evidence.reason or evidence.code)[:REASON_CHARACTERS_MAX]
     if is_open(record):
@@ -187,6 +188,14 @@ def _answered(record: EndpointRecord, now: int) -> EndpointRecord:
         breaker_probe_at=None,
         breaker_probes=0,
     )
+
+
+def _probed_nothing(record: EndpointRecord, evidence: Evidence, now: int) -> EndpointRecord:
+    """The endpoint after an attempt that says nothing of it: where that was the probe, the next one
+    need not wait until its lease is over."""
+    if record.breaker_state != "PROBING" or evidence.begun_at < (record.breaker_since or 0):
+        return record
+    return replace(record, breaker_state="OPEN", breaker_probe_at=now)
 
 
 def _probe_failed(
