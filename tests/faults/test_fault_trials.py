@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.faults.history.records import OK, Attempt, Delivery, Event, History, Rpc, Run
 from tests.faults.trials.catalogue import TRIALS
+from tests.faults.trials.kill_rounds import OVER_THE_NEW_BUS
 from tests.faults.trials.neighbours import parked_after
 from tests.faults.trials.put_back import Window, by_the_books
 from tests.faults.trials.redelivery import LEASE_MICROSECONDS, begun_by_copies
@@ -39,6 +41,32 @@ def test_a_promise_is_kept_under_its_fault(name: str, tmp_path: Path) -> None:
     result: Result = asyncio.run(trial.run(piece))
     assert [*result.violations, *result.broken] == []
     assert all(result.counts[asked] > 0 for asked in trial.asked), result.counts
+
+
+@pytest.mark.parametrize(
+    ("created", "before", "over"),
+    [
+        (100, [], False),
+        (100, [(150, "RETRY")], False),
+        (100, [(150, "RETRY"), (250, "UNKNOWN")], True),
+        (100, [(250, "CONFIRMED")], False),
+        (250, [], True),
+    ],
+)
+def test_only_what_was_sent_after_the_kill_went_over_the_new_bus(
+    created: int, before: list[tuple[int, str]], over: bool
+) -> None:
+    """Proves that G4 and G5 end their measure with work that was put on the bus after the kill at
+    200, and not with what had been fetched, though it begins at 300, nor with late proof."""
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE deliveries (id, created_at)")
+    database.execute("CREATE TABLE attempts (delivery_id, token, begun_at, ended_at, outcome)")
+    database.execute("INSERT INTO deliveries VALUES ('one', ?)", (created,))
+    for token, (ended, outcome) in enumerate(before, 1):
+        row = ("one", token, ended - 40, ended, outcome)
+        database.execute("INSERT INTO attempts VALUES (?, ?, ?, ?, ?)", row)
+    database.execute("INSERT INTO attempts VALUES ('one', 9, 300, NULL, '')")
+    assert database.execute(OVER_THE_NEW_BUS, (200, 200)).fetchone() == (300 if over else None,)
 
 
 @pytest.mark.parametrize(
