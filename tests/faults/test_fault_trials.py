@@ -15,6 +15,7 @@ from tests.faults.trials.neighbours import parked_after
 from tests.faults.trials.put_back import Window, by_the_books
 from tests.faults.trials.redelivery import LEASE_MICROSECONDS, begun_by_copies
 from tests.faults.trials.trial import Piece, Result, Size
+from tests.faults.yard.site import LANES
 
 SEED = 501
 # G1 in this size is the recorded run of the history checker's tests, G23 test_adapter_stopped.py.
@@ -130,6 +131,27 @@ def test_a_restore_without_look_ups_proves_nothing() -> None:
     ]
     counts, _ = by_the_books([], attempts, [], Window())
     assert TRIALS["G19"].asked["found by look-up"] > 0 and counts["found by look-up"] == 1
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "keys", "doubled"),
+    [
+        ("keyed", ["one"], []),
+        ("keyed", ["one", "another"], ["d was done 2 times"]),
+        ("searchable", ["one", "one"], ["one at erp-01", "d was done 2 times"]),
+        ("natural", ["one", "one"], []),
+    ],
+)
+def test_a_restore_that_repeats_is_told(endpoint: str, keys: list[str], doubled: list[str]) -> None:
+    """Proves that G19 fails for a delivery that a vendor did twice, under the same key or another,
+    and not for an upsert."""
+    effects = [
+        {"endpoint": LANES[endpoint].erp, "key": key, "delivery_id": "d", "made_at": 1,
+         "subject": "o", "revision": 1}
+        for key in keys
+    ]  # fmt: skip
+    _, found = by_the_books([], [], effects, Window())
+    assert found["doubled"] == doubled
 
 
 def test_the_wait_for_a_parked_order_begins_with_the_order() -> None:

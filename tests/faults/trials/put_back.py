@@ -180,6 +180,8 @@ def by_the_books(
     # An upsert may be repeated: it stands in the vendor's books as often as it was sent.
     once = [effect for effect in effects if effect["endpoint"] != NATURAL]
     made = Counter((effect["endpoint"], effect["key"]) for effect in once)
+    # A repeat with another key stands there under both.
+    done = Counter(effect["delivery_id"] for effect in once)
     has = {effect["delivery_id"] for effect in effects}
     known = {row.id: row for row in rows}
     forgotten = [
@@ -196,7 +198,10 @@ def by_the_books(
     }
     return counts, {
         "lost": [row.id for row in rows if row.state == "CONFIRMED" and row.id not in has],
-        "doubled": [f"{key} at {endpoint}" for (endpoint, key), n in made.items() if n > 1],
+        "doubled": [
+            *(f"{key} at {endpoint}" for (endpoint, key), n in made.items() if n > 1),
+            *(f"{delivery_id} was done {n} times" for delivery_id, n in done.items() if n > 1),
+        ],
         "regressed": _not_newest([e for e in effects if e["delivery_id"] in known]),
         "broken": [
             *(f"{r.id} of class {r.operation_class} is parked" for r in parked if _wrong(r)),
@@ -245,8 +250,8 @@ G19 = Trial(
     "yesterday's database, or that of a moment ago, put back under today's bus, and yesterday's bus"
     " under today's database",
     "what was confirmed meanwhile is found by look-up (class none, and two steps whose draft is"
-    " lost: parked), never posted again (an upsert is, and ends at the newest state); the"
-    " difference is told; an older bus: 0 lost, 0 doubled, 0 reordered",
+    " lost: parked), never posted again (an upsert is, and ends at the newest state; a keyed call"
+    " is, with its key); the difference is told; an older bus: 0 lost, 0 doubled, 0 reordered",
     run_g19,
     Size(3, orders=90),
     Size(10, orders=160),
