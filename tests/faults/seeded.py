@@ -399,6 +399,12 @@ def _blind_repeat(history: History) -> Iterable[Record]:
     return _one_more_call(history.with_records(looked), attempt)
 
 
+@seeded(Kind.CALLED_AFTER_PROOF)
+def _proved_and_called(history: History) -> Iterable[Record]:
+    attempt, _ = _by_class(history, "KEYED", "CONFIRMED")
+    return _one_more_call(history, attempt)
+
+
 @seeded(Kind.NONE_REPEATED)
 def _none_repeated(history: History) -> Iterable[Record]:
     attempt, _ = _by_class(history, "NONE", "UNKNOWN")

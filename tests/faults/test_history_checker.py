@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.history.checker import check, counted
-from tests.faults.history.records import Attempt, Delivery, Fault, History, Look
+from tests.faults.history.records import Attempt, Delivery, Fault, History, Look, Run
 from tests.faults.history.violations import Kind, Verdict
 from tests.faults.seeded import SEEDS, changed, delivery, first
 from tests.faults.trials.adapter_kills import DEATHS, kill_adapters
@@ -71,6 +71,32 @@ def test_what_follows_a_skipped_delivery_waits_for_its_last_attempt(good: Histor
     attempt = first(skipped, Attempt, lambda a: a.delivery_id == change.id)
     early = skipped.with_records(changed(skipped, attempt, begun_at=0))
     assert Kind.CALL_OUT_OF_ORDER in {violation.kind for violation in check(early)}
+
+
+@pytest.mark.parametrize("kind", ["SEARCHABLE", "KEYED", "NATURAL", "TWO_STEP", "NONE"])
+@pytest.mark.parametrize(
+    ("outcome", "ended", "found"),
+    [
+        ("CONFIRMED", 10, True),
+        ("REJECTED", 10, True),
+        # It came when the next call had begun: evidence.
+        ("CONFIRMED", 70, False),
+        ("RETRY", 10, False),
+    ],
+)
+def test_no_class_is_asked_again_after_proof(
+    kind: str, outcome: str, ended: int, found: bool
+) -> None:
+    """Proves that a call which begins after the delivery was settled is a violation in each class,
+    also where repeats are harmless, and one that had begun before is none."""
+    row = Delivery("d", "e", "erp-1", "sell", kind, "", "key", "1", "CONFIRMED", "", "", "", 2, 2,
+                   ("N",))  # fmt: skip
+    log = (
+        Attempt("d", 1, 1, "CALL", 1, ended, outcome),
+        Attempt("d", 2, 2, "CALL", 60, 80, "CONFIRMED"),
+    )
+    told = check(History(Run("G0", 1, on_stream=False), (row, *log)))
+    assert (Kind.CALLED_AFTER_PROOF in {each.kind for each in told}) is found
 
 
 def test_every_kind_is_seeded() -> None:

@@ -24,6 +24,8 @@ OPEN = frozenset({"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLV
 STUCK = frozenset({"PARKED", "REJECTED"})
 # Ends of a call that prove nothing.
 UNPROVEN = frozenset({"", "UNKNOWN", "LEASE_EXPIRED"})
+# Words that settle a delivery for good. A person may retry a refused one; no test here does.
+PROOFS = frozenset({"CONFIRMED", "REJECTED"})
 NOT_FOUND_NEEDED = 2
 
 
@@ -43,6 +45,7 @@ def violations(history: History) -> Iterator[Violation]:
         row = deliveries.get(delivery_id)
         if row is not None:
             yield from _repeats(row, log)
+        yield from _after_proof(delivery_id, log)
     yield from _order(deliveries, attempts)
     yield from _ends(history, deliveries)
     yield from _settled(history)
@@ -133,6 +136,23 @@ def _repeats(row: Delivery, log: list[Attempt]) -> Iterator[Violation]:
         yield Violation(Kind.UNKNOWN_NOT_PARKED, row.id, facts)
 
 
+def _after_proof(delivery_id: str, log: list[Attempt]) -> Iterator[Violation]:
+    """No class is asked again for what is proved, not even one that may be repeated.
+
+    Proof that came when a later call was under way is evidence, and settles nothing.
+    """
+    calls = [attempt for attempt in log if attempt.kind == CALL]
+    for proof in log:
+        if proof.outcome not in PROOFS or proof.ended_at is None:
+            continue
+        later = [call for call in calls if call.token > proof.token]
+        if any(call.begun_at <= proof.ended_at for call in later):
+            continue
+        for call in later[:1]:
+            facts = f"call {call.number} after attempt {proof.number} was {proof.outcome}"
+            yield Violation(Kind.CALLED_AFTER_PROOF, delivery_id, facts)
+
+
 def _order(
     deliveries: dict[str, Delivery], attempts: dict[str, list[Attempt]]
 ) -> Iterator[Violation]:
@@ -163,7 +183,7 @@ def _ended_at(row: Delivery, log: list[Attempt]) -> int | None:
     if row.state == "SKIPPED":
         # Whoever skipped it spoke after its last attempt, if there was one.
         return max((a.ended_at or a.begun_at for a in log), default=0)
-    proofs = [a.ended_at for a in log if a.ended_at and a.outcome in ("CONFIRMED", "REJECTED")]
+    proofs = [a.ended_at for a in log if a.ended_at and a.outcome in PROOFS]
     return min(proofs, default=0)
 
 
