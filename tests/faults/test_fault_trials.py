@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.faults.history.records import OK, Attempt, Delivery, Event, History, Rpc, Run
+from tests.faults.trials.adapter_kills import wrongly_parked
 from tests.faults.trials.catalogue import TRIALS
 from tests.faults.trials.kill_rounds import OVER_THE_NEW_BUS
 from tests.faults.trials.neighbours import parked_after
@@ -98,6 +100,26 @@ def delivery(name: str, state: str, key: str = "key", event: str = "") -> Delive
     """A row of the ledger of which only these matter."""
     what = ("erp-1", "create_sales_order", "NONE")
     return Delivery(name, event, *what, "", key, "1", state, "", "", "", 0, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcomes", "wrong"),
+    [
+        ("NONE", ["UNKNOWN"], False),
+        ("NONE", ["RETRY", "LEASE_EXPIRED"], False),
+        ("NONE", ["RETRY"], True),
+        ("NONE", [], True),
+        ("SEARCHABLE", ["UNKNOWN"], True),
+    ],
+)
+def test_what_is_parked_without_doubt_fails(kind: str, outcomes: list[str], wrong: bool) -> None:
+    """Proves that G1 fails for parked work whose calls are all known, also in class none, and for
+    parked work of every other class."""
+    row = replace(delivery("one", "PARKED"), operation_class=kind)
+    log = [Attempt("one", n, n, "CALL", n, n, each) for n, each in enumerate(outcomes, 1)]
+    other = Attempt("two", 1, 1, "CALL", 1, 1, "UNKNOWN")
+    assert bool(wrongly_parked([row], [*log, other])) is wrong
+    assert wrongly_parked([replace(row, state="READY")], log) == []
 
 
 @pytest.mark.parametrize(
