@@ -399,6 +399,16 @@ def _blind_repeat(history: History) -> Iterable[Record]:
     return _one_more_call(history.with_records(looked), attempt)
 
 
+@seeded(Kind.SETTLED_WITHOUT_PROOF)
+def _old_token(history: History) -> Iterable[Record]:
+    attempt, _ = _by_class(history, "KEYED", "CONFIRMED")
+    under_way = replace(
+        attempt, token=attempt.token + 1, number=99, begun_at=attempt.begun_at + 1, ended_at=None,
+        outcome="",
+    )  # fmt: skip
+    return added(history, under_way)
+
+
 @seeded(Kind.CALLED_AFTER_PROOF)
 def _proved_and_called(history: History) -> Iterable[Record]:
     attempt, _ = _by_class(history, "KEYED", "CONFIRMED")

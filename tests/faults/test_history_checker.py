@@ -73,6 +73,13 @@ def test_what_follows_a_skipped_delivery_waits_for_its_last_attempt(good: Histor
     assert Kind.CALL_OUT_OF_ORDER in {violation.kind for violation in check(early)}
 
 
+def judged(state: str, kind: str, *log: Attempt) -> set[Kind]:
+    """What is found of one delivery with these attempts."""
+    row = Delivery("d", "e", "erp-1", "sell", kind, "", "key", "1", state, "", "", "", 2, 2, ("N",))
+    told = check(History(Run("G0", 1, on_stream=False), (row, *log)))
+    return {violation.kind for violation in told}
+
+
 @pytest.mark.parametrize("kind", ["SEARCHABLE", "KEYED", "NATURAL", "TWO_STEP", "NONE"])
 @pytest.mark.parametrize(
     ("outcome", "ended", "found"),
@@ -89,14 +96,36 @@ def test_no_class_is_asked_again_after_proof(
 ) -> None:
     """Proves that a call which begins after the delivery was settled is a violation in each class,
     also where repeats are harmless, and one that had begun before is none."""
-    row = Delivery("d", "e", "erp-1", "sell", kind, "", "key", "1", "CONFIRMED", "", "", "", 2, 2,
-                   ("N",))  # fmt: skip
-    log = (
-        Attempt("d", 1, 1, "CALL", 1, ended, outcome),
-        Attempt("d", 2, 2, "CALL", 60, 80, "CONFIRMED"),
-    )
-    told = check(History(Run("G0", 1, on_stream=False), (row, *log)))
-    assert (Kind.CALLED_AFTER_PROOF in {each.kind for each in told}) is found
+    first_call = Attempt("d", 1, 1, "CALL", 1, ended, outcome)
+    second_call = Attempt("d", 2, 2, "CALL", 60, 80, "CONFIRMED")
+    told = judged("CONFIRMED", kind, first_call, second_call)
+    assert (Kind.CALLED_AFTER_PROOF in told) is found
+
+
+@pytest.mark.parametrize(
+    ("state", "log", "found"),
+    [
+        ("CONFIRMED", [("CALL", 1, 10, "CONFIRMED")], False),
+        # Of a call that was done, with look-ups since, and with a call since.
+        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), ("LOOK_UP", 60, 70, "NOT_FOUND")], False),
+        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), ("CALL", 60, None, "")], True),
+        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), ("CALL", 60, 99, "CONFIRMED")], False),
+        # Only the newest attempt's refusal and look-up count.
+        ("REJECTED", [("CALL", 1, 90, "REJECTED"), ("LOOK_UP", 60, 70, "NOT_FOUND")], True),
+        ("CONFIRMED", [("LOOK_UP", 1, 90, "CONFIRMED"), ("LOOK_UP", 60, 70, "NOT_FOUND")], True),
+        ("CONFIRMED", [("LOOK_UP", 1, 20, "NOT_FOUND"), ("LOOK_UP", 60, 70, "CONFIRMED")], False),
+        ("REJECTED", [("CALL", 1, 90, "CONFIRMED")], True),
+        ("CONFIRMED", [], True),
+        ("READY", [("CALL", 1, 90, "RETRY")], False),
+    ],
+)
+def test_an_old_token_settles_nothing(
+    state: str, log: list[tuple[str, int, int | None, str]], found: bool
+) -> None:
+    """Proves that a delivery which was settled by the word of an attempt after a newer call had
+    begun, or by no word at all, is a violation."""
+    attempts = [Attempt("d", n, n, *each) for n, each in enumerate(log, 1)]
+    assert (Kind.SETTLED_WITHOUT_PROOF in judged(state, "KEYED", *attempts)) is found
 
 
 def test_every_kind_is_seeded() -> None:

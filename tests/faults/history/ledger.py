@@ -37,6 +37,8 @@ def violations(history: History) -> Iterator[Violation]:
         for delivery_id, found in grouped(history.of(Attempt), lambda a: a.delivery_id).items()
     }
     calls = grouped(history.of(VendorCall), lambda call: call.delivery_id)
+    for row in deliveries.values():
+        yield from _proofs(row, attempts.get(row.id, []))
     yield from _begun(calls, attempts)
     yield from _keys(calls)
     yield from _drafts(calls, deliveries)
@@ -45,7 +47,6 @@ def violations(history: History) -> Iterator[Violation]:
         row = deliveries.get(delivery_id)
         if row is not None:
             yield from _repeats(row, log)
-        yield from _after_proof(delivery_id, log)
     yield from _order(deliveries, attempts)
     yield from _ends(history, deliveries)
     yield from _settled(history)
@@ -136,21 +137,31 @@ def _repeats(row: Delivery, log: list[Attempt]) -> Iterator[Violation]:
         yield Violation(Kind.UNKNOWN_NOT_PARKED, row.id, facts)
 
 
-def _after_proof(delivery_id: str, log: list[Attempt]) -> Iterator[Violation]:
-    """No class is asked again for what is proved, not even one that may be repeated.
-
-    Proof that came when a later call was under way is evidence, and settles nothing.
-    """
-    calls = [attempt for attempt in log if attempt.kind == CALL]
-    for proof in log:
-        if proof.outcome not in PROOFS or proof.ended_at is None:
-            continue
-        later = [call for call in calls if call.token > proof.token]
-        if any(call.begun_at <= proof.ended_at for call in later):
-            continue
+def _proofs(row: Delivery, log: list[Attempt]) -> Iterator[Violation]:
+    """Only a proof that counts settles, and nothing is called for after it: in every class."""
+    counting = [attempt for attempt in log if _counts(attempt, log)]
+    if row.state in PROOFS and row.state not in {attempt.outcome for attempt in counting}:
+        words = [f"{a.kind} {a.number} {a.outcome or 'no word'}" for a in log]
+        facts = f"{row.state}, its attempts: {', '.join(words) or 'none'}"
+        yield Violation(Kind.SETTLED_WITHOUT_PROOF, row.id, facts)
+    for proof in counting:
+        later = [a for a in log if a.kind == CALL and a.token > proof.token]
         for call in later[:1]:
             facts = f"call {call.number} after attempt {proof.number} was {proof.outcome}"
-            yield Violation(Kind.CALLED_AFTER_PROOF, delivery_id, facts)
+            yield Violation(Kind.CALLED_AFTER_PROOF, row.id, facts)
+
+
+def _counts(proof: Attempt, log: list[Attempt]) -> bool:
+    """Whether an attempt's end settled its delivery.
+
+    What comes when something newer was begun is evidence; only that a call was done counts as long
+    as no other call was begun: look-ups change nothing.
+    """
+    if proof.outcome not in PROOFS or proof.ended_at is None:
+        return False
+    done = proof.kind == CALL and proof.outcome == "CONFIRMED"
+    newer = [a for a in log if a.token > proof.token and (a.kind == CALL or not done)]
+    return not any(attempt.begun_at <= proof.ended_at for attempt in newer)
 
 
 def _order(

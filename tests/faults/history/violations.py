@@ -64,6 +64,7 @@ class Kind(Enum):
     TOKEN_FELL = (Verdict.REGRESSED, "a later attempt has a smaller token")
     CALL_OUT_OF_ORDER = (Verdict.REORDERED, "work began before what comes before it had ended")
     REPEATED_WITHOUT_LOOK_UP = (Verdict.DOUBLED, "an unknown call was repeated unasked")
+    SETTLED_WITHOUT_PROOF = (Verdict.LOST, "a delivery was settled by no word that counts")
     CALLED_AFTER_PROOF = (Verdict.DOUBLED, "a vendor was called for what it had answered for good")
     NONE_REPEATED = (Verdict.DOUBLED, "an unknown call that nobody can look up was repeated")
     UNKNOWN_NOT_PARKED = (Verdict.LOST, "an unknown call nobody can look up is not parked")

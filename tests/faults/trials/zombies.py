@@ -73,7 +73,8 @@ async def _freeze_naive(round_: Round) -> None:
 G23 = Trial(
     "G23",
     "SIGSTOP of adapters for longer than lease and look-ups, others take over, then SIGCONT",
-    "0 doubled; a stopped one that wakes up completes nothing and sends nothing",
+    "0 doubled; a stopped one that wakes up sends nothing, and settles nothing but by proof that"
+    " its call was done while no newer call was begun",
     run_g23,
     Size(1, orders=90, faults=6),
     Size(10, orders=220, faults=20),
