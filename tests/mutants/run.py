@@ -32,6 +32,7 @@ TARGET: Final = 0.95
 SOURCES: Final = ("clients/python/src", "hub/src", "adapters/src")
 # Also what tests read: the manual, for one.
 COPIED: Final = (*SOURCES, "tests", "proto", "docs", "pyproject.toml")
+BYTECODE: Final = "bytecode"
 SLOW: Final = "not a_day_without"
 Thing = TypeVar("Thing")
 Told = TypeVar("Told")
@@ -136,14 +137,23 @@ def decide(mutant: Mutant, tree: Path) -> dict[str, Any]:
     verdict, by = "survived", ""
     try:
         mutant.apply(tree)
+        _forget_bytecode(tree, file)
         for test in mutant.tests:
             if not _passes(test, tree):
                 verdict, by = "killed", test
                 break
     finally:
         file.write_bytes(whole)
+        _forget_bytecode(tree, file)
     seconds = round(time.monotonic() - started, 1)
     return {"verdict": verdict, "by": by, "seconds": seconds}
+
+
+def _forget_bytecode(tree: Path, file: Path) -> None:
+    """A fault that leaves the size and comes within the same second would not be compiled anew."""
+    beside = tree / BYTECODE / file.parent.relative_to(file.anchor)
+    for each in beside.glob(f"{file.stem}.*.pyc"):
+        each.unlink()
 
 
 def _copy(tree: Path) -> None:
@@ -159,9 +169,10 @@ def _copy(tree: Path) -> None:
 def _passes(test: str, tree: Path) -> bool:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(tree / source) for source in SOURCES),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPYCACHEPREFIX": str(tree / "no-bytecode"),
+        "PYTHONPYCACHEPREFIX": str(tree / BYTECODE),
     }
+    # Without it every run compiles all that it imports, which takes longer than most tests.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-k", SLOW, test]
     try:
         done = subprocess.run(
