@@ -386,6 +386,7 @@ class Company:
         retry_after: float = 0.0,
         reason: str = "",
         code: str = "",
+        response_excerpt: str = "",
     ) -> delivery_service_pb2.CompletionResult:
         """CompleteAttempts for one delivery by its own endpoint. Raises Refused."""
         request = delivery_service_pb2.Completion(
@@ -394,6 +395,7 @@ class Company:
             outcome=delivery_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{outcome}"),
             reason=reason,
             code=code,
+            response_excerpt=response_excerpt,
         )
         request.retry_after.FromMicroseconds(int(retry_after * SECOND))
         for type_, value in references:

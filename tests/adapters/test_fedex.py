@@ -121,7 +121,8 @@ async def test_a_draft_of_an_earlier_attempt_is_asked_about(world: World) -> Non
 
 
 async def test_a_package_does_not_wait_for_ever_for_the_first(world: World) -> None:
-    """Proves that a package whose shipment is not bought ends at a person after named attempts."""
+    """Proves that a package whose shipment is not bought ends at a person after named attempts,
+    and that these last longer than an outage of its carrier may."""
     work = world.packed()
     second = work.event.shipment.packages.add(number="LPN-LATER")
     second.CopyFrom(work.event.shipment.packages[0])
@@ -130,6 +131,13 @@ async def test_a_package_does_not_wait_for_ever_for_the_first(world: World) -> N
     with pytest.raises(NotTried):
         await adapter.open_shipment(work, world.client)
     most = world.settings.integer("wait_for_first_attempts_max")
+    waits = []
+    for attempt in range(1, most + 1):
+        with pytest.raises(NotTried) as ended:
+            await adapter.open_shipment(replace(work, attempt=attempt), world.client)
+        waits.append(ended.value.after_seconds)
+    assert waits[0] == 1 and max(waits) <= 900
+    assert sum(waits) > 3 * 86_400, "an outage of a long weekend parks no package"
     work = replace(work, attempt=most + 1)
     with pytest.raises(NeedsPerson, match="first package"):
         await adapter.open_shipment(work, world.client)

@@ -178,6 +178,19 @@ def test_a_probe_that_asked_nothing_is_followed_by_another_at_once(outcome: str,
     assert health(desk).breaker_state == "CLOSED"
 
 
+def test_a_probe_that_the_vendor_answered_closes_it_though_a_person_has_to_look() -> None:
+    """Proves that a vendor that is back and refuses what only a person can mend (an account that
+    is locked) is known to be back."""
+    desk = Desk()
+    outage(desk)
+    probe = desk.one(key="other")
+    desk.pass_time(60)
+    desk.complete(
+        probe, desk.take(probe), "PARKED", reason="locked", response_excerpt="401 account locked"
+    )
+    assert health(desk).breaker_state == "CLOSED"
+
+
 def test_a_call_from_before_does_not_end_the_probe_that_runs() -> None:
     """Proves that a call which was out when the breaker opened, and ends without having asked
     anything while a probe is under way, lets no second one go beside it."""

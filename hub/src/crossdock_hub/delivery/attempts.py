@@ -287,7 +287,14 @@ def _judge_endpoint(
 ) -> bool:
     """What an attempt's end says of the endpoint's system. True while it answers nobody."""
     before: EndpointRecord = unit.get(("endpoint", record.endpoint))
-    evidence = breaking.Evidence(record.id, said, request.code, request.reason, attempt.begun_at)
+    evidence = breaking.Evidence(
+        record.id,
+        said,
+        request.code,
+        request.reason,
+        attempt.begun_at,
+        heard=bool(request.response_excerpt),
+    )
     after = breaking.told(before, evidence, unit.now, unit.limits)
     if breaking.is_open(before) != breaking.is_open(after):
         unit.count("breaker", record.endpoint, after.breaker_state)

@@ -41,13 +41,15 @@ ANSWERED_ALWAYS: Answered = ((0, None),)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How one attempt ended. outcome: as the endpoint said it. begun_at: microseconds UTC."""
+    """How one attempt ended. outcome: as the endpoint said it. begun_at: microseconds UTC.
+    heard: something came back from the system."""
 
     delivery_id: str
     outcome: str
     code: str
     reason: str
     begun_at: int
+    heard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,10 @@ def told(record: EndpointRecord, evidence: Evidence, now: int, limits: Limits) -
 
 
 def answers(evidence: Evidence) -> bool:
-    """Whether an attempt's end shows that the system is there: it said something, or took the work
-    and will say something later."""
+    """Whether an attempt's end shows that the system is there: it said something, if only what a
+    person has to see to, or took the work and will say something later."""
+    if evidence.outcome == "PARKED":
+        return evidence.heard
     return evidence.outcome in ANSWERED or (
         evidence.outcome == "UNKNOWN" and evidence.code == ANSWER_LATER
     )
