@@ -16,7 +16,7 @@ from fixtures_postgres import PostgresProcess
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from story import Story, create_order, seed_master_data
 
-EXIT_CONFIGURATION, EXIT_REPLACED = 78, 70
+EXIT_UNAVAILABLE, EXIT_CONFIGURATION, EXIT_REPLACED = 69, 78, 70
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_a_second_hub_is_refused(postgres_hub: RunningHub, tmp_path: Path)
     and leaves the first alone."""
     second = RunningHub(tmp_path / "second", database_url=postgres_hub.database.url)
     code, said = second.run_to_its_end()
-    assert code == EXIT_CONFIGURATION
+    assert code == EXIT_UNAVAILABLE
     assert f":{postgres_hub.pid}; stop it" in said
     async with postgres_hub.client("oms") as oms:
         await oms.orders.CreateOrder(create_order())

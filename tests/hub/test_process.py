@@ -17,7 +17,7 @@ from fixtures_nats import PATIENCE_SECONDS, eventually, is_alive
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from story import create_order, seed_master_data
 
-EXIT_CONFIGURATION = 78
+EXIT_UNAVAILABLE, EXIT_CONFIGURATION = 69, 78
 SIGTERM_SECONDS_MAX = 10.0
 CALLERS = 16
 
@@ -47,7 +47,7 @@ def the_sentence(output: str) -> str:
 def test_a_second_hub_on_the_same_data_is_refused(hub: RunningHub) -> None:
     """Proves that a data directory has one hub: the second ends with one sentence naming both."""
     code, said = hub.run_to_its_end(listen="127.0.0.1:0", address_file="")
-    assert code == EXIT_CONFIGURATION
+    assert code == EXIT_UNAVAILABLE
     assert str(hub.data) in the_sentence(said)
     assert str(hub.pid) in the_sentence(said)
     assert "Traceback" not in said
@@ -58,7 +58,7 @@ def test_a_second_hub_on_the_same_port_is_refused(
 ) -> None:
     """Proves that a port has one hub: the second ends with one sentence, and started nothing."""
     code, said = unstarted_hub.run_to_its_end(listen=hub.address)
-    assert code == EXIT_CONFIGURATION
+    assert code == EXIT_UNAVAILABLE
     assert hub.address in the_sentence(said)
     assert "CROSSDOCK_LISTEN" in the_sentence(said)
     assert "Traceback" not in said

@@ -15,11 +15,11 @@ from crossdock.telemetry import start_tracing
 from pydantic import ValidationError
 
 from crossdock_hub.config import Settings
+from crossdock_hub.exits import EXIT_CONFIGURATION, status_of
 from crossdock_hub.hub import Hub
 from crossdock_hub.store import StoreFailure
 from crossdock_hub.telemetry import default_sampling
 
-EXIT_CONFIGURATION = 78
 # New objects before the youngest are looked through, then collections before the older ones are.
 COLLECTION_THRESHOLDS = (10_000, 20, 50)
 
@@ -66,7 +66,7 @@ def _leave_in_peace() -> None:
 
 
 def main() -> int:
-    """Run until told to stop. 0: stopped. 78: it can't start, the sentence says why."""
+    """Run until told to stop. 0: stopped. 78, 69: it can't start, the sentence says why."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -81,7 +81,7 @@ def main() -> int:
         asyncio.run(_serve(settings))
     except (CrossdockError, StoreFailure, OSError) as error:
         print(f"the hub can't start: {error}", file=sys.stderr)
-        return EXIT_CONFIGURATION
+        return status_of(error)
     finally:
         stop_tracing()
     return 0

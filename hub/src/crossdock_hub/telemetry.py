@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import Any
@@ -16,6 +17,7 @@ from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.reading import endpoint_metrics
 from crossdock_hub.reading.endpoint_metrics import Books
+from crossdock_hub.taken import AddressTaken
 
 # Counter -> (metric, help, labels), by the first word of what units count.
 COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -107,7 +109,7 @@ class Metrics(Collector):
 
     def serve(self, host: str, port: int | None) -> int | None:
         """Serve Prometheus metrics. Returns the port; None: not wanted. ConfigurationError: the
-        address can't be bound."""
+        address can't be bound; AddressTaken: another process has it."""
         if port is None:
             return None
         registry = CollectorRegistry()
@@ -116,7 +118,8 @@ class Metrics(Collector):
             server, _thread = start_http_server(port, addr=host, registry=registry)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else type(error).__name__
-            raise ConfigurationError(
+            kind = AddressTaken if error.errno == errno.EADDRINUSE else ConfigurationError
+            raise kind(
                 f"metrics can't be served at {host}:{port} ({why}); set CROSSDOCK_METRICS_HOST and "
                 "CROSSDOCK_METRICS_PORT, or port 0 for any"
             ) from None

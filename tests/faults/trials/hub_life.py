@@ -18,7 +18,7 @@ from tests.faults.yard.site import Plan, mix_of
 
 CHILD_SECONDS_MAX = 1.0
 STOP_SECONDS_MAX = 10.0
-REFUSED = 78
+REFUSED = 69
 PAUSE_SECONDS_MAX = 0.3
 WRITERS = 24
 

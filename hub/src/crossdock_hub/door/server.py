@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from crossdock_hub.config import Limits, Settings
 from crossdock_hub.door.reflecting import reflect
 from crossdock_hub.identity import Identities
+from crossdock_hub.taken import AddressTaken
 
 log = structlog.get_logger("crossdock.server")
 
@@ -24,7 +26,8 @@ BUS_HEALTH = "bus"
 
 
 def check_address(settings: Settings) -> None:
-    """Raise ConfigurationError in one clear sentence when the hub can't listen as it is told to.
+    """Raise ConfigurationError in one clear sentence when the hub can't listen as it is told to;
+    AddressTaken where another process does.
 
     Asked before anything is started; what is true a moment later, `Server.start` finds out.
     """
@@ -44,11 +47,14 @@ def check_address(settings: Settings) -> None:
         socket.create_server((host.strip("[]"), int(port)), family=family).close()
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise _not_bound(listen, why) from None
+        kind = AddressTaken if error.errno == errno.EADDRINUSE else ConfigurationError
+        raise _not_bound(listen, why, kind) from None
 
 
-def _not_bound(listen: str, why: str) -> ConfigurationError:
-    return ConfigurationError(
+def _not_bound(
+    listen: str, why: str, kind: type[ConfigurationError] = AddressTaken
+) -> ConfigurationError:
+    return kind(
         f"{listen} can't be bound ({why}); "
         "set CROSSDOCK_LISTEN to a free port, or to port 0 for any"
     )
@@ -135,7 +141,7 @@ class Server:
         self.address = ""
 
     async def start(self) -> str:
-        """Bind and serve. Returns the address. Raises ConfigurationError in one clear sentence."""
+        """Bind and serve. Returns the address. Raises AddressTaken in one clear sentence."""
         listen = self._settings.listen
         try:
             port = self._bind(listen)

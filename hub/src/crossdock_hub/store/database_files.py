@@ -18,6 +18,7 @@ from crossdock.errors import ConfigurationError
 from sqlalchemy import make_url
 
 from crossdock_hub.store.moves import ARRIVED, DatabaseMoved
+from crossdock_hub.taken import DatabaseReplaced
 
 ENDS: Final = ("", "-wal", "-shm")
 # The copy that takes the place of the database, from when it is whole until it does.
@@ -91,10 +92,10 @@ class Entrance:
 
     def refuse_another(self) -> None:
         """Asked by who has a lock, so that no file can take its place any more. Raises
-        ConfigurationError: one did; see also `refuse_half_put_back`."""
+        DatabaseReplaced: one did; ConfigurationError: see `refuse_half_put_back`."""
         refuse_half_put_back(self._path)
         if _identity(self._path) != self._found:
-            raise ConfigurationError(
+            raise DatabaseReplaced(
                 f"a back-up was put in place of {self._path} while it was being opened; "
                 "run this again"
             )
