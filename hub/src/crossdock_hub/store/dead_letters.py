@@ -151,7 +151,8 @@ async def known_endpoints(connection: AsyncConnection) -> list[str]:
 def _latest_shown(endpoints: Sequence[str], now: int, patience: Patience) -> ColumnElement[Any]:
     """By when the doubt of a row has to have begun to show now, by its endpoint."""
     d = t.deliveries.c
-    usual, own = patience.latest_shown("", now), {}
+    usual = patience.latest_shown("", now)
+    own: dict[str, Any] = {}
     for each in endpoints:
         latest = patience.latest_shown(each, now)
         if latest != usual:
