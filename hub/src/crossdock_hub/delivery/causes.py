@@ -1,18 +1,28 @@
 """Why work stopped, in words that are the same for the same cause: dead letters' groups; pure.
 
 What differs from one delivery to the next (ids, numbers, quoted values) is taken out of a reason.
+Doubt has the cause of the call that it began with for as long as it lasts: look-ups come and go,
+and whoever looks after a group would lose it with the next.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossdock.types.v1 import types_pb2
 
-from crossdock_hub.records import DeliveryRecord, HeldFactRecord
+from crossdock_hub.delivery import ledger, removal
+from crossdock_hub.records import AttemptRecord, DeliveryRecord, HeldFactRecord
+from crossdock_hub.wording import LATE, LATER
 
+IN_DOUBT = frozenset({"UNKNOWN", "RESOLVING"})
+# Ends of a call after which nobody knows what it did.
+DOUBTFUL_OUTCOMES = frozenset({"UNKNOWN", "LEASE_EXPIRED"})
+# Of doubt without such a call: its database was put back, or a replay took it over.
+NO_CALL_KNOWN = "a call may have been made that is not in the ledger"
 REASON_CHARACTERS_MAX = 200
 _ID_BYTES = 16
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -142,14 +152,40 @@ def held_cause(fact: HeldFactRecord) -> Cause:
     return Cause(fact.endpoint, what, "", kind, refusal.reason, alike(refusal.message))
 
 
-def cause_of(record: DeliveryRecord | StoppedRecord, code: str) -> Cause:
-    """Why a delivery does not go on. code: of the newest attempt that ended; "" without one."""
-    classification = "UNKNOWN" if record.state == "RESOLVING" else record.state
-    return Cause(
-        record.endpoint,
-        record.operation,
-        record.event_type,
-        classification,
-        code,
-        alike(record.waiting_on),
+def cause_of(
+    record: DeliveryRecord | StoppedRecord, code: str, doubted: tuple[str, str] | None = None
+) -> Cause:
+    """Why a delivery does not go on. code: of the newest attempt that ended; "" without one.
+
+    doubted: code and reason of the call that doubt began with, see `doubted_words`; None: none is
+    known.
+    """
+    classification, reason = record.state, record.waiting_on
+    if record.state in IN_DOUBT:
+        classification = "UNKNOWN"
+        if reason != removal.in_doubt(record.endpoint):
+            code, reason = doubted or ("", NO_CALL_KNOWN)
+    what = (record.endpoint, record.operation, record.event_type)
+    return Cause(*what, classification, code, alike(reason))
+
+
+def cause_by(record: DeliveryRecord, attempts: Sequence[AttemptRecord]) -> Cause:
+    """Why a delivery does not go on. attempts: all of it that are known, oldest first."""
+    ended = [attempt for attempt in attempts if attempt.ended_at is not None]
+    since = record.first_unknown_at or 0
+    calls = (
+        doubted_words(each.outcome, each.code, each.reason)
+        for each in ended
+        # One without a number is of a time that a database which was put back has lost.
+        if each.kind == "CALL" and each.number > 0 and each.begun_at >= since
     )
+    doubted = next((words for words in calls if words is not None), None)
+    return cause_of(record, ended[-1].code if ended else "", doubted)
+
+
+def doubted_words(outcome: str, code: str, reason: str) -> tuple[str, str] | None:
+    """Code and reason of a call whose end nobody knew; None: it was known. What it said when it was
+    too late moved nothing, and makes it no other cause."""
+    if outcome == "LEASE_EXPIRED" or reason.startswith(LATE):
+        return "", ledger.LEASE_RAN_OUT
+    return (code, reason.split(LATER)[0] or code) if outcome in DOUBTFUL_OUTCOMES else None

@@ -46,6 +46,8 @@ OPEN_OUTCOMES = frozenset({"", "UNKNOWN", "LEASE_EXPIRED", "NOT_FOUND"})
 UNPROCESSED = frozenset({"RETRY", "THROTTLED"})
 # Ends of a call that left nothing at the vendor.
 UNDONE = UNPROCESSED | {"REJECTED", "PARKED"}
+# Why a call is in doubt that nobody reported on.
+LEASE_RAN_OUT = "the lease ran out with no word"
 # What an attempt of each kind may say; everything else proves nothing.
 WORDS = {
     "CALL": frozenset({"CONFIRMED", "REJECTED", "PARKED"}) | UNPROCESSED,
@@ -192,7 +194,8 @@ def begin(
         record,
         state="RESOLVING" if look_up else "IN_FLIGHT",
         hold_reason="",
-        waiting_on="",
+        # While it is looked up it is in doubt for what it was.
+        waiting_on=record.waiting_on if look_up else "",
         operation_class=record.operation_class if look_up else careful_class(record, spec),
         token=record.token + 1,
         attempts=record.attempts + (0 if look_up else 1),
@@ -401,9 +404,8 @@ def due(
     if record.state == "DISPATCHED":
         return replace(record, state="READY", pending=True, due_at=None, updated_at=now)
     if record.state == "IN_FLIGHT":
-        why = "the lease ran out with no word"
         since = record.updated_at if begun_at is None else begun_at
-        return unknown(record, spec, why, since, now)
+        return unknown(record, spec, LEASE_RAN_OUT, since, now)
     if record.state == "RESOLVING":
         return _resolving_due(record, spec, now)
     if record.state == "UNKNOWN":

@@ -19,7 +19,7 @@ from crossdock_hub.delivery.causes import (
     Cause,
     DeadLetterGroupRecord,
     DeadLetterRecord,
-    cause_of,
+    cause_by,
     held_cause,
 )
 from crossdock_hub.delivery.dead_letters import (
@@ -107,8 +107,7 @@ def follow(unit: Unit, moves: Moves, stored: Callable[[Key], AttemptRecord | Non
     for before, after in moves.gone:
         tokens = unit.get(("attempts", before.id))
         attempts = [stored(("attempt", before.id, token)) for token in tokens]
-        ended = [a for a in attempts if a is not None and a.ended_at is not None]
-        cause = cause_of(before, ended[-1].code if ended else "")
+        cause = cause_by(before, [attempt for attempt in attempts if attempt is not None])
         _remember(unit, cause)
         stopped = since(before, patience)
         letters.append(

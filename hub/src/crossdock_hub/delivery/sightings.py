@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from crossdock.errors import Refusal
 
-from crossdock_hub.delivery.causes import Cause, cause_of, held_cause
+from crossdock_hub.delivery.causes import Cause, cause_by, held_cause
 from crossdock_hub.delivery.dead_letters import NO_PATIENCE, is_dead
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.unit import Key, Refused, Unit
@@ -71,8 +71,7 @@ def _waits(unit: Unit, delivery_id: str, cause: Cause) -> bool:
     # Doubt of any age counts: whoever acknowledges has seen the group.
     if record is None or not is_dead(record, NO_PATIENCE, unit.now):
         return False
-    ended = [attempt for attempt in unit.attempts(record) if attempt.ended_at is not None]
-    return cause_of(record, ended[-1].code if ended else "") == cause
+    return cause_by(record, unit.attempts(record)) == cause
 
 
 def _is_held(fact: HeldFactRecord | None, cause: Cause) -> bool:

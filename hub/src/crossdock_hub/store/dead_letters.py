@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.delivery import breaking
 from crossdock_hub.delivery.causes import (
+    IN_DOUBT,
     Cause,
     DeadLetterGroupRecord,
     DeadLetterRecord,
     StoppedRecord,
     cause_of,
+    doubted_words,
     held_cause,
 )
 from crossdock_hub.delivery.dead_letters import (
@@ -116,7 +118,12 @@ async def causes_of(
 ) -> list[tuple[Letter, Cause]]:
     """Why each of a few deliveries does not go on."""
     codes = await _last_codes(connection, [record.id for record in dead])
-    return [(record, cause_of(record, codes.get(record.id, ""))) for record in dead]
+    in_doubt = [record.id for record in dead if record.state in IN_DOUBT]
+    doubted = await _doubted_calls(connection, in_doubt) if in_doubt else {}
+    return [
+        (record, cause_of(record, codes.get(record.id, ""), doubted.get(record.id)))
+        for record in dead
+    ]
 
 
 async def _rows(connection: AsyncConnection, statement: Select[Any]) -> list[Any]:
@@ -175,6 +182,28 @@ async def _last_codes(connection: AsyncConnection, ids: Collection[str]) -> dict
             newest, (a.delivery_id == newest.c.delivery_id) & (a.token == newest.c.token)
         )
         found |= {row["delivery_id"]: row["code"] for row in await _rows(connection, statement)}
+    return found
+
+
+async def _doubted_calls(
+    connection: AsyncConnection, ids: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """Code and reason of the call that each doubt began with; those that have one. As `cause_by`
+    finds it."""
+    a, d = t.attempts.c, t.deliveries.c
+    found: dict[str, tuple[str, str]] = {}
+    for part in _parts(ids):
+        calls = (
+            select(a.delivery_id, a.outcome, a.code, a.reason)
+            .join(t.deliveries, a.delivery_id == d.id)
+            .where(a.delivery_id.in_(part), a.kind == "CALL", a.number > 0)
+            .where(a.ended_at.is_not(None), a.begun_at >= func.coalesce(d.first_unknown_at, 0))
+            .order_by(a.token)
+        )
+        for row in await _rows(connection, calls):
+            words = doubted_words(row["outcome"], row["code"], row["reason"])
+            if words is not None:
+                found.setdefault(row["delivery_id"], words)
     return found
 
 
