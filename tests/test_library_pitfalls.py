@@ -139,6 +139,24 @@ def test_nobody_joins_a_queue_group() -> None:
     assert [*joined, *named] == []
 
 
+def test_no_limit_of_bytes_drops_messages() -> None:
+    """Proves that the adapter's subscription has no limit of bytes in nats-py, which throws away
+    what comes beyond it, and that its pulls name none: what bounds a buffer is the prefetch."""
+    consumer = "crossdock_adapters.sdk.consumer"
+    limits = [
+        {k.arg: ast.unparse(k.value) for k in call.keywords}.get("pending_bytes_limit")
+        for call in calls(consumer, "subscribe")
+    ]
+    assert limits == ["0"]
+    asked = [
+        key.value
+        for node in ast.walk(parsed(MODULES[consumer]))
+        for key in keys_of(node)
+        if isinstance(key, ast.Constant)
+    ]
+    assert "batch" in asked and "max_bytes" not in asked
+
+
 def test_nobody_forks() -> None:
     """Proves that no process of ours forks: grpc's threads and locks do not survive it. A child is
     a fresh interpreter or another program."""
