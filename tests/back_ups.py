@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 from databases import FileDatabase
@@ -38,6 +40,17 @@ def put_back_bus(hub: RunningHub, saved: Path) -> None:
     """Replace the streams of a hub that has ended."""
     shutil.rmtree(_streams(hub))
     shutil.copytree(saved, _streams(hub))
+
+
+def lose_running_bus(hub: RunningHub) -> int:
+    """Take the whole store from under a hub that goes on: what starts its nats-server again finds
+    nothing there. Returns the id of the server that was killed."""
+    server = hub.nats_pid
+    # So that it writes nothing anew while its files go.
+    os.kill(server, signal.SIGSTOP)
+    shutil.rmtree(_streams(hub))
+    os.kill(server, signal.SIGKILL)
+    return server
 
 
 def differences(hub: RunningHub) -> dict[str, int]:

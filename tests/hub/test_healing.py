@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import nats
+import nats.errors
 import pytest
+from back_ups import differences, lose_running_bus
 from bus_reading import stored_messages
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM, delivery_stream
 from crossdock_hub.bus.address import BusAddress
@@ -22,6 +24,7 @@ from crossdock_hub.bus.healing import Healer, has_holes
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.stream_administration import StreamState
 from crossdock_hub.bus.streams import StreamLimits
+from crossdock_hub.bus.tie import BUS_OLDER, DATABASE_OLDER, OTHER_DATABASE
 from crossdock_hub.committer import Committer, now_microseconds
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.dispatching import Picker
@@ -37,7 +40,6 @@ from relay_parts import (
     HOT_HOURS,
     LIMITS,
     event,
-    holds,
     ids_on,
     record,
     relay_of,
@@ -310,33 +312,72 @@ async def test_an_older_stream_is_continued(bench: Bench) -> None:
     assert (position.stream_sequence, position.record_sequence) == (10, 10)
 
 
-async def test_a_hub_heals_all_of_jetstream(own_hub: RunningHub) -> None:
-    """Proves on a hub: its whole JetStream store deleted between two runs is there again with the
-    same events, and every outstanding dispatch comes again."""
+@pytest.mark.parametrize("loss", ["between two runs", "under the hub"])
+async def test_a_hub_heals_all_of_jetstream(own_hub: RunningHub, loss: str) -> None:
+    """Proves on a hub: its whole JetStream store, deleted between two runs or while the hub goes
+    on with all that it knows of it, is there again with the same events in the same places; outside
+    consumers are where they were; every outstanding dispatch comes again, new work goes out and
+    begins; and the next start takes neither database nor bus for older."""
     lane = Lane(1)
     async with (
         Story(own_hub, lane) as story,
         PlayedEndpoint(own_hub, lane.erp, {"create_sales_order": "SEARCHABLE"}) as erp,
     ):
-        for _ in range(3):
+        for _ in range(4):
             made = await story.create()
             await story.oms.orders.ApproveOrder(approve_order(made.id))
-        first = await erp.take()
+        begun = await erp.take()
+        token = await erp.begin(begun)
         # All of them: what came before the loss is not counted as what comes again.
-        for _ in range(2):
-            await erp.take()
+        waiting = {(await erp.take()).delivery_id for _ in range(3)}
         await eventually(lambda: own_hub.count("events", "published_at IS NULL") == 0, "events")
-        before = await ids_on(own_hub.bus_address(), EVENT_STREAM)
-        assert own_hub.stop() == 0
-        shutil.rmtree(own_hub.data / "nats" / "jetstream")
-        own_hub.start()
+        before = await places(own_hub)
+        await noted_consumer(own_hub, before[2][1])
+        if loss == "under the hub":
+            killed = lose_running_bus(own_hub)
+            await eventually(lambda: own_hub.nats_pid not in (0, killed), "a server")
+        else:
+            assert own_hub.stop() == 0
+            shutil.rmtree(own_hub.data / "nats" / "jetstream")
+            own_hub.start()
+        await eventually(lambda: refilled(own_hub, before), "the refill")
+        again: set[str] = set()
+        while again != waiting:
+            again.add((await erp.take()).delivery_id)
+            assert again <= waiting, "what was begun came again"
+        await erp.complete(begun.delivery_id, token, "CONFIRMED")
+        fresh = await story.create()
+        await story.oms.orders.ApproveOrder(approve_order(fresh.id))
+        while (later := await erp.take()).delivery_id in waiting:
+            pass
+        await erp.complete(later.delivery_id, await erp.begin(later), "CONFIRMED")
+        assert await told(own_hub.bus_address(), 1, 0) == [before[3][1]]
+        own_hub.restart()
+        assert {DATABASE_OLDER, BUS_OLDER, OTHER_DATABASE}.isdisjoint(differences(own_hub))
 
-        async def same() -> bool:
-            return await holds(own_hub.bus_address(), EVENT_STREAM, before)
 
-        await eventually(same, "the refill")
-        again = {(await erp.take()).delivery_id for _ in range(3)}
-        assert first.delivery_id in again and len(again) == 3
+async def places(hub: RunningHub) -> list[tuple[int, str]]:
+    """Sequence and id of each event on the stream of a hub."""
+    found = await stored_messages(hub.bus_address(), EVENT_STREAM)
+    return [(each.sequence, each.headers["Nats-Msg-Id"]) for each in found]
+
+
+async def refilled(hub: RunningHub, before: list[tuple[int, str]]) -> bool:
+    """Whether the stream holds what it held; a bus that is not there yet holds nothing."""
+    try:
+        return await places(hub) == before
+    except (OSError, TimeoutError, nats.errors.Error, AssertionError):
+        return False
+
+
+async def noted_consumer(hub: RunningHub, last: str) -> None:
+    """An outside team's consumer that has acknowledged all up to an event, which the hub knows."""
+    bus = await Bus.connect(hub.bus_address())
+    await subscribe(bus)
+    await bus.close()
+    assert (await told(hub.bus_address(), 3))[-1] == last
+    known = "SELECT stream_sequence FROM bus_consumers WHERE name = ?"
+    await eventually(lambda: hub.query(known, DURABLE) == [(3,)], "the note of the consumer")
 
 
 @pytest.mark.parametrize("loss", ["queue", "server"])

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import nats.errors
 import nats.js.errors
+from back_ups import lose_running_bus
 from bus_reading import stored_messages
 from crossdock import bus
 from crossdock_hub.bus.address import BusAddress
@@ -106,7 +107,10 @@ async def _login(address: BusAddress) -> AsyncIterator[Client]:
         await client.close()
 
 
-LOSSES = ("event stream", "consumer", "delivery stream", "purged", "whole store")
+LOSSES = (
+    "event stream", "consumer", "delivery stream", "purged", "whole store",
+    "whole store under the hub",
+)  # fmt: skip
 
 
 async def _lose(round_: Round, what: str, endpoint: str) -> None:
@@ -116,6 +120,12 @@ async def _lose(round_: Round, what: str, endpoint: str) -> None:
         site.kill_hub()
         shutil.rmtree(site.hub.data / "nats" / "jetstream")
         await site.restart_hub()
+    elif what == "whole store under the hub":
+        await eventually(lambda: site.hub.nats_pid, "a nats-server", BACK_SECONDS)
+        killed = lose_running_bus(site.hub)
+        await eventually(
+            lambda: site.hub.nats_pid not in (0, killed), "a new nats-server", BACK_SECONDS
+        )
     else:
         async with _login(site.bus_address) as client:
             jetstream = client.jetstream(timeout=10.0)
@@ -186,10 +196,11 @@ G17 = Trial(
 )
 G18 = Trial(
     "G18",
-    "event stream, consumers, delivery streams and the whole store deleted or purged under load",
+    "event stream, consumers, delivery streams and the whole store deleted or purged under load,"
+    " the whole store also under a hub that goes on",
     "the stream is filled again from the database, in order; all work is delivered; 0 doubled",
     run_g18,
-    Size(1, orders=200, faults=5),
-    Size(5, orders=400, faults=10),
-    {"losses": 50},
+    Size(1, orders=240, faults=6),
+    Size(5, orders=400, faults=12),
+    {"losses": 60},
 )
