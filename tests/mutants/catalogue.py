@@ -430,6 +430,11 @@ MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{HUB}door/server.py",
+        ("tests/hub/test_process.py",),
+        a_stop_waits_for_nobody=("stop(self._limits.stop_grace_seconds)", "stop(0)"),
+    ),
+    *faults_in(
         f"{HUB}store/archiving.py",
         ARCHIVE,
         what_changed_is_deleted=(

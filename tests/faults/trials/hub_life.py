@@ -67,7 +67,7 @@ def _second(hub: RunningHub, other: RunningHub, *, same_port: bool) -> str:
 
 
 async def run_g20(piece: Piece) -> Result:
-    """SIGTERM under load, again and again: what was accepted is answered."""
+    """SIGTERM under load, again and again: nothing that was done goes unanswered."""
     ends: list[float] = []
     broken: list[str] = []
     stops: list[tuple[float, float]] = []
