@@ -89,6 +89,26 @@ def test_a_low_figure_is_told(progress: Progress) -> None:
     assert "below 1000" in table([low], progress)
 
 
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"bounds": {"s": 5.0}}, "kept, beyond"),
+        ({"floors": {"s": 7.0}}, "kept, below"),
+        ({"bounds": {"s": 5.0}, "floors": {"s": 7.0}}, "kept, beyond"),
+        ({"bounds": {"s": 7.0}, "floors": {"s": 5.0}}, "PASS"),
+    ],
+)
+def test_a_missed_bound_is_no_pass(
+    progress: Progress, changes: dict[str, Any], verdict: str
+) -> None:
+    """Proves that the word of a test which kept its promise and missed a bound says so, though
+    nothing fails for it, and that PASS is for one which met them all."""
+    progress.put("G0", 1001, Result({"kills": 10}, GOOD, {"s": [6.0]}), 3.0)
+    row = line(trial(**changes), Size(1), progress)
+    assert row.passed and f"  {verdict} " in row.text
+    assert ("PASS" in row.text) is (verdict == "PASS")
+
+
 def test_a_violation_fails_the_test_and_names_its_seed(progress: Progress) -> None:
     """Proves that one violation in one piece fails the whole test and says which seed to replay."""
     progress.put("G0", 1001, Result({"kills": 10}, GOOD), 3.0)
