@@ -13,16 +13,19 @@ from tests.faults.trials.trial import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = "result.json"
+NO_WORDS = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A piece that has been run."""
+    """A piece that has been run. words: what was done then, and what it was judged by; "" where
+    they were not kept."""
 
     seed: int
     seconds: float
     commit: str
     result: Result
+    words: tuple[str, str] = NO_WORDS
 
 
 class Progress:
@@ -40,11 +43,25 @@ class Progress:
         path = self._result(trial, seed)
         return path.exists() and self._read(path, seed).result.passed
 
-    def put(self, trial: str, seed: int, result: Result, seconds: float) -> None:
-        """Keep what came of a piece."""
+    def put(
+        self,
+        trial: str,
+        seed: int,
+        result: Result,
+        seconds: float,
+        words: tuple[str, str] = NO_WORDS,
+    ) -> None:
+        """Keep what came of a piece. words: of the test as it is now, to be told apart later."""
         path = self._result(trial, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        told = {"seconds": round(seconds, 1), "commit": _commit(), **asdict(result)}
+        title, criterion = words
+        told = {
+            "seconds": round(seconds, 1),
+            "commit": _commit(),
+            "title": title,
+            "criterion": criterion,
+            **asdict(result),
+        }
         path.write_text(json.dumps(told, indent=1))
 
     def done(self, trial: str) -> list[Done]:
@@ -68,7 +85,9 @@ class Progress:
 
     def _read(self, path: Path, seed: int) -> Done:
         told = json.loads(path.read_text())
-        return Done(seed, told.pop("seconds"), told.pop("commit", ""), Result(**told))
+        seconds, commit = told.pop("seconds"), told.pop("commit", "")
+        words = (told.pop("title", ""), told.pop("criterion", ""))
+        return Done(seed, seconds, commit, Result(**told), words)
 
 
 @cache

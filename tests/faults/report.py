@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.progress import Done, Progress
+from tests.faults.progress import NO_WORDS, Done, Progress
 from tests.faults.trials.trial import Size, Trial
 
 FIRST_REAL_SEED = 1_000
@@ -46,6 +46,7 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
     slow = "".join(f"; {name} beyond {bound:g}" for name, bound in told["beyond"].items())
     slow += "".join(f"; {name} below {floor:g}" for name, floor in told["below"].items())
     slow += "".join(f"; too few: {each}" for each in few)
+    slow += "".join(f"; {each}" for each in _otherwise(told))
     text = f"{columns}{counts}{slow}" + (f"; {baseline}" if baseline else "")
     return Line(text, passed and told["pieces"] > 0)
 
@@ -59,6 +60,12 @@ def _verdict(told: Mapping[str, Any], passed: bool, is_part: bool) -> str:
     if told["beyond"]:
         return "kept, beyond"
     return "kept, below" if told["below"] else "PASS"
+
+
+def _otherwise(told: Mapping[str, Any]) -> list[str]:
+    """Which pieces were run and judged by other words than those of today."""
+    seeds = ", ".join(str(seed) for seed in told["other_words"])
+    return [f"told otherwise when it ran: {seeds}"] if seeds else []
 
 
 def document(trial: Trial, progress: Progress) -> dict[str, Any]:
@@ -78,6 +85,8 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
         "pieces": len(pieces),
         "seeds": [each.seed for each in pieces],
         "commits": sorted({each.commit for each in pieces}),
+        "other_words": [e.seed for e in pieces if e.words not in (trial.words, NO_WORDS)],
+        "words_not_kept": [each.seed for each in pieces if each.words == NO_WORDS],
         "seconds": round(sum(each.seconds for each in pieces)),
         "found": {
             name: sum(each.result.verdict.get(name, 0) for each in pieces)
@@ -167,6 +176,7 @@ def table(trials: Iterable[Trial], progress: Progress) -> str:
             found += " **not kept**"
         naive = "; ".join(_naive(told))
         versions = ", ".join(told["commits"])
+        versions += "".join(f" (**{each}**)" for each in _otherwise(told))
         cells = (trial.id, trial.title, trial.criterion, done, seeds, versions, found, naive or "-")
         rows.append(f"| {' | '.join(cells)} |")
         measured = [
@@ -178,6 +188,12 @@ def table(trials: Iterable[Trial], progress: Progress) -> str:
         if measured:
             rows.append(f"| | | measured | {'; '.join(measured)} | | | | |")
     return "\n".join(rows)
+
+
+def words_not_kept(trials: Iterable[Trial], progress: Progress) -> str:
+    """Which tests have pieces of which nobody can tell what they were judged by; "" for none."""
+    names = [each.id for each in trials if document(each, progress)["words_not_kept"]]
+    return f"run before their criterion was kept: {', '.join(names)}" if names else ""
 
 
 def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -24,7 +24,15 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from tests.faults.progress import RESULT, Progress  # noqa: E402
-from tests.faults.report import HEADING, Line, line, table, took, write_report  # noqa: E402
+from tests.faults.report import (  # noqa: E402
+    HEADING,
+    Line,
+    line,
+    table,
+    took,
+    words_not_kept,
+    write_report,
+)
 from tests.faults.side_by_side import Job, run_jobs  # noqa: E402
 from tests.faults.trials.catalogue import TRIALS  # noqa: E402
 from tests.faults.trials.trial import Piece, Result, Run, Size, Trial  # noqa: E402
@@ -45,6 +53,7 @@ def main() -> int:
         return _run_here(chosen[0], told, progress)
     if told.table:
         print(table(chosen, progress))
+        print(words_not_kept(chosen, progress), file=sys.stderr)
         return 0
     print(HEADING, flush=True)
     started = time.monotonic()
@@ -116,7 +125,7 @@ def _run_here(trial: Trial, told: argparse.Namespace, progress: Progress) -> int
         run = trial.baseline
     directory = progress.directory(trial.id, told.seed)
     result, seconds = _one(Piece(trial.id, told.seed, replace(size, pieces=1), directory), run)
-    progress.put(trial.id, told.seed, result, seconds)
+    progress.put(trial.id, told.seed, result, seconds, trial.words)
     for sentence in (*result.violations, *result.broken):
         print(f"  {trial.id} seed {told.seed}: {sentence}", flush=True)
     if result.passed and not told.keep:

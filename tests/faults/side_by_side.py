@@ -60,7 +60,8 @@ async def _run(job: Job, options: Sequence[str], progress: Progress) -> None:
     why = await _process(job, options)
     if why:
         seconds = time.monotonic() - started
-        progress.put(job.trial.id, job.seed, Result({}, broken=[why]), seconds)
+        broken = Result({}, broken=[why])
+        progress.put(job.trial.id, job.seed, broken, seconds, job.trial.words)
 
 
 async def _process(job: Job, options: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults import run, side_by_side
 from tests.faults.progress import ROOT, Progress
-from tests.faults.report import document, line, table, write_report
+from tests.faults.report import document, line, table, words_not_kept, write_report
 from tests.faults.trials.catalogue import TRIALS
 from tests.faults.trials.trial import Piece, Result, Size, Trial
 
@@ -107,6 +107,23 @@ def test_a_missed_bound_is_no_pass(
     row = line(trial(**changes), Size(1), progress)
     assert row.passed and f"  {verdict} " in row.text
     assert ("PASS" in row.text) is (verdict == "PASS")
+
+
+def test_a_piece_that_was_judged_otherwise_is_told(progress: Progress) -> None:
+    """Proves that a row says which of its pieces were run when the test did something else, or kept
+    its promise by another criterion, than is printed there; and which kept no word of it."""
+    now = trial()
+    progress.put("G0", 1001, Result({"kills": 10}, GOOD), 3.0, now.words)
+    assert "told otherwise" not in table([now], progress) + line(now, Size(1), progress).text
+    progress.put("G0", 1002, Result({"kills": 10}, GOOD), 3.0, trial(criterion="1 lost").words)
+    progress.put("G0", 1003, Result({"kills": 10}, GOOD), 3.0, trial(title="another").words)
+    told = "told otherwise when it ran: 1002, 1003"
+    assert f"(**{told}**)" in table([now], progress).splitlines()[2]
+    assert told in line(now, Size(3), progress).text
+    assert not words_not_kept([now], progress)
+    progress.put("G0", 1004, Result({"kills": 10}, GOOD), 3.0)
+    assert words_not_kept([now, trial(id="G1")], progress).endswith(": G0")
+    assert document(now, progress)["other_words"] == [1002, 1003]
 
 
 def test_a_violation_fails_the_test_and_names_its_seed(progress: Progress) -> None:
@@ -232,5 +249,6 @@ def test_pieces_run_as_processes_and_add_up(tmp_path: Path) -> None:
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         told = json.loads((tmp_path / "faults-report.json").read_text())
         (row,) = told["tests"]
+        assert row["words_not_kept"] == row["other_words"] == [], row
         assert row["passed"] and row["enough"] is False and row["done"]["steps"] > 0, said
     assert "0 pieces" in said, said

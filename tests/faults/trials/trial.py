@@ -79,6 +79,11 @@ class Trial:
     baseline_size: Size = Size(1)
 
     @property
+    def words(self) -> tuple[str, str]:
+        """What is done, and what it is judged by."""
+        return self.title, self.criterion
+
+    @property
     def quick_baseline_size(self) -> Size:
         """The baseline beside the reduced counts: enough to show what it loses, and no longer."""
         whole = self.baseline_size
