@@ -18,7 +18,7 @@ from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.delivery import attempts, ledger
+from crossdock_hub.delivery import attempts, checking, ledger
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.identity import HUB, Caller, Scope
@@ -405,7 +405,7 @@ class Company:
         for method, message in facts:
             encoded = message.SerializeToString()
             request.facts.add(method=f"/crossdock.{method}", request=encoded)
-        checked = attempts.check_facts(CONTRACT, request.facts, self.limits)
+        checked = checking.check_facts(CONTRACT, request.facts, self.limits)
         result: delivery_service_pb2.CompletionResult = self.decide(
             self.caller_of(record),
             "complete",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,9 @@ def test_no_class_is_asked_again_after_proof(
     assert (Kind.CALLED_AFTER_PROOF in told) is found
 
 
+SECOND_CALL = ("CALL", 60, 99, "CONFIRMED")
+
+
 @pytest.mark.parametrize(
     ("state", "log", "found"),
     [
@@ -109,7 +113,13 @@ def test_no_class_is_asked_again_after_proof(
         # Of a call that was done, with look-ups since, and with a call since.
         ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), ("LOOK_UP", 60, 70, "NOT_FOUND")], False),
         ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), ("CALL", 60, None, "")], True),
-        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), ("CALL", 60, 99, "CONFIRMED")], False),
+        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), SECOND_CALL], False),
+        # The newer call's own proof came when the older one's had settled it.
+        (
+            "CONFIRMED",
+            [("CALL", 1, 90, "CONFIRMED"), ("CALL", 60, 99, "CONFIRMED", "", True)],
+            True,
+        ),
         # Only the newest attempt's refusal and look-up count.
         ("REJECTED", [("CALL", 1, 90, "REJECTED"), ("LOOK_UP", 60, 70, "NOT_FOUND")], True),
         ("CONFIRMED", [("LOOK_UP", 1, 90, "CONFIRMED"), ("LOOK_UP", 60, 70, "NOT_FOUND")], True),
@@ -119,9 +129,7 @@ def test_no_class_is_asked_again_after_proof(
         ("READY", [("CALL", 1, 90, "RETRY")], False),
     ],
 )
-def test_an_old_token_settles_nothing(
-    state: str, log: list[tuple[str, int, int | None, str]], found: bool
-) -> None:
+def test_an_old_token_settles_nothing(state: str, log: list[tuple[Any, ...]], found: bool) -> None:
     """Proves that a delivery which was settled by the word of an attempt after a newer call had
     begun, or by no word at all, is a violation."""
     attempts = [Attempt("d", n, n, *each) for n, each in enumerate(log, 1)]

@@ -22,7 +22,7 @@ from crossdock_hub.archive.settling import DAY, Rules, rules_of
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import attempts
+from crossdock_hub.delivery import attempts, checking
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
 from crossdock_hub.reading.queries import Queries
@@ -181,7 +181,7 @@ class House(Flow):  # type: ignore[misc]
                     delivery_id=delivery, token=begun.token, outcome=CONFIRMED
                 )
                 end.vendor_references.add(type=f"{endpoint}_document", value=f"D-{delivery}")
-                checked = attempts.check_facts(CONTRACT, end.facts, self.limits)
+                checked = checking.check_facts(CONTRACT, end.facts, self.limits)
                 self.decide(caller, "complete", partial(_complete, end, checked))
 
     def publish(self) -> None:

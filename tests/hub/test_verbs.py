@@ -379,7 +379,7 @@ def approve(flow: Flow) -> Any:
 def test_garbage_for_a_fact_is_quarantined() -> None:
     """Proves that unknown methods, broken bytes and broken rules are told apart."""
     from crossdock.delivery.v1 import delivery_service_pb2
-    from crossdock_hub.delivery import attempts
+    from crossdock_hub.delivery import checking
 
     valid = label_service_pb2.CreateLabelRequest(request_id="no uuid")
     stray = label_service_pb2.CreateLabelRequest(request_id=request_id())
@@ -394,7 +394,7 @@ def test_garbage_for_a_fact_is_quarantined() -> None:
             request=stray.SerializeToString() + b"\xfa\x7f\x01x",
         ),
     ]
-    checked = attempts.check_facts(CONTRACT, facts, Limits())
+    checked = checking.check_facts(CONTRACT, facts, Limits())
     assert [c.refusal.reason if c.refusal else "" for c in checked] == [
         "METHOD_UNKNOWN",
         "MALFORMED_MESSAGE",

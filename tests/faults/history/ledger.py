@@ -157,7 +157,7 @@ def _counts(proof: Attempt, log: list[Attempt]) -> bool:
     What comes when something newer was begun is evidence; only that a call was done counts as long
     as no other call was begun: look-ups change nothing.
     """
-    if proof.outcome not in PROOFS or proof.ended_at is None:
+    if proof.outcome not in PROOFS or proof.ended_at is None or proof.late:
         return False
     done = proof.kind == CALL and proof.outcome == "CONFIRMED"
     newer = [a for a in log if a.token > proof.token and (a.kind == CALL or not done)]

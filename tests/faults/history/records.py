@@ -155,7 +155,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of the ledger's log."""
+    """One attempt of the ledger's log. late: its word came when it counted no more."""
 
     delivery_id: str
     token: int
@@ -165,6 +165,7 @@ class Attempt:
     ended_at: int | None
     outcome: str
     instance: str = ""
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ LONG_LEASES = {**SHORT_LIMITS, "lease_seconds_max": 60.0}
 LOOK_SECONDS = 60.0
 # Below this, twice as long is the machine's noise and nobody's wait.
 NOISE_SECONDS = 0.5
-SICK = {"silent": 0.4, "trickle": 0.3, "timed_out": 0.3}
+# Look-ups find it sick too: whoever answers those is there, and its breaker closes.
+SICK = {"silent": 0.4, "trickle": 0.3, "timed_out": 0.3, "broken": 1.0}
 SHARE = "{} beside the sick, as a share of the calm rounds'"
 APART = "{} of a calm round, as a share of the other's"
 # A machine that slows down or speeds up meanwhile weighs on both sides alike.
@@ -265,6 +266,12 @@ async def run_g14(piece: Piece) -> Result:
             sick.append(await _round(piece, ill, name, [watch]))
         else:
             calm.append(await _round(piece, plan, name))
+    return _compared(calm, sick, opened)
+
+
+def _compared(calm: list[History], sick: list[History], opened: list[float]) -> Result:
+    """What the healthy vendor's callers waited in the rounds of both sides, and what the sick one
+    did. opened: seconds until its breaker was open, in each of its rounds."""
     counts = {
         "orders": sum(len(_seconds(each)) for each in (*calm, *sick)),
         "calls of the sick vendor": sum(_calls(each) for each in sick),

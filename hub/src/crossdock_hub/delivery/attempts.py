@@ -6,16 +6,15 @@ Decisions like the verbs', but named by delivery and token instead of request id
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from crossdock.contracts import unknown_field
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.errors import Refusal, to_message
-from google.protobuf.message import DecodeError
 
-from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import breaking, flows, guarding, ledger, pacing, removal
+from crossdock_hub.delivery.checking import CheckedFact
 from crossdock_hub.delivery.documents import note_documents, note_posting
 from crossdock_hub.objects import resources
 from crossdock_hub.objects.held import hold
@@ -26,7 +25,7 @@ from crossdock_hub.records import (
     QuarantineRecord,
     VendorReferenceRecord,
 )
-from crossdock_hub.refusals import fault, invalid, not_found, too_much
+from crossdock_hub.refusals import fault, not_found
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.wording import LATE, LATER, trace_id_of
@@ -164,58 +163,6 @@ def renew(
     result = delivery_service_pb2.LeaseResult(delivery_id=record.id)
     result.lease.FromMicroseconds((after.lease_until or unit.now) - unit.now)
     return result
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedFact:
-    """A fact of a completion after its bytes were read: a request, or why there is none."""
-
-    method: str
-    raw: bytes
-    request: Any = None
-    refusal: Refusal | None = None
-
-
-def check_facts(unit_contract: Any, facts: Sequence[Any], limits: Limits) -> list[CheckedFact]:
-    """Decode and validate the facts of a completion, as if each were a call of its own."""
-    checked = []
-    for fact in facts:
-        method = unit_contract.methods.get(fact.method)
-        if method is None or fact.method not in DECISIONS:
-            refusal = Refusal(
-                "METHOD_UNKNOWN", f"no writing method {fact.method}", {"method": fact.method}
-            )
-            checked.append(CheckedFact(fact.method, fact.request, None, refusal))
-            continue
-        checked.append(_check_fact(unit_contract, method, fact, limits))
-    return checked
-
-
-def _check_fact(contract: Any, method: Any, fact: Any, limits: Limits) -> CheckedFact:
-    over = too_much(contract, method.request_type, fact.request, limits)
-    if over is not None:
-        return CheckedFact(fact.method, fact.request, None, over)
-    try:
-        request = contract.generated_class(method.request_type).FromString(fact.request)
-        stray = unknown_field(request)
-        violations = contract.validate(method.request_type, fact.request)
-    except (DecodeError, ValueError):
-        refusal = Refusal(
-            "MALFORMED_MESSAGE",
-            f"the fact is no {method.request_type}",
-            {"message": method.request_type},
-        )
-        return CheckedFact(fact.method, fact.request, None, refusal)
-    if stray is not None:
-        refusal = Refusal(
-            "UNKNOWN_FIELD",
-            f"{stray} is no field of this contract; fix the caller's stubs",
-            {"message": method.request_type, "number": stray.rpartition("#")[2]},
-        )
-        return CheckedFact(fact.method, fact.request, None, refusal)
-    if violations:
-        return CheckedFact(fact.method, fact.request, None, invalid(violations).refusal)
-    return CheckedFact(fact.method, fact.request, request)
 
 
 def complete(
@@ -503,4 +450,4 @@ def tick(unit: Unit, delivery_id: str) -> None:
     flows.settle(unit, record, after)
 
 
-__all__ = ["begin", "check_facts", "complete", "renew", "tick"]
+__all__ = ["begin", "complete", "renew", "tick"]

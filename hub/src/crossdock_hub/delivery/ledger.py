@@ -46,7 +46,6 @@ OPEN_OUTCOMES = frozenset({"", "UNKNOWN", "LEASE_EXPIRED", "NOT_FOUND"})
 UNPROCESSED = frozenset({"RETRY", "THROTTLED"})
 # Ends of a call that left nothing at the vendor.
 UNDONE = UNPROCESSED | {"REJECTED", "PARKED"}
-# Why a call is in doubt that nobody reported on.
 LEASE_RAN_OUT = "the lease ran out with no word"
 # What an attempt of each kind may say; everything else proves nothing.
 WORDS = {

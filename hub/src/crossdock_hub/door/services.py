@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 
 from crossdock_hub.commands import Command, Decision, Unread, hinted_keys
 from crossdock_hub.committer import Committer, Stopped
-from crossdock_hub.delivery import attempts
+from crossdock_hub.delivery import attempts, checking
 from crossdock_hub.door.calls import Door, abort, abort_stream
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.looking import Look, decided_on_sight
@@ -301,7 +301,7 @@ class Services:
         result_type: type[Any],
         items: Any,
         decide: Any,
-        facts_of: Callable[[Any], Sequence[attempts.CheckedFact]] = lambda _item: (),
+        facts_of: Callable[[Any], Sequence[checking.CheckedFact]] = lambda _item: (),
     ) -> list[Any]:
         """One command per item; a refused item, or one we have a fault with, refuses no other."""
         attempts_of = [
@@ -326,7 +326,7 @@ class Services:
         return results
 
     def _keys_of(
-        self, caller: Caller, item: Any, facts: Sequence[attempts.CheckedFact]
+        self, caller: Caller, item: Any, facts: Sequence[checking.CheckedFact]
     ) -> frozenset[Key]:
         """What an attempt's command will certainly read, its facts included."""
         keys: set[Key] = {("delivery", item.delivery_id), ("endpoint", caller.endpoint)}
@@ -368,7 +368,7 @@ class Services:
         items = list(request.completions)
         limits = self._door.limits
         checked = {
-            id(item): attempts.check_facts(self._contract, item.facts, limits) for item in items
+            id(item): checking.check_facts(self._contract, item.facts, limits) for item in items
         }
         return response_type(
             results=await self._each(
