@@ -11,10 +11,12 @@ from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock_hub.delivery import flows
 from crossdock_hub.delivery.guarding import Tally, costs
+from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.intervention import Case, resubmit
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord, OperatorWordRecord
+from crossdock_hub.replay import judging
 from crossdock_hub.unit import Unit
 from decisions import OPERATOR, request_id
 from ledger_vendor import VENDOR, Desk
@@ -81,6 +83,30 @@ class Till(Desk):
             return decided.successor
 
         new: DeliveryRecord = self.decide(HUB, "resubmit", decide)
+        return self.fresh(new)
+
+    def replay(self, record: DeliveryRecord) -> DeliveryRecord:
+        """A replay sends again what was parked."""
+
+        def decide(unit: Unit) -> DeliveryRecord:
+            old = self.fresh(record)
+            what = (old.event_id, old.object_id, old.operation, old.item, old.sequence)
+            bare = replace(old, token=0, calls_reached=0, calls_maybe_done=0, first_unknown_at=None)
+            planned = replace(bare, state="READY", attempts=0, look_ups=0, operation_class="")
+            candidate = judging.Candidate(*what, "FREE", planned, role=old.role)
+            terms = judging.Terms(request_id(), old.endpoint, "FAILED", approved=True)
+            flow = IndexedFlow(unit.flow(old.root_id))
+            spec = flows.spec_of(unit, old)
+            decided = judging.judge(
+                terms, candidate, flow, lambda _: spec, unit.now, unit.limits
+            )
+            assert decided.record is not None, decided.why
+            for gone in decided.displaced:
+                unit.put_delivery(gone)
+            flows.admit(unit, [decided.record])
+            return decided.record
+
+        new: DeliveryRecord = self.decide(HUB, "replay", decide)
         return self.fresh(new)
 
 
@@ -327,6 +353,25 @@ def test_a_call_is_taken_back_once(look_up_first: bool) -> None:
         till.complete(record, said, outcome)
         assert till.fresh(record).calls_maybe_done == 1
     assert (till.fresh(record).state, costs(till.fresh(record))) == ("REJECTED", 1)
+
+
+def test_a_refusal_that_a_replay_finds_takes_back_no_other_call() -> None:
+    """Proves that the refusal of a call which was made for the replaced delivery, and taken back
+    there, does not take back an earlier one that may have bought."""
+    till = Till(budget=3)
+    record = till.one("buy", key="a")
+    till.lose(record)
+    token = till.silent(record)
+    look_up = till.take(record)
+    till.complete(record, token, "REJECTED")
+    till.complete(record, look_up, "PARKED")
+    assert (till.fresh(record).state, till.fresh(record).calls_maybe_done) == ("PARKED", 1)
+    again = till.replay(record)
+    assert till.begin(till.dispatch(again)).refusal.reason == "LEASE_LOST"
+    till.pass_time(till.limits.settle_seconds_default)
+    till.settle(again, "REJECTED")
+    assert (till.fresh(again).state, costs(till.fresh(again))) == ("REJECTED", 1)
+    assert costs(till.fresh(record)) == 0
 
 
 @pytest.mark.parametrize("kind", ["KEYED", "TWO_STEP", "NATURAL"])

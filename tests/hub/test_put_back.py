@@ -168,6 +168,25 @@ async def test_labels_that_were_not_bought_before_a_restore_leave_their_room(boo
     assert till.one("buy", key="e").hold_reason == "SPENDING"
 
 
+@pytest.mark.parametrize("settled", [True, False])
+async def test_a_refusal_of_a_lost_call_takes_back_no_other(books: Books, settled: bool) -> None:
+    """Proves that a call of before the copy still counts where a look-up after the restore finds a
+    refusal: a call of the lost time may have been refused."""
+    till = Till(budget=2)
+    label = till.one("buy")
+    if settled:
+        till.lose(label)
+    else:
+        till.settle(label, "UNKNOWN")
+    (found,) = (await put_back(books, [till.fresh(label)])).values()
+    till.records["delivery", found.id] = found
+    if settled:
+        assert till.begin(till.dispatch(label)).refusal.reason == "LEASE_LOST"
+    till.pass_time(till.limits.settle_seconds_default)
+    till.settle(label, "REJECTED")
+    assert (till.fresh(label).state, costs(till.fresh(label))) == ("REJECTED", 1)
+
+
 @pytest.mark.parametrize(
     ("begun", "draft", "kind"),
     [("TWO_STEP", "", "NONE"), ("", "", "NONE"), ("TWO_STEP", "D-1", "TWO_STEP")],

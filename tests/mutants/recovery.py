@@ -157,8 +157,12 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
             "return outcome in UNDONE and in_time",
         ),
         a_refused_call_is_taken_back_twice=(
-            'elif other.outcome == "REJECTED":\n            known = True',
-            'elif other.outcome == "REJECTED":\n            known = False',
+            'return any(other.outcome == "REJECTED" for other in look_ups)',
+            "return False",
+        ),
+        a_refusal_takes_back_a_call_of_another_log=(
+            "return call is not None and call.outcome in _UNPROVEN",
+            "return call is None or call.outcome in _UNPROVEN",
         ),
         what_was_stopped_counts_as_bought=("        and record.hold_reason != SPENDING\n", ""),
         skipped_purchases_are_free=(

@@ -266,7 +266,7 @@ def _without_refused(
         return record
     # Nobody asked about the newest call before it ended.
     others = [] if in_time and attempt.kind == "CALL" else unit.attempts(record)
-    if guarding.is_known(attempt, others):
+    if not guarding.takes_back(attempt, others):
         return record
     return replace(record, calls_maybe_done=max(0, record.calls_maybe_done - 1))
 

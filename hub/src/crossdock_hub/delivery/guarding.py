@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import repeat
+from itertools import repeat, takewhile
 
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ledger import UNDONE, careful_class, is_untouched
@@ -28,6 +28,8 @@ TOLD_APART = frozenset({"KEYED", "TWO_STEP", "NATURAL"})
 BOUGHT_ANEW = frozenset({"KEYED", "TWO_STEP"})
 # Ends of an attempt that a later word of it may follow, as its first one.
 _UNSAID = frozenset({"", "LEASE_EXPIRED"})
+# Ends of a call of which nothing has shown yet what it did.
+_UNPROVEN = _UNSAID | {"UNKNOWN"}
 # About to be called, unless an earlier call is in doubt and asked about first.
 _TO_BE_CALLED = frozenset({"HELD", "READY", "DISPATCHED"})
 
@@ -105,18 +107,34 @@ def bought_nothing(attempt: AttemptRecord, outcome: str, *, in_time: bool) -> bo
     return outcome == "REJECTED" and in_time
 
 
-def is_known(attempt: AttemptRecord, attempts: Iterable[AttemptRecord]) -> bool:
-    """Whether another attempt has said before that the call which an attempt is, or asks about,
-    bought nothing: no call is taken back twice. attempts: all before the word, oldest first."""
-    known = False
-    for other in attempts:
-        if other.kind == "CALL":
-            if other.token > attempt.token:
-                break
-            known = other.token != attempt.token and other.outcome in UNDONE
-        elif other.outcome == "REJECTED":
-            known = True
-    return known
+def takes_back(attempt: AttemptRecord, attempts: Iterable[AttemptRecord]) -> bool:
+    """Whether an attempt's word, that a call bought nothing, takes that call back: never twice, nor
+    where the refusal may be of a call that the log lacks. attempts: all, oldest first."""
+    log = list(attempts)
+    if attempt.kind == "CALL":
+        return not _is_refused(attempt, log)
+    call = _asked_about(attempt, log)
+    return call is not None and call.outcome in _UNPROVEN and not _is_refused(call, log)
+
+
+def _is_refused(call: AttemptRecord, log: Sequence[AttemptRecord]) -> bool:
+    """Whether a look-up has found that a call was refused."""
+    later = [other for other in log if other.token > call.token]
+    look_ups = takewhile(lambda other: other.kind != "CALL", later)
+    return any(other.outcome == "REJECTED" for other in look_ups)
+
+
+def _asked_about(look_up: AttemptRecord, log: Sequence[AttemptRecord]) -> AttemptRecord | None:
+    """The call that a look-up is about; None: it may be one that the log lacks.
+
+    That is of a delivery which this one replaces, or of a time that a database which was put back
+    has lost: then tokens are missing before the look-up, as they are after an operator's word.
+    """
+    calls = [other for other in log if other.kind == "CALL" and other.token < look_up.token]
+    if not calls:
+        return None
+    known = [other for other in log if calls[-1].token <= other.token < look_up.token]
+    return calls[-1] if len(known) == look_up.token - calls[-1].token else None
 
 
 def handed_on(record: DeliveryRecord, spec: OperationSpec) -> int:
