@@ -6,6 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from crossdock.delivery.v1 import delivery_pb2
+from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
+from crossdock.order.v1 import order_pb2
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import breaking, removal
 from crossdock_hub.identity import HUB
@@ -143,6 +146,35 @@ def test_a_returned_endpoint_gets_what_a_person_let_go() -> None:
     put_back(till, VENDOR.endpoint)
     reroute(till, ROOT)
     assert [till.fresh(each).state for each in (bought, stopped)] == ["READY", "READY"]
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_a_successor_gets_what_a_person_let_go(released: bool) -> None:
+    """Proves that the guard does not stop again, when another endpoint takes it over, what an
+    operator released from it before, and that it stops there what nobody released."""
+    flow = Flow()
+    root, create, first = two_waiting(flow)
+    flow.update_order(order_pb2.Order(id=root, channel="shop"), "channel")
+    changes = flow.deliveries("netsuite", "change_order")
+    second = next(each for each in changes if each.id != first.id)
+    flow.records["delivery", second.id] = replace(flow.fresh(second), released=released)
+    take_out(flow, create, *changes)
+    successor = replace(ERP, endpoint="erp-2")
+    flow.employ(successor, {})
+    manifest = endpoint_pb2.Manifest(adapter="erp-2")
+    for name, kind in OPERATIONS["netsuite"].items():
+        value = delivery_pb2.OperationClass.Value(f"OPERATION_CLASS_{kind}")
+        limit = int(name == "change_order")
+        manifest.operations.add(name=name, operation_class=value, max_per_root=limit)
+    request = endpoint_service_pb2.RegisterEndpointRequest(
+        request_id=request_id(), endpoint="erp-2", manifest=manifest
+    )
+    flow.call("endpoint.v1.EndpointService/RegisterEndpoint", request, successor)
+    reroute(flow, root)
+    taken = [flow.fresh(each).superseded_by for each in (first, second)]
+    found = [flow.records["delivery", each] for each in taken]
+    assert [each.endpoint for each in found] == ["erp-2", "erp-2"]
+    assert [each.hold_reason for each in found] == ["ORDER", "ORDER" if released else "SPENDING"]
 
 
 @pytest.mark.parametrize("restored", [False, True])

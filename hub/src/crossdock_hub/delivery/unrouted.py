@@ -99,13 +99,14 @@ def _planned(
     for found in planned:
         if found.endpoint and (found.role, found.operation, found.item) == wanted:
             # Of a database that was put back: a call may have been made that it does not know,
-            # and whoever made it has a token below this one.
+            # and whoever made it has a token below this one. What a person let go stays let go.
             return replace(
                 found,
                 token=record.token,
                 first_unknown_at=record.first_unknown_at,
                 calls_reached=record.calls_reached,
                 calls_maybe_done=record.calls_maybe_done,
+                released=record.released,
             )
     return None
 
