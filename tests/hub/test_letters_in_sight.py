@@ -21,6 +21,7 @@ from crossdock_hub.unit import Changes
 from databases import KINDS, open_store
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 from stored_flow import Books
 
 NOW = 1_800_000_000_000_000
@@ -113,6 +114,28 @@ async def test_a_group_is_shown_whatever_stopped_elsewhere_since(books: Books) -
         seen = await find_group(connection, group_id, MOST, NOW, PATIENCE)
     assert seen is not None
     assert seen.cause == cause_of(mine[0], "")
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_endpoints_are_gone_through_only_when_some_were_not_seen(
+    books: Books, many: bool
+) -> None:
+    """Proves that an id of no group is looked for once where everything that stopped was seen, and
+    at each endpoint too where there is more than is looked at."""
+    count = MOST if many else MOST - 1
+    await keep(books, *(delivery(n, "netsuite", "PARKED", n) for n in range(count)))
+    asked: list[str] = []
+
+    def hear(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        asked.append(statement)
+
+    async with books.store.read() as connection:
+        heard = connection.sync_connection
+        event.listen(heard, "before_cursor_execute", hear)
+        assert await find_group(connection, "no such group", MOST, NOW, PATIENCE) is None
+        event.remove(heard, "before_cursor_execute", hear)
+    looked = [statement for statement in asked if "FROM held_facts" in statement]
+    assert len(looked) == (1 + len((ERP, DOWN)) if many else 1)
 
 
 Spans = st.lists(st.integers(0, 30), min_size=0, max_size=6, unique=True).map(sorted)

@@ -1,4 +1,4 @@
-"""What the hub asks about old events and messages costs the same however many of them there are."""
+"""What the hub asks about old events, messages and facts costs the same, however many there are."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from crossdock_hub.config import SECOND
+from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.retention import ages
 from crossdock_hub.store import Store
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.bus_rows import hot_rows
+from crossdock_hub.store.dead_letters import held_facts
 from crossdock_hub.store.event_contents import FIRST, past_events
 from crossdock_hub.store.writing import write
-from crossdock_hub.unit import Changes, Identifiers
+from crossdock_hub.unit import Changes, Identifiers, Key
 from databases import KINDS, open_store
 from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event, scan_batch
 from sqlalchemy import event as listened_to
@@ -27,6 +29,7 @@ NOW = 1_800_000_000 * SECOND
 HOUR = 3600 * SECOND
 FEW, MANY = 500, 4_000
 HOT = 7
+HELD = HeldFactRecord("", "ups", "", b"", "", b"", "HELD", "translation:/hook", "r", 0)
 AGES = ages(CONTRACT, HOT_HOURS, LIMITS)
 Work = Callable[[AsyncConnection], Awaitable[Any]]
 
@@ -57,6 +60,15 @@ class Library:
             await connection.exec_driver_sql(
                 f"UPDATE events SET published_at = 1{body} WHERE published_at IS NULL"
             )
+
+    async def hold(self, count: int, *, at: int, state: str) -> None:
+        """Facts of one endpoint that were held in succession, and what became of them."""
+        held: dict[Key, Any] = {}
+        for time in range(at, at + count):
+            fact_id = self._identifiers.next(time)
+            held["held_fact", fact_id] = replace(HELD, id=fact_id, state=state, created_at=time)
+        async with self.store.write() as connection:
+            await write(connection, Changes(records=held))
 
     async def statements(self, work: Work) -> tuple[Any, list[tuple[str, Any]]]:
         """What work answers, and the statements that it asks with."""
@@ -164,4 +176,28 @@ async def test_a_new_stream_does_not_read_what_is_cold(library: Library, table: 
     await library.add(HOT, at=NOW, emptied=False)
     found, cost = await library.cost(hot)
     assert found == HOT
+    assert cost <= costs[0] + 500, "only those"
+
+
+@pytest.mark.parametrize("endpoint", ["", HELD.endpoint], ids=["all", "one"])
+async def test_a_list_of_dead_letters_does_not_read_facts_that_ended(
+    library: Library, endpoint: str
+) -> None:
+    """Proves that what is held, of an endpoint and of all, is found without reading what was
+    applied or discarded."""
+
+    async def held(connection: AsyncConnection) -> list[HeldFactRecord]:
+        return await held_facts(connection, FEW, endpoint)
+
+    costs = []
+    for count, hours in ((FEW, 9), (MANY - FEW, 8)):
+        await library.hold(count, at=NOW - hours * HOUR, state="APPLIED")
+        await library.hold(count, at=NOW - hours * HOUR + count, state="DISCARDED")
+        found, cost = await library.cost(held)
+        assert found == []
+        costs.append(cost)
+    assert costs[1] <= costs[0] + 20, costs
+    await library.hold(HOT, at=NOW, state="HELD")
+    found, cost = await library.cost(held)
+    assert [fact.created_at for fact in found] == list(range(NOW, NOW + HOT))[::-1]
     assert cost <= costs[0] + 500, "only those"

@@ -246,7 +246,7 @@ async def held_facts(
     megabyte each."""
     h = t.held_facts.c
     told = [column for column in t.held_facts.c if column is not h.payload]
-    statement = select(*told).where(h.state == "HELD").order_by(h.id.desc()).limit(most)
+    statement = select(*told).where(t.STILL_HELD).order_by(h.id.desc()).limit(most)
     if endpoint:
         statement = statement.where(h.endpoint == endpoint)
     found = await _rows(connection, statement)

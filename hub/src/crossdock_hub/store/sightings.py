@@ -40,8 +40,8 @@ async def find_group(
 ) -> Sighting | None:
     """The group with an id, or None when nothing belongs to it.
 
-    most: so many of the newest that wait, and that are held, are looked at, and then as many of
-    each endpoint: many of others may be newer than a whole group. now: microseconds UTC. patience:
+    most: so many of the newest that wait, and that are held, are looked at; where there are more, as
+    many of each endpoint: many of others may be newer than a whole group. now: microseconds UTC. patience:
     for how long doubt is left to the hub; when the endpoints answered is read here. endpoint: only
     what waits and is held there; "" for all.
     """
@@ -49,9 +49,11 @@ async def find_group(
     if found is not None:
         return found
     informed_now = await informed(connection, patience)
-    places = [endpoint] if endpoint else ["", *await known_endpoints(connection)]
-    for place in places:
-        found = await _of_waiting(connection, group_id, most, now, informed_now, place)
+    found, all_seen = await _of_waiting(connection, group_id, most, now, informed_now, endpoint)
+    if found is not None or all_seen or endpoint:
+        return found
+    for place in await known_endpoints(connection):
+        found, _ = await _of_waiting(connection, group_id, most, now, informed_now, place)
         if found is not None:
             return found
     return None
@@ -109,20 +111,23 @@ async def _of_waiting(
     now: int,
     patience: Patience,
     endpoint: str,
-) -> Sighting | None:
-    async for part in in_parts(await stopped(connection, most, now, patience, endpoint)):
+) -> tuple[Sighting | None, bool]:
+    """A group among what waits and is held, and whether all of that was looked at."""
+    waiting = await stopped(connection, most, now, patience, endpoint)
+    async for part in in_parts(waiting):
         records = map(stopped_record, part)
         dead = [record for record in records if is_dead(record, patience, now)]
         found = await causes_of(connection, dead)
         seen = [(record.id, cause) for record, cause in found if cause.id == group_id]
         if seen:
-            return Sighting(seen[0][1], deliveries=_some(seen))
-    async for facts in in_parts(await held_facts(connection, most, endpoint)):
+            return Sighting(seen[0][1], deliveries=_some(seen)), False
+    held = await held_facts(connection, most, endpoint)
+    async for facts in in_parts(held):
         causes = [(fact.id, held_cause(fact)) for fact in facts]
         seen = [(each, cause) for each, cause in causes if cause.id == group_id]
         if seen:
-            return Sighting(seen[0][1], held=_some(seen))
-    return None
+            return Sighting(seen[0][1], held=_some(seen)), False
+    return None, most not in (len(waiting), len(held))
 
 
 def _some(seen: Sequence[tuple[str, Cause]]) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ METADATA = MetaData()
 
 # Events on the stream that still say something; word for word in queries, or no index is used.
 CARRIES_CONTENT = text("published_at IS NOT NULL AND length(body) > 0")
+# Held facts that were neither applied nor discarded; the same holds.
+STILL_HELD = text("state = 'HELD'")
 
 Key, Word, Counter = text_of(36), text_of(64), counter()
 
@@ -352,6 +354,7 @@ held_facts = Table(
     Column("identity", text_of(64), nullable=False, server_default=""),
     Index("held_facts_awaits", "state", "awaits"),
     Index("held_facts_endpoint", "endpoint", "id"),
+    _partial_index("held_facts_still_held", "endpoint", "id", where=STILL_HELD.text),
     _partial_index(
         "held_facts_identity", "identity", where="state = 'HELD' AND identity <> ''", unique=True
     ),
