@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.options.v1 import options_pb2
@@ -18,7 +19,7 @@ from crossdock_hub.reading.verdict import judge
 from crossdock_hub.store.starting import newest
 from crossdock_hub.unit import time_of_id
 from databases import open_store
-from decisions import OPERATOR
+from decisions import ERP, OPERATIONS, OPERATOR
 from first_flow import Flow, order
 from stored_flow import Books, books, chain_of, situations_of
 
@@ -137,6 +138,30 @@ async def test_metrics_are_read_from_the_ledger(books: Books) -> None:
     assert ("crossdock_time_to_drain_seconds", "netsuite") not in values
     assert values["crossdock_time_to_drain_seconds", "ups"] == 0
     assert [f.samples for f in endpoint_metrics.gauges(None)] == [[]] * len(families)
+
+
+@pytest.mark.parametrize("kind", ["KEYED", "NATURAL", "TWO_STEP"])
+async def test_doubt_that_waits_to_be_repeated_is_counted(books: Books, kind: str) -> None:
+    """Proves that a call which is repeated to end its doubt counts as in doubt also while it waits
+    for that, as in an outage, and no longer once it is parked or was done."""
+    flow = Flow()
+    flow.register(ERP, OPERATIONS["netsuite"] | {"create_sales_order": kind})
+    for name in ("SO-1", "SO-2"):
+        flow.approve(flow.create(order(name)).id)
+    record, untouched = flow.deliveries("netsuite", "create_sales_order")
+    flow.settle(record, "UNKNOWN", reason="timed out")
+    assert (await read(books, flow)).in_doubt == 1
+    flow.pass_time(flow.limits.settle_seconds_default + flow.limits.retry_seconds_max)
+    states = [flow.fresh(each).state for each in (record, untouched)]
+    assert states == ["READY", "READY"]
+    assert (await read(books, flow)).in_doubt == 1
+    waiting = flow.fresh(record)
+    for state in ("PARKED", "UNROUTED"):
+        flow.records["delivery", record.id] = replace(waiting, state=state, pending=False)
+        assert (await read(books, flow)).in_doubt == 0
+    flow.records["delivery", record.id] = waiting
+    flow.settle(record, references=[("sales_order", "SO-1")])
+    assert (await read(books, flow)).in_doubt == 0
 
 
 async def test_a_hub_starts_its_ids_after_the_newest_stored_one(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ class LaneFigures:
 class Figures:
     """What an endpoint has to do. oldest_at: microseconds UTC, None when nothing is open.
 
-    in_doubt: UNKNOWN and RESOLVING. parked: what waits for a person. lanes: by priority, what waits
-    to be dispatched.
+    in_doubt: what the vendor may have done, looked up or to be repeated. parked: what waits for a
+    person. lanes: by priority, what waits to be dispatched.
     """
 
     queue_depth: int = 0

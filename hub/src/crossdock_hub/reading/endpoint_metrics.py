@@ -41,7 +41,7 @@ def gauges(books: Books | None) -> Iterator[Metric]:
         for name, text in {
             "queue_depth": "Deliveries not settled.",
             "queue_oldest_age_seconds": "Age of the oldest of them.",
-            "in_doubt": "Deliveries UNKNOWN or RESOLVING: the vendor may have done them.",
+            "in_doubt": "Deliveries that the vendor may have done, looked up or to be repeated.",
             "parked": "Deliveries PARKED: each waits for a person.",
             "time_to_drain_seconds": "Until the queue is worked off; absent while nothing moves.",
             "endpoint_breaker_open": "1 while the endpoint counts as down.",

@@ -339,13 +339,15 @@ class Reader:
         """
         d = t.deliveries.c
         on_their_way = and_(d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False))
+        # What is repeated to end its doubt waits like any other, but the vendor may have done it.
+        doubted = and_(d.first_unknown_at.is_not(None), d.state.not_in(("PARKED", "UNROUTED")))
         statement = (
             select(
                 d.endpoint,
                 func.count().label("queue_depth"),
                 func.min(d.created_at).label("oldest_at"),
                 func.count().filter(on_their_way).label("in_use"),
-                func.count().filter(d.state.in_(DOUBTFUL_STATES)).label("in_doubt"),
+                func.count().filter(or_(d.state.in_(DOUBTFUL_STATES), doubted)).label("in_doubt"),
                 func.count().filter(d.state == "PARKED").label("parked"),
                 d.priority,
                 func.count().filter(d.pending).label("waiting"),
