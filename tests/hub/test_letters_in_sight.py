@@ -61,7 +61,7 @@ async def keep(books: Books, *records: DeliveryRecord) -> None:
         await write(connection, changes)
 
 
-async def listed(books: Books, endpoint: str = "") -> tuple[list[str], bool]:
+async def listed(books: Books, endpoint: str | None = None) -> tuple[list[str], bool]:
     """Ids of the letters that a person is shown, and whether there are more."""
     async with books.store.read() as connection:
         found = await find_groups(connection, MOST, NOW, PATIENCE, endpoint)
@@ -98,15 +98,18 @@ async def test_a_list_that_leaves_letters_out_says_so(books: Books) -> None:
     assert await listed(books) == (newest, True)
 
 
-async def test_a_group_is_shown_whatever_stopped_elsewhere_since(books: Books) -> None:
-    """Proves that a group which the list of its endpoint shows is shown and acknowledged by its id
-    with all its members there, though more letters of another endpoint are newer."""
-    mine = [delivery(n, "netsuite", "PARKED", QUARTER + n) for n in range(1, 4)]
+@pytest.mark.parametrize(("endpoint", "state"), [("netsuite", "PARKED"), ("", "UNROUTED")])
+async def test_a_group_is_shown_whatever_stopped_elsewhere_since(
+    books: Books, endpoint: str, state: str
+) -> None:
+    """Proves that a group is shown and acknowledged by its id with all its members at its endpoint,
+    or of work that no endpoint has, though more letters of another endpoint are newer."""
+    mine = [delivery(n, endpoint, state, QUARTER + n) for n in range(1, 4)]
     noise = [delivery(n, "ups", "REJECTED", n) for n in range(1, 3 * MOST)]
     await keep(books, *mine, *noise)
     group_id = cause_of(mine[0], "").id
-    assert (await listed(books, "netsuite"))[0] == [record.id for record in mine]
-    assert "netsuite-1" not in (await listed(books))[0]
+    assert (await listed(books, endpoint))[0] == [record.id for record in mine]
+    assert mine[0].id not in (await listed(books))[0]
     request: Any = service_pb2.GetDeadLettersRequest(group_id=group_id)
     answer = await books.ask("dead_letter.v1.DeadLetterService/GetDeadLetters", request)
     assert [member.delivery.id for member in answer.members] == [record.id for record in mine]
@@ -121,7 +124,7 @@ async def test_endpoints_are_gone_through_only_when_some_were_not_seen(
     books: Books, many: bool
 ) -> None:
     """Proves that an id of no group is looked for once where everything that stopped was seen, and
-    at each endpoint too where there is more than is looked at."""
+    at each endpoint and nobody's too where there is more than is looked at."""
     count = MOST if many else MOST - 1
     await keep(books, *(delivery(n, "netsuite", "PARKED", n) for n in range(count)))
     asked: list[str] = []
@@ -135,7 +138,7 @@ async def test_endpoints_are_gone_through_only_when_some_were_not_seen(
         assert await find_group(connection, "no such group", MOST, NOW, PATIENCE) is None
         event.remove(heard, "before_cursor_execute", hear)
     looked = [statement for statement in asked if "FROM held_facts" in statement]
-    assert len(looked) == (1 + len((ERP, DOWN)) if many else 1)
+    assert len(looked) == (1 + len(("", ERP, DOWN)) if many else 1)
 
 
 Spans = st.lists(st.integers(0, 30), min_size=0, max_size=6, unique=True).map(sorted)

@@ -179,9 +179,9 @@ async def test_a_new_stream_does_not_read_what_is_cold(library: Library, table: 
     assert cost <= costs[0] + 500, "only those"
 
 
-@pytest.mark.parametrize("endpoint", ["", HELD.endpoint], ids=["all", "one"])
+@pytest.mark.parametrize("endpoint", [None, HELD.endpoint], ids=["all", "one"])
 async def test_a_list_of_dead_letters_does_not_read_facts_that_ended(
-    library: Library, endpoint: str
+    library: Library, endpoint: str | None
 ) -> None:
     """Proves that what is held, of an endpoint and of all, is found without reading what was
     applied or discarded."""

@@ -35,7 +35,7 @@ MEMBERS_DEFAULT = 20
 
 async def list_dead_letters(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
     """A page of groups. Looking changes nothing."""
-    found = await _find(queries, request.endpoint)
+    found = await _find(queries, request.endpoint or None)
     groups = [
         group
         for group in found.groups
@@ -86,10 +86,10 @@ async def see_replayed_group(queries: Queries, request: Any) -> Sighting | None:
     if not group_id:
         return None
     most, now = queries.limits.dead_letters_max, queries.clock()
-    patience = Patience.of(queries.limits)
+    patience, endpoint = Patience.of(queries.limits), request.endpoint or None
     async with queries.reader.snapshot() as connection:
         # There first: what is old, and many others are newer than, is found among that.
-        there = await find_group(connection, group_id, most, now, patience, request.endpoint)
+        there = await find_group(connection, group_id, most, now, patience, endpoint)
         return there or await find_group(connection, group_id, most, now, patience)
 
 
@@ -205,7 +205,8 @@ def _start(request: Any) -> int:
 
 
 async def _find_group(queries: Queries, group_id: str) -> Group | None:
-    """A group with what waits of it at its endpoint, whatever has stopped elsewhere since."""
+    """A group with what waits of it at its endpoint, or at nobody's, whatever has stopped elsewhere
+    since."""
     most, now = queries.limits.dead_letters_max, queries.clock()
     patience = Patience.of(queries.limits)
     async with queries.reader.snapshot() as connection:
@@ -216,7 +217,7 @@ async def _find_group(queries: Queries, group_id: str) -> Group | None:
     return next((group for group in found.groups if group.cause.id == group_id), None)
 
 
-async def _find(queries: Queries, endpoint: str = "") -> Found:
+async def _find(queries: Queries, endpoint: str | None) -> Found:
     limits = queries.limits
     async with queries.reader.snapshot() as connection:
         return await find_groups(

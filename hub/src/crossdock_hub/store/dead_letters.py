@@ -58,11 +58,16 @@ class Found:
 
 
 async def find_groups(
-    connection: AsyncConnection, most: int, now: int, patience: Patience, endpoint: str = ""
+    connection: AsyncConnection,
+    most: int,
+    now: int,
+    patience: Patience,
+    endpoint: str | None = None,
 ) -> Found:
     """Every group, open and closed, from at most `most` of what waits, went on, is settled, and is
     held each. now: microseconds UTC. patience: for how long doubt is left to the hub; when the
-    endpoints answered is read here. endpoint: only of what waits and is held there; "" for all."""
+    endpoints answered is read here. endpoint: only of what waits and is held there, "" for
+    nobody's; None for all."""
     members: list[tuple[Cause, Member]] = []
     patience = await informed(connection, patience)
     dead = await stopped(connection, most, now, patience, endpoint)
@@ -131,13 +136,17 @@ async def _rows(connection: AsyncConnection, statement: Select[Any]) -> list[Any
 
 
 async def stopped(
-    connection: AsyncConnection, most: int, now: int, patience: Patience, endpoint: str = ""
+    connection: AsyncConnection,
+    most: int,
+    now: int,
+    patience: Patience,
+    endpoint: str | None = None,
 ) -> list[Any]:
     """Rows of at most `most` deliveries, the newest, that wait for a person, or are in doubt for so
     long that a person should look. patience: an informed one. endpoint: only those there, "" for
-    all."""
+    nobody's; None for all."""
     d = t.deliveries.c
-    endpoints = [endpoint] if endpoint else ["", *await known_endpoints(connection)]
+    endpoints = ["", *await known_endpoints(connection)] if endpoint is None else [endpoint]
     # Doubt that is left to the hub takes no place of what a person has to see: an outage may make
     # more of it than are read, and each look-up makes it newer.
     shown = d.first_unknown_at <= _latest_shown(endpoints, now, patience)
@@ -240,14 +249,14 @@ async def _carriers(connection: AsyncConnection, ids: Collection[str]) -> dict[s
 
 
 async def held_facts(
-    connection: AsyncConnection, most: int, endpoint: str = ""
+    connection: AsyncConnection, most: int, endpoint: str | None = None
 ) -> list[HeldFactRecord]:
     """At most `most` of what is held, the newest, without what it carries: that may be half a
-    megabyte each."""
+    megabyte each. endpoint: only what is held there; None for all."""
     h = t.held_facts.c
     told = [column for column in t.held_facts.c if column is not h.payload]
     statement = select(*told).where(t.STILL_HELD).order_by(h.id.desc()).limit(most)
-    if endpoint:
+    if endpoint is not None:
         statement = statement.where(h.endpoint == endpoint)
     found = await _rows(connection, statement)
     return [rows.held_record({**row, "payload": b""}) for row in found]

@@ -36,23 +36,23 @@ async def find_group(
     most: int,
     now: int,
     patience: Patience,
-    endpoint: str = "",
+    endpoint: str | None = None,
 ) -> Sighting | None:
     """The group with an id, or None when nothing belongs to it.
 
-    most: so many of the newest that wait, and that are held, are looked at; where there are more, as
-    many of each endpoint: many of others may be newer than a whole group. now: microseconds UTC. patience:
-    for how long doubt is left to the hub; when the endpoints answered is read here. endpoint: only
-    what waits and is held there; "" for all.
+    most: so many of the newest that wait, and that are held, are looked at; where there are more,
+    as many of each endpoint and of nobody's: many of others may be newer than a whole group. now:
+    microseconds UTC. patience: for how long doubt is left to the hub; when the endpoints answered
+    is read here. endpoint: only what waits and is held there, "" for nobody's; None for all.
     """
     found = await _of_letters(connection, group_id)
     if found is not None:
         return found
     informed_now = await informed(connection, patience)
     found, all_seen = await _of_waiting(connection, group_id, most, now, informed_now, endpoint)
-    if found is not None or all_seen or endpoint:
+    if found is not None or all_seen or endpoint is not None:
         return found
-    for place in await known_endpoints(connection):
+    for place in ("", *await known_endpoints(connection)):
         found, _ = await _of_waiting(connection, group_id, most, now, informed_now, place)
         if found is not None:
             return found
@@ -110,7 +110,7 @@ async def _of_waiting(
     most: int,
     now: int,
     patience: Patience,
-    endpoint: str,
+    endpoint: str | None,
 ) -> tuple[Sighting | None, bool]:
     """A group among what waits and is held, and whether all of that was looked at."""
     waiting = await stopped(connection, most, now, patience, endpoint)
