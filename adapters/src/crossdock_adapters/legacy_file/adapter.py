@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from importlib import resources
-from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from crossdock_adapters.legacy_file import translate, translate_answers
 from crossdock_adapters.legacy_file.client import (
@@ -23,7 +20,7 @@ from crossdock_adapters.legacy_file.client import (
 )
 from crossdock_adapters.legacy_file.translate import Document, Rules
 from crossdock_adapters.legacy_file.translate_answers import Answers
-from crossdock_adapters.sdk import layout, layout_files
+from crossdock_adapters.sdk import deployed_files, layout, layout_files
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.drop_folder import DropFolder
@@ -69,7 +66,7 @@ class Erp(ErpFiles):
     ) -> None:
         super().__init__(folder, conventions, layouts, settings.seconds("look_seconds"))
         self.answers = answers
-        self.rules = rules_of(settings)
+        self.rules = Rules.of(settings)
         self.wait_seconds = settings.seconds("answer_wait_seconds")
         self.receipt_silence = timedelta(seconds=settings.seconds("receipt_silence_seconds"))
         self.result_silence = timedelta(seconds=settings.seconds("result_silence_seconds"))
@@ -293,18 +290,6 @@ def _written(
         raise Untranslatable(f"{document.layout}: {error}") from error
 
 
-def rules_of(settings: Settings) -> Rules:
-    """What the deployment decided about documents."""
-    zone = settings.text("time_zone")
-    return Rules(
-        sender=settings.text("sender"),
-        receiver=settings.text("receiver"),
-        zone=ZoneInfo(zone) if zone else None,
-        units=settings.mapping("units"),
-        warehouses=settings.mapping("warehouses"),
-    )
-
-
 def check_conventions(conventions: Conventions) -> None:
     """SettingsError when a file that is complete could not be told from one that is not."""
     c = conventions
@@ -320,13 +305,9 @@ def check_conventions(conventions: Conventions) -> None:
 
 def loaded_layouts(directory: str) -> dict[str, Layout]:
     """Every layout that is needed, `directory` first. SettingsError lists what is wrong."""
-    own = resources.files(__package__).joinpath("layouts")
 
     def text_of(name: str) -> str:
-        file = Path(directory) / f"{name}.toml"
-        if directory and file.is_file():
-            return file.read_text("utf-8")
-        return own.joinpath(f"{name}.toml").read_text("utf-8")
+        return deployed_files.layout_text(__package__, directory, name)
 
     sent = {document.layout for document in translate.DOCUMENTS.values()}
     names = [*sorted(sent), *(f"{name}{REJECTS}" for name in sorted(sent))]
@@ -341,9 +322,8 @@ def loaded_layouts(directory: str) -> dict[str, Layout]:
 
 def loaded_answers(file: str) -> Answers:
     """The table of answers. SettingsError names every row that is wrong."""
-    own = resources.files(__package__).joinpath(ANSWERS_FILE)
     try:
-        text = Path(file).read_text("utf-8") if file else own.read_text("utf-8")
+        text = deployed_files.table_text(__package__, file, ANSWERS_FILE)
         return translate_answers.answers_table(text, file or ANSWERS_FILE)
     except (ValueError, OSError) as error:
         raise SettingsError(f"answers_file: {error}") from error

@@ -20,7 +20,8 @@ from crossdock_adapters.legacy_file import adapter
 from crossdock_adapters.legacy_file.sandbox_books import Books, Issue, Later, Order, Refusal
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.layout_files import LayoutError, Row
-from crossdock_adapters.sdk.sandbox import Command, Sandbox, SandboxConfig, VendorPort, VendorRoute
+from crossdock_adapters.sdk.sandbox import Command, SandboxConfig, VendorPort, VendorRoute
+from crossdock_adapters.sdk.sandbox_misbehaving import Misbehaving
 from crossdock_adapters.sdk.sandbox_sftp import SftpHouse, SftpPort, kept_host_key, public_line
 
 FOLDERS: Final = ("inbound", "inbound/work", "archive", "error", "ack", "result", "reject")
@@ -30,13 +31,9 @@ DEFAULT_CUSTOMERS: Final = tuple(f"CUST-{number}" for number in range(1001, 1013
 MARKER, TEMPORARY, ENDING = ".done", ".tmp", ".dat"
 # What a file's first record may call its interface, and in which layout it is read.
 INTERFACES: Final = {"sales-orders": "sales_orders", "goods-issues": "goods_issues"}
-MISBEHAVIOURS: Final = frozenset({
-    "silence", "disk_full", "late_results", "duplicate_answers", "half_written", "wrong_totals",
-    "unreadable", "period_closed", "unknown_status",
-})  # fmt: skip
 
 
-class LegacyFileSandbox(Sandbox):
+class LegacyFileSandbox(Misbehaving):
     """Settings: folder (made where it is missing), username, password, host_key_file, items,
     customers, result_seconds, commit ("document": all or nothing, or "line"), gaps ("hold" later
     files, or let them "pass")."""
@@ -44,6 +41,10 @@ class LegacyFileSandbox(Sandbox):
     name = "legacy-file"
     scheme = "sftp"
     kept = ("_books", "_later", "_misbehaves")
+    misbehaviours = frozenset({
+        "silence", "disk_full", "late_results", "duplicate_answers", "half_written", "wrong_totals",
+        "unreadable", "period_closed", "unknown_status",
+    })  # fmt: skip
 
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
@@ -52,7 +53,6 @@ class LegacyFileSandbox(Sandbox):
         self._layouts = adapter.loaded_layouts("")
         self._books = Books()
         self._later: list[Later] = []
-        self._misbehaves: dict[str, int] = {}
         self._items = frozenset(settings.get("items", DEFAULT_ITEMS))
         self._customers = frozenset(settings.get("customers", DEFAULT_CUSTOMERS))
         self._by_line = settings.get("commit", "document") == "line"
@@ -78,7 +78,7 @@ class LegacyFileSandbox(Sandbox):
             username=str(settings.get("username", DEFAULT_USER)),
             password=str(settings["password"]),
             host_key=self.host_key,
-            full=lambda: self._misbehaves.get("disk_full", 0) > 0,
+            full=lambda: self.misbehaves("disk_full"),
             renamed=lambda path: "mark" if path.endswith(MARKER) else "rename",
         )
         return SftpPort(self, house)
@@ -104,11 +104,11 @@ class LegacyFileSandbox(Sandbox):
 
     def commands(self) -> dict[str, Command]:
         """misbehave, behave, release_gap."""
-        return {name: getattr(self, f"_{name}") for name in ("misbehave", "behave", "release_gap")}
+        return {**super().commands(), "release_gap": self._release_gap}
 
     async def tick(self) -> None:
         """One batch run: what is complete in inbound, in the order of its numbers; due answers."""
-        if "silence" in self._misbehaves:
+        if self.misbehaves("silence"):
             return
         inbound = self._root / "inbound"
         for file in sorted(inbound.glob(f"*{ENDING}"), key=lambda path: path.name[-12:]):
@@ -158,7 +158,7 @@ class LegacyFileSandbox(Sandbox):
         self._post(INTERFACES[interface], file.name, rows)
 
     def _read(self, interface: str, data: bytes, marker_says: Row) -> list[Row]:
-        if self._used("unreadable"):
+        if self.struck("unreadable"):
             raise LayoutError("the reader of this night could not read it")
         if interface not in INTERFACES:
             raise LayoutError(f"there is no interface {interface}")
@@ -200,7 +200,7 @@ class LegacyFileSandbox(Sandbox):
 
     def _posted(self, layout: str, document: Row, own: Sequence[Row]) -> tuple[str, list[Refusal]]:
         """(the ERP's number, why not)"""
-        if self._used("period_closed"):
+        if self.struck("period_closed"):
             return "", [Refusal(0, "E130", "the posting period is closed")]
         orders = layout == "sales_orders"
         known: Order | Issue | None = self._books.orders.get(document.text("document"))
@@ -323,7 +323,7 @@ class LegacyFileSandbox(Sandbox):
         self._answer(Later(self.now(), "ack", stem, "receipts", [row]))
 
     def _result(self, document: Row, line: int, number: str, refusal: Refusal | None) -> Row:
-        status = "?" if self._used("unknown_status") else "R" if refusal else "A"
+        status = "?" if self.struck("unknown_status") else "R" if refusal else "A"
         values: dict[str, Any] = {"line": line, "status": status}
         values |= {name: document.values.get(name) for name in ("reference", "document")}
         values["departure"] = document.values.get("departure")
@@ -336,7 +336,7 @@ class LegacyFileSandbox(Sandbox):
 
     def _plan(self, folder: str, stem: str, layout: str, rows: list[Row]) -> None:
         seconds = float(self.settings.get("result_seconds", 0))
-        if self._used("late_results"):
+        if self.struck("late_results"):
             seconds += float(self.settings.get("late_seconds", 3))
         self._books.answer_number += 1
         stem = f"{stem}.{self._books.answer_number:08d}"
@@ -349,13 +349,13 @@ class LegacyFileSandbox(Sandbox):
     def _answer(self, each: Later) -> None:
         """Publish an answer as it should be, and in the ways it should not."""
         data = layout_files.write(self._layouts[each.layout], each.rows)
-        if self._used("half_written"):
+        if self.struck("half_written"):
             # Cut in the middle of a record and marked as complete all the same.
             self._publish(each.folder, f"{each.stem}.half", data[: len(data) * 2 // 3])
-        if self._used("wrong_totals"):
+        if self.struck("wrong_totals"):
             self._publish(each.folder, f"{each.stem}.sums", _miscounted(data))
         self._publish(each.folder, each.stem, data)
-        if self._used("duplicate_answers"):
+        if self.struck("duplicate_answers"):
             self._publish(each.folder, f"{each.stem}.again", data)
 
     def _publish(self, folder: str, stem: str, data: bytes) -> None:
@@ -368,28 +368,6 @@ class LegacyFileSandbox(Sandbox):
     def _next_document(self) -> str:
         self._books.document_number += 1
         return f"L{self._books.document_number}"
-
-    # Misbehaving.
-
-    def _used(self, kind: str) -> bool:
-        """Whether a misbehaviour strikes now; uses up one of its count."""
-        left = self._misbehaves.get(kind, 0)
-        if left <= 0:
-            return False
-        self._misbehaves[kind] = left - 1
-        return True
-
-    async def _misbehave(self, body: dict[str, Any]) -> dict[str, int]:
-        """{"kind", "count"?}: silence and disk_full last until behave."""
-        kind = str(body["kind"])
-        if kind not in MISBEHAVIOURS:
-            raise ValueError(f"kind must be one of {', '.join(sorted(MISBEHAVIOURS))}")
-        self._misbehaves[kind] = int(body.get("count", 1))
-        return self._misbehaves
-
-    async def _behave(self, _: dict[str, Any]) -> dict[str, int]:
-        self._misbehaves.clear()
-        return self._misbehaves
 
     async def _release_gap(self, body: dict[str, Any]) -> dict[str, int]:
         """{"interface", "next"}: somebody at the ERP lets a missing number pass."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crossdock.order.v1 import order_service_pb2
-
 from crossdock_adapters.legacy_file.translate import BOOK, WHOLE_DOCUMENT, Document
-from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reference, Reject
+from crossdock_adapters.sdk.deployed_files import answer_words
+from crossdock_adapters.sdk.erp_documents import booked
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject
 
 MAX_SAID: Final = 5
 RECEIPT_WORDS: Final = frozenset({"taken", "held", "again", "person"})
@@ -45,19 +44,8 @@ class Answers:
 
 def answers_table(text: str, source: str) -> Answers:
     """A checked table. ValueError names every row that has no known word or no source."""
-    data = tomllib.loads(text)
-    problems = []
-    found: dict[str, dict[str, str]] = {"receipts": {}, "results": {}}
-    for table, words in (("receipts", RECEIPT_WORDS), ("results", RESULT_WORDS)):
-        for code, row in data.get(table, {}).items():
-            if row.get("word") not in words or not row.get("source") or not row.get("meaning"):
-                problems.append(
-                    f"{table}.{code} needs meaning, source, and a word of {sorted(words)}"
-                )
-            found[table][code] = str(row.get("word"))
-    if problems:
-        raise ValueError(f"{source}: " + "; ".join(problems))
-    return Answers(found["receipts"], found["results"])
+    tables = {"receipts": RECEIPT_WORDS, "results": RESULT_WORDS}
+    return Answers(**answer_words(text, source, tables))
 
 
 def verdict(
@@ -134,13 +122,8 @@ def _settled(line: int, words: set[str], said: Sequence[Said]) -> bool:
 
 
 def _confirmed(document: Document, event: Any, said: Sequence[Said]) -> Confirmed:
-    number = _number(said)
-    facts = []
-    if document.action == BOOK and document.kind == "sales_order" and number:
-        facts.append(sales_document(event.order.id, number))
     warnings = [each for each in said if each.code or each.text]
-    references = [Reference(document.kind, number)] if number else []
-    return Confirmed(references, facts, note=_told(warnings) if warnings else "")
+    return booked(document, event, _number(said), _told(warnings) if warnings else "")
 
 
 def _number(said: Iterable[Said]) -> str:
@@ -154,12 +137,3 @@ def _told(said: Sequence[Said]) -> str:
     )
     more = f" and {len(once) - MAX_SAID} more" if len(once) > MAX_SAID else ""
     return "; ".join(list(once)[:MAX_SAID]) + more
-
-
-def sales_document(order_id: str, number: str) -> order_service_pb2.UpdateOrderRequest:
-    """The fact that the ERP booked the order under a number."""
-    request = order_service_pb2.UpdateOrderRequest()
-    request.order.id = order_id
-    request.order.sales_document = number
-    request.update_mask.paths.append("sales_document")
-    return request

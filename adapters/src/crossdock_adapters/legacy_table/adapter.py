@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from datetime import timedelta
-from importlib import resources
-from pathlib import Path
-from typing import Any, Final
-from zoneinfo import ZoneInfo
-
-from crossdock.errors import InvalidRequestError
-from crossdock.item.v1 import item_service_pb2
+from typing import Final
 
 from crossdock_adapters.legacy_table import translate
 from crossdock_adapters.legacy_table.client import StagingErp, age, is_gone, shown, told
 from crossdock_adapters.legacy_table.translate import Answers
-from crossdock_adapters.sdk import table_layout
+from crossdock_adapters.sdk import deployed_files, erp_items, table_layout
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.database import Database, Limits, Taken
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
@@ -58,15 +52,9 @@ class Erp(StagingErp):
         settings: Settings,
     ) -> None:
         super().__init__(database, layouts)
-        zone = settings.text("time_zone")
-        units = settings.mapping("units")
         self.answers = answers
-        self.rules = Rules(
-            zone=ZoneInfo(zone) if zone else None,
-            units=units,
-            warehouses=settings.mapping("warehouses"),
-        )
-        self.units_back = {own: ours for ours, own in units.items()}
+        self.rules = Rules.of(settings)
+        self.units_back = {own: ours for ours, own in self.rules.units.items()}
         self.wait_seconds = settings.seconds("answer_wait_seconds")
         self.claim_seconds = settings.seconds("claim_seconds")
         self.pick_silence = timedelta(seconds=settings.seconds("pick_silence_seconds"))
@@ -198,16 +186,14 @@ async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
     """Whether the hub has the item; False: it holds the row as it is, with what is wrong."""
     try:
         values = vendor.values(ITEMS, row)
-        entry = translate.item_entry(values, poll.endpoint, vendor.answers, vendor.units_back)
-        request = item_service_pb2.UpsertItemsRequest(entries=[entry])
-        (result,) = (await poll.hub.items.UpsertItems(request)).results
-    except (Unreadable, InvalidRequestError) as problem:
-        await _hold(poll, row, str(problem))
-        return False
-    if result.HasField("refusal") and not result.held_fact_id:
-        await _hold(poll, row, result.refusal.message)
-        return False
-    return True
+        statuses = vendor.answers.statuses
+        entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.units_back)
+        problem = await erp_items.refusal(poll.hub, entry)
+    except Unreadable as unreadable:
+        problem = str(unreadable)
+    if problem:
+        await _hold(poll, row, problem)
+    return not problem
 
 
 async def _hold(poll: Poll, row: ClaimedRow, problem: str) -> None:
@@ -219,14 +205,11 @@ async def _hold(poll: Poll, row: ClaimedRow, problem: str) -> None:
 
 def loaded_layouts(directory: str, reads_items: bool = True) -> dict[str, TableLayout]:
     """Every layout that is needed, `directory` first. SettingsError lists what is wrong."""
-    own = resources.files(__package__).joinpath("layouts")
     names = sorted({document.layout for document in DOCUMENTS.values()})
     found = {}
     for name in [*names, *([ITEMS] if reads_items else [])]:
-        file = Path(directory) / f"{name}.toml"
         try:
-            is_given = bool(directory) and file.is_file()
-            text = (file if is_given else own.joinpath(f"{name}.toml")).read_text("utf-8")
+            text = deployed_files.layout_text(__package__, directory, name)
             found[name] = table_layout.parse(text, f"{name}.toml")
         except (LayoutProblem, OSError) as error:
             raise SettingsError(f"layouts_directory: {error}") from error
@@ -235,9 +218,8 @@ def loaded_layouts(directory: str, reads_items: bool = True) -> dict[str, TableL
 
 def loaded_answers(file: str) -> Answers:
     """The table of answers. SettingsError names every row that is wrong."""
-    own: Any = resources.files(__package__).joinpath(ANSWERS_FILE)
     try:
-        text = (Path(file) if file else own).read_text("utf-8")
+        text = deployed_files.table_text(__package__, file, ANSWERS_FILE)
         return translate.answers_table(text, file or ANSWERS_FILE)
     except (ValueError, OSError) as error:
         raise SettingsError(f"answers_file: {error}") from error

@@ -16,8 +16,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from crossdock_adapters.sdk.sandbox import Command, Sandbox, SandboxConfig, VendorPort, VendorRoute
+from crossdock_adapters.sdk.sandbox import Command, SandboxConfig, VendorPort, VendorRoute
 from crossdock_adapters.sdk.sandbox_database import Busy, DatabasePort, House, opened
+from crossdock_adapters.sdk.sandbox_misbehaving import Misbehaving
 
 DEFAULT_USER: Final = "crossdock"
 DEFAULT_ITEMS: Final = tuple(f"SKU-{number}" for number in range(1001, 1025))
@@ -28,10 +29,6 @@ BUSY_TRIES: Final = 500
 ORDERS, ISSUES = "sales_orders", "goods_issues"
 HEADERS: Final = {ORDERS: "XD_ORDER_HEADER", ISSUES: "XD_ISSUE_HEADER"}
 LINES: Final = {ORDERS: "XD_ORDER_LINE", ISSUES: "XD_ISSUE_LINE"}
-MISBEHAVIOURS: Final = frozenset({
-    "silence", "late_results", "deletes_rows", "loses_rows", "stale_errors", "period_closed",
-    "unknown_status", "stays_picked",
-})  # fmt: skip
 
 
 class Refusal(Exception):
@@ -42,13 +39,17 @@ class Refusal(Exception):
         self.code, self.text, self.line = code, text, line
 
 
-class LegacyTableSandbox(Sandbox):
+class LegacyTableSandbox(Misbehaving):
     """Settings: file (its database; made where it is missing), username, password, items,
     customers, result_seconds (from taking a row to its result), late_seconds."""
 
     name = "legacy-table"
     scheme = "sqlite+sandbox"
     kept = ("_due", "_misbehaves")
+    misbehaviours = frozenset({
+        "silence", "late_results", "deletes_rows", "loses_rows", "stale_errors", "period_closed",
+        "unknown_status", "stays_picked",
+    })  # fmt: skip
 
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
@@ -60,7 +61,6 @@ class LegacyTableSandbox(Sandbox):
             schema = resources.files(__package__).joinpath("sandbox_schema.sql")
             self._erp.executescript(schema.read_text("utf-8"))
         self._due: dict[str, str] = {}
-        self._misbehaves: dict[str, int] = {}
         self._items = frozenset(settings.get("items", DEFAULT_ITEMS))
         self._customers = frozenset(settings.get("customers", DEFAULT_CUSTOMERS))
 
@@ -100,14 +100,14 @@ class LegacyTableSandbox(Sandbox):
 
     def commands(self) -> dict[str, Command]:
         """misbehave, behave, tell_item."""
-        return {name: getattr(self, f"_{name}") for name in ("misbehave", "behave", "tell_item")}
+        return {**super().commands(), "tell_item": self._tell_item}
 
     async def closed(self) -> None:
         self._erp.close()
 
     async def tick(self) -> None:
         """One run of the batch: what is shown is taken, what is due is posted."""
-        if "silence" in self._misbehaves or not self._work():
+        if self.misbehaves("silence") or not self._work():
             return
         try:
             self._erp.execute("BEGIN IMMEDIATE")
@@ -138,12 +138,12 @@ class LegacyTableSandbox(Sandbox):
     def _take(self, interface: str, row: dict[str, Any]) -> None:
         reference = row["EXT_REF"].rstrip()
         seconds = float(self.settings.get("result_seconds", 0))
-        if self._used("late_results"):
+        if self.struck("late_results"):
             seconds += float(self.settings.get("late_seconds", 3))
         self._set(interface, reference, STATUS="PICKED")
         asked = "INSERT INTO ERP_ASKED (INTERFACE, ACTION, EXT_REF) VALUES (?, ?, ?)"
         self._erp.execute(asked, (interface, row["ACTION"], reference))
-        if not self._used("stays_picked"):
+        if not self.struck("stays_picked"):
             self._due[reference] = (self.now() + timedelta(seconds=seconds)).isoformat()
 
     def _finish(self, interface: str, row: dict[str, Any]) -> None:
@@ -156,16 +156,16 @@ class LegacyTableSandbox(Sandbox):
             self._set(interface, reference, STATUS="ERROR", ERROR_CODE=None, ERROR_TEXT=None)
             self._error(reference, refusal)
             return
-        status = "???" if self._used("unknown_status") else "DONE"
+        status = "???" if self.struck("unknown_status") else "DONE"
         self._set(interface, reference, STATUS=status, ERP_DOCUMENT=number)
-        if self._used("stale_errors"):
+        if self.struck("stale_errors"):
             # From before somebody mended the row and let it go on.
             self._set(interface, reference, ERROR_CODE="E102", ERROR_TEXT="no item")
             self._error(reference, Refusal("E102", "the item is not known", 10))
-        if self._misbehaves.get("deletes_rows") or self._misbehaves.get("loses_rows"):
+        if self.misbehaves("deletes_rows") or self.misbehaves("loses_rows"):
             deleted = f"DELETE FROM {HEADERS[interface]} WHERE RTRIM(EXT_REF) = ?"
             self._erp.execute(deleted, (reference,))
-        if self._misbehaves.get("loses_rows"):
+        if self.misbehaves("loses_rows"):
             lost = "UPDATE ERP_DOCUMENTS SET EXT_REF = '' WHERE RTRIM(EXT_REF) = ?"
             self._erp.execute(lost, (reference,))
 
@@ -190,7 +190,7 @@ class LegacyTableSandbox(Sandbox):
 
     def _posted(self, interface: str, row: dict[str, Any]) -> str:
         """The document's number. Refusal says why there is none."""
-        if self._used("period_closed"):
+        if self.struck("period_closed"):
             raise Refusal("E130", "the posting period is closed")
         reference = row["EXT_REF"].rstrip()
         lines = self._rows(f"SELECT * FROM {LINES[interface]} WHERE RTRIM(EXT_REF) = ?", reference)
@@ -286,26 +286,6 @@ class LegacyTableSandbox(Sandbox):
         return [dict(row) for row in self._erp.execute(sql, values)]
 
     # Commands.
-
-    def _used(self, kind: str) -> bool:
-        """Whether a misbehaviour strikes now; uses up one of its count."""
-        left = self._misbehaves.get(kind, 0)
-        if left <= 0:
-            return False
-        self._misbehaves[kind] = left - 1
-        return True
-
-    async def _misbehave(self, body: dict[str, Any]) -> dict[str, int]:
-        """{"kind", "count"?}: silence, deletes_rows and loses_rows last until behave."""
-        kind = str(body["kind"])
-        if kind not in MISBEHAVIOURS:
-            raise ValueError(f"kind must be one of {', '.join(sorted(MISBEHAVIOURS))}")
-        self._misbehaves[kind] = int(body.get("count", 1))
-        return self._misbehaves
-
-    async def _behave(self, _: dict[str, Any]) -> dict[str, int]:
-        self._misbehaves.clear()
-        return self._misbehaves
 
     async def _tell_item(self, body: dict[str, Any]) -> dict[str, int]:
         """A row of the outgoing table: columns by name; what is not named is NULL."""

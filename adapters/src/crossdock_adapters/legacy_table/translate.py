@@ -1,31 +1,18 @@
-"""From what the ERP's tables say to an outcome or a fact: pure, by the layout and the answers."""
+"""From what the ERP's tables say to an outcome: pure, by the layout and the table of answers."""
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
-from crossdock.client import request_id
-from crossdock.item.v1 import item_pb2, item_service_pb2
-from crossdock.order.v1 import order_service_pb2
-from crossdock.types.v1 import types_pb2
-from google.protobuf.message import Message
-
-from crossdock_adapters.sdk.erp_documents import BOOK, Document
-from crossdock_adapters.sdk.outcomes import Confirmed, FoundRejected, NeedsPerson, Reference
-from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.deployed_files import answer_words
+from crossdock_adapters.sdk.erp_documents import NO_NUMBER, Document, booked
+from crossdock_adapters.sdk.erp_items import ITEM_STATUSES
+from crossdock_adapters.sdk.outcomes import Confirmed, FoundRejected, NeedsPerson
 from crossdock_adapters.sdk.table_layout import Found, Place, Said, TableLayout
 
 ERROR_WORDS: Final = frozenset({"rejected", "person"})
-ITEM_STATUSES: Final = {
-    name.removeprefix("ITEM_STATUS_"): number
-    for name, number in item_pb2.ItemStatus.items()
-    if number
-}
 ANY_CODE: Final = "*"
 MAX_SAID: Final = 5
 
@@ -40,20 +27,8 @@ class Answers:
 
 def answers_table(text: str, source: str) -> Answers:
     """A checked table. ValueError names every row that has no known word or no source."""
-    data = tomllib.loads(text)
-    problems = []
-    found: dict[str, dict[str, str]] = {}
-    for table, words in (("errors", ERROR_WORDS), ("statuses", frozenset(ITEM_STATUSES))):
-        rows = data.get(table, {})
-        problems += [
-            f"{table}.{code} needs meaning, source, and a word of {', '.join(sorted(words))}"
-            for code, row in rows.items()
-            if row.get("word") not in words or not row.get("source") or not row.get("meaning")
-        ]
-        found[table] = {code: str(row.get("word")) for code, row in rows.items()}
-    if problems:
-        raise ValueError(f"{source}: " + "; ".join(problems))
-    return Answers(found["errors"], found["statuses"])
+    tables = {"errors": ERROR_WORDS, "statuses": frozenset(ITEM_STATUSES)}
+    return Answers(**answer_words(text, source, tables))
 
 
 def verdict(
@@ -91,15 +66,7 @@ def _meaning(code: str, answers: Answers) -> str:
 
 
 def _confirmed(document: Document, event: Any, found: Found) -> Confirmed:
-    facts: list[Message] = []
-    if document.action == BOOK and document.kind == "sales_order" and found.number:
-        fact = order_service_pb2.UpdateOrderRequest()
-        fact.order.id, fact.order.sales_document = event.order.id, found.number
-        fact.update_mask.paths.append("sales_document")
-        facts.append(fact)
-    references = [Reference(document.kind, found.number)] if found.number else []
-    note = "" if found.number else "the ERP told no document number"
-    return Confirmed(references, facts, note)
+    return booked(document, event, found.number, "" if found.number else NO_NUMBER)
 
 
 def _told(said: Sequence[Said]) -> str:
@@ -110,40 +77,3 @@ def _told(said: Sequence[Said]) -> str:
     )
     more = f" and {len(once) - MAX_SAID} more" if len(once) > MAX_SAID else ""
     return "; ".join(each.strip() for each in list(once)[:MAX_SAID]) + more
-
-
-def item_entry(
-    values: Mapping[str, Any], endpoint: str, answers: Answers, units: Mapping[str, str]
-) -> item_service_pb2.ItemEntry:
-    """A row of the items' table as a fact. units: the ERP's own codes to the contract's.
-
-    Unreadable names the value that has no row, and what to do.
-    """
-    item = item_pb2.Item(number=values["number"], description=values["description"] or "")
-    code = values["status"]
-    if code not in answers.statuses:
-        raise Unreadable(f"{code!r} has no row in answers_file, [statuses]", "status")
-    item.status = ITEM_STATUSES[answers.statuses[code]]
-    item.status_code = code
-    item.base_unit = _unit(values["unit"], units, "unit")
-    paths = ["description", "base_unit", "status", "status_code"]
-    weight: Decimal | None = values["weight"]
-    if weight is not None:
-        unit = _unit(values["weight_unit"] or "", units, "weight_unit")
-        item.weight.CopyFrom(types_pb2.Quantity(value=f"{weight:f}", unit=unit))
-        paths.append("weight")
-    entry = item_service_pb2.ItemEntry(item=item)
-    entry.update_mask.paths.extend(paths)
-    reference = types_pb2.ExternalReference(system=endpoint, type="item", value=item.number)
-    entry.references.append(reference)
-    # The same change read twice is one; a better translation of it is another.
-    content = hashlib.sha256(entry.SerializeToString(deterministic=True)).hexdigest()
-    version = f"{values['change']} {content}"
-    entry.request_id = request_id(endpoint, f"item/{item.number}", version)
-    return entry
-
-
-def _unit(code: str, units: Mapping[str, str], place: str) -> str:
-    if code not in units:
-        raise Unreadable(f"unit {code!r} of the ERP has no row in the setting units", place)
-    return units[code]

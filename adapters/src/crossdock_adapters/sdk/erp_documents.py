@@ -13,18 +13,21 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from crossdock.order.v1 import order_pb2
+from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import Value
-from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.outcomes import Confirmed, Reference, Untranslatable
+from crossdock_adapters.sdk.settings import Settings
 
 BOOK, CHANGE, TAKE_BACK = "I", "U", "D"
 WHOLE_DOCUMENT: Final = 0
 SPLIT_ADDRESS: Final = 2
+NO_NUMBER: Final = "the ERP told no document number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,18 @@ class Rules:
     zone: ZoneInfo | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     warehouses: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rules:
+        """By the settings time_zone, units and warehouses, and sender, receiver if any."""
+        zone = settings.text("time_zone")
+        return cls(
+            sender=str(settings.get("sender", "")),
+            receiver=str(settings.get("receiver", "")),
+            zone=ZoneInfo(zone) if zone else None,
+            units=settings.mapping("units"),
+            warehouses=settings.mapping("warehouses"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +183,23 @@ DOCUMENTS: Final[Mapping[str, Document]] = {
         "goods_issues", TAKE_BACK, "reversal", issue_rows, _whole, _issue_key
     ),
 }
+
+
+def booked(document: Document, event: Any, number: str, note: str = "") -> Confirmed:
+    """The ERP posted a document under a number of its own; "": it told none."""
+    facts: list[Message] = []
+    if document.action == BOOK and document.kind == "sales_order" and number:
+        facts.append(sales_document(event.order.id, number))
+    return Confirmed([Reference(document.kind, number)] if number else [], facts, note)
+
+
+def sales_document(order_id: str, number: str) -> order_service_pb2.UpdateOrderRequest:
+    """The fact that the ERP booked the order under a number."""
+    request = order_service_pb2.UpdateOrderRequest()
+    request.order.id = order_id
+    request.order.sales_document = number
+    request.update_mask.paths.append("sales_document")
+    return request
 
 
 def _order_line(line: order_pb2.OrderLine, reference: str, rules: Rules) -> Row:

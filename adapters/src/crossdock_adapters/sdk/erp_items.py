@@ -1,0 +1,71 @@
+"""Items that an ERP tells, as facts of the contract: what is the same for every ERP."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from crossdock.client import HubClient, request_id
+from crossdock.errors import InvalidRequestError
+from crossdock.item.v1 import item_pb2, item_service_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.sdk.places import Unreadable
+
+ITEM_STATUSES: Final = {
+    name.removeprefix("ITEM_STATUS_"): number
+    for name, number in item_pb2.ItemStatus.items()
+    if number
+}
+
+
+def item_entry(
+    values: Mapping[str, Any], endpoint: str, statuses: Mapping[str, str], units: Mapping[str, str]
+) -> item_service_pb2.ItemEntry:
+    """A fact of an ERP's item: number, change, description, status, unit, weight, weight_unit.
+
+    statuses: a word of ITEM_STATUSES for each of the ERP's codes. units: the ERP's own codes to the
+    contract's. Unreadable names the value that has no row, and what to do.
+    """
+    item = item_pb2.Item(number=values["number"], description=values["description"] or "")
+    code = values["status"]
+    if code not in statuses:
+        raise Unreadable(f"{code!r} has no row in answers_file, [statuses]", "status")
+    item.status = ITEM_STATUSES[statuses[code]]
+    item.status_code = code
+    item.base_unit = _unit(values["unit"], units, "unit")
+    paths = ["description", "base_unit", "status", "status_code"]
+    weight: Decimal | None = values["weight"]
+    if weight is not None:
+        unit = _unit(values["weight_unit"] or "", units, "weight_unit")
+        item.weight.CopyFrom(types_pb2.Quantity(value=f"{weight:f}", unit=unit))
+        paths.append("weight")
+    entry = item_service_pb2.ItemEntry(item=item)
+    entry.update_mask.paths.extend(paths)
+    reference = types_pb2.ExternalReference(system=endpoint, type="item", value=item.number)
+    entry.references.append(reference)
+    # The same change read twice is one; a better translation of it is another.
+    content = hashlib.sha256(entry.SerializeToString(deterministic=True)).hexdigest()
+    version = f"{values['change']} {content}"
+    entry.request_id = request_id(endpoint, f"item/{item.number}", version)
+    return entry
+
+
+async def refusal(hub: HubClient, entry: item_service_pb2.ItemEntry) -> str:
+    """Tell the hub an item; "": it has it, or holds it as a fact. Otherwise why it does not."""
+    try:
+        request = item_service_pb2.UpsertItemsRequest(entries=[entry])
+        (result,) = (await hub.items.UpsertItems(request)).results
+    except InvalidRequestError as problem:
+        return str(problem)
+    if result.HasField("refusal") and not result.held_fact_id:
+        return str(result.refusal.message)
+    return ""
+
+
+def _unit(code: str, units: Mapping[str, str], place: str) -> str:
+    if code not in units:
+        raise Unreadable(f"unit {code!r} of the ERP has no row in the setting units", place)
+    return units[code]
