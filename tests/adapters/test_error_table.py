@@ -6,6 +6,7 @@ import pytest
 from crossdock_adapters.sdk.error_table import ErrorTable, parse
 from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.outcomes import (
+    KnownAlready,
     NeedsPerson,
     OutcomeUnknown,
     Reject,
@@ -36,6 +37,10 @@ source = "guide"
 code = "E110"
 means = "person"
 source = "guide"
+[[error]]
+code = "TWICE"
+means = "known"
+source = "guide"
 """
 
 
@@ -54,6 +59,7 @@ def table() -> ErrorTable:
         (429, "", 0, Throttled, 2),
         (0, "E110", 0, NeedsPerson, None),
         (0, "E111", 0, OutcomeUnknown, 0),
+        (0, "TWICE", 0, KnownAlready, 0),
         (503, "", 20, OutcomeUnknown, 20),
     ],
 )

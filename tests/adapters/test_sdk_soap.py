@@ -58,15 +58,15 @@ def test_a_fault_has_the_vendors_own_code_where_it_tells_one(detail: str, code: 
     """Proves that a fault is told by the code of its detail, else by its faultcode."""
     inside = f"<faultcode>s:Client</faultcode><faultstring>no</faultstring>{detail}"
     said = soap.read(f"{HEAD}<s:Fault>{inside}</s:Fault>{TAIL}".encode())
-    assert said == Fault(code, "no")
-    assert soap.read(soap.fault("UnknownItem", "no")) == Fault("UnknownItem", "no")
+    assert said == Fault(code, "no", "Client")
+    assert soap.read(soap.fault("UnknownItem", "no")) == Fault("UnknownItem", "no", "Client")
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"<html><body>Gateway error</body></html>", "is no SOAP 1.1 envelope"),
-        (b'<Envelope xmlns="urn:other"><Body/></Envelope>', "is no SOAP 1.1 envelope"),
+        (b"<html><body>Gateway error</body></html>", "is no SOAP envelope"),
+        (b'<Envelope xmlns="urn:other"><Body/></Envelope>', "is no SOAP envelope"),
         (f"{HEAD}{TAIL}".encode(), "has 0 elements and not one"),
         (f"{HEAD}<a/><b/>{TAIL}".encode(), "has 2 elements and not one"),
         (f'<s:Envelope xmlns:s="{soap.ENVELOPE}"/>'.encode(), "/Envelope/Body"),
@@ -80,3 +80,53 @@ def test_what_is_no_answer_says_where(data: bytes, said: str) -> None:
     with pytest.raises(Unreadable) as refused:
         soap.read(data)
     assert said in str(refused.value)
+
+
+SENDER = """<s:Code><s:Value>s:Sender</s:Value><s:Subcode><s:Value>wsse:InvalidSecurity</s:Value>
+<s:Subcode><s:Value>erp:E7</s:Value></s:Subcode></s:Subcode></s:Code>
+<s:Reason><s:Text xml:lang="en">no</s:Text></s:Reason>"""
+
+
+@pytest.mark.parametrize(
+    ("detail", "code"),
+    [("<s:Detail><Own><Number>E9</Number></Own></s:Detail>", "E9"), ("", "E7")],
+)
+def test_a_fault_of_version_1_2_says_the_same(detail: str, code: str) -> None:
+    """Proves that a fault of SOAP 1.2 is told by the code of its detail, wherever that stands, else
+    by its deepest subcode, and that it says whom it blames."""
+    head, tail = (text.replace(soap.ENVELOPE, soap.ENVELOPE_12) for text in (HEAD, TAIL))
+    data = f"{head}<s:Fault>{SENDER}{detail}</s:Fault>{tail}".encode()
+    assert soap.read(data, "Own/Number") == Fault(code, "no", "Sender")
+    made = soap.fault("E9", "no", blames="Server", version="1.2")
+    assert soap.read(made) == Fault("E9", "no", "Receiver")
+
+
+@pytest.mark.parametrize("version", soap.VERSIONS)
+def test_both_versions_are_written(version: str) -> None:
+    """Proves for each version its namespace, its HTTP headers, and that a text password, the end of
+    the message and the answerer's clock arrive."""
+    life = timedelta(minutes=5)
+    token = soap.username_token("user", PASSWORD, b"n" * 16, CREATED, by_text=True, life=life)
+    data = soap.envelope(vendor_xml.build("A", {}), token, relates_to="urn:1", version=version)
+    root = soap.opened(data)
+    assert soap.version_of(root) == version
+    assert soap.token_of(root) == token
+    assert (token.digest, token.expires) == (PASSWORD, "2010-09-16T07:55:45Z")
+    assert PASSWORD not in repr(token)
+    assert root.text_of("Header/RelatesTo") == "urn:1"
+    refusal = soap.opened(soap.fault("X", "no", created=CREATED, version=version))
+    assert soap.told_time(refusal) == CREATED
+    headers = soap.headers("urn:act", version)
+    said = {
+        "1.1": {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"urn:act"'},
+        "1.2": {"Content-Type": 'application/soap+xml; charset=utf-8; action="urn:act"'},
+    }
+    assert headers == said[version]
+
+
+def test_a_clock_without_its_zone_is_nobodys() -> None:
+    """Proves that a time without zone, and what is no time, are not taken for the answerer's."""
+    data = soap.fault("X", "no", created=CREATED).decode()
+    for other in ("2010-09-16T07:50:45", "yesterday", ""):
+        changed = data.replace("2010-09-16T07:50:45Z", other)
+        assert soap.told_time(soap.opened(changed.encode())) is None

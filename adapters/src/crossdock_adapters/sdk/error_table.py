@@ -13,6 +13,7 @@
             throttled  a documented "too many calls": nothing was done
             retry      proven unprocessed; again after `pause_seconds`
             person     nothing goes on before somebody has looked
+            known      the vendor had our reference before: what came of it is to be looked up
             unknown    nobody knows what became of the call
 
 What no row names is unknown: an error that nobody has documented proves nothing.
@@ -29,6 +30,7 @@ from typing import Any
 
 from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.outcomes import (
+    KnownAlready,
     NeedsPerson,
     OutcomeUnknown,
     Reject,
@@ -50,6 +52,7 @@ class Word(StrEnum):
     THROTTLED = "throttled"
     RETRY = "retry"
     PERSON = "person"
+    KNOWN = "known"
     UNKNOWN = "unknown"
 
 
@@ -77,6 +80,10 @@ class ErrorTable:
         text = resources.files(package or "").joinpath(file).read_text("utf-8")
         return parse(text, f"{package}/{file}")
 
+    def names(self, status: int, code: str) -> bool:
+        """Whether there is a row for exactly this status and code."""
+        return (status, code) in self.rows
+
     def row(self, status: int, code: str) -> Row:
         """The row of a status and code, else that of the status, else: unknown."""
         return self.rows.get((status, code)) or self.rows.get((status, ANY_CODE)) or _NO_ROW
@@ -100,6 +107,8 @@ class ErrorTable:
                 return Retry(wait, reason)
             case Word.PERSON:
                 return NeedsPerson(reason)
+            case Word.KNOWN if effect:
+                return KnownAlready(reason)
             case Word.REJECTED if effect:
                 return Reject(code or str(status), reason)
             case Word.REJECTED:

@@ -12,7 +12,8 @@
     ├── NeedsPerson     nothing automatic can help (the delivery is parked)
     ├── Untranslatable  the message cannot be put into the vendor's words (parked)
     └── OutcomeUnknown  something left for the vendor and nobody knows what became of it
-        └── AnswerLater     the vendor has it, and answers later as it always does
+        ├── AnswerLater     the vendor has it, and answers later as it always does
+        └── KnownAlready    the vendor had our reference before, and does not say what came of it
 
 Any other exception counts as unknown once a byte with an effect left for the vendor, and as
 Untranslatable before that.
@@ -140,4 +141,11 @@ class AnswerLater(OutcomeUnknown):
 
     The hub asks again, as after any unknown outcome, and holds nothing against the vendor: who
     takes work is there. An answer that is overdue is a plain OutcomeUnknown.
+    """
+
+
+class KnownAlready(OutcomeUnknown):
+    """The vendor refuses a message id or key of ours because it had it before: it detects doubles.
+
+    What became of the first is not said, so that it has to be looked up: it may have been refused.
     """

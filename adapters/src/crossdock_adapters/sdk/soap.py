@@ -1,18 +1,22 @@
-"""SOAP 1.1: envelopes with a WS-Security UsernameToken and a message id, and answers with faults.
+"""SOAP 1.1 and 1.2: envelopes with a WS-Security UsernameToken and a message id, and answers.
 
     data = soap.envelope(body, token, message_id="urn:uuid:…")     bytes to post
+    headers = soap.headers(action)                                 what is posted with them
     said = soap.read(answer.body)                                  what is in the Body, or a Fault
 
-Pure: nonce and time are given. What is read has no document type, and so no entities
-(`vendor_xml`); what cannot be read says where.
+The version is that of `version=`, 1.1 where it is not given; answers are read in either. Pure:
+nonce and time are given. What is read has no document type, and so no entities (`vendor_xml`);
+what cannot be read says where.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from xml.etree import ElementTree
 
 from crossdock_adapters.sdk import vendor_xml
@@ -21,42 +25,66 @@ from crossdock_adapters.sdk.vendor_xml import Element
 
 CONTENT_TYPE = "text/xml; charset=utf-8"
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+ENVELOPE_12 = "http://www.w3.org/2003/05/soap-envelope"
+# The namespace of each version of the protocol.
+VERSIONS: Final[Mapping[str, str]] = {"1.1": ENVELOPE, "1.2": ENVELOPE_12}
 ADDRESSING = "http://www.w3.org/2005/08/addressing"
 _OASIS = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
 SECURITY = f"{_OASIS}wssecurity-secext-1.0.xsd"
 UTILITY = f"{_OASIS}wssecurity-utility-1.0.xsd"
 PASSWORD_DIGEST = f"{_OASIS}username-token-profile-1.0#PasswordDigest"
+PASSWORD_TEXT = f"{_OASIS}username-token-profile-1.0#PasswordText"
 BASE64 = f"{_OASIS}soap-message-security-1.0#Base64Binary"
 NONCE_BYTES = 16
 for _prefix, _name in (
-    ("soap", ENVELOPE), ("wsa", ADDRESSING), ("wsse", SECURITY), ("wsu", UTILITY),
+    ("soap", ENVELOPE), ("soap12", ENVELOPE_12), ("wsa", ADDRESSING), ("wsse", SECURITY),
+    ("wsu", UTILITY),
 ):  # fmt: skip
     ElementTree.register_namespace(_prefix, _name)
 
 
 @dataclass(frozen=True, slots=True)
 class UsernameToken:
-    """Who calls: the password goes as a digest of itself, a fresh nonce and the time, UTC."""
+    """Who calls. digest: of the password, a fresh nonce and the time (UTC); in a token by text the
+    password itself. expires: when the whole message ends; "" leaves that out."""
 
     username: str
-    digest: str
+    digest: str = field(repr=False)
     nonce: str
     created: str
+    expires: str = ""
+    by_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A refusal. code: the vendor's own in the detail where it has one, else the faultcode."""
+    """A refusal. code: the vendor's own in the detail where it has one, else the innermost
+    subcode (1.2), else the faultcode, without its prefix. blames: that faultcode, as Client or
+    Server, in 1.2 Sender or Receiver; "" where there was no fault to read."""
 
     code: str
     text: str
+    blames: str = ""
 
 
-def username_token(username: str, password: str, nonce: bytes, created: datetime) -> UsernameToken:
-    """A token of the UsernameToken Profile 1.0 with PasswordDigest. created: aware."""
-    at = created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    digest = password_digest(nonce, at, password)
-    return UsernameToken(username, digest, base64.b64encode(nonce).decode(), at)
+def username_token(
+    username: str,
+    password: str,
+    nonce: bytes,
+    created: datetime,
+    *,
+    by_text: bool = False,
+    life: timedelta = timedelta(0),
+) -> UsernameToken:
+    """A token of the UsernameToken Profile 1.0. created: aware.
+
+    by_text: PasswordText, for services that keep no password from which they could make a digest;
+    over TLS only. life: how long the message is good for, told as a Timestamp; 0: not told.
+    """
+    at = _instant(created)
+    said = password if by_text else password_digest(nonce, at, password)
+    expires = _instant(created + life) if life else ""
+    return UsernameToken(username, said, base64.b64encode(nonce).decode(), at, expires, by_text)
 
 
 def password_digest(nonce: bytes, created: str, password: str) -> str:
@@ -65,53 +93,117 @@ def password_digest(nonce: bytes, created: str, password: str) -> str:
     return base64.b64encode(hashlib.sha1(joined).digest()).decode()
 
 
+def headers(action: str, version: str = "1.1") -> dict[str, str]:
+    """The HTTP headers of a message: 1.1 has SOAPAction, 1.2 a parameter of the content type."""
+    if version == "1.1":
+        return {"Content-Type": CONTENT_TYPE, "SOAPAction": f'"{action}"'}
+    return {"Content-Type": f'application/soap+xml; charset=utf-8; action="{action}"'}
+
+
 def envelope(
-    body: ElementTree.Element, token: UsernameToken | None = None, *, message_id: str = ""
+    body: ElementTree.Element,
+    token: UsernameToken | None = None,
+    *,
+    message_id: str = "",
+    relates_to: str = "",
+    created: datetime | None = None,
+    version: str = "1.1",
 ) -> bytes:
-    """The document to post. ValueError: a text has what XML cannot say."""
-    root = ElementTree.Element(f"{{{ENVELOPE}}}Envelope")
-    header = ElementTree.SubElement(root, f"{{{ENVELOPE}}}Header")
+    """The document to post. ValueError: a text has what XML cannot say.
+
+    relates_to and created are what answers have: the message that is answered, and the answerer's
+    time.
+    """
+    space = VERSIONS[version]
+    root = ElementTree.Element(f"{{{space}}}Envelope")
+    header = ElementTree.SubElement(root, f"{{{space}}}Header")
     if token is not None:
-        _add_token(header, token)
+        _add_token(header, token, space)
+    if created is not None:
+        _add_timestamp(_security(header, space), _instant(created), "")
     if message_id:
         ElementTree.SubElement(header, f"{{{ADDRESSING}}}MessageID").text = message_id
-    ElementTree.SubElement(root, f"{{{ENVELOPE}}}Body").append(body)
+    if relates_to:
+        ElementTree.SubElement(header, f"{{{ADDRESSING}}}RelatesTo").text = relates_to
+    ElementTree.SubElement(root, f"{{{space}}}Body").append(body)
     return vendor_xml.dumps(root)
 
 
-def fault(code: str, text: str) -> bytes:
-    """An answer that refuses, as a simulated vendor gives it."""
-    made = ElementTree.Element(f"{{{ENVELOPE}}}Fault")
-    ElementTree.SubElement(made, "faultcode").text = "soap:Client"
-    ElementTree.SubElement(made, "faultstring").text = text
-    detail = ElementTree.SubElement(made, "detail")
-    ElementTree.SubElement(detail, "code").text = code
-    return envelope(made)
+def fault(
+    code: str,
+    text: str,
+    *,
+    blames: str = "Client",
+    relates_to: str = "",
+    created: datetime | None = None,
+    version: str = "1.1",
+) -> bytes:
+    """An answer that refuses, as a simulated vendor gives it. blames: Client or Server, whose
+    fault it is; 1.2 calls them Sender and Receiver. code: the vendor's own; "": it has none."""
+    space = VERSIONS[version]
+    made = ElementTree.Element(f"{{{space}}}Fault")
+    if version == "1.1":
+        ElementTree.SubElement(made, "faultcode").text = f"soap:{blames}"
+        ElementTree.SubElement(made, "faultstring").text = text
+        detail = ElementTree.SubElement(made, "detail") if code else None
+    else:
+        whose = ElementTree.SubElement(made, f"{{{space}}}Code")
+        said = "Sender" if blames == "Client" else "Receiver"
+        ElementTree.SubElement(whose, f"{{{space}}}Value").text = f"soap12:{said}"
+        reason = ElementTree.SubElement(made, f"{{{space}}}Reason")
+        ElementTree.SubElement(reason, f"{{{space}}}Text").text = text
+        detail = ElementTree.SubElement(made, f"{{{space}}}Detail") if code else None
+    if detail is not None:
+        ElementTree.SubElement(detail, "code").text = code
+    return envelope(made, relates_to=relates_to, created=created, version=version)
 
 
-def read(data: bytes) -> Element | Fault:
+def read(data: bytes, code_at: str = "code") -> Element | Fault:
     """What is in the Body of an envelope. Unreadable: it is no envelope, and where."""
-    return content(opened(data))
+    return content(opened(data), code_at)
 
 
 def opened(data: bytes) -> Element:
     """An envelope, with its Header. Unreadable: it is none."""
     root = vendor_xml.loads(data)
-    if (root.name, root.namespace) != ("Envelope", ENVELOPE):
-        raise Unreadable("is no SOAP 1.1 envelope", root.place)
+    if root.name != "Envelope" or root.namespace not in VERSIONS.values():
+        raise Unreadable("is no SOAP envelope", root.place)
     return root
 
 
-def content(root: Element) -> Element | Fault:
-    """What is in the Body of an opened envelope. Unreadable: it holds nothing, or several."""
+def content(root: Element, code_at: str = "code") -> Element | Fault:
+    """What is in the Body of an opened envelope. Unreadable: it holds nothing, or several.
+
+    code_at: where in the detail of a fault the vendor's own code stands.
+    """
     body = root.need("Body")
     if len(body.children) != 1:
         raise Unreadable(f"has {len(body.children)} elements and not one", body.place)
     (found,) = body.children
-    if (found.name, found.namespace) != ("Fault", ENVELOPE):
+    if (found.name, found.namespace) != ("Fault", root.namespace):
         return found
-    code = found.text_of("detail/code") or found.text_of("faultcode").rpartition(":")[2]
-    return Fault(code, found.text_of("faultstring"))
+    if root.namespace == ENVELOPE:
+        told = blamed = found.text_of("faultcode")
+        own, text = found.text_of(f"detail/{code_at}"), found.text_of("faultstring")
+    else:
+        own, text = found.text_of(f"Detail/{code_at}"), found.text_of("Reason/Text")
+        told, blamed = _innermost(found.find("Code")), found.text_of("Code/Value")
+    return Fault(own or _local(told), text, _local(blamed))
+
+
+def version_of(root: Element) -> str:
+    """The version of an opened envelope."""
+    return next(version for version, space in VERSIONS.items() if space == root.namespace)
+
+
+def told_time(root: Element) -> datetime | None:
+    """When an opened envelope was made, by the clock of who made it; None: it does not say."""
+    told = root.text_of("Header/Security/Timestamp/Created")
+    try:
+        found = datetime.fromisoformat(told)
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo else None
 
 
 def token_of(root: Element) -> UsernameToken | None:
@@ -119,16 +211,52 @@ def token_of(root: Element) -> UsernameToken | None:
     found = root.find("Header/Security/UsernameToken")
     if found is None:
         return None
-    parts = [found.text_of(name) for name in ("Username", "Password", "Nonce", "Created")]
-    return UsernameToken(*parts)
+    password = found.find("Password")
+    by_text = password is not None and password.attributes.get("Type") == PASSWORD_TEXT
+    expires = root.text_of("Header/Security/Timestamp/Expires")
+    username, digest = found.text_of("Username"), found.text_of("Password")
+    nonce, created = found.text_of("Nonce"), found.text_of("Created")
+    return UsernameToken(username, digest, nonce, created, expires, by_text)
 
 
-def _add_token(header: ElementTree.Element, token: UsernameToken) -> None:
-    security = ElementTree.SubElement(header, f"{{{SECURITY}}}Security")
-    security.set(f"{{{ENVELOPE}}}mustUnderstand", "1")
+def _innermost(code: Element | None) -> str:
+    """The code of 1.2 that says most: its deepest subcode."""
+    told = ""
+    while code is not None:
+        told = code.text_of("Value") or told
+        code = code.find("Subcode")
+    return told
+
+
+def _local(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _security(header: ElementTree.Element, space: str) -> ElementTree.Element:
+    found = ElementTree.SubElement(header, f"{{{SECURITY}}}Security")
+    found.set(f"{{{space}}}mustUnderstand", "1" if space == ENVELOPE else "true")
+    return found
+
+
+def _add_timestamp(security: ElementTree.Element, created: str, expires: str) -> None:
+    made = ElementTree.SubElement(security, f"{{{UTILITY}}}Timestamp")
+    ElementTree.SubElement(made, f"{{{UTILITY}}}Created").text = created
+    if expires:
+        ElementTree.SubElement(made, f"{{{UTILITY}}}Expires").text = expires
+
+
+def _add_token(header: ElementTree.Element, token: UsernameToken, space: str) -> None:
+    security = _security(header, space)
+    if token.expires:
+        _add_timestamp(security, token.created, token.expires)
     made = ElementTree.SubElement(security, f"{{{SECURITY}}}UsernameToken")
     ElementTree.SubElement(made, f"{{{SECURITY}}}Username").text = token.username
-    password = ElementTree.SubElement(made, f"{{{SECURITY}}}Password", Type=PASSWORD_DIGEST)
+    kind = PASSWORD_TEXT if token.by_text else PASSWORD_DIGEST
+    password = ElementTree.SubElement(made, f"{{{SECURITY}}}Password", Type=kind)
     password.text = token.digest
     nonce = ElementTree.SubElement(made, f"{{{SECURITY}}}Nonce", EncodingType=BASE64)
     nonce.text = token.nonce

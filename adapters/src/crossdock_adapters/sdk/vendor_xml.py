@@ -160,6 +160,15 @@ def build(name: str, content: Any, namespace: str = "") -> ElementTree.Element:
     return made
 
 
+def copied(element: Element) -> ElementTree.Element:
+    """What was read, to be written again: a part of a document that is kept for itself."""
+    space = f"{{{element.namespace}}}" if element.namespace else ""
+    made = ElementTree.Element(f"{space}{element.name}", dict(element.attributes))
+    made.text = element.text
+    made.extend(copied(child) for child in element.children)
+    return made
+
+
 def writable(text: str) -> bool:
     """Whether XML can say this text."""
     return _FORBIDDEN.search(text) is None
