@@ -1,0 +1,237 @@
+"""A legacy ERP by SOAP at the hub: documents are posted under a message id, and looked up by it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from crossdock_adapters.legacy_soap import translate
+from crossdock_adapters.legacy_soap.client import ITEMS, LOOK_UP, RESULT, BrokenPage, SoapErp
+from crossdock_adapters.legacy_soap.translate import Answers, Result
+from crossdock_adapters.sdk import (
+    deployed_files,
+    erp_items,
+    error_table,
+    soap,
+    vendor_xml,
+    xml_layout,
+)
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
+from crossdock_adapters.sdk.error_table import ErrorTable
+from crossdock_adapters.sdk.layout import LayoutProblem
+from crossdock_adapters.sdk.manifest import ManifestError
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    Confirmed,
+    FoundRejected,
+    KnownAlready,
+    NeedsPerson,
+    NotFound,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+)
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.vendor_xml import Element
+from crossdock_adapters.sdk.work import Poll, Work
+from crossdock_adapters.sdk.xml_layout import XmlLayout
+
+ADAPTER = Adapter.load(__package__)
+
+ANSWERS_FILE: Final = "answers.toml"
+# A reference that no delivery has: what the ERP says of it proves that it can be asked.
+NOBODYS_REFERENCE: Final = "CONNECTION-TEST"
+PASSWORD_TYPES: Final = ("digest", "text")
+LOOK_PAUSE_SECONDS: Final = 0.2
+PAGE_ITEMS: Final = 100
+MAX_PAGES: Final = 1_000
+DIGEST_CHARACTERS: Final = 16
+XML: Final = "text/xml"
+
+
+class Erp(SoapErp):
+    """The ERP's service, with what this deployment decided about documents, answers, waiting."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        layouts: dict[str, XmlLayout],
+        errors: ErrorTable,
+        answers: Answers,
+    ) -> None:
+        super().__init__(settings, secrets, layouts, errors)
+        self.answers = answers
+        self.rules = Rules.of(settings)
+        self.units_back = {own: ours for ours, own in self.rules.units.items()}
+        self.reads_items = settings.flag("reads_items")
+        self.wait_seconds = settings.seconds("answer_wait_seconds")
+        self.result_silence = timedelta(seconds=settings.seconds("result_silence_seconds"))
+
+    async def test(self) -> None:
+        """Prove that the ERP answers, takes our credentials, and can say that it has nothing."""
+        said = await self.find(NOBODYS_REFERENCE)
+        if self.answers.results.get(said.status) != "absent":
+            raise NeedsPerson(
+                f"asked for a reference that nobody has, the ERP says {said.status!r}: give the "
+                'word that it has for this the meaning "absent" in answers_file'
+            )
+
+
+@ADAPTER.connect
+async def connect(settings: Settings, secrets: Secrets) -> Erp:
+    """The service of one ERP. SettingsError when a layout, a table or a word is wrong."""
+    if settings.text("soap_version") not in soap.VERSIONS:
+        raise SettingsError(f"soap_version must be one of {', '.join(soap.VERSIONS)}")
+    if settings.text("password_type") not in PASSWORD_TYPES:
+        raise SettingsError(f"password_type must be one of {', '.join(PASSWORD_TYPES)}")
+    check_message_id(settings.text("message_id"))
+    settled = min(ADAPTER.manifest.operations[name].settle_after_seconds for name in DOCUMENTS)
+    if settings.seconds("timeout_seconds") >= settled:
+        raise SettingsError(
+            f"timeout_seconds must be below {settled:g}, settle_after_seconds in adapter.toml: a "
+            "call that still runs looks like a document that was never posted"
+        )
+    layouts = loaded_layouts(settings.text("layouts_directory"))
+    errors = loaded_errors(settings.text("errors_file"))
+    answers = loaded_answers(settings.text("answers_file"))
+    return Erp(settings, secrets, layouts, errors, answers)
+
+
+async def deliver(work: Work, vendor: Erp) -> Confirmed:
+    """Post the document, and see what came of it."""
+    document = DOCUMENTS[work.operation]
+    rows = document.rows(work.event, document.action, work.reference, vendor.rules)
+    body = vendor.body(document.layout, rows)
+    said: Result | None = None
+    known = ""
+    try:
+        said = await vendor.post(document.layout, body, work.reference)
+    except KnownAlready as again:
+        known = f"; it said {again.reason}"
+    try:
+        ended = await _wait(work, vendor, document, said)
+    except Retry as trouble:
+        # "Proven unprocessed" is no longer true: the ERP has it.
+        raise OutcomeUnknown(f"the ERP has it; then: {trouble.reason}") from trouble
+    if isinstance(ended, NotFound):
+        raise OutcomeUnknown(f"the ERP took it and does not find it{known}")
+    if isinstance(ended, FoundRejected):
+        raise Reject(ended.code, ended.reason)
+    return ended
+
+
+async def look(work: Work, vendor: Erp) -> Confirmed | FoundRejected | NotFound:
+    """What came of a document that may have been posted, by its reference."""
+    return await _wait(work, vendor, DOCUMENTS[work.operation], None)
+
+
+for _name in DOCUMENTS:
+    ADAPTER.operation(_name)(deliver)
+    ADAPTER.look_up(_name)(look)
+
+
+async def _wait(
+    work: Work, vendor: Erp, document: Document, said: Result | None
+) -> Confirmed | FoundRejected | NotFound:
+    """A moment for a quick queue; then the delivery waits at the hub, which asks again."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + vendor.wait_seconds
+    while True:
+        said = said or await vendor.find(work.reference)
+        ended = translate.verdict(document, work.event, said, vendor.answers, vendor.errors)
+        if ended is not None:
+            return ended
+        if loop.time() >= until:
+            if said.received and datetime.now(UTC) - said.received > vendor.result_silence:
+                raise OutcomeUnknown(f"SILENT: no result within {vendor.result_silence}")
+            raise AnswerLater(f"taken by the ERP, and not posted yet: {said.status}")
+        said = None
+        await asyncio.sleep(LOOK_PAUSE_SECONDS)
+
+
+@ADAPTER.poll("items")
+async def take_items(poll: Poll, vendor: Erp) -> None:
+    """Tell the hub the items that changed, each change once, from the cursor on."""
+    if not vendor.reads_items:
+        return
+    for _ in range(MAX_PAGES):
+        after = int(poll.cursor or b"0")
+        try:
+            page = await vendor.items(after, PAGE_ITEMS)
+        except BrokenPage as broken:
+            # It stays the next page until somebody mends it: nothing behind it can be asked for.
+            await _hold(poll, broken.body, str(broken))
+            return
+        changes = [await _told(poll, vendor, item) for item in page]
+        newest = max((after, *changes))
+        if newest == after:
+            return
+        await poll.advance(str(newest))
+
+
+async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
+    """The number of a change that the hub has, or holds as it is with what is wrong; 0: it is no
+    number."""
+    change = 0
+    try:
+        values: dict[str, Any] = xml_layout.read(vendor.layouts[ITEMS], item, "item")
+        change = int(values["change"])
+        statuses = vendor.answers.statuses
+        entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.units_back)
+        problem = await erp_items.refusal(poll.hub, entry)
+    except Unreadable as unreadable:
+        problem = str(unreadable)
+    if problem:
+        await _hold(poll, vendor_xml.dumps(vendor_xml.copied(item)), problem)
+    return change
+
+
+async def _hold(poll: Poll, content: bytes, problem: str) -> None:
+    """What was mended and is wrong again is another payload than before."""
+    digest = hashlib.sha256(content + problem.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    await poll.hold(content, problem, XML, key=f"items {digest}")
+
+
+def check_message_id(form: str) -> None:
+    """SettingsError when two documents would have one message id, or a form has other names."""
+    try:
+        one, other = (form.format(reference=name, uuid=name) for name in ("A" * 20, "B" * 20))
+    except (LookupError, ValueError):
+        one = other = ""
+    if one == other:
+        raise SettingsError("message_id must hold {reference} or {uuid}, and no other name in {}")
+
+
+def loaded_layouts(directory: str) -> dict[str, XmlLayout]:
+    """Every layout that is needed, `directory` first. SettingsError lists what is wrong."""
+    found = {}
+    for name in sorted({each.layout for each in DOCUMENTS.values()} | {LOOK_UP, RESULT, ITEMS}):
+        try:
+            text = deployed_files.layout_text(__package__, directory, name)
+            found[name] = xml_layout.parse(text, f"{name}.toml")
+        except (LayoutProblem, OSError) as error:
+            raise SettingsError(f"layouts_directory: {error}") from error
+    return found
+
+
+def loaded_errors(file: str) -> ErrorTable:
+    """The table of faults and codes. SettingsError names every row that is wrong."""
+    try:
+        text = deployed_files.table_text(__package__, file, error_table.FILE_NAME)
+        return error_table.parse(text, file or error_table.FILE_NAME)
+    except (ManifestError, OSError) as error:
+        raise SettingsError(f"errors_file: {error}") from error
+
+
+def loaded_answers(file: str) -> Answers:
+    """The table of answers. SettingsError names every row that is wrong."""
+    try:
+        text = deployed_files.table_text(__package__, file, ANSWERS_FILE)
+        return translate.answers_table(text, file or ANSWERS_FILE)
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"answers_file: {error}") from error

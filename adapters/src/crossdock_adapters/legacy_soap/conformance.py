@@ -1,0 +1,117 @@
+"""What the conformance kit needs to know of the ERP: one order's life, and how items come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from crossdock_adapters.legacy_soap.adapter import ADAPTER
+from crossdock_adapters.legacy_soap.sandbox import ITEMS, LegacySoapSandbox
+from crossdock_adapters.legacy_soap.sandbox_books import ISSUE, ORDER
+from crossdock_adapters.sdk import soap, vendor_xml
+from crossdock_adapters.sdk.conformance import erp_order
+from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.subject import (
+    XML,
+    Case,
+    Delivered,
+    Malformed,
+    Subject,
+    UnknownCode,
+    WayIn,
+)
+from crossdock_adapters.sdk.erp_documents import BOOK, CHANGE, TAKE_BACK
+
+ITEMS_SECONDS = 0.05
+QUESTION = "items"
+# So often it has asked again, what it saw before is dealt with.
+QUESTIONS = 3
+
+
+def settings(sandbox: LegacySoapSandbox, folder: Path) -> Mapping[str, Any]:
+    """Of the endpoint; the password lies in a file."""
+    password = folder / "legacy-soap-password"
+    password.write_text(str(sandbox.settings["password"]))
+    return {
+        "base_url": sandbox.vendor_url,
+        "username": str(sandbox.settings["username"]),
+        "password": f"file:{password}",
+        "items_interval_seconds": ITEMS_SECONDS,
+    }
+
+
+def asked(kind: str, action: str) -> Callable[[Mapping[str, Any]], int]:
+    """How often the ERP was asked to post something: its guards by business key hide nothing."""
+
+    def made(books: Mapping[str, Any]) -> int:
+        return sum((each["kind"], each["action"]) == (kind, action) for each in books["asked"])
+
+    return made
+
+
+def page(**values: Any) -> bytes:
+    """An answer with one item."""
+    plain = {
+        "Change": 1, "Number": "SKU-1001", "Description": "Lamp", "Unit": "EA", "Status": "A",
+        "Weight": "1.2500", "WeightUnit": "KG",
+    }  # fmt: skip
+    content = {"Items": {"Item": {**plain, **values}}}
+    return soap.envelope(vendor_xml.build("GetItemChangesResponse", content, ITEMS))
+
+
+async def show(stage: Stage, payload: bytes) -> Delivered:
+    """The ERP answers so, until a poll that saw it has ended and another began."""
+    stage.sandbox.show(QUESTION, payload)
+    seen = _questions(stage)
+    await until(lambda: _questions(stage) >= seen + QUESTIONS, "the items are asked for again")
+    return Delivered()
+
+
+async def clock_ahead(sandbox: LegacySoapSandbox) -> None:
+    """The ERP's clock goes ten minutes ahead: every token of ours is too old for it."""
+    await sandbox.commands()["misbehave"]({"kind": "clock_ahead"})
+
+
+def _questions(stage: Stage) -> int:
+    return sum(call.operation == QUESTION for call in stage.sandbox.calls)
+
+
+BOOKED = ["create_sales_order"]
+CONFORMANCE = Subject(
+    adapter=ADAPTER,
+    sandbox=LegacySoapSandbox,
+    settings=settings,
+    expire=clock_ahead,
+    cases=[
+        Case("create_sales_order", erp_order.approved, asked(ORDER, BOOK)),
+        Case("change_order", erp_order.changed, asked(ORDER, CHANGE), after=BOOKED),
+        Case("cancel_order", erp_order.cancelled, asked(ORDER, TAKE_BACK), after=BOOKED),
+        Case("post_goods_issue", erp_order.manifested, asked(ISSUE, BOOK), after=BOOKED),
+        Case(
+            "reverse_goods_issue",
+            erp_order.voided,
+            asked(ISSUE, TAKE_BACK),
+            after=[*BOOKED, "post_goods_issue"],
+        ),
+    ],
+    ways_in=[
+        WayIn(
+            "poll:items",
+            payloads=[page(), page(Change=2, Number="SKU-1002", Weight=None, WeightUnit=None)],
+            deliver=show,
+            media=XML,
+            content_type="text/xml",
+            needed=["/Envelope/Body/GetItemChangesResponse/Items/Item/Change"],
+            # An element of a later release, which no layout names.
+            grown=page(Remark="seasonal"),
+            unknown_code=UnknownCode(page(Status="Q9"), "Q9"),
+            malformed=[
+                Malformed(page(Unit="??"), "unit"),
+                Malformed(page(WeightUnit="ST"), "weight_unit"),
+                Malformed(page(Weight="much"), r"/Items/Item/Weight \(line 2"),
+                Malformed(page(Number=""), r"/Items/Item/Number \(line 2"),
+            ],
+        ),
+    ],
+)
