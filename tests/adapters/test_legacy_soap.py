@@ -273,7 +273,7 @@ async def test_the_password_is_nowhere(
         with pytest.raises(Retry) as said:
             await desk.do(CREATE, SOLD)
         shown = [desk.record.request_excerpt(), desk.record.response_excerpt()]
-        shown += [desk.record.words(said.value.reason), caplog.text, repr(desk.vendor)]
+        shown += [said.value.reason, caplog.text, repr(desk.vendor)]
         assert "PostSalesOrder" in shown[0] and "are not wanted" in shown[1] + shown[2]
         assert not [each for each in shown if PASSWORD in each]
 
@@ -390,6 +390,30 @@ async def test_what_does_not_fit_is_told_before_anything_leaves(tmp_path: Path) 
         with pytest.raises(Untranslatable, match=r"sales_orders: document\.Customer .* 20"):
             await desk.do(CREATE, event)
         assert len(desk.sandbox.calls) == 1
+
+
+async def test_a_deployments_own_files_count(tmp_path: Path) -> None:
+    """Proves that a table of errors and a layout of the deployment's take the place of ours, alone,
+    and that a misbehaviour which nobody plays is refused."""
+    own = Path(adapter.__file__).parent
+    errors = (own / "errors.toml").read_text("utf-8")
+    (tmp_path / "mine.toml").write_text(
+        errors.replace('code = "E130"\nmeans = "person"', 'code = "E130"\nmeans = "rejected"')
+    )
+    layout = (own / "layouts" / "sales_orders.toml").read_text("utf-8")
+    company = '  { element = "Company", name = "company", length = 20, blank = true },\n'
+    assert company in layout
+    (tmp_path / "sales_orders.toml").write_text(layout.replace(company, ""))
+    given = {"errors_file": str(tmp_path / "mine.toml"), "layouts_directory": str(tmp_path)}
+    async with running(tmp_path, **given) as desk:
+        await desk.misbehave("period_closed")
+        with pytest.raises(Reject) as refused:
+            await desk.do(CREATE, SOLD)
+        assert refused.value.code == "E130"
+        assert "<Company>" not in desk.record.request_excerpt()
+        assert "<Customer>" in desk.record.request_excerpt()
+        with pytest.raises(ValueError, match="kind must be one of clock_ahead, "):
+            await desk.misbehave("sulks")
 
 
 def said(status: str, number: str = "", *codes: str) -> Result:

@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.recovery import RECOVERY_MUTANTS
+from tests.mutants.soap import SOAP_MUTANTS
 from tests.mutants.staging import STAGING_MUTANTS
 
 # The fastest that may notice come first: the first failure ends the run of a mutant.
@@ -472,4 +473,5 @@ MUTANTS: Final[list[Mutant]] = [
     ),
     *RECOVERY_MUTANTS,
     *STAGING_MUTANTS,
+    *SOAP_MUTANTS,
 ]

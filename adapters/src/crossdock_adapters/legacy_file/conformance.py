@@ -9,13 +9,11 @@ from typing import Any
 
 from crossdock_adapters.legacy_file.adapter import ADAPTER
 from crossdock_adapters.legacy_file.sandbox import DEFAULT_USER, LegacyFileSandbox
-from crossdock_adapters.legacy_file.translate import BOOK, CHANGE, TAKE_BACK
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.conformance import erp_order
 from crossdock_adapters.sdk.conformance.stage import Stage, until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
-    Case,
     Delivered,
     Malformed,
     Subject,
@@ -85,33 +83,7 @@ CONFORMANCE = Subject(
     adapter=ADAPTER,
     sandbox=LegacyFileSandbox,
     settings=settings,
-    cases=[
-        Case("create_sales_order", erp_order.approved, asked("sales_orders", BOOK)),
-        Case(
-            "change_order",
-            erp_order.changed,
-            asked("sales_orders", CHANGE),
-            after=["create_sales_order"],
-        ),
-        Case(
-            "cancel_order",
-            erp_order.cancelled,
-            asked("sales_orders", TAKE_BACK),
-            after=["create_sales_order"],
-        ),
-        Case(
-            "post_goods_issue",
-            erp_order.manifested,
-            asked("goods_issues", BOOK),
-            after=["create_sales_order"],
-        ),
-        Case(
-            "reverse_goods_issue",
-            erp_order.voided,
-            asked("goods_issues", TAKE_BACK),
-            after=["create_sales_order", "post_goods_issue"],
-        ),
-    ],
+    cases=erp_order.cases(asked),
     ways_in=[
         WayIn(
             "poll:answers",

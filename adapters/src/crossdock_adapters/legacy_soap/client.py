@@ -20,6 +20,7 @@ from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import FieldProblem
+from crossdock_adapters.sdk.masking import Mask
 from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Throttled, Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings
@@ -147,7 +148,10 @@ class SoapErp:
         codes = (said.code, said.blames)
         named = next((code for code in codes if code and self.errors.names(0, code)), None)
         status, code = (answer.status, said.code) if named is None else (0, named)
-        text = f"{said.code} {said.text}" if named != said.code else said.text
+        by_blame = named == said.blames != said.code
+        text = f"{said.code} {said.text}".strip() if by_blame else said.text
+        # A service may repeat what it was sent, and a poll's trouble is told in logs.
+        text = Mask([self._secrets.text("password")]).over(text)
         wish = answer.retry_after_seconds()
         return self.errors.meaning(status, code, text, effect=effect, wish_seconds=wish)
 

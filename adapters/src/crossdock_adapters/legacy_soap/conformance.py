@@ -8,20 +8,17 @@ from typing import Any
 
 from crossdock_adapters.legacy_soap.adapter import ADAPTER
 from crossdock_adapters.legacy_soap.sandbox import ITEMS, LegacySoapSandbox
-from crossdock_adapters.legacy_soap.sandbox_books import ISSUE, ORDER
 from crossdock_adapters.sdk import soap, vendor_xml
 from crossdock_adapters.sdk.conformance import erp_order
 from crossdock_adapters.sdk.conformance.stage import Stage, until
 from crossdock_adapters.sdk.conformance.subject import (
     XML,
-    Case,
     Delivered,
     Malformed,
     Subject,
     UnknownCode,
     WayIn,
 )
-from crossdock_adapters.sdk.erp_documents import BOOK, CHANGE, TAKE_BACK
 
 ITEMS_SECONDS = 0.05
 QUESTION = "items"
@@ -77,24 +74,12 @@ def _questions(stage: Stage) -> int:
     return sum(call.operation == QUESTION for call in stage.sandbox.calls)
 
 
-BOOKED = ["create_sales_order"]
 CONFORMANCE = Subject(
     adapter=ADAPTER,
     sandbox=LegacySoapSandbox,
     settings=settings,
     expire=clock_ahead,
-    cases=[
-        Case("create_sales_order", erp_order.approved, asked(ORDER, BOOK)),
-        Case("change_order", erp_order.changed, asked(ORDER, CHANGE), after=BOOKED),
-        Case("cancel_order", erp_order.cancelled, asked(ORDER, TAKE_BACK), after=BOOKED),
-        Case("post_goods_issue", erp_order.manifested, asked(ISSUE, BOOK), after=BOOKED),
-        Case(
-            "reverse_goods_issue",
-            erp_order.voided,
-            asked(ISSUE, TAKE_BACK),
-            after=[*BOOKED, "post_goods_issue"],
-        ),
-    ],
+    cases=erp_order.cases(asked),
     ways_in=[
         WayIn(
             "poll:items",

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 FIRST_DOCUMENT: Final = 700_000
-ORDER, ISSUE = "order", "issue"
+ORDER, ISSUE = "sales_orders", "goods_issues"
 
 
 class Refusal(Exception):

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from crossdock_adapters.legacy_table.adapter import ADAPTER
-from crossdock_adapters.legacy_table.sandbox import ISSUES, ORDERS, LegacyTableSandbox
+from crossdock_adapters.legacy_table.sandbox import LegacyTableSandbox
 from crossdock_adapters.sdk.conformance import erp_order
 from crossdock_adapters.sdk.conformance.stage import Stage, until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
-    Case,
     Delivered,
     Malformed,
     Subject,
     UnknownCode,
     WayIn,
 )
-from crossdock_adapters.sdk.erp_documents import BOOK, CHANGE, TAKE_BACK
 
 ITEMS_SECONDS = 0.05
 OUT_OF_HAND = frozenset({"DONE", "HELD"})
@@ -75,30 +73,7 @@ CONFORMANCE = Subject(
     adapter=ADAPTER,
     sandbox=LegacyTableSandbox,
     settings=settings,
-    cases=[
-        Case("create_sales_order", erp_order.approved, asked(ORDERS, BOOK)),
-        Case(
-            "change_order", erp_order.changed, asked(ORDERS, CHANGE), after=["create_sales_order"]
-        ),
-        Case(
-            "cancel_order",
-            erp_order.cancelled,
-            asked(ORDERS, TAKE_BACK),
-            after=["create_sales_order"],
-        ),
-        Case(
-            "post_goods_issue",
-            erp_order.manifested,
-            asked(ISSUES, BOOK),
-            after=["create_sales_order"],
-        ),
-        Case(
-            "reverse_goods_issue",
-            erp_order.voided,
-            asked(ISSUES, TAKE_BACK),
-            after=["create_sales_order", "post_goods_issue"],
-        ),
-    ],
+    cases=erp_order.cases(asked),
     ways_in=[
         WayIn(
             "poll:items",

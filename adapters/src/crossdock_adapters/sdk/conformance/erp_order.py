@@ -4,15 +4,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from crossdock.order.v1 import order_events_pb2, order_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from google.protobuf.message import Message
 
+from crossdock_adapters.sdk.conformance.subject import Case
+from crossdock_adapters.sdk.erp_documents import DOCUMENTS
+
 ORDER_ID: Final = "11111111-1111-4111-8111-111111111111"
 SHIPMENT_ID: Final = "22222222-2222-4222-8222-222222222222"
+
+
+BOOKED: Final = ["create_sales_order"]
+LEFT: Final = ["create_sales_order", "post_goods_issue"]
 
 
 def order(quantity: str = "2") -> order_pb2.Order:
@@ -63,3 +70,19 @@ def manifested(_: Mapping[str, Any]) -> Message:
 
 def voided(_: Mapping[str, Any]) -> Message:
     return shipment_events_pb2.ShipmentVoided(shipment=shipment())
+
+
+def cases(asked: Callable[[str, str], Callable[[Mapping[str, Any]], int]]) -> list[Case]:
+    """Every operation. asked: of a layout and an action, how often the ERP was asked for it, by its
+    books; what they are kept by would hide a second time."""
+    events = {
+        "create_sales_order": (approved, []),
+        "change_order": (changed, BOOKED),
+        "cancel_order": (cancelled, BOOKED),
+        "post_goods_issue": (manifested, BOOKED),
+        "reverse_goods_issue": (voided, LEFT),
+    }
+    return [
+        Case(name, event, asked(DOCUMENTS[name].layout, DOCUMENTS[name].action), after=after)
+        for name, (event, after) in events.items()
+    ]

@@ -1,0 +1,76 @@
+"""Faults in what speaks SOAP to a legacy ERP: doubles, doubt, clocks, and what is read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import SDK, Mutant, faults_in
+
+ERP: Final = ("tests/adapters/test_legacy_soap.py",)
+LEGACY_SOAP: Final = "adapters/src/crossdock_adapters/legacy_soap/"
+
+SOAP_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{LEGACY_SOAP}client.py",
+        ERP,
+        a_message_id_of_its_own_each_time=(
+            'named = uuid.uuid5(uuid.NAMESPACE_URL, f"urn:crossdock:{reference}")',
+            "named = uuid.uuid4()",
+        ),
+        somebody_elses_document_is_ours=(
+            "if result.reference != reference:",
+            "if not result.reference:",
+        ),
+        an_answer_to_another_message_is_ours=(
+            "if relates and relates != message_id:",
+            "if relates is None:",
+        ),
+        any_clock_is_followed=("and abs(ahead) <= self._most:", "and self._most is not None:"),
+        a_clock_is_never_followed=("            self._ahead = ahead\n", "            pass\n"),
+        a_fault_in_a_200_is_a_success=(
+            "        if isinstance(said, Fault):\n",
+            "        if isinstance(said, Fault) and answer.ok:\n"
+            "            said = root\n"
+            "        if isinstance(said, Fault):\n",
+        ),
+    ),
+    *faults_in(
+        f"{LEGACY_SOAP}adapter.py",
+        ERP,
+        known_and_not_found_is_done=(
+            "    if isinstance(ended, NotFound):\n        raise OutcomeUnknown(",
+            "    if isinstance(ended, NotFound):\n        return Confirmed([])\n"
+            "        raise OutcomeUnknown(",
+        ),
+        the_cursor_goes_before_the_facts=(
+            "        changes = [await _told(poll, vendor, item) for item in page]\n",
+            "        await poll.advance(str(after + len(page)))\n"
+            "        changes = [await _told(poll, vendor, item) for item in page]\n",
+        ),
+    ),
+    *faults_in(
+        f"{LEGACY_SOAP}translate.py",
+        ERP,
+        zeros_are_a_document_number=(
+            'case "done" if said.number or document.action != BOOK:',
+            'case "done" if said.status or document.action != BOOK:',
+        ),
+        any_refusal_is_a_rejection=(
+            "if words == {Word.REJECTED}:",
+            "if Word.REJECTED in words:",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}error_table.py",
+        (*ERP, "tests/adapters/test_error_table.py"),
+        a_double_is_a_refusal=(
+            "return KnownAlready(reason)",
+            "return Reject(code, reason)",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}xml_layout.py",
+        ("tests/adapters/test_xml_layout.py",),
+        nil_is_left_out=("        elif leaf.nil:\n", "        elif leaf.nil and text:\n"),
+    ),
+]
