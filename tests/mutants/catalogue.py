@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.interchanges import INTERCHANGE_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.recovery import RECOVERY_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
@@ -474,4 +475,5 @@ MUTANTS: Final[list[Mutant]] = [
     *RECOVERY_MUTANTS,
     *STAGING_MUTANTS,
     *SOAP_MUTANTS,
+    *INTERCHANGE_MUTANTS,
 ]

@@ -1,0 +1,104 @@
+"""Interchanges that come twice, with other content, too late or not at all."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from crossdock_adapters.sdk.x12 import envelopes, receiving
+from crossdock_adapters.sdk.x12.isa import MAX_CONTROL_NUMBER
+from crossdock_adapters.sdk.x12.receiving import Decision, Record, Verdict
+from hypothesis import given
+from hypothesis import strategies as st
+from test_x12 import BODY
+
+TODAY = date(2026, 3, 5)
+KEPT_DAYS = 90
+
+
+def come(record: Record, number: int, content: str = "same", day: date = TODAY) -> Decision:
+    """What the interchange is, with the record taken to the hub and back."""
+    kept = receiving.decode(receiving.encode(record))
+    return receiving.decide(kept, number, content, day, KEPT_DAYS)
+
+
+def after(*numbers: int) -> Record:
+    """The record once these came."""
+    record = Record()
+    for number in numbers:
+        record = come(record, number).record
+    return record
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.sampled_from("ab")), max_size=80))
+def test_each_number_is_taken_once(steps: list[tuple[int, str]]) -> None:
+    """Proves for any order of arrival that a number is new exactly the first time, a duplicate
+    with the same content and a conflict with another, and that what is told missing is what lies
+    behind the newest and never came."""
+    record, came = Record(), dict[int, str]()
+    for number, content in steps:
+        decision = come(record, number, content)
+        if number not in came:
+            assert decision.verdict is Verdict.NEW
+            came[number] = content
+        else:
+            same = came[number] == content
+            assert decision.verdict is (Verdict.DUPLICATE if same else Verdict.CONFLICT)
+            assert decision.record == record
+        record = decision.record
+    assert record.newest == max(came, default=0)
+    first = next(iter(came), 0)
+    assert set(record.missing) == {n for n in range(first, record.newest) if n not in came}
+
+
+def test_a_gap_is_told_and_filled() -> None:
+    """Proves that the numbers in between are told once, that one that comes later fills its place
+    and is told to be late, and that nothing is missing in the end."""
+    decision = come(after(5), 8)
+    assert (decision.gap, decision.late, decision.record.missing) == ((6, 7), False, (6, 7))
+    decision = come(decision.record, 6)
+    assert (decision.verdict, decision.late, decision.record.newest) == (Verdict.NEW, True, 8)
+    assert come(decision.record, 7).record.missing == ()
+    assert come(after(5, 8), 9).gap == ()
+
+
+def test_after_the_highest_number_comes_the_first() -> None:
+    """Proves that the counter wraps without a gap, and that one over the wrap is told."""
+    record = after(MAX_CONTROL_NUMBER - 1, MAX_CONTROL_NUMBER, 1)
+    assert (record.newest, record.missing) == (1, ())
+    assert come(after(MAX_CONTROL_NUMBER - 1), 1).gap == (MAX_CONTROL_NUMBER,)
+
+
+def test_a_counter_that_was_set_anew_is_told() -> None:
+    """Proves that a number far away is taken, told as a restart, and opens no gap of millions."""
+    decision = come(after(5_000_000), 1)
+    assert (decision.verdict, decision.restarted, decision.gap) == (Verdict.NEW, True, ())
+    assert come(decision.record, 2).restarted is False
+
+
+def test_numbers_stay_known_as_long_as_was_said() -> None:
+    """Proves that a number is known for the days it is kept, and free again after them."""
+    record = after(5)
+    last = TODAY + timedelta(days=KEPT_DAYS)
+    assert come(record, 5, day=last).verdict is Verdict.DUPLICATE
+    assert come(record, 5, day=last + timedelta(days=1)).verdict is Verdict.NEW
+
+
+def test_the_record_stays_small_and_forgets_no_number() -> None:
+    """Proves that thousands of numbers fit in what the hub keeps of a cursor, and that one whose
+    content is no longer known is a conflict and never new."""
+    record = Record()
+    for number in range(1, 3_001):
+        record = receiving.decide(record, number, "same", TODAY, KEPT_DAYS).record
+    assert len(receiving.encode(record)) < 32 * 1024
+    assert come(record, 3_000).verdict is Verdict.DUPLICATE
+    assert come(record, 1).verdict is Verdict.CONFLICT
+    assert come(record, 3_000 - receiving.MAX_DIGESTS).verdict is Verdict.CONFLICT
+
+
+def test_line_breaks_do_not_make_other_content() -> None:
+    """Proves that the digest is of what an interchange says: line breaks between segments count
+    for nothing, any other character does."""
+    (plain,) = envelopes.read(BODY).interchanges
+    (broken,) = envelopes.read(BODY.replace(b"~", b"~\r\n")).interchanges
+    (other,) = envelopes.read(BODY.replace(b"PORTLAND", b"PORTLANE")).interchanges
+    assert receiving.digest(plain) == receiving.digest(broken) != receiving.digest(other)

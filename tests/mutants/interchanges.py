@@ -1,0 +1,77 @@
+"""Faults in what reads, answers and remembers X12 interchanges."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import SDK, Mutant, faults_in
+
+X12: Final = ("tests/adapters/test_x12.py", "tests/adapters/test_x12_receiving.py")
+
+INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{SDK}x12/envelopes.py",
+        X12,
+        a_group_count_is_not_compared=(
+            "if trailer.count(1) != len(groups):",
+            "if trailer.count(1) < 0:",
+        ),
+        an_interchange_ends_with_any_number=(
+            "if trailer.count(2) != int(header.raw(13)):",
+            "if trailer.count(2) < 0:",
+        ),
+        a_set_count_is_one_off=(
+            "if not _says(trailer, 1, len(body) + 2):",
+            "if not _says(trailer, 1, len(body) + 1):",
+        ),
+        a_set_number_may_repeat=(
+            "elif found.control_number in numbers:",
+            "elif found.control_number in ():",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}x12/segments.py",
+        X12,
+        a_point_is_not_implied=(".scaleb(-decimals) if found", ".scaleb(0) if found"),
+        a_delimiter_is_written_as_data=(
+            "if _CONTROL.search(element) or any(one in own for one in element):",
+            "if _CONTROL.search(element):",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}x12/isa.py",
+        X12,
+        an_old_version_repeats=(
+            "repeats = elements[11] >= FIRST_REPEATING and not repetition.isalnum()",
+            "repeats = not repetition.isalnum()",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}x12/acknowledgments.py",
+        X12,
+        a_broken_set_is_accepted=(
+            "status = Status.REJECTED if said else Status.ACCEPTED",
+            "status = Status.ACCEPTED",
+        ),
+        an_acknowledgement_is_acknowledged=(
+            "if group.functional_id == FUNCTIONAL_ID:",
+            'if group.functional_id == "":',
+        ),
+    ),
+    *faults_in(
+        f"{SDK}x12/receiving.py",
+        X12,
+        other_content_is_a_duplicate=(
+            "same = known.digest == content",
+            "same = True",
+        ),
+        old_numbers_are_forgotten=(
+            "if any(each.first <= number <= each.last for each in record.ranges):",
+            "if record.ranges and number < 0:",
+        ),
+        a_gap_is_not_noticed=(
+            "gap = () if first or not follows else _missed(record, ahead)",
+            "gap: tuple[int, ...] = ()",
+        ),
+    ),
+]
