@@ -6,6 +6,12 @@ from typing import Final
 
 from tests.mutants.mutant import SDK, Mutant, faults_in
 
+LTL_FREIGHT: Final = "adapters/src/crossdock_adapters/ltl_freight/"
+FREIGHT: Final = (
+    "tests/adapters/test_ltl_freight_translate.py",
+    "tests/adapters/test_ltl_freight.py",
+    "tests/adapters/test_ltl_freight_tender.py",
+)
 X12: Final = ("tests/adapters/test_x12.py", "tests/adapters/test_x12_receiving.py")
 
 INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
@@ -73,5 +79,69 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "gap = () if first or not follows else _missed(record, ahead)",
             "gap: tuple[int, ...] = ()",
         ),
+    ),
+    *faults_in(
+        f"{SDK}edi_mailbox.py",
+        FREIGHT,
+        a_conflict_is_told=(
+            "if decision.verdict is Verdict.CONFLICT:",
+            "if decision.verdict is None:",
+        ),
+        a_number_is_kept_before_it_is_told=(
+            "        answers, problems = await _told(interchange, tell)\n"
+            "        await self._acknowledge(",
+            "        await poll.cursors.put_cursor(RECORD, bytes(), version)\n"
+            "        answers, problems = await _told(interchange, tell)\n"
+            "        await self._acknowledge(",
+        ),
+        a_stranger_is_told=("        if stranger:\n", "        if not stranger and stranger:\n"),
+        half_a_file_is_held_at_once=(
+            "            if self._is_young(fact):\n",
+            "            if self._is_young(fact) and not fact:\n",
+        ),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}adapter.py",
+        FREIGHT,
+        a_taken_pro_is_always_ours=(
+            "    if work.reference in history.references:\n",
+            "    if history.references:\n",
+        ),
+        a_number_is_taken_for_what_cannot_be_said=(
+            '    _request(work, "", bol_rules(work.settings))\n',
+            "    assert vendor.numbers\n",
+        ),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}translate_status.py",
+        FREIGHT,
+        a_missing_code_is_no_local_time=(
+            'if code in ("", LOCAL):',
+            "if code in (LOCAL,):",
+        ),
+        both_statuses_are_taken=("    if own and appointment:\n", "    if own and not own:\n"),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}tendering.py",
+        FREIGHT,
+        an_acknowledgement_books=(
+            "    if found.answer == ACCEPTED:\n",
+            "    if found.answer == ACCEPTED or found.syntax:\n",
+        ),
+        a_number_is_free_before_it_is_noted=(
+            "    fresh = Tender(reference, taken.number, taken.time)\n",
+            "    await mailbox.sent(work.sequences, key)\n"
+            "    fresh = Tender(reference, taken.number, taken.time)\n",
+        ),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}tenders.py",
+        FREIGHT,
+        the_last_answer_stands=("    if found.answer:\n", "    if found.answer and not code:\n"),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}translate_invoice.py",
+        FREIGHT,
+        charges_need_not_add_up=("Decimal(0)) != net:", "Decimal(0)) != net and not charges:"),
     ),
 ]

@@ -21,8 +21,6 @@ from crossdock_adapters.sdk.carrier_scans import History
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
-    NeedsPerson,
-    NotTried,
     OutcomeUnknown,
     Reference,
     Reject,
@@ -37,8 +35,6 @@ ADAPTER = Adapter.load(__package__)
 CROSS_BORDER = "US-CA"
 # Of a package that another delivery of the same shipment buys, the draft is its label.
 BOUGHT_WITH = "with:"
-# After so many the longest wait is reached, whatever the settings.
-WAITS_THAT_GROW_MAX = 60
 LOOK_BACK_DAYS = 6
 # A number lives this long at most; before the purchase it was somebody else's.
 TRACKED_DAYS = 90
@@ -60,31 +56,13 @@ async def open_shipment(work: Work, vendor: FedexClient) -> str:
     rules = ship_rules(work.settings)
     packages = _packages(work, shipment)
     if packages[0].id != work.item:
-        label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
-        if label is None:
-            if work.attempt > work.settings.integer("wait_for_first_attempts_max"):
-                raise NeedsPerson(
-                    f"the first package of its shipment ({packages[0].number}) has no label; see "
-                    "what became of that one, then retry this"
-                )
-            wait = _wait_for_first_seconds(work)
-            raise NotTried(wait, "it is bought with the first package of its shipment: not yet")
-        return BOUGHT_WITH + label.tracking_number
+        return BOUGHT_WITH + await carrier_reports.number_bought_with(work, packages[0])
     requested = translate.requested_shipment(shipment, packages, work.reference, rules)
     account = rules.account_for(shipment.ship_from_location_number)
     if await vendor.find(work.reference, account) is None:
         await vendor.open(work.reference, account, requested)
         vendor.unconfirmed.add(work.reference, work.attempt)
     return work.reference
-
-
-def _wait_for_first_seconds(work: Work) -> float:
-    """Longer and longer: the first package may be waiting for the end of an outage, and each time
-    that this one asks counts towards the times after which a person has to look."""
-    grown = 1.25 ** min(work.attempt - 1, WAITS_THAT_GROW_MAX)
-    settings = work.settings
-    wait = settings.seconds("wait_for_first_seconds") * grown
-    return min(wait, settings.seconds("wait_for_first_seconds_max"))
 
 
 @ADAPTER.operation("buy_label")

@@ -16,7 +16,8 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 
 from crossdock_adapters.sdk import carrier_scans
-from crossdock_adapters.sdk.work import Poll
+from crossdock_adapters.sdk.outcomes import NeedsPerson, NotTried
+from crossdock_adapters.sdk.work import Poll, Work
 
 if TYPE_CHECKING:
     from crossdock.client import HubClient
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 MAX_LABELS_OF_A_SHIPMENT = 500
 MAX_REPORTED_CODES = 1_000
+# After so many the longest wait is reached, whatever the settings.
+WAITS_THAT_GROW_MAX = 60
 
 _reported_codes: set[tuple[str, str, str]] = set()
 
@@ -103,6 +106,33 @@ async def label_of(hub: HubClient, shipment_id: str, package_id: str) -> label_p
         if label.package_id == package_id and label.state != label_pb2.LABEL_STATE_VOIDED:
             return label
     return None
+
+
+async def number_bought_with(work: Work, first: shipment_pb2.Package) -> str:
+    """The number of this package's label, which the delivery of its shipment's first package buys.
+
+    Settings: wait_for_first_seconds, wait_for_first_seconds_max, wait_for_first_attempts_max.
+    NotTried: it is not bought yet; NeedsPerson: it was waited for long enough.
+    """
+    label = await label_of(work.hub, work.event.shipment.id, work.item)
+    if label is not None:
+        return label.tracking_number
+    if work.attempt > work.settings.integer("wait_for_first_attempts_max"):
+        raise NeedsPerson(
+            f"the first package of its shipment ({first.number}) has no label; see what became of "
+            "that one, then retry this"
+        )
+    wait = _wait_for_first_seconds(work)
+    raise NotTried(wait, "it is bought with the first package of its shipment: not yet")
+
+
+def _wait_for_first_seconds(work: Work) -> float:
+    """Longer and longer: the first package may be waiting for the end of an outage, and each time
+    that this one asks counts towards the times after which a person has to look."""
+    grown = 1.25 ** min(work.attempt - 1, WAITS_THAT_GROW_MAX)
+    settings = work.settings
+    wait = settings.seconds("wait_for_first_seconds") * grown
+    return min(wait, settings.seconds("wait_for_first_seconds_max"))
 
 
 def payload_key(payload: bytes) -> str:

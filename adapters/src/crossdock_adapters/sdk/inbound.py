@@ -22,6 +22,7 @@ from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink, refused_for_good
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Unreachable, VendorOutcome
 from crossdock_adapters.sdk.presence import Presence
+from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.telemetry import Telemetry
 from crossdock_adapters.sdk.work import CursorMoved, Poll, Refused, Webhook
@@ -124,6 +125,8 @@ class Inbound:
             hub=self.link.hub,
             put_cursor=put,
             hold_payload=hold_payload,
+            sequences=Sequences(self.link),
+            cursors=self.link,
         )
 
     def webhook_app(self) -> Starlette:

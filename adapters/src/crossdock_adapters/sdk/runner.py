@@ -269,6 +269,7 @@ class EndpointRunner:
                 hub=self._link.hub,
                 look_up_numbers=self._link.numbers,
                 sequences=Sequences(self._link),
+                cursors=self._link,
             )
 
         return Worker(

@@ -11,7 +11,7 @@ from crossdock_adapters.sdk.settings import Settings
 if TYPE_CHECKING:
     from crossdock.client import HubClient
 
-    from crossdock_adapters.sdk.sequences import Sequences
+    from crossdock_adapters.sdk.sequences import Cursors, Sequences
 
 LookUpNumbers = Callable[[str, Sequence[str]], Awaitable[dict[str, str]]]
 
@@ -38,8 +38,9 @@ class Work:
     hub: HubClient = field(repr=False)
     look_up_numbers: LookUpNumbers = field(repr=False)
     draft: str = ""
-    # Control numbers of this endpoint, kept by the hub; the runner gives it.
+    # This endpoint's control numbers and whatever else it has the hub keep; the runner gives both.
     sequences: Sequences | None = field(default=None, repr=False)
+    cursors: Cursors | None = field(default=None, repr=False)
 
     async def numbers(self, kind: str, numbers: Sequence[str]) -> dict[str, str]:
         """This endpoint's own ids for master data, by number; unknown numbers are left out.
@@ -75,6 +76,9 @@ class Poll:
     hub: HubClient = field(repr=False)
     put_cursor: Callable[[bytes], Awaitable[None]] = field(repr=False)
     hold_payload: Callable[[bytes, str, str, str], Awaitable[None]] = field(repr=False)
+    # This endpoint's control numbers and whatever else it has the hub keep; the runner gives both.
+    sequences: Sequences | None = field(default=None, repr=False)
+    cursors: Cursors | None = field(default=None, repr=False)
 
     async def advance(self, cursor: bytes | str) -> None:
         """Keep the new cursor; call it after the hub accepted what came before it.

@@ -234,6 +234,7 @@ async def _trial(stage: Stage, case: Case, strikes: str) -> AsyncIterator[Trial]
             link.hub,
             link.numbers,
             sequences=Sequences(link),
+            cursors=link,
         )
 
     try:

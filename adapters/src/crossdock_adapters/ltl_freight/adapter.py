@@ -1,0 +1,413 @@
+"""LTL freight at the hub: makes and cancels bills of lading, tells what the carrier's files say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from crossdock.errors import NotFoundError
+from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.ltl_freight import (
+    tendering,
+    translate,
+    translate_invoice,
+    translate_status,
+    translate_tender,
+)
+from crossdock_adapters.ltl_freight.client import BolClient, Booked
+from crossdock_adapters.ltl_freight.pro_numbers import ProRange
+from crossdock_adapters.ltl_freight.translate import BolRules
+from crossdock_adapters.ltl_freight.translate_status import StatusRules
+from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
+from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read, Way, unsupported
+from crossdock_adapters.sdk.folder_place import opened_folder
+from crossdock_adapters.sdk.mappings import Topic
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NeedsPerson,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+    Retry,
+)
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
+from crossdock_adapters.sdk.x12 import acknowledgments
+from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, TransactionSet
+from crossdock_adapters.sdk.x12.segments import ENCODINGS, Delimiters
+
+if TYPE_CHECKING:
+    from crossdock.client import HubClient
+
+ADAPTER = Adapter.load(__package__)
+
+PRO: Final = "pro"
+# Of a package that another delivery of the same shipment books, the draft is its number.
+BOOKED_WITH: Final = "with:"
+PDF: Final = "PDF"
+# Settings that are one of a few words: a misspelt one would bill somebody else.
+WORDS: Final = {
+    "terms": translate.TERMS,
+    "label_format": translate.LABEL_FORMATS,
+    "freight_class": (translate.BY_DENSITY, *translate.CLASSES),
+    "usage": ("P", "T"),
+    "encoding": ENCODINGS,
+    "booking": (tendering.REST, tendering.BY_TENDER),
+    "tender_silence": (tendering.DECLINED_BY_SILENCE, tendering.TO_A_PERSON),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """One carrier: its API, and its mailbox where there is one."""
+
+    bols: BolClient
+    mailbox: EdiMailbox | None
+    numbers: ProRange
+    by_tender: bool = False
+
+    async def test(self) -> None:
+        """Prove that whichever are used take us."""
+        if not self.by_tender:
+            await self.bols.test()
+        if self.mailbox is not None:
+            await self.mailbox.test()
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self.bols.close()
+        if self.mailbox is not None:
+            await self.mailbox.close()
+
+
+@ADAPTER.connect
+async def connect(settings: Settings, secrets: Secrets) -> Carrier:
+    """One account at one carrier. SettingsError: a setting is none of what it may be."""
+    for name, words in WORDS.items():
+        if settings.text(name) not in words:
+            raise SettingsError(f"{name} is {settings.text(name)!r}: give {' or '.join(words)}")
+    unknown = [
+        each for each in settings.texts("accessorials") if each not in translate.ACCESSORIALS
+    ]
+    if unknown:
+        raise SettingsError(f"accessorials: {', '.join(unknown)} is no code of the standard")
+    numbers = ProRange(
+        first=settings.integer("pro_first"),
+        last=settings.integer("pro_last"),
+        digits=settings.integer("pro_digits"),
+        prefix=settings.text("pro_prefix"),
+        check=settings.text("pro_check"),
+    )
+    if numbers.problem():
+        raise SettingsError(numbers.problem())
+    mailbox = None
+    if settings.text("location"):
+        mailbox = EdiMailbox(opened_folder(settings, secrets), way_of(settings))
+    if _by_tender(settings) and (mailbox is None or not settings.texts("scacs")):
+        raise SettingsError("booking by tender needs a mailbox (location) and the carrier's scacs")
+    return Carrier(BolClient(settings, secrets), mailbox, numbers, _by_tender(settings))
+
+
+@ADAPTER.draft("buy_label")
+async def take_pro(work: Work, vendor: Carrier) -> str:
+    """The first step: the next PRO number of our range. It changes nothing at the carrier."""
+    packages = list(work.event.shipment.packages)
+    carrier_labels.find_package(work.event.shipment, work.item)
+    if packages[0].id != work.item:
+        return BOOKED_WITH + await carrier_reports.number_bought_with(work, packages[0])
+    # What cannot be said takes no number.
+    _request(work, "", bol_rules(work.settings))
+    assert work.sequences is not None
+    try:
+        taken = await work.sequences.take(PRO, work.reference, vendor.numbers.first)
+    except HubAway as away:
+        raise Retry(0.0, f"the hub did not answer for a PRO number: {away}") from away
+    return vendor.numbers.written(taken.number)
+
+
+@ADAPTER.operation("buy_label")
+async def buy_label(work: Work, vendor: Carrier) -> Confirmed:
+    """The second step: the bill of lading of the whole shipment under the PRO of the draft, or a
+    load tender that the carrier accepts."""
+    if work.draft.startswith(BOOKED_WITH):
+        number = work.draft.removeprefix(BOOKED_WITH)
+        note = "on the bill of lading of its shipment's first handling unit"
+        return Confirmed([Reference("tracking_number", number)], note=note)
+    if vendor.by_tender:
+        assert vendor.mailbox is not None
+        note = await tendering.offer(work, vendor.mailbox, work.draft)
+        await _closed(work)
+        return _confirmed(work, Booked(work.draft, "", b"", note))
+    request = _request(work, work.draft, bol_rules(work.settings))
+    booked = await vendor.bols.book(request)
+    if booked is None:
+        booked = await _booked_before(work, vendor)
+    await _closed(work)
+    return _confirmed(work, booked)
+
+
+@ADAPTER.operation("void_label")
+async def void_label(work: Work, vendor: Carrier) -> Confirmed:
+    """Cancels the bill of lading of a package's shipment; cancelling twice is one."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
+    number = carrier_labels.tracking_number_of(shipment, work.item)
+    number = number if label is None else label.tracking_number
+    if not number:
+        return Confirmed(note="no bill of lading was made for this package: nothing to cancel")
+    pro = number if label is None else label.carrier_shipment_number or number
+    if vendor.by_tender:
+        assert vendor.mailbox is not None
+        tendered = "" if label is None else label.purchase_reference
+        await tendering.take_back(work, vendor.mailbox, tendered)
+    else:
+        await _cancel(vendor.bols, pro)
+    fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
+    return Confirmed([Reference("voided_tracking_number", number)], [fact])
+
+
+async def _cancel(bols: BolClient, pro: str) -> None:
+    """Cancel a bill of lading, or see that it was cancelled before."""
+    try:
+        cancelled, refusal = await bols.cancel(pro), None
+    except Reject as refused:
+        cancelled, refusal = False, refused
+    # That it was cancelled before has no published word; the carrier's events say so.
+    if not cancelled and not (await bols.history(pro)).cancelled:
+        raise refusal or NeedsPerson(
+            f"the carrier has no PRO {pro}, and does not show that it was cancelled: ask it"
+        )
+
+
+async def tell_held(poll: Poll, held: HeldPayload, vendor: Carrier) -> None:
+    """A file that was held; scans that are known already, the hub knows again."""
+    if vendor.mailbox is not None:
+        await vendor.mailbox.tell_again(poll, held.payload, partial(_tell, poll))
+
+
+@ADAPTER.poll("mailbox", translate_held=tell_held)
+async def read_mailbox(poll: Poll, vendor: Carrier) -> None:
+    """What the carrier sent by X12, each interchange once."""
+    if vendor.mailbox is not None:
+        await vendor.mailbox.take(poll, partial(_tell, poll))
+
+
+def bol_rules(settings: Settings) -> BolRules:
+    """What the deployment decided about bills of lading, and what the rows say of codes."""
+    units = ADAPTER.mappings.natives(Topic.PACKAGE_TYPE)
+    words = settings.mapping("package_types")
+    return BolRules(
+        account=settings.text("account"),
+        terms=settings.text("terms"),
+        freight_class=settings.text("freight_class"),
+        nmfc=settings.text("nmfc"),
+        description=settings.text("goods_description"),
+        piece_type=units.get("PIECE", ""),
+        stackable=settings.flag("stackable"),
+        accessorials=settings.texts("accessorials"),
+        services={
+            **ADAPTER.mappings.natives(Topic.SERVICE_LEVEL),
+            **settings.mapping("services"),
+        },
+        package_types={container: units.get(word, "") for container, word in words.items()},
+        label_format=settings.text("label_format"),
+        special_instructions=settings.text("special_instructions"),
+        contact_phone=settings.text("contact_phone"),
+        is_test=settings.flag("is_test"),
+    )
+
+
+def status_rules(settings: Settings) -> StatusRules:
+    """What the deployment knows of the carrier's status messages."""
+    return StatusRules(
+        carrier_code=settings.text("carrier_code"),
+        scacs=settings.texts("scacs"),
+        zones=settings.mapping("scan_time_zones"),
+        estimates=settings.texts("estimate_codes"),
+    )
+
+
+def way_of(settings: Settings) -> Way:
+    """How files are exchanged. SettingsError: ids, folders or delimiters are missing or wrong."""
+    ours, theirs = settings.text("our_id"), settings.text("partner_id")
+    folders = settings.mapping("folders")
+    missing = [name for name in ("inbound", "outbound", "archive") if not folders.get(name)]
+    if missing or not ours or not theirs or not settings.text("temporary"):
+        raise SettingsError("a mailbox needs our_id, partner_id, temporary and all three folders")
+    given = settings.text("delimiters")
+    if len(given) not in (3, 4):
+        raise SettingsError("delimiters: give three, or four with the repetition separator")
+    try:
+        delimiters = Delimiters(*given)
+    except ValueError as error:
+        raise SettingsError(f"delimiters: {error}") from error
+    envelope = Envelope(
+        sender=(settings.text("our_qualifier"), ours),
+        receiver=(settings.text("partner_qualifier"), theirs),
+        application_sender=settings.text("our_application_id") or ours,
+        application_receiver=settings.text("partner_application_id") or theirs,
+        version=settings.text("interchange_version"),
+        release=settings.text("release"),
+        usage=settings.text("usage"),
+        delimiters=delimiters,
+    )
+    try:
+        # One that fits nothing is told now, not with the first file.
+        envelope.interchange(1, datetime.now(UTC), [])
+    except (Unreadable, ValueError) as error:
+        raise SettingsError(f"the header of interchanges cannot be written: {error}") from error
+    return Way(
+        envelope=envelope,
+        inbound=folders["inbound"],
+        outbound=folders["outbound"],
+        archive=folders["archive"],
+        temporary=settings.text("temporary"),
+        encoding=settings.text("encoding"),
+        kept_days=settings.integer("numbers_kept_days"),
+        incomplete_seconds=settings.seconds("incomplete_seconds"),
+        acknowledges=settings.flag("acknowledges"),
+    )
+
+
+def _by_tender(settings: Settings) -> bool:
+    return settings.text("booking") == tendering.BY_TENDER
+
+
+def _request(work: Work, pro: str, rules: BolRules) -> dict[str, object]:
+    pickup = datetime.now(UTC).date() + timedelta(days=work.settings.integer("pickup_days"))
+    return translate.bill_of_lading(work.event.shipment, pro, work.reference, pickup, rules)
+
+
+async def _booked_before(work: Work, vendor: Carrier) -> Booked:
+    """What the carrier has under our PRO: ours where its events show our reference with it."""
+    note = "the carrier had this PRO already: made by an earlier call"
+    if not work.settings.flag("verify_duplicates"):
+        return Booked(work.draft, "", b"", note, fresh=False)
+    history = await vendor.bols.history(work.draft)
+    if work.reference in history.references:
+        return Booked(work.draft, "", b"", note, fresh=False)
+    if history.references:
+        raise NeedsPerson(
+            f"PRO {work.draft} belongs to another shipment: set pro_first above the numbers that "
+            "are used, then resubmit this delivery"
+        )
+    raise OutcomeUnknown(f"PRO {work.draft} is taken, and no event shows whose it is")
+
+
+async def _closed(work: Work) -> None:
+    """The PRO is used, so it is no longer kept for this delivery."""
+    assert work.sequences is not None
+    try:
+        await work.sequences.close(PRO, work.reference)
+    except (HubAway, Retry):
+        # It is the draft of this delivery all the same; what is open for long is forgotten.
+        pass
+
+
+def _confirmed(work: Work, booked: Booked) -> Confirmed:
+    """The labels of all handling units of a bill of lading, as facts."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    bought_at = None
+    if booked.fresh:
+        bought_at = types_pb2.SourceTime(
+            precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
+        )
+        bought_at.instant.FromDatetime(datetime.now(UTC).replace(microsecond=0))
+    numbers = translate.tracking_numbers(shipment, booked.pro)
+    facts = []
+    for package, number in zip(shipment.packages, numbers, strict=True):
+        label = LabelImage(number, PDF, booked.labels)
+        facts.append(
+            carrier_labels.label_request(
+                work.endpoint,
+                work.settings.text("carrier_code"),
+                shipment,
+                package.id,
+                work.reference,
+                Purchase(label, booked.pro, None, "", bought_at),
+                label_pb2.LABEL_FORMAT_PDF,
+            )
+        )
+    missing = carrier_labels.why_no_image(LabelImage(booked.pro, PDF, booked.labels), "the carrier")
+    references = [Reference("tracking_number", booked.pro), Reference("pro_number", booked.pro)]
+    if booked.confirmation:
+        references.append(Reference("confirmation_number", booked.confirmation))
+    return Confirmed(references, facts, "; ".join(filter(None, (booked.note, missing))))
+
+
+async def _tell(poll: Poll, found: TransactionSet, group: Group) -> Read:
+    """One set of the carrier's."""
+    match found.id:
+        case translate_status.SET_ID:
+            return await _tell_status(poll, found, group)
+        case translate_tender.RESPONSE_ID:
+            return await tendering.take_response(poll, found)
+        case translate_invoice.INVOICE_ID:
+            return _read_invoice(found)
+        case acknowledgments.SET_ID:
+            return await tendering.take_acknowledgement(poll, found)
+    return unsupported(found)
+
+
+def _read_invoice(found: TransactionSet) -> Read:
+    """An invoice is checked, acknowledged and held: the contract has no freight charges yet."""
+    try:
+        billed = translate_invoice.invoice(found)
+    except Unreadable as error:
+        return Read.of([error])
+    return Read(problems=(f"{billed.told()}: the contract has no freight charges yet",))
+
+
+async def _tell_status(poll: Poll, found: TransactionSet, group: Group) -> Read:
+    try:
+        status = translate_status.read(found, group, ADAPTER.mappings, status_rules(poll.settings))
+    except Unreadable as error:
+        return Read.of([error])
+    errors = list(status.errors)
+    try:
+        await _report(poll, status.pro, status.events)
+    except carrier_reports.Refusal as refusal:
+        errors.append(Unreadable(str(refusal), found.header.place()))
+    return Read.of(errors)
+
+
+async def _report(poll: Poll, pro: str, events: Sequence[tracking_pb2.TrackingEvent]) -> None:
+    """The scans of a PRO, for each handling unit under it."""
+    most = carrier_scans.MAX_SCANS_PER_REQUEST
+    for number in await _units_of(poll.hub, poll.settings.text("carrier_code"), pro):
+        own = []
+        for event in events:
+            copied = tracking_pb2.TrackingEvent()
+            copied.CopyFrom(event)
+            copied.tracking_number = number
+            own.append(copied)
+        for start in range(0, len(own), most):
+            await carrier_reports.report(poll.hub, poll.endpoint, own[start : start + most])
+
+
+async def _units_of(hub: HubClient, carrier_code: str, pro: str) -> list[str]:
+    """The numbers of the handling units under a PRO; the PRO alone while no label is known."""
+    try:
+        request = label_service_pb2.GetLabelRequest(tracking_number=pro)
+        label = (await hub.labels.GetLabel(request)).label
+    except NotFoundError:
+        return [pro]
+    if label.carrier_code != carrier_code:
+        return [pro]
+    listed = label_service_pb2.ListLabelsRequest(
+        page_size=carrier_reports.MAX_LABELS_OF_A_SHIPMENT, shipment_id=label.shipment_id
+    )
+    labels = (await hub.labels.ListLabels(listed)).labels
+    own = [each for each in labels if pro in (each.tracking_number, each.carrier_shipment_number)]
+    return sorted({pro, *(each.tracking_number for each in own)})

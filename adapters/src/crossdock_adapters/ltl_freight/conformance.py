@@ -1,0 +1,199 @@
+"""What the conformance kit needs to know of LTL freight: bills of lading, a mailbox of 214s."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from crossdock.fulfillment.v1 import fulfillment_events_pb2
+from crossdock.label.v1 import label_pb2
+from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
+from crossdock.types.v1 import types_pb2
+from google.protobuf.message import Message
+
+from crossdock_adapters.ltl_freight.adapter import ADAPTER
+from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
+from crossdock_adapters.ltl_freight.sandbox_mailbox import ARCHIVE, FROM_CARRIER
+from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.subject import (
+    OTHER,
+    Case,
+    Delivered,
+    Malformed,
+    Subject,
+    UnknownCode,
+    WayIn,
+)
+from crossdock_adapters.sdk.x12 import segments
+
+CLIENT_ID, CLIENT_SECRET = "conformance-client", "conformance-client-secret"
+SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000021"
+PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000022"
+OTHER_SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000023"
+PRO: Final = "412345678"
+INTERVAL_SECONDS = 0.05
+UNKNOWN: Final = "Q9"
+
+
+def settings(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
+    """Of the endpoint; the secrets lie in files."""
+    return {
+        "base_url": sandbox.vendor_url,
+        "client_id": _secret(folder, "client_id", CLIENT_ID),
+        "client_secret": _secret(folder, "client_secret", CLIENT_SECRET),
+        "account": "NW-1001",
+        "pro_first": 500000001,
+        "pro_last": 599999999,
+        "calls_per_second": 2000,
+        "timeout_seconds": 10,
+        "location": sandbox.mailbox_folder().as_uri(),
+        "our_id": "NORTHWIND",
+        "partner_id": "EXLA",
+        "scacs": ["EXLA"],
+        "incomplete_seconds": 0,
+        "mailbox_interval_seconds": INTERVAL_SECONDS,
+    }
+
+
+def shipment() -> shipment_pb2.Shipment:
+    """One pallet from Reno to Portland, as the hub tells it after packing."""
+    found = shipment_pb2.Shipment(
+        id=SHIPMENT_ID,
+        number="S-2001",
+        order_number="SO-2001",
+        ship_from_location_number="RENO",
+        carrier_code="LTL",
+        service_code="LTL_GUARANTEED_NOON",
+        ship_from=_party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
+        ship_to=_party("Cascade Supply", "7 Alder Street", "Portland", "OR", "97205"),
+    )
+    package = found.packages.add(id=PACKAGE_ID, number="PALLET-1", container_type="PALLET")
+    for side, value in (("length", "48"), ("width", "40"), ("height", "52.5")):
+        getattr(package, side).CopyFrom(types_pb2.Quantity(value=value, unit="INH"))
+    package.weight.CopyFrom(types_pb2.Quantity(value="410.25", unit="KGM"))
+    content = package.contents.add(line_number=1, item_number="SKU-1001")
+    content.quantity.CopyFrom(types_pb2.Quantity(value="24", unit="EA"))
+    return found
+
+
+def status(
+    number: int, code: str, clock: str, *, zone: str = "PS", day: str = "20260305", more: str = ""
+) -> bytes:
+    """An interchange with one 214 that has one AT7."""
+    count = 7 + more.count("~")
+    return (
+        "ISA*00*          *00*          *02*EXLA           *ZZ*NORTHWIND      "
+        f"*260305*1900*U*00401*{number:09}*0*P*>~"
+        f"GS*QM*EXLA*NORTHWIND*20260305*1900*{number}*X*004010~"
+        f"ST*214*0001~B10*{PRO}*S-2001*EXLA~LX*1~AT7*{code}*NS***{day}*{clock}*{zone}~"
+        f"MS1*PORTLAND*OR*US~MS2*CDCK*000017~{more}SE*{count}*0001~GE*1*{number}~"
+        f"IEA*1*{number:09}~"
+    ).encode()
+
+
+async def drop(stage: Stage, payload: bytes) -> Delivered:
+    """The carrier puts a file into the mailbox, and the adapter has put it away."""
+    root = Path(stage.sandbox.settings["mailbox"])
+    name = f"{uuid.uuid4().hex}.edi"
+    (root / f"{name}.tmp").write_bytes(payload)
+    (root / f"{name}.tmp").rename(root / FROM_CARRIER / name)
+    await until((root / ARCHIVE / name).exists, "the file is put away")
+    return Delivered()
+
+
+def knows(sandbox: LtlFreightSandbox) -> Sequence[Message]:
+    """Freight under way."""
+    return [
+        label_pb2.Label(
+            shipment_id=OTHER_SHIPMENT_ID,
+            package_id=PACKAGE_ID,
+            carrier_code="LTL",
+            tracking_number=PRO,
+        )
+    ]
+
+
+async def expire(sandbox: LtlFreightSandbox) -> None:
+    """The carrier forgets its tokens."""
+    await sandbox.commands()["expire_tokens"]({})
+
+
+def _secret(folder: Path, name: str, value: str) -> str:
+    file = folder / name
+    file.write_text(value)
+    return f"file:{file}"
+
+
+def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
+    address = types_pb2.Address(
+        lines=[line], city=city, state=state, postal_code=postal_code, country_code="US"
+    )
+    return types_pb2.Party(name=name, address=address, phone="+1 503 555 0100")
+
+
+def _at(number: int, name: str, element: int = 0) -> str:
+    """How the place has to be told."""
+    return rf"segment {number} \({name}\)" + (rf", element {element}" if element else "")
+
+
+_PICKED_UP = status(1, "AF", "0905")
+_OUT = status(2, "AJ", "1340")
+_DELIVERED = status(3, "D1", "1655")
+
+CONFORMANCE = Subject(
+    adapter=ADAPTER,
+    sandbox=LtlFreightSandbox,
+    settings=settings,
+    sandbox_settings={
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "calls_per_second": 2000,
+    },
+    cases=[
+        Case(
+            "buy_label",
+            event=lambda _: fulfillment_events_pb2.FulfillmentPacked(shipment=shipment()),
+            item=PACKAGE_ID,
+            made=lambda books: len(books["bols"]),
+        ),
+        Case(
+            "void_label",
+            event=lambda _: shipment_events_pb2.ShipmentVoided(shipment=shipment()),
+            item=PACKAGE_ID,
+            after=["buy_label"],
+            made=lambda books: int(books["cancelled"]),
+        ),
+    ],
+    ways_in=[
+        WayIn(
+            "poll:mailbox",
+            payloads=[_PICKED_UP, _OUT, _DELIVERED],
+            deliver=drop,
+            media=OTHER,
+            malformed=[
+                Malformed(_PICKED_UP[:-40], r"segment 8: the payload ends"),
+                Malformed(_PICKED_UP.replace(b"*260305*", b"*26O305*"), _at(1, "ISA", 9)),
+                Malformed(status(11, "AF", "0905", day="20261301"), _at(6, "AT7", 5)),
+                Malformed(status(12, "AF", "0965"), _at(6, "AT7", 6)),
+                Malformed(status(13, "", "0905"), _at(6, "AT7", 1)),
+                Malformed(status(14, "AF", "0905").replace(b"*EXLA~LX", b"~LX"), _at(4, "B10", 3)),
+                Malformed(status(15, "AF", "0905").replace(b"SE*7*", b"SE*8*"), _at(3, "ST")),
+                Malformed(status(16, "AF", "0905").replace(b"ST*214", b"ST*999"), _at(3, "ST", 1)),
+            ],
+            unknown_code=UnknownCode(status(4, UNKNOWN, "1000"), UNKNOWN, "milestone"),
+            grown=status(1, "AF", "0905", more="ZZ9*NOBODY*DOCUMENTED*THIS~K1*WORDS~"),
+            oversize=_PICKED_UP + b" " * segments.MAX_BYTES,
+            bombs=[
+                _PICKED_UP[:106] + b"~" * 4_000_000,
+                _PICKED_UP[:106] + b"LX*1~" * 800_000,
+                _PICKED_UP[:106] + b"LX" + b"*" * 4_000_000,
+                _PICKED_UP[:106] + b"9" * 4_000_000,
+                _PICKED_UP[:106] * 38_000,
+            ],
+        ),
+    ],
+    knows=knows,
+    expire=expire,
+)

@@ -1,0 +1,234 @@
+"""From a packed shipment to an electronic bill of lading (NMFTA Digital LTL, eBOL 2.1.0); pure.
+
+A shipment is one bill of lading under one PRO number; each of its packages is a handling unit.
+Weights and dimensions are whole pounds and inches, rounded up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.sdk import carrier_labels, measures
+from crossdock_adapters.sdk.outcomes import Untranslatable
+
+VERSION: Final = "2.1.0"
+POUNDS, INCHES = "Pounds", "Inches"
+WHOLE: Final = Decimal(1)
+CUBIC_INCHES_IN_A_FOOT: Final = 1728
+MAX_LINES: Final = 2
+MAX_LINE: Final = 50
+PHONE_DIGITS: Final = 10
+BY_DENSITY: Final = "density"
+COUNTRIES: Final[Mapping[str, str]] = {"US": "USA", "CA": "CAN", "MX": "MEX"}
+# The 18 classes, and the classes of the density scale in force since 19 July 2025: pounds per cubic
+# foot from which each holds (NMFTA).
+CLASSES: Final = (
+    "50", "55", "60", "65", "70", "77.5", "85", "92.5", "100", "110", "125", "150", "175", "200",
+    "250", "300", "400", "500",
+)  # fmt: skip
+DENSITIES: Final = (
+    ("50", "50"), ("35", "55"), ("30", "60"), ("22.5", "65"), ("15", "70"), ("12", "85"),
+    ("10", "92.5"), ("8", "100"), ("6", "125"), ("4", "175"), ("2", "250"), ("1", "300"),
+    ("0", "400"),
+)  # fmt: skip
+# Accessorial codes of the open standard.
+ACCESSORIALS: Final = frozenset({
+    "APTD", "APTP", "COD", "EXPD", "FVC", "GTD_AM", "GTD_NOON", "GTD_PM", "HAZ", "IDL", "IPU",
+    "INBD", "LFTD", "LFTP", "LTDAD", "LTDAP", "MARK", "MNC", "OVR", "PPD", "PSC", "PSH", "PSN",
+    "RES", "REP", "SRT", "SS", "TCS",
+})  # fmt: skip
+LABEL_FORMATS: Final = ("Avery", "Letter", "Zebra")
+TERMS: Final = ("Prepaid", "Collect", "Third Party")
+# What a service is called that is none: freight without a guarantee asks for no accessorial.
+NO_ACCESSORIAL: Final = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class BolRules:
+    """What a deployment decides about its bills of lading; made from the endpoint's settings.
+
+    services: word of an order to accessorial code; package_types: container type of the warehouse
+    to handling unit code, "" for those not named.
+    """
+
+    account: str
+    terms: str = "Prepaid"
+    freight_class: str = BY_DENSITY
+    nmfc: str = ""
+    description: str = "General merchandise"
+    piece_type: str = "PCS"
+    stackable: bool = False
+    accessorials: Sequence[str] = ()
+    services: Mapping[str, str] = field(default_factory=dict)
+    package_types: Mapping[str, str] = field(default_factory=dict)
+    label_format: str = "Zebra"
+    special_instructions: str = ""
+    contact_phone: str = ""
+    is_test: bool = False
+
+
+def bill_of_lading(
+    shipment: shipment_pb2.Shipment, pro: str, reference: str, pickup: date, rules: BolRules
+) -> dict[str, Any]:
+    """The request for a bill of lading under this PRO. Untranslatable says what does not fit."""
+    units = [_handling_unit(package, rules) for package in shipment.packages]
+    gross = sum(unit["weight"] for unit in units)
+    pieces = sum(unit["lineItems"][0]["pieces"] for unit in units)
+    order = {"number": shipment.order_number, "pieces": pieces, "weight": gross}
+    origin = _party(shipment.ship_from, "ship from", rules.contact_phone)
+    return {
+        "version": VERSION,
+        "bol": {
+            "function": "Create",
+            "requestedPickupDate": pickup.isoformat(),
+            "isTest": rules.is_test,
+            "requestorRole": "Shipper",
+            "specialInstructions": rules.special_instructions,
+        },
+        "images": {
+            "includeBol": False,
+            "includeShippingLabels": True,
+            "shippingLabels": {"format": rules.label_format, "quantity": 1, "position": 1},
+        },
+        "referenceNumbers": {
+            "pro": pro,
+            "shipmentId": reference,
+            "bol": [shipment.number],
+            "po": [{**order, "weightUnit": POUNDS, "palletized": True}],
+        },
+        "payment": {"terms": rules.terms},
+        "commodities": {"lineItemLayout": "Nested", "handlingUnits": units},
+        "shipmentTotals": {"grossWeight": gross, "weightUnit": POUNDS},
+        "accessorials": {"codes": _accessorials(shipment.service_code, rules)},
+        "origin": origin,
+        "destination": _party(shipment.ship_to, "ship to", ""),
+        "billTo": {**origin, "account": rules.account},
+    }
+
+
+def tracking_numbers(shipment: shipment_pb2.Shipment, pro: str) -> list[str]:
+    """The number of each handling unit: the PRO of the first, the PRO and a count of the others.
+
+    The carrier knows one PRO for all of them; the hub knows each by a number of its own.
+    """
+    return [pro if at == 1 else f"{pro}-{at:03}" for at in range(1, len(shipment.packages) + 1)]
+
+
+def density_class(pounds: int, length: int, width: int, height: int) -> str:
+    """The class of a handling unit by pounds per cubic foot, its whole inches taken."""
+    density = Decimal(pounds * CUBIC_INCHES_IN_A_FOOT) / Decimal(length * width * height)
+    return next(found for least, found in DENSITIES if density >= Decimal(least))
+
+
+def accessorial_of(service: str, services: Mapping[str, str]) -> str:
+    """The accessorial that an ordered service asks for; "" for freight without a guarantee."""
+    wanted = service.strip().upper()
+    found = services.get(wanted, wanted if wanted in ACCESSORIALS else None)
+    if found is None:
+        raise Untranslatable(
+            f"service {service!r} has no accessorial code: say it with crossdock map set "
+            f"ltl-freight SERVICE_LEVEL CODE --means {wanted} --preferred"
+        )
+    return "" if found == NO_ACCESSORIAL else found
+
+
+def _accessorials(service: str, rules: BolRules) -> list[str]:
+    asked = [*rules.accessorials, accessorial_of(service, rules.services)]
+    return sorted({each for each in asked if each})
+
+
+def _handling_unit(package: shipment_pb2.Package, rules: BolRules) -> dict[str, Any]:
+    pounds = int(measures.weight_in(package.weight, "LBR", WHOLE))
+    unit: dict[str, Any] = {
+        "count": 1,
+        "type": _unit_type(package.container_type, rules),
+        "weight": pounds,
+        "weightUnit": POUNDS,
+        "stackable": rules.stackable,
+    }
+    if all(package.HasField(side) for side in ("length", "width", "height")):
+        for side in ("length", "width", "height"):
+            unit[side] = int(measures.length_in(getattr(package, side), "INH", WHOLE))
+        unit["dimensionsUnit"] = INCHES
+    item = {
+        "description": rules.description,
+        "weight": pounds,
+        "weightUnit": POUNDS,
+        "pieces": _pieces(package),
+        "packagingType": rules.piece_type,
+        "classification": _class(package, unit, rules),
+        "hazardous": False,
+    }
+    if rules.nmfc:
+        item["nmfc"], _, sub = rules.nmfc.partition("-")
+        item |= {"nmfcSub": sub} if sub else {}
+    unit["lineItems"] = [item]
+    return unit
+
+
+def _class(package: shipment_pb2.Package, unit: Mapping[str, Any], rules: BolRules) -> str:
+    if rules.freight_class != BY_DENSITY:
+        return rules.freight_class
+    sides = [unit.get(side, 0) for side in ("length", "width", "height")]
+    if not all(sides):
+        raise Untranslatable(
+            f"package {package.number}: its class goes by density and it has no dimensions; set "
+            "freight_class, or let the warehouse measure it"
+        )
+    return density_class(unit["weight"], *sides)
+
+
+def _unit_type(container: str, rules: BolRules) -> str:
+    found = rules.package_types.get(container, rules.package_types.get("", ""))
+    if not found:
+        raise Untranslatable(f"container type {container!r} has no handling unit code: see the "
+                             "setting package_types")  # fmt: skip
+    return found
+
+
+def _pieces(package: shipment_pb2.Package) -> int:
+    """What is in it, counted where all of it is countable; else it is one piece."""
+    try:
+        total = sum((Decimal(each.quantity.value) for each in package.contents), Decimal(0))
+    except InvalidOperation:
+        return 1
+    return int(total) if total > 0 and total == total.to_integral_value() else 1
+
+
+def _party(party: types_pb2.Party, role: str, default_phone: str) -> dict[str, Any]:
+    address = party.address
+    country = COUNTRIES.get(address.country_code)
+    if country is None:
+        raise Untranslatable(f"{role}: freight goes within the United States, Canada and Mexico")
+    if not (address.city and address.state and address.postal_code):
+        raise Untranslatable(f"{role}: city, state and postal code are needed")
+    lines = carrier_labels.address_lines(list(address.lines), role, MAX_LINE, MAX_LINES)
+    found: dict[str, Any] = {
+        "name": (party.company or party.name)[:MAX_LINE],
+        "address1": lines[0],
+        "city": address.city,
+        "stateProvince": address.state.upper(),
+        "postalCode": address.postal_code,
+        "country": country,
+    }
+    if len(lines) > 1:
+        found["address2"] = lines[1]
+    phone = _phone(party.phone or default_phone)
+    contact = {"name": party.name[:MAX_LINE], **({"phone": phone} if phone else {})}
+    if party.name or phone:
+        found["contact"] = contact
+    return found
+
+
+def _phone(text: str) -> str:
+    """Ten digits; "" where it has another number of them: the standard knows no other form."""
+    digits = "".join(one for one in text if one.isascii() and one.isdigit())
+    digits = digits[1:] if len(digits) == PHONE_DIGITS + 1 and digits[0] == "1" else digits
+    return digits if len(digits) == PHONE_DIGITS else ""

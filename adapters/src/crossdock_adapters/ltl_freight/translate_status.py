@@ -1,0 +1,230 @@
+"""From a status message (X12 214) to the contract's scans; pure.
+
+Each AT7 is one scan, at the place of the MS1 behind it. Its status has a row in mappings.toml; with
+a status that says "delayed" or "attempted" the reason is read first. Exactly one of AT7-01 (status)
+and AT7-03 (appointment) is there. What other segments say is not read, and stays in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from typing import Final
+
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.ltl_freight.pro_numbers import plain
+from crossdock_adapters.sdk import carrier_scans, local_times
+from crossdock_adapters.sdk.mappings import MAX_CODE, Code, Mappings, Topic
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.x12.envelopes import Group, TransactionSet
+from crossdock_adapters.sdk.x12.segments import BAD_CODE, BAD_DATE, EXCLUDED, MISSING, Segment
+
+SET_ID: Final = "214"
+FILE: Final = "file"
+APPOINTMENT: Final = "APPOINTMENT"
+CARRIER_NUMBER: Final = "CN"
+LOCAL: Final = "LT"
+MAX_PRO: Final = 60
+COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
+# Time codes of X12 (data element 623): hours ahead of UTC; 01 to 24 are offsets, from 13 on behind.
+OFFSETS: Final[Mapping[str, str]] = {
+    "UT": "+00:00", "GM": "+00:00",
+    "ES": "-05:00", "ED": "-04:00", "CS": "-06:00", "CD": "-05:00", "MS": "-07:00",
+    "MD": "-06:00", "PS": "-08:00", "PD": "-07:00", "AS": "-09:00", "AD": "-08:00",
+    "HS": "-10:00", "HD": "-09:00", "TS": "-04:00", "TD": "-03:00", "NS": "-03:30",
+    "ND": "-02:30",
+    **{f"{hours:02}": f"+{hours:02}:00" for hours in range(1, 13)},
+    **{f"{hours:02}": f"-{25 - hours:02}:00" for hours in range(13, 25)},
+}  # fmt: skip
+# Those that leave it to the day whether the clocks are put forward.
+ZONES: Final[Mapping[str, str]] = {
+    "ET": "America/New_York", "CT": "America/Chicago", "MT": "America/Denver",
+    "PT": "America/Los_Angeles", "AT": "America/Anchorage", "HT": "Pacific/Honolulu",
+    "TT": "America/Halifax", "NT": "America/St_Johns",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRules:
+    """What a deployment knows of its carrier: whose SCACs are its own (none: any), the zone of
+    local times by "US-OR", "US" or "US-OR-PORTLAND", and which codes tell a delivery to come."""
+
+    carrier_code: str
+    scacs: Sequence[str] = ()
+    zones: Mapping[str, str] = field(default_factory=dict)
+    estimates: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a 214 says: the scans of one PRO, in its order, and what could not be read."""
+
+    pro: str
+    events: tuple[tracking_pb2.TrackingEvent, ...]
+    errors: tuple[Unreadable, ...] = ()
+
+
+def read(found: TransactionSet, group: Group, mappings: Mappings, rules: StatusRules) -> Status:
+    """Every scan of a 214; one that is wrong costs none of the others.
+
+    SegmentError: it says of no shipment, or of another carrier's.
+    """
+    head = next((each for each in found.body if each.id == "B10"), None)
+    if head is None:
+        raise found.header.error("has no B10", "3")
+    scac = head.need(3).upper()
+    if rules.scacs and scac not in rules.scacs:
+        raise head.error("is not the carrier of this endpoint", BAD_CODE, 3)
+    pro = _pro(head, found.body)
+    events: list[tracking_pb2.TrackingEvent] = []
+    errors: list[Unreadable] = []
+    for status, place in _statuses(found.body):
+        try:
+            events.append(_event(pro, status, place, group, mappings, rules))
+        except Unreadable as error:
+            errors.append(error)
+    if not events and not errors:
+        errors.append(head.error("no AT7 follows", "3"))
+    return Status(pro, tuple(events), tuple(errors))
+
+
+def source_time(
+    day: date, clock: time | None, code: str, precise: bool, zone: str
+) -> types_pb2.SourceTime:
+    """When something happened. zone: of the place, for local time; "" leaves it unknown.
+
+    A day alone is a day. Codes that the standard does not know leave the zone unknown, too.
+    """
+    if clock is None:
+        return local_times.source_time(day.isoformat(), None)
+    digits = "%H:%M:%S" if precise else "%H:%M"
+    local = f"{day.isoformat()}T{clock.strftime(digits)}"
+    if code in OFFSETS:
+        return local_times.source_time(local + OFFSETS[code], None)
+    if code in ("", LOCAL):
+        return local_times.source_time(local, zone or None)
+    return local_times.source_time(local, ZONES.get(code))
+
+
+def zone_of(city: str, state: str, country: str, zones: Mapping[str, str]) -> str:
+    """The zone of a place: the most exact name of it that the deployment gave; "" for none."""
+    names = [f"{country}-{state}-{city}", f"{country}-{state}", country]
+    return next((zones[name] for name in names if name in zones), "")
+
+
+def _pro(head: Segment, body: Sequence[Segment]) -> str:
+    """B10-01, or the reference that is called the carrier's."""
+    told = head.text(1)
+    if not told:
+        named = (each for each in body if each.id == "L11" and each.text(2) == CARRIER_NUMBER)
+        reference = next(named, None)
+        told = reference.text(1) if reference is not None else ""
+    pro = plain(told)
+    if not pro:
+        raise head.error("is missing, and no reference is called the carrier's", MISSING, 1)
+    if len(pro) > MAX_PRO:
+        raise head.error(f"has more than {MAX_PRO} characters", "5", 1)
+    return pro
+
+
+def _statuses(body: Sequence[Segment]) -> list[tuple[Segment, Segment | None]]:
+    """Each AT7 with the MS1 that stands before the next one, if any."""
+    found: list[tuple[Segment, Segment | None]] = []
+    for each in body:
+        if each.id == "AT7":
+            found.append((each, None))
+        elif each.id == "MS1" and found and found[-1][1] is None:
+            found[-1] = found[-1][0], each
+    return found
+
+
+def _event(
+    pro: str,
+    status: Segment,
+    where: Segment | None,
+    group: Group,
+    mappings: Mappings,
+    rules: StatusRules,
+) -> tracking_pb2.TrackingEvent:
+    code, reason = _code(status)
+    # With some statuses the reason says more, where it has a row: of the type that the status is.
+    why = Code(code.code, reason)
+    codes = [why, code] if mappings.first(Topic.STATUS, [why]) and not code.type else [code]
+    row = mappings.first(Topic.STATUS, codes)
+    meaning = None if row is None else row[1]
+    milestone = "UNKNOWN" if meaning is None else meaning.canonical
+    city, state, country = _place(where)
+    when = _time(status, zone_of(city.upper(), state, country, rules.zones))
+    event = tracking_pb2.TrackingEvent(
+        carrier_code=rules.carrier_code,
+        tracking_number=pro,
+        milestone=shipment_pb2.Milestone.Value(f"MILESTONE_{milestone}"),
+        status_type=code.type,
+        status_code=code.code[: carrier_scans.MAX_STATUS_CODE],
+        description=f"reason {reason}"[: carrier_scans.MAX_DESCRIPTION] if reason else "",
+        event_time=when,
+        place=carrier_scans.place(city, state, "", country),
+        exception_reason="" if meaning is None else meaning.exception_reason,
+        native_codes=[types_pb2.NativeCode(type=each.type, code=each.code) for each in codes],
+        channel=FILE,
+    )
+    if code.code in rules.estimates and not code.type:
+        _estimate(event, when, group)
+    return event
+
+
+def _code(status: Segment) -> tuple[Code, str]:
+    """The status or the appointment, and its reason."""
+    own, appointment = status.text(1), status.text(3)
+    if own and appointment:
+        raise status.error("stands beside a status; only one may be there", EXCLUDED, 3)
+    if not own and not appointment:
+        raise status.error("is missing, and so is element 3", "2", 1)
+    element, code = (1, Code("", own)) if own else (3, Code(APPOINTMENT, appointment))
+    if len(code.code) > MAX_CODE:
+        raise status.error("is too long for a code", "5", element)
+    return code, status.text(element + 1)[:MAX_CODE]
+
+
+def _place(where: Segment | None) -> tuple[str, str, str]:
+    """City, state and two-letter country of an MS1."""
+    if where is None:
+        return "", "", ""
+    country = where.text(3).upper()
+    country = COUNTRIES.get(country, country)
+    state = where.text(2).upper()
+    # Who leaves out the country means the United States, where the state is one of theirs.
+    return where.text(1), state, country or ("US" if len(state) == 2 else "")
+
+
+def _time(status: Segment, zone: str) -> types_pb2.SourceTime:
+    day = status.date(5)
+    if day is None:
+        raise status.error("is missing", MISSING, 5)
+    clock = status.time(6)
+    precise = len(status.text(6)) > len("HHMM")
+    try:
+        return source_time(day, clock, status.text(7).upper(), precise, zone)
+    except ValueError as error:
+        raise status.error("is in no year of business", BAD_DATE, 5) from error
+
+
+def _estimate(
+    event: tracking_pb2.TrackingEvent, expected: types_pb2.SourceTime, group: Group
+) -> None:
+    """A delivery to come: AT7 has its time, and the group says when that was written."""
+    if expected.HasField("instant"):
+        event.estimated_delivery.start.CopyFrom(expected.instant)
+        event.estimated_delivery.end.CopyFrom(expected.instant)
+    day = group.header.date(4)
+    if day is None:
+        raise group.header.error("is missing", MISSING, 4)
+    clock = group.header.time(5)
+    local = datetime.combine(day, clock or time())
+    precision = "seconds" if clock is not None and clock.second else "minutes"
+    written = local.isoformat(timespec=precision) if clock is not None else day.isoformat()
+    event.event_time.CopyFrom(local_times.source_time(written, None))

@@ -1,0 +1,145 @@
+"""Load tenders (X12 204) as they go out, and the carrier's responses (990) as they come in; pure.
+
+A tender is known by our reference, which the response repeats (B2-04, B1-02). The PRO that we give
+it stands in a reference of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final
+
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.sdk import measures
+from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.x12.envelopes import TransactionSet, transaction_set
+from crossdock_adapters.sdk.x12.segments import BAD_CODE, Delimiters, Segment, segment
+
+TENDER_ID, RESPONSE_ID = "204", "990"
+TENDERS, RESPONSES = "SM", "GF"
+ORIGINAL, CANCEL = "00", "01"
+ACCEPTED, DECLINED = "A", "D"
+METHODS: Final[Mapping[str, str]] = {"Prepaid": "PP", "Collect": "CC", "Third Party": "TP"}
+POUND: Final = Decimal(1)
+MAX_NAME, MAX_LINE, MAX_CITY, MAX_REFERENCE = 60, 55, 30, 30
+MAX_REASON: Final = 200
+# Qualifiers: of dates (respond by, requested pick-up) and of references.
+RESPOND_BY, PICK_UP = "64", "10"
+MUST_RESPOND_BY, PICK_UP_TIME = "1", "Y"
+CARRIER_NUMBER, BILL_OF_LADING, PURCHASE_ORDER = "CN", "BM", "PO"
+
+
+@dataclass(frozen=True, slots=True)
+class TenderRules:
+    """Whom the load is tendered to, and how it is paid."""
+
+    scac: str
+    terms: str = "Prepaid"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a 990 says of a tender. reason: the carrier's words, where it gives any."""
+
+    reference: str
+    code: str
+    reason: str = ""
+
+
+def tender(
+    shipment: shipment_pb2.Shipment,
+    reference: str,
+    pro: str,
+    respond_by: datetime,
+    pick_up: date,
+    rules: TenderRules,
+    marks: Delimiters,
+    number: str = "0001",
+) -> TransactionSet:
+    """The 204 that offers a shipment: load here, unload there. Untranslatable: it does not fit."""
+    pounds = sum(
+        (measures.weight_in(each.weight, "LBR", POUND) for each in shipment.packages), Decimal(0)
+    )
+    weight = measures.plain(pounds)
+
+    def stop(place: int, reason: str, role: str, party: types_pb2.Party) -> list[Segment]:
+        return [
+            segment(marks, "S5", str(place), reason, weight, "L", str(len(shipment.packages))),
+            *_party(marks, role, party),
+        ]
+
+    try:
+        body = [
+            segment(marks, "B2", "", rules.scac, "", reference, "", METHODS[rules.terms]),
+            segment(marks, "B2A", ORIGINAL),
+            segment(marks, "L11", pro, CARRIER_NUMBER),
+            *_reference(marks, shipment.number, BILL_OF_LADING),
+            *_reference(marks, shipment.order_number, PURCHASE_ORDER),
+            segment(
+                marks,
+                "G62",
+                RESPOND_BY,
+                f"{respond_by:%Y%m%d}",
+                MUST_RESPOND_BY,
+                f"{respond_by:%H%M}",
+                "UT",
+            ),
+            *stop(1, "LD", "SF", shipment.ship_from),
+            segment(marks, "G62", PICK_UP, f"{pick_up:%Y%m%d}"),
+            *stop(2, "UL", "ST", shipment.ship_to),
+            segment(marks, "L3", weight, "G"),
+        ]
+    except ValueError as error:
+        raise Untranslatable(f"a tender cannot say it: {error}") from error
+    return transaction_set(marks, TENDER_ID, number, body)
+
+
+def cancellation(
+    reference: str, rules: TenderRules, marks: Delimiters, number: str = "0001"
+) -> TransactionSet:
+    """The 204 that takes a tender back."""
+    body = [
+        segment(marks, "B2", "", rules.scac, "", reference, "", METHODS[rules.terms]),
+        segment(marks, "B2A", CANCEL),
+    ]
+    return transaction_set(marks, TENDER_ID, number, body)
+
+
+def response(found: TransactionSet) -> Response:
+    """What a 990 says. SegmentError: of no tender, or neither yes nor no."""
+    head = next((each for each in found.body if each.id == "B1"), None)
+    if head is None:
+        raise found.header.error("has no B1", "3")
+    code = head.need(4).upper()
+    if code not in (ACCEPTED, DECLINED):
+        # Conditional answers are partners' own: a person says what they are worth.
+        raise head.error("is neither A nor D", BAD_CODE, 4)
+    words = (each.text(1) for each in found.body if each.id == "K1")
+    return Response(head.need(2), code, "; ".join(filter(None, words))[:MAX_REASON])
+
+
+def _reference(marks: Delimiters, value: str, qualifier: str) -> Sequence[Segment]:
+    cleaned = marks.clean(value)
+    if cleaned != value or len(value) > MAX_REFERENCE:
+        raise Untranslatable(f"reference {value!r} cannot be said in X12")
+    return [segment(marks, "L11", value, qualifier)] if value else []
+
+
+def _party(marks: Delimiters, role: str, party: types_pb2.Party) -> list[Segment]:
+    address = party.address
+    name = marks.clean(party.company or party.name)[:MAX_NAME]
+    lines = [marks.clean(line)[:MAX_LINE] for line in address.lines if line.strip()]
+    state, code = marks.clean(address.state), marks.clean(address.postal_code)
+    if not (name and lines and address.city and state and code):
+        raise Untranslatable(f"{role}: a stop needs name, street, city, state and postal code")
+    city = marks.clean(address.city)[:MAX_CITY]
+    return [
+        segment(marks, "N1", role, name),
+        segment(marks, "N3", *lines[:2]),
+        segment(marks, "N4", city, state, code, address.country_code),
+    ]

@@ -1,0 +1,330 @@
+"""A partner's mailbox of X12 files: each interchange once, acknowledged, and its file put away.
+
+A file is taken from the inbound folder, read, told, answered with a 997 in the outbound folder, and
+moved to the archive. What it said and its control number are kept by the hub before it is moved, so
+a process that dies in between repeats facts that the hub knows, and the 997 under the same number.
+What cannot be told is held by the hub with the file, whose other parts are told all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from crossdock_adapters.sdk.drop_folder import DropFolder, FileFact, FileMissing, NameTaken
+from crossdock_adapters.sdk.outcomes import Unreachable
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.sequences import Sequences, Taken
+from crossdock_adapters.sdk.work import Poll
+from crossdock_adapters.sdk.x12 import acknowledgments, envelopes, receiving
+from crossdock_adapters.sdk.x12.acknowledgments import FUNCTIONAL_ID, SetAnswer
+from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, Interchange, Payload
+from crossdock_adapters.sdk.x12.envelopes import TransactionSet as Set
+from crossdock_adapters.sdk.x12.receiving import Verdict
+from crossdock_adapters.sdk.x12.segments import MAX_BYTES, Fault, Segment, SegmentError
+
+log = logging.getLogger(__name__)
+
+MEDIA: Final = "application/edi-x12"
+MAX_FILES_AT_ONCE: Final = 500
+MAX_REASONS: Final = 20
+MAX_TOLD: Final = 10
+RECORD: Final = "interchanges"
+NUMBERS: Final = "interchange"
+SUFFIX_CHARACTERS: Final = 16
+# TA104: the interchange was taken.
+ACCEPTED: Final = "A"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the two sides agreed to exchange files.
+
+    envelope: of what we write; what comes has sender and receiver the other way round. inbound,
+    outbound, archive: folders. temporary: ending of files that are being written. kept_days: how
+    long control numbers are known. incomplete_seconds: a file that breaks off is still being
+    written when it is younger. acknowledges: whether 997s are sent.
+    """
+
+    envelope: Envelope
+    inbound: str
+    outbound: str
+    archive: str
+    temporary: str
+    encoding: str
+    kept_days: int
+    incomplete_seconds: float
+    acknowledges: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came of one set: its place in a 997, and what a person has to look at.
+
+    faults: elements that are wrong; codes: why the set is not taken (AK5); problems: why the file
+    is held.
+    """
+
+    faults: tuple[Fault, ...] = ()
+    codes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, errors: Sequence[Unreadable]) -> Read:
+        """What a set is whose reader found these; what it could read is told."""
+        faults = [each.fault for each in errors if isinstance(each, SegmentError) and each.fault]
+        return cls(tuple(faults), (), tuple(map(str, errors)))
+
+
+Tell = Callable[[Set, Group], Awaitable[Read]]
+
+
+class EdiMailbox:
+    """One partner's folders."""
+
+    def __init__(self, folder: DropFolder, way: Way) -> None:
+        self.way = way
+        self._folder = folder
+
+    async def test(self) -> None:
+        """Prove that the folders are there and may be listed."""
+        for name in (self.way.inbound, self.way.outbound, self.way.archive):
+            await self._names(name)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._folder.close()
+
+    async def take(self, poll: Poll, tell: Tell) -> None:
+        """One round: every file that is there, by name. `tell` is given one set at a time.
+
+        CursorMoved: another process takes the same files; the next round sees what it left.
+        """
+        facts = [
+            each
+            for each in await self._names(self.way.inbound)
+            if not each.name.endswith(self.way.temporary)
+        ]
+        for fact in sorted(facts, key=lambda each: each.name)[:MAX_FILES_AT_ONCE]:
+            await self._take_file(poll, tell, fact)
+
+    async def tell_again(self, poll: Poll, payload: bytes, tell: Tell) -> None:
+        """A payload that was held: told without a word to the partner, who was answered before."""
+        problems: list[str] = []
+        try:
+            read = envelopes.read(payload, self.way.encoding)
+            for interchange in read.interchanges:
+                problems += (await _told(interchange, tell))[1]
+        except Unreadable as error:
+            problems = [str(error)]
+        await _hold(poll, payload, problems)
+
+    async def send(
+        self,
+        sequences: Sequences,
+        key: str,
+        functional_id: str,
+        sets: Callable[[datetime], Sequence[Set]],
+    ) -> Taken:
+        """Publish sets as one interchange, once for each key; its control number and time.
+
+        sets: makes them, given that time. Whoever comes again with the key before it is closed
+        publishes the same bytes under the same name: where the first file is still there nothing
+        changes, and where it was taken the partner knows the number. `sent` closes the key.
+        """
+        names = [each.name for each in await self._names(self.way.outbound)]
+        seen = max((number for name in names if (number := number_of(name))), default=0)
+        taken = await sequences.take(NUMBERS, key, seen + 1)
+        how = self.way.envelope
+        group = how.group(functional_id, taken.number, taken.time, sets(taken.time))
+        made = Payload((how.interchange(taken.number, taken.time, [group]),))
+        await self._publish(name_of(functional_id, taken.number), made)
+        return taken
+
+    async def sent(self, sequences: Sequences, key: str) -> None:
+        """What was sent for this key is noted where it has to be."""
+        await sequences.close(NUMBERS, key)
+
+    async def _take_file(self, poll: Poll, tell: Tell, fact: FileFact) -> None:
+        try:
+            body = await self._folder.read(f"{self.way.inbound}/{fact.name}", MAX_BYTES)
+        except FileMissing:
+            return
+        try:
+            read = await asyncio.to_thread(envelopes.read, body, self.way.encoding)
+        except Unreadable as error:
+            if self._is_young(fact):
+                return
+            problems = [str(error)]
+        else:
+            problems = []
+            for interchange in read.interchanges:
+                problems += await self._take_interchange(poll, tell, interchange)
+        await _hold(poll, body, problems)
+        await self._put_away(fact.name, body)
+
+    async def _take_interchange(
+        self, poll: Poll, tell: Tell, interchange: Interchange
+    ) -> list[str]:
+        """Tell what is new, acknowledge it, and keep its number; what a person has to look at."""
+        stranger = self._stranger(interchange)
+        if stranger:
+            return [stranger]
+        assert poll.cursors is not None
+        raw, version = await poll.cursors.get_cursor(RECORD)
+        number, content = interchange.control_number, receiving.digest(interchange)
+        decision = receiving.decide(
+            receiving.decode(raw), number, content, datetime.now(UTC).date(), self.way.kept_days
+        )
+        if decision.verdict is Verdict.CONFLICT:
+            return [f"{interchange.header.place(13)}: came before with other content"]
+        answers, problems = await _told(interchange, tell)
+        await self._acknowledge(poll, interchange, answers, f"{number}:{content}")
+        if decision.verdict is Verdict.DUPLICATE:
+            # Its 997 may be what was lost.
+            log.info("interchange %09d came again, and is acknowledged again", number)
+            return []
+        await poll.cursors.put_cursor(RECORD, receiving.encode(decision.record), version)
+        if decision.gap:
+            missing = ", ".join(f"{each:09}" for each in decision.gap[-MAX_TOLD:])
+            log.warning("interchange %09d came, and not before it: %s", number, missing)
+        return problems
+
+    def _stranger(self, interchange: Interchange) -> str:
+        """Why an interchange is not for us; "" when it is."""
+        ours = self.way.envelope
+        for element, wanted, given in (
+            (6, ours.receiver, interchange.sender),
+            (8, ours.sender, interchange.receiver),
+        ):
+            if given != wanted:
+                return f"{interchange.header.place(element)}: is not who the settings name"
+        if interchange.usage != ours.usage:
+            return f"{interchange.header.place(15)}: is not the usage of the settings"
+        return ""
+
+    async def _acknowledge(
+        self,
+        poll: Poll,
+        interchange: Interchange,
+        answers: Sequence[Sequence[SetAnswer]],
+        key: str,
+    ) -> None:
+        pairs = zip(interchange.groups, answers, strict=True)
+        said = [
+            acknowledgments.answer(group, own)
+            for group, own in pairs
+            if group.functional_id != FUNCTIONAL_ID
+        ]
+        if not said or not self.way.acknowledges:
+            return
+        marks = self.way.envelope.delimiters
+
+        def sets(_: datetime) -> list[Set]:
+            return [
+                acknowledgments.build(each, f"{place:04}", marks)
+                for place, each in enumerate(said, start=1)
+            ]
+
+        assert poll.sequences is not None
+        key = f"{FUNCTIONAL_ID}:{key}"
+        await self.send(poll.sequences, key, FUNCTIONAL_ID, sets)
+        await self.sent(poll.sequences, key)
+
+    def _is_young(self, fact: FileFact) -> bool:
+        if fact.modified is None:
+            return False
+        return datetime.now(UTC) - fact.modified < timedelta(seconds=self.way.incomplete_seconds)
+
+    async def _put_away(self, name: str, body: bytes) -> None:
+        """Into the archive: under its name; where that is taken, with its digest and a count."""
+        digest = hashlib.sha256(body).hexdigest()[:SUFFIX_CHARACTERS]
+        for suffix in ("", f".{digest}", *(f".{digest}.{again}" for again in range(2, 1000))):
+            try:
+                await self._folder.publish(
+                    f"{self.way.inbound}/{name}", f"{self.way.archive}/{name}{suffix}"
+                )
+            except NameTaken:
+                continue
+            except FileMissing:
+                # Another process was faster.
+                return
+            return
+        raise Unreachable(0.0, f"{self.way.archive} has a thousand files {name}: clear it")
+
+    async def _publish(self, name: str, payload: Payload) -> None:
+        way = self.way
+        temporary = f"{way.outbound}/{name}{way.temporary}"
+        await self._folder.put(temporary, envelopes.write(payload, way.encoding))
+        try:
+            await self._folder.publish(temporary, f"{way.outbound}/{name}")
+        except NameTaken:
+            # By an earlier attempt of ours: names are never given twice.
+            return
+        except FileMissing as missing:
+            raise Unreachable(0.0, f"{temporary} is gone again: who cleans up there?") from missing
+
+    async def _names(self, folder: str) -> list[FileFact]:
+        try:
+            return await self._folder.names(folder)
+        except FileMissing as missing:
+            raise Unreachable(0.0, f"the folder {folder} is not there: is it mounted?") from missing
+
+
+def name_of(functional_id: str, number: int) -> str:
+    """The name of a file that we send: unique by its control number."""
+    return f"{functional_id}_{number:09d}.edi"
+
+
+def number_of(name: str) -> int:
+    """The control number in a name of ours; 0: it is none."""
+    _, _, rest = name.partition("_")
+    digits, dot, _ = rest.partition(".")
+    return int(digits) if dot and len(digits) == 9 and digits.isascii() and digits.isdigit() else 0
+
+
+def unsupported(found: Set) -> Read:
+    """A set that this endpoint does not know: rejected, and held for a person."""
+    place = found.header.place(1)
+    return Read(codes=(envelopes.SET_NOT_SUPPORTED,), problems=(f"{place}: no such set here",))
+
+
+async def _told(interchange: Interchange, tell: Tell) -> tuple[list[list[SetAnswer]], list[str]]:
+    """What we say about each set of each group, and what a person has to look at."""
+    answers: list[list[SetAnswer]] = []
+    problems = [
+        f"{each.place(4)}: the partner did not take an interchange of ours, note {each.raw(5)}"
+        for each in interchange.others
+        if each.raw(4).strip() != ACCEPTED
+    ]
+    for group in interchange.groups:
+        own = []
+        for found in group.sets:
+            if found.codes or group.codes:
+                # Broken envelopes are not read: what is missing from them nobody knows.
+                said = Read(problems=(_broken(found, group),))
+            else:
+                said = await tell(found, group)
+            own.append(acknowledgments.judged(found, said.faults, *said.codes))
+            problems += said.problems
+        if not group.sets:
+            problems.append(f"{group.header.place()}: a group without a set")
+        answers.append(own)
+    return answers, problems
+
+
+def _broken(found: Set, group: Group) -> str:
+    part: Segment = found.header if found.codes else group.header
+    codes = ", ".join(found.codes or group.codes)
+    return f"{part.place()}: its envelope is wrong (code {codes} of the 997)"
+
+
+async def _hold(poll: Poll, body: bytes, problems: Sequence[str]) -> None:
+    if problems:
+        digest = hashlib.sha256(body).hexdigest()
+        await poll.hold(body, "; ".join(problems[:MAX_REASONS]), MEDIA, key=digest)

@@ -1,0 +1,160 @@
+"""One simulated LTL carrier with its mailbox, one small hub, and the adapter between them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from carrier_hub import SmallHub
+from crossdock.errors import NotFoundError, Refusal
+from crossdock.fulfillment.v1 import fulfillment_events_pb2
+from crossdock.label.v1 import label_service_pb2
+from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
+from crossdock_adapters.ltl_freight import conformance
+from crossdock_adapters.ltl_freight.adapter import ADAPTER, Carrier
+from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
+from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.outcomes import Confirmed
+from crossdock_adapters.sdk.sandbox import SandboxConfig
+from crossdock_adapters.sdk.sequences import Sequences
+from crossdock_adapters.sdk.settings import check
+from crossdock_adapters.sdk.work import Poll, Work
+from test_sequences import KeptCursors
+
+REFERENCE = "MFRGGZDFMZTWQ2LKNNWG"
+SECRET = "not-a-real-secret"
+os.environ.setdefault("LTL_TEST_ID", "key-7")
+os.environ.setdefault("LTL_TEST_SECRET", SECRET)
+
+
+class FreightHub(SmallHub):
+    """The small hub, which finds a label by its number, too."""
+
+    async def GetLabel(
+        self, request: label_service_pb2.GetLabelRequest
+    ) -> label_service_pb2.GetLabelResponse:
+        for label in self.stored:
+            if label.tracking_number == request.tracking_number:
+                return label_service_pb2.GetLabelResponse(label=label)
+        raise NotFoundError(Refusal("OBJECT_NOT_FOUND", "no label"), grpc.StatusCode.NOT_FOUND)
+
+
+class World:
+    """The carrier, the hub, the adapter's client; drafts as the hub keeps them."""
+
+    def __init__(self, sandbox: LtlFreightSandbox, vendor: Carrier, settings: Any) -> None:
+        self.sandbox = sandbox
+        self.vendor = vendor
+        self.settings = settings
+        self.hub: Any = FreightHub()
+        self.cursors = KeptCursors()
+        self.drafts: dict[str, str] = {}
+
+    def work(self, operation: str, event: Any, reference: str, item: str) -> Work:
+        nobody: Any = None
+        return Work(
+            "delivery", "ltl-freight", operation, item, reference, 1, event, self.settings,
+            self.hub, nobody, self.drafts.get(reference, ""), Sequences(self.cursors), self.cursors,
+        )  # fmt: skip
+
+    async def buy(
+        self, shipment: shipment_pb2.Shipment, reference: str = REFERENCE, item: str = ""
+    ) -> Confirmed:
+        """One attempt as the runner makes it; the hub knows its labels afterwards."""
+        event = fulfillment_events_pb2.FulfillmentPacked(shipment=shipment)
+        item = item or shipment.packages[0].id
+        with exchange.recording():
+            if reference not in self.drafts:
+                work = self.work("buy_label", event, reference, item)
+                self.drafts[reference] = await ADAPTER.drafts["buy_label"](work, self.vendor)
+            work = self.work("buy_label", event, reference, item)
+            done: Confirmed = await ADAPTER.operations["buy_label"](work, self.vendor)
+        self.hub.stored += [fact.label for fact in done.facts]  # type: ignore[attr-defined]
+        return done
+
+    async def void(self, shipment: shipment_pb2.Shipment, item: str = "") -> Confirmed:
+        event = shipment_events_pb2.ShipmentVoided(shipment=shipment)
+        item = item or shipment.packages[0].id
+        with exchange.recording():
+            work = self.work("void_label", event, REFERENCE, item)
+            done: Confirmed = await ADAPTER.operations["void_label"](work, self.vendor)
+        return done
+
+    def poll(self) -> Poll:
+        async def put(raw: bytes) -> None: ...
+
+        return Poll(
+            "mailbox", "ltl-freight", b"", self.settings, self.hub, put, self.hub.hold,
+            Sequences(self.cursors), self.cursors,
+        )  # fmt: skip
+
+    async def look(self) -> None:
+        """One round of the mailbox, and the carrier has taken what we sent."""
+        await ADAPTER.polls["mailbox"].pull(self.poll(), self.vendor)
+        await self.sandbox.tick()
+
+    async def answered(self) -> None:
+        """The carrier has taken what we sent, and we have taken what it said to that."""
+        await self.sandbox.tick()
+        await self.look()
+
+    def put(self, name: str, body: bytes) -> None:
+        """The carrier's file in the mailbox."""
+        (self.folder("from_carrier") / name).write_bytes(body)
+
+    def folder(self, name: str) -> Path:
+        return self.sandbox.mailbox_folder() / name
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(path.name for path in self.folder(folder).iterdir())
+
+    async def command(self, name: str, **arguments: Any) -> Any:
+        return await self.sandbox.commands()[name](arguments)
+
+
+def pallets(count: int) -> shipment_pb2.Shipment:
+    """The shipment of the conformance kit, of several pallets."""
+    found = conformance.shipment()
+    for at in range(2, count + 1):
+        package = found.packages.add()
+        package.CopyFrom(found.packages[0])
+        package.id, package.number = f"{package.id[:-2]}{at:02}", f"PALLET-{at}"
+    return found
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, sandbox_settings: dict[str, Any] | None = None, **changes: Any
+) -> AsyncIterator[World]:
+    config = SandboxConfig(
+        "ltl-freight",
+        seed=3,
+        tick_seconds=60,
+        settings={
+            **LtlFreightSandbox.example_settings(folder),
+            "client_id": "key-7",
+            "client_secret": SECRET,
+            "calls_per_second": 2000,
+            "step_seconds": 0,
+            **(sandbox_settings or {}),
+        },
+    )
+    async with LtlFreightSandbox(config) as sandbox:
+        given = {
+            **conformance.settings(sandbox, folder),
+            "client_id": "env:LTL_TEST_ID",
+            "client_secret": "env:LTL_TEST_SECRET",
+            **changes,
+        }
+        settings, secrets = check(ADAPTER.manifest.settings, given)
+        assert ADAPTER.connect_function is not None
+        vendor = await ADAPTER.connect_function(settings, secrets)
+        made = World(sandbox, vendor, settings)
+        try:
+            yield made
+        finally:
+            await vendor.close()

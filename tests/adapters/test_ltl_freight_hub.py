@@ -1,0 +1,146 @@
+"""LTL freight at a real hub: from packed to delivered, an answer lost, files doubled and late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.location.v1 import location_service_pb2
+from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+from crossdock.types.v1 import types_pb2
+from crossdock_adapters.ltl_freight import conformance
+from crossdock_adapters.ltl_freight.adapter import ADAPTER
+from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
+from crossdock_adapters.sdk.sandbox import SandboxConfig
+from fixtures_hub import Lane, RunningHub
+from fixtures_nats import eventually
+from hosted_adapter import hosted
+from story import Story, create_order, order, request_id, state_of
+
+pytestmark = pytest.mark.timeout(600)
+
+WAIT_SECONDS = 60.0
+DOCK = "FRESNO-1"
+
+
+def party(name: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
+    address = types_pb2.Address(
+        lines=["1 Main St"], city=city, state=state, postal_code=postal_code, country_code="US"
+    )
+    return types_pb2.Party(name=name, address=address)
+
+
+async def dock_in_fresno(hub: RunningHub) -> None:
+    entry = location_service_pb2.LocationEntry(request_id=request_id())
+    entry.location.number = DOCK
+    entry.location.address.CopyFrom(party("Dock", "Fresno", "CA", "93701"))
+    entry.update_mask.paths.append("address")
+    async with hub.client("netsuite") as erp:
+        request = location_service_pb2.UpsertLocationsRequest(entries=[entry])
+        await erp.locations.UpsertLocations(request)
+
+
+async def packed(story: Story, packages: int) -> shipment_pb2.Shipment:
+    """The shipment of a new order from Fresno to Seattle, on so many pallets."""
+    message = order(story.lane.business_unit, docks=[DOCK])
+    message.carrier_code, message.service_code = "LTL", "FREIGHT"
+    message.ship_to.CopyFrom(party("Cascade Supply", "Seattle", "WA", "98101"))
+    made = (await story.oms.orders.CreateOrder(create_order(message))).order
+    await story.approve(made.id)
+    (fulfillment,) = await story.release(made.id)
+    return await story.pack(fulfillment, packages)
+
+
+async def labels_of(story: Story, shipment_id: str) -> list[label_pb2.Label]:
+    request = label_service_pb2.ListLabelsRequest(page_size=10, shipment_id=shipment_id)
+    return list((await story.carrier.labels.ListLabels(request)).labels)
+
+
+async def all_are(story: Story, shipment_id: str, operation: str, count: int) -> bool:
+    found = await story.deliveries(shipment_id, operation)
+    return [state_of(each) for each in found] == ["CONFIRMED"] * count
+
+
+async def delivered(story: Story, shipment_id: str) -> bool:
+    request = shipment_service_pb2.GetShipmentRequest(id=shipment_id)
+    found = (await story.oms.shipments.GetShipment(request)).shipment
+    return bool(found.progress) and all(
+        each.milestone == shipment_pb2.MILESTONE_DELIVERED for each in found.progress
+    )
+
+
+def carrier(folder: Path) -> LtlFreightSandbox:
+    """A simulated carrier with its mailbox in the folder."""
+    settings = {
+        **LtlFreightSandbox.example_settings(folder),
+        "client_id": conformance.CLIENT_ID,
+        "client_secret": conformance.CLIENT_SECRET,
+        "calls_per_second": 500,
+        "step_seconds": 0.1,
+    }
+    return LtlFreightSandbox(SandboxConfig("ltl-freight", settings=settings))
+
+
+async def cancel(story: Story, sandbox: LtlFreightSandbox, shipment_id: str) -> None:
+    """The warehouse voids a shipment, and the carrier has cancelled its bill of lading."""
+    void = shipment_service_pb2.VoidShipmentRequest(
+        request_id=request_id(), shipment_id=shipment_id, reason="packed twice"
+    )
+    await story.wms.shipments.VoidShipment(void)
+    await eventually(
+        lambda: all_are(story, shipment_id, "void_label", 1), "the cancellation", WAIT_SECONDS
+    )
+    assert sandbox.books()["cancelled"] == 1
+
+
+async def carry(story: Story, sandbox: LtlFreightSandbox, shipment_id: str, pro: str) -> None:
+    """The freight is carried, its files doubled and out of order, until all of it is known."""
+    await story.manifest(shipment_id)
+    for kind in ("duplicate", "out_of_order"):
+        await sandbox.commands()["misbehave"]({"kind": kind, "count": 2})
+    await sandbox.commands()["pickup"]({"pros": [pro]})
+    await eventually(lambda: delivered(story, shipment_id), "both are delivered", WAIT_SECONDS)
+
+    def acknowledged() -> bool:
+        books = sandbox.books()
+        said = {each["group"] for each in books["acknowledged"]}
+        return said == set(range(1, books["interchanges"] + 1))
+
+    await eventually(acknowledged, "every interchange is acknowledged", WAIT_SECONDS)
+
+
+async def test_freight_is_booked_once_delivered_and_another_cancelled(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that a lost answer makes one bill of lading for two pallets, that its
+    status files, doubled and out of order, bring both to delivered and are acknowledged, and that
+    a voided shipment is cancelled at the carrier."""
+    await dock_in_fresno(hub)
+    async with carrier(tmp_path) as sandbox, Story(hub, lane) as story:
+        settings = {
+            **conformance.settings(sandbox, tmp_path),
+            "freight_class": "85",
+            "mailbox_interval_seconds": 0.1,
+            "wait_for_first_seconds": 0.1,
+        }
+        async with hosted(hub, lane.carrier, ADAPTER, settings):
+            sandbox.faults.add({"kind": "reply_lost", "operation": "create", "count": 1})
+            lost, plain = [(await packed(story, count)).id for count in (2, 1)]
+
+            async def both_booked() -> bool:
+                counts = ((lost, 2), (plain, 1))
+                return all([await all_are(story, each, "buy_label", n) for each, n in counts])
+
+            await eventually(both_booked, "both bills of lading", WAIT_SECONDS)
+            assert any(call.fault == "reply_lost" for call in sandbox.calls)
+            assert len(sandbox.books()["bols"]) == 2
+            first, second = await labels_of(story, lost)
+            pro = first.tracking_number
+            assert second.tracking_number == f"{pro}-002"
+            assert second.carrier_shipment_number == pro
+            await cancel(story, sandbox, plain)
+            await carry(story, sandbox, lost, pro)
+        books = sandbox.books()
+        assert {each["status"] for each in books["acknowledged"]} == {"A"}
+        assert sandbox.tick_error == "" and not books["unreadable"]

@@ -1,0 +1,301 @@
+"""LTL freight by load tender: one 204, its 997 and 990 in any order, and freight invoices."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_adapters.ltl_freight import conformance, tenders, translate_invoice, translate_tender
+from crossdock_adapters.ltl_freight.tenders import MAX_TENDERS, Tender, Tenders
+from crossdock_adapters.ltl_freight.translate_tender import TenderRules
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Untranslatable,
+)
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.settings import SettingsError
+from crossdock_adapters.sdk.x12 import envelopes, segments
+from crossdock_adapters.sdk.x12.segments import USUAL
+from hypothesis import given
+from hypothesis import strategies as st
+from ltl_freight_world import REFERENCE, World, pallets, running
+
+NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
+PRO = "500000001"
+
+
+async def tendered(world: World) -> None:
+    """The first attempt: the tender is out, and the carrier has answered it."""
+    with pytest.raises(AnswerLater, match=r"waits for its 997"):
+        await world.buy(pallets(2))
+    await world.answered()
+
+
+async def test_a_tender_is_booked_when_it_is_accepted(tmp_path: Path) -> None:
+    """Proves that a 997 alone confirms nothing, that an acceptance does, once, with the labels of
+    all pallets, and that what was booked by it is the whole shipment."""
+    async with running(tmp_path, booking="tender") as world:
+        await world.command("misbehave", kind="no_answer")
+        await tendered(world)
+        with pytest.raises(AnswerLater, match="waits for its 990"):
+            await world.buy(pallets(2))
+        await world.command("respond", reference=REFERENCE, code="A")
+        await world.look()
+        done = await world.buy(pallets(2))
+        assert [each.value for each in done.references] == [PRO, PRO] and len(done.facts) == 2
+        (tender,) = world.sandbox.books()["tenders"]
+        assert tender == {"reference": REFERENCE, "purpose": "00", "pro": PRO}
+        assert not world.hub.held
+    async with running(tmp_path, booking="tender") as world:
+        await tendered(world)
+        await world.buy(pallets(2))
+        (bol,) = world.sandbox.books()["bols"]
+        assert (bol["pro"], bol["units"], bol["weight"]) == (PRO, 2, 1810)
+        assert bol["destination"] == ("PORTLAND", "OR")
+
+
+async def test_a_declined_tender_is_rejected(tmp_path: Path) -> None:
+    """Proves that a decline is the carrier's refusal with its reason, however often it is asked."""
+    async with running(tmp_path, booking="tender") as world:
+        await world.command("misbehave", kind="decline")
+        await tendered(world)
+        for _ in range(2):
+            with pytest.raises(Reject, match="NO TRUCK") as refused:
+                await world.buy(pallets(2))
+            assert refused.value.code == "D"
+        assert len(world.sandbox.books()["tenders"]) == 1
+
+
+async def test_silence_is_what_the_setting_says(tmp_path: Path) -> None:
+    """Proves that a tender without an answer in time is declined, or a person's, and that an
+    acceptance that comes after that is held for one."""
+    quick: dict[str, Any] = {"booking": "tender", "tender_answer_seconds": 0}
+    async with running(tmp_path, **quick) as world:
+        with pytest.raises(Reject, match="did not answer within"):
+            await world.buy(pallets(2))
+        await world.answered()
+        ((_, reason),) = world.hub.held
+        assert reason.endswith("it says A of a tender that was answered X before")
+        with pytest.raises(Reject, match="gave no answer"):
+            await world.buy(pallets(2))
+    async with running(tmp_path, **quick, tender_silence="person") as world:
+        with pytest.raises(NeedsPerson, match="ask it"):
+            await world.buy(pallets(2))
+    async with running(tmp_path, booking="tender", acknowledgement_seconds=0) as world:
+        with pytest.raises(OutcomeUnknown, match="SILENT: interchange 000000001 has no 997"):
+            await world.buy(pallets(2))
+
+
+async def test_a_tender_that_cannot_be_read_parks(tmp_path: Path) -> None:
+    """Proves that a 997 that rejects our tender is told with its interchange."""
+    async with running(tmp_path, booking="tender") as world:
+        await world.command("misbehave", kind="unreadable")
+        await tendered(world)
+        with pytest.raises(NeedsPerson, match=r"could not read interchange 000000001 \(997 says R"):
+            await world.buy(pallets(2))
+
+
+async def test_strange_answers_are_held(tmp_path: Path) -> None:
+    """Proves that a conditional answer and one to no tender are held with their place, and that a
+    decline after the acceptance is held and takes nothing back."""
+    async with running(tmp_path, booking="tender") as world:
+        await world.command("misbehave", kind="conditional")
+        await tendered(world)
+        with pytest.raises(AnswerLater, match="990"):
+            await world.buy(pallets(2))
+        await world.command("respond", reference="NOBODYS", code="A")
+        await world.look()
+        reasons = [reason for _, reason in world.hub.held]
+        assert reasons == [
+            "segment 4 (B1), element 4: is neither A nor D",
+            "segment 3 (ST): it answers no tender that is known",
+        ]
+    async with running(tmp_path, booking="tender") as world:
+        await world.command("misbehave", kind="decline_after_accept")
+        await tendered(world)
+        await world.buy(pallets(2))
+        ((_, reason),) = world.hub.held
+        assert reason.endswith("it says D of a tender that was answered A before")
+
+
+async def test_a_death_behind_the_file_sends_the_same_again(tmp_path: Path) -> None:
+    """Proves that an attempt that published its tender and could not note it is unknown, and that
+    the next one sends the same number, which the carrier knows."""
+    async with running(tmp_path, booking="tender") as world:
+        kept = world.cursors.put_cursor
+
+        async def dies(name: str, value: bytes, expected_version: int) -> int:
+            if name == tenders.CURSOR:
+                raise Retry(0.0, "the hub is away")
+            return await kept(name, value, expected_version)
+
+        world.cursors.put_cursor = dies  # type: ignore[method-assign]
+        with pytest.raises(OutcomeUnknown, match="is out, and not noted yet"):
+            await world.buy(pallets(2))
+        await world.sandbox.tick()
+        world.cursors.put_cursor = kept  # type: ignore[method-assign]
+        with pytest.raises(AnswerLater):
+            await world.buy(pallets(2))
+        await world.sandbox.tick()
+        books = world.sandbox.books()
+        assert (len(books["tenders"]), books["tenders_repeated"]) == (1, 1)
+        await world.look()
+        await world.buy(pallets(2))
+
+
+async def test_a_tender_is_taken_back_once(tmp_path: Path) -> None:
+    """Proves that a cancellation waits for its 997, and that two pallets are cancelled by one."""
+    async with running(tmp_path, booking="tender") as world:
+        await tendered(world)
+        two = pallets(2)
+        await world.buy(two)
+        for package in two.packages:
+            with pytest.raises(AnswerLater, match="waits for its 997"):
+                await world.void(two, package.id)
+        await world.answered()
+        for package in two.packages:
+            assert len((await world.void(two, package.id)).facts) == 1
+        books = world.sandbox.books()
+        assert [each["purpose"] for each in books["tenders"]] == ["00", "01"]
+        assert books["cancelled"] == 1
+
+
+async def test_tenders_need_a_mailbox_and_a_carrier(tmp_path: Path) -> None:
+    """Proves that booking by tender without a mailbox or a SCAC is refused at the start."""
+    for missing in ({"location": ""}, {"scacs": []}):
+        with pytest.raises(SettingsError, match="booking by tender needs"):
+            async with running(tmp_path, booking="tender", **missing):
+                pass
+
+
+def test_a_tender_says_the_shipment() -> None:
+    """Proves the segments of a 204: who, our reference, the PRO, until when, both stops, weight."""
+    made = translate_tender.tender(
+        conformance.shipment(), "REF", PRO, NOW, NOW.date(), TenderRules("EXLA"), USUAL
+    )
+    assert segments.written(made.segments()) == (
+        "ST*204*0001~B2**EXLA**REF**PP~B2A*00~L11*500000001*CN~L11*S-2001*BM~L11*SO-2001*PO~"
+        "G62*64*20260305*1*1407*UT~S5*1*LD*905*L*1~N1*SF*Northwind Outfitters~N3*12 Dock Road~"
+        "N4*Reno*NV*89502*US~G62*10*20260305~S5*2*UL*905*L*1~N1*ST*Cascade Supply~"
+        "N3*7 Alder Street~N4*Portland*OR*97205*US~L3*905*G~SE*18*0001~"
+    )
+
+
+def test_what_x12_cannot_say_is_not_tendered() -> None:
+    """Proves that free text loses delimiters, and that a reference with one is refused."""
+    shipment = conformance.shipment()
+    shipment.ship_to.name = "Cascade*Supply~"
+    rules = TenderRules("EXLA")
+    made = translate_tender.tender(shipment, "REF", PRO, NOW, NOW.date(), rules, USUAL)
+    assert [each.text(2) for each in made.body if each.id == "N1"][1] == "Cascade Supply"
+    shipment.order_number = "SO*1"
+    with pytest.raises(Untranslatable, match="cannot be said in X12"):
+        translate_tender.tender(shipment, "REF", PRO, NOW, NOW.date(), rules, USUAL)
+    shipment = conformance.shipment()
+    shipment.ship_from.address.ClearField("lines")
+    with pytest.raises(Untranslatable, match="SF: a stop needs"):
+        translate_tender.tender(shipment, "REF", PRO, NOW, NOW.date(), rules, USUAL)
+
+
+STEPS = st.tuples(st.sampled_from(["A", "D", "X", "997"]), st.sampled_from("abc"))
+
+
+@given(st.lists(STEPS, max_size=20))
+def test_the_first_answer_stands(steps: list[tuple[str, str]]) -> None:
+    """Proves for any order of answers and acknowledgements that the first answer of each tender
+    stands, that another one is told as wrong, and that the state survives being kept."""
+    state: Tenders = ()
+    for number, reference in enumerate("abc", start=1):
+        state = tenders.noted(state, Tender(reference, number, NOW))
+        assert tenders.noted(state, Tender(reference, 99, NOW)) == state
+    first: dict[str, str] = {}
+    for what, reference in steps:
+        state = tenders.decode(tenders.encode(state))
+        if what == "997":
+            state = tenders.acknowledged(state, "abc".index(reference) + 1, "A")
+            continue
+        state, wrong = tenders.answered(state, reference, what, "")
+        assert bool(wrong) == (first.setdefault(reference, what) != what)
+    for each in state:
+        assert each.answer == first.get(each.reference, "")
+        assert bool(each.syntax) == (("997", each.reference) in steps)
+
+
+def test_tenders_that_wait_are_never_forgotten() -> None:
+    """Proves that the state is bounded, that answered tenders go first, and that one more than may
+    wait has to wait itself."""
+    state: Tenders = ()
+    for number in range(MAX_TENDERS):
+        state = tenders.noted(state, Tender(f"{number:020}", number, NOW, "A"))
+    with pytest.raises(Retry, match="wait for their answer"):
+        tenders.noted(state, Tender("one more", 0, NOW))
+    state, _ = tenders.answered(state, f"{7:020}", "A", "x" * 200)
+    state = tenders.noted(state, Tender("one more", 0, NOW))
+    assert len(state) == MAX_TENDERS and tenders.of(state, f"{7:020}") is None
+    assert len(tenders.encode(state)) < 65_536
+
+
+async def test_an_invoice_is_checked_acknowledged_and_held(tmp_path: Path) -> None:
+    """Proves that an invoice that adds up is acknowledged and held with its amount, because the
+    contract has no freight charges, and that one that does not is told by its element."""
+    async with running(tmp_path) as world:
+        await world.buy(pallets(1))
+        lines = {"": "480.25", "405": "61.10", "LFT": "45.00"}
+        await world.command("invoice", pro=PRO, net="586.35", lines=lines)
+        await world.command("invoice", pro=PRO, net="586.36", lines=lines)
+        await world.answered()
+        first, second = [reason for _, reason in world.hub.held]
+        assert first.startswith(f"freight invoice INV{PRO} of EXLA over 586.35 USD for PRO {PRO}")
+        assert second == "segment 4 (B3), element 7: is not the sum of its charges"
+        said = world.sandbox.books()["acknowledged"]
+        assert [each["status"] for each in said] == ["A", "E"]
+
+
+INVOICE = (
+    "ISA*00*          *00*          *02*EXLA           *ZZ*NORTHWIND      "
+    "*260305*1900*U*00401*000000009*0*P*>~GS*IM*EXLA*NORTHWIND*20260305*1900*9*X*004010~"
+    "ST*210*0001~B3**77-1*S-2001*PP**20260309*51240****EXLA~C3*USD~N9*CN*041-2345678~"
+    "LX*1~L1*1*12.50*PH*46240~LX*2~L1*2***5000****405~L3*905*G***51240~SE*10*0001~GE*1*9~"
+    "IEA*1*000000009~"
+)
+
+
+def test_an_invoice_is_read_exactly() -> None:
+    """Proves implied decimals, the lines with their codes, and the carrier's reference."""
+    billed = translate_invoice.invoice(invoice_in(INVOICE))
+    assert (billed.key, billed.pro, billed.net) == ("EXLA/77-1", "0412345678", Decimal("512.40"))
+    assert [(each.amount, each.code) for each in billed.charges] == [
+        (Decimal("462.40"), ""),
+        (Decimal("50.00"), "405"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("*51240****EXLA", "*****EXLA", r"segment 4 \(B3\), element 7: is missing"),
+        ("*20260309*", "**", r"segment 4 \(B3\), element 6: is missing"),
+        ("**EXLA~C3", "~C3", r"segment 4 \(B3\), element 11: is missing"),
+        ("***51240~SE", "***51241~SE", r"segment 11 \(L3\), element 5: is not the net"),
+        ("*46240~", "*46241~", r"segment 4 \(B3\), element 7: is not the sum"),
+        ("*46240~", "*462.40~", r"segment 8 \(L1\), element 4: is no number"),
+        ("B3**77", "B4**77", r"segment 3 \(ST\): has no B3"),
+    ],
+)
+def test_a_wrong_invoice_is_told_by_its_place(old: str, new: str, place: str) -> None:
+    """Proves that what is missing from an invoice, or does not add up, is told by element."""
+    with pytest.raises(Unreadable, match=place):
+        translate_invoice.invoice(invoice_in(INVOICE.replace(old, new, 1)))
+
+
+def invoice_in(text: str) -> Any:
+    """The set of an interchange that has one."""
+    (interchange,) = envelopes.read(text.encode()).interchanges
+    return interchange.groups[0].sets[0]
