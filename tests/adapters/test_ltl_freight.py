@@ -323,6 +323,24 @@ async def test_a_death_before_the_file_is_put_away_tells_nothing_twice(tmp_path:
         assert {each["group"] for each in world.sandbox.books()["acknowledged"]} == {7}
 
 
+async def test_a_death_before_a_file_is_held_loses_nothing(tmp_path: Path) -> None:
+    """Proves that what a person has to look at is held by the next round, though the number of the
+    interchange was kept already."""
+    async with running(tmp_path) as world:
+        world.put("a.edi", status(7, "AF", "2505"))
+        hold, world.hub.hold = world.hub.hold, broken
+        with pytest.raises(ConnectionError):
+            await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        world.hub.hold = hold
+        await world.look()
+        assert len(world.hub.held) == 1 and world.names("from_carrier") == []
+
+
+async def broken(*_: Any) -> None:
+    """The hub, which does not answer."""
+    raise ConnectionError("the hub is gone")
+
+
 @pytest.mark.parametrize("kind", ["duplicate", "out_of_order", "half_written", "damaged_set"])
 async def test_a_mailbox_that_misbehaves_costs_no_status(tmp_path: Path, kind: str) -> None:
     """Proves that with doubled, late and broken files every status that was whole once is told

@@ -170,6 +170,8 @@ async def void_label(work: Work, vendor: Carrier) -> Confirmed:
     if vendor.by_tender:
         assert vendor.mailbox is not None
         tendered = "" if label is None else label.purchase_reference
+        if not tendered:
+            raise NeedsPerson(f"the hub has no label of {number}: nobody knows its tender")
         await tendering.take_back(work, vendor.mailbox, tendered)
     else:
         await _cancel(vendor.bols, pro)

@@ -186,9 +186,9 @@ class EdiMailbox:
         answers, problems = await _told(interchange, tell)
         await self._acknowledge(poll, interchange, answers, f"{number}:{content}")
         if decision.verdict is Verdict.DUPLICATE:
-            # Its 997 may be what was lost.
+            # Its 997 may be what was lost, and so may what a person has to look at.
             log.info("interchange %09d came again, and is acknowledged again", number)
-            return []
+            return problems
         await poll.cursors.put_cursor(RECORD, receiving.encode(decision.record), version)
         if decision.gap:
             missing = ", ".join(f"{each:09}" for each in decision.gap[-MAX_TOLD:])
