@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock_adapters.ltl_freight import conformance, tenders, translate_invoice, translate_tender
-from crossdock_adapters.ltl_freight.tenders import MAX_TENDERS, Tender, Tenders
+from crossdock_adapters.ltl_freight import conformance, translate_invoice, translate_tender
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -23,8 +22,6 @@ from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import SettingsError
 from crossdock_adapters.sdk.x12 import envelopes, segments
 from crossdock_adapters.sdk.x12.segments import USUAL
-from hypothesis import given
-from hypothesis import strategies as st
 from ltl_freight_world import REFERENCE, World, pallets, running
 
 NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
@@ -44,7 +41,7 @@ async def test_a_tender_is_booked_when_it_is_accepted(tmp_path: Path) -> None:
     async with running(tmp_path, booking="tender") as world:
         await world.command("misbehave", kind="no_answer")
         await tendered(world)
-        with pytest.raises(AnswerLater, match="waits for its 990"):
+        with pytest.raises(AnswerLater, match="waits for its answer"):
             await world.buy(pallets(2))
         await world.command("respond", reference=REFERENCE, code="A")
         await world.look()
@@ -82,7 +79,7 @@ async def test_silence_is_what_the_setting_says(tmp_path: Path) -> None:
             await world.buy(pallets(2))
         await world.answered()
         ((_, reason),) = world.hub.held
-        assert reason.endswith("it says A of a tender that was answered X before")
+        assert reason.endswith("it says A of what was answered X before")
         with pytest.raises(Reject, match="gave no answer"):
             await world.buy(pallets(2))
     async with running(tmp_path, **quick, tender_silence="person") as world:
@@ -108,21 +105,21 @@ async def test_strange_answers_are_held(tmp_path: Path) -> None:
     async with running(tmp_path, booking="tender") as world:
         await world.command("misbehave", kind="conditional")
         await tendered(world)
-        with pytest.raises(AnswerLater, match="990"):
+        with pytest.raises(AnswerLater, match="its answer"):
             await world.buy(pallets(2))
         await world.command("respond", reference="NOBODYS", code="A")
         await world.look()
         reasons = [reason for _, reason in world.hub.held]
         assert reasons == [
             "segment 4 (B1), element 4: is neither A nor D",
-            "segment 3 (ST): it answers no tender that is known",
+            "segment 3 (ST): it answers nothing that is known to be sent",
         ]
     async with running(tmp_path, booking="tender") as world:
         await world.command("misbehave", kind="decline_after_accept")
         await tendered(world)
         await world.buy(pallets(2))
         ((_, reason),) = world.hub.held
-        assert reason.endswith("it says D of a tender that was answered A before")
+        assert reason.endswith("it says D of what was answered A before")
 
 
 async def test_a_death_behind_the_file_sends_the_same_again(tmp_path: Path) -> None:
@@ -132,7 +129,7 @@ async def test_a_death_behind_the_file_sends_the_same_again(tmp_path: Path) -> N
         kept = world.cursors.put_cursor
 
         async def dies(name: str, value: bytes, expected_version: int) -> int:
-            if name == tenders.CURSOR:
+            if name == "sent:SM":
                 raise Retry(0.0, "the hub is away")
             return await kept(name, value, expected_version)
 
@@ -202,44 +199,6 @@ def test_what_x12_cannot_say_is_not_tendered() -> None:
     shipment.ship_from.address.ClearField("lines")
     with pytest.raises(Untranslatable, match="SF: a stop needs"):
         translate_tender.tender(shipment, "REF", PRO, NOW, NOW.date(), rules, USUAL)
-
-
-STEPS = st.tuples(st.sampled_from(["A", "D", "X", "997"]), st.sampled_from("abc"))
-
-
-@given(st.lists(STEPS, max_size=20))
-def test_the_first_answer_stands(steps: list[tuple[str, str]]) -> None:
-    """Proves for any order of answers and acknowledgements that the first answer of each tender
-    stands, that another one is told as wrong, and that the state survives being kept."""
-    state: Tenders = ()
-    for number, reference in enumerate("abc", start=1):
-        state = tenders.noted(state, Tender(reference, number, NOW))
-        assert tenders.noted(state, Tender(reference, 99, NOW)) == state
-    first: dict[str, str] = {}
-    for what, reference in steps:
-        state = tenders.decode(tenders.encode(state))
-        if what == "997":
-            state = tenders.acknowledged(state, "abc".index(reference) + 1, "A")
-            continue
-        state, wrong = tenders.answered(state, reference, what, "")
-        assert bool(wrong) == (first.setdefault(reference, what) != what)
-    for each in state:
-        assert each.answer == first.get(each.reference, "")
-        assert bool(each.syntax) == (("997", each.reference) in steps)
-
-
-def test_tenders_that_wait_are_never_forgotten() -> None:
-    """Proves that the state is bounded, that answered tenders go first, and that one more than may
-    wait has to wait itself."""
-    state: Tenders = ()
-    for number in range(MAX_TENDERS):
-        state = tenders.noted(state, Tender(f"{number:020}", number, NOW, "A"))
-    with pytest.raises(Retry, match="wait for their answer"):
-        tenders.noted(state, Tender("one more", 0, NOW))
-    state, _ = tenders.answered(state, f"{7:020}", "A", "x" * 200)
-    state = tenders.noted(state, Tender("one more", 0, NOW))
-    assert len(state) == MAX_TENDERS and tenders.of(state, f"{7:020}") is None
-    assert len(tenders.encode(state)) < 65_536
 
 
 async def test_an_invoice_is_checked_acknowledged_and_held(tmp_path: Path) -> None:

@@ -128,16 +128,16 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "    if found.answer == ACCEPTED:\n",
             "    if found.answer == ACCEPTED or found.syntax:\n",
         ),
-        a_number_is_free_before_it_is_noted=(
-            "    fresh = Tender(reference, taken.number, taken.time)\n",
-            "    await mailbox.sent(work.sequences, key)\n"
-            "    fresh = Tender(reference, taken.number, taken.time)\n",
-        ),
     ),
     *faults_in(
-        f"{LTL_FREIGHT}tenders.py",
-        FREIGHT,
-        the_last_answer_stands=("    if found.answer:\n", "    if found.answer and not code:\n"),
+        f"{SDK}edi_replies.py",
+        ("tests/adapters/test_edi_replies.py", *FREIGHT),
+        a_number_is_free_before_it_is_noted=(
+            "    fresh = Sent(reference, taken.number, taken.time)\n",
+            "    await mailbox.sent(work.sequences, key)\n"
+            "    fresh = Sent(reference, taken.number, taken.time)\n",
+        ),
+        the_last_answer_stands=("    if found.answer:\n", "    if found.answer and not word:\n"),
     ),
     *faults_in(
         f"{LTL_FREIGHT}translate_invoice.py",

@@ -25,7 +25,7 @@ from crossdock_adapters.ltl_freight.client import BolClient, Booked
 from crossdock_adapters.ltl_freight.pro_numbers import ProRange
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import StatusRules
-from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans
+from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans, edi_replies
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
@@ -358,7 +358,7 @@ async def _tell(poll: Poll, found: TransactionSet, group: Group) -> Read:
         case translate_invoice.INVOICE_ID:
             return _read_invoice(found)
         case acknowledgments.SET_ID:
-            return await tendering.take_acknowledgement(poll, found)
+            return await edi_replies.note_acknowledgement(poll, found, translate_tender.TENDERS)
     return unsupported(found)
 
 

@@ -1,0 +1,208 @@
+"""What became of X12 sets that were sent: each goes out once, and its answers come back by files.
+
+A set is known by a reference of ours that its answer repeats. It is sent, acknowledged by a 997,
+and answered by a set of its own, in whatever order these come. The newest are kept by the hub, one
+state for each functional id; what a second answer says against the first is not written over it:
+somebody looks. A 997 says that a set can be read, and nothing about what it asks for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read
+from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson, OutcomeUnknown, Retry
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.sequences import Cursors
+from crossdock_adapters.sdk.work import CursorMoved, Poll, Work
+from crossdock_adapters.sdk.x12 import acknowledgments
+from crossdock_adapters.sdk.x12.acknowledgments import Status
+from crossdock_adapters.sdk.x12.envelopes import TransactionSet
+
+CURSOR_PREFIX: Final = "sent:"
+# As many as fit into what the hub keeps of a cursor, each with a reason of so many bytes.
+MAX_SENT: Final = 200
+MAX_REASON_BYTES: Final = 60
+MAX_TRIES: Final = 20
+BUSY_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One set that we sent. answer: the partner's word, "" until it came; syntax: of its 997.
+
+    number: of its interchange and group; sent: UTC, when that number was taken.
+    """
+
+    reference: str
+    number: int
+    sent: datetime
+    syntax: str = ""
+    answer: str = ""
+    reason: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer is still awaited."""
+        return not self.answer
+
+
+State = tuple[Sent, ...]
+
+
+def of(state: State, reference: str) -> Sent | None:
+    """The set with this reference; None: it is not known, or no longer."""
+    return next((each for each in state if each.reference == reference), None)
+
+
+def noted(state: State, sent: Sent) -> State:
+    """The state in which this was sent. Retry: too many wait for an answer."""
+    if of(state, sent.reference) is not None:
+        return state
+    kept = list(state)
+    while len(kept) >= MAX_SENT:
+        done = next((each for each in kept if not each.open), None)
+        if done is None:
+            raise Retry(BUSY_SECONDS, f"{MAX_SENT} sets wait for their answer")
+        kept.remove(done)
+    return (*kept, sent)
+
+
+def answered(state: State, reference: str, word: str, reason: str) -> tuple[State, str]:
+    """The state with this answer, and what is wrong with it; "" when nothing is."""
+    found = of(state, reference)
+    if found is None:
+        return state, "it answers nothing that is known to be sent"
+    if found.answer == word:
+        return state, ""
+    if found.answer:
+        return state, f"it says {word} of what was answered {found.answer} before"
+    cut = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+    changed = replace(found, answer=word, reason=cut)
+    return tuple(changed if each is found else each for each in state), ""
+
+
+def acknowledged(state: State, number: int, status: str) -> State:
+    """The state in which a 997 says this of the group with this number."""
+    return tuple(
+        replace(each, syntax=status) if each.number == number and not each.syntax else each
+        for each in state
+    )
+
+
+def encode(state: State) -> bytes:
+    """As the hub keeps it."""
+    told = [{**asdict(each), "sent": each.sent.isoformat()} for each in state]
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes) -> State:
+    """What `encode` wrote; nothing is nothing sent."""
+    told = json.loads(raw) if raw else []
+    return tuple(Sent(**{**each, "sent": datetime.fromisoformat(each["sent"])}) for each in told)
+
+
+async def send_once(
+    work: Work,
+    mailbox: EdiMailbox,
+    functional_id: str,
+    reference: str,
+    sets: Callable[[datetime], Sequence[TransactionSet]],
+) -> Sent:
+    """What is known of the set with this reference; sent now where it was not.
+
+    Whoever comes again before it is noted sends the same under the same number. Retry: nothing was
+    sent; OutcomeUnknown: it is out, and not noted.
+    """
+    assert work.cursors is not None and work.sequences is not None
+    key = f"{functional_id}:{reference}"
+    try:
+        found = of(await _known(work.cursors, functional_id), reference)
+        if found is not None:
+            return found
+        taken = await mailbox.send(work.sequences, key, functional_id, sets)
+    except HubAway as away:
+        raise Retry(0.0, f"the hub did not answer for what was sent: {away}") from away
+    fresh = Sent(reference, taken.number, taken.time)
+    try:
+        await _change(work.cursors, functional_id, lambda state: noted(state, fresh))
+        await mailbox.sent(work.sequences, key)
+    except (HubAway, Retry) as trouble:
+        raise OutcomeUnknown(f"{reference} is out, and not noted yet: {trouble}") from trouble
+    return fresh
+
+
+async def note_answer(
+    cursors: Cursors, functional_id: str, reference: str, word: str, reason: str = ""
+) -> str:
+    """Note the partner's word; what is wrong with it, "" when nothing is. HubAway: ask again."""
+    wrong = ""
+
+    def decide(state: State) -> State:
+        nonlocal wrong
+        after, wrong = answered(state, reference, word, reason)
+        return after
+
+    await _change(cursors, functional_id, decide)
+    return wrong
+
+
+async def note_acknowledgement(poll: Poll, found: TransactionSet, functional_id: str) -> Read:
+    """A 997 that came: noted with the set that it is about, if that is of this functional id."""
+    try:
+        said = acknowledgments.read(found)
+    except Unreadable as error:
+        return Read.of([error])
+    if said.functional_id == functional_id:
+        assert poll.cursors is not None
+        status = str(said.sets[0].status if said.sets else said.status)
+        number = said.control_number
+        await _change(
+            poll.cursors, functional_id, lambda state: acknowledged(state, number, status)
+        )
+    return Read()
+
+
+def check_syntax(found: Sent) -> None:
+    """NeedsPerson: the partner could not read it."""
+    if found.syntax and not Status(found.syntax).accepted:
+        raise NeedsPerson(
+            f"the partner could not read interchange {found.number:09d} (997 says "
+            f"{found.syntax}): mend what its guide wants, then resubmit this delivery"
+        )
+
+
+def waiting(found: Sent, silence_seconds: float) -> OutcomeUnknown:
+    """To be raised: the partner answers later, or did not even acknowledge it in time."""
+    silence = timedelta(seconds=silence_seconds)
+    if not found.syntax and datetime.now(UTC) - found.sent > silence:
+        return OutcomeUnknown(f"SILENT: interchange {found.number:09d} has no 997 after {silence}")
+    awaited = "its answer" if found.syntax else "its 997"
+    return AnswerLater(f"interchange {found.number:09d} waits for {awaited}")
+
+
+async def _known(cursors: Cursors, functional_id: str) -> State:
+    raw, _ = await cursors.get_cursor(f"{CURSOR_PREFIX}{functional_id}")
+    return decode(raw)
+
+
+async def _change(cursors: Cursors, functional_id: str, decide: Callable[[State], State]) -> State:
+    """The state after a decision, which is taken again when another process was faster."""
+    name = f"{CURSOR_PREFIX}{functional_id}"
+    for _ in range(MAX_TRIES):
+        raw, version = await cursors.get_cursor(name)
+        before = decode(raw)
+        after = decide(before)
+        if after == before:
+            return after
+        try:
+            await cursors.put_cursor(name, encode(after), version)
+        except CursorMoved:
+            continue
+        return after
+    raise Retry(BUSY_SECONDS, f"what was sent was moved by others {MAX_TRIES} times")

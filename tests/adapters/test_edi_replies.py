@@ -1,0 +1,52 @@
+"""What became of X12 sets that were sent: the first answer stands, none that waits is forgotten."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from crossdock_adapters.sdk import edi_replies
+from crossdock_adapters.sdk.edi_replies import MAX_SENT, Sent, State
+from crossdock_adapters.sdk.outcomes import Retry
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
+STEPS = st.tuples(st.sampled_from(["A", "D", "X", "997"]), st.sampled_from("abc"))
+
+
+@given(st.lists(STEPS, max_size=20))
+def test_the_first_answer_stands(steps: list[tuple[str, str]]) -> None:
+    """Proves for any order of answers and acknowledgements that the first answer of each set
+    stands, that another one is told as wrong, and that the state survives being kept."""
+    state: State = ()
+    for number, reference in enumerate("abc", start=1):
+        state = edi_replies.noted(state, Sent(reference, number, NOW))
+        assert edi_replies.noted(state, Sent(reference, 99, NOW)) == state
+    first: dict[str, str] = {}
+    for what, reference in steps:
+        state = edi_replies.decode(edi_replies.encode(state))
+        if what == "997":
+            state = edi_replies.acknowledged(state, "abc".index(reference) + 1, "A")
+            continue
+        state, wrong = edi_replies.answered(state, reference, what, "")
+        assert bool(wrong) == (first.setdefault(reference, what) != what)
+    for each in state:
+        assert each.answer == first.get(each.reference, "")
+        assert bool(each.syntax) == (("997", each.reference) in steps)
+
+
+def test_sets_that_wait_are_never_forgotten() -> None:
+    """Proves that the state is bounded, that answered ones go first, and that one more than may
+    wait has to wait itself."""
+    state: State = ()
+    for number in range(MAX_SENT):
+        state = edi_replies.noted(state, Sent(f"{number:020}-CANCEL", number, NOW, "A"))
+    with pytest.raises(Retry, match="wait for their answer"):
+        edi_replies.noted(state, Sent("one more", 0, NOW))
+    state, _ = edi_replies.answered(state, f"{7:020}-CANCEL", "A", "x" * 200)
+    state = edi_replies.noted(state, Sent("one more", 0, NOW))
+    for each in state:
+        state, _ = edi_replies.answered(state, each.reference, "D", '"é' * 200)
+    assert len(state) == MAX_SENT and edi_replies.of(state, f"{7:020}-CANCEL") is None
+    assert len(edi_replies.encode(state)) < 65_536
