@@ -148,6 +148,7 @@ async def running(
             **conformance.settings(sandbox, folder),
             "client_id": "env:LTL_TEST_ID",
             "client_secret": "env:LTL_TEST_SECRET",
+            "answer_wait_seconds": 0,
             **changes,
         }
         settings, secrets = check(ADAPTER.manifest.settings, given)

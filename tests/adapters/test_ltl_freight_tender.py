@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -56,6 +57,17 @@ async def test_a_tender_is_booked_when_it_is_accepted(tmp_path: Path) -> None:
         (bol,) = world.sandbox.books()["bols"]
         assert (bol["pro"], bol["units"], bol["weight"]) == (PRO, 2, 1810)
         assert bol["destination"] == ("PORTLAND", "OR")
+
+
+async def test_a_quick_answer_ends_the_attempt_that_sent_it(tmp_path: Path) -> None:
+    """Proves that an answer that comes while the attempt waits for it is its outcome."""
+    async with running(tmp_path, booking="tender", answer_wait_seconds=60) as world:
+        booking = asyncio.create_task(world.buy(pallets(2)))
+        async with asyncio.timeout(60):
+            while not booking.done():
+                await world.answered()
+                await asyncio.sleep(0.01)
+        assert len((await booking).facts) == 2
 
 
 async def test_a_declined_tender_is_rejected(tmp_path: Path) -> None:
@@ -166,7 +178,8 @@ async def test_a_tender_is_taken_back_once(tmp_path: Path) -> None:
 
 async def test_tenders_need_a_mailbox_and_a_carrier(tmp_path: Path) -> None:
     """Proves that booking by tender without a mailbox or a SCAC is refused at the start."""
-    for missing in ({"location": ""}, {"scacs": []}):
+    without: list[dict[str, Any]] = [{"location": ""}, {"scacs": []}]
+    for missing in without:
         with pytest.raises(SettingsError, match="booking by tender needs"):
             async with running(tmp_path, booking="tender", **missing):
                 pass

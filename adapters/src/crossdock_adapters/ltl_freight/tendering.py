@@ -52,6 +52,7 @@ async def offer(work: Work, mailbox: EdiMailbox, pro: str) -> str:
         ]
 
     found = await edi_replies.send_once(work, mailbox, TENDERS, work.reference, sets)
+    found = await edi_replies.awaited(work, TENDERS, found, settings.seconds("answer_wait_seconds"))
     if found.answer == ACCEPTED:
         return "; ".join(filter(None, (f"tender {work.reference} accepted", found.reason)))
     if found.answer:
@@ -78,6 +79,8 @@ async def take_back(work: Work, mailbox: EdiMailbox, tendered: str) -> None:
     # All packages of a shipment are cancelled by one.
     reference = f"{tendered}{CANCELLATION}"
     found = await edi_replies.send_once(work, mailbox, TENDERS, reference, sets)
+    wait = work.settings.seconds("answer_wait_seconds")
+    found = await edi_replies.awaited(work, TENDERS, found, wait, lambda sent: sent.syntax)
     edi_replies.check_syntax(found)
     if not found.syntax:
         silence = work.settings.seconds("acknowledgement_seconds")

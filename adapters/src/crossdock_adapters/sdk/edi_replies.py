@@ -8,6 +8,7 @@ somebody looks. A 997 says that a set can be read, and nothing about what it ask
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,7 @@ MAX_SENT: Final = 200
 MAX_REASON_BYTES: Final = 60
 MAX_TRIES: Final = 20
 BUSY_SECONDS: Final = 5.0
+LOOK_PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,26 @@ async def send_once(
     except (HubAway, Retry) as trouble:
         raise OutcomeUnknown(f"{reference} is out, and not noted yet: {trouble}") from trouble
     return fresh
+
+
+async def awaited(
+    work: Work,
+    functional_id: str,
+    found: Sent,
+    wait_seconds: float,
+    done: Callable[[Sent], object] = lambda sent: sent.answer,
+) -> Sent:
+    """The set as it is once it is done, or after so long: a moment for a quick partner."""
+    assert work.cursors is not None
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_seconds
+    while not done(found) and loop.time() < until:
+        await asyncio.sleep(LOOK_PAUSE_SECONDS)
+        try:
+            found = of(await _known(work.cursors, functional_id), found.reference) or found
+        except HubAway as away:
+            raise OutcomeUnknown(f"{found.reference} is out; the hub did not answer") from away
+    return found
 
 
 async def note_answer(
