@@ -97,9 +97,7 @@ class Till(Desk):
             terms = judging.Terms(request_id(), old.endpoint, "FAILED", approved=True)
             flow = IndexedFlow(unit.flow(old.root_id))
             spec = flows.spec_of(unit, old)
-            decided = judging.judge(
-                terms, candidate, flow, lambda _: spec, unit.now, unit.limits
-            )
+            decided = judging.judge(terms, candidate, flow, lambda _: spec, unit.now, unit.limits)
             assert decided.record is not None, decided.why
             for gone in decided.displaced:
                 unit.put_delivery(gone)

@@ -119,7 +119,7 @@ MUTANTS: Final[list[Mutant]] = [
         ),
         lease_lost_is_ready=(
             "since = record.updated_at if begun_at is None else begun_at\n"
-            "        return unknown(record, spec, why, since, now)",
+            "        return unknown(record, spec, LEASE_RAN_OUT, since, now)",
             'return replace(record, state="READY", pending=True, due_at=None, updated_at=now)',
         ),
         retry_burns_a_call=(

@@ -38,8 +38,8 @@ class _EndpointStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Endpoin
     ENDPOINT_STATE_PAUSED: _EndpointState.ValueType  # 3
     """Gets none until somebody resumes it; its work waits in order."""
     ENDPOINT_STATE_REMOVED: _EndpointState.ValueType  # 4
-    """Not in the hub's endpoints file any more. Gets none: what is not at its vendor is UNROUTED until
-    it is back or another endpoint takes it over, what may have been done is in doubt.
+    """Not in the hub's endpoints file any more. Gets none: what is not at its vendor is UNROUTED
+    until it is back or another endpoint takes it over, what may have been done is in doubt.
     """
 
 class EndpointState(_EndpointState, metaclass=_EndpointStateEnumTypeWrapper):
@@ -54,8 +54,8 @@ ENDPOINT_STATE_ACTIVE: EndpointState.ValueType  # 2
 ENDPOINT_STATE_PAUSED: EndpointState.ValueType  # 3
 """Gets none until somebody resumes it; its work waits in order."""
 ENDPOINT_STATE_REMOVED: EndpointState.ValueType  # 4
-"""Not in the hub's endpoints file any more. Gets none: what is not at its vendor is UNROUTED until
-it is back or another endpoint takes it over, what may have been done is in doubt.
+"""Not in the hub's endpoints file any more. Gets none: what is not at its vendor is UNROUTED
+until it is back or another endpoint takes it over, what may have been done is in doubt.
 """
 Global___EndpointState: _TypeAlias = EndpointState  # noqa: Y015
 
