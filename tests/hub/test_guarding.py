@@ -87,24 +87,23 @@ class Till(Desk):
 
     def replay(self, record: DeliveryRecord) -> DeliveryRecord:
         """A replay sends again what was parked."""
+        old = self.fresh(record)
+        what = (old.event_id, old.object_id, old.operation, old.item, old.sequence)
+        bare = replace(old, token=0, calls_reached=0, calls_maybe_done=0, first_unknown_at=None)
+        planned = replace(bare, state="READY", attempts=0, look_ups=0, operation_class="")
+        candidate = judging.Candidate(*what, "FREE", planned, role=old.role)
+        terms = judging.Terms(request_id(), old.endpoint, "FAILED", approved=True)
 
-        def decide(unit: Unit) -> DeliveryRecord:
-            old = self.fresh(record)
-            what = (old.event_id, old.object_id, old.operation, old.item, old.sequence)
-            bare = replace(old, token=0, calls_reached=0, calls_maybe_done=0, first_unknown_at=None)
-            planned = replace(bare, state="READY", attempts=0, look_ups=0, operation_class="")
-            candidate = judging.Candidate(*what, "FREE", planned, role=old.role)
-            terms = judging.Terms(request_id(), old.endpoint, "FAILED", approved=True)
-            flow = IndexedFlow(unit.flow(old.root_id))
-            spec = flows.spec_of(unit, old)
-            decided = judging.judge(terms, candidate, flow, lambda _: spec, unit.now, unit.limits)
-            assert decided.record is not None, decided.why
-            for gone in decided.displaced:
-                unit.put_delivery(gone)
-            flows.admit(unit, [decided.record])
-            return decided.record
+        def judge(unit: Unit) -> judging.Decision:
+            flow, spec = IndexedFlow(unit.flow(old.root_id)), flows.spec_of(unit, old)
+            return judging.judge(terms, candidate, flow, lambda _: spec, unit.now, unit.limits)
 
-        new: DeliveryRecord = self.decide(HUB, "replay", decide)
+        decided: judging.Decision = self.decide(HUB, "judge", judge)
+        new = decided.record
+        assert new is not None, decided.why
+        for gone in decided.displaced:
+            self.records["delivery", gone.id] = gone
+        self.decide(HUB, "replay", lambda unit: flows.admit(unit, [new]))
         return self.fresh(new)
 
 
