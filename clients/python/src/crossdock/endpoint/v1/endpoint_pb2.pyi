@@ -376,7 +376,7 @@ class Endpoint(_message.Message):
     in_use: _builtins.int
     """Deliveries dispatched or in flight."""
     in_doubt: _builtins.int
-    """Deliveries that the vendor may have done: looked up, or to be repeated. None that is PARKED."""
+    """Deliveries that the vendor may have done, looked up or to be repeated; none PARKED."""
     revision: _builtins.int
     """Grows by one with each change."""
     effective_concurrency: _builtins.int
