@@ -183,6 +183,15 @@ def next_steps(group: dead_letter_pb2.DeadLetterGroup) -> Iterator[str]:
     if _kind(group) == "UNROUTED":
         yield "next: have an endpoint offer it; or crossdock delivery skip ID --reason …"
         return
+    if _kind(group) == "UNKNOWN":
+        yield "next: look at the vendor under the delivery's reference"
+        yield "      it is there: crossdock resolve ID --reference TYPE=VALUE --reason …"
+        yield (
+            "      it is not: crossdock delivery retry ID --not-found-at-vendor --reason … "
+            "(or resubmit)"
+        )
+        yield "      nobody wants it any more: crossdock delivery skip ID --reason …"
+        return
     yield "next: crossdock delivery retry ID --reason … (or resubmit, skip)"
     yield "      done at the vendor: crossdock resolve ID --reference TYPE=VALUE --reason …"
     if _kind(group) in ("PARKED", "REJECTED"):
