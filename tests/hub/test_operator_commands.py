@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from typing import Any
 
 import pytest
 from crossdock.cli import app
+from crossdock.cli.delivery import lines
 from crossdock.cli.problems import CommandError
+from crossdock.delivery.v1 import delivery_service_pb2
 from fixtures_hub import Lane, RunningHub
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from story import Story, unique
@@ -36,13 +39,20 @@ async def json_of(hub: RunningHub, *words: str) -> Any:
 
 
 async def test_an_operator_types_a_retry(hub: RunningHub, lane: Lane) -> None:
-    """Proves that show, retry and skip do what they say, in words and as JSON, and that a hub that
-    is not crossdock dev's is asked for first."""
+    """Proves that show, retry and skip do what they say, in words and as JSON, that both traces are
+    shown, and that a hub that is not crossdock dev's is asked for first."""
     async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
         order_id = await story.approved()
-        dispatch, _ = await erp.work("PARKED", reason="no mapping for the unit")
-        delivery = dispatch.delivery_id
+        dispatch = await erp.take()
+        delivery, trace_id = dispatch.delivery_id, uuid.uuid4().hex
+        begun = await erp.try_begin(dispatch, traceparent=f"00-{trace_id}-{'b' * 16}-01")
+        await erp.complete(delivery, begun.token, "PARKED", reason="no mapping for the unit")
         shown = await typed(hub, "delivery", "show", delivery)
+        assert f"  trace       {trace_id}" in shown
+        asked = delivery_service_pb2.GetDeliveryRequest(id=delivery)
+        found = (await story.operator.deliveries.GetDelivery(asked)).delivery
+        found.trace_id = found.trace_id or "c" * 32
+        assert f"trace         {found.trace_id}" in list(lines(found))
         assert "PARKED" in shown
         assert "no mapping for the unit" in shown
         assert dispatch.vendor_reference in shown

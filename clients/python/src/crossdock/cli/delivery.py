@@ -170,6 +170,8 @@ def lines(delivery: delivery_pb2.Delivery) -> Iterator[str]:
     )
     yield f"class         {kind if delivery.operation_class else '-'}"
     yield f"reference     {delivery.vendor_reference} (the vendor knows it by this)"
+    if delivery.trace_id:
+        yield f"trace         {delivery.trace_id}"
     for reference in delivery.vendor_references:
         yield f"document      {reference.type} {reference.value}"
     if delivery.superseded_by:
@@ -191,6 +193,8 @@ def attempt_lines(attempt: delivery_pb2.Attempt) -> Iterator[str]:
     end = f" to {clock(attempt.end_time)}" if attempt.HasField("end_time") else ""
     what = f"{moment(attempt.begin_time)}{end} {kind} {attempt_outcome(attempt.outcome)}"
     yield f"attempt {attempt.number:<5} {what} {why}".rstrip()
+    if attempt.trace_id:
+        yield f"  trace       {attempt.trace_id}"
     if attempt.request_excerpt:
         yield f"  sent        {attempt.request_excerpt}"
     if attempt.response_excerpt:
