@@ -9,6 +9,8 @@ from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.unit import View
 from decisions import START
+from simulation.hub import NO_CONNECTION, MemoryWork
+from simulation.virtual_time import at_once
 from test_dispatching import LIMITS, Tick, endpoint, ready
 
 
@@ -43,6 +45,25 @@ def test_what_waits_for_its_adapter_does_not_leave_in_one_burst() -> None:
     picker.pick_new(batch(*renewed), [vendor], START)
     tick.now += 1 + LIMITS.rate_margin_seconds
     assert picker.free(vendor, [vendor], START) == 5, "a renewed lease took a call of the rate"
+
+
+def test_a_rate_is_not_used_twice_over_a_restart() -> None:
+    """Proves that a hub which starts sends nothing for as long as the calls of the one before may
+    still count, and then what the rate allows; a rate that is declared later waits for nothing."""
+    for rate, window, calls in (("0.1", 10.0, 1), ("1.5", 2 / 1.5, 2), ("25", 1.0, 25)):
+        tick, vendor = Tick(), endpoint(concurrency=50, rate=rate)
+        picker = Picker(LIMITS, tick, MemoryWork(dict))
+        at_once(picker.restore(NO_CONNECTION))
+        assert picker.free(vendor, [vendor], START) == 0, "what began before the start is forgotten"
+        tick.now = window
+        assert picker.free(vendor, [vendor], START) == 0
+        tick.now = window + LIMITS.rate_margin_seconds + 0.001
+        assert picker.free(vendor, [vendor], START) == calls
+        # Others lost a batch: what is known of the rate stays known.
+        at_once(picker.restore(NO_CONNECTION))
+        assert picker.free(vendor, [vendor], START) == calls
+        late = replace(endpoint("late", concurrency=50, rate=rate), system="late")
+        assert picker.free(late, [late], START) == calls
 
 
 def test_a_dispatch_that_was_given_back_takes_nothing_of_the_rate() -> None:

@@ -64,16 +64,23 @@ class Rate:
     Counted over the shortest time in which whole calls are due: 25 a second in any second, one a
     second and a half in any three. A bucket that fills while nothing is asked would let twice as
     many begin in its first second. margin_seconds: how far a begin may lie behind its dispatch and
-    still count from there; the time looked at is so much longer.
+    still count from there; the time looked at is so much longer. full_at: as many as it allows
+    count as begun then, by the clock; None: nobody called before.
     """
 
     def __init__(
-        self, per_second: float, margin_seconds: float, clock: Callable[[], float]
+        self,
+        per_second: float,
+        margin_seconds: float,
+        clock: Callable[[], float],
+        full_at: float | None = None,
     ) -> None:
         self.per_second = per_second
         self._margin = margin_seconds
         self._clock = clock
         self._begun: deque[float] = deque()
+        if full_at is not None:
+            self._begun.extend([full_at] * max(1, ceil(per_second)))
 
     def available(self) -> int:
         """Calls that may begin now; below zero where more began than the present rate allows."""
@@ -135,6 +142,9 @@ class Picker:
         self._before: dict[str, tuple[int | None, set[str]]] = {}
         self._backlog: set[str] = set()
         self._rates: dict[str, Rate] = {}
+        # When it first took the store's word. What began just before is on no index, and a rate
+        # that forgets it would be used twice: it counts as used up until then.
+        self._restored_at: float | None = None
         self._turn = 0
         # Calls of the urgent lanes since the others had one, while those wait; by endpoint.
         self._runs: dict[str, int] = defaultdict(int)
@@ -151,6 +161,8 @@ class Picker:
         self._begun.clear()
         self._sent_at.clear()
         self._backlog.clear()
+        if self._restored_at is None:
+            self._restored_at = self._clock()
         for way in occupying:
             self._occupied[way.endpoint].add(way.delivery_id)
             if way.begun:
@@ -206,7 +218,10 @@ class Picker:
         rate = self._rates.get(system)
         if rate is None:
             rate = self._rates[system] = Rate(
-                float(allowed.rate_per_second), self._limits.rate_margin_seconds, self._clock
+                float(allowed.rate_per_second),
+                self._limits.rate_margin_seconds,
+                self._clock,
+                self._restored_at,
             )
         # The same bucket goes on: a pace that changes must not fill it anew.
         rate.per_second = float(allowed.rate_per_second)
