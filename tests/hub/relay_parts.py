@@ -12,7 +12,6 @@ import signal
 import sys
 import uuid
 from collections import Counter
-from dataclasses import replace
 
 from bus_reading import stored_messages
 from crossdock import bus as contract_bus
@@ -41,9 +40,8 @@ LIMITS = Limits(relay_poll_seconds=0.02, relay_retry_seconds_max=0.1)
 
 def specs(window_seconds: float = WINDOW_SECONDS) -> list[StreamSpec]:
     """The hub's streams of events and scans, with a window that is soon over."""
-    limits = StreamLimits(hot_window_hours=HOT_HOURS)
-    made = (event_stream_spec(limits), scan_stream_spec(limits))
-    return [replace(spec, duplicate_window_seconds=window_seconds) for spec in made]
+    limits = StreamLimits(HOT_HOURS, window_seconds)
+    return [event_stream_spec(limits), scan_stream_spec(limits)]
 
 
 def event(age_hours: float = 0.0) -> EventRecord:

@@ -104,6 +104,8 @@ class Limits:
     relay_retry_seconds_max: float = 5.0
     relay_stop_seconds: float = 2.0
     relay_compare_messages: int = 100
+    # What keeps events apart is the fence: beyond this window the server forgets their ids.
+    duplicate_window_seconds: float = 120.0
     # Healing of the bus.
     heal_seconds: float = 5.0
     rebuild_pause_seconds: float = 60.0

@@ -335,7 +335,11 @@ class Hub:
     @property
     def _stream_limits(self) -> StreamLimits:
         settings = self.settings
-        return StreamLimits(settings.event_hot_hours, replicas=settings.nats_replicas)
+        return StreamLimits(
+            settings.event_hot_hours,
+            self.limits.duplicate_window_seconds,
+            replicas=settings.nats_replicas,
+        )
 
     def _bus_is_back(self) -> None:
         if self._healer is not None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import nats.errors
 import nats.js.errors
 from back_ups import lose_running_bus
-from bus_reading import stored_messages
+from bus_reading import stored_messages, stream_configuration
 from crossdock import bus
 from crossdock_hub.bus.address import BusAddress
 from fixtures_nats import eventually
@@ -23,10 +23,12 @@ from tests.faults.trials.round import Round, played, progress
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
 from tests.faults.yard.noting import Notes, now
 from tests.faults.yard.proxy import Wire
-from tests.faults.yard.site import LANES, Plan, chance_of, mix_of, opened
+from tests.faults.yard.site import LANES, SHORT_LIMITS, Plan, chance_of, mix_of, opened
 
-# The stream's duplicate window is 120 s.
-DARK_SECONDS = {True: 250.0, False: 4.0}
+# The stream's duplicate window, that of every hub or one that is left within seconds, and how long
+# the bus is away: twice as long, and a little.
+WINDOW_SECONDS = {True: 120.0, False: 4.0}
+DARK_SECONDS = {True: 250.0, False: 9.0}
 DEAF_SECONDS = 1.5
 BACK_SECONDS = 60.0
 NAIVE_MESSAGES = 50
@@ -61,13 +63,19 @@ async def run_g17(piece: Piece) -> Result:
         doubtful = await _ambiguous(round_, DARK_SECONDS[long])
 
     plan = Plan(
-        piece.seed, adapters=0, proxied=True, patience_seconds=0.0, pace_seconds=PACE_SECONDS
+        piece.seed,
+        adapters=0,
+        limits={**SHORT_LIMITS, "duplicate_window_seconds": WINDOW_SECONDS[long]},
+        proxied=True,
+        patience_seconds=0.0,
+        pace_seconds=PACE_SECONDS,
     )
     async with played(piece, plan, [fault]) as round_:
         await eventually(
             lambda: round_.site.hub.count("events", "published_at IS NULL") == 0,
             "every event on the stream", BACK_SECONDS,
         )  # fmt: skip
+        stream = await stream_configuration(round_.site.bus_address, bus.EVENT_STREAM)
         history = await round_.history()
     counts = {
         "orders": round_.load.done,
@@ -76,6 +84,8 @@ async def run_g17(piece: Piece) -> Result:
         "seconds dark": int(DARK_SECONDS[long]),
     }
     broken = [] if doubtful > 0 else ["no publish was ambiguous: nothing was proved"]
+    if 2 * stream.duplicate_window > DARK_SECONDS[long]:
+        broken.append(f"the bus was away for less than twice {stream.duplicate_window} s")
     return judged(history, piece.directory / "history.jsonl", counts, broken=broken)
 
 

@@ -62,11 +62,13 @@ class StreamLimits:
     """An operator's settings of the streams.
 
     hot_window_hours: how long events and scans stay on the bus; the events table keeps them as long
-    as the contract says. delivery_*: per endpoint. delivery_max_age_seconds must exceed the time
-    within which the ledger takes an unbegun dispatch back.
+    as the contract says. duplicate_window_seconds: how long the server knows a message of theirs
+    again by its id. delivery_*: per endpoint. delivery_max_age_seconds must exceed the time within
+    which the ledger takes an unbegun dispatch back.
     """
 
     hot_window_hours: float = 168.0
+    duplicate_window_seconds: float = DUPLICATE_WINDOW_SECONDS
     event_max_bytes: int = 4096 * _MIB
     scan_max_bytes: int = 2048 * _MIB
     replicas: int = 1
@@ -338,5 +340,6 @@ def _durable(name: str, subject: str, max_bytes: int, limits: StreamLimits) -> S
         retention="limits",
         max_age_seconds=limits.hot_window_hours * 3600.0,
         max_bytes=max_bytes,
+        duplicate_window_seconds=limits.duplicate_window_seconds,
         replicas=limits.replicas,
     )
