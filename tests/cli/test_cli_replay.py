@@ -24,14 +24,16 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BOOKINGS = {"create_sales_order": "SEARCHABLE"}
 
 
-def run(hub: RunningHub, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`crossdock replay …` as the operator of a hub."""
+def run(
+    hub: RunningHub, *arguments: str, command: str = "replay"
+) -> subprocess.CompletedProcess[str]:
+    """`crossdock replay …`, or of another command, as the operator of a hub."""
     environment = hub.environment() | {
         "CROSSDOCK_ADDRESS": hub.address,
         "CROSSDOCK_TOKEN_FILE": str(hub.directory / "tokens" / "operator"),
     }
     return subprocess.run(
-        [sys.executable, "-m", "crossdock.cli", "replay", *arguments],
+        [sys.executable, "-m", "crossdock.cli", command, *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -109,8 +111,9 @@ async def test_a_plan_is_steered(hub: RunningHub, lane: Lane) -> None:
 
 async def test_a_group_behind_newer_ones_is_found_at_its_endpoint(tmp_path: Path) -> None:
     """Proves that a group whose letters are older than all that the hub looks at in one question is
-    planned where its endpoint is named, by its first digits and by its whole id, and that without
-    the endpoint the command says that it has to be named."""
+    shown, acknowledged and planned where its endpoint is named, by its first digits and by its
+    whole id, which says enough alone, and that for its first digits the command says that the
+    endpoint has to be named."""
     hub = RunningHub(tmp_path / "few", deployment(2), limits='{"dead_letters_max": 2}').start()
     old, busy = Lane(1), Lane(2)
     try:
@@ -122,13 +125,22 @@ async def test_a_group_behind_newer_ones_is_found_at_its_endpoint(tmp_path: Path
                     await erp.work("REJECTED", reason=f"{lane.erp} is closed")
                 request = ListDeadLettersRequest(endpoint=old.erp)
                 (group,) = (await story.operator.dead_letters.ListDeadLetters(request)).groups
+        short = group.id[:8]
+        unnamed = await asyncio.to_thread(run, hub, "show", short, command="dead-letters")
+        assert "the same again with --endpoint E" in unnamed.stderr, unnamed.stderr
+        for words in (("show",), ("acknowledge", "--note", "mine", "--yes")):
+            told = await asyncio.to_thread(
+                run, hub, *words, short, "--endpoint", old.erp, command="dead-letters"
+            )
+            assert group.id in told.stdout, told.stderr
         for named in (group.id[:8], group.id):
             plan = await as_json(hub, "plan", old.erp, "--group", named)
             assert (plan["state"], plan["item_count"]) == ("REPLAY_STATE_PLANNED", "1")
-            unnamed = await typed(hub, "plan", "--group", named)
-            assert unnamed.returncode != 0
-            step = f"name the endpoint: crossdock replay plan ENDPOINT --group {named}"
-            assert step in unnamed.stderr, unnamed.stderr
+        assert (await as_json(hub, "plan", "--group", group.id))["item_count"] == "1"
+        unnamed = await typed(hub, "plan", "--group", short)
+        assert unnamed.returncode != 0
+        step = f"name the endpoint: crossdock replay plan ENDPOINT --group {short}"
+        assert step in unnamed.stderr, unnamed.stderr
         elsewhere = await typed(hub, "plan", busy.erp, "--group", group.id[:8])
         assert f"no group begins with '{group.id[:8]}' at {busy.erp}" in elsewhere.stderr
     finally:

@@ -32,8 +32,12 @@ COLUMNS = (
     "WHY",
 )
 BY_CAUSE = "a group goes by its cause; its id is the first column of the list"
+NAMED = "the same again with --endpoint E"
 OLDER = "only the newest letters were looked at, and there are more"
 Group = Annotated[str, typer.Argument(help="Id of the group, as dead-letters list shows it.")]
+AtEndpoint = Annotated[
+    str, typer.Option("--endpoint", help="Where it is, if older than the newest letters.")
+]
 Fact = Annotated[str, typer.Argument(help="Id of the held fact, as dead-letters show tells it.")]
 
 
@@ -86,6 +90,7 @@ def list_(
 @app.command()
 def show(
     group: Group,
+    endpoint: AtEndpoint = "",
     limit: Annotated[int, typer.Option(min=1, max=MEMBERS_MAX, help="Members at most.")] = 20,
     page_token: PageToken = "",
     as_json: Json = False,
@@ -95,7 +100,7 @@ def show(
     request = dead_letter_service_pb2.GetDeadLettersRequest(
         group_id=group, page_size=limit, page_token=page_token
     )
-    answer = asyncio.run(_show(find_place(data), request))
+    answer = asyncio.run(_show(find_place(data), request, endpoint))
     if as_json:
         print_json(contracts.redact(answer))
         return
@@ -111,6 +116,7 @@ def acknowledge(
     group: Group,
     note: Annotated[str, typer.Option(help="What you say about it; kept and shown.")],
     assignee: Annotated[str, typer.Option(help="Who looks after it; default: you.")] = "",
+    endpoint: AtEndpoint = "",
     as_json: Json = False,
     yes: Yes = False,
     data: Data = None,
@@ -118,7 +124,7 @@ def acknowledge(
     """Say who looks after a group; it opens again when another one comes."""
     place = find_place(data)
     confirm(place, f"acknowledge {group}", yes)
-    answer = asyncio.run(_acknowledge(place, group, assignee, note))
+    answer = asyncio.run(_acknowledge(place, group, endpoint, assignee, note))
     if as_json:
         print_json(contracts.redact(answer))
     else:
@@ -286,18 +292,18 @@ async def _list(
 
 
 async def _show(
-    place: Place, request: dead_letter_service_pb2.GetDeadLettersRequest
+    place: Place, request: dead_letter_service_pb2.GetDeadLettersRequest, endpoint: str
 ) -> dead_letter_service_pb2.GetDeadLettersResponse:
     async with open_hub(place) as hub:
-        request.group_id = await full_id(hub, request.group_id)
+        request.group_id = await full_id(hub, request.group_id, endpoint, NAMED)
         return await hub.dead_letters.GetDeadLetters(request)
 
 
-async def _acknowledge(place: Place, group: str, assignee: str, note: str) -> Any:
+async def _acknowledge(place: Place, group: str, endpoint: str, assignee: str, note: str) -> Any:
     async with open_hub(place) as hub:
         request = dead_letter_service_pb2.AcknowledgeDeadLettersRequest(
             request_id=str(uuid.uuid4()),
-            group_id=await full_id(hub, group),
+            group_id=await full_id(hub, group, endpoint, NAMED),
             assignee=assignee,
             note=note,
         )
