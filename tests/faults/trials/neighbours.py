@@ -266,10 +266,10 @@ async def run_g14(piece: Piece) -> Result:
             sick.append(await _round(piece, ill, name, [watch]))
         else:
             calm.append(await _round(piece, plan, name))
-    return _compared(calm, sick, opened)
+    return _both_sides(calm, sick, opened)
 
 
-def _compared(calm: list[History], sick: list[History], opened: list[float]) -> Result:
+def _both_sides(calm: list[History], sick: list[History], opened: list[float]) -> Result:
     """What the healthy vendor's callers waited in the rounds of both sides, and what the sick one
     did. opened: seconds until its breaker was open, in each of its rounds."""
     counts = {
