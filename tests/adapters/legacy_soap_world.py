@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,14 +78,17 @@ class Desk:
 
 
 @asynccontextmanager
-async def running(folder: Path, **given: Any) -> AsyncIterator[Desk]:
-    """given: settings of the adapter by name, the others of the sandbox; soap_version of both."""
+async def running(
+    folder: Path, theirs: Mapping[str, Any] | None = None, **given: Any
+) -> AsyncIterator[Desk]:
+    """given: settings of the adapter by name, the others of the sandbox; soap_version of both.
+    theirs: of the sandbox alone, before all others."""
     own = {key: given[key] for key in given if key in ADAPTER.manifest.settings}
-    theirs = {key: given[key] for key in given if key not in own or key == "soap_version"}
+    both = {key: given[key] for key in given if key not in own or key == "soap_version"}
     config = SandboxConfig(
         "legacy-soap",
         tick_seconds=TICK_SECONDS,
-        settings={"username": "crossdock", "password": PASSWORD, **theirs},
+        settings={"username": "crossdock", "password": PASSWORD, **both, **(theirs or {})},
     )
     async with LegacySoapSandbox(config) as sandbox:
         secret = folder / "password"

@@ -371,6 +371,20 @@ async def test_settings_that_would_double_work_are_refused(
             pass
 
 
+@pytest.mark.parametrize(
+    ("theirs", "code"),
+    [({"soap_version": "1.2"}, "VersionMismatch"), ({"username": "other"}, "FailedAuthentication")],
+)
+async def test_who_speaks_wrongly_does_not_serve(
+    tmp_path: Path, theirs: dict[str, str], code: str
+) -> None:
+    """Proves that a service of the other version, which answers in its own, and one that does not
+    know our user, fail the connection test with the code of their fault."""
+    with pytest.raises((NeedsPerson, Retry), match=code):
+        async with running(tmp_path, theirs=theirs):
+            pass
+
+
 async def test_an_erp_that_cannot_say_not_found_does_not_serve(tmp_path: Path) -> None:
     """Proves that the connection test fails where the ERP's word for "no such document" has no row,
     because then a look-up could never end."""

@@ -148,7 +148,7 @@ def fault(
         detail = ElementTree.SubElement(made, "detail") if code else None
     else:
         whose = ElementTree.SubElement(made, f"{{{space}}}Code")
-        said = "Sender" if blames == "Client" else "Receiver"
+        said = {"Client": "Sender", "Server": "Receiver"}.get(blames, blames)
         ElementTree.SubElement(whose, f"{{{space}}}Value").text = f"soap12:{said}"
         reason = ElementTree.SubElement(made, f"{{{space}}}Reason")
         ElementTree.SubElement(reason, f"{{{space}}}Text").text = text
