@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from crossdock_adapters.legacy_soap import translate
 from crossdock_adapters.legacy_soap.client import ITEMS, LOOK_UP, RESULT, BrokenPage, SoapErp
-from crossdock_adapters.legacy_soap.translate import Answers, Result
+from crossdock_adapters.legacy_soap.translate import RESUBMIT, Answers, NotPosted, Result
 from crossdock_adapters.sdk import (
     deployed_files,
     erp_items,
@@ -115,13 +115,15 @@ async def deliver(work: Work, vendor: Erp) -> Confirmed:
         known = f"; it said {again.reason}"
     try:
         ended = await _wait(work, vendor, document, said)
-    except Retry as trouble:
-        # "Proven unprocessed" is no longer true: the ERP has it.
+    except NotPosted:
+        raise
+    except (Retry, NeedsPerson) as trouble:
+        # A call that ends so "left nothing at the vendor", which is no longer true: the ERP has it.
         raise OutcomeUnknown(f"the ERP has it; then: {trouble.reason}") from trouble
     if isinstance(ended, NotFound):
         raise OutcomeUnknown(f"the ERP took it and does not find it{known}")
     if isinstance(ended, FoundRejected):
-        raise Reject(ended.code, ended.reason)
+        raise Reject(ended.code, f"{ended.reason}; {RESUBMIT}" if known else ended.reason)
     return ended
 
 

@@ -21,7 +21,13 @@ from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import FieldProblem
 from crossdock_adapters.sdk.masking import Mask
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Throttled, Untranslatable
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Retry,
+    Throttled,
+    Untranslatable,
+)
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.soap import Fault
@@ -31,6 +37,8 @@ from crossdock_adapters.sdk.xml_layout import XmlLayout
 LOOK_UP, RESULT, ITEMS = "look_up", "result", "items"
 # Smaller differences between two clocks are what a service has to bear by itself.
 CLOCK_STEP: Final = timedelta(seconds=30)
+# Whom a fault blames that says "the message is wrong", in 1.1 and in 1.2.
+OUR_FAULT: Final = frozenset({"Client", "Sender"})
 MAX_RESULT_BYTES: Final = 1024 * 1024
 
 
@@ -153,7 +161,11 @@ class SoapErp:
         # A service may repeat what it was sent, and a poll's trouble is told in logs.
         text = Mask([self._secrets.text("password")]).over(text)
         wish = answer.retry_after_seconds()
-        return self.errors.meaning(status, code, text, effect=effect, wish_seconds=wish)
+        found = self.errors.meaning(status, code, text, effect=effect, wish_seconds=wish)
+        if effect and by_blame and code in OUR_FAULT and isinstance(found, NeedsPerson):
+            # The ERP's own programs ran, and nobody has said what they mean by this code.
+            return OutcomeUnknown(f"a code without a row in errors_file: {found.reason}", wish)
+        return found
 
     def _learn_clock(self, root: Element, said: Fault) -> None:
         """Of a refusal that proves that nothing was done: how far the ERP's clock is before ours.

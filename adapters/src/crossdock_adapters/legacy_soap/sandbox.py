@@ -80,7 +80,7 @@ class LegacySoapSandbox(Misbehaving):
     misbehaviours = frozenset({
         "silence", "late_results", "faults_in_200", "proxy_page", "clock_ahead", "period_closed",
         "unknown_status", "no_number", "other_reference", "loses_documents", "locked",
-        "repeats_password",
+        "repeats_password", "parks", "takes_doubles",
     })  # fmt: skip
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -120,7 +120,7 @@ class LegacySoapSandbox(Misbehaving):
     def books(self) -> dict[str, Any]:
         """What was asked for, with its end; the documents; items; message ids that it knows."""
         return {
-            "asked": [asdict(each) for each in self._books.asked.values()],
+            "asked": [asdict(each) for each in self._books.asked],
             "documents": [asdict(each) for each in self._books.documents],
             "items": list(self._items),
             "messages": list(self._messages),
@@ -143,7 +143,7 @@ class LegacySoapSandbox(Misbehaving):
         """One run of the queue."""
         if self.misbehaves("silence"):
             return
-        for asked in list(self._books.asked.values()):
+        for asked in self._books.asked:
             if asked.status == "QUEUED" and asked.due <= self.now():
                 self._finish(asked)
 
@@ -300,11 +300,8 @@ class LegacySoapSandbox(Misbehaving):
             raise Faulted("Locked", "somebody is at the order")
         self._remember(self._messages, message_id)
         call.effect = True
-        if asked.reference in self._books.asked:
-            # Nobody stood between any more: its books show the second document.
-            self._books.asked[f"{asked.reference} again"] = asked
-        else:
-            self._books.asked[asked.reference] = asked
+        # The reference is no key of its books: where nobody stood between, both are in them.
+        self._books.asked.append(asked)
         if asked.due <= self.now() and not self.misbehaves("silence"):
             self._finish(asked)
         return {"Result": self._said(asked)}
@@ -314,7 +311,11 @@ class LegacySoapSandbox(Misbehaving):
         try:
             if self.struck("period_closed"):
                 raise Refusal("E130", "the posting period is closed")
-            asked.number, asked.status = self._books.post(asked), "POSTED"
+            if self.struck("parks"):
+                asked.status = "PARKED"
+                return
+            twice = self.struck("takes_doubles")
+            asked.number, asked.status = self._books.post(asked, twice=twice), "POSTED"
         except Refusal as refusal:
             asked.status = "REFUSED"
             asked.messages.append(
@@ -334,10 +335,10 @@ class LegacySoapSandbox(Misbehaving):
 
     async def _get_document(self, asked: Element, message_id: str, call: Call) -> dict[str, Any]:
         reference = call.key = asked.text_of("Reference")
-        found = self._books.asked.get(reference)
-        if found is None or self.misbehaves("loses_documents"):
+        found = [each for each in self._books.asked if each.reference == reference]
+        if not found or self.misbehaves("loses_documents"):
             return {"Result": {"Reference": reference, "Status": "NOT_FOUND"}}
-        return {"Result": self._said(found)}
+        return {"Result": [self._said(each) for each in found]}
 
     # Items.
 

@@ -65,18 +65,19 @@ class Books:
 
     is_item: Callable[[str], bool]
     is_customer: Callable[[str], bool]
-    asked: dict[str, Asked] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
 
-    def post(self, asked: Asked) -> str:
-        """The number of the document that came of it. Refusal says why there is none."""
+    def post(self, asked: Asked, *, twice: bool = False) -> str:
+        """The number of the document that came of it. Refusal says why there is none. twice: no
+        guard by the document's own key, which many an ERP does not have."""
         if asked.action != "D" and not asked.lines:
             raise Refusal("E199", "lines are missing")
-        return self._order(asked) if asked.kind == ORDER else self._issue(asked)
+        return self._order(asked, twice) if asked.kind == ORDER else self._issue(asked, twice)
 
-    def _order(self, asked: Asked) -> str:
+    def _order(self, asked: Asked, twice: bool) -> str:
         known = self._of(ORDER, asked.order)
-        if asked.action == "I" and known:
+        if asked.action == "I" and known and not twice:
             raise Refusal("E110", f"order {asked.order} exists already")
         if asked.action != "I" and not known:
             raise Refusal("E120", f"order {asked.order} is not known")
@@ -95,12 +96,12 @@ class Books:
             if line.quantity <= 0:
                 raise Refusal("E104", "the quantity must be above zero", line.number)
         lines = {line.number: line.quantity for line in asked.lines}
-        if known:
+        if known and asked.action != "I":
             known[0].lines = lines
             return known[0].number
         return self._book(ORDER, asked.order, asked.order, lines)
 
-    def _issue(self, asked: Asked) -> str:
+    def _issue(self, asked: Asked, twice: bool) -> str:
         if asked.action == "D":
             left = [each for each in self._issues() if each.key.rpartition("/")[0] == asked.key]
             if not left:
@@ -108,7 +109,7 @@ class Books:
             for each in left:
                 each.taken_back = True
             return left[0].number
-        if self._of(ISSUE, asked.key):
+        if self._of(ISSUE, asked.key) and not twice:
             raise Refusal("E110", f"goods issue {asked.key} exists already")
         known = self._of(ORDER, asked.order)
         if not known or known[0].taken_back:

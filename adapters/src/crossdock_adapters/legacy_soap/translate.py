@@ -18,6 +18,12 @@ from crossdock_adapters.sdk.xml_layout import XmlLayout
 
 RESULT_WORDS: Final = frozenset({"done", "waiting", "refused", "person", "absent"})
 MAX_SAID: Final = 5
+# Its message id is known to the ERP: under the same one it would only hear this refusal again.
+RESUBMIT: Final = "once that is mended: resubmit it, a retry asks under the same message id"
+
+
+class NotPosted(NeedsPerson):
+    """The ERP's own word that it did not post the document, for a reason that a person mends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,9 @@ def verdict(
 ) -> Confirmed | FoundRejected | NotFound | None:
     """What a document has come to; None: the ERP is not done with it.
 
-    The status decides, never a code: what is posted may have messages. Raises NeedsPerson for a
-    status or a code that nobody has said the meaning of.
+    The status decides, never a code: what is posted may have messages. Raises NotPosted for a
+    refusal that is no rejection, and NeedsPerson where nobody has said what a status means, or a
+    person has to look: then the document may be posted.
     """
     told = _told(said.messages)
     match answers.results.get(said.status):
@@ -91,7 +98,7 @@ def verdict(
             words = {errors.row(0, code).word for code in codes}
             if words == {Word.REJECTED}:
                 return FoundRejected(codes[0], told)
-            raise NeedsPerson(f"the ERP refused it, and that is for a person: {told or 'no code'}")
+            raise NotPosted(f"the ERP refused it: {told or 'no code'}; {RESUBMIT}")
         case "person":
             raise NeedsPerson(f"the ERP has it where a person has to look: {said.status} {told}")
     raise NeedsPerson(f"the status {said.status!r} of the ERP has no row in answers_file: {told}")

@@ -1,0 +1,86 @@
+"""The legacy ERP by SOAP: what it may have done is in doubt, and found again, however often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from crossdock.order.v1 import order_events_pb2
+from crossdock_adapters.sdk import soap
+from crossdock_adapters.sdk.conformance.erp_order import order
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+)
+from legacy_soap_world import Desk, running
+
+CREATE = "create_sales_order"
+SOLD = order_events_pb2.OrderApproved(order=order())
+POSTED = [Reference("sales_order", "700001")]
+
+
+async def _unknown_then_for_a_person(desk: Desk) -> None:
+    """The attempt is unknown; the look-up parks it, which keeps the doubt."""
+    with pytest.raises(OutcomeUnknown, match="the ERP has it; then: "):
+        await desk.do(CREATE, SOLD)
+    with pytest.raises(NeedsPerson):
+        await desk.look(CREATE, SOLD)
+    assert len(desk.asked()) == 1
+
+
+@pytest.mark.parametrize("kind", ["no_number", "unknown_status", "parks"])
+async def test_what_the_erp_took_is_never_told_as_not_done(tmp_path: Path, kind: str) -> None:
+    """Proves that a document which the ERP took, and of which only a person can say what became
+    (posted without a number, a status without a row, parked where the ERP lets it go on), is
+    unknown: the word for a person after a call would tell the hub that nothing was left there."""
+    async with running(tmp_path) as desk:
+        await desk.misbehave(kind, 9)
+        await _unknown_then_for_a_person(desk)
+
+
+async def test_a_refused_question_after_a_taken_document_is_unknown(tmp_path: Path) -> None:
+    """Proves the same where the ERP queued the document, and then refuses the question about it."""
+    async with running(tmp_path) as desk:
+        await desk.misbehave("silence")
+        desk.sandbox.show("documents", soap.fault("", "its words"), 500)
+        await _unknown_then_for_a_person(desk)
+
+
+@pytest.mark.parametrize("version", soap.VERSIONS)
+async def test_a_code_of_the_erps_own_that_has_no_row_is_unknown(
+    tmp_path: Path, version: str
+) -> None:
+    """Proves that a fault which blames us, with a code that nobody has said the meaning of, proves
+    nothing about the document: the ERP's own code ran. As an answer to a question it parks."""
+    async with running(tmp_path, soap_version=version) as desk:
+        body = soap.fault("E999", "its words", version=version)
+        for operation in ("sales-orders", "documents"):
+            desk.sandbox.show(operation, body, 500)
+        with pytest.raises(OutcomeUnknown, match="E999"):
+            await desk.do(CREATE, SOLD)
+        with pytest.raises(NeedsPerson, match="E999"):
+            await desk.look(CREATE, SOLD)
+
+
+async def test_a_refusal_parks_clean_and_says_which_word_helps(tmp_path: Path) -> None:
+    """Proves that the ERP's own word for "not posted" leaves no doubt, and that its reason, like
+    that of a refusal which a repeat meets again under the same message id, says `resubmit`."""
+    async with running(tmp_path) as desk:
+        await desk.misbehave("period_closed")
+        for _ in range(2):
+            with pytest.raises(NeedsPerson, match=r"E130 .*: resubmit it") as parked:
+                await desk.do(CREATE, SOLD)
+            assert not isinstance(parked.value, OutcomeUnknown)
+        assert len(desk.asked()) == 1
+        assert (await desk.do(CREATE, SOLD, "B" * 20)).references == POSTED
+    async with running(tmp_path, customers=["CUST-1"]) as desk:
+        with pytest.raises(Reject) as first:
+            await desk.do(CREATE, SOLD)
+        desk.sandbox.customers = frozenset([SOLD.order.customer_number])
+        with pytest.raises(Reject, match=r"E101 .*: resubmit it") as again:
+            await desk.do(CREATE, SOLD)
+        assert first.value.code == again.value.code == "E101"
+        assert "resubmit" not in first.value.reason
+        assert (await desk.do(CREATE, SOLD, "B" * 20)).references == POSTED
