@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crossdock.item.v1 import item_service_pb2
 from crossdock_adapters.legacy_soap import adapter
 from crossdock_adapters.legacy_soap.adapter import ADAPTER, Erp
 from crossdock_adapters.legacy_soap.sandbox import LegacySoapSandbox
@@ -103,3 +104,30 @@ async def running(
             yield Desk(sandbox, vendor, settings, exchange.Exchange())
         finally:
             await vendor.close()
+
+
+class Hub:
+    """What a poll tells, and what it holds."""
+
+    def __init__(self, cursor: bytes = b"") -> None:
+        self.cursor, self.endpoint = cursor, "erp"
+        self.held: list[tuple[bytes, str, str]] = []
+        self.told: list[str] = []
+        self.hub = self.items = self
+
+    async def UpsertItems(self, request: Any) -> Any:
+        self.told += [entry.item.number for entry in request.entries]
+        results = [item_service_pb2.ItemResult() for _ in request.entries]
+        return item_service_pb2.UpsertItemsResponse(results=results)
+
+    async def hold(self, content: bytes, problem: str, media: str, key: str) -> None:
+        self.held.append((content, problem, key))
+
+    async def advance(self, cursor: str) -> None:
+        self.cursor = cursor.encode()
+
+
+async def tell(desk: Desk, *numbers: str, **values: str) -> None:
+    for number in numbers:
+        row = {"Number": number, "Description": "Lamp", "Unit": "EA", "Status": "A", **values}
+        await desk.command("tell_item", **row)

@@ -7,7 +7,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from crossdock.item.v1 import item_service_pb2
 from crossdock.order.v1 import order_events_pb2
 from crossdock_adapters.legacy_soap import adapter, translate
 from crossdock_adapters.legacy_soap.adapter import ADAPTER
@@ -30,7 +29,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.settings import SettingsError
 from legacy_file_world import RULES, approved, shipped
-from legacy_soap_world import PASSWORD, REFERENCE, Desk, running
+from legacy_soap_world import PASSWORD, REFERENCE, Hub, running, tell
 
 CREATE = "create_sales_order"
 SOLD = order_events_pb2.OrderApproved(order=order())
@@ -275,33 +274,6 @@ async def test_the_password_is_nowhere(
         shown += [said.value.reason, caplog.text, repr(desk.vendor)]
         assert "PostSalesOrder" in shown[0] and "are not wanted" in shown[1] + shown[2]
         assert not [each for each in shown if PASSWORD in each]
-
-
-class Hub:
-    """What a poll tells, and what it holds."""
-
-    def __init__(self, cursor: bytes = b"") -> None:
-        self.cursor, self.endpoint = cursor, "erp"
-        self.held: list[tuple[bytes, str, str]] = []
-        self.told: list[str] = []
-        self.hub = self.items = self
-
-    async def UpsertItems(self, request: Any) -> Any:
-        self.told += [entry.item.number for entry in request.entries]
-        results = [item_service_pb2.ItemResult() for _ in request.entries]
-        return item_service_pb2.UpsertItemsResponse(results=results)
-
-    async def hold(self, content: bytes, problem: str, media: str, key: str) -> None:
-        self.held.append((content, problem, key))
-
-    async def advance(self, cursor: str) -> None:
-        self.cursor = cursor.encode()
-
-
-async def tell(desk: Desk, *numbers: str, **values: str) -> None:
-    for number in numbers:
-        row = {"Number": number, "Description": "Lamp", "Unit": "EA", "Status": "A", **values}
-        await desk.command("tell_item", **row)
 
 
 async def test_items_are_told_from_the_cursor_on_and_what_is_wrong_is_held(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crossdock.order.v1 import order_events_pb2
+from crossdock_adapters.legacy_soap import adapter
 from crossdock_adapters.sdk import soap
 from crossdock_adapters.sdk.conformance.erp_order import order
 from crossdock_adapters.sdk.outcomes import (
@@ -14,7 +16,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Reject,
 )
-from legacy_soap_world import Desk, running
+from legacy_soap_world import Desk, Hub, running, tell
 
 CREATE = "create_sales_order"
 SOLD = order_events_pb2.OrderApproved(order=order())
@@ -84,3 +86,15 @@ async def test_a_refusal_parks_clean_and_says_which_word_helps(tmp_path: Path) -
         assert first.value.code == again.value.code == "E101"
         assert "resubmit" not in first.value.reason
         assert (await desk.do(CREATE, SOLD, "B" * 20)).references == POSTED
+
+
+async def test_a_page_of_unreadable_items_does_not_stop_the_cursor(tmp_path: Path) -> None:
+    """Proves that a whole page of items that nobody can read is held, one by one, and passed: what
+    changed after them is told."""
+    poll: Any = Hub()
+    async with running(tmp_path) as desk:
+        await tell(desk, *(f"SKU-{number}" for number in range(adapter.PAGE_ITEMS)), Weight="much")
+        await tell(desk, "SKU-LAST")
+        await adapter.take_items(poll, desk.vendor)
+        assert len(poll.held) == adapter.PAGE_ITEMS
+        assert (poll.cursor, poll.told) == (b"101", ["SKU-LAST"])

@@ -178,11 +178,13 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
 
 async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
     """The number of a change that the hub has, or holds as it is with what is wrong; 0: it is no
-    number."""
+    number. The number is read by itself: a page of nothing but unreadable items has an end, too."""
     change = 0
+    layout = vendor.layouts[ITEMS]
     try:
-        values: dict[str, Any] = xml_layout.read(vendor.layouts[ITEMS], item, "item")
-        change = int(values["change"])
+        number: Any = xml_layout.value(layout, item, "item", "change")
+        change = int(number)
+        values: dict[str, Any] = xml_layout.read(layout, item, "item")
         statuses = vendor.answers.statuses
         entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.units_back)
         problem = await erp_items.refusal(poll.hub, entry)

@@ -103,18 +103,14 @@ def read(layout: XmlLayout, element: Element, record: str = "") -> dict[str, Val
 
     Unreadable: path, line, column and rule.
     """
-    found: dict[str, Value] = {}
-    for leaf in (layout.records[record] if record else layout.head).leaves:
-        there = element.find(leaf.element)
-        text = "" if there is None or _is_nil(there) else there.text.strip()
-        place = element.place_of(leaf.element) if there is None else there.place
-        if leaf.field.length and len(text) > leaf.field.length:
-            raise Unreadable(f"may have {leaf.field.length} characters at most", place)
-        try:
-            found[leaf.field.name] = layout_values.from_text(leaf.field, text)
-        except FieldProblem as problem:
-            raise Unreadable(str(problem), place) from None
-    return found
+    leaves = (layout.records[record] if record else layout.head).leaves
+    return {leaf.field.name: _value(leaf, element) for leaf in leaves}
+
+
+def value(layout: XmlLayout, element: Element, record: str, name: str) -> Value:
+    """One value of a record, whatever stands beside it. Unreadable: it is none."""
+    leaves = layout.records[record].leaves
+    return _value(next(leaf for leaf in leaves if leaf.field.name == name), element)
 
 
 def all_of(layout: XmlLayout, element: Element, record: str) -> Iterator[Element]:
@@ -176,6 +172,18 @@ def _fill(element: ElementTree.Element, record: Record, row: Row) -> None:
             _below(element, leaf.element).text = text
         elif leaf.nil:
             _below(element, leaf.element).set(NIL, "true")
+
+
+def _value(leaf: Leaf, element: Element) -> Value:
+    there = element.find(leaf.element)
+    text = "" if there is None or _is_nil(there) else there.text.strip()
+    place = element.place_of(leaf.element) if there is None else there.place
+    if leaf.field.length and len(text) > leaf.field.length:
+        raise Unreadable(f"may have {leaf.field.length} characters at most", place)
+    try:
+        return layout_values.from_text(leaf.field, text)
+    except FieldProblem as problem:
+        raise Unreadable(str(problem), place) from None
 
 
 def _is_nil(element: Element) -> bool:
