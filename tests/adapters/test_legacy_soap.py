@@ -426,7 +426,7 @@ def said(status: str, number: str = "", *codes: str) -> Result:
 def test_every_status_has_its_end(result: Result, ends: Any) -> None:
     """Proves the whole table: the status decides, codes only explain a refusal, a booking without a
     number is nobody's success, and what has no row is for a person."""
-    arguments = (DOCUMENTS[CREATE], SOLD, result, ANSWERS, ERRORS)
+    arguments = (DOCUMENTS[CREATE], SOLD, [result], ANSWERS, ERRORS)
     if ends is NeedsPerson:
         with pytest.raises(NeedsPerson):
             translate.verdict(*arguments)
@@ -441,7 +441,7 @@ def test_every_status_has_its_end(result: Result, ends: Any) -> None:
 
 def test_a_cancellation_needs_no_number() -> None:
     """Proves that only a booking has to have a number of its own."""
-    done = translate.verdict(DOCUMENTS["cancel_order"], SOLD, said("POSTED"), ANSWERS, ERRORS)
+    done = translate.verdict(DOCUMENTS["cancel_order"], SOLD, [said("POSTED")], ANSWERS, ERRORS)
     assert isinstance(done, Confirmed)
     assert done.note == "the ERP told no document number"
 
@@ -451,7 +451,7 @@ def test_a_refusal_in_a_200_is_read_whole() -> None:
     line 0 is the document, and that a time has its zone."""
     answer = soap.read((PAYLOADS / "refused.xml").read_bytes())
     assert not isinstance(answer, soap.Fault)
-    result = translate.result(LAYOUTS["result"], answer)
+    (result,) = translate.results(LAYOUTS["result"], answer)
     assert (result.number, result.status) == ("", "REFUSED")
     assert result.received is not None and result.received.isoformat() == (
         "2026-03-05T07:00:01+00:00"

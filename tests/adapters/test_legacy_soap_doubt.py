@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crossdock.order.v1 import order_events_pb2
-from crossdock_adapters.legacy_soap import adapter
-from crossdock_adapters.sdk import soap
+from crossdock_adapters.legacy_soap import adapter, translate
+from crossdock_adapters.legacy_soap.translate import Result, Said
+from crossdock_adapters.sdk import soap, vendor_xml
 from crossdock_adapters.sdk.conformance.erp_order import order
+from crossdock_adapters.sdk.erp_documents import DOCUMENTS
 from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    FoundRejected,
     NeedsPerson,
+    NotFound,
     OutcomeUnknown,
     Reference,
     Reject,
 )
-from legacy_soap_world import Desk, Hub, running, tell
+from legacy_soap_world import REFERENCE, Desk, Hub, running, tell
 
 CREATE = "create_sales_order"
 SOLD = order_events_pb2.OrderApproved(order=order())
@@ -98,3 +104,90 @@ async def test_a_page_of_unreadable_items_does_not_stop_the_cursor(tmp_path: Pat
         await adapter.take_items(poll, desk.vendor)
         assert len(poll.held) == adapter.PAGE_ITEMS
         assert (poll.cursor, poll.told) == (b"101", ["SKU-LAST"])
+
+
+async def test_a_second_document_is_adopted_by_nobody_and_told(tmp_path: Path) -> None:
+    """Proves that once the ERP forgot a message id and took a document again under our reference,
+    the oldest one is confirmed, the other is told as a duplicate, and a refusal of the second, or
+    its waiting, does not hide that the first is posted."""
+    async with running(tmp_path) as desk:
+        await desk.do(CREATE, SOLD)
+        await desk.command("forget_messages")
+        await desk.misbehave("takes_doubles")
+        assert (await desk.do(CREATE, SOLD)).references == [Reference("sales_order", "700002")]
+        found = await desk.look(CREATE, SOLD)
+        assert (found.references, found.found_by) == (POSTED, REFERENCE)
+        assert found.duplicates == [Reference("sales_order", "700002")]
+        await desk.command("forget_messages")
+        with pytest.raises(NeedsPerson, match="E110"):
+            await desk.do(CREATE, SOLD)
+        assert (await desk.look(CREATE, SOLD)).references == POSTED
+        assert [each["status"] for each in desk.asked()] == ["POSTED", "POSTED", "REFUSED"]
+
+
+ERRORS, ANSWERS = adapter.loaded_errors(""), adapter.loaded_answers("")
+LAYOUT = adapter.loaded_layouts("")["result"]
+
+
+def said(status: str, number: str = "", day: int = 0, code: str = "") -> Result:
+    received = datetime(2026, 3, day, tzinfo=UTC) if day else None
+    return Result(REFERENCE, status, number, received, [Said(code)] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("results", "ends"),
+    [
+        ([said("POSTED", "8"), said("POSTED", "7")], (["8"], ["7"])),
+        ([said("POSTED", "7"), said("POSTED", "7")], (["7"], [])),
+        ([said("REFUSED", code="E101"), said("POSTED", "7")], (["7"], [])),
+        ([said("REFUSED", code="E130"), said("POSTED", "7")], (["7"], [])),
+        ([said("NOT_FOUND"), said("POSTED", "7")], (["7"], [])),
+        ([said("POSTED", "7"), said("QUEUED")], None),
+        ([said("REFUSED", code="E130"), said("QUEUED")], None),
+        ([said("POSTED", "7"), said("PARKED")], NeedsPerson),
+        ([said("POSTED", "7"), said("POSTED")], NeedsPerson),
+        ([said("REFUSED", code="E101"), said("NOT_FOUND")], NeedsPerson),
+        ([said("REFUSED", code="E101"), said("REFUSED", code="E130")], translate.NotPosted),
+        ([said("REFUSED", code="E101"), said("REFUSED", code="E102")], FoundRejected),
+        ([said("NOT_FOUND"), said("NOT_FOUND")], NotFound),
+    ],
+)
+def test_several_results_have_one_end(results: list[Result], ends: Any) -> None:
+    """Proves the table of several results under one reference: posted if any is, refused or absent
+    only if all are, and nothing before the last has its end."""
+    arguments = (DOCUMENTS[CREATE], SOLD, results, ANSWERS, ERRORS)
+    if isinstance(ends, type) and issubclass(ends, NeedsPerson):
+        with pytest.raises(ends) as parked:
+            translate.verdict(*arguments)
+        assert type(parked.value) is ends
+        return
+    ended = translate.verdict(*arguments)
+    if isinstance(ends, tuple):
+        assert isinstance(ended, Confirmed)
+        adopted = [each.value for each in ended.references]
+        assert (adopted, [each.value for each in ended.duplicates]) == ends
+    else:
+        assert ended is None if ends is None else isinstance(ended, ends)
+
+
+def test_the_oldest_result_comes_first() -> None:
+    """Proves that several results are told by when the ERP received them, in whatever order they
+    stand, and in its own order where one of them has no time."""
+    spoken = [said("POSTED", "8", day=9), said("POSTED", "7", day=2)]
+    assert [each.number for each in _read(spoken)] == ["7", "8"]
+    assert [each.number for each in _read([*spoken, said("REFUSED")])] == ["8", "7", ""]
+
+
+def _read(spoken: list[Result]) -> list[Result]:
+    """Results as they come out of an answer that says them in this order."""
+    content = [
+        {
+            "Reference": each.reference,
+            "Status": each.status,
+            "DocumentNumber": each.number or None,
+            "Received": each.received.isoformat() if each.received else None,
+        }
+        for each in spoken
+    ]
+    made = vendor_xml.build("GetDocumentResponse", {"Result": content}, "urn:documents")
+    return translate.results(LAYOUT, vendor_xml.loads(vendor_xml.dumps(made)))

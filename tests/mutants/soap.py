@@ -18,8 +18,8 @@ SOAP_MUTANTS: Final[list[Mutant]] = [
             "named = uuid.uuid4()",
         ),
         somebody_elses_document_is_ours=(
-            "if result.reference != reference:",
-            "if not result.reference:",
+            "if any(each.reference != reference for each in found):",
+            "if not all(each.reference for each in found):",
         ),
         an_answer_to_another_message_is_ours=(
             "if relates and relates != message_id:",
@@ -52,8 +52,12 @@ SOAP_MUTANTS: Final[list[Mutant]] = [
         f"{LEGACY_SOAP}translate.py",
         ERP,
         zeros_are_a_document_number=(
-            'case "done" if said.number or document.action != BOOK:',
-            'case "done" if said.status or document.action != BOOK:',
+            "if document.action == BOOK and not said.number:",
+            "if document.action == BOOK and not said.status:",
+        ),
+        the_second_document_is_nobodys=(
+            "return replace(ours, duplicates=duplicates)",
+            "return replace(ours, duplicates=())",
         ),
         any_refusal_is_a_rejection=(
             "if words == {Word.REJECTED}:",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -75,9 +76,12 @@ class Erp(SoapErp):
     async def test(self) -> None:
         """Prove that the ERP answers, takes our credentials, and can say that it has nothing."""
         said = await self.find(NOBODYS_REFERENCE)
-        if self.answers.results.get(said.status) != "absent":
+        strange = [
+            each.status for each in said if self.answers.results.get(each.status) != "absent"
+        ]
+        if strange:
             raise NeedsPerson(
-                f"asked for a reference that nobody has, the ERP says {said.status!r}: give the "
+                f"asked for a reference that nobody has, the ERP says {strange[0]!r}: give the "
                 'word that it has for this the meaning "absent" in answers_file'
             )
 
@@ -107,7 +111,7 @@ async def deliver(work: Work, vendor: Erp) -> Confirmed:
     document = DOCUMENTS[work.operation]
     rows = document.rows(work.event, document.action, work.reference, vendor.rules)
     body = vendor.body(document.layout, rows)
-    said: Result | None = None
+    said: Sequence[Result] = ()
     known = ""
     try:
         said = await vendor.post(document.layout, body, work.reference)
@@ -129,7 +133,7 @@ async def deliver(work: Work, vendor: Erp) -> Confirmed:
 
 async def look(work: Work, vendor: Erp) -> Confirmed | FoundRejected | NotFound:
     """What came of a document that may have been posted, by its reference."""
-    return await _wait(work, vendor, DOCUMENTS[work.operation], None)
+    return await _wait(work, vendor, DOCUMENTS[work.operation], ())
 
 
 for _name in DOCUMENTS:
@@ -138,7 +142,7 @@ for _name in DOCUMENTS:
 
 
 async def _wait(
-    work: Work, vendor: Erp, document: Document, said: Result | None
+    work: Work, vendor: Erp, document: Document, said: Sequence[Result]
 ) -> Confirmed | FoundRejected | NotFound:
     """A moment for a quick queue; then the delivery waits at the hub, which asks again."""
     loop = asyncio.get_running_loop()
@@ -149,10 +153,12 @@ async def _wait(
         if ended is not None:
             return ended
         if loop.time() >= until:
-            if said.received and datetime.now(UTC) - said.received > vendor.result_silence:
+            waits = [each for each in said if vendor.answers.results[each.status] == "waiting"]
+            since = min((each.received for each in waits if each.received), default=None)
+            if since and datetime.now(UTC) - since > vendor.result_silence:
                 raise OutcomeUnknown(f"SILENT: no result within {vendor.result_silence}")
-            raise AnswerLater(f"taken by the ERP, and not posted yet: {said.status}")
-        said = None
+            raise AnswerLater(f"taken by the ERP, and not posted yet: {waits[0].status}")
+        said = ()
         await asyncio.sleep(LOOK_PAUSE_SECONDS)
 
 

@@ -82,15 +82,16 @@ class SoapErp:
         except FieldProblem as problem:
             raise Untranslatable(f"{name}: {problem}") from None
 
-    async def post(self, name: str, body: NewElement, reference: str) -> Result:
+    async def post(self, name: str, body: NewElement, reference: str) -> list[Result]:
         """Post a document under its message id, the same each time. KnownAlready: it had it."""
         said = await self._ask(self.layouts[name], body, reference, effect=True)
-        return self._result(said, reference)
+        return self._results(said, reference)
 
-    async def find(self, reference: str) -> Result:
-        """What the ERP says of the document that carries the reference."""
+    async def find(self, reference: str) -> list[Result]:
+        """What the ERP says of the document that carries the reference; of several, if it took it
+        more than once."""
         body = self.body(LOOK_UP, [Row("document", {"reference": reference})])
-        return self._result(await self._ask(self.layouts[LOOK_UP], body, effect=False), reference)
+        return self._results(await self._ask(self.layouts[LOOK_UP], body, effect=False), reference)
 
     async def items(self, after: int, most: int) -> list[Element]:
         """The items that changed after a change number, oldest first. BrokenPage: nobody can read
@@ -198,14 +199,14 @@ class SoapErp:
         named = uuid.uuid5(uuid.NAMESPACE_URL, f"urn:crossdock:{reference}")
         return self._form.format(reference=reference, uuid=named)
 
-    def _result(self, said: Element, reference: str) -> Result:
+    def _results(self, said: Element, reference: str) -> list[Result]:
         try:
-            result = translate.result(self.layouts[RESULT], said)
+            found = translate.results(self.layouts[RESULT], said)
         except Unreadable as error:
             raise OutcomeUnknown(f"the answer cannot be read: {error}") from None
-        if result.reference != reference:
+        if any(each.reference != reference for each in found):
             raise OutcomeUnknown("the answer is about another reference than ours")
-        return result
+        return found
 
 
 def _strange(

@@ -18,6 +18,12 @@ from crossdock_adapters.sdk.xml_layout import XmlLayout
 
 RESULT_WORDS: Final = frozenset({"done", "waiting", "refused", "person", "absent"})
 MAX_SAID: Final = 5
+NOTHING: Final = "the ERP has no document under our reference"
+# Meanings that nothing beside them outweighs; None: the status has no row.
+_FOR_A_PERSON: Final[Mapping[str | None, str]] = {
+    None: "a status of the ERP has no row in answers_file",
+    "person": "the ERP has it where a person has to look",
+}
 # Its message id is known to the ERP: under the same one it would only hear this refusal again.
 RESUBMIT: Final = "once that is mended: resubmit it, a retry asks under the same message id"
 
@@ -60,9 +66,47 @@ def answers_table(text: str, source: str) -> Answers:
     return Answers(**answer_words(text, source, tables))
 
 
-def result(layout: XmlLayout, answer: Element) -> Result:
-    """What an answer says. Unreadable: path, line and column of what is missing or wrong."""
-    found = answer.need(layout.head.element)
+def results(layout: XmlLayout, answer: Element) -> list[Result]:
+    """What an answer says of each document that has the reference, oldest first where it tells
+    when it received them. Unreadable: path, line and column of what is missing or wrong."""
+    answer.need(layout.head.element)
+    found = [_result(layout, each) for each in answer.all(layout.head.element)]
+    moments = [each.received for each in found if each.received]
+    if len(moments) == len(found):
+        found.sort(key=lambda each: each.received or moments[0])
+    return found
+
+
+def verdict(
+    document: Document, event: Any, said: Sequence[Result], answers: Answers, errors: ErrorTable
+) -> Confirmed | FoundRejected | NotFound | None:
+    """What has become of it, by all documents under its reference; None: the ERP is not done.
+
+    The status decides, never a code: what is posted may have messages. Of several that are posted
+    the oldest is the one, and the others are duplicates; it is refused, or not there, only where
+    all of them say so. Raises NotPosted for a refusal that is no rejection, and NeedsPerson where
+    nobody has said what a status means, or a person has to look: then it may be posted.
+    """
+    of: dict[str | None, list[Result]] = {}
+    for each in said:
+        of.setdefault(answers.results.get(each.status), []).append(each)
+    for word, why in _FOR_A_PERSON.items():
+        if word in of:
+            first = of[word][0]
+            raise NeedsPerson(f"{why}: {first.status!r} {_told(first.messages)}".rstrip())
+    if "waiting" in of:
+        return None
+    if "done" in of:
+        ends = [_done(document, event, each) for each in of["done"]]
+        ours, also = ends[0], [each for end in ends[1:] for each in end.references]
+        duplicates = [each for each in dict.fromkeys(also) if each not in ours.references]
+        return replace(ours, duplicates=duplicates)
+    if "refused" in of and "absent" in of:
+        raise NeedsPerson("the ERP says refused and not found in one answer")
+    return _refused(of["refused"], errors) if "refused" in of else NotFound(NOTHING)
+
+
+def _result(layout: XmlLayout, found: Element) -> Result:
     head: dict[str, Any] = xml_layout.read(layout, found)
     messages = []
     for each in xml_layout.all_of(layout, found, "message"):
@@ -72,36 +116,22 @@ def result(layout: XmlLayout, answer: Element) -> Result:
     return Result(head["reference"], head["status"], number, received, messages)
 
 
-def verdict(
-    document: Document, event: Any, said: Result, answers: Answers, errors: ErrorTable
-) -> Confirmed | FoundRejected | NotFound | None:
-    """What a document has come to; None: the ERP is not done with it.
-
-    The status decides, never a code: what is posted may have messages. Raises NotPosted for a
-    refusal that is no rejection, and NeedsPerson where nobody has said what a status means, or a
-    person has to look: then the document may be posted.
-    """
+def _done(document: Document, event: Any, said: Result) -> Confirmed:
     told = _told(said.messages)
-    match answers.results.get(said.status):
-        case "waiting":
-            return None
-        case "absent":
-            return NotFound("the ERP has no document under our reference")
-        case "done" if said.number or document.action != BOOK:
-            note = told or ("" if said.number else NO_NUMBER)
-            return replace(booked(document, event, said.number, note), found_by=said.reference)
-        case "done":
-            # Some services answer a failure so: a success, and zeros for the number.
-            raise NeedsPerson(f"the ERP says posted, and tells no document number: {told}")
-        case "refused":
-            codes = [each.code for each in said.messages if each.code]
-            words = {errors.row(0, code).word for code in codes}
-            if words == {Word.REJECTED}:
-                return FoundRejected(codes[0], told)
-            raise NotPosted(f"the ERP refused it: {told or 'no code'}; {RESUBMIT}")
-        case "person":
-            raise NeedsPerson(f"the ERP has it where a person has to look: {said.status} {told}")
-    raise NeedsPerson(f"the status {said.status!r} of the ERP has no row in answers_file: {told}")
+    if document.action == BOOK and not said.number:
+        # Some services answer a failure so: a success, and zeros for the number.
+        raise NeedsPerson(f"the ERP says posted, and tells no document number: {told}")
+    note = told or ("" if said.number else NO_NUMBER)
+    return replace(booked(document, event, said.number, note), found_by=said.reference)
+
+
+def _refused(said: Sequence[Result], errors: ErrorTable) -> FoundRejected:
+    messages = [message for each in said for message in each.messages]
+    told, codes = _told(messages), [each.code for each in messages if each.code]
+    words = {errors.row(0, code).word for code in codes}
+    if words == {Word.REJECTED}:
+        return FoundRejected(codes[0], told)
+    raise NotPosted(f"the ERP refused it: {told or 'no code'}; {RESUBMIT}")
 
 
 def _told(messages: Sequence[Said]) -> str:
