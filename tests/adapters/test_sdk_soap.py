@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta, timezone
+from xml.etree import ElementTree
 
 import pytest
 from crossdock_adapters.sdk import soap, vendor_xml
@@ -44,6 +45,21 @@ def test_an_envelope_is_read_as_it_was_written() -> None:
     assert root.text_of("Header/MessageID") == "urn:crossdock:ABC"
     assert soap.token_of(root) == token
     assert PASSWORD.encode() not in data
+
+
+def test_a_message_is_addressed() -> None:
+    """Proves that id, action and address stand in the header under the names of WS-Addressing 1.0,
+    and that a message which has none of them says nothing of it."""
+    space = "{http://www.w3.org/2005/08/addressing}"
+    data = soap.envelope(
+        vendor_xml.build("A", {}), message_id="urn:1", action="urn:act", to="http://erp/a"
+    )
+    header = ElementTree.fromstring(data)[0]
+    said = {each.tag: each.text for each in header}
+    assert said == {
+        f"{space}MessageID": "urn:1", f"{space}Action": "urn:act", f"{space}To": "http://erp/a"
+    }  # fmt: skip
+    assert len(ElementTree.fromstring(soap.envelope(vendor_xml.build("A", {})))[0]) == 0
 
 
 @pytest.mark.parametrize(

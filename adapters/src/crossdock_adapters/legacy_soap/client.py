@@ -132,7 +132,14 @@ class SoapErp:
         message_id = self._message_id(reference)
         answer = await self._http.post(
             layout.path,
-            body=soap.envelope(body, self._token(), message_id=message_id, version=self._version),
+            body=soap.envelope(
+                body,
+                self._token(),
+                message_id=message_id,
+                action=layout.action,
+                to=f"{self._settings.text('base_url').rstrip('/')}/{layout.path.lstrip('/')}",
+                version=self._version,
+            ),
             headers=soap.headers(layout.action, self._version),
             effect=effect,
             max_answer_bytes=None if pages else MAX_RESULT_BYTES,

@@ -1,14 +1,15 @@
 """A legacy ERP with a SOAP service, simulated: its protocol, its queue, its refusals, its books.
 
-It takes a message only with the elements in the order of its schema, with a user's token whose
-nonce is new and whose time is near its own clock, and each message id once while it remembers them.
+It takes a message only with the elements in the order of its schema, addressed as WS-Addressing has
+it, with a user's token whose nonce is new and whose time is near its own clock, and each message id
+once while it remembers them. What it checks by is in `sandbox_door`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -18,7 +19,9 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from crossdock_adapters.legacy_soap import sandbox_door
 from crossdock_adapters.legacy_soap.sandbox_books import ISSUE, ORDER, Asked, Books, Line, Refusal
+from crossdock_adapters.legacy_soap.sandbox_door import Faulted
 from crossdock_adapters.sdk import soap, vendor_xml
 from crossdock_adapters.sdk.adapter import same_secret
 from crossdock_adapters.sdk.faults import Fault as Struck
@@ -34,40 +37,7 @@ MAX_REMEMBERED: Final = 10_000
 # How far its clock is ahead while it misbehaves so.
 CLOCK_AHEAD: Final = timedelta(minutes=10)
 SERVER_ERROR, PAGES_OF_A_GATEWAY = 500, 502
-# The sequences of its schema; a question mark says that the element may be missing.
-_PARTY = (
-    "Name",
-    "CompanyName?",
-    "Street?",
-    "Street2?",
-    "City?",
-    "State?",
-    "PostalCode?",
-    "Country?",
-)
-SCHEMA: Final[Mapping[str, Sequence[str]]] = {
-    "PostSalesOrder": (
-        "Reference", "Action", "OrderNumber", "Company?", "Customer", "CustomerReference?",
-        "OrderDate?", "PromiseDate", "Carrier?", "Service?", "Currency?", "ShipTo?", "Lines?",
-    ),
-    "PostGoodsIssue": (
-        "Reference", "Action", "ShipmentNumber", "Departure?", "OrderNumber", "Warehouse?",
-        "ShipDate", "Carrier?", "Service?", "TrackingNumber?", "BillOfLading?", "Packages?",
-        "Lines?", "Details?",
-    ),
-    "GetDocument": ("Reference",),
-    "GetItemChanges": ("After", "Most"),
-    "ShipTo": _PARTY,
-}  # fmt: skip
 Work = Callable[[Element, str, Call], Awaitable[dict[str, Any]]]
-
-
-class Faulted(Exception):
-    """It answers with a fault. code: its own; "" where only the blame is told."""
-
-    def __init__(self, code: str, text: str, blames: str = "Client") -> None:
-        super().__init__(text)
-        self.code, self.text, self.blames = code, text, blames
 
 
 class LegacySoapSandbox(Misbehaving):
@@ -170,10 +140,12 @@ class LegacySoapSandbox(Misbehaving):
                 return self._shown[call.operation]
             try:
                 root = self._opened(await request.body())
-                self._check_headers(request, f"{space}/{operation}")
+                action = f"{space}/{operation}"
+                self._check_headers(request, action)
                 self._check_caller(root)
+                address = str(request.url)
+                message_id = sandbox_door.message_id(root, self._version, action, address)
                 asked = self._checked(root, operation, space)
-                message_id = root.text_of("Header/MessageID")
                 said = await work(asked, message_id, call)
             except Faulted as fault:
                 status = 200 if self.struck("faults_in_200") else SERVER_ERROR
@@ -185,7 +157,12 @@ class LegacySoapSandbox(Misbehaving):
             if self.struck("proxy_page"):
                 return _page(PAGES_OF_A_GATEWAY)
             response = vendor_xml.build(f"{operation}Response", said, space)
-            answer = soap.envelope(response, relates_to=message_id, version=self._version)
+            answer = soap.envelope(
+                response,
+                action=f"{action}Response",
+                relates_to=message_id,
+                version=self._version,
+            )
             return self._answer(answer)
 
         return serve
@@ -209,9 +186,7 @@ class LegacySoapSandbox(Misbehaving):
 
     def _check_caller(self, root: Element) -> None:
         """Name and digest are right, the time is near, and nobody plays an old call again."""
-        token = soap.token_of(root)
-        if token is None:
-            raise Faulted("InvalidSecurity", "a token is needed")
+        token = sandbox_door.token(root, self._version)
         tolerance = timedelta(seconds=float(self.settings.get("clock_tolerance_seconds", 300)))
         now = self._clock()
         try:
@@ -225,8 +200,8 @@ class LegacySoapSandbox(Misbehaving):
         if not token.by_text:
             wanted = soap.password_digest(nonce, token.created, password)
         if self.struck("repeats_password"):
-            raise Faulted("FailedAuthentication", f"{password} and {token.digest} are not wanted")
-        if token.username != self.settings["username"] or not same_secret(token.digest, wanted):
+            raise Faulted("FailedAuthentication", f"{password} and {token.password} are not wanted")
+        if token.username != self.settings["username"] or not same_secret(token.password, wanted):
             raise Faulted("FailedAuthentication", "who is that?")
         if abs(created - now) > tolerance or expires < now - tolerance:
             raise Faulted("MessageExpired", "the message is too old, or of a time to come")
@@ -242,8 +217,7 @@ class LegacySoapSandbox(Misbehaving):
             raise Faulted("", str(error)) from None
         if not isinstance(asked, Element) or (asked.name, asked.namespace) != (operation, space):
             raise Faulted("", f"here is {operation} of {space}")
-        for element in (asked, *asked.all("ShipTo")):
-            _in_sequence(element)
+        sandbox_door.check_schema(asked, space)
         return asked
 
     def _clock(self) -> datetime:
@@ -290,8 +264,6 @@ class LegacySoapSandbox(Misbehaving):
     def _take(self, asked: Asked, message_id: str, call: Call) -> dict[str, Any]:
         """Each message id once while it is remembered; posted at once, or queued."""
         call.key = asked.reference
-        if not message_id:
-            raise Faulted("", "a message id is needed")
         window = timedelta(seconds=float(self.settings.get("window_seconds", 3600)))
         before = self._messages.get(message_id)
         if before is not None and self.now() - before <= window:
@@ -366,20 +338,6 @@ class LegacySoapSandbox(Misbehaving):
 
     def _is_customer(self, number: str) -> bool:
         return number in self.customers
-
-
-def _in_sequence(element: Element) -> None:
-    """Faulted: an element is missing, strange, or out of the order of the schema."""
-    given = [child.name for child in element.children]
-    rest = list(given)
-    for wanted in SCHEMA[element.name]:
-        name = wanted.rstrip("?")
-        if rest and rest[0] == name:
-            rest.pop(0)
-        elif name == wanted:
-            raise Faulted("", f"{element.path}: {name} is missing or out of order")
-    if rest:
-        raise Faulted("", f"{element.path}: {rest[0]} is strange or out of order")
 
 
 def _page(status: int) -> Response:

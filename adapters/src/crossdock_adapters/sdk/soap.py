@@ -1,7 +1,7 @@
 """SOAP 1.1 and 1.2: envelopes with a WS-Security UsernameToken and a message id, and answers.
 
-    data = soap.envelope(body, token, message_id="urn:uuid:…")     bytes to post
-    headers = soap.headers(action)                                 what is posted with them
+    data = soap.envelope(body, token, message_id="urn:uuid:…", action=action, to=url)
+    headers = soap.headers(action)                                 what the bytes are posted with
     said = soap.read(answer.body)                                  what is in the Body, or a Fault
 
 The version is that of `version=`, 1.1 where it is not given; answers are read in either. Pure:
@@ -105,11 +105,16 @@ def envelope(
     token: UsernameToken | None = None,
     *,
     message_id: str = "",
+    action: str = "",
+    to: str = "",
     relates_to: str = "",
     created: datetime | None = None,
     version: str = "1.1",
 ) -> bytes:
     """The document to post. ValueError: a text has what XML cannot say.
+
+    A message with an id has an action, too, the same as in its HTTP headers: WS-Addressing 1.0
+    (core, section 3.2) takes none without it. to: the address.
 
     relates_to and created are what answers have: the message that is answered, and the answerer's
     time.
@@ -121,10 +126,10 @@ def envelope(
         _add_token(header, token, space)
     if created is not None:
         _add_timestamp(_security(header, space), _instant(created), "")
-    if message_id:
-        ElementTree.SubElement(header, f"{{{ADDRESSING}}}MessageID").text = message_id
-    if relates_to:
-        ElementTree.SubElement(header, f"{{{ADDRESSING}}}RelatesTo").text = relates_to
+    addressed = {"To": to, "Action": action, "MessageID": message_id, "RelatesTo": relates_to}
+    for name, text in addressed.items():
+        if text:
+            ElementTree.SubElement(header, f"{{{ADDRESSING}}}{name}").text = text
     ElementTree.SubElement(root, f"{{{space}}}Body").append(body)
     return vendor_xml.dumps(root)
 

@@ -1,0 +1,76 @@
+"""The simulated ERP by SOAP takes what a strict service takes, by names of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.order.v1 import order_events_pb2
+from crossdock_adapters.legacy_soap import adapter
+from crossdock_adapters.sdk import soap
+from crossdock_adapters.sdk.conformance.erp_order import order
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
+from legacy_soap_world import running
+
+CREATE = "create_sales_order"
+SOLD = order_events_pb2.OrderApproved(order=order())
+
+
+@pytest.mark.parametrize("version", soap.VERSIONS)
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("SECURITY", "InvalidSecurity"),
+        ("UTILITY", "InvalidSecurityToken"),
+        ("PASSWORD_DIGEST", "InvalidSecurity"),
+        ("ADDRESSING", "MessageAddressingHeaderRequired"),
+    ],
+)
+async def test_a_wrong_namespace_of_ours_does_not_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, name: str, code: str
+) -> None:
+    """Proves for each namespace of the headers that one which the adapter had wrong would fail the
+    connection test: the sandbox knows them by itself."""
+    monkeypatch.setattr(soap, name, "urn:wrong")
+    with pytest.raises((NeedsPerson, Retry), match=code):
+        async with running(tmp_path, soap_version=version):
+            pass
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"action": ""}, {"action": "urn:other"}, {"to": "http://127.0.0.1/"}, {"message_id": ""}],
+)
+async def test_a_message_is_addressed_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
+) -> None:
+    """Proves that a message without id or action, with another action than its HTTP header's, or to
+    another address is refused as WS-Addressing says, for a person, and that ours is not."""
+    written = soap.envelope
+
+    def wrongly(*given: Any, **also: Any) -> bytes:
+        return written(*given, **{**also, **wrong})
+
+    async with running(tmp_path) as desk:
+        monkeypatch.setattr(soap, "envelope", wrongly)
+        with pytest.raises(NeedsPerson, match="Address"):
+            await desk.do(CREATE, SOLD)
+        assert desk.asked() == []
+        monkeypatch.undo()
+        await desk.do(CREATE, SOLD)
+
+
+async def test_a_line_out_of_its_order_is_refused(tmp_path: Path) -> None:
+    """Proves that the order of the schema counts inside of a line, too: a layout with two elements
+    of a line exchanged is told with the place of the first that is wrong."""
+    layout = Path(adapter.__file__).with_name("layouts") / "sales_orders.toml"
+    item = '  { element = "Item", name = "item", length = 30 },\n'
+    number = '  { element = "LineNumber", name = "line", type = "integer" },\n'
+    text = layout.read_text("utf-8")
+    assert number + item in text
+    (tmp_path / "sales_orders.toml").write_text(text.replace(number + item, item + number))
+    async with running(tmp_path, layouts_directory=str(tmp_path)) as desk:
+        with pytest.raises(NeedsPerson, match=r"Lines/Line: LineNumber is missing or out of order"):
+            await desk.do(CREATE, SOLD)
+        assert desk.asked() == []
