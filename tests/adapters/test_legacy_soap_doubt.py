@@ -21,6 +21,7 @@ from crossdock_adapters.sdk.outcomes import (
     OutcomeUnknown,
     Reference,
     Reject,
+    Retry,
 )
 from legacy_soap_world import REFERENCE, Desk, Hub, running, tell
 
@@ -191,3 +192,41 @@ def _read(spoken: list[Result]) -> list[Result]:
     ]
     made = vendor_xml.build("GetDocumentResponse", {"Result": content}, "urn:documents")
     return translate.results(LAYOUT, vendor_xml.loads(vendor_xml.dumps(made)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [
+        ("<faultcode>s:Client.BadOrder</faultcode>", OutcomeUnknown),
+        ("<faultcode>s:Server.Busy</faultcode>", OutcomeUnknown),
+        ("<faultcode>s:MustUnderstand.Header</faultcode>", NeedsPerson),
+        ("<faultcode>wsse:InvalidSecurity.Nonce</faultcode>", Retry),
+        ("<faultcode>s:Client.E101.Customer</faultcode>", OutcomeUnknown),
+    ],
+)
+async def test_a_code_with_dots_is_one_of_what_is_before_them(
+    tmp_path: Path, fault: str, word: type
+) -> None:
+    """Proves that a code of SOAP 1.1 with dots has the meaning of what is before them where it has
+    no row itself, and that after a Client fault nothing else is taken for a code of ours."""
+    inside = f"<s:Fault>{fault}<faultstring>no</faultstring></s:Fault>"
+    body = f'<s:Envelope xmlns:s="{soap.ENVELOPE}"><s:Body>{inside}</s:Body></s:Envelope>'
+    async with running(tmp_path) as desk:
+        desk.sandbox.show("sales-orders", body.encode(), 500)
+        with pytest.raises(word) as said:
+            await desk.do(CREATE, SOLD)
+        assert type(said.value) is word
+
+
+async def test_a_subcode_that_has_a_row_counts_at_any_depth(tmp_path: Path) -> None:
+    """Proves in SOAP 1.2 that a subcode with a row is found above a deeper one that has none."""
+    codes = (
+        "<s:Code><s:Value>s:Sender</s:Value><s:Subcode><s:Value>e:FailedAuthentication</s:Value>"
+        "<s:Subcode><s:Value>e:Locked-Out</s:Value></s:Subcode></s:Subcode></s:Code>"
+    )
+    inside = f"<s:Fault>{codes}<s:Reason><s:Text>no</s:Text></s:Reason></s:Fault>"
+    body = f'<s:Envelope xmlns:s="{soap.ENVELOPE_12}"><s:Body>{inside}</s:Body></s:Envelope>'
+    async with running(tmp_path, soap_version="1.2") as desk:
+        desk.sandbox.show("sales-orders", body.encode(), 500)
+        with pytest.raises(Retry, match="Locked-Out"):
+            await desk.do(CREATE, SOLD)

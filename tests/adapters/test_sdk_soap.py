@@ -112,9 +112,28 @@ def test_a_fault_of_version_1_2_says_the_same(detail: str, code: str) -> None:
     by its deepest subcode, and that it says whom it blames."""
     head, tail = (text.replace(soap.ENVELOPE, soap.ENVELOPE_12) for text in (HEAD, TAIL))
     data = f"{head}<s:Fault>{SENDER}{detail}</s:Fault>{tail}".encode()
-    assert soap.read(data, "Own/Number") == Fault(code, "no", "Sender")
+    said = soap.read(data, "Own/Number")
+    assert isinstance(said, Fault)
+    assert (said.code, said.text, said.blames) == (code, "no", "Sender")
     made = soap.fault("E9", "no", blames="Server", version="1.2")
     assert soap.read(made) == Fault("E9", "no", "Receiver")
+
+
+def test_all_codes_of_a_fault_are_told_from_the_inside_out() -> None:
+    """Proves that dotted codes of 1.1 and subcodes of 1.2 are told, each once, the one that says
+    most first, and that whom they blame comes last."""
+    head, tail = (text.replace(soap.ENVELOPE, soap.ENVELOPE_12) for text in (HEAD, TAIL))
+    detail = "<s:Detail><code>E9</code></s:Detail>"
+    said = soap.read(f"{head}<s:Fault>{SENDER}{detail}</s:Fault>{tail}".encode())
+    assert isinstance(said, Fault)
+    assert said.codes == ("E9", "E7", "InvalidSecurity", "Sender")
+    inside = "<faultcode>s:Client.Order.Bad</faultcode><faultstring>no</faultstring>"
+    said = soap.read(f"{HEAD}<s:Fault>{inside}</s:Fault>{TAIL}".encode())
+    assert said == Fault("Client.Order.Bad", "no", "Client", ("Client.Order",))
+    plain = soap.read(soap.fault("", "no"))
+    assert isinstance(plain, Fault) and plain.codes == ("Client",)
+    empty = soap.read(f"{HEAD}<s:Fault/>{TAIL}".encode())
+    assert isinstance(empty, Fault) and (empty.code, empty.codes) == ("", ())
 
 
 @pytest.mark.parametrize("version", soap.VERSIONS)

@@ -160,17 +160,17 @@ class SoapErp:
         return said
 
     def _meaning(self, answer: Answer, said: Fault, effect: bool) -> Exception:
-        """By the fault's code, else by whom it blames, else by the HTTP status."""
-        codes = (said.code, said.blames)
-        named = next((code for code in codes if code and self.errors.names(0, code)), None)
+        """By the code of the fault that says most and has a row, the last of which is whom it
+        blames; else by the HTTP status."""
+        named = next((code for code in said.codes if self.errors.names(0, code)), None)
         status, code = (answer.status, said.code) if named is None else (0, named)
-        by_blame = named == said.blames != said.code
-        text = f"{said.code} {said.text}".strip() if by_blame else said.text
+        by_wider = code != said.code
+        text = f"{said.code} {said.text}".strip() if by_wider else said.text
         # A service may repeat what it was sent, and a poll's trouble is told in logs.
         text = Mask([self._secrets.text("password")]).over(text)
         wish = answer.retry_after_seconds()
         found = self.errors.meaning(status, code, text, effect=effect, wish_seconds=wish)
-        if effect and by_blame and code in OUR_FAULT and isinstance(found, NeedsPerson):
+        if effect and by_wider and code in OUR_FAULT and isinstance(found, NeedsPerson):
             # The ERP's own programs ran, and nobody has said what they mean by this code.
             return OutcomeUnknown(f"a code without a row in errors_file: {found.reason}", wish)
         return found

@@ -59,12 +59,19 @@ class UsernameToken:
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A refusal. code: the vendor's own in the detail where it has one, else the innermost
-    subcode (1.2), else the faultcode, without its prefix. blames: that faultcode, as Client or
-    Server, in 1.2 Sender or Receiver; "" where there was no fault to read."""
+    subcode (1.2), else the faultcode, without its prefix. blames: whom, as Client or Server, in 1.2
+    Sender or Receiver; "" where there was no fault to read. wider: the codes between the two, which
+    say less and less: subcodes, and in 1.1 what is before each dot of the faultcode."""
 
     code: str
     text: str
     blames: str = ""
+    wider: tuple[str, ...] = ()
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """All of them, the one that says most first."""
+        return tuple(dict.fromkeys(filter(None, (self.code, *self.wider, self.blames))))
 
 
 def username_token(
@@ -188,12 +195,14 @@ def content(root: Element, code_at: str = "code") -> Element | Fault:
     if (found.name, found.namespace) != ("Fault", root.namespace):
         return found
     if root.namespace == ENVELOPE:
-        told = blamed = found.text_of("faultcode")
         own, text = found.text_of(f"detail/{code_at}"), found.text_of("faultstring")
+        told = _dotted(_local(found.text_of("faultcode")))
     else:
         own, text = found.text_of(f"Detail/{code_at}"), found.text_of("Reason/Text")
-        told, blamed = _innermost(found.find("Code")), found.text_of("Code/Value")
-    return Fault(own or _local(told), text, _local(blamed))
+        told = _subcodes(found.find("Code"))
+    code, *wider = dict.fromkeys(filter(None, (own, *told))) or [""]
+    blames = told[-1] if told else ""
+    return Fault(code, text, blames, tuple(each for each in wider if each != blames))
 
 
 def version_of(root: Element) -> str:
@@ -224,13 +233,19 @@ def token_of(root: Element) -> UsernameToken | None:
     return UsernameToken(username, digest, nonce, created, expires, by_text)
 
 
-def _innermost(code: Element | None) -> str:
-    """The code of 1.2 that says most: its deepest subcode."""
-    told = ""
+def _subcodes(code: Element | None) -> list[str]:
+    """The code of 1.2 with all its subcodes, the deepest first."""
+    told: list[str] = []
     while code is not None:
-        told = code.text_of("Value") or told
+        told.insert(0, _local(code.text_of("Value")))
         code = code.find("Subcode")
     return told
+
+
+def _dotted(code: str) -> list[str]:
+    """The faultcode of 1.1 with what is before each of its dots (section 4.4.1)."""
+    parts = code.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
 
 
 def _local(name: str) -> str:
