@@ -451,7 +451,7 @@ def test_a_refusal_in_a_200_is_read_whole() -> None:
     line 0 is the document, and that a time has its zone."""
     answer = soap.read((PAYLOADS / "refused.xml").read_bytes())
     assert not isinstance(answer, soap.Fault)
-    (result,) = translate.results(LAYOUTS["result"], answer)
+    (result,) = translate.results(LAYOUTS["result"], answer, None)
     assert (result.number, result.status) == ("", "REFUSED")
     assert result.received is not None and result.received.isoformat() == (
         "2026-03-05T07:00:01+00:00"

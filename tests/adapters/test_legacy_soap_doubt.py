@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from crossdock.order.v1 import order_events_pb2
@@ -14,6 +15,7 @@ from crossdock_adapters.sdk import soap, vendor_xml
 from crossdock_adapters.sdk.conformance.erp_order import order
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS
 from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
     Confirmed,
     FoundRejected,
     NeedsPerson,
@@ -181,7 +183,7 @@ def test_the_oldest_result_comes_first() -> None:
 
 def _read(spoken: list[Result]) -> list[Result]:
     """Results as they come out of an answer that says them in this order."""
-    content = [
+    return _answered([
         {
             "Reference": each.reference,
             "Status": each.status,
@@ -189,9 +191,12 @@ def _read(spoken: list[Result]) -> list[Result]:
             "Received": each.received.isoformat() if each.received else None,
         }
         for each in spoken
-    ]
+    ])  # fmt: skip
+
+
+def _answered(content: list[dict[str, Any]], zone: ZoneInfo | None = None) -> list[Result]:
     made = vendor_xml.build("GetDocumentResponse", {"Result": content}, "urn:documents")
-    return translate.results(LAYOUT, vendor_xml.loads(vendor_xml.dumps(made)))
+    return translate.results(LAYOUT, vendor_xml.loads(vendor_xml.dumps(made)), zone)
 
 
 @pytest.mark.parametrize(
@@ -230,3 +235,49 @@ async def test_a_subcode_that_has_a_row_counts_at_any_depth(tmp_path: Path) -> N
         desk.sandbox.show("sales-orders", body.encode(), 500)
         with pytest.raises(Retry, match="Locked-Out"):
             await desk.do(CREATE, SOLD)
+
+
+@pytest.mark.parametrize(
+    ("told", "number"), [("0", ""), ("00000000", ""), ("0000000000", ""), ("0000070", "0000070")]
+)
+def test_nothing_but_zeros_is_no_number(told: str, number: str) -> None:
+    """Proves that a document number of zeros alone is none, however long the ERP's field is."""
+    row = {"Reference": REFERENCE, "Status": "POSTED", "DocumentNumber": told}
+    assert [each.number for each in _answered([row])] == [number]
+
+
+@pytest.mark.parametrize(
+    ("told", "zone", "moment"),
+    [
+        ("2026-03-05T02:00:01-05:00", "", "2026-03-05T07:00:01+00:00"),
+        ("2026-03-05T02:00:01-05:00", "Europe/Berlin", "2026-03-05T07:00:01+00:00"),
+        ("2026-03-05T02:00:01", "America/New_York", "2026-03-05T07:00:01+00:00"),
+        ("2026-11-01T01:30:00", "America/New_York", "2026-11-01T06:30:00+00:00"),
+        ("2026-03-05T02:00:01", "", None),
+        ("yesterday", "America/New_York", None),
+        ("", "America/New_York", None),
+    ],
+)
+def test_a_time_without_its_zone_is_of_the_deployments(
+    told: str, zone: str, moment: str | None
+) -> None:
+    """Proves that a time of the ERP's is read by its own zone, else by the setting time_zone, of an
+    hour that comes twice as the second, and by no other."""
+    row = {"Reference": REFERENCE, "Status": "QUEUED", "Received": told or None}
+    (result,) = _answered([row], ZoneInfo(zone) if zone else None)
+    assert result.received == (datetime.fromisoformat(moment) if moment else None)
+
+
+async def test_a_document_is_overdue_by_the_deployments_zone(tmp_path: Path) -> None:
+    """Proves at an ERP that tells its times without a zone that a document which waits too long is
+    told as overdue, and without the setting waits on."""
+    row = {"Reference": REFERENCE, "Status": "QUEUED", "Received": "2026-03-05T02:00:01"}
+    space = adapter.loaded_layouts("")["look_up"].namespace
+    made = vendor_xml.build("GetDocumentResponse", {"Result": row}, space)
+    for zone, silent in (("America/New_York", True), ("", False)):
+        async with running(tmp_path, answer_wait_seconds=0, time_zone=zone) as desk:
+            desk.sandbox.show("documents", soap.envelope(made))
+            with pytest.raises(OutcomeUnknown) as ended:
+                await desk.look(CREATE, SOLD)
+            assert ended.value.reason.startswith("SILENT") == silent
+            assert isinstance(ended.value, AnswerLater) != silent

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from xml.etree.ElementTree import Element as NewElement
+from zoneinfo import ZoneInfo
 
 from crossdock_adapters.legacy_soap import translate
 from crossdock_adapters.legacy_soap.translate import Result
@@ -63,6 +64,8 @@ class SoapErp:
         self.layouts, self.errors = layouts, errors
         self._settings, self._secrets = settings, secrets
         self._version = settings.text("soap_version")
+        zone = settings.text("time_zone")
+        self._zone = ZoneInfo(zone) if zone else None
         self._form = settings.text("message_id")
         self._most = timedelta(seconds=settings.seconds("clock_correction_seconds"))
         # How far the ERP's clock is before ours, once it refused a call for it.
@@ -208,7 +211,7 @@ class SoapErp:
 
     def _results(self, said: Element, reference: str) -> list[Result]:
         try:
-            found = translate.results(self.layouts[RESULT], said)
+            found = translate.results(self.layouts[RESULT], said, self._zone)
         except Unreadable as error:
             raise OutcomeUnknown(f"the answer cannot be read: {error}") from None
         if any(each.reference != reference for each in found):

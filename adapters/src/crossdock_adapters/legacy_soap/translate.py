@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from crossdock_adapters.sdk import xml_layout
 from crossdock_adapters.sdk.deployed_files import answer_words
@@ -66,11 +67,12 @@ def answers_table(text: str, source: str) -> Answers:
     return Answers(**answer_words(text, source, tables))
 
 
-def results(layout: XmlLayout, answer: Element) -> list[Result]:
+def results(layout: XmlLayout, answer: Element, zone: ZoneInfo | None) -> list[Result]:
     """What an answer says of each document that has the reference, oldest first where it tells
-    when it received them. Unreadable: path, line and column of what is missing or wrong."""
+    when it received them. zone: of times that have none. Unreadable: path, line and column of what
+    is missing or wrong."""
     answer.need(layout.head.element)
-    found = [_result(layout, each) for each in answer.all(layout.head.element)]
+    found = [_result(layout, each, zone) for each in answer.all(layout.head.element)]
     moments = [each.received for each in found if each.received]
     if len(moments) == len(found):
         found.sort(key=lambda each: each.received or moments[0])
@@ -106,13 +108,15 @@ def verdict(
     return _refused(of["refused"], errors) if "refused" in of else NotFound(NOTHING)
 
 
-def _result(layout: XmlLayout, found: Element) -> Result:
+def _result(layout: XmlLayout, found: Element, zone: ZoneInfo | None) -> Result:
     head: dict[str, Any] = xml_layout.read(layout, found)
     messages = []
     for each in xml_layout.all_of(layout, found, "message"):
         values: dict[str, Any] = xml_layout.read(layout, each, "message")
         messages.append(Said(values["code"] or "", values["text"] or "", values["line"] or ""))
-    number, received = head["number"] or "", _moment(head["received"] or "")
+    number, received = head["number"] or "", _moment(head["received"] or "", zone)
+    # Nothing but zeros, however many, is how a field for a number says that there is none.
+    number = number if number.strip("0") else ""
     return Result(head["reference"], head["status"], number, received, messages)
 
 
@@ -144,10 +148,14 @@ def _told(messages: Sequence[Said]) -> str:
     return "; ".join(list(once)[:MAX_SAID]) + more
 
 
-def _moment(text: str) -> datetime | None:
-    """A time of the ERP's, in UTC; one without its zone is nobody's moment."""
+def _moment(text: str, zone: ZoneInfo | None) -> datetime | None:
+    """A time of the ERP's, in UTC; where neither it nor the deployment says in which zone it is, it
+    is nobody's moment. Of an hour that comes twice it is the second, so that nothing is overdue
+    too early."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
+    if found.tzinfo is None and zone is not None:
+        found = found.replace(tzinfo=zone, fold=1)
     return found.astimezone(UTC) if found.tzinfo is not None else None
