@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Reject,
     Retry,
+    VendorOutcome,
 )
 from legacy_soap_world import REFERENCE, Desk, Hub, running, tell
 
@@ -281,3 +282,21 @@ async def test_a_document_is_overdue_by_the_deployments_zone(tmp_path: Path) -> 
                 await desk.look(CREATE, SOLD)
             assert ended.value.reason.startswith("SILENT") == silent
             assert isinstance(ended.value, AnswerLater) != silent
+
+
+@pytest.mark.parametrize("code", ["", "E101", "Locked", "DuplicateMessage", "TooManyCalls"])
+async def test_a_clock_is_followed_only_after_a_refusal_of_the_header(
+    tmp_path: Path, code: str
+) -> None:
+    """Proves that a fault which is not about our security header moves no clock, though it tells
+    the ERP's own, and that no call is made again for it."""
+    async with running(tmp_path) as desk:
+        ahead = datetime.now(UTC) + timedelta(minutes=10)
+        desk.sandbox.show("sales-orders", soap.fault(code, "no", created=ahead), 500)
+        with pytest.raises(VendorOutcome):
+            await desk.do(CREATE, SOLD)
+        # What is known already is asked about at once.
+        asked = ["documents"] if code == "DuplicateMessage" else []
+        assert isinstance(await desk.look(CREATE, SOLD), NotFound)
+        called = [call.operation for call in desk.sandbox.calls]
+        assert called == ["documents", "sales-orders", *asked, "documents"]

@@ -6,7 +6,10 @@ from typing import Final
 
 from tests.mutants.mutant import SDK, Mutant, faults_in
 
-ERP: Final = ("tests/adapters/test_legacy_soap.py",)
+ERP: Final = (
+    "tests/adapters/test_legacy_soap.py",
+    "tests/adapters/test_legacy_soap_doubt.py",
+)
 LEGACY_SOAP: Final = "adapters/src/crossdock_adapters/legacy_soap/"
 
 SOAP_MUTANTS: Final[list[Mutant]] = [
@@ -25,6 +28,10 @@ SOAP_MUTANTS: Final[list[Mutant]] = [
             "if relates and relates != message_id:",
             "if relates is None:",
         ),
+        any_fault_moves_the_clock=(
+            "if told is None or self._named(said) not in CLOCK_CODES:",
+            "if told is None or self._named(said) is None:",
+        ),
         any_clock_is_followed=("and abs(ahead) <= self._most:", "and self._most is not None:"),
         a_clock_is_never_followed=("            self._ahead = ahead\n", "            pass\n"),
         a_fault_in_a_200_is_a_success=(
@@ -37,6 +44,10 @@ SOAP_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
         f"{LEGACY_SOAP}adapter.py",
         ERP,
+        what_was_taken_left_nothing=(
+            "except (Retry, NeedsPerson) as trouble:",
+            "except Retry as trouble:",
+        ),
         known_and_not_found_is_done=(
             "    if isinstance(ended, NotFound):\n        raise OutcomeUnknown(",
             "    if isinstance(ended, NotFound):\n        return Confirmed([])\n"

@@ -38,6 +38,10 @@ from crossdock_adapters.sdk.xml_layout import XmlLayout
 LOOK_UP, RESULT, ITEMS = "look_up", "result", "items"
 # Smaller differences between two clocks are what a service has to bear by itself.
 CLOCK_STEP: Final = timedelta(seconds=30)
+# Refusals for the security header: nothing was done, and our clock may be why.
+CLOCK_CODES: Final = frozenset({
+    "MessageExpired", "InvalidSecurity", "InvalidSecurityToken", "FailedAuthentication",
+})  # fmt: skip
 # Whom a fault blames that says "the message is wrong", in 1.1 and in 1.2.
 OUR_FAULT: Final = frozenset({"Client", "Sender"})
 MAX_RESULT_BYTES: Final = 1024 * 1024
@@ -133,11 +137,16 @@ class SoapErp:
         self, layout: XmlLayout, body: NewElement, reference: str, effect: bool, pages: bool
     ) -> Element:
         message_id = self._message_id(reference)
+        token = self._token()
+        record = exchange.current()
+        if record is not None:
+            # Whoever has the digest, its nonce and its time can try passwords in peace.
+            record.hide([token.digest])
         answer = await self._http.post(
             layout.path,
             body=soap.envelope(
                 body,
-                self._token(),
+                token,
                 message_id=message_id,
                 action=layout.action,
                 to=f"{self._settings.text('base_url').rstrip('/')}/{layout.path.lstrip('/')}",
@@ -153,24 +162,27 @@ class SoapErp:
         except Unreadable as error:
             if pages and answer.ok and "html" not in answer.headers.get("Content-Type", ""):
                 raise BrokenPage(answer.body, error) from None
-            raise self._meaning(answer, Fault("", f"no SOAP answer: {error}"), effect) from None
+            none = Fault("", f"no SOAP answer: {error}")
+            raise self._meaning(answer, none, effect, token) from None
         if isinstance(said, Fault):
             self._learn_clock(root, said)
-            raise self._meaning(answer, said, effect)
+            raise self._meaning(answer, said, effect, token)
         wrong = _strange(answer, root, said, layout, message_id)
         if wrong:
-            raise self._meaning(answer, Fault("", wrong), effect)
+            raise self._meaning(answer, Fault("", wrong), effect, token)
         return said
 
-    def _meaning(self, answer: Answer, said: Fault, effect: bool) -> Exception:
+    def _meaning(
+        self, answer: Answer, said: Fault, effect: bool, token: soap.UsernameToken
+    ) -> Exception:
         """By the code of the fault that says most and has a row, the last of which is whom it
         blames; else by the HTTP status."""
-        named = next((code for code in said.codes if self.errors.names(0, code)), None)
+        named = self._named(said)
         status, code = (answer.status, said.code) if named is None else (0, named)
         by_wider = code != said.code
         text = f"{said.code} {said.text}".strip() if by_wider else said.text
         # A service may repeat what it was sent, and a poll's trouble is told in logs.
-        text = Mask([self._secrets.text("password")]).over(text)
+        text = Mask([self._secrets.text("password"), token.digest]).over(text)
         wish = answer.retry_after_seconds()
         found = self.errors.meaning(status, code, text, effect=effect, wish_seconds=wish)
         if effect and by_wider and code in OUR_FAULT and isinstance(found, NeedsPerson):
@@ -178,14 +190,18 @@ class SoapErp:
             return OutcomeUnknown(f"a code without a row in errors_file: {found.reason}", wish)
         return found
 
+    def _named(self, said: Fault) -> str | None:
+        """The code of a fault that says most and has a row."""
+        return next((code for code in said.codes if self.errors.names(0, code)), None)
+
     def _learn_clock(self, root: Element, said: Fault) -> None:
-        """Of a refusal that proves that nothing was done: how far the ERP's clock is before ours.
+        """Of a refusal for our security header: how far the ERP's clock is before ours.
 
         Not farther than the deployment allows: who could make us sign for any day could keep the
         message for it.
         """
         told = soap.told_time(root)
-        if told is None or not self.errors.names(0, said.code):
+        if told is None or self._named(said) not in CLOCK_CODES:
             return
         ahead = told - datetime.now(UTC)
         if abs(ahead - self._ahead) >= CLOCK_STEP and abs(ahead) <= self._most:

@@ -71,6 +71,7 @@ class Exchange:
     _first: list[tuple[str, str]] = field(default_factory=list)
     _last: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=LAST_EXCERPTS))
     _noted: int = 0
+    _hidden: list[str] = field(default_factory=list, repr=False)
     _mask: Mask = field(default_factory=Mask)
 
     def lease_left_seconds(self) -> float:
@@ -83,8 +84,10 @@ class Exchange:
         kept.append((request, response))
 
     def hide(self, values: Iterable[str]) -> None:
-        """Mask these in every excerpt: what the contract calls sensitive in the event at work."""
-        self._mask = Mask(values)
+        """Mask these, too, in every excerpt: what the contract calls sensitive in the event at
+        work, secrets, and what a client derives from them."""
+        self._hidden += values
+        self._mask = Mask(self._hidden)
 
     def request_excerpt(self) -> str:
         """The requests, a line or more each; where some are left out, how many."""
