@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -13,6 +14,7 @@ from crossdock_adapters.sdk.exchange import (
     MAX_BODY_CHARACTERS,
     MAX_EXCERPT_CHARACTERS,
     Exchange,
+    redacted,
 )
 from crossdock_adapters.sdk.outcomes import Reject
 from hypothesis import given, settings
@@ -81,3 +83,13 @@ def test_every_exchange_is_shown_or_counted(lengths: list[int]) -> None:
     shown = [int(number) for number in re.findall(r"call-(\d+)\.", text)]
     assert shown[-1] == len(lengths)
     assert len(shown) + sum(map(int, LEFT_OUT.findall(text))) == len(lengths)
+
+
+def test_what_follows_an_attribute_is_no_document_inside() -> None:
+    """Proves that an excerpt of XML shows what stands between two attributes, however long it is,
+    as the words of a fault do, and that a document in a string of JSON is still only counted."""
+    words = "the customer is not known " * 20
+    body = f'<a x="1" y="2"><?b c="3"?><d e="4"/><fault f="5">{words}</fault><g h="6"/></a>'
+    assert redacted(body.encode()) == body
+    inner = json.dumps({"inner": "<a><b>" + "c" * 9 + " " + "d " * 200 + "</b></a>", "x": 1})
+    assert redacted(inner.encode()).startswith('{"inner": "(')

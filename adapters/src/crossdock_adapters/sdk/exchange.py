@@ -47,10 +47,13 @@ _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 # Label images and the like: long unbroken base64 says nothing to a reader.
 _BLOB = re.compile(r"[A-Za-z0-9+/=]{200,}")
 # Neither do whole documents inside a document; a label in a printer's language shows an address,
-# wherever it stands and wherever it breaks off.
+# wherever it stands and wherever it breaks off. Behind the quote that ends an attribute of XML is
+# the rest of this document, and none inside of it.
 _PRINTER_COMMANDS = re.compile(r"\^XA.*?(?:\^XZ|\Z)", re.IGNORECASE | re.DOTALL)
 _INNER_DOCUMENT = re.compile(
-    r'"((?:\^XA|N\\n)(?:[^"\\]|\\.)*|(?:[^"\\]|\\.){300,})"?', re.IGNORECASE
+    r'"((?:\^XA|N\\n)(?:[^"\\]|\\.)*|'
+    r'(?!\s*[/?]?>|\s+[\w.:-]+\s*=)(?:[^"\\]|\\.){300,})"?',
+    re.IGNORECASE,
 )
 # How bodies begin that are a document and nothing else: PDF, images, a printer's language.
 _DOCUMENTS = (b"%PDF", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"N\n", b"N\r\n")
