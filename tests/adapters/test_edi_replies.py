@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from crossdock_adapters.sdk import edi_replies
 from crossdock_adapters.sdk.edi_replies import MAX_SENT, Sent, State
-from crossdock_adapters.sdk.outcomes import Retry
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
+from crossdock_adapters.sdk.work import Poll
+from crossdock_adapters.sdk.x12 import acknowledgments
+from crossdock_adapters.sdk.x12.acknowledgments import GroupAnswer, SetAnswer, Status
+from crossdock_adapters.sdk.x12.segments import USUAL
 from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
 STEPS = st.tuples(st.sampled_from(["A", "D", "X", "997"]), st.sampled_from("abc"))
+
+
+class KeptState:
+    """The hub's cursors, of which one is used."""
+
+    def __init__(self, state: State) -> None:
+        self.raw, self.version = edi_replies.encode(state), 1
+
+    async def get_cursor(self, name: str) -> tuple[bytes, int]:
+        """The state and its version."""
+        assert name == f"{edi_replies.CURSOR_PREFIX}SM"
+        return self.raw, self.version
+
+    async def put_cursor(self, name: str, value: bytes, expected_version: int) -> int:
+        """Keep another state."""
+        assert (await self.get_cursor(name))[1] == expected_version
+        self.raw, self.version = value, expected_version + 1
+        return self.version
 
 
 @given(st.lists(STEPS, max_size=20))
@@ -50,3 +75,16 @@ def test_sets_that_wait_are_never_forgotten() -> None:
         state, _ = edi_replies.answered(state, each.reference, "D", '"é' * 200)
     assert len(state) == MAX_SENT and edi_replies.of(state, f"{7:020}-CANCEL") is None
     assert len(edi_replies.encode(state)) < 65_536
+
+
+def test_a_refused_group_is_no_accepted_tender() -> None:
+    """Proves that a set that its 997 accepts in a group that it rejects is for a person."""
+    cursors = KeptState(edi_replies.noted((), Sent("S-2001", 37, NOW)))
+    poll = cast(Poll, SimpleNamespace(cursors=cursors))
+    own = (SetAnswer("204", "0001", Status.ACCEPTED),)
+    said = GroupAnswer("SM", 37, Status.REJECTED, 1, 1, 0, ("5",), own)
+    found = acknowledgments.build(said, "0001", USUAL)
+    asyncio.run(edi_replies.note_acknowledgement(poll, found, "SM"))
+    (sent,) = edi_replies.decode(cursors.raw)
+    with pytest.raises(NeedsPerson, match="997 says R"):
+        edi_replies.check_syntax(sent)

@@ -240,13 +240,16 @@ def test_a_broken_set_costs_no_other(old: str, new: str, codes: tuple[str, ...])
     [("GE*1*37~", "", ("3",)), ("GE*1*37", "GE*1*38", ("4",)), ("GE*1*37", "GE*X*37", ("5",))],
 )
 def test_a_broken_group_is_rejected(old: str, new: str, codes: tuple[str, ...]) -> None:
-    """Proves that a wrong trailer of a group is kept in the codes of AK9 and accepts none of its
-    sets."""
+    """Proves that a wrong trailer of a group is kept in the codes of AK9, and that neither the
+    group nor one of its sets is told to be accepted."""
     body = BODY.decode().replace(old, new, 1).encode()
     group = envelopes.read(body).interchanges[0].groups[0]
     assert group.codes == codes
     said = acknowledgments.answer(group, [acknowledgments.judged(each) for each in group.sets])
     assert (said.status, said.accepted, said.codes) == (Status.REJECTED, 0, codes)
+    assert [each.status for each in said.sets] == [Status.REJECTED]
+    again = acknowledgments.read(acknowledgments.build(said, "0001", USUAL))
+    assert again.status_of("0001") is Status.REJECTED
 
 
 def test_values_are_exact_and_told_by_element() -> None:
@@ -360,6 +363,19 @@ def test_a_fault_is_acknowledged_by_its_place_in_the_set() -> None:
         "ST*997*0001~AK1*QM*37~AK2*214*0001~AK3*B10*2**8~AK4*4**1~AK5*E*5~AK9*E*1*1*1~SE*8*0001~"
     )
     assert acknowledgments.read(built).status_of("0001").accepted
+
+
+@pytest.mark.parametrize("group", Status)
+@pytest.mark.parametrize("own", [Status.ACCEPTED, Status.REJECTED])
+def test_a_group_that_is_refused_refuses_its_sets(group: Status, own: Status) -> None:
+    """Proves that a set counts as accepted only where its group was not refused, whatever is said
+    of the set itself, and that its own word stands in every other group."""
+    said = acknowledgments.GroupAnswer(
+        "QM", 37, group, 1, 1, 0, (), (SetAnswer("214", "0001", own),)
+    )
+    refused = group.value in "RMWX"
+    assert said.status_of("0001") is (group if refused else own)
+    assert said.status_of("0002") is group
 
 
 def test_no_acknowledgement_is_acknowledged() -> None:

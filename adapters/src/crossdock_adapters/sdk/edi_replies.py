@@ -182,7 +182,7 @@ async def note_acknowledgement(poll: Poll, found: TransactionSet, functional_id:
         return Read.of([error])
     if said.functional_id == functional_id:
         assert poll.cursors is not None
-        status = str(said.sets[0].status if said.sets else said.status)
+        status = str(said.status_of(said.sets[0].control_number) if said.sets else said.status)
         number = said.control_number
         await _change(
             poll.cursors, functional_id, lambda state: acknowledged(state, number, status)

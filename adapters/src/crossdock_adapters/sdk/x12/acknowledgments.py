@@ -6,7 +6,7 @@ It acknowledges syntax, nothing of what a set asks for, and no 997 is ever ackno
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -49,6 +49,11 @@ class Status(StrEnum):
         """Whether the other side goes on with it; of a group that was taken in part, no."""
         return self in (Status.ACCEPTED, Status.WITH_ERRORS)
 
+    @property
+    def refused(self) -> bool:
+        """Whether nothing was taken of what it is said about."""
+        return not self.accepted and self is not Status.PARTLY
+
 
 @dataclass(frozen=True, slots=True)
 class SetAnswer:
@@ -75,7 +80,12 @@ class GroupAnswer:
     sets: tuple[SetAnswer, ...] = field(default=())
 
     def status_of(self, control_number: str) -> Status:
-        """What it says about the set with this number: its own answer, else the group's."""
+        """What it says about the set with this number: its own answer, else the group's.
+
+        Of a group that is refused nothing is taken, whatever is said of its sets.
+        """
+        if self.status.refused:
+            return self.status
         said = (each.status for each in self.sets if each.control_number == control_number)
         return next(said, self.status)
 
@@ -108,13 +118,16 @@ def judged(found: TransactionSet, faults: Sequence[Fault] = (), *codes: str) -> 
 def answer(group: Group, answers: Sequence[SetAnswer]) -> GroupAnswer:
     """What we say about a group, of what we say about each of its sets.
 
+    Where the group's own envelope is wrong none of its sets is accepted: nobody reads them.
     ValueError: it is a group of acknowledgements, or not all of its sets are answered.
     """
     if group.functional_id == FUNCTIONAL_ID:
         raise ValueError("an acknowledgement is not acknowledged")
     if len(answers) != len(group.sets):
         raise ValueError("each set of the group has to be answered")
-    accepted = 0 if group.codes else sum(each.status.accepted for each in answers)
+    if group.codes:
+        answers = [replace(each, status=Status.REJECTED) for each in answers]
+    accepted = sum(each.status.accepted for each in answers)
     if accepted == len(answers) and answers:
         errors = any(each.status is Status.WITH_ERRORS for each in answers)
         status = Status.WITH_ERRORS if errors else Status.ACCEPTED
