@@ -26,6 +26,8 @@ STATUS = (
     "MS1*PORTLAND*OR*US~ZZ9**KEPT>AS*IT*CAME~SE*7*0001~GE*1*37~IEA*1*000000905~"
 )
 BODY = (ISA + STATUS).encode()
+# What we write with where a partner writes with the usual ones.
+OTHERS = Delimiters("|", "+", "!")
 
 
 def envelope(marks: Delimiters = USUAL, version: str = "00401") -> Envelope:
@@ -116,7 +118,9 @@ def look_at_everything(payload: Payload) -> None:
                 except Unreadable:
                     pass
             if group.functional_id != "FA":
-                acknowledgments.answer(group, answers)
+                said = acknowledgments.answer(group, answers)
+                built = acknowledgments.build(said, "0001", OTHERS)
+                assert acknowledgments.read(built).status is said.status
 
 
 @given(payloads())
@@ -196,6 +200,8 @@ def test_unknown_segments_are_kept_as_they_came() -> None:
         ("*000000905~", "*000000906~", r"segment 11 \(IEA\), element 2: is not the control"),
         ("1407*37*X", "1407*A7*X", r"segment 2 \(GS\), element 6: is no group control number"),
         ("GS*QM", "N1*QM", r"segment 2 \(N1\): a GS, a TA1 or the IEA is expected here"),
+        ("GS*QM", "GS*Q|", r"segment 2 \(GS\), element 1: is no functional identifier"),
+        ("GS*QM", "GS*", r"segment 2 \(GS\), element 1: is no functional identifier"),
         ("ST*214", "N1*214", r"segment 3 \(N1\): an ST or the GE is expected here"),
         ("B10*0412345678", "b10*0412345678", r"segment 4: begins with no segment identifier"),
     ],
@@ -363,6 +369,35 @@ def test_a_fault_is_acknowledged_by_its_place_in_the_set() -> None:
         "ST*997*0001~AK1*QM*37~AK2*214*0001~AK3*B10*2**8~AK4*4**1~AK5*E*5~AK9*E*1*1*1~SE*8*0001~"
     )
     assert acknowledgments.read(built).status_of("0001").accepted
+
+
+@pytest.mark.parametrize(
+    ("header", "trailer", "named"),
+    [
+        ("ST*214*00\r\n01", "SE*7*00\r\n01", ()),
+        ("ST*214*00|1", "SE*7*00|1", ()),
+        ("ST*214", "SE*7", ()),
+        ("ST*214*0001000100", "SE*7*0001000100", ()),
+        ("ST", "SE*7", ()),
+        ("ST*\t*0001", "SE*7*0001", ()),
+        ("ST*2|4*0001", "SE*7*0001", (("2 4", "0001"),)),
+        ("ST*21X*0001", "SE*7*0001", (("21X", "0001"),)),
+        ("ST*214*1", "SE*7*1", (("214", "1"),)),
+    ],
+)
+def test_what_cannot_be_said_again_is_not_echoed(
+    header: str, trailer: str, named: tuple[tuple[str, str], ...]
+) -> None:
+    """Proves that a set whose header cannot be repeated in our delimiters costs no 997: it is not
+    named, never under the number of another set, and its group is rejected all the same."""
+    body = BODY.decode().replace("ST*214*0001", header).replace("SE*7*0001", trailer)
+    group = envelopes.read(body.encode()).interchanges[0].groups[0]
+    said = acknowledgments.answer(group, [acknowledgments.judged(each) for each in group.sets])
+    built = acknowledgments.build(said, "0001", OTHERS)
+    again = acknowledgments.read(built)
+    assert tuple((each.set_id, each.control_number) for each in again.sets) == named
+    assert (again.status, again.received, again.accepted) == (Status.REJECTED, 1, 0)
+    assert all(each.raw(1) and each.raw(2) for each in built.body if each.id in ("AK1", "AK2"))
 
 
 @pytest.mark.parametrize("group", Status)

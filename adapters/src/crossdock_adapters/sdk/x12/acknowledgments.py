@@ -31,6 +31,8 @@ FUNCTIONAL_ID: Final = "FA"
 # A set with more than this is told to be in error; nobody reads the rest.
 MAX_FAULTS_TOLD: Final = 50
 MAX_CODES: Final = 5
+# As wide as AK201 and AK202 may be.
+SET_ID_CHARACTERS, SET_NUMBER_CHARACTERS = 3, 9
 
 
 class Status(StrEnum):
@@ -147,10 +149,18 @@ def answer(group: Group, answers: Sequence[SetAnswer]) -> GroupAnswer:
 
 
 def build(said: GroupAnswer, control_number: str, delimiters: Delimiters) -> TransactionSet:
-    """The 997 that says so."""
+    """The 997 that says so.
+
+    A set whose header cannot be repeated in these delimiters is not named: the group's answer and
+    its counts speak for it. Its number is never changed, because another set may have that one.
+    """
     body = [segment(delimiters, "AK1", said.functional_id, str(said.control_number))]
     for each in said.sets:
-        body.append(segment(delimiters, "AK2", each.set_id, each.control_number))
+        set_id, number = delimiters.clean(each.set_id), each.control_number
+        known = 0 < len(set_id) <= SET_ID_CHARACTERS and 0 < len(number) <= SET_NUMBER_CHARACTERS
+        if not known or delimiters.clean(number) != number:
+            continue
+        body.append(segment(delimiters, "AK2", set_id, number))
         for fault in each.faults:
             body += _fault_segments(fault, body, delimiters)
         body.append(segment(delimiters, "AK5", each.status, *each.codes))

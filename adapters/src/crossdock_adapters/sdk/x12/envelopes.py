@@ -45,6 +45,7 @@ SET_SEGMENTS_IN_ERROR, SET_ID_INVALID, SET_NUMBER_INVALID = "5", "6", "7"
 SET_NOT_SUPPORTED, SET_NUMBER_REPEATED = "1", "23"
 GROUP_TRAILER_MISSING, GROUP_NUMBERS_DIFFER, GROUP_COUNT_WRONG = "3", "4", "5"
 
+_FUNCTIONAL_ID = re.compile(r"[A-Za-z0-9]{2}")
 _SET_ID = re.compile(r"\d{3}", re.ASCII)
 _SET_NUMBER = re.compile(r"[A-Z0-9]{4,9}")
 _GROUP_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
@@ -294,6 +295,9 @@ def _take_group(taken: Sequence[Segment], at: int) -> tuple[Group, int]:
     header = taken[at]
     if header.id != "GS":
         raise Unreadable("a GS or the IEA is expected here", header.place())
+    # Without these two a group can be neither accepted nor rejected.
+    if _FUNCTIONAL_ID.fullmatch(header.raw(1).strip(" ")) is None:
+        raise Unreadable("is no functional identifier (two letters or digits)", header.place(1))
     if _GROUP_NUMBER.fullmatch(header.raw(6)) is None:
         raise Unreadable("is no group control number", header.place(6))
     at += 1
