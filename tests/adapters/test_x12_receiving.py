@@ -83,6 +83,21 @@ def test_numbers_stay_known_as_long_as_was_said() -> None:
     assert come(record, 5, day=last + timedelta(days=1)).verdict is Verdict.NEW
 
 
+def test_a_counter_that_begins_again_is_taken_after_the_days() -> None:
+    """Proves for a partner whose counter begins again at 1 after its numbers' days are over that
+    every interchange is new, and that each number is known until then, however many follow it."""
+    record, last, daily, kept_days = Record(), 1_999, 140, 10
+    for place in range(30 * daily):
+        day = TODAY + timedelta(days=place // daily)
+        decision = receiving.decide(record, place % last + 1, "same", day, kept_days)
+        assert decision.verdict is Verdict.NEW, place
+        record = decision.record
+        known = place - kept_days * daily
+        if place % 97 == 0 and known >= 0:
+            again = receiving.decide(record, known % last + 1, "same", day, kept_days)
+            assert again.verdict is Verdict.CONFLICT
+
+
 def test_the_record_stays_small_and_forgets_no_number() -> None:
     """Proves that thousands of numbers fit in what the hub keeps of a cursor, and that one whose
     content is no longer known is a conflict and never new."""

@@ -47,7 +47,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers that came, both ends included, the last of them on this day."""
+    """Numbers that came on this day, both ends included."""
 
     first: int
     last: int
@@ -174,12 +174,12 @@ def _compacted(record: Record) -> Record:
 
 
 def _joined(ranges: Iterable[Range]) -> list[Range]:
+    """Ranges of one day only: joined with a newer one, an old number would never be free again."""
     joined: list[Range] = []
-    for each in sorted(ranges, key=lambda one: one.first):
-        if joined and each.first <= joined[-1].last + 1:
-            before = joined.pop()
-            last, day = max(before.last, each.last), max(before.day, each.day)
-            joined.append(Range(before.first, last, day))
+    for each in sorted(ranges, key=lambda one: (one.day, one.first)):
+        before = joined[-1] if joined else None
+        if before is not None and before.day == each.day and each.first <= before.last + 1:
+            joined[-1] = replace(before, last=max(before.last, each.last))
         else:
             joined.append(each)
     return joined
