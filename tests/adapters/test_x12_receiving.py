@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import pytest
 from crossdock_adapters.sdk.x12 import envelopes, receiving
 from crossdock_adapters.sdk.x12.isa import MAX_CONTROL_NUMBER
-from crossdock_adapters.sdk.x12.receiving import Decision, Record, Verdict
+from crossdock_adapters.sdk.x12.receiving import Decision, Record, RecordFull, Verdict
 from hypothesis import given
 from hypothesis import strategies as st
 from test_x12 import BODY
 
 TODAY = date(2026, 3, 5)
 KEPT_DAYS = 90
+# What the hub keeps of a cursor.
+MAX_KEPT_BYTES = 65_536
 
 
 def come(record: Record, number: int, content: str = "same", day: date = TODAY) -> Decision:
@@ -96,6 +99,41 @@ def test_a_counter_that_begins_again_is_taken_after_the_days() -> None:
         if place % 97 == 0 and known >= 0:
             again = receiving.decide(record, known % last + 1, "same", day, kept_days)
             assert again.verdict is Verdict.CONFLICT
+
+
+def test_numbers_with_holes_stay_known() -> None:
+    """Proves for a sender whose counter serves other partners, too, that every number is known
+    until its days are over, and that all of them fit in what the hub keeps."""
+    record, daily = Record(), 50
+    for place in range((KEPT_DAYS + 1) * daily):
+        day = TODAY + timedelta(days=place // daily)
+        record = receiving.decide(record, 3 * place + 1, "same", day, KEPT_DAYS).record
+    assert len(receiving.encode(record)) < MAX_KEPT_BYTES
+    last = TODAY + timedelta(days=KEPT_DAYS)
+    kept = receiving.decode(receiving.encode(record))
+    for place in range((KEPT_DAYS + 1) * daily):
+        decision = receiving.decide(kept, 3 * place + 1, "same", last, KEPT_DAYS)
+        assert decision.verdict is not Verdict.NEW, place
+    assert come(record, 2, day=last).verdict is Verdict.NEW
+    assert come(record, 1, day=last + timedelta(days=1)).verdict is Verdict.NEW
+
+
+def test_what_does_not_fit_is_refused_before_it_is_forgotten() -> None:
+    """Proves that a sender of more numbers than can be kept is told, with every number that came
+    still known, and that what the hub keeps never grows over its limit."""
+    record, place = Record(), 0
+    with pytest.raises(RecordFull, match="lower the days"):
+        while True:
+            number = 20_000 * place + 1
+            record = receiving.decide(record, number, "s" * 24, TODAY, KEPT_DAYS).record
+            place += 1
+    assert len(receiving.encode(record)) < MAX_KEPT_BYTES
+    kept = receiving.decode(receiving.encode(record))
+    for known in range(0, place, 101):
+        decision = receiving.decide(kept, 20_000 * known + 1, "other", TODAY, KEPT_DAYS)
+        assert decision.verdict is Verdict.CONFLICT
+    later = TODAY + timedelta(days=KEPT_DAYS + 1)
+    assert come(kept, 20_000 * place + 1, day=later).verdict is Verdict.NEW
 
 
 def test_the_record_stays_small_and_forgets_no_number() -> None:

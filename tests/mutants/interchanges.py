@@ -72,8 +72,8 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "same = True",
         ),
         old_numbers_are_forgotten=(
-            "if any(each.first <= number <= each.last for each in record.ranges):",
-            "if record.ranges and number < 0:",
+            "if any(each.has(number) for each in record.days):",
+            "if record.days and number < 0:",
         ),
         a_gap_is_not_noticed=(
             "gap = () if first or not follows else _missed(record, ahead)",

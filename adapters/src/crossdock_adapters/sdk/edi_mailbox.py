@@ -25,7 +25,7 @@ from crossdock_adapters.sdk.x12 import acknowledgments, envelopes, receiving
 from crossdock_adapters.sdk.x12.acknowledgments import FUNCTIONAL_ID, SetAnswer
 from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, Interchange, Payload
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet as Set
-from crossdock_adapters.sdk.x12.receiving import Verdict
+from crossdock_adapters.sdk.x12.receiving import RecordFull, Verdict
 from crossdock_adapters.sdk.x12.segments import MAX_BYTES, Fault, Segment, SegmentError
 
 log = logging.getLogger(__name__)
@@ -178,9 +178,12 @@ class EdiMailbox:
         assert poll.cursors is not None
         raw, version = await poll.cursors.get_cursor(RECORD)
         number, content = interchange.control_number, receiving.digest(interchange)
-        decision = receiving.decide(
-            receiving.decode(raw), number, content, datetime.now(UTC).date(), self.way.kept_days
-        )
+        today, record = datetime.now(UTC).date(), receiving.decode(raw)
+        try:
+            decision = receiving.decide(record, number, content, today, self.way.kept_days)
+        except RecordFull as full:
+            # The file stays: taken without its number, it would be taken twice.
+            raise Unreachable(0.0, f"{interchange.header.place(13)}: {full}") from full
         if decision.verdict is Verdict.CONFLICT:
             return [f"{interchange.header.place(13)}: came before with other content"]
         answers, problems = await _told(interchange, tell)

@@ -2,13 +2,15 @@
 
 One record for each pair of sender and receiver. A number that is known with the same content is a
 duplicate, with other content a conflict that a person looks at. The newest numbers are kept with
-a digest of their content, older ones as ranges: of those nobody can say whether the content is
-the same, and what carries one again is a conflict, too.
+a digest of their content, older ones as ranges of a day: of those nobody can say whether the
+content is the same, and what carries one again is a conflict, too. Only age makes a number free
+again; what has no room is refused.
 """
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -21,7 +23,12 @@ from crossdock_adapters.sdk.x12.isa import MAX_CONTROL_NUMBER
 from crossdock_adapters.sdk.x12.segments import written
 
 MAX_DIGESTS: Final = 400
-MAX_RANGES: Final = 200
+# Where there are more, so many keep theirs.
+KEPT_DIGESTS: Final = 350
+# Of all days' ranges as they are kept: with all the rest less than a cursor's 64 KiB.
+MAX_RANGE_CHARACTERS: Final = 38_000
+# What a day costs in it besides its ranges.
+DAY_CHARACTERS: Final = 16
 MAX_MISSING: Final = 200
 DIGEST_CHARACTERS: Final = 24
 # Further ahead than this is no gap but a counter that was set anew.
@@ -45,13 +52,21 @@ class Seen:
     day: date
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Numbers that came on this day, both ends included."""
+class RecordFull(Exception):
+    """One number more has no room. Nothing was forgotten; what came stays to be taken."""
 
-    first: int
-    last: int
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Numbers that came on a day, as ranges in their order, both ends included."""
+
     day: date
+    ranges: tuple[tuple[int, int], ...]
+
+    def has(self, number: int) -> bool:
+        """Whether this one came."""
+        at = bisect_right(self.ranges, (number, MAX_CONTROL_NUMBER))
+        return at > 0 and number <= self.ranges[at - 1][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +75,7 @@ class Record:
 
     newest: int = 0
     seen: tuple[Seen, ...] = ()
-    ranges: tuple[Range, ...] = ()
+    days: tuple[Day, ...] = ()
     missing: tuple[int, ...] = ()
 
 
@@ -89,14 +104,15 @@ def decide(record: Record, number: int, content: str, today: date, kept_days: in
     """What an interchange with this control number and digest is, on this day.
 
     The record of the decision is to be kept after what the interchange says is durable, never
-    before. A number is known for at least `kept_days`.
+    before. A number is known for `kept_days` and free after them. RecordFull: those of so many
+    days have no room.
     """
     record = _without_old(record, today - timedelta(days=kept_days))
     known = next((each for each in record.seen if each.number == number), None)
     if known is not None:
         same = known.digest == content
         return Decision(Verdict.DUPLICATE if same else Verdict.CONFLICT, record)
-    if any(each.first <= number <= each.last for each in record.ranges):
+    if any(each.has(number) for each in record.days):
         return Decision(Verdict.CONFLICT, record)
     first, ahead = not record.newest, _distance(record.newest, number)
     follows = first or ahead <= MAX_GAP
@@ -118,7 +134,7 @@ def encode(record: Record) -> bytes:
     told = {
         "newest": record.newest,
         "seen": [[each.number, each.digest, each.day.isoformat()] for each in record.seen],
-        "ranges": [[each.first, each.last, each.day.isoformat()] for each in record.ranges],
+        "days": {each.day.isoformat(): _told(each) for each in record.days},
         "missing": record.missing,
     }
     return json.dumps(told, separators=(",", ":")).encode()
@@ -132,7 +148,7 @@ def decode(raw: bytes) -> Record:
     return Record(
         told["newest"],
         tuple(Seen(number, said, date.fromisoformat(day)) for number, said, day in told["seen"]),
-        tuple(Range(first, last, date.fromisoformat(day)) for first, last, day in told["ranges"]),
+        tuple(_day(date.fromisoformat(day), said) for day, said in told["days"].items()),
         tuple(told["missing"]),
     )
 
@@ -150,7 +166,7 @@ def _missed(record: Record, ahead: int) -> tuple[int, ...]:
     return tuple(
         number
         for number in between
-        if number not in came and not any(one.first <= number <= one.last for one in record.ranges)
+        if number not in came and not any(one.has(number) for one in record.days)
     )
 
 
@@ -158,28 +174,55 @@ def _without_old(record: Record, oldest: date) -> Record:
     return replace(
         record,
         seen=tuple(each for each in record.seen if each.day >= oldest),
-        ranges=tuple(each for each in record.ranges if each.day >= oldest),
+        days=tuple(each for each in record.days if each.day >= oldest),
     )
 
 
 def _compacted(record: Record) -> Record:
-    """With digests of the newest only; where even ranges are too many, the oldest go."""
-    over = len(record.seen) - MAX_DIGESTS
-    if over <= 0:
+    """With digests of the newest only, and the numbers before them by the day on which they came.
+
+    Ranges of different days are never joined: an old number would never be free again.
+    """
+    if len(record.seen) <= MAX_DIGESTS:
         return record
-    old = (Range(each.number, each.number, each.day) for each in record.seen[:over])
-    ranges = _joined((*record.ranges, *old))
-    kept = sorted(ranges, key=lambda each: (each.day, each.last))[-MAX_RANGES:]
-    return replace(record, seen=record.seen[over:], ranges=tuple(kept))
+    ranges = {each.day: list(each.ranges) for each in record.days}
+    for each in record.seen[:-KEPT_DIGESTS]:
+        ranges.setdefault(each.day, []).append((each.number, each.number))
+    days = tuple(Day(day, _joined(own)) for day, own in sorted(ranges.items()))
+    if sum(len(_told(each)) + DAY_CHARACTERS for each in days) > MAX_RANGE_CHARACTERS:
+        raise RecordFull(
+            f"the control numbers of {len(days)} days have no room in what the hub keeps: "
+            "lower the days that they are known"
+        )
+    return replace(record, seen=record.seen[-KEPT_DIGESTS:], days=days)
 
 
-def _joined(ranges: Iterable[Range]) -> list[Range]:
-    """Ranges of one day only: joined with a newer one, an old number would never be free again."""
-    joined: list[Range] = []
-    for each in sorted(ranges, key=lambda one: (one.day, one.first)):
-        before = joined[-1] if joined else None
-        if before is not None and before.day == each.day and each.first <= before.last + 1:
-            joined[-1] = replace(before, last=max(before.last, each.last))
+def _joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(joined[-1][1], last)
         else:
-            joined.append(each)
-    return joined
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def _told(day: Day) -> str:
+    """Its ranges, each as the step from the end of the one before, and its length if it is longer
+    than one number: 1, 4 to 6 and 9 are "1 3+2 3"."""
+    said, before = [], 0
+    for first, last in day.ranges:
+        said.append(f"{first - before}+{last - first}" if last > first else str(first - before))
+        before = last
+    return " ".join(said)
+
+
+def _day(day: date, told: str) -> Day:
+    """What `_told` says."""
+    ranges, before = [], 0
+    for each in told.split():
+        step, _, more = each.partition("+")
+        first = before + int(step)
+        before = first + int(more or "0")
+        ranges.append((first, before))
+    return Day(day, tuple(ranges))
