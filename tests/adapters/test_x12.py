@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
@@ -317,6 +318,20 @@ def test_what_x12_cannot_say_is_not_written() -> None:
         envelope().interchange(1_000_000_000, NOW, [])
     with pytest.raises(ValueError, match="do not go together"):
         envelope(Delimiters(repetition="^")).interchange(1, NOW, [])
+
+
+@pytest.mark.parametrize("version", ["00402", "00501", "00801"])
+def test_a_newer_version_needs_its_repetition_separator(version: str) -> None:
+    """Proves that from 00402 on no ISA is written with the old U in the place of the separator,
+    and that GS08 is the release of the version where none is given."""
+    with pytest.raises(ValueError, match="needs a repetition separator"):
+        envelope(version=version).interchange(1, NOW, [])
+    how = envelope(Delimiters(repetition="^"), version)
+    assert how.interchange(1, NOW, []).header.raw(11) == "^"
+    assert how.group("QM", 1, NOW, []).header.raw(8) == f"{version}0"
+    assert envelope().group("QM", 1, NOW, []).header.raw(8) == "004010"
+    given = replace(how, release="005010X214")
+    assert given.group("QM", 1, NOW, []).header.raw(8) == "005010X214"
 
 
 @st.composite

@@ -205,7 +205,7 @@ class Envelope:
     """Who writes to whom, and how; what a partner's guide says.
 
     sender, receiver: qualifier and id of the ISA; application_sender, application_receiver: of the
-    GS. release: GS08, such as 004010.
+    GS. release: GS08, such as 004010; "" is that of the version.
     """
 
     sender: tuple[str, str]
@@ -213,7 +213,7 @@ class Envelope:
     application_sender: str
     application_receiver: str
     version: str = "00401"
-    release: str = "004010"
+    release: str = ""
     usage: str = PRODUCTION
     acknowledged: bool = False
     delimiters: Delimiters = USUAL
@@ -233,7 +233,7 @@ class Envelope:
             f"{now:%H%M}",
             number,
             "X",
-            self.release,
+            self.release or f"{self.version}0",
         )
         return Group(header, tuple(sets), segment(marks, "GE", str(len(sets)), number))
 

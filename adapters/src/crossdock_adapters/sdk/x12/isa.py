@@ -67,8 +67,11 @@ def isa(
 ) -> Segment:
     """An ISA to be written. Sender and receiver are qualifier and id; `acknowledged` asks for TA1.
 
-    ValueError: something does not fit its width or has a delimiter in it.
+    ValueError: something does not fit its width or has a delimiter in it, or the version and the
+    repetition separator do not go together.
     """
+    if version >= FIRST_REPEATING and not delimiters.repetition:
+        raise ValueError(f"version {version} needs a repetition separator")
     if not 0 <= control_number <= MAX_CONTROL_NUMBER:
         raise ValueError("an interchange control number has nine digits")
     told = (
