@@ -182,6 +182,19 @@ def test_delimiters_come_from_the_isa() -> None:
     assert only_set(older).body[-1].repetitions(2) == ("A>B^C>D",)
 
 
+@pytest.mark.parametrize("encoding", ["cp037", "cp500"])
+@pytest.mark.parametrize("ends", ["\x85", "\r\x85", "\n"])
+def test_lines_of_a_mainframe_are_read(encoding: str, ends: str) -> None:
+    """Proves that the line break of EBCDIC (0x15) may stand behind a segment like any other, and
+    is written again."""
+    text = BODY.decode().replace("~", f"~{ends}")
+    body = text.encode(encoding)
+    assert (b"\x15" in body) is ("\x85" in ends)
+    payload = envelopes.read(body, encoding)
+    assert payload == envelopes.read(BODY)
+    assert envelopes.write(payload, encoding) == body
+
+
 def test_unknown_segments_are_kept_as_they_came() -> None:
     """Proves that a segment nobody knows has its place, its number and its elements."""
     kept = only_set(BODY).body[-1]
@@ -305,13 +318,17 @@ def test_everything_has_a_limit(body: bytes, told: str) -> None:
 def test_what_x12_cannot_say_is_not_written() -> None:
     """Proves that a delimiter in data, a control character and a header that does not fit are
     refused before anything is written, and that free text can be cleaned of them."""
-    here = Delimiters()
-    for text in ("a*b", "a~b", "a\nb", "a\x7fb"):
+    here = Delimiters(repetition="^")
+    for text in ("a*b", "a~b", "a>b", "a^b", "a\nb", "a\x7fb"):
         with pytest.raises(ValueError, match="X12 cannot say"):
             segments.segment(here, "K1", text)
         assert segments.segment(here, "K1", here.clean(text)).elements == ("a b",)
     with pytest.raises(ValueError, match="delimiter"):
         segments.composite(here, "a>b")
+    together = segments.segment(here, "SV1", segments.composite(here, "HC", "99213"))
+    assert together.elements == ("HC>99213",)
+    with pytest.raises(ValueError, match="X12 cannot say"):
+        segments.segment(here, "SV1", segments.composite(OTHERS, "a*b", "c"))
     with pytest.raises(ValueError, match="is not 15 characters wide"):
         Envelope(("02", "A" * 16), ("ZZ", "B"), "A", "B").interchange(1, NOW, [])
     with pytest.raises(ValueError, match="nine digits"):

@@ -27,7 +27,8 @@ MAX_ELEMENTS: Final = 100
 MAX_ELEMENT_CHARACTERS: Final = 5_000
 MAX_PARTS: Final = 100
 MAX_DIGITS: Final = 18
-LINE_BREAKS: Final = "\r\n"
+# The last is EBCDIC's (0x15).
+LINE_BREAKS: Final = "\r\n\x85"
 # One character for each byte, or strict UTF-8: what is decoded can be encoded to the same bytes.
 ENCODINGS: Final = ("latin-1", "utf-8", "ascii", "cp1252", "cp037", "cp500")
 
@@ -217,19 +218,27 @@ class Segment:
         return tuple(found.split(separator))
 
 
+class Composite(str):
+    """An element of components, whose separator is no data; `composite` makes one."""
+
+    __slots__ = ()
+
+
 def segment(delimiters: Delimiters, identifier: str, *elements: str) -> Segment:
     """A segment to be written; empty elements at its end are left out.
 
     ValueError: an element has a delimiter or a control character in it (`Delimiters.clean` is for
-    free text), or there are too many, or one is too long.
+    free text, `composite` for components), or there are too many, or one is too long.
     """
     kept = list(elements)
     while kept and not kept[-1]:
         kept.pop()
     if len(kept) > MAX_ELEMENTS or _IDENTIFIER.fullmatch(identifier) is None:
         raise ValueError(f"{identifier}: no segment, or more than {MAX_ELEMENTS} elements")
-    own = delimiters.element + delimiters.terminator
     for position, element in enumerate(kept, start=1):
+        own = delimiters.all()
+        if isinstance(element, Composite):
+            own = own.replace(delimiters.component, "")
         if _CONTROL.search(element) or any(one in own for one in element):
             raise ValueError(f"{identifier}{position:02} has a character that X12 cannot say")
         if len(element) > MAX_ELEMENT_CHARACTERS:
@@ -237,14 +246,14 @@ def segment(delimiters: Delimiters, identifier: str, *elements: str) -> Segment:
     return Segment(identifier, tuple(kept), 0, delimiters.line_end, delimiters)
 
 
-def composite(delimiters: Delimiters, *components: str) -> str:
+def composite(delimiters: Delimiters, *components: str) -> Composite:
     """An element of components; empty ones at its end are left out. ValueError as for a segment."""
     kept = list(components)
     while kept and not kept[-1]:
         kept.pop()
     if any(one in delimiters.all() for each in kept for one in each):
         raise ValueError("a component has a delimiter in it")
-    return delimiters.component.join(kept)
+    return Composite(delimiters.component.join(kept))
 
 
 def decoded(body: bytes, encoding: str) -> str:
