@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from unittest.mock import patch
 
 import pytest
 from crossdock_adapters.sdk.x12 import envelopes, receiving
@@ -136,16 +137,50 @@ def test_what_does_not_fit_is_refused_before_it_is_forgotten() -> None:
     assert come(kept, 20_000 * place + 1, day=later).verdict is Verdict.NEW
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.sampled_from("ab"), st.sampled_from([0, 0, 0, 1, 3])),
+        min_size=20,
+        max_size=200,
+    )
+)
+def test_only_age_makes_a_number_free(steps: list[tuple[int, str, int]]) -> None:
+    """Proves for any order of numbers over many days, with nearly all digests given up, that a
+    number is new exactly when its days are over, never a duplicate with other content, and a
+    duplicate while its digest is kept."""
+    record, came, day, kept_days = Record(), dict[int, tuple[str, date, int]](), TODAY, 5
+    taken = 0
+    with patch.multiple(receiving, MAX_DIGESTS=4, KEPT_DIGESTS=2):
+        for number, content, days in steps:
+            day += timedelta(days=days)
+            kept = receiving.decode(receiving.encode(record))
+            decision = receiving.decide(kept, number, content, day, kept_days)
+            before, last, place = came.get(number, ("", date.min, 0))
+            if day - last > timedelta(days=kept_days):
+                assert decision.verdict is Verdict.NEW
+                taken += 1
+                came[number] = (content, day, taken)
+            elif before != content:
+                assert decision.verdict is Verdict.CONFLICT
+            else:
+                assert decision.verdict is not Verdict.NEW
+                if taken - place < 2:
+                    assert decision.verdict is Verdict.DUPLICATE
+            record = decision.record
+
+
 def test_the_record_stays_small_and_forgets_no_number() -> None:
-    """Proves that thousands of numbers fit in what the hub keeps of a cursor, and that one whose
-    content is no longer known is a conflict and never new."""
-    record = Record()
-    for number in range(1, 3_001):
-        record = receiving.decide(record, number, "same", TODAY, KEPT_DAYS).record
+    """Proves that thousands of numbers without a hole fit in a part of what the hub keeps, over
+    as many days as they are known, and that one whose content is no longer known is a conflict."""
+    record, daily = Record(), 100
+    for place in range(KEPT_DAYS * daily):
+        day = TODAY + timedelta(days=place // daily)
+        record = receiving.decide(record, place + 1, "s" * 24, day, KEPT_DAYS).record
     assert len(receiving.encode(record)) < 32 * 1024
-    assert come(record, 3_000).verdict is Verdict.DUPLICATE
-    assert come(record, 1).verdict is Verdict.CONFLICT
-    assert come(record, 3_000 - receiving.MAX_DIGESTS).verdict is Verdict.CONFLICT
+    assert come(record, KEPT_DAYS * daily, "s" * 24, day).verdict is Verdict.DUPLICATE
+    assert come(record, 1, "s" * 24, day).verdict is Verdict.CONFLICT
+    newest = KEPT_DAYS * daily
+    assert come(record, newest - receiving.MAX_DIGESTS, day=day).verdict is Verdict.CONFLICT
 
 
 def test_line_breaks_do_not_make_other_content() -> None:
