@@ -5,23 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.conformance import status
+from crossdock_adapters.sdk.edi_mailbox import RECORD
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     NotTried,
     OutcomeUnknown,
     Reject,
+    Unreachable,
     Untranslatable,
 )
 from crossdock_adapters.sdk.settings import SettingsError
 from crossdock_adapters.sdk.work import HeldPayload
+from crossdock_adapters.sdk.x12 import receiving
+from crossdock_adapters.sdk.x12.receiving import Seen
 from ltl_freight_world import REFERENCE, World, pallets, running
 from multidict import CIMultiDict
 
@@ -266,6 +272,36 @@ async def test_what_is_wrong_is_acknowledged_by_its_place(tmp_path: Path) -> Non
             "segment 6 (AT7), element 6: is no time (HHMM, HHMMSS or with hundredths)",
         ]
         assert len(world.hub.scans) == 2
+
+
+async def test_a_header_that_cannot_be_repeated_stops_no_file(tmp_path: Path) -> None:
+    """Proves that a set number with a line break in it is rejected with its group and held, and
+    that the file behind it is told."""
+    async with running(tmp_path) as world:
+        world.put("a.edi", status(1, "AF", "0905").replace(b"*0001~", b"*00\r\n01~"))
+        world.put("b.edi", status(2, "AF", "0905"))
+        await world.look()
+        first, second = world.sandbox.books()["acknowledged"]
+        assert (first["status"], first["sets"], second["status"]) == ("R", {}, "A")
+        assert len(world.hub.held) == len(world.hub.scans) == 1
+        assert world.names("from_carrier") == []
+
+
+async def test_a_number_without_room_leaves_its_file(tmp_path: Path) -> None:
+    """Proves that a file whose number cannot be kept is neither told nor put away, that the error
+    says what to do, and that it is told once there is room."""
+    full = receiving.Record(seen=tuple(Seen(7 * at, "", date.max) for at in range(1, 401)))
+    async with running(tmp_path) as world:
+        world.put("a.edi", status(1, "AF", "0905"))
+        await world.cursors.put_cursor(RECORD, receiving.encode(full), 0)
+        with (
+            patch.object(receiving, "MAX_RANGE_CHARACTERS", 10),
+            pytest.raises(Unreachable, match="have no room in what the hub keeps: lower the days"),
+        ):
+            await world.look()
+        assert world.names("from_carrier") == ["a.edi"] and not world.hub.scans
+        await world.look()
+        assert world.names("from_carrier") == [] and len(world.hub.scans) == 1
 
 
 async def test_strangers_and_tests_are_held(tmp_path: Path) -> None:
