@@ -138,6 +138,10 @@ async def test_what_a_batch_reads_it_finds_by_an_index(store: Store, count: int)
             assert not [step for step in steps if step.startswith(walks)], f"{name}: {steps}"
 
 
+# Partial indexes of what is still open: of an empty table the planner may read all of such a one.
+HOLD_FEW = ("held_facts_still_held",)
+
+
 async def test_postgresql_finds_it_by_an_index_too(tmp_path: Path) -> None:
     """Proves the same for PostgreSQL, for each query's one text: told to avoid whole tables, it can
     answer without one, which it could not where no index fits."""
@@ -152,9 +156,10 @@ async def test_postgresql_finds_it_by_an_index_too(tmp_path: Path) -> None:
                 plan = await connection.exec_driver_sql(f"EXPLAIN {query.array_text}", tuple(keys))
                 steps = [row[0] for row in plan]
                 assert not [step for step in steps if "Seq Scan" in step], f"{name}: {steps}"
-                walks = [step for step in steps if "Index" in step and " Scan " in step]
+                scans = [step for step in steps if "Index" in step and " Scan " in step]
+                walks = [step for step in scans if not any(each in step for each in HOLD_FEW)]
                 bounds = [step for step in steps if "Index Cond" in step]
-                assert len(bounds) >= len(walks) > 0, f"{name}: {steps}"
+                assert scans and len(bounds) >= len(walks), f"{name}: {steps}"
     finally:
         await store.close()
 
