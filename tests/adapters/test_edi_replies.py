@@ -52,7 +52,8 @@ def test_the_first_answer_stands(steps: list[tuple[str, str]]) -> None:
     for what, reference in steps:
         state = edi_replies.decode(edi_replies.encode(state))
         if what == "997":
-            state = edi_replies.acknowledged(state, "abc".index(reference) + 1, "A")
+            state, wrong = edi_replies.acknowledged(state, "abc".index(reference) + 1, "A")
+            assert not wrong
             continue
         state, wrong = edi_replies.answered(state, reference, what, "")
         assert bool(wrong) == (first.setdefault(reference, what) != what)
@@ -88,3 +89,18 @@ def test_a_refused_group_is_no_accepted_tender() -> None:
     (sent,) = edi_replies.decode(cursors.raw)
     with pytest.raises(NeedsPerson, match="997 says R"):
         edi_replies.check_syntax(sent)
+
+
+def test_an_acknowledgement_of_nothing_is_seen() -> None:
+    """Proves that a 997 about a group that is not known to be sent is told with its number, and
+    changes nothing; one about another kind of set is not ours to judge."""
+    cursors = KeptState(edi_replies.noted((), Sent("S-2001", 37, NOW)))
+    poll = cast(Poll, SimpleNamespace(cursors=cursors))
+    own = (SetAnswer("204", "0001", Status.ACCEPTED),)
+    for functional_id, problems in (("SM", 1), ("IM", 0)):
+        said = GroupAnswer(functional_id, 38, Status.ACCEPTED, 1, 1, 1, (), own)
+        found = acknowledgments.build(said, "0001", USUAL)
+        read = asyncio.run(edi_replies.note_acknowledgement(poll, found, "SM"))
+        assert len(read.problems) == problems
+        assert all("group 38, which is not known" in each for each in read.problems)
+    assert cursors.version == 1

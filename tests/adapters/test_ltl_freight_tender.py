@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from crossdock_adapters.ltl_freight import conformance, translate_invoice, translate_tender
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
+from crossdock_adapters.sdk import edi_replies
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     NeedsPerson,
@@ -134,29 +136,67 @@ async def test_strange_answers_are_held(tmp_path: Path) -> None:
         assert reason.endswith("it says D of what was answered A before")
 
 
-async def test_a_death_behind_the_file_sends_the_same_again(tmp_path: Path) -> None:
-    """Proves that an attempt that published its tender and could not note it is unknown, and that
-    the next one sends the same number, which the carrier knows."""
-    async with running(tmp_path, booking="tender") as world:
-        kept = world.cursors.put_cursor
+def dying(world: World, after: int) -> Any:
+    """The hub does not take what is known of tenders once it has taken so many changes of it."""
+    kept, left = world.cursors.put_cursor, after
 
-        async def dies(name: str, value: bytes, expected_version: int) -> int:
-            if name == "sent:SM":
+    async def dies(name: str, value: bytes, expected_version: int) -> int:
+        nonlocal left
+        if name == "sent:SM":
+            left -= 1
+            if left < 0:
                 raise Retry(0.0, "the hub is away")
-            return await kept(name, value, expected_version)
+        return await kept(name, value, expected_version)
 
-        world.cursors.put_cursor = dies  # type: ignore[method-assign]
-        with pytest.raises(OutcomeUnknown, match="is out, and not noted yet"):
+    return patch.object(world.cursors, "put_cursor", dies)
+
+
+async def test_what_is_not_noted_is_not_tendered(tmp_path: Path) -> None:
+    """Proves that nothing is out of a tender that the hub could not note, or has no room for, and
+    that the next attempt sends it under the number that was taken."""
+    async with running(tmp_path, booking="tender") as world:
+        with dying(world, 0), pytest.raises(Retry, match="the hub is away"):
             await world.buy(pallets(2))
-        await world.sandbox.tick()
-        world.cursors.put_cursor = kept  # type: ignore[method-assign]
-        with pytest.raises(AnswerLater):
+        with (
+            patch.object(edi_replies, "MAX_SENT", 0),
+            pytest.raises(Retry, match="wait for their answer"),
+        ):
             await world.buy(pallets(2))
+        assert world.names("to_carrier") == []
+        await tendered(world)
+        assert len((await world.buy(pallets(2))).facts) == 2
+        assert len(world.sandbox.books()["tenders"]) == 1
+
+
+async def test_a_death_behind_the_file_loses_no_answer(tmp_path: Path) -> None:
+    """Proves that an attempt that published its tender and could not say so is unknown, and that
+    the carrier's answer in the meantime books it, once."""
+    async with running(tmp_path, booking="tender") as world:
+        with dying(world, 1), pytest.raises(OutcomeUnknown, match="is out, and not noted yet"):
+            await world.buy(pallets(2))
+        await world.answered()
+        assert len((await world.buy(pallets(2))).facts) == 2
+        books = world.sandbox.books()
+        assert (len(books["tenders"]), books["tenders_repeated"]) == (1, 0)
+        assert not world.hub.held
+
+
+async def test_a_death_behind_the_file_sends_the_same_again(tmp_path: Path) -> None:
+    """Proves that the next attempt sends the same number while the carrier has not answered, also
+    when its key is long forgotten, and that the carrier knows it again."""
+    async with running(tmp_path, booking="tender") as world:
+        await world.command("misbehave", kind="no_997")
+        await world.command("misbehave", kind="no_answer")
+        with dying(world, 1), pytest.raises(OutcomeUnknown, match="is out, and not noted yet"):
+            await world.buy(pallets(2))
+        assert (await world.poll().sequences.state("interchange")).open == ()  # type: ignore[union-attr]
         await world.sandbox.tick()
+        for _ in range(2):
+            with pytest.raises(AnswerLater):
+                await world.buy(pallets(2))
+            await world.sandbox.tick()
         books = world.sandbox.books()
         assert (len(books["tenders"]), books["tenders_repeated"]) == (1, 1)
-        await world.look()
-        await world.buy(pallets(2))
 
 
 async def test_a_tender_is_taken_back_once(tmp_path: Path) -> None:

@@ -132,11 +132,12 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
         f"{SDK}edi_replies.py",
         ("tests/adapters/test_edi_replies.py", *FREIGHT),
-        a_number_is_free_before_it_is_noted=(
-            "    fresh = Sent(reference, taken.number, taken.time)\n",
-            "    await mailbox.sent(work.sequences, key)\n"
-            "    fresh = Sent(reference, taken.number, taken.time)\n",
+        a_tender_is_out_before_it_is_noted=(
+            "            taken = await mailbox.number(work.sequences, key)\n",
+            "            taken = await mailbox.number(work.sequences, key)\n"
+            "            await mailbox.publish(functional_id, taken, sets)\n",
         ),
+        what_is_noted_counts_as_out=("        if found.is_out:\n", "        if found:\n"),
         the_last_answer_stands=("    if found.answer:\n", "    if found.answer and not word:\n"),
     ),
     *faults_in(

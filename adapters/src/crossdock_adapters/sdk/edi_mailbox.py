@@ -137,14 +137,27 @@ class EdiMailbox:
         publishes the same bytes under the same name: where the first file is still there nothing
         changes, and where it was taken the partner knows the number. `sent` closes the key.
         """
+        taken = await self.number(sequences, key)
+        await self.publish(functional_id, taken, sets)
+        return taken
+
+    async def number(self, sequences: Sequences, key: str) -> Taken:
+        """The control number of what is sent for this key, and its time."""
         names = [each.name for each in await self._names(self.way.outbound)]
         seen = max((number for name in names if (number := number_of(name))), default=0)
-        taken = await sequences.take(NUMBERS, key, seen + 1)
+        return await sequences.take(NUMBERS, key, seen + 1)
+
+    async def publish(
+        self,
+        functional_id: str,
+        taken: Taken,
+        sets: Callable[[datetime], Sequence[Set]],
+    ) -> None:
+        """Publish sets as the interchange with this number; the same again changes nothing."""
         how = self.way.envelope
         group = how.group(functional_id, taken.number, taken.time, sets(taken.time))
         made = Payload((how.interchange(taken.number, taken.time, [group]),))
         await self._publish(name_of(functional_id, taken.number), made)
-        return taken
 
     async def sent(self, sequences: Sequences, key: str) -> None:
         """What was sent for this key is noted where it has to be."""

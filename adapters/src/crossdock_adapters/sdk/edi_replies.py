@@ -1,9 +1,10 @@
 """What became of X12 sets that were sent: each goes out once, and its answers come back by files.
 
-A set is known by a reference of ours that its answer repeats. It is sent, acknowledged by a 997,
-and answered by a set of its own, in whatever order these come. The newest are kept by the hub, one
-state for each functional id; what a second answer says against the first is not written over it:
-somebody looks. A 997 says that a set can be read, and nothing about what it asks for.
+A set is known by a reference of ours that its answer repeats. It is noted and then sent,
+acknowledged by a 997, and answered by a set of its own, in whatever order these come. The newest
+are kept by the hub, one state for each functional id; what a second answer says against the first
+is not written over it: somebody looks. A 997 says that a set can be read, and nothing about what
+it asks for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read
 from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson, OutcomeUnknown, Retry
 from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.sdk.sequences import Cursors
+from crossdock_adapters.sdk.sequences import Cursors, Taken
 from crossdock_adapters.sdk.work import CursorMoved, Poll, Work
 from crossdock_adapters.sdk.x12 import acknowledgments
 from crossdock_adapters.sdk.x12.acknowledgments import Status
@@ -38,7 +39,8 @@ LOOK_PAUSE_SECONDS: Final = 0.1
 class Sent:
     """One set that we sent. answer: the partner's word, "" until it came; syntax: of its 997.
 
-    number: of its interchange and group; sent: UTC, when that number was taken.
+    number: of its interchange and group; sent: UTC, when this was noted, before its file was
+    published; out: whether that is surely done.
     """
 
     reference: str
@@ -47,6 +49,12 @@ class Sent:
     syntax: str = ""
     answer: str = ""
     reason: str = ""
+    out: bool = False
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the partner has it, or will find it: what is answered was published, too."""
+        return bool(self.out or self.syntax or self.answer)
 
     @property
     def open(self) -> bool:
@@ -89,12 +97,20 @@ def answered(state: State, reference: str, word: str, reason: str) -> tuple[Stat
     return tuple(changed if each is found else each for each in state), ""
 
 
-def acknowledged(state: State, number: int, status: str) -> State:
-    """The state in which a 997 says this of the group with this number."""
-    return tuple(
+def published(state: State, reference: str) -> State:
+    """The state in which the file of this set is out."""
+    return tuple(replace(each, out=True) if each.reference == reference else each for each in state)
+
+
+def acknowledged(state: State, number: int, status: str) -> tuple[State, str]:
+    """The state in which a 997 says this of the group with this number, and what is wrong."""
+    if all(each.number != number for each in state):
+        return state, f"it acknowledges group {number}, which is not known to be sent"
+    changed = tuple(
         replace(each, syntax=status) if each.number == number and not each.syntax else each
         for each in state
     )
+    return changed, ""
 
 
 def encode(state: State) -> bytes:
@@ -118,25 +134,34 @@ async def send_once(
 ) -> Sent:
     """What is known of the set with this reference; sent now where it was not.
 
-    Whoever comes again before it is noted sends the same under the same number. Retry: nothing was
-    sent; OutcomeUnknown: it is out, and not noted.
+    It is noted before it is published, so that no answer is faster than what we know of it. Whoever
+    finds it noted and not out publishes the same bytes under the same number. Retry: nothing was
+    sent, or too many wait; OutcomeUnknown: it is out, and the hub does not know that yet.
     """
     assert work.cursors is not None and work.sequences is not None
     key = f"{functional_id}:{reference}"
     try:
         found = of(await _known(work.cursors, functional_id), reference)
-        if found is not None:
+        if found is None:
+            taken = await mailbox.number(work.sequences, key)
+            # Its time is now: what had to wait for room is not late before it is out.
+            fresh = Sent(reference, taken.number, datetime.now(UTC).replace(microsecond=0))
+            state = await _change(work.cursors, functional_id, lambda known: noted(known, fresh))
+            found = of(state, reference) or fresh
+        if found.is_out:
             return found
-        taken = await mailbox.send(work.sequences, key, functional_id, sets)
+        # The number is the set's own from here on, however long its file has to wait.
+        await mailbox.sent(work.sequences, key)
     except HubAway as away:
         raise Retry(0.0, f"the hub did not answer for what was sent: {away}") from away
-    fresh = Sent(reference, taken.number, taken.time)
+    await mailbox.publish(functional_id, Taken(found.number, found.sent), sets)
     try:
-        await _change(work.cursors, functional_id, lambda state: noted(state, fresh))
-        await mailbox.sent(work.sequences, key)
+        state = await _change(
+            work.cursors, functional_id, lambda known: published(known, reference)
+        )
     except (HubAway, Retry) as trouble:
         raise OutcomeUnknown(f"{reference} is out, and not noted yet: {trouble}") from trouble
-    return fresh
+    return of(state, reference) or found
 
 
 async def awaited(
@@ -175,19 +200,25 @@ async def note_answer(
 
 
 async def note_acknowledgement(poll: Poll, found: TransactionSet, functional_id: str) -> Read:
-    """A 997 that came: noted with the set that it is about, if that is of this functional id."""
+    """A 997 that came: noted with the set that it is about, if that is of this functional id; a
+    person sees one that is about none that is known."""
     try:
         said = acknowledgments.read(found)
     except Unreadable as error:
         return Read.of([error])
-    if said.functional_id == functional_id:
-        assert poll.cursors is not None
-        status = str(said.status_of(said.sets[0].control_number) if said.sets else said.status)
-        number = said.control_number
-        await _change(
-            poll.cursors, functional_id, lambda state: acknowledged(state, number, status)
-        )
-    return Read()
+    if said.functional_id != functional_id:
+        return Read()
+    assert poll.cursors is not None
+    status = str(said.status_of(said.sets[0].control_number) if said.sets else said.status)
+    wrong = ""
+
+    def decide(state: State) -> State:
+        nonlocal wrong
+        after, wrong = acknowledged(state, said.control_number, status)
+        return after
+
+    await _change(poll.cursors, functional_id, decide)
+    return Read(problems=(f"{found.header.place()}: {wrong}",) if wrong else ())
 
 
 def check_syntax(found: Sent) -> None:
