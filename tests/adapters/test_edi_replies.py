@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from crossdock_adapters.sdk import edi_replies
-from crossdock_adapters.sdk.edi_replies import MAX_SENT, Sent, State
+from crossdock_adapters.sdk.edi_replies import KEPT_COLLECTED, KEPT_OVER, MAX_SENT, Sent, State
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
 from crossdock_adapters.sdk.work import Poll
 from crossdock_adapters.sdk.x12 import acknowledgments
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 STEPS = st.tuples(st.sampled_from(["A", "D", "X", "997"]), st.sampled_from("abc"))
 
 
@@ -63,16 +65,28 @@ def test_the_first_answer_stands(steps: list[tuple[str, str]]) -> None:
 
 
 def test_sets_that_wait_are_never_forgotten() -> None:
-    """Proves that the state is bounded, that answered ones go first, and that one more than may
-    wait has to wait itself."""
+    """Proves that the state is bounded, that one more than may wait has to wait itself, and that
+    an answered one goes when its delivery surely has the answer, or after its age, never before."""
     state: State = ()
     for number in range(MAX_SENT):
         state = edi_replies.noted(state, Sent(f"{number:020}-CANCEL", number, NOW, "A"))
     with pytest.raises(Retry, match="wait for their answer"):
         edi_replies.noted(state, Sent("one more", 0, NOW))
     state, _ = edi_replies.answered(state, f"{7:020}-CANCEL", "A", "x" * 200)
-    state = edi_replies.noted(state, Sent("one more", 0, NOW))
+    taken = edi_replies.collected(state, f"{7:020}-CANCEL", NOW)
+    for kept, age, room in (
+        (state, KEPT_OVER - SECOND, False),
+        (state, KEPT_OVER, True),
+        (taken, KEPT_COLLECTED - SECOND, False),
+        (taken, KEPT_COLLECTED, True),
+    ):
+        again = edi_replies.decode(edi_replies.encode(kept))
+        with nullcontext() if room else pytest.raises(Retry, match="or their delivery"):
+            edi_replies.noted(again, Sent("one more", 0, NOW + age))
+    state = edi_replies.noted(taken, Sent("one more", 0, NOW + KEPT_COLLECTED))
     for each in state:
+        state = edi_replies.published(state, each.reference)
+        state = edi_replies.collected(state, each.reference, NOW)
         state, _ = edi_replies.answered(state, each.reference, "D", '"é' * 200)
     assert len(state) == MAX_SENT and edi_replies.of(state, f"{7:020}-CANCEL") is None
     assert len(edi_replies.encode(state)) < 65_536
@@ -89,6 +103,7 @@ def test_a_refused_group_is_no_accepted_tender() -> None:
     (sent,) = edi_replies.decode(cursors.raw)
     with pytest.raises(NeedsPerson, match="997 says R"):
         edi_replies.check_syntax(sent)
+    assert not sent.open and sent.may_go(NOW + KEPT_OVER) and not sent.may_go(NOW)
 
 
 def test_an_acknowledgement_of_nothing_is_seen() -> None:

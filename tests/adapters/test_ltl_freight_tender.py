@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -94,11 +94,17 @@ async def test_silence_is_what_the_setting_says(tmp_path: Path) -> None:
         await world.answered()
         ((_, reason),) = world.hub.held
         assert reason.endswith("it says A of what was answered X before")
-        with pytest.raises(Reject, match="gave no answer"):
+        with pytest.raises(Reject, match="did not answer within"):
             await world.buy(pallets(2))
     async with running(tmp_path, **quick, tender_silence="person") as world:
         with pytest.raises(NeedsPerson, match="ask it"):
             await world.buy(pallets(2))
+        await world.answered()
+        ((_, reason),) = world.hub.held
+        assert reason.endswith("it says A of what was answered X before")
+        with pytest.raises(NeedsPerson, match="ask it"):
+            await world.buy(pallets(2))
+        assert len(world.sandbox.books()["tenders"]) == 1
     async with running(tmp_path, booking="tender", acknowledgement_seconds=0) as world:
         with pytest.raises(OutcomeUnknown, match="SILENT: interchange 000000001 has no 997"):
             await world.buy(pallets(2))
@@ -197,6 +203,35 @@ async def test_a_death_behind_the_file_sends_the_same_again(tmp_path: Path) -> N
             await world.sandbox.tick()
         books = world.sandbox.books()
         assert (len(books["tenders"]), books["tenders_repeated"]) == (1, 1)
+
+
+async def test_an_answered_tender_is_kept_for_its_delivery(tmp_path: Path) -> None:
+    """Proves that a tender whose answer no delivery has taken makes no room for another one, which
+    waits unsent, and is offered once; and that it does when its delivery has the answer."""
+    async with running(tmp_path, booking="tender") as world:
+        other = "OTHERFZDMZTWQ2LKNNWG"
+        with patch.object(edi_replies, "MAX_SENT", 1):
+            await tendered(world)
+            with pytest.raises(Retry, match="or their delivery"):
+                await world.buy(pallets(1), other)
+            assert len((await world.buy(pallets(2))).facts) == 2
+            with patch.object(edi_replies, "KEPT_COLLECTED", timedelta(0)):
+                with pytest.raises(AnswerLater):
+                    await world.buy(pallets(1), other)
+                await world.answered()
+        books = world.sandbox.books()
+        assert [each["reference"] for each in books["tenders"]] == [REFERENCE, other]
+        assert books["tenders_doubled"] == 0
+
+
+async def test_the_carrier_counts_second_offers(tmp_path: Path) -> None:
+    """Proves that the simulated carrier tells a shipment that is offered a second time under
+    another control number, as by a hub that lost what it had noted."""
+    async with running(tmp_path, booking="tender") as world:
+        for doubled in range(2):
+            world.cursors.values.pop("sent:SM", None)
+            await tendered(world)
+            assert world.sandbox.books()["tenders_doubled"] == doubled
 
 
 async def test_a_tender_is_taken_back_once(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "    if found.answer == ACCEPTED:\n",
             "    if found.answer == ACCEPTED or found.syntax:\n",
         ),
+        silence_is_not_noted=("        await _give_up(work)\n", ""),
     ),
     *faults_in(
         f"{SDK}edi_replies.py",
@@ -136,6 +137,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "            taken = await mailbox.number(work.sequences, key)\n",
             "            taken = await mailbox.number(work.sequences, key)\n"
             "            await mailbox.publish(functional_id, taken, sets)\n",
+        ),
+        an_answered_one_makes_room=(
+            "if each.may_go(sent.sent)), None)",
+            "if not each.open), None)",
         ),
         what_is_noted_counts_as_out=("        if found.is_out:\n", "        if found:\n"),
         the_last_answer_stands=("    if found.answer:\n", "    if found.answer and not word:\n"),

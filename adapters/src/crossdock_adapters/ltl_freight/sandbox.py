@@ -111,7 +111,11 @@ class LtlFreightSandbox(Sandbox):
         bols = [each.as_json() for each in self._bols.by_pro.values()]
         cancelled = sum(each["state"] == "cancelled" for each in bols)
         dispatcher = self._dispatcher
-        tendered = {"tenders": dispatcher.tenders, "tenders_repeated": dispatcher.repeated}
+        tendered = {
+            "tenders": dispatcher.tenders,
+            "tenders_repeated": dispatcher.repeated,
+            "tenders_doubled": dispatcher.doubled,
+        }
         return {"bols": bols, "cancelled": cancelled, **tendered, **self._mailbox.books()}
 
     def commands(self) -> dict[str, Command]:

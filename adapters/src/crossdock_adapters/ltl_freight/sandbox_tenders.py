@@ -27,6 +27,8 @@ class Dispatcher:
     def __init__(self, bols: Bols, mailbox: Mailbox) -> None:
         self.tenders: list[dict[str, Any]] = []
         self.repeated = 0
+        # Offers of what was offered before, under another control number: a second truck.
+        self.doubled = 0
         self.misbehaves: dict[str, int] = {}
         self._bols = bols
         self._mailbox = mailbox
@@ -73,6 +75,10 @@ class Dispatcher:
         reference, purpose = parts["B2"].need(4), parts["B2A"].need(1)
         pros = [each.text(1) for each in found.body if each.id == "L11" and each.text(2) == "CN"]
         bols = [each.text(1) for each in found.body if each.id == "L11" and each.text(2) == "BM"]
+        if purpose == "00" and any(
+            each["reference"] == reference and each["purpose"] == purpose for each in self.tenders
+        ):
+            self.doubled += 1
         self.tenders.append({"reference": reference, "purpose": purpose, "pro": "".join(pros)})
         if purpose == "01":
             for bol in self._bols.by_pro.values():

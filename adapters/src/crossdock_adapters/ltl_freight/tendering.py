@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from crossdock_adapters.ltl_freight import translate_tender
 from crossdock_adapters.ltl_freight.translate_tender import ACCEPTED, TENDERS, TenderRules
@@ -36,7 +36,8 @@ def rules_of(settings: Settings) -> TenderRules:
 async def offer(work: Work, mailbox: EdiMailbox, pro: str) -> str:
     """Tender the shipment under this PRO and wait for the answer: a note once it is accepted.
 
-    Reject: declined; AnswerLater: not answered yet; OutcomeUnknown: not even acknowledged in time.
+    Reject: declined; AnswerLater: not answered yet; OutcomeUnknown: not even acknowledged in time;
+    NeedsPerson: the carrier could not read it, or was silent, and silence is a person's.
     """
     settings = work.settings
     within = timedelta(seconds=settings.seconds("tender_answer_seconds"))
@@ -54,16 +55,18 @@ async def offer(work: Work, mailbox: EdiMailbox, pro: str) -> str:
     found = await edi_replies.send_once(work, mailbox, TENDERS, work.reference, sets)
     found = await edi_replies.awaited(work, TENDERS, found, settings.seconds("answer_wait_seconds"))
     if found.answer == ACCEPTED:
+        await _collected(work, work.reference)
         return "; ".join(filter(None, (f"tender {work.reference} accepted", found.reason)))
+    if found.answer == EXPIRED:
+        await _end_by_silence(work, within)
     if found.answer:
-        said = "gave no answer" if found.answer == EXPIRED else f"declined it {found.reason}"
-        raise Reject(found.answer, f"tendered as {work.reference}, the carrier {said}".strip())
+        await _collected(work, work.reference)
+        said = f"tendered as {work.reference}, the carrier declined it {found.reason}"
+        raise Reject(found.answer, said.strip())
     edi_replies.check_syntax(found)
     if datetime.now(UTC) - found.sent > within:
-        if settings.text("tender_silence") == DECLINED_BY_SILENCE:
-            await _give_up(work)
-            raise Reject("NO_ANSWER", f"the carrier did not answer within {within}")
-        raise NeedsPerson(f"the carrier did not answer within {within}: ask it, then resolve this")
+        await _give_up(work)
+        await _end_by_silence(work, within)
     raise edi_replies.waiting(found, settings.seconds("acknowledgement_seconds"))
 
 
@@ -88,6 +91,7 @@ async def take_back(work: Work, mailbox: EdiMailbox, tendered: str) -> None:
     assert work.cursors is not None
     # Nothing else will be said about it: it need not be kept as one that waits.
     await edi_replies.note_answer(work.cursors, TENDERS, reference, ACCEPTED)
+    await _collected(work, reference)
 
 
 async def take_response(poll: Poll, found: TransactionSet) -> Read:
@@ -101,6 +105,23 @@ async def take_response(poll: Poll, found: TransactionSet) -> Read:
         poll.cursors, TENDERS, said.reference, said.code, said.reason
     )
     return Read(problems=(f"{found.header.place()}: {wrong}",) if wrong else ())
+
+
+async def _end_by_silence(work: Work, within: timedelta) -> NoReturn:
+    """What becomes of a delivery whose tender was given up, however often it is asked."""
+    if work.settings.text("tender_silence") == DECLINED_BY_SILENCE:
+        await _collected(work, work.reference)
+        raise Reject("NO_ANSWER", f"the carrier did not answer within {within}")
+    # It is not collected: the delivery is open until a person ends it.
+    raise NeedsPerson(
+        f"the carrier did not answer within {within}: ask it, then resolve this; an answer that "
+        "comes now is held"
+    )
+
+
+async def _collected(work: Work, reference: str) -> None:
+    assert work.cursors is not None
+    await edi_replies.note_collected(work.cursors, TENDERS, reference)
 
 
 async def _give_up(work: Work) -> None:

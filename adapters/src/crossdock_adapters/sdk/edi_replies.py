@@ -30,6 +30,10 @@ CURSOR_PREFIX: Final = "sent:"
 # As many as fit into what the hub keeps of a cursor, each with a reason of so many bytes.
 MAX_SENT: Final = 200
 MAX_REASON_BYTES: Final = 60
+# A delivery that took its answer and died before the hub knew that asks again within this.
+KEPT_COLLECTED: Final = timedelta(minutes=15)
+# What is over, and nobody took its answer for so long, is of a delivery that a person ended.
+KEPT_OVER: Final = timedelta(days=30)
 MAX_TRIES: Final = 20
 BUSY_SECONDS: Final = 5.0
 LOOK_PAUSE_SECONDS: Final = 0.1
@@ -40,7 +44,7 @@ class Sent:
     """One set that we sent. answer: the partner's word, "" until it came; syntax: of its 997.
 
     number: of its interchange and group; sent: UTC, when this was noted, before its file was
-    published; out: whether that is surely done.
+    published; out: whether that is surely done; collected: UTC, when its delivery took the answer.
     """
 
     reference: str
@@ -50,6 +54,7 @@ class Sent:
     answer: str = ""
     reason: str = ""
     out: bool = False
+    collected: datetime | None = None
 
     @property
     def is_out(self) -> bool:
@@ -59,7 +64,13 @@ class Sent:
     @property
     def open(self) -> bool:
         """Whether an answer is still awaited."""
-        return not self.answer
+        return not self.answer and (not self.syntax or Status(self.syntax).accepted)
+
+    def may_go(self, now: datetime) -> bool:
+        """Whether nobody will ask for it: one that a delivery may ask for would be sent again."""
+        if self.collected is not None:
+            return now - self.collected >= KEPT_COLLECTED
+        return not self.open and now - self.sent >= KEPT_OVER
 
 
 State = tuple[Sent, ...]
@@ -71,14 +82,14 @@ def of(state: State, reference: str) -> Sent | None:
 
 
 def noted(state: State, sent: Sent) -> State:
-    """The state in which this was sent. Retry: too many wait for an answer."""
+    """The state in which this is sent. Retry: too many wait for an answer or their delivery."""
     if of(state, sent.reference) is not None:
         return state
     kept = list(state)
     while len(kept) >= MAX_SENT:
-        done = next((each for each in kept if not each.open), None)
+        done = next((each for each in kept if each.may_go(sent.sent)), None)
         if done is None:
-            raise Retry(BUSY_SECONDS, f"{MAX_SENT} sets wait for their answer")
+            raise Retry(BUSY_SECONDS, f"{MAX_SENT} sets wait for their answer or their delivery")
         kept.remove(done)
     return (*kept, sent)
 
@@ -102,6 +113,13 @@ def published(state: State, reference: str) -> State:
     return tuple(replace(each, out=True) if each.reference == reference else each for each in state)
 
 
+def collected(state: State, reference: str, now: datetime) -> State:
+    """The state in which the delivery of this set has its answer."""
+    return tuple(
+        replace(each, collected=now) if each.reference == reference else each for each in state
+    )
+
+
 def acknowledged(state: State, number: int, status: str) -> tuple[State, str]:
     """The state in which a 997 says this of the group with this number, and what is wrong."""
     if all(each.number != number for each in state):
@@ -115,14 +133,25 @@ def acknowledged(state: State, number: int, status: str) -> tuple[State, str]:
 
 def encode(state: State) -> bytes:
     """As the hub keeps it."""
-    told = [{**asdict(each), "sent": each.sent.isoformat()} for each in state]
+    told = [
+        {
+            **asdict(each),
+            "sent": each.sent.isoformat(),
+            "collected": each.collected and each.collected.isoformat(),
+        }
+        for each in state
+    ]
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def decode(raw: bytes) -> State:
     """What `encode` wrote; nothing is nothing sent."""
     told = json.loads(raw) if raw else []
-    return tuple(Sent(**{**each, "sent": datetime.fromisoformat(each["sent"])}) for each in told)
+    for each in told:
+        each["sent"] = datetime.fromisoformat(each["sent"])
+        if each.get("collected"):
+            each["collected"] = datetime.fromisoformat(each["collected"])
+    return tuple(Sent(**each) for each in told)
 
 
 async def send_once(
@@ -197,6 +226,16 @@ async def note_answer(
 
     await _change(cursors, functional_id, decide)
     return wrong
+
+
+async def note_collected(cursors: Cursors, functional_id: str, reference: str) -> None:
+    """Its delivery ends with the answer, so that it need not be known for long."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    try:
+        await _change(cursors, functional_id, lambda state: collected(state, reference, now))
+    except (HubAway, Retry):
+        # The answer stands all the same; what nobody collected goes by its age.
+        pass
 
 
 async def note_acknowledgement(poll: Poll, found: TransactionSet, functional_id: str) -> Read:
