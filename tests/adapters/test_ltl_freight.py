@@ -21,7 +21,6 @@ from crossdock_adapters.sdk.outcomes import (
     NotTried,
     OutcomeUnknown,
     Reject,
-    Unreachable,
     Untranslatable,
 )
 from crossdock_adapters.sdk.settings import SettingsError
@@ -296,12 +295,29 @@ async def test_a_number_without_room_leaves_its_file(tmp_path: Path) -> None:
         await world.cursors.put_cursor(RECORD, receiving.encode(full), 0)
         with (
             patch.object(receiving, "MAX_RANGE_CHARACTERS", 10),
-            pytest.raises(Unreachable, match="have no room in what the hub keeps: lower the days"),
+            pytest.raises(NeedsPerson, match="have no room in what the hub keeps: lower the days"),
         ):
             await world.look()
         assert world.names("from_carrier") == ["a.edi"] and not world.hub.scans
         await world.look()
         assert world.names("from_carrier") == [] and len(world.hub.scans) == 1
+
+
+async def test_room_for_numbers_is_asked_for_in_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves that the log says how full the room for control numbers is, and what to do, while
+    files are taken still, and says nothing where there is enough."""
+    full = receiving.Record(seen=tuple(Seen(7 * at, "", date.max) for at in range(1, 401)))
+    for room, said in ((10_000, False), (140, True)):
+        caplog.clear()
+        with patch.object(receiving, "MAX_RANGE_CHARACTERS", room):
+            async with running(tmp_path) as world:
+                world.put("a.edi", status(1, "AF", "0905"))
+                await world.cursors.put_cursor(RECORD, receiving.encode(full), 0)
+                await world.look()
+                assert world.names("from_carrier") == [] and len(world.hub.scans) == 1
+        assert ("of their room: lower the days" in caplog.text) is said
 
 
 async def test_strangers_and_tests_are_held(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import date, timedelta
+from hashlib import sha256
+from random import Random
 from unittest.mock import patch
 
 import pytest
 from crossdock_adapters.sdk.x12 import envelopes, receiving
 from crossdock_adapters.sdk.x12.isa import MAX_CONTROL_NUMBER
-from crossdock_adapters.sdk.x12.receiving import Decision, Record, RecordFull, Verdict
+from crossdock_adapters.sdk.x12.receiving import Day, Decision, Record, RecordFull, Seen, Verdict
 from hypothesis import given
 from hypothesis import strategies as st
 from test_x12 import BODY
@@ -16,7 +19,12 @@ from test_x12 import BODY
 TODAY = date(2026, 3, 5)
 KEPT_DAYS = 90
 # What the hub keeps of a cursor.
-MAX_KEPT_BYTES = 65_536
+MAX_CURSOR_BYTES = 65_536
+
+
+def digest_of(number: int) -> str:
+    """Other letters for each, because those of real digests cannot be packed."""
+    return sha256(str(number).encode()).hexdigest()[:24]
 
 
 def come(record: Record, number: int, content: str = "same", day: date = TODAY) -> Decision:
@@ -109,7 +117,7 @@ def test_numbers_with_holes_stay_known() -> None:
     for place in range((KEPT_DAYS + 1) * daily):
         day = TODAY + timedelta(days=place // daily)
         record = receiving.decide(record, 3 * place + 1, "same", day, KEPT_DAYS).record
-    assert len(receiving.encode(record)) < MAX_KEPT_BYTES
+    assert len(receiving.encode(record)) < MAX_CURSOR_BYTES
     last = TODAY + timedelta(days=KEPT_DAYS)
     kept = receiving.decode(receiving.encode(record))
     for place in range((KEPT_DAYS + 1) * daily):
@@ -122,19 +130,58 @@ def test_numbers_with_holes_stay_known() -> None:
 def test_what_does_not_fit_is_refused_before_it_is_forgotten() -> None:
     """Proves that a sender of more numbers than can be kept is told, with every number that came
     still known, and that what the hub keeps never grows over its limit."""
-    record, place = Record(), 0
-    with pytest.raises(RecordFull, match="lower the days"):
+    record, number, came, fullness = Record(), 1, list[int](), [0.0]
+    # Less room, for a shorter test, and what may come between two looks at it.
+    chance, room, between = Random(5), 16_000, MAX_CURSOR_BYTES - receiving.MAX_KEPT_BYTES
+    with (
+        patch.object(receiving, "MAX_KEPT_BYTES", room),
+        pytest.raises(RecordFull, match="lower the days"),
+    ):
         while True:
-            number = 20_000 * place + 1
-            record = receiving.decide(record, number, "s" * 24, TODAY, KEPT_DAYS).record
-            place += 1
-    assert len(receiving.encode(record)) < MAX_KEPT_BYTES
+            decision = receiving.decide(record, number, digest_of(number), TODAY, KEPT_DAYS)
+            record = decision.record
+            came.append(number)
+            fullness.append(max(fullness[-1], decision.fullness))
+            number += chance.randrange(2, 30_000)
+            assert len(came) % 49 or len(receiving.encode(record)) < room + between
+    # It was told long before.
+    warned = next(at for at, share in enumerate(fullness) if share >= 0.8)
+    assert len(came) * 0.5 < warned < len(came) * 0.9 and fullness[-1] <= 1
     kept = receiving.decode(receiving.encode(record))
-    for known in range(0, place, 101):
-        decision = receiving.decide(kept, 20_000 * known + 1, "other", TODAY, KEPT_DAYS)
+    for known in came[::101]:
+        decision = receiving.decide(kept, known, "other", TODAY, KEPT_DAYS)
         assert decision.verdict is Verdict.CONFLICT
     later = TODAY + timedelta(days=KEPT_DAYS + 1)
-    assert come(kept, 20_000 * place + 1, day=later).verdict is Verdict.NEW
+    assert come(kept, number, day=later).verdict is Verdict.NEW
+
+
+def test_a_busy_sender_with_holes_fits() -> None:
+    """Proves that 270 interchanges a day with holes between them, as of a counter that serves
+    other partners, too, fit with all the days that they are known."""
+    number, chance, days = 0, Random(7), []
+    for back in range(KEPT_DAYS, 0, -1):
+        ranges = []
+        for _ in range(270):
+            number += chance.randrange(2, 300)
+            ranges.append((number, number))
+        days.append(Day(TODAY - timedelta(days=back), tuple(ranges)))
+    seen = []
+    for _ in range(receiving.MAX_DIGESTS):
+        number += chance.randrange(2, 300)
+        seen.append(Seen(number, digest_of(number), TODAY))
+    record = Record(number, tuple(seen), tuple(days))
+    decision = receiving.decide(record, number + 1, digest_of(number + 1), TODAY, KEPT_DAYS)
+    record = decision.record
+    assert 0.5 < decision.fullness < 1
+    assert len(receiving.encode(record)) < MAX_CURSOR_BYTES
+    assert receiving.decode(receiving.encode(record)) == record
+
+
+def test_a_record_that_was_not_packed_is_read() -> None:
+    """Proves that a record as it was kept before it was packed is known still."""
+    record = after(*range(1, 500, 2))
+    plain = zlib.decompress(receiving.encode(record))
+    assert plain.startswith(b"{") and receiving.decode(plain) == record
 
 
 @given(

@@ -75,6 +75,7 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "if any(each.has(number) for each in record.days):",
             "if record.days and number < 0:",
         ),
+        a_full_record_is_not_refused=("    if fullness > 1:\n", "    if fullness > 9:\n"),
         a_gap_is_not_noticed=(
             "gap = () if first or not follows else _missed(record, ahead)",
             "gap: tuple[int, ...] = ()",

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from crossdock_adapters.sdk.drop_folder import DropFolder, FileFact, FileMissing, NameTaken
-from crossdock_adapters.sdk.outcomes import Unreachable
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Unreachable
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.sequences import Sequences, Taken
 from crossdock_adapters.sdk.work import Poll
@@ -34,6 +34,8 @@ MEDIA: Final = "application/edi-x12"
 MAX_FILES_AT_ONCE: Final = 500
 MAX_REASONS: Final = 20
 MAX_TOLD: Final = 10
+# The share of the room for control numbers from which on somebody has to act.
+WARNED_FULLNESS: Final = 0.8
 RECORD: Final = "interchanges"
 NUMBERS: Final = "interchange"
 SUFFIX_CHARACTERS: Final = 16
@@ -196,7 +198,8 @@ class EdiMailbox:
             decision = receiving.decide(record, number, content, today, self.way.kept_days)
         except RecordFull as full:
             # The file stays: taken without its number, it would be taken twice.
-            raise Unreachable(0.0, f"{interchange.header.place(13)}: {full}") from full
+            # The partner is there, and waiting does not help: a person has to lower the days.
+            raise NeedsPerson(f"{interchange.header.place(13)}: {full}") from full
         if decision.verdict is Verdict.CONFLICT:
             return [f"{interchange.header.place(13)}: came before with other content"]
         answers, problems = await _told(interchange, tell)
@@ -206,6 +209,13 @@ class EdiMailbox:
             log.info("interchange %09d came again, and is acknowledged again", number)
             return problems
         await poll.cursors.put_cursor(RECORD, receiving.encode(decision.record), version)
+        if decision.fullness >= WARNED_FULLNESS:
+            log.warning(
+                "control numbers of %d days fill %d %% of their room: lower the days that they are "
+                "known before files have to wait",
+                len(decision.record.days),
+                decision.fullness * 100,
+            )
         if decision.gap:
             missing = ", ".join(f"{each:09}" for each in decision.gap[-MAX_TOLD:])
             log.warning("interchange %09d came, and not before it: %s", number, missing)

@@ -10,6 +10,7 @@ again; what has no room is refused.
 from __future__ import annotations
 
 import json
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -25,10 +26,15 @@ from crossdock_adapters.sdk.x12.segments import written
 MAX_DIGESTS: Final = 400
 # Where there are more, so many keep theirs.
 KEPT_DIGESTS: Final = 350
-# Of all days' ranges as they are kept: with all the rest less than a cursor's 64 KiB.
-MAX_RANGE_CHARACTERS: Final = 38_000
+# Of the record once old numbers are ranges. Until that is done again come digests of a few more
+# and what is missing: with these less than a cursor's 64 KiB.
+MAX_KEPT_BYTES: Final = 58_000
+# Of all days' ranges before they are packed, so that reading them takes no time to speak of.
+MAX_RANGE_CHARACTERS: Final = 150_000
 # What a day costs in it besides its ranges.
 DAY_CHARACTERS: Final = 16
+# How a record that is not packed begins.
+PLAIN: Final = b"{"
 MAX_MISSING: Final = 200
 DIGEST_CHARACTERS: Final = 24
 # Further ahead than this is no gap but a counter that was set anew.
@@ -84,7 +90,8 @@ class Decision:
     """The verdict, the record once a NEW one was dealt with, and what its number says.
 
     gap: numbers between the newest and this one that have not come; late: it was sent before the
-    newest; restarted: the number is far from it, so the sender counts anew.
+    newest; restarted: the number is far from it, so the sender counts anew. fullness: the share of
+    the room that the record takes, where old numbers were made ranges just now; 0: they were not.
     """
 
     verdict: Verdict
@@ -92,6 +99,7 @@ class Decision:
     gap: tuple[int, ...] = ()
     late: bool = False
     restarted: bool = False
+    fullness: float = 0.0
 
 
 def digest(interchange: Interchange) -> str:
@@ -126,25 +134,26 @@ def decide(record: Record, number: int, content: str, today: date, kept_days: in
         seen=(*record.seen, Seen(number, content, today)),
         missing=tuple([*missing, *gap][-MAX_MISSING:]),
     )
-    return Decision(Verdict.NEW, _compacted(after), gap, late, not (follows or late))
+    kept, fullness = _compacted(after)
+    return Decision(Verdict.NEW, kept, gap, late, not (follows or late), fullness)
 
 
 def encode(record: Record) -> bytes:
-    """The record as it is kept."""
+    """The record as it is kept: packed, because steps between numbers are nearly alike."""
     told = {
         "newest": record.newest,
         "seen": [[each.number, each.digest, each.day.isoformat()] for each in record.seen],
         "days": {each.day.isoformat(): _told(each) for each in record.days},
         "missing": record.missing,
     }
-    return json.dumps(told, separators=(",", ":")).encode()
+    return zlib.compress(json.dumps(told, separators=(",", ":")).encode())
 
 
 def decode(raw: bytes) -> Record:
     """What `encode` wrote; nothing is a sender who sent nothing yet."""
     if not raw:
         return Record()
-    told = json.loads(raw)
+    told = json.loads(raw if raw.startswith(PLAIN) else zlib.decompress(raw))
     return Record(
         told["newest"],
         tuple(Seen(number, said, date.fromisoformat(day)) for number, said, day in told["seen"]),
@@ -178,23 +187,27 @@ def _without_old(record: Record, oldest: date) -> Record:
     )
 
 
-def _compacted(record: Record) -> Record:
-    """With digests of the newest only, and the numbers before them by the day on which they came.
+def _compacted(record: Record) -> tuple[Record, float]:
+    """With digests of the newest only, and the numbers before them by the day on which they came;
+    and the share of the room that this takes, 0 where nothing had to be done.
 
     Ranges of different days are never joined: an old number would never be free again.
     """
     if len(record.seen) <= MAX_DIGESTS:
-        return record
+        return record, 0.0
     ranges = {each.day: list(each.ranges) for each in record.days}
     for each in record.seen[:-KEPT_DIGESTS]:
         ranges.setdefault(each.day, []).append((each.number, each.number))
     days = tuple(Day(day, _joined(own)) for day, own in sorted(ranges.items()))
-    if sum(len(_told(each)) + DAY_CHARACTERS for each in days) > MAX_RANGE_CHARACTERS:
+    kept = replace(record, seen=record.seen[-KEPT_DIGESTS:], days=days)
+    characters = sum(len(_told(each)) + DAY_CHARACTERS for each in days)
+    fullness = max(characters / MAX_RANGE_CHARACTERS, len(encode(kept)) / MAX_KEPT_BYTES)
+    if fullness > 1:
         raise RecordFull(
             f"the control numbers of {len(days)} days have no room in what the hub keeps: "
             "lower the days that they are known"
         )
-    return replace(record, seen=record.seen[-KEPT_DIGESTS:], days=days)
+    return kept, fullness
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
