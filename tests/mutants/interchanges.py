@@ -11,6 +11,7 @@ FREIGHT: Final = (
     "tests/adapters/test_ltl_freight_translate.py",
     "tests/adapters/test_ltl_freight.py",
     "tests/adapters/test_ltl_freight_tender.py",
+    "tests/adapters/test_ltl_freight_repeats.py",
 )
 X12: Final = ("tests/adapters/test_x12.py", "tests/adapters/test_x12_receiving.py")
 
@@ -102,12 +103,20 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
-        f"{LTL_FREIGHT}adapter.py",
+        f"{LTL_FREIGHT}earlier_calls.py",
         FREIGHT,
         a_taken_pro_is_always_ours=(
             "    if work.reference in history.references:\n",
             "    if history.references:\n",
         ),
+        a_taken_purchase_order_is_a_taken_pro=(
+            "    if taken is Taken.PRO and not verified:\n",
+            "    if not verified:\n",
+        ),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}adapter.py",
+        FREIGHT,
         a_number_is_taken_for_what_cannot_be_said=(
             '    _request(work, "", bol_rules(work.settings))\n',
             "    assert vendor.numbers\n",

@@ -15,13 +15,14 @@ from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.ltl_freight import (
+    earlier_calls,
     tendering,
     translate,
     translate_invoice,
     translate_status,
     translate_tender,
 )
-from crossdock_adapters.ltl_freight.client import BolClient, Booked
+from crossdock_adapters.ltl_freight.client import BolClient, Booked, Taken
 from crossdock_adapters.ltl_freight.pro_numbers import ProRange
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import StatusRules
@@ -35,7 +36,6 @@ from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
-    OutcomeUnknown,
     Reference,
     Reject,
     Retry,
@@ -151,8 +151,8 @@ async def buy_label(work: Work, vendor: Carrier) -> Confirmed:
         return _confirmed(work, Booked(work.draft, "", b"", note))
     request = _request(work, work.draft, bol_rules(work.settings))
     booked = await vendor.bols.book(request)
-    if booked is None:
-        booked = await _booked_before(work, vendor)
+    if isinstance(booked, Taken):
+        booked = await earlier_calls.made(work, vendor.bols, booked)
     await _closed(work)
     return _confirmed(work, booked)
 
@@ -289,22 +289,6 @@ def _by_tender(settings: Settings) -> bool:
 def _request(work: Work, pro: str, rules: BolRules) -> dict[str, object]:
     pickup = datetime.now(UTC).date() + timedelta(days=work.settings.integer("pickup_days"))
     return translate.bill_of_lading(work.event.shipment, pro, work.reference, pickup, rules)
-
-
-async def _booked_before(work: Work, vendor: Carrier) -> Booked:
-    """What the carrier has under our PRO: ours where its events show our reference with it."""
-    note = "the carrier had this PRO already: made by an earlier call"
-    if not work.settings.flag("verify_duplicates"):
-        return Booked(work.draft, "", b"", note, fresh=False)
-    history = await vendor.bols.history(work.draft)
-    if work.reference in history.references:
-        return Booked(work.draft, "", b"", note, fresh=False)
-    if history.references:
-        raise NeedsPerson(
-            f"PRO {work.draft} belongs to another shipment: set pro_first above the numbers that "
-            "are used, then resubmit this delivery"
-        )
-    raise OutcomeUnknown(f"PRO {work.draft} is taken, and no event shows whose it is")
 
 
 async def _closed(work: Work) -> None:

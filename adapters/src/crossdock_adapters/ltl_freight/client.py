@@ -1,8 +1,9 @@
 """The carrier's REST protocol (NMFTA Digital LTL): tokens, bills of lading, events; no orders here.
 
 `POST` on the path of bills of lading creates, `DELETE` with the PRO cancels. A PRO that is taken is
-said with a code of its own, so a repeated creation is told and never a second one. What any other
-answer means is in errors.toml.
+said with a code of its own, so a repeated creation is told and never a second one; so is a purchase
+order that has a bill of lading, which says nothing about the PRO. What any other answer means is in
+errors.toml.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from crossdock_adapters.sdk.auth import Token, TokenCache
@@ -23,10 +25,16 @@ ERRORS: Final = ErrorTable.load(__package__)
 # messageStatus.code of the open standard, 2.1.0.
 DONE: Final = frozenset({"", "100", "200"})
 WITHOUT_IMAGE: Final = frozenset({"1200", "1300"})
-PRO_TAKEN: Final = frozenset({"1400", "1700"})
 CANCELLED: Final = "CANCELLED"
 MAX_EVENTS: Final = 500
 MAX_TOLD: Final = 200
+
+
+class Taken(StrEnum):
+    """What the carrier has already, so that it made nothing; the values are its codes."""
+
+    PRO = "1400"
+    PURCHASE_ORDER = "1700"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +83,14 @@ class BolClient:
         """Close the connection pool."""
         await self._http.close()
 
-    async def book(self, request: Mapping[str, Any]) -> Booked | None:
-        """Create a bill of lading under the request's PRO; None: the PRO is taken."""
+    async def book(self, request: Mapping[str, Any]) -> Booked | Taken:
+        """Create a bill of lading under the request's PRO; or what of it is taken."""
         pro = str(request["referenceNumbers"]["pro"])
         answer = await self._http.post(self._bols, json=request, auth=self._tokens)
         body = _object(answer)
         code = _code(body)
-        if code in PRO_TAKEN:
-            return None
+        if code in frozenset(Taken):
+            return Taken(code)
         if not (answer.ok and body and code in DONE) and code not in WITHOUT_IMAGE:
             raise _meaning(answer, body, code, effect=True)
         numbers = body.get("referenceNumbers")

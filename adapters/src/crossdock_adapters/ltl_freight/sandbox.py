@@ -1,8 +1,9 @@
 """An LTL carrier as a faithful, seeded simulator: Digital LTL's API, a mailbox of X12, its books.
 
 It takes whole numbers and three-letter countries only, knows its codes, refuses a PRO that it has
-(1400 or 1700), says 1200 when it cannot print though the shipment is there, cancels nothing that
-was picked up, forgets tokens, and reports what happens to the freight in 214s with local times.
+(1400) and a purchase order where it minds (1700), says 1200 when it cannot print though the
+shipment is there, cancels nothing that was picked up, forgets tokens, and reports what happens to
+the freight in 214s with local times.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
 
 class LtlFreightSandbox(Sandbox):
     """Settings: client_id, client_secret, username, password, mailbox (folder), scac, shipper,
-    token_seconds, calls_per_second, step_seconds, duplicate_code, pro_range ([first, last]),
+    token_seconds, calls_per_second, step_seconds, duplicate_code, unique_po (whether it minds a
+    second bill of lading of a purchase order, and says so first), pro_range ([first, last]),
     events_visible_after_seconds."""
 
     name = "ltl-freight"
@@ -69,6 +71,7 @@ class LtlFreightSandbox(Sandbox):
         given = settings.get("pro_range")
         self._bols = Bols(
             str(settings.get("duplicate_code", "1400")),
+            bool(settings.get("unique_po", False)),
             None if given is None else (int(given[0]), int(given[1])),
         )
         self._mailbox = Mailbox(

@@ -57,16 +57,24 @@ class Bol:
 class Bols:
     """All bills of lading by PRO; one that was cancelled still has its number."""
 
-    def __init__(self, duplicate_code: str, range_: tuple[int, int] | None) -> None:
+    def __init__(
+        self, duplicate_code: str, unique_po: bool, range_: tuple[int, int] | None
+    ) -> None:
         self.by_pro: dict[str, Bol] = {}
         self._duplicate_code = duplicate_code
+        self._unique_po = unique_po
         self._range = range_
 
     def make(self, body: Any, now: datetime) -> Bol:
-        """A new one. Refusal: it is not what the standard wants, or its PRO is taken."""
+        """A new one. Refusal: it is not what the standard wants, or its PRO, or its purchase order
+        where the carrier minds, is taken."""
         checked = _checked(body)
         numbers = checked["referenceNumbers"]
         pro = _text(numbers, "pro", "referenceNumbers")
+        po = str((numbers.get("po") or [{}])[0].get("number", ""))
+        alive = (each for each in self.by_pro.values() if each.state != CANCELLED)
+        if self._unique_po and any(each.po == po for each in alive):
+            raise Refusal(409, "1700", f"purchase order {po} has a bill of lading")
         if pro in self.by_pro:
             raise Refusal(409, self._duplicate_code, f"PRO {pro} is used already")
         if self._range is not None and not (
@@ -78,7 +86,7 @@ class Bols:
             pro=pro,
             shipment_id=str(numbers.get("shipmentId", "")),
             bol=str((numbers.get("bol") or [""])[0]),
-            po=str((numbers.get("po") or [{}])[0].get("number", "")),
+            po=po,
             units=sum(unit["count"] for unit in units),
             weight=sum(unit["weight"] for unit in units),
             accessorials=list(checked.get("accessorials", {}).get("codes", [])),

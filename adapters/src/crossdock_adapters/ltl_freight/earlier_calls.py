@@ -1,0 +1,45 @@
+"""What the carrier has of a delivery already: adopted where it is shown to be ours, never else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crossdock_adapters.ltl_freight.client import BolClient, Booked, Taken
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
+from crossdock_adapters.sdk.work import Work
+
+NOTE: Final = "the carrier had this PRO already: made by an earlier call"
+
+
+async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
+    """The bill of lading that an earlier call made, where the carrier says that this is taken.
+
+    NeedsPerson: it is somebody else's; OutcomeUnknown: no event shows whose the PRO is.
+    """
+    verified = work.settings.flag("verify_duplicates")
+    if taken is Taken.PRO and not verified:
+        return _adopted(work)
+    if not verified:
+        raise _purchase_order_taken(work)
+    history = await bols.history(work.draft)
+    if work.reference in history.references:
+        return _adopted(work)
+    if taken is Taken.PURCHASE_ORDER:
+        raise _purchase_order_taken(work)
+    if history.references:
+        raise NeedsPerson(
+            f"PRO {work.draft} belongs to another shipment: set pro_first above the numbers that "
+            "are used, then resubmit this delivery"
+        )
+    raise OutcomeUnknown(f"PRO {work.draft} is taken, and no event shows whose it is")
+
+
+def _adopted(work: Work) -> Booked:
+    return Booked(work.draft, "", b"", NOTE, fresh=False)
+
+
+def _purchase_order_taken(work: Work) -> NeedsPerson:
+    return NeedsPerson(
+        f"the carrier has purchase order {work.event.shipment.order_number} already, and does not "
+        f"show that PRO {work.draft} is ours: ask it for a second bill of lading of this order"
+    )
