@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
 from ltl_freight_world import REFERENCE, World, pallets, running
+from multidict import CIMultiDict
 
 FIRST_PRO = "500000001"
 SECOND = "B" * 20
@@ -47,3 +50,44 @@ async def test_a_lost_answer_is_found_by_a_carrier_that_minds_the_purchase_order
         await lost_once(world)
         with pytest.raises(NeedsPerson, match="has purchase order SO-2001 already"):
             await world.buy(pallets(1))
+
+
+class Answering:
+    """The carrier's API, which says one thing."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._answer = Answer(status, CIMultiDict(), body)
+
+    async def request(self, method: str, path: str, **options: Any) -> Answer:
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cancelled"),
+    [
+        (204, b"", True),
+        (200, b"", True),
+        (200, b'{"messageStatus": {"status": "PASS", "code": 100}}', True),
+        (200, b'{"messageStatus": {"status": "WARNING", "code": "200"}}', True),
+        (200, b"<html>Please sign in</html>", False),
+        (200, b"{}", False),
+        (200, b'{"messageStatus": {"status": "PASS"}}', False),
+        (302, b"", False),
+    ],
+)
+async def test_only_a_carriers_word_cancels(
+    tmp_path: Path, status: int, body: bytes, cancelled: bool
+) -> None:
+    """Proves that a cancellation is done where the carrier says so by its code, or has nothing to
+    say, and that the page of something in between leaves it unknown."""
+    async with running(tmp_path) as world:
+        bols: Any = world.vendor.bols
+        bols._http, http = Answering(status, body), bols._http
+        try:
+            if cancelled:
+                assert await bols.cancel(FIRST_PRO)
+            else:
+                with pytest.raises(OutcomeUnknown):
+                    await bols.cancel(FIRST_PRO)
+        finally:
+            bols._http = http

@@ -23,7 +23,7 @@ from crossdock_adapters.sdk.settings import Secrets, Settings
 
 ERRORS: Final = ErrorTable.load(__package__)
 # messageStatus.code of the open standard, 2.1.0.
-DONE: Final = frozenset({"", "100", "200"})
+DONE: Final = frozenset({"100", "200"})
 WITHOUT_IMAGE: Final = frozenset({"1200", "1300"})
 CANCELLED: Final = "CANCELLED"
 MAX_EVENTS: Final = 500
@@ -91,7 +91,7 @@ class BolClient:
         code = _code(body)
         if code in frozenset(Taken):
             return Taken(code)
-        if not (answer.ok and body and code in DONE) and code not in WITHOUT_IMAGE:
+        if not (answer.ok and body and code in ("", *DONE)) and code not in WITHOUT_IMAGE:
             raise _meaning(answer, body, code, effect=True)
         numbers = body.get("referenceNumbers")
         told = numbers.get("pro") if isinstance(numbers, dict) else None
@@ -104,13 +104,17 @@ class BolClient:
         return Booked(pro, confirmation if isinstance(confirmation, str) else "", labels, note)
 
     async def cancel(self, pro: str) -> bool:
-        """Cancel the bill of lading of a PRO; False: the carrier says that there is none."""
+        """Cancel the bill of lading of a PRO; False: the carrier says that there is none.
+
+        Done is what the carrier calls so by its code, or says nothing to: a page without a code may
+        be of something in between, and leaves it unknown.
+        """
         answer = await self._http.request("DELETE", f"{self._bols}{pro}", auth=self._tokens)
         body = _object(answer)
         code = _code(body)
         if answer.status == 404 and body:
             return False
-        if (answer.ok and code in DONE) or answer.status == 204:
+        if answer.ok and (code in DONE or not answer.body):
             return True
         raise _meaning(answer, body, code, effect=True)
 
