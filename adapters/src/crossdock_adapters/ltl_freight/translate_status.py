@@ -227,4 +227,7 @@ def _estimate(
     local = datetime.combine(day, clock or time())
     precision = "seconds" if clock is not None and clock.second else "minutes"
     written = local.isoformat(timespec=precision) if clock is not None else day.isoformat()
-    event.event_time.CopyFrom(local_times.source_time(written, None))
+    try:
+        event.event_time.CopyFrom(local_times.source_time(written, None))
+    except ValueError as error:
+        raise group.header.error("is in no year of business", BAD_DATE, 4) from error

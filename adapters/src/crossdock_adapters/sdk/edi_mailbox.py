@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from crossdock.errors import CrossdockError, InvalidRequestError, PreconditionError
+
+from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.drop_folder import DropFolder, FileFact, FileMissing, NameTaken
-from crossdock_adapters.sdk.outcomes import NeedsPerson, Unreachable
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Unreachable, VendorOutcome
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.sequences import Sequences, Taken
-from crossdock_adapters.sdk.work import Poll
+from crossdock_adapters.sdk.work import CursorMoved, Poll
 from crossdock_adapters.sdk.x12 import acknowledgments, envelopes, receiving
 from crossdock_adapters.sdk.x12.acknowledgments import FUNCTIONAL_ID, SetAnswer
 from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, Interchange, Payload
@@ -39,6 +42,8 @@ WARNED_FULLNESS: Final = 0.8
 RECORD: Final = "interchanges"
 NUMBERS: Final = "interchange"
 SUFFIX_CHARACTERS: Final = 16
+# Words of the hub, of the partner's place and of the ways to both: no fault of a file.
+WORDS: Final = (VendorOutcome, CrossdockError, HubAway, HubRefused, CursorMoved, OSError)
 # TA104: the interchange was taken.
 ACCEPTED: Final = "A"
 
@@ -335,13 +340,32 @@ async def _told(interchange: Interchange, tell: Tell) -> tuple[list[list[SetAnsw
                 # Broken envelopes are not read: what is missing from them nobody knows.
                 said = Read(problems=(_broken(found, group),))
             else:
-                said = await tell(found, group)
+                said = await _tried(tell, found, group)
             own.append(acknowledgments.judged(found, said.faults, *said.codes))
             problems += said.problems
         if not group.sets:
             problems.append(f"{group.header.place()}: a group without a set")
         answers.append(own)
     return answers, problems
+
+
+async def _tried(tell: Tell, found: Set, group: Group) -> Read:
+    """What tell says. What it does not foresee is held, because a file that stayed for it would
+    keep back every file behind it. Words of the hub and of the partner's place are raised."""
+    place = found.header.place()
+    try:
+        return await tell(found, group)
+    except (InvalidRequestError, PreconditionError) as refused:
+        return Read(
+            problems=(f"{place}: the hub refuses it ({refused.reason}): mend and drive it",)
+        )
+    except WORDS:
+        raise
+    except Exception as fault:
+        # No text of the fault: it may have what the file says of a customer.
+        kind = type(fault).__name__
+        log.error("%s of a file cannot be read: %s; the file is held", place, kind)
+        return Read(problems=(f"{place}: cannot be read here ({kind}): report it, then drive it",))
 
 
 def _broken(found: Set, group: Group) -> str:
