@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,12 +54,14 @@ class World:
         self.hub: Any = FreightHub()
         self.cursors = KeptCursors()
         self.drafts: dict[str, str] = {}
+        self.attempts: Counter[str] = Counter()
 
     def work(self, operation: str, event: Any, reference: str, item: str) -> Work:
         nobody: Any = None
         return Work(
-            "delivery", "ltl-freight", operation, item, reference, 1, event, self.settings,
-            self.hub, nobody, self.drafts.get(reference, ""), Sequences(self.cursors), self.cursors,
+            "delivery", "ltl-freight", operation, item, reference,
+            max(1, self.attempts[reference]), event, self.settings, self.hub,
+            nobody, self.drafts.get(reference, ""), Sequences(self.cursors), self.cursors,
         )  # fmt: skip
 
     async def buy(
@@ -67,6 +70,7 @@ class World:
         """One attempt as the runner makes it; the hub knows its labels afterwards."""
         event = fulfillment_events_pb2.FulfillmentPacked(shipment=shipment)
         item = item or shipment.packages[0].id
+        self.attempts[reference] += 1
         with exchange.recording():
             if reference not in self.drafts:
                 work = self.work("buy_label", event, reference, item)

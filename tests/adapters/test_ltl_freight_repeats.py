@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.event.v1 import event_pb2
+from crossdock_adapters.ltl_freight import translate
 from crossdock_adapters.sdk.http import Answer
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject
 from ltl_freight_world import REFERENCE, World, pallets, running
 from multidict import CIMultiDict
 
@@ -50,6 +53,49 @@ async def test_a_lost_answer_is_found_by_a_carrier_that_minds_the_purchase_order
         await lost_once(world)
         with pytest.raises(NeedsPerson, match="has purchase order SO-2001 already"):
             await world.buy(pallets(1))
+
+
+async def test_a_repeat_that_is_refused_is_no_refusal_of_the_first(tmp_path: Path) -> None:
+    """Proves that a bill of lading whose answer was lost is adopted where the carrier refuses the
+    repeat for another reason, stays unknown while no event shows it, and parks without events;
+    and that a first call that is refused is refused."""
+    async with running(tmp_path, {"duplicate_code": "900"}) as world:
+        await lost_once(world)
+        assert (await world.buy(pallets(1))).references[0].value == FIRST_PRO
+    late = {"duplicate_code": "900", "events_visible_after_seconds": 3600}
+    async with running(tmp_path, late) as world:
+        await lost_once(world)
+        with pytest.raises(OutcomeUnknown, match="no event shows whether an earlier call made"):
+            await world.buy(pallets(1))
+    async with running(tmp_path, late, verify_duplicates=False) as world:
+        await lost_once(world)
+        with pytest.raises(NeedsPerson, match="ask it whether an earlier call made PRO 500000001"):
+            await world.buy(pallets(1))
+        world.cursors.values.clear()
+        with pytest.raises(Reject, match="is used already"):
+            await world.buy(pallets(1), SECOND)
+
+
+@pytest.mark.parametrize("code", ["1400", "900"])
+async def test_what_was_cancelled_is_not_adopted(tmp_path: Path, code: str) -> None:
+    """Proves that a bill of lading that the events show as ours and as cancelled parks."""
+    async with running(tmp_path, {"duplicate_code": code}) as world:
+        await lost_once(world)
+        assert await world.vendor.bols.cancel(FIRST_PRO)
+        with pytest.raises(NeedsPerson, match="was made and cancelled"):
+            await world.buy(pallets(1))
+        assert not world.hub.stored
+
+
+def test_a_repeat_asks_for_the_same_day() -> None:
+    """Proves that the pick-up goes by when the event was recorded, and is never in the past."""
+    metadata = event_pb2.EventMetadata()
+    metadata.record_time.FromDatetime(datetime(2026, 3, 5, 23, 59, tzinfo=UTC))
+    for now, day in (("03-05T23:59", 6), ("03-06T00:01", 6), ("03-09T08:00", 9)):
+        at = datetime.fromisoformat(f"2026-{now}:00+00:00")
+        assert translate.pickup_day(metadata, at, 1) == date(2026, 3, day)
+    undated = datetime(2026, 3, 5, tzinfo=UTC)
+    assert translate.pickup_day(event_pb2.EventMetadata(), undated, 1) == date(2026, 3, 6)
 
 
 class Answering:

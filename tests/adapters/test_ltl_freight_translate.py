@@ -93,7 +93,7 @@ def test_a_bill_of_lading_says_the_shipment() -> None:
     assert said["destination"]["country"] == "USA"
     assert said["origin"]["contact"] == {"name": "Northwind Outfitters", "phone": "5035550100"}
     assert said["billTo"]["account"] == "NW-1001"
-    made = sandbox_bols.Bols("1400", None).make(said, datetime.now(UTC))
+    made = sandbox_bols.Bols("1400", unique_po=False, range_=None).make(said, datetime.now(UTC))
     assert (made.pro, made.weight) == ("500000001", 905)
 
 

@@ -12,6 +12,7 @@ FREIGHT: Final = (
     "tests/adapters/test_ltl_freight.py",
     "tests/adapters/test_ltl_freight_tender.py",
     "tests/adapters/test_ltl_freight_repeats.py",
+    "tests/adapters/test_ltl_freight_faults.py",
 )
 X12: Final = ("tests/adapters/test_x12.py", "tests/adapters/test_x12_receiving.py")
 
@@ -96,6 +97,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "        answers, problems = await _told(interchange, tell)\n"
             "        await self._acknowledge(",
         ),
+        a_fault_in_reading_stops_the_mailbox=(
+            "    except Exception as fault:\n",
+            "    except CursorMoved as fault:\n",
+        ),
         a_stranger_is_told=("        if stranger:\n", "        if not stranger and stranger:\n"),
         half_a_file_is_held_at_once=(
             "            if self._is_young(fact):\n",
@@ -106,8 +111,13 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         f"{LTL_FREIGHT}earlier_calls.py",
         FREIGHT,
         a_taken_pro_is_always_ours=(
-            "    if work.reference in history.references:\n",
-            "    if history.references:\n",
+            "        return _shown(work, history)\n    if taken",
+            "        return _shown(work, history)\n    if history.references:\n"
+            "        return _adopted(work)\n    if taken",
+        ),
+        what_was_cancelled_is_adopted=(
+            "    if history.cancelled:\n",
+            "    if history.cancelled and not history.known:\n",
         ),
         a_taken_purchase_order_is_a_taken_pro=(
             "    if taken is Taken.PRO and not verified:\n",
@@ -117,6 +127,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
         f"{LTL_FREIGHT}adapter.py",
         FREIGHT,
+        a_refused_repeat_refuses_the_first=(
+            "        if work.attempt == 1:\n",
+            "        if work.attempt:\n",
+        ),
         a_number_is_taken_for_what_cannot_be_said=(
             '    _request(work, "", bol_rules(work.settings))\n',
             "    assert vendor.numbers\n",

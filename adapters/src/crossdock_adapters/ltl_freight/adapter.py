@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -150,11 +150,23 @@ async def buy_label(work: Work, vendor: Carrier) -> Confirmed:
         await _closed(work)
         return _confirmed(work, Booked(work.draft, "", b"", note))
     request = _request(work, work.draft, bol_rules(work.settings))
-    booked = await vendor.bols.book(request)
-    if isinstance(booked, Taken):
-        booked = await earlier_calls.made(work, vendor.bols, booked)
+    booked = await _book(work, vendor.bols, request)
     await _closed(work)
     return _confirmed(work, booked)
+
+
+async def _book(work: Work, bols: BolClient, request: Mapping[str, object]) -> Booked:
+    """The bill of lading of this request, by this call or by an earlier one."""
+    try:
+        booked = await bols.book(request)
+    except Reject as refused:
+        if work.attempt == 1:
+            raise
+        # It is said of the repeat: the first call may have made it, and its answer was lost.
+        return await earlier_calls.behind(work, bols, refused)
+    if isinstance(booked, Taken):
+        return await earlier_calls.made(work, bols, booked)
+    return booked
 
 
 @ADAPTER.operation("void_label")
@@ -287,7 +299,9 @@ def _by_tender(settings: Settings) -> bool:
 
 
 def _request(work: Work, pro: str, rules: BolRules) -> dict[str, object]:
-    pickup = datetime.now(UTC).date() + timedelta(days=work.settings.integer("pickup_days"))
+    pickup = translate.pickup_day(
+        work.event.metadata, datetime.now(UTC), work.settings.integer("pickup_days")
+    )
     return translate.bill_of_lading(work.event.shipment, pro, work.reference, pickup, rules)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from crossdock_adapters.ltl_freight.client import BolClient, Booked, Taken
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
+from crossdock_adapters.ltl_freight.client import BolClient, Booked, History, Taken
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject
 from crossdock_adapters.sdk.work import Work
 
 NOTE: Final = "the carrier had this PRO already: made by an earlier call"
@@ -14,7 +14,7 @@ NOTE: Final = "the carrier had this PRO already: made by an earlier call"
 async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
     """The bill of lading that an earlier call made, where the carrier says that this is taken.
 
-    NeedsPerson: it is somebody else's; OutcomeUnknown: no event shows whose the PRO is.
+    NeedsPerson: it is somebody else's, or cancelled; OutcomeUnknown: no event shows whose it is.
     """
     verified = work.settings.flag("verify_duplicates")
     if taken is Taken.PRO and not verified:
@@ -23,7 +23,7 @@ async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
         raise _purchase_order_taken(work)
     history = await bols.history(work.draft)
     if work.reference in history.references:
-        return _adopted(work)
+        return _shown(work, history)
     if taken is Taken.PURCHASE_ORDER:
         raise _purchase_order_taken(work)
     if history.references:
@@ -32,6 +32,30 @@ async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
             "are used, then resubmit this delivery"
         )
     raise OutcomeUnknown(f"PRO {work.draft} is taken, and no event shows whose it is")
+
+
+async def behind(work: Work, bols: BolClient, refused: Reject) -> Booked:
+    """The bill of lading of an earlier call, where the carrier refuses the repeat of it.
+
+    NeedsPerson: it is cancelled, or the carrier has no events; OutcomeUnknown: none shows it.
+    """
+    why = f"the carrier refuses the repeat ({refused.reason})"
+    if not work.settings.flag("verify_duplicates"):
+        raise NeedsPerson(f"{why}: ask it whether an earlier call made PRO {work.draft}")
+    history = await bols.history(work.draft)
+    if work.reference in history.references:
+        return _shown(work, history)
+    raise OutcomeUnknown(f"{why}, and no event shows whether an earlier call made PRO {work.draft}")
+
+
+def _shown(work: Work, history: History) -> Booked:
+    """The one that the events show with our reference."""
+    if history.cancelled:
+        raise NeedsPerson(
+            f"the carrier shows that PRO {work.draft} was made and cancelled: reject this "
+            "delivery, or ask the carrier to open it again"
+        )
+    return _adopted(work)
 
 
 def _adopted(work: Work) -> Booked:

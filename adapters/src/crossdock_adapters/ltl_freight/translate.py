@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from crossdock.event.v1 import event_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
@@ -111,6 +112,15 @@ def bill_of_lading(
         "destination": _party(shipment.ship_to, "ship to", ""),
         "billTo": {**origin, "account": rules.account},
     }
+
+
+def pickup_day(metadata: event_pb2.EventMetadata, now: datetime, days: int) -> date:
+    """The requested pick-up: so many days after the hub recorded the event, so that a repeat asks
+    for the same day; today where that day is over, because no carrier comes yesterday."""
+    recorded = now
+    if metadata.HasField("record_time"):
+        recorded = metadata.record_time.ToDatetime(UTC)
+    return max(recorded.date() + timedelta(days=days), now.date())
 
 
 def tracking_numbers(shipment: shipment_pb2.Shipment, pro: str) -> list[str]:
