@@ -153,6 +153,7 @@ async def running(
             "client_id": "env:LTL_TEST_ID",
             "client_secret": "env:LTL_TEST_SECRET",
             "answer_wait_seconds": 0,
+            "tender_notes": True,
             **changes,
         }
         settings, secrets = check(ADAPTER.manifest.settings, given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +30,7 @@ from ltl_freight_world import REFERENCE, World, pallets, running
 
 NOW = datetime(2026, 3, 5, 14, 7, tzinfo=UTC)
 PRO = "500000001"
+RULES = TenderRules("EXLA", services={"LTL_GUARANTEED_NOON": "STANDARD"})
 
 
 async def tendered(world: World) -> None:
@@ -263,7 +265,7 @@ async def test_tenders_need_a_mailbox_and_a_carrier(tmp_path: Path) -> None:
 def test_a_tender_says_the_shipment() -> None:
     """Proves the segments of a 204: who, our reference, the PRO, until when, both stops, weight."""
     made = translate_tender.tender(
-        conformance.shipment(), "REF", PRO, NOW, NOW.date(), TenderRules("EXLA"), USUAL
+        conformance.shipment(), "REF", PRO, NOW, NOW.date(), RULES, USUAL
     )
     assert segments.written(made.segments()) == (
         "ST*204*0001~B2**EXLA**REF**PP~B2A*00~L11*500000001*CN~L11*S-2001*BM~L11*SO-2001*PO~"
@@ -277,7 +279,7 @@ def test_what_x12_cannot_say_is_not_tendered() -> None:
     """Proves that free text loses delimiters, and that a reference with one is refused."""
     shipment = conformance.shipment()
     shipment.ship_to.name = "Cascade*Supply~"
-    rules = TenderRules("EXLA")
+    rules = RULES
     made = translate_tender.tender(shipment, "REF", PRO, NOW, NOW.date(), rules, USUAL)
     assert [each.text(2) for each in made.body if each.id == "N1"][1] == "Cascade Supply"
     shipment.order_number = "SO*1"
@@ -287,6 +289,42 @@ def test_what_x12_cannot_say_is_not_tendered() -> None:
     shipment.ship_from.address.ClearField("lines")
     with pytest.raises(Untranslatable, match="SF: a stop needs"):
         translate_tender.tender(shipment, "REF", PRO, NOW, NOW.date(), rules, USUAL)
+
+
+def test_a_tender_says_its_accessorials_as_notes_or_not_at_all() -> None:
+    """Proves that an ordered service and accessorials, for which a 204 has no element, are refused
+    unless they may go as notes, that special instructions go as notes of at most 80 characters, and
+    that what needs too many of them is refused."""
+    shipment, today = conformance.shipment(), NOW.date()
+    rules = TenderRules("EXLA", accessorials=["LFTD"], services={"LTL_GUARANTEED_NOON": "GTD_NOON"})
+    with pytest.raises(Untranslatable, match="no element for GTD_NOON, LFTD: set tender_notes"):
+        translate_tender.tender(shipment, "REF", PRO, NOW, today, rules, USUAL)
+    with pytest.raises(Untranslatable, match="no accessorial code"):
+        translate_tender.tender(shipment, "REF", PRO, NOW, today, TenderRules("EXLA"), USUAL)
+    rules = replace(rules, notes=True, special_instructions="Call the dock~ " * 8)
+    made = translate_tender.tender(shipment, "REF", PRO, NOW, today, rules, USUAL)
+    notes = [each.text(2) for each in made.body if each.id == "NTE"]
+    assert notes[0] == "ACCESSORIALS GTD_NOON LFTD" and len(notes) == 3
+    assert " ".join(notes[1:]) == " ".join(["Call the dock"] * 8)
+    assert all(len(each) <= 80 for each in notes)
+    rules = replace(rules, special_instructions="Call the dock " * 80)
+    with pytest.raises(Untranslatable, match="special_instructions: at most 10 notes"):
+        translate_tender.tender(shipment, "REF", PRO, NOW, today, rules, USUAL)
+
+
+async def test_what_a_tender_cannot_say_takes_no_number(tmp_path: Path) -> None:
+    """Proves that a shipment is refused by what a tender says before a PRO is taken, and that what
+    only a bill of lading needs is not asked of it."""
+    async with running(tmp_path, booking="tender", tender_notes=False) as world:
+        with pytest.raises(Untranslatable, match="no element for GTD_NOON"):
+            await world.buy(pallets(1))
+        assert not world.drafts and not world.cursors.values
+        plain = pallets(1)
+        plain.service_code = "FREIGHT"
+        plain.packages[0].ClearField("length")
+        with pytest.raises(AnswerLater):
+            await world.buy(plain)
+        assert world.drafts[REFERENCE] == PRO
 
 
 async def test_an_invoice_is_checked_acknowledged_and_held(tmp_path: Path) -> None:

@@ -132,8 +132,8 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "        if work.attempt:\n",
         ),
         a_number_is_taken_for_what_cannot_be_said=(
-            '    _request(work, "", bol_rules(work.settings))\n',
-            "    assert vendor.numbers\n",
+            '        _request(work, "", bol_rules(work.settings))\n',
+            "        assert vendor.numbers\n",
         ),
     ),
     *faults_in(
@@ -144,6 +144,14 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "if code in (LOCAL,):",
         ),
         both_statuses_are_taken=("    if own and appointment:\n", "    if own and not own:\n"),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}translate_tender.py",
+        FREIGHT,
+        an_accessorial_is_dropped=(
+            "    if asked and not rules.notes:\n",
+            "    if asked and not rules:\n",
+        ),
     ),
     *faults_in(
         f"{LTL_FREIGHT}tendering.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -26,6 +26,7 @@ from crossdock_adapters.ltl_freight.client import BolClient, Booked, Taken
 from crossdock_adapters.ltl_freight.pro_numbers import ProRange
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import StatusRules
+from crossdock_adapters.ltl_freight.translate_tender import TenderRules
 from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans, edi_replies
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
@@ -127,7 +128,12 @@ async def take_pro(work: Work, vendor: Carrier) -> str:
     if packages[0].id != work.item:
         return BOOKED_WITH + await carrier_reports.number_bought_with(work, packages[0])
     # What cannot be said takes no number.
-    _request(work, "", bol_rules(work.settings))
+    if vendor.by_tender:
+        assert vendor.mailbox is not None
+        rules = tender_rules(work.settings)
+        tendering.tender_of(work, vendor.mailbox, "", rules, datetime.now(UTC))
+    else:
+        _request(work, "", bol_rules(work.settings))
     assert work.sequences is not None
     try:
         taken = await work.sequences.take(PRO, work.reference, vendor.numbers.first)
@@ -146,7 +152,8 @@ async def buy_label(work: Work, vendor: Carrier) -> Confirmed:
         return Confirmed([Reference("tracking_number", number)], note=note)
     if vendor.by_tender:
         assert vendor.mailbox is not None
-        note = await tendering.offer(work, vendor.mailbox, work.draft)
+        rules = tender_rules(work.settings)
+        note = await tendering.offer(work, vendor.mailbox, work.draft, rules)
         await _closed(work)
         return _confirmed(work, Booked(work.draft, "", b"", note))
     request = _request(work, work.draft, bol_rules(work.settings))
@@ -230,15 +237,23 @@ def bol_rules(settings: Settings) -> BolRules:
         piece_type=units.get("PIECE", ""),
         stackable=settings.flag("stackable"),
         accessorials=settings.texts("accessorials"),
-        services={
-            **ADAPTER.mappings.natives(Topic.SERVICE_LEVEL),
-            **settings.mapping("services"),
-        },
+        services=_services(settings),
         package_types={container: units.get(word, "") for container, word in words.items()},
         label_format=settings.text("label_format"),
         special_instructions=settings.text("special_instructions"),
         contact_phone=settings.text("contact_phone"),
         is_test=settings.flag("is_test"),
+    )
+
+
+def tender_rules(settings: Settings) -> TenderRules:
+    """What the deployment decided about load tenders."""
+    return replace(
+        tendering.rules_of(settings),
+        accessorials=settings.texts("accessorials"),
+        services=_services(settings),
+        special_instructions=settings.text("special_instructions"),
+        notes=settings.flag("tender_notes"),
     )
 
 
@@ -292,6 +307,11 @@ def way_of(settings: Settings) -> Way:
         incomplete_seconds=settings.seconds("incomplete_seconds"),
         acknowledges=settings.flag("acknowledges"),
     )
+
+
+def _services(settings: Settings) -> dict[str, str]:
+    """Word of an order to accessorial code: the rows, and what the settings put in their place."""
+    return {**ADAPTER.mappings.natives(Topic.SERVICE_LEVEL), **settings.mapping("services")}
 
 
 def _by_tender(settings: Settings) -> bool:

@@ -33,7 +33,20 @@ def rules_of(settings: Settings) -> TenderRules:
     return TenderRules(scacs[0] if scacs else "", settings.text("terms"))
 
 
-async def offer(work: Work, mailbox: EdiMailbox, pro: str) -> str:
+def tender_of(
+    work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules, now: datetime
+) -> TransactionSet:
+    """The tender of the shipment under this PRO, made now. Untranslatable: it does not fit."""
+    settings = work.settings
+    respond_by = now + timedelta(seconds=settings.seconds("tender_answer_seconds"))
+    pick_up = now.date() + timedelta(days=settings.integer("pickup_days"))
+    marks = mailbox.way.envelope.delimiters
+    return translate_tender.tender(
+        work.event.shipment, work.reference, pro, respond_by, pick_up, rules, marks
+    )
+
+
+async def offer(work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules) -> str:
     """Tender the shipment under this PRO and wait for the answer: a note once it is accepted.
 
     Reject: declined; AnswerLater: not answered yet; OutcomeUnknown: not even acknowledged in time;
@@ -41,16 +54,9 @@ async def offer(work: Work, mailbox: EdiMailbox, pro: str) -> str:
     """
     settings = work.settings
     within = timedelta(seconds=settings.seconds("tender_answer_seconds"))
-    marks = mailbox.way.envelope.delimiters
 
     def sets(now: datetime) -> Sequence[TransactionSet]:
-        pick_up = now.date() + timedelta(days=settings.integer("pickup_days"))
-        shipment, rules = work.event.shipment, rules_of(settings)
-        return [
-            translate_tender.tender(
-                shipment, work.reference, pro, now + within, pick_up, rules, marks
-            )
-        ]
+        return [tender_of(work, mailbox, pro, rules, now)]
 
     found = await edi_replies.send_once(work, mailbox, TENDERS, work.reference, sets)
     found = await edi_replies.awaited(work, TENDERS, found, settings.seconds("answer_wait_seconds"))

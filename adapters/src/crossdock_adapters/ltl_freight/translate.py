@@ -107,7 +107,9 @@ def bill_of_lading(
         "payment": {"terms": rules.terms},
         "commodities": {"lineItemLayout": "Nested", "handlingUnits": units},
         "shipmentTotals": {"grossWeight": gross, "weightUnit": POUNDS},
-        "accessorials": {"codes": _accessorials(shipment.service_code, rules)},
+        "accessorials": {
+            "codes": accessorials(shipment.service_code, rules.accessorials, rules.services)
+        },
         "origin": origin,
         "destination": _party(shipment.ship_to, "ship to", ""),
         "billTo": {**origin, "account": rules.account},
@@ -149,8 +151,9 @@ def accessorial_of(service: str, services: Mapping[str, str]) -> str:
     return "" if found == NO_ACCESSORIAL else found
 
 
-def _accessorials(service: str, rules: BolRules) -> list[str]:
-    asked = [*rules.accessorials, accessorial_of(service, rules.services)]
+def accessorials(service: str, always: Sequence[str], services: Mapping[str, str]) -> list[str]:
+    """The accessorials of a shipment: those of every shipment, and that of the ordered service."""
+    asked = [*always, accessorial_of(service, services)]
     return sorted({each for each in asked if each})
 
 

@@ -1,13 +1,15 @@
 """Load tenders (X12 204) as they go out, and the carrier's responses (990) as they come in; pure.
 
 A tender is known by our reference, which the response repeats (B2-04, B1-02). The PRO that we give
-it stands in a reference of its own.
+it stands in a reference of its own. A 204 has no element for accessorials: they are notes (NTE) for
+carriers that read them, and with others a shipment that needs one is not tendered.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
@@ -15,6 +17,7 @@ from typing import Final
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
+from crossdock_adapters.ltl_freight import translate
 from crossdock_adapters.sdk import measures
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet, transaction_set
@@ -28,6 +31,8 @@ METHODS: Final[Mapping[str, str]] = {"Prepaid": "PP", "Collect": "CC", "Third Pa
 POUND: Final = Decimal(1)
 MAX_NAME, MAX_LINE, MAX_CITY, MAX_REFERENCE = 60, 55, 30, 30
 MAX_REASON: Final = 200
+# NTE02, and how often a header may have the segment (204 of release 004010).
+MAX_NOTE, MAX_NOTES = 80, 10
 # Qualifiers: of dates (respond by, requested pick-up) and of references.
 RESPOND_BY, PICK_UP = "64", "10"
 MUST_RESPOND_BY, PICK_UP_TIME = "1", "Y"
@@ -36,10 +41,17 @@ CARRIER_NUMBER, BILL_OF_LADING, PURCHASE_ORDER = "CN", "BM", "PO"
 
 @dataclass(frozen=True, slots=True)
 class TenderRules:
-    """Whom the load is tendered to, and how it is paid."""
+    """Whom the load is tendered to, how it is paid, and what is asked for beside plain freight.
+
+    services: word of an order to accessorial code; notes: accessorials may be said as notes.
+    """
 
     scac: str
     terms: str = "Prepaid"
+    accessorials: Sequence[str] = ()
+    services: Mapping[str, str] = field(default_factory=dict)
+    special_instructions: str = ""
+    notes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ def tender(
                 f"{respond_by:%H%M}",
                 "UT",
             ),
+            *_notes(marks, shipment.service_code, rules),
             *stop(1, "LD", "SF", shipment.ship_from),
             segment(marks, "G62", PICK_UP, f"{pick_up:%Y%m%d}"),
             *stop(2, "UL", "ST", shipment.ship_to),
@@ -128,6 +141,25 @@ def _reference(marks: Delimiters, value: str, qualifier: str) -> Sequence[Segmen
     if cleaned != value or len(value) > MAX_REFERENCE:
         raise Untranslatable(f"reference {value!r} cannot be said in X12")
     return [segment(marks, "L11", value, qualifier)] if value else []
+
+
+def _notes(marks: Delimiters, service: str, rules: TenderRules) -> list[Segment]:
+    """Accessorials and special instructions. Untranslatable: they may not, or do not, go in."""
+    asked = translate.accessorials(service, rules.accessorials, rules.services)
+    if asked and not rules.notes:
+        raise Untranslatable(
+            f"a tender has no element for {', '.join(asked)}: set tender_notes where the carrier "
+            "reads notes (NTE), or book this shipment by an endpoint with booking = rest"
+        )
+    told = f"ACCESSORIALS {' '.join(asked)}" if asked else ""
+    texts = [marks.clean(each) for each in (told, rules.special_instructions)]
+    lines = [line for text in texts for line in textwrap.wrap(text, MAX_NOTE)]
+    if len(lines) > MAX_NOTES:
+        raise Untranslatable(
+            f"special_instructions: at most {MAX_NOTES} notes of {MAX_NOTE} characters go into a "
+            "tender, with the accessorials: shorten it"
+        )
+    return [segment(marks, "NTE", "", line) for line in lines]
 
 
 def _party(marks: Delimiters, role: str, party: types_pb2.Party) -> list[Segment]:
