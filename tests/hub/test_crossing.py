@@ -138,8 +138,13 @@ async def test_what_a_batch_reads_it_finds_by_an_index(store: Store, count: int)
             assert not [step for step in steps if step.startswith(walks)], f"{name}: {steps}"
 
 
-# Partial indexes of what is still open: of an empty table the planner may read all of such a one.
-HOLD_FEW = ("held_facts_still_held",)
+# So much is held that to read all of it, which a partial index offers, is not the cheapest.
+MUCH_IS_HELD = """
+INSERT INTO held_facts (id, endpoint, method, payload, content_type, refusal, state, awaits,
+                        request_id, created_at, drives, traceparent)
+SELECT n::text, 'carrier', 'm', '', '', '', 'HELD', 'order:' || n, n::text, 1, 0, ''
+FROM generate_series(1, 5000) AS n
+"""
 
 
 async def test_postgresql_finds_it_by_an_index_too(tmp_path: Path) -> None:
@@ -148,7 +153,9 @@ async def test_postgresql_finds_it_by_an_index_too(tmp_path: Path) -> None:
     queries = {n: q for n, q in vars(loading).items() if isinstance(q, Query)}
     store = await open_store(tmp_path, "postgresql")
     try:
-        async with store.read() as connection:
+        async with store.write() as connection:
+            await connection.exec_driver_sql(MUCH_IS_HELD)
+            await connection.exec_driver_sql("ANALYZE held_facts")
             await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             for name, query in queries.items():
                 kind = b"x" if "bytea" in query.array_text else "x"
@@ -156,10 +163,9 @@ async def test_postgresql_finds_it_by_an_index_too(tmp_path: Path) -> None:
                 plan = await connection.exec_driver_sql(f"EXPLAIN {query.array_text}", tuple(keys))
                 steps = [row[0] for row in plan]
                 assert not [step for step in steps if "Seq Scan" in step], f"{name}: {steps}"
-                scans = [step for step in steps if "Index" in step and " Scan " in step]
-                walks = [step for step in scans if not any(each in step for each in HOLD_FEW)]
+                walks = [step for step in steps if "Index" in step and " Scan " in step]
                 bounds = [step for step in steps if "Index Cond" in step]
-                assert scans and len(bounds) >= len(walks), f"{name}: {steps}"
+                assert len(bounds) >= len(walks) > 0, f"{name}: {steps}"
     finally:
         await store.close()
 
