@@ -157,6 +157,26 @@ def test_no_limit_of_bytes_drops_messages() -> None:
     assert "batch" in asked and "max_bytes" not in asked
 
 
+def test_what_waits_at_the_hub_has_limits_of_ours() -> None:
+    """Proves that each subscription of the hub names how many messages and bytes may wait on it:
+    what nats-py drops beyond its own limits is no secret of nats-py's."""
+    limits = ("pending_msgs_limit", "pending_bytes_limit")
+    named = [
+        {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg in limits}
+        for call in calls("crossdock_hub.bus.jetstream", "subscribe")
+    ]
+    ours = dict(zip(limits, ("MAX_PENDING_MESSAGES", "MAX_PENDING_BYTES"), strict=True))
+    assert named == [ours] * 2
+
+
+@pytest.mark.parametrize("module", NATS_DOORS)
+def test_nobody_fetches(module: str) -> None:
+    """Proves that nats-py's fetch, which sleeps out its time-out across a restart of the server and
+    says "empty" where it is lost, is never called, and no subscription that it would need."""
+    for name in ("fetch", "pull_subscribe", "pull_subscribe_bind"):
+        assert not list(calls(module, name)), name
+
+
 def test_nobody_forks() -> None:
     """Proves that no process of ours forks: grpc's threads and locks do not survive it. A child is
     a fresh interpreter or another program."""

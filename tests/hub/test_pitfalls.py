@@ -27,6 +27,7 @@ from fixtures_nats import PATIENCE_SECONDS, NatsProcess, eventually, free_port
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from stored_flow import Books, books
 from story import create_order
+from structlog.testing import capture_logs
 
 __all__ = ["books"]
 
@@ -41,6 +42,7 @@ LINEAGE = "crossdock.lineage.v1.LineageService"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 SCAN_STREAM = "/crossdock.tracking.v1.TrackingService/StreamTrackingEvents"
 STALLED_QUEUE, STALLED_EVENTS = 50, 2_000
+BURST = 2_000
 FOLLOWED = Flow()
 FOLLOWED.approve(FOLLOWED.create(order("SO-1")).id)
 
@@ -246,3 +248,30 @@ async def test_reconnecting_never_ends(
         assert not given_up
     finally:
         await bus.close()
+
+
+async def test_what_is_dropped_on_arrival_is_said(
+    nats_server: NatsProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that what waits on a subscription of the hub has limits of ours, that what is dropped
+    beyond them is said in the log by its subject, and that what comes later is heard."""
+    monkeypatch.setattr(jetstream, "MAX_PENDING_MESSAGES", 1)
+    listening, telling = [await Bus.connect(nats_server.address) for _ in range(2)]
+    heard: list[bytes] = []
+    try:
+        with capture_logs() as lines:
+            await listening.listen("news.all", lambda _, payload: heard.append(payload))
+            await listening.round_trip_seconds()
+            for number in range(BURST):
+                await telling.notify("news.all", b"%d" % number)
+            await eventually(lambda: any(_dropped(line) for line in lines), "the line in the log")
+        assert len(heard) < BURST
+        await telling.notify("news.all", b"later")
+        await eventually(lambda: heard[-1] == b"later", "what comes later")
+    finally:
+        await listening.close()
+        await telling.close()
+
+
+def _dropped(line: Any) -> bool:
+    return line["log_level"] == "warning" and line.get("subject") == "news.all"

@@ -54,6 +54,10 @@ PING_INTERVAL_SECONDS: Final = 5
 MAX_OUTSTANDING_PINGS: Final = 2
 RECONNECT_PAUSE_SECONDS: Final = 0.2
 MAX_IN_FLIGHT: Final = 1_024
+# Of what has arrived on one subscription and is not looked at yet. Beyond it nats-py drops what
+# comes and says so to `_on_error`; whoever waits for an answer then asks again.
+MAX_PENDING_MESSAGES: Final = 65_536
+MAX_PENDING_BYTES: Final = 64 * 1024 * 1024
 _DENIED: Final = re.compile(
     r'permissions violation for (?:publish|subscription) to "([^"]+)"', re.I
 )
@@ -213,7 +217,14 @@ class Bus(StreamAdministration):
             heard(message.subject, message.data)
 
         with _translated(f"subscribing to {subject}"):
-            return Listener(await self._client.subscribe(subject, cb=deliver))
+            return Listener(
+                await self._client.subscribe(
+                    subject,
+                    cb=deliver,
+                    pending_msgs_limit=MAX_PENDING_MESSAGES,
+                    pending_bytes_limit=MAX_PENDING_BYTES,
+                )
+            )
 
     async def ask(
         self, subject: str, payload: bytes, timeout_seconds: float = CALL_TIMEOUT_SECONDS
@@ -253,7 +264,12 @@ class Bus(StreamAdministration):
                 )
             opening.result()
             self._inbox = self._client.new_inbox()
-            await self._client.subscribe(f"{self._inbox}.*", cb=self._answered)
+            await self._client.subscribe(
+                f"{self._inbox}.*",
+                cb=self._answered,
+                pending_msgs_limit=MAX_PENDING_MESSAGES,
+                pending_bytes_limit=MAX_PENDING_BYTES,
+            )
         self._last_error = ""
 
     async def _shut(self) -> None:
@@ -266,6 +282,8 @@ class Bus(StreamAdministration):
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error)
+        if isinstance(error, nats.errors.SlowConsumerError):
+            log.warning("messages of the bus were dropped: too many wait", subject=error.subject)
         log.debug("bus", error=self._last_error)
         text = self._last_error.lower()
         refused_us = isinstance(error, nats.errors.AuthorizationError) or "authorization" in text
