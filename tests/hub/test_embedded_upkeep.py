@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from crossdock_hub import data_lock
 from crossdock_hub.bus import embedded, embedded_config, embedded_probe
-from crossdock_hub.bus.address import BusHealth
+from crossdock_hub.bus.address import BusAddress, BusHealth
 from crossdock_hub.bus.embedded import (
     DataDirectoryInUse,
     DataLock,
@@ -32,6 +32,7 @@ from structlog.testing import capture_logs
 
 # Pauses of 0.1, 0.2, 0.4 and 0.8 s lie before the fourth try.
 FOUR_TRIES_SECONDS = 1.5
+SICK_SECONDS = 0.1
 
 
 @pytest.fixture
@@ -173,6 +174,55 @@ async def test_a_server_that_waits_for_room_is_told_as_a_full_disk(
     keeper._missed = 0
     assert await keeper._examine() == "" and not is_full(keeper.health)
     assert keeper.health.reason == "nats-server hangs: no answer within 2 s"
+
+
+async def test_health_is_asked_for_whole() -> None:
+    """Proves that the server is asked for its health without a parameter: one that says it is well
+    as long as JetStream is switched on, and names what is wrong otherwise, is told as not well."""
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readline()).split()[1].decode()
+        asked.append(path)
+        told = json.dumps({"status": "unavailable", "error": "no room for the meta layer"})
+        status = "200 OK" if "js-enabled-only" in path else "503 Service Unavailable"
+        writer.write(f"HTTP/1.0 {status}\r\n\r\n{told}".encode())
+        writer.close()
+
+    monitoring = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = monitoring.sockets[0].getsockname()[1]
+    async with monitoring:
+        assert await embedded_probe.healthz(port, 5.0) == "no room for the meta layer"
+    assert asked == ["/healthz"]
+
+
+async def test_a_server_that_stays_unwell_is_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a server which answers, has room, and says for longer than sick_restart_seconds
+    that it is not well is to be restarted, with its own word as the reason, and not before."""
+    settings = EmbeddedSettings(tmp_path / "data", sick_restart_seconds=SICK_SECONDS)
+    keeper = EmbeddedNats(settings)
+
+    async def unwell(*_: object) -> str:
+        return "no quorum"
+
+    async def pong(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(embedded_probe, "healthz", unwell)
+    monkeypatch.setattr(embedded_probe, "ping", pong)
+    monkeypatch.setattr(EmbeddedNats, "address", BusAddress("nats://127.0.0.1:1", "", ""))
+    monkeypatch.setattr(keeper, "_free_bytes", lambda: 10 * settings.min_free_bytes)
+    began = time.monotonic()
+    assert await keeper._examine() == ""
+    assert keeper.health.reason == "nats-server is not healthy: no quorum"
+    why = ""
+    while not why and time.monotonic() - began < 100 * SICK_SECONDS:
+        await asyncio.sleep(SICK_SECONDS / 10)
+        why = await keeper._examine()
+    assert why == "nats-server is not healthy: no quorum; it is being restarted"
+    assert time.monotonic() - began >= SICK_SECONDS
 
 
 FULL = "the disk of /data is full: 0 KiB free"
