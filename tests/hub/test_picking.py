@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from crossdock_hub.config import SECOND
@@ -9,6 +10,8 @@ from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.unit import View
 from decisions import START
+from hypothesis import example, given
+from hypothesis import strategies as st
 from simulation.hub import NO_CONNECTION, MemoryWork
 from simulation.virtual_time import at_once
 from test_dispatching import LIMITS, Tick, endpoint, ready
@@ -84,6 +87,32 @@ def test_new_work_does_not_overtake_what_is_stored() -> None:
     assert picker.pick_new(batch(done, ready(3)), [vendor], START) == []
     assert picker.free(vendor, [vendor], START) == 1
     assert picker.can_pick([vendor], START)
+
+
+@given(idle=st.lists(st.integers(0, 5), min_size=12, max_size=12), endpoints=st.integers(2, 4))
+@example(idle=[1] * 12, endpoints=2)
+def test_endpoints_of_one_system_have_turns(idle: list[int], endpoints: int) -> None:
+    """Proves that endpoints which share one slot have it in turn, however many batches come by
+    while it is taken: one that is first in every second batch would have it always."""
+    vendors = [endpoint(f"vendor-{n}", concurrency=1) for n in range(endpoints)]
+    rows = {("delivery", r.id): r for v in vendors for r in (ready(n, 0, v.id) for n in range(20))}
+    work = MemoryWork(lambda: rows)
+    for record in rows.values():
+        work.note(record)
+    picker = Picker(LIMITS, Tick(), work)
+    at_once(picker.restore(NO_CONNECTION))
+    served: list[str] = []
+    for batches in idle:
+        (sent,) = at_once(picker.pick_stored(NO_CONNECTION, View(), vendors, START))
+        served.append(sent.record.endpoint)
+        for _ in range(batches):
+            assert not at_once(picker.pick_stored(NO_CONNECTION, View(), vendors, START))
+        done = replace(sent.record, state="CONFIRMED", pending=False)
+        rows["delivery", done.id] = done
+        picker.pick_new(batch(done), vendors, START)
+    counted = Counter(served)
+    assert len(counted) == endpoints
+    assert max(counted.values()) - min(counted.values()) <= 1
 
 
 def test_a_probe_goes_beside_calls_that_are_silent() -> None:

@@ -145,7 +145,9 @@ class Picker:
         # When it first took the store's word. What began just before is on no index, and a rate
         # that forgets it would be used twice: it counts as used up until then.
         self._restored_at: float | None = None
+        # When each endpoint last had stored work dispatched, counted in such turns.
         self._turn = 0
+        self._served_at: dict[str, int] = {}
         # Calls of the urgent lanes since the others had one, while those wait; by endpoint.
         self._runs: dict[str, int] = defaultdict(int)
         # Which of the others had the last one; by endpoint.
@@ -273,10 +275,8 @@ class Picker:
     ) -> list[Picked]:
         """Dispatch stored work of endpoints with a backlog, oldest and most urgent first."""
         picked: list[Picked] = []
-        # Endpoints of one system take turns at being first, or the last would starve.
-        self._turn += 1
-        start = self._turn % max(1, len(endpoints))
-        for endpoint in [*endpoints[start:], *endpoints[:start]]:
+        # Of one system's endpoints that which waited longest goes first, or one would starve.
+        for endpoint in sorted(endpoints, key=lambda one: self._served_at.get(one.id, 0)):
             if endpoint.id not in self._backlog:
                 continue
             room = min(self.free(endpoint, endpoints, now), self._limits.dispatch_slice)
@@ -286,6 +286,9 @@ class Picker:
             before = len(picked)
             for record in found[:room]:
                 self._dispatch(record, endpoint, now, picked)
+            if found:
+                self._turn += 1
+                self._served_at[endpoint.id] = self._turn
             if len(found) <= room:
                 self._backlog.discard(endpoint.id)
             for one in picked[before:]:
