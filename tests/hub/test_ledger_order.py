@@ -316,6 +316,25 @@ def test_a_cancel_that_stays_still_wakes_what_its_victims_held() -> None:
     assert desk.fresh(cancel).state == "HELD"
 
 
+def test_what_a_waiting_void_frees_is_looked_at_again() -> None:
+    """Proves with two packages, one of which is bought and one of which is put off while voids of
+    both wait, that superseding the second frees all that waited for it: the void of the first, and
+    work between them, which would else wait for ever."""
+    desk = Desk("SEARCHABLE")
+    bought, late = desk.event("book", items=("box-1", "box-2"))
+    desk.settle(bought, "CONFIRMED")
+    between = desk.one("post")
+    token = desk.take(late)
+    void_1, void_2 = desk.event("cancel", items=("box-1", "box-2"), **CANCEL)
+    assert [desk.fresh(r).state for r in (between, void_1, void_2)] == ["HELD"] * 3
+    desk.complete(late, token, "RETRY", reason="no connection")
+    assert desk.fresh(late).state == "SUPERSEDED"
+    assert desk.fresh(void_2).state == "SUPERSEDED"
+    assert desk.fresh(between).state == "READY"
+    desk.settle(between)
+    assert desk.fresh(void_1).state == "READY"
+
+
 def test_a_void_takes_back_its_own_package_only() -> None:
     """Proves that items pair up: package by package."""
     desk = Desk("SEARCHABLE")

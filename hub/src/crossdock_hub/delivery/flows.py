@@ -8,6 +8,7 @@ from dataclasses import replace
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import guarding, ledger, removal, unrouted
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
+from crossdock_hub.delivery.ordering import Flow
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.stepping import Steps, at_once
@@ -187,27 +188,44 @@ def wake(unit: Unit, root_id: str, endpoint: str) -> None:
 def wake_in_steps(unit: Unit, root_id: str, endpoint: str) -> Steps[None]:
     """`wake`, which may be interrupted after each delivery."""
     flow = unit.flow(root_id)
-    held = [
+    if not _waiting(flow, endpoint):
+        return
+    # One index for all that waits: an order in a loop has thousands of deliveries.
+    books = IndexedFlow(flow)
+    gone: list[DeliveryRecord] = []
+    while True:
+        ended = len(gone)
+        for record in _waiting(books, endpoint):
+            known = books.get(record.id)
+            if known is None or known.state != "HELD":
+                continue
+            pointless = ledger.supersede(known, books, unit.now) if known.supersedes else []
+            for other in pointless:
+                _keep(unit, other)
+                gone.append(books.get(other.id) or other)
+                books.put(other)
+            if not any(other.id == known.id for other in pointless):
+                placed = ledger.place(known, books, spec_of(unit, known), unit.now)
+                if (placed.state, placed.waiting_on) != (known.state, known.waiting_on):
+                    _keep(unit, placed)
+                    books.put(placed)
+            yield
+        if len(gone) == ended:
+            break
+        # What was looked at before something became pointless may have waited for just that. Each
+        # time there is less: the passes end.
+    for other in gone:
+        if other.state == "UNROUTED":
+            wake_role(unit, other)
+
+
+def _waiting(flow: Flow, endpoint: str) -> list[DeliveryRecord]:
+    """What waits for order or prerequisites at an endpoint."""
+    return [
         record
         for record in flow
         if record.endpoint == endpoint and record.state == "HELD" and record.hold_reason != "RETRY"
     ]
-    if not held:
-        return
-    # One index for all that waits: an order in a loop has thousands of deliveries.
-    books = IndexedFlow(flow)
-    for record in held:
-        pointless = ledger.supersede(record, books, unit.now) if record.supersedes else []
-        for other in pointless:
-            _keep(unit, other)
-            books.put(other)
-        if any(other.id == record.id for other in pointless):
-            continue
-        placed = ledger.place(record, books, spec_of(unit, record), unit.now)
-        if (placed.state, placed.waiting_on) != (record.state, record.waiting_on):
-            _keep(unit, placed)
-            books.put(placed)
-        yield
 
 
 def wake_role(unit: Unit, gone: DeliveryRecord) -> None:
