@@ -11,7 +11,7 @@ from dataclasses import replace
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import guarding, ledger, overtaking
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
-from crossdock_hub.delivery.ordering import OPEN_STATES
+from crossdock_hub.delivery.ordering import OPEN_STATES, says_more
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.replay import judging
 from crossdock_hub.replay.judging import Candidate, Decision, Specs, Terms
@@ -111,7 +111,7 @@ def newer(
             and (other.operation, other.item, other.object_id)
             == (record.operation, record.item, record.object_id)
         )
-        if not same or not ledger.says_more(other, record):
+        if not same or not says_more(other, record):
             continue
         full = "NATURAL" in (specs(other.operation).operation_class, other.operation_class)
         if own_fact and not full and not other.resubmits:

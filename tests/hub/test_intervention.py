@@ -313,10 +313,10 @@ def test_a_doubtful_call_is_not_resubmitted_blindly() -> None:
     say(flow, "RESUBMIT", buy, not_found_at_vendor=True)
     (new,) = [r for r in flow.deliveries("ups", "buy_label") if r.id != buy.id]
     assert (new.item, new.state) == (buy.item, "READY")
-    # The zombie speaks up: evidence on the old delivery, and nothing moves.
+    # The zombie speaks up: evidence on the old delivery, and the new one is not called.
     flow.complete(buy, token, "CONFIRMED", references=[("tracking_number", "1Z1")])
     assert flow.fresh(buy).state == "SUPERSEDED"
-    assert flow.fresh(new).state == "READY"
+    assert flow.fresh(new).state == "PARKED"
 
 
 def test_a_cancel_after_a_resubmission_still_reaches_the_vendor() -> None:

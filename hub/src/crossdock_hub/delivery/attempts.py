@@ -13,7 +13,7 @@ from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.errors import Refusal, to_message
 
 from crossdock_hub.config import SECOND
-from crossdock_hub.delivery import breaking, flows, guarding, ledger, pacing, removal
+from crossdock_hub.delivery import breaking, flows, guarding, late_proof, ledger, pacing, removal
 from crossdock_hub.delivery.checking import CheckedFact
 from crossdock_hub.delivery.documents import note_documents, note_posting
 from crossdock_hub.objects import resources
@@ -187,12 +187,17 @@ def complete(
     ended = _ended(attempt, request, outcome, unit.now, in_time)
     unit.put(("attempt", record.id, request.token), ended)
     if not in_time:
+        record = late_proof.doubted(record, attempt, outcome)
         _keep_evidence(unit, record, request, facts)
+        late_proof.tell_successor(unit, unit.delivery(record.id) or record, attempt, outcome)
         return _too_late(record)
     spec = flows.spec_of(unit, record)
     report = ledger.Report(
         outcome, request.code, request.reason, request.retry_after.ToMicroseconds() / SECOND
     )
+    if late_proof.shows_done(unit, record, attempt, outcome):
+        said_now = f"{outcome} {request.reason or request.code}".rstrip()
+        report = ledger.Report("CONFIRMED", reason=f"an earlier call did it; this one: {said_now}")
     known = _with_evidence(record, request)
     outage = _judge_endpoint(unit, record, attempt, request, said)
     after = ledger.complete(known, attempt, report, spec, unit.now, unit.limits, outage=outage)
@@ -272,10 +277,12 @@ def _without_refused(
 
 
 def _called_since(unit: Unit, record: DeliveryRecord, token: int) -> bool:
-    """True when the vendor was called, not only asked, after the attempt with this token."""
+    """True when the vendor was called, not only asked, after the attempt with this token, and that
+    call may have done something."""
     if token >= record.token:
         return False
-    return any(a.kind == "CALL" and a.token > token for a in unit.attempts(record))
+    later = (a for a in unit.attempts(record) if a.kind == "CALL" and a.token > token)
+    return any(a.outcome not in ledger.UNDONE for a in later)
 
 
 def _read_ahead(unit: Unit, request: delivery_service_pb2.Completion) -> None:

@@ -11,7 +11,8 @@ RETRY and RESUBMIT also take UNKNOWN and RESOLVING from a person who has looked 
 an attempt holds is nobody's to touch: it is IN_FLIGHT, or RESOLVING with a lease.
 
 Invariants: a word raises the token, so that no attempt begun before it moves the delivery, but one:
-proof that the vendor did it takes back a repeat that nobody has begun. What the vendor may have
+proof that the vendor did it takes back a repeat that nobody has begun, and stops a successor that
+nobody has begun (late_proof.py). What the vendor may have
 done is never sent again on a word alone: it is looked up, or a person says what there is. Nothing
 is sent again that later work has made pointless, however that work ended, and no older content
 after a newer one.
@@ -27,6 +28,7 @@ from crossdock.errors import Refusal
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import guarding, ledger, overtaking
+from crossdock_hub.delivery.ordering import says_more
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord, VendorReferenceRecord
 from crossdock_hub.refusals import transition
@@ -289,7 +291,7 @@ def _check_no_older_behind(case: Case, verb: str) -> None:
     if case.own_fact and case.kind != overtaking.FULL_STATE_CLASS:
         return
     for other in _same_work(case):
-        older = verb == "RESUBMIT" or not ledger.says_more(other, case.record)
+        older = verb == "RESUBMIT" or not says_more(other, case.record)
         if older and overtaking.is_behind(other, case.record) and other.state in ledger.OPEN_STATES:
             advice = f"skip this one, or {verb.lower()} the later one once it has ended"
             raise _overtaken(case, verb, other, "comes later", "be undone", advice)

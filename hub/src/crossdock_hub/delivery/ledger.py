@@ -31,9 +31,7 @@ from crossdock_hub.delivery.retrying import (
     next_look_up_seconds,
 )
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
-from crossdock_hub.unit import time_of_id
 
-MILLISECOND = SECOND // 1000
 # Nobody will send it again: in every other state it, or a person, may need its event.
 DONE_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})
 # Not begun: a later fact may make it pointless.
@@ -133,19 +131,6 @@ def supersede(record: DeliveryRecord, flow: Flow, now: int) -> list[DeliveryReco
 def _never_reached(record: DeliveryRecord) -> bool:
     # One that an operator resubmitted is superseded too, and the vendor may have it.
     return record.state == "SUPERSEDED" and is_untouched(record)
-
-
-def says_more(other: DeliveryRecord, record: DeliveryRecord) -> bool:
-    """Whether a delivery carries what came after the content of another: it is of a later event, or
-    an operator resubmitted it since, with its object as it was then."""
-    if not (other.resubmits or record.resubmits):
-        return other.sequence > record.sequence
-    if other.resubmits and record.resubmits:
-        return (other.created_at, other.id) > (record.created_at, record.id)
-    # An event's id tells its time to the millisecond: within it the careful answer is yes.
-    if other.resubmits:
-        return other.created_at > time_of_id(record.event_id)
-    return time_of_id(other.event_id) + MILLISECOND > record.created_at
 
 
 def is_untouched(record: DeliveryRecord) -> bool:
@@ -279,7 +264,7 @@ def complete(
     """
     ended = replace(record, lease_until=None, due_at=None, pending=False, updated_at=now)
     why = report.reason or report.code
-    if report.outcome == "REJECTED":
+    if report.outcome == "REJECTED" and not _stays_in_doubt(record, attempt):
         # A refusal is proof. Doubt of a refused one is of later: its database was put back.
         ended = replace(ended, first_unknown_at=None)
     if report.outcome in ("CONFIRMED", "REJECTED", "PARKED"):
@@ -303,6 +288,13 @@ def complete(
         return doubt
     until = left_alone_until(doubt, spec, report.retry_after_seconds, now, limits)
     return replace(doubt, due_at=max(doubt.due_at, until))
+
+
+def _stays_in_doubt(record: DeliveryRecord, attempt: AttemptRecord) -> bool:
+    """Whether an earlier call may have been done though this one was refused: of full states each
+    call is judged by itself, and the vendor may have taken one before it took no more."""
+    earlier = record.first_unknown_at not in (None, attempt.begun_at)
+    return earlier and record.operation_class == "NATURAL" and attempt.kind == "CALL"
 
 
 def _looked_up(

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 
+from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.unit import time_of_id
+
+MILLISECOND = SECOND // 1000
 
 # Waiting, or on the way: later work of the same ordering key waits for it.
 OPEN_STATES = frozenset(
@@ -15,6 +19,19 @@ OPEN_STATES = frozenset(
 
 
 Flow = Iterable[DeliveryRecord]
+
+
+def says_more(other: DeliveryRecord, record: DeliveryRecord) -> bool:
+    """Whether a delivery carries what came after the content of another: it is of a later event, or
+    an operator resubmitted it since, with its object as it was then."""
+    if not (other.resubmits or record.resubmits):
+        return other.sequence > record.sequence
+    if other.resubmits and record.resubmits:
+        return (other.created_at, other.id) > (record.created_at, record.id)
+    # An event's id tells its time to the millisecond: within it the careful answer is yes.
+    if other.resubmits:
+        return other.created_at > time_of_id(record.event_id)
+    return time_of_id(other.event_id) + MILLISECOND > record.created_at
 
 
 def unmet(record: DeliveryRecord, flow: Flow) -> str:

@@ -13,9 +13,8 @@ from collections.abc import Hashable, Iterator
 from heapq import merge
 
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import ledger
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
-from crossdock_hub.delivery.ordering import OPEN_STATES, Flow
+from crossdock_hub.delivery.ordering import OPEN_STATES, Flow, says_more
 from crossdock_hub.records import DeliveryRecord
 
 # With the vendor, or done there.
@@ -48,8 +47,9 @@ def takes_back(other: DeliveryRecord, record: DeliveryRecord) -> bool:
 def may_be_at_vendor(record: DeliveryRecord, flow: Flow, limits: Limits) -> bool:
     """Whether the vendor has, or may have, what a delivery says, whatever its state is by now.
 
-    A refusal, and an answer that it could not be sent, are proof that the vendor has not. flow: may
-    hold the replay's delivery that took over the doubt of one that it replaced.
+    A refusal, and an answer that it could not be sent, are proof that the vendor has not, unless an
+    earlier call of the same full state may have been taken: then the doubt stays. flow: may hold
+    the replay's delivery that took over the doubt of one that it replaced.
     """
     if record.state in _SENT_STATES or (record.draft and record.state in OPEN_STATES):
         return True
@@ -77,7 +77,7 @@ def is_newer(
     as_recorded = not (other.resubmits or record.resubmits)
     if own_fact and as_recorded and not full:
         return False
-    return ledger.says_more(other, record)
+    return says_more(other, record)
 
 
 def goes_first(

@@ -63,10 +63,16 @@ def intent_of(record: DeliveryRecord) -> IntentKey:
 
 def is_confirmed(record: DeliveryRecord, attempts: Sequence[AttemptRecord] = ()) -> bool:
     """True when the vendor did it, also where that was learned too late to move the delivery."""
-    if record.state == "CONFIRMED":
-        return True
-    said = (a.outcome == "CONFIRMED" or f"{LATER}CONFIRMED" in a.reason for a in attempts)
-    return any(said)
+    return record.state == "CONFIRMED" or any(map(says_done, attempts))
+
+
+def says_done(attempt: AttemptRecord) -> bool:
+    """True when an attempt's word, the first or a later one, is that the vendor did it."""
+    return attempt.outcome == "CONFIRMED" or f"{LATER}CONFIRMED" in attempt.reason
+
+
+def _was_begun(record: DeliveryRecord) -> bool:
+    return record.attempts + record.look_ups > 0
 
 
 def postings(
@@ -78,15 +84,17 @@ def postings(
     attempts: by delivery id. Without them late confirmations of closed deliveries are not seen.
     """
     found: dict[IntentKey, Posting] = {}
-    for record in deliveries:
-        if not is_confirmed(record, attempts.get(record.id, ())):
-            continue
+    confirmed = [r for r in deliveries if is_confirmed(r, attempts.get(r.id, ()))]
+    called = {(intent_of(r), r.vendor_reference) for r in confirmed if _was_begun(r)}
+    for record in confirmed:
         key = intent_of(record)
         posting = found.get(key)
         if posting is None:
             posting = found[key] = Posting(*key, record.role, record.kind, repeatable=True)
-        posting.confirmed += 1
-        posting.unproven += not record.vendor_references
+        # A replay that was done with the call of what it replaced is no second posting.
+        counts = _was_begun(record) or (key, record.vendor_reference) not in called
+        posting.confirmed += counts
+        posting.unproven += counts and not record.vendor_references
         posting.repeatable &= record.operation_class == REPEATABLE_CLASS
         # What the vendor holds beside the one that was adopted is there all the same.
         for reference in (*record.vendor_references, *record.duplicates):

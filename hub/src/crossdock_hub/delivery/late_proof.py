@@ -1,0 +1,97 @@
+"""Proof that comes late: a call turns out to be done when its delivery already went another way.
+
+It moves nothing by itself where a newer call runs or has ended; but nothing may do the same once
+more that can still be stopped, and what is known to be done is never told as refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from crossdock_hub.delivery import flows, ledger
+from crossdock_hub.delivery.documents import note_posting
+from crossdock_hub.delivery.postings import says_done
+from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from crossdock_hub.unit import Unit
+
+# Where a call may still follow, by itself or on a person's word.
+_MAY_GO_AGAIN = ledger.OPEN_STATES | {"REJECTED"}
+
+
+def doubted(record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> DeliveryRecord:
+    """The delivery of a call whose word moves nothing any more: where the word is that it is done,
+    nothing is sent again without a look at the vendor."""
+    if not _is_proof(attempt, outcome) or record.state not in _MAY_GO_AGAIN:
+        return record
+    since = min(record.first_unknown_at or attempt.begun_at, attempt.begun_at)
+    return replace(record, first_unknown_at=since)
+
+
+def shows_done(unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> bool:
+    """Whether an earlier call is known to be done, where the newest one ended and did nothing."""
+    if attempt.kind != "CALL" or outcome not in ledger.UNDONE:
+        return False
+    if record.first_unknown_at in (None, attempt.begun_at):
+        return False
+    if outcome in ledger.UNPROCESSED and not record.vendor_references:
+        # An endpoint that is away for weeks is tried often: the log, which is long then, is read
+        # only where something has come. Without it the doubt alone keeps a repeat from going.
+        return False
+    return any(says_done(other) for other in unit.attempts(record) if other.token < attempt.token)
+
+
+def tell_successor(
+    unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, outcome: str
+) -> None:
+    """Keep what took the place of a delivery that is done after all from doing it once more, where
+    nobody has begun it: a replay is done with it, and a resubmission, whose content may be another,
+    is a person's to decide."""
+    if not _is_proof(attempt, outcome):
+        return
+    heir = _heir(unit, record)
+    if heir is None or heir.state not in ledger.IDLE_STATES or not ledger.is_untouched(heir):
+        return
+    still = replace(
+        heir, hold_reason="", due_at=None, lease_until=None, pending=False, updated_at=unit.now
+    )
+    if heir.vendor_reference == record.vendor_reference:
+        done = replace(
+            still,
+            state="CONFIRMED",
+            waiting_on=f"the call of {record.id}, which it replaced, was done",
+            vendor_references=list(record.vendor_references),
+        )
+        flows.settle(unit, heir, done)
+        note_posting(unit, done)
+        return
+    numbers = ", ".join(f"{each.type} {each.value}" for each in record.vendor_references)
+    parked = replace(
+        still,
+        state="PARKED",
+        waiting_on=(
+            f"{record.id}, which it replaced, was done after all"
+            f"{f' as {numbers}' if numbers else ''}: resolve it with what is there, or retry it "
+            "only if the vendor is to do it once more"
+        ),
+    )
+    flows.settle(unit, heir, parked)
+
+
+def _is_proof(attempt: AttemptRecord, outcome: str) -> bool:
+    return outcome == "CONFIRMED" and attempt.kind == "CALL"
+
+
+def _heir(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
+    """What stands in the place of a superseded delivery now: a replay, or a resubmission."""
+    seen = {record.id}
+    known: DeliveryRecord | None = record
+    while known is not None and known.state == "SUPERSEDED" and known.superseded_by not in seen:
+        seen.add(known.superseded_by)
+        heir = unit.delivery(known.superseded_by)
+        if heir is None or not (heir.replay_id or heir.resubmits == known.id):
+            return None
+        known = heir
+    return None if known is record else known
+
+
+__all__ = ["doubted", "shows_done", "tell_successor"]
