@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from crossdock.cli import COMMANDS, app, names
+from crossdock.cli.delivery import log_lines
 from crossdock.cli.doctor import endpoint_checks
 from crossdock.cli.endpoint import status_row
 from crossdock.cli.hub_access import Place, confirm, find_place
 from crossdock.cli.output import age, cell, duration
+from crossdock.cli.posted import exit_code
 from crossdock.cli.problems import CommandError, explained
 from crossdock.cli.tail import entry_line
 from crossdock.cli.trace import EXIT_CODES, chain, told
@@ -19,7 +21,7 @@ from crossdock.cli.workplace import Workplace
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2
 from crossdock.errors import FieldNotOwnedError, Refusal, UnreachableError
-from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
+from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2, posting_pb2
 from crossdock.options.v1 import options_pb2
 from grpc import StatusCode
 from hypothesis import given, settings
@@ -55,6 +57,24 @@ def test_every_verdict_has_its_exit_code() -> None:
         "WAITING": 4,
         "IN_DOUBT": 4,
     }
+
+
+def test_what_is_not_told_is_not_well() -> None:
+    """A flow that is larger than one question, with nothing wrong in what was told, is no 0."""
+    once = posting_pb2.Posting(verdict=posting_pb2.POSTING_VERDICT_POSTED_ONCE)
+    twice = posting_pb2.Posting(verdict=posting_pb2.POSTING_VERDICT_POSTED_TWICE)
+    assert [exit_code([once], more) for more in (False, True)] == [0, 4]
+    assert [exit_code([once, twice], more) for more in (False, True)] == [3, 3]
+
+
+def test_what_is_left_out_of_a_log_is_said_where_it_is() -> None:
+    """Between the attempts that are shown stands how many are not; a whole log has no such line."""
+    log = [delivery_pb2.Attempt(number=number) for number in (1, 2, 4_000)]
+    long = delivery_pb2.Delivery(attempt_log=log, attempts_left_out=3_997)
+    lines = [line for line in log_lines(long) if "left out" in line or line.startswith("attempt")]
+    assert [line.split()[1] for line in lines] == ["1", "2", "3997", "4000"]
+    whole = delivery_pb2.Delivery(attempt_log=log[:2])
+    assert not any("left out" in line for line in log_lines(whole))
 
 
 def test_a_trace_begins_with_the_sentence() -> None:

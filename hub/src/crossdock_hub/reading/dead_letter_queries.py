@@ -15,7 +15,8 @@ from crossdock_hub.delivery.dead_letters import OBJECTS_SHOWN_MAX, Group, Member
 from crossdock_hub.delivery.sightings import Sighting
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import stamp
-from crossdock_hub.reading.paging import next_token, page_size, position_of
+from crossdock_hub.reading.fitting import fit
+from crossdock_hub.reading.paging import next_token, page_size, position_of, room_of
 from crossdock_hub.reading.presenting import (
     delivery_message,
     enum_value,
@@ -59,9 +60,17 @@ async def get_dead_letters(queries: Queries, caller: Caller, request: Any, _left
         raise not_found("dead letter group", request.group_id)
     start, size = _start(request), request.page_size or MEMBERS_DEFAULT
     page = group.members[start : start + size]
-    response = dead_letter_service_pb2.GetDeadLettersResponse(
-        group=group_message(group), members=await _members(queries, page)
-    )
+    response = dead_letter_service_pb2.GetDeadLettersResponse(group=group_message(group))
+    room = whole = room_of(queries.limits)
+    for index, told in enumerate(await _members(queries, page), start):
+        if told is None:
+            continue
+        fit([told.delivery], whole - told.ByteSize() + told.delivery.ByteSize())
+        room -= told.ByteSize()
+        if room < 0 and response.members:
+            response.next_page_token = next_token(request, str(index))
+            return response
+        response.members.append(told)
     if len(group.members) > start + size:
         response.next_page_token = next_token(request, str(start + size))
     return response
@@ -146,12 +155,13 @@ def _member(member: Member) -> dead_letter_pb2.DeadLetter:
     return message
 
 
-async def _members(queries: Queries, page: list[Member]) -> list[dead_letter_pb2.DeadLetter]:
+async def _members(queries: Queries, page: list[Member]) -> list[dead_letter_pb2.DeadLetter | None]:
+    """The letters of a page in its order; None: what stopped is no longer there."""
     reader = queries.reader
     ids = [member.id for member in page]
     words = await reader.words(ids)
     attempts = await reader.attempts([m.id for m in page if not m.inbound])
-    found = []
+    found: list[dead_letter_pb2.DeadLetter | None] = []
     for member in page:
         message = _member(member)
         said = words.get(member.id, ())
@@ -159,6 +169,7 @@ async def _members(queries: Queries, page: list[Member]) -> list[dead_letter_pb2
             async with reader.snapshot() as connection:
                 fact = await held_fact(connection, member.id)
             if fact is None:
+                found.append(None)
                 continue
             message.held_fact.CopyFrom(held_fact_message(fact))
             # The bytes may hold what is masked below; the list of held facts gives them.
@@ -168,6 +179,7 @@ async def _members(queries: Queries, page: list[Member]) -> list[dead_letter_pb2
         else:
             record = await reader.delivery(member.id)
             if record is None:
+                found.append(None)
                 continue
             log = attempts.get(member.id, ())
             message.delivery.CopyFrom(delivery_message(record, None, log, said))

@@ -13,8 +13,8 @@ from crossdock_hub.bus.relay import Relay
 from crossdock_hub.identity import Caller
 from crossdock_hub.reading.difference_messages import difference_message
 from crossdock_hub.store import Store
+from crossdock_hub.store.attempt_logs import words_of
 from crossdock_hub.store.bus_rows import differences
-from crossdock_hub.store.reading import words_of
 
 GET_HUB_STATUS: Final = "/crossdock.hub.v1.HubService/GetHubStatus"
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossdock_hub.config import Limits
+from crossdock_hub.reading.paging import room_of
 from crossdock_hub.records import ObjectRecord
 
 # Filters that no column holds are applied to what was read; a page gives up looking after so many
 # rows and says where to go on.
 SCANNED_ROWS_MAX = 2_000
-# A page ends early rather than outgrow what a message may hold.
-PAGE_BYTES_SHARE = 0.6
 
 # (last position, how many) -> the next objects
 Fetch = Callable[[str, int], Awaitable[Sequence[ObjectRecord]]]
@@ -97,7 +96,7 @@ async def collect(
 ) -> tuple[list[ObjectRecord], str]:
     """A page of what passes `keep`, and the position to go on from; "" when there is no more."""
     page: list[ObjectRecord] = []
-    room = int(limits.message_bytes_max * PAGE_BYTES_SHARE)
+    room = room_of(limits)
     scanned = 0
     while scanned < SCANNED_ROWS_MAX:
         rows = await fetch(after, size + 1)

@@ -30,7 +30,7 @@ from crossdock_hub.reading.paging import next_token, page_size, position_of
 from crossdock_hub.reading.presenting import word_message
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store import Store, mapping_pages
-from crossdock_hub.store.reading import words_of
+from crossdock_hub.store.attempt_logs import words_of
 from crossdock_hub.store.writing import registered
 from crossdock_hub.unit import Refused
 

@@ -14,6 +14,8 @@ from crossdock_hub.refusals import invalid
 from crossdock_hub.unit import Refused
 
 _FINGERPRINT_BYTES = 6
+# A page ends early rather than outgrow what a message may hold.
+PAGE_BYTES_SHARE = 0.6
 # What says how much of the list is told, and not which: it may differ from page to page.
 NOT_OF_THE_QUERY = frozenset({"page_token", "page_size", "with_attempts", "request_id", "reason"})
 
@@ -22,6 +24,11 @@ def page_size(request: Any, limits: Limits) -> int:
     """How many entries a page may have."""
     wanted: int = request.page_size or limits.page_size_default
     return min(wanted, limits.page_size_max)
+
+
+def room_of(limits: Limits) -> int:
+    """How many bytes of an answer its list may take."""
+    return int(limits.message_bytes_max * PAGE_BYTES_SHARE)
 
 
 def next_token(request: Any, position: str) -> str:

@@ -14,12 +14,18 @@ from crossdock_hub.objects.resources import stamp
 from crossdock_hub.reading.chain import Chain, Situation
 from crossdock_hub.reading.event_scope import EventScope, scope_of
 from crossdock_hub.reading.finding import TRIED, Finder, Match
-from crossdock_hub.reading.listing import PAGE_BYTES_SHARE
-from crossdock_hub.reading.paging import next_token, page_size, position_of
+from crossdock_hub.reading.fitting import fit
+from crossdock_hub.reading.paging import next_token, page_size, position_of, room_of
 from crossdock_hub.reading.posting_history import DOUBTFUL, History, Logs, histories
 from crossdock_hub.reading.presenting import delivery_message, enum_value
 from crossdock_hub.records import DeliveryRecord
-from crossdock_hub.store.posting_reading import Looked, flows_of, look_through
+from crossdock_hub.store.posting_reading import (
+    Logged,
+    Looked,
+    intents_named,
+    intents_of,
+    look_through,
+)
 from crossdock_hub.unit import Refused, time_of_id
 
 if TYPE_CHECKING:
@@ -34,18 +40,20 @@ SUSPECTS_PER_READ = 100
 
 async def list_postings(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
     """A page of the intents of an object, or of a whole flow, in the order of their events."""
+    text = request.id.strip()
     match, chain, more = await _found(queries, caller, request.id)
-    logs = _logs(queries, chain.attempts, chain.words)
+    asked = await _asked(queries, match, chain, text)
+    logs = _logs(queries, asked.attempts, asked.words)
     named = [
         history
-        for history in _about(histories(chain.deliveries, logs), match, request.id.strip())
+        for history in _about(histories(asked.deliveries, logs), match, text)
         if request.endpoint in ("", history.newest.endpoint)
     ]
     known = await queries.situations()
     response = lineage_service_pb2.ListPostingsResponse(
         matched_as=match.matched_as + (f" ({more} more match)" if more else ""),
         root_id=chain.root_id,
-        truncated=len(chain.deliveries) >= queries.limits.flow_deliveries_max,
+        truncated=len(asked.deliveries) >= queries.limits.flow_deliveries_max,
     )
     room = _Room(queries, request)
     position = position_of(request)
@@ -57,6 +65,17 @@ async def list_postings(queries: Queries, caller: Caller, request: Any, _left: f
             break
         response.postings.append(message)
     return response
+
+
+async def _asked(queries: Queries, match: Match, chain: Chain, text: str) -> Chain | Logged:
+    """What the id names: of a flow that has more than a question reads, only its objects' part."""
+    most = queries.limits.flow_deliveries_max
+    if len(chain.deliveries) < most:
+        return chain
+    ids = {text} if match.object_id in ("", match.root_id) else {text, match.object_id}
+    async with queries.reader.snapshot() as connection:
+        named = await intents_named(connection, match.root_id, ids, most)
+    return named if named.deliveries else chain
 
 
 async def _found(queries: Queries, caller: Caller, text: str) -> tuple[Match, Chain, int]:
@@ -113,9 +132,9 @@ async def list_doubtful_postings(
         suspects = [row for row in looked if row.suspect]
         for start in range(0, len(suspects), SUSPECTS_PER_READ):
             some = suspects[start : start + SUSPECTS_PER_READ]
-            flows = await flows_of(connection, {row.root_id for row in some}, endpoints)
-            logs = _logs(queries, flows.attempts, flows.words)
-            for row, history in wanted.among(some, histories(flows.deliveries, logs)):
+            whole = await intents_of(connection, some, endpoints)
+            logs = _logs(queries, whole.attempts, whole.words)
+            for row, history in wanted.among(some, histories(whole.deliveries, logs)):
                 message = _message(history, logs, known, caller)
                 if not room.takes(message):
                     overflow = row
@@ -180,11 +199,13 @@ class _Room:
 
     def __init__(self, queries: Queries, request: Any) -> None:
         self._count = page_size(request, queries.limits)
-        self._bytes = int(queries.limits.message_bytes_max * PAGE_BYTES_SHARE)
+        self._bytes = self._whole = room_of(queries.limits)
         self._empty = True
 
     def takes(self, message: posting_pb2.Posting) -> bool:
-        """Whether the page has room for it, which it then has no more."""
+        """Whether the page has room for it, which it then has no more. One that takes a whole page
+        gives way."""
+        fit(message.deliveries, self._whole)
         self._count -= 1
         self._bytes -= message.ByteSize()
         fits = self._empty or (self._count >= 0 and self._bytes >= 0)

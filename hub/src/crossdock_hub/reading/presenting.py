@@ -95,12 +95,18 @@ def delivery_message(
         draft=record.draft,
         duplicates=map(_vendor_reference, record.duplicates),
         attempt_log=[attempt_message(attempt, full=full) for attempt in attempts],
+        attempts_left_out=_left_out(record, attempts),
         replay_id=record.replay_id,
         operator_words=[word_message(word) for word in words],
         resubmits=record.resubmits,
     )
     _add_facts_and_times(message, record, full)
     return message
+
+
+def _left_out(record: DeliveryRecord, attempts: Sequence[AttemptRecord]) -> int:
+    """How many attempts there were beside these; 0 where none are asked for."""
+    return max(0, record.attempts + record.look_ups - len(attempts)) if attempts else 0
 
 
 def _add_facts_and_times(

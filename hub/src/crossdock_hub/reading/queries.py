@@ -31,7 +31,8 @@ from crossdock_hub.reading.dead_letter_queries import (
     see_replayed_group,
 )
 from crossdock_hub.reading.endpoint_view import SettledOf, endpoint_messages
-from crossdock_hub.reading.paging import next_token, page_size, position_of
+from crossdock_hub.reading.fitting import fit
+from crossdock_hub.reading.paging import next_token, page_size, position_of, room_of
 from crossdock_hub.reading.posting_queries import list_doubtful_postings, list_postings
 from crossdock_hub.reading.presenting import (
     delivery_message,
@@ -226,6 +227,7 @@ async def get_delivery(queries: Queries, caller: Caller, request: Any, _left: fl
     if record is None or not _visible(caller, record.endpoint):
         raise not_found("delivery", request.id)
     found = await _present(queries, caller, [record], with_attempts=True)
+    fit(found, room_of(queries.limits))
     return delivery_service_pb2.GetDeliveryResponse(delivery=found[0])
 
 
@@ -244,6 +246,9 @@ async def list_deliveries(queries: Queries, caller: Caller, request: Any, _left:
     after = position_of(request)
     records = await queries.reader.delivery_page(wanted, size + 1, after=after)
     page = await _present(queries, caller, records[:size], with_attempts=request.with_attempts)
+    # One that takes a whole page gives way; others come on the next one.
+    for message in page:
+        fit([message], room_of(queries.limits))
     fitting = _fitting(page, queries.limits)
     response = delivery_service_pb2.ListDeliveriesResponse(deliveries=page[:fitting])
     if len(records) > fitting:
@@ -254,16 +259,12 @@ async def list_deliveries(queries: Queries, caller: Caller, request: Any, _left:
 
 def _fitting(page: list[Any], limits: Limits) -> int:
     """How many of these messages one answer holds; one at least."""
-    room = _page_bytes(limits)
+    room = room_of(limits)
     for index, message in enumerate(page):
         room -= message.ByteSize()
         if room < 0 and index:
             return index
     return len(page)
-
-
-def _page_bytes(limits: Limits) -> int:
-    return int(limits.message_bytes_max * listing.PAGE_BYTES_SHARE)
 
 
 # Endpoints
@@ -313,7 +314,7 @@ async def list_held_facts(queries: Queries, caller: Caller, request: Any, _left:
         tuple(request.ids),
     )
     records, more = await queries.reader.held_facts(
-        wanted, size, after=position_of(request), payload_bytes_max=_page_bytes(queries.limits)
+        wanted, size, after=position_of(request), payload_bytes_max=room_of(queries.limits)
     )
     page = [held_fact_message(record) for record in records]
     fitting = _fitting(page, queries.limits)

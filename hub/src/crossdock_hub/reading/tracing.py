@@ -11,8 +11,9 @@ from crossdock.lineage.v1 import lineage_pb2
 from crossdock_hub.config import Limits
 from crossdock_hub.reading.chain import Situation
 from crossdock_hub.reading.finding import TRIED, Finder, Match, spellings
+from crossdock_hub.reading.fitting import fit
 from crossdock_hub.reading.lineage import assemble
-from crossdock_hub.reading.listing import PAGE_BYTES_SHARE
+from crossdock_hub.reading.paging import room_of
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import archived
 from crossdock_hub.store import Reader
@@ -45,7 +46,8 @@ async def trace(
         others = len(matches) - index - 1
         lineage.query = query
         lineage.matched_as = match.matched_as + (f" ({others} more match)" if others else "")
-        _shorten(lineage, limits)
+        rest = lineage.ByteSize() - sum(each.ByteSize() for each in lineage.deliveries)
+        fit(lineage.deliveries, room_of(limits) - rest)
         return lineage
     exact = query.strip()
     for part in await reader.parts_with([exact, *spellings(exact)]) if sees_all else ():
@@ -65,12 +67,3 @@ def _may_see(
     """True when the matched object, or without one any of the flow, is within the scope."""
     named = [record for record in family if record.id == match.object_id]
     return any(sees(record) for record in named or family)
-
-
-def _shorten(lineage: lineage_pb2.Lineage, limits: Limits) -> None:
-    """A very long flow goes without excerpts rather than not at all."""
-    if lineage.ByteSize() > limits.message_bytes_max * PAGE_BYTES_SHARE:
-        for delivery in lineage.deliveries:
-            for attempt in delivery.attempt_log:
-                attempt.ClearField("request_excerpt")
-                attempt.ClearField("response_excerpt")

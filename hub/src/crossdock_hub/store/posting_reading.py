@@ -22,9 +22,11 @@ from crossdock_hub.reading.event_scope import EventScope
 from crossdock_hub.records import AttemptRecord, DeliveryRecord, OperatorWordRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.reading import ALL_STATES, attempts_of, words_of
+from crossdock_hub.store.attempt_logs import attempts_of, words_of
+from crossdock_hub.store.reading import ALL_STATES
 
-VALUES_PER_STATEMENT = 500
+# An id names few intents: a parcel has one with each endpoint and operation.
+MOST_NAMED = 100
 _SEPARATOR = "|"
 # A delivery that nobody serves was never called.
 _STATES = tuple(state for state in ALL_STATES if state != "UNROUTED")
@@ -37,6 +39,7 @@ class Looked:
     id: str
     sequence: str
     root_id: str
+    object_id: str
     suspect: bool
 
     @property
@@ -51,8 +54,8 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class Flows:
-    """Whole flows on one snapshot; attempts and words by delivery, oldest first."""
+class Logged:
+    """Deliveries on one snapshot; attempts and words by delivery, oldest first."""
 
     deliveries: Sequence[DeliveryRecord]
     attempts: dict[str, list[AttemptRecord]]
@@ -76,13 +79,14 @@ async def look_through(
             found += (await connection.execute(statement)).mappings()
     found.sort(key=lambda row: (row["sequence"], row["id"]), reverse=True)
     return [
-        Looked(row["id"], row["sequence"], row["root_id"], _is_suspect(row)) for row in found[:most]
+        Looked(row["id"], row["sequence"], row["root_id"], row["object_id"], _is_suspect(row))
+        for row in found[:most]
     ]
 
 
 def _range(endpoint: str, state: str, scope: EventScope, after: str) -> Select[tuple[object, ...]]:
     d = t.deliveries.c
-    columns = (d.id, d.sequence, d.root_id, d.vendor_references, d.duplicates)
+    columns = (d.id, d.sequence, d.root_id, d.object_id, d.vendor_references, d.duplicates)
     statement = select(*columns, _tells_more().label("tells_more"))
     statement = statement.where(d.endpoint == endpoint, d.state == state)
     if scope.first_id:
@@ -122,20 +126,55 @@ def _is_suspect(row: RowMapping) -> bool:
     return len(types) > len(set(types))
 
 
-async def flows_of(
-    connection: AsyncConnection, root_ids: Collection[str], endpoints: Collection[str]
-) -> Flows:
-    """All deliveries of these flows at these endpoints, with what was tried and said."""
+async def intents_of(
+    connection: AsyncConnection, suspects: Collection[Looked], endpoints: Collection[str]
+) -> Logged:
+    """All that was ever to be done for the objects of these deliveries at these endpoints: whole
+    intents, with what was tried and said, and not the rest of their flows."""
     d = t.deliveries.c
-    wanted = list(root_ids)
-    found: list[DeliveryRecord] = []
-    for start in range(0, len(wanted), VALUES_PER_STATEMENT):
-        some = wanted[start : start + VALUES_PER_STATEMENT]
-        statement = select(t.deliveries).where(d.root_id.in_(some), d.endpoint.in_(list(endpoints)))
-        rows_found = (await connection.execute(statement)).mappings()
-        found += [rows.delivery_record(row) for row in rows_found]
+    statement = select(t.deliveries).where(
+        d.root_id.in_({row.root_id for row in suspects}),
+        d.object_id.in_({row.object_id for row in suspects}),
+        d.endpoint.in_(list(endpoints)),
+    )
+    found = (await connection.execute(statement)).mappings()
+    return await _logged(connection, [rows.delivery_record(row) for row in found])
+
+
+async def intents_named(
+    connection: AsyncConnection, root_id: str, ids: Collection[str], most: int
+) -> Logged:
+    """What was to be done in a flow that one of these ids names: the id of a delivery, a vendor's
+    reference, or an item, and else an object, also one that is referred to.
+
+    Whole intents, and at most so many deliveries, those of the oldest events first.
+    """
+    d = t.deliveries.c
+    names = list(ids)
+    itself = or_(d.id.in_(names), d.vendor_reference.in_(names), d.item.in_(names))
+    columns = (d.endpoint, d.operation, d.object_id, d.item)
+    intents = select(*columns).where(d.root_id == root_id, itself).distinct().limit(MOST_NAMED)
+    named = (await connection.execute(intents)).all()
+    if named:
+        which: list[ColumnElement[bool]] = [
+            column.in_({intent[place] for intent in named}) for place, column in enumerate(columns)
+        ]
+    else:
+        refers = [d.refers_to.contains(json.dumps(name), autoescape=True) for name in names]
+        which = [or_(d.object_id.in_(names), *refers)]
+    statement = (
+        select(t.deliveries)
+        .where(d.root_id == root_id, *which)
+        .order_by(d.sequence, d.id)
+        .limit(most)
+    )
+    found = (await connection.execute(statement)).mappings()
+    return await _logged(connection, [rows.delivery_record(row) for row in found])
+
+
+async def _logged(connection: AsyncConnection, found: Sequence[DeliveryRecord]) -> Logged:
     ids = [record.id for record in found]
-    return Flows(found, await attempts_of(connection, ids), await words_of(connection, ids))
+    return Logged(found, await attempts_of(connection, ids), await words_of(connection, ids))
 
 
-__all__ = ["Flows", "Looked", "flows_of", "look_through"]
+__all__ = ["Logged", "Looked", "intents_named", "intents_of", "look_through"]

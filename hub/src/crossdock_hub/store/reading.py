@@ -6,7 +6,7 @@ Positions of pages are opaque texts that the method itself made; "" means the be
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +44,7 @@ from crossdock_hub.records import (
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import parts_of
+from crossdock_hub.store.attempt_logs import attempts_of, words_of
 from crossdock_hub.store.engine import Store
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
 from crossdock_hub.store.scan_pages import of_shipments, scan_page
@@ -65,12 +66,10 @@ MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
 HAS_ITEM = text("deliveries.item <> ''")
 _SEPARATOR = "|"
 
-_attempt = rows.plain_record(AttemptRecord)
 _cursor = rows.plain_record(CursorRecord)
 _parcel = rows.plain_record(ParcelRecord)
 _reference = rows.plain_record(ReferenceRecord)
 _scan = rows.plain_record(ScanRecord)
-_word = rows.plain_record(OperatorWordRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +294,7 @@ class Reader:
         return [rows.delivery_record(row) for row in found]
 
     async def attempts(self, delivery_ids: Collection[str]) -> dict[str, list[AttemptRecord]]:
-        """Attempts by delivery, oldest first."""
+        """Attempts by delivery, oldest first; see `attempts_of` for what of long logs is read."""
         async with self._store.read() as connection:
             return await attempts_of(connection, delivery_ids)
 
@@ -452,20 +451,6 @@ def _event(row: RowMapping) -> StoredEvent:
     return StoredEvent(rows.event_record(row), row["published_at"] is not None)
 
 
-async def attempts_of(
-    connection: AsyncConnection, delivery_ids: Collection[str]
-) -> dict[str, list[AttemptRecord]]:
-    """Attempts by delivery, oldest first, on a snapshot that is open."""
-    if not delivery_ids:
-        return {}
-    a = t.attempts.c
-    statement = select(t.attempts).where(a.delivery_id.in_(list(delivery_ids)))
-    found: Mapping[str, list[AttemptRecord]] = defaultdict(list)
-    for row in (await connection.execute(statement.order_by(a.token))).mappings():
-        found[row["delivery_id"]].append(_attempt(row))
-    return dict(found)
-
-
 def _figures(lanes: Sequence[RowMapping]) -> Figures:
     """The figures of one endpoint from those of its lanes."""
     return Figures(
@@ -480,17 +465,3 @@ def _figures(lanes: Sequence[RowMapping]) -> Figures:
             if lane["waiting"]
         },
     )
-
-
-async def words_of(
-    connection: AsyncConnection, subject_ids: Collection[str]
-) -> dict[str, list[OperatorWordRecord]]:
-    """Words by delivery or held fact, oldest first, on a snapshot that is open."""
-    if not subject_ids:
-        return {}
-    w = t.operator_words.c
-    statement = select(t.operator_words).where(w.subject_id.in_(list(subject_ids)))
-    found: Mapping[str, list[OperatorWordRecord]] = defaultdict(list)
-    for row in (await connection.execute(statement.order_by(w.id))).mappings():
-        found[row["subject_id"]].append(_word(row))
-    return dict(found)

@@ -178,12 +178,22 @@ def lines(delivery: delivery_pb2.Delivery) -> Iterator[str]:
         yield f"superseded by {delivery.superseded_by}"
     if delivery.resubmits:
         yield f"resubmits     {delivery.resubmits}"
-    for attempt in delivery.attempt_log:
-        yield from attempt_lines(attempt)
+    yield from log_lines(delivery)
     for fact in delivery.quarantined:
         yield f"refused fact  {fact.method}: {fact.refusal.message}"
     for word in delivery.operator_words:
         yield word_line(word)
+
+
+def log_lines(delivery: delivery_pb2.Delivery) -> Iterator[str]:
+    """The attempts of a delivery, and how many of them are left out, and where."""
+    before = 0
+    for attempt in delivery.attempt_log:
+        missing = attempt.number - before - 1
+        if delivery.attempts_left_out and missing > 0:
+            yield f"…             {missing} attempts are left out: the log is long"
+        before = max(before, attempt.number)
+        yield from attempt_lines(attempt)
 
 
 def attempt_lines(attempt: delivery_pb2.Attempt) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from crossdock.cli.delivery import attempt_lines, word_line
+from crossdock.cli.delivery import log_lines, word_line
 from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
 from crossdock.cli.names import delivery_state, name_of
 from crossdock.cli.output import moment, painted
@@ -55,7 +55,7 @@ def posted(
     """Say of each operation whether it was posted, how often, and as what. Looking changes nothing.
 
     Exit 0: everything once; 1: something is not posted; 3: posted twice, or may be; 4: nobody
-    knows, or not yet.
+    knows, or not yet, or there is more than one question tells.
     """
     found = asyncio.run(_read(find_place(data), any_id, endpoint))
     if as_json:
@@ -68,27 +68,29 @@ def posted(
         )
     else:
         typer.echo(f"{any_id} is {found.matched_as}")
-        if not found.postings:
+        if not found.postings and not found.truncated:
             typer.echo("no endpoint had anything to do for it")
         for posting in found.postings:
             for line in lines(posting, attempts):
                 typer.echo(line)
         if found.truncated:
             typer.echo(
-                "… the flow has more deliveries than the hub looks at in one question; ask for an "
-                "object of it, such as one shipment"
+                "… there are more deliveries than the hub looks at in one question, so this is not "
+                "all; ask for one object, such as a shipment or a parcel"
             )
         if found.next_page_token:
             typer.echo("… and more than are shown; ask with --endpoint, or for an object of it")
-    code = exit_code(found.postings)
+    code = exit_code(found.postings, bool(found.truncated or found.next_page_token))
     if code:
         raise typer.Exit(code)
 
 
-def exit_code(postings: Sequence[posting_pb2.Posting]) -> int:
-    """What the worst verdict among them ends the command with."""
+def exit_code(postings: Sequence[posting_pb2.Posting], more: bool = False) -> int:
+    """What the worst verdict among them ends the command with. more: not all is told, so that
+    nobody knows of the rest."""
     verdicts = {posting.verdict for posting in postings}
-    return next((code for verdict, code in EXIT_CODES.items() if verdict in verdicts), 0)
+    worst = next((code for verdict, code in EXIT_CODES.items() if verdict in verdicts), 0)
+    return worst or (EXIT_WAITING if more else 0)
 
 
 async def _read(
@@ -143,8 +145,7 @@ def _delivery_lines(delivery: delivery_pb2.Delivery, attempts: bool) -> Iterator
     yield f"{inner}dispatched    {delivery.dispatch_number} times"
     for each in delivery.duplicates:
         yield f"{inner}held as well  {each.type} {each.value}"
-    for attempt in delivery.attempt_log:
-        yield from (inner + line for line in attempt_lines(attempt))
+    yield from (inner + line for line in log_lines(delivery))
     yield from (inner + word_line(word) for word in delivery.operator_words)
 
 

@@ -156,7 +156,7 @@ def _delivery_rows(delivery: delivery_pb2.Delivery) -> Iterator[tuple[str, ...]]
         delivery.endpoint or "nobody",
         delivery.operation,
         delivery_state(delivery.state),
-        str(len(delivery.attempt_log) or delivery.attempts),
+        str(len(delivery.attempt_log) + delivery.attempts_left_out or delivery.attempts),
         result,
     )
     for word in delivery.operator_words:

@@ -437,6 +437,7 @@ class Delivery(_message.Message):
     REPLAY_ID_FIELD_NUMBER: _builtins.int
     OPERATOR_WORDS_FIELD_NUMBER: _builtins.int
     RESUBMITS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_LEFT_OUT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Derived from event, endpoint, operation and item (UUID)."""
     event_id: _builtins.str
@@ -483,6 +484,10 @@ class Delivery(_message.Message):
     """The replay that made it; empty: the event itself did."""
     resubmits: _builtins.str
     """The delivery that this one was resubmitted for; empty for one that an event made."""
+    attempts_left_out: _builtins.int
+    """How many attempts the ledger has that are not in attempt_log, where that was asked for: of a
+    long log the middle is left out, first of all what reached nobody.
+    """
     @_builtins.property
     def lease_until(self) -> _timestamp_pb2.Timestamp:
         """Until when the lease holds, UTC."""
@@ -554,10 +559,11 @@ class Delivery(_message.Message):
         replay_id: _builtins.str = ...,
         operator_words: _abc.Iterable[_operator_word_pb2.OperatorWord] | None = ...,
         resubmits: _builtins.str = ...,
+        attempts_left_out: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "lease_until", b"lease_until", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "dispatch_number", b"dispatch_number", "draft", b"draft", "due_time", b"due_time", "duplicates", b"duplicates", "endpoint", b"endpoint", "event_id", b"event_id", "event_type", b"event_type", "hold_reason", b"hold_reason", "id", b"id", "item", b"item", "lease_until", b"lease_until", "not_found", b"not_found", "object_id", b"object_id", "operation", b"operation", "operation_class", b"operation_class", "operator_words", b"operator_words", "ordering_key", b"ordering_key", "quarantined", b"quarantined", "replay_id", b"replay_id", "resubmits", b"resubmits", "state", b"state", "superseded_by", b"superseded_by", "token", b"token", "trace_id", b"trace_id", "update_time", b"update_time", "vendor_reference", b"vendor_reference", "vendor_references", b"vendor_references", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_log", b"attempt_log", "attempts", b"attempts", "attempts_left_out", b"attempts_left_out", "correlation_id", b"correlation_id", "create_time", b"create_time", "dispatch_number", b"dispatch_number", "draft", b"draft", "due_time", b"due_time", "duplicates", b"duplicates", "endpoint", b"endpoint", "event_id", b"event_id", "event_type", b"event_type", "hold_reason", b"hold_reason", "id", b"id", "item", b"item", "lease_until", b"lease_until", "not_found", b"not_found", "object_id", b"object_id", "operation", b"operation", "operation_class", b"operation_class", "operator_words", b"operator_words", "ordering_key", b"ordering_key", "quarantined", b"quarantined", "replay_id", b"replay_id", "resubmits", b"resubmits", "state", b"state", "superseded_by", b"superseded_by", "token", b"token", "trace_id", b"trace_id", "update_time", b"update_time", "vendor_reference", b"vendor_reference", "vendor_references", b"vendor_references", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
