@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutants.interchanges import INTERCHANGE_MUTANTS
+from tests.mutants.late_words import LATE_WORD_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.recovery import RECOVERY_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
@@ -472,6 +473,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if False and content_digest(self._path) != self._content.hexdigest():",
         ),
     ),
+    *LATE_WORD_MUTANTS,
     *RECOVERY_MUTANTS,
     *STAGING_MUTANTS,
     *SOAP_MUTANTS,

@@ -1,0 +1,95 @@
+"""Faults in what late proof stops, what waits for others, and what of long logs is told."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import HUB, Mutant, faults_in
+
+LATE_PROOF: Final = ("tests/hub/test_late_proof.py",)
+LONG_LOGS: Final = ("tests/hub/test_long_logs.py",)
+
+LATE_WORD_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}delivery/late_proof.py",
+        LATE_PROOF,
+        proof_during_a_newer_call_is_forgotten=(
+            "return replace(record, first_unknown_at=since)",
+            "return record",
+        ),
+        refusal_hides_what_is_done=(
+            "return any(says_done(other) for other in unit.attempts(record)",
+            "return False and any(says_done(other) for other in unit.attempts(record)",
+        ),
+        replay_does_what_is_done=(
+            "if heir.vendor_reference == record.vendor_reference:",
+            "if heir.vendor_reference != heir.vendor_reference:",
+        ),
+        call_under_way_is_told_to_have_ended=(
+            "heir.state not in ledger.IDLE_STATES or not",
+            "False or not",
+        ),
+        late_refusal_stops_a_successor=(
+            'return outcome == "CONFIRMED" and attempt.kind == "CALL"',
+            'return attempt.kind == "CALL"',
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/attempts.py",
+        LATE_PROOF,
+        repeat_that_did_nothing_outweighs_proof=(
+            "return any(a.outcome not in ledger.UNDONE for a in later)",
+            "return any(True for a in later)",
+        ),
+        resubmission_is_not_told=(
+            "        late_proof.tell_successor(",
+            "        (lambda *_: None)(",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/ledger.py",
+        LATE_PROOF,
+        refused_state_wipes_out_doubt=(
+            'if report.outcome == "REJECTED" and not _stays_in_doubt(record, attempt):',
+            'if report.outcome == "REJECTED":',
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/postings.py",
+        LATE_PROOF,
+        replay_that_was_never_begun_counts_twice=(
+            "counts = _was_begun(record) or (key, record.vendor_reference) not in called",
+            "counts = True",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/flows.py",
+        ("tests/hub/test_ledger_order.py",),
+        held_work_is_looked_at_once=(
+            "        if len(gone) == ended:\n            break",
+            "        break",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/dispatching.py",
+        ("tests/hub/test_picking.py",),
+        one_endpoint_is_always_first=(
+            "self._served_at[endpoint.id] = self._turn",
+            "self._served_at[endpoint.id] = 0",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}store/attempt_logs.py",
+        LONG_LOGS,
+        doubt_in_a_long_log_is_not_read=(
+            "return or_(not_(in_vain), a.reason.contains(LATER, autoescape=True))",
+            "return a.reason.contains(LATER, autoescape=True)",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}reading/fitting.py",
+        LONG_LOGS,
+        left_out_is_not_counted=("delivery.attempts_left_out += left_out", "pass"),
+        answer_is_larger_than_what_is_sent=("<= room_bytes:", "<= 2 * room_bytes:"),
+    ),
+]
