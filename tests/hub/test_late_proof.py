@@ -166,13 +166,13 @@ def replaced(desk: Desk, record: DeliveryRecord, **heir: Any) -> DeliveryRecord:
     return new
 
 
-@pytest.mark.parametrize("state", ["READY", "DISPATCHED", "HELD"])
+@pytest.mark.parametrize("state", ["READY", "DISPATCHED", "HELD", "PARKED"])
 def test_a_replay_is_done_with_the_call_of_what_it_replaced(state: str) -> None:
     """Proves that a replay which nobody has begun is not called when the delivery that it replaced
     turns out to be done, that what waited behind it goes on, and that it is told as one posting."""
     desk = Desk("SEARCHABLE")
     record, first = silent(desk)
-    due = {"READY": None, "DISPATCHED": desk.now + 1, "HELD": desk.now + 1}[state]
+    due = desk.now + 1 if state in ("DISPATCHED", "HELD") else None
     heir = replaced(
         desk, record, replay_id="r-1", state=state, pending=state == "READY", due_at=due
     )
@@ -198,6 +198,16 @@ def test_a_replay_that_has_begun_is_left_alone() -> None:
     desk.take(heir)
     desk.complete(record, first, "CONFIRMED", **FOUND)
     assert desk.fresh(heir).state == "IN_FLIGHT"
+
+
+def test_what_an_operator_has_ended_stays_ended() -> None:
+    """Proves that a replay which was skipped before the proof came is not moved by it."""
+    desk = Desk("SEARCHABLE")
+    record, first = silent(desk)
+    heir = replaced(desk, record, replay_id="r-1")
+    say(desk, "SKIP", heir)
+    desk.complete(record, first, "CONFIRMED", **FOUND)
+    assert desk.fresh(heir).state == "SKIPPED"
 
 
 def test_a_resubmission_is_left_to_a_person() -> None:

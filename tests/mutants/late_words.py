@@ -25,10 +25,7 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
             "if heir.vendor_reference == record.vendor_reference:",
             "if heir.vendor_reference != heir.vendor_reference:",
         ),
-        call_under_way_is_told_to_have_ended=(
-            "heir.state not in ledger.IDLE_STATES or not",
-            "False or not",
-        ),
+        what_has_ended_is_moved=("heir.state not in _WAITS or not", "False or not"),
         late_refusal_stops_a_successor=(
             'return outcome == "CONFIRMED" and attempt.kind == "CALL"',
             'return attempt.kind == "CALL"',

@@ -16,6 +16,8 @@ from crossdock_hub.unit import Unit
 
 # Where a call may still follow, by itself or on a person's word.
 _MAY_GO_AGAIN = ledger.OPEN_STATES | {"REJECTED"}
+# Where what took its place waits, be it for a person.
+_WAITS = ledger.IDLE_STATES | {"PARKED"}
 
 
 def doubted(record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> DeliveryRecord:
@@ -49,7 +51,7 @@ def tell_successor(
     if not _is_proof(attempt, outcome):
         return
     heir = _heir(unit, record)
-    if heir is None or heir.state not in ledger.IDLE_STATES or not ledger.is_untouched(heir):
+    if heir is None or heir.state not in _WAITS or not ledger.is_untouched(heir):
         return
     still = replace(
         heir, hold_reason="", due_at=None, lease_until=None, pending=False, updated_at=unit.now
