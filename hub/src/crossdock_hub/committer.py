@@ -266,15 +266,27 @@ class Committer:
 
     async def _commit(self, batch: list[Command], brief: bool) -> list[tuple[Command, Any]]:
         now = self._clock()
-        marks, self._marks, self._marks_due = self._marks, [], False
+        marks = self._take_marks()
         try:
             return await self._try(batch, marks, now, brief)
         except BaseException:
             self._marks[:0] = marks
-            if marks:
+            # Not at once again: whoever else waits goes first.
+            self._marks_due = False
+            if self._marks:
                 loop = asyncio.get_running_loop()
                 loop.call_later(FAILED_MARKS_SECONDS, self._flush_marks)
             raise
+
+    def _take_marks(self) -> list[Mark]:
+        """The oldest marks, as many as one batch may write; the others go with the next one."""
+        count = taken_rows = 0
+        while count < len(self._marks) and taken_rows < self._limits.mark_rows_max:
+            taken_rows += max(1, len(self._marks[count].events))
+            count += 1
+        marks, self._marks = self._marks[:count], self._marks[count:]
+        self._marks_due = bool(self._marks)
+        return marks
 
     async def _try(
         self, batch: list[Command], marks: Sequence[Mark], now: int, brief: bool

@@ -100,6 +100,8 @@ class Limits:
     # Relay.
     relay_batch_events: int = 500
     mark_seconds: float = 0.25
+    # How much of what is known of the bus one batch writes; one mark always goes.
+    mark_rows_max: int = 5_000
     relay_poll_seconds: float = 0.5
     relay_retry_seconds_max: float = 5.0
     relay_stop_seconds: float = 2.0

@@ -32,6 +32,7 @@ from crossdock_hub.records import (
 )
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.archiving import VALUES_PER_STATEMENT
 from crossdock_hub.store.crossing import inserting, write_rows
 from crossdock_hub.unit import oldest_id
 
@@ -67,10 +68,11 @@ _tie = rows.plain_record(Tie)
 
 
 async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int) -> None:
-    """Write what is known of the bus within the transaction of a batch; one statement per kind."""
+    """Write what is known of the bus within a batch's transaction, a few statements per kind."""
     events = [sequence for mark in marks for sequence in mark.events]
-    if events:
-        await connection.execute(_PUBLISHED, {"wanted": events, "now": now})
+    for start in range(0, len(events), VALUES_PER_STATEMENT):
+        part = events[start : start + VALUES_PER_STATEMENT]
+        await connection.execute(_PUBLISHED, {"wanted": part, "now": now})
     positions = {each.stream: each for mark in marks for each in mark.positions}
     consumers = {(each.stream, each.name): each for mark in marks for each in mark.consumers}
     await write_rows(
