@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+# The word for a database that was put back from a back-up, among the differences that are kept.
+DATABASE_OLDER: Final = "DATABASE_OLDER"
 # States in which nothing more happens by itself.
 SETTLED_STATES = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED", "SKIPPED"})
 # States in which a delivery uses up a slot of its system's budget.

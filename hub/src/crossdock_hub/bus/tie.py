@@ -30,6 +30,7 @@ from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.keeping import keep
+from crossdock_hub.records import DATABASE_OLDER as DATABASE_OLDER
 from crossdock_hub.records import Difference, EndpointRecord, Mark, Tie
 from crossdock_hub.store import Transaction
 from crossdock_hub.store import bus_rows as rows
@@ -39,11 +40,16 @@ from crossdock_hub.unit import Changes, Refused
 
 log = structlog.get_logger("crossdock.tie")
 
-DATABASE_OLDER: Final = "DATABASE_OLDER"
 BUS_OLDER: Final = "BUS_OLDER"
 OTHER_DATABASE: Final = "OTHER_DATABASE"
 
 
+# What a replay says that ran when the copy was made.
+REPLAY_PAUSED: Final = (
+    "the database was put back from a back-up, and what this replay sent since the copy is not "
+    "known here; resume it, and what no delivery is known of is looked up first, or parks where "
+    "nobody can be asked; or abort it"
+)
 # A delivery has fewer attempts than this many bits count, so tokens that go on from a generation of
 # the ledger are above all that were given out before it.
 ATTEMPTS_BITS: Final = 20
@@ -110,15 +116,16 @@ async def compare_at_start(
     await rows.keep_tie(connection, fresh)
     if not kind:
         return fresh, kind
-    doubted = 0
+    doubted = paused = 0
     if kind == DATABASE_OLDER:
         # Where the bus is lost nobody knows how far the lost time came: a time is above that, too.
         floor = max(fresh.generation << ATTEMPTS_BITS, now)
         doubted = await rows.doubt_open_deliveries(connection, newest_at, now, floor)
+        paused = await rows.pause_replays(connection, REPLAY_PAUSED, now)
     sentence = {
         DATABASE_OLDER: f"{_how_known(own)} put back from a back-up; {doubted} open "
-        "deliveries are looked up at their vendors before any is called, and nothing begins until "
-        "every lease of the time that is lost has ended",
+        f"deliveries are looked up at their vendors before any is called, {paused} replays that "
+        "ran are paused, and nothing begins until every lease of the time that is lost has ended",
         BUS_OLDER: "the bus is older than the database: it was put back from a back-up; "
         "what it lacks is published again from the database",
         OTHER_DATABASE: "the bus was used with another database before; "

@@ -193,9 +193,12 @@ def _admit(decision: Decision, books: IndexedFlow, own: Mapping[str, Decision], 
 
 def _how(record: DeliveryRecord, spec: OperationSpec) -> str:
     """What happens to a delivery that is made, in words."""
-    doubt = record.first_unknown_at is not None
-    looked_up = doubt and ledger.careful_class(record, spec) == "SEARCHABLE"
-    first = "looked up first, an earlier call is in doubt" if looked_up else ""
+    first = ""
+    instead = ledger.instead_of_call(record, spec, record.updated_at)
+    if instead is not None and instead.state == "PARKED":
+        first = f"parks: {instead.waiting_on}"
+    elif instead is not None:
+        first = "looked up first, an earlier call is in doubt"
     waits = f"waits for {record.waiting_on}" if record.state == "HELD" else ""
     return "; ".join(part for part in (waits, first) if part)
 

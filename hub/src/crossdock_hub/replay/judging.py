@@ -12,6 +12,7 @@ from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.delivery.routing import REPLAY_PRIORITY
 from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.unit import time_of_id
 
 WOULD_POST = "WOULD_POST"
 ALREADY_POSTED = "ALREADY_POSTED"
@@ -30,13 +31,17 @@ Specs = Callable[[str], OperationSpec]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for a whole replay. traceparent: of its start; "" in a plan."""
+    """What holds for a whole replay. traceparent: of its start; "" in a plan.
+
+    lost_until: when the database was put back from a back-up last, in microseconds; 0: never.
+    """
 
     replay_id: str
     endpoint: str
     wanted_set: str
     approved: bool
     traceparent: str = ""
+    lost_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,13 +325,35 @@ def _made(
         )
     doubtful = _doubtful([*here, *unserved], limits)
     if doubtful is None:
-        return record
+        lost = _may_be_lost(terms, record, [*here, *unserved])
+        return _as_lost(terms, record) if lost else record
     return replace(
         record,
         operation_class=ledger.careful_class(doubtful, specs(doubtful.operation)),
         first_unknown_at=doubtful.first_unknown_at,
         # One call at least may have been done; that is all that counts from now on.
         calls_reached=1,
+    )
+
+
+def _may_be_lost(terms: Terms, record: DeliveryRecord, known: Sequence[DeliveryRecord]) -> bool:
+    """Whether a replay may have sent it in a time that a database which was put back has lost.
+
+    Where a delivery of it is known that says itself what is in doubt.
+    """
+    unheard_of = all(other.state == "SUPERSEDED" for other in known)
+    return unheard_of and time_of_id(record.event_id) <= terms.lost_until
+
+
+def _as_lost(terms: Terms, record: DeliveryRecord) -> DeliveryRecord:
+    """The delivery in doubt since its event, before which nobody can have called, with tokens above
+    all that the lost time gave out. It has no class of its own: two steps park, as a draft of then
+    may have been confirmed."""
+    return replace(
+        record,
+        first_unknown_at=time_of_id(record.event_id),
+        calls_reached=1,
+        token=max(record.token, terms.lost_until),
     )
 
 

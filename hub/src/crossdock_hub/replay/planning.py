@@ -126,6 +126,7 @@ class Planner:
             # Of a hub that ended while it planned.
             await self._forget(record.id)
         draft = draft_of(replace(record, events=0, events_planned=0, items=0), found)
+        draft.terms = replace(draft.terms, lost_until=await self._reader.lost_until())
         by_root = await self._select(draft)
         for slice_ in slices(by_root, self._limits.replay_plan_events):
             ids = [event_id for events in slice_.values() for event_id in events]

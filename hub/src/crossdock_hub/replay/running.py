@@ -26,7 +26,7 @@ from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.delivery.removal import is_gone
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
-from crossdock_hub.records import EventRecord
+from crossdock_hub.records import DATABASE_OLDER, Difference, EventRecord
 from crossdock_hub.replay import decisions
 from crossdock_hub.replay.candidates import candidates
 from crossdock_hub.replay.clearing import Clearer
@@ -37,11 +37,13 @@ from crossdock_hub.replay.records import Act, ReplayItemRecord, ReplayRecord, wi
 from crossdock_hub.stepping import Steps
 from crossdock_hub.store import StoreFailure
 from crossdock_hub.store.replay_reading import ReplayReader
-from crossdock_hub.unit import Refused, Unit
+from crossdock_hub.unit import Key, Refused, Unit
 
 log = structlog.get_logger("crossdock.replaying")
 
 RUN = "replay"
+# What is known of a time that the database lost when it was put back from a back-up.
+LOST_TIME: Key = ("difference", DATABASE_OLDER)
 
 
 class Replayer:
@@ -194,7 +196,7 @@ def hand_over(
         message = f"{is_gone(record.endpoint)}, then resume the replay"
         pause_for_fault(unit, record.id, message)
         return
-    unit.require([("replay_item", i.replay_id, i.number) for i in items])
+    unit.require([LOST_TIME, *(("replay_item", i.replay_id, i.number) for i in items)])
     fresh = [unit.get(("replay_item", i.replay_id, i.number)) for i in items]
     if any(item is None or item.decided_at is not None for item in fresh):
         return
@@ -206,9 +208,7 @@ def hand_over(
         yield
     work = {i.number: _candidate(record, i, stored, offered[i.event_id]) for i in fresh}
     planned = {c.identity: i.planned(record.approved) for i in fresh for c in [work[i.number]]}
-    terms = Terms(
-        record.id, record.endpoint, record.wanted_set, record.approved, record.traceparent
-    )
+    terms = _terms(unit, record)
     specs = partial(spec_at, endpoint, limits=unit.limits)
     order = [work[item.number] for item in fresh]
     decided = yield from decisions.decide_again_in_steps(
@@ -223,6 +223,18 @@ def hand_over(
     unserved = [other for other in displaced if other.endpoint != record.endpoint]
     for other in {each.role: each for each in unserved}.values():
         flows.wake_role(unit, other)
+
+
+def _terms(unit: Unit, record: ReplayRecord) -> Terms:
+    lost: Difference | None = unit.get(LOST_TIME)
+    return Terms(
+        record.id,
+        record.endpoint,
+        record.wanted_set,
+        record.approved,
+        record.traceparent,
+        lost_until=lost.last_at if lost is not None else 0,
+    )
 
 
 def _work_of(

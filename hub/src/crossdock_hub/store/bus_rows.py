@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -30,6 +31,7 @@ from crossdock_hub.records import (
     ScanOutboxRecord,
     Tie,
 )
+from crossdock_hub.replay.records import Act, ReplayRecord, with_act
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import VALUES_PER_STATEMENT
@@ -65,6 +67,7 @@ _position = rows.plain_record(BusPosition)
 _consumer = rows.plain_record(BusConsumer)
 _difference = rows.plain_record(Difference)
 _tie = rows.plain_record(Tie)
+_replay = rows.plain_record(ReplayRecord)
 
 
 async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int) -> None:
@@ -193,6 +196,16 @@ async def doubt_open_deliveries(
         )
     )
     return int(doubted.rowcount)
+
+
+async def pause_replays(connection: AsyncConnection, why: str, now: int) -> int:
+    """Pause every replay that runs, in the hub's own name; how many ran."""
+    wanted = select(t.replays).where(t.replays.c.state == "RUNNING")
+    found = [_replay(row) for row in (await connection.execute(wanted)).mappings()]
+    act = Act("fault", "hub", why, now)
+    paused = [with_act(replace(record, state="PAUSED"), act) for record in found]
+    await write_rows(connection, [(rows.REPLAYS, paused)])
+    return len(paused)
 
 
 async def bus_position(connection: AsyncConnection, stream: str) -> BusPosition | None:

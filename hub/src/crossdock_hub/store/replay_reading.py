@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.records import DeliveryRecord, EventRecord
+from crossdock_hub.records import DATABASE_OLDER, DeliveryRecord, EventRecord
 from crossdock_hub.replay.judging import FAILED_STATES
 from crossdock_hub.replay.records import UNSTARTED_STATES, ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
@@ -133,6 +133,12 @@ class ReplayReader:
         """Whether anything of a plan is stored."""
         i = t.replay_items.c
         return bool(await self._rows(select(i.number).where(i.replay_id == replay_id).limit(1)))
+
+    async def lost_until(self) -> int:
+        """When the database was put back from a back-up last, in microseconds; 0: it never was."""
+        d = t.bus_differences.c
+        found = await self._rows(select(d.last_at).where(d.kind == DATABASE_OLDER))
+        return found[0]["last_at"] if found else 0
 
     # Running
 
