@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.unit import Unit
 from decisions import refusal_of, request_id
 from ledger_vendor import Desk
 
 LIMITS = Limits()
+
+
+class Tied(Desk):
+    """A desk that knows of each decision whether its answer waits until the bus was told."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.waited = False
+
+    def _keep(self, unit: Unit) -> None:
+        super()._keep(unit)
+        self.waited = unit.changes.tied
 
 
 def test_a_late_completion_settles_an_unknown() -> None:
@@ -221,3 +234,20 @@ def test_only_its_own_endpoint_sees_a_delivery() -> None:
         lambda: desk.decide(stranger, "begin", lambda unit: attempts.begin(unit, begin, "x"))
     )
     assert refusal.reason == "OBJECT_NOT_FOUND"
+
+
+def test_a_begin_that_is_repeated_waits_for_the_bus_as_well() -> None:
+    """Proves that the repetition of a begin, whose first answer may have been lost under its commit
+    and before the bus was told, is told before it is answered; a look-up needs no such thing."""
+    desk, attempt = Tied("SEARCHABLE"), request_id()
+    record = desk.dispatch(desk.one())
+    first = desk.begin(record, attempt_id=attempt)
+    assert desk.waited
+    assert desk.begin(record, attempt_id=attempt).token == first.token
+    assert desk.waited, "answered while the bus may not know of the call"
+    desk.complete(record, first.token, "UNKNOWN")
+    desk.pass_time(LIMITS.settle_seconds_default)
+    look_up, attempt = desk.dispatch(record), request_id()
+    for _ in range(2):
+        desk.begin(look_up, attempt_id=attempt)
+        assert not desk.waited

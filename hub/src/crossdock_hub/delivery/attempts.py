@@ -64,6 +64,9 @@ def begin(
     if record.attempt_id == request.attempt_id and record.lease_until is not None:
         remaining = (record.lease_until - unit.now) / SECOND
         if remaining > 0:
+            if record.attempt_kind == "CALL":
+                # Its first answer may have been lost under its commit, before the bus was told.
+                unit.tie()
             return _begun(record, remaining)
     waiting = record.state == "DISPATCHED" or (
         record.state == "RESOLVING" and record.lease_until is None and not record.pending
