@@ -118,7 +118,7 @@ async def test_a_hub_that_was_replaced_ends(postgres_hub: RunningHub, tmp_path: 
                 await oms.orders.CreateOrder(create_order(), timeout=5)
         await eventually(lambda: not postgres_hub.runs, "its end")
         assert postgres_hub.process.returncode == EXIT_REPLACED
-        assert "belongs to another hub" in postgres_hub.log()
+        assert "not as this hub left it" in postgres_hub.log()
         assert second.runs
     finally:
         second.kill()

@@ -326,9 +326,11 @@ class Committer:
                 await write(connection, view.changes, loader.contenders)
                 picked += await self._picker.pick_stored(connection, view, endpoints, now)
                 await self._picker.add_bodies(connection, view.changes, picked)
-                await remember(connection, [*marks, *self.ties(view.changes)], now)
+                ties = self.ties(view.changes)
+                await remember(connection, [*marks, *ties], now)
                 # It runs as soon as the commit is on its way: while the disk writes.
                 asyncio.get_running_loop().call_soon(self._read_ahead)
+        self._store.answered.note(view.changes, ties)
         self._picker_is_stale = False
         self._endpoints = {e.id: e for e in endpoints}
         committed = Committed(now, view.changes, picked)

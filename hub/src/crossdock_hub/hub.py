@@ -210,6 +210,7 @@ class Hub:
                 for record in known:
                     await self.bus.delete_stream(delivery_stream(record.id))
             self._configured = [record for record in known if record.state != REMOVED]
+            await self.store.answered.look(connection)
         await self._tell_tie()
 
     async def _tell_tie(self) -> None:
@@ -422,7 +423,7 @@ def _bus_away(cause: str) -> Refusal:
 
 def _database_is_taken(reason: str) -> None:
     """What this hub knows of its database is not true any more: only a new start helps."""
-    log.error("the database belongs to another hub; the process ends", cause=reason)
+    log.error("the database is not as this hub left it; the process ends", cause=reason)
     os._exit(70)
 
 

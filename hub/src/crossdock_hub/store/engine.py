@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from crossdock_hub.config import Settings
 from crossdock_hub.store import moves, one_hop, postgresql
+from crossdock_hub.store.answered import Answered
 from crossdock_hub.store.database_files import entrance_to
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.migrating import is_current, upgrade
@@ -99,8 +100,11 @@ class Store:
             _prepare_sqlite(self._reader, "BEGIN")
         self._connection: AsyncConnection | None = None
         self._claim = 0
+        self.answered = Answered()
+        """What a connection of later has to find; whoever commits notes it."""
         self.on_taken: Callable[[str], None] = _end_nobody
-        """Told when another hub has written meanwhile; what is in memory here is not true."""
+        """Told when another hub has written meanwhile, or what was written is gone: what is in
+        memory here is not true."""
 
     @property
     def dialect(self) -> str:
@@ -220,16 +224,21 @@ class Store:
         try:
             connection = await self._claimed()
             async with connection.begin():
-                meanwhile = await postgresql.last_claim(connection) != self._claim
+                told = await self._what_happened(connection)
         except postgresql.DatabaseInUse as in_use:
             self.on_taken(str(in_use))
             raise StoreFailure(str(in_use), full=False, away=True) from None
-        if meanwhile:
-            told = "another hub has written to the database while this one had no connection to it"
+        if told:
             await self._drop_connection()
             self.on_taken(told)
             raise StoreFailure(told, full=False, away=True)
         return connection
+
+    async def _what_happened(self, connection: AsyncConnection) -> str:
+        """Why what is in memory here is no longer true, in words; "": nothing has happened."""
+        if await postgresql.last_claim(connection) != self._claim:
+            return "another hub has written to the database while this one had no connection to it"
+        return await self.answered.missing(connection)
 
     async def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

@@ -1,0 +1,174 @@
+"""A PostgreSQL that is not what the hub left when it connects again: a copy that lags, or moved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_hub.archive.records import LettingGo, Moment
+from crossdock_hub.commands import Command
+from crossdock_hub.committer import Committer
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.identity import HUB
+from crossdock_hub.records import CursorRecord, EventRecord, Mark, Tie
+from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store.bus_rows import keep_tie
+from crossdock_hub.unit import Changes, Refused, Unit
+from databases import ServerDatabase, migrated_template
+from decisions import CONTRACT
+from fixtures_nats import eventually
+from fixtures_postgres import PostgresProcess
+
+ALL_OF_A_HUB = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture
+def database(postgres_server: PostgresProcess) -> ServerDatabase:
+    """A database with every table, which has been a hub's before."""
+    return ServerDatabase(postgres_server, migrated_template())
+
+
+@pytest.fixture
+async def store(database: ServerDatabase) -> AsyncIterator[Store]:
+    """A hub's store in it, which has started."""
+    opened = await Store.open(database.url, CONTRACT)
+    async with opened.write() as connection:
+        await keep_tie(connection, Tie("one", 6, 6))
+        await opened.answered.look(connection)
+    yield opened
+    await opened.close()
+
+
+async def lose_all(database: ServerDatabase) -> None:
+    """End every connection of the hub, as a server that dies would."""
+    await asyncio.to_thread(database.query, ALL_OF_A_HUB)
+
+
+def names(database: ServerDatabase) -> list[str]:
+    return [row[0] for row in database.query("SELECT name FROM cursors ORDER BY name")]
+
+
+class Ledger:
+    """Commits as a hub does. begins: how many calls; each has a generation of its own."""
+
+    def __init__(self, store: Store) -> None:
+        limits = Limits()
+        self.committer = Committer(store, CONTRACT, limits, Picker(limits))
+        self.committer.ties = lambda changes: self._number() if changes.tied else ()
+        self._generation = 6
+
+    def _number(self) -> tuple[Mark, ...]:
+        self._generation += 1
+        return (Mark(generation=self._generation),)
+
+    async def commit(self, name: str, kind: str = "") -> None:
+        """Write something under a name, with an event or with the begin of a call beside it."""
+
+        def decide(unit: Unit) -> Any:
+            unit.put(("cursor", "ups", name), CursorRecord("ups", name, b"1", 1))
+            if kind == "event":
+                unit.changes.events.append(event(name))
+            if kind == "call":
+                unit.tie()
+
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        await self.committer.submit(Command("put", HUB, decide, answer))
+
+    async def commit_at_last(self, name: str, kind: str = "") -> None:
+        """The same until it is accepted, as a caller repeats it."""
+
+        async def accepted() -> bool:
+            try:
+                await self.commit(name, kind)
+            except Refused:
+                return False
+            return True
+
+        await eventually(accepted, f"the commit of {name}")
+
+
+def event(name: str) -> EventRecord:
+    return EventRecord(
+        id=f"event-{name}", type="t", stem="s", kind="order", object_id=name, revision=1,
+        position=0, root_id=name, partition=0, body=b"1", producer="oms", traceparent="",
+        event_time=None, record_time=1, causation_id="",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["call", "event"])
+async def test_a_standby_that_lags_is_found_out(
+    store: Store, database: ServerDatabase, tmp_path: Path, kind: str
+) -> None:
+    """Proves that a hub whose server comes back without a commit that it has answered writes no
+    more and ends: the begin of a call of which the bus knows, which would be called again, or an
+    event, behind which new ones would be numbered as sent."""
+    told: list[str] = []
+    store.on_taken = told.append
+    ledger = Ledger(store)
+    ledger.committer.start([])
+    try:
+        await ledger.commit("kept", kind)
+        await lose_all(database)
+        await asyncio.to_thread(database.copy, tmp_path)
+        await ledger.commit_at_last("lost", kind)
+        await asyncio.to_thread(database.put_back, tmp_path)
+        for _ in range(2):
+            with pytest.raises(Refused):
+                await ledger.commit("after", kind)
+        await eventually(lambda: told, "that it is found out")
+    finally:
+        await ledger.committer.stop()
+    assert "an older copy" in told[0]
+    assert names(database) == ["kept"]
+
+
+async def test_a_standby_that_has_everything_is_gone_on_with(
+    store: Store, database: ServerDatabase, tmp_path: Path
+) -> None:
+    """Proves that a hub goes on by itself where nothing that it answered is missing."""
+    told: list[str] = []
+    store.on_taken = told.append
+    ledger = Ledger(store)
+    ledger.committer.start([])
+    try:
+        await ledger.commit("begun", "call")
+        await ledger.commit("recorded", "event")
+        await lose_all(database)
+        await asyncio.to_thread(database.copy, tmp_path)
+        await asyncio.to_thread(database.put_back, tmp_path)
+        await ledger.commit_at_last("after", "event")
+    finally:
+        await ledger.committer.stop()
+    assert told == []
+    assert names(database) == ["after", "begun", "recorded"]
+
+
+async def test_a_start_counts_as_answered(store: Store, database: ServerDatabase) -> None:
+    """Proves that what a hub found when it started has to be there too: it told the bus of it."""
+    told: list[str] = []
+    store.on_taken = told.append
+    await lose_all(database)
+    await asyncio.to_thread(database.query, "UPDATE bus_tie SET generation = 5")
+    for _ in range(2):
+        with pytest.raises(StoreFailure):
+            async with store.write():
+                pass
+    assert len(told) == 1
+
+
+async def test_an_event_in_the_archive_is_not_missed(store: Store) -> None:
+    """Proves that where the newest event has left for the archive with its flow nothing is said to
+    be missing, and that another flow which leaves says nothing about it."""
+    for root, is_missing in (("other", True), ("own", False)):
+        store.answered.note(Changes(events=[event("own")]), ())
+        gone = LettingGo(1, [], Moment("", ()), CONTRACT, gone=[root])
+        store.answered.note(Changes(archived=[gone]), ())
+        async with store.read() as connection:
+            assert bool(await store.answered.missing(connection)) == is_missing
