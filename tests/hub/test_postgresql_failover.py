@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import CursorRecord, EventRecord, Mark, Tie
-from crossdock_hub.store import Store, StoreFailure
+from crossdock_hub.store import Access, Store, StoreFailure, moves
 from crossdock_hub.store.bus_rows import keep_tie
+from crossdock_hub.store.places import Place
+from crossdock_hub.store.relocation import use_as_back_up
 from crossdock_hub.unit import Changes, Refused, Unit
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
@@ -161,6 +163,50 @@ async def test_a_start_counts_as_answered(store: Store, database: ServerDatabase
             async with store.write():
                 pass
     assert len(told) == 1
+
+
+async def marked_as_moved(database: ServerDatabase) -> None:
+    """What a move leaves behind that counts no claim, as those of earlier versions do."""
+    mark = f"(1, '{moves.MOVED}', 'm', 'elsewhere', 1)"
+    await asyncio.to_thread(database.query, f"INSERT INTO moves VALUES {mark}")
+
+
+async def used_as_a_back_up(database: ServerDatabase) -> None:
+    """A move, and `move --undo --as-back-up` on this database."""
+    place = await Place.open(database.url, Access())
+    await place.put_mark(moves.Mark(moves.MOVED, "m", "elsewhere", 1))
+    await place.close()
+    place = await Place.open(database.url, Access())
+    await use_as_back_up(place)
+    await place.close()
+
+
+@pytest.mark.parametrize(
+    ("work", "says"), [(marked_as_moved, "moved to elsewhere"), (used_as_a_back_up, "or it was")]
+)
+async def test_a_hub_that_was_cut_off_writes_nothing_where_it_was_moved_away(
+    store: Store,
+    database: ServerDatabase,
+    work: Callable[[ServerDatabase], Awaitable[None]],
+    says: str,
+) -> None:
+    """Proves that a hub whose database moved while it was cut off writes no more and ends, also
+    where the database it was on has become one of a back-up meanwhile."""
+    told: list[str] = []
+    store.on_taken = told.append
+    await lose_all(database)
+    await work(database)
+    ledger = Ledger(store)
+    ledger.committer.start([])
+    try:
+        for _ in range(2):
+            with pytest.raises(Refused):
+                await ledger.commit("after")
+        await eventually(lambda: told, "that it is found out")
+    finally:
+        await ledger.committer.stop()
+    assert says in told[0]
+    assert names(database) == []
 
 
 async def test_an_event_in_the_archive_is_not_missed(store: Store) -> None:

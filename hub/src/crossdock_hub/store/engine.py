@@ -236,8 +236,15 @@ class Store:
 
     async def _what_happened(self, connection: AsyncConnection) -> str:
         """Why what is in memory here is no longer true, in words; "": nothing has happened."""
+        try:
+            await connection.run_sync(moves.enter)
+        except moves.DatabaseMoved as moved:
+            return str(moved)
         if await postgresql.last_claim(connection) != self._claim:
-            return "another hub has written to the database while this one had no connection to it"
+            return (
+                "another hub has written to the database, or it was moved, while this one had no "
+                "connection to it"
+            )
         return await self.answered.missing(connection)
 
     async def _drop_connection(self) -> None:

@@ -17,7 +17,8 @@ from crossdock_hub.store.database_files import Entrance, entrance_to, file_of
 from crossdock_hub.store.engine import check_url, claim, patient_engine
 from crossdock_hub.store.failures import failure_of
 from crossdock_hub.store.moves import Mark, read_mark, write_mark
-from crossdock_hub.store.postgresql import Access, DatabaseInUse
+from crossdock_hub.store.postgresql import Access, DatabaseInUse, count_claim
+from crossdock_hub.store.tables import claims
 
 FAILURES: Final = (
     DBAPIError,
@@ -82,9 +83,12 @@ class Place:
             raise MoveRefused(f"{self.name} is in use by {holder}; stop that first") from None
         except FAILURES as error:
             raise failure_of(error) from None
-        async with self.transaction():
+        async with self.transaction() as connection:
             if self._entrance is not None:
                 self._entrance.refuse_another()
+            if self.dialect == "postgresql" and await connection.run_sync(_has_claims):
+                # A hub that is cut off and comes back must not write on where it was.
+                await count_claim(connection)
 
     async def close(self) -> None:
         """Let go of it."""
@@ -119,6 +123,11 @@ class Place:
     async def has_tables(self) -> bool:
         """Whether there is anything in it."""
         return await self.run(lambda connection: bool(inspect(connection).get_table_names()))
+
+
+def _has_claims(connection: Connection) -> bool:
+    """Whether a hub may have claimed it before: what is empty has nothing to count with."""
+    return inspect(connection).has_table(claims.name)
 
 
 def name_of(url: str) -> str:
