@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,19 @@ from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import CursorRecord, EventRecord, Mark, Tie
-from crossdock_hub.store import Access, Store, StoreFailure, moves
+from crossdock_hub.store import Access, Store, StoreFailure, moves, rows
 from crossdock_hub.store.bus_rows import keep_tie
+from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.places import Place
+from crossdock_hub.store.postgresql import DatabaseInUse
 from crossdock_hub.store.relocation import use_as_back_up
 from crossdock_hub.unit import Changes, Refused, Unit
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
 from fixtures_nats import eventually
-from fixtures_postgres import PostgresProcess
+from fixtures_postgres import SUPERUSER, PostgresProcess
 
+SOCKET = ".s.PGSQL.5432"
 ALL_OF_A_HUB = (
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -218,3 +223,81 @@ async def test_an_event_in_the_archive_is_not_missed(store: Store) -> None:
         store.answered.note(Changes(archived=[gone]), ())
         async with store.read() as connection:
             assert bool(await store.answered.missing(connection)) == is_missing
+
+
+class Firewall:
+    """A way to a server, of which the hub's side can be cut while the server's stays as it is."""
+
+    def __init__(self, server: PostgresProcess) -> None:
+        self._socket = str(server.directory / SOCKET)
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._door: asyncio.Server | None = None
+
+    async def open(self, directory: Path) -> None:
+        """Let connections to a socket in a directory through."""
+        self._door = await asyncio.start_unix_server(self._let_in, directory / SOCKET)
+
+    async def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_unix_connection(self._socket)
+        self._writers += [writer, to_server]
+        for source, target in ((reader, to_server), (from_server, writer)):
+            task = asyncio.create_task(_pass_on(source, target))
+            self._tasks.add(task)
+
+    def forget(self) -> None:
+        """Pass nothing on any more, and reset the hub's side; the server is told nothing."""
+        for task in self._tasks:
+            task.cancel()
+        for writer in self._writers[::2]:
+            writer.transport.abort()
+
+    async def close(self) -> None:
+        """End everything."""
+        self.forget()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._door is not None:
+            self._door.close()
+            await self._door.wait_closed()
+
+
+async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while data := await source.read(65_536):
+        target.write(data)
+        await target.drain()
+
+
+async def test_a_hub_does_not_take_itself_for_another(
+    database: ServerDatabase,
+) -> None:
+    """Proves that a hub whose connection was reset on its own side only, so that the server keeps
+    the old one with its lock, ends that one and writes on, and does not take it for another hub;
+    and that another hub is still taken for one."""
+    firewall, directory = Firewall(database.server), Path(tempfile.mkdtemp(prefix="crossdock-"))
+    await firewall.open(directory)
+    url = f"postgresql+asyncpg://{SUPERUSER}@/{database.name}?host={directory}"
+    store = await Store.open(url, CONTRACT)
+    told: list[str] = []
+    store.on_taken = told.append
+    try:
+        await _put(store, "before")
+        firewall.forget()
+        with pytest.raises(StoreFailure) as lost:
+            await _put(store, "lost")
+        assert lost.value.away
+        await _put(store, "after")
+        assert told == []
+        assert names(database) == ["after", "before"]
+        with pytest.raises(DatabaseInUse):
+            await Store.open(database.url, CONTRACT)
+    finally:
+        await store.close()
+        await firewall.close()
+        shutil.rmtree(directory)
+
+
+async def _put(store: Store, name: str) -> None:
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.CURSORS, [CursorRecord("ups", name, b"1", 1)])])

@@ -100,6 +100,7 @@ class Store:
             _prepare_sqlite(self._reader, "BEGIN")
         self._connection: AsyncConnection | None = None
         self._claim = 0
+        self._backend: postgresql.Backend | None = None
         self.answered = Answered()
         """What a connection of later has to find; whoever commits notes it."""
         self.on_taken: Callable[[str], None] = _end_nobody
@@ -178,7 +179,11 @@ class Store:
         """A new connection that holds the lock. Raises DatabaseInUse, DatabaseUnfit."""
         connection = await self._writer.connect()
         try:
+            if self._backend is not None:
+                await _end(connection, self._backend)
             await claim(connection)
+            async with connection.begin():
+                self._backend = await postgresql.backend_of(connection)
         except BaseException:
             await connection.close()
             raise
@@ -290,6 +295,15 @@ async def claim(connection: AsyncConnection) -> None:
         if time.monotonic() > deadline:
             raise postgresql.DatabaseInUse(holder)
         await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _end(connection: AsyncConnection, lost: postgresql.Backend) -> None:
+    """Let go of what a lost connection of ours still holds: it is not another hub. Raises
+    StoreFailure."""
+    async with connection.begin():
+        if not await postgresql.end(connection, lost):
+            told = "the server has not ended the connection yet that was lost"
+            raise StoreFailure(told, full=False, away=True)
 
 
 def _enter(connection: Connection) -> None:

@@ -34,6 +34,8 @@ IDLE_IN_TRANSACTION_SECONDS: Final = 60
 KEEPALIVE_IDLE_SECONDS: Final = 2
 KEEPALIVE_INTERVAL_SECONDS: Final = 1
 KEEPALIVE_COUNT: Final = 2
+# How long a connection of ours that was lost may take to end once the server is asked to end it.
+END_SECONDS: Final = 5
 PREPARED_STATEMENTS: Final = 500
 # "crossdock" in eight bytes: the advisory lock of the hub that writes, in each database its own.
 CLAIM_LOCK: Final = int.from_bytes(b"crossdck", "big", signed=True)
@@ -54,6 +56,14 @@ class DatabaseInUse(CrossdockError):
 
 class DatabaseUnfit(CrossdockError):
     """The database server would lose or mix up what it is given; the sentence says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The server's end of a connection. began: microseconds UTC; process ids are used again."""
+
+    pid: int
+    began: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +210,25 @@ async def holder(connection: AsyncConnection) -> str:
 
 
 _LOCK = {"lock": CLAIM_LOCK}
+_BEGAN = "(extract(epoch FROM backend_start) * 1000000)::bigint"
+_OWN_BACKEND = f"SELECT pid, {_BEGAN} AS began FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+_END_BACKEND = f"""
+SELECT bool_and(pg_terminate_backend(pid, :milliseconds)) FROM pg_stat_activity
+WHERE pid = :pid AND {_BEGAN} = :began AND pid <> pg_backend_pid()
+"""
+
+
+async def backend_of(connection: AsyncConnection) -> Backend:
+    """The server's end of a connection."""
+    row = (await connection.execute(text(_OWN_BACKEND))).one()
+    return Backend(row.pid, row.began)
+
+
+async def end(connection: AsyncConnection, lost: Backend) -> bool:
+    """End what the server still has of a connection that is lost here, and with it its lock: the
+    server may not know for some seconds, or while a statement runs. False: it has not ended yet."""
+    asked = {"pid": lost.pid, "began": lost.began, "milliseconds": END_SECONDS * _MILLISECONDS}
+    return await connection.scalar(text(_END_BACKEND), asked) is not False
 
 
 async def count_claim(connection: AsyncConnection) -> int:
