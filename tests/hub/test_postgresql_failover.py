@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +18,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import CursorRecord, EventRecord, Mark, Tie
-from crossdock_hub.store import Access, Store, StoreFailure, moves, rows
+from crossdock_hub.store import Access, Store, StoreFailure, Transaction, moves, rows
 from crossdock_hub.store.bus_rows import keep_tie
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.places import Place
@@ -165,9 +166,27 @@ async def test_a_start_counts_as_answered(store: Store, database: ServerDatabase
     await asyncio.to_thread(database.query, "UPDATE bus_tie SET generation = 5")
     for _ in range(2):
         with pytest.raises(StoreFailure):
-            async with store.write():
-                pass
+            await _put(store, "after")
     assert len(told) == 1
+    assert names(database) == []
+
+
+async def test_nothing_is_written_to_what_could_not_be_looked_at(
+    store: Store, database: ServerDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a new connection on which that look fails is not written with afterwards."""
+
+    async def is_locked(_connection: Transaction) -> str:
+        raise StoreFailure("the database is locked by another process", full=False, locked=True)
+
+    await lose_all(database)
+    monkeypatch.setattr(store.answered, "missing", is_locked)
+    for _ in range(3):
+        with pytest.raises(StoreFailure):
+            await _put(store, "unseen")
+    monkeypatch.undo()
+    await _put(store, "seen")
+    assert names(database) == ["seen"]
 
 
 async def marked_as_moved(database: ServerDatabase) -> None:
@@ -254,13 +273,15 @@ class Firewall:
 
     async def close(self) -> None:
         """End everything."""
-        self.forget()
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._door is not None:
             self._door.close()
             await self._door.wait_closed()
+        self.forget()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

@@ -228,11 +228,16 @@ class Store:
             return self._connection
         try:
             connection = await self._claimed()
-            async with connection.begin():
-                told = await self._what_happened(connection)
         except postgresql.DatabaseInUse as in_use:
             self.on_taken(str(in_use))
             raise StoreFailure(str(in_use), full=False, away=True) from None
+        try:
+            async with connection.begin():
+                told = await self._what_happened(connection)
+        except BaseException:
+            # Nothing is written to what could not be looked at.
+            await self._drop_connection()
+            raise
         if told:
             await self._drop_connection()
             self.on_taken(told)
