@@ -20,10 +20,11 @@ from back_ups import differences, lose_running_bus
 from bus_reading import stored_messages
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM, delivery_stream
 from crossdock_hub.bus.address import BusAddress
+from crossdock_hub.bus.errors import BusRefused
 from crossdock_hub.bus.healing import Healer, has_holes
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.stream_administration import StreamState
-from crossdock_hub.bus.streams import StreamLimits
+from crossdock_hub.bus.streams import StreamLimits, delivery_stream_spec
 from crossdock_hub.bus.tie import BUS_OLDER, DATABASE_OLDER, OTHER_DATABASE
 from crossdock_hub.committer import Committer, now_microseconds
 from crossdock_hub.config import SECOND
@@ -380,10 +381,11 @@ async def noted_consumer(hub: RunningHub, last: str) -> None:
     await eventually(lambda: hub.query(known, DURABLE) == [(3,)], "the note of the consumer")
 
 
-@pytest.mark.parametrize("loss", ["queue", "server"])
+@pytest.mark.parametrize("loss", ["queue", "server", "queue, while another can't be made"])
 async def test_lost_work_comes_at_once(own_hub: RunningHub, loss: str) -> None:
     """Proves that a queue which is deleted, or dies with its server, is there again with what
-    nobody had begun, long before the dispatch would have run out."""
+    nobody had begun, long before the dispatch would have run out, also while another endpoint's
+    can't be made because a stream of somebody else has its subject."""
     lane = Lane(1)
     async with (
         Story(own_hub, lane) as story,
@@ -392,18 +394,37 @@ async def test_lost_work_comes_at_once(own_hub: RunningHub, loss: str) -> None:
         made = await story.create()
         await story.oms.orders.ApproveOrder(approve_order(made.id))
         dispatch = await erp.take()
-        if loss == "queue":
+        if loss == "server":
+            os.kill(own_hub.nats_pid, signal.SIGKILL)
+        else:
             bus = await Bus.connect(own_hub.bus_address())
+            if loss != "queue":
+                async with PlayedEndpoint(own_hub, lane.wms, {"release_order": "NATURAL"}):
+                    pass
+                await take_subject(bus, lane.wms)
             await bus.delete_stream(delivery_stream(lane.erp))
             await bus.close()
-        else:
-            os.kill(own_hub.nats_pid, signal.SIGKILL)
         async with asyncio.timeout(AT_ONCE_SECONDS):
             again = await erp.next()
         assert again.delivery_id == dispatch.delivery_id
         assert again.dispatch_number == dispatch.dispatch_number + 1
         assert (await erp.try_begin(dispatch)).refusal.reason == "LEASE_LOST"
         await erp.complete(again.delivery_id, await erp.begin(again), "CONFIRMED")
+
+
+async def take_subject(bus: Bus, endpoint: str) -> None:
+    """A stream of somebody else gets an endpoint's subject in the moment in which it is free."""
+    spec = delivery_stream_spec(endpoint, StreamLimits())
+    foreign = spec.configuration() | {"name": "FOREIGN"}
+
+    async def taken() -> bool:
+        await bus.delete_stream(spec.name)
+        with contextlib.suppress(BusRefused):
+            await bus.call_api("STREAM.CREATE.FOREIGN", foreign)
+            return True
+        return False
+
+    await eventually(taken, "the subject of the endpoint")
 
 
 def test_what_counts_as_a_hole() -> None:

@@ -79,8 +79,12 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
             "if False:\n            await self._restore_consumers(spec.name)",
         ),
         work_of_a_lost_queue_waits=(
-            "if emptied:\n            await self._send_again(emptied)",
-            "if False:\n            await self._send_again(emptied)",
+            "if self._emptied:\n            await self._send_again()",
+            "if False:\n            await self._send_again()",
+        ),
+        endpoint_without_room_keeps_back_the_others=(
+            "self._note_service(endpoint, str(error))\n",
+            "raise\n",
         ),
     ),
     *faults_in(

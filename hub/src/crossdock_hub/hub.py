@@ -20,7 +20,7 @@ from crossdock_hub.backfilling import BACKFILL_MAPPINGS, Backfiller
 from crossdock_hub.bus.address import BusAddress, BusHealth
 from crossdock_hub.bus.embedded import EmbeddedNats, is_full
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
-from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.errors import BusError, BusFull, BusUnavailable
 from crossdock_hub.bus.external import check_replicas, external_address
 from crossdock_hub.bus.healing import Healer
 from crossdock_hub.bus.jetstream import Bus
@@ -352,7 +352,7 @@ class Hub:
         try:
             await self.healer.serve(endpoint)
         except BusError as error:
-            raise Refused(_bus_away(str(error))) from None
+            raise Refused(_no_queue(endpoint, error)) from None
 
     async def _watch_bus(self) -> None:
         while True:
@@ -362,7 +362,7 @@ class Hub:
     def _bus_health(self) -> BusHealth:
         if self._nats is not None and not self._nats.health.ok:
             return self._nats.health
-        return self.bus.health
+        return self.healer.health if self.bus.health.ok else self.bus.health
 
     def _write_address(self, metrics_port: int | None) -> None:
         path = self.settings.address_file
@@ -412,13 +412,26 @@ def told_health() -> Callable[[BusHealth], None]:
     return tell
 
 
-def _bus_away(cause: str) -> Refusal:
-    return Refusal(
-        "HUB_UNAVAILABLE",
-        "the bus does not answer; repeat with the same request_id",
-        {"cause": cause},
-        retry_after_seconds=1.0,
-    )
+def _no_queue(endpoint: str, error: BusError) -> Refusal:
+    """Why an endpoint that is registered by now can't be told where its work lies."""
+    again = "; repeat with the same request_id"
+    if isinstance(error, BusFull):
+        reserved = StreamLimits().delivery_max_bytes >> 20
+        reason, rule = (
+            "STORE_FULL",
+            f"the bus has no room for the queue of {endpoint!r}, which reserves {reserved} MiB of "
+            "memory: give the hub's NATS account or server more for JetStream, or take away an "
+            f"endpoint that is not needed{again}",
+        )
+    elif isinstance(error, BusUnavailable):
+        reason, rule = "HUB_UNAVAILABLE", f"the bus does not answer{again}"
+    else:
+        reason, rule = (
+            "HUB_UNAVAILABLE",
+            f"the bus refuses the queue of {endpoint!r}: see what else is in the hub's NATS "
+            f"account{again}",
+        )
+    return Refusal(reason, rule, {"cause": str(error)}, retry_after_seconds=1.0)
 
 
 def _database_is_taken(reason: str) -> None:

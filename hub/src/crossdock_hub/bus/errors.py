@@ -5,7 +5,8 @@ CrossdockError
     ├── BusUnavailable   no connection, or JetStream does not answer: nothing was sent
     ├── PublishUnknown   sent, and no answer: the message may or may not be stored
     ├── BusRefused       the server said no; .code is JetStream's error code
-    │   └── BusDenied    our user may not use that subject
+    │   ├── BusDenied    our user may not use that subject
+    │   └── BusFull      what is wanted exceeds what the server, or our account, may hold
     ├── StreamGone       the stream that is to take it is not there
     └── StreamMismatch   a stream or consumer is not as it has to be, and was left alone
 """
@@ -37,6 +38,10 @@ class BusRefused(BusError):
 
 class BusDenied(BusRefused):
     """Our user is not permitted to publish or subscribe there."""
+
+
+class BusFull(BusRefused):
+    """A limit of the server or of the account: a person gives more, or takes something away."""
 
 
 class StreamMismatch(BusError):

@@ -2,19 +2,22 @@
 
 Streams and consumers that are missing are made; a stream that has lost messages is made anew with
 the numbers it had, so that the relay fills it with the same events in the same places and outside
-consumers go on where they were. Work that lay in a queue that is gone is sent again at once.
+consumers go on where they were. Work that lay in a queue that is gone is sent again at once. An
+endpoint whose queue can't be made keeps back no other: `health` says which and why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
-from crossdock_hub.bus.errors import BusError, BusRefused
+from crossdock_hub.bus.address import BusHealth
+from crossdock_hub.bus.errors import BusError, BusRefused, BusUnavailable
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.outlet import Outlet
 from crossdock_hub.bus.relay import Relay
@@ -43,6 +46,9 @@ log = structlog.get_logger("crossdock.healing")
 
 # The clocks of hub and server may differ; what is younger than this is never called expired.
 CLOCK_SLACK_MICROSECONDS: Final = 60 * SECOND
+# So many endpoints may wait in vain for an answer before a look ends.
+UNANSWERED_MAX: Final = 3
+_ALL_SERVED: Final = "every endpoint has its queue"
 
 
 def has_holes(state: StreamState, edge: int | None, horizon: int) -> bool:
@@ -89,6 +95,10 @@ class Healer:
         self._task: asyncio.Task[None] | None = None
         self._rebuilt_at: dict[str, int] = {}
         self._seen: dict[tuple[str, str], BusConsumer] = {}
+        # Endpoints whose queue was made anew and whose work is not sent again yet.
+        self._emptied: set[str] = set()
+        self._unserved: dict[str, str] = {}
+        self._health = BusHealth(True, _ALL_SERVED, datetime.now(UTC))
         self.rebuilds = 0
         self.trouble = ""
 
@@ -143,18 +153,20 @@ class Healer:
         self.trouble = trouble
 
     async def heal(self) -> None:
-        """One look at everything. BusError, StoreFailure: not all could be put right."""
+        """One look at everything. BusError, StoreFailure: not all could be put right.
+
+        An endpoint that can't be served raises nothing: see `health`.
+        """
         lost = self._lost
         if await self._bus.ensure_streams([tie_stream_spec(self._stream_limits)]):
             self._on_untold()
         for spec, outlet in self._durable():
             await self._heal_durable(spec, outlet, lost)
-        endpoints = [each.id for each in self._committer.endpoints if each.operations]
-        emptied = [endpoint for endpoint in endpoints if await self.serve(endpoint)]
+        await self._serve_all()
         # Only now: what failed above is looked at in the same way again.
         self._lost = False
-        if emptied:
-            await self._send_again(emptied)
+        if self._emptied:
+            await self._send_again()
 
     def _durable(self) -> list[tuple[StreamSpec, Outlet]]:
         limits = self._stream_limits
@@ -163,12 +175,63 @@ class Healer:
             (scan_stream_spec(limits), self._relay.scans),
         ]
 
-    async def serve(self, endpoint: str) -> bool:
-        """Make an endpoint's queue and consumer, where they are missing; whether it was empty."""
+    # Queues of endpoints
+
+    @property
+    def health(self) -> BusHealth:
+        """ok: every endpoint that has work to do has its queue, as of the last look."""
+        return self._health
+
+    async def serve(self, endpoint: str) -> None:
+        """Make an endpoint's queue and consumer, where they are missing. Raises BusError."""
+        await self._make_queue(endpoint)
+        await self._make_consumer(endpoint)
+
+    async def _make_queue(self, endpoint: str) -> bool:
+        """Whether it was missing."""
         spec = delivery_stream_spec(endpoint, self._stream_limits)
-        emptied = bool(await self._bus.ensure_streams([spec]))
+        return bool(await self._bus.ensure_streams([spec]))
+
+    async def _make_consumer(self, endpoint: str) -> None:
         await self._bus.ensure_consumer(delivery_consumer_spec(endpoint, self._stream_limits))
-        return emptied
+
+    async def _serve_all(self) -> None:
+        """Serve every endpoint that can be. BusUnavailable: the bus answers nobody any more."""
+        endpoints = [each.id for each in self._committer.endpoints if each.operations]
+        self._unserved = {e: why for e, why in self._unserved.items() if e in endpoints}
+        unanswered = 0
+        # Who could not be served the last time comes last: it costs the others no time.
+        for endpoint in sorted(endpoints, key=self._unserved.__contains__):
+            try:
+                if await self._make_queue(endpoint):
+                    self._emptied.add(endpoint)
+                await self._make_consumer(endpoint)
+            except BusError as error:
+                unanswered += isinstance(error, BusUnavailable)
+                if not self._bus.health.ok:
+                    raise
+                self._note_service(endpoint, str(error))
+                if unanswered == UNANSWERED_MAX:
+                    raise
+            else:
+                self._note_service(endpoint, "")
+
+    def _note_service(self, endpoint: str, trouble: str) -> None:
+        """Keep why an endpoint can't be served, "" when it is; log it once each way."""
+        if trouble and endpoint not in self._unserved:
+            log.error("an endpoint has no queue and gets no work", endpoint=endpoint, why=trouble)
+        elif not trouble and endpoint in self._unserved:
+            log.info("an endpoint has its queue again", endpoint=endpoint)
+        self._unserved.pop(endpoint, None)
+        if trouble:
+            self._unserved[endpoint] = trouble
+        told = _ALL_SERVED
+        if self._unserved:
+            first, why = next(iter(self._unserved.items()))
+            others = len(self._unserved) - 1
+            more = f", nor do {others} more endpoints" if others else ""
+            told = f"{first} has no queue and gets no work{more} ({why})"
+        self._health = self._health.now(not self._unserved, told)
 
     # Events and scans
 
@@ -257,12 +320,14 @@ class Healer:
 
     # Work
 
-    async def _send_again(self, endpoints: Iterable[str]) -> None:
+    async def _send_again(self) -> None:
         """Take back what was dispatched into queues that are gone: it goes out anew at once."""
+        endpoints = sorted(self._emptied - self._unserved.keys())
         async with self._store.read() as connection:
-            ids = await outstanding(connection, list(endpoints))
+            ids = await outstanding(connection, endpoints)
         for start in range(0, len(ids), self._limits.timer_rows_max):
             await self._take_back(ids[start : start + self._limits.timer_rows_max])
+        self._emptied.difference_update(endpoints)
 
     async def _take_back(self, ids: Sequence[str]) -> None:
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from crossdock.bus import MESSAGE_ID_HEADER
 
-from crossdock_hub.bus.errors import BusRefused, BusUnavailable, StreamMismatch
+from crossdock_hub.bus.errors import BusFull, BusRefused, BusUnavailable, StreamMismatch
 from crossdock_hub.bus.streams import (
     FORBIDDEN_PARTS,
     ConsumerSpec,
@@ -29,7 +29,10 @@ from crossdock_hub.records import BusConsumer
 CALL_TIMEOUT_SECONDS: Final = 5.0
 # A question to the leader of a stream that has just died is never answered: ask the next one soon.
 READ_TIMEOUT_SECONDS: Final = 1.5
+# Limits of account or server, by nats-server's errors.json: resources of the account, resources,
+# consumers, streams, memory, storage, bytes of one stream.
 _INSUFFICIENT_RESOURCES: Final = 10023
+_LIMITS: Final = frozenset({10002, _INSUFFICIENT_RESOURCES, 10026, 10027, 10028, 10047, 10122})
 _SUBJECTS_OVERLAP: Final = 10065
 _CLEARING_PAUSES_SECONDS: Final = (0.05, 0.2, 1.0)
 _NO_STREAM: Final = frozenset({10059})
@@ -67,7 +70,7 @@ class StreamState:
 
 class StreamAdministration(ABC):
     """What the bus can do with streams and consumers. Every call raises BusUnavailable when
-    JetStream does not answer, and BusRefused when it says no."""
+    JetStream does not answer, and BusRefused when it says no (BusFull: for want of room)."""
 
     @abstractmethod
     async def ask(
@@ -95,7 +98,7 @@ class StreamAdministration(ABC):
             return None
         if error.get("code") == 503 and code != _INSUFFICIENT_RESOURCES:
             raise BusUnavailable(text)
-        raise BusRefused(text, code)
+        raise (BusFull if code in _LIMITS else BusRefused)(text, code)
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
         """Make the streams that are missing, and make those that exist as they have to be.
@@ -225,7 +228,8 @@ class StreamAdministration(ABC):
                     await self.call_api(f"STREAM.CREATE.{spec.name}", configuration)
                     break
                 except BusRefused as error:
-                    if error.code == _SUBJECTS_OVERLAP:
+                    full = spec.storage == "memory" and isinstance(error, BusFull)
+                    if full or error.code == _SUBJECTS_OVERLAP:
                         raise
                     log.info("stream cannot be made yet", stream=spec.name, why=str(error))
                     await asyncio.sleep(pause_seconds)

@@ -93,8 +93,9 @@ async def _all(data: Path | None) -> list[Check]:
         return [*checks, Check("hub", "wrong", error.what, error.next_step)]
     try:
         async with open_hub(place) as hub:
-            checks += [check async for check in _hub_checks(place, hub)]
-            checks += await _difference_checks(hub)
+            status = await _status(hub)
+            checks += [check async for check in _hub_checks(place, hub, status)]
+            checks += difference_checks(status, datetime.now(UTC)) if status else ()
             endpoints = await list_endpoints(hub)
             checks += list(endpoint_checks(endpoints, datetime.now(UTC)))
             checks.append(await _stuck(hub))
@@ -155,7 +156,9 @@ def _ports(workplace: Workplace) -> Check:
     return Check("ports", "ok", "those of the last run are free")
 
 
-async def _hub_checks(place: Place, hub: HubClient) -> AsyncIterator[Check]:
+async def _hub_checks(
+    place: Place, hub: HubClient, status: hub_service_pb2.GetHubStatusResponse | None
+) -> AsyncIterator[Check]:
     started = time.monotonic()
     state = await health(hub.channel, "", ANSWER_SECONDS)
     milliseconds = (time.monotonic() - started) * 1000
@@ -163,27 +166,30 @@ async def _hub_checks(place: Place, hub: HubClient) -> AsyncIterator[Check]:
         yield Check("hub", "ok", f"{place.address} serves, answered in {milliseconds:.0f} ms")
     else:
         yield Check("hub", "wrong", f"{place.address} is {state}", "read the hub's log")
-    bus = await health(hub.channel, BUS_SERVICE, ANSWER_SECONDS)
-    if bus == SERVING:
-        yield Check("nats", "ok", "the hub reaches it; the embedded server syncs every write")
-    elif bus == "SERVICE_UNKNOWN":
-        yield Check("nats", "warning", "this hub does not tell", "read the hub's metrics")
-    else:
-        yield Check(
-            "nats",
-            "wrong",
-            f"{bus}: the hub accepts and stores, nothing goes out",
-            "read the hub's log; check CROSSDOCK_NATS_URL, or restart the hub",
-        )
+    yield bus_check(await health(hub.channel, BUS_SERVICE, ANSWER_SECONDS), status)
 
 
-async def _difference_checks(hub: HubClient) -> list[Check]:
-    """What database and bus do not have in common; a hub that is older does not tell."""
+def bus_check(state: str, status: hub_service_pb2.GetHubStatusResponse | None) -> Check:
+    """The bus, by its health and by what the hub tells of it, where it does."""
+    if state == SERVING:
+        return Check("nats", "ok", "the hub reaches it; the embedded server syncs every write")
+    if state == "SERVICE_UNKNOWN":
+        return Check("nats", "warning", "this hub does not tell", "read the hub's metrics")
+    why = "nothing goes out" if status is None or status.bus_ok else status.bus_reason
+    return Check(
+        "nats",
+        "wrong",
+        f"{state}: the hub accepts and stores; {why}",
+        'docs/operations.md, "The bus is down"; the hub\'s log says more',
+    )
+
+
+async def _status(hub: HubClient) -> hub_service_pb2.GetHubStatusResponse | None:
+    """How the hub says it is; a hub that is older does not tell."""
     try:
-        status = await hub.hub.GetHubStatus(hub_service_pb2.GetHubStatusRequest())
+        return await hub.hub.GetHubStatus(hub_service_pb2.GetHubStatusRequest())
     except CallError:
-        return []
-    return list(difference_checks(status, datetime.now(UTC)))
+        return None
 
 
 def difference_checks(
