@@ -257,6 +257,28 @@ async def test_a_stream_that_loses_again_at_once_has_to_wait(bench: Bench) -> No
     assert (bench.healer.rebuilds, await bench.stored()) == (2, whole)
 
 
+@pytest.mark.parametrize("was_set", ["back", "forward"])
+async def test_what_expired_by_a_clock_that_was_set_is_no_loss(bench: Bench, was_set: str) -> None:
+    """Proves that a stream is left alone when its first message goes by the machine's clock, ten
+    minutes before or after its row is so old by the hub's, and that one which loses an hour more
+    is made anew."""
+    now = now_microseconds()
+    step_hours = 10 / 60
+    # Set back, rows are stamped ten minutes ahead; set forward, the hub's clock is behind by them.
+    age_hours = HOT_HOURS - (step_hours if was_set == "back" else 0.0)
+    behind = int(step_hours * 3600 * SECOND) if was_set == "forward" else 0
+    bench.healer._clock = lambda: now - behind
+    bench.healer._wall = lambda: now
+    await record(bench.store, event(age_hours=age_hours), event(age_hours=HOT_HOURS - 1), event())
+    await bench.settle()
+    await bench.bus.purge(EVENT_STREAM, before_sequence=2)
+    await bench.settle()
+    assert (bench.healer.rebuilds, len(await bench.stored())) == (0, 2)
+    await bench.bus.purge(EVENT_STREAM, before_sequence=3)
+    await bench.settle()
+    assert bench.healer.rebuilds == 1
+
+
 async def outbox(store: Store) -> list[str]:
     async with store.read() as connection:
         found = await connection.exec_driver_sql("SELECT id FROM scan_outbox ORDER BY sequence")

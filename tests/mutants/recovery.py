@@ -66,6 +66,14 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
             "return state.deleted > 0 or (edge is not None and edge >= horizon)",
             "return edge is not None and edge >= horizon",
         ),
+        clock_that_was_set_back_is_a_loss=(
+            "slewed = int(window * self._limits.clock_slew)",
+            "slewed = 0",
+        ),
+        clock_that_was_set_forward_is_a_loss=(
+            "latest = max(self._clock(), self._wall())",
+            "latest = self._clock()",
+        ),
         streams_are_made_again_without_pause=(
             "if since < self._limits.rebuild_pause_seconds * SECOND:",
             "if False:",

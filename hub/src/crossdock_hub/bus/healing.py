@@ -81,9 +81,12 @@ class Healer:
         committer: Committer,
         clock: Callable[[], int] = now_microseconds,
         on_untold: Callable[[], None] = lambda: None,
+        wall: Callable[[], int] = now_microseconds,
     ) -> None:
-        """on_untold: called when the stream that says how far the ledger is had to be made."""
+        """clock: rows are stamped by it. wall: messages expire by it; it may be set.
+        on_untold: called when the stream that says how far the ledger is had to be made."""
         self._on_untold = on_untold
+        self._wall = wall
         self._store = store
         self._bus = bus
         self._limits = limits
@@ -267,9 +270,19 @@ class Healer:
             return position.stream_sequence > 0
         if state.last_sequence != position.stream_sequence:
             return False
-        hot = self._clock() - outlet.hot_microseconds + CLOCK_SLACK_MICROSECONDS
         edge = await outlet.edge(state, position)
-        return has_holes(state, edge, max(hot, position.complete_since))
+        return has_holes(state, edge, max(self._hot_since(outlet), position.complete_since))
+
+    def _hot_since(self, outlet: Outlet) -> int:
+        """No message of a row that was recorded since then can have gone by its age.
+
+        The clock of the rows may be behind the wall, which was set forward; or it was ahead of it,
+        as the wall was set back, and has come nearer since, by `clock_slew` at most.
+        """
+        window = outlet.hot_microseconds
+        slewed = int(window * self._limits.clock_slew)
+        latest = max(self._clock(), self._wall())
+        return latest - window + slewed + CLOCK_SLACK_MICROSECONDS
 
     async def _rebuild(self, spec: StreamSpec, outlet: Outlet) -> None:
         """Make a stream whose messages will get the numbers that they had."""
