@@ -193,7 +193,7 @@ class House(Flow):  # type: ignore[misc]
 
         async def mark() -> None:
             events = [row[0] for row in rows]
-            self.committer.mark(Mark(events, [position], scans_before=let_go))
+            self.committer.mark(Mark(events, [position], let_go, scans))
 
         self.run(mark())
         self.decide(OPERATOR, "nothing", lambda _unit: None)

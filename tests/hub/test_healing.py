@@ -30,7 +30,7 @@ from crossdock_hub.committer import Committer, now_microseconds
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.retention import Purger
-from crossdock_hub.store import Store
+from crossdock_hub.store import Store, tables
 from crossdock_hub.store.bus_rows import bus_position
 from databases import open_store
 from fixtures_hub import Lane, RunningHub
@@ -47,6 +47,7 @@ from relay_parts import (
     scan_batch,
     send_all,
 )
+from sqlalchemy import update
 from story import Story, approve_order
 
 DURABLE = "analytics"
@@ -160,12 +161,15 @@ async def test_lost_messages_come_back(
     bench: Bench, stream: str, loss: str, restarted: bool
 ) -> None:
     """Proves that a stream which was deleted, emptied or torn has the same messages at the same
-    sequences again, and that an outside consumer is told what it had not acknowledged, and no
-    more."""
+    sequences again, also those that were recorded before the hot window and sent within it, and
+    that an outside consumer is told what it had not acknowledged, and no more."""
     one = event if stream == EVENT_STREAM else scan_batch
     other = scan_batch if stream == EVENT_STREAM else event
-    sent = await record(bench.store, one(age_hours=100), *[one() for _ in range(9)])
+    late = [one(age_hours=100), one(age_hours=99)]
+    sent = await record(bench.store, *late, *[one() for _ in range(8)])
     await bench.settle()
+    if stream == EVENT_STREAM:
+        await sent_hours_ago(bench.store, sent[0], 98)
     await subscribe(bench.bus, stream)
     assert await told(bench.server.address, 6, 4, stream) == sent[:6]
     before = await bench.stored(stream)
@@ -176,13 +180,22 @@ async def test_lost_messages_come_back(
     fresh = await record(bench.store, one(), other())
     await bench.settle()
     after = await bench.stored(stream)
-    # The first is older than the hot window: it is not filled in again.
-    assert after == [*before[1:], (before[-1][0] + 1, fresh[0])]
+    # The first event was sent before the hot window: it is not filled in again.
+    held = before[1:] if stream == EVENT_STREAM else before
+    assert after == [*held, (before[-1][0] + 1, fresh[0])]
     left = [*sent[4:], fresh[0]]
     assert await told(bench.server.address, len(left), stream=stream, is_all=True) == left
     rebuilds = bench.healer.rebuilds
     await bench.settle()
     assert (rebuilds, bench.healer.rebuilds) == (1, 1), "healed once, and quiet since"
+
+
+async def sent_hours_ago(store: Store, event_id: str, hours: float) -> None:
+    """Have an event noted as sent then."""
+    then = now_microseconds() - int(hours * 3600 * SECOND)
+    async with store.write() as connection:
+        noted = update(tables.events).where(tables.events.c.id == event_id)
+        await connection.execute(noted.values(published_at=then))
 
 
 async def lose(bus: Bus, stream: str, loss: str) -> None:
@@ -202,19 +215,22 @@ async def lose(bus: Bus, stream: str, loss: str) -> None:
 
 
 async def test_scan_messages_go_when_their_stream_lets_them_go(bench: Bench) -> None:
-    """Proves that of what was sent the outbox keeps what the stream still holds, and no more, and
-    that what was not sent is never let go, however old it is."""
+    """Proves that of what was sent the outbox keeps what the stream still holds, however old it
+    was when it was sent, and no more, and that what was not sent is never let go."""
     old = await record(bench.store, scan_batch(age_hours=100), scan_batch(age_hours=90))
-    await bench.healer.heal()
-    await send_all(bench.relay.scans)
+    await bench.settle()
     unsent = await record(bench.store, scan_batch(age_hours=80))
     await bench.committer.stop()
-    assert old and await outbox(bench.store) == unsent
+    assert await outbox(bench.store) == [*old, *unsent]
     bench.start_anew()
-    fresh = await record(bench.store, scan_batch(age_hours=1), scan_batch())
+    # As the stream does when its window is over.
+    await bench.bus.purge(SCAN_STREAM, before_sequence=3)
+    fresh = await record(bench.store, scan_batch(age_hours=1))
     await bench.settle()
-    assert await outbox(bench.store) == fresh
-    assert len(await bench.stored(SCAN_STREAM)) == 5
+    fresh += await record(bench.store, scan_batch())
+    await bench.settle()
+    assert await outbox(bench.store) == [*unsent, *fresh]
+    assert bench.healer.rebuilds == 0 and len(await bench.stored(SCAN_STREAM)) == 3
 
 
 async def test_events_past_their_retention_are_no_loss(bench: Bench) -> None:
@@ -239,14 +255,14 @@ async def test_events_past_their_retention_are_no_loss(bench: Bench) -> None:
 async def test_a_stream_that_loses_again_at_once_has_to_wait(bench: Bench) -> None:
     """Proves that a stream which loses a message again, right after it was made anew, is left as
     it is for a minute, so that nothing deletes and fills it without end, and is made anew then."""
-    sent = await record(bench.store, event(age_hours=100), *[event() for _ in range(9)])
+    sent = await record(bench.store, *[event() for _ in range(10)])
     await bench.settle()
     now = now_microseconds()
     bench.healer._clock = lambda: now
     await lose(bench.bus, EVENT_STREAM, "middle")
     await bench.settle()
     whole = await bench.stored()
-    assert (bench.healer.rebuilds, [each for _, each in whole]) == (1, sent[1:])
+    assert (bench.healer.rebuilds, [each for _, each in whole]) == (1, sent)
     await lose(bench.bus, EVENT_STREAM, "middle")
     now += int(LIMITS.rebuild_pause_seconds * SECOND) - 1
     await bench.settle()

@@ -444,15 +444,16 @@ class Difference:
 class Mark:
     """What is known of the bus, to be remembered with the next commit.
 
-    events: sequences of rows that it has stored. positions: of streams. scans_before: scan messages
-    up to the position that were recorded before this time may go; 0: none. consumers: of others.
-    forgotten: (stream, name) of consumers that their owners deleted. generation, told: see Tie; 0:
-    as it was. differences: found just now; counts of one kind add up.
+    events: sequences of rows that it has stored. positions: of streams. scans_before, scans_upto:
+    scan messages that were recorded before this time may go up to this number; 0: none. consumers:
+    of others. forgotten: (stream, name) of consumers that their owners deleted. generation, told:
+    see Tie; 0: as it was. differences: found just now; counts of one kind add up.
     """
 
     events: Sequence[int] = ()
     positions: Sequence[BusPosition] = ()
     scans_before: int = 0
+    scans_upto: int = 0
     consumers: Sequence[BusConsumer] = ()
     forgotten: Sequence[tuple[str, str]] = ()
     generation: int = 0

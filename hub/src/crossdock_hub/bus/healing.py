@@ -271,7 +271,10 @@ class Healer:
         if state.last_sequence != position.stream_sequence:
             return False
         edge = await outlet.edge(state, position)
-        return has_holes(state, edge, max(self._hot_since(outlet), position.complete_since))
+        if has_holes(state, edge, max(self._hot_since(outlet), position.complete_since)):
+            return True
+        outlet.is_whole()
+        return False
 
     def _hot_since(self, outlet: Outlet) -> int:
         """No message of a row that was recorded since then can have gone by its age.
@@ -287,7 +290,9 @@ class Healer:
     async def _rebuild(self, spec: StreamSpec, outlet: Outlet) -> None:
         """Make a stream whose messages will get the numbers that they had."""
         first = await outlet.first_sequence_anew()
-        if first > 1:
+        if first is None:
+            first = 1
+        else:
             self.rebuilds += 1
             self._rebuilt_at[spec.name] = self._clock()
             log.error("the stream is lost; it is made anew from the database", stream=spec.name)

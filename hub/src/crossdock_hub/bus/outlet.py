@@ -83,7 +83,11 @@ class Source(Protocol):
         """The number of the row that the newest `count` rows up to a number come behind."""
 
     async def hot(self, connection: Transaction, upto: int) -> int:
-        """How many rows up to a number are so young that the stream has to hold them."""
+        """How many rows up to a number, the newest of them, the stream has to hold: they were sent,
+        not only recorded, within `hot_microseconds`."""
+
+    def let_go(self, before: int) -> None:
+        """Rows before a number have left the stream by their age: it needs them no more."""
 
     async def recorded_before(self, connection: Transaction, number: int) -> int | None:
         """When the row before a number was recorded; None: there is none."""
@@ -137,6 +141,7 @@ class Outlet:
         self._position: BusPosition | None = None
         self._settled = False
         self._singly = False
+        self._first_row = 0
         self.published = 0
         self.strangers = 0
         self.sent_again = 0
@@ -218,18 +223,22 @@ class Outlet:
 
     # A stream that is made anew
 
-    async def first_sequence_anew(self) -> int:
-        """The sequence at which a new stream has to begin, so that rows get their old places."""
+    async def first_sequence_anew(self) -> int | None:
+        """The sequence at which a new stream has to begin, so that rows get their old places.
+
+        None: no message was ever on it.
+        """
         async with self._store.read() as connection:
             known = self._position or await bus_position(connection, self._source.stream)
-            if known is None:
-                return 1
+            if known is None or not known.stream_sequence:
+                return None
             count = await self._source.hot(connection, known.record_sequence)
         return max(1, known.stream_sequence - count + 1)
 
     async def edge(self, state: StreamState, known: BusPosition) -> int | None:
         """When the row was recorded that the stream's first message comes behind; None: no such
         row, or it can't be told."""
+        self._first_row = 0
         async with self._store.read() as connection:
             if not state.messages:
                 end = known.record_sequence + 1
@@ -238,7 +247,12 @@ class Outlet:
             found = await self._source.numbers(connection, [first] if first else [])
             if not found:
                 return None
-            return await self._source.recorded_before(connection, *found.values())
+            (self._first_row,) = found.values()
+            return await self._source.recorded_before(connection, self._first_row)
+
+    def is_whole(self) -> None:
+        """Nothing is missing from the stream: what comes before the edge is gone by its age."""
+        self._source.let_go(self._first_row)
 
     # What the stream holds
 

@@ -25,13 +25,14 @@ from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxReco
 from crossdock_hub.store import Store, StoreFailure, Transaction, tables
 from crossdock_hub.store.bus_rows import (
     Numbered,
-    hot_rows,
+    hot_events,
     last_published,
     next_events,
     next_scans,
     recorded_before,
     row_behind,
     row_numbers,
+    scans_kept,
     unmarked_events,
 )
 
@@ -77,8 +78,8 @@ class _Rows:
     async def behind(self, connection: Transaction, upto: int, count: int) -> int:
         return await row_behind(connection, self.table, upto, count)
 
-    async def hot(self, connection: Transaction, upto: int) -> int:
-        return await hot_rows(connection, self.table, self._hot_since(), upto)
+    def let_go(self, before: int) -> None:
+        """Rows before a number are on the stream no more."""
 
     async def recorded_before(self, connection: Transaction, number: int) -> int | None:
         return await recorded_before(connection, self.table, number)
@@ -102,6 +103,9 @@ class Events(_Rows):
             for each in await next_events(connection, after, most)
         ]
 
+    async def hot(self, connection: Transaction, upto: int) -> int:
+        return await hot_events(connection, self._hot_since(), upto)
+
     async def last_sent(self, connection: Transaction) -> int:
         return await last_published(connection)
 
@@ -117,6 +121,7 @@ class Scans(_Rows):
 
     stream = contract_bus.SCAN_STREAM
     table = tables.scan_outbox
+    _gone_before = 0
 
     async def next(
         self, connection: Transaction, after: int, most: int
@@ -127,6 +132,12 @@ class Scans(_Rows):
             for each in await next_scans(connection, after, most)
         ]
 
+    async def hot(self, connection: Transaction, upto: int) -> int:
+        return await scans_kept(connection, upto)
+
+    def let_go(self, before: int) -> None:
+        self._gone_before = before
+
     async def last_sent(self, connection: Transaction) -> int:
         # A row does not say so; the noted position does.
         return 0
@@ -135,7 +146,11 @@ class Scans(_Rows):
         return []
 
     def mark(self, sequences: Sequence[int], position: BusPosition) -> Mark:
-        return Mark(positions=[position], scans_before=self._hot_since())
+        if not self._gone_before:
+            return Mark(positions=[position])
+        return Mark(
+            positions=[position], scans_before=self._hot_since(), scans_upto=self._gone_before - 1
+        )
 
 
 class Relay:

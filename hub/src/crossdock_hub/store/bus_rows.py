@@ -15,6 +15,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    or_,
     select,
     text,
     update,
@@ -87,8 +88,8 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
     )
     scans = [mark for mark in marks if mark.scans_before]
     if scans:
-        upto = scans[-1].positions[-1].record_sequence
-        await connection.execute(_let_go_of_scans(scans[-1].scans_before, upto))
+        newest = scans[-1]
+        await connection.execute(_let_go_of_scans(newest.scans_before, newest.scans_upto))
     c = t.bus_consumers.c
     for stream, name in {key for mark in marks for key in mark.forgotten}:
         gone = delete(t.bus_consumers).where(c.stream == stream, c.name == name)
@@ -235,14 +236,22 @@ async def row_behind(connection: AsyncConnection, table: Numbered, upto: int, co
     return int(found.scalar_one_or_none() or 0)
 
 
-async def hot_rows(connection: AsyncConnection, table: Numbered, since: int, upto: int) -> int:
-    """How many rows up to a number there are from the first that was recorded since a time."""
-    e = table.c
-    # No id is older than its row: those of before need not be read. A database would read them if
-    # it could look for the lowest number by going through the numbers from the first.
-    young = (e.id >= oldest_id(since), e.record_time >= since)
-    first = select(func.min(e.sequence + 0)).where(*young).scalar_subquery()
-    counted = select(func.count()).where(e.sequence >= first, e.sequence <= upto)
+async def hot_events(connection: AsyncConnection, since: int, upto: int) -> int:
+    """How many events up to a number come behind the newest that was published before a time, or
+    that says nothing any more."""
+    e = t.events.c
+    # They were published in the order of their numbers: from the newest back, none is read that
+    # is not counted, but the one at which it ends.
+    cold = or_(e.published_at < since, func.length(e.body) == 0)
+    behind = select(e.sequence).where(e.sequence <= upto, cold).order_by(e.sequence.desc()).limit(1)
+    after = func.coalesce(behind.scalar_subquery(), 0)
+    counted = select(func.count()).where(e.sequence > after, e.sequence <= upto)
+    return int((await connection.execute(counted)).scalar_one())
+
+
+async def scans_kept(connection: AsyncConnection, upto: int) -> int:
+    """How many scan messages up to a number there are."""
+    counted = select(func.count()).where(t.scan_outbox.c.sequence <= upto)
     return int((await connection.execute(counted)).scalar_one())
 
 
