@@ -44,7 +44,8 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     hub = Hub(settings)
-    await hub.start()
+    if not await _is_started(hub, stopping):
+        return
     _leave_in_peace()
     supervision.tell(supervision.READY)
     alive = asyncio.create_task(supervision.show_life())
@@ -52,6 +53,30 @@ async def _serve(settings: Settings) -> None:
     supervision.tell(supervision.STOPPING)
     await hub.stop()
     alive.cancel()
+
+
+async def _is_started(hub: Hub, stopping: asyncio.Event) -> bool:
+    """Start a hub. False: it was told to stop meanwhile, and what had begun is taken apart again.
+
+    A start may take long: a migration, a bus that does not come up.
+    """
+    starting = asyncio.create_task(hub.start(), name="start")
+    told = asyncio.create_task(stopping.wait(), name="stop")
+    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if starting.done():
+        starting.result()
+        return True
+    supervision.tell(supervision.STOPPING)
+    starting.cancel()
+    await asyncio.wait({starting})
+    error = None if starting.cancelled() else starting.exception()
+    if not starting.cancelled() and error is None:
+        # It was done before it could be cancelled.
+        await hub.stop()
+    log = structlog.get_logger("crossdock.hub")
+    log.info("hub stopped before it served", **({"cause": str(error)} if error else {}))
+    return False
 
 
 def _leave_in_peace() -> None:
