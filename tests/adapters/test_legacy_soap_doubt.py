@@ -257,13 +257,20 @@ def test_nothing_but_zeros_is_no_number(told: str, number: str) -> None:
         ("2026-03-05T02:00:01", "", None),
         ("yesterday", "America/New_York", None),
         ("", "America/New_York", None),
+        ("0001-01-01T00:00:00", "Europe/Berlin", None),
+        ("0001-01-01T00:00:00", "America/New_York", None),
+        ("0001-01-01T00:00:00+01:00", "", None),
+        ("0001-01-01T00:00:00Z", "", None),
+        ("9999-12-31T23:59:59", "America/New_York", None),
+        ("9999-12-31T23:59:59-05:00", "", None),
     ],
 )
 def test_a_time_without_its_zone_is_of_the_deployments(
     told: str, zone: str, moment: str | None
 ) -> None:
     """Proves that a time of the ERP's is read by its own zone, else by the setting time_zone, of an
-    hour that comes twice as the second, and by no other."""
+    hour that comes twice as the second, and by no other; and that the first and the last day of the
+    calendar, which programs write for none, are none."""
     row = {"Reference": REFERENCE, "Status": "QUEUED", "Received": told or None}
     (result,) = _answered([row], ZoneInfo(zone) if zone else None)
     assert result.received == (datetime.fromisoformat(moment) if moment else None)
@@ -271,11 +278,17 @@ def test_a_time_without_its_zone_is_of_the_deployments(
 
 async def test_a_document_is_overdue_by_the_deployments_zone(tmp_path: Path) -> None:
     """Proves at an ERP that tells its times without a zone that a document which waits too long is
-    told as overdue, and without the setting waits on."""
-    row = {"Reference": REFERENCE, "Status": "QUEUED", "Received": "2026-03-05T02:00:01"}
+    told as overdue, and waits on without the setting, or where the ERP writes the first day of the
+    calendar for no time at all."""
     space = adapter.loaded_layouts("")["look_up"].namespace
-    made = vendor_xml.build("GetDocumentResponse", {"Result": row}, space)
-    for zone, silent in (("America/New_York", True), ("", False)):
+    for told, zone, silent in (
+        ("2026-03-05T02:00:01", "America/New_York", True),
+        ("2026-03-05T02:00:01", "", False),
+        ("0001-01-01T00:00:00", "America/New_York", False),
+        ("0001-01-01T00:00:00", "Europe/Berlin", False),
+    ):
+        row = {"Reference": REFERENCE, "Status": "QUEUED", "Received": told}
+        made = vendor_xml.build("GetDocumentResponse", {"Result": row}, space)
         async with running(tmp_path, answer_wait_seconds=0, time_zone=zone) as desk:
             desk.sandbox.show("documents", soap.envelope(made))
             with pytest.raises(OutcomeUnknown) as ended:

@@ -160,8 +160,10 @@ def test_both_versions_are_written(version: str) -> None:
 
 
 def test_a_clock_without_its_zone_is_nobodys() -> None:
-    """Proves that a time without zone, and what is no time, are not taken for the answerer's."""
+    """Proves that a time without zone, what is no time, and the first and the last moment of the
+    calendar are not taken for the answerer's."""
     data = soap.fault("X", "no", created=CREATED).decode()
-    for other in ("2010-09-16T07:50:45", "yesterday", ""):
+    ends = ("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-05:00")
+    for other in ("2010-09-16T07:50:45", "yesterday", "", *ends):
         changed = data.replace("2010-09-16T07:50:45Z", other)
         assert soap.told_time(soap.opened(changed.encode())) is None

@@ -76,6 +76,14 @@ SOAP_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{SDK}local_times.py",
+        ERP,
+        the_first_day_of_the_calendar_is_a_moment=(
+            "or not FIRST_YEAR <= found.year <= LAST_YEAR:",
+            "or found.year > LAST_YEAR:",
+        ),
+    ),
+    *faults_in(
         f"{SDK}error_table.py",
         (*ERP, "tests/adapters/test_error_table.py"),
         a_double_is_a_refusal=(

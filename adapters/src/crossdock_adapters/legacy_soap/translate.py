@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from crossdock_adapters.sdk import xml_layout
+from crossdock_adapters.sdk import local_times, xml_layout
 from crossdock_adapters.sdk.deployed_files import answer_words
 from crossdock_adapters.sdk.erp_documents import BOOK, NO_NUMBER, Document, booked
 from crossdock_adapters.sdk.erp_items import ITEM_STATUSES
@@ -114,7 +114,9 @@ def _result(layout: XmlLayout, found: Element, zone: ZoneInfo | None) -> Result:
     for each in xml_layout.all_of(layout, found, "message"):
         values: dict[str, Any] = xml_layout.read(layout, each, "message")
         messages.append(Said(values["code"] or "", values["text"] or "", values["line"] or ""))
-    number, received = head["number"] or "", _moment(head["received"] or "", zone)
+    number = head["number"] or ""
+    # Of an hour that comes twice the second, so that nothing is overdue too early.
+    received = local_times.moment_in(head["received"] or "", zone)
     # Nothing but zeros, however many, is how a field for a number says that there is none.
     number = number if number.strip("0") else ""
     return Result(head["reference"], head["status"], number, received, messages)
@@ -146,16 +148,3 @@ def _told(messages: Sequence[Said]) -> str:
     )
     more = f" and {len(once) - MAX_SAID} more" if len(once) > MAX_SAID else ""
     return "; ".join(list(once)[:MAX_SAID]) + more
-
-
-def _moment(text: str, zone: ZoneInfo | None) -> datetime | None:
-    """A time of the ERP's, in UTC; where neither it nor the deployment says in which zone it is, it
-    is nobody's moment. Of an hour that comes twice it is the second, so that nothing is overdue
-    too early."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if found.tzinfo is None and zone is not None:
-        found = found.replace(tzinfo=zone, fold=1)
-    return found.astimezone(UTC) if found.tzinfo is not None else None

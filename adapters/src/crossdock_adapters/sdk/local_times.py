@@ -1,4 +1,4 @@
-"""Local times as vendors write them, with an offset or not, to a SourceTime; never a guess."""
+"""Times as vendors write them, with an offset or not: a SourceTime, or a moment; never a guess."""
 
 from __future__ import annotations
 
@@ -45,6 +45,24 @@ def source_time(text: str, zone: str | None) -> types_pb2.SourceTime:
     answer.zone = types_pb2.TIME_ZONE_SOURCE_FROM_LOCATION
     _place(answer, local, offset)
     return answer
+
+
+def moment_in(text: str, zone: ZoneInfo | None = None) -> datetime | None:
+    """A moment in ISO format, in UTC; None: the text does not say one.
+
+    zone: of a time that names none; without it that is nobody's moment. Of an hour that comes twice
+    it is the second. A year of no business says none: 0001-01-01 and 9999-12-31 are how programs
+    write "nothing", and have no moment in some zones.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if found.tzinfo is None and zone is not None:
+        found = found.replace(tzinfo=zone, fold=1)
+    if found.tzinfo is None or not FIRST_YEAR <= found.year <= LAST_YEAR:
+        return None
+    return found.astimezone(UTC)
 
 
 def known_zone(name: str | None) -> str | None:

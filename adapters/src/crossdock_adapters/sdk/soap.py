@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from xml.etree import ElementTree
 
-from crossdock_adapters.sdk import vendor_xml
+from crossdock_adapters.sdk import local_times, vendor_xml
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.vendor_xml import Element
 
@@ -212,12 +212,7 @@ def version_of(root: Element) -> str:
 
 def told_time(root: Element) -> datetime | None:
     """When an opened envelope was made, by the clock of who made it; None: it does not say."""
-    told = root.text_of("Header/Security/Timestamp/Created")
-    try:
-        found = datetime.fromisoformat(told)
-    except ValueError:
-        return None
-    return found.astimezone(UTC) if found.tzinfo else None
+    return local_times.moment_in(root.text_of("Header/Security/Timestamp/Created"))
 
 
 def token_of(root: Element) -> UsernameToken | None:
