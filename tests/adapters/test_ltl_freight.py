@@ -164,6 +164,7 @@ async def test_a_password_grant_renews_its_token(tmp_path: Path) -> None:
         ({"pro_check": "modulo_9"}, "pro_check"),
         ({"our_id": ""}, "our_id"),
         ({"our_id": "A" * 16}, "header"),
+        ({"our_application_id": "DOCK\u2013"}, "header"),
         ({"delimiters": "*>"}, "delimiters"),
         ({"delimiters": "**~"}, "delimiters"),
     ],

@@ -327,6 +327,34 @@ async def test_what_a_tender_cannot_say_takes_no_number(tmp_path: Path) -> None:
         assert world.drafts[REFERENCE] == PRO
 
 
+async def test_what_the_encoding_does_not_have_takes_no_number(tmp_path: Path) -> None:
+    """Proves that a name or an instruction with a character outside the mailbox's encoding is
+    refused with its element before a PRO is taken, that any other set is before it is noted, and
+    that an encoding that has it sends it."""
+    apostrophe = pallets(1)
+    apostrophe.ship_to.name = apostrophe.ship_to.company = "Joe\u2019s Outfitters"
+    async with running(tmp_path, booking="tender") as world:
+        with pytest.raises(Untranslatable, match="N102: the encoding latin-1 does not have '\u2019'"):
+            await world.buy(apostrophe)
+        assert not world.drafts
+        assert world.vendor.mailbox is not None
+        dashed = [segments.segment(USUAL, "B2", "", "one \u2013 two")]
+        made = envelopes.transaction_set(USUAL, "204", "0001", dashed)
+        work = world.work("void_label", None, REFERENCE, "")
+        with pytest.raises(Untranslatable, match="B202"):
+            await edi_replies.send_once(work, world.vendor.mailbox, "SM", REFERENCE, lambda _: [made])
+        assert not world.cursors.values and not world.names("to_carrier")
+    dashed_too = {"special_instructions": "Dock 3 \u2013 call"}
+    async with running(tmp_path, booking="tender", **dashed_too) as world:
+        with pytest.raises(Untranslatable, match="NTE02"):
+            await world.buy(pallets(1))
+    async with running(tmp_path, booking="tender", encoding="utf-8", **dashed_too) as world:
+        with pytest.raises(AnswerLater):
+            await world.buy(apostrophe)
+        (name,) = world.names("to_carrier")
+        assert "Joe\u2019s" in (world.folder("to_carrier") / name).read_text(encoding="utf-8")
+
+
 async def test_an_invoice_is_checked_acknowledged_and_held(tmp_path: Path) -> None:
     """Proves that an invoice that adds up is acknowledged and held with its amount, because the
     contract has no freight charges, and that one that does not is told by its element."""

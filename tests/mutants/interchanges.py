@@ -160,6 +160,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "    if found.answer == ACCEPTED:\n",
             "    if found.answer == ACCEPTED or found.syntax:\n",
         ),
+        what_cannot_be_written_takes_a_number=(
+            "    mailbox.rendered(TENDERS, Taken(1, now), [made])\n",
+            "",
+        ),
         silence_is_not_noted=("        await _give_up(work)\n", ""),
     ),
     *faults_in(
@@ -173,6 +177,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         an_answered_one_makes_room=(
             "if each.may_go(sent.sent)), None)",
             "if not each.open), None)",
+        ),
+        what_cannot_be_written_is_noted=(
+            "            mailbox.rendered(functional_id, Taken(1, now), sets(now))\n",
+            "            assert mailbox\n",
         ),
         what_is_noted_counts_as_out=("        if found.is_out:\n", "        if found:\n"),
         the_last_answer_stands=("    if found.answer:\n", "    if found.answer and not word:\n"),

@@ -44,8 +44,8 @@ from crossdock_adapters.sdk.outcomes import (
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
-from crossdock_adapters.sdk.x12 import acknowledgments
-from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, TransactionSet
+from crossdock_adapters.sdk.x12 import acknowledgments, envelopes
+from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, Payload, TransactionSet
 from crossdock_adapters.sdk.x12.segments import ENCODINGS, Delimiters
 
 if TYPE_CHECKING:
@@ -293,7 +293,9 @@ def way_of(settings: Settings) -> Way:
     )
     try:
         # One that fits nothing is told now, not with the first file.
-        envelope.interchange(1, datetime.now(UTC), [])
+        now, encoding = datetime.now(UTC), settings.text("encoding")
+        group = envelope.group(acknowledgments.FUNCTIONAL_ID, 1, now, [])
+        envelopes.write(Payload((envelope.interchange(1, now, [group]),)), encoding)
     except (Unreadable, ValueError) as error:
         raise SettingsError(f"the header of interchanges cannot be written: {error}") from error
     return Way(
@@ -302,7 +304,7 @@ def way_of(settings: Settings) -> Way:
         outbound=folders["outbound"],
         archive=folders["archive"],
         temporary=settings.text("temporary"),
-        encoding=settings.text("encoding"),
+        encoding=encoding,
         kept_days=settings.integer("numbers_kept_days"),
         incomplete_seconds=settings.seconds("incomplete_seconds"),
         acknowledges=settings.flag("acknowledges"),

@@ -16,6 +16,7 @@ from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read
 from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson, Reject, Retry
 from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.sequences import Taken
 from crossdock_adapters.sdk.settings import Settings
 from crossdock_adapters.sdk.work import Poll, Work
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet
@@ -41,9 +42,11 @@ def tender_of(
     respond_by = now + timedelta(seconds=settings.seconds("tender_answer_seconds"))
     pick_up = now.date() + timedelta(days=settings.integer("pickup_days"))
     marks = mailbox.way.envelope.delimiters
-    return translate_tender.tender(
+    made = translate_tender.tender(
         work.event.shipment, work.reference, pro, respond_by, pick_up, rules, marks
     )
+    mailbox.rendered(TENDERS, Taken(1, now), [made])
+    return made
 
 
 async def offer(work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules) -> str:

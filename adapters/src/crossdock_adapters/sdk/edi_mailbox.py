@@ -20,7 +20,12 @@ from crossdock.errors import CrossdockError, InvalidRequestError, PreconditionEr
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.drop_folder import DropFolder, FileFact, FileMissing, NameTaken
-from crossdock_adapters.sdk.outcomes import NeedsPerson, Unreachable, VendorOutcome
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    Unreachable,
+    Untranslatable,
+    VendorOutcome,
+)
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.sequences import Sequences, Taken
 from crossdock_adapters.sdk.work import CursorMoved, Poll
@@ -161,10 +166,23 @@ class EdiMailbox:
         sets: Callable[[datetime], Sequence[Set]],
     ) -> None:
         """Publish sets as the interchange with this number; the same again changes nothing."""
-        how = self.way.envelope
-        group = how.group(functional_id, taken.number, taken.time, sets(taken.time))
+        body = self.rendered(functional_id, taken, sets(taken.time))
+        await self._publish(name_of(functional_id, taken.number), body)
+
+    def rendered(self, functional_id: str, taken: Taken, sets: Sequence[Set]) -> bytes:
+        """The file of these sets. Untranslatable: the encoding does not have a character."""
+        how, encoding = self.way.envelope, self.way.encoding
+        group = how.group(functional_id, taken.number, taken.time, sets)
         made = Payload((how.interchange(taken.number, taken.time, [group]),))
-        await self._publish(name_of(functional_id, taken.number), made)
+        try:
+            return envelopes.write(made, encoding)
+        except UnicodeEncodeError as error:
+            before, character = error.object[: error.start], error.object[error.start]
+            parts = before.rpartition(how.delimiters.terminator)[2].split(how.delimiters.element)
+            raise Untranslatable(
+                f"{parts[0].strip()}{len(parts) - 1:02}: the encoding {encoding} does not have "
+                f"{character!r}: write it otherwise, or agree on another encoding with the partner"
+            ) from error
 
     async def sent(self, sequences: Sequences, key: str) -> None:
         """What was sent for this key is noted where it has to be."""
@@ -288,10 +306,10 @@ class EdiMailbox:
             return
         raise Unreachable(0.0, f"{self.way.archive} has a thousand files {name}: clear it")
 
-    async def _publish(self, name: str, payload: Payload) -> None:
+    async def _publish(self, name: str, body: bytes) -> None:
         way = self.way
         temporary = f"{way.outbound}/{name}{way.temporary}"
-        await self._folder.put(temporary, envelopes.write(payload, way.encoding))
+        await self._folder.put(temporary, body)
         try:
             await self._folder.publish(temporary, f"{way.outbound}/{name}")
         except NameTaken:

@@ -164,17 +164,21 @@ async def send_once(
     """What is known of the set with this reference; sent now where it was not.
 
     It is noted before it is published, so that no answer is faster than what we know of it. Whoever
-    finds it noted and not out publishes the same bytes under the same number. Retry: nothing was
-    sent, or too many wait; OutcomeUnknown: it is out, and the hub does not know that yet.
+    finds it noted and not out publishes the same bytes under the same number. Untranslatable: the
+    encoding does not have a character; Retry: nothing was sent, or too many wait; OutcomeUnknown:
+    it is out, and the hub does not know that yet.
     """
     assert work.cursors is not None and work.sequences is not None
     key = f"{functional_id}:{reference}"
     try:
         found = of(await _known(work.cursors, functional_id), reference)
         if found is None:
-            taken = await mailbox.number(work.sequences, key)
             # Its time is now: what had to wait for room is not late before it is out.
-            fresh = Sent(reference, taken.number, datetime.now(UTC).replace(microsecond=0))
+            now = datetime.now(UTC).replace(microsecond=0)
+            # What cannot be written takes no number, and no place among what waits.
+            mailbox.rendered(functional_id, Taken(1, now), sets(now))
+            taken = await mailbox.number(work.sequences, key)
+            fresh = Sent(reference, taken.number, now)
             state = await _change(work.cursors, functional_id, lambda known: noted(known, fresh))
             found = of(state, reference) or fresh
         if found.is_out:
