@@ -14,12 +14,14 @@ import pytest
 from crossdock_adapters.ltl_freight import conformance, translate_invoice, translate_tender
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
 from crossdock_adapters.sdk import edi_replies
+from crossdock_adapters.sdk.drop_folder import LocalFolder
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     NeedsPerson,
     OutcomeUnknown,
     Reject,
     Retry,
+    Unreachable,
     Untranslatable,
 )
 from crossdock_adapters.sdk.places import Unreadable
@@ -205,6 +207,30 @@ async def test_a_death_behind_the_file_sends_the_same_again(tmp_path: Path) -> N
             await world.sandbox.tick()
         books = world.sandbox.books()
         assert (len(books["tenders"]), books["tenders_repeated"]) == (1, 1)
+
+
+async def test_a_tender_whose_time_went_by_is_not_sent(tmp_path: Path) -> None:
+    """Proves that a tender which was noted and could not be published goes out while there is time
+    to answer it, and parks unsent after that, however often; what is out already is not asked."""
+    full = patch.object(LocalFolder, "put", side_effect=Unreachable(0.0, "no space"))
+    async with running(tmp_path, booking="tender", tender_answer_seconds=3600) as world:
+        with full, pytest.raises(Unreachable):
+            await world.buy(pallets(2))
+        raw, version = world.cursors.values["sent:SM"]
+        (noted,) = edi_replies.decode(raw)
+        early = replace(noted, sent=noted.sent - timedelta(seconds=3610))
+        world.cursors.values["sent:SM"] = edi_replies.encode((early,)), version
+        for _ in range(2):
+            with pytest.raises(NeedsPerson, match="000000001: its time went by before it was sent"):
+                await world.buy(pallets(2))
+        assert not world.names("to_carrier")
+        world.cursors.values["sent:SM"] = edi_replies.encode((replace(early, out=True),)), version
+        with pytest.raises(Reject, match="did not answer within"):
+            await world.buy(pallets(2))
+    async with running(tmp_path, booking="tender") as world:
+        with full, pytest.raises(Unreachable):
+            await world.buy(pallets(2))
+        await tendered(world)
 
 
 async def test_an_answered_tender_is_kept_for_its_delivery(tmp_path: Path) -> None:

@@ -178,6 +178,7 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "if each.may_go(sent.sent)), None)",
             "if not each.open), None)",
         ),
+        what_is_late_goes_out=("            _check_time(found, within)\n", "            pass\n"),
         what_cannot_be_written_is_noted=(
             "            mailbox.rendered(functional_id, Taken(1, now), sets(now))\n",
             "            assert mailbox\n",

@@ -53,7 +53,8 @@ async def offer(work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules) -
     """Tender the shipment under this PRO and wait for the answer: a note once it is accepted.
 
     Reject: declined; AnswerLater: not answered yet; OutcomeUnknown: not even acknowledged in time;
-    NeedsPerson: the carrier could not read it, or was silent, and silence is a person's.
+    NeedsPerson: the carrier could not read it, or was silent, and silence is a person's, or its
+    time was over before it could be sent.
     """
     settings = work.settings
     within = timedelta(seconds=settings.seconds("tender_answer_seconds"))
@@ -61,7 +62,7 @@ async def offer(work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules) -
     def sets(now: datetime) -> Sequence[TransactionSet]:
         return [tender_of(work, mailbox, pro, rules, now)]
 
-    found = await edi_replies.send_once(work, mailbox, TENDERS, work.reference, sets)
+    found = await edi_replies.send_once(work, mailbox, TENDERS, work.reference, sets, within)
     found = await edi_replies.awaited(work, TENDERS, found, settings.seconds("answer_wait_seconds"))
     if found.answer == ACCEPTED:
         await _collected(work, work.reference)

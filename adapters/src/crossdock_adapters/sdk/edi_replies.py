@@ -160,13 +160,15 @@ async def send_once(
     functional_id: str,
     reference: str,
     sets: Callable[[datetime], Sequence[TransactionSet]],
+    within: timedelta | None = None,
 ) -> Sent:
     """What is known of the set with this reference; sent now where it was not.
 
     It is noted before it is published, so that no answer is faster than what we know of it. Whoever
-    finds it noted and not out publishes the same bytes under the same number. Untranslatable: the
-    encoding does not have a character; Retry: nothing was sent, or too many wait; OutcomeUnknown:
-    it is out, and the hub does not know that yet.
+    finds it noted and not out publishes the same bytes under the same number, until `within` is
+    over since it was noted. Untranslatable: the encoding does not have a character; NeedsPerson:
+    its time went by; Retry: nothing was sent, or too many wait; OutcomeUnknown: it is out, and the
+    hub does not know that yet.
     """
     assert work.cursors is not None and work.sequences is not None
     key = f"{functional_id}:{reference}"
@@ -181,6 +183,8 @@ async def send_once(
             fresh = Sent(reference, taken.number, now)
             state = await _change(work.cursors, functional_id, lambda known: noted(known, fresh))
             found = of(state, reference) or fresh
+        elif within is not None:
+            _check_time(found, within)
         if found.is_out:
             return found
         # The number is the set's own from here on, however long its file has to wait.
@@ -195,6 +199,16 @@ async def send_once(
     except (HubAway, Retry) as trouble:
         raise OutcomeUnknown(f"{reference} is out, and not noted yet: {trouble}") from trouble
     return of(state, reference) or found
+
+
+def _check_time(found: Sent, within: timedelta) -> None:
+    """NeedsPerson: it is not out, as far as is known, and too late for that."""
+    if not found.is_out and datetime.now(UTC) - found.sent > within:
+        # Made anew it would be a second one where the first went out and nobody could note that.
+        raise NeedsPerson(
+            f"interchange {found.number:09d}: its time went by before it was sent: ask the partner "
+            "whether it has it; if not, resubmit this delivery"
+        )
 
 
 async def awaited(
