@@ -106,6 +106,29 @@ def test_a_refused_group_is_no_accepted_tender() -> None:
     assert not sent.open and sent.may_go(NOW + KEPT_OVER) and not sent.may_go(NOW)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "wrong"),
+    [tuple("AR1"), tuple("RA1"), tuple("EP1"), tuple("AE0"), tuple("RP0"), tuple("RR0")],
+)
+def test_an_acknowledgement_that_says_otherwise_is_seen(
+    first: str, second: str, wrong: str
+) -> None:
+    """Proves that a second 997 which refuses what the first took, or takes what it refused, is told
+    and changes nothing, and that one which comes to the same is no problem."""
+    cursors = KeptState(edi_replies.noted((), Sent("S-2001", 37, NOW)))
+    poll = cast(Poll, SimpleNamespace(cursors=cursors))
+    problems: tuple[str, ...] = ()
+    for status in (first, second):
+        own = (SetAnswer("204", "0001", Status(status)),)
+        said = GroupAnswer("SM", 37, Status(status), 1, 1, 1, (), own)
+        found = acknowledgments.build(said, "0001", USUAL)
+        problems = asyncio.run(edi_replies.note_acknowledgement(poll, found, "SM")).problems
+    told = f"it says {second} of group 37, which was acknowledged {first} before"
+    assert [each.endswith(told) for each in problems] == [True] * int(wrong)
+    (sent,) = edi_replies.decode(cursors.raw)
+    assert sent.syntax == first
+
+
 def test_an_acknowledgement_of_nothing_is_seen() -> None:
     """Proves that a 997 about a group that is not known to be sent is told with its number, and
     changes nothing; one about another kind of set is not ours to judge."""

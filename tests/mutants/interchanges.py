@@ -178,6 +178,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "if each.may_go(sent.sent)), None)",
             "if not each.open), None)",
         ),
+        a_second_acknowledgement_is_not_looked_at=(
+            "    if before and Status(before)",
+            "    if not before and Status(before)",
+        ),
         what_is_late_goes_out=("            _check_time(found, within)\n", "            pass\n"),
         what_cannot_be_written_is_noted=(
             "            mailbox.rendered(functional_id, Taken(1, now), sets(now))\n",

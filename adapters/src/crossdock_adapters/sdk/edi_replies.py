@@ -121,9 +121,14 @@ def collected(state: State, reference: str, now: datetime) -> State:
 
 
 def acknowledged(state: State, number: int, status: str) -> tuple[State, str]:
-    """The state in which a 997 says this of the group with this number, and what is wrong."""
-    if all(each.number != number for each in state):
+    """The state in which a 997 says this of the group with this number, and what is wrong: also
+    where it takes what was refused before, or refuses what was taken."""
+    known = [each for each in state if each.number == number]
+    if not known:
         return state, f"it acknowledges group {number}, which is not known to be sent"
+    before = next((each.syntax for each in known if each.syntax), "")
+    if before and Status(before).accepted is not Status(status).accepted:
+        return state, f"it says {status} of group {number}, which was acknowledged {before} before"
     changed = tuple(
         replace(each, syntax=status) if each.number == number and not each.syntax else each
         for each in state
