@@ -9,8 +9,16 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.sdk import edi_replies
-from crossdock_adapters.sdk.edi_replies import KEPT_COLLECTED, KEPT_OVER, MAX_SENT, Sent, State
+from crossdock_adapters.sdk.edi_replies import (
+    KEPT_COLLECTED,
+    KEPT_OPEN,
+    KEPT_OVER,
+    MAX_SENT,
+    Sent,
+    State,
+)
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
 from crossdock_adapters.sdk.work import Poll
 from crossdock_adapters.sdk.x12 import acknowledgments
@@ -64,17 +72,20 @@ def test_the_first_answer_stands(steps: list[tuple[str, str]]) -> None:
         assert bool(each.syntax) == (("997", each.reference) in steps)
 
 
-def test_sets_that_wait_are_never_forgotten() -> None:
+def test_sets_that_wait_are_kept_as_long_as_anybody_may_ask() -> None:
     """Proves that the state is bounded, that one more than may wait has to wait itself, and that
-    an answered one goes when its delivery surely has the answer, or after its age, never before."""
+    one goes when its delivery surely has the answer, or after its age: an open one only when no
+    delivery can ask for it any more, never before."""
     state: State = ()
     for number in range(MAX_SENT):
         state = edi_replies.noted(state, Sent(f"{number:020}-CANCEL", number, NOW, "A"))
-    with pytest.raises(Retry, match="wait for their answer"):
-        edi_replies.noted(state, Sent("one more", 0, NOW))
+    opened = state
     state, _ = edi_replies.answered(state, f"{7:020}-CANCEL", "A", "x" * 200)
     taken = edi_replies.collected(state, f"{7:020}-CANCEL", NOW)
     for kept, age, room in (
+        (opened, timedelta(0), False),
+        (opened, KEPT_OPEN - SECOND, False),
+        (opened, KEPT_OPEN, True),
         (state, KEPT_OVER - SECOND, False),
         (state, KEPT_OVER, True),
         (taken, KEPT_COLLECTED - SECOND, False),
@@ -90,6 +101,9 @@ def test_sets_that_wait_are_never_forgotten() -> None:
         state, _ = edi_replies.answered(state, each.reference, "D", '"é' * 200)
     assert len(state) == MAX_SENT and edi_replies.of(state, f"{7:020}-CANCEL") is None
     assert len(edi_replies.encode(state)) < 65_536
+    # The longest that a delivery asks: the attempts of the manifest that has most of them.
+    asking = ADAPTER.manifest.operations["buy_label"]
+    assert timedelta(seconds=asking.max_attempts * asking.retry_max_seconds) * 7 < KEPT_OPEN
 
 
 def test_a_refused_group_is_no_accepted_tender() -> None:

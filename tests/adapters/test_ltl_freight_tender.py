@@ -252,6 +252,25 @@ async def test_an_answered_tender_is_kept_for_its_delivery(tmp_path: Path) -> No
         assert books["tenders_doubled"] == 0
 
 
+async def test_room_for_tenders_is_asked_for_in_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves that the log says how many tenders wait, and what to do, before one has to wait
+    unsent, and that one whose delivery has its answer is not counted."""
+    with (
+        patch.object(edi_replies, "MAX_SENT", 2),
+        patch.object(edi_replies, "KEPT_COLLECTED", timedelta(0)),
+    ):
+        async with running(tmp_path, booking="tender") as world:
+            await tendered(world)
+            await world.buy(pallets(2))
+            for number, warned in ((1, False), (2, True)):
+                with pytest.raises(AnswerLater):
+                    await world.buy(pallets(1), f"{number:020}")
+                said = "2 of at most 2 sets of SM wait for their answer" in caplog.text
+                assert said is warned
+
+
 async def test_the_carrier_counts_second_offers(tmp_path: Path) -> None:
     """Proves that the simulated carrier tells a shipment that is offered a second time under
     another control number, as by a hub that lost what it had noted."""

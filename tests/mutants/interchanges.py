@@ -178,6 +178,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "if each.may_go(sent.sent)), None)",
             "if not each.open), None)",
         ),
+        an_open_one_goes_like_one_that_is_over=(
+            "(KEPT_OPEN if self.open else KEPT_OVER)",
+            "KEPT_OVER",
+        ),
         a_second_acknowledgement_is_not_looked_at=(
             "    if before and Status(before)",
             "    if not before and Status(before)",

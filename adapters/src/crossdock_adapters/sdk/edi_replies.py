@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ from crossdock_adapters.sdk.x12 import acknowledgments
 from crossdock_adapters.sdk.x12.acknowledgments import Status
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet
 
+log = logging.getLogger(__name__)
+
 CURSOR_PREFIX: Final = "sent:"
 # As many as fit into what the hub keeps of a cursor, each with a reason of so many bytes.
 MAX_SENT: Final = 200
@@ -34,6 +37,11 @@ MAX_REASON_BYTES: Final = 60
 KEPT_COLLECTED: Final = timedelta(minutes=15)
 # What is over, and nobody took its answer for so long, is of a delivery that a person ended.
 KEPT_OVER: Final = timedelta(days=30)
+# What is never answered. No delivery asks for it any more: a thousand attempts last some days, and
+# one that waits for a person so long is about freight that went another way.
+KEPT_OPEN: Final = timedelta(days=90)
+# The share of the room for sets that wait from which on somebody has to act.
+WARNED_FULLNESS: Final = 0.8
 MAX_TRIES: Final = 20
 BUSY_SECONDS: Final = 5.0
 LOOK_PAUSE_SECONDS: Final = 0.1
@@ -70,7 +78,7 @@ class Sent:
         """Whether nobody will ask for it: one that a delivery may ask for would be sent again."""
         if self.collected is not None:
             return now - self.collected >= KEPT_COLLECTED
-        return not self.open and now - self.sent >= KEPT_OVER
+        return now - self.sent >= (KEPT_OPEN if self.open else KEPT_OVER)
 
 
 State = tuple[Sent, ...]
@@ -187,6 +195,7 @@ async def send_once(
             taken = await mailbox.number(work.sequences, key)
             fresh = Sent(reference, taken.number, now)
             state = await _change(work.cursors, functional_id, lambda known: noted(known, fresh))
+            _warn_of_fullness(state, functional_id, now)
             found = of(state, reference) or fresh
         elif within is not None:
             _check_time(found, within)
@@ -204,6 +213,21 @@ async def send_once(
     except (HubAway, Retry) as trouble:
         raise OutcomeUnknown(f"{reference} is out, and not noted yet: {trouble}") from trouble
     return of(state, reference) or found
+
+
+def _warn_of_fullness(state: State, functional_id: str, now: datetime) -> None:
+    """Say in the log that there is soon no room for one more that waits."""
+    waiting = sum(not each.may_go(now) for each in state)
+    if waiting >= MAX_SENT * WARNED_FULLNESS:
+        oldest = min(each.sent for each in state if not each.may_go(now))
+        log.warning(
+            "%d of at most %d sets of %s wait for their answer or their delivery, the oldest since "
+            "%s: ask the partner for what it owes before the next one has to wait unsent",
+            waiting,
+            MAX_SENT,
+            functional_id,
+            f"{oldest:%Y-%m-%d}",
+        )
 
 
 def _check_time(found: Sent, within: timedelta) -> None:
