@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +16,7 @@ import pytest
 from crossdock_adapters.ltl_freight import conformance, translate_invoice, translate_tender
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
 from crossdock_adapters.sdk import edi_replies
+from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.drop_folder import LocalFolder
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -296,6 +299,36 @@ async def test_a_tender_is_taken_back_once(tmp_path: Path) -> None:
         books = world.sandbox.books()
         assert [each["purpose"] for each in books["tenders"]] == ["00", "01"]
         assert books["cancelled"] == 1
+
+
+@pytest.mark.parametrize("trouble", [HubAway("no answer"), Retry(0.0, "moved by others")])
+async def test_an_end_that_is_not_noted_is_unknown(tmp_path: Path, trouble: Exception) -> None:
+    """Proves that a cancellation that is done, and a tender whose time is over, are unknown where
+    the hub cannot note it, because both are out; and that the next attempt ends them."""
+
+    @contextmanager
+    def unnoted() -> Iterator[None]:
+        with (
+            patch.object(edi_replies, "note_answer", side_effect=trouble),
+            pytest.raises(OutcomeUnknown, match="is out; its end is not noted"),
+        ):
+            yield
+
+    async with running(tmp_path, booking="tender") as world:
+        await tendered(world)
+        one = pallets(1)
+        await world.buy(one)
+        with pytest.raises(AnswerLater):
+            await world.void(one)
+        await world.answered()
+        with unnoted():
+            await world.void(one)
+        assert len((await world.void(one)).facts) == 1
+    async with running(tmp_path, booking="tender", tender_answer_seconds=0) as world:
+        with unnoted():
+            await world.buy(pallets(1))
+        with pytest.raises(Reject, match="did not answer within"):
+            await world.buy(pallets(1))
 
 
 async def test_tenders_need_a_mailbox_and_a_carrier(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from crossdock import contracts
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.errors import Refusal, UnreachableError
 from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.completion import CALL, LOOK_UP, completion
 from crossdock_adapters.sdk.exchange import Exchange
@@ -44,6 +47,7 @@ from sdk_ledger_hub import LedgerHub, serving, token_file
 from sdk_waiting import until
 
 DELIVERY = str(uuid.uuid4())
+UNREACHABLE = UnreachableError(Refusal("HUB_UNAVAILABLE", "gone"), grpc.StatusCode.UNAVAILABLE)
 
 
 async def test_a_lone_caller_waits_for_nobody_and_many_share() -> None:
@@ -148,6 +152,11 @@ def test_pace_is_never_exceeded(per_second: float, gaps: list[float]) -> None:
         (CALL, TimeoutError("x"), True, "UNKNOWN"),
         (CALL, TimeoutError("x"), False, "RETRY"),
         (CALL, None, False, "PARKED"),
+        (CALL, HubAway("x"), False, "RETRY"),
+        (CALL, HubAway("x"), True, "UNKNOWN"),
+        (CALL, UNREACHABLE, False, "RETRY"),
+        (CALL, UNREACHABLE, True, "UNKNOWN"),
+        (CALL, HubRefused("x"), False, "PARKED"),
         (CALL, None, True, "UNKNOWN"),
         (CALL, NotFound(), True, "UNKNOWN"),
         (LOOK_UP, Confirmed(), False, "CONFIRMED"),
@@ -160,6 +169,7 @@ def test_pace_is_never_exceeded(per_second: float, gaps: list[float]) -> None:
         (LOOK_UP, AnswerLater("x"), False, "UNKNOWN"),
         (LOOK_UP, ValueError("x"), False, "UNKNOWN"),
         (LOOK_UP, TimeoutError("x"), False, "UNKNOWN"),
+        (LOOK_UP, HubAway("x"), False, "UNKNOWN"),
         (LOOK_UP, None, False, "UNKNOWN"),
     ],
 )
@@ -170,6 +180,14 @@ def test_every_end_has_its_outcome(
     told = completion(DELIVERY, 7, kind, ended, Exchange(effect_left=effect_left))
     name = delivery_pb2.AttemptOutcome.Name(told.outcome)
     assert (told.token, name) == (7, f"ATTEMPT_OUTCOME_{outcome}")
+
+
+@pytest.mark.parametrize("kind", [CALL, LOOK_UP])
+def test_a_hub_that_is_away_says_nothing_about_the_vendor(kind: int) -> None:
+    """Proves that an attempt which ends because the hub did not answer has the code that the hub
+    does not count against the vendor."""
+    for away in (HubAway("no answer"), UNREACHABLE):
+        assert completion(DELIVERY, 7, kind, away, Exchange()).code == "not_tried"
 
 
 @pytest.mark.parametrize("kind", [CALL, LOOK_UP])

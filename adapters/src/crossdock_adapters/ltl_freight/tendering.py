@@ -14,7 +14,13 @@ from crossdock_adapters.ltl_freight.translate_tender import ACCEPTED, TENDERS, T
 from crossdock_adapters.sdk import edi_replies
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read
-from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson, Reject, Retry
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+)
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.sequences import Taken
 from crossdock_adapters.sdk.settings import Settings
@@ -98,9 +104,8 @@ async def take_back(work: Work, mailbox: EdiMailbox, tendered: str) -> None:
     if not found.syntax:
         silence = work.settings.seconds("acknowledgement_seconds")
         raise edi_replies.waiting(found, silence)
-    assert work.cursors is not None
     # Nothing else will be said about it: it need not be kept as one that waits.
-    await edi_replies.note_answer(work.cursors, TENDERS, reference, ACCEPTED)
+    await _note(work, reference, ACCEPTED)
     await _collected(work, reference)
 
 
@@ -136,10 +141,15 @@ async def _collected(work: Work, reference: str) -> None:
 
 async def _give_up(work: Work) -> None:
     """From here on an answer comes too late. One that came meanwhile stands: asked again."""
+    if await _note(work, work.reference, EXPIRED):
+        raise AnswerLater(f"tender {work.reference} was answered at this moment")
+
+
+async def _note(work: Work, reference: str, word: str) -> str:
+    """Note what became of a tender that is out; what is wrong with that. OutcomeUnknown: it is not
+    noted, and to say that nothing was sent would be wrong."""
     assert work.cursors is not None
     try:
-        wrong = await edi_replies.note_answer(work.cursors, TENDERS, work.reference, EXPIRED)
-    except HubAway as away:
-        raise Retry(0.0, f"the hub did not answer for the tenders: {away}") from away
-    if wrong:
-        raise AnswerLater(f"tender {work.reference} was answered at this moment")
+        return await edi_replies.note_answer(work.cursors, TENDERS, reference, word)
+    except (HubAway, Retry) as trouble:
+        raise OutcomeUnknown(f"{reference} is out; its end is not noted: {trouble}") from trouble

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.errors import NoAnswerError, TryAgainError
 
+from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.carrying import Apart, carried
 from crossdock_adapters.sdk.exchange import MAX_EXCERPT_CHARACTERS, Exchange, as_text
 from crossdock_adapters.sdk.outcomes import (
@@ -29,6 +31,9 @@ MAX_CODE_CHARACTERS = 64
 NOT_TRIED = "not_tried"
 # What the hub takes for a sign of life.
 ANSWER_LATER = "answer_later"
+
+# A hub that is away: not the vendor's word, and no fault of what was to be done.
+HUB_AWAY = (HubAway, NoAnswerError, TryAgainError)
 
 CALL = delivery_pb2.ATTEMPT_KIND_CALL
 LOOK_UP = delivery_pb2.ATTEMPT_KIND_LOOK_UP
@@ -89,6 +94,8 @@ def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchang
             answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))
         case _ if exchange.effect_left:
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, _name(ended), _words(ended))
+        case _ if isinstance(ended, HUB_AWAY):
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_RETRY, NOT_TRIED, _words(ended))
         case TimeoutError():
             # Nothing with an effect left, so time lost is all that was lost.
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_RETRY, "timeout", "no time left to send")
@@ -125,6 +132,8 @@ def _look_up(answer: delivery_service_pb2.Completion, ended: Any, reference: str
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, ANSWER_LATER, ended.reason)
         case NotTried():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, NOT_TRIED, ended.reason)
+        case _ if isinstance(ended, HUB_AWAY):
+            _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, NOT_TRIED, _words(ended))
         case Retry():
             _say(answer, delivery_pb2.ATTEMPT_OUTCOME_UNKNOWN, "look_up_failed", ended.reason)
             answer.retry_after.FromNanoseconds(int(ended.after_seconds * 1e9))

@@ -15,8 +15,8 @@
         ├── AnswerLater     the vendor has it, and answers later as it always does
         └── KnownAlready    the vendor had our reference before, and does not say what came of it
 
-Any other exception counts as unknown once a byte with an effect left for the vendor, and as
-Untranslatable before that.
+Any other exception counts as unknown once a byte with an effect left for the vendor, and before
+that as Untranslatable; a hub that is away (HubAway, or an error of HubClient) counts as NotTried.
 """
 
 from __future__ import annotations
