@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from crossdock_adapters.ltl_freight import conformance
 from crossdock_adapters.ltl_freight.adapter import ADAPTER, Carrier
 from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
 from crossdock_adapters.sdk import exchange
-from crossdock_adapters.sdk.outcomes import Confirmed
+from crossdock_adapters.sdk.outcomes import Confirmed, OutcomeUnknown
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.settings import check
@@ -54,6 +54,8 @@ class World:
         self.hub: Any = FreightHub()
         self.cursors = KeptCursors()
         self.drafts: dict[str, str] = {}
+        # Of which the hub has an attempt that nobody knows the outcome of, by operation.
+        self.doubts: set[tuple[str, str]] = set()
         self.attempts: Counter[str] = Counter()
 
     def work(self, operation: str, event: Any, reference: str, item: str) -> Work:
@@ -62,7 +64,18 @@ class World:
             "delivery", "ltl-freight", operation, item, reference,
             max(1, self.attempts[reference]), event, self.settings, self.hub,
             nobody, self.drafts.get(reference, ""), Sequences(self.cursors), self.cursors,
+            (operation, reference) in self.doubts,
         )  # fmt: skip
+
+    @contextmanager
+    def doubting(self, operation: str, reference: str) -> Iterator[None]:
+        """An attempt that ends unknown leaves a doubt, as the hub keeps it."""
+        try:
+            with exchange.recording():
+                yield
+        except OutcomeUnknown:
+            self.doubts.add((operation, reference))
+            raise
 
     async def buy(
         self, shipment: shipment_pb2.Shipment, reference: str = REFERENCE, item: str = ""
@@ -71,7 +84,7 @@ class World:
         event = fulfillment_events_pb2.FulfillmentPacked(shipment=shipment)
         item = item or shipment.packages[0].id
         self.attempts[reference] += 1
-        with exchange.recording():
+        with self.doubting("buy_label", reference):
             if reference not in self.drafts:
                 work = self.work("buy_label", event, reference, item)
                 self.drafts[reference] = await ADAPTER.drafts["buy_label"](work, self.vendor)
@@ -83,7 +96,7 @@ class World:
     async def void(self, shipment: shipment_pb2.Shipment, item: str = "") -> Confirmed:
         event = shipment_events_pb2.ShipmentVoided(shipment=shipment)
         item = item or shipment.packages[0].id
-        with exchange.recording():
+        with self.doubting("void_label", REFERENCE):
             work = self.work("void_label", event, REFERENCE, item)
             done: Confirmed = await ADAPTER.operations["void_label"](work, self.vendor)
         return done

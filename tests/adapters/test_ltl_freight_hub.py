@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crossdock.label.v1 import label_pb2, label_service_pb2
@@ -70,14 +71,15 @@ async def delivered(story: Story, shipment_id: str) -> bool:
     )
 
 
-def carrier(folder: Path) -> LtlFreightSandbox:
-    """A simulated carrier with its mailbox in the folder."""
+def carrier(folder: Path, **more: Any) -> LtlFreightSandbox:
+    """A simulated carrier with its mailbox in the folder. more: of its settings."""
     settings = {
         **LtlFreightSandbox.example_settings(folder),
         "client_id": conformance.CLIENT_ID,
         "client_secret": conformance.CLIENT_SECRET,
         "calls_per_second": 500,
         "step_seconds": 0.1,
+        **more,
     }
     return LtlFreightSandbox(SandboxConfig("ltl-freight", settings=settings))
 
@@ -144,3 +146,24 @@ async def test_freight_is_booked_once_delivered_and_another_cancelled(
         books = sandbox.books()
         assert {each["status"] for each in books["acknowledged"]} == {"A"}
         assert sandbox.tick_error == "" and not books["unreadable"]
+
+
+async def test_a_refusal_after_a_throttled_call_is_a_refusal(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that an attempt which provably did nothing leaves no doubt: what the
+    carrier refuses after it is rejected at once, by one call more."""
+    await dock_in_fresno(hub)
+    async with carrier(tmp_path, pro_range=[1, 2]) as sandbox, Story(hub, lane) as story:
+        settings = {**conformance.settings(sandbox, tmp_path), "freight_class": "85"}
+        async with hosted(hub, lane.carrier, ADAPTER, settings):
+            throttle = {"kind": "throttle", "count": 1, "retry_after_seconds": 0.1}
+            sandbox.faults.add({**throttle, "operation": "create"})
+            shipment = (await packed(story, 1)).id
+
+            async def rejected() -> bool:
+                found = await story.deliveries(shipment, "buy_label")
+                return [state_of(each) for each in found] == ["REJECTED"]
+
+            await eventually(rejected, "the refusal", WAIT_SECONDS)
+        assert [call.operation for call in sandbox.calls].count("create") == 2

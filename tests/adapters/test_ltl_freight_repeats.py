@@ -10,7 +10,7 @@ import pytest
 from crossdock.event.v1 import event_pb2
 from crossdock_adapters.ltl_freight import translate
 from crossdock_adapters.sdk.http import Answer
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Throttled
 from ltl_freight_world import REFERENCE, World, pallets, running
 from multidict import CIMultiDict
 
@@ -74,6 +74,16 @@ async def test_a_repeat_that_is_refused_is_no_refusal_of_the_first(tmp_path: Pat
         world.cursors.values.clear()
         with pytest.raises(Reject, match="is used already"):
             await world.buy(pallets(1), SECOND)
+
+
+async def test_a_refusal_after_an_attempt_that_did_nothing_is_a_refusal(tmp_path: Path) -> None:
+    """Proves that an attempt which was throttled casts no doubt on a refusal of the next."""
+    async with running(tmp_path, {"pro_range": [1, 2]}) as world:
+        world.sandbox.faults.add({"kind": "throttle", "operation": "create", "count": 1})
+        with pytest.raises(Throttled):
+            await world.buy(pallets(1))
+        with pytest.raises(Reject, match="is not of your range"):
+            await world.buy(pallets(1))
 
 
 @pytest.mark.parametrize("code", ["1400", "900"])

@@ -9,6 +9,7 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -18,7 +19,7 @@ from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.errors import Refusal, UnreachableError
 from crossdock.label.v1 import label_pb2, label_service_pb2
-from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.attempts import Attempts, HubAway, HubRefused
 from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.completion import CALL, LOOK_UP, completion
 from crossdock_adapters.sdk.exchange import Exchange
@@ -209,6 +210,26 @@ def test_the_vendors_wish_goes_with_an_unknown_outcome(kind: int) -> None:
     assert told.retry_after.ToSeconds() == 90
     harmless = answer.unclear("the vendor answers 503", effect=False)
     assert isinstance(harmless, Retry) and harmless.after_seconds == 90
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "in_doubt"),
+    [(1, None, False), (2, None, True), (2, False, False), (1, True, True)],
+)
+async def test_the_hub_says_whether_an_attempt_is_in_doubt(
+    number: int, said: bool | None, in_doubt: bool
+) -> None:
+    """Proves that an attempt is in doubt where the hub says so, and that under a hub which does not
+    say it any repeat is."""
+
+    async def begin(begins: list[Any]) -> list[Any]:
+        one = delivery_service_pb2.BeginResult(token=1, attempt=number, in_doubt=said)
+        return [one for _ in begins]
+
+    ledger: Any = SimpleNamespace(begin=begin, renew=None, complete=None)
+    work = delivery_pb2.Dispatch(delivery_id=DELIVERY, dispatch_number=1)
+    begun = await Attempts(ledger, Presence("hub")).begin(work, 5.0, "")
+    assert begun.in_doubt is in_doubt
 
 
 def test_facts_get_the_same_request_id_each_time() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ledger_vendor import Desk
 
 LIMITS = Limits()
+ATTEMPT = "0190f7a2-0000-7e5f-8a6b-0000000000aa"
 
 
 def note(desk: Desk, record: Any, token: int, draft: str) -> Any:
@@ -69,6 +70,34 @@ def test_a_delivery_keeps_its_first_draft() -> None:
     noted = ledger.renew(desk.fresh(record), 10, desk.now, "D-1")
     assert ledger.renew(noted, 10, desk.now, "D-2").draft == "D-1"
     assert ledger.renew(noted, 10, desk.now).draft == "D-1"
+
+
+# Doubt
+
+
+def test_a_begin_says_whether_an_earlier_call_may_have_been_done() -> None:
+    """Proves that an attempt is told of a doubt that an unknown outcome or a lost lease left, as
+    often as it asks, that attempts which provably did nothing leave none, and take none away."""
+    desk = Desk("TWO_STEP")
+    record = desk.one()
+    for outcome, in_doubt in (
+        ("RETRY", False),
+        ("THROTTLED", False),
+        ("UNKNOWN", False),
+        ("RETRY", True),
+        ("UNKNOWN", True),
+    ):
+        begun = desk.begin(desk.dispatch(record))
+        assert begun.HasField("in_doubt") and begun.in_doubt is in_doubt
+        desk.complete(record, begun.token, outcome)
+        desk.pass_time(600)
+    desk = Desk("TWO_STEP")
+    record = desk.one()
+    desk.take(record)
+    desk.pass_time(LIMITS.lease_seconds_default + 1)
+    desk.pass_time(60)
+    assert desk.begin(desk.dispatch(record), attempt_id=ATTEMPT).in_doubt
+    assert desk.begin(desk.fresh(record), attempt_id=ATTEMPT).in_doubt
 
 
 # Duplicates

@@ -128,8 +128,8 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         f"{LTL_FREIGHT}adapter.py",
         FREIGHT,
         a_refused_repeat_refuses_the_first=(
-            "        if work.attempt == 1:\n",
-            "        if work.attempt:\n",
+            "        if not work.in_doubt:\n",
+            "        if work:\n",
         ),
         a_number_is_taken_for_what_cannot_be_said=(
             '        _request(work, "", bol_rules(work.settings))\n',

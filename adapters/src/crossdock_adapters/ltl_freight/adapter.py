@@ -167,7 +167,7 @@ async def _book(work: Work, bols: BolClient, request: Mapping[str, object]) -> B
     try:
         booked = await bols.book(request)
     except Reject as refused:
-        if work.attempt == 1:
+        if not work.in_doubt:
             raise
         # It is said of the repeat: the first call may have made it, and its answer was lost.
         return await earlier_calls.behind(work, bols, refused)

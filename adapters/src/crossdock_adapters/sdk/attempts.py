@@ -74,6 +74,7 @@ class Attempt:
 
     `draft`: what an earlier attempt of the delivery made and did not see confirmed.
     `asked_seconds`: the lease that was asked for; a begin that was repeated is told what is left.
+    `in_doubt`: an earlier call may have been done.
     """
 
     delivery_id: str
@@ -84,6 +85,7 @@ class Attempt:
     lease_until: float
     draft: str = ""
     asked_seconds: float = 0.0
+    in_doubt: bool = True
 
 
 class Attempts:
@@ -129,9 +131,11 @@ class Attempts:
         if result.HasField("refusal"):
             raise BeginRefused(f"{result.refusal.reason}: {result.refusal.message}")
         seconds = result.lease.ToNanoseconds() / 1e9
+        # An older hub does not say it: then any earlier attempt may have done it.
+        in_doubt = result.in_doubt if result.HasField("in_doubt") else result.attempt > 1
         return Attempt(
             result.delivery_id, result.token, result.kind, result.attempt, seconds,
-            asked_at + seconds, result.draft, lease_seconds,
+            asked_at + seconds, result.draft, lease_seconds, in_doubt,
         )  # fmt: skip
 
     async def note_draft(self, attempt: Attempt, draft: str) -> None:

@@ -24,7 +24,9 @@ class Work:
     that the hub derived from the delivery id, so every repeat has the same. `event` is the typed
     message of the contract (OrderApproved, …); `item` names the sub-object when one event
     means several calls (a package id). `attempt` counts from 1. `draft` is the id of the vendor's
-    draft that a two-step operation confirms; the hub knows it already.
+    draft that a two-step operation confirms; the hub knows it already. `in_doubt`: an earlier call
+    may have been done, so that what the vendor says to this one may be about that; attempts that
+    provably did nothing (a 429, no connection) leave no doubt.
     """
 
     delivery_id: str
@@ -41,6 +43,7 @@ class Work:
     # This endpoint's control numbers and whatever else it has the hub keep; the runner gives both.
     sequences: Sequences | None = field(default=None, repr=False)
     cursors: Cursors | None = field(default=None, repr=False)
+    in_doubt: bool = True
 
     async def numbers(self, kind: str, numbers: Sequence[str]) -> dict[str, str]:
         """This endpoint's own ids for master data, by number; unknown numbers are left out.

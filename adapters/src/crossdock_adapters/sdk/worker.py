@@ -155,6 +155,7 @@ class Worker:
                 # A vendor's answer may repeat a credential under any name of its own.
                 record.hide([*contracts.load().sensitive_values(event), *self.secret_values()])
                 work = self.make_work(dispatch, event, attempt.number)
+                work = replace(work, in_doubt=attempt.in_doubt)
             except Untranslatable as poison:
                 return poison, record
             assert operation is not None

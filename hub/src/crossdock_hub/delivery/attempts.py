@@ -142,6 +142,7 @@ def _begun(record: DeliveryRecord, seconds: float) -> delivery_service_pb2.Begin
         kind=delivery_pb2.AttemptKind.Value(f"ATTEMPT_KIND_{record.attempt_kind}"),
         attempt=record.attempts + record.look_ups,
         draft=record.draft,
+        in_doubt=record.first_unknown_at is not None,
     )
     result.lease.FromMicroseconds(int(seconds * SECOND))
     return result

@@ -129,6 +129,7 @@ class BeginResult(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     DRAFT_FIELD_NUMBER: _builtins.int
+    IN_DOUBT_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """The delivery."""
@@ -140,6 +141,10 @@ class BeginResult(_message.Message):
     """Number of the attempt."""
     draft: _builtins.str
     """The draft that an earlier attempt noted: confirm it, make no other."""
+    in_doubt: _builtins.bool
+    """Whether an earlier call may have been done: what the vendor says to this one is then no word
+    about that. Unset by a hub older than this field: careful is who takes any repeat for one.
+    """
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
         """How long the lease lasts from the moment the hub answered."""
@@ -159,13 +164,16 @@ class BeginResult(_message.Message):
         lease: _duration_pb2.Duration | None = ...,
         attempt: _builtins.int = ...,
         draft: _builtins.str = ...,
+        in_doubt: _builtins.bool | None = ...,
         refusal: _types_pb2.Refusal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "refusal", b"refusal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_doubt", b"_in_doubt", "in_doubt", b"in_doubt", "lease", b"lease", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "delivery_id", b"delivery_id", "draft", b"draft", "kind", b"kind", "lease", b"lease", "refusal", b"refusal", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_doubt", b"_in_doubt", "attempt", b"attempt", "delivery_id", b"delivery_id", "draft", b"draft", "in_doubt", b"in_doubt", "kind", b"kind", "lease", b"lease", "refusal", b"refusal", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__in_doubt: _TypeAlias = _typing.Literal["in_doubt"]  # noqa: Y015
+    _WhichOneofArgType__in_doubt: _TypeAlias = _typing.Literal["_in_doubt", b"_in_doubt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__in_doubt) -> _WhichOneofReturnType__in_doubt | None: ...
 
 Global___BeginResult: _TypeAlias = BeginResult  # noqa: Y015
 
