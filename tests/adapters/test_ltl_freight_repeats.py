@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from crossdock.event.v1 import event_pb2
 from crossdock_adapters.ltl_freight import translate
+from crossdock_adapters.ltl_freight.client import BolClient
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Throttled
 from ltl_freight_world import REFERENCE, World, pallets, running
@@ -53,6 +55,59 @@ async def test_a_lost_answer_is_found_by_a_carrier_that_minds_the_purchase_order
         await lost_once(world)
         with pytest.raises(NeedsPerson, match="has purchase order SO-2001 already"):
             await world.buy(pallets(1))
+
+
+async def test_a_purchase_order_that_may_be_taken_by_us_parks_nothing(tmp_path: Path) -> None:
+    """Proves that a repeat which hears of the purchase order, because of the first call whose answer
+    was lost, stays unknown while no event shows that, and is adopted once one does; where the
+    carrier has no events a person is told to ask for the first one first."""
+    late = {"unique_po": True, "events_visible_after_seconds": 3600}
+    async with running(tmp_path, late) as world:
+        await lost_once(world)
+        with pytest.raises(OutcomeUnknown, match="its purchase order is taken, and no event shows"):
+            await world.buy(pallets(1))
+        world.sandbox.settings["events_visible_after_seconds"] = 0
+        assert (await world.buy(pallets(1))).references[0].value == FIRST_PRO
+        assert len(world.sandbox.books()["bols"]) == 1
+    async with running(tmp_path, late) as world:
+        await world.buy(pallets(1))
+        with pytest.raises(NeedsPerson, match="ask it for a second bill of lading"):
+            await world.buy(pallets(1), SECOND)
+    async with running(tmp_path, {"unique_po": True}, verify_duplicates=False) as world:
+        await lost_once(world)
+        with pytest.raises(NeedsPerson, match="ask it whether an earlier call made PRO 500000001"):
+            await world.buy(pallets(1))
+
+
+async def test_a_cancellation_that_may_be_done_stays_unknown(tmp_path: Path) -> None:
+    """Proves that what the carrier says to the repeat of a cancellation whose answer was lost (it
+    has none, or a refusal) ends nothing while no event shows the first one, and that the
+    cancellation is done once one does."""
+    async with running(tmp_path, {"events_visible_after_seconds": 3600}) as world:
+        await world.buy(pallets(1))
+        world.sandbox.faults.add({"kind": "reply_lost", "operation": "cancel", "count": 1})
+        with pytest.raises(OutcomeUnknown):
+            await world.void(pallets(1))
+        with (
+            patch.object(BolClient, "cancel", side_effect=Reject("500", "was cancelled")),
+            pytest.raises(OutcomeUnknown, match=r"refuses to cancel \(was cancelled\)"),
+        ):
+            await world.void(pallets(1))
+        with pytest.raises(OutcomeUnknown, match="has no PRO 500000001, and no event shows"):
+            await world.void(pallets(1))
+        world.sandbox.settings["events_visible_after_seconds"] = 0
+        assert len((await world.void(pallets(1))).facts) == 1
+        assert world.sandbox.books()["cancelled"] == 1
+
+
+async def test_a_cancellation_of_nothing_is_for_a_person(tmp_path: Path) -> None:
+    """Proves that a PRO which the carrier does not have, and which no earlier call may have
+    cancelled, is told to a person at once."""
+    async with running(tmp_path) as world:
+        await world.buy(pallets(1))
+        world.sandbox._bols.by_pro.clear()
+        with pytest.raises(NeedsPerson, match="has no PRO 500000001"):
+            await world.void(pallets(1))
 
 
 async def test_a_repeat_that_is_refused_is_no_refusal_of_the_first(tmp_path: Path) -> None:

@@ -119,6 +119,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "    if history.cancelled:\n",
             "    if history.cancelled and not history.known:\n",
         ),
+        a_purchase_order_in_doubt_parks=(
+            "(history.references or not work.in_doubt)",
+            "(history or not work.in_doubt)",
+        ),
         a_taken_purchase_order_is_a_taken_pro=(
             "    if taken is Taken.PRO and not verified:\n",
             "    if not verified:\n",
@@ -130,6 +134,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         a_refused_repeat_refuses_the_first=(
             "        if not work.in_doubt:\n",
             "        if work:\n",
+        ),
+        a_cancellation_in_doubt_parks=(
+            "    if work.in_doubt:\n        said",
+            "    if work.in_doubt and refusal:\n        said",
         ),
         a_number_is_taken_for_what_cannot_be_said=(
             '        _request(work, "", bol_rules(work.settings))\n',

@@ -37,6 +37,7 @@ from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
+    OutcomeUnknown,
     Reference,
     Reject,
     Retry,
@@ -193,22 +194,26 @@ async def void_label(work: Work, vendor: Carrier) -> Confirmed:
             raise NeedsPerson(f"the hub has no label of {number}: nobody knows its tender")
         await tendering.take_back(work, vendor.mailbox, tendered)
     else:
-        await _cancel(vendor.bols, pro)
+        await _cancel(work, vendor.bols, pro)
     fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
     return Confirmed([Reference("voided_tracking_number", number)], [fact])
 
 
-async def _cancel(bols: BolClient, pro: str) -> None:
+async def _cancel(work: Work, bols: BolClient, pro: str) -> None:
     """Cancel a bill of lading, or see that it was cancelled before."""
     try:
         cancelled, refusal = await bols.cancel(pro), None
     except Reject as refused:
         cancelled, refusal = False, refused
-    # That it was cancelled before has no published word; the carrier's events say so.
-    if not cancelled and not (await bols.history(pro)).cancelled:
-        raise refusal or NeedsPerson(
-            f"the carrier has no PRO {pro}, and does not show that it was cancelled: ask it"
-        )
+    # That it was cancelled before has no published word; the carrier's events say so, if later.
+    if cancelled or (await bols.history(pro)).cancelled:
+        return
+    if work.in_doubt:
+        said = "has no PRO" if refusal is None else f"refuses to cancel ({refusal.reason}) PRO"
+        raise OutcomeUnknown(f"the carrier {said} {pro}, and no event shows an earlier call")
+    raise refusal or NeedsPerson(
+        f"the carrier has no PRO {pro}, and does not show that it was cancelled: ask it"
+    )
 
 
 async def tell_held(poll: Poll, held: HeldPayload, vendor: Carrier) -> None:

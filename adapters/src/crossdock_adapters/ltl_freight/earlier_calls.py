@@ -14,7 +14,8 @@ NOTE: Final = "the carrier had this PRO already: made by an earlier call"
 async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
     """The bill of lading that an earlier call made, where the carrier says that this is taken.
 
-    NeedsPerson: it is somebody else's, or cancelled; OutcomeUnknown: no event shows whose it is.
+    NeedsPerson: it is somebody else's, or cancelled; OutcomeUnknown: an earlier call may have made
+    it, and no event shows whose it is.
     """
     verified = work.settings.flag("verify_duplicates")
     if taken is Taken.PRO and not verified:
@@ -24,14 +25,15 @@ async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
     history = await bols.history(work.draft)
     if work.reference in history.references:
         return _shown(work, history)
-    if taken is Taken.PURCHASE_ORDER:
+    if taken is Taken.PURCHASE_ORDER and (history.references or not work.in_doubt):
         raise _purchase_order_taken(work)
     if history.references:
         raise NeedsPerson(
             f"PRO {work.draft} belongs to another shipment: set pro_first above the numbers that "
             "are used, then resubmit this delivery"
         )
-    raise OutcomeUnknown(f"PRO {work.draft} is taken, and no event shows whose it is")
+    what = "its purchase order" if taken is Taken.PURCHASE_ORDER else "it"
+    raise OutcomeUnknown(f"PRO {work.draft}: {what} is taken, and no event shows whose it is")
 
 
 async def behind(work: Work, bols: BolClient, refused: Reject) -> Booked:
@@ -63,7 +65,9 @@ def _adopted(work: Work) -> Booked:
 
 
 def _purchase_order_taken(work: Work) -> NeedsPerson:
+    first = f"whether an earlier call made PRO {work.draft}; if not, " if work.in_doubt else ""
     return NeedsPerson(
         f"the carrier has purchase order {work.event.shipment.order_number} already, and does not "
-        f"show that PRO {work.draft} is ours: ask it for a second bill of lading of this order"
+        f"show that PRO {work.draft} is ours: ask it {first}for a second bill of lading of this "
+        "order"
     )
