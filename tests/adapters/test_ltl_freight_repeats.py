@@ -58,7 +58,7 @@ async def test_a_lost_answer_is_found_by_a_carrier_that_minds_the_purchase_order
 
 
 async def test_a_purchase_order_that_may_be_taken_by_us_parks_nothing(tmp_path: Path) -> None:
-    """Proves that a repeat which hears of the purchase order, because of the first call whose answer
+    """Proves that a repeat which hears of the purchase order, because of a first call whose answer
     was lost, stays unknown while no event shows that, and is adopted once one does; where the
     carrier has no events a person is told to ask for the first one first."""
     late = {"unique_po": True, "events_visible_after_seconds": 3600}

@@ -1,4 +1,4 @@
-"""LTL freight by load tender: one 204, its 997 and 990 in any order, and freight invoices."""
+"""LTL freight by load tender: one 204, its 997 and 990 in any order, and none that is late."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from crossdock_adapters.ltl_freight import conformance, translate_invoice, translate_tender
+from crossdock_adapters.ltl_freight import conformance, translate_tender
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
 from crossdock_adapters.sdk import edi_replies
 from crossdock_adapters.sdk.attempts import HubAway
@@ -27,7 +26,6 @@ from crossdock_adapters.sdk.outcomes import (
     Unreachable,
     Untranslatable,
 )
-from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import SettingsError
 from crossdock_adapters.sdk.x12 import envelopes, segments
 from crossdock_adapters.sdk.x12.segments import USUAL
@@ -412,7 +410,9 @@ async def test_what_the_encoding_does_not_have_takes_no_number(tmp_path: Path) -
     apostrophe = pallets(1)
     apostrophe.ship_to.name = apostrophe.ship_to.company = "Joe\u2019s Outfitters"
     async with running(tmp_path, booking="tender") as world:
-        with pytest.raises(Untranslatable, match="N102: the encoding latin-1 does not have '\u2019'"):
+        with pytest.raises(
+            Untranslatable, match="N102: the encoding latin-1 does not have '\u2019'"
+        ):
             await world.buy(apostrophe)
         assert not world.drafts
         assert world.vendor.mailbox is not None
@@ -420,7 +420,9 @@ async def test_what_the_encoding_does_not_have_takes_no_number(tmp_path: Path) -
         made = envelopes.transaction_set(USUAL, "204", "0001", dashed)
         work = world.work("void_label", None, REFERENCE, "")
         with pytest.raises(Untranslatable, match="B202"):
-            await edi_replies.send_once(work, world.vendor.mailbox, "SM", REFERENCE, lambda _: [made])
+            await edi_replies.send_once(
+                work, world.vendor.mailbox, "SM", REFERENCE, lambda _: [made]
+            )
         assert not world.cursors.values and not world.names("to_carrier")
     dashed_too = {"special_instructions": "Dock 3 \u2013 call"}
     async with running(tmp_path, booking="tender", **dashed_too) as world:
@@ -431,62 +433,3 @@ async def test_what_the_encoding_does_not_have_takes_no_number(tmp_path: Path) -
             await world.buy(apostrophe)
         (name,) = world.names("to_carrier")
         assert "Joe\u2019s" in (world.folder("to_carrier") / name).read_text(encoding="utf-8")
-
-
-async def test_an_invoice_is_checked_acknowledged_and_held(tmp_path: Path) -> None:
-    """Proves that an invoice that adds up is acknowledged and held with its amount, because the
-    contract has no freight charges, and that one that does not is told by its element."""
-    async with running(tmp_path) as world:
-        await world.buy(pallets(1))
-        lines = {"": "480.25", "405": "61.10", "LFT": "45.00"}
-        await world.command("invoice", pro=PRO, net="586.35", lines=lines)
-        await world.command("invoice", pro=PRO, net="586.36", lines=lines)
-        await world.answered()
-        first, second = [reason for _, reason in world.hub.held]
-        assert first.startswith(f"freight invoice INV{PRO} of EXLA over 586.35 USD for PRO {PRO}")
-        assert second == "segment 4 (B3), element 7: is not the sum of its charges"
-        said = world.sandbox.books()["acknowledged"]
-        assert [each["status"] for each in said] == ["A", "E"]
-
-
-INVOICE = (
-    "ISA*00*          *00*          *02*EXLA           *ZZ*NORTHWIND      "
-    "*260305*1900*U*00401*000000009*0*P*>~GS*IM*EXLA*NORTHWIND*20260305*1900*9*X*004010~"
-    "ST*210*0001~B3**77-1*S-2001*PP**20260309*51240****EXLA~C3*USD~N9*CN*041-2345678~"
-    "LX*1~L1*1*12.50*PH*46240~LX*2~L1*2***5000****405~L3*905*G***51240~SE*10*0001~GE*1*9~"
-    "IEA*1*000000009~"
-)
-
-
-def test_an_invoice_is_read_exactly() -> None:
-    """Proves implied decimals, the lines with their codes, and the carrier's reference."""
-    billed = translate_invoice.invoice(invoice_in(INVOICE))
-    assert (billed.key, billed.pro, billed.net) == ("EXLA/77-1", "0412345678", Decimal("512.40"))
-    assert [(each.amount, each.code) for each in billed.charges] == [
-        (Decimal("462.40"), ""),
-        (Decimal("50.00"), "405"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "place"),
-    [
-        ("*51240****EXLA", "*****EXLA", r"segment 4 \(B3\), element 7: is missing"),
-        ("*20260309*", "**", r"segment 4 \(B3\), element 6: is missing"),
-        ("**EXLA~C3", "~C3", r"segment 4 \(B3\), element 11: is missing"),
-        ("***51240~SE", "***51241~SE", r"segment 11 \(L3\), element 5: is not the net"),
-        ("*46240~", "*46241~", r"segment 4 \(B3\), element 7: is not the sum"),
-        ("*46240~", "*462.40~", r"segment 8 \(L1\), element 4: is no number"),
-        ("B3**77", "B4**77", r"segment 3 \(ST\): has no B3"),
-    ],
-)
-def test_a_wrong_invoice_is_told_by_its_place(old: str, new: str, place: str) -> None:
-    """Proves that what is missing from an invoice, or does not add up, is told by element."""
-    with pytest.raises(Unreadable, match=place):
-        translate_invoice.invoice(invoice_in(INVOICE.replace(old, new, 1)))
-
-
-def invoice_in(text: str) -> Any:
-    """The set of an interchange that has one."""
-    (interchange,) = envelopes.read(text.encode()).interchanges
-    return interchange.groups[0].sets[0]

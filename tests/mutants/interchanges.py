@@ -11,6 +11,7 @@ FREIGHT: Final = (
     "tests/adapters/test_ltl_freight_translate.py",
     "tests/adapters/test_ltl_freight.py",
     "tests/adapters/test_ltl_freight_tender.py",
+    "tests/adapters/test_ltl_freight_invoices.py",
     "tests/adapters/test_ltl_freight_repeats.py",
     "tests/adapters/test_ltl_freight_faults.py",
 )
@@ -91,15 +92,17 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "if decision.verdict is None:",
         ),
         a_number_is_kept_before_it_is_told=(
-            "        answers, problems = await _told(interchange, tell)\n"
-            "        await self._acknowledge(",
+            "        told = await _told(interchange, tell)\n        for payload",
             "        await poll.cursors.put_cursor(RECORD, bytes(), version)\n"
-            "        answers, problems = await _told(interchange, tell)\n"
-            "        await self._acknowledge(",
+            "        told = await _told(interchange, tell)\n        for payload",
         ),
         a_fault_in_reading_stops_the_mailbox=(
             "    except Exception as fault:\n",
             "    except CursorMoved as fault:\n",
+        ),
+        an_invoice_is_held_with_its_file=(
+            "            if said.alone:\n",
+            "            if said.alone and said.faults:\n",
         ),
         a_stranger_is_told=("        if stranger:\n", "        if not stranger and stranger:\n"),
         half_a_file_is_held_at_once=(

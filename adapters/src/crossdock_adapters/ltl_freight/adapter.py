@@ -388,12 +388,14 @@ async def _tell(poll: Poll, found: TransactionSet, group: Group) -> Read:
 
 
 def _read_invoice(found: TransactionSet) -> Read:
-    """An invoice is checked, acknowledged and held: the contract has no freight charges yet."""
+    """An invoice is checked, acknowledged and held by itself, so that each has a letter of its own:
+    the contract has no freight charges yet. One that is wrong is held with its file and place."""
     try:
         billed = translate_invoice.invoice(found)
     except Unreadable as error:
         return Read.of([error])
-    return Read(problems=(f"{billed.told()}: the contract has no freight charges yet",))
+    problem = f"{billed.told()}: the contract has no freight charges yet"
+    return Read(problems=(problem,), alone=True)
 
 
 async def _tell_status(poll: Poll, found: TransactionSet, group: Group) -> Read:

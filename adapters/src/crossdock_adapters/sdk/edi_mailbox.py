@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -79,12 +79,13 @@ class Read:
     """What came of one set: its place in a 997, and what a person has to look at.
 
     faults: elements that are wrong; codes: why the set is not taken (AK5); problems: why the file
-    is held.
+    is held, or with `alone` the set by itself.
     """
 
     faults: tuple[Fault, ...] = ()
     codes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    alone: bool = False
 
     @classmethod
     def of(cls, errors: Sequence[Unreadable]) -> Read:
@@ -94,6 +95,16 @@ class Read:
 
 
 Tell = Callable[[Set, Group], Awaitable[Read]]
+
+
+@dataclass(slots=True)
+class Told:
+    """What we say about each set of each group, and what a person has to look at: of the file, and
+    of sets by themselves."""
+
+    answers: list[list[SetAnswer]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    alone: list[tuple[Payload, str]] = field(default_factory=list)
 
 
 class EdiMailbox:
@@ -131,7 +142,8 @@ class EdiMailbox:
         try:
             read = envelopes.read(payload, self.way.encoding)
             for interchange in read.interchanges:
-                problems += (await _told(interchange, tell))[1]
+                told = await _told(interchange, tell)
+                problems += [*told.problems, *(reason for _, reason in told.alone)]
         except Unreadable as error:
             problems = [str(error)]
         await _hold(poll, payload, problems)
@@ -225,12 +237,14 @@ class EdiMailbox:
             raise NeedsPerson(f"{interchange.header.place(13)}: {full}") from full
         if decision.verdict is Verdict.CONFLICT:
             return [f"{interchange.header.place(13)}: came before with other content"]
-        answers, problems = await _told(interchange, tell)
-        await self._acknowledge(poll, interchange, answers, f"{number}:{content}")
+        told = await _told(interchange, tell)
+        for payload, reason in told.alone:
+            await _hold(poll, envelopes.write(payload, self.way.encoding), [reason])
+        await self._acknowledge(poll, interchange, told.answers, f"{number}:{content}")
         if decision.verdict is Verdict.DUPLICATE:
             # Its 997 may be what was lost, and so may what a person has to look at.
             log.info("interchange %09d came again, and is acknowledged again", number)
-            return problems
+            return told.problems
         await poll.cursors.put_cursor(RECORD, receiving.encode(decision.record), version)
         if decision.fullness >= WARNED_FULLNESS:
             log.warning(
@@ -242,7 +256,7 @@ class EdiMailbox:
         if decision.gap:
             missing = ", ".join(f"{each:09}" for each in decision.gap[-MAX_TOLD:])
             log.warning("interchange %09d came, and not before it: %s", number, missing)
-        return problems
+        return told.problems
 
     def _stranger(self, interchange: Interchange) -> str:
         """Why an interchange is not for us; "" when it is."""
@@ -343,10 +357,9 @@ def unsupported(found: Set) -> Read:
     return Read(codes=(envelopes.SET_NOT_SUPPORTED,), problems=(f"{place}: no such set here",))
 
 
-async def _told(interchange: Interchange, tell: Tell) -> tuple[list[list[SetAnswer]], list[str]]:
-    """What we say about each set of each group, and what a person has to look at."""
-    answers: list[list[SetAnswer]] = []
-    problems = [
+async def _told(interchange: Interchange, tell: Tell) -> Told:
+    told = Told()
+    told.problems += [
         f"{each.place(4)}: the partner did not take an interchange of ours, note {each.raw(5)}"
         for each in interchange.others
         if each.raw(4).strip() != ACCEPTED
@@ -360,11 +373,15 @@ async def _told(interchange: Interchange, tell: Tell) -> tuple[list[list[SetAnsw
             else:
                 said = await _tried(tell, found, group)
             own.append(acknowledgments.judged(found, said.faults, *said.codes))
-            problems += said.problems
+            if said.alone:
+                payload = envelopes.alone(interchange, group, found)
+                told.alone.append((payload, "; ".join(said.problems)))
+            else:
+                told.problems += said.problems
         if not group.sets:
-            problems.append(f"{group.header.place()}: a group without a set")
-        answers.append(own)
-    return answers, problems
+            told.problems.append(f"{group.header.place()}: a group without a set")
+        told.answers.append(own)
+    return told
 
 
 async def _tried(tell: Tell, found: Set, group: Group) -> Read:

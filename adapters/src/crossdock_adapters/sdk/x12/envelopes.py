@@ -200,6 +200,15 @@ def transaction_set(
     )
 
 
+def alone(interchange: Interchange, group: Group, found: TransactionSet) -> Payload:
+    """One set of an interchange in envelopes of its own, with the headers that it came in."""
+    marks = interchange.delimiters
+    group_trailer = segment(marks, "GE", "1", group.header.raw(6))
+    one = Group(group.header, (found,), group_trailer)
+    trailer = segment(marks, "IEA", "1", interchange.header.raw(13))
+    return Payload((Interchange(interchange.header, (one,), trailer),))
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """Who writes to whom, and how; what a partner's guide says.

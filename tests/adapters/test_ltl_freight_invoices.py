@@ -1,0 +1,110 @@
+"""Freight invoices of an LTL carrier: read exactly, acknowledged, and each held by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_adapters.ltl_freight import translate_invoice
+from crossdock_adapters.ltl_freight.adapter import ADAPTER
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.work import HeldPayload
+from crossdock_adapters.sdk.x12 import envelopes, segments
+from crossdock_adapters.sdk.x12.segments import USUAL
+from ltl_freight_world import pallets, running
+
+PRO = "500000001"
+
+
+async def test_an_invoice_is_checked_acknowledged_and_held(tmp_path: Path) -> None:
+    """Proves that an invoice that adds up is acknowledged and held with its amount, because the
+    contract has no freight charges, and that one that does not is told by its element."""
+    async with running(tmp_path) as world:
+        await world.buy(pallets(1))
+        lines = {"": "480.25", "405": "61.10", "LFT": "45.00"}
+        await world.command("invoice", pro=PRO, net="586.35", lines=lines)
+        await world.command("invoice", pro=PRO, net="586.36", lines=lines)
+        await world.answered()
+        first, second = [reason for _, reason in world.hub.held]
+        assert first.startswith(f"freight invoice INV{PRO} of EXLA over 586.35 USD for PRO {PRO}")
+        assert second == "segment 4 (B3), element 7: is not the sum of its charges"
+        said = world.sandbox.books()["acknowledged"]
+        assert [each["status"] for each in said] == ["A", "E"]
+
+
+async def test_each_invoice_of_a_file_is_held_by_itself(tmp_path: Path) -> None:
+    """Proves that of a file with many invoices each is held with what it says, as a payload that
+    can be told again, the same when the file comes again; and that one which does not add up is
+    held with the file."""
+    (interchange,) = envelopes.read(INVOICE.encode()).interchanges
+    (group,) = interchange.groups
+    texts = [INVOICE.replace("77-1", f"77-{number}") for number in range(1, 41)]
+    texts = [text.replace("*0001~", f"*{at:04}~") for at, text in enumerate(texts, start=1)]
+    texts[-1] = texts[-1].replace("***51240~SE", "***51241~SE")
+    many = replace(
+        group,
+        sets=tuple(map(invoice_in, texts)),
+        trailer=segments.segment(USUAL, "GE", "40", "9"),
+    )
+    file = envelopes.write(envelopes.Payload((replace(interchange, groups=(many,)),)))
+    translate = ADAPTER.polls["mailbox"].translate_held
+    assert translate is not None
+    async with running(tmp_path) as world:
+        for name in ("a.edi", "b.edi"):
+            world.put(name, file)
+            await world.look()
+        held = dict(world.hub.held)
+        assert len(world.hub.held) == 80 and len(held) == 40
+        assert held.pop(file).endswith("(L3), element 5: is not the net amount of the invoice")
+        for number, (payload, reason) in enumerate(held.items(), start=1):
+            assert reason.startswith(f"freight invoice 77-{number} of EXLA over 512.40 USD")
+            world.hub.held.clear()
+            again = HeldPayload("1", "poll:mailbox", payload, "application/edi-x12", True)
+            await translate(world.poll(), again, world.vendor)
+            assert world.hub.held == [(payload, reason)]
+
+
+INVOICE = (
+    "ISA*00*          *00*          *02*EXLA           *ZZ*NORTHWIND      "
+    "*260305*1900*U*00401*000000009*0*P*>~GS*IM*EXLA*NORTHWIND*20260305*1900*9*X*004010~"
+    "ST*210*0001~B3**77-1*S-2001*PP**20260309*51240****EXLA~C3*USD~N9*CN*041-2345678~"
+    "LX*1~L1*1*12.50*PH*46240~LX*2~L1*2***5000****405~L3*905*G***51240~SE*10*0001~GE*1*9~"
+    "IEA*1*000000009~"
+)
+
+
+def test_an_invoice_is_read_exactly() -> None:
+    """Proves implied decimals, the lines with their codes, and the carrier's reference."""
+    billed = translate_invoice.invoice(invoice_in(INVOICE))
+    assert (billed.key, billed.pro, billed.net) == ("EXLA/77-1", "0412345678", Decimal("512.40"))
+    assert [(each.amount, each.code) for each in billed.charges] == [
+        (Decimal("462.40"), ""),
+        (Decimal("50.00"), "405"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("*51240****EXLA", "*****EXLA", r"segment 4 \(B3\), element 7: is missing"),
+        ("*20260309*", "**", r"segment 4 \(B3\), element 6: is missing"),
+        ("**EXLA~C3", "~C3", r"segment 4 \(B3\), element 11: is missing"),
+        ("***51240~SE", "***51241~SE", r"segment 11 \(L3\), element 5: is not the net"),
+        ("*46240~", "*46241~", r"segment 4 \(B3\), element 7: is not the sum"),
+        ("*46240~", "*462.40~", r"segment 8 \(L1\), element 4: is no number"),
+        ("B3**77", "B4**77", r"segment 3 \(ST\): has no B3"),
+    ],
+)
+def test_a_wrong_invoice_is_told_by_its_place(old: str, new: str, place: str) -> None:
+    """Proves that what is missing from an invoice, or does not add up, is told by element."""
+    with pytest.raises(Unreadable, match=place):
+        translate_invoice.invoice(invoice_in(INVOICE.replace(old, new, 1)))
+
+
+def invoice_in(text: str) -> Any:
+    """The set of an interchange that has one."""
+    (interchange,) = envelopes.read(text.encode()).interchanges
+    return interchange.groups[0].sets[0]
