@@ -89,6 +89,28 @@ async def test_from_plan_to_outcome(hub: RunningHub, lane: Lane) -> None:
         assert [each["id"] for each in listed["replays"]] == [replay_id]
 
 
+async def test_following_ends_when_an_operator_ends_the_work(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a replay whose delivery parks, and is then skipped, says so of its item, and that
+    following it ends."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, BOOKINGS) as erp:
+        await story.approved()
+        await erp.work("REJECTED", reason="period closed")
+        chosen = ("--set", "failed", "--event", "order.approved", "--since", "1h")
+        replay_id = (await as_json(hub, "plan", lane.erp, *chosen))["id"]
+        reason = ("--reason", "it is open", "--yes")
+        started = asyncio.create_task(typed(hub, "start", replay_id, *reason, "--follow"))
+        await erp.work("PARKED", reason="no such customer")
+        parked = await started
+        assert (parked.returncode, "PARKED" in parked.stdout) == (1, True), parked.stderr
+        (item,) = (await as_json(hub, "show", replay_id, "--items"))["items"]
+        skip = ("skip", item["delivery_id"], "--reason", "nobody wants it", "--yes")
+        skipped = await asyncio.to_thread(run, hub, *skip, command="delivery")
+        assert skipped.returncode == 0, skipped.stderr
+        shown = await typed(hub, "show", replay_id, "--follow")
+        assert shown.returncode == 0, shown.stderr
+        assert "outcome  SKIPPED           1" in shown.stdout
+
+
 async def test_a_plan_is_steered(hub: RunningHub, lane: Lane) -> None:
     """Proves that abort and what follows it say where the plan is and what to type instead, and
     that a plan which matches nothing says so."""

@@ -125,6 +125,23 @@ def test_a_replay_that_is_not_over_keeps_its_flows(house: House, flow: str) -> N
     assert house.archive().flows == 1
 
 
+def test_a_replay_that_tells_its_items_keeps_what_it_made(house: House, flow: str) -> None:
+    """Proves that a flow stays while an item of a replay that is over tells by the row of its
+    delivery what became of it, and goes when the items have gone."""
+    ((made,),) = house.database.query("SELECT min(id) FROM deliveries WHERE root_id = ?", flow)
+    replay = ReplayRecord(request_id(), "netsuite", "ALL", b"", "DONE", 1, 2, items=1, ended_at=3)
+    item = ReplayItemRecord(
+        replay_id=replay.id, number=1, flow=1, event_id="e", event_type="", object_id=flow,
+        root_id=flow, operation="", item="", earlier="", verdict="", why="", approved_verdict="",
+        approved_why="", delivery_id=made, decided_at=3,
+    )  # fmt: skip
+    put(house, (("replay", replay.id), replay), (("replay_item", replay.id, 1), item))
+    execute(house, f"UPDATE deliveries SET replay_id = '{replay.id}' WHERE id = '{made}'")
+    stays(house, flow, settling.REPLAY)
+    execute(house, f"DELETE FROM replay_items WHERE replay_id = '{replay.id}'")
+    assert house.archive().flows == 1
+
+
 def test_an_event_is_kept_as_long_as_its_retention(tmp_path: Path) -> None:
     """Proves that an age below the retention of an event does not shorten it."""
     with House(tmp_path / "data", days={"order": 1.0}) as house:

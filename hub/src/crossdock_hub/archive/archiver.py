@@ -196,7 +196,7 @@ class Archiver:
         async with self._store.read() as connection:
             roots = await archiving.old_roots(connection, kind, before, after, most)
             flows = await archiving.read_flows(connection, roots)
-            _, held = await self._holding(connection, archiving.deliveries_of(flows))
+            _, held = await self._holding(connection, flows)
         found = []
         for root in roots:
             rows = flows.get(root)
@@ -236,14 +236,16 @@ class Archiver:
                     "facts and payloads, nothing was deleted"
                 )
 
-    async def _holding(self, connection: Any, deliveries: Sequence[str]) -> tuple[Moment, Held]:
-        """What holds flows with these deliveries, as far as it is known."""
+    async def _holding(self, connection: Any, flows: archiving.Flows) -> tuple[Moment, Held]:
+        """What holds these flows, as far as it is known."""
         replays = await archiving.replays_under_way(connection)
         if self._replayed is None or self._replayed[0] != replays:
             self._replayed = replays, await archiving.replayed_roots(connection)
-        carriers = await archiving.open_carriers(connection, deliveries)
+        made_by = archiving.replays_of(flows)
+        telling = await archiving.replays_with_items(connection, made_by)
+        carriers = await archiving.open_carriers(connection, archiving.deliveries_of(flows))
         newest = await archiving.newest_event(connection)
-        held = Held(self._named, self._replayed[1], carriers, newest)
+        held = Held(self._named, self._replayed[1], telling, carriers, newest)
         return Moment(self._held, replays), held
 
     # Writing
@@ -377,7 +379,7 @@ class Archiver:
         for _ in range(_JUDGED_MAX):
             await self._learn_held()
             async with self._store.read() as connection:
-                moment, held = await self._holding(connection, ())
+                moment, held = await self._holding(connection, {})
             free = [
                 flow
                 for flow in some

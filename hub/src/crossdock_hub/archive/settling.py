@@ -46,7 +46,7 @@ WHY: Final[Mapping[str, str]] = {
     OPEN_DELIVERY: "a delivery is not settled",
     DEAD_LETTER: "a dead letter is open",
     HELD_FACT: "a held fact names it",
-    REPLAY: "a replay that is not over has it",
+    REPLAY: "a replay that is not over has it, or one that still tells what became of it",
     RETENTION: "an event is younger than its retention",
     UNSENT: "an event is not on the bus yet",
     NEWEST: "it has the newest event of all",
@@ -108,12 +108,14 @@ class Held:
     """What holds flows from outside of them.
 
     named: everything that held facts and payloads name. replayed: root ids of flows that replays
-    have which are not over. carriers: those of the deliveries that open dead letters are settled
-    with. newest_event: the highest number of an event.
+    have which are not over. telling: those of the replays that made deliveries whose items are
+    still there. carriers: those of the deliveries that open dead letters are settled with.
+    newest_event: the highest number of an event.
     """
 
     named: Named = field(default_factory=Named)
     replayed: Set[str] = frozenset()
+    telling: Set[str] = frozenset()
     carriers: Set[str] = frozenset()
     newest_event: int = 0
 
@@ -135,6 +137,9 @@ def why_it_stays(
     if held.named.has_any(names):
         return HELD_FACT
     if roots[0]["id"] in held.replayed:
+        return REPLAY
+    # An item has no word of its own for what became of it: its delivery's row says that.
+    if any(row["replay_id"] in held.telling for row in rows["deliveries"]):
         return REPLAY
     return _events_keep(rows, held, rules, now)
 

@@ -206,18 +206,26 @@ def _how(record: DeliveryRecord, spec: OperationSpec) -> str:
 def outcome_of(
     item: ReplayItemRecord, *, approved: bool, aborted: bool, delivery_state: str
 ) -> str:
-    """What became of an item: a name of ReplayOutcome. delivery_state: "" without a delivery."""
+    """What became of an item: a name of ReplayOutcome.
+
+    delivery_state: "" without a delivery, or with one that has left the database with its flow.
+    """
     if item.decided_at is None:
         return "ABORTED" if aborted else "WAITING"
     if not item.delivery_id:
         same = item.found_verdict == item.planned(approved)
         return "NOT_POSTED" if same else "CHANGED_SINCE"
-    return OUTCOMES.get(delivery_state, "UNDER_WAY")
+    return "UNDER_WAY" if delivery_state in UNDER_WAY_STATES else OUTCOMES[delivery_state]
 
 
+# What a delivery that is not under way came to, by its state.
 OUTCOMES = {
     "CONFIRMED": "POSTED",
     "REJECTED": "REFUSED",
     "PARKED": "PARKED",
+    # Its endpoint is gone: like parked work it waits until a person does something.
+    "UNROUTED": "PARKED",
     "SUPERSEDED": "OVERTAKEN",
+    "SKIPPED": "SKIPPED",
+    "": "ARCHIVED",
 }

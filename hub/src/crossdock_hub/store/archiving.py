@@ -122,6 +122,12 @@ def deliveries_of(flows: Flows) -> list[str]:
     return [row["id"] for found in flows.values() for row in found["deliveries"]]
 
 
+def replays_of(flows: Flows) -> set[str]:
+    """The ids of all replays that made deliveries of some flows."""
+    made = {row["replay_id"] for found in flows.values() for row in found["deliveries"]}
+    return made - {""}
+
+
 async def _among(
     connection: AsyncConnection, table: Table, column: Column[Any], values: Collection[str]
 ) -> list[dict[str, Any]]:
@@ -177,6 +183,16 @@ async def replayed_roots(connection: AsyncConnection) -> set[str]:
     open_ones = select(r.id).where(r.ended_at.is_(None))
     wanted = select(i.root_id).where(i.replay_id.in_(open_ones)).distinct()
     return set(await connection.scalars(wanted))
+
+
+async def replays_with_items(connection: AsyncConnection, replays: Iterable[str]) -> set[str]:
+    """Those of some replays whose items are there, and tell what became of their deliveries."""
+    r = t.replays.c
+    found: set[str] = set()
+    for part in _parts(list(replays)):
+        wanted = select(r.id).where(r.id.in_(part), _has_items())
+        found |= set(await connection.scalars(wanted))
+    return found
 
 
 async def open_carriers(connection: AsyncConnection, deliveries: Iterable[str]) -> set[str]:

@@ -154,11 +154,15 @@ class _ReplayOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayO
     REPLAY_OUTCOME_REFUSED: _ReplayOutcome.ValueType  # 6
     """The vendor refused it again."""
     REPLAY_OUTCOME_PARKED: _ReplayOutcome.ValueType  # 7
-    """Its delivery is parked: a person has to look."""
+    """Its delivery is parked, or its endpoint is gone: a person has to look."""
     REPLAY_OUTCOME_OVERTAKEN: _ReplayOutcome.ValueType  # 8
     """Its delivery was replaced or made pointless by something later."""
     REPLAY_OUTCOME_ABORTED: _ReplayOutcome.ValueType  # 9
     """The replay was aborted before it was decided."""
+    REPLAY_OUTCOME_SKIPPED: _ReplayOutcome.ValueType  # 10
+    """An operator ended its delivery without the vendor."""
+    REPLAY_OUTCOME_ARCHIVED: _ReplayOutcome.ValueType  # 11
+    """Its delivery is settled and has left the database with its flow: the archive says how."""
 
 class ReplayOutcome(_ReplayOutcome, metaclass=_ReplayOutcomeEnumTypeWrapper):
     """What became of an item. May grow."""
@@ -178,11 +182,15 @@ REPLAY_OUTCOME_POSTED: ReplayOutcome.ValueType  # 5
 REPLAY_OUTCOME_REFUSED: ReplayOutcome.ValueType  # 6
 """The vendor refused it again."""
 REPLAY_OUTCOME_PARKED: ReplayOutcome.ValueType  # 7
-"""Its delivery is parked: a person has to look."""
+"""Its delivery is parked, or its endpoint is gone: a person has to look."""
 REPLAY_OUTCOME_OVERTAKEN: ReplayOutcome.ValueType  # 8
 """Its delivery was replaced or made pointless by something later."""
 REPLAY_OUTCOME_ABORTED: ReplayOutcome.ValueType  # 9
 """The replay was aborted before it was decided."""
+REPLAY_OUTCOME_SKIPPED: ReplayOutcome.ValueType  # 10
+"""An operator ended its delivery without the vendor."""
+REPLAY_OUTCOME_ARCHIVED: ReplayOutcome.ValueType  # 11
+"""Its delivery is settled and has left the database with its flow: the archive says how."""
 Global___ReplayOutcome: _TypeAlias = ReplayOutcome  # noqa: Y015
 
 @_typing.final
