@@ -9,10 +9,13 @@ from typing import Any
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.replay.candidates import PAST
+from crossdock_hub.replay.decisions import WOULD_BE_REFUSED
 from crossdock_hub.replay.drafting import Parts, draft_of, flow_items
 from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord, acts_of
 from crossdock_hub.replay.running import Replayer, hand_over
 from crossdock_hub.stepping import at_once
+from crossdock_hub.store.event_contents import GONE
 from decisions import CONTRACT, request_id
 from first_flow import Flow, order
 from removal_flow import put_back, take_out
@@ -109,6 +112,17 @@ def test_a_replay_whose_endpoint_is_out_of_the_file_waits_for_it() -> None:
     put_back(till)
     till.put(replace(paused, state="RUNNING"))
     assert len(till.hand_over()) == 1
+
+
+def test_an_event_that_was_emptied_since_the_plan_is_no_fault() -> None:
+    """Proves that what an event said may go between plan and run, also under a retention that was
+    made longer again: its item says so, nothing is made of it, and the replay runs on."""
+    till = Till()
+    till.events = [replace(event, body=GONE) for event in till.events]
+    assert till.hand_over() == []
+    item = till.item()
+    assert (item.found_verdict, item.found_why) == (WOULD_BE_REFUSED, PAST)
+    assert till.records["replay", till.replay.id].state == "RUNNING"
 
 
 def test_a_second_slice_over_the_same_items_changes_nothing() -> None:

@@ -18,6 +18,7 @@ from crossdock_hub.records import DeliveryContentRecord, DeliveryRecord, EventRe
 from crossdock_hub.replay.candidates import PAST, candidates
 from crossdock_hub.retention import Purger, ages, is_past, with_retention
 from crossdock_hub.store import Store
+from crossdock_hub.store.event_contents import GONE
 from crossdock_hub.store.writing import contents, write
 from crossdock_hub.unit import Changes, Key
 from databases import open_store
@@ -159,7 +160,7 @@ def test_no_event_goes_before_the_stream_lets_it_go() -> None:
 
 async def test_no_work_is_made_of_what_is_past(books: Books) -> None:
     """Proves that a replay says of an event past its retention that it is, and posts nothing of it,
-    a day before its content goes."""
+    a day before its content goes; and of one whose content has gone, whatever is kept today."""
     flow = Flow()
     flow.released()
     (approved,) = (e for e in flow.events if e.type.endswith("OrderApproved"))
@@ -170,3 +171,6 @@ async def test_no_work_is_made_of_what_is_past(books: Books) -> None:
     found = candidates(CONTRACT, approved, endpoint, flow.deliveries(), later)
     assert found
     assert [(c.planned, c.why_not) for c in found] == [(None, PAST)] * len(found)
+    # Emptied by a retention that has been made longer since.
+    empty = replace(approved, body=GONE)
+    assert candidates(CONTRACT, empty, endpoint, flow.deliveries(), flow.now) == found

@@ -16,7 +16,7 @@ from crossdock_hub.replay.decisions import Candidate
 from crossdock_hub.retention import is_past
 
 UNREADABLE = "this hub's contract no longer knows the event"
-PAST = "the event is older than the contract keeps it (its retention)"
+PAST = "the event has outlived its retention; make the change anew at its owner"
 
 
 def candidates(
@@ -32,7 +32,7 @@ def candidates(
     none of its work, unless the ledger has it there.
     """
     rule = contract.events.get(stored.type)
-    past = rule is not None and is_past(rule.retention.total_seconds(), stored.record_time, now)
+    past = _is_past(rule, stored, now)
     event: Any = bus.decode(stored.body).event if rule is not None and not past else None
     planned: dict[tuple[str, str], DeliveryRecord] = {}
     owed: dict[tuple[str, str], str] = {}
@@ -69,6 +69,13 @@ def candidates(
             )
         )
     return sorted(found, key=lambda c: (c.sequence, c.operation, c.item))
+
+
+def _is_past(rule: Event | None, stored: EventRecord, now: int) -> bool:
+    """Whether no work is made of an event any more. What it said may also have gone by a retention
+    that was shorter than today's."""
+    old = rule is not None and is_past(rule.retention.total_seconds(), stored.record_time, now)
+    return old or not stored.body
 
 
 def _by_event(record: DeliveryRecord) -> tuple[str]:
