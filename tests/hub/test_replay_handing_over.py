@@ -145,6 +145,9 @@ class Reading:
     async def moving(self, replay_id: str, states: Any) -> int:
         return self.moves
 
+    async def decided_since(self, replay_id: str, since: int) -> list[tuple[int, int]]:
+        return []
+
     async def waiting_items(self, replay_id: str, most: int) -> list[ReplayItemRecord]:
         self.asked.append(most)
         return []

@@ -99,8 +99,8 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}replay/pace.py",
         REPLAY,
         replay_is_faster_than_its_rate=(
-            "worth = max(SECOND, count * SECOND // self.items_per_second)",
-            "worth = SECOND",
+            "return max(SECOND, count * SECOND // self.items_per_second)",
+            "return SECOND",
         ),
     ),
     *faults_in(

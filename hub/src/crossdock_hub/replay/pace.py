@@ -24,6 +24,13 @@ class Pace:
         return self.items_per_second - sum(count for _, count in self._taken)
 
     def take(self, now: int, count: int) -> None:
-        """So many went."""
-        worth = max(SECOND, count * SECOND // self.items_per_second)
-        self._taken.append((now + worth, count))
+        """So many went, together."""
+        self._taken.append((now + self.worth(count), count))
+
+    def worth(self, count: int) -> int:
+        """For how long so many that go together count, in microseconds."""
+        return max(SECOND, count * SECOND // self.items_per_second)
+
+    def owes(self, now: int) -> bool:
+        """Whether anything that went still counts."""
+        return self.room(now) < self.items_per_second

@@ -101,11 +101,15 @@ class Replayer:
         except StoreFailure as failure:
             log.warning("replays wait, the store does not answer", cause=failure.cause)
             return True
-        self._paces = {r.id: self._paces[r.id] for r in running if r.id in self._paces}
+        # One that is paused and resumed is still to be paid for what it handed over before.
+        kept, now = {record.id for record in running}, self._clock()
+        self._paces = {
+            name: pace for name, pace in self._paces.items() if name in kept or pace.owes(now)
+        }
         return bool(running) or clears
 
     async def _slice(self, record: ReplayRecord) -> None:
-        pace = self._paces.setdefault(record.id, Pace(record.items_per_second))
+        pace = await self._pace_of(record)
         room = min(pace.room(self._clock()), self._limits.replay_slice_items)
         if room <= 0:
             return
@@ -126,6 +130,19 @@ class Replayer:
         by_id = {event.id: event for event in events}
         groups = [list(group) for _, group in groupby(items, key=lambda item: item.flow)]
         await self._submit([partial(hand_over, items=g, events=by_id) for g in groups], record)
+
+    async def _pace_of(self, record: ReplayRecord) -> Pace:
+        """The pace of a replay: what an earlier run of the hub handed over counts as well."""
+        known = self._paces.get(record.id)
+        if known is not None:
+            return known
+        pace, now = Pace(record.items_per_second), self._clock()
+        since = now - pace.worth(self._limits.replay_flow_items_max)
+        for decided_at, count in await self._reader.decided_since(record.id, since):
+            # A clock that was put back does not stop a replay for as long.
+            pace.take(min(decided_at, now), count)
+        self._paces[record.id] = pace
+        return pace
 
     async def _submit(
         self, decisions: Sequence[Callable[[Unit], Any]], record: ReplayRecord

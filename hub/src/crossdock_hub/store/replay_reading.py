@@ -189,6 +189,19 @@ class ReplayReader:
         first = select(t.replay_items).where(undecided, i.flow == cut).order_by(i.number)
         return [_item(row) for row in await self._rows(first)]
 
+    async def decided_since(self, replay_id: str, since: int) -> list[tuple[int, int]]:
+        """When each flow was decided, and how many items of it, from a time on."""
+        i = t.replay_items.c
+        at = func.max(i.decided_at)
+        parts: list[Any] = [at.label("decided_at"), func.count().label("count")]
+        statement = (
+            select(*parts)
+            .where(i.replay_id == replay_id, i.decided_at >= since)
+            .group_by(i.flow)
+            .order_by(at)
+        )
+        return [(row["decided_at"], row["count"]) for row in await self._rows(statement)]
+
     # Reading
 
     async def replay(self, replay_id: str) -> ReplayRecord | None:
