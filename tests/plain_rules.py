@@ -189,7 +189,8 @@ def judged(
     if specs(candidate.operation).max_per_root > 0 and spends_too_much(
         decision.record, flow, decision.displaced, specs, now
     ):
-        why = "the spending guard stops it: the order has asked for it too often"
+        here = [record for record in everywhere if record.endpoint == terms.endpoint]
+        why = judging.why_spent(judging.standing(here))
         return replace(
             decision, verdict=judging.WOULD_BE_REFUSED, why=why, record=None, displaced=[]
         )

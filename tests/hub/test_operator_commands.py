@@ -14,7 +14,7 @@ from crossdock.cli.problems import CommandError
 from crossdock.delivery.v1 import delivery_service_pb2
 from fixtures_hub import Lane, RunningHub
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
-from story import Story, unique
+from story import Story, state_of, unique
 from typer.testing import CliRunner
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -128,3 +128,30 @@ async def test_a_group_says_what_to_do(hub: RunningHub, lane: Lane) -> None:
         shown = await typed(hub, "dead-letters", "show", group)
         assert "next:" not in shown
         assert f"an operator ended {dispatch.delivery_id}" in shown
+
+
+async def test_a_word_for_all_that_the_spending_guard_stopped(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a group which the guard stopped is shown with words that help, that a word for
+    the group is said to as many as asked for after their number was told, and then to the rest."""
+    carrier = PlayedEndpoint(hub, lane.carrier, {"buy_label": "SEARCHABLE"})
+    carrier._manifest.operations[0].max_per_root = 1
+    async with Story(hub, lane) as story, carrier:
+        shipment = await story.packed(packages=4)
+        await carrier.work("CONFIRMED")
+        listed = await json_of(hub, "dead-letters", "list", "--endpoint", lane.carrier)
+        (group,) = [each["id"] for each in listed["groups"]]
+        shown = await typed(hub, "dead-letters", "show", group)
+        assert f"crossdock delivery retry --group {group}" in shown
+        assert "replay plan" not in shown
+        words = ("--group", group[:8], "--reason", "four parcels are right", "--limit", "2")
+        asked = await typed(hub, "delivery", "retry", *words, code=2)
+        assert f"retry 2 of 3 that wait of group {group}" in asked
+        answers = await json_of(hub, "delivery", "retry", *words, "--yes")
+        assert [answer["word"]["reason"] for answer in answers] == ["four parcels are right"] * 2
+        rest = ("--group", group, "--reason", "bought by phone", "--yes")
+        done = await typed(hub, "delivery", "skip", *rest)
+        assert "skip: 1 taken, 0 refused, 0 still wait" in done
+        nothing = await typed(hub, "delivery", "skip", *rest, code=1)
+        assert f"no delivery of group {group} waits" in nothing
+        states = [state_of(each) for each in await story.deliveries(shipment.id, "buy_label")]
+        assert sorted(states)[-1] == "SKIPPED" and states.count("PARKED") == 0

@@ -352,7 +352,9 @@ def test_a_replay_is_no_way_around_the_spending_guard() -> None:
     assert [d.verdict for d in first] == [decisions.WOULD_POST]
     both = decisions.decide(terms(), again, [bought, *failed], guarded, NOW, LIMITS)
     assert [d.verdict for d in both] == [decisions.WOULD_BE_REFUSED] * 2
-    assert "spending guard" in both[0].why
+    for found, there in zip(both, failed, strict=True):
+        assert "spending guard" in found.why
+        assert f"crossdock delivery retry {there.id} --reason" in found.why
 
 
 @pytest.mark.parametrize(("calls", "verdict"), [(1, "WOULD_POST"), (2, "WOULD_BE_REFUSED")])

@@ -149,10 +149,18 @@ def judge(
         displaced = _displaced(terms, candidate, everywhere, record.id, now)
         if _spends_too_much(record, flow, displaced, specs):
             decision.verdict = WOULD_BE_REFUSED
-            decision.why = "the spending guard stops it: the order has asked for it too often"
+            decision.why = why_spent(now_there)
         else:
             decision.record, decision.displaced = record, displaced
     return decision
+
+
+def why_spent(there: DeliveryRecord | None) -> str:
+    """That the guard stops a replay, and what lets the work go. there: the standing delivery."""
+    why = "the spending guard stops it: the order has asked for it too often"
+    if there is None or there.state not in FAILED_STATES:
+        return why
+    return f"{why}; if it is wanted: crossdock delivery retry {there.id} --reason …"
 
 
 def _spends_too_much(

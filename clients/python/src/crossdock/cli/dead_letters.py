@@ -13,10 +13,11 @@ from crossdock import contracts
 from crossdock.cli.delivery import Reason, word_line
 from crossdock.cli.delivery import lines as delivery_lines
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.letter_groups import NAMED, AtEndpoint, full_id
+from crossdock.cli.many_words import GROUP_DEFAULT, GROUP_MAX
 from crossdock.cli.names import name_of
 from crossdock.cli.output import age, cell, moment, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
-from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 
@@ -26,18 +27,13 @@ app = typer.Typer(
 
 PAGE = 500
 MEMBERS_MAX = 100
-ID_CHARACTERS = 32
 COLUMNS = (
     *("GROUP", "KIND", "STATE", "ENDPOINT", "WHAT", "OPEN", "UNDER WAY", "FIRST", "LAST", "WHO"),
     "WHY",
 )
-BY_CAUSE = "a group goes by its cause; its id is the first column of the list"
-NAMED = "the same again with --endpoint E"
-OLDER = "only the newest letters were looked at, and there are more"
+# How the hub begins the reason of what the spending guard stopped.
+GUARDED = "the spending guard stopped it"
 Group = Annotated[str, typer.Argument(help="Id of the group, as dead-letters list shows it.")]
-AtEndpoint = Annotated[
-    str, typer.Option("--endpoint", help="Where it is, if older than the newest letters.")
-]
 Fact = Annotated[str, typer.Argument(help="Id of the held fact, as dead-letters show tells it.")]
 
 
@@ -200,8 +196,20 @@ def next_steps(group: dead_letter_pb2.DeadLetterGroup) -> Iterator[str]:
         return
     yield "next: crossdock delivery retry ID --reason … (or resubmit, skip)"
     yield "      done at the vendor: crossdock resolve ID --reference TYPE=VALUE --reason …"
-    if _kind(group) in ("PARKED", "REJECTED"):
+    if group.reason.startswith(GUARDED):
+        # A replay is no way around the spending guard.
+        words = _all_of(group)
+        yield f"      nobody wants them: crossdock delivery skip {words} --reason …"
+        yield f"      each is wanted: crossdock delivery retry {words} --reason …"
+    elif _kind(group) in ("PARKED", "REJECTED"):
         yield f"      all at once: crossdock replay plan --group {group.id}"
+
+
+def _all_of(group: dead_letter_pb2.DeadLetterGroup) -> str:
+    """The options that choose all that waits of a group, as many as one command takes."""
+    waiting = group.open_count - group.under_way_count
+    limit = f" --limit {min(waiting, GROUP_MAX)}" if waiting > GROUP_DEFAULT else ""
+    return f"--group {group.id}{limit}"
 
 
 def _kind(group: dead_letter_pb2.DeadLetterGroup) -> str:
@@ -251,37 +259,6 @@ def _show_fact(answer: Any, as_json: bool) -> None:
     state = name_of(held_fact_pb2.HeldFactState, answer.held_fact.state)
     still = f": {answer.held_fact.refusal.message}" if state == "HELD" else ""
     typer.echo(f"{answer.held_fact.id} is {state}: {answer.word.change}{still}")
-
-
-async def full_id(hub: Any, group: str, endpoint: str = "", elsewhere: str = "") -> str:
-    """The id of a group from its first digits, as the list shows them.
-
-    endpoint: where it is, if known: the hub looks at the newest letters only, there or anywhere.
-    elsewhere: the next step for one that is older than those. Raises CommandError: not one.
-    """
-    if len(group) == ID_CHARACTERS:
-        return group
-    request = dead_letter_service_pb2.ListDeadLettersRequest(
-        page_size=PAGE, include_closed=True, endpoint=endpoint
-    )
-    same: list[str] = []
-    while True:
-        page = await hub.dead_letters.ListDeadLetters(request)
-        same += [each.id for each in page.groups if each.id.startswith(group.lower())]
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            break
-    if len(same) == 1:
-        return same[0]
-    there = f" at {endpoint}" if endpoint else ""
-    older = not same and page.truncated
-    raise CommandError(
-        f"{'several groups begin' if same else 'no group begins'} with {group!r}{there}",
-        ", ".join(same) or (OLDER if older else BY_CAUSE),
-        f"crossdock dead-letters list --closed{f' --endpoint {endpoint}' if endpoint else ''}"
-        + (f"; or {elsewhere}" if elsewhere and not same else ""),
-        EXIT_USED_WRONGLY,
-    )
 
 
 async def _list(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from crossdock import contracts
-from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.hub_access import Data, Json, Place, Yes, find_place, open_hub
+from crossdock.cli.letter_groups import AtEndpoint
+from crossdock.cli.many_words import GROUP_DEFAULT, Chosen, Ids, Most, OfGroup, say_to_all
 from crossdock.cli.names import (
     attempt_kind,
     attempt_outcome,
@@ -35,7 +37,6 @@ app = typer.Typer(
 )
 
 Id = Annotated[str, typer.Argument(help="Id of the delivery, as crossdock deliveries lists it.")]
-Ids = Annotated[list[str], typer.Argument(help="Ids of deliveries, one after another.")]
 Reason = Annotated[str, typer.Option(help="Why; kept and shown.")]
 Looked = Annotated[
     bool,
@@ -44,7 +45,6 @@ Looked = Annotated[
         help="You looked at the vendor under the delivery's reference, and it is not there.",
     ),
 ]
-Say = Callable[[HubClient, str], Awaitable[Any]]
 
 
 @app.command()
@@ -60,8 +60,11 @@ def show(delivery_id: Id, as_json: Json = False, data: Data = None) -> None:
 
 @app.command()
 def retry(
-    delivery_ids: Ids,
     reason: Reason,
+    delivery_ids: Ids = None,
+    group: OfGroup = "",
+    endpoint: AtEndpoint = "",
+    limit: Most = GROUP_DEFAULT,
     not_found_at_vendor: Looked = False,
     as_json: Json = False,
     yes: Yes = False,
@@ -78,13 +81,17 @@ def retry(
         )
         return await hub.delivery_operations.RetryDelivery(request)
 
-    _all(data, "retry", delivery_ids, say, as_json, yes)
+    chosen = Chosen(delivery_ids, group, endpoint, limit, not_found_at_vendor)
+    say_to_all("retry", chosen, say, as_json, yes, data)
 
 
 @app.command()
 def skip(
-    delivery_ids: Ids,
     reason: Reason,
+    delivery_ids: Ids = None,
+    group: OfGroup = "",
+    endpoint: AtEndpoint = "",
+    limit: Most = GROUP_DEFAULT,
     as_json: Json = False,
     yes: Yes = False,
     data: Data = None,
@@ -97,13 +104,16 @@ def skip(
         )
         return await hub.delivery_operations.SkipDelivery(request)
 
-    _all(data, "skip", delivery_ids, say, as_json, yes)
+    say_to_all("skip", Chosen(delivery_ids, group, endpoint, limit), say, as_json, yes, data)
 
 
 @app.command()
 def resubmit(
-    delivery_ids: Ids,
     reason: Reason,
+    delivery_ids: Ids = None,
+    group: OfGroup = "",
+    endpoint: AtEndpoint = "",
+    limit: Most = GROUP_DEFAULT,
     not_found_at_vendor: Looked = False,
     as_json: Json = False,
     yes: Yes = False,
@@ -120,34 +130,8 @@ def resubmit(
         )
         return await hub.delivery_operations.ResubmitDelivery(request)
 
-    _all(data, "resubmit", delivery_ids, say, as_json, yes)
-
-
-def _all(data: Any, verb: str, ids: list[str], say: Say, as_json: bool, yes: bool) -> None:
-    """One word for each delivery; the first refusal ends the command, what was said stays said."""
-    place = find_place(data)
-    confirm(place, f"{verb} {', '.join(ids)}", yes)
-    asyncio.run(_say_all(place, ids, say, as_json))
-
-
-async def _say_all(place: Place, ids: list[str], say: Say, as_json: bool) -> None:
-    answers = []
-    try:
-        async with open_hub(place) as hub:
-            for delivery_id in ids:
-                answers.append(await say(hub, delivery_id))
-                if not as_json:
-                    typer.echo(told(answers[-1]))
-    finally:
-        if as_json:
-            print_json([contracts.redact(answer) for answer in answers])
-
-
-def told(answer: Any) -> str:
-    """What a word changed, in one line."""
-    delivery = answer.delivery
-    state = delivery_state(delivery.state)
-    return f"{delivery.id} {delivery.operation} is {state}: {answer.word.change}"
+    chosen = Chosen(delivery_ids, group, endpoint, limit, not_found_at_vendor)
+    say_to_all("resubmit", chosen, say, as_json, yes, data)
 
 
 async def _read(place: Place, delivery_id: str) -> delivery_pb2.Delivery:

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from crossdock import contracts
-from crossdock.cli.dead_letters import full_id
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.letter_groups import full_id
 from crossdock.cli.names import delivery_state_numbers, name_of
 from crossdock.cli.output import age, cell, clock, moment, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more

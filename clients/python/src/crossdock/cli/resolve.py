@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from crossdock import contracts
-from crossdock.cli.delivery import Id, Reason, told
+from crossdock.cli.delivery import Id, Reason
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
+from crossdock.cli.many_words import told
 from crossdock.cli.output import print_json
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.delivery.v1 import delivery_operations_service_pb2
