@@ -14,7 +14,9 @@ from crossdock.errors import CallError
 from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock_hub.delivery.causes import Cause, DeadLetterGroupRecord, DeadLetterRecord, alike
 from crossdock_hub.delivery.dead_letters import Member, Patience, grouped, is_dead, since
+from crossdock_hub.reading.paging import next_token, place_of, position_behind
 from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.unit import Refused
 from fixtures_hub import Lane, RunningHub
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +107,63 @@ async def _settle_all(story: Story, erp: PlayedEndpoint, dead: list[str]) -> Non
         request_id=request_id(), delivery_id=dead[2], reason="cancelled by phone"
     )
     await operations.SkipDelivery(skip)
+
+
+async def skip(story: Story, delivery_id: str) -> None:
+    """An operator ends a delivery."""
+    request = operations_pb2.SkipDeliveryRequest(
+        request_id=request_id(), delivery_id=delivery_id, reason="by phone"
+    )
+    await story.operator.delivery_operations.SkipDelivery(request)
+
+
+async def test_what_closes_between_pages_hides_nothing(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a group which closes, and a letter which is settled, after they were read on one
+    page leave every other one on the next, also where the last one of the page is what went."""
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, ERP_OPERATIONS) as erp:
+        letters = story.operator.dead_letters
+        dead = []
+        for reason in ("on hold", "no such item", "closed", "closed", "closed"):
+            await story.approved()
+            dispatch, _ = await erp.work("REJECTED", reason=reason)
+            dead.append(dispatch.delivery_id)
+        hold, item, *closed = dead
+
+        asked = dead_letter_service_pb2.GetDeadLettersRequest(
+            group_id=(await groups(story, lane.erp))[0].id, page_size=2
+        )
+        first = await letters.GetDeadLetters(asked)
+        assert [m.delivery.id for m in first.members] == closed[:0:-1]
+        await skip(story, closed[1])
+        asked.page_token = first.next_page_token
+        rest = await letters.GetDeadLetters(asked)
+        assert [m.delivery.id for m in rest.members] == [closed[0], closed[1]]
+        assert not rest.next_page_token
+
+        listing = dead_letter_service_pb2.ListDeadLettersRequest(endpoint=lane.erp, page_size=2)
+        page = await letters.ListDeadLetters(listing)
+        assert [group.reason for group in page.groups] == ["closed", "no such item"]
+        for delivery_id in (closed[0], closed[2], item):
+            await skip(story, delivery_id)
+        listing.page_token = page.next_page_token
+        page = await letters.ListDeadLetters(listing)
+        assert [group.reason for group in page.groups] == ["on hold"]
+        assert [m.delivery.id for m in (await members(story, page.groups[0].id)).members] == [hold]
+
+
+def test_a_place_is_read_back_and_nothing_else_is_taken_for_one() -> None:
+    """Proves that a page begins behind exactly the place that its token was made of, and that a
+    token which says none, as an older hub gave it, is refused."""
+    asked = dead_letter_service_pb2.ListDeadLettersRequest(endpoint="netsuite")
+    assert place_of(asked) is None
+    for place in ((True, 1_750_000_000_000_000, "a:b"), (False, 0, "0" * 32)):
+        asked.page_token = next_token(asked, position_behind(place))
+        assert place_of(asked) == place
+    for position in ("100", "2:1:a", "1:x:a", "1:-1:a"):
+        asked.page_token = next_token(asked, position)
+        with pytest.raises(Refused) as refused:
+            place_of(asked)
+        assert refused.value.refusal.violations[0].field == "page_token"
 
 
 async def test_what_came_in_is_in_the_same_place(hub: RunningHub, lane: Lane) -> None:

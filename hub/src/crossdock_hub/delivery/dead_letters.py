@@ -45,6 +45,11 @@ class Member:
         return self.standing != "SETTLED"
 
     @property
+    def place(self) -> tuple[bool, int, str]:
+        """What it is listed by, the highest first."""
+        return self.open, self.since, self.id
+
+    @property
     def until(self) -> float:
         """When it was settled; for ever, if it is not."""
         settled_at = self.left.settled_at if self.left is not None else None
@@ -76,6 +81,11 @@ class Group:
             return "CLOSED"
         at = self.mark.marked_at if self.mark is not None else None
         return "OPEN" if at is None or self.last > at else "ACKNOWLEDGED"
+
+    @property
+    def place(self) -> tuple[bool, int, str]:
+        """What it is listed by, the highest first."""
+        return self.state != "CLOSED", self.last, self.cause.id
 
     @property
     def reopened(self) -> bool:
@@ -197,7 +207,5 @@ def grouped(
             seen[cause].add(member.id)
             group.members.append(member)
     for group in found.values():
-        group.members.sort(key=lambda m: (m.open, m.since, m.id), reverse=True)
-    return sorted(
-        found.values(), key=lambda g: (g.state != "CLOSED", g.last, g.cause.id), reverse=True
-    )
+        group.members.sort(key=lambda m: m.place, reverse=True)
+    return sorted(found.values(), key=lambda g: g.place, reverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from crossdock import bus
@@ -16,7 +17,13 @@ from crossdock_hub.delivery.sightings import Sighting
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import stamp
 from crossdock_hub.reading.fitting import fit
-from crossdock_hub.reading.paging import next_token, page_size, position_of, room_of
+from crossdock_hub.reading.paging import (
+    next_token,
+    page_size,
+    place_of,
+    position_behind,
+    room_of,
+)
 from crossdock_hub.reading.presenting import (
     delivery_message,
     enum_value,
@@ -42,14 +49,14 @@ async def list_dead_letters(queries: Queries, caller: Caller, request: Any, _lef
         for group in found.groups
         if request.endpoint in ("", group.cause.endpoint) and (request.include_closed or group.open)
     ]
-    start = _start(request)
+    start = _start(request, groups)
     size = page_size(request, queries.limits)
     response = dead_letter_service_pb2.ListDeadLettersResponse(
         groups=[group_message(group) for group in groups[start : start + size]],
         truncated=found.truncated,
     )
     if len(groups) > start + size:
-        response.next_page_token = next_token(request, str(start + size))
+        response.next_page_token = _token_from(request, groups, start + size)
     return response
 
 
@@ -58,7 +65,7 @@ async def get_dead_letters(queries: Queries, caller: Caller, request: Any, _left
     group = await _find_group(queries, request.group_id)
     if group is None:
         raise not_found("dead letter group", request.group_id)
-    start, size = _start(request), request.page_size or MEMBERS_DEFAULT
+    start, size = _start(request, group.members), request.page_size or MEMBERS_DEFAULT
     page = group.members[start : start + size]
     response = dead_letter_service_pb2.GetDeadLettersResponse(group=group_message(group))
     room = whole = room_of(queries.limits)
@@ -68,11 +75,11 @@ async def get_dead_letters(queries: Queries, caller: Caller, request: Any, _left
         fit([told.delivery], whole - told.ByteSize() + told.delivery.ByteSize())
         room -= told.ByteSize()
         if room < 0 and response.members:
-            response.next_page_token = next_token(request, str(index))
+            response.next_page_token = _token_from(request, group.members, index)
             return response
         response.members.append(told)
     if len(group.members) > start + size:
-        response.next_page_token = next_token(request, str(start + size))
+        response.next_page_token = _token_from(request, group.members, start + size)
     return response
 
 
@@ -211,9 +218,17 @@ def _json(plain: Any) -> str:
     return json.dumps(plain, ensure_ascii=False, indent=2)
 
 
-def _start(request: Any) -> int:
-    position = position_of(request)
-    return int(position) if position.isdecimal() else 0
+def _start(request: Any, listed: Sequence[Group | Member]) -> int:
+    """Where in a list, as it is now, the page that is asked for begins."""
+    behind = place_of(request)
+    if behind is None:
+        return 0
+    return next((at for at, each in enumerate(listed) if each.place < behind), len(listed))
+
+
+def _token_from(request: Any, listed: Sequence[Group | Member], start: int) -> str:
+    """The token of the page that begins at an index of a list, which is not its first."""
+    return next_token(request, position_behind(listed[start - 1].place))
 
 
 async def _find_group(queries: Queries, group_id: str) -> Group | None:

@@ -53,6 +53,29 @@ def position_of(request: Any) -> str:
     return position
 
 
+# What entries are listed by where a list is made anew each time, the highest first: a page begins
+# behind a place, so that one which leaves the list meanwhile moves no other over its edge.
+Place = tuple[bool, int, str]
+
+
+def position_behind(place: Place) -> str:
+    """The position of the page that begins behind a place."""
+    first, number, name = place
+    return f"{first:d}:{number}:{name}"
+
+
+def place_of(request: Any) -> Place | None:
+    """The place behind which the page begins; None: the first page. Raises Refused, as above."""
+    position = position_of(request)
+    if not position:
+        return None
+    first, _, rest = position.partition(":")
+    number, _, name = rest.partition(":")
+    if first not in ("0", "1") or not number.isdecimal():
+        raise _refused("is no token of this hub; send what the page before gave")
+    return first == "1", int(number), name
+
+
 def _refused(problem: str) -> Refused:
     return invalid([Violation("page_token", problem, "page_token")])
 

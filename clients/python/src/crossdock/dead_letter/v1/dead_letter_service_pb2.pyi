@@ -34,7 +34,10 @@ class ListDeadLettersRequest(_message.Message):
     page_size: _builtins.int
     """At most 500; 0 means 100."""
     page_token: _builtins.str
-    """From the previous page; empty for the first."""
+    """From the previous page; empty for the first. A page begins behind the last group of the one
+    before, wherever that is by now: a group to which another member comes meanwhile moves to the
+    front, and one that closes is among the closed ones.
+    """
     endpoint: _builtins.str
     """Only of this endpoint; empty means all."""
     include_closed: _builtins.bool
@@ -101,7 +104,9 @@ class GetDeadLettersRequest(_message.Message):
     page_size: _builtins.int
     """At most 100 members; 0 means 20."""
     page_token: _builtins.str
-    """From the previous page; empty for the first."""
+    """From the previous page; empty for the first. A page begins behind the last member of the one
+    before, wherever that is by now; settled ones are last.
+    """
     def __init__(
         self,
         *,
