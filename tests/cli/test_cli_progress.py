@@ -13,8 +13,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from crossdock.cli import deliveries, posted_twice, progress, replay, replay_progress
+from crossdock.cli import (
+    deliveries,
+    letter_groups,
+    posted,
+    posted_twice,
+    progress,
+    replay,
+    replay_progress,
+)
+from crossdock.cli.problems import CommandError
 from crossdock.cli.progress import ProgressLine, bar
+from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.replay.v1 import replay_service_pb2
@@ -114,6 +124,36 @@ async def read_postings(monkeypatch: pytest.MonkeyPatch) -> int:
     return len((await posted_twice._read(place, request, 100)).postings)
 
 
+async def read_posted(monkeypatch: pytest.MonkeyPatch) -> int:
+    pages = Pages(lineage_service_pb2.ListPostingsResponse, "postings")
+    opened(monkeypatch, posted, lineage=SimpleNamespace(ListPostings=pages))
+    place: Any = None
+    return len((await posted._read(place, "SO-1", "")).postings)
+
+
+async def read_groups(_monkeypatch: pytest.MonkeyPatch) -> int:
+    pages = Pages(dead_letter_service_pb2.ListDeadLettersResponse, "groups")
+    hub = SimpleNamespace(dead_letters=SimpleNamespace(ListDeadLetters=pages))
+    with pytest.raises(CommandError, match="no group begins with"):
+        await letter_groups.full_id(hub, "abc")
+    return pages.asked
+
+
+async def read_letters(_monkeypatch: pytest.MonkeyPatch) -> int:
+    pages = Pages(dead_letter_service_pb2.GetDeadLettersResponse, "members")
+
+    async def waiting(request: Any) -> Any:
+        answer = await pages(request)
+        answer.group.open_count = PAGES
+        answer.members[0].open = True
+        answer.members[0].standing = dead_letter_pb2.DEAD_LETTER_STANDING_STOPPED
+        answer.members[0].delivery.id = "d"
+        return answer
+
+    hub = SimpleNamespace(dead_letters=SimpleNamespace(GetDeadLetters=waiting))
+    return len((await letter_groups.waiting_of(hub, "a" * 32, "", 100)).ids)
+
+
 def opened(monkeypatch: pytest.MonkeyPatch, module: Any, **services: Any) -> None:
     @asynccontextmanager
     async def open_hub(_place: Any) -> AsyncIterator[Any]:
@@ -129,6 +169,9 @@ def opened(monkeypatch: pytest.MonkeyPatch, module: Any, **services: Any) -> Non
         (read_deliveries, "2 deliveries read"),
         (read_items, "67% 2 items read"),
         (read_postings, "deliveries looked at"),
+        (read_posted, "2 operations read"),
+        (read_groups, "2 groups looked at"),
+        (read_letters, "67% 2 letters read"),
     ],
 )
 async def test_lists_of_many_pages_show_how_far_they_are(

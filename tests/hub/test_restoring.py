@@ -233,6 +233,24 @@ async def test_a_source_that_is_written_to_is_no_back_up(
     assert has(path, "numbers")
 
 
+async def test_putting_back_shows_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a copy is told part by part, with its log, up to the last byte, and that its
+    check is told for as long as it lasts; so is that of a back-up that is made."""
+    monkeypatch.setattr(database_files, "CHECK_STEPS", 10)
+    path, source = await stored(tmp_path / "data", "first"), await stored(tmp_path / "b", "second")
+    leave_a_log(source, "logged")
+    told: list[str] = []
+    put_back(path, source, told.append)
+    shares = [int(each[-4:-1]) for each in told if each.startswith("copying [")]
+    assert shares == sorted(shares) and len(set(shares)) > 2 and shares[-1] == 100
+    assert told.count("checking the copy, 0 s") > 1
+    told.clear()
+    back_up(path, tmp_path / "night.db", told.append)
+    assert told.count("checking the copy, 0 s") > 1
+
+
 async def test_a_back_up_beside_the_hubs_own_lock_is_put_back(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ def back_up(path: Path, target: Path, show: Show = lambda text: None) -> dict[st
         copy(path, part, show)
         show("checking the copy")
         refuse_moved(part, path)
-        told = describe(part, path)
+        told = describe(part, path, show)
         _name(part, target)
     finally:
         part.unlink(missing_ok=True)

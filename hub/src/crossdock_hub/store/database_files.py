@@ -10,7 +10,8 @@ import contextlib
 import glob
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -25,6 +26,8 @@ ENDS: Final = ("", "-wal", "-shm")
 HALF: Final = ".putting-back-"
 # A killed hub lets go of its files within milliseconds.
 CLAIM_WAIT_SECONDS: Final = 2.0
+# So many steps of SQLite's machine take some milliseconds.
+CHECK_STEPS: Final = 100_000
 # As SQLite makes a database; who may enter its directory is said there.
 _MODE_OF_SQLITE: Final = 0o644
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -133,13 +136,22 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def describe(path: Path, original: Path) -> dict[str, Any]:
+def describe(
+    path: Path, original: Path, show: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
     """What is in a copy that nobody writes to, once every page of it is checked.
 
+    show: told now and then for how long it has been checked; SQLite does not say how much is left.
     Raises ConfigurationError: it is no database of a hub, or a damaged one; the sentence names the
     original.
     """
+    begun = time.monotonic()
+
+    def step() -> None:
+        show(f"checking the copy, {time.monotonic() - begun:.0f} s")
+
     with _still(path, original) as connection:
+        connection.set_progress_handler(step, CHECK_STEPS)
         ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
         if found != "ok":
             raise ConfigurationError(f"{original} is damaged: {found}")

@@ -30,11 +30,12 @@ import shutil
 import sqlite3
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+from crossdock.cli.progress import bar
 from crossdock.errors import ConfigurationError
 from sqlalchemy import NullPool, create_engine, inspect
 
@@ -83,7 +84,7 @@ def put_back(
     half = half_put_back(path)
     with contextlib.ExitStack() as held:
         if half is not None and source == half:
-            copy, told = half, _ended(path, half)
+            copy, told = half, _ended(path, half, show)
         else:
             ready = _ready(path, source, {path.parent, locked or path.parent}, show)
             copy, told = held.enter_context(ready)
@@ -104,11 +105,11 @@ def put_back(
     return {"database": str(path), "put_back": str(source), **told}
 
 
-def _ended(path: Path, half: Path) -> dict[str, Any]:
+def _ended(path: Path, half: Path, show: Show) -> dict[str, Any]:
     """What is in a copy of which an interruption is ended. Raises ConfigurationError: it is damaged
     by now; the sentence names the way out."""
     try:
-        return describe(half, half)
+        return describe(half, half, show)
     except ConfigurationError as error:
         kept = f"; what was there is in {_replaced(half)}" if _has_moved(path, half) else ""
         raise ConfigurationError(
@@ -210,10 +211,10 @@ def _ready(
     try:
         show("copying")
         with _unused(source, held):
-            _copy(source, copy)
+            _copy(source, copy, show)
         show("checking the copy")
         refuse_moved(copy, source)
-        told = describe(copy, source)
+        told = describe(copy, source, show)
         if not is_known(told["tables_version"]):
             raise ConfigurationError(
                 f"{source} is of a newer version of the hub (tables {told['tables_version']}); "
@@ -253,18 +254,38 @@ def _unused(source: Path, held: set[Path]) -> Iterator[None]:
         mine.release()
 
 
-def _copy(source: Path, target: Path) -> None:
+class _Counted:
+    """A file that is read in parts. told: how many bytes each part had."""
+
+    def __init__(self, file: BinaryIO, told: Callable[[int], None]) -> None:
+        self._file, self._told = file, told
+
+    def read(self, size: int = -1) -> bytes:
+        """The next part."""
+        found = self._file.read(size)
+        self._told(len(found))
+        return found
+
+
+def _copy(source: Path, target: Path, show: Show) -> None:
     """With what only its log knows, so that it is one file; the back-up itself is left as it is.
 
     Raises ConfigurationError: it is written to, by whoever has no lock beside it; or is damaged.
     """
     before = _state(source)
+    done, total = 0, max(1, sum(size for _, size, _ in filter(None, before)))
+
+    def told(count: int) -> None:
+        nonlocal done
+        done += count
+        show(f"copying {bar(done / total)}")
+
     for end in ENDS[:2]:
         found = source.with_name(source.name + end)
         if found.exists():
             to = target.with_name(target.name + end)
             with found.open("rb") as reading, new_file(to) as writing:
-                shutil.copyfileobj(reading, writing)
+                shutil.copyfileobj(_Counted(reading, told), writing)
     if _state(source) != before:
         raise ConfigurationError(
             f"{source} changed while it was copied: somebody uses it, maybe a hub with another "

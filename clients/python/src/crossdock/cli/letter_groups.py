@@ -35,12 +35,17 @@ async def full_id(hub: Any, group: str, endpoint: str = "", elsewhere: str = "")
         page_size=GROUPS_PAGE, include_closed=True, endpoint=endpoint
     )
     same: list[str] = []
+    count = 0
+    progress = ProgressLine(beside_result=True)
     while True:
         page = await hub.dead_letters.ListDeadLetters(request)
         same += [each.id for each in page.groups if each.id.startswith(group.lower())]
         request.page_token = page.next_page_token
         if not page.next_page_token:
             break
+        count += len(page.groups)
+        progress.show(f"{count:,} groups looked at")
+    progress.end()
     if len(same) == 1:
         return same[0]
     there = f" at {endpoint}" if endpoint else ""

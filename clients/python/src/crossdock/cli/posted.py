@@ -14,6 +14,7 @@ from crossdock.cli.names import delivery_state, name_of
 from crossdock.cli.output import moment, painted
 from crossdock.cli.pages import print_page
 from crossdock.cli.problems import EXIT_FAILED, EXIT_POSTED_TWICE, EXIT_WAITING
+from crossdock.cli.progress import ProgressLine
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.lineage.v1 import lineage_service_pb2, posting_pb2
@@ -97,22 +98,25 @@ async def _read(
     place: Place, any_id: str, endpoint: str
 ) -> lineage_service_pb2.ListPostingsResponse:
     async with open_hub(place) as hub:
-        return await read_postings(hub, any_id, endpoint)
+        return await read_postings(hub, any_id, endpoint, quiet=False)
 
 
 async def read_postings(
-    hub: HubClient, any_id: str, endpoint: str = ""
+    hub: HubClient, any_id: str, endpoint: str = "", quiet: bool = True
 ) -> lineage_service_pb2.ListPostingsResponse:
-    """All pages as one."""
+    """All pages as one. quiet: show no progress, else on a terminal only."""
     request = lineage_service_pb2.ListPostingsRequest(id=any_id, endpoint=endpoint, page_size=PAGE)
     whole = await hub.lineage.ListPostings(request)
+    progress = ProgressLine(quiet, beside_result=True)
     for _ in range(MAXIMUM_PAGES):
         if not whole.next_page_token:
             break
+        progress.show(f"{len(whole.postings):,} operations read")
         request.page_token = whole.next_page_token
         page = await hub.lineage.ListPostings(request)
         whole.postings.extend(page.postings)
         whole.next_page_token = page.next_page_token
+    progress.end()
     return whole
 
 
