@@ -64,7 +64,7 @@ def doubts_of(
         attempt.begun_at
         for record in deliveries
         for attempt in attempts.get(record.id, ())
-        if attempt.kind == "CALL" and attempt.outcome in DECIDED_OUTCOMES
+        if attempt.kind == "CALL" and attempt.outcome == "CONFIRMED"
     ]
     told = [_with_later_state(doubt, max(decided, default=0)) for doubt in found]
     return sorted(told, key=lambda doubt: doubt.begun_at)
@@ -136,8 +136,10 @@ def _end(record: DeliveryRecord, later: Sequence[_Step], not_found_needed: int) 
             if not_found >= not_found_needed:
                 return "NOT_THERE", f"{not_found} settled look-ups found nothing"
         elif attempt.outcome in DECIDED_OUTCOMES:
-            known = _REPETITION.get(step.record.operation_class)
-            if known is not None:
+            kind = step.record.operation_class
+            known = _REPETITION.get(kind)
+            # A full state that was refused says nothing of one that may have been taken before.
+            if known is not None and (kind != "NATURAL" or attempt.outcome == "CONFIRMED"):
                 return known
     return "", _why_open(record)
 
