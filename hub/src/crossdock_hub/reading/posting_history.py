@@ -28,6 +28,8 @@ from crossdock_hub.wording import clock, listed
 
 # Verdicts that somebody has to look into.
 DOUBTFUL = frozenset({"IN_DOUBT", "MAY_BE_TWICE", "POSTED_TWICE"})
+# A sentence names so many doubts; a call that nobody answers may be repeated for weeks.
+DOUBTS_IN_WORDS = 3
 _STOPPED = SETTLED_STATES | {"PARKED", "UNROUTED"}
 _ENDED = {
     "REJECTED": "refused",
@@ -203,15 +205,21 @@ def _twice(case: _Case) -> str:
 def _maybe(case: _Case) -> str:
     (record, *_) = case.confirmations
     posted = f"posted{_as_document(case.known)} at {case.at(case.confirmed_at(record))}"
-    why = [_doubt(case, doubt) for doubt in case.open_doubts]
+    why = _open(case)
     if case.known.maybe_twice:
         why.append(f"it was confirmed {case.known.confirmed} times, once without a number")
     return f"{posted}, and MAY BE TWICE: {'; '.join(why)}"
 
 
 def _in_doubt(case: _Case) -> str:
-    told = "; ".join(_doubt(case, doubt) for doubt in case.open_doubts)
-    return f"NOBODY KNOWS whether it is posted: {told}"
+    return f"NOBODY KNOWS whether it is posted: {'; '.join(_open(case))}"
+
+
+def _open(case: _Case) -> list[str]:
+    """The open doubts in words: the first ones, and how many more there are."""
+    told = [_doubt(case, doubt) for doubt in case.open_doubts[:DOUBTS_IN_WORDS]]
+    more = len(case.open_doubts) - len(told)
+    return [*told, f"and {more} more such calls"] if more else told
 
 
 def _doubt(case: _Case, doubt: Doubt) -> str:

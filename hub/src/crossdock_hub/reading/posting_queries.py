@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crossdock.errors import Refusal
 from crossdock.lineage.v1 import lineage_service_pb2, posting_pb2
 
+from crossdock_hub.delivery.doubts import Doubt
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import stamp
 from crossdock_hub.reading.chain import Chain, Situation
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 OPERATOR = "OPERATOR"
 SUSPECTS_PER_READ = 100
+DOUBTS_AT_EACH_END = 50
 
 
 # What did the vendors get for this object?
@@ -205,12 +207,20 @@ class _Room:
     def takes(self, message: posting_pb2.Posting) -> bool:
         """Whether the page has room for it, which it then has no more. One that takes a whole page
         gives way."""
-        fit(message.deliveries, self._whole)
+        rest = message.ByteSize() - sum(each.ByteSize() for each in message.deliveries)
+        fit(message.deliveries, self._whole - rest)
         self._count -= 1
         self._bytes -= message.ByteSize()
         fits = self._empty or (self._count >= 0 and self._bytes >= 0)
         self._empty = False
         return fits
+
+
+def _ends_of(doubts: Sequence[Doubt]) -> Sequence[Doubt]:
+    """The first and the last doubts of an intent; the sentence says how many are open."""
+    if len(doubts) <= 2 * DOUBTS_AT_EACH_END:
+        return doubts
+    return [*doubts[:DOUBTS_AT_EACH_END], *doubts[-DOUBTS_AT_EACH_END:]]
 
 
 def _logs(queries: Queries, attempts: Any, words: Any) -> Logs:
@@ -246,7 +256,7 @@ def _message(
         for kind, numbers in history.posting.documents.items():
             for number in numbers:
                 message.vendor_references.add(type=kind, value=number)
-    for doubt in history.doubts:
+    for doubt in _ends_of(history.doubts):
         row = message.doubts.add(
             delivery_id=doubt.record.id,
             attempt=doubt.attempt.number if doubt.attempt is not None else 0,
