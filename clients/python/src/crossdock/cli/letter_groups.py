@@ -34,12 +34,13 @@ async def full_id(hub: Any, group: str, endpoint: str = "", elsewhere: str = "")
     request = dead_letter_service_pb2.ListDeadLettersRequest(
         page_size=GROUPS_PAGE, include_closed=True, endpoint=endpoint
     )
-    same: list[str] = []
+    # A group that moves while it is looked for may stand on two pages.
+    same: dict[str, None] = {}
     count = 0
     progress = ProgressLine(beside_result=True)
     while True:
         page = await hub.dead_letters.ListDeadLetters(request)
-        same += [each.id for each in page.groups if each.id.startswith(group.lower())]
+        same |= {each.id: None for each in page.groups if each.id.startswith(group.lower())}
         request.page_token = page.next_page_token
         if not page.next_page_token:
             break
@@ -47,7 +48,7 @@ async def full_id(hub: Any, group: str, endpoint: str = "", elsewhere: str = "")
         progress.show(f"{count:,} groups looked at")
     progress.end()
     if len(same) == 1:
-        return same[0]
+        return next(iter(same))
     there = f" at {endpoint}" if endpoint else ""
     older = not same and page.truncated
     raise CommandError(
