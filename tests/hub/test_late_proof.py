@@ -9,14 +9,18 @@ import pytest
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.postings import postings
 from crossdock_hub.identity import HUB
+from crossdock_hub.reading.posting_history import Logs, histories
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.unit import Refused
+from decisions import Company
 from first_flow import Flow, order
 from ledger_vendor import Desk
 from operator_says import say
 
 LIMITS = Limits()
 GONE_SECONDS = LIMITS.lease_seconds_default + 1
+# Longer than any pause between two calls.
+PAUSE_SECONDS = 61
 FOUND: dict[str, Any] = {"references": [("doc", "7")]}
 
 
@@ -28,7 +32,7 @@ def silent(desk: Desk) -> tuple[DeliveryRecord, int]:
     return desk.fresh(record), token
 
 
-def goes_again(desk: Desk, record: DeliveryRecord) -> None:
+def goes_again(desk: Company, record: DeliveryRecord) -> None:
     """A person, or two settled look-ups, found nothing of it."""
     if desk.fresh(record).state == "PARKED":
         say(desk, "RETRY", record, not_found_at_vendor=True)
@@ -123,6 +127,53 @@ def test_a_newer_call_that_may_have_done_something_still_keeps_proof_out() -> No
     assert [(r.type, r.value) for r in after.vendor_references] == [("doc", "7")]
 
 
+def test_what_the_first_call_learned_is_written_when_it_counts() -> None:
+    """Proves that a label which the first call bought, and which was kept as evidence while a newer
+    call ran, is written when the delivery is done with that call."""
+    flow, buy, first, second, bought = label_bought_twice()
+    flow.complete(buy, first, "CONFIRMED", facts=[bought], references=[("tracking_number", "1Z1")])
+    assert [f.method for f in flow.fresh(buy).quarantined] == [f"/crossdock.{bought[0]}"]
+    assert flow.counters["quarantined", "ups", "LEASE_LOST"] == 1
+    flow.complete(buy, second, "REJECTED", reason="already there")
+    done = flow.fresh(buy)
+    assert (done.state, done.quarantined) == ("CONFIRMED", [])
+    labels = [r.message for k, r in flow.records.items() if k[:2] == ("object", "label")]
+    assert [label.tracking_number for label in labels] == ["1Z1"]
+
+
+def label_bought_twice() -> tuple[Flow, DeliveryRecord, int, int, tuple[str, Any]]:
+    """A purchase whose first call is silent and whose second one runs, their tokens, and what the
+    first one would tell."""
+    flow = Flow()
+    _, (part,) = flow.released()
+    shipment = flow.pack(part).shipment
+    buy = flow.delivery("ups", "buy_label")
+    first = flow.take(buy)
+    flow.pass_time(GONE_SECONDS)
+    goes_again(flow, buy)
+    second = flow.take(buy)
+    request = flow.label_request(shipment.id, shipment.packages[0].id)
+    return flow, buy, first, second, ("label.v1.LabelService/CreateLabel", request)
+
+
+def test_proof_that_a_person_has_overruled_counts_no_more() -> None:
+    """Proves that a booking of which a person found nothing, and which is called again in a doubt
+    of its own, is not confirmed by what the first call said before."""
+    desk = Desk("KEYED")
+    record, first = silent(desk)
+    while desk.fresh(record).state != "PARKED":
+        desk.pass_time(PAUSE_SECONDS)
+        if desk.fresh(record).pending:
+            desk.complete(record, desk.take(record), "UNKNOWN", reason="timed out")
+    desk.complete(record, first, "CONFIRMED", **FOUND)
+    say(desk, "RETRY", record, not_found_at_vendor=True)
+    desk.pass_time(1)
+    desk.complete(record, desk.take(record), "UNKNOWN", reason="timed out")
+    desk.pass_time(PAUSE_SECONDS)
+    desk.complete(record, desk.take(record), "RETRY", reason="no connection")
+    assert desk.fresh(record).state == "HELD"
+
+
 # Refused full states
 
 
@@ -140,6 +191,10 @@ def test_a_refused_repeat_of_a_full_state_leaves_the_doubt_about_the_first() -> 
     with pytest.raises(Refused) as refused:
         say(desk, "RETRY", old)
     assert "is newer" in refused.value.refusal.message
+    fresh = desk.fresh(new)
+    logs = Logs({new.id: desk.attempts_of(new)}, {}, LIMITS.not_found_needed, desk.now)
+    (history,) = histories([fresh], logs)
+    assert history.verdict == "IN_DOUBT", history.sentence
     alone = desk.one("change", key="key-2", object_id="order-2")
     desk.settle(alone, "REJECTED")
     assert desk.fresh(alone).first_unknown_at is None
@@ -188,6 +243,33 @@ def test_a_replay_is_done_with_the_call_of_what_it_replaced(state: str) -> None:
         log = {each.id: desk.attempts_of(each) for each in booked}
         (posting,) = postings(booked, log)
         assert (posting.confirmed, posting.twice, posting.maybe_twice) == (1, False, False)
+
+
+def test_a_full_state_that_a_replay_was_to_send_is_told_as_such() -> None:
+    """Proves that a replay which is done with the call of what it replaced has its class: states
+    may be sent as often as they change, and are not told as posted twice."""
+    desk = Desk("NATURAL")
+    before = desk.one("change")
+    desk.settle(before)
+    record = desk.one("change")
+    first = desk.take(record)
+    desk.pass_time(GONE_SECONDS)
+    heir = replaced(desk, desk.fresh(record), replay_id="r-1", operation_class="")
+    desk.complete(record, first, "CONFIRMED")
+    assert desk.fresh(heir).operation_class == "NATURAL"
+    booked = [desk.fresh(each) for each in (before, record, heir)]
+    (posting,) = postings(booked, {each.id: desk.attempts_of(each) for each in booked})
+    assert (posting.repeatable, posting.twice) == (True, False)
+
+
+def test_a_void_that_a_replay_hands_over_goes() -> None:
+    """Proves that other work which has taken a delivery back is not stopped when that delivery
+    turns out to be done: it is needed just then."""
+    desk = Desk("SEARCHABLE")
+    record, first = silent(desk)
+    heir = replaced(desk, record, replay_id="r-1", operation="cancel")
+    desk.complete(record, first, "CONFIRMED", **FOUND)
+    assert desk.fresh(heir).state == "READY"
 
 
 def test_a_replay_that_has_begun_is_left_alone() -> None:

@@ -18,14 +18,19 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
             "return record",
         ),
         refusal_hides_what_is_done=(
-            "return any(says_done(other) for other in unit.attempts(record)",
-            "return False and any(says_done(other) for other in unit.attempts(record)",
+            "says_done(other) and other.begun_at >=",
+            "False and other.begun_at >=",
         ),
         replay_does_what_is_done=(
             "if heir.vendor_reference == record.vendor_reference:",
             "if heir.vendor_reference != heir.vendor_reference:",
         ),
         what_has_ended_is_moved=("heir.state not in _WAITS or not", "False or not"),
+        proof_is_never_overruled=(
+            "says_done(other) and other.begun_at >= record.first_unknown_at",
+            "says_done(other)",
+        ),
+        void_of_a_replay_is_stopped=("_work_of(heir) != _work_of(record)", "False"),
         late_refusal_stops_a_successor=(
             'return outcome == "CONFIRMED" and attempt.kind == "CALL"',
             'return attempt.kind == "CALL"',
@@ -38,9 +43,13 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
             "return any(a.outcome not in ledger.UNDONE for a in later)",
             "return any(True for a in later)",
         ),
+        what_the_first_call_learned_stays_out=(
+            "facts = [*facts, *check_facts(unit.contract, late, unit.limits)]",
+            "pass",
+        ),
         resubmission_is_not_told=(
-            "        late_proof.tell_successor(",
-            "        (lambda *_: None)(",
+            "taken = _tell_successor(unit, record, attempt, outcome, facts)",
+            "taken = False",
         ),
     ),
     *faults_in(

@@ -14,7 +14,7 @@ from crossdock.errors import Refusal, to_message
 
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import breaking, flows, guarding, late_proof, ledger, pacing, removal
-from crossdock_hub.delivery.checking import CheckedFact
+from crossdock_hub.delivery.checking import CheckedFact, check_facts
 from crossdock_hub.delivery.documents import note_documents, note_posting
 from crossdock_hub.objects import resources
 from crossdock_hub.objects.held import hold
@@ -38,7 +38,7 @@ def lease_lost(record: DeliveryRecord, why: str) -> Refused:
     """The caller must not send, or its word no longer counts."""
     return Refused(
         Refusal(
-            "LEASE_LOST",
+            late_proof.LEASE_LOST,
             f"delivery {record.id} {why}; stop, nothing is to be sent",
             {"delivery": record.id, "token": str(record.token), "state": record.state},
         )
@@ -191,9 +191,9 @@ def complete(
     ended = _ended(attempt, request, outcome, unit.now, in_time)
     unit.put(("attempt", record.id, request.token), ended)
     if not in_time:
-        record = late_proof.doubted(record, attempt, outcome)
-        _keep_evidence(unit, record, request, facts)
-        late_proof.tell_successor(unit, unit.delivery(record.id) or record, attempt, outcome)
+        record = _with_evidence(late_proof.doubted(record, attempt, outcome), request)
+        taken = _tell_successor(unit, record, attempt, outcome, facts)
+        _keep_evidence(unit, record, () if taken else facts)
         return _too_late(record)
     spec = flows.spec_of(unit, record)
     report = ledger.Report(
@@ -202,6 +202,9 @@ def complete(
     if late_proof.shows_done(unit, record, attempt, outcome):
         said_now = f"{outcome} {request.reason or request.code}".rstrip()
         report = ledger.Report("CONFIRMED", reason=f"an earlier call did it; this one: {said_now}")
+        late, other = late_proof.facts_kept(record)
+        facts = [*facts, *check_facts(unit.contract, late, unit.limits)]
+        record = replace(record, quarantined=other)
     known = _with_evidence(record, request)
     outage = _judge_endpoint(unit, record, attempt, request, said)
     after = ledger.complete(known, attempt, report, spec, unit.now, unit.limits, outage=outage)
@@ -314,20 +317,40 @@ def _too_late(record: DeliveryRecord) -> delivery_service_pb2.CompletionResult:
     )
 
 
-def _keep_evidence(
-    unit: Unit, record: DeliveryRecord, request: Any, facts: Sequence[CheckedFact]
-) -> None:
+def _tell_successor(
+    unit: Unit,
+    record: DeliveryRecord,
+    attempt: AttemptRecord,
+    outcome: str,
+    facts: Sequence[CheckedFact],
+) -> bool:
+    """Keep what took a delivery's place from doing the same. True: it is done with it, and what the
+    attempt learned was taken for its own."""
+    told = late_proof.of_successor(unit, record, attempt, outcome)
+    if told is None:
+        return False
+    heir, after = told
+    done = after.state == "CONFIRMED"
+    if done:
+        refused = _apply_facts(unit, heir, facts)
+        after = replace(after, quarantined=[*after.quarantined, *refused])
+    flows.settle(unit, heir, after)
+    if done:
+        note_posting(unit, after)
+    return done
+
+
+def _keep_evidence(unit: Unit, after: DeliveryRecord, facts: Sequence[CheckedFact]) -> None:
     """What a fenced attempt learned: it moves nothing, and is not lost."""
-    late = lease_lost(record, "no longer waited for the attempt that learned this").refusal
-    kept = [
-        QuarantineRecord(
-            fact.method, fact.raw, to_message(fact.refusal or late).SerializeToString()
-        )
-        for fact in facts
-    ]
-    after = _with_evidence(record, request)
+    late = lease_lost(after, "no longer waited for the attempt that learned this").refusal
     known = {(fact.method, fact.request) for fact in after.quarantined}
-    fresh = [fact for fact in kept if (fact.method, fact.request) not in known]
+    fresh = []
+    for fact in facts:
+        refusal = fact.refusal or late
+        if (fact.method, fact.raw) not in known:
+            unit.count("quarantined", after.endpoint, refusal.reason)
+            encoded = to_message(refusal).SerializeToString()
+            fresh.append(QuarantineRecord(fact.method, fact.raw, encoded))
     unit.put_delivery(replace(after, quarantined=[*after.quarantined, *fresh]))
     # Who holds a second booking's number in his hand has to find what it belongs to.
     note_documents(unit, after)

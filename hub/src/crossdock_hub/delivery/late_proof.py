@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crossdock_hub.delivery import flows, ledger
-from crossdock_hub.delivery.documents import note_posting
+from crossdock.types.v1 import types_pb2
+
+from crossdock_hub.delivery import ledger
 from crossdock_hub.delivery.postings import says_done
-from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from crossdock_hub.records import AttemptRecord, DeliveryRecord, QuarantineRecord
 from crossdock_hub.unit import Unit
 
+# Why a fact of an attempt that no longer counts was not written.
+LEASE_LOST = "LEASE_LOST"
 # Where a call may still follow, by itself or on a person's word.
 _MAY_GO_AGAIN = ledger.OPEN_STATES | {"REJECTED"}
 # Where what took its place waits, be it for a person.
@@ -33,26 +36,42 @@ def shows_done(unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, outco
     """Whether an earlier call is known to be done, where the newest one ended and did nothing."""
     if attempt.kind != "CALL" or outcome not in ledger.UNDONE:
         return False
-    if record.first_unknown_at in (None, attempt.begun_at):
+    if record.first_unknown_at is None or record.first_unknown_at == attempt.begun_at:
         return False
     if outcome in ledger.UNPROCESSED and not record.vendor_references:
         # An endpoint that is away for weeks is tried often: the log, which is long then, is read
         # only where something has come. Without it the doubt alone keeps a repeat from going.
         return False
-    return any(says_done(other) for other in unit.attempts(record) if other.token < attempt.token)
+    # What a person has looked at since, and found nothing of, is overruled.
+    return any(
+        says_done(other) and other.begun_at >= record.first_unknown_at
+        for other in unit.attempts(record)
+        if other.token < attempt.token
+    )
 
 
-def tell_successor(
+def facts_kept(record: DeliveryRecord) -> tuple[list[QuarantineRecord], list[QuarantineRecord]]:
+    """What earlier attempts learned too late to count, and what else is quarantined: where the
+    delivery is done with such an attempt, the first are to be written after all."""
+    late, other = [], []
+    for fact in record.quarantined:
+        refusal = types_pb2.Refusal.FromString(fact.refusal)
+        (late if refusal.reason == LEASE_LOST else other).append(fact)
+    return late, other
+
+
+def of_successor(
     unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, outcome: str
-) -> None:
-    """Keep what took the place of a delivery that is done after all from doing it once more, where
-    nobody has begun it: a replay is done with it, and a resubmission, whose content may be another,
-    is a person's to decide."""
-    if not _is_proof(attempt, outcome):
-        return
-    heir = _heir(unit, record)
+) -> tuple[DeliveryRecord, DeliveryRecord] | None:
+    """What took the place of a delivery that is done after all, before and after: it must not do it
+    once more, where nobody has begun it. A replay is done with it; a resubmission, whose content
+    may be another, is a person's to decide. None: nothing is to be stopped.
+
+    record: with what the attempt learned.
+    """
+    heir = _heir(unit, record) if _is_proof(attempt, outcome) else None
     if heir is None or heir.state not in _WAITS or not ledger.is_untouched(heir):
-        return
+        return None
     still = replace(
         heir, hold_reason="", due_at=None, lease_until=None, pending=False, updated_at=unit.now
     )
@@ -61,11 +80,10 @@ def tell_successor(
             still,
             state="CONFIRMED",
             waiting_on=f"the call of {record.id}, which it replaced, was done",
+            operation_class=record.operation_class,
             vendor_references=list(record.vendor_references),
         )
-        flows.settle(unit, heir, done)
-        note_posting(unit, done)
-        return
+        return heir, done
     numbers = ", ".join(f"{each.type} {each.value}" for each in record.vendor_references)
     parked = replace(
         still,
@@ -76,7 +94,7 @@ def tell_successor(
             "only if the vendor is to do it once more"
         ),
     )
-    flows.settle(unit, heir, parked)
+    return heir, parked
 
 
 def _is_proof(attempt: AttemptRecord, outcome: str) -> bool:
@@ -90,10 +108,15 @@ def _heir(unit: Unit, record: DeliveryRecord) -> DeliveryRecord | None:
     while known is not None and known.state == "SUPERSEDED" and known.superseded_by not in seen:
         seen.add(known.superseded_by)
         heir = unit.delivery(known.superseded_by)
-        if heir is None or not (heir.replay_id or heir.resubmits == known.id):
+        # A void that a replay handed over supersedes too, and is other work.
+        if heir is None or _work_of(heir) != _work_of(record):
             return None
         known = heir
     return None if known is record else known
 
 
-__all__ = ["doubted", "shows_done", "tell_successor"]
+def _work_of(record: DeliveryRecord) -> tuple[str, str, str]:
+    return record.operation, record.item, record.event_id
+
+
+__all__ = ["LEASE_LOST", "doubted", "facts_kept", "of_successor", "shows_done"]
