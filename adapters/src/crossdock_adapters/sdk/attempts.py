@@ -117,12 +117,17 @@ class Attempts:
             lease=_duration(lease_seconds),
             traceparent=traceparent[:64],
         )
-        asked_at = 0.0
+        asked_at, faults = 0.0, 0
 
         async def once() -> delivery_service_pb2.BeginResult:
-            nonlocal asked_at
+            nonlocal asked_at, faults
             asked_at = lease_clock.now()
-            return await self._begin.call(request)
+            result = await self._begin.call(request)
+            faults += result.refusal.reason == HUB_FAULT
+            if result.refusal.reason == HUB_FAULT and faults < FAULT_TELLS_MAX:
+                # No word about the delivery: a begin before it may have been granted, and lost.
+                raise HubAway(result.refusal.message)
+            return result
 
         try:
             result = await self._insist(once)
