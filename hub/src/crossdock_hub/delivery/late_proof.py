@@ -53,7 +53,8 @@ def shows_done(unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, outco
 def facts_kept(record: DeliveryRecord) -> tuple[list[QuarantineRecord], list[QuarantineRecord]]:
     """What earlier attempts learned too late to count, and what else is quarantined: where the
     delivery is done with such an attempt, the first are to be written after all."""
-    late, other = [], []
+    late: list[QuarantineRecord] = []
+    other: list[QuarantineRecord] = []
     for fact in record.quarantined:
         refusal = types_pb2.Refusal.FromString(fact.refusal)
         (late if refusal.reason == LEASE_LOST else other).append(fact)
