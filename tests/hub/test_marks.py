@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from crossdock_hub import committer as committing
+from crossdock_hub.bus.relay import Scans
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import HUB
-from crossdock_hub.records import EventRecord, Mark
+from crossdock_hub.records import EventRecord, Mark, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, Transaction, rows
 from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.crossing import write_rows
@@ -115,3 +116,19 @@ async def test_no_batch_writes_more_than_its_share(
     slices = [each for each in written[1:] if each]
     assert {len(each) for each in slices[:-1]} == {A_BATCH // A_MARK}
     assert [mark for each in slices for mark in each] == waiting
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_scan_messages_that_were_let_go_are_not_counted_on(tmp_path: Path, kind: str) -> None:
+    """Proves that a lost scan stream is made for those messages only that stay while it is filled
+    again: what has been let go may be deleted meanwhile, and the numbers would shift."""
+    kept = await open_store(tmp_path, kind)
+    messages = [ScanOutboxRecord(f"m-{n}", 0, b"1", 1, "", n) for n in range(1, 11)]
+    async with kept.write() as connection:
+        await write_rows(connection, [(rows.SCAN_OUTBOX, messages)])
+        outlet = Scans(100, lambda: 1_000)
+        assert await outlet.hot(connection, 10) == 10
+        outlet.let_go(5)
+        counted = await outlet.hot(connection, 10)
+    await kept.close()
+    assert counted == 6

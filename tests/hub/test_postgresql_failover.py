@@ -18,9 +18,10 @@ from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import CursorRecord, EventRecord, Mark, Tie
-from crossdock_hub.store import Access, Store, StoreFailure, Transaction, moves, rows
+from crossdock_hub.store import Access, Store, StoreFailure, Transaction, moves, postgresql, rows
 from crossdock_hub.store.bus_rows import keep_tie
 from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.failures import STANDBY
 from crossdock_hub.store.places import Place
 from crossdock_hub.store.postgresql import DatabaseInUse
 from crossdock_hub.store.relocation import use_as_back_up
@@ -189,6 +190,34 @@ async def test_nothing_is_written_to_what_could_not_be_looked_at(
     assert names(database) == ["seen"]
 
 
+async def test_a_standby_that_is_not_promoted_is_waited_for(
+    store: Store, database: ServerDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a server which is still a standby is not compared, since it may not have replayed
+    what it was sent, and nothing is written to it: the hub waits, and goes on once it is one that
+    takes writes."""
+    told: list[str] = []
+    store.on_taken = told.append
+
+    async def is_standby(_connection: Transaction) -> bool:
+        return True
+
+    await lose_all(database)
+    monkeypatch.setattr(postgresql, "is_in_recovery", is_standby)
+    await asyncio.to_thread(database.query, "UPDATE bus_tie SET generation = 5")
+    with pytest.raises(StoreFailure):
+        await _put(store, "lost")
+    with pytest.raises(StoreFailure) as failed:
+        await _put(store, "too early")
+    assert failed.value.away
+    assert failed.value.cause == STANDBY
+    await asyncio.to_thread(database.query, "UPDATE bus_tie SET generation = 6")
+    monkeypatch.undo()
+    await _put(store, "after")
+    assert names(database) == ["after"]
+    assert not told
+
+
 async def marked_as_moved(database: ServerDatabase) -> None:
     """What a move leaves behind that counts no claim, as those of earlier versions do."""
     mark = f"(1, '{moves.MOVED}', 'm', 'elsewhere', 1)"
@@ -288,6 +317,8 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
     while data := await source.read(65_536):
         target.write(data)
         await target.drain()
+    # Who has ended says so to the other side; what was cut by `forget` does not come here.
+    target.close()
 
 
 async def test_a_hub_does_not_take_itself_for_another(

@@ -35,9 +35,9 @@ from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read, Way, unsupporte
 from crossdock_adapters.sdk.folder_place import opened_folder
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
     Confirmed,
     NeedsPerson,
-    OutcomeUnknown,
     Reference,
     Reject,
     Retry,
@@ -210,7 +210,7 @@ async def _cancel(work: Work, bols: BolClient, pro: str) -> None:
         return
     if work.in_doubt:
         said = "has no PRO" if refusal is None else f"refuses to cancel ({refusal.reason}) PRO"
-        raise OutcomeUnknown(f"the carrier {said} {pro}, and no event shows an earlier call")
+        raise AnswerLater(f"the carrier {said} {pro}, and no event shows an earlier call")
     raise refusal or NeedsPerson(
         f"the carrier has no PRO {pro}, and does not show that it was cancelled: ask it"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from crossdock_adapters.ltl_freight.client import BolClient, Booked, History, Taken
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject
+from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson, Reject
 from crossdock_adapters.sdk.work import Work
 
 NOTE: Final = "the carrier had this PRO already: made by an earlier call"
@@ -14,7 +14,7 @@ NOTE: Final = "the carrier had this PRO already: made by an earlier call"
 async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
     """The bill of lading that an earlier call made, where the carrier says that this is taken.
 
-    NeedsPerson: it is somebody else's, or cancelled; OutcomeUnknown: an earlier call may have made
+    NeedsPerson: it is somebody else's, or cancelled; AnswerLater: an earlier call may have made
     it, and no event shows whose it is.
     """
     verified = work.settings.flag("verify_duplicates")
@@ -33,13 +33,13 @@ async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
             "are used, then resubmit this delivery"
         )
     what = "its purchase order" if taken is Taken.PURCHASE_ORDER else "it"
-    raise OutcomeUnknown(f"PRO {work.draft}: {what} is taken, and no event shows whose it is")
+    raise AnswerLater(f"PRO {work.draft}: {what} is taken, and no event shows whose it is")
 
 
 async def behind(work: Work, bols: BolClient, refused: Reject) -> Booked:
     """The bill of lading of an earlier call, where the carrier refuses the repeat of it.
 
-    NeedsPerson: it is cancelled, or the carrier has no events; OutcomeUnknown: none shows it.
+    NeedsPerson: it is cancelled, or the carrier has no events; AnswerLater: none shows it yet.
     """
     why = f"the carrier refuses the repeat ({refused.reason})"
     if not work.settings.flag("verify_duplicates"):
@@ -47,7 +47,7 @@ async def behind(work: Work, bols: BolClient, refused: Reject) -> Booked:
     history = await bols.history(work.draft)
     if work.reference in history.references:
         return _shown(work, history)
-    raise OutcomeUnknown(f"{why}, and no event shows whether an earlier call made PRO {work.draft}")
+    raise AnswerLater(f"{why}, and no event shows whether an earlier call made PRO {work.draft}")
 
 
 def _shown(work: Work, history: History) -> Booked:

@@ -133,7 +133,8 @@ class Scans(_Rows):
         ]
 
     async def hot(self, connection: Transaction, upto: int) -> int:
-        return await scans_kept(connection, upto)
+        # What was let go may be deleted while the stream is filled again: it is not counted on.
+        return await scans_kept(connection, self._gone_before, upto)
 
     def let_go(self, before: int) -> None:
         self._gone_before = before

@@ -249,9 +249,10 @@ async def hot_events(connection: AsyncConnection, since: int, upto: int) -> int:
     return int((await connection.execute(counted)).scalar_one())
 
 
-async def scans_kept(connection: AsyncConnection, upto: int) -> int:
-    """How many scan messages up to a number there are."""
-    counted = select(func.count()).where(t.scan_outbox.c.sequence <= upto)
+async def scans_kept(connection: AsyncConnection, first: int, upto: int) -> int:
+    """How many scan messages there are between two numbers, both included."""
+    s = t.scan_outbox.c
+    counted = select(func.count()).where(s.sequence >= first, s.sequence <= upto)
     return int((await connection.execute(counted)).scalar_one())
 
 

@@ -26,7 +26,7 @@ from crossdock_hub.config import Settings
 from crossdock_hub.store import moves, one_hop, postgresql
 from crossdock_hub.store.answered import Answered
 from crossdock_hub.store.database_files import entrance_to
-from crossdock_hub.store.failures import StoreFailure, failure_of
+from crossdock_hub.store.failures import READ_ONLY, STANDBY, StoreFailure, failure_of
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
 
@@ -181,9 +181,12 @@ class Store:
         try:
             if self._backend is not None:
                 await _end(connection, self._backend)
-            await claim(connection)
             async with connection.begin():
+                # Before it claims: lost in between, it would hold the lock and nobody knew it.
                 self._backend = await postgresql.backend_of(connection)
+                if await postgresql.is_in_recovery(connection):
+                    raise StoreFailure(STANDBY, full=False, away=True)
+            await claim(connection)
         except BaseException:
             await connection.close()
             raise
@@ -217,7 +220,8 @@ class Store:
                 decided = True
         except FAILURES as error:
             failure = failure_of(error, committing=decided)
-            if self.dialect == "sqlite" or failure.away:
+            if self.dialect == "sqlite" or failure.away or failure.cause == READ_ONLY:
+                # A standby that is not promoted yet takes nothing: the next one may be the primary.
                 await self._drop_connection()
             raise failure from None
 

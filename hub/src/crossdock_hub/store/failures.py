@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+READ_ONLY = "the database is read-only"
+STANDBY = "the database server is a standby that is not promoted"
 _LOCK_NOT_AVAILABLE = "55P03"
 # SQLSTATE, or its class, to what is told. Full: there is no room, or nothing may be written.
 _FULL = {
     "53100": "the volume of the database is full",
-    "25006": "the database is read-only",
+    "25006": READ_ONLY,
 }
 _AWAY = {
     "08": "the connection to the database is lost",

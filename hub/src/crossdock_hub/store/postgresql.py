@@ -198,6 +198,11 @@ async def wait_briefly(connection: AsyncConnection) -> None:
         await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
 
 
+async def is_in_recovery(connection: AsyncConnection) -> bool:
+    """Whether the server is a standby: it may not have replayed yet what it was sent."""
+    return bool(await connection.scalar(text("SELECT pg_is_in_recovery()")))
+
+
 async def take_lock(connection: AsyncConnection) -> bool:
     """Whether this connection is the one that writes from now on, until it ends."""
     taken = await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), _LOCK)
