@@ -183,8 +183,8 @@ MUTANTS: Final[list[Mutant]] = [
             "if record.lease_until is not None:",
         ),
         order_is_not_checked_at_begin=(
-            'if placed.state != "READY":\n            unit.put_delivery(placed)',
-            'if placed.state == "":\n            unit.put_delivery(placed)',
+            'if placed.state == "READY":\n        return None',
+            "if True:\n        return None",
         ),
         doubt_is_not_judged_at_begin=("if other is not None:", "if other is not None and False:"),
         same_word_twice_counts_twice=(

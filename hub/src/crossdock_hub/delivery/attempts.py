@@ -16,6 +16,7 @@ from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import breaking, flows, guarding, late_proof, ledger, pacing, removal
 from crossdock_hub.delivery.checking import CheckedFact, check_facts
 from crossdock_hub.delivery.documents import note_documents, note_posting
+from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.objects import resources
 from crossdock_hub.objects.held import hold
 from crossdock_hub.records import (
@@ -79,14 +80,9 @@ def begin(
         give_back(unit, record)
         return _refused_begin(record, closed)
     if record.state == "DISPATCHED":
-        other = ledger.instead_of_call(record, spec, unit.now)
-        if other is not None:
-            unit.put_delivery(other)
-            return _refused_begin(other, f"is {other.state} instead: {other.waiting_on}")
-        placed = ledger.place(record, unit.flow(record.root_id), spec, unit.now)
-        if placed.state != "READY":
-            unit.put_delivery(placed)
-            return _refused_begin(placed, f"waits for {placed.waiting_on}")
+        refused = _goes_elsewhere(unit, record, spec)
+        if refused is not None:
+            return refused
     after = ledger.begin(record, spec, request.attempt_id, seconds, unit.now)
     unit.put_delivery(after)
     if breaking.is_open(health):
@@ -105,6 +101,21 @@ def begin(
     if after.attempt_kind == "CALL":
         unit.tie()
     return _begun(after, seconds)
+
+
+def _goes_elsewhere(
+    unit: Unit, record: DeliveryRecord, spec: OperationSpec
+) -> delivery_service_pb2.BeginResult | None:
+    """The answer for a call that does not go, and where its delivery is instead; None: it goes."""
+    other = ledger.instead_of_call(record, spec, unit.now)
+    if other is not None:
+        unit.put_delivery(other)
+        return _refused_begin(other, f"is {other.state} instead: {other.waiting_on}")
+    placed = ledger.place(record, unit.flow(record.root_id), spec, unit.now)
+    if placed.state == "READY":
+        return None
+    unit.put_delivery(placed)
+    return _refused_begin(placed, f"waits for {placed.waiting_on}")
 
 
 def _closed(unit: Unit, record: DeliveryRecord, health: EndpointRecord) -> str:
@@ -196,12 +207,9 @@ def complete(
         _keep_evidence(unit, record, () if taken else facts)
         return _too_late(record)
     spec = flows.spec_of(unit, record)
-    report = ledger.Report(
-        outcome, request.code, request.reason, request.retry_after.ToMicroseconds() / SECOND
-    )
+    report = _report_of(request, outcome)
     if late_proof.shows_done(unit, record, attempt, outcome):
-        said_now = f"{outcome} {request.reason or request.code}".rstrip()
-        report = ledger.Report("CONFIRMED", reason=f"an earlier call did it; this one: {said_now}")
+        report = late_proof.report_of(report)
         late, other = late_proof.facts_kept(record)
         facts = [*facts, *check_facts(unit.contract, late, unit.limits)]
         record = replace(record, quarantined=other)
@@ -220,6 +228,11 @@ def complete(
         note_posting(unit, after)
     # What it freed may have made it pointless in turn: a cancel that waited for a retry.
     return _completed(unit.delivery(record.id) or after, quarantined)
+
+
+def _report_of(request: delivery_service_pb2.Completion, outcome: str) -> ledger.Report:
+    seconds = request.retry_after.ToMicroseconds() / SECOND
+    return ledger.Report(outcome, request.code, request.reason, seconds)
 
 
 def _forgotten(unit: Unit, record: DeliveryRecord, token: int) -> AttemptRecord:

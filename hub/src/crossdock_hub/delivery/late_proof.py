@@ -50,6 +50,12 @@ def shows_done(unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, outco
     )
 
 
+def report_of(newest: ledger.Report) -> ledger.Report:
+    """What a delivery is told to have come to by an earlier call. newest: how the newest ended."""
+    said = f"{newest.outcome} {newest.reason or newest.code}".rstrip()
+    return ledger.Report("CONFIRMED", reason=f"an earlier call did it; this one: {said}")
+
+
 def facts_kept(record: DeliveryRecord) -> tuple[list[QuarantineRecord], list[QuarantineRecord]]:
     """What earlier attempts learned too late to count, and what else is quarantined: where the
     delivery is done with such an attempt, the first are to be written after all."""
@@ -120,4 +126,4 @@ def _work_of(record: DeliveryRecord) -> tuple[str, str, str]:
     return record.operation, record.item, record.event_id
 
 
-__all__ = ["LEASE_LOST", "doubted", "facts_kept", "of_successor", "shows_done"]
+__all__ = ["LEASE_LOST", "doubted", "facts_kept", "of_successor", "report_of", "shows_done"]
