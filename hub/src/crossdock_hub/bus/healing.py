@@ -187,10 +187,7 @@ class Healer:
 
     async def serve(self, endpoint: str) -> None:
         """Make an endpoint's queue and consumer, where they are missing. Raises BusError."""
-        if await self._make_queue(endpoint):
-            # What lay in it is sent again as soon as all is whole, as where the healer misses it.
-            self._emptied.add(endpoint)
-            self._wake.set()
+        await self._make_queue(endpoint)
         await self._make_consumer(endpoint)
 
     async def _make_queue(self, endpoint: str) -> bool:
