@@ -36,13 +36,13 @@ class Desk:
         return [result]
 
     async def renew(self, renewals: object) -> list[delivery_service_pb2.LeaseResult]:
-        raise NotImplementedError
+        raise AssertionError("to begin, nothing else is asked of a hub")
 
     async def complete(self, completions: object) -> list[delivery_service_pb2.CompletionResult]:
-        raise NotImplementedError
+        raise AssertionError("to begin, nothing else is asked of a hub")
 
     async def hold(self, *_: object) -> str:
-        raise NotImplementedError
+        raise AssertionError("to begin, nothing else is asked of a hub")
 
 
 async def begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> attempts.Attempt:
