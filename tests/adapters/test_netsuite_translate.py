@@ -82,11 +82,14 @@ def test_what_is_packed_is_what_is_fulfilled(numbers: list[int], data: st.DataOb
             assert line["itemReceive"] is False
 
 
-@given(decimals, st.sampled_from(["KGM", "GRM", "LBR", "ONZ"]), st.integers(2, 6))
+GRAMS = {"KGM": "1000", "GRM": "1", "LBR": "453.59237", "ONZ": "28.349523125", "TNE": "1000000"}
+
+
+@given(decimals, st.sampled_from(sorted(GRAMS)), st.integers(2, 6))
 def test_pounds_are_the_exact_weight_rounded_once(value: Decimal, unit: str, places: int) -> None:
     """The error is at most half a unit in the last place, and pounds stay what they are."""
     weight = types_pb2.Quantity(value=format(value, "f"), unit=unit)
-    exact = Fraction(value) * translate.GRAMS[unit] / Fraction("453.59237")
+    exact = Fraction(value) * Fraction(GRAMS[unit]) / Fraction(GRAMS["LBR"])
     try:
         found = translate.pounds(weight, places)
     except Untranslatable:
@@ -109,6 +112,8 @@ def test_pounds_are_the_exact_weight_rounded_once(value: Decimal, unit: str, pla
         ("0", "KGM", None),
         ("-1", "KGM", None),
         ("1", "H87", None),
+        ("1", "LTR", None),
+        ("NaN", "KGM", None),
         ("x", "KGM", None),
     ],
 )

@@ -11,25 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.quantities import Rounding, rounded
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crossdock_adapters.sdk import measures
 from crossdock_adapters.sdk.outcomes import Reference, Untranslatable
 
-# UN/ECE Recommendation 20 code: grams in one, exactly.
-GRAMS: Mapping[str, Fraction] = {
-    "KGM": Fraction(1000),
-    "GRM": Fraction(1),
-    "LBR": Fraction("453.59237"),
-    "ONZ": Fraction("28.349523125"),
-    "TNE": Fraction(1_000_000),
-}
 MAX_ADDRESS_LINES = 3
 MAX_MEMO = 999
 MAX_PACKAGES = 200
@@ -312,17 +305,12 @@ def packages(
 
 def pounds(weight: types_pb2.Quantity, decimals: int) -> Decimal:
     """A weight in pounds: converted exactly, rounded once, half to even."""
-    grams = GRAMS.get(weight.unit)
-    if grams is None:
-        raise Untranslatable(f"weight unit {weight.unit!r} cannot be converted to pounds")
-    exact = Fraction(amount(weight.value)) * grams / GRAMS["LBR"]
-    scaled = exact * 10**decimals
-    whole, rest = divmod(scaled.numerator, scaled.denominator)
-    if 2 * rest > scaled.denominator or (2 * rest == scaled.denominator and whole % 2):
-        whole += 1
-    if whole <= 0:
+    step = Decimal(1).scaleb(-decimals)
+    exact = measures.exactly_in(weight, "LBR", measures.MASS)
+    value = rounded(exact, step, Rounding.HALF_EVEN)
+    if value <= 0:
         raise Untranslatable(f"a package cannot weigh {weight.value} {weight.unit}")
-    return Decimal(whole).scaleb(-decimals)
+    return value
 
 
 def ship_day(moment: types_pb2.SourceTime, posted: Timestamp, zone: ZoneInfo) -> str:

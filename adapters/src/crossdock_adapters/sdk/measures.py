@@ -1,37 +1,29 @@
-"""Weights and lengths in the units a carrier takes: exact decimals, never a float.
+"""Weights and lengths in the units a vendor takes: exact decimals, never a float.
 
-Units are codes of UN/ECE Recommendation 20. What is rounded is rounded up, so that nothing is
-declared lighter or smaller than it is.
+Units are codes of UN/ECE Recommendation 20. What a carrier is told is rounded up, so that nothing
+is declared lighter or smaller than it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import ROUND_UP, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Final
 
+from crossdock.quantities import UNITS, Rounding, conversion, plain, rounded
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
-# Code: (kilograms or centimetres in one, exactly).
-KILOGRAMS: Mapping[str, Decimal] = {
-    "KGM": Decimal(1),
-    "GRM": Decimal("0.001"),
-    "LBR": Decimal("0.45359237"),
-    "ONZ": Decimal("0.028349523125"),
-}
-CENTIMETRES: Mapping[str, Decimal] = {
-    "CMT": Decimal(1),
-    "MMT": Decimal("0.1"),
-    "MTR": Decimal(100),
-    "INH": Decimal("2.54"),
-    "FOT": Decimal("30.48"),
-}
+__all__ = ["exactly_in", "length_in", "plain", "weight_in"]
+
+MASS: Final = "mass"
+LENGTH: Final = "length"
 
 
 def weight_in(quantity: types_pb2.Quantity, unit: str, step: Decimal) -> Decimal:
     """A weight in `unit`, rounded up to a multiple of `step`. Untranslatable: it has none."""
-    value = _converted(quantity, unit, KILOGRAMS).quantize(step, rounding=ROUND_UP)
+    value = rounded(exactly_in(quantity, unit, MASS), step, Rounding.UP)
     if value <= 0:
         raise Untranslatable("the package has no weight")
     return value
@@ -39,22 +31,19 @@ def weight_in(quantity: types_pb2.Quantity, unit: str, step: Decimal) -> Decimal
 
 def length_in(quantity: types_pb2.Quantity, unit: str, step: Decimal) -> Decimal:
     """A length in `unit`, rounded up to a multiple of `step`."""
-    return _converted(quantity, unit, CENTIMETRES).quantize(step, rounding=ROUND_UP)
+    return rounded(exactly_in(quantity, unit, LENGTH), step, Rounding.UP)
 
 
-def plain(value: Decimal) -> str:
-    """A decimal without exponent and without trailing zeros: 4.20 is 4.2, 5.0 is 5."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def exactly_in(quantity: types_pb2.Quantity, unit: str, dimension: str) -> Fraction:
+    """A quantity in `unit`, exactly. Untranslatable: it is no number, or measures something else.
 
-
-def _converted(quantity: types_pb2.Quantity, unit: str, factors: Mapping[str, Decimal]) -> Decimal:
+    unit: of that dimension, one of `crossdock.quantities.UNITS`.
+    """
     try:
-        value = Decimal(quantity.value)
-    except InvalidOperation:
+        value = Fraction(Decimal(quantity.value))
+    except (InvalidOperation, ValueError, OverflowError):
         raise Untranslatable(f"{quantity.value!r} is no number") from None
-    if quantity.unit not in factors:
-        raise Untranslatable(f"unit {quantity.unit!r} is not known to carriers")
-    if quantity.unit == unit:
-        return value
-    return value * factors[quantity.unit] / factors[unit]
+    known = UNITS.get(quantity.unit)
+    if known is None or known.dimension != dimension:
+        raise Untranslatable(f"unit {quantity.unit!r} is no unit of {dimension}")
+    return value * conversion(quantity.unit, unit).ratio

@@ -11,7 +11,7 @@
     │   │   └── FieldNotOwnedError  FIELD_NOT_OWNED
     │   ├── NotFoundError           OBJECT_NOT_FOUND
     │   ├── PreconditionError       UNKNOWN_REFERENCE STATE_TRANSITION MANIFEST_REFUSED
-    │   │                           OUTCOME_UNKNOWN UNMAPPED_CODE ARCHIVED
+    │   │                           OUTCOME_UNKNOWN UNMAPPED_CODE UNITS_NOT_CONVERTIBLE ARCHIVED
     │   ├── ConflictError           STALE_REVISION CURSOR_MOVED
     │   │   └── LeaseLostError      LEASE_LOST
     │   ├── LimitExceededError      LIMIT_EXCEEDED
@@ -112,6 +112,7 @@ CODES: Final[Mapping[str, grpc.StatusCode]] = {
     "MANIFEST_REFUSED": _Code.FAILED_PRECONDITION,
     "METHOD_UNKNOWN": _Code.UNIMPLEMENTED,
     "UNMAPPED_CODE": _Code.FAILED_PRECONDITION,
+    "UNITS_NOT_CONVERTIBLE": _Code.FAILED_PRECONDITION,
     "OUTCOME_UNKNOWN": _Code.FAILED_PRECONDITION,
     "ARCHIVED": _Code.FAILED_PRECONDITION,
 }
@@ -268,6 +269,7 @@ _CLASSES: Final[Mapping[str, type[CallError]]] = {
     "STATE_TRANSITION": PreconditionError,
     "MANIFEST_REFUSED": PreconditionError,
     "UNMAPPED_CODE": PreconditionError,
+    "UNITS_NOT_CONVERTIBLE": PreconditionError,
     "OUTCOME_UNKNOWN": PreconditionError,
     "ARCHIVED": PreconditionError,
     "STALE_REVISION": ConflictError,

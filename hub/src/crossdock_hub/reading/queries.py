@@ -40,6 +40,7 @@ from crossdock_hub.reading.presenting import (
     held_fact_message,
 )
 from crossdock_hub.reading.tracing import trace
+from crossdock_hub.reading.unit_queries import convert_quantity
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, ObjectRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store import Reader
@@ -426,6 +427,7 @@ QUERIES: Mapping[str, Query] = {
     "/crossdock.lineage.v1.LineageService/ListPostings": list_postings,
     "/crossdock.lineage.v1.LineageService/Trace": _trace,
     "/crossdock.label.v1.LabelService/AwaitLabel": _await_label,
+    "/crossdock.unit.v1.UnitService/ConvertQuantity": convert_quantity,
 }
 # What is read for a write before its batch: method -> (queries, request) -> what was seen.
 LOOKS: Mapping[str, Callable[[Queries, Any], Awaitable[Any]]] = {

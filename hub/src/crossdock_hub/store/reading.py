@@ -125,6 +125,14 @@ class Reader:
         statement = select(t.objects).where(o.kind.in_(among), o.number.in_(list(numbers)))
         return self._objects(await self._rows(statement.order_by(o.id)))
 
+    async def numbered_from(self, kind: str, prefix: str, most: int) -> list[ObjectRecord]:
+        """Objects of a kind whose number begins with `prefix`, which ends with a colon."""
+        o = t.objects.c
+        # A range, not LIKE: the index answers it. ";" is the sign after ":".
+        begins = (o.number >= prefix, o.number < prefix[:-1] + ";")
+        statement = select(t.objects).where(o.kind == kind, *begins).order_by(o.number)
+        return self._objects(await self._rows(statement.limit(most)))
+
     async def object_page(
         self, kind: str, most: int, *, after: str = "", state: str = "", root_id: str = ""
     ) -> list[ObjectRecord]:

@@ -121,6 +121,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     endpoint_kind, topic, type, code. Only of held facts: an operator says what the code means, and
     the fact goes on.
     """
+    ERROR_REASON_UNITS_NOT_CONVERTIBLE: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION. Nothing says how much of one unit another one is, or what is said does not
+    agree. Metadata: from_unit, to_unit, item. Add or correct a unit conversion.
+    """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION. A call of the delivery may have been processed, and nobody has looked.
     Metadata: delivery, vendor_reference, operation_class. Look at the vendor, then resolve the
@@ -234,6 +238,10 @@ ERROR_REASON_UNMAPPED_CODE: ErrorReason.ValueType  # 26
 """FAILED_PRECONDITION. A vendor's code has no row in the mapping service. Metadata:
 endpoint_kind, topic, type, code. Only of held facts: an operator says what the code means, and
 the fact goes on.
+"""
+ERROR_REASON_UNITS_NOT_CONVERTIBLE: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION. Nothing says how much of one unit another one is, or what is said does not
+agree. Metadata: from_unit, to_unit, item. Add or correct a unit conversion.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION. A call of the delivery may have been processed, and nobody has looked.

@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,62 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _QuantityRounding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuantityRoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuantityRounding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUANTITY_ROUNDING_UNSPECIFIED: _QuantityRounding.ValueType  # 0
+    """Nothing: a result that has no exact decimal is told as a fraction only."""
+    QUANTITY_ROUNDING_UP: _QuantityRounding.ValueType  # 1
+    """Away from zero, so that nothing is told smaller than it is."""
+    QUANTITY_ROUNDING_DOWN: _QuantityRounding.ValueType  # 2
+    """Towards zero, so that nothing is told larger than it is."""
+    QUANTITY_ROUNDING_HALF_EVEN: _QuantityRounding.ValueType  # 3
+    """To the nearer one; from the middle to the one whose last digit is even."""
+
+class QuantityRounding(_QuantityRounding, metaclass=_QuantityRoundingEnumTypeWrapper):
+    """What becomes of a result between two decimals of the digits asked for. May grow."""
+
+QUANTITY_ROUNDING_UNSPECIFIED: QuantityRounding.ValueType  # 0
+"""Nothing: a result that has no exact decimal is told as a fraction only."""
+QUANTITY_ROUNDING_UP: QuantityRounding.ValueType  # 1
+"""Away from zero, so that nothing is told smaller than it is."""
+QUANTITY_ROUNDING_DOWN: QuantityRounding.ValueType  # 2
+"""Towards zero, so that nothing is told larger than it is."""
+QUANTITY_ROUNDING_HALF_EVEN: QuantityRounding.ValueType  # 3
+"""To the nearer one; from the middle to the one whose last digit is even."""
+Global___QuantityRounding: _TypeAlias = QuantityRounding  # noqa: Y015
+
+class _ConversionOrigin:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConversionOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConversionOrigin.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONVERSION_ORIGIN_UNSPECIFIED: _ConversionOrigin.ValueType  # 0
+    """Never told."""
+    CONVERSION_ORIGIN_ITEM: _ConversionOrigin.ValueType  # 1
+    """A unit conversion of the item."""
+    CONVERSION_ORIGIN_EVERY_ITEM: _ConversionOrigin.ValueType  # 2
+    """A unit conversion for every item."""
+    CONVERSION_ORIGIN_STANDARD: _ConversionOrigin.ValueType  # 3
+    """UN/ECE Recommendation 20."""
+
+class ConversionOrigin(_ConversionOrigin, metaclass=_ConversionOriginEnumTypeWrapper):
+    """Who says that a conversion holds. May grow."""
+
+CONVERSION_ORIGIN_UNSPECIFIED: ConversionOrigin.ValueType  # 0
+"""Never told."""
+CONVERSION_ORIGIN_ITEM: ConversionOrigin.ValueType  # 1
+"""A unit conversion of the item."""
+CONVERSION_ORIGIN_EVERY_ITEM: ConversionOrigin.ValueType  # 2
+"""A unit conversion for every item."""
+CONVERSION_ORIGIN_STANDARD: ConversionOrigin.ValueType  # 3
+"""UN/ECE Recommendation 20."""
+Global___ConversionOrigin: _TypeAlias = ConversionOrigin  # noqa: Y015
 
 @_typing.final
 class UnitConversionEntry(_message.Message):
@@ -270,3 +327,131 @@ class ListUnitConversionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListUnitConversionsResponse: _TypeAlias = ListUnitConversionsResponse  # noqa: Y015
+
+@_typing.final
+class ConvertQuantityRequest(_message.Message):
+    """Asks how much of another unit a quantity is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    TO_UNIT_FIELD_NUMBER: _builtins.int
+    ITEM_NUMBER_FIELD_NUMBER: _builtins.int
+    ROUNDING_FIELD_NUMBER: _builtins.int
+    DIGITS_FIELD_NUMBER: _builtins.int
+    to_unit: _builtins.str
+    """Unit to convert to, UN/ECE Recommendation 20, for example "EA"."""
+    item_number: _builtins.str
+    """The item of which it is so much, by number; empty: only what holds for every item is used."""
+    rounding: Global___QuantityRounding.ValueType
+    """How to round; unset: not at all."""
+    digits: _builtins.int
+    """Digits after the point that a rounded result has at most."""
+    @_builtins.property
+    def quantity(self) -> _types_pb2.Quantity:
+        """The quantity to convert."""
+
+    def __init__(
+        self,
+        *,
+        quantity: _types_pb2.Quantity | None = ...,
+        to_unit: _builtins.str = ...,
+        item_number: _builtins.str = ...,
+        rounding: Global___QuantityRounding.ValueType = ...,
+        digits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digits", b"digits", "item_number", b"item_number", "quantity", b"quantity", "rounding", b"rounding", "to_unit", b"to_unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvertQuantityRequest: _TypeAlias = ConvertQuantityRequest  # noqa: Y015
+
+@_typing.final
+class ConversionStep(_message.Message):
+    """A rule that a conversion used: one from_unit is numerator / denominator to_unit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_UNIT_FIELD_NUMBER: _builtins.int
+    TO_UNIT_FIELD_NUMBER: _builtins.int
+    NUMERATOR_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    from_unit: _builtins.str
+    """Unit converted from."""
+    to_unit: _builtins.str
+    """Unit converted to."""
+    numerator: _builtins.str
+    """Upper part of the fraction in lowest terms, a whole number."""
+    denominator: _builtins.str
+    """Lower part of it, a whole number."""
+    origin: Global___ConversionOrigin.ValueType
+    """Who says so."""
+    number: _builtins.str
+    """Number of the unit conversion that says so, in this direction or the other; empty when it is
+    the standard.
+    """
+    def __init__(
+        self,
+        *,
+        from_unit: _builtins.str = ...,
+        to_unit: _builtins.str = ...,
+        numerator: _builtins.str = ...,
+        denominator: _builtins.str = ...,
+        origin: Global___ConversionOrigin.ValueType = ...,
+        number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denominator", b"denominator", "from_unit", b"from_unit", "number", b"number", "numerator", b"numerator", "origin", b"origin", "to_unit", b"to_unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversionStep: _TypeAlias = ConversionStep  # noqa: Y015
+
+@_typing.final
+class ConvertQuantityResponse(_message.Message):
+    """How much of another unit a quantity is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    NUMERATOR_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    exact: _builtins.bool
+    """True when `quantity` is exactly what was asked about; false when it is rounded or unset."""
+    numerator: _builtins.str
+    """Upper part of how many to_unit one unit of the quantity is, in lowest terms, a whole number."""
+    denominator: _builtins.str
+    """Lower part of it, a whole number."""
+    @_builtins.property
+    def quantity(self) -> _types_pb2.Quantity:
+        """The quantity in the other unit; unset when it has no exact decimal of 18 digits before and 9
+        after the point, and no rounding was asked for.
+        """
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConversionStep]:
+        """The rules used, in their order; empty when both units are the same."""
+
+    def __init__(
+        self,
+        *,
+        quantity: _types_pb2.Quantity | None = ...,
+        exact: _builtins.bool = ...,
+        numerator: _builtins.str = ...,
+        denominator: _builtins.str = ...,
+        steps: _abc.Iterable[Global___ConversionStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denominator", b"denominator", "exact", b"exact", "numerator", b"numerator", "quantity", b"quantity", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvertQuantityResponse: _TypeAlias = ConvertQuantityResponse  # noqa: Y015

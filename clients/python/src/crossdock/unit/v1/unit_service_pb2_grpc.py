@@ -50,6 +50,11 @@ class UnitServiceStub:
                 request_serializer=crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ListUnitConversionsRequest.SerializeToString,
                 response_deserializer=crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ListUnitConversionsResponse.FromString,
                 _registered_method=True)
+        self.ConvertQuantity = channel.unary_unary(
+                '/crossdock.unit.v1.UnitService/ConvertQuantity',
+                request_serializer=crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ConvertQuantityRequest.SerializeToString,
+                response_deserializer=crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ConvertQuantityResponse.FromString,
+                _registered_method=True)
 
 
 class UnitServiceServicer:
@@ -78,6 +83,14 @@ class UnitServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConvertQuantity(self, request, context):
+        """Tells how much of another unit a quantity is: exactly, by the unit conversions of the item, by
+        those for every item and by UN/ECE Recommendation 20, in this order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UnitServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +108,11 @@ def add_UnitServiceServicer_to_server(servicer, server):
                     servicer.ListUnitConversions,
                     request_deserializer=crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ListUnitConversionsRequest.FromString,
                     response_serializer=crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ListUnitConversionsResponse.SerializeToString,
+            ),
+            'ConvertQuantity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConvertQuantity,
+                    request_deserializer=crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ConvertQuantityRequest.FromString,
+                    response_serializer=crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ConvertQuantityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +197,33 @@ class UnitService:
             '/crossdock.unit.v1.UnitService/ListUnitConversions',
             crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ListUnitConversionsRequest.SerializeToString,
             crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ListUnitConversionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConvertQuantity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossdock.unit.v1.UnitService/ConvertQuantity',
+            crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ConvertQuantityRequest.SerializeToString,
+            crossdock_dot_unit_dot_v1_dot_unit__service__pb2.ConvertQuantityResponse.FromString,
             options,
             channel_credentials,
             insecure,

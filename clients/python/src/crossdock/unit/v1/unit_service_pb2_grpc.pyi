@@ -41,6 +41,10 @@ class UnitServiceStub:
     """Reads one unit conversion."""
     ListUnitConversions: _grpc.UnaryUnaryMultiCallable[_unit_service_pb2.ListUnitConversionsRequest, _unit_service_pb2.ListUnitConversionsResponse]
     """Lists unit conversions, oldest first."""
+    ConvertQuantity: _grpc.UnaryUnaryMultiCallable[_unit_service_pb2.ConvertQuantityRequest, _unit_service_pb2.ConvertQuantityResponse]
+    """Tells how much of another unit a quantity is: exactly, by the unit conversions of the item, by
+    those for every item and by UN/ECE Recommendation 20, in this order.
+    """
 
 @_typing.type_check_only
 class UnitServiceAsyncStub(UnitServiceStub):
@@ -55,6 +59,10 @@ class UnitServiceAsyncStub(UnitServiceStub):
     """Reads one unit conversion."""
     ListUnitConversions: _aio.UnaryUnaryMultiCallable[_unit_service_pb2.ListUnitConversionsRequest, _unit_service_pb2.ListUnitConversionsResponse]  # type: ignore[assignment]
     """Lists unit conversions, oldest first."""
+    ConvertQuantity: _aio.UnaryUnaryMultiCallable[_unit_service_pb2.ConvertQuantityRequest, _unit_service_pb2.ConvertQuantityResponse]  # type: ignore[assignment]
+    """Tells how much of another unit a quantity is: exactly, by the unit conversions of the item, by
+    those for every item and by UN/ECE Recommendation 20, in this order.
+    """
 
 class UnitServiceServicer(metaclass=_abc_1.ABCMeta):
     """Unit conversions: kept by the ERP, for one item or for all."""
@@ -84,5 +92,15 @@ class UnitServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_unit_service_pb2.ListUnitConversionsResponse, _abc.Awaitable[_unit_service_pb2.ListUnitConversionsResponse]]:
         """Lists unit conversions, oldest first."""
+
+    @_abc_1.abstractmethod
+    def ConvertQuantity(
+        self,
+        request: _unit_service_pb2.ConvertQuantityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_unit_service_pb2.ConvertQuantityResponse, _abc.Awaitable[_unit_service_pb2.ConvertQuantityResponse]]:
+        """Tells how much of another unit a quantity is: exactly, by the unit conversions of the item, by
+        those for every item and by UN/ECE Recommendation 20, in this order.
+        """
 
 def add_UnitServiceServicer_to_server(servicer: UnitServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
