@@ -276,11 +276,13 @@ async def test_a_stream_that_loses_again_at_once_has_to_wait(bench: Bench) -> No
 @pytest.mark.parametrize("was_set", ["back", "forward"])
 async def test_what_expired_by_a_clock_that_was_set_is_no_loss(bench: Bench, was_set: str) -> None:
     """Proves that a stream is left alone when its first message goes by the machine's clock, ten
-    minutes before or after its row is so old by the hub's, and that one which loses an hour more
-    is made anew."""
+    minutes before its row is so old by the hub's or half an hour after, and that one which loses
+    an hour more is made anew."""
     now = now_microseconds()
-    step_hours = 10 / 60
-    # Set back, rows are stamped ten minutes ahead; set forward, the hub's clock is behind by them.
+    # Set back, by what a clock may have come nearer since, rows are stamped ahead; set forward, by
+    # more than that, the hub's clock is behind.
+    step_hours = 10 / 60 if was_set == "back" else 30 / 60
+    assert (was_set == "forward") == (step_hours > HOT_HOURS * LIMITS.clock_slew + 1 / 60)
     age_hours = HOT_HOURS - (step_hours if was_set == "back" else 0.0)
     behind = int(step_hours * 3600 * SECOND) if was_set == "forward" else 0
     bench.healer._clock = lambda: now - behind
