@@ -242,6 +242,27 @@ def test_what_is_held_since_is_seen_where_it_is_deleted(
     assert (house.rows_about(flow) == before) == named
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE objects SET revision = revision + 1 WHERE root_id = '{}'",
+        "UPDATE deliveries SET attempts = 9 WHERE root_id = '{}'",
+    ],
+)
+def test_what_changed_since_is_seen_where_it_is_deleted(
+    house: House, flow: str, change: str
+) -> None:
+    """Proves within the transaction that deletes: a flow whose rows are no longer those of its part
+    stays as it is, whoever looked before."""
+    part, head, moment = written(house)
+    going = LettingGo(part.number, [head], moment, CONTRACT)
+    execute(house, change.format(flow))
+    before = house.rows_about(flow)
+    let_go(house, going)
+    assert (going.outdated, going.gone) == (False, [])
+    assert house.rows_about(flow) == before
+
+
 @pytest.mark.parametrize("what", ["replay", "facts"])
 def test_a_slice_whose_moment_has_passed_deletes_nothing(
     house: House, flow: str, what: str
