@@ -40,6 +40,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("crossdock_adapters.sdk",),
     "asyncssh": ("crossdock_adapters.sdk.sftp", "crossdock_adapters.sdk.sandbox_sftp"),
     "defusedxml": ("crossdock_adapters.sdk.vendor_xml",),
+    "fastavro": ("crossdock_adapters.salesforce.avro",),
     "uvicorn": ("crossdock_adapters.sdk",),
     "protovalidate": ("crossdock.contracts.validation",),
 }

@@ -1,12 +1,15 @@
 """Builds and checks the contract; all of it works without a network.
 
-python tools/contracts.py generate     stubs, image and positions from proto/
+python tools/contracts.py generate     stubs, image and positions from proto/; vendors' stubs
 python tools/contracts.py lint         buf lint, buf format, and the rules that buf cannot check
-python tools/contracts.py check        what is committed is what proto/ gives
+python tools/contracts.py check        what is committed is what proto/ gives, and vendors' protos
 python tools/contracts.py breaking     against the last release: wire and meaning
 python tools/contracts.py all          generate, lint, breaking
 python tools/contracts.py release      makes the present contract the last released one
 python tools/contracts.py third-party  only third_party/, for those who call buf themselves
+
+A vendor's wire is no contract of ours: its protos lie in the folder `stubs` of the adapter that
+speaks it, are generated there, and are neither linted nor compared with a release.
 
 Everything is built beside the repository first and moved in when all of it is well: contracts that
 do not compile leave the committed stubs as they are.
@@ -31,6 +34,8 @@ SOURCE = "clients/python/src"
 TEMPLATE = "clients/python/buf.gen.yaml"
 RELEASED = ROOT / "proto/released/contracts.binpb"
 VALIDATE = "buf/validate/validate.proto"
+ADAPTERS = "adapters/src"
+VENDOR_PROTOS = "crossdock_adapters/*/stubs/*.proto"
 IMAGE, POSITIONS = "crossdock/contracts.binpb", "crossdock/contracts_positions.json"
 STUB_PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 PACKAGE_TEXT = '"""Generated from proto/ by `make contracts`; do not edit."""\n'
@@ -55,18 +60,22 @@ def main(arguments: Sequence[str]) -> None:
 
 def generate() -> None:
     """Bring stubs, packages, image and positions up to what proto/ says."""
-    with tempfile.TemporaryDirectory() as folder:
-        fresh = build(Path(folder))
-        committed = read_generated(ROOT / SOURCE)
-        stale = differences(committed, fresh)
-        for name in stale:
-            path = ROOT / SOURCE / name
-            if name in fresh:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(fresh[name])
-            else:
-                path.unlink()
-    print(f"generated: {len(stale)} of {len(fresh)} files changed")
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as vendors:
+        replace(ROOT / SOURCE, read_generated(ROOT / SOURCE), build(Path(folder)))
+        replace(ROOT / ADAPTERS, read_stubs(ROOT / ADAPTERS), build_vendors(Path(vendors)))
+
+
+def replace(source: Path, committed: dict[str, bytes], fresh: dict[str, bytes]) -> None:
+    """Write what is new, take away what is left over."""
+    stale = differences(committed, fresh)
+    for name in stale:
+        path = source / name
+        if name in fresh:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(fresh[name])
+        else:
+            path.unlink()
+    print(f"{source.relative_to(ROOT)}: {len(stale)} of {len(fresh)} files changed")
 
 
 def lint() -> None:
@@ -79,10 +88,11 @@ def lint() -> None:
 
 def check() -> None:
     """Build beside the repository and compare with what is committed."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as vendors:
         stale = differences(read_generated(ROOT / SOURCE), build(Path(folder)))
+        stale += differences(read_stubs(ROOT / ADAPTERS), build_vendors(Path(vendors)))
     if stale:
-        print("not what proto/ gives; run `make contracts` and commit:", *stale, sep="\n  ")
+        print("not what the protos give; run `make contracts` and commit:", *stale, sep="\n  ")
         raise SystemExit(1)
 
 
@@ -143,6 +153,29 @@ def build(folder: Path) -> dict[str, bytes]:
     stubs[IMAGE] = image.read_bytes()
     stubs[POSITIONS] = (json.dumps(positions, indent=0, sort_keys=True) + "\n").encode()
     return stubs
+
+
+def build_vendors(folder: Path) -> dict[str, bytes]:
+    """The stubs of every vendor's proto, by path below adapters/src; built in `folder`."""
+    protos = sorted(path.relative_to(ROOT / ADAPTERS) for path in vendor_protos())
+    if not protos:
+        return {}
+    outs = [f"--{kind}_out={folder}" for kind in ("python", "grpc_python")]
+    outs += [f"--{kind}_out=quiet:{folder}" for kind in ("mypy", "mypy_grpc")]
+    names = [path.as_posix() for path in protos]
+    must("python", "-m", "grpc_tools.protoc", f"-I{ADAPTERS}", *outs, *names)
+    return read_stubs(folder)
+
+
+def vendor_protos() -> list[Path]:
+    """The protos of wires that vendors speak."""
+    return list((ROOT / ADAPTERS).glob(VENDOR_PROTOS))
+
+
+def read_stubs(source: Path) -> dict[str, bytes]:
+    """The generated files of vendors' wires below a folder, by relative path."""
+    paths = [path for pattern in STUB_PATTERNS for path in source.rglob(pattern)]
+    return {path.relative_to(source).as_posix(): path.read_bytes() for path in paths}
 
 
 def refuse_wrong_options(image: bytes, positions: dict[str, str]) -> None:

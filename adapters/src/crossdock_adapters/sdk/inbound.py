@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from crossdock_adapters.sdk.adapter import Adapter, PollSpec, WebhookSpec
+from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink, refused_for_good
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Unreachable, VendorOutcome
@@ -58,6 +59,7 @@ class Inbound:
     telemetry: Telemetry
     # By poll or path: a fault of the hub in one of them does not mean that the hub is gone.
     ways_in: dict[str, Presence] = field(default_factory=dict)
+    alerts: Alerts = field(default_factory=Alerts)
 
     async def poll_forever(self, spec: PollSpec) -> None:
         """Run one poll again and again; a failure waits a growing while and ends nothing."""
@@ -127,6 +129,7 @@ class Inbound:
             hold_payload=hold_payload,
             sequences=Sequences(self.link),
             cursors=self.link,
+            alerts=self.alerts,
         )
 
     def webhook_app(self) -> Starlette:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.attempts import Attempts, HubAway, HubRefused
 from crossdock_adapters.sdk.config import EndpointConfig
 from crossdock_adapters.sdk.held_payloads import HeldPayloads
@@ -83,6 +84,7 @@ class EndpointRunner:
         self._mappings = MappingSync(config.id, adapter.name, link.hub, adapter.mappings)
         self._hub_presence = Presence(f"endpoint {config.id}: the hub")
         self._vendor_presence = Presence(f"endpoint {config.id}: {adapter.manifest.title}")
+        self._alerts = Alerts(config.id, telemetry.alerts)
         self._hurry = asyncio.Event()
         self._working: set[asyncio.Task[None]] = set()
         manifest = adapter.manifest
@@ -226,7 +228,9 @@ class EndpointRunner:
     async def _heartbeats(self) -> None:
         while True:
             try:
-                version = await self._link.heartbeat(self._vendor_presence.trouble)
+                version = await self._link.heartbeat(
+                    self._vendor_presence.trouble or self._alerts.told()
+                )
                 await self._mappings.follow(version)
             except (HubAway, HubRefused) as error:
                 self._hub_presence.gone(str(error))
@@ -253,6 +257,7 @@ class EndpointRunner:
             hub_presence=self._hub_presence,
             vendor_presence=self._vendor_presence,
             telemetry=self._telemetry,
+            alerts=self._alerts,
         )
 
     def _worker(self, vendor: Any, held: HeldPayloads) -> Worker:

@@ -90,6 +90,12 @@ class Telemetry:
             ["endpoint", "poll", "result"],
             registry=self.registry,
         )
+        self.alerts = Gauge(
+            "crossdock_endpoint_alerts",
+            "1 while an adapter says that somebody should look, by what it is about.",
+            ["endpoint", "alert"],
+            registry=self.registry,
+        )
 
     @contextmanager
     def handling(self, headers: Mapping[str, str], endpoint: str) -> Iterator[Span]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Poll:
     # This endpoint's control numbers and whatever else it has the hub keep; the runner gives both.
     sequences: Sequences | None = field(default=None, repr=False)
     cursors: Cursors | None = field(default=None, repr=False)
+    # What somebody should know of although the poll goes on; the runner gives the endpoint's.
+    alerts: Alerts = field(default_factory=Alerts, repr=False)
 
     async def advance(self, cursor: bytes | str) -> None:
         """Keep the new cursor; call it after the hub accepted what came before it.

@@ -48,6 +48,7 @@ class Notebook:
             if method.mutating:
                 self._keep(method, request)
                 _receipts(answer, method, request)
+                self._tell_back(request, answer)
             else:
                 self._read(request, answer)
         except Refused as refused:
@@ -100,13 +101,25 @@ class Notebook:
             fresh = type(write)()
             fresh.CopyFrom(write)
             self.facts[key] = fresh
-            self._learn_from(write)
+            self._learn_from(method, write)
 
-    def _learn_from(self, write: Any) -> None:
+    def _learn_from(self, method: contracts.Method, write: Any) -> None:
         for found in _resources(write):
+            if _creates(method) and not getattr(found, "id", "-"):
+                # The same in every world, as all that is compared between them.
+                name = f"{found.DESCRIPTOR.full_name}:{getattr(found, 'number', '')}"
+                found.id = str(uuid.uuid5(FACT_NAMESPACE, name))
             if hasattr(write, "references") and hasattr(found, "references"):
                 found.references.extend(write.references)
             self.learn([found])
+
+    def _tell_back(self, request: Any, answer: Message) -> None:
+        """The object as it is known now, where an answer has the one that the request wrote."""
+        for descriptor, repeated in _message_fields(answer):
+            for written in [] if repeated else _resources(request):
+                known = next((each for each in self.known if _same(each, written)), None)
+                if known is not None and known.DESCRIPTOR.full_name == descriptor.full_name:
+                    getattr(answer, _field_of(answer, descriptor.full_name)).CopyFrom(known)
 
     def _read(self, request: Message, answer: Message) -> None:
         """One object by number or id, or the list of those that agree with what was asked."""
@@ -123,6 +136,10 @@ class Notebook:
             field_name = _field_of(answer, descriptor.full_name)
             getattr(answer, field_name).CopyFrom(found[0])
             return
+
+
+def _creates(method: contracts.Method) -> bool:
+    return method.full_name.rpartition("/")[2].startswith("Create")
 
 
 def _writes(method: contracts.Method, request: Any) -> list[Any]:

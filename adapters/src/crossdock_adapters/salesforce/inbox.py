@@ -1,0 +1,232 @@
+"""Events to the hub: a topic's place is kept only once everything before it is durable there.
+
+A stream stays open from one run of the poll to the next. It is dropped when anything goes wrong,
+and the next run subscribes behind the place that the hub has: events come again, and change
+nothing. A place that the service does not know any more is a gap: the topic is read from its oldest
+event, and every fulfillment order that changed since the place was kept is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from crossdock.errors import (
+    CallError,
+    ConflictError,
+    HubFaultError,
+    NoAnswerError,
+    NotAllowedError,
+    TryAgainError,
+    UnknownEndpointError,
+)
+from google.protobuf.message import DecodeError
+
+from crossdock_adapters.salesforce import avro, translate, translate_events
+from crossdock_adapters.salesforce.client import SalesforceClient
+from crossdock_adapters.salesforce.orders import Orders
+from crossdock_adapters.salesforce.pubsub import (
+    MAX_REQUESTED,
+    ReplayLost,
+    Seen,
+    Subscription,
+)
+from crossdock_adapters.salesforce.stubs import pubsub_api_pb2
+from crossdock_adapters.salesforce.translate_events import Place
+from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.outcomes import Retry, VendorOutcome
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.sequences import Cursors
+from crossdock_adapters.sdk.work import HeldPayload, Poll
+
+log = logging.getLogger(__name__)
+
+GAP: Final = "events_lost"
+BUDGET: Final = "api_requests"
+CONTENT_TYPE: Final = "application/x-protobuf; message=eventbus.v1.ProducerEvent"
+# Of a fulfillment order that no event told of: its id.
+ID_TYPE: Final = "text/plain; charset=us-ascii"
+MAX_HOLD_REASON: Final = 900
+# How long the service retains events.
+RETENTION: Final = timedelta(hours=72)
+# The hub could not take it now, or not from us: nothing about the event itself is wrong.
+NOT_THE_EVENT: Final = (
+    NoAnswerError, TryAgainError, HubFaultError, ConflictError, NotAllowedError,
+    UnknownEndpointError,
+)  # fmt: skip
+
+
+class Inbox:
+    """One run over the topics of an endpoint."""
+
+    def __init__(self, poll: Poll, vendor: SalesforceClient, orders: Orders, seen: Seen) -> None:
+        if poll.cursors is None:
+            raise RuntimeError("the runner gives every poll its cursors")
+        self._poll = poll
+        self._vendor = vendor
+        self._orders = orders
+        self._seen = seen
+        self._cursors: Cursors = poll.cursors
+        settings = poll.settings
+        self._size = max(1, min(settings.integer("events_at_once"), MAX_REQUESTED))
+        self._preset = settings.text("first_start").upper()
+
+    async def run(self) -> None:
+        """Take what comes until the run's time is over; raise what went wrong at its end.
+
+        A topic that fails does not stop the others.
+        """
+        until = time.monotonic() + self._poll.settings.seconds("events_run_seconds")
+        topics = self._poll.settings.texts("topics")
+        ends = await asyncio.gather(
+            *(self._follow(topic, until) for topic in topics), return_exceptions=True
+        )
+        self._watch_budget()
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+
+    async def translate_held(self, held: HeldPayload) -> None:
+        """What was held, once more; the record is read as it is now."""
+        if held.content_type == ID_TYPE:
+            order_id = held.payload.decode("ascii", "replace")
+            await self._tell_or_hold(order_id, held.payload, f"gap/{order_id}", ID_TYPE)
+            return
+        try:
+            event = pubsub_api_pb2.ProducerEvent.FromString(held.payload)
+        except DecodeError:
+            await self._poll.hold(held.payload, "it is held in part, or no event", CONTENT_TYPE)
+            return
+        await self._keep(event)
+
+    async def _follow(self, topic: str, until: float) -> None:
+        try:
+            await self._drain(topic, until)
+        except BaseException:
+            self._vendor.pubsub.drop(topic)
+            raise
+
+    async def _drain(self, topic: str, until: float) -> None:
+        name = translate_events.cursor_name(self._vendor.organization, topic)
+        raw, version = await self._cursors.get_cursor(name)
+        place = translate_events.place_of(raw)
+        stream = await self._stream(topic, place.replay_id)
+        while (left := until - time.monotonic()) > 0:
+            try:
+                came = await self._vendor.pubsub.received(stream, left)
+            except ReplayLost as lost:
+                stream = await self._begin_again(topic, place, lost)
+                continue
+            if came is None:
+                return
+            for event in came.events:
+                await self._keep(event.event)
+            reached = came.events[-1].replay_id if came.events else came.latest_replay_id
+            if reached and reached != place.replay_id:
+                place = Place(reached, datetime.now(UTC))
+                log.debug("topic %s: %d events, rpc %s", topic, len(came.events), came.rpc_id)
+                version = await self._cursors.put_cursor(
+                    name, translate_events.place_bytes(place), version
+                )
+                stream.kept = reached
+            await stream.grant(came.pending_num_requested)
+
+    async def _stream(self, topic: str, replay_id: bytes) -> Subscription:
+        pubsub = self._vendor.pubsub
+        found: Subscription = await pubsub.subscription(topic, replay_id, self._preset, self._size)
+        return found
+
+    async def _begin_again(self, topic: str, place: Place, lost: ReplayLost) -> Subscription:
+        """From the oldest event on, and everything that changed since the place was kept."""
+        since = place.time or datetime.now(UTC) - RETENTION
+        said = f"topic {topic}: events since {since:%Y-%m-%dT%H:%M:%SZ} may be lost ({lost})"
+        log.error("%s", said)
+        seconds = self._poll.settings.seconds("gap_alert_seconds")
+        self._poll.alerts.sound(GAP, said, seconds)
+        pubsub = self._vendor.pubsub
+        stream: Subscription = await pubsub.subscription(topic, b"", "EARLIEST", self._size)
+        # It goes on in the next run although nothing came yet that would move the place.
+        stream.kept = place.replay_id
+        count = await self._read_again(since)
+        log.warning("topic %s: %d fulfillment orders read again", topic, count)
+        return stream
+
+    async def _read_again(self, since: datetime) -> int:
+        """Every fulfillment order that changed since then, as it is now. How many there were."""
+        overlap = timedelta(seconds=self._poll.settings.seconds("overlap_seconds"))
+        ids = await self._vendor.changed_since(translate.told_time(since - overlap))
+        for order_id in ids:
+            await self._tell_or_hold(order_id, order_id.encode(), f"gap/{order_id}", ID_TYPE)
+        return len(ids)
+
+    async def _keep(self, event: pubsub_api_pb2.ProducerEvent) -> None:
+        """Durable in the hub on return: told, or held raw."""
+        payload = event.SerializeToString()
+        known_as = event.id
+        try:
+            schema = await self._vendor.pubsub.schema(event.schema_id)
+            record = avro.decode(schema, event.payload)
+            known_as = translate_events.event_id(record, event.id)
+            if known_as in self._seen:
+                return
+            acted_on = self._orders.meaning.acted_on
+            change = translate_events.change_of(schema.name, record, acted_on)
+        except Unreadable as problem:
+            await self._hold(payload, str(problem), known_as, CONTENT_TYPE)
+            return
+        if change.note:
+            log.info("event %s: %s", known_as, change.note)
+        if change.everything:
+            await self._read_again(self._overflowed(record))
+        for order_id in change.ids:
+            key = known_as if len(change.ids) == 1 else f"{known_as}/{order_id}"
+            if not await self._tell_or_hold(order_id, payload, key, CONTENT_TYPE):
+                return
+        self._seen.add(known_as)
+
+    def _overflowed(self, record: dict[str, Any]) -> datetime:
+        """Since when changes are missing: the time of the commit, less the overlap."""
+        header = record.get(translate_events.HEADER)
+        told = header.get("commitTimestamp") if isinstance(header, dict) else None
+        now = datetime.now(UTC)
+        if isinstance(told, int):
+            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+                milliseconds=min(max(told, 0), int(now.timestamp() * 1000))
+            )
+            return max(moment - timedelta(hours=1), now - RETENTION)
+        return now - RETENTION
+
+    async def _tell_or_hold(
+        self, order_id: str, payload: bytes, key: str, content_type: str
+    ) -> bool:
+        """Whether it is told. What can pass by itself is raised: the event comes again then."""
+        try:
+            await self._orders.tell(order_id)
+        except (*NOT_THE_EVENT, HubAway, HubRefused, Retry):
+            raise
+        except Unreadable as problem:
+            await self._hold(payload, f"{order_id}: {problem}", key, content_type)
+            return False
+        except VendorOutcome as problem:
+            await self._hold(payload, f"{order_id}: {problem.reason}", key, content_type)
+            return False
+        except CallError as refused:
+            await self._hold(
+                payload, f"{order_id}: the hub refuses it: {refused}", key, content_type
+            )
+            return False
+        return True
+
+    async def _hold(self, payload: bytes, reason: str, key: str, content_type: str) -> None:
+        await self._poll.hold(payload, reason[:MAX_HOLD_REASON], content_type, key=key)
+        log.warning("event %s kept raw: %s", key, reason)
+
+    def _watch_budget(self) -> None:
+        said = self._vendor.budget.alert(self._poll.settings.number("limit_alert_percent"))
+        if said:
+            self._poll.alerts.sound(BUDGET, said)
+        else:
+            self._poll.alerts.lift(BUDGET)

@@ -1,0 +1,91 @@
+"""What fields of an org are called: standard API names, and what a deployment says instead.
+
+Not every name of Order Management is published with its meaning, and orgs add their own fields: so
+each is a default here and may be another by the setting `fields`, under the name on the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crossdock_adapters.sdk.settings import Settings, SettingsError
+
+ORDER: Final = "FulfillmentOrder"
+LINE: Final = "FulfillmentOrderLineItem"
+SHIPMENT: Final = "Shipment"
+# A dot leads along a relationship, as in SOQL. "" in the setting leaves a field out.
+FIELDS: Final[Mapping[str, str]] = {
+    "order.number": "FulfillmentOrderNumber",
+    "order.status": "Status",
+    "order.category": "StatusCategory",
+    "order.invoice": "InvoiceId",
+    "order.summary": "OrderSummaryId",
+    "order.summary_number": "OrderSummary.OrderNumber",
+    "order.life_cycle": "OrderSummary.OrderLifeCycleType",
+    "order.placed": "OrderSummary.OrderedDate",
+    "order.customer": "OrderSummary.Account.AccountNumber",
+    "order.location": "FulfilledFromLocation.ExternalReference",
+    "order.delivery_method": "DeliveryMethod.Name",
+    "order.name": "FulfilledToName",
+    "order.email": "FulfilledToEmailAddress",
+    "order.phone": "FulfilledToPhone",
+    "order.street": "FulfilledToStreet",
+    "order.city": "FulfilledToCity",
+    "order.state": "FulfilledToState",
+    "order.postal_code": "FulfilledToPostalCode",
+    "order.country": "FulfilledToCountry",
+    "line.kind": "TypeCode",
+    "line.quantity": "Quantity",
+    "line.original_quantity": "OriginalQuantity",
+    "line.sku": "Product2.StockKeepingUnit",
+    "line.unit": "Product2.QuantityUnitOfMeasure",
+    "line.unit_price": "UnitPrice",
+    "shipment.order": "FulfillmentOrderId",
+    "shipment.tracking_number": "TrackingNumber",
+    "shipment.carrier": "Provider",
+    "shipment.name": "ShipToName",
+    "shipment.status": "Status",
+    "shipment.expected": "ExpectedDeliveryDate",
+    "shipment.delivered": "ActualDeliveryDate",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The fields of one org, by our name."""
+
+    fields: Mapping[str, str]
+
+    def of(self, prefix: str) -> list[str]:
+        """Every field of an object, for a query; prefix: "order.", "line."."""
+        return [path for name, path in self.fields.items() if name.startswith(prefix) and path]
+
+    def get(self, record: Mapping[str, Any], name: str) -> Any:
+        """A field's value; None where a record on the way to it is not there."""
+        value: Any = record
+        path = self.fields[name]
+        for part in path.split(".") if path else [""]:
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(part)
+        return value
+
+    def put(self, record: dict[str, Any], name: str, value: Any) -> None:
+        """Set a field, unless it is left out or there is nothing to say."""
+        if self.fields[name] and value not in (None, ""):
+            record[self.fields[name]] = value
+
+    def pointer(self, name: str) -> str:
+        """Where a field is, as a JSON pointer."""
+        return "/" + self.fields[name].replace(".", "/")
+
+
+def names_from(settings: Settings) -> Names:
+    """The standard names with those of the setting `fields`. SettingsError: one has no name."""
+    given = settings.mapping("fields")
+    unknown = sorted(set(given) - set(FIELDS))
+    if unknown:
+        raise SettingsError(f"fields: {', '.join(unknown)} is none of {', '.join(FIELDS)}")
+    return Names({**FIELDS, **given})

@@ -1,0 +1,57 @@
+"""How the simulated org answers: refusals as lists of errors, parts of composite calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from crossdock_adapters.salesforce.sandbox_records import Refusal
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.sandbox import VendorError
+
+
+class Refusing:
+    """Turns a refusal of the books into Salesforce's answer."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Refusal):
+            raise refused_by(error) from None
+
+
+def refused_by(refusal: Refusal) -> VendorError:
+    """A refusal as the frame raises it."""
+    return VendorError(refusal.status, refusal.as_json())
+
+
+def part_result(part: Mapping[str, Any], status: int, content: Any) -> dict[str, Any]:
+    """One entry of a composite answer."""
+    return {
+        "body": content,
+        "httpHeaders": {},
+        "httpStatusCode": status,
+        "referenceId": str(part.get("referenceId", "")),
+    }
+
+
+def halted(result: dict[str, Any]) -> dict[str, Any]:
+    """A part as it is told where another part failed."""
+    if result["httpStatusCode"] >= 300:
+        return result
+    refusal = Refusal(400, "PROCESSING_HALTED", "The transaction was rolled back")
+    return {**result, "httpStatusCode": 400, "body": refusal.as_json()}
+
+
+async def object_of(request: Request) -> dict[str, Any]:
+    """The body of a request, which has to be an object."""
+    try:
+        body = vendor_json.loads(await request.body() or b"{}")
+    except ValueError:
+        raise refused_by(Refusal(400, "JSON_PARSER_ERROR", "the body is not JSON")) from None
+    if not isinstance(body, dict):
+        raise refused_by(Refusal(400, "JSON_PARSER_ERROR", "the body is not an object"))
+    return {str(name): value for name, value in body.items()}

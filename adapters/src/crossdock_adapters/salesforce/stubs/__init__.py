@@ -1,0 +1,1 @@
+"""The wire of Salesforce's Pub/Sub API, generated from pubsub_api.proto by `make contracts`."""

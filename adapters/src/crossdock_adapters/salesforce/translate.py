@@ -1,0 +1,381 @@
+"""Fulfillment orders as orders of the contract; picks, packs and departures as records. Pure.
+
+A fulfillment order is work for one location, one recipient and one delivery method, so it becomes
+one order of the hub, under its own number. Its lines have no number of their own: theirs is the
+place among the fulfillment order's rows by id, which never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from crossdock.fulfillment.v1 import fulfillment_pb2
+from crossdock.order.v1 import order_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
+
+from crossdock_adapters.salesforce.names import LINE, Names
+from crossdock_adapters.sdk.measures import plain
+from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.places import Unreadable, inside, pointer
+
+ORDER_REFERENCE: Final = "fulfillment_order"
+SUMMARY_REFERENCE: Final = "order_summary"
+MANAGED: Final = "MANAGED"
+MAX_QUANTITY: Final = Decimal("1e15")
+# Digits and exponents beyond this are no amount of anything that can be picked.
+MAX_DIGITS: Final = 30
+MAX_EXTERNAL_ID: Final = 255
+ADDRESS_LINES: Final = 4
+# Rows of a fulfillment order that are no goods: delivery charges.
+CHARGE: Final = "charge"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the deployment decided.
+
+    unit: the vendor's word to a code of UN/ECE Recommendation 20, None where it has no row. The
+    maps: location number at the vendor to the hub's, delivery method to "carrier/service", country
+    by name to its code.
+    """
+
+    names: Names
+    endpoint: str
+    business_unit: str
+    number_prefix: str
+    default_customer: str
+    currency: str
+    default_unit: str
+    channel: str
+    unit: Callable[[str], str | None]
+    locations: Mapping[str, str]
+    delivery_methods: Mapping[str, str]
+    countries: Mapping[str, str]
+
+    def carrier_and_service(self, method: str) -> tuple[str, str]:
+        """Of a delivery method. Unreadable: the setting does not have it."""
+        carrier, _, service = self.delivery_methods.get(method, "").partition("/")
+        if not carrier or not service:
+            raise Unreadable(
+                f"delivery method {method!r} is not in the setting delivery_methods",
+                self.names.pointer("order.delivery_method"),
+            )
+        return carrier, service
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A fulfillment order as it is now, with its rows by id."""
+
+    order: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+
+    @property
+    def id(self) -> str:
+        return str(self.order.get("Id", ""))
+
+
+def category_of(found: Found, names: Names) -> str:
+    """Its status category in small letters: the documentation itself writes it in two ways."""
+    return str(names.get(found.order, "order.category") or "").lower()
+
+
+def is_managed(found: Found, names: Names) -> bool:
+    """Whether its quantities may change by actions only. Unreadable: the summary does not say."""
+    told = str(names.get(found.order, "order.life_cycle") or "").upper()
+    if told not in (MANAGED, "UNMANAGED"):
+        place = names.pointer("order.life_cycle")
+        raise Unreadable(f"{told or 'nothing'} is neither MANAGED nor UNMANAGED", place)
+    return told == MANAGED
+
+
+def number_of(found: Found, rules: Rules) -> str:
+    """The order's number at the hub. Unreadable: it has none."""
+    return rules.number_prefix + _text(found.order, "order.number", rules.names)
+
+
+def references(found: Found, rules: Rules) -> list[types_pb2.ExternalReference]:
+    """Its keys here: of itself, and of the summary that it belongs to."""
+    keys = [(ORDER_REFERENCE, found.id)]
+    summary = rules.names.get(found.order, "order.summary")
+    if isinstance(summary, str) and summary:
+        keys.append((SUMMARY_REFERENCE, summary))
+    return [
+        types_pb2.ExternalReference(system=rules.endpoint, type=kind, value=value)
+        for kind, value in keys
+    ]
+
+
+def order_of(found: Found, rules: Rules) -> order_pb2.Order:
+    """The order to place. Unreadable: something that it needs is missing or has no meaning yet."""
+    names = rules.names
+    method = _text(found.order, "order.delivery_method", names)
+    carrier, service = rules.carrier_and_service(method)
+    location = _text(found.order, "order.location", names)
+    customer = names.get(found.order, "order.customer") or rules.default_customer
+    if not isinstance(customer, str) or not customer:
+        raise Unreadable(
+            "has no customer number, and default_customer is not set",
+            names.pointer("order.customer"),
+        )
+    order = order_pb2.Order(
+        number=number_of(found, rules),
+        business_unit=rules.business_unit,
+        customer_number=customer,
+        carrier_code=carrier,
+        service_code=service,
+        ship_to=_ship_to(found.order, rules),
+        lines=_lines(found, rules, rules.locations.get(location, location)),
+    )
+    summary = names.get(found.order, "order.summary_number")
+    if isinstance(summary, str) and summary:
+        order.customer_reference = summary
+    if rules.channel:
+        order.channel = rules.channel
+    placed = names.get(found.order, "order.placed")
+    if isinstance(placed, str) and placed:
+        order.order_time.FromDatetime(_moment(placed, names.pointer("order.placed")))
+    return order
+
+
+def short_rows(
+    found: Found, request: fulfillment_pb2.FulfillmentRequest, names: Names
+) -> dict[str, Decimal]:
+    """What is left to cancel of each row, by its id, so that what was short is cancelled in all.
+
+    What was cancelled before is the difference of the quantity that it had and the one that it has:
+    asked again, nothing is left. Untranslatable: the pick names a line that is not there, or more
+    was short than the row ever had.
+    """
+    short: dict[int, Decimal] = {}
+    for line in request.short:
+        short[line.line_number] = short.get(line.line_number, Decimal(0)) + Decimal(
+            line.quantity.value
+        )
+    left: dict[str, Decimal] = {}
+    for number, wanted in sorted(short.items()):
+        if not 1 <= number <= len(found.lines):
+            raise Untranslatable(f"line {number} is not among the fulfillment order's rows")
+        row = found.lines[number - 1]
+        has = _quantity(row, "line.quantity", names)
+        had = _quantity(row, "line.original_quantity", names, default=has)
+        if wanted > had:
+            raise Untranslatable(f"line {number}: {plain(wanted)} short of {plain(had)}")
+        rest = wanted - (had - has)
+        if rest > 0:
+            left[str(row["Id"])] = rest
+    return left
+
+
+def remaining(found: Found, row_id: str, cancelled: Decimal, names: Names) -> Decimal:
+    """What a row has once so much of it is cancelled."""
+    row = next(each for each in found.lines if each.get("Id") == row_id)
+    return _quantity(row, "line.quantity", names) - cancelled
+
+
+def shipment_rows(
+    shipment: shipment_pb2.Shipment, order_id: str, status: str, names: Names
+) -> dict[str, dict[str, Any]]:
+    """A row for each package that left, whole, by our key of it.
+
+    Whole, so that a row that is written again says the same again.
+    """
+    left = _packages_that_left(shipment)
+    rows = {
+        shipment_key(shipment, package): _shipment_row(shipment, package, order_id, status, names)
+        for package in shipment.packages
+        if package.number in left
+    }
+    if not rows:
+        raise Untranslatable("no package of the shipment left with this departure")
+    return rows
+
+
+def delivered_rows(
+    shipment: shipment_pb2.Shipment, order_id: str, status: str, names: Names
+) -> dict[str, dict[str, Any]]:
+    """A row for each package that arrived, whole, with its time where the carrier could tell it."""
+    arrived = {
+        each.package_id: each
+        for each in shipment.progress
+        if each.milestone == shipment_pb2.MILESTONE_DELIVERED
+    }
+    rows: dict[str, dict[str, Any]] = {}
+    for package in shipment.packages:
+        if package.id not in arrived:
+            continue
+        row = _shipment_row(shipment, package, order_id, status, names)
+        if arrived[package.id].HasField("milestone_time"):
+            moment = arrived[package.id].milestone_time.ToDatetime(UTC)
+            names.put(row, "shipment.delivered", told_time(moment))
+        rows[shipment_key(shipment, package)] = row
+    if not rows:
+        raise Untranslatable("no package of the shipment is delivered")
+    return rows
+
+
+def _shipment_row(
+    shipment: shipment_pb2.Shipment,
+    package: shipment_pb2.Package,
+    order_id: str,
+    status: str,
+    names: Names,
+) -> dict[str, Any]:
+    tracking = {each.package_id: each.tracking_number for each in shipment.progress}
+    row: dict[str, Any] = {}
+    names.put(row, "shipment.order", order_id)
+    number = tracking.get(package.id) or shipment.tracking_number
+    names.put(row, "shipment.tracking_number", number)
+    names.put(row, "shipment.carrier", shipment.carrier_code)
+    names.put(row, "shipment.name", shipment.ship_to.name)
+    names.put(row, "shipment.status", status)
+    if shipment.HasField("estimated_delivery"):
+        expected = shipment.estimated_delivery.end
+        names.put(row, "shipment.expected", told_time(expected.ToDatetime(UTC)))
+    return row
+
+
+def shipment_key(shipment: shipment_pb2.Shipment, package: shipment_pb2.Package) -> str:
+    """Our key of a package, for the field that is unique: the hub's id of the shipment and the
+    warehouse's number of the package, which is unique in it."""
+    return f"{shipment.id}-{package.number}"[:MAX_EXTERNAL_ID]
+
+
+def has_all_left(shipment: shipment_pb2.Shipment) -> bool:
+    """Whether nothing of the shipment is at the dock any more."""
+    if not shipment.departures:
+        return True
+    left = {number for each in shipment.departures for number in each.package_numbers}
+    withdrawn = {each.package_id for each in shipment.progress if each.withdrawn}
+    return all(each.number in left or each.id in withdrawn for each in shipment.packages)
+
+
+def told_time(moment: datetime) -> str:
+    """A time as the REST API takes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _packages_that_left(shipment: shipment_pb2.Shipment) -> set[str]:
+    if not shipment.departures:
+        return {package.number for package in shipment.packages}
+    return set(shipment.departures[-1].package_numbers)
+
+
+def _ship_to(order: Mapping[str, Any], rules: Rules) -> types_pb2.Party:
+    names = rules.names
+    country = _text(order, "order.country", names)
+    code = rules.countries.get(country, country)
+    if len(code) != 2 or not code.isascii() or not code.isalpha():
+        raise Unreadable(
+            f"country {country!r} is no code and not in the setting countries",
+            names.pointer("order.country"),
+        )
+    address = types_pb2.Address(
+        lines=_street(names.get(order, "order.street")),
+        city=_cut(names.get(order, "order.city"), 60),
+        state=_cut(names.get(order, "order.state"), 20),
+        postal_code=_cut(names.get(order, "order.postal_code"), 16),
+        country_code=code.upper(),
+    )
+    return types_pb2.Party(
+        name=_cut(_text(order, "order.name", names), 100),
+        phone=_cut(names.get(order, "order.phone"), 32),
+        email=_cut(names.get(order, "order.email"), 254),
+        address=address,
+    )
+
+
+def _street(value: Any) -> list[str]:
+    lines = [line.strip() for line in str(value or "").splitlines() if line.strip()]
+    if len(lines) > ADDRESS_LINES:
+        lines = [*lines[: ADDRESS_LINES - 1], ", ".join(lines[ADDRESS_LINES - 1 :])]
+    return [line[:100] for line in lines]
+
+
+def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLine]:
+    lines = []
+    for number, row in enumerate(found.lines, start=1):
+        with inside(pointer(LINE, number - 1)):
+            quantity = _quantity(row, "line.quantity", rules.names)
+            kind = str(rules.names.get(row, "line.kind") or "").lower()
+            if kind == CHARGE or quantity == 0:
+                continue
+            line = order_pb2.OrderLine(
+                line_number=number,
+                item_number=_text(row, "line.sku", rules.names),
+                ship_from_location_number=location,
+                quantity=types_pb2.Quantity(value=plain(quantity), unit=_unit(row, rules)),
+            )
+            price = rules.names.get(row, "line.unit_price")
+            if rules.currency and isinstance(price, (int, Decimal)):
+                amount = plain(_decimal(price, rules.names.pointer("line.unit_price")))
+                line.unit_price.amount, line.unit_price.currency = amount, rules.currency
+            lines.append(line)
+    if not lines:
+        raise Unreadable("has no row with a quantity of goods", pointer(LINE))
+    return lines
+
+
+def _unit(row: Mapping[str, Any], rules: Rules) -> str:
+    told = rules.names.get(row, "line.unit")
+    if told in (None, ""):
+        return rules.default_unit
+    code = rules.unit(str(told))
+    if code is None:
+        raise Unreadable(
+            f"unit {str(told)[:64]!r} has no row; say what it means: crossdock map set",
+            rules.names.pointer("line.unit"),
+        )
+    return code
+
+
+def _quantity(
+    row: Mapping[str, Any], name: str, names: Names, default: Decimal | None = None
+) -> Decimal:
+    value = names.get(row, name)
+    if value is None and default is not None:
+        return default
+    found = _decimal(value, names.pointer(name))
+    if not 0 <= found < MAX_QUANTITY:
+        raise Unreadable("is no quantity", names.pointer(name))
+    return found
+
+
+def _decimal(value: Any, place: str) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        raise Unreadable("is no number", place)
+    try:
+        found = Decimal(value)
+        digits, exponent = len(found.as_tuple().digits), found.as_tuple().exponent
+    except InvalidOperation:
+        raise Unreadable("is no number", place) from None
+    if not isinstance(exponent, int) or digits > MAX_DIGITS or abs(exponent) > MAX_DIGITS:
+        raise Unreadable("is no number of this world", place)
+    return found
+
+
+def _text(record: Mapping[str, Any], name: str, names: Names) -> str:
+    value = names.get(record, name)
+    if not isinstance(value, str) or not value.strip():
+        raise Unreadable("is missing", names.pointer(name))
+    return value
+
+
+def _cut(value: Any, most: int) -> str:
+    return value[:most] if isinstance(value, str) else ""
+
+
+def _moment(text: str, place: str) -> datetime:
+    """Times come with the offset of UTC, with or without a colon."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Unreadable("is no time", place) from None
+    if moment.tzinfo is None:
+        raise Unreadable("is a time without a zone", place)
+    return moment.astimezone(UTC)

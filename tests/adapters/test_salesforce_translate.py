@@ -1,0 +1,255 @@
+"""Fulfillment orders as orders, shortages as quantities, events as ids: on recorded payloads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.fulfillment.v1 import fulfillment_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock_adapters.salesforce import avro, translate, translate_events
+from crossdock_adapters.salesforce.client import error_of
+from crossdock_adapters.salesforce.names import FIELDS, Names
+from crossdock_adapters.salesforce.translate import Found, Rules
+from crossdock_adapters.salesforce.translate_events import Place
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.places import Unreadable
+
+PAYLOADS = Path(__file__).parent / "payloads/salesforce"
+NAMES = Names(FIELDS)
+RULES = Rules(
+    names=NAMES,
+    endpoint="salesforce",
+    business_unit="EAST",
+    number_prefix="SF-",
+    default_customer="",
+    currency="USD",
+    default_unit="EA",
+    channel="salesforce",
+    unit=lambda word: {"Each": "EA"}.get(word),
+    locations={"DC-4": "WH-EAST"},
+    delivery_methods={"Standard": "UPS/03"},
+    countries={"United States": "US"},
+)
+
+
+def recorded(name: str) -> Any:
+    return vendor_json.loads((PAYLOADS / name).read_bytes())
+
+
+def found() -> Found:
+    orders, lines = (
+        part["body"]["records"] for part in recorded("composite_order.json")["compositeResponse"]
+    )
+    return Found(orders[0], lines)
+
+
+def test_a_fulfillment_order_becomes_an_order() -> None:
+    """Proves that lines keep their place among the rows, a charge is none, quantities and prices
+    are exact, and location, country, unit and time are the hub's."""
+    order = translate.order_of(found(), RULES)
+    assert (order.number, order.customer_number) == ("SF-FO-0000000042", "CUST-1003")
+    assert (order.carrier_code, order.service_code) == ("UPS", "03")
+    assert [
+        (line.line_number, line.item_number, line.quantity.value, line.quantity.unit)
+        for line in order.lines
+    ] == [(1, "SKU-1001", "2", "EA"), (3, "SKU-1002", "5", "EA")]
+    assert [line.unit_price.amount for line in order.lines] == ["12.5", "0.1"]
+    assert {line.ship_from_location_number for line in order.lines} == {"WH-EAST"}
+    assert list(order.ship_to.address.lines) == ["7 Alder Street", "Unit 2"]
+    assert order.ship_to.address.country_code == "US"
+    assert order.order_time.ToJsonString() == "2026-03-02T09:14:07Z"
+    assert translate.category_of(found(), NAMES) == "activated"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "place"),
+    [
+        ("order.delivery_method", "Drone", "/DeliveryMethod/Name: .*'Drone'"),
+        ("order.customer", None, "/OrderSummary/Account/AccountNumber"),
+        ("order.location", "", "/FulfilledFromLocation/ExternalReference"),
+        ("order.country", "Atlantis", "/FulfilledToCountry: .*'Atlantis'"),
+        ("order.placed", "2026-03-02T09:14:07", "/OrderSummary/OrderedDate: .*without a zone"),
+        ("order.name", None, "/FulfilledToName"),
+    ],
+)
+def test_what_an_order_lacks_is_told_with_its_place(name: str, value: Any, place: str) -> None:
+    """Proves that nothing that an order needs is guessed: its place is told, and the raw value."""
+    given = json.loads(json.dumps(found().order))
+    *way, last = FIELDS[name].split(".")
+    record = given
+    for part in way:
+        record = record[part]
+    record[last] = value
+    with pytest.raises(Unreadable, match=place):
+        translate.order_of(replace(found(), order=given), RULES)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "place"),
+    [
+        ("Quantity", Decimal("1E+999999999"), "/FulfillmentOrderLineItem/0/Quantity"),
+        ("Quantity", -1, "/FulfillmentOrderLineItem/0/Quantity"),
+        ("Quantity", "2", "/FulfillmentOrderLineItem/0/Quantity"),
+        ("Product2", None, "/FulfillmentOrderLineItem/0/Product2/StockKeepingUnit"),
+    ],
+)
+def test_a_row_that_is_none_is_told_with_its_place(field: str, value: Any, place: str) -> None:
+    """Proves that a quantity which is none, or none of this world, never becomes one."""
+    lines = [{**found().lines[0], field: value}, *found().lines[1:]]
+    with pytest.raises(Unreadable, match=place):
+        translate.order_of(replace(found(), lines=lines), RULES)
+
+
+def short(number: int, quantity: str) -> fulfillment_pb2.FulfillmentRequest:
+    request = fulfillment_pb2.FulfillmentRequest()
+    line = request.short.add(line_number=number)
+    line.quantity.value, line.quantity.unit = quantity, "EA"
+    return request
+
+
+def test_what_is_cancelled_already_is_not_cancelled_again() -> None:
+    """Proves that only what is left of a shortage is asked for, by what the row had and has."""
+    row = "0a45f9000000001AAA"
+    assert translate.short_rows(found(), short(1, "1"), NAMES) == {}
+    assert translate.short_rows(found(), short(1, "2"), NAMES) == {row: Decimal(1)}
+    assert translate.remaining(found(), row, Decimal(1), NAMES) == Decimal("1.0")
+
+
+@pytest.mark.parametrize(("number", "quantity"), [(9, "1"), (1, "4")])
+def test_a_shortage_of_what_is_not_there_is_no_shortage(number: int, quantity: str) -> None:
+    """Proves that a line nobody has, or more than it ever had, is refused before anything left."""
+    with pytest.raises(Untranslatable):
+        translate.short_rows(found(), short(number, quantity), NAMES)
+
+
+def two_cartons() -> shipment_pb2.Shipment:
+    shipment = shipment_pb2.Shipment(id="s-1", carrier_code="UPS")
+    shipment.ship_to.name = "R. Okonkwo"
+    for number in ("C-1", "C-2"):
+        shipment.packages.add(id=f"id-{number}", number=number)
+        shipment.progress.add(package_id=f"id-{number}", tracking_number=f"1Z-{number}")
+    return shipment
+
+
+def test_each_carton_that_left_is_a_shipment_of_its_own() -> None:
+    """Proves that a departure writes its own cartons with their own tracking numbers, under a key
+    that is the same each time, and that not all has left before the last one has."""
+    shipment = two_cartons()
+    shipment.departures.add(package_numbers=["C-1"])
+    first = translate.shipment_rows(shipment, "0a3", "Shipped", NAMES)
+    assert list(first) == ["s-1-C-1"]
+    assert first["s-1-C-1"]["TrackingNumber"] == "1Z-C-1"
+    assert not translate.has_all_left(shipment)
+    shipment.departures.add(package_numbers=["C-2"])
+    assert list(translate.shipment_rows(shipment, "0a3", "Shipped", NAMES)) == ["s-1-C-2"]
+    assert translate.has_all_left(shipment)
+
+
+def test_a_carton_that_is_withdrawn_is_not_waited_for() -> None:
+    """Proves that what the warehouse cancelled at the dock keeps nothing from being fulfilled."""
+    shipment = two_cartons()
+    shipment.departures.add(package_numbers=["C-1"])
+    shipment.progress[1].withdrawn = True
+    assert translate.has_all_left(shipment)
+
+
+def test_the_first_part_that_failed_says_why() -> None:
+    """Proves that a list of errors, an object with some, and neither are read for their code."""
+    parts = recorded("composite_rolled_back.json")["compositeResponse"]
+    assert error_of(parts[1]["body"])[0] == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
+    assert error_of(recorded("action_with_errors.json"))[0] == "INVALID_INPUT"
+    assert error_of(None) == ("", "")
+
+
+ACTED_ON = frozenset({"activated", "canceled", "cancelled"})
+ORDER_ID = "0a35f9000000001AAA"
+
+
+@pytest.mark.parametrize("category", ["Activated", "ACTIVATED", "Canceled", "CANCELLED", "New One"])
+def test_a_status_that_means_something_is_read(category: str) -> None:
+    """Proves that both spellings are heard in any case, and an unknown one is not passed by."""
+    record = {"FulfillmentOrderId": ORDER_ID, "NewStatusCategory": category}
+    assert translate_events.change_of("E", record, ACTED_ON).ids == (ORDER_ID,)
+
+
+def test_a_status_that_means_nothing_costs_no_call() -> None:
+    """Proves that our own status writes, which come back as events, are passed over with a note."""
+    record = {"FulfillmentOrderId": ORDER_ID, "NewStatusCategory": "Fulfilling"}
+    change = translate_events.change_of("E", record, ACTED_ON)
+    assert change.ids == () and change.note
+
+
+@pytest.mark.parametrize("kind", ["CREATE", "UPDATE", "GAP_UPDATE", "GAP_CREATE", "SOMETHING_NEW"])
+def test_a_change_with_ids_is_read_again(kind: str) -> None:
+    """Proves that a gap of known records, and a kind nobody documented, are read like a change."""
+    header = {"entityName": "FulfillmentOrder", "changeType": kind, "recordIds": [ORDER_ID] * 2}
+    change = translate_events.change_of("E", {"ChangeEventHeader": header}, ACTED_ON)
+    assert change.ids == (ORDER_ID,)
+
+
+def test_an_overflow_is_about_everything() -> None:
+    """Proves that a gap which names no records asks for all that changed."""
+    header = {"entityName": "FulfillmentOrder", "changeType": "GAP_OVERFLOW", "recordIds": []}
+    assert translate_events.change_of("E", {"ChangeEventHeader": header}, ACTED_ON).everything
+
+
+@pytest.mark.parametrize("value", [None, "", "x' OR Id != '", "0a35f90000", 7])
+def test_what_is_no_id_goes_into_no_query(value: Any) -> None:
+    """Proves that an id that is none is refused with its place, whatever it would do in a query."""
+    record = {"FulfillmentOrderId": value, "NewStatusCategory": "Activated"}
+    with pytest.raises(Unreadable, match="/FulfillmentOrderId"):
+        translate_events.change_of("E", record, ACTED_ON)
+
+
+def test_a_place_is_kept_as_it_was() -> None:
+    """Proves that any bytes of a replay id, and the time, come back; other content is refused."""
+    place = Place(bytes(range(256)), datetime(2026, 3, 2, 9, 14, 7, tzinfo=UTC))
+    assert translate_events.place_of(translate_events.place_bytes(place)) == place
+    assert translate_events.place_of(b"") == Place()
+    with pytest.raises(ValueError, match="no place"):
+        translate_events.place_of(b'{"other": 1}')
+
+
+def test_each_org_and_topic_has_a_cursor_of_its_own() -> None:
+    """Proves that names fit into what the hub takes, and long ones are not cut to the same."""
+    long = [f"/event/{'Custom' * 12}{end}__e" for end in ("A", "B")]
+    names = [translate_events.cursor_name("00D5f000000ORGAAA1", topic) for topic in long]
+    assert len({*names}) == 2
+    assert all(len(name) <= 64 for name in names)
+
+
+RECORD = {"type": "record", "name": "E", "fields": [{"name": "text", "type": "string"}]}
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ({"type": "array", "items": "null"}, "no byte"),
+        ({"type": "array", "items": {"type": "record", "name": "N", "fields": []}}, "no byte"),
+        (["null", "E"], "contains itself"),
+        ({"type": "array", "items": "E"}, "no byte"),
+    ],
+)
+def test_a_schema_that_could_exhaust_the_reader_is_refused(field: Any, why: str) -> None:
+    """Proves that lists of nothing and records inside themselves are refused before any payload."""
+    schema = {**RECORD, "fields": [{"name": "f", "type": field}]}
+    with pytest.raises(Unreadable, match=why):
+        avro.schema_of(json.dumps(schema))
+
+
+def test_a_payload_says_where_it_ends_too_soon() -> None:
+    """Proves that a record is read whole or not at all, with the field at which it breaks off."""
+    schema = avro.schema_of(json.dumps(RECORD))
+    payload = avro.encode(schema, {"text": "abc"})
+    assert avro.decode(schema, payload) == {"text": "abc"}
+    with pytest.raises(Unreadable, match="/text"):
+        avro.decode(schema, payload[:-1])
+    with pytest.raises(Unreadable, match="1 bytes are left"):
+        avro.decode(schema, payload + b"\0")
