@@ -94,6 +94,7 @@ async def test_a_place_is_kept_only_once_the_facts_are(
 async def test_a_sign_of_life_moves_the_place(tmp_path: Path) -> None:
     """Proves that the id of an empty response is kept, so a quiet topic's place stays known."""
     async with running(tmp_path, {"keepalive_seconds": 0.05}) as desk:
+
         async def kept() -> bool:
             await desk.run()
             return bool((await desk.place()).replay_id)
