@@ -125,7 +125,7 @@ def delivered(_: Mapping[str, Any]) -> Message:
 def picks(books: Mapping[str, Any]) -> int:
     """Picks that were told; more than was short that is cancelled counts as one more."""
     cancelled = sum(each["quantity"] for each in books["cancellations"])
-    return statuses("Pick Complete")(books) + (cancelled > SHORT)
+    return int(statuses("Pick Complete")(books)) + int(cancelled > SHORT)
 
 
 def statuses(status: str) -> Any:

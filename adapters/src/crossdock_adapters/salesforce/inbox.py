@@ -9,6 +9,7 @@ event, and every fulfillment order that changed since the place was kept is read
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -175,7 +176,9 @@ class Inbox:
             acted_on = self._orders.meaning.acted_on
             change = translate_events.change_of(schema.name, record, acted_on)
         except Unreadable as problem:
-            await self._hold(payload, str(problem), known_as, CONTENT_TYPE)
+            # By its content too: an id that cannot be trusted must not stand for another event.
+            key = f"{known_as}/{hashlib.sha256(payload).hexdigest()[:16]}"
+            await self._hold(payload, str(problem), key, CONTENT_TYPE)
             return
         if change.note:
             log.info("event %s: %s", known_as, change.note)

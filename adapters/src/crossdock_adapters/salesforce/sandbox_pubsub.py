@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
 
@@ -160,7 +160,6 @@ class Service(pubsub_api_pb2_grpc.PubSubServicer):
         custom = first.replay_preset == pubsub_api_pb2.CUSTOM
         if position is None or (custom and self._house.loses_replay()):
             await self._refuse(context, _Status.INVALID_ARGUMENT, CORRUPTED)
-        assert position is not None
         stream = _Stream(topic, position, first.num_requested)
         self._house.bus.waiting.add(stream.wake)
         reader = asyncio.create_task(stream.read(request_iterator))
@@ -218,7 +217,7 @@ class Service(pubsub_api_pb2_grpc.PubSubServicer):
         except CallFailed as failed:
             throttled = failed.fault.kind is FaultKind.THROTTLE
             status = _Status.RESOURCE_EXHAUSTED if throttled else _Status.INTERNAL
-            code = LIMIT_EXCEEDED if throttled else f"{CODES}service.internal"
+            code = LIMIT_EXCEEDED if throttled else f"{CODES}service.fault"
             await self._refuse(context, status, code)
         except ReplyLost:
             await self._refuse(context, _Status.UNAVAILABLE, "")
@@ -228,7 +227,6 @@ class Service(pubsub_api_pb2_grpc.PubSubServicer):
         found = self._house.bus.topics.get(name)
         if found is None:
             await self._refuse(context, _Status.NOT_FOUND, f"{CODES}topic.not.found")
-        assert found is not None
         found.forget(datetime.now(UTC) - RETENTION)
         return found
 
@@ -236,9 +234,10 @@ class Service(pubsub_api_pb2_grpc.PubSubServicer):
         if not 1 <= request.num_requested <= MAX_REQUESTED:
             await self._refuse(context, _Status.INVALID_ARGUMENT, INVALID)
 
-    async def _refuse(self, context: Any, status: grpc.StatusCode, code: str) -> None:
+    async def _refuse(self, context: Any, status: grpc.StatusCode, code: str) -> NoReturn:
         trailer = (("error-code", code), ("rpc-id", self._rpc_id()))
         await context.abort(status, f"{code} rpcId: {self._rpc_id()}", trailer)
+        raise AssertionError("the call is aborted")
 
     def _rpc_id(self) -> str:
         self._rpcs += 1
@@ -276,11 +275,8 @@ class OrgPort:
         self._service = service
         self._host = host
         self._server: grpc.aio.Server | None = None
+        self.port = 0
         self.pubsub_port = wanted_port
-
-    @property
-    def port(self) -> int:
-        return self._listener.port
 
     @property
     def listening(self) -> bool:
@@ -289,6 +285,7 @@ class OrgPort:
     async def start(self) -> None:
         """Bind both. OSError when a port is taken."""
         await self._listener.start()
+        self.port = self._listener.port
         await self._open_pubsub()
 
     async def open(self) -> None:

@@ -153,7 +153,7 @@ def _receipts(answer: Any, method: contracts.Method, request: Any) -> None:
             answer.results.add()
 
 
-def _resources(write: Message) -> Iterator[Message]:
+def _resources(write: Message) -> Iterator[Any]:
     for descriptor, value in write.ListFields():
         if descriptor.message_type is None or descriptor.is_repeated:
             continue
