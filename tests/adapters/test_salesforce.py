@@ -309,6 +309,35 @@ async def test_a_part_of_a_composite_call_decides(
     assert desk.sandbox._records.orders[order_id]["Status"] == "Allocated"
 
 
+async def test_a_row_that_is_locked_takes_no_quantity(desk: Desk) -> None:
+    """Proves that an error of one record under HTTP 200 is seen, with its word, and that the look-up
+    and the next attempt find nothing done."""
+    await desk.known_order(life_cycle="UNMANAGED", lines=[["SKU-1", "3", "Each"]])
+    await desk.command("misbehave", kind="lock_row", count=1)
+    with pytest.raises(Retry, match="UNABLE_TO_LOCK_ROW"):
+        await desk.do("record_pick", picked("2"))
+    assert isinstance(await desk.look_up("record_pick", picked("2")), NotFound)
+    await desk.do("record_pick", picked("2"))
+    assert desk.sandbox.books()["lines"][0]["Quantity"] == 1
+
+
+async def test_a_lock_inside_of_a_trigger_is_a_lock(desk: Desk) -> None:
+    """Proves that a trigger which failed for a lock is tried again, and for another reason not."""
+    file = Path(__file__).parent / "payloads/salesforce/composite_rolled_back.json"
+    content = json.loads(file.read_text())["compositeResponse"][1]["body"]
+    assert isinstance(desk.vendor._meaning(400, content, effect=True), Retry)
+    content[0]["message"] = "FulfillmentTrigger: no carrier"
+    assert isinstance(desk.vendor._meaning(400, content, effect=True), Reject)
+
+
+async def test_a_query_is_read_to_its_last_page(desk: Desk) -> None:
+    """Proves that everything which changed is found, however many pages it has, in its order."""
+    await desk.command("misbehave", kind="silent", count=1)
+    ids = [await desk.order(f"FO-{number}") for number in range(450)]
+    assert await desk.vendor.changed_since("2026-01-01T00:00:00.000Z") == ids
+    assert desk.calls("query") == 3
+
+
 async def test_the_last_request_of_the_day_is_told_as_throttled(desk: Desk) -> None:
     """Proves that status 403 with the code of the limit is no matter of rights, and rests."""
     await desk.known_order()

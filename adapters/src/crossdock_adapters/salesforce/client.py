@@ -116,6 +116,7 @@ class SalesforceClient:
             instance_url=lambda: self._instance_url,
             lost_codes=frozenset(settings.texts("lost_replay_codes")),
             timeout_seconds=timeout_seconds,
+            keepalive_seconds=settings.seconds("keepalive_seconds"),
         )
         self.pubsub = PubSub(door)
 

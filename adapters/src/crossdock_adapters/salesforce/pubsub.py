@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 # The most that the service lets anybody ask for at once.
 MAX_REQUESTED: Final = 100
-# A quiet stream gets a sign of life within 270 s; pings find a dead connection sooner.
-KEEPALIVE_MILLISECONDS: Final = 60_000
 KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 20_000
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 MAX_METADATA_BYTES: Final = 32 * 1024
@@ -56,6 +54,7 @@ class Door:
     instance_url: Callable[[], str]
     lost_codes: frozenset[str]
     timeout_seconds: float
+    keepalive_seconds: float
 
 
 class PubSub:
@@ -196,7 +195,7 @@ class PubSub:
             parts = urlsplit(self._door.url)
             target = f"{parts.hostname}:{parts.port or DEFAULT_PORT}"
             options = [
-                ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
+                ("grpc.keepalive_time_ms", int(self._door.keepalive_seconds * 1000)),
                 ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
                 ("grpc.http2.max_pings_without_data", 0),
                 ("grpc.initial_reconnect_backoff_ms", 200),
