@@ -310,7 +310,7 @@ async def test_a_part_of_a_composite_call_decides(
 
 
 async def test_a_row_that_is_locked_takes_no_quantity(desk: Desk) -> None:
-    """Proves that an error of one record under HTTP 200 is seen, with its word, and that the look-up
+    """Proves that an error of one record under HTTP 200 is seen, with its word, and the look-up
     and the next attempt find nothing done."""
     await desk.known_order(life_cycle="UNMANAGED", lines=[["SKU-1", "3", "Each"]])
     await desk.command("misbehave", kind="lock_row", count=1)
