@@ -291,7 +291,8 @@ class Subscription:
                 grpc.StatusCode.ABORTED, grpc.aio.Metadata(), grpc.aio.Metadata()
             )
             self._came.put_nowait(ended)
-        except grpc.aio.AioRpcError as error:
+        except Exception as error:
+            # Whatever it is, whoever waits has to hear that nothing comes any more.
             self._came.put_nowait(error)
 
 
