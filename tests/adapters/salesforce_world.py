@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from crossdock.order.v1 import order_pb2
 from crossdock_adapters.salesforce import translate_events
 from crossdock_adapters.salesforce.adapter import ADAPTER
 from crossdock_adapters.salesforce.client import SalesforceClient
@@ -47,10 +48,14 @@ class Desk:
         answer = await self.command("fulfillment_order", number=number, **words)
         return str(answer["id"])
 
-    async def known_order(self, **words: Any) -> str:
-        """One that the hub has already, under HUB_ID."""
+    async def known_order(
+        self, state: order_pb2.OrderState = order_pb2.ORDER_STATE_SHIPPED, **words: Any
+    ) -> str:
+        """One that the hub has already, under HUB_ID, in this state."""
         order_id = await self.order("FO-9", **words)
-        self.stage.hub.notebook.learn([known(HUB_ID, "FO-9", order_id)])
+        order = known(HUB_ID, "FO-9", order_id)
+        order.state = state
+        self.stage.hub.notebook.learn([order])
         return order_id
 
     async def run(self) -> None:
@@ -58,7 +63,7 @@ class Desk:
         run raises is raised."""
 
         async def caught_up() -> bool:
-            await ADAPTER.polls["events"].pull(self.poll(), self.vendor)
+            await self.pull()
             for topic in self.sandbox._bus.topics.values():
                 kept = (await self.place(topic.name)).replay_id
                 if topic.events and kept != replay_bytes(topic.newest):
@@ -66,6 +71,20 @@ class Desk:
             return True
 
         await until(caught_up, "the last event is told")
+
+    async def pull(self) -> None:
+        """One run of the poll."""
+        await ADAPTER.polls["events"].pull(self.poll(), self.vendor)
+
+    async def run_until_told(self, method: str, count: int) -> None:
+        """Run the poll until so many facts are told, and no more; Failed at the deadline."""
+
+        async def told() -> bool:
+            await self.run()
+            return self.told(method) >= count
+
+        await until(told, f"{count} of {method}")
+        assert self.told(method) == count
 
     async def again(self, payload: bytes, content_type: str) -> None:
         """A payload that was held, once more."""

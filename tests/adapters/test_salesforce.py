@@ -1,5 +1,5 @@
-"""The event bus and the writes of Salesforce where the conformance kit does not go: places kept
-after the facts, gaps closed, credit, sessions that end, managed orders, errors in successes."""
+"""The event bus of Salesforce where the conformance kit does not go: places kept after the facts,
+gaps closed, credit, sessions that end, streams that fall silent."""
 
 from __future__ import annotations
 
@@ -12,23 +12,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from crossdock.errors import Refusal, TryAgainError
-from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
-from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_adapters.salesforce import conformance, sandbox_schemas
+from crossdock_adapters.salesforce.client import SalesforceClient
 from crossdock_adapters.salesforce.inbox import BUDGET, GAP
+from crossdock_adapters.salesforce.pubsub import ReplayLost
 from crossdock_adapters.salesforce.sandbox import CHANGE_TOPIC, STATUS_TOPIC
 from crossdock_adapters.sdk.conformance.notebook import Notebook, Refused
 from crossdock_adapters.sdk.conformance.stage import until
-from crossdock_adapters.sdk.outcomes import (
-    Confirmed,
-    NeedsPerson,
-    NotFound,
-    Reject,
-    Retry,
-    Throttled,
-    VendorOutcome,
-)
-from salesforce_world import HUB_ID, Desk, running
+from crossdock_adapters.sdk.outcomes import Retry, Unreachable
+from salesforce_world import Desk, running
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,23 +29,6 @@ pytestmark = pytest.mark.asyncio
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with running(tmp_path) as found:
         yield found
-
-
-def picked(quantity: str = "1") -> Any:
-    """So much of the first line was short."""
-    request = fulfillment_pb2.FulfillmentRequest(order_id=HUB_ID)
-    line = request.short.add(line_number=1)
-    line.quantity.value, line.quantity.unit = quantity, "EA"
-    return fulfillment_events_pb2.FulfillmentPickCompleted(fulfillment_request=request)
-
-
-def manifested() -> Any:
-    shipment = conformance.shipment()
-    shipment.order_id = HUB_ID
-    return shipment_events_pb2.ShipmentManifested(shipment=shipment)
-
-
-# Events
 
 
 async def test_an_allocated_order_is_placed_approved_and_released(desk: Desk) -> None:
@@ -109,9 +84,38 @@ async def test_a_stream_is_kept_open_and_its_credit_topped_up(tmp_path: Path) ->
     async with running(tmp_path, events_at_once=7, events_run_seconds=1.0) as desk:
         for number in range(20):
             await desk.order(f"FO-{number}")
-        await until_told(desk, "ReleaseOrder", 20)
+        await desk.run_until_told("ReleaseOrder", 20)
         await desk.order("FO-last")
-        await until_told(desk, "ReleaseOrder", 21)
+        await desk.run_until_told("ReleaseOrder", 21)
+        assert desk.calls("subscribe") == 2
+
+
+async def test_no_more_is_asked_for_than_can_be_outstanding(tmp_path: Path) -> None:
+    """Proves that answers which say how much was outstanding when they left are not counted again:
+    the bus refuses whoever has more than 100 events outstanding."""
+    bus = {"events_in_response": 10}
+    async with running(tmp_path, bus, events_at_once=100, events_run_seconds=1.0) as desk:
+        for number in range(60):
+            event = conformance.event(f"0a35f9{number:09d}AAA", number, "Fulfilling")
+            for _ in range(5):
+                await desk.command("publish", event=base64.b64encode(event).decode())
+        await desk.run()
+        assert desk.calls("subscribe") == 2, "one stream for each topic"
+
+
+async def test_a_stream_without_sign_of_life_is_given_up(tmp_path: Path) -> None:
+    """Proves that a stream on which not even an empty response comes in the documented time is
+    replaced by one on a new connection, and one on which they come is not."""
+    async with running(tmp_path, {"keepalive_seconds": 60}, silence_seconds=0.3) as desk:
+        with pytest.raises(Unreachable, match="sign of life"):
+            for _ in range(50):
+                await desk.pull()
+        await desk.order("FO-1")
+        await desk.run_until_told("ReleaseOrder", 1)
+        assert desk.calls("subscribe") == 4, "each topic twice"
+    async with running(tmp_path, {"keepalive_seconds": 0.1}, silence_seconds=3.0) as desk:
+        for _ in range(18):
+            await desk.pull()
         assert desk.calls("subscribe") == 2
 
 
@@ -127,6 +131,39 @@ async def test_a_session_that_ends_in_mid_stream_is_renewed(desk: Desk) -> None:
     assert desk.sandbox.books()["tokens_given"] == 2
 
 
+@pytest.mark.parametrize("ends", ["cut", "in order"])
+async def test_a_stream_that_ends_goes_on_behind_its_place(desk: Desk, ends: str) -> None:
+    """Proves that a stream which a lost connection or the service's maintenance ends is told as
+    trouble, and the next one begins behind the last event: nothing is missed, nothing new twice."""
+    await desk.order("FO-1")
+    await desk.run()
+    if ends == "cut":
+        await desk.sandbox._port.close()
+        with pytest.raises(Unreachable):
+            await desk.pull()
+        await desk.sandbox._port.open()
+        await desk.order("FO-2")
+    else:
+        await desk.command("misbehave", kind="stream_ends", count=1)
+        await desk.order("FO-2")
+        with pytest.raises(Retry):
+            await desk.run()
+    await desk.run()
+    assert (desk.told("CreateOrder"), desk.told("ReleaseOrder")) == (2, 2)
+    assert desk.calls("composite") == 2, "each record is read once: the first event came once"
+
+
+async def test_what_came_before_the_latest_is_not_heard(tmp_path: Path) -> None:
+    """Proves that an endpoint which is to begin with what comes from now on does, and one place
+    later goes on behind it like every other."""
+    async with running(tmp_path, {"keepalive_seconds": 0.05}, first_start="latest") as desk:
+        await desk.order("FO-1")
+        await desk.run()
+        desk.vendor.pubsub.drop(STATUS_TOPIC)
+        await desk.order("FO-2")
+        await desk.run_until_told("ReleaseOrder", 1)
+
+
 async def test_a_lost_place_is_told_and_what_changed_is_read_again(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,12 +176,75 @@ async def test_a_lost_place_is_told_and_what_changed_is_read_again(
     await desk.command("behave")
     await desk.command("forget_events")
     desk.vendor.pubsub.drop(STATUS_TOPIC)
-    await until_told(desk, "ReleaseOrder", 2)
+    await desk.run_until_told("ReleaseOrder", 2)
     assert "may be lost" in desk.alerts.told()
     assert any(GAP in each.message or "may be lost" in each.message for each in caplog.records)
     await desk.order("FO-3")
     await desk.run()
     assert desk.told("ReleaseOrder") == 3
+
+
+async def test_reading_again_goes_on_where_it_was_cut_off(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a gap is the hub's to remember: what was read again before a fault is not read
+    once more, and the rest is although the place has moved on."""
+    await desk.order("FO-1")
+    await desk.run()
+    await desk.command("misbehave", kind="silent", count=1)
+    for number in range(60):
+        await desk.order(f"FO-{number + 2}")
+    await desk.command("behave")
+    await desk.command("forget_events")
+    await desk.order("FO-last")
+    desk.vendor.pubsub.drop(STATUS_TOPIC)
+    left = 45
+    real = SalesforceClient.fulfillment_order
+
+    async def breaks(vendor: SalesforceClient, order_id: str) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Retry(0.0, "the vendor is away")
+        return await real(vendor, order_id)
+
+    monkeypatch.setattr(SalesforceClient, "fulfillment_order", breaks)
+    with pytest.raises(Retry):
+        for _ in range(50):
+            await desk.pull()
+    monkeypatch.undo()
+    before = desk.calls("composite")
+    await desk.run_until_told("ReleaseOrder", 62)
+    assert desk.calls("composite") - before < 62 - 15
+
+
+async def test_a_place_that_is_lost_twice_is_not_asked_for_without_end(desk: Desk) -> None:
+    """Proves that a bus which does not know its own oldest event either is left for a while."""
+    await desk.order("FO-1")
+    await desk.run()
+    desk.vendor.pubsub.drop(STATUS_TOPIC)
+    before = desk.calls("subscribe")
+
+    async def lost(*_: Any) -> Any:
+        raise ReplayLost("corrupted")
+
+    desk.vendor.pubsub.received = lost  # type: ignore[method-assign]
+    with pytest.raises(Retry, match="corrupted"):
+        await desk.pull()
+    assert desk.calls("subscribe") - before <= 3
+
+
+async def test_a_query_is_read_to_its_last_page(desk: Desk) -> None:
+    """Proves that everything which changed in a time is found, however many pages it has, in its
+    order, and nothing else."""
+    await desk.command("misbehave", kind="silent", count=1)
+    ids = [await desk.order(f"FO-{number}") for number in range(450)]
+    changed = desk.vendor.changed
+    pages = [page async for page in changed("2026-01-01T00:00:00.000Z", "2100-01-01T00:00:00.000Z")]
+    assert [order_id for page in pages for order_id, _ in page] == ids
+    assert desk.calls("query") == 3
+    before = "2026-01-02T00:00:00.000Z"
+    assert [page async for page in changed("2026-01-01T00:00:00.000Z", before)] == [[]]
 
 
 async def test_a_gap_of_change_data_capture_reads_the_record(desk: Desk) -> None:
@@ -156,9 +256,19 @@ async def test_a_gap_of_change_data_capture_reads_the_record(desk: Desk) -> None
     assert desk.told("ReleaseOrder") == 1
     await desk.order("FO-2")
     await desk.command("change_event", change_type="GAP_OVERFLOW")
-    await desk.run()
-    assert desk.told("ReleaseOrder") == 2
+    await desk.run_until_told("ReleaseOrder", 2)
     assert (await desk.place(CHANGE_TOPIC)).replay_id
+
+
+async def test_a_record_that_is_held_keeps_no_other_of_its_event_back(desk: Desk) -> None:
+    """Proves that of a change of two records the one that can be told is, wherever it stands."""
+    await desk.command("misbehave", kind="silent", count=9)
+    first = await desk.order("FO-1", delivery_method="Drone")
+    second = await desk.order("FO-2")
+    await desk.command("change_event", change_type="UPDATE", ids=[first, second])
+    await desk.run()
+    assert desk.told("ReleaseOrder") == 1
+    assert [first in reason for _, _, reason, _ in desk.held] == [True]
 
 
 async def test_a_new_definition_of_an_event_is_asked_for_once(desk: Desk) -> None:
@@ -221,148 +331,3 @@ async def test_the_requests_of_a_day_raise_an_alert_in_time(desk: Desk) -> None:
     assert "of 100000 API requests" in desk.alerts.told()
     desk.alerts.lift(BUDGET)
     assert desk.alerts.told() == ""
-
-
-# Writes
-
-
-async def test_a_managed_order_changes_by_the_action(desk: Desk) -> None:
-    """Proves that a shortage of a managed order goes by cancel-item, once however often it is
-    asked, and the order is picked then."""
-    await desk.known_order(lines=[["SKU-1", "3", "Each"]])
-    for _ in range(2):
-        assert isinstance(await desk.do("record_pick", picked("2")), Confirmed)
-    books = desk.sandbox.books()
-    assert [each["quantity"] for each in books["cancellations"]] == [2]
-    assert (desk.calls("cancel_item"), desk.calls("update_lines")) == (1, 0)
-    assert isinstance(await desk.look_up("record_pick", picked("2")), Confirmed)
-
-
-async def test_an_unmanaged_order_changes_by_its_rows(desk: Desk) -> None:
-    """Proves that OrderLifeCycleType decides how a quantity changes: no action on an unmanaged one,
-    and no invoice."""
-    await desk.known_order(life_cycle="UNMANAGED", lines=[["SKU-1", "3", "Each"]])
-    await desk.do("record_pick", picked("2"))
-    assert desk.sandbox.books()["lines"][0]["Quantity"] == 1
-    assert (desk.calls("cancel_item"), desk.calls("update_lines")) == (0, 1)
-    await desk.do("confirm_shipment", manifested())
-    assert desk.calls("create_invoice") == 0
-
-
-async def test_an_order_that_does_not_say_is_not_written(desk: Desk) -> None:
-    """Proves that a life cycle nobody documented is for a person, before anything is written."""
-    await desk.known_order(life_cycle="HYBRID", lines=[["SKU-1", "3", "Each"]])
-    with pytest.raises(NeedsPerson, match="HYBRID"):
-        await desk.do("record_pick", picked())
-    assert not desk.sandbox.books()["cancellations"]
-
-
-async def test_a_pick_without_trace_is_not_found(desk: Desk) -> None:
-    """Proves that a look-up says so until quantities and status are both there."""
-    await desk.known_order(lines=[["SKU-1", "3", "Each"]])
-    assert isinstance(await desk.look_up("record_pick", picked("2")), NotFound)
-
-
-async def test_what_comes_late_moves_nothing_back(desk: Desk) -> None:
-    """Proves that a pick told after the departure leaves the fulfillment order where it is."""
-    order_id = await desk.known_order()
-    await desk.do("confirm_shipment", manifested())
-    request = fulfillment_pb2.FulfillmentRequest(order_id=HUB_ID)
-    event = fulfillment_events_pb2.FulfillmentPickCompleted(fulfillment_request=request)
-    await desk.do("record_pick", event)
-    assert desk.sandbox._records.orders[order_id]["Status"] == "Fulfilled"
-
-
-async def test_a_success_with_errors_is_none(desk: Desk) -> None:
-    """Proves that 201 with success false is a refusal with its words, and that the shipment which
-    was written before is there once, also after it worked."""
-    await desk.known_order()
-    await desk.command("misbehave", kind="errors_in_success", count=1)
-    with pytest.raises(Reject, match="tax"):
-        await desk.do("confirm_shipment", manifested())
-    await desk.do("confirm_shipment", manifested())
-    books = desk.sandbox.books()
-    assert (len(books["shipments"]), len(books["invoices"])) == (1, 1)
-
-
-async def test_an_invoice_that_is_there_is_not_made_again(desk: Desk) -> None:
-    """Proves that one invoice is made, and a later departure or repeat refers to it."""
-    await desk.known_order()
-    first = await desk.do("confirm_shipment", manifested())
-    second = await desk.do("confirm_shipment", manifested())
-    assert first.references[-1] == second.references[-1]
-    assert first.references[-1].type == "invoice"
-    assert desk.calls("create_invoice") == 1
-
-
-@pytest.mark.parametrize(("kind", "word"), [("lock_row", Retry), ("multiple_matches", NeedsPerson)])
-async def test_a_part_of_a_composite_call_decides(
-    desk: Desk, kind: str, word: type[VendorOutcome]
-) -> None:
-    """Proves that a lock is a retry and an external id that is not unique a person's, both under
-    HTTP 200, and that nothing of the call was kept."""
-    order_id = await desk.known_order()
-    await desk.command("misbehave", kind=kind, count=1)
-    with pytest.raises(word):
-        await desk.do("confirm_shipment", manifested())
-    assert not desk.sandbox.books()["shipments"]
-    assert desk.sandbox._records.orders[order_id]["Status"] == "Allocated"
-
-
-async def test_a_row_that_is_locked_takes_no_quantity(desk: Desk) -> None:
-    """Proves that an error of one record under HTTP 200 is seen, with its word, and the look-up
-    and the next attempt find nothing done."""
-    await desk.known_order(life_cycle="UNMANAGED", lines=[["SKU-1", "3", "Each"]])
-    await desk.command("misbehave", kind="lock_row", count=1)
-    with pytest.raises(Retry, match="UNABLE_TO_LOCK_ROW"):
-        await desk.do("record_pick", picked("2"))
-    assert isinstance(await desk.look_up("record_pick", picked("2")), NotFound)
-    await desk.do("record_pick", picked("2"))
-    assert desk.sandbox.books()["lines"][0]["Quantity"] == 1
-
-
-async def test_a_lock_inside_of_a_trigger_is_a_lock(desk: Desk) -> None:
-    """Proves that a trigger which failed for a lock is tried again, and for another reason not."""
-    file = Path(__file__).parent / "payloads/salesforce/composite_rolled_back.json"
-    content = json.loads(file.read_text())["compositeResponse"][1]["body"]
-    assert isinstance(desk.vendor._meaning(400, content, effect=True), Retry)
-    content[0]["message"] = "FulfillmentTrigger: no carrier"
-    assert isinstance(desk.vendor._meaning(400, content, effect=True), Reject)
-
-
-async def test_a_query_is_read_to_its_last_page(desk: Desk) -> None:
-    """Proves that everything which changed is found, however many pages it has, in its order."""
-    await desk.command("misbehave", kind="silent", count=1)
-    ids = [await desk.order(f"FO-{number}") for number in range(450)]
-    assert await desk.vendor.changed_since("2026-01-01T00:00:00.000Z") == ids
-    assert desk.calls("query") == 3
-
-
-async def test_the_last_request_of_the_day_is_told_as_throttled(desk: Desk) -> None:
-    """Proves that status 403 with the code of the limit is no matter of rights, and rests."""
-    await desk.known_order()
-    await desk.do("record_pick", picked("0"))
-    await desk.command("use_requests", used=100_000)
-    with pytest.raises(Throttled) as limited:
-        await desk.do("confirm_shipment", manifested())
-    assert limited.value.after_seconds == 60
-
-
-async def test_an_order_of_somebody_else_is_left_alone(desk: Desk) -> None:
-    """Proves that an order which did not come from this org costs no call and is confirmed."""
-    desk.stage.hub.notebook.learn([conformance.known(HUB_ID, "SO-1", "x")])
-    desk.stage.hub.notebook.known[-1].ClearField("references")
-    confirmed = await desk.do("record_pick", picked())
-    assert "not of this org" in confirmed.note
-    assert desk.calls("composite") == 0
-
-
-async def until_told(desk: Desk, method: str, count: int) -> None:
-    """Run the poll until so many facts are told; Failed at the deadline."""
-
-    async def told() -> bool:
-        await desk.run()
-        return desk.told(method) >= count
-
-    await until(told, f"{count} of {method}")
-    assert desk.told(method) == count

@@ -153,9 +153,21 @@ async def poll_events(poll: Poll, vendor: SalesforceClient) -> None:
 
 def _orders(poll: Poll, vendor: SalesforceClient) -> Orders:
     settings = poll.settings
-    rules = Rules(
+    releases = _small(settings.texts("release_categories"))
+    cancels = _small(settings.texts("cancel_categories"))
+    meaning = Meaning(
+        releases=releases,
+        cancels=cancels,
+        idle=_small(settings.texts("idle_categories")) - releases - cancels,
+        statuses=_small(settings.texts("release_statuses")),
+    )
+    return Orders(poll.hub, vendor, _rules(settings, poll.endpoint, vendor), meaning)
+
+
+def _rules(settings: Settings, endpoint: str, vendor: SalesforceClient) -> Rules:
+    return Rules(
         names=vendor.names,
-        endpoint=poll.endpoint,
+        endpoint=endpoint,
         business_unit=settings.text("business_unit"),
         number_prefix=settings.text("order_number_prefix"),
         default_customer=settings.text("default_customer"),
@@ -167,12 +179,6 @@ def _orders(poll: Poll, vendor: SalesforceClient) -> Orders:
         delivery_methods=settings.mapping("delivery_methods"),
         countries=settings.mapping("countries"),
     )
-    meaning = Meaning(
-        releases=_small(settings.texts("release_categories")),
-        cancels=_small(settings.texts("cancel_categories")),
-        statuses=_small(settings.texts("release_statuses")),
-    )
-    return Orders(poll.hub, vendor, rules, meaning)
 
 
 def _small(texts: tuple[str, ...]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -52,6 +52,8 @@ TRIGGER_CODES: Final = frozenset(
     {"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"}
 )
 HALTED: Final = "PROCESSING_HALTED"
+# The time of a record's last change, by whoever made it, the platform included.
+CHANGED: Final = "SystemModstamp"
 _USAGE: Final = re.compile(r"api-usage=(\d{1,12})/(\d{1,12})")
 
 
@@ -117,6 +119,7 @@ class SalesforceClient:
             lost_codes=frozenset(settings.texts("lost_replay_codes")),
             timeout_seconds=timeout_seconds,
             keepalive_seconds=settings.seconds("keepalive_seconds"),
+            silence_seconds=settings.seconds("silence_seconds"),
         )
         self.pubsub = PubSub(door)
 
@@ -152,13 +155,16 @@ class SalesforceClient:
             raise RecordMissing(f"there is no fulfillment order {order_id}")
         return Found(found[0], await self._rest_of(lines))
 
-    async def changed_since(self, since: str) -> list[str]:
-        """Ids of fulfillment orders that changed since then, oldest change first."""
+    async def changed(self, since: str, until: str) -> AsyncIterator[list[tuple[str, str]]]:
+        """(id, time of the change) of fulfillment orders that changed between these times, oldest
+        change first, page by page."""
         query = (
-            f"SELECT Id FROM {ORDER} WHERE SystemModstamp >= {since} ORDER BY SystemModstamp, Id"
+            f"SELECT Id, {CHANGED} FROM {ORDER} WHERE {CHANGED} >= {since} "
+            f"AND {CHANGED} <= {until} ORDER BY {CHANGED}, Id"
         )
         answer = await self._call("GET", f"/query?q={_quoted(query)}", effect=False)
-        return [str(row["Id"]) for row in await self._rest_of(answer)]
+        async for page in self._pages(answer):
+            yield [(str(row.get("Id")), str(row.get(CHANGED))) for row in page]
 
     async def set_status(self, order_id: str, status: str) -> None:
         """Write a fulfillment order's status; the same again changes nothing."""
@@ -267,15 +273,19 @@ class SalesforceClient:
 
     async def _rest_of(self, answer: Any) -> list[dict[str, Any]]:
         """The records of a query's answer and of the pages behind it."""
-        found = records_of(answer)
+        return [row async for page in self._pages(answer) for row in page]
+
+    async def _pages(self, answer: Any) -> AsyncIterator[list[dict[str, Any]]]:
+        """The records of a query's answer, and of each page behind it."""
+        yield records_of(answer)
         for _ in range(MAX_PAGES):
             following = answer.get("nextRecordsUrl") if isinstance(answer, dict) else None
             if not following:
-                return found
+                return
             if not str(following).startswith(f"{self._root}/query/"):
                 raise NeedsPerson("a query's next page is outside of the API")
             answer = await self._call("GET", str(following)[len(self._root) :], effect=False)
-            found += records_of(answer)
+            yield records_of(answer)
         raise NeedsPerson(f"a query has more than {MAX_PAGES} pages")
 
     async def _call(

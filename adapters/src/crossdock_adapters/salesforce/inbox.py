@@ -3,7 +3,7 @@
 A stream stays open from one run of the poll to the next. It is dropped when anything goes wrong,
 and the next run subscribes behind the place that the hub has: events come again, and change
 nothing. A place that the service does not know any more is a gap: the topic is read from its oldest
-event, and every fulfillment order that changed since the place was kept is read again.
+event, and every fulfillment order that changed since the place was kept is read again, by `gaps`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from crossdock.errors import (
 )
 from google.protobuf.message import DecodeError
 
-from crossdock_adapters.salesforce import avro, translate, translate_events
+from crossdock_adapters.salesforce import avro, translate_events
 from crossdock_adapters.salesforce.client import SalesforceClient
+from crossdock_adapters.salesforce.gaps import Gaps
 from crossdock_adapters.salesforce.orders import Orders
 from crossdock_adapters.salesforce.pubsub import (
     MAX_REQUESTED,
@@ -71,24 +72,31 @@ class Inbox:
         self._orders = orders
         self._seen = seen
         self._cursors: Cursors = poll.cursors
+        self._gaps = Gaps(poll.cursors, vendor)
         settings = poll.settings
         self._size = max(1, min(settings.integer("events_at_once"), MAX_REQUESTED))
         self._preset = settings.text("first_start").upper()
 
     async def run(self) -> None:
-        """Take what comes until the run's time is over; raise what went wrong at its end.
+        """Take what comes until the run's time is over, then as long what was missed; raise what
+        went wrong at its end.
 
-        A topic that fails does not stop the others.
+        A topic that fails does not stop the others, nor the rest.
         """
-        until = time.monotonic() + self._poll.settings.seconds("events_run_seconds")
+        seconds = self._poll.settings.seconds("events_run_seconds")
+        until = time.monotonic() + seconds
         topics = self._poll.settings.texts("topics")
-        ends = await asyncio.gather(
+        ends: list[BaseException | None] = await asyncio.gather(
             *(self._follow(topic, until) for topic in topics), return_exceptions=True
         )
+        ends += await asyncio.gather(self._close_gap(seconds), return_exceptions=True)
         self._watch_budget()
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
+        failed = [end for end in ends if end is not None]
+        for end in failed[1:]:
+            said = end if isinstance(end, VendorOutcome) else type(end).__name__
+            log.warning("endpoint %s: also in this run: %s", self._poll.endpoint, said)
+        if failed:
+            raise failed[0]
 
     async def translate_held(self, held: HeldPayload) -> None:
         """What was held, once more; the record is read as it is now."""
@@ -115,11 +123,14 @@ class Inbox:
         raw, version = await self._cursors.get_cursor(name)
         place = translate_events.place_of(raw)
         stream = await self._stream(topic, place.replay_id)
+        begun_again = False
         while (left := until - time.monotonic()) > 0:
             try:
                 came = await self._vendor.pubsub.received(stream, left)
             except ReplayLost as lost:
-                stream = await self._begin_again(topic, place, lost)
+                if begun_again:
+                    raise Retry(0.0, f"topic {topic}: no replay id is known ({lost})") from lost
+                stream, begun_again = await self._begin_again(topic, place, lost), True
                 continue
             if came is None:
                 return
@@ -133,7 +144,7 @@ class Inbox:
                     name, translate_events.place_bytes(place), version
                 )
                 stream.kept = reached
-            await stream.grant(came.pending_num_requested)
+            await stream.grant(len(came.events))
 
     async def _stream(self, topic: str, replay_id: bytes) -> Subscription:
         pubsub = self._vendor.pubsub
@@ -141,27 +152,28 @@ class Inbox:
         return found
 
     async def _begin_again(self, topic: str, place: Place, lost: ReplayLost) -> Subscription:
-        """From the oldest event on, and everything that changed since the place was kept."""
+        """From the oldest event on; what changed since the place was kept will be read again."""
         since = place.time or datetime.now(UTC) - RETENTION
         said = f"topic {topic}: events since {since:%Y-%m-%dT%H:%M:%SZ} may be lost ({lost})"
-        log.error("%s", said)
-        seconds = self._poll.settings.seconds("gap_alert_seconds")
-        self._poll.alerts.sound(GAP, said, seconds)
+        self._poll.alerts.sound(GAP, said, self._poll.settings.seconds("gap_alert_seconds"))
+        await self._gaps.widen(since, self._overlap)
         pubsub = self._vendor.pubsub
         stream: Subscription = await pubsub.subscription(topic, b"", "EARLIEST", self._size)
         # It goes on in the next run although nothing came yet that would move the place.
         stream.kept = place.replay_id
-        count = await self._read_again(since)
-        log.warning("topic %s: %d fulfillment orders read again", topic, count)
         return stream
 
-    async def _read_again(self, since: datetime) -> int:
-        """Every fulfillment order that changed since then, as it is now. How many there were."""
-        overlap = timedelta(seconds=self._poll.settings.seconds("overlap_seconds"))
-        ids = await self._vendor.changed_since(translate.told_time(since - overlap))
-        for order_id in ids:
+    @property
+    def _overlap(self) -> timedelta:
+        return timedelta(seconds=self._poll.settings.seconds("overlap_seconds"))
+
+    async def _close_gap(self, seconds: float) -> None:
+        async def tell(order_id: str) -> None:
             await self._tell_or_hold(order_id, order_id.encode(), f"gap/{order_id}", ID_TYPE)
-        return len(ids)
+
+        count = await self._gaps.close(tell, seconds)
+        if count is not None:
+            log.warning("endpoint %s: what was missed is read again", self._poll.endpoint)
 
     async def _keep(self, event: pubsub_api_pb2.ProducerEvent) -> None:
         """Durable in the hub on return: told, or held raw."""
@@ -173,8 +185,8 @@ class Inbox:
             known_as = translate_events.event_id(record, event.id)
             if known_as in self._seen:
                 return
-            acted_on = self._orders.meaning.acted_on
-            change = translate_events.change_of(schema.name, record, acted_on)
+            idle = self._orders.meaning.idle
+            change = translate_events.change_of(schema.name, record, idle)
         except Unreadable as problem:
             # By its content too: an id that cannot be trusted must not stand for another event.
             key = f"{known_as}/{hashlib.sha256(payload).hexdigest()[:16]}"
@@ -183,24 +195,25 @@ class Inbox:
         if change.note:
             log.info("event %s: %s", known_as, change.note)
         if change.everything:
-            await self._read_again(self._overflowed(record))
+            await self._gaps.widen(self._overflowed(record), self._overlap)
+        told = True
         for order_id in change.ids:
             key = known_as if len(change.ids) == 1 else f"{known_as}/{order_id}"
-            if not await self._tell_or_hold(order_id, payload, key, CONTENT_TYPE):
-                return
-        self._seen.add(known_as)
+            told &= await self._tell_or_hold(order_id, payload, key, CONTENT_TYPE)
+        if told:
+            self._seen.add(known_as)
 
     def _overflowed(self, record: dict[str, Any]) -> datetime:
-        """Since when changes are missing: the time of the commit, less the overlap."""
+        """Since when changes are missing; where the event does not say: all that is retained."""
         header = record.get(translate_events.HEADER)
         told = header.get("commitTimestamp") if isinstance(header, dict) else None
         now = datetime.now(UTC)
-        if isinstance(told, int):
-            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
-                milliseconds=min(max(told, 0), int(now.timestamp() * 1000))
-            )
-            return max(moment - timedelta(hours=1), now - RETENTION)
-        return now - RETENTION
+        if not isinstance(told, int):
+            return now - RETENTION
+        milliseconds = min(max(told, 0), int(now.timestamp() * 1000))
+        committed = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+        window = timedelta(seconds=self._poll.settings.seconds("overflow_window_seconds"))
+        return max(committed - window, now - RETENTION)
 
     async def _tell_or_hold(
         self, order_id: str, payload: bytes, key: str, content_type: str

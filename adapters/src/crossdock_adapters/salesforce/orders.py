@@ -17,7 +17,6 @@ from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock_adapters.salesforce import translate
 from crossdock_adapters.salesforce.client import RecordMissing, SalesforceClient
 from crossdock_adapters.salesforce.translate import ORDER_REFERENCE, Found, Rules
-from crossdock_adapters.salesforce.translate_events import KNOWN_CATEGORIES
 from crossdock_adapters.sdk.places import Unreadable
 
 log = logging.getLogger(__name__)
@@ -29,16 +28,13 @@ MAX_REASON: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """Which status categories, in small letters, release and cancel; statuses: of those that
-    release only these, in small letters; none: all of them."""
+    """Which status categories, in small letters, release, cancel, and ask for nothing; statuses: of
+    those that release only these, in small letters; none: all of them."""
 
     releases: frozenset[str]
     cancels: frozenset[str]
+    idle: frozenset[str]
     statuses: frozenset[str]
-
-    @property
-    def acted_on(self) -> frozenset[str]:
-        return self.releases | self.cancels
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +63,10 @@ class Orders:
             status = str(names.get(found.order, "order.status") or "").lower()
             if not self.meaning.statuses or status in self.meaning.statuses:
                 await self._release(found)
-        elif category not in KNOWN_CATEGORIES:
+        elif category not in self.meaning.idle:
             raise Unreadable(
-                f"status category {category[:64]!r} is none that is documented",
+                f"status category {category[:64]!r} is in none of release_categories, "
+                "cancel_categories and idle_categories",
                 names.pointer("order.category"),
             )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Door:
     lost_codes: frozenset[str]
     timeout_seconds: float
     keepalive_seconds: float
+    silence_seconds: float
 
 
 class PubSub:
@@ -127,7 +129,9 @@ class PubSub:
     async def received(self, stream: Subscription, seconds: float) -> Any:
         """The next FetchResponse of a stream; None: none came in time.
 
-        ReplayLost, or what the end of the stream means for trying again.
+        ReplayLost, or what the end of the stream means for trying again. Unreachable: nothing came
+        for longer than the service is ever silent, so the connection is given up, although whatever
+        is between it and us may answer its pings.
         """
         try:
             came = await stream.next(seconds)
@@ -137,6 +141,11 @@ class PubSub:
                 raise ReplayLost(code_of(error)) from None
             what = f"topic {stream.topic}, rpc {stream.rpc_id or 'unknown'}"
             self._raise(error, what, stream.token)
+        if came is None and stream.silent_seconds > self._door.silence_seconds:
+            await self.close()
+            seconds = f"{self._door.silence_seconds:g}"
+            said = f"topic {stream.topic}, rpc {stream.rpc_id or 'unknown'}: no sign of life"
+            raise Unreachable(0.0, f"{said} for {seconds} s; connecting again")
         if came is not None and not stream.rpc_id:
             # What the vendor's support asks for.
             log.info("topic %s: subscribed, rpc %s", stream.topic, came.rpc_id)
@@ -229,7 +238,8 @@ class Seen:
 
 class Subscription:
     """One Subscribe stream. What comes is read beside it: a reader that waits for a while and gives
-    up would end the call. Credit bounds what can lie here unread.
+    up would end the call. Credit bounds what can lie here unread: it is counted here, because the
+    service's own count in a response is of when that left, and more may have been asked for since.
 
     kept: the replay id that the hub has of this topic. token: what it was opened with.
     """
@@ -242,6 +252,8 @@ class Subscription:
         self.ended = False
         self._call = call
         self._size = min(size, MAX_REQUESTED)
+        self._outstanding = self._size
+        self._heard_at = time.monotonic()
         self._came: asyncio.Queue[Any] = asyncio.Queue()
         self._reader: asyncio.Task[None] | None = None
 
@@ -262,13 +274,19 @@ class Subscription:
             raise came
         return came
 
-    async def grant(self, pending: int) -> None:
-        """Ask for more once half of what may be outstanding is used up; pending: what still is."""
-        if pending > self._size // 2:
+    @property
+    def silent_seconds(self) -> float:
+        """Since when nothing came."""
+        return time.monotonic() - self._heard_at
+
+    async def grant(self, done: int) -> None:
+        """So many events are dealt with; ask for more once half of what may be outstanding is."""
+        self._outstanding -= done
+        if self._outstanding > self._size // 2:
             return
-        more = pubsub_api_pb2.FetchRequest(
-            topic_name=self.topic, num_requested=self._size - max(pending, 0)
-        )
+        wanted = self._size - self._outstanding
+        self._outstanding = self._size
+        more = pubsub_api_pb2.FetchRequest(topic_name=self.topic, num_requested=wanted)
         try:
             await self._call.write(more)
         except (grpc.RpcError, asyncio.InvalidStateError):
@@ -285,6 +303,7 @@ class Subscription:
     async def _read(self) -> None:
         try:
             while (came := await self._call.read()) is not grpc.aio.EOF:
+                self._heard_at = time.monotonic()
                 self._came.put_nowait(came)
             # A server that ends a stream in order, as for its maintenance.
             ended = grpc.aio.AioRpcError(

@@ -64,9 +64,11 @@ class SalesforceSandbox(Misbehaving):
     name = "salesforce"
     kept = ("_misbehaves", "_records", "_bus.topics", "_bus.schemas", "_access.sessions")
     # lock_row, errors_in_success, multiple_matches: of the next write; replay_lost: of the next
-    # subscription behind a replay id; silent: no events; british: "Cancelled" for "Canceled".
+    # subscription behind a replay id; stream_ends: in order, the next one on which something
+    # happens; silent: no events; british: "Cancelled" for "Canceled".
     misbehaviours: ClassVar[frozenset[str]] = frozenset({
-        "lock_row", "errors_in_success", "multiple_matches", "replay_lost", "silent", "british",
+        "lock_row", "errors_in_success", "multiple_matches", "replay_lost", "stream_ends", "silent",
+        "british",
     })  # fmt: skip
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -107,6 +109,7 @@ class SalesforceSandbox(Misbehaving):
             keepalive_seconds=float(self.settings.get("keepalive_seconds", 270)),
             events_in_response=int(self.settings.get("events_in_response", 50)),
             loses_replay=lambda: self.struck("replay_lost"),
+            ends_stream=lambda: self.struck("stream_ends"),
         )
         listener = Listener(self._vendor_app(), self.config.host, self.config.vendor_port)
         wanted_port = int(self.settings.get("pubsub_port", 0))

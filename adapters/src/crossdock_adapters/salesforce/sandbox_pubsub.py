@@ -119,6 +119,7 @@ class House:
     keepalive_seconds: float
     events_in_response: int
     loses_replay: Callable[[], bool] = lambda: False
+    ends_stream: Callable[[], bool] = lambda: False
 
 
 class Service(pubsub_api_pb2_grpc.PubSubServicer):
@@ -169,6 +170,8 @@ class Service(pubsub_api_pb2_grpc.PubSubServicer):
                     await self._refuse(context, _Status.UNAUTHENTICATED, AUTH_ERROR)
                 if stream.wrong:
                     await self._refuse(context, _Status.INVALID_ARGUMENT, INVALID)
+                if self._house.ends_stream():
+                    return
                 response = await self._next(stream)
                 if response is not None:
                     yield response

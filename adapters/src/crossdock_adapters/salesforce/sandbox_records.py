@@ -6,6 +6,7 @@ actions alone: a direct write is refused here, where Salesforce would break its 
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ _QUERY: Final = re.compile(
     r"SELECT (?P<fields>[\w., ]+) FROM (?P<object>\w+)(?: WHERE (?P<where>.+?))?"
     r"(?: ORDER BY (?P<order>[\w., ]+))?"
 )
-_CONDITION: Final = re.compile(r"(?P<field>[\w.]+) (?P<sign>=|>=) (?P<value>'[^']*'|[\w:.+-]+)")
+_CONDITION: Final = re.compile(r"(?P<field>[\w.]+) (?P<sign>=|>=|<=) (?P<value>'[^']*'|[\w:.+-]+)")
 
 
 class Refusal(Exception):
@@ -290,4 +291,5 @@ def _holds(row: Mapping[str, Any], condition: str) -> bool:
     wanted: Any = parsed["value"].strip("'")
     if isinstance(value, datetime):
         wanted = datetime.fromisoformat(wanted)
-    return bool(value == wanted if parsed["sign"] == "=" else value >= wanted)
+    signs = {"=": operator.eq, ">=": operator.ge, "<=": operator.le}
+    return bool(signs[parsed["sign"]](value, wanted))

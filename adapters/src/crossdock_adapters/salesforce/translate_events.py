@@ -40,6 +40,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Every record that changed between these times, both included, has to be read again."""
+
+    since: datetime
+    until: datetime
+
+    def and_(self, other: Window | None) -> Window:
+        """Both, and what is between them."""
+        if other is None:
+            return self
+        return Window(min(self.since, other.since), max(self.until, other.until))
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """How far a topic is told to the hub. time: when that was written; None: never."""
 
@@ -47,11 +61,11 @@ class Place:
     time: datetime | None = None
 
 
-def change_of(name: str, record: Mapping[str, Any], acted_on: frozenset[str]) -> Change:
+def change_of(name: str, record: Mapping[str, Any], idle: frozenset[str]) -> Change:
     """What an event of this schema asks for. Unreadable: it does not say what it is about.
 
-    acted_on: status categories, in small letters, that mean something here; of a status event with
-    another known one nothing has to be read.
+    idle: status categories, in small letters, that ask for nothing: of such an event no record has
+    to be read.
     """
     if HEADER in record:
         return _of_change_event(record[HEADER])
@@ -59,15 +73,9 @@ def change_of(name: str, record: Mapping[str, Any], acted_on: frozenset[str]) ->
         raise Unreadable(f"{name} is neither a change event nor one of a fulfillment order")
     order_id = _id(record.get(ORDER_ID), f"/{ORDER_ID}")
     category = str(record.get("NewStatusCategory") or "").lower()
-    if category in KNOWN_CATEGORIES and category not in acted_on:
+    if category in idle:
         return Change(note=f"a status of category {category} asks for nothing")
     return Change((order_id,))
-
-
-# Both spellings of the last one are in Salesforce's own documentation.
-KNOWN_CATEGORIES: Final = frozenset(
-    {"draft", "activated", "fulfilling", "closed", "rejected", "canceled", "cancelled"}
-)
 
 
 def event_id(record: Mapping[str, Any], published_id: str) -> str:
@@ -119,6 +127,11 @@ def cursor_name(organization: str, topic: str) -> str:
     return f"pubsub:{digest[: MAX_CURSOR_NAME - len('pubsub:')]}"
 
 
+def gap_name(organization: str) -> str:
+    """Under what the hub keeps which changes of an org have to be read again."""
+    return f"pubsub-gap:{organization}"
+
+
 def place_of(raw: bytes) -> Place:
     """A place as the hub kept it. ValueError: it was not written here."""
     if not raw:
@@ -135,4 +148,26 @@ def place_bytes(place: Place) -> bytes:
     """A place as the hub keeps it."""
     moment = place.time.isoformat() if place.time is not None else ""
     told = {"replay_id": base64.b64encode(place.replay_id).decode(), "time": moment}
+    return json.dumps(told, separators=(",", ":")).encode()
+
+
+def window_of(raw: bytes) -> Window | None:
+    """A window as the hub kept it; None: there is none. ValueError: it was not written here."""
+    if not raw:
+        return None
+    try:
+        content = json.loads(raw)
+        since, until = (
+            datetime.fromisoformat(content[each]).astimezone(UTC) for each in ("since", "until")
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError("the cursor is no window of changes") from error
+    return Window(since, until)
+
+
+def window_bytes(window: Window | None) -> bytes:
+    """A window as the hub keeps it."""
+    if window is None:
+        return b""
+    told = {"since": window.since.isoformat(), "until": window.until.isoformat()}
     return json.dumps(told, separators=(",", ":")).encode()
