@@ -16,7 +16,7 @@ from crossdock_adapters.salesforce import avro, translate, translate_events
 from crossdock_adapters.salesforce.client import error_of
 from crossdock_adapters.salesforce.names import FIELDS, Names
 from crossdock_adapters.salesforce.translate import Found, Rules
-from crossdock_adapters.salesforce.translate_events import Place
+from crossdock_adapters.salesforce.translate_events import Place, Window
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
@@ -117,8 +117,8 @@ def short(number: int, quantity: str) -> fulfillment_pb2.FulfillmentRequest:
 def test_what_is_cancelled_already_is_not_cancelled_again() -> None:
     """Proves that only what is left of a shortage is asked for, by what the row had and has."""
     row = "0a45f9000000001AAA"
-    assert translate.short_rows(found(), short(1, "1"), NAMES) == {}
-    assert translate.short_rows(found(), short(1, "2"), NAMES) == {row: Decimal(1)}
+    assert translate.short_rows(found(), short(1, "1"), RULES) == {}
+    assert translate.short_rows(found(), short(1, "2"), RULES) == {row: Decimal(1)}
     assert translate.remaining(found(), row, Decimal(1), NAMES) == Decimal("1.0")
 
 
@@ -126,7 +126,7 @@ def test_what_is_cancelled_already_is_not_cancelled_again() -> None:
 def test_a_shortage_of_what_is_not_there_is_no_shortage(number: int, quantity: str) -> None:
     """Proves that a line nobody has, or more than it ever had, is refused before anything left."""
     with pytest.raises(Untranslatable):
-        translate.short_rows(found(), short(number, quantity), NAMES)
+        translate.short_rows(found(), short(number, quantity), RULES)
 
 
 def two_cartons() -> shipment_pb2.Shipment:
@@ -140,24 +140,14 @@ def two_cartons() -> shipment_pb2.Shipment:
 
 def test_each_carton_that_left_is_a_shipment_of_its_own() -> None:
     """Proves that a departure writes its own cartons with their own tracking numbers, under a key
-    that is the same each time, and that not all has left before the last one has."""
+    that is the same each time."""
     shipment = two_cartons()
     shipment.departures.add(package_numbers=["C-1"])
     first = translate.shipment_rows(shipment, "0a3", "Shipped", NAMES)
     assert list(first) == ["s-1-C-1"]
     assert first["s-1-C-1"]["TrackingNumber"] == "1Z-C-1"
-    assert not translate.has_all_left(shipment)
     shipment.departures.add(package_numbers=["C-2"])
     assert list(translate.shipment_rows(shipment, "0a3", "Shipped", NAMES)) == ["s-1-C-2"]
-    assert translate.has_all_left(shipment)
-
-
-def test_a_carton_that_is_withdrawn_is_not_waited_for() -> None:
-    """Proves that what the warehouse cancelled at the dock keeps nothing from being fulfilled."""
-    shipment = two_cartons()
-    shipment.departures.add(package_numbers=["C-1"])
-    shipment.progress[1].withdrawn = True
-    assert translate.has_all_left(shipment)
 
 
 def test_the_first_part_that_failed_says_why() -> None:
@@ -168,7 +158,7 @@ def test_the_first_part_that_failed_says_why() -> None:
     assert error_of(None) == ("", "")
 
 
-ACTED_ON = frozenset({"activated", "canceled", "cancelled"})
+IDLE = frozenset({"draft", "fulfilling", "closed", "rejected"})
 ORDER_ID = "0a35f9000000001AAA"
 
 
@@ -176,13 +166,13 @@ ORDER_ID = "0a35f9000000001AAA"
 def test_a_status_that_means_something_is_read(category: str) -> None:
     """Proves that both spellings are heard in any case, and an unknown one is not passed by."""
     record = {"FulfillmentOrderId": ORDER_ID, "NewStatusCategory": category}
-    assert translate_events.change_of("E", record, ACTED_ON).ids == (ORDER_ID,)
+    assert translate_events.change_of("E", record, IDLE).ids == (ORDER_ID,)
 
 
 def test_a_status_that_means_nothing_costs_no_call() -> None:
     """Proves that our own status writes, which come back as events, are passed over with a note."""
     record = {"FulfillmentOrderId": ORDER_ID, "NewStatusCategory": "Fulfilling"}
-    change = translate_events.change_of("E", record, ACTED_ON)
+    change = translate_events.change_of("E", record, IDLE)
     assert change.ids == () and change.note
 
 
@@ -190,14 +180,14 @@ def test_a_status_that_means_nothing_costs_no_call() -> None:
 def test_a_change_with_ids_is_read_again(kind: str) -> None:
     """Proves that a gap of known records, and a kind nobody documented, are read like a change."""
     header = {"entityName": "FulfillmentOrder", "changeType": kind, "recordIds": [ORDER_ID] * 2}
-    change = translate_events.change_of("E", {"ChangeEventHeader": header}, ACTED_ON)
+    change = translate_events.change_of("E", {"ChangeEventHeader": header}, IDLE)
     assert change.ids == (ORDER_ID,)
 
 
 def test_an_overflow_is_about_everything() -> None:
     """Proves that a gap which names no records asks for all that changed."""
     header = {"entityName": "FulfillmentOrder", "changeType": "GAP_OVERFLOW", "recordIds": []}
-    assert translate_events.change_of("E", {"ChangeEventHeader": header}, ACTED_ON).everything
+    assert translate_events.change_of("E", {"ChangeEventHeader": header}, IDLE).everything
 
 
 @pytest.mark.parametrize("value", [None, "", "x' OR Id != '", "0a35f90000", 7])
@@ -205,7 +195,7 @@ def test_what_is_no_id_goes_into_no_query(value: Any) -> None:
     """Proves that an id that is none is refused with its place, whatever it would do in a query."""
     record = {"FulfillmentOrderId": value, "NewStatusCategory": "Activated"}
     with pytest.raises(Unreadable, match="/FulfillmentOrderId"):
-        translate_events.change_of("E", record, ACTED_ON)
+        translate_events.change_of("E", record, IDLE)
 
 
 def test_a_place_is_kept_as_it_was() -> None:
@@ -215,6 +205,18 @@ def test_a_place_is_kept_as_it_was() -> None:
     assert translate_events.place_of(b"") == Place()
     with pytest.raises(ValueError, match="no place"):
         translate_events.place_of(b'{"other": 1}')
+
+
+def test_what_has_to_be_read_again_is_kept_as_it_was() -> None:
+    """Proves that two windows are kept as one around both, and that a closed one is none."""
+    late, early = (datetime(2026, 3, day, 9, 14, 7, tzinfo=UTC) for day in (3, 2))
+    both = Window(late, late).and_(Window(early, early)).and_(None)
+    assert both == Window(early, late)
+    assert translate_events.window_of(translate_events.window_bytes(both)) == both
+    assert translate_events.window_of(translate_events.window_bytes(None)) is None
+    for wrong in (b"x", b"{}", b'{"since": "yesterday", "until": ""}'):
+        with pytest.raises(ValueError):
+            translate_events.window_of(wrong)
 
 
 def test_each_org_and_topic_has_a_cursor_of_its_own() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
 from crossdock.errors import CallError, NotFoundError
 from crossdock.fulfillment.v1 import fulfillment_pb2
-from crossdock.order.v1 import order_service_pb2
+from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.salesforce import translate
@@ -34,9 +39,20 @@ from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
 ADAPTER = Adapter.load(__package__)
 
+# The states of the hub's order in which nothing of it is left to leave.
+ALL_LEFT = (order_pb2.ORDER_STATE_SHIPPED, order_pb2.ORDER_STATE_DELIVERED)
 NOT_OURS = "the order is not of this org: nothing to tell it"
 PRESETS = frozenset({"earliest", "latest"})
 HUB_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """A fulfillment order. has_all_left: by the hub's word, of every shipment of the order."""
+
+    id: str
+    summary_id: str
+    has_all_left: bool
 
 
 @ADAPTER.connect
@@ -54,14 +70,14 @@ async def record_pick(work: Work, vendor: SalesforceClient) -> Confirmed:
     Both by what is there now: what an earlier attempt cancelled is not cancelled again.
     """
     request: fulfillment_pb2.FulfillmentRequest = work.event.fulfillment_request
-    order_id, summary = await _order(work, request.order_id)
-    if not order_id:
+    ours = await _order(work, request.order_id)
+    if ours is None:
         return Confirmed(note=NOT_OURS)
-    async with vendor.turn(summary):
-        found = await _read(vendor, order_id)
-        left = translate.short_rows(found, request, vendor.names)
+    async with vendor.turn(ours.summary_id):
+        found = await _read_open(work, vendor, ours.id)
+        left = _short_rows(work, vendor, found, request)
         if left and _is_managed(found, vendor):
-            await vendor.cancel_items(order_id, left)
+            await vendor.cancel_items(ours.id, left)
         elif left:
             rest = {
                 row: translate.remaining(found, row, quantity, vendor.names)
@@ -70,33 +86,33 @@ async def record_pick(work: Work, vendor: SalesforceClient) -> Confirmed:
             await vendor.set_quantities(rest)
         await _move(work, vendor, found, "picked_status")
     note = f"cancelled: {row_quantities(left)}" if left else ""
-    return Confirmed([_reference(order_id)], note=note)
+    return Confirmed([_reference(ours.id)], note=note)
 
 
 @ADAPTER.look_up("record_pick")
 async def find_pick(work: Work, vendor: SalesforceClient) -> Confirmed | NotFound:
     """Whether the fulfillment order has the quantities that were picked, and says so."""
     request: fulfillment_pb2.FulfillmentRequest = work.event.fulfillment_request
-    order_id, _ = await _order(work, request.order_id)
-    if not order_id:
+    ours = await _order(work, request.order_id)
+    if ours is None:
         return Confirmed(note=NOT_OURS)
-    found = await _read(vendor, order_id)
-    left = translate.short_rows(found, request, vendor.names)
+    found = await _read(vendor, ours.id)
+    left = _short_rows(work, vendor, found, request)
     if left or not _is_past(work, vendor, found, "picked_status"):
-        return NotFound(f"{order_id} does not show this pick")
-    return Confirmed([_reference(order_id)], note="found by its quantities and status")
+        return NotFound(f"{ours.id} does not show this pick")
+    return Confirmed([_reference(ours.id)], note="found by its quantities and status")
 
 
 @ADAPTER.operation("record_packed")
 async def record_packed(work: Work, vendor: SalesforceClient) -> Confirmed:
     """Say that it is packed; a fulfillment order that is further already stays where it is."""
-    order_id, summary = await _order(work, work.event.shipment.order_id)
-    if not order_id:
+    ours = await _order(work, work.event.shipment.order_id)
+    if ours is None:
         return Confirmed(note=NOT_OURS)
-    async with vendor.turn(summary):
-        found = await _read(vendor, order_id)
+    async with vendor.turn(ours.summary_id):
+        found = await _read_open(work, vendor, ours.id)
         await _move(work, vendor, found, "packed_status")
-    return Confirmed([_reference(order_id)])
+    return Confirmed([_reference(ours.id)])
 
 
 @ADAPTER.operation("confirm_shipment")
@@ -107,37 +123,34 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     is one invoice for a fulfillment order.
     """
     shipment: shipment_pb2.Shipment = work.event.shipment
-    order_id, summary = await _order(work, shipment.order_id)
-    if not order_id:
+    ours = await _order(work, shipment.order_id)
+    if ours is None:
         return Confirmed(note=NOT_OURS)
-    rows = translate.shipment_rows(
-        shipment, order_id, work.settings.text("shipped_shipment_status"), vendor.names
-    )
-    references = [_reference(order_id), *(Reference("shipment", key) for key in rows)]
-    async with vendor.turn(summary):
-        found = await _read(vendor, order_id)
-        done = translate.has_all_left(shipment)
-        moves = done and not _is_past(work, vendor, found, "shipped_status")
-        status = work.settings.text("shipped_status") if moves else ""
-        await vendor.write_shipments(rows, order_id, status)
-        wanted = work.settings.flag("create_invoices") and _is_managed(found, vendor)
-        if done and wanted:
-            references.append(Reference("invoice", await _invoice(vendor, found)))
-    return Confirmed(references)
+    status = work.settings.text("shipped_shipment_status")
+    rows = translate.shipment_rows(shipment, ours.id, status, vendor.names)
+    async with vendor.turn(ours.summary_id):
+        found = await _read_open(work, vendor, ours.id)
+        invoice = await _write(work, vendor, ours, found, rows)
+    return Confirmed([_reference(ours.id), *_shipments(rows), *invoice])
 
 
 @ADAPTER.operation("record_delivery")
 async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
-    """When the packages arrived, on their shipments; money moves by the org's own rules."""
+    """When the packages arrived, on their shipments; money moves by the org's own rules.
+
+    Where the last of the order was cancelled at the dock no departure says that nothing more will
+    leave, so this looks too.
+    """
     shipment: shipment_pb2.Shipment = work.event.shipment
-    order_id, summary = await _order(work, shipment.order_id)
-    if not order_id:
+    ours = await _order(work, shipment.order_id)
+    if ours is None:
         return Confirmed(note=NOT_OURS)
     status = work.settings.text("delivered_shipment_status")
-    rows = translate.delivered_rows(shipment, order_id, status, vendor.names)
-    async with vendor.turn(summary):
-        await vendor.write_shipments(rows, order_id, "")
-    return Confirmed([Reference("shipment", key) for key in rows])
+    rows = translate.delivered_rows(shipment, ours.id, status, vendor.names)
+    async with vendor.turn(ours.summary_id):
+        found = await _read(vendor, ours.id)
+        invoice = await _write(work, vendor, ours, found, rows)
+    return Confirmed([_reference(ours.id), *_shipments(rows), *invoice])
 
 
 async def translate_event(poll: Poll, held: HeldPayload, vendor: SalesforceClient) -> None:
@@ -190,8 +203,8 @@ def _unit(word: str) -> str | None:
     return found[1].canonical if found else None
 
 
-async def _order(work: Work, hub_id: str) -> tuple[str, str]:
-    """(the fulfillment order that an order of the hub is, its summary); "": none of this org's.
+async def _order(work: Work, hub_id: str) -> Ours | None:
+    """The fulfillment order that an order of the hub is; None: it is none of this org's.
 
     Asked before anything is sent, so a hub that is away for a moment is a retry.
     """
@@ -205,7 +218,10 @@ async def _order(work: Work, hub_id: str) -> tuple[str, str]:
     except CallError as error:
         raise Retry(HUB_RETRY_SECONDS, f"order {hub_id} not read from the hub") from error
     order_id = reference_of(order, work.endpoint, translate.ORDER_REFERENCE)
-    return order_id, reference_of(order, work.endpoint, translate.SUMMARY_REFERENCE) or order_id
+    if not order_id:
+        return None
+    summary = reference_of(order, work.endpoint, translate.SUMMARY_REFERENCE)
+    return Ours(order_id, summary or order_id, order.state in ALL_LEFT)
 
 
 async def _read(vendor: SalesforceClient, order_id: str) -> Found:
@@ -213,6 +229,49 @@ async def _read(vendor: SalesforceClient, order_id: str) -> Found:
         return await vendor.fulfillment_order(order_id)
     except RecordMissing as missing:
         raise NeedsPerson(str(missing)) from missing
+
+
+async def _read_open(work: Work, vendor: SalesforceClient, order_id: str) -> Found:
+    """One that is worked on. Reject: it is cancelled, and what is written would bring it back."""
+    found = await _read(vendor, order_id)
+    cancels = _small(work.settings.texts("cancel_categories"))
+    if translate.category_of(found, vendor.names) in cancels:
+        raise Reject("CANCELLED", f"{order_id} is cancelled in Salesforce: nothing is written")
+    return found
+
+
+def _short_rows(
+    work: Work,
+    vendor: SalesforceClient,
+    found: Found,
+    request: fulfillment_pb2.FulfillmentRequest,
+) -> dict[str, Decimal]:
+    try:
+        return translate.short_rows(found, request, _rules(work.settings, work.endpoint, vendor))
+    except Unreadable as problem:
+        raise NeedsPerson(f"{found.id}: {problem}") from problem
+
+
+async def _write(
+    work: Work,
+    vendor: SalesforceClient,
+    ours: Ours,
+    found: Found,
+    rows: Mapping[str, Mapping[str, Any]],
+) -> list[Reference]:
+    """Shipments, and once all of the order has left: fulfilled, and its invoice, if it has one."""
+    cancels = _small(work.settings.texts("cancel_categories"))
+    done = ours.has_all_left and translate.category_of(found, vendor.names) not in cancels
+    moves = done and not _is_past(work, vendor, found, "shipped_status")
+    invoiced = done and work.settings.flag("create_invoices") and _is_managed(found, vendor)
+    await vendor.write_shipments(
+        rows, ours.id, work.settings.text("shipped_status") if moves else ""
+    )
+    return [Reference("invoice", await _invoice(vendor, found))] if invoiced else []
+
+
+def _shipments(rows: Mapping[str, Mapping[str, Any]]) -> list[Reference]:
+    return [Reference("shipment", key) for key in rows]
 
 
 def _is_managed(found: Found, vendor: SalesforceClient) -> bool:
@@ -230,6 +289,8 @@ async def _move(work: Work, vendor: SalesforceClient, found: Found, setting: str
 
 def _is_past(work: Work, vendor: SalesforceClient, found: Found, setting: str) -> bool:
     """Whether the fulfillment order has come so far; what comes late moves nothing back."""
+    if translate.category_of(found, vendor.names) == translate.CLOSED:
+        return True
     ours = ("picked_status", "packed_status", "shipped_status")
     now = str(vendor.names.get(found.order, "order.status") or "")
     further = [work.settings.text(each) for each in ours[ours.index(setting) :]]

@@ -73,8 +73,8 @@ def knows(sandbox: SalesforceSandbox) -> Sequence[Message]:
 
 
 def known(hub_id: str, number: str, order_id: str) -> order_pb2.Order:
-    """An order that the hub has of this org."""
-    order = order_pb2.Order(id=hub_id, number=number)
+    """An order that the hub has of this org, of which everything has left."""
+    order = order_pb2.Order(id=hub_id, number=number, state=order_pb2.ORDER_STATE_SHIPPED)
     for kind, value in (("fulfillment_order", order_id), ("order_summary", SUMMARY)):
         order.references.add(system=ADAPTER.name, type=kind, value=value)
     return order

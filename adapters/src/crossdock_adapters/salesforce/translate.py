@@ -31,6 +31,8 @@ MAX_QUANTITY: Final = Decimal("1e15")
 MAX_DIGITS: Final = 30
 MAX_EXTERNAL_ID: Final = 255
 ADDRESS_LINES: Final = 4
+# The status category of what is done, whatever an org calls its statuses.
+CLOSED: Final = "closed"
 # Rows of a fulfillment order that are no goods: delivery charges.
 CHARGE: Final = "charge"
 
@@ -144,24 +146,26 @@ def order_of(found: Found, rules: Rules) -> order_pb2.Order:
 
 
 def short_rows(
-    found: Found, request: fulfillment_pb2.FulfillmentRequest, names: Names
+    found: Found, request: fulfillment_pb2.FulfillmentRequest, rules: Rules
 ) -> dict[str, Decimal]:
     """What is left to cancel of each row, by its id, so that what was short is cancelled in all.
 
     What was cancelled before is the difference of the quantity that it had and the one that it has:
-    asked again, nothing is left. Untranslatable: the pick names a line that is not there, or more
-    was short than the row ever had.
+    asked again, nothing is left. Untranslatable: the pick names a line that is not there, more was
+    short than the row ever had, or in another unit than the row's. Unreadable: that has none.
     """
-    short: dict[int, Decimal] = {}
+    names = rules.names
+    short: dict[tuple[int, str], Decimal] = {}
     for line in request.short:
-        short[line.line_number] = short.get(line.line_number, Decimal(0)) + Decimal(
-            line.quantity.value
-        )
+        at = (line.line_number, line.quantity.unit)
+        short[at] = short.get(at, Decimal(0)) + Decimal(line.quantity.value)
     left: dict[str, Decimal] = {}
-    for number, wanted in sorted(short.items()):
+    for (number, unit), wanted in sorted(short.items()):
         if not 1 <= number <= len(found.lines):
             raise Untranslatable(f"line {number} is not among the fulfillment order's rows")
         row = found.lines[number - 1]
+        if unit != (kept := _unit(row, rules)):
+            raise Untranslatable(f"line {number}: {unit} was short, and the row is in {kept}")
         has = _quantity(row, "line.quantity", names)
         had = _quantity(row, "line.original_quantity", names, default=has)
         if wanted > had:
@@ -244,15 +248,6 @@ def shipment_key(shipment: shipment_pb2.Shipment, package: shipment_pb2.Package)
     """Our key of a package, for the field that is unique: the hub's id of the shipment and the
     warehouse's number of the package, which is unique in it."""
     return f"{shipment.id}-{package.number}"[:MAX_EXTERNAL_ID]
-
-
-def has_all_left(shipment: shipment_pb2.Shipment) -> bool:
-    """Whether nothing of the shipment is at the dock any more."""
-    if not shipment.departures:
-        return True
-    left = {number for each in shipment.departures for number in each.package_numbers}
-    withdrawn = {each.package_id for each in shipment.progress if each.withdrawn}
-    return all(each.number in left or each.id in withdrawn for each in shipment.packages)
 
 
 def told_time(moment: datetime) -> str:
