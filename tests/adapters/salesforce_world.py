@@ -49,7 +49,7 @@ class Desk:
         return str(answer["id"])
 
     async def known_order(
-        self, state: order_pb2.OrderState = order_pb2.ORDER_STATE_SHIPPED, **words: Any
+        self, state: order_pb2.OrderState.ValueType = order_pb2.ORDER_STATE_SHIPPED, **words: Any
     ) -> str:
         """One that the hub has already, under HUB_ID, in this state."""
         order_id = await self.order("FO-9", **words)

@@ -119,16 +119,19 @@ async def test_a_stream_without_sign_of_life_is_given_up(tmp_path: Path) -> None
         assert desk.calls("subscribe") == 2
 
 
-async def test_a_session_that_ends_in_mid_stream_is_renewed(desk: Desk) -> None:
-    """Proves that a stream cut for its token is told as a retry, and the next has a new one."""
-    await desk.run()
-    await desk.command("expire_tokens")
-    with pytest.raises(Retry):
+@pytest.mark.parametrize("status", ["UNAUTHENTICATED", "PERMISSION_DENIED"])
+async def test_a_session_that_ends_in_mid_stream_is_renewed(tmp_path: Path, status: str) -> None:
+    """Proves that a stream cut for its token is told as a retry, and the next has a new one, by the
+    service's own code: its status is not published."""
+    async with running(tmp_path, {"session_status": status}) as desk:
         await desk.run()
-    await desk.order("FO-1")
-    await desk.run()
-    assert desk.told("ReleaseOrder") == 1
-    assert desk.sandbox.books()["tokens_given"] == 2
+        await desk.command("expire_tokens")
+        with pytest.raises(Retry):
+            await desk.run()
+        await desk.order("FO-1")
+        await desk.run()
+        assert desk.told("ReleaseOrder") == 1
+        assert desk.sandbox.books()["tokens_given"] == 2
 
 
 @pytest.mark.parametrize("ends", ["cut", "in order"])

@@ -59,7 +59,7 @@ async def test_what_is_fulfilled_is_for_the_whole_order_to_say(desk: Desk) -> No
     books = desk.sandbox.books()
     assert (len(books["shipments"]), books["invoices"]) == (1, [])
     desk.stage.hub.notebook.known[-1].state = order_pb2.ORDER_STATE_SHIPPED
-    delivered = conformance.delivered({})
+    delivered: Any = conformance.delivered({})
     delivered.shipment.order_id = HUB_ID
     last = await desk.do("record_delivery", delivered)
     assert desk.sandbox._records.orders[order_id]["Status"] == "Fulfilled"
@@ -73,11 +73,11 @@ async def test_a_cancelled_order_is_not_brought_back(desk: Desk, operation: str)
     """Proves that work on what Salesforce cancelled is a refusal for a person to see, with nothing
     written."""
     await desk.known_order(status="Canceled")
-    packed = conformance.packed({})
+    packed: Any = conformance.packed({})
     packed.shipment.order_id = HUB_ID
-    events = {"record_pick": picked, "record_packed": lambda: packed}
+    events = {"record_pick": picked(), "record_packed": packed, "confirm_shipment": manifested()}
     with pytest.raises(Reject, match="cancelled in Salesforce"):
-        await desk.do(operation, events.get(operation, manifested)())
+        await desk.do(operation, events[operation])
     books = desk.sandbox.books()
     assert not (books["status_writes"] or books["shipments"] or books["cancellations"])
 

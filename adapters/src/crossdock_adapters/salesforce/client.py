@@ -117,6 +117,7 @@ class SalesforceClient:
             tokens=self._tokens,
             instance_url=lambda: self._instance_url,
             lost_codes=frozenset(settings.texts("lost_replay_codes")),
+            session_codes=frozenset(settings.texts("lost_session_codes")),
             timeout_seconds=timeout_seconds,
             keepalive_seconds=settings.seconds("keepalive_seconds"),
             silence_seconds=settings.seconds("silence_seconds"),

@@ -54,6 +54,7 @@ class Door:
     tokens: TokenCache
     instance_url: Callable[[], str]
     lost_codes: frozenset[str]
+    session_codes: frozenset[str]
     timeout_seconds: float
     keepalive_seconds: float
     silence_seconds: float
@@ -143,9 +144,9 @@ class PubSub:
             self._raise(error, what, stream.token)
         if came is None and stream.silent_seconds > self._door.silence_seconds:
             await self.close()
-            seconds = f"{self._door.silence_seconds:g}"
-            said = f"topic {stream.topic}, rpc {stream.rpc_id or 'unknown'}: no sign of life"
-            raise Unreachable(0.0, f"{said} for {seconds} s; connecting again")
+            what = f"topic {stream.topic}, rpc {stream.rpc_id or 'unknown'}"
+            limit = f"{self._door.silence_seconds:g} s"
+            raise Unreachable(0.0, f"{what}: no sign of life for {limit}; connecting again")
         if came is not None and not stream.rpc_id:
             # What the vendor's support asks for.
             log.info("topic %s: subscribed, rpc %s", stream.topic, came.rpc_id)
@@ -167,7 +168,7 @@ class PubSub:
             try:
                 return await call
             except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.UNAUTHENTICATED and attempt == 1:
+                if self._is_session_lost(error) and attempt == 1:
                     self._door.tokens.invalidate(token)
                     continue
                 self._raise(error, what, token)
@@ -178,10 +179,10 @@ class PubSub:
         status, code = error.code(), code_of(error)
         said = f"{what}: Pub/Sub says {status.name} {code}".rstrip()
         log.warning("%s", said)
+        if self._is_session_lost(error):
+            self._door.tokens.invalidate(token)
+            raise Retry(0.0, said) from None
         match status:
-            case grpc.StatusCode.UNAUTHENTICATED:
-                self._door.tokens.invalidate(token)
-                raise Retry(0.0, said) from None
             case grpc.StatusCode.UNAVAILABLE:
                 raise Unreachable(0.0, said) from None
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -191,6 +192,11 @@ class PubSub:
             case _ if status in _NO_ENTRY:
                 raise NeedsPerson(f"{said}; check its name") from None
         raise Retry(0.0, said) from None
+
+    def _is_session_lost(self, error: grpc.aio.AioRpcError) -> bool:
+        """By the code first: with which status that comes is not published."""
+        told = code_of(error) in self._door.session_codes
+        return told or error.code() is grpc.StatusCode.UNAUTHENTICATED
 
     def _metadata(self, token: str) -> tuple[tuple[str, str], ...]:
         return (

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from grpc import StatusCode
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -110,6 +111,7 @@ class SalesforceSandbox(Misbehaving):
             events_in_response=int(self.settings.get("events_in_response", 50)),
             loses_replay=lambda: self.struck("replay_lost"),
             ends_stream=lambda: self.struck("stream_ends"),
+            refuses_with=StatusCode[str(self.settings.get("session_status", "UNAUTHENTICATED"))],
         )
         listener = Listener(self._vendor_app(), self.config.host, self.config.vendor_port)
         wanted_port = int(self.settings.get("pubsub_port", 0))

@@ -120,6 +120,7 @@ class House:
     events_in_response: int
     loses_replay: Callable[[], bool] = lambda: False
     ends_stream: Callable[[], bool] = lambda: False
+    refuses_with: grpc.StatusCode = grpc.StatusCode.UNAUTHENTICATED
 
 
 class Service(pubsub_api_pb2_grpc.PubSubServicer):
@@ -167,7 +168,7 @@ class Service(pubsub_api_pb2_grpc.PubSubServicer):
         try:
             while not stream.ended:
                 if not self._house.is_open(token):
-                    await self._refuse(context, _Status.UNAUTHENTICATED, AUTH_ERROR)
+                    await self._refuse(context, self._house.refuses_with, AUTH_ERROR)
                 if stream.wrong:
                     await self._refuse(context, _Status.INVALID_ARGUMENT, INVALID)
                 if self._house.ends_stream():
@@ -214,7 +215,7 @@ class Service(pubsub_api_pb2_grpc.PubSubServicer):
             and metadata.get("instanceurl") == self._house.instance_url()
         )
         if not fits:
-            await self._refuse(context, _Status.UNAUTHENTICATED, AUTH_ERROR)
+            await self._refuse(context, self._house.refuses_with, AUTH_ERROR)
         try:
             await self._sandbox.played(operation, what, False, _nothing)
         except CallFailed as failed:
