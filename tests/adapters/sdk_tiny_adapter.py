@@ -43,6 +43,7 @@ timeout_seconds = 2
 class = "natural"
 [operations.misbehave]
 class = "none"
+timeout_seconds = 120
 [settings.base_url]
 kind = "url"
 description = "where"
@@ -197,5 +198,5 @@ async def _misbehave(work: Work, vendor: TinyVendor) -> Confirmed:
         case "person":
             raise NeedsPerson("the account is locked")
         case "sleep":
-            await asyncio.sleep(60)
+            await asyncio.sleep(120)
     raise AssertionError(work.item)

@@ -210,7 +210,8 @@ async def test_a_lost_lease_ends_the_call(house: House) -> None:
 
 
 async def test_a_lost_lease_ends_what_would_take_longer(house: House) -> None:
-    """Proves that a call stops when its lease is lost and not only at its own limit."""
+    """Proves that a call stops when its lease is lost and not only at its own limit, at which this
+    test has long lost its patience."""
     await until(lambda: house.subscribed == 1)
     house.hub.lease_seconds = 1.5
     work = dispatch("misbehave", item="sleep")
