@@ -8,14 +8,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from crossdock.errors import AlreadyUsedError, InvalidRequestError, PreconditionError
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
+from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk import carrier_scans
+from crossdock_adapters.sdk.carrier_scans import History
 from crossdock_adapters.sdk.outcomes import NeedsPerson, NotTried
 from crossdock_adapters.sdk.work import Poll, Work
 
@@ -56,6 +59,25 @@ async def report(
         raise Refusal(str(error)) from error
     for event in events:
         await _prove(hub, endpoint, event)
+
+
+async def report_or_hold(
+    poll: Poll,
+    history: History,
+    written: Callable[[], bytes],
+    content_type: str = "application/json",
+) -> None:
+    """Tells the hub the scans of one parcel; where something of it cannot be told, the payload as
+    it is `written` is held."""
+    problems = list(history.problems)
+    if history.events:
+        try:
+            await report(poll.hub, poll.endpoint, history.events)
+        except Refusal as refusal:
+            problems.append(str(refusal))
+    if problems:
+        raw = written()
+        await poll.hold(raw, "; ".join(problems), content_type, key=payload_key(raw))
 
 
 async def ask_about_moving(
@@ -106,6 +128,15 @@ async def label_of(hub: HubClient, shipment_id: str, package_id: str) -> label_p
         if label.package_id == package_id and label.state != label_pb2.LABEL_STATE_VOIDED:
             return label
     return None
+
+
+def bought_now() -> types_pb2.SourceTime:
+    """This machine's clock, for a carrier that does not say when it sold a label."""
+    found = types_pb2.SourceTime(
+        precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
+    )
+    found.instant.FromDatetime(datetime.now(UTC).replace(microsecond=0))
+    return found
 
 
 async def number_bought_with(work: Work, first: shipment_pb2.Package) -> str:

@@ -1,10 +1,11 @@
-"""Spreads calls evenly so that a vendor's limit per second is kept, with a small burst."""
+"""Keeps a vendor's limits: per second by spreading calls evenly, per day by counting them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 
 BURST_SECONDS = 1.0
 
@@ -36,3 +37,31 @@ class Pace:
         seconds = self.reserve()
         if seconds > 0:
             await asyncio.sleep(seconds)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+class DailyBudget:
+    """Calls that a UTC day has room for; each process counts its own, from 0 when it starts."""
+
+    def __init__(self, calls_per_day: int, today: Callable[[], date] = _today) -> None:
+        self._calls_per_day = calls_per_day
+        self._today = today
+        self._day = today()
+        self._spent = 0
+
+    def left(self) -> int:
+        """How many calls today still has room for."""
+        today = self._today()
+        if today != self._day:
+            self._day, self._spent = today, 0
+        return max(0, self._calls_per_day - self._spent)
+
+    def spend(self) -> bool:
+        """Take one call; False: today's are spent."""
+        if not self.left():
+            return False
+        self._spent += 1
+        return True
