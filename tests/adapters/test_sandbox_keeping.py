@@ -83,7 +83,7 @@ async def test_rather_no_memory_than_a_wrong_one(
     assert (why == "crashed") == (not caplog.records)
 
 
-@pytest.mark.parametrize("name", ["canada-post", "manhattan", "netsuite", "ups"])
+@pytest.mark.parametrize("name", ["canada-post", "gls", "manhattan", "netsuite", "ups"])
 async def test_every_vendor_can_be_kept(name: str, tmp_path: Path) -> None:
     """Proves that what each vendor names as its memory can be kept, and comes back the same."""
     kind = registry.sandbox(name)

@@ -1,0 +1,1 @@
+"""GLS Group: labels for all parcels of a shipment in one call, cancellations, scans by polling."""

@@ -1,0 +1,314 @@
+"""GLS at the hub: labels for all packages of a shipment at once, cancellations, what tracking says.
+
+The delivery of a shipment's first package makes the shipment; those of the others wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from crossdock.label.v1 import label_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
+from google.protobuf.message import Message
+
+from crossdock_adapters.gls import translate
+from crossdock_adapters.gls.client import MAX_TRACKED_AT_ONCE, GlsClient, Parcel
+from crossdock_adapters.gls.translate import ShipRules
+from crossdock_adapters.sdk import carrier_labels, carrier_reports, local_times, vendor_json
+from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
+from crossdock_adapters.sdk.carrier_scans import History
+from crossdock_adapters.sdk.mappings import Topic
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    Confirmed,
+    NotFound,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+    Retry,
+    VendorOutcome,
+)
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
+
+log = logging.getLogger(__name__)
+
+ADAPTER = Adapter.load(__package__)
+
+# Types of the service rows: within a country, to a private address, abroad.
+SERVICE_TYPES = ("", "PRIVATE", "INT", "ECONOMY")
+# After so many attempts a parcel that is there is adopted without its label, which somebody prints
+# from GLS: a parcel that waits for ever is worse.
+ATTEMPTS_FOR_LABEL = 10
+DONE, PENDING, TOO_LATE = "done", "pending", "too_late"
+
+
+@ADAPTER.connect
+async def connect(settings: Settings, secrets: Secrets) -> GlsClient:
+    """One client for one application. SettingsError: a setting is none of what it may be."""
+    if local_times.known_zone(settings.text("time_zone")) is None:
+        raise SettingsError("time_zone is no IANA time zone: give one as Europe/Berlin")
+    words = set(settings.mapping("cancel_results").values())
+    if words - {DONE, PENDING, TOO_LATE}:
+        raise SettingsError(f"cancel_results: the words are {DONE}, {PENDING} and {TOO_LATE}")
+    return GlsClient(settings, secrets)
+
+
+@ADAPTER.operation("buy_label")
+async def buy_label(work: Work, vendor: GlsClient) -> Confirmed:
+    """Makes the shipment, our reference on it. GLS makes a second one if it is repeated."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    first = _first(work)
+    if first.id != work.item:
+        return _with_first(await carrier_reports.number_bought_with(work, first))
+    day = _now(work.settings).date().isoformat()
+    rules = ship_rules(work.settings, shipment)
+    request = translate.shipment_request(shipment, work.reference, day, rules)
+    parcels = await vendor.create(request)
+    try:
+        ours, over = translate.assigned(parcels, _units(work))
+    except ValueError as error:
+        raise OutcomeUnknown(f"a shipment is made, and GLS shows {error}") from error
+    if over:
+        raise OutcomeUnknown(f"a shipment is made, and GLS shows {len(over)} parcels too many")
+    return _bought(work, ours, carrier_reports.bought_now(), [])
+
+
+@ADAPTER.look_up("buy_label")
+async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
+    """Looks for parcels under our reference, in tracking; each is printed once more.
+
+    Of each package the parcel with the lowest number is adopted, so that every look-up adopts the
+    same. What is over was made by a second call, and is a duplicate that the hub raises.
+    """
+    if _first(work).id != work.item:
+        label = await carrier_reports.label_of(work.hub, work.event.shipment.id, work.item)
+        if label is None:
+            return NotFound("it is bought with the first package of its shipment: not yet")
+        return _with_first(label.tracking_number)
+    listed = await vendor.find(work.reference)
+    valid = [each for each in listed if not translate.is_voided(each, ADAPTER.mappings)]
+    if not valid:
+        return NotFound(f"GLS knows no valid parcel with reference {work.reference}")
+    parcels = [await _printed_again(work, vendor, each) for each in valid]
+    parcels.sort(key=lambda parcel: (len(parcel.number), parcel.number))
+    try:
+        ours, over = translate.assigned(parcels, _units(work))
+    except ValueError as error:
+        raise OutcomeUnknown(f"tracking shows {error}, so far") from error
+    notes = [f"found by reference {work.reference}"]
+    notes += [f"cancel by hand: second label {other.track_id}" for other in over]
+    return replace(
+        _bought(work, ours, None, notes),
+        duplicates=[Reference("tracking_number", other.track_id) for other in over],
+        found_by=work.reference,
+    )
+
+
+@ADAPTER.operation("void_label")
+async def void_label(work: Work, vendor: GlsClient) -> Confirmed:
+    """Cancels the parcel of one package. What GLS does not call done, tracking is asked about."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
+    number = carrier_labels.tracking_number_of(shipment, work.item)
+    number = number if label is None else label.tracking_number
+    if not number:
+        return Confirmed(note="no label was bought for this package: nothing to cancel")
+    told: VendorOutcome | None
+    try:
+        told = _cancellation(work, number, await vendor.cancel(number))
+    except Reject as refused:
+        told = refused
+    if told is not None and not await _is_cancelled(vendor, number):
+        raise told
+    fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
+    return Confirmed([Reference("voided_tracking_number", number)], [fact])
+
+
+async def translate_parcels(poll: Poll, held: HeldPayload, vendor: GlsClient) -> None:
+    """An answer as tracking gave it; scans that are known already, the hub knows again."""
+    await _report(poll, held.payload, ())
+
+
+@ADAPTER.poll("tracking", translate_held=translate_parcels)
+async def poll_tracking(poll: Poll, vendor: GlsClient) -> None:
+    """Asks about parcels under way, ten in a call, while the day's share of the quota lasts."""
+    if not vendor.polls.left():
+        return
+
+    async def ask(labels: Sequence[label_pb2.Label]) -> None:
+        await _ask_about(poll, vendor, [label.tracking_number for label in labels])
+
+    parcels = poll.settings.integer("tracking_parcels_per_poll")
+    carrier = poll.settings.text("carrier_code")
+    await carrier_reports.ask_about_moving(poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask)
+
+
+@ADAPTER.poll("end_of_day")
+async def end_of_day(poll: Poll, vendor: GlsClient) -> None:
+    """Tells GLS once a day that its parcels are complete; after a lost answer once more."""
+    closes_at, now = poll.settings.text("end_of_day_time"), _now(poll.settings)
+    today = now.date().isoformat()
+    if not closes_at or f"{now:%H:%M}" < closes_at or poll.cursor.decode() >= today:
+        return
+    try:
+        await vendor.end_of_day(today)
+    except Reject as refused:
+        log.warning("GLS does not close %s: %s", today, refused.reason)
+    await poll.advance(today)
+
+
+def ship_rules(settings: Settings, shipment: shipment_pb2.Shipment) -> ShipRules:
+    """What the deployment decided about a shipment, and what the rows say of services."""
+    natives = [ADAPTER.mappings.natives(Topic.SERVICE_LEVEL, each) for each in SERVICE_TYPES]
+    rows = {word: code for table in natives for word, code in table.items()}
+    contacts = settings.mapping("contacts_by_location")
+    return ShipRules(
+        contact_id=contacts.get(shipment.ship_from_location_number, settings.text("contact_id")),
+        services={**rows, **settings.mapping("services")},
+        always=settings.texts("always_services"),
+        incoterm=settings.text("incoterm"),
+        template=settings.text("label_template"),
+        label_format=settings.text("label_format"),
+        field_names=settings.mapping("field_names"),
+    )
+
+
+def _now(settings: Settings) -> datetime:
+    return datetime.now(ZoneInfo(settings.text("time_zone")))
+
+
+def _first(work: Work) -> shipment_pb2.Package:
+    """The package whose delivery makes the shipment. Untranslatable: ours is none of its."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    carrier_labels.find_package(shipment, work.item)
+    return shipment.packages[0]
+
+
+def _units(work: Work) -> list[str]:
+    return translate.units_of(work.reference, len(work.event.shipment.packages))
+
+
+def _with_first(number: str) -> Confirmed:
+    note = "bought with the first package of its shipment"
+    return Confirmed([Reference("tracking_number", number)], note=note)
+
+
+async def _printed_again(work: Work, vendor: GlsClient, found: Mapping[str, Any]) -> Parcel:
+    """A parcel that tracking shows, with its label; after many attempts as tracking shows it."""
+    number = str(found["unitno"])
+    made_on = translate.day_made(found, _now(work.settings).date().isoformat())
+    labels = ship_rules(work.settings, work.event.shipment).labels
+    try:
+        return await vendor.reprint(number, made_on, labels)
+    except OutcomeUnknown as outcome:
+        if work.attempt < ATTEMPTS_FOR_LABEL:
+            raise
+        log.warning("label of parcel %s given up: %s", number, outcome.reason)
+        return Parcel(number, number, (), LabelImage(number, "", b""))
+
+
+def _bought(
+    work: Work,
+    parcels: Sequence[Parcel],
+    bought_at: types_pb2.SourceTime | None,
+    notes: Sequence[str],
+) -> Confirmed:
+    """The labels of all packages of a shipment, as facts."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    notes = list(notes)
+    references: list[Reference] = []
+    facts: list[Message] = []
+    for package, parcel in zip(shipment.packages, parcels, strict=True):
+        label = parcel.label
+        missing = carrier_labels.why_no_image(label, "GLS")
+        if missing and parcel is not parcels[0] and parcels[0].label.image:
+            missing = f"printed with {parcels[0].track_id}"
+        if missing:
+            notes.append(f"{parcel.track_id}: {missing}")
+        fact = carrier_labels.label_request(
+            work.endpoint,
+            work.settings.text("carrier_code"),
+            shipment,
+            package.id,
+            work.reference,
+            Purchase(label, parcel.number, None, "", bought_at),
+            translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
+        )
+        facts.append(fact)
+        references.append(Reference("tracking_number", parcel.track_id))
+    return Confirmed(references, facts, "; ".join(notes))
+
+
+def _cancellation(work: Work, number: str, result: str) -> VendorOutcome | None:
+    """What GLS's word for a cancellation means; None: it is done. The words are a setting."""
+    word = work.settings.mapping("cancel_results").get(result.upper(), "")
+    if word == DONE:
+        return None
+    if word == PENDING:
+        return AnswerLater(f"GLS has not decided yet whether {number} is cancelled ({result})")
+    if word == TOO_LATE:
+        return Reject(result, f"GLS has scanned {number}: it is too late to cancel it")
+    return OutcomeUnknown(f"GLS answers {result} to the cancellation of {number}")
+
+
+async def _is_cancelled(vendor: GlsClient, number: str) -> bool:
+    """Whether tracking shows a parcel as cancelled. OutcomeUnknown: nobody says."""
+    try:
+        parcels = translate.parcels_in(await vendor.track([number]))
+    except Retry as away:
+        said = f"whether {number} is cancelled: {away.reason}"
+        raise OutcomeUnknown(said, away.after_seconds) from away
+    except Unreadable as error:
+        raise OutcomeUnknown(f"whether {number} is cancelled: {error}") from error
+    own = [each for each in parcels if isinstance(each, dict) and each.get("requested") == number]
+    return any(translate.is_voided(each, ADAPTER.mappings) for each in own)
+
+
+async def _ask_about(poll: Poll, vendor: GlsClient, numbers: Sequence[str]) -> None:
+    """Tracks parcels. Where GLS refuses the call, each is asked about alone."""
+    if not numbers:
+        return
+    if not vendor.polls.spend():
+        raise Retry(0.0, "today's calls for tracking are spent: see tracking_calls_per_day")
+    try:
+        body = await vendor.track(numbers)
+    except OutcomeUnknown as refused:
+        if len(numbers) == 1:
+            log.warning("tracking of %s refused: %s", numbers[0], refused.reason)
+        for number in numbers if len(numbers) > 1 else ():
+            await _ask_about(poll, vendor, [number])
+        return
+    await _report(poll, body, numbers)
+
+
+async def _report(poll: Poll, body: bytes, asked: Sequence[str]) -> None:
+    """Tells the hub every scan; a parcel that cannot be read is held alone, with its place."""
+    try:
+        parcels = translate.parcels_in(body)
+    except Unreadable as error:
+        await poll.hold(body, str(error), key=carrier_reports.payload_key(body))
+        return
+    not_found = poll.settings.texts("not_found_codes")
+    for parcel in parcels:
+        error_code = translate.error_of(parcel)
+        if error_code:
+            if error_code not in not_found:
+                log.warning("tracking answers %s for a parcel", error_code)
+            continue
+        carrier = poll.settings.text("carrier_code")
+        try:
+            history = translate.history(parcel, asked, ADAPTER.mappings, carrier)
+        except Unreadable as error:
+            history = History((), (str(error),))
+        written = partial(vendor_json.dumps, {"parcels": [parcel]})
+        await carrier_reports.report_or_hold(poll, history, written)

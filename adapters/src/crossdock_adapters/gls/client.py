@@ -1,0 +1,279 @@
+"""GLS's protocol: OAuth2, ShipIT with a media type of its own, Track & Trace; no orders here.
+
+What an error means is in errors.toml: it is a problem of the service, or a fault of the gateway
+before it. ShipIT's names differ in their capitals from installation to installation, so they are
+read without them. Everything that no row names is unknown once a call may have had an effect.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
+from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.sdk.error_table import ErrorTable
+from crossdock_adapters.sdk.http import Answer, VendorHttp
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Throttled, VendorOutcome
+from crossdock_adapters.sdk.pacing import DailyBudget
+from crossdock_adapters.sdk.settings import Secrets, Settings
+
+ERRORS = ErrorTable.load(__package__)
+SHIPIT_TYPE = "application/glsVersion1+json"
+JSON_TYPE = "application/json"
+# Track & Trace 1.0.7; more in one call is E_400_02.
+MAX_TRACKED_AT_ONCE = 10
+TOO_MANY_CALLS = 429
+TRACK_ID_CHARACTERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One parcel that GLS made. units: the references of ours that it carries, where GLS says."""
+
+    track_id: str
+    number: str
+    units: tuple[str, ...]
+    label: LabelImage
+
+
+class GlsClient:
+    """One application at GLS, and the contact ids that it ships for."""
+
+    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+        self._settings = settings
+        self._secrets = secrets
+        self._tokens = TokenCache(self._fetch_token)
+        self._shipments = f"{settings.text('shipit_path').rstrip('/')}/rs/shipments"
+        self._tracking = f"{settings.text('tracking_path').rstrip('/')}/tracking/simple"
+        # Of the day's quota for tracking polls may take so much: look-ups need the rest.
+        self.polls = DailyBudget(settings.integer("tracking_calls_per_day"))
+        self._http = VendorHttp(
+            settings.text("base_url"),
+            timeout_seconds=settings.seconds("timeout_seconds"),
+            rate_per_second=float(settings.number("calls_per_second")),
+        )
+
+    async def test(self) -> None:
+        """Proves that GLS answers and accepts the credentials, by fetching a token."""
+        await self._tokens.get()
+
+    async def close(self) -> None:
+        """Closes the connection pool."""
+        await self._http.close()
+
+    async def create(self, request: Mapping[str, Any]) -> list[Parcel]:
+        """Makes a shipment. GLS makes a second one for whoever asks twice."""
+        body = await self._shipit("", request, effect=True)
+        try:
+            return read_created(body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutcomeUnknown("create: the answer shows no parcels that can be read") from error
+
+    async def reprint(self, number: str, created_on: str, labels: Mapping[str, str]) -> Parcel:
+        """A parcel once more, with its label. OutcomeUnknown: GLS does not show it."""
+        is_track_id = len(number) == TRACK_ID_CHARACTERS or not number.isdecimal()
+        request = {
+            **({"TrackID": number} if is_track_id else {"ParcelNumber": int(number)}),
+            "CreationDate": created_on,
+            "PrintingOptions": {"ReturnLabels": labels},
+        }
+        body = await self._shipit("/reprintparcel", request, effect=False)
+        try:
+            (parcel,) = read_created(body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutcomeUnknown(f"reprint: the answer does not show {number}") from error
+        if number not in (parcel.track_id, parcel.number):
+            raise OutcomeUnknown(f"reprint: GLS answers with parcel {parcel.track_id}")
+        return parcel
+
+    async def cancel(self, track_id: str) -> str:
+        """Cancels one parcel: GLS's word for what became of it."""
+        body = await self._shipit(f"/cancel/{quote(track_id, safe='')}", {}, effect=True)
+        result = body.get("result")
+        if body.get("trackid", track_id) != track_id or not isinstance(result, str) or not result:
+            raise OutcomeUnknown(f"cancel: the answer says nothing of {track_id}")
+        return result
+
+    async def end_of_day(self, day: str) -> None:
+        """Tells GLS that the parcels of a day are complete. Asked again it says so again."""
+        path, params = f"{self._shipments}/endofday", {"date": day}
+        headers = {"Accept": SHIPIT_TYPE, "Content-Type": SHIPIT_TYPE}
+        answer = await self._http.post(
+            path, params=params, headers=headers, body=b"{}", auth=self._tokens
+        )
+        if not answer.ok:
+            raise _meaning(answer, _object(answer), effect=True)
+
+    async def find(self, reference: str) -> list[dict[str, Any]]:
+        """Every parcel that tracking knows under a reference of ours, each with a `unitno`.
+
+        Empty only where GLS says that there is none: by an empty list, or by a code that the
+        deployment has as one of not found. Anything else that it cannot show is no answer.
+        """
+        answer = await self._track("references", reference)
+        body = _object(answer)
+        listed = body.get("parcels")
+        if not answer.ok or not isinstance(listed, list):
+            raise _meaning(answer, body, effect=False)
+        found = []
+        for parcel in listed:
+            if not isinstance(parcel, dict) or parcel.get("requested") != reference:
+                raise OutcomeUnknown(f"the search for {reference} lists something else")
+            code = str(parcel.get("errorCode") or "")
+            if code in self._settings.texts("not_found_codes"):
+                continue
+            if code:
+                said = str(parcel.get("errorMessage", ""))
+                raise ERRORS.meaning(0, code, said, effect=False)
+            if not isinstance(parcel.get("unitno"), str) or not parcel["unitno"]:
+                raise OutcomeUnknown(f"the search for {reference} lists a parcel without unitno")
+            found.append(parcel)
+        return found
+
+    async def track(self, numbers: Sequence[str]) -> bytes:
+        """What tracking knows of at most ten numbers, as it came; each may have its own error."""
+        if len(numbers) > MAX_TRACKED_AT_ONCE:
+            raise ValueError(f"at most {MAX_TRACKED_AT_ONCE} numbers in one call")
+        answer = await self._track("trackids", ",".join(numbers))
+        if not answer.ok:
+            raise _meaning(answer, _object(answer), effect=False)
+        return answer.body
+
+    async def _track(self, what: str, wanted: str) -> Answer:
+        """Retry where the day's quota is spent: of tracking alone, so shipping is not held back."""
+        answer = await self._http.get(
+            f"{self._tracking}/{what}/{quote(wanted, safe=',')}",
+            params={"showEvents": "true"},
+            headers={"Accept": JSON_TYPE},
+            auth=self._tokens,
+        )
+        if answer.status == TOO_MANY_CALLS:
+            told = _meaning(answer, _object(answer), effect=False)
+            wait = told.after_seconds if isinstance(told, Throttled) else 0.0
+            raise Retry(wait, f"tracking: {told.reason}")
+        return answer
+
+    async def _shipit(
+        self, path: str, request: Mapping[str, Any], *, effect: bool
+    ) -> dict[str, Any]:
+        """The object that ShipIT answers, its names in small letters."""
+        answer = await self._http.post(
+            f"{self._shipments}{path}",
+            headers={"Accept": SHIPIT_TYPE, "Content-Type": SHIPIT_TYPE},
+            body=vendor_json.dumps(dict(request)),
+            auth=self._tokens,
+            effect=effect,
+        )
+        body = _object(answer)
+        if not answer.ok or not body:
+            raise _meaning(answer, body, effect=effect)
+        try:
+            small: dict[str, Any] = _in_small_letters(body)
+        except RecursionError:
+            raise answer.unclear("GLS: the answer is nested too deep", effect=effect) from None
+        return small
+
+    async def _fetch_token(self) -> Token:
+        key = basic_credentials(
+            self._secrets.text("client_id"), self._secrets.text("client_secret")
+        )
+        answer = await self._http.post(
+            self._settings.text("token_path"),
+            headers={"Authorization": key},
+            form={"grant_type": "client_credentials"},
+            effect=False,
+        )
+        body = _object(answer)
+        if not answer.ok:
+            raise _meaning(answer, body, effect=False)
+        try:
+            return Token(str(body["access_token"]), float(str(body["expires_in"])))
+        except (KeyError, ValueError) as error:
+            raise Retry(0.0, "token: the answer cannot be read") from error
+
+
+def read_created(body: Mapping[str, Any]) -> list[Parcel]:
+    """The parcels of a `CreatedShipment`, names in small letters, in the order of the request.
+
+    KeyError, TypeError or ValueError: it proves no shipment. One sheet for several parcels belongs
+    to the first of them; sheets of another number belong to nobody.
+    """
+    created = body["createdshipment"]
+    told = created["parceldata"]
+    printed = [
+        (base64.b64decode(_text(data), validate=True), str(sheet.get("labelformat", "")))
+        for sheet in as_list(created.get("printdata"))
+        for data in as_list(sheet["data"])
+    ]
+    sheets = printed if len(printed) in (1, len(told)) else []
+    parcels = []
+    for position, parcel in enumerate(told):
+        image, image_format = sheets[position] if position < len(sheets) else (b"", "")
+        track_id = _text(parcel["trackid"])
+        parcels.append(
+            Parcel(
+                track_id,
+                str(parcel.get("parcelnumber", "")),
+                tuple(map(str, as_list(parcel.get("shipmentunitreference")))),
+                LabelImage(track_id, image_format, image),
+            )
+        )
+    if not parcels:
+        raise ValueError("no parcel")
+    return parcels
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is; one value as a list of one; nothing as none."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("no text")
+    return value
+
+
+def _in_small_letters(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name.lower(): _in_small_letters(each) for name, each in value.items()}
+    return [_in_small_letters(each) for each in value] if isinstance(value, list) else value
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    """The JSON object of an answer; empty where it is none."""
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _meaning(answer: Answer, body: Mapping[str, Any], *, effect: bool) -> VendorOutcome:
+    """What an answer that is no success means, by the table, in the words of whoever refused."""
+    fault = body.get("fault")
+    if isinstance(fault, dict):
+        detail = fault.get("detail")
+        code = str(detail.get("errorcode", "")) if isinstance(detail, dict) else ""
+        said = str(fault.get("faultstring", ""))
+    elif isinstance(body.get("error"), str):
+        code, said = str(body["error"]), str(body.get("error_description", ""))
+    elif isinstance(body.get("title"), str):
+        code, said = "", f"{body['title']}: {body.get('detail', '')}"
+    elif answer.status == TOO_MANY_CALLS:
+        code, said = "", "too many calls"
+    else:
+        # The page of something in between: it is not GLS who refuses.
+        told = "" if answer.ok else " without a word of GLS"
+        return answer.unclear(f"GLS: HTTP {answer.status}{told}", effect=effect)
+    if answer.ok:
+        return answer.unclear(f"GLS: HTTP {answer.status} {code} {said}", effect=effect)
+    wish = answer.retry_after_seconds()
+    return ERRORS.meaning(answer.status, code, said, effect=effect, wish_seconds=wish)

@@ -1,0 +1,437 @@
+"""The GLS adapter against the simulated GLS: labels, look-ups, cancellations, scans, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from carrier_hub import check as fits_the_contract
+from crossdock.label.v1 import label_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock_adapters.gls import adapter, conformance
+from crossdock_adapters.gls.adapter import ADAPTER
+from crossdock_adapters.gls.sandbox import GlsSandbox
+from crossdock_adapters.sdk.conformance import packed_parcel
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    Confirmed,
+    NeedsPerson,
+    NotFound,
+    NotTried,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Throttled,
+    Untranslatable,
+)
+from crossdock_adapters.sdk.sandbox import SandboxConfig
+from crossdock_adapters.sdk.settings import SettingsError
+from crossdock_adapters.sdk.work import HeldPayload
+from gls_world import PAYLOADS, REFERENCE, SANDBOX_SETTINGS, World, labels_of, running
+from sdk_waiting import until
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with running() as made:
+        yield made
+
+
+def test_manifest_and_functions_agree() -> None:
+    """Proves that every declared operation, look-up and poll is wired, and nothing else."""
+    ADAPTER.check()
+    assert ADAPTER.manifest.role == "CARRIER"
+
+
+async def test_all_packages_are_one_shipment(world: World) -> None:
+    """Proves that one call makes a parcel for each package, under our references, with weights to
+    the digit, and that each package gets the label of its own parcel."""
+    labels = await world.bought(packages=2)
+    ((first, second),) = world.shipments()
+    assert [each["unit_references"] for each in (first, second)] == [
+        [f"{REFERENCE}-1"],
+        [f"{REFERENCE}-2"],
+    ]
+    assert first["references"] == [REFERENCE] and first["product"] == "PARCEL"
+    assert [Decimal(each["weight"]) for each in (first, second)] == [
+        Decimal("1.25"),
+        Decimal("2.25"),
+    ]
+    assert [label.tracking_number for label in labels] == [first["track_id"], second["track_id"]]
+    assert [label.package_id for label in labels] == [
+        conformance.PACKAGE_ID,
+        conformance.SECOND_PACKAGE_ID,
+    ]
+    assert labels[0].carrier_shipment_number == first["number"]
+    assert labels[0].purchase_reference == REFERENCE and not labels[0].HasField("price")
+    for label in labels:
+        assert label.image.startswith(b"^XA") and label.tracking_number.encode() in label.image
+        assert label.format == label_pb2.LABEL_FORMAT_ZPL
+
+
+async def test_the_other_packages_wait_for_the_first(world: World) -> None:
+    """Proves that the second package's delivery makes no shipment: it waits, then has its number,
+    and asks for a person where the first one never comes."""
+    second = conformance.SECOND_PACKAGE_ID
+    with pytest.raises(NotTried):
+        await adapter.buy_label(world.packed(2, second), world.client)
+    assert isinstance(await adapter.find_label(world.packed(2, second), world.client), NotFound)
+    with pytest.raises(NeedsPerson, match="CARTON-1"):
+        await adapter.buy_label(world.packed(2, second, attempt=331), world.client)
+    labels = await world.bought(packages=2)
+    for ask in (adapter.buy_label, adapter.find_label):
+        done = await ask(world.packed(2, second), world.client)
+        assert isinstance(done, Confirmed)
+        assert [each.value for each in done.references] == [labels[1].tracking_number]
+        assert not done.facts
+    assert len(world.shipments()) == 1
+
+
+async def test_one_sheet_for_all_labels_is_the_first_ones(world: World) -> None:
+    """Proves that a document with all labels goes with the first parcel, and a note says so."""
+    await world.misbehave("one_sheet")
+    done = await adapter.buy_label(world.packed(2), world.client)
+    first, second = labels_of(done)
+    assert second.tracking_number.encode() in first.image and not second.image
+    assert f"{second.tracking_number}: printed with {first.tracking_number}" in done.note
+
+
+async def test_another_installation_has_other_names() -> None:
+    """Proves that an installation which spells its fields in another way refuses ours, and takes
+    them once the deployment names them."""
+    names = {"Zipcode": "ZIPCode", "Email": "eMail"}
+    async with running({"field_names": names}) as world:
+        with pytest.raises(Reject, match="Zipcode"):
+            await adapter.buy_label(world.packed(), world.client)
+    async with running({"field_names": names}, field_names=names) as world:
+        await world.bought()
+
+
+async def test_after_a_lost_answer_all_parcels_are_found(world: World) -> None:
+    """Proves that a look-up by reference adopts every parcel of the shipment with its label, each
+    for its own package, and makes nothing."""
+    bought = await world.bought(packages=2)
+    found = await adapter.find_label(world.packed(2), world.client)
+    assert isinstance(found, Confirmed)
+    labels = labels_of(found)
+    assert [label.tracking_number for label in labels] == [b.tracking_number for b in bought]
+    assert [label.image for label in labels] == [label.image for label in bought]
+    assert found.found_by == REFERENCE and not found.duplicates
+    assert len(world.shipments()) == 1
+
+
+@pytest.mark.parametrize("shows_units", [True, False])
+async def test_a_second_shipment_is_told_as_duplicates(world: World, shows_units: bool) -> None:
+    """Proves that of two shipments under one reference the first is adopted whole, with or without
+    GLS's word for whose parcel is whose, and that every parcel of the other is a duplicate."""
+    if not shows_units:
+        await world.misbehave("no_units")
+    for _ in range(2):
+        await adapter.buy_label(world.packed(2), world.client)
+    first, second = world.shipments()
+    found = await adapter.find_label(world.packed(2), world.client)
+    assert isinstance(found, Confirmed)
+    assert [label.tracking_number for label in labels_of(found)] == [p["track_id"] for p in first]
+    assert [each.value for each in found.duplicates] == [p["track_id"] for p in second]
+    assert "cancel by hand" in found.note
+
+
+async def test_a_search_that_shows_half_is_no_find(world: World) -> None:
+    """Proves that one parcel of two is neither adopted nor "not found": it is asked again."""
+    await world.bought(packages=2)
+    await world.misbehave("half_search")
+    with pytest.raises(OutcomeUnknown, match="1 parcels for 2 packages"):
+        await adapter.find_label(world.packed(2), world.client)
+
+
+async def test_not_found_is_only_what_gls_calls_so(world: World) -> None:
+    """Proves that E_404_01 for our reference, and nothing but cancelled parcels, are "not found",
+    and that a code which no setting names, a refusal or a spent quota is none."""
+    assert isinstance(await adapter.find_label(world.packed(), world.client), NotFound)
+    async with running(not_found_codes=[]) as strict:
+        with pytest.raises(OutcomeUnknown, match="E_404_01"):
+            await adapter.find_label(strict.packed(), strict.client)
+    await world.misbehave("quota", 1)
+    with pytest.raises(Retry) as told:
+        await adapter.find_label(world.packed(), world.client)
+    # Of tracking alone: buying labels is not held back.
+    assert not isinstance(told.value, Throttled) and told.value.after_seconds == 60
+    await world.bought()
+    await adapter.void_label(world.voided(), world.client)
+    assert isinstance(await adapter.find_label(world.packed(), world.client), NotFound)
+
+
+async def test_a_label_that_is_never_printed_again_is_given_up(world: World) -> None:
+    """Proves that a parcel whose label cannot be had is asked for again, and in the end adopted
+    without it, with a note for whoever waits at the printer."""
+    await world.bought()
+    await world.misbehave("no_reprint")
+    with pytest.raises(OutcomeUnknown, match="404"):
+        await adapter.find_label(world.packed(), world.client)
+    found = await adapter.find_label(world.packed(attempt=10), world.client)
+    (label,) = labels_of(found)
+    ((parcel,),) = world.shipments()
+    assert label.tracking_number == parcel["number"] and not label.image
+    assert isinstance(found, Confirmed) and "print it from GLS" in found.note
+
+
+async def test_a_cancellation_is_one_however_often_it_is_asked_for(world: World) -> None:
+    """Proves that a parcel is cancelled by its track id, and a second time the same."""
+    (label,) = await world.bought()
+    for _ in range(2):
+        done = await adapter.void_label(world.voided(), world.client)
+        (fact,) = done.facts
+        fits_the_contract(fact)
+        assert fact.tracking_number == label.tracking_number  # type: ignore[attr-defined]
+    assert world.sandbox.books()["labels_valid"] == 0
+    found = await adapter.find_label(world.packed(), world.client)
+    assert isinstance(found, NotFound)
+
+
+async def test_pending_is_not_cancelled(world: World) -> None:
+    """Proves that CANCELLATION_PENDING is asked for again, and only its end is told."""
+    await world.bought()
+    await world.misbehave("pending_cancel", 1)
+    with pytest.raises(AnswerLater, match="CANCELLATION_PENDING"):
+        await adapter.void_label(world.voided(), world.client)
+    assert world.sandbox.books()["labels_valid"] == 1
+    await adapter.void_label(world.voided(), world.client)
+    assert world.sandbox.books()["labels_valid"] == 0
+
+
+async def test_a_scanned_parcel_is_not_cancelled(world: World) -> None:
+    """Proves that SCANNED is a rejection: the parcel is on its way."""
+    await world.bought()
+    await world.command("handover")
+    with pytest.raises(Reject, match="too late"):
+        await adapter.void_label(world.voided(), world.client)
+    assert world.sandbox.books()["labels_valid"] == 1
+
+
+async def test_a_word_that_nobody_knows_is_settled_by_tracking(world: World) -> None:
+    """Proves that ERROR says nothing: tracking shows that the parcel is cancelled, and where it
+    cannot be asked the outcome stays unknown, never "not processed"."""
+    await world.bought()
+    await world.misbehave("silent_cancel")
+    await world.misbehave("quota", 1)
+    with pytest.raises(OutcomeUnknown, match="whether"):
+        await adapter.void_label(world.voided(), world.client)
+    done = await adapter.void_label(world.voided(), world.client)
+    assert done.references[0].type == "voided_tracking_number"
+    async with running() as other:
+        await other.bought()
+        await other.misbehave("silent_cancel")
+        await other.misbehave("pending_cancel")
+        with pytest.raises(OutcomeUnknown, match="ERROR"):
+            await adapter.void_label(other.voided(), other.client)
+
+
+async def test_nothing_bought_is_nothing_to_cancel(world: World) -> None:
+    """Proves that a package without a label is confirmed without a call."""
+    done = await adapter.void_label(world.voided(), world.client)
+    assert "nothing to cancel" in done.note and not world.sandbox.calls
+
+
+@pytest.mark.parametrize(
+    ("changes", "raised", "words"),
+    [
+        ({"client_secret": "env:GLS_TEST_OTHER"}, Retry, "invalid_client"),
+        ({"contact_id": "1"}, NeedsPerson, "ContactID"),
+        ({"always_services": ["flexdelivery"]}, Reject, "ServiceName"),
+        ({"services": {"INTL_GROUND": "TURBO"}}, Reject, "Product"),
+        ({"label_template": "D_4000"}, Reject, "TemplateSet"),
+        ({"shipit_path": "/elsewhere"}, OutcomeUnknown, "without a word of GLS"),
+    ],
+)
+async def test_refusals_are_told_as_what_they_are(
+    changes: dict[str, Any], raised: type[Exception], words: str
+) -> None:
+    """Proves that credentials, contacts, rules and a page of nobody are told apart by the table."""
+    async with running(**changes) as world:
+        with pytest.raises(raised, match=words):
+            await adapter.buy_label(world.packed(), world.client)
+        assert world.sandbox.books()["labels_sold"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("time_zone", "Berlin"), ("cancel_results", {"CANCELLED": "yes"})],
+)
+async def test_a_misspelt_setting_is_refused_before_anything_is_sent(name: str, value: Any) -> None:
+    """Proves that a zone or a word that nobody knows does not become a guess at the first call."""
+    async with running(**{name: value}) as world:
+        with pytest.raises(SettingsError, match=name):
+            await adapter.connect(world.settings, world.secrets)
+
+
+async def test_a_token_that_ended_is_renewed_once(world: World) -> None:
+    """Proves that a token which ends in mid-run costs one more token, and no label."""
+    await world.client.test()
+    await world.command("expire_tokens")
+    await world.bought()
+    assert world.sandbox.books()["tokens_issued"] == 2
+    assert len(world.shipments()) == 1
+
+
+async def test_too_many_calls_are_the_gateways_fault(world: World) -> None:
+    """Proves that the gateway's quota, in its own shape, is a rest and makes nothing."""
+    world.sandbox.faults.add({"kind": "throttle", "operation": "create", "count": 1})
+    with pytest.raises(Throttled, match="QuotaViolation") as told:
+        await adapter.buy_label(world.packed(), world.client)
+    assert told.value.after_seconds == 60 and not world.shipments()
+
+
+async def test_a_journey_is_told_once(world: World) -> None:
+    """Proves that scans polled again and again are told once, each with its offset."""
+    (label,) = await world.bought()
+    await world.command("handover")
+    await until(lambda: world.sandbox.books()["delivered"] == 1)
+    for _ in range(3):
+        await adapter.poll_tracking(world.poll(), world.client)
+    milestones = world.hub.milestones(label.tracking_number)
+    assert milestones == [
+        shipment_pb2.MILESTONE_LABEL_CREATED,
+        shipment_pb2.MILESTONE_CARRIER_ACCEPTED,
+        shipment_pb2.MILESTONE_IN_TRANSIT,
+        shipment_pb2.MILESTONE_OUT_FOR_DELIVERY,
+        shipment_pb2.MILESTONE_DELIVERED,
+    ]
+    assert world.hub.heard == 3 * len(milestones)
+    for scan in world.hub.scans.values():
+        assert scan.event_time.utc_offset == "+01:00" and scan.place.country_code == "FR"
+    assert not world.hub.held
+
+
+@pytest.mark.parametrize(
+    ("ending", "milestones"),
+    [
+        ("shop", [shipment_pb2.MILESTONE_READY_FOR_COLLECTION, shipment_pb2.MILESTONE_DELIVERED]),
+        (
+            "not_collected",
+            [shipment_pb2.MILESTONE_READY_FOR_COLLECTION, shipment_pb2.MILESTONE_IN_TRANSIT],
+        ),
+        ("final", [shipment_pb2.MILESTONE_OUT_FOR_DELIVERY, shipment_pb2.MILESTONE_DELIVERED]),
+    ],
+)
+async def test_how_a_journey_ends(world: World, ending: str, milestones: list[int]) -> None:
+    """Proves that a parcel at a shop is not delivered, whether it is collected or goes back, and
+    that FINAL is what its last event says."""
+    (label,) = await world.bought()
+    await world.misbehave(ending)
+    await world.command("handover")
+    wanted = 5 if ending == "final" else 6
+    await until(lambda: len(world.shipments()[0][0]["events"]) == wanted)
+    await adapter.poll_tracking(world.poll(), world.client)
+    assert world.hub.milestones(label.tracking_number)[-2:] == milestones
+
+
+async def test_a_parcel_that_tracking_does_not_know_costs_no_other() -> None:
+    """Proves that E_404_01 for one parcel is nothing to tell yet, and the others are told."""
+    async with running() as world:
+        (label,) = await world.bought()
+        world.hub.stored.append(packed_parcel.label("GLS", "00NOBODY"))
+        await adapter.poll_tracking(world.poll(), world.client)
+        assert world.hub.milestones(label.tracking_number) == [shipment_pb2.MILESTONE_LABEL_CREATED]
+        assert not world.hub.held
+
+
+async def test_a_page_is_ten_parcels_and_the_budget_of_a_day_ends() -> None:
+    """Proves that eleven parcels are two calls, that the next poll goes on where this one ended,
+    and that no call is made once the day's share of the quota is spent."""
+    async with running(tracking_calls_per_day=2) as world:
+        world.hub.stored = [packed_parcel.label("GLS", f"00TEST{n:02}") for n in range(11)]
+        for _ in range(3):
+            await adapter.poll_tracking(world.poll(), world.client)
+        asked = [call.key.count(",") + 1 for call in world.sandbox.calls if call.key != "token"]
+        assert asked == [10, 1]
+
+
+async def test_a_spent_quota_ends_the_poll_and_loses_no_place() -> None:
+    """Proves that a 429 of tracking ends the poll, and the same parcels are asked about again."""
+    async with running({"quota_per_day": 0}) as world:
+        await world.bought()
+        with pytest.raises(Retry, match="QuotaViolation"):
+            await adapter.poll_tracking(world.poll(), world.client)
+        assert world.cursor == b""
+
+
+async def test_what_cannot_be_read_is_held_and_read_again(world: World) -> None:
+    """Proves that a broken event is held with its place while the others are told, that a status
+    which nobody documented is neither guessed nor dropped, and that the held answer, given back
+    when it can be read, becomes the facts that were missing."""
+    broken = (PAYLOADS / "tracking_broken.json").read_bytes()
+    world.hub.stored = [packed_parcel.label("GLS", f"00DEMO0{n}") for n in (1, 2)]
+    world.sandbox.show("00DEMO01", broken)
+    await adapter.poll_tracking(world.poll(), world.client)
+    ((raw, reason),) = world.hub.held
+    assert "/parcels/0/events/0/eventDateTime" in reason and b"00DEMO02" not in raw
+    assert world.hub.milestones("00DEMO01") == [shipment_pb2.MILESTONE_CARRIER_ACCEPTED]
+    assert world.hub.milestones("00DEMO02") == [shipment_pb2.MILESTONE_UNKNOWN]
+    mended = raw.replace(b"this morning", b"2026-03-05T07:00:00+0100")
+    held = HeldPayload("id", "poll:tracking", mended, "application/json", False)
+    await adapter.translate_parcels(world.poll(), held, world.client)
+    assert world.hub.milestones("00DEMO01")[-1] == shipment_pb2.MILESTONE_OUT_FOR_DELIVERY
+
+
+async def test_an_answer_about_another_parcel_is_not_believed(world: World) -> None:
+    """Proves that scans of a number that was not asked for are held, not told."""
+    world.hub.stored = [packed_parcel.label("GLS", "00DEMO01")]
+    world.sandbox.show("00DEMO01", conformance.tracked("DELIVERED", conformance.DELIVERED))
+    await adapter.poll_tracking(world.poll(), world.client)
+    ((_, reason),) = world.hub.held
+    assert reason.startswith("/parcels/0/requested") and not world.hub.scans
+
+
+async def test_the_day_is_closed_once() -> None:
+    """Proves that the end of the day is told after its hour, once a day, and never where no hour
+    is set."""
+    async with running(end_of_day_time="00:00") as world:
+        for _ in range(3):
+            await adapter.end_of_day(world.poll("end_of_day"), world.client)
+        days = world.sandbox.books()["closed_days"]
+        assert days == [world.cursor.decode()]
+        assert abs(datetime.now(UTC).date() - datetime.fromisoformat(days[0]).date()).days <= 1
+        assert sum(call.operation == "end_of_day" for call in world.sandbox.calls) == 1
+    for never in ("", "24:00"):
+        async with running(end_of_day_time=never) as world:
+            await adapter.end_of_day(world.poll("end_of_day"), world.client)
+            assert not world.sandbox.calls
+
+
+async def test_what_cannot_be_said_to_gls_is_not_sent(world: World) -> None:
+    """Proves that a service without a product, a package without a weight and more packages than
+    travel together are told before any call."""
+    spoils: list[tuple[Callable[[Any], Any], str]] = [
+        (lambda shipment: setattr(shipment, "service_code", "CARRIER_PIGEON"), "map set gls"),
+        (lambda shipment: shipment.packages[0].ClearField("weight"), "''"),
+        (lambda shipment: [shipment.packages.add(id=str(n)) for n in range(50)], "at most 50"),
+    ]
+    for spoil, words in spoils:
+        work = world.packed()
+        spoil(work.event.shipment)
+        with pytest.raises(Untranslatable, match=words):
+            await adapter.buy_label(work, world.client)
+    assert not world.sandbox.calls
+
+
+async def test_the_vendors_books_outlive_its_process(tmp_path: Path) -> None:
+    """Proves that a simulated GLS that is stopped and started again, as a developer's is, knows its
+    parcels, their scans and what became of them."""
+    settings = {**SANDBOX_SETTINGS, "auto_handover_seconds": 0}
+    config = SandboxConfig("gls", tick_seconds=0.01, settings=settings, state_file=tmp_path / "b")
+    async with GlsSandbox(config) as sandbox:
+        world = World(sandbox)
+        (label,) = await world.bought()
+        await until(lambda: sandbox.books()["delivered"] == 1)
+        before = sandbox.books()["shipments"]
+        await world.client.close()
+    async with GlsSandbox(config) as sandbox:
+        assert sandbox.books()["shipments"] == before
+        world = World(sandbox)
+        (found,) = labels_of(await adapter.find_label(world.packed(), world.client))
+        await world.client.close()
+    assert found.tracking_number == label.tracking_number
