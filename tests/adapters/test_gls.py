@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from carrier_hub import check as fits_the_contract
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock_adapters.gls import adapter, conformance
+from crossdock_adapters.gls import adapter, client, conformance
 from crossdock_adapters.gls.adapter import ADAPTER
+from crossdock_adapters.gls.client import Parcel
 from crossdock_adapters.gls.sandbox import GlsSandbox
 from crossdock_adapters.sdk.conformance import packed_parcel
+from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -165,18 +168,63 @@ async def test_not_found_is_only_what_gls_calls_so(world: World) -> None:
     assert isinstance(await adapter.find_label(world.packed(), world.client), NotFound)
 
 
-async def test_a_label_that_is_never_printed_again_is_given_up(world: World) -> None:
-    """Proves that a parcel whose label cannot be had is asked for again, and in the end adopted
-    without it, with a note for whoever waits at the printer."""
+async def test_an_empty_list_is_no_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a search which lists nothing, as one of a stale index, is not "not found", which
+    twice would buy a second label."""
+
+    async def stale(*_: str) -> Any:
+        return Answer(200, {}, b'{"parcels": []}')
+
+    monkeypatch.setattr(world.client, "_track", stale)
+    with pytest.raises(OutcomeUnknown, match="lists nothing"):
+        await adapter.find_label(world.packed(), world.client)
+
+
+async def test_a_parcel_of_somebody_else_is_not_adopted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a parcel which GLS itself shows under another reference is neither adopted nor
+    printed, whatever the search was for."""
+    await world.bought()
+    reprint = world.client.reprint
+
+    async def of_another(*asked: Any) -> Parcel:
+        return replace(await reprint(*asked), shipment=("OTHER",), units=())
+
+    monkeypatch.setattr(world.client, "reprint", of_another)
+    with pytest.raises(OutcomeUnknown, match="of OTHER as well"):
+        await adapter.find_label(world.packed(), world.client)
+
+
+def test_a_gateway_that_is_away_rejects_nothing() -> None:
+    """Proves that a fault of the gateway which no row names, such as a proxy that is not deployed,
+    is no word about the request, where the same status from the service is a refusal."""
+    fault = {"fault": {"faultstring": "no proxy", "detail": {"errorcode": "ApplicationNotFound"}}}
+    answer = Answer(404, {}, b"")
+    assert isinstance(client._meaning(answer, fault, effect=True), OutcomeUnknown)
+    problem = {"title": "Not found", "detail": "no such contact"}
+    assert isinstance(client._meaning(answer, problem, effect=True), Reject)
+
+
+def test_days_are_closed_from_the_last_one_on() -> None:
+    """Proves that the last day that was closed is told again with all days since, seven at most."""
+    due = date(2026, 3, 10)
+    assert adapter.days_to_close("", due) == [due]
+    told = adapter.days_to_close("2026-03-08", due)
+    assert [day.day for day in told] == [8, 9, 10]
+    assert len(adapter.days_to_close("2026-01-01", due)) == 7
+
+
+async def test_a_label_that_is_never_printed_again_is_for_a_person(world: World) -> None:
+    """Proves that a parcel whose label cannot be had is asked for again, and in the end parked with
+    its number, for whoever waits at the printer."""
     await world.bought()
     await world.misbehave("no_reprint")
     with pytest.raises(OutcomeUnknown, match="404"):
         await adapter.find_label(world.packed(), world.client)
-    found = await adapter.find_label(world.packed(attempt=10), world.client)
-    (label,) = labels_of(found)
     ((parcel,),) = world.shipments()
-    assert label.tracking_number == parcel["number"] and not label.image
-    assert isinstance(found, Confirmed) and "print it from GLS" in found.note
+    with pytest.raises(NeedsPerson, match=parcel["number"]):
+        await adapter.find_label(world.packed(attempt=10), world.client)
 
 
 async def test_a_cancellation_is_one_however_often_it_is_asked_for(world: World) -> None:
@@ -259,7 +307,11 @@ async def test_refusals_are_told_as_what_they_are(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("time_zone", "Berlin"), ("cancel_results", {"CANCELLED": "yes"})],
+    [
+        ("time_zone", "Berlin"),
+        ("cancel_results", {"CANCELLED": "yes"}),
+        ("end_of_day_time", "7:30"),
+    ],
 )
 async def test_a_misspelt_setting_is_refused_before_anything_is_sent(name: str, value: Any) -> None:
     """Proves that a zone or a word that nobody knows does not become a guess at the first call."""
@@ -396,10 +448,9 @@ async def test_the_day_is_closed_once() -> None:
         assert days == [world.cursor.decode()]
         assert abs(datetime.now(UTC).date() - datetime.fromisoformat(days[0]).date()).days <= 1
         assert sum(call.operation == "end_of_day" for call in world.sandbox.calls) == 1
-    for never in ("", "24:00"):
-        async with running(end_of_day_time=never) as world:
-            await adapter.end_of_day(world.poll("end_of_day"), world.client)
-            assert not world.sandbox.calls
+    async with running(end_of_day_time="") as world:
+        await adapter.end_of_day(world.poll("end_of_day"), world.client)
+        assert not world.sandbox.calls
 
 
 async def test_what_cannot_be_said_to_gls_is_not_sent(world: World) -> None:

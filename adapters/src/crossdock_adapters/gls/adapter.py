@@ -6,9 +6,10 @@ The delivery of a shipment's first package makes the shipment; those of the othe
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,12 +24,13 @@ from crossdock_adapters.gls.client import MAX_TRACKED_AT_ONCE, GlsClient, Parcel
 from crossdock_adapters.gls.translate import ShipRules
 from crossdock_adapters.sdk import carrier_labels, carrier_reports, local_times, vendor_json
 from crossdock_adapters.sdk.adapter import Adapter
-from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
+from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.carrier_scans import History
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
+    NeedsPerson,
     NotFound,
     OutcomeUnknown,
     Reference,
@@ -46,9 +48,11 @@ ADAPTER = Adapter.load(__package__)
 
 # Types of the service rows: within a country, to a private address, abroad.
 SERVICE_TYPES = ("", "PRIVATE", "INT", "ECONOMY")
-# After so many attempts a parcel that is there is adopted without its label, which somebody prints
-# from GLS: a parcel that waits for ever is worse.
+# After so many attempts a person gets the number of a parcel that is there, and prints its label at
+# GLS: adopted without it, it would have a number that can't be cancelled.
 ATTEMPTS_FOR_LABEL = 10
+# Days that are told at once, after GLS or we were away for longer.
+DAYS_TOLD_MAX = 7
 DONE, PENDING, TOO_LATE = "done", "pending", "too_late"
 
 
@@ -57,6 +61,9 @@ async def connect(settings: Settings, secrets: Secrets) -> GlsClient:
     """One client for one application. SettingsError: a setting is none of what it may be."""
     if local_times.known_zone(settings.text("time_zone")) is None:
         raise SettingsError("time_zone is no IANA time zone: give one as Europe/Berlin")
+    closes_at = settings.text("end_of_day_time")
+    if closes_at and not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", closes_at):
+        raise SettingsError("end_of_day_time is no time of a day: give it as 17:30, or leave it")
     words = set(settings.mapping("cancel_results").values())
     if words - {DONE, PENDING, TOO_LATE}:
         raise SettingsError(f"cancel_results: the words are {DONE}, {PENDING} and {TOO_LATE}")
@@ -100,6 +107,10 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
     if not valid:
         return NotFound(f"GLS knows no valid parcel with reference {work.reference}")
     parcels = [await _printed_again(work, vendor, each) for each in valid]
+    for parcel in parcels:
+        if parcel.shipment and work.reference not in parcel.shipment:
+            shown = ", ".join(parcel.shipment)
+            raise OutcomeUnknown(f"the search shows parcel {parcel.number} of {shown} as well")
     parcels.sort(key=lambda parcel: (len(parcel.number), parcel.number))
     try:
         ours, over = translate.assigned(parcels, _units(work))
@@ -110,7 +121,7 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
     return replace(
         _bought(work, ours, None, notes),
         duplicates=[Reference("tracking_number", other.track_id) for other in over],
-        found_by=work.reference,
+        found_by=work.reference if any(parcel.shipment for parcel in ours) else None,
     )
 
 
@@ -127,7 +138,8 @@ async def void_label(work: Work, vendor: GlsClient) -> Confirmed:
     try:
         told = _cancellation(work, number, await vendor.cancel(number))
     except Reject as refused:
-        told = refused
+        # A repeat may be refused because the first one was done, which tracking shows later.
+        told = OutcomeUnknown(refused.reason) if work.in_doubt else refused
     if told is not None and not await _is_cancelled(vendor, number):
         raise told
     fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
@@ -155,16 +167,33 @@ async def poll_tracking(poll: Poll, vendor: GlsClient) -> None:
 
 @ADAPTER.poll("end_of_day")
 async def end_of_day(poll: Poll, vendor: GlsClient) -> None:
-    """Tells GLS once a day that its parcels are complete; after a lost answer once more."""
+    """Tells GLS once a day that its parcels are complete; after a lost answer once more.
+
+    The days since the last one are told again, that one included: parcels that were made after its
+    hour are of it, and a day on which nobody could tell is not left open.
+    """
     closes_at, now = poll.settings.text("end_of_day_time"), _now(poll.settings)
-    today = now.date().isoformat()
-    if not closes_at or f"{now:%H:%M}" < closes_at or poll.cursor.decode() >= today:
+    if not closes_at:
         return
-    try:
-        await vendor.end_of_day(today)
-    except Reject as refused:
-        log.warning("GLS does not close %s: %s", today, refused.reason)
-    await poll.advance(today)
+    due = now.date() if f"{now:%H:%M}" >= closes_at else now.date() - timedelta(days=1)
+    closed = poll.cursor.decode()
+    if (not closed and due < now.date()) or closed >= due.isoformat():
+        return
+    for day in days_to_close(closed, due):
+        try:
+            await vendor.end_of_day(day.isoformat())
+        except Reject as refused:
+            log.warning("GLS does not close %s: %s", day, refused.reason)
+            return
+    await poll.advance(due.isoformat())
+
+
+def days_to_close(closed: str, due: date) -> list[date]:
+    """The days to tell, oldest first. closed: the last one that was, "" at first."""
+    if not closed:
+        return [due]
+    first = max(date.fromisoformat(closed), due - timedelta(days=DAYS_TOLD_MAX - 1))
+    return [first + timedelta(days=n) for n in range((due - first).days + 1)]
 
 
 def ship_rules(settings: Settings, shipment: shipment_pb2.Shipment) -> ShipRules:
@@ -204,7 +233,7 @@ def _with_first(number: str) -> Confirmed:
 
 
 async def _printed_again(work: Work, vendor: GlsClient, found: Mapping[str, Any]) -> Parcel:
-    """A parcel that tracking shows, with its label; after many attempts as tracking shows it."""
+    """A parcel that tracking shows, with its label. NeedsPerson: GLS does not print it any more."""
     number = str(found["unitno"])
     made_on = translate.day_made(found, _now(work.settings).date().isoformat())
     labels = ship_rules(work.settings, work.event.shipment).labels
@@ -213,8 +242,10 @@ async def _printed_again(work: Work, vendor: GlsClient, found: Mapping[str, Any]
     except OutcomeUnknown as outcome:
         if work.attempt < ATTEMPTS_FOR_LABEL:
             raise
-        log.warning("label of parcel %s given up: %s", number, outcome.reason)
-        return Parcel(number, number, (), LabelImage(number, "", b""))
+        raise NeedsPerson(
+            f"GLS has parcel {number} under {work.reference} and does not print it again "
+            f"({outcome.reason}): print it from GLS, then resolve this delivery with its number"
+        ) from outcome
 
 
 def _bought(

@@ -18,7 +18,13 @@ from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.carrier_labels import LabelImage
 from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Throttled, VendorOutcome
+from crossdock_adapters.sdk.outcomes import (
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Throttled,
+    VendorOutcome,
+)
 from crossdock_adapters.sdk.pacing import DailyBudget
 from crossdock_adapters.sdk.settings import Secrets, Settings
 
@@ -33,12 +39,14 @@ TRACK_ID_CHARACTERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One parcel that GLS made. units: the references of ours that it carries, where GLS says."""
+    """One parcel that GLS made. units: the references that it carries, where GLS says; shipment:
+    those of its shipment."""
 
     track_id: str
     number: str
     units: tuple[str, ...]
     label: LabelImage
+    shipment: tuple[str, ...] = ()
 
 
 class GlsClient:
@@ -112,15 +120,17 @@ class GlsClient:
     async def find(self, reference: str) -> list[dict[str, Any]]:
         """Every parcel that tracking knows under a reference of ours, each with a `unitno`.
 
-        Empty only where GLS says that there is none: by an empty list, or by a code that the
-        deployment has as one of not found. Anything else that it cannot show is no answer.
+        Empty only where GLS says that there is none, by a code that the deployment has as one of
+        not found. Anything else that it cannot show is no answer, an empty list included.
         """
         answer = await self._track("references", reference)
         body = _object(answer)
         listed = body.get("parcels")
         if not answer.ok or not isinstance(listed, list):
             raise _meaning(answer, body, effect=False)
-        found = []
+        if not listed:
+            raise OutcomeUnknown(f"the search for {reference} lists nothing, not even an error")
+        found: dict[str, dict[str, Any]] = {}
         for parcel in listed:
             if not isinstance(parcel, dict) or parcel.get("requested") != reference:
                 raise OutcomeUnknown(f"the search for {reference} lists something else")
@@ -132,8 +142,8 @@ class GlsClient:
                 raise ERRORS.meaning(0, code, said, effect=False)
             if not isinstance(parcel.get("unitno"), str) or not parcel["unitno"]:
                 raise OutcomeUnknown(f"the search for {reference} lists a parcel without unitno")
-            found.append(parcel)
-        return found
+            found.setdefault(parcel["unitno"], parcel)
+        return list(found.values())
 
     async def track(self, numbers: Sequence[str]) -> bytes:
         """What tracking knows of at most ten numbers, as it came; each may have its own error."""
@@ -152,10 +162,11 @@ class GlsClient:
             headers={"Accept": JSON_TYPE},
             auth=self._tokens,
         )
-        if answer.status == TOO_MANY_CALLS:
+        if not answer.ok:
             told = _meaning(answer, _object(answer), effect=False)
-            wait = told.after_seconds if isinstance(told, Throttled) else 0.0
-            raise Retry(wait, f"tracking: {told.reason}")
+            if isinstance(told, Throttled) or answer.status == TOO_MANY_CALLS:
+                wait = told.after_seconds if isinstance(told, Throttled) else 0.0
+                raise Retry(wait, f"tracking: {told.reason}")
         return answer
 
     async def _shipit(
@@ -221,6 +232,7 @@ def read_created(body: Mapping[str, Any]) -> list[Parcel]:
                 str(parcel.get("parcelnumber", "")),
                 tuple(map(str, as_list(parcel.get("shipmentunitreference")))),
                 LabelImage(track_id, image_format, image),
+                tuple(map(str, as_list(created.get("shipmentreference")))),
             )
         )
     if not parcels:
@@ -271,9 +283,13 @@ def _meaning(answer: Answer, body: Mapping[str, Any], *, effect: bool) -> Vendor
         code, said = "", "too many calls"
     else:
         # The page of something in between: it is not GLS who refuses.
-        told = "" if answer.ok else " without a word of GLS"
-        return answer.unclear(f"GLS: HTTP {answer.status}{told}", effect=effect)
+        nobody = "" if answer.ok else " without a word of GLS"
+        return answer.unclear(f"GLS: HTTP {answer.status}{nobody}", effect=effect)
     if answer.ok:
         return answer.unclear(f"GLS: HTTP {answer.status} {code} {said}", effect=effect)
     wish = answer.retry_after_seconds()
-    return ERRORS.meaning(answer.status, code, said, effect=effect, wish_seconds=wish)
+    told = ERRORS.meaning(answer.status, code, said, effect=effect, wish_seconds=wish)
+    if isinstance(told, Reject) and fault and not ERRORS.names(answer.status, code):
+        # What a gateway refuses for reasons of its own says nothing of the request.
+        return answer.unclear(f"GLS: HTTP {answer.status} {code} {said}", effect=effect)
+    return told

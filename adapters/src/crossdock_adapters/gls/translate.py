@@ -119,9 +119,9 @@ def service_of(service: str, services: Mapping[str, str]) -> str:
 def assigned(parcels: Sequence[Parcel], units: Sequence[str]) -> tuple[list[Parcel], list[Parcel]]:
     """The parcel of each unit, and those that are over. ValueError: a unit has none.
 
-    By the unit's reference, where GLS shows it, the first of several; otherwise in order.
+    By the unit's reference, the first of several; in order where GLS shows none at all.
     """
-    if any(unit in parcel.units for parcel in parcels for unit in units):
+    if any(parcel.units for parcel in parcels):
         named = [next((p for p in parcels if unit in p.units), None) for unit in units]
         ours = [parcel for parcel in named if parcel is not None]
     else:
