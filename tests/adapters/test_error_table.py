@@ -52,14 +52,16 @@ def table() -> ErrorTable:
 @pytest.mark.parametrize(
     ("status", "code", "wish", "word", "seconds"),
     [
-        (422, "WRONG", 0, Reject, None),
-        (422, "", 0, Reject, None),
-        (422, "BUSY", 0, Retry, 7),
+        (422, "WRONG", None, Reject, None),
+        (422, "", None, Reject, None),
+        (422, "BUSY", None, Retry, 7),
         (422, "BUSY", 60, Retry, 60),
-        (429, "", 0, Throttled, 2),
-        (0, "E110", 0, NeedsPerson, None),
-        (0, "E111", 0, OutcomeUnknown, 0),
-        (0, "TWICE", 0, KnownAlready, 0),
+        (422, "BUSY", 3, Retry, 3),
+        (429, "", None, Throttled, 2),
+        (429, "", 0, Throttled, 0),
+        (0, "E110", None, NeedsPerson, None),
+        (0, "E111", None, OutcomeUnknown, 0),
+        (0, "TWICE", None, KnownAlready, 0),
         (503, "", 20, OutcomeUnknown, 20),
     ],
 )
@@ -67,12 +69,13 @@ def test_the_row_that_says_more_counts(
     table: ErrorTable,
     status: int,
     code: str,
-    wish: float,
+    wish: float | None,
     word: type[VendorOutcome],
     seconds: float | None,
 ) -> None:
-    """Proves that a code goes before its status, that the longer rest is kept, and that what no row
-    names is unknown after a call with an effect."""
+    """Proves that a code goes before its status, that the rest which the vendor asks for is kept,
+    a shorter one too, and the row's where it asks for none, and that what no row names is unknown
+    after a call with an effect."""
     found = table.meaning(status, code, "its words", effect=True, wish_seconds=wish)
     assert type(found) is word
     assert "its words" in found.reason

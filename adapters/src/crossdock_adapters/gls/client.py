@@ -287,7 +287,7 @@ def _meaning(answer: Answer, body: Mapping[str, Any], *, effect: bool) -> Vendor
         return answer.unclear(f"GLS: HTTP {answer.status}{nobody}", effect=effect)
     if answer.ok:
         return answer.unclear(f"GLS: HTTP {answer.status} {code} {said}", effect=effect)
-    wish = answer.retry_after_seconds()
+    wish = answer.wish_seconds()
     told = ERRORS.meaning(answer.status, code, said, effect=effect, wish_seconds=wish)
     if isinstance(told, Reject) and fault and not ERRORS.names(answer.status, code):
         # What a gateway refuses for reasons of its own says nothing of the request.

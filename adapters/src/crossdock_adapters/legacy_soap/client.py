@@ -183,11 +183,11 @@ class SoapErp:
         text = f"{said.code} {said.text}".strip() if by_wider else said.text
         # A service may repeat what it was sent, and a poll's trouble is told in logs.
         text = Mask([self._secrets.text("password"), token.digest]).over(text)
-        wish = answer.retry_after_seconds()
+        wish = answer.wish_seconds()
         found = self.errors.meaning(status, code, text, effect=effect, wish_seconds=wish)
         if effect and by_wider and code in OUR_FAULT and isinstance(found, NeedsPerson):
             # The ERP's own programs ran, and nobody has said what they mean by this code.
-            return OutcomeUnknown(f"a code without a row in errors_file: {found.reason}", wish)
+            return OutcomeUnknown(f"a code without a row in errors_file: {found.reason}", wish or 0.0)
         return found
 
     def _named(self, said: Fault) -> str | None:

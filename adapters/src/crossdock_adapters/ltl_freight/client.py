@@ -189,7 +189,7 @@ def _meaning(answer: Answer, body: Mapping[str, Any], code: str, *, effect: bool
         # The page of something in between: it is not the carrier who refuses.
         return answer.unclear(f"HTTP {answer.status} without a JSON object", effect=effect)
     known = (0, code) in ERRORS.rows and answer.status not in (401, 403, 429)
-    wish = answer.retry_after_seconds()
+    wish = answer.wish_seconds()
     status = 0 if known else answer.status
     said = _said(body) or "no message"
     return ERRORS.meaning(status, code, said, effect=effect, wish_seconds=wish)

@@ -89,17 +89,24 @@ class ErrorTable:
         return self.rows.get((status, code)) or self.rows.get((status, ANY_CODE)) or _NO_ROW
 
     def meaning(
-        self, status: int, code: str, said: str, *, effect: bool, wish_seconds: float = 0.0
+        self,
+        status: int,
+        code: str,
+        said: str,
+        *,
+        effect: bool,
+        wish_seconds: float | None = None,
     ) -> VendorOutcome:
         """The word for an error, to be raised. said: the vendor's words, for people.
 
         effect: whether the call may have changed the vendor's books. A question has no effect: its
         refusal answers nothing, so it is never a rejection of the work that is asked about.
-        wish_seconds: of the vendor's Retry-After.
+        wish_seconds: of the vendor's Retry-After, which goes before the row's pause, shorter or not;
+        None: the vendor says nothing.
         """
         row = self.row(status, code)
         reason = f"{status or ''} {code} {said}".strip()[:MAX_REASON_CHARACTERS]
-        wait = max(wish_seconds, row.pause_seconds)
+        wait = row.pause_seconds if wish_seconds is None else wish_seconds
         match row.word:
             case Word.THROTTLED:
                 return Throttled(wait, reason)

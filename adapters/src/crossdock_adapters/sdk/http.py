@@ -60,7 +60,12 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
     def retry_after_seconds(self, default: float = 0.0) -> float:
-        """Retry-After in seconds, within reason; `default` where it is absent or unreadable.
+        """Retry-After in seconds, within reason; `default` where it is absent or unreadable."""
+        wish = self.wish_seconds()
+        return default if wish is None else wish
+
+    def wish_seconds(self) -> float | None:
+        """Retry-After in seconds, within reason; None where it is absent or unreadable.
 
         Both forms of RFC 9110, section 10.2.3. A date is compared with the vendor's own clock, the
         `Date` of the same answer, where it tells one.
@@ -70,7 +75,7 @@ class Answer:
         if seconds is None:
             until = _http_date(raw)
             if until is None:
-                return default
+                return None
             now = _http_date(self.headers.get("Date", "")) or datetime.now(UTC)
             seconds = (until - now).total_seconds()
         return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
