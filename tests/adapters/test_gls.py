@@ -391,26 +391,6 @@ async def test_a_parcel_that_tracking_does_not_know_costs_no_other() -> None:
         assert not world.hub.held
 
 
-async def test_a_page_is_ten_parcels_and_the_budget_of_a_day_ends() -> None:
-    """Proves that eleven parcels are two calls, that the next poll goes on where this one ended,
-    and that no call is made once the day's share of the quota is spent."""
-    async with running(tracking_calls_per_day=2) as world:
-        world.hub.stored = [packed_parcel.label("GLS", f"00TEST{n:02}") for n in range(11)]
-        for _ in range(3):
-            await adapter.poll_tracking(world.poll(), world.client)
-        asked = [call.key.count(",") + 1 for call in world.sandbox.calls if call.key != "token"]
-        assert asked == [10, 1]
-
-
-async def test_a_spent_quota_ends_the_poll_and_loses_no_place() -> None:
-    """Proves that a 429 of tracking ends the poll, and the same parcels are asked about again."""
-    async with running({"quota_per_day": 0}) as world:
-        await world.bought()
-        with pytest.raises(Retry, match="QuotaViolation"):
-            await adapter.poll_tracking(world.poll(), world.client)
-        assert world.cursor == b""
-
-
 async def test_what_cannot_be_read_is_held_and_read_again(world: World) -> None:
     """Proves that a broken event is held with its place while the others are told, that a status
     which nobody documented is neither guessed nor dropped, and that the held answer, given back

@@ -5,6 +5,7 @@ The delivery of a shipment's first package makes the shipment; those of the othe
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,8 @@ SERVICE_TYPES = ("", "PRIVATE", "INT", "ECONOMY")
 # After so many attempts a person gets the number of a parcel that is there, and prints its label at
 # GLS: adopted without it, it would have a number that can't be cancelled.
 ATTEMPTS_FOR_LABEL = 10
+# Labels of one shipment that a look-up asks for at once.
+PRINTED_AT_ONCE = 8
 # Days that are told at once, after GLS or we were away for longer.
 DAYS_TOLD_MAX = 7
 DONE, PENDING, TOO_LATE = "done", "pending", "too_late"
@@ -64,6 +67,10 @@ async def connect(settings: Settings, secrets: Secrets) -> GlsClient:
     closes_at = settings.text("end_of_day_time")
     if closes_at and not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", closes_at):
         raise SettingsError("end_of_day_time is no time of a day: give it as 17:30, or leave it")
+    if settings.integer("tracking_calls_for_look_ups") >= settings.integer("tracking_calls_per_day"):
+        raise SettingsError(
+            "tracking_calls_for_look_ups leaves nothing of tracking_calls_per_day to polling: give less"
+        )
     words = set(settings.mapping("cancel_results").values())
     if words - {DONE, PENDING, TOO_LATE}:
         raise SettingsError(f"cancel_results: the words are {DONE}, {PENDING} and {TOO_LATE}")
@@ -106,7 +113,7 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
     valid = [each for each in listed if not translate.is_voided(each, ADAPTER.mappings)]
     if not valid:
         return NotFound(f"GLS knows no valid parcel with reference {work.reference}")
-    parcels = [await _printed_again(work, vendor, each) for each in valid]
+    parcels = await _all_printed_again(work, vendor, valid)
     for parcel in parcels:
         if parcel.shipment and work.reference not in parcel.shipment:
             shown = ", ".join(parcel.shipment)
@@ -154,7 +161,7 @@ async def translate_parcels(poll: Poll, held: HeldPayload, vendor: GlsClient) ->
 @ADAPTER.poll("tracking", translate_held=translate_parcels)
 async def poll_tracking(poll: Poll, vendor: GlsClient) -> None:
     """Asks about parcels under way, ten in a call, while the day's share of the quota lasts."""
-    if not vendor.polls.left():
+    if not vendor.quota.left_for_polling():
         return
 
     async def ask(labels: Sequence[label_pb2.Label]) -> None:
@@ -232,6 +239,25 @@ def _with_first(number: str) -> Confirmed:
     return Confirmed([Reference("tracking_number", number)], note=note)
 
 
+async def _all_printed_again(
+    work: Work, vendor: GlsClient, found: Sequence[Mapping[str, Any]]
+) -> list[Parcel]:
+    """Parcels with their labels, several asked for at once: one after the other the largest
+    shipment would never be done within the time of an attempt. One that fails ends them all."""
+    gate = asyncio.Semaphore(PRINTED_AT_ONCE)
+
+    async def printed(parcel: Mapping[str, Any]) -> Parcel:
+        async with gate:
+            return await _printed_again(work, vendor, parcel)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(printed(parcel)) for parcel in found]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in asked]
+
+
 async def _printed_again(work: Work, vendor: GlsClient, found: Mapping[str, Any]) -> Parcel:
     """A parcel that tracking shows, with its label. NeedsPerson: GLS does not print it any more."""
     number = str(found["unitno"])
@@ -306,20 +332,35 @@ async def _is_cancelled(vendor: GlsClient, number: str) -> bool:
 
 
 async def _ask_about(poll: Poll, vendor: GlsClient, numbers: Sequence[str]) -> None:
-    """Tracks parcels. Where GLS refuses the call, each is asked about alone."""
+    """Tracks parcels. One that GLS refuses, though not its neighbours, is left out for the day:
+    with it a page would be refused each time."""
+    refused: list[str] = []
+    if await _ask_in_parts(poll, vendor, vendor.quota.asked_about(numbers), refused):
+        vendor.quota.leave_out(refused)
+
+
+async def _ask_in_parts(
+    poll: Poll, vendor: GlsClient, numbers: Sequence[str], refused: list[str]
+) -> bool:
+    """Whether GLS told of any parcel; those that it refuses alone are added to `refused`. Of a page
+    that it refuses each half is asked about, while the day's share for that lasts."""
     if not numbers:
-        return
-    if not vendor.polls.spend():
+        return False
+    if not vendor.quota.left_for_polling():
         raise Retry(0.0, "today's calls for tracking are spent: see tracking_calls_per_day")
     try:
         body = await vendor.track(numbers)
-    except OutcomeUnknown as refused:
+    except OutcomeUnknown as refusal:
+        log.warning("tracking of %s refused: %s", ", ".join(numbers), refusal.reason)
         if len(numbers) == 1:
-            log.warning("tracking of %s refused: %s", numbers[0], refused.reason)
-        for number in numbers if len(numbers) > 1 else ():
-            await _ask_about(poll, vendor, [number])
-        return
+            refused += numbers
+        if len(numbers) == 1 or not vendor.quota.may_split():
+            return False
+        half = len(numbers) // 2
+        told = await _ask_in_parts(poll, vendor, numbers[:half], refused)
+        return await _ask_in_parts(poll, vendor, numbers[half:], refused) or told
     await _report(poll, body, numbers)
+    return True
 
 
 async def _report(poll: Poll, body: bytes, asked: Sequence[str]) -> None:

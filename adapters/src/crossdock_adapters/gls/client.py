@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from crossdock_adapters.gls.quota import TrackingQuota
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.carrier_labels import LabelImage
@@ -25,7 +26,6 @@ from crossdock_adapters.sdk.outcomes import (
     Throttled,
     VendorOutcome,
 )
-from crossdock_adapters.sdk.pacing import DailyBudget
 from crossdock_adapters.sdk.settings import Secrets, Settings
 
 ERRORS = ErrorTable.load(__package__)
@@ -58,8 +58,10 @@ class GlsClient:
         self._tokens = TokenCache(self._fetch_token)
         self._shipments = f"{settings.text('shipit_path').rstrip('/')}/rs/shipments"
         self._tracking = f"{settings.text('tracking_path').rstrip('/')}/tracking/simple"
-        # Of the day's quota for tracking polls may take so much: look-ups need the rest.
-        self.polls = DailyBudget(settings.integer("tracking_calls_per_day"))
+        self.quota = TrackingQuota(
+            settings.integer("tracking_calls_per_day"),
+            settings.integer("tracking_calls_for_look_ups"),
+        )
         self._http = VendorHttp(
             settings.text("base_url"),
             timeout_seconds=settings.seconds("timeout_seconds"),
@@ -156,6 +158,7 @@ class GlsClient:
 
     async def _track(self, what: str, wanted: str) -> Answer:
         """Retry where the day's quota is spent: of tracking alone, so shipping is not held back."""
+        self.quota.count()
         answer = await self._http.get(
             f"{self._tracking}/{what}/{quote(wanted, safe=',')}",
             params={"showEvents": "true"},

@@ -23,7 +23,7 @@ from crossdock_adapters.sdk.conformance.subject import (
 CONTACT = "2760194275"
 CLIENT_ID, CLIENT_SECRET = "conformance-client", "conformance-client-secret"
 PACKAGE_ID = packed_parcel.PACKAGE_ID
-SECOND_PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000023"
+SECOND_PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000102"
 NUMBER = "00A1B2C3"
 UNKNOWN = "INDRONE"
 TRACKING_INTERVAL_SECONDS = 0.05
@@ -52,7 +52,8 @@ def shipment(packages: int = 1) -> shipment_pb2.Shipment:
         _party("Northwind Outfitters", "Dockstraße 12", "Neuenstein", "36286", "DE"),
         _party("Aurélie Fontaine", "7 rue des Aulnes", "Lyon", "69003", "FR"),
     )
-    for position, package_id in enumerate((PACKAGE_ID, SECOND_PACKAGE_ID)[:packages], start=1):
+    others = [f"{SECOND_PACKAGE_ID[:-3]}{100 + number}" for number in range(2, packages + 1)]
+    for position, package_id in enumerate([PACKAGE_ID, *others], start=1):
         weight = (f"{position}.25", "KGM")
         packed_parcel.pack(found, f"CARTON-{position}", weight, package_id=package_id)
     return found

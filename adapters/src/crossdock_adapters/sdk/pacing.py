@@ -39,14 +39,15 @@ class Pace:
             await asyncio.sleep(seconds)
 
 
-def _today() -> date:
+def utc_today() -> date:
+    """The day by this machine's clock."""
     return datetime.now(UTC).date()
 
 
 class DailyBudget:
     """Calls that a UTC day has room for; each process counts its own, from 0 when it starts."""
 
-    def __init__(self, calls_per_day: int, today: Callable[[], date] = _today) -> None:
+    def __init__(self, calls_per_day: int, today: Callable[[], date] = utc_today) -> None:
         self._calls_per_day = calls_per_day
         self._today = today
         self._day = today()

@@ -1,0 +1,169 @@
+"""What GLS allows in a day, and what an attempt has time for: polls, look-ups, labels printed again."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date
+from typing import Any
+
+import pytest
+from crossdock_adapters.gls import adapter
+from crossdock_adapters.gls.client import Parcel
+from crossdock_adapters.gls.quota import SPLITS_PER_DAY, TrackingQuota
+from crossdock_adapters.sdk.conformance import packed_parcel
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    Confirmed,
+    NotFound,
+    OutcomeUnknown,
+    Retry,
+)
+from crossdock_adapters.sdk.settings import SettingsError
+from gls_world import World, running
+
+PATIENCE_SECONDS = 20
+PAGE = [f"00TEST{n:02}" for n in range(10)]
+
+
+def calls(world: World, *operations: str) -> list[str]:
+    """The keys of the calls to tracking, in order."""
+    wanted = operations or ("track", "search")
+    return [call.key for call in world.sandbox.calls if call.operation in wanted]
+
+
+async def round_of(world: World, times: int = 1) -> None:
+    for _ in range(times):
+        await adapter.poll_tracking(world.poll(), world.client)
+
+
+def under_way(world: World, *numbers: str) -> None:
+    world.hub.stored = [packed_parcel.label("GLS", number) for number in numbers]
+
+
+async def test_a_page_is_ten_parcels_and_the_share_of_a_day_ends() -> None:
+    """Proves that eleven parcels are two calls, that the next poll goes on where this one ended,
+    and that no call is made once the day's share of the quota is spent."""
+    async with running(tracking_calls_per_day=3, tracking_calls_for_look_ups=1) as world:
+        under_way(world, *PAGE, "00TEST10")
+        await round_of(world, 3)
+        assert [key.count(",") + 1 for key in calls(world)] == [10, 1]
+
+
+async def test_a_spent_quota_ends_the_poll_and_loses_no_place() -> None:
+    """Proves that a 429 of tracking ends the poll, and the same parcels are asked about again."""
+    async with running({"quota_per_day": 0}) as world:
+        await world.bought()
+        with pytest.raises(Retry, match="QuotaViolation"):
+            await round_of(world)
+        assert world.cursor == b""
+
+
+async def test_look_ups_are_calls_of_the_day_too() -> None:
+    """Proves that searches, and questions after a cancellation, are taken from what polling may
+    spend, so that both together stay within GLS's quota, and that a look-up is never kept from
+    asking by our own count."""
+    async with running(tracking_calls_per_day=4, tracking_calls_for_look_ups=1) as world:
+        assert isinstance(await adapter.find_label(world.packed(), world.client), NotFound)
+        await world.bought()
+        await world.misbehave("pending_cancel", 1)
+        with pytest.raises(AnswerLater):
+            await adapter.void_label(world.voided(), world.client)
+        assert len(calls(world)) == 2
+        await round_of(world, 5)
+        assert len(calls(world)) == 3, "one call of four is kept for look-ups"
+        for _ in range(3):
+            found = await adapter.find_label(world.packed(), world.client)
+            assert isinstance(found, Confirmed)
+        assert len(calls(world)) == 6
+
+
+async def test_a_share_for_look_ups_that_leaves_nothing_is_refused() -> None:
+    """Proves that settings under which no parcel is ever polled are refused at the start."""
+    async with running(tracking_calls_per_day=100) as world:
+        with pytest.raises(SettingsError, match="tracking_calls_for_look_ups"):
+            await adapter.connect(world.settings, world.secrets)
+
+
+async def test_one_refused_parcel_is_found_once_a_day_in_few_calls() -> None:
+    """Proves that of a page which GLS refuses the nine others are told, in fewer calls than asking
+    about each, and that the tenth is left out from then on: the next page is one call."""
+    async with running({"refused_numbers": [PAGE[6]]}) as world:
+        await world.bought()
+        (own,) = world.hub.stored
+        world.hub.stored = [*[packed_parcel.label("GLS", each) for each in PAGE[1:]], own]
+        await round_of(world)
+        assert world.hub.milestones(own.tracking_number)
+        first = len(calls(world))
+        assert first <= 9
+        await round_of(world)
+        (again,) = calls(world)[first:]
+        assert again.split(",") == [each for each in [*PAGE[1:], own.tracking_number]
+                                    if each != PAGE[6]]  # fmt: skip
+
+
+async def test_a_tracking_that_refuses_everything_costs_little_and_leaves_out_nobody() -> None:
+    """Proves that where every parcel is refused the day's quota is not spent on halving pages, and
+    that all are asked about again."""
+    async with running({"refused_numbers": PAGE}) as world:
+        under_way(world, *PAGE)
+        await round_of(world, 10)
+        assert len(calls(world)) == 10 + 2 * SPLITS_PER_DAY
+        assert calls(world)[-1].split(",") == PAGE
+
+
+def test_the_next_day_everything_begins_anew() -> None:
+    """Proves that calls, halved pages and parcels that were left out are those of one day."""
+    today = date(2026, 3, 4)
+    quota = TrackingQuota(3, 1, lambda: today)
+    quota.leave_out(["A"])
+    quota.leave_out(["B"])
+    for _ in range(4):
+        quota.count()
+    split = [quota.may_split() for _ in range(SPLITS_PER_DAY + 1)]
+    assert split == [True] * SPLITS_PER_DAY + [False]
+    assert quota.left_for_polling() == 0 and quota.asked_about(["A", "B", "C"]) == ["C"]
+    today = date(2026, 3, 5)
+    assert quota.left_for_polling() == 2 and quota.may_split()
+    assert quota.asked_about(["A", "B", "C"]) == ["A", "B", "C"]
+
+
+async def test_labels_are_printed_again_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that the look-up of the largest shipment asks for several labels at once, and for no
+    more than that, so that it is done within an attempt: one by one it never would be."""
+    async with running() as world:
+        largest = adapter.translate.MAX_UNITS
+        await adapter.buy_label(world.packed(largest), world.client)
+        reprint, at_once, most = world.client.reprint, 0, 0
+        several = asyncio.Event()
+
+        async def counted(*asked: Any) -> Parcel:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            if at_once == adapter.PRINTED_AT_ONCE:
+                several.set()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await several.wait()
+            parcel = await reprint(*asked)
+            at_once -= 1
+            return parcel
+
+        monkeypatch.setattr(world.client, "reprint", counted)
+        found = await adapter.find_label(world.packed(largest), world.client)
+        assert isinstance(found, Confirmed)
+        ((*made,),) = world.shipments()
+        numbers = [each.value for each in found.references]
+        assert numbers == [each["track_id"] for each in made] and len(numbers) == largest
+        assert most == adapter.PRINTED_AT_ONCE
+
+
+async def test_one_label_that_cannot_be_printed_ends_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that the first refusal is told as what it is, and nobody goes on asking behind it."""
+    async with running() as world:
+        await adapter.buy_label(world.packed(20), world.client)
+        await world.misbehave("no_reprint")
+        with pytest.raises(OutcomeUnknown, match="404"):
+            await adapter.find_label(world.packed(20), world.client)
+        assert len(calls(world, "reprint")) <= 2 * adapter.PRINTED_AT_ONCE
