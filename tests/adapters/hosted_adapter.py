@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from crossdock_adapters.sdk.adapter import Adapter
@@ -14,6 +16,15 @@ from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.runner import EndpointRunner
 from crossdock_adapters.sdk.telemetry import Telemetry
 from fixtures_hub import RunningHub
+
+
+def asking_soon(adapter: Adapter, operation: str, settle_seconds: float) -> Adapter:
+    """The adapter, which asks sooner after a lost answer than its real vendor allows."""
+    quick = copy(adapter)
+    declared = adapter.manifest.operations
+    sooner = replace(declared[operation], settle_after_seconds=settle_seconds)
+    quick.manifest = replace(adapter.manifest, operations={**declared, operation: sooner})
+    return quick
 
 
 @asynccontextmanager

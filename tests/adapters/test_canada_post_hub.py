@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,10 @@ from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_adapters.canada_post.adapter import ADAPTER
 from crossdock_adapters.canada_post.sandbox import CanadaPostSandbox
-from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
-from hosted_adapter import hosted
+from hosted_adapter import asking_soon, hosted
 from story import Story, create_order, order, request_id
 
 pytestmark = pytest.mark.timeout(600)
@@ -37,15 +34,6 @@ SANDBOX_SETTINGS = {
     "scan_interval_seconds": 0.2,
     "booking_visible_after_seconds": 2,
 }
-
-
-def asking_soon() -> Adapter:
-    """The adapter, which asks sooner after a lost answer than a real Canada Post allows."""
-    quick = copy(ADAPTER)
-    buying = replace(ADAPTER.manifest.operations["buy_label"], settle_after_seconds=SETTLE_SECONDS)
-    operations = {**ADAPTER.manifest.operations, "buy_label": buying}
-    quick.manifest = replace(ADAPTER.manifest, operations=operations)
-    return quick
 
 
 def settings(sandbox: CanadaPostSandbox, folder: Path) -> dict[str, Any]:
@@ -123,10 +111,11 @@ async def test_a_parcel_is_bought_once_delivered_and_another_voided(
     milestones up to the proof of delivery, and that a voided shipment has no valid label."""
     config = SandboxConfig("canada-post", settings=SANDBOX_SETTINGS)
     await dock_in_ottawa(hub)
+    quick = asking_soon(ADAPTER, "buy_label", SETTLE_SECONDS)
     async with (
         CanadaPostSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane.carrier, asking_soon(), settings(sandbox, tmp_path)),
+        hosted(hub, lane.carrier, quick, settings(sandbox, tmp_path)),
     ):
         sandbox.faults.add({"kind": "reply_lost", "operation": "create", "count": 1})
         lost, plain = [(await packed(story)).id for _ in range(2)]

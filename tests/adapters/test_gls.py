@@ -278,6 +278,16 @@ async def test_a_word_that_nobody_knows_is_settled_by_tracking(world: World) -> 
             await adapter.void_label(other.voided(), other.client)
 
 
+async def test_a_refused_cancellation_counts_only_where_it_is_the_first(world: World) -> None:
+    """Proves that a parcel which GLS does not have is a rejection, and after an earlier call, that
+    may have been done and is not shown yet, no word at all."""
+    world.hub.stored = [packed_parcel.label("GLS", "00NOBODY", packed_parcel.SHIPMENT_ID)]
+    with pytest.raises(Reject, match="no parcel of this TrackID"):
+        await adapter.void_label(replace(world.voided(), in_doubt=False), world.client)
+    with pytest.raises(OutcomeUnknown, match="no parcel of this TrackID"):
+        await adapter.void_label(replace(world.voided(), in_doubt=True), world.client)
+
+
 async def test_nothing_bought_is_nothing_to_cancel(world: World) -> None:
     """Proves that a package without a label is confirmed without a call."""
     done = await adapter.void_label(world.voided(), world.client)

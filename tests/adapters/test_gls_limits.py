@@ -1,4 +1,4 @@
-"""What GLS allows in a day, and what an attempt has time for: polls, look-ups, labels printed again."""
+"""What GLS allows in a day, and what an attempt has time for: polls, look-ups, printed labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from crossdock_adapters.gls import adapter
+from crossdock_adapters.gls import adapter, translate
 from crossdock_adapters.gls.client import Parcel
 from crossdock_adapters.gls.quota import SPLITS_PER_DAY, TrackingQuota
 from crossdock_adapters.sdk.conformance import packed_parcel
@@ -131,7 +131,7 @@ async def test_labels_are_printed_again_side_by_side(monkeypatch: pytest.MonkeyP
     """Proves that the look-up of the largest shipment asks for several labels at once, and for no
     more than that, so that it is done within an attempt: one by one it never would be."""
     async with running() as world:
-        largest = adapter.translate.MAX_UNITS
+        largest = translate.MAX_UNITS
         await adapter.buy_label(world.packed(largest), world.client)
         reprint, at_once, most = world.client.reprint, 0, 0
         several = asyncio.Event()

@@ -67,9 +67,10 @@ async def connect(settings: Settings, secrets: Secrets) -> GlsClient:
     closes_at = settings.text("end_of_day_time")
     if closes_at and not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", closes_at):
         raise SettingsError("end_of_day_time is no time of a day: give it as 17:30, or leave it")
-    if settings.integer("tracking_calls_for_look_ups") >= settings.integer("tracking_calls_per_day"):
+    kept = settings.integer("tracking_calls_for_look_ups")
+    if kept >= settings.integer("tracking_calls_per_day"):
         raise SettingsError(
-            "tracking_calls_for_look_ups leaves nothing of tracking_calls_per_day to polling: give less"
+            "tracking_calls_for_look_ups must be below tracking_calls_per_day, or nothing is polled"
         )
     words = set(settings.mapping("cancel_results").values())
     if words - {DONE, PENDING, TOO_LATE}:

@@ -187,7 +187,8 @@ class SoapErp:
         found = self.errors.meaning(status, code, text, effect=effect, wish_seconds=wish)
         if effect and by_wider and code in OUR_FAULT and isinstance(found, NeedsPerson):
             # The ERP's own programs ran, and nobody has said what they mean by this code.
-            return OutcomeUnknown(f"a code without a row in errors_file: {found.reason}", wish or 0.0)
+            reason = f"a code without a row in errors_file: {found.reason}"
+            return OutcomeUnknown(reason, answer.retry_after_seconds())
         return found
 
     def _named(self, said: Fault) -> str | None:

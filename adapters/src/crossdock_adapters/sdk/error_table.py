@@ -101,8 +101,8 @@ class ErrorTable:
 
         effect: whether the call may have changed the vendor's books. A question has no effect: its
         refusal answers nothing, so it is never a rejection of the work that is asked about.
-        wish_seconds: of the vendor's Retry-After, which goes before the row's pause, shorter or not;
-        None: the vendor says nothing.
+        wish_seconds: of the vendor's Retry-After, which goes before the row's pause, also where it
+        is shorter; None: the vendor says nothing.
         """
         row = self.row(status, code)
         reason = f"{status or ''} {code} {said}".strip()[:MAX_REASON_CHARACTERS]
