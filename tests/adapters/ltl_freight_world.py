@@ -139,7 +139,7 @@ def pallets(count: int) -> shipment_pb2.Shipment:
     for at in range(2, count + 1):
         package = found.packages.add()
         package.CopyFrom(found.packages[0])
-        package.id, package.number = f"{package.id[:-2]}{at:02}", f"PALLET-{at}"
+        package.id, package.number = f"{package.id[:-2]}{10 + at}", f"PALLET-{at}"
     return found
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from crossdock.label.v1 import label_pb2
@@ -90,11 +89,7 @@ async def buy_label(work: Work, vendor: CanadaPostClient) -> Confirmed:
         raise OutcomeUnknown(f"{made}: {outcome.reason}", wish) from outcome
     if not label.image:
         raise OutcomeUnknown(f"{made}: Canada Post does not show it")
-    bought_at = types_pb2.SourceTime(
-        precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
-    )
-    bought_at.instant.FromDatetime(datetime.now(UTC).replace(microsecond=0))
-    return _bought(work, info, label, info.due, bought_at, [])
+    return _bought(work, info, label, info.due, carrier_reports.bought_now(), [])
 
 
 @ADAPTER.look_up("buy_label")
@@ -291,11 +286,4 @@ async def _report_history(poll: Poll, body: bytes, pin: str) -> None:
     except Unreadable as error:
         await poll.hold(body, str(error), XML, key=carrier_reports.payload_key(body))
         return
-    problems = list(history.problems)
-    if history.events:
-        try:
-            await carrier_reports.report(poll.hub, poll.endpoint, history.events)
-        except carrier_reports.Refusal as refusal:
-            problems.append(str(refusal))
-    if problems:
-        await poll.hold(body, "; ".join(problems), XML, key=carrier_reports.payload_key(body))
+    await carrier_reports.report_or_hold(poll, history, lambda: body, XML)

@@ -6,20 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossdock.fulfillment.v1 import fulfillment_events_pb2
-from crossdock.label.v1 import label_pb2
-from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
+from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.canada_post.adapter import ADAPTER
 from crossdock_adapters.canada_post.sandbox import CanadaPostSandbox
 from crossdock_adapters.sdk import vendor_xml
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.conformance.subject import (
     XML,
-    Case,
-    Delivered,
     Subject,
     UnknownCode,
     WayIn,
@@ -27,21 +23,19 @@ from crossdock_adapters.sdk.conformance.subject import (
 
 CUSTOMER = "0008880001"
 API_USER, API_PASSWORD = "conformance-api-user", "conformance-api-password"
-SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000011"
-PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000012"
-OTHER_SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000013"
+PACKAGE_ID = packed_parcel.PACKAGE_ID
 PIN = "7023210039414604"
 UNKNOWN = "9321"
 NAMESPACE = "http://www.canadapost.ca/ws/track-v2"
 TRACKING_INTERVAL_SECONDS = 0.05
+SECRETS = {"api_user": API_USER, "api_password": API_PASSWORD}
 
 
 def settings(sandbox: CanadaPostSandbox, folder: Path) -> Mapping[str, Any]:
     """Of the endpoint; the secrets lie in files."""
     return {
         "base_url": sandbox.vendor_url,
-        "api_user": _secret(folder, "api_user", API_USER),
-        "api_password": _secret(folder, "api_password", API_PASSWORD),
+        **packed_parcel.secret_files(folder, SECRETS),
         "customer_number": CUSTOMER,
         "calls_per_second": 2000,
         "timeout_seconds": 10,
@@ -52,31 +46,15 @@ def settings(sandbox: CanadaPostSandbox, folder: Path) -> Mapping[str, Any]:
 
 def shipment() -> shipment_pb2.Shipment:
     """One package from Ottawa to Halifax, as the hub tells it after packing."""
-    found = shipment_pb2.Shipment(
-        id=SHIPMENT_ID,
-        number="S-2001",
-        order_number="SO-2001",
-        ship_from_location_number="OTTAWA",
-        carrier_code="CANADA_POST",
-        service_code="GROUND",
-        ship_from=_party("Northwind Outfitters", "12 Dock Road", "Ottawa", "ON", "K1A 0B1"),
-        ship_to=_party("Renée Thériault", "7 Alder Street", "Halifax", "NS", "b3h 4r2"),
+    found = packed_parcel.shipment(
+        "CANADA_POST",
+        "GROUND",
+        "2001",
+        _party("Northwind Outfitters", "12 Dock Road", "Ottawa", "ON", "K1A 0B1"),
+        _party("Renée Thériault", "7 Alder Street", "Halifax", "NS", "b3h 4r2"),
     )
-    package = found.packages.add(id=PACKAGE_ID, number="OLPN-1")
-    for side, value in (("length", "30"), ("width", "22.5"), ("height", "10")):
-        getattr(package, side).CopyFrom(types_pb2.Quantity(value=value, unit="CMT"))
-    package.weight.CopyFrom(types_pb2.Quantity(value="1.9", unit="KGM"))
+    packed_parcel.pack(found, "OLPN-1", ("1.9", "KGM"), ("30", "22.5", "10"))
     return found
-
-
-def label(number: str, shipment_id: str = SHIPMENT_ID) -> label_pb2.Label:
-    """A label as the hub stores it."""
-    return label_pb2.Label(
-        shipment_id=shipment_id,
-        package_id=PACKAGE_ID,
-        carrier_code="CANADA_POST",
-        tracking_number=number,
-    )
 
 
 def detail(*occurrences: Mapping[str, str]) -> bytes:
@@ -104,20 +82,9 @@ def occurrence(identifier: str, clock: str, text: str, signatory: str = "") -> M
     }
 
 
-async def show(stage: Stage, payload: bytes) -> Delivered:
-    """Let tracking answer so, until a poll that saw it has ended and another began."""
-    stage.sandbox.show(PIN, payload)
-    seen = sum(call.operation == "track" for call in stage.sandbox.calls)
-    await until(
-        lambda: sum(call.operation == "track" for call in stage.sandbox.calls) >= seen + 3,
-        "the tracking poll asks again",
-    )
-    return Delivered()
-
-
 def knows(sandbox: CanadaPostSandbox) -> Sequence[Message]:
     """A parcel under way, for the tracking poll to ask about."""
-    return [label(PIN, OTHER_SHIPMENT_ID)]
+    return [packed_parcel.label("CANADA_POST", PIN)]
 
 
 def taken_back(books: Mapping[str, Any]) -> int:
@@ -125,17 +92,9 @@ def taken_back(books: Mapping[str, Any]) -> int:
     return int(books["labels_sold"] - books["labels_valid"])
 
 
-def _secret(folder: Path, name: str, value: str) -> str:
-    file = folder / name
-    file.write_text(value)
-    return f"file:{file}"
-
-
 def _party(name: str, line: str, city: str, province: str, postal_code: str) -> types_pb2.Party:
-    address = types_pb2.Address(
-        lines=[line], city=city, state=province, postal_code=postal_code, country_code="CA"
-    )
-    return types_pb2.Party(name=name, address=address, phone="+1 613 555 0100")
+    phone = "+1 613 555 0100"
+    return packed_parcel.party(name, line, city, province, postal_code, "CA", phone)
 
 
 _ACCEPTED = occurrence("1402", "09:00:00", "Item accepted at the Post Office")
@@ -153,21 +112,9 @@ CONFORMANCE = Subject(
         "calls_per_second": 2000,
         "retry_after_header": True,
     },
-    cases=[
-        Case(
-            "buy_label",
-            event=lambda _: fulfillment_events_pb2.FulfillmentPacked(shipment=shipment()),
-            item=PACKAGE_ID,
-            made=lambda books: len(books["shipments"]),
-        ),
-        Case(
-            "void_label",
-            event=lambda _: shipment_events_pb2.ShipmentVoided(shipment=shipment()),
-            item=PACKAGE_ID,
-            after=["buy_label"],
-            made=taken_back,
-        ),
-    ],
+    cases=packed_parcel.cases(
+        shipment, bought=lambda books: len(books["shipments"]), voided=taken_back
+    ),
     ways_in=[
         WayIn(
             "poll:tracking",
@@ -176,7 +123,7 @@ CONFORMANCE = Subject(
                 detail(_OUT, _ACCEPTED),
                 detail(_DELIVERED, _OUT, _ACCEPTED),
             ],
-            deliver=show,
+            deliver=packed_parcel.shown(PIN),
             media=XML,
             content_type="application/xml",
             needed=[

@@ -9,7 +9,6 @@ from typing import Any
 
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.fedex import signature, translate, translate_scans
 from crossdock_adapters.fedex.client import MAX_TRACKED_AT_ONCE, Booking, FedexClient, Piece
@@ -244,10 +243,7 @@ def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
             f"FedEx sold {len(booking.pieces)} labels under {booking.master_number} "
             f"for {len(packages)} packages"
         )
-    now = types_pb2.SourceTime(
-        precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
-    )
-    now.instant.FromDatetime(datetime.now(UTC).replace(microsecond=0))
+    now = carrier_reports.bought_now()
     notes = [note, *booking.alerts] if note else list(booking.alerts)
     references, facts = [Reference("shipment_number", booking.master_number)], []
     ordered = sorted(booking.pieces, key=lambda piece: piece.sequence)

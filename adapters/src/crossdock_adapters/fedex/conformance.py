@@ -9,20 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossdock.fulfillment.v1 import fulfillment_events_pb2
-from crossdock.label.v1 import label_pb2
-from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
+from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.fedex.adapter import ADAPTER
 from crossdock_adapters.fedex.sandbox import FedexSandbox
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
-    Case,
-    Delivered,
     Malformed,
     Subject,
     UnknownCode,
@@ -34,13 +30,18 @@ ACCOUNT = "740561073"
 CLIENT_ID, CLIENT_SECRET = "conformance-ship", "conformance-ship-secret"
 TRACK_CLIENT_ID, TRACK_CLIENT_SECRET = "conformance-track", "conformance-track-secret"
 WEBHOOK_TOKEN = "conformance-webhook-token"
-SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000001"
-PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000002"
-OTHER_SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000003"
+PACKAGE_ID = packed_parcel.PACKAGE_ID
 NUMBER = "790000123452"
 UNKNOWN = "Q9"
 TRACKING_INTERVAL_SECONDS = 0.05
 LARGE = 600_000
+SECRETS = {
+    "client_id": CLIENT_ID,
+    "client_secret": CLIENT_SECRET,
+    "track_client_id": TRACK_CLIENT_ID,
+    "track_client_secret": TRACK_CLIENT_SECRET,
+    "webhook_token": WEBHOOK_TOKEN,
+}
 # The payloads are of March 2026, whenever they are used.
 REPLAY_WINDOW_DAYS = 36_500
 
@@ -49,11 +50,7 @@ def settings(sandbox: FedexSandbox, folder: Path) -> Mapping[str, Any]:
     """Of the endpoint; the secrets lie in files."""
     return {
         "base_url": sandbox.vendor_url,
-        "client_id": _secret(folder, "client_id", CLIENT_ID),
-        "client_secret": _secret(folder, "client_secret", CLIENT_SECRET),
-        "track_client_id": _secret(folder, "track_client_id", TRACK_CLIENT_ID),
-        "track_client_secret": _secret(folder, "track_client_secret", TRACK_CLIENT_SECRET),
-        "webhook_token": _secret(folder, "webhook_token", WEBHOOK_TOKEN),
+        **packed_parcel.secret_files(folder, SECRETS),
         "account_number": ACCOUNT,
         "calls_per_second": 2000,
         "timeout_seconds": 10,
@@ -64,20 +61,14 @@ def settings(sandbox: FedexSandbox, folder: Path) -> Mapping[str, Any]:
 
 def shipment() -> shipment_pb2.Shipment:
     """One package from Reno to Portland, as the hub tells it after packing."""
-    found = shipment_pb2.Shipment(
-        id=SHIPMENT_ID,
-        number="S-1001",
-        order_number="SO-1001",
-        ship_from_location_number="RENO",
-        carrier_code="FEDEX",
-        service_code="GROUND",
-        ship_from=_party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
-        ship_to=_party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234"),
+    found = packed_parcel.shipment(
+        "FEDEX",
+        "GROUND",
+        "1001",
+        _party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
+        _party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234"),
     )
-    package = found.packages.add(id=PACKAGE_ID, number="OLPN-1")
-    for side, value in (("length", "12"), ("width", "9"), ("height", "4")):
-        getattr(package, side).CopyFrom(types_pb2.Quantity(value=value, unit="INH"))
-    package.weight.CopyFrom(types_pb2.Quantity(value="4.20", unit="LBR"))
+    packed_parcel.pack(found, "OLPN-1", ("4.20", "LBR"), ("12", "9", "4"), "INH")
     return found
 
 
@@ -107,46 +98,14 @@ def signed(secrets: Secrets, payload: bytes) -> Mapping[str, str]:
     return {"fdx-signature": base64.b64encode(digest).decode()}
 
 
-async def show(stage: Stage, payload: bytes) -> Delivered:
-    """Let Track show this result, until a poll that saw it has ended and another began."""
-
-    def asked() -> int:
-        return sum(call.operation == "track" for call in stage.sandbox.calls)
-
-    stage.sandbox.show(NUMBER, payload)
-    seen = asked()
-    await until(lambda: asked() >= seen + 3, "the tracking poll asks again")
-    return Delivered()
-
-
 def knows(sandbox: FedexSandbox) -> Sequence[Message]:
     """A parcel under way, for the tracking poll to ask about."""
-    return [
-        label_pb2.Label(
-            shipment_id=OTHER_SHIPMENT_ID,
-            package_id=PACKAGE_ID,
-            carrier_code="FEDEX",
-            tracking_number=NUMBER,
-        )
-    ]
-
-
-async def expire(sandbox: FedexSandbox) -> None:
-    """FedEx forgets every token."""
-    await sandbox.commands()["expire_tokens"]({})
-
-
-def _secret(folder: Path, name: str, value: str) -> str:
-    file = folder / name
-    file.write_text(value)
-    return f"file:{file}"
+    return [packed_parcel.label("FEDEX", NUMBER)]
 
 
 def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
-    address = types_pb2.Address(
-        lines=[line], city=city, state=state, postal_code=postal_code, country_code="US"
-    )
-    return types_pb2.Party(name=name, address=address, phone="+1 775 555 0100")
+    phone = "+1 775 555 0100"
+    return packed_parcel.party(name, line, city, state, postal_code, "US", phone)
 
 
 _PICKED_UP = scan("PU", "PU", "2026-03-05T09:00:00-08:00")
@@ -173,21 +132,11 @@ CONFORMANCE = Subject(
         "retry_after_header": True,
         "webhook_token": WEBHOOK_TOKEN,
     },
-    cases=[
-        Case(
-            "buy_label",
-            event=lambda _: fulfillment_events_pb2.FulfillmentPacked(shipment=shipment()),
-            item=PACKAGE_ID,
-            made=lambda books: books["shipments_confirmed"],
-        ),
-        Case(
-            "void_label",
-            event=lambda _: shipment_events_pb2.ShipmentVoided(shipment=shipment()),
-            item=PACKAGE_ID,
-            after=["buy_label"],
-            made=lambda books: books["shipments_cancelled"],
-        ),
-    ],
+    cases=packed_parcel.cases(
+        shipment,
+        bought=lambda books: int(books["shipments_confirmed"]),
+        voided=lambda books: int(books["shipments_cancelled"]),
+    ),
     ways_in=[
         WayIn(
             "/fedex/tracking",
@@ -200,7 +149,7 @@ CONFORMANCE = Subject(
         WayIn(
             "poll:tracking",
             payloads=[result(_PICKED_UP), result(_ARRIVED, _PICKED_UP)],
-            deliver=show,
+            deliver=packed_parcel.shown(NUMBER),
             media=OTHER,
             malformed=_BROKEN,
             grown=result(_PICKED_UP | {"nobodyDocumentedThis": {"nested": [1]}}),
@@ -215,5 +164,5 @@ CONFORMANCE = Subject(
         ),
     ],
     knows=knows,
-    expire=expire,
+    expire=packed_parcel.expire_tokens,
 )

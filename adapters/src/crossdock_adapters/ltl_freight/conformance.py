@@ -7,19 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from crossdock.fulfillment.v1 import fulfillment_events_pb2
-from crossdock.label.v1 import label_pb2
-from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
+from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
 from crossdock_adapters.ltl_freight.sandbox_mailbox import ARCHIVE, FROM_CARRIER
+from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.conformance.stage import Stage, until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
-    Case,
     Delivered,
     Malformed,
     Subject,
@@ -29,11 +27,10 @@ from crossdock_adapters.sdk.conformance.subject import (
 from crossdock_adapters.sdk.x12 import segments
 
 CLIENT_ID, CLIENT_SECRET = "conformance-client", "conformance-client-secret"
-SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000021"
-PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000022"
-OTHER_SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000023"
+PACKAGE_ID = packed_parcel.PACKAGE_ID
 PRO: Final = "412345678"
 INTERVAL_SECONDS = 0.05
+SECRETS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 UNKNOWN: Final = "Q9"
 
 
@@ -41,8 +38,7 @@ def settings(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
     """Of the endpoint; the secrets lie in files."""
     return {
         "base_url": sandbox.vendor_url,
-        "client_id": _secret(folder, "client_id", CLIENT_ID),
-        "client_secret": _secret(folder, "client_secret", CLIENT_SECRET),
+        **packed_parcel.secret_files(folder, SECRETS),
         "account": "NW-1001",
         "pro_first": 500000001,
         "pro_last": 599999999,
@@ -59,20 +55,16 @@ def settings(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
 
 def shipment() -> shipment_pb2.Shipment:
     """One pallet from Reno to Portland, as the hub tells it after packing."""
-    found = shipment_pb2.Shipment(
-        id=SHIPMENT_ID,
-        number="S-2001",
-        order_number="SO-2001",
-        ship_from_location_number="RENO",
-        carrier_code="LTL",
-        service_code="LTL_GUARANTEED_NOON",
-        ship_from=_party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
-        ship_to=_party("Cascade Supply", "7 Alder Street", "Portland", "OR", "97205"),
+    found = packed_parcel.shipment(
+        "LTL",
+        "LTL_GUARANTEED_NOON",
+        "2001",
+        _party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
+        _party("Cascade Supply", "7 Alder Street", "Portland", "OR", "97205"),
     )
-    package = found.packages.add(id=PACKAGE_ID, number="PALLET-1", container_type="PALLET")
-    for side, value in (("length", "48"), ("width", "40"), ("height", "52.5")):
-        getattr(package, side).CopyFrom(types_pb2.Quantity(value=value, unit="INH"))
-    package.weight.CopyFrom(types_pb2.Quantity(value="410.25", unit="KGM"))
+    sides = ("48", "40", "52.5")
+    package = packed_parcel.pack(found, "PALLET-1", ("410.25", "KGM"), sides, "INH")
+    package.container_type = "PALLET"
     content = package.contents.add(line_number=1, item_number="SKU-1001")
     content.quantity.CopyFrom(types_pb2.Quantity(value="24", unit="EA"))
     return found
@@ -105,32 +97,12 @@ async def drop(stage: Stage, payload: bytes) -> Delivered:
 
 def knows(sandbox: LtlFreightSandbox) -> Sequence[Message]:
     """Freight under way."""
-    return [
-        label_pb2.Label(
-            shipment_id=OTHER_SHIPMENT_ID,
-            package_id=PACKAGE_ID,
-            carrier_code="LTL",
-            tracking_number=PRO,
-        )
-    ]
-
-
-async def expire(sandbox: LtlFreightSandbox) -> None:
-    """The carrier forgets its tokens."""
-    await sandbox.commands()["expire_tokens"]({})
-
-
-def _secret(folder: Path, name: str, value: str) -> str:
-    file = folder / name
-    file.write_text(value)
-    return f"file:{file}"
+    return [packed_parcel.label("LTL", PRO)]
 
 
 def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
-    address = types_pb2.Address(
-        lines=[line], city=city, state=state, postal_code=postal_code, country_code="US"
-    )
-    return types_pb2.Party(name=name, address=address, phone="+1 503 555 0100")
+    phone = "+1 503 555 0100"
+    return packed_parcel.party(name, line, city, state, postal_code, "US", phone)
 
 
 def _at(number: int, name: str, element: int = 0) -> str:
@@ -151,21 +123,11 @@ CONFORMANCE = Subject(
         "client_secret": CLIENT_SECRET,
         "calls_per_second": 2000,
     },
-    cases=[
-        Case(
-            "buy_label",
-            event=lambda _: fulfillment_events_pb2.FulfillmentPacked(shipment=shipment()),
-            item=PACKAGE_ID,
-            made=lambda books: len(books["bols"]),
-        ),
-        Case(
-            "void_label",
-            event=lambda _: shipment_events_pb2.ShipmentVoided(shipment=shipment()),
-            item=PACKAGE_ID,
-            after=["buy_label"],
-            made=lambda books: int(books["cancelled"]),
-        ),
-    ],
+    cases=packed_parcel.cases(
+        shipment,
+        bought=lambda books: len(books["bols"]),
+        voided=lambda books: int(books["cancelled"]),
+    ),
     ways_in=[
         WayIn(
             "poll:mailbox",
@@ -195,5 +157,5 @@ CONFORMANCE = Subject(
         ),
     ],
     knows=knows,
-    expire=expire,
+    expire=packed_parcel.expire_tokens,
 )

@@ -11,7 +11,6 @@ from typing import Any
 
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk import carrier_labels, carrier_reports, vendor_json
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
@@ -60,12 +59,12 @@ async def buy_label(work: Work, vendor: UpsClient) -> Confirmed:
     shipment: shipment_pb2.Shipment = work.event.shipment
     request = translate.ship_request(shipment, work.item, work.reference, ship_rules(work.settings))
     booking = await vendor.ship(request)
-    bought_at = types_pb2.SourceTime(
-        precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
-    )
-    bought_at.instant.FromDatetime(datetime.now(UTC).replace(microsecond=0))
     purchase = Purchase(
-        booking.labels[0], booking.shipment_number, booking.amount, booking.currency, bought_at
+        booking.labels[0],
+        booking.shipment_number,
+        booking.amount,
+        booking.currency,
+        carrier_reports.bought_now(),
     )
     return _bought(work, shipment, purchase, list(booking.alerts))
 
@@ -279,12 +278,4 @@ async def _ask_about(poll: Poll, vendor: UpsClient, numbers: Sequence[str]) -> N
 async def _report_history(poll: Poll, package: Mapping[str, Any]) -> None:
     carrier = poll.settings.text("carrier_code")
     history = translate_scans.package_history(package, statuses(), carrier)
-    problems = list(history.problems)
-    if history.events:
-        try:
-            await carrier_reports.report(poll.hub, poll.endpoint, history.events)
-        except carrier_reports.Refusal as refusal:
-            problems.append(str(refusal))
-    if problems:
-        raw = vendor_json.dumps(dict(package))
-        await poll.hold(raw, "; ".join(problems), key=carrier_reports.payload_key(raw))
+    await carrier_reports.report_or_hold(poll, history, lambda: vendor_json.dumps(dict(package)))

@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossdock.fulfillment.v1 import fulfillment_events_pb2
 from crossdock.label.v1 import label_events_pb2, label_pb2
-from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
+from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Case,
-    Delivered,
     Malformed,
     Subject,
     UnknownCode,
@@ -30,22 +28,22 @@ from crossdock_adapters.ups.sandbox import UpsSandbox
 ACCOUNT = "A1B2C3"
 CLIENT_ID, CLIENT_SECRET = "conformance-client", "conformance-client-secret"
 CALLBACK_CREDENTIAL = "conformance-callback-credential"
-SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000001"
-PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000002"
-OTHER_SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000003"
 NUMBER = "1ZA1B2C30300123452"
 UNKNOWN = "Q9"
 TRACKING_INTERVAL_SECONDS = 0.05
 LARGE = 600_000
+SECRETS = {
+    "client_id": CLIENT_ID,
+    "client_secret": CLIENT_SECRET,
+    "callback_credential": CALLBACK_CREDENTIAL,
+}
 
 
 def settings(sandbox: UpsSandbox, folder: Path) -> Mapping[str, Any]:
     """Of the endpoint; the secrets lie in files."""
     return {
         "base_url": sandbox.vendor_url,
-        "client_id": _secret(folder, "client_id", CLIENT_ID),
-        "client_secret": _secret(folder, "client_secret", CLIENT_SECRET),
-        "callback_credential": _secret(folder, "callback", CALLBACK_CREDENTIAL),
+        **packed_parcel.secret_files(folder, SECRETS),
         "account_number": ACCOUNT,
         "calls_per_second": 2000,
         "timeout_seconds": 10,
@@ -55,36 +53,25 @@ def settings(sandbox: UpsSandbox, folder: Path) -> Mapping[str, Any]:
 
 def shipment() -> shipment_pb2.Shipment:
     """One package from Reno to Portland, as the hub tells it after packing."""
-    found = shipment_pb2.Shipment(
-        id=SHIPMENT_ID,
-        number="S-1001",
-        order_number="SO-1001",
-        ship_from_location_number="RENO",
-        carrier_code="UPS",
-        service_code="GROUND",
-        ship_from=_party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
-        ship_to=_party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234"),
+    found = packed_parcel.shipment(
+        "UPS",
+        "GROUND",
+        "1001",
+        _party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
+        _party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234"),
     )
-    package = found.packages.add(id=PACKAGE_ID, number="OLPN-1")
-    for side, value in (("length", "12"), ("width", "9"), ("height", "4")):
-        getattr(package, side).CopyFrom(types_pb2.Quantity(value=value, unit="INH"))
-    package.weight.CopyFrom(types_pb2.Quantity(value="4.20", unit="LBR"))
+    packed_parcel.pack(found, "OLPN-1", ("4.20", "LBR"), ("12", "9", "4"), "INH")
     return found
-
-
-def label(number: str, shipment_id: str = SHIPMENT_ID) -> label_pb2.Label:
-    """A label as the hub stores it."""
-    return label_pb2.Label(
-        shipment_id=shipment_id,
-        package_id=PACKAGE_ID,
-        carrier_code="UPS",
-        tracking_number=number,
-    )
 
 
 def sold(books: Mapping[str, Any]) -> list[str]:
     """Tracking numbers of every label sold."""
     return [one["tracking_number"] for each in books["shipments"] for one in each["parcels"]]
+
+
+def sold_label(books: Mapping[str, Any]) -> label_pb2.Label:
+    """The first label sold, as the hub stores it."""
+    return packed_parcel.label("UPS", sold(books)[0], packed_parcel.SHIPMENT_ID)
 
 
 def alert(code: str, kind: str, description: str, gmt_time: str) -> dict[str, Any]:
@@ -126,20 +113,9 @@ def activity(code: str, kind: str, description: str, gmt_time: str) -> dict[str,
     }
 
 
-async def show(stage: Stage, payload: bytes) -> Delivered:
-    """Let Track show this package, until a poll that saw it has ended and another began."""
-    stage.sandbox.show(NUMBER, payload)
-    seen = sum(call.operation == "track" for call in stage.sandbox.calls)
-    await until(
-        lambda: sum(call.operation == "track" for call in stage.sandbox.calls) >= seen + 3,
-        "the tracking poll asks again",
-    )
-    return Delivered()
-
-
 def knows(sandbox: UpsSandbox) -> Sequence[Message]:
     """A parcel under way, for the tracking poll to ask about."""
-    return [label(NUMBER, OTHER_SHIPMENT_ID)]
+    return [packed_parcel.label("UPS", NUMBER)]
 
 
 def credential(secrets: Secrets) -> Mapping[str, str]:
@@ -147,22 +123,9 @@ def credential(secrets: Secrets) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {secrets.text('callback_credential')}"}
 
 
-async def expire(sandbox: UpsSandbox) -> None:
-    """UPS forgets every token."""
-    await sandbox.commands()["expire_tokens"]({})
-
-
-def _secret(folder: Path, name: str, value: str) -> str:
-    file = folder / name
-    file.write_text(value)
-    return f"file:{file}"
-
-
 def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
-    address = types_pb2.Address(
-        lines=[line], city=city, state=state, postal_code=postal_code, country_code="US"
-    )
-    return types_pb2.Party(name=name, address=address, phone="+1 775 555 0100")
+    phone = "+1 775 555 0100"
+    return packed_parcel.party(name, line, city, state, postal_code, "US", phone)
 
 
 _PICKED_UP = ("PU", "I", "Pickup Scan", "170000")
@@ -183,22 +146,14 @@ CONFORMANCE = Subject(
         "callback_credential": CALLBACK_CREDENTIAL,
     },
     cases=[
-        Case(
-            "buy_label",
-            event=lambda _: fulfillment_events_pb2.FulfillmentPacked(shipment=shipment()),
-            item=PACKAGE_ID,
-            made=lambda books: len(books["shipments"]),
-        ),
-        Case(
-            "void_label",
-            event=lambda _: shipment_events_pb2.ShipmentVoided(shipment=shipment()),
-            item=PACKAGE_ID,
-            after=["buy_label"],
-            made=lambda books: books["labels_sold"] - books["labels_valid"],
+        *packed_parcel.cases(
+            shipment,
+            bought=lambda books: len(books["shipments"]),
+            voided=lambda books: books["labels_sold"] - books["labels_valid"],
         ),
         Case(
             "subscribe_tracking",
-            event=lambda books: label_events_pb2.LabelCreated(label=label(sold(books)[0])),
+            event=lambda books: label_events_pb2.LabelCreated(label=sold_label(books)),
             after=["buy_label"],
             made=lambda books: len(books["subscriptions"]["packages"]),
         ),
@@ -221,7 +176,7 @@ CONFORMANCE = Subject(
                 package(activity(*_PICKED_UP)),
                 package(activity(*_ARRIVED), activity(*_PICKED_UP)),
             ],
-            deliver=show,
+            deliver=packed_parcel.shown(NUMBER),
             media=OTHER,
             malformed=[
                 Malformed(package({"date": "20260305"}), "/activity/0/status"),
@@ -239,5 +194,5 @@ CONFORMANCE = Subject(
         ),
     ],
     knows=knows,
-    expire=expire,
+    expire=packed_parcel.expire_tokens,
 )
