@@ -26,6 +26,7 @@ def test_a_result_is_told_with_who_says_so() -> None:
     assert done.exit_code == 0, done.output
     first, _, rule = done.output.splitlines()
     assert first == "2.5 LBR = 1.133980925 KGM"
+    assert convert("-2.5", "EA", "EA").output == "-2.5 EA = -2.5 EA\n"
     assert rule.split() == ["LBR", "45359237/100000000", "KGM", "UN/ECE", "Rec", "20"]
 
 

@@ -138,6 +138,42 @@ def test_a_unit_that_the_item_redefines_is_redefined_on_every_way() -> None:
     assert conversion("GRO", "DZN", turned).ratio == 12
 
 
+def test_what_the_item_says_over_others_goes_before_a_rule_for_every_item() -> None:
+    """A case of twelve and a pack of two make six packs a case, whatever cases usually hold."""
+    said = [item("CS", "EA", 12), item("PK", "EA", 2), every("CS", "PK", 4)]
+    assert conversion("CS", "PK", said).ratio == 6
+    assert conversion("PK", "CS", said).ratio == Fraction(1, 6)
+    single = [item("PR", "EA", 1), every("DZN", "PR", 6)]
+    assert conversion("DZN", "PR", single).ratio == 12
+    # Where the item says nothing of both, the common rule holds, its other rules or not.
+    assert conversion("PR", "EA", [item("CS", "EA", 12), every("PR", "EA", 1)]).ratio == 1
+    assert conversion("CS", "EA", [item("CS", "PR", 6), every("PR", "EA", 1)]).ratio == 6
+
+
+def test_what_is_defined_by_a_redefined_unit_follows_it() -> None:
+    """Where a pair is one piece, a dozen pairs are twelve pairs still, and so twelve pieces."""
+    said = [item("PR", "EA", 1)]
+    assert conversion("DPR", "PR", said).ratio == 12
+    assert conversion("DPR", "EA", said).ratio == 12
+    assert conversion("NPR", "EA", said).ratio == 1
+    assert conversion("DPR", "EA").ratio == 24
+    rounded_pounds = [every("KGM", "LBR", "2.20462")]
+    assert conversion("ONZ", "LBR", rounded_pounds).ratio == Fraction(1, 16)
+    assert conversion("KGM", "ONZ", rounded_pounds).ratio == Fraction("2.20462") * 16
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_units_that_are_no_base_nobody_knows_which_is_meant(turned: bool) -> None:
+    """A dozen of twelve pairs is a dozen of 24 or a pair of one: in either direction, a refusal."""
+    rule = item("DZN", "PR", 12)
+    said = [rule.turned() if turned else rule]
+    assert conversion("DZN", "PR", said).ratio == 12
+    for unit in ("DZN", "PR"):
+        with pytest.raises(Contradiction):
+            conversion(unit, "EA", said)
+    assert conversion("DZN", "EA", [*said, item("PR", "EA", 1)]).ratio == 12
+
+
 def test_what_is_said_twice_and_does_not_agree_is_not_guessed() -> None:
     """Two ways that differ are told both, and neither is taken."""
     both = [item("CS", "EA", 12), item("EA", "CS", "0.1")]

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 from crossdock.client import HubClient
-from crossdock.errors import InvalidRequestError, NotFoundError, PreconditionError
+from crossdock.errors import (
+    InvalidRequestError,
+    LimitExceededError,
+    NotFoundError,
+    PreconditionError,
+)
 from crossdock.item.v1 import item_service_pb2
 from crossdock.unit.v1 import unit_service_pb2 as service_pb2
 from fixtures_hub import Lane, RunningHub
@@ -92,6 +97,22 @@ async def test_an_item_whose_number_begins_like_anothers_is_another(
         assert (await ask(erp, "1", "CS", "EA", longer)).quantity.value == "7"
         with pytest.raises(PreconditionError):
             await ask(erp, "1", "CS", "EA", shorter)
+
+
+async def test_an_item_is_not_refused_for_its_variants(hub: RunningHub, lane: Lane) -> None:
+    """Proves that conversions of items whose number goes on after a colon are read past, and that
+    an item with more than anybody follows is refused by the limit's name."""
+    async with hub.client(lane.erp) as erp:
+        sku = await new_item(erp)
+        variant = f"{sku}:A"
+        request = item_service_pb2.UpsertItemsRequest(entries=[item_entry(variant)])
+        await erp.items.UpsertItems(request)
+        units = [f"{letter}{digit}" for letter in "ABCDEFGHIJK" for digit in range(10)]
+        await tell(erp, *(said(variant, unit, "EA", "2") for unit in units))
+        await tell(erp, said(sku, "CS", "EA", "12"))
+        assert (await ask(erp, "1", "CS", "EA", sku)).quantity.value == "12"
+        with pytest.raises(LimitExceededError, match="more than 100 unit conversions"):
+            await ask(erp, "1", "A0", "EA", variant)
 
 
 async def test_what_has_no_exact_decimal_says_so(hub: RunningHub, lane: Lane) -> None:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 KIND: Final = "unit_conversion"
 EVERY_ITEM: Final = "*"
 # Of one item, and as many for every item; packages and units of one item are a handful.
-CONVERSIONS_MAX: Final = 500
+CONVERSIONS_MAX: Final = 100
+# Among them are those of items whose number goes on after a colon; so many are looked at.
+LOOKED_AT_MAX: Final = 2_000
 
 _ROUNDINGS: Final[Mapping[int, Rounding]] = {
     unit_service_pb2.QUANTITY_ROUNDING_UP: Rounding.UP,
@@ -97,18 +99,25 @@ async def _sees_item(queries: Queries, caller: Caller, number: str) -> bool:
 
 async def _said(queries: Queries, caller: Caller, item: str) -> list[Rule]:
     """The rules of one item, or those for every item."""
-    found = await queries.reader.numbered_from(KIND, f"{item}:", CONVERSIONS_MAX + 1)
-    if len(found) > CONVERSIONS_MAX:
-        limits = {"limit": str(CONVERSIONS_MAX), "value": f"more than {CONVERSIONS_MAX}"}
-        raise Refused(
-            Refusal(
-                "LIMIT_EXCEEDED",
-                f"item {item!r} has more than {CONVERSIONS_MAX} unit conversions; "
-                "which of them are meant?",
-                limits,
-            )
+    rules: list[Rule] = []
+    after = f"{item}:"
+    for _ in range(0, LOOKED_AT_MAX, CONVERSIONS_MAX):
+        page = await queries.reader.numbered_from(KIND, f"{item}:", CONVERSIONS_MAX, after=after)
+        rules += _rules((record for record in page if queries.sees(caller, record)), item)
+        if len(rules) > CONVERSIONS_MAX:
+            break
+        if len(page) < CONVERSIONS_MAX:
+            return rules
+        after = page[-1].number or ""
+    limits = {"limit": str(CONVERSIONS_MAX), "value": f"more than {CONVERSIONS_MAX}"}
+    raise Refused(
+        Refusal(
+            "LIMIT_EXCEEDED",
+            f"item {item!r} has more than {CONVERSIONS_MAX} unit conversions, or items whose "
+            f"number begins so more than {LOOKED_AT_MAX}: convert with crossdock.quantities",
+            limits,
         )
-    return _rules((record for record in found if queries.sees(caller, record)), item)
+    )
 
 
 def _rules(records: Iterable[ObjectRecord], item: str) -> list[Rule]:

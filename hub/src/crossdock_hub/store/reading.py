@@ -125,11 +125,16 @@ class Reader:
         statement = select(t.objects).where(o.kind.in_(among), o.number.in_(list(numbers)))
         return self._objects(await self._rows(statement.order_by(o.id)))
 
-    async def numbered_from(self, kind: str, prefix: str, most: int) -> list[ObjectRecord]:
-        """Objects of a kind whose number begins with `prefix`, which ends with a colon."""
+    async def numbered_from(
+        self, kind: str, prefix: str, most: int, *, after: str
+    ) -> list[ObjectRecord]:
+        """Objects of a kind by number, those that begin with `prefix`, which ends with a colon.
+
+        after: a number that begins so, or the prefix itself.
+        """
         o = t.objects.c
         # A range, not LIKE: the index answers it. ";" is the sign after ":".
-        begins = (o.number >= prefix, o.number < prefix[:-1] + ";")
+        begins = (o.number > after, o.number < prefix[:-1] + ";")
         statement = select(t.objects).where(o.kind == kind, *begins).order_by(o.number)
         return self._objects(await self._rows(statement.limit(most)))
 

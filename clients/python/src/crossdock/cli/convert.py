@@ -27,7 +27,8 @@ class Round(Enum):
     HALF_EVEN = "half-even"
 
 
-@app.command()
+# A negative quantity is no option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def convert(
     value: Annotated[str, typer.Argument(help="How much, for example 2.5.")],
     from_unit: Annotated[str, typer.Argument(help="Its unit, for example CS or LBR.")],

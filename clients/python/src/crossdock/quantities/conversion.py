@@ -1,9 +1,10 @@
 """How much of one unit another one is: by what is said of the item, of every item, and everywhere.
 
-What is nearer wins. A rule of the item between the two units goes before one for every item, and
-both go before the standard table; so an item whose master data says that its pair is one piece has
-pairs of one piece. Where no rule names both units, a way over others is looked for: a pallet of 40
-cases of 12 is 40 dozen. Where two ways do not agree, nothing is guessed: the master data is wrong.
+What is nearer wins. What the item's own rules say, over as many units as it takes, goes before a
+rule for every item, and both go before the standard table; so an item whose master data says that
+its pair is one piece has pairs of one piece, and a dozen of them is twelve pieces. Where no rule
+names both units, a way over others is looked for: a pallet of 40 cases of 12 is 40 dozen. Where two
+ways do not agree, nothing is guessed: the master data is wrong.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Final
 
 from crossdock.quantities.units import UNITS
 
-# A way is no longer than this: package by package from the truck to the piece, and two units more.
-STEPS_MAX: Final = 8
+# A way is no longer than this: package by package from the truck to the piece, and from there
+# definition by definition.
+STEPS_MAX: Final = 12
 
 
 class Origin(Enum):
@@ -88,15 +90,21 @@ def conversion(from_unit: str, to_unit: str, said: Iterable[Rule] = ()) -> Conve
     if from_unit == to_unit:
         return _SAME
     rules = [*said]
-    for origin in (Origin.ITEM, Origin.EVERY_ITEM):
-        found = _direct(from_unit, to_unit, [rule for rule in rules if rule.origin is origin])
-        if found is not None:
-            return found
-    told = _nearest(rules)
-    redefined = {_meant(rule) for rule in told if _redefines(rule)}
-    if redefined.isdisjoint((from_unit, to_unit)) and _comparable(from_unit, to_unit):
+    own = [rule for rule in rules if rule.origin is Origin.ITEM]
+    told = [*own, *_not_said_of_the_item(rules, own)]
+    found = _direct(from_unit, to_unit, own)
+    if found is not None:
+        return found
+    if _comparable(from_unit, to_unit) and not any(map(_differs, told)):
         return _SAME.then(_standard(from_unit, to_unit))
-    return _way(from_unit, to_unit, [*told, *_table(redefined)])
+    table = [*_table({unit for rule in told if (unit := _redefined(rule))})]
+    by_item = _way(from_unit, to_unit, [*own, *table]) if own else None
+    if by_item is not None and any(step.origin is Origin.ITEM for step in by_item.steps):
+        return by_item
+    found = _direct(from_unit, to_unit, told) or _way(from_unit, to_unit, [*told, *table])
+    if found is None:
+        raise NotConvertible(f"nothing says how much {to_unit} one {from_unit} is")
+    return found
 
 
 def _direct(from_unit: str, to_unit: str, rules: Iterable[Rule]) -> Conversion | None:
@@ -110,20 +118,17 @@ def _direct(from_unit: str, to_unit: str, rules: Iterable[Rule]) -> Conversion |
     return found
 
 
-def _nearest(rules: Iterable[Rule]) -> list[Rule]:
-    """What is said of the item, and of every item where the item has nothing on both units."""
-    own = [rule for rule in rules if rule.origin is Origin.ITEM]
+def _not_said_of_the_item(rules: Iterable[Rule], own: Iterable[Rule]) -> Iterator[Rule]:
+    """The rules for every item whose two units no rule of the item names together."""
     pairs = {frozenset((rule.from_unit, rule.to_unit)) for rule in own}
-    return own + [
-        rule
-        for rule in rules
-        if rule.origin is Origin.EVERY_ITEM
-        and frozenset((rule.from_unit, rule.to_unit)) not in pairs
-    ]
+    for rule in rules:
+        is_common = rule.origin is Origin.EVERY_ITEM
+        if is_common and frozenset((rule.from_unit, rule.to_unit)) not in pairs:
+            yield rule
 
 
-def _way(from_unit: str, to_unit: str, rules: Iterable[Rule]) -> Conversion:
-    """The shortest way. Every other one has to agree, also to the units between."""
+def _way(from_unit: str, to_unit: str, rules: Iterable[Rule]) -> Conversion | None:
+    """The shortest way; None: there is none. All that is reached has to be reached alike."""
     leading = _by_from_unit(_both_ways(rules))
     reached = {from_unit: _SAME}
     waiting = deque([from_unit])
@@ -140,9 +145,7 @@ def _way(from_unit: str, to_unit: str, rules: Iterable[Rule]) -> Conversion:
                 waiting.append(rule.to_unit)
             elif known.ratio != longer.ratio:
                 raise Contradiction(known, longer)
-    if to_unit not in reached:
-        raise NotConvertible(f"nothing says how much {to_unit} one {from_unit} is")
-    return reached[to_unit]
+    return reached.get(to_unit)
 
 
 def _both_ways(rules: Iterable[Rule]) -> Iterator[Rule]:
@@ -159,26 +162,32 @@ def _by_from_unit(rules: Iterable[Rule]) -> Mapping[str, list[Rule]]:
 
 
 def _table(redefined: set[str]) -> Iterator[Rule]:
-    """The standard table: each unit in the base unit of its dimension."""
+    """The standard table as it is written, without the rows of what is said otherwise: what is
+    defined by such a unit follows it."""
     for unit in UNITS.values():
-        if unit.code != unit.base and unit.code not in redefined:
-            yield _standard(unit.code, unit.base)
+        if not unit.is_base and unit.code not in redefined:
+            yield Rule(unit.code, unit.of, unit.count, Origin.STANDARD)
 
 
 def _comparable(one: str, other: str) -> bool:
     return one in UNITS and other in UNITS and UNITS[one].dimension == UNITS[other].dimension
 
 
-def _redefines(rule: Rule) -> bool:
+def _differs(rule: Rule) -> bool:
     """True when a rule says of two standard units what the table does not."""
     comparable = _comparable(rule.from_unit, rule.to_unit)
     return comparable and rule.ratio != _standard(rule.from_unit, rule.to_unit).ratio
 
 
-def _meant(rule: Rule) -> str:
-    """The unit that a rule gives another meaning: the base unit keeps its own."""
-    base = UNITS[rule.from_unit].base
-    return rule.to_unit if rule.from_unit == base else rule.from_unit
+def _redefined(rule: Rule) -> str:
+    """The unit that a rule gives another meaning: it says it by what the table defines it by, or by
+    the base. "": none. Of two others nobody knows which one is meant, and the table contradicts."""
+    if not _differs(rule):
+        return ""
+    one, other = UNITS[rule.from_unit], UNITS[rule.to_unit]
+    if other.is_base or one.of == other.code:
+        return one.code
+    return other.code if one.is_base or other.of == one.code else ""
 
 
 def _standard(from_unit: str, to_unit: str) -> Rule:

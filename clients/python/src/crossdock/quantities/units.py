@@ -18,14 +18,20 @@ class Unit:
     """A unit of measure.
 
     code: of UN/ECE Recommendation 20. dimension: what it measures; units of two dimensions are no
-    multiples of each other. base: the unit by which the dimension's others are told. in_base: how
-    many of it are in one, exactly.
+    multiples of each other. One of it is `count` `of`, as it is defined; the unit that all others
+    of its dimension are defined by is one of itself. in_base: how many of that one are in one.
     """
 
     code: str
     dimension: str
-    base: str
+    count: Fraction
+    of: str
     in_base: Fraction
+
+    @property
+    def is_base(self) -> bool:
+        """True of the unit by which its dimension is defined."""
+        return self.of == self.code
 
 
 def units_of(table: Mapping[str, Any]) -> dict[str, Unit]:
@@ -36,13 +42,16 @@ def units_of(table: Mapping[str, Any]) -> dict[str, Unit]:
     units: dict[str, Unit] = {}
     for dimension, group in table.items():
         base, rows = group["base"], group["units"]
-        known = {base: Fraction(1)}
+        if base in rows:
+            raise ValueError(f"unit {base} is defined twice")
+        found = [Unit(base, dimension, Fraction(1), base, Fraction(1))]
         for code in rows:
-            known[code] = _in_base(code, rows, base, ())
-        for code, in_base in known.items():
-            if code in units or (code == base and code in rows):
-                raise ValueError(f"unit {code} is defined twice")
-            units[code] = Unit(code, dimension, base, in_base)
+            count, of = _written(rows[code])
+            found.append(Unit(code, dimension, count, of, _in_base(code, rows, base, ())))
+        for unit in found:
+            if unit.code in units:
+                raise ValueError(f"unit {unit.code} is defined twice")
+            units[unit.code] = unit
     return units
 
 
@@ -53,8 +62,13 @@ def _in_base(code: str, rows: Mapping[str, str], base: str, after: tuple[str, ..
         raise ValueError(f"unit {code} is defined by itself")
     if code not in rows:
         raise ValueError(f"unit {code} is not defined; {after[-1]} needs it")
-    count, _, of = rows[code].partition(" ")
-    return Fraction(count) * _in_base(of, rows, base, (*after, code))
+    count, of = _written(rows[code])
+    return count * _in_base(of, rows, base, (*after, code))
+
+
+def _written(row: str) -> tuple[Fraction, str]:
+    count, _, of = row.partition(" ")
+    return Fraction(count), of
 
 
 def _load() -> Mapping[str, Unit]:
