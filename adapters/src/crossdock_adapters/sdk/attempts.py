@@ -88,16 +88,25 @@ class Attempt:
     in_doubt: bool = True
 
 
+def new_attempt_id() -> str:
+    """An id that no other attempt has."""
+    return str(uuid.uuid4())
+
+
 class Attempts:
-    """Begins, renews and completes; concurrent attempts share calls."""
+    """Begins, renews and completes; concurrent attempts share calls. `clock`: of their leases."""
 
     def __init__(
         self,
         ledger: Ledger,
         hub: Presence,
         on_held: Callable[[Sequence[str]], None] = lambda held_ids: None,
+        clock: Callable[[], float] = lease_clock.now,
+        new_id: Callable[[], str] = new_attempt_id,
     ) -> None:
         """on_held: told the ids of what is held apart from a completion, once that is told."""
+        self.clock = clock
+        self._new_id = new_id
         self._hub = hub
         self._on_held = on_held
         self._ledger = ledger
@@ -113,7 +122,7 @@ class Attempts:
             delivery_id=dispatch.delivery_id,
             dispatch_number=dispatch.dispatch_number,
             # Made once: a begin repeated after a lost answer gets the same attempt.
-            attempt_id=str(uuid.uuid4()),
+            attempt_id=self._new_id(),
             lease=_duration(lease_seconds),
             traceparent=traceparent[:64],
         )
@@ -121,7 +130,7 @@ class Attempts:
 
         async def once() -> delivery_service_pb2.BeginResult:
             nonlocal asked_at, faults
-            asked_at = lease_clock.now()
+            asked_at = self.clock()
             result = await self._begin.call(request)
             faults += result.refusal.reason == HUB_FAULT
             if result.refusal.reason == HUB_FAULT and faults < FAULT_TELLS_MAX:
@@ -164,7 +173,7 @@ class Attempts:
 
     async def renew(self, attempt: Attempt) -> bool:
         """Ask for a whole lease once more. False: it was not granted, nothing is to be sent."""
-        asked_at = lease_clock.now()
+        asked_at = self.clock()
         renewal = delivery_service_pb2.LeaseRenewal(
             delivery_id=attempt.delivery_id,
             token=attempt.token,
@@ -187,7 +196,7 @@ class Attempts:
         """
         while True:
             await asyncio.sleep(attempt.lease_seconds * RENEW_AT_SHARE_OF_LEASE)
-            asked_at = lease_clock.now()
+            asked_at = self.clock()
             renewal = delivery_service_pb2.LeaseRenewal(
                 delivery_id=attempt.delivery_id,
                 token=attempt.token,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -65,11 +65,12 @@ class Exchange:
 
     `effect_left` turns True as soon as a request that may change the vendor's books might
     have reached it. `lease_until` (`lease_clock`) is how long the hub holds the delivery for
-    us; nothing with an effect may leave after it.
+    us; nothing with an effect may leave after it. `clock` is the one that it is read on.
     """
 
     effect_left: bool = False
     lease_until: float = math.inf
+    clock: Callable[[], float] = field(default=lease_clock.now, repr=False)
     # What was asked and what came back: the first ones, the last ones, and how many there were.
     _first: list[tuple[str, str]] = field(default_factory=list)
     _last: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=LAST_EXCERPTS))
@@ -78,7 +79,7 @@ class Exchange:
     _mask: Mask = field(default_factory=Mask)
 
     def lease_left_seconds(self) -> float:
-        return self.lease_until - lease_clock.now()
+        return self.lease_until - self.clock()
 
     def note(self, request: str, response: str) -> None:
         """Keep a redacted excerpt of one request and what came back."""
@@ -123,9 +124,9 @@ def current() -> Exchange | None:
 
 
 @contextmanager
-def recording() -> Iterator[Exchange]:
-    """Everything VendorHttp sends inside is noted on the Exchange yielded."""
-    exchange = Exchange()
+def recording(clock: Callable[[], float] = lease_clock.now) -> Iterator[Exchange]:
+    """Everything VendorHttp sends inside is noted on the Exchange yielded. clock: of its lease."""
+    exchange = Exchange(clock=clock)
     token = _current.set(exchange)
     try:
         yield exchange

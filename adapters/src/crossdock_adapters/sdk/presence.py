@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -13,8 +14,9 @@ DOUBTS_IN_A_ROW = 3
 class Presence:
     """The state of one thing we depend on, such as the hub or a vendor."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.what = what
+        self.clock = clock
         self.trouble = ""
         self._gone_since = 0.0
         self._doubts = 0
@@ -26,7 +28,7 @@ class Presence:
     def gone(self, reason: str) -> None:
         """Note a failure; only the first one since it was here is logged."""
         if not self.trouble:
-            self._gone_since = time.monotonic()
+            self._gone_since = self.clock()
             log.warning("%s is gone: %s", self.what, reason)
         self.trouble = reason or "gone"
 
@@ -39,13 +41,13 @@ class Presence:
     def back(self, asked_at: float | None = None) -> None:
         """Note a success; only the first one since it was gone is logged.
 
-        asked_at: when the call began, on time.monotonic(). One that began before the first failure
+        asked_at: when the call began, on `clock`. One that began before the first failure
         and ends after it tells how things were, not how they are. None: it began now.
         """
         if self.trouble and asked_at is not None and asked_at < self._gone_since:
             return
         self._doubts = 0
         if self.trouble:
-            away = time.monotonic() - self._gone_since
+            away = self.clock() - self._gone_since
             self.trouble = ""
             log.warning("%s is back after %.1f s", self.what, away)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -117,7 +116,8 @@ class Worker:
             return
         describe_attempt(span, dispatch.delivery_id, dispatch.operation, attempt.number)
         self.telemetry.in_flight.labels(self.endpoint).inc()
-        started = time.monotonic()
+        clock = self.vendor_presence.clock
+        started = clock()
         try:
             ended, record = await self._perform(dispatch, operation, attempt)
             told, apart = whole_completion(
@@ -129,7 +129,7 @@ class Worker:
                 dispatch.vendor_reference,
             )
             outcome = delivery_pb2.AttemptOutcome.Name(told.outcome)
-            self._note(dispatch.operation, outcome, told.code, ended, time.monotonic() - started)
+            self._note(dispatch.operation, outcome, told.code, ended, clock() - started)
             describe_outcome(span, told, outcome.removeprefix("ATTEMPT_OUTCOME_"))
             result = await self.attempts.complete(told, apart)
             if result.HasField("refusal"):
@@ -146,7 +146,7 @@ class Worker:
     async def _perform(
         self, dispatch: delivery_pb2.Dispatch, operation: Operation | None, attempt: Attempt
     ) -> tuple[Any, exchange.Exchange]:
-        with exchange.recording() as record:
+        with exchange.recording(self.attempts.clock) as record:
             record.lease_until = attempt.lease_until
             try:
                 function = self._function(dispatch, attempt.kind)
@@ -241,17 +241,18 @@ class Worker:
     def _note(self, operation: str, outcome: str, code: str, ended: Any, seconds: float) -> None:
         """Metrics, and whether the vendor seems to be there."""
         short = outcome.removeprefix("ATTEMPT_OUTCOME_").lower()
+        asked_at = self.vendor_presence.clock() - seconds
         self.telemetry.deliveries.labels(self.endpoint, operation, short).inc()
         self.telemetry.calls.labels(self.endpoint, operation, code or "ok").observe(seconds)
         if isinstance(ended, Unreachable):
             self.vendor_presence.gone(ended.reason)
         elif isinstance(ended, (AnswerLater, Reject)):
-            self.vendor_presence.back(time.monotonic() - seconds)
+            self.vendor_presence.back(asked_at)
         elif isinstance(ended, (OutcomeUnknown, TimeoutError)):
             self.vendor_presence.doubt(str(ended))
         elif not isinstance(ended, BaseException):
             self.telemetry.progress.labels(self.endpoint).set_to_current_time()
-            self.vendor_presence.back(time.monotonic() - seconds)
+            self.vendor_presence.back(asked_at)
 
 
 def _result(call: asyncio.Future[Any]) -> Any:
