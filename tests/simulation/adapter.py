@@ -1,38 +1,60 @@
-"""An adapter process as the SDK runs one: begin, look at the lease, call, complete until heard.
+"""An adapter process: the SDK's own worker, attempts and client, on virtual time.
 
-The steps and their order are those of sdk/worker.py and sdk/attempts.py; time, hub and vendor are
-simulated, so the coroutines themselves are not used.
+Everything between the bus, the hub and the vendor is the SDK's code; its loop, clocks and ids are
+the simulation's, so that a seed replays.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2
-from crossdock_hub.unit import Refused
+from crossdock_adapters.sdk.attempts import Attempts
+from crossdock_adapters.sdk.presence import Presence
+from crossdock_adapters.sdk.runner import DRAIN_SECONDS, HURRY_SECONDS
+from crossdock_adapters.sdk.settings import Settings
+from crossdock_adapters.sdk.telemetry import Telemetry
+from crossdock_adapters.sdk.work import Work
+from crossdock_adapters.sdk.worker import Worker
+from ledger_vendor import VENDOR
 from simulation.faults import Faults
-from simulation.hub import HubAway, SimulatedHub
-from simulation.vendor import CALL_SECONDS_MAX, Vendor
-from simulation.virtual_time import SECOND, VirtualTime
+from simulation.hub import SimulatedHub
+from simulation.link import SimulatedLink
+from simulation.vendor import Vendor
+from simulation.vendor_adapter import SimulatedHttp, adapter_of
+from simulation.virtual_loop import VirtualLoop
+from simulation.virtual_time import VirtualTime
 
-LEASE_SECONDS = CALL_SECONDS_MAX + 10.0
-NOT_TRIED = "NOT_TRIED"
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 5.0
+NO_SETTINGS = Settings({})
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatched:
-    """What a bus message says."""
+@dataclass(slots=True, eq=False)
+class BusMessage:
+    """A dispatch as the bus hands it to a process; `acknowledged` ones are not sent again."""
 
-    delivery_id: str
-    number: int
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    acknowledged: bool = False
+
+    async def ack(self) -> None:
+        """As a message of the SDK's consumer has it."""
+        self.acknowledged = True
+
+    async def in_progress(self) -> None:
+        """Nothing here waits for it: a message is sent again when its process dies."""
 
 
 class Adapter:
-    """One process. `crash` forgets everything that it was doing."""
+    """One process after another on one machine. `crash` forgets everything that it was doing.
+
+    faults: what a process must never do, in words.
+    """
 
     def __init__(
         self,
@@ -44,130 +66,103 @@ class Adapter:
     ) -> None:
         self._time, self._chance, self._faults = time, chance, faults
         self._hub, self._vendor = hub, vendor
-        self._life = 0
-        self.runs = True
-        self.calm = False
-
-    def crash(self) -> None:
-        """kill -9: no word about anything that was begun."""
         self.runs = False
-        self._life += 1
+        self.faults: list[str] = []
+        self._calm = False
+        self.start()
+
+    @property
+    def calm(self) -> bool:
+        """Nothing goes wrong any more between it and its neighbours."""
+        return self._calm
+
+    @calm.setter
+    def calm(self, calm: bool) -> None:
+        self._calm = self._link.calm = calm
 
     def start(self) -> None:
-        """A fresh process."""
+        """A fresh process: everything but the ledger and the vendor's books begins anew."""
         self.runs = True
+        self._loop = VirtualLoop(self._time)
+        self._link = SimulatedLink(self._time, self._loop, self._chance, self._faults, self._hub)
+        self._link.calm = self._calm
+        self._taken: list[BusMessage] = []
+        self._handling: Counter[str] = Counter()
+        clock = self._time.monotonic
+        self._worker = Worker(
+            endpoint=VENDOR.endpoint,
+            adapter=adapter_of(self._faults.operation_class),
+            vendor=SimulatedHttp(self._loop, self._chance, self._faults, self._vendor),
+            attempts=Attempts(
+                self._link, Presence("the hub", clock), clock=clock, new_id=self._new_id
+            ),
+            make_work=_work,
+            vendor_presence=Presence("the vendor", clock),
+            telemetry=Telemetry(),
+            hurry=asyncio.Event(),
+        )
 
-    def receive(self, message: Dispatched) -> None:
+    def crash(self) -> list[bytes]:
+        """kill -9: no word about anything that was begun. The dispatches that it has not
+        acknowledged."""
+        self.runs = False
+        self._loop.kill()
+        self.faults += self._loop.faults
+        self._loop.faults.clear()
+        return [message.data for message in self._taken if not message.acknowledged]
+
+    def terminate(self) -> float:
+        """SIGTERM, as the runner does it: it takes no more, lets calls end, then makes them end.
+        The seconds until it is gone, and has to be reaped with `crash`."""
+        self.runs = False
+        loop, hurry = self._loop, self._worker.hurry
+        self._time.after(
+            DRAIN_SECONDS - HURRY_SECONDS,
+            lambda: loop.call_soon(hurry.set) if loop.alive else None,
+        )
+        return DRAIN_SECONDS
+
+    def receive(self, data: bytes) -> None:
         """A message from the bus; a dead process takes none, the bus offers it to nobody else."""
         if self.runs:
-            attempt_id = f"{self._chance.getrandbits(128):032x}"
-            self._begin(message, attempt_id, FIRST_PAUSE_SECONDS)
+            message = BusMessage(data)
+            self._taken = [each for each in self._taken if not each.acknowledged]
+            self._taken.append(message)
+            self._loop.create_task(self._handle(message))
 
-    def _later(self, seconds: float, what: Callable[[], None]) -> None:
-        """Do something in this life of the process, not in the next."""
-        life = self._life
-        self._time.after(seconds, lambda: what() if life == self._life else None)
-
-    def _asked(self, ask: Callable[[], Any]) -> Any:
-        """A call to the hub that may be lost on its way there or back. Raises HubAway, Refused."""
-        lossy = not self.calm
-        if lossy and self._chance.random() < self._faults.request_lost:
-            raise HubAway
-        answer = ask()
-        if lossy and self._chance.random() < self._faults.answer_lost:
-            raise HubAway
-        return answer
-
-    def _begin(self, message: Dispatched, attempt_id: str, pause: float) -> None:
-        asked_at = self._time.now
+    async def _handle(self, message: BusMessage) -> None:
+        delivery_id = delivery_pb2.Dispatch.FromString(message.data).delivery_id
+        self._handling[delivery_id] += 1
         try:
-            result = self._asked(
-                lambda: self._hub.begin_attempt(
-                    message.delivery_id, message.number, attempt_id, LEASE_SECONDS
-                )
-            )
-        except HubAway:
-            longer = min(pause * 2, MAX_PAUSE_SECONDS)
-            self._later(pause, lambda: self._begin(message, attempt_id, longer))
-            return
-        except Refused:
-            return
-        if result.HasField("refusal"):
-            return
-        lease_until = asked_at + result.lease.ToMicroseconds()
-        pause = 0.0
-        if not self.calm and self._chance.random() < self._faults.paused:
-            pause = self._chance.uniform(0, self._faults.pause_seconds)
-        self._later(pause, lambda: self._perform(message, result, lease_until))
+            await self._worker.handle(message)
+        except Exception as error:
+            self.faults.append(f"raised: {delivery_id}: {type(error).__name__}: {error}")
+        self._handling[delivery_id] -= 1
+        if not self._handling[delivery_id]:
+            del self._handling[delivery_id]
+            self._judge(delivery_id)
 
-    def _perform(self, message: Dispatched, begun: Any, lease_until: int) -> None:
-        left = (lease_until - self._time.now) / SECOND
-        if left < CALL_SECONDS_MAX:
-            outcome, seconds = NOT_TRIED, 0.0
-        elif begun.kind == delivery_pb2.ATTEMPT_KIND_LOOK_UP:
-            outcome, seconds = self._vendor.look_up(message.delivery_id)
-        elif self._faults.operation_class == "TWO_STEP":
-            self._in_two_steps(message, begun)
-            return
-        else:
-            outcome, seconds = self._vendor.call(message.delivery_id)
-        self._later(seconds, lambda: self._complete(message, begun, outcome))
+    def _judge(self, delivery_id: str) -> None:
+        """Nothing of a delivery is under way here any more: the hub has to know how it ended."""
+        token, _ = self._link.granted.get(delivery_id, (0, ""))
+        if token and self._hub.waits_for(delivery_id, token):
+            self.faults.append(f"untold: {delivery_id} is given to a process that has dropped it")
 
-    def _in_two_steps(self, message: Dispatched, begun: Any) -> None:
-        """Draft, tell the hub, confirm; all of it within the time of one call."""
-        until = self._time.now + int(CALL_SECONDS_MAX * SECOND)
-        if begun.draft:
-            self._confirm(message, begun, begun.draft, until)
-            return
-        outcome, seconds, made = self._vendor.draft(message.delivery_id)
-        if outcome == "CONFIRMED":
-            pause = FIRST_PAUSE_SECONDS
-            self._later(seconds, lambda: self._note(message, begun, made, until, pause))
-        else:
-            self._later(seconds, lambda: self._complete(message, begun, outcome))
+    def _new_id(self) -> str:
+        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
 
-    def _note(self, message: Dispatched, begun: Any, draft: str, until: int, pause: float) -> None:
-        """A draft that only we know of is never confirmed."""
-        if self._time.now >= until:
-            self._complete(message, begun, "UNKNOWN")
-            return
-        try:
-            self._asked(
-                lambda: self._hub.renew_lease(
-                    message.delivery_id, begun.token, LEASE_SECONDS, draft
-                )
-            )
-        except HubAway:
-            longer = min(pause * 2, MAX_PAUSE_SECONDS)
-            self._later(pause, lambda: self._note(message, begun, draft, until, longer))
-        except Refused:
-            self._complete(message, begun, "UNKNOWN")
-        else:
-            self._confirm(message, begun, draft, until)
 
-    def _confirm(self, message: Dispatched, begun: Any, draft: str, until: int) -> None:
-        left = (until - self._time.now) / SECOND
-        if left <= 0:
-            self._complete(message, begun, "UNKNOWN")
-            return
-        outcome, seconds = self._vendor.confirm(message.delivery_id, draft, left)
-        self._later(seconds, lambda: self._complete(message, begun, outcome))
-
-    def _complete(
-        self,
-        message: Dispatched,
-        begun: Any,
-        outcome: str,
-        pause: float = FIRST_PAUSE_SECONDS,
-    ) -> None:
-        code = "not_tried" if outcome == NOT_TRIED else ""
-        said = "RETRY" if outcome == NOT_TRIED else outcome
-        try:
-            self._asked(
-                lambda: self._hub.complete_attempt(message.delivery_id, begun.token, said, code)
-            )
-        except HubAway:
-            longer = min(pause * 2, MAX_PAUSE_SECONDS)
-            self._later(pause, lambda: self._complete(message, begun, outcome, longer))
-        except Refused:
-            return
+def _work(dispatch: delivery_pb2.Dispatch, event: Any, attempt: int) -> Work:
+    nobody: Any = None
+    return Work(
+        delivery_id=dispatch.delivery_id,
+        endpoint=VENDOR.endpoint,
+        operation=dispatch.operation,
+        item=dispatch.item,
+        reference=dispatch.vendor_reference,
+        attempt=attempt,
+        event=event,
+        settings=NO_SETTINGS,
+        hub=nobody,
+        look_up_numbers=nobody,
+    )

@@ -13,13 +13,16 @@ class Faults:
     """Chances from 0 to 1, and times in seconds.
 
     lost, doubled, late_seconds: of a dispatch on the bus, and how late. request_lost, answer_lost:
-    of a call to the hub. vendor_*: what the vendor does instead of answering: time out with the
-    effect made or not, be unreachable, refuse. late_effect_seconds: how long after its end a call
-    that timed out may still take effect; less than the settle time, as an operation declares it.
-    adapter_crashes, hub_crashes: how many in the run. pause_seconds: of an adapter between begin
-    and its look at the lease. clock_steps: seconds by which the hub's wall clock is set, in turn.
-    outages: (start, end) during which the vendor can't be reached; silent_outages: its calls time
-    out then, so that nobody knows, instead of being refused.
+    of a call to the hub; hub_seconds: how late it may come on either way; hub_faults: of an item
+    that the hub answers with a fault of its own. vendor_*: what the vendor does instead of
+    answering: be silent or break off with the effect made or not, be unreachable, refuse.
+    late_effect_seconds: how long after its end a call that was not answered may still take effect;
+    less than the settle time, as an operation declares it. adapter_crashes, adapter_stops,
+    hub_crashes: how many in the run; a stop lets calls end. paused, pause_seconds: of a whole
+    process, before it reads the answer to a begin and while it connects to the vendor. clock_steps:
+    seconds by which the hub's wall clock is set, in turn. outages: (start, end) during which the
+    vendor can't be reached; silent_outages: its calls are not answered then, so that nobody knows,
+    instead of being refused.
     """
 
     operation_class: str = "SEARCHABLE"
@@ -38,7 +41,10 @@ class Faults:
     vendor_refuses: float = 0.0
     late_effect_seconds: float = 0.0
     adapter_crashes: int = 0
+    adapter_stops: int = 0
     hub_crashes: int = 0
+    hub_seconds: float = 0.0
+    hub_faults: float = 0.0
     paused: float = 0.0
     pause_seconds: float = 0.0
     clock_steps: tuple[float, ...] = ()
@@ -76,4 +82,7 @@ def drawn(seed: int) -> Faults:
         clock_steps=chance.choice(((), (), (300.0, -300.0), (-3600.0,), (3600.0, -7200.0))),
         outages=chance.choice(((), ((start, start + 90.0),))),
         silent_outages=chance.choice((False, True)),
+        adapter_stops=chance.choice((0, 0, 2)),
+        hub_seconds=chance.choice((0.0, 0.05, 2.0, 7.0)),
+        hub_faults=some(0.2),
     )

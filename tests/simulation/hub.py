@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
+from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import attempts, breaking
 from crossdock_hub.delivery.dispatching import Picked, Picker
@@ -112,6 +112,8 @@ class SimulatedHub(Desk):  # type: ignore[misc]
         self.wall_offset = 0.0
         self.runs = False
         self.life = 0
+        # How often a row was kept: where it has not grown, no row has changed.
+        self.kept = 0
         self._send = send
         self._compiled: tuple[Any, ...] | None = None
         self._max_concurrency = max_concurrency
@@ -219,6 +221,7 @@ class SimulatedHub(Desk):  # type: ignore[misc]
             self._pick(View())
 
     def _keep_row(self, record: DeliveryRecord) -> None:
+        self.kept += 1
         self.records["delivery", record.id] = record
         self.work.note(record)
         if record.due_at is not None:
@@ -244,31 +247,30 @@ class SimulatedHub(Desk):  # type: ignore[misc]
 
     # What an adapter may ask
 
-    def begin_attempt(self, delivery_id: str, number: int, attempt_id: str, lease: float) -> Any:
-        """BeginAttempts. Raises HubAway, Refused."""
-        request = delivery_service_pb2.Begin(
-            delivery_id=delivery_id, dispatch_number=number, attempt_id=attempt_id
-        )
-        request.lease.FromMicroseconds(int(lease * SECOND))
-        return self.decide(VENDOR, "begin", lambda unit: attempts.begin(unit, request, "sim"))
+    def begin_attempt(self, begin: delivery_service_pb2.Begin) -> Any:
+        """An item of BeginAttempts. Raises HubAway, Refused."""
+        return self.decide(VENDOR, "begin", lambda unit: attempts.begin(unit, begin, "sim"))
 
-    def renew_lease(self, delivery_id: str, token: int, lease: float, draft: str) -> Any:
-        """RenewLeases, with a draft to keep. Raises HubAway, Refused."""
-        request = delivery_service_pb2.LeaseRenewal(
-            delivery_id=delivery_id, token=token, draft=draft
-        )
-        request.lease.FromMicroseconds(int(lease * SECOND))
-        return self.decide(VENDOR, "renew", lambda unit: attempts.renew(unit, request))
+    def renew_lease(self, renewal: delivery_service_pb2.LeaseRenewal) -> Any:
+        """An item of RenewLeases. Raises HubAway, Refused."""
+        return self.decide(VENDOR, "renew", lambda unit: attempts.renew(unit, renewal))
 
-    def complete_attempt(self, delivery_id: str, token: int, outcome: str, code: str) -> Any:
-        """CompleteAttempts. Raises HubAway, Refused."""
-        request = delivery_service_pb2.Completion(
-            delivery_id=delivery_id,
-            token=token,
-            outcome=delivery_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{outcome}"),
-            code=code,
-        )
-        return self.decide(VENDOR, "complete", lambda unit: attempts.complete(unit, request, ()))
+    def complete_attempt(self, completion: delivery_service_pb2.Completion) -> Any:
+        """An item of CompleteAttempts. Raises HubAway, Refused."""
+        return self.decide(VENDOR, "complete", lambda unit: attempts.complete(unit, completion, ()))
+
+    # What the rows say, whether it runs or not
+
+    def waits_for(self, delivery_id: str, token: int) -> bool:
+        """Whether an attempt has the delivery and has not been heard of."""
+        record = self.records["delivery", delivery_id]
+        lease_until = record.lease_until
+        return record.token == token and lease_until is not None and lease_until > self.now
+
+    def is_held(self, delivery_id: str, attempt: int) -> bool:
+        """Whether the delivery is given to its attempt of this number."""
+        record = self.records["delivery", delivery_id]
+        return record.lease_until is not None and record.attempts + record.look_ups == attempt
 
 
 def _restarted(record: DeliveryRecord, now: int, until: int, away: int) -> DeliveryRecord:

@@ -14,6 +14,7 @@ from simulation.vendor import Books
 # What the simulated endpoint registers with.
 CALLS_AT_ONCE_MAX = 4
 ENDED = ("CONFIRMED", "REJECTED", "PARKED")
+UNDOUBTED = frozenset({"RETRY", "THROTTLED", "CONFIRMED", "REJECTED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ def judge(
         *_doubled(books),
         *_out_of_order(asked, books),
         *_overlapping(books),
+        *_not_held(books),
         *_over_budget(books),
         *_repeated_blindly(books, faults),
         *_parked_without_doubt(final, attempts, faults),
@@ -107,6 +109,12 @@ def _overlapping(books: Books) -> list[str]:
     return found
 
 
+def _not_held(books: Books) -> list[str]:
+    """A call whose attempt had lost the delivery before it left."""
+    late = {call.delivery_id for call in books.calls if not call.held}
+    return [f"lease: {one} was called by who did not hold it" for one in sorted(late)]
+
+
 def _over_budget(books: Books) -> list[str]:
     """More calls at once than the vendor's system takes."""
     moments = [(call.began, 1) for call in books.calls] + [(call.ended, -1) for call in books.calls]
@@ -133,6 +141,6 @@ def _parked_without_doubt(
     found = []
     for record in final.values():
         outcomes = {attempt.outcome for attempt in attempts[record.id]}
-        if record.state == "PARKED" and outcomes <= {"RETRY", "CONFIRMED", "REJECTED"}:
+        if record.state == "PARKED" and outcomes <= UNDOUBTED:
             found.append(f"parked: {record.id} without any doubt: {record.waiting_on}")
     return found

@@ -99,7 +99,7 @@ class Outage(World):
         return Drained(
             len(self.asked),
             len(effects),
-            judge(self.asked, records, log, self.vendor.books, self.faults),
+            judge(self.asked, records, log, self.vendor.books, self.faults) + self._stop_all(),
             sum(record.state == "PARKED" for record in records),
             _rate(before, before[0] if before else 0.0),
             _rate(after, after[0] if after else self._end),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-import structlog
+from crossdock_adapters.sdk.attempts import Attempt, Attempts
 from crossdock_hub.config import Limits
-from simulation.adapter import Adapter
 from simulation.faults import CLASSES, Faults, drawn
 from simulation.outage import Outage
+from simulation.quiet import quiet
 from simulation.world import Run, World
 
 SEEDS = 200
@@ -22,11 +21,9 @@ REPLAYS = 10
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Thousands of simulated clocks are set; each would say so."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    yield
-    structlog.configure(**before)
+    """Thousands of simulated processes come and go; each would say so."""
+    with quiet():
+        yield
 
 
 def played(seed: int, faults: Faults | None = None, limits: Limits | None = None) -> Run:
@@ -57,10 +54,10 @@ def test_a_draft_that_only_its_adapter_knows_is_doubled(monkeypatch: pytest.Monk
     kept = [played(seed, faults) for seed, faults in enumerate(rough)]
     assert not failures(kept), "\n".join(failures(kept)[:10])
 
-    def unheard(self: Adapter, message: Any, begun: Any, draft: str, until: int, _: float) -> None:
-        self._confirm(message, begun, draft, until)
+    async def unheard(self: Attempts, attempt: Attempt, draft: str) -> None:
+        attempt.draft = draft
 
-    monkeypatch.setattr(Adapter, "_note", unheard)
+    monkeypatch.setattr(Attempts, "note_draft", unheard)
     found = failures([played(seed, faults) for seed, faults in enumerate(rough)])
     assert any("doubled" in text for text in found)
 

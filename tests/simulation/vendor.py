@@ -7,9 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simulation.faults import Faults
-from simulation.virtual_time import VirtualTime
+from simulation.virtual_time import SECOND, VirtualTime
 
 CALL_SECONDS_MAX = 30.0
+RETRY_AFTER_SECONDS = 5.0
+# What comes of a request besides the statuses of HTTP.
+NO_CONNECTION, CONNECTION_BREAKS = -1, 0
+DONE, ANSWERS_LATER, REFUSED, UNKNOWN, LIMITED, BUSY = 200, 202, 422, 404, 429, 503
+NEVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +27,24 @@ class Effect:
 
 @dataclass(slots=True)
 class Call:
-    """One call that reached the vendor, from first byte to its end as the caller saw it."""
+    """One call that reached the vendor, from first byte to its end as the caller saw it.
+
+    held: whether the hub had the delivery given to the attempt that called, when it did. effect:
+    what it has not done yet.
+    """
 
     delivery_id: str
     began: int
     ended: int
-    outcome: str
+    answer: int
+    held: bool
+    effect: Callable[[], None] | None = field(default=None, repr=False)
+
+    def take_effect(self) -> None:
+        """Once, however often it comes to that."""
+        effect, self.effect = self.effect, None
+        if effect is not None:
+            effect()
 
 
 @dataclass(slots=True)
@@ -39,12 +56,42 @@ class Books:
     rejected: set[str] = field(default_factory=set)
 
 
-class Vendor:
-    """Answers calls with what is drawn for each; `books` is the truth."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request with an effect. within_seconds: how long its caller will wait. attempt: its
+    number."""
 
-    def __init__(self, time: VirtualTime, chance: random.Random, faults: Faults) -> None:
+    delivery_id: str
+    within_seconds: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What comes of a request, after so many seconds. call: as it stands in the books, if it
+    does."""
+
+    status: int
+    seconds: float
+    call: Call | None = None
+
+
+class Vendor:
+    """Answers calls with what is drawn for each; `books` is the truth.
+
+    is_held: whether the hub has a delivery given to an attempt, by its number, now.
+    """
+
+    def __init__(
+        self,
+        time: VirtualTime,
+        chance: random.Random,
+        faults: Faults,
+        is_held: Callable[[str, int], bool],
+    ) -> None:
         self._time = time
         self._chance = chance
+        self._is_held = is_held
         self.faults = faults
         self.books = Books()
         self.calm = False
@@ -58,79 +105,87 @@ class Vendor:
         seconds = self._time.monotonic()
         return any(start <= seconds < end for start, end in self.faults.outages)
 
-    def call(self, delivery_id: str) -> tuple[str, float]:
-        """(outcome as the adapter would word it, seconds until the adapter knows it)."""
-        return self._answer(delivery_id, lambda seconds: self._book_later(delivery_id, seconds))
+    def call(self, request: Request) -> Reply:
+        """The work itself."""
+        return self._answer(request, lambda: self._book(request.delivery_id))
 
-    def draft(self, delivery_id: str) -> tuple[str, float, str]:
-        """The same for the first of two steps, and the draft's id. A draft that nobody confirms has
-        no effect; a second one is another."""
+    def draft(self, request: Request) -> tuple[Reply, str]:
+        """The first of two steps, and the draft's id. A draft that nobody confirms has no effect;
+        a second one is another."""
         self._drafts += 1
-        outcome, seconds = self._answer(delivery_id, lambda _: None)
-        return outcome, seconds, f"draft-{self._drafts}"
+        return self._answer(request, None), f"draft-{self._drafts}"
 
-    def confirm(self, delivery_id: str, draft: str, within_seconds: float) -> tuple[str, float]:
-        """The same for the second step, for a caller with so much time. Each draft takes effect
-        once, however often it is confirmed."""
-        self._taken.add(delivery_id)
-        return self._answer(
-            delivery_id,
-            lambda seconds: self._time.after(seconds, lambda: self._book_draft(delivery_id, draft)),
-            within_seconds,
-        )
+    def confirm(self, request: Request, draft: str) -> Reply:
+        """The second step. Each draft takes effect once, however often it is confirmed."""
+        self._taken.add(request.delivery_id)
+        return self._answer(request, lambda: self._book_draft(request.delivery_id, draft))
 
-    def _answer(
-        self,
-        delivery_id: str,
-        do: Callable[[float], None],
-        within_seconds: float = CALL_SECONDS_MAX,
-    ) -> tuple[str, float]:
-        """What comes of a call. do: make its effect after some seconds."""
-        draw, quick = self._chance.random(), self._chance.uniform(0.02, 0.3)
-        faults = self.faults
-        if self.is_away() and faults.silent_outages:
-            return "UNKNOWN", min(CALL_SECONDS_MAX, within_seconds)
-        if self.is_away() or (not self.calm and self._chance.random() < faults.vendor_away):
-            return "RETRY", quick
-        if delivery_id in self.books.rejected:
-            return self._ended(delivery_id, "REJECTED", quick)
-        if not self.calm:
-            if draw < faults.vendor_lost_done:
-                slow = self._chance.choice((quick, CALL_SECONDS_MAX))
-                late = self._chance.uniform(0, faults.late_effect_seconds)
-                do(self._chance.uniform(0, slow) + late)
-                return self._ended(delivery_id, "UNKNOWN", min(slow, within_seconds))
-            if draw < faults.vendor_lost_done + faults.vendor_lost_undone:
-                return self._ended(delivery_id, "UNKNOWN", within_seconds)
-            if self._chance.random() < faults.vendor_refuses and delivery_id not in self._taken:
-                self.books.rejected.add(delivery_id)
-                return self._ended(delivery_id, "REJECTED", quick)
-        do(quick / 2)
-        if quick > within_seconds:
-            return self._ended(delivery_id, "UNKNOWN", within_seconds)
-        return self._ended(delivery_id, "CONFIRMED", quick)
-
-    def look_up(self, delivery_id: str) -> tuple[str, float]:
+    def look_up(self, delivery_id: str) -> Reply:
         """A search by reference: what is booked by now is found; it may fail like any call."""
         quick = self._chance.uniform(0.02, 0.3)
         if self.is_away():
-            return "UNKNOWN", quick
+            return Reply(NO_CONNECTION, quick)
         if not self.calm and self._chance.random() < self.faults.vendor_lost_undone:
-            return "UNKNOWN", CALL_SECONDS_MAX
-        return ("CONFIRMED" if self._booked(delivery_id) else "NOT_FOUND"), quick
+            return Reply(CONNECTION_BREAKS, NEVER)
+        return Reply(DONE if delivery_id in self._done else UNKNOWN, quick)
 
-    def _ended(self, delivery_id: str, outcome: str, seconds: float) -> tuple[str, float]:
+    def hung_up(self, call: Call | None) -> None:
+        """Its caller waits no longer: what it has not done yet comes within the time in which an
+        operation's late effects come, as it declares it, counted from now."""
+        if call is None or call.ended <= self._time.now:
+            return
+        call.ended = self._time.now
+        late = self._chance.uniform(0, self.faults.late_effect_seconds)
+        self._time.after(late, call.take_effect)
+
+    def _answer(self, request: Request, effect: Callable[[], None] | None) -> Reply:
+        draw, quick = self._chance.random(), self._chance.uniform(0.02, 0.3)
+        faults = self.faults
+        if self.is_away() and faults.silent_outages:
+            return Reply(CONNECTION_BREAKS, NEVER)
+        if self.is_away():
+            return Reply(NO_CONNECTION, quick)
+        if not self.calm and self._chance.random() < faults.vendor_away:
+            return Reply(self._chance.choice((NO_CONNECTION, NO_CONNECTION, BUSY, LIMITED)), quick)
+        if request.delivery_id in self.books.rejected:
+            return self._noted(request, REFUSED, quick)
+        if not self.calm:
+            if draw < faults.vendor_lost_done:
+                return self._lost(request, effect, quick)
+            if draw < faults.vendor_lost_done + faults.vendor_lost_undone:
+                return self._noted(request, CONNECTION_BREAKS, NEVER)
+            refuses = self._chance.random() < faults.vendor_refuses
+            if refuses and request.delivery_id not in self._taken:
+                self.books.rejected.add(request.delivery_id)
+                return self._noted(request, REFUSED, quick)
+        return self._noted(request, DONE, quick, effect, quick / 2)
+
+    def _lost(self, request: Request, effect: Callable[[], None] | None, quick: float) -> Reply:
+        """It is done, and the caller does not hear of it: at once, never, or by and by."""
+        seconds = self._chance.choice((quick, NEVER))
+        status = self._chance.choice((CONNECTION_BREAKS, ANSWERS_LATER))
+        ends = max(0.0, min(seconds, request.within_seconds))
+        late = self._chance.uniform(0, self.faults.late_effect_seconds)
+        return self._noted(request, status, seconds, effect, self._chance.uniform(0, ends) + late)
+
+    def _noted(
+        self,
+        request: Request,
+        status: int,
+        seconds: float,
+        effect: Callable[[], None] | None = None,
+        effect_after_seconds: float = 0.0,
+    ) -> Reply:
+        """In the books; it ends for the vendor no later than its caller meant to wait."""
         now = self._time.now
-        ended = now + int(seconds * 1_000_000)
-        self.books.calls.append(Call(delivery_id, now, ended, outcome))
-        return outcome, seconds
-
-    def _booked(self, delivery_id: str) -> bool:
-        return delivery_id in self._done
-
-    def _book_later(self, delivery_id: str, seconds: float) -> None:
-        self._taken.add(delivery_id)
-        self._time.after(seconds, lambda: self._book(delivery_id))
+        ended = now + int(max(0.0, min(seconds, request.within_seconds)) * SECOND)
+        held = self._is_held(request.delivery_id, request.attempt)
+        call = Call(request.delivery_id, now, ended, status, held, effect)
+        self.books.calls.append(call)
+        if effect is not None:
+            self._taken.add(request.delivery_id)
+            self._time.after(effect_after_seconds, call.take_effect)
+        return Reply(status, seconds, call)
 
     def _book_draft(self, delivery_id: str, draft: str) -> None:
         if draft not in self._confirmed:
@@ -140,6 +195,6 @@ class Vendor:
     def _book(self, delivery_id: str) -> None:
         # A key that the vendor honours makes a second call the first one's echo.
         honours = self.faults.operation_class in ("KEYED", "NATURAL")
-        if not (honours and self._booked(delivery_id)):
+        if not (honours and delivery_id in self._done):
             self._done.add(delivery_id)
             self.books.effects.append(Effect(delivery_id, self._time.now))

@@ -6,11 +6,11 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery.dispatcher import dispatch_message
 from crossdock_hub.delivery.dispatching import Picked
-from simulation.adapter import Adapter, Dispatched
+from simulation.adapter import Adapter
 from simulation.faults import Faults
 from simulation.hub import HubAway, SimulatedHub
 from simulation.oracle import Asked, judge
@@ -22,6 +22,8 @@ PATIENCE_SECONDS = 6 * 3600.0
 RESTART_SECONDS = (0.5, 20.0)
 # Of the messages on their way when the hub dies, the share that it had not handed to the bus.
 UNSENT_AT_CRASH = 0.5
+# What a dead process has not acknowledged is sent again within this.
+ACK_WAIT_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,13 @@ class World:
         self.time = VirtualTime()
         self._chance = random.Random(f"world/{seed}")
         self.calm = False
-        self.vendor = Vendor(self.time, self._fork("vendor"), faults)
-        self.hub = SimulatedHub(
+        self.vendor = Vendor(
+            self.time,
+            self._fork("vendor"),
+            faults,
+            lambda delivery_id, attempt: self.hub.is_held(delivery_id, attempt),
+        )
+        self.hub: SimulatedHub = SimulatedHub(
             self.time, self._fork("ids"), faults.operation_class, self._send, limits
         )
         self.adapters = [
@@ -55,6 +62,7 @@ class World:
             for n in range(2)
         ]
         self.asked: list[Asked] = []
+        self._seen: tuple[int, bool] = (-1, False)
 
     def _fork(self, name: str) -> random.Random:
         return random.Random(f"{name}/{self.seed}")
@@ -68,6 +76,7 @@ class World:
         records = self.hub.deliveries()
         log = [self.hub.attempts_of(record) for record in records]
         violations = judge(self.asked, records, log, self.vendor.books, self.faults)
+        violations += self._stop_all()
         states: dict[str, int] = {}
         for record in records:
             states[record.state] = states.get(record.state, 0) + 1
@@ -82,7 +91,18 @@ class World:
             self.time.monotonic(),
         )
 
+    def _stop_all(self) -> list[str]:
+        """Nobody goes on. What adapters did that a process must never do."""
+        for adapter in self.adapters:
+            adapter.crash()
+        return [fault for adapter in self.adapters for fault in adapter.faults]
+
     def _is_over(self) -> bool:
+        if self._seen[0] != self.hub.kept:
+            self._seen = (self.hub.kept, self._all_ended())
+        return self._seen[1]
+
+    def _all_ended(self) -> bool:
         moving = ("READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING")
         return not any(
             record.state in moving or record.hold_reason == "RETRY"
@@ -99,12 +119,16 @@ class World:
                 self.time.after(when, lambda key=key: self._ask(key))  # type: ignore[misc]
         for _ in range(faults.hub_crashes):
             self.time.after(chance.uniform(0, 200), self._crash_hub)
-        for _ in range(faults.adapter_crashes):
-            adapter = chance.choice(self.adapters)
-            self.time.after(
-                chance.uniform(0, 200),
-                lambda adapter=adapter: self._crash(adapter),  # type: ignore[misc]
-            )
+        for end, times in (
+            (self._crash, faults.adapter_crashes),
+            (self._terminate, faults.adapter_stops),
+        ):
+            for _ in range(times):
+                adapter = chance.choice(self.adapters)
+                self.time.after(
+                    chance.uniform(0, 200),
+                    lambda end=end, adapter=adapter: end(adapter),  # type: ignore[misc]
+                )
         for step in faults.clock_steps:
             self.time.after(
                 chance.uniform(0, 200),
@@ -128,8 +152,20 @@ class World:
 
     def _crash(self, adapter: Adapter) -> None:
         if adapter.runs:
-            adapter.crash()
-            self.time.after(self._chance.uniform(*RESTART_SECONDS), adapter.start)
+            self._reap(adapter)
+
+    def _terminate(self, adapter: Adapter) -> None:
+        if adapter.runs:
+            self.time.after(adapter.terminate(), lambda: self._reap(adapter))
+
+    def _reap(self, adapter: Adapter) -> None:
+        life = self.hub.life
+        for message in adapter.crash():
+            self.time.after(
+                self._chance.uniform(0, ACK_WAIT_SECONDS),
+                lambda message=message: self._deliver(message, life),  # type: ignore[misc]
+            )
+        self.time.after(self._chance.uniform(*RESTART_SECONDS), adapter.start)
 
     def _set_clock(self, seconds: float) -> None:
         self.hub.wall_offset += seconds
@@ -144,7 +180,7 @@ class World:
     def _send(self, picked: Sequence[Picked]) -> None:
         """A crash between commit and publish loses what the process still holds."""
         for one in picked:
-            message = Dispatched(one.record.id, one.record.dispatch_number)
+            message = dispatch_message(one).payload
             for _ in range(self._copies()):
                 delay = self._chance.uniform(0.001, 0.02 if self.calm else self.faults.late_seconds)
                 life = self.hub.life
@@ -160,7 +196,7 @@ class World:
             return 0
         return self.faults.copies + (self._chance.random() < self.faults.doubled)
 
-    def _deliver(self, message: Any, life: int) -> None:
+    def _deliver(self, message: bytes, life: int) -> None:
         if life != self.hub.life and self._chance.random() < UNSENT_AT_CRASH:
             return
         self._chance.choice(self.adapters).receive(message)

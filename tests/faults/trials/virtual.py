@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import structlog
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 from ledger_beside import STEPS, Beside
 from simulation.faults import CLASSES, Faults, drawn
 from simulation.outage import Outage
+from simulation.quiet import quiet
 from simulation.world import Run, World
 
 from tests.faults.trials.trial import SHOWN_VIOLATIONS, Piece, Result, Size, Trial
 
 FIRST_SEED = 1_001
-LOUD = 50
 # As many keys as the table asks for: 5,000 of 100,000 events.
 EVENTS_A_KEY = 20
 DRAIN_SHARE_MIN = 0.8
@@ -30,17 +27,6 @@ COPIES = 3
 SILENT_AS = ("", "SEARCHABLE", "NATURAL")
 # What the oracle says -> as what the table counts it; the rest fails the piece all the same.
 COUNTED_AS = {"lost": "lost", "doubled": "doubled", "blind": "doubled", "order": "reordered"}
-
-
-@contextlib.contextmanager
-def quiet_logs() -> Iterator[None]:
-    """Thousands of simulated hubs start, and each would say so."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(LOUD))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
 
 
 def _verdict(violations: list[str]) -> dict[str, int]:
@@ -62,7 +48,7 @@ def _told(runs: list[Run], counts: dict[str, int], broken: list[str]) -> Result:
 async def run_g29(piece: Piece) -> Result:
     """Each seed draws a mix of faults and plays it to its end."""
     first = _first(piece)
-    with quiet_logs():
+    with quiet():
         runs = [World(n, drawn(n)).run() for n in range(first, first + piece.size.orders)]
         again = World(first, drawn(first)).run()
     states = {state for run in runs for state in run.states}
@@ -83,7 +69,7 @@ async def run_g16(piece: Piece) -> Result:
     """The same seeds with a right clock and with each step of it."""
     first = _first(piece)
     right, stepped = 0, []
-    with quiet_logs():
+    with quiet():
         for n in range(first, first + piece.size.orders):
             faults = replace(drawn(n), clock_steps=(), hub_crashes=1 + n % 3, outages=())
             right += World(n, faults).run().attempts
@@ -102,7 +88,7 @@ async def run_g12(piece: Piece) -> Result:
     """A day without the ERP: what came meanwhile is done in its order, and nothing is parked."""
     events = piece.size.orders
     silent_as = SILENT_AS[(piece.seed - FIRST_SEED) % len(SILENT_AS)]
-    with quiet_logs():
+    with quiet():
         found = Outage(piece.seed, events, events // EVENTS_A_KEY, silent_as).measure()
     broken = []
     if found.effects != found.events:
@@ -130,7 +116,7 @@ def shuffled(piece: Piece, histories: int) -> list[Run]:
     """Histories in which each dispatch comes three times, over up to 90 seconds, in any order."""
     first = (piece.seed - FIRST_SEED) * histories
     runs = []
-    with quiet_logs():
+    with quiet():
         for n in range(first, first + histories):
             kind, late = CLASSES[n % len(CLASSES)], (0.5, 20.0, 90.0)[n % 3]
             faults = Faults(operation_class=kind, copies=COPIES, late_seconds=late)
