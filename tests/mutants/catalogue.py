@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.attempts import ATTEMPT_MUTANTS
 from tests.mutants.interchanges import INTERCHANGE_MUTANTS
 from tests.mutants.late_words import LATE_WORD_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
@@ -473,6 +474,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if False and content_digest(self._path) != self._content.hexdigest():",
         ),
     ),
+    *ATTEMPT_MUTANTS,
     *LATE_WORD_MUTANTS,
     *RECOVERY_MUTANTS,
     *STAGING_MUTANTS,

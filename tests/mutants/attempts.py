@@ -1,0 +1,60 @@
+"""Faults in how the SDK begins, sends and completes: the simulation alone has to notice each.
+
+It runs the SDK's own coroutines; one that goes unnoticed says that it no longer does.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import SDK, Mutant, faults_in
+
+SIMULATION: Final = ("tests/simulation",)
+
+ATTEMPT_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{SDK}attempts.py",
+        SIMULATION,
+        completion_is_told_once=(
+            "result = await self._insist(lambda: self._complete.call(completion))",
+            "result = await self._complete.call(completion)",
+        ),
+        completion_with_which_the_hub_has_a_fault_counts_as_told=(
+            "if isinstance(result, HubRefused) or result.refusal.reason != HUB_FAULT:",
+            "if isinstance(result, HubRefused) or result.delivery_id:",
+        ),
+        repeated_begin_is_another_attempt=(
+            "            result = await self._begin.call(request)",
+            "            request.attempt_id = self._new_id()\n"
+            "            result = await self._begin.call(request)",
+        ),
+        lease_counts_from_the_answer=(
+            "asked_at + seconds, result.draft, lease_seconds,",
+            "self.clock() + seconds, result.draft, lease_seconds,",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}worker.py",
+        SIMULATION,
+        draft_is_confirmed_untold=(
+            "await self.attempts.note_draft(attempt, made)",
+            "attempt.draft = made",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}http.py",
+        SIMULATION,
+        no_look_at_the_lease_finds_it_over=(
+            "if record.lease_left_seconds() >= MIN_LEASE_LEFT_SECONDS:",
+            "if record is not None:",
+        ),
+        call_that_is_cut_off_left_nothing=(
+            "if record is not None and trace.connected and call.has_effect:",
+            "if record is None:",
+        ),
+        connection_that_breaks_left_nothing=(
+            "left = trace.connected and call.has_effect",
+            "left = False",
+        ),
+    ),
+]
