@@ -97,10 +97,12 @@ async def test_unknown_name_is_a_retry() -> None:
     await client.close()
 
 
-async def test_a_lease_that_ends_while_the_connection_opens_sends_nothing(
-    tiny: TinySandbox, http: VendorHttp, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("over", ["lease", "time for the call"])
+async def test_what_is_over_when_the_connection_stands_sends_nothing(
+    over: str, tiny: TinySandbox, http: VendorHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lease is looked at again when the connection stands, because opening one takes time."""
+    """Proves that the lease, and the time that a call has, are looked at again when the connection
+    stands, because opening one takes time."""
     opening = aiohttp.TCPConnector._create_connection
 
     async def slowly(*given: Any) -> Any:
@@ -109,8 +111,11 @@ async def test_a_lease_that_ends_while_the_connection_opens_sends_nothing(
 
     monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", slowly)
     with exchange.recording() as record:
-        record.lease_until = lease_clock.now() + MIN_LEASE_LEFT_SECONDS + 0.1
-        with pytest.raises(NotTried, match="lease ran out"):
+        if over == "lease":
+            record.lease_until = lease_clock.now() + MIN_LEASE_LEFT_SECONDS + 0.1
+        else:
+            record.ends_at = lease_clock.now() + 0.1
+        with pytest.raises(NotTried, match=f"the {over}"):
             await http.post("/bookings", json={"key": "a"})
         assert not record.effect_left
         # A question has no effect that a lease would have to protect.

@@ -40,13 +40,18 @@ ATTEMPT_MUTANTS: Final[list[Mutant]] = [
             "await self.attempts.note_draft(attempt, made)",
             "attempt.draft = made",
         ),
+        stopped_process_takes_all_its_time_for_the_call=(
+            "if record.lease_until < looked_at + limit_seconds:",
+            "if record.lease_until:",
+        ),
     ),
     *faults_in(
         f"{SDK}http.py",
         SIMULATION,
         no_look_at_the_lease_finds_it_over=(
-            "if record.lease_left_seconds() >= MIN_LEASE_LEFT_SECONDS:",
-            "if record is not None:",
+            "    if record.effect_left:\n        raise OutcomeUnknown(reason)\n",
+            "    if reason:\n        return\n    if record.effect_left:\n"
+            "        raise OutcomeUnknown(reason)\n",
         ),
         call_that_is_cut_off_left_nothing=(
             "if record is not None and trace.connected and call.has_effect:",

@@ -358,8 +358,8 @@ MUTANTS: Final[list[Mutant]] = [
             "if False:",
         ),
         lost_lease_goes_on=(
-            "{call, alive, hurry}, timeout=limit_seconds,",
-            "{call, hurry}, timeout=limit_seconds,",
+            "{call, alive, hurry}, timeout=left_seconds,",
+            "{call, hurry}, timeout=left_seconds,",
         ),
     ),
     *faults_in(

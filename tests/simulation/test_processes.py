@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from decisions import START
 from simulation.faults import Faults
+from simulation.link import SimulatedLink
 from simulation.quiet import quiet
 from simulation.virtual_loop import VirtualLoop
 from simulation.virtual_time import VirtualTime
@@ -105,22 +108,59 @@ def test_a_task_that_outlives_its_process_is_told() -> None:
 def test_a_killed_adapter_tells_neither_hub_nor_vendor() -> None:
     """Proves that kill -9 in the midst of a call leaves the hub with an attempt whose lease runs
     out, and the vendor with a connection that nobody closed; a call that ends is completed."""
-    told: dict[bool, list[str]] = {}
-    for killed in (True, False):
-        world = World(1, SILENT)
-        world._plan()
-        world.time.run(DAY_SECONDS, lambda: bool(_outcomes(world)))
-        world.time.run(world.time.monotonic() + 1.0)
-        assert _outcomes(world) == [""], "it has to run still"
-        if killed:
-            for adapter in world.adapters:
-                adapter.crash()
-                assert adapter.faults == []
-        world.time.run(world.time.monotonic() + 120.0)
-        told[killed] = _outcomes(world)
-        world._stop_all()
-    assert told[True][0] == "LEASE_EXPIRED"
-    assert told[False][0] == "UNKNOWN"
+    assert _outcomes_of_a_silent_call(killed=True)[0] == "LEASE_EXPIRED"
+    assert _outcomes_of_a_silent_call(killed=False)[0] == "UNKNOWN"
+
+
+def _outcomes_of_a_silent_call(*, killed: bool) -> list[str]:
+    """What the ledger knows two minutes after a call that nobody answers began."""
+    world = World(1, SILENT)
+    world._plan()
+    world.time.run(DAY_SECONDS, lambda: bool(_outcomes(world)))
+    world.time.run(world.time.monotonic() + 1.0)
+    assert _outcomes(world) == [""], "it has to run still"
+    if killed:
+        for adapter in world.adapters:
+            adapter.crash()
+            assert adapter.faults == []
+    world.time.run(world.time.monotonic() + 120.0)
+    told = _outcomes(world)
+    world._stop_all()
+    return told
+
+
+def test_a_call_of_a_process_that_was_stopped_ends_within_its_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a process which is stopped while it asks for a whole lease, and wakes up with
+    less of it than a call may take, ends its call before the hub gives the delivery to another."""
+    stops = {"begin": 15.0, "renew": 28.0}
+    for name, seconds in stops.items():
+        monkeypatch.setattr(SimulatedLink, name, _stopped_after(name, seconds, stops))
+    world = World(1, Faults(vendor_lost_undone=1.0, keys=1, events_per_key=1))
+    world._plan()
+    world.time.run(DAY_SECONDS, lambda: bool(world.vendor.books.calls))
+    (call,) = world.vendor.books.calls
+    lease_until = next(iter(world.hub.deliveries())).lease_until - START
+    world.time.run(world.time.monotonic() + 40.0)
+    world._stop_all()
+    assert not stops, "both stops have to happen"
+    assert call.ended < lease_until, (call.ended, lease_until)
+    assert _outcomes(world)[0] == "UNKNOWN"
+
+
+def _stopped_after(name: str, seconds: float, stops: dict[str, float]) -> Any:
+    """The link's call, after which the process is stopped, once, before it reads the answer."""
+    ask = getattr(SimulatedLink, name)
+
+    async def asked(self: SimulatedLink, items: list[Any]) -> list[Any]:
+        results: list[Any] = await ask(self, items)
+        if stops.pop(name, None):
+            self._loop.stop_for(seconds)
+            await asyncio.sleep(0)
+        return results
+
+    return asked
 
 
 def _outcomes(world: World) -> list[str]:

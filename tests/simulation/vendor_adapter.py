@@ -47,7 +47,7 @@ from simulation.virtual_loop import VirtualLoop
 
 OPERATION = "book"
 # What the books of the vendor are to say of a call, told beside it.
-ATTEMPT, ENDS_AT = "Simulated-Attempt", "Simulated-Ends-At"
+ATTEMPT = "Simulated-Attempt"
 
 
 class SimulatedHttp(VendorHttp):
@@ -58,13 +58,6 @@ class SimulatedHttp(VendorHttp):
     ) -> None:
         super().__init__("https://vendor.invalid", timeout_seconds=CALL_SECONDS_MAX)
         self._loop, self._chance, self._faults, self._vendor = loop, chance, faults, vendor
-        self._ends_at: dict[tuple[str, int], float] = {}
-
-    def said_with(self, work: Work) -> dict[str, str]:
-        """Headers that say which attempt calls, and until when it will wait for its answers."""
-        attempt = (work.delivery_id, work.attempt)
-        ends_at = self._ends_at.setdefault(attempt, self._loop.time() + CALL_SECONDS_MAX)
-        return {ATTEMPT: str(work.attempt), ENDS_AT: repr(ends_at)}
 
     async def _exchange(self, call: Any, timeout_seconds: float, trace: SimpleNamespace) -> Answer:
         """What aiohttp would do: connect, look at the lease once more, send, and wait."""
@@ -106,7 +99,9 @@ class SimulatedHttp(VendorHttp):
         kind, delivery_id, *draft = call.url.path.strip("/").split("/")
         if call.method == "GET":
             return self._vendor.look_up(delivery_id), b""
-        within_seconds = float(call.headers[ENDS_AT]) - self._loop.time()
+        record = exchange.current()
+        assert record is not None
+        within_seconds = record.ends_at - self._loop.time()
         request = Request(delivery_id, within_seconds, int(call.headers[ATTEMPT]))
         if draft:
             return self._vendor.confirm(request, draft[0]), b""
@@ -134,20 +129,20 @@ def understood(answer: Answer) -> Answer:
 async def book(work: Work, vendor: SimulatedHttp) -> Confirmed:
     """The work in one step."""
     path = f"bookings/{work.delivery_id}"
-    understood(await vendor.post(path, headers=vendor.said_with(work)))
+    understood(await vendor.post(path, headers={ATTEMPT: str(work.attempt)}))
     return Confirmed()
 
 
 async def draft(work: Work, vendor: SimulatedHttp) -> str:
     """The first of two steps."""
     path = f"drafts/{work.delivery_id}"
-    return understood(await vendor.post(path, headers=vendor.said_with(work))).text()
+    return understood(await vendor.post(path, headers={ATTEMPT: str(work.attempt)})).text()
 
 
 async def confirm(work: Work, vendor: SimulatedHttp) -> Confirmed:
     """The second of two steps, by the draft that the hub knows of."""
     path = f"drafts/{work.delivery_id}/{work.draft}"
-    understood(await vendor.post(path, headers=vendor.said_with(work)))
+    understood(await vendor.post(path, headers={ATTEMPT: str(work.attempt)}))
     return Confirmed()
 
 

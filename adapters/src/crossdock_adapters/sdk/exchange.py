@@ -65,11 +65,13 @@ class Exchange:
 
     `effect_left` turns True as soon as a request that may change the vendor's books might
     have reached it. `lease_until` (`lease_clock`) is how long the hub holds the delivery for
-    us; nothing with an effect may leave after it. `clock` is the one that it is read on.
+    us; nothing with an effect may leave after it. `ends_at`: when the call is ended, whatever has
+    come of it. `clock` is the one that both are read on.
     """
 
     effect_left: bool = False
     lease_until: float = math.inf
+    ends_at: float = math.inf
     clock: Callable[[], float] = field(default=lease_clock.now, repr=False)
     # What was asked and what came back: the first ones, the last ones, and how many there were.
     _first: list[tuple[str, str]] = field(default_factory=list)

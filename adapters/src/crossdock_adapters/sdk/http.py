@@ -332,10 +332,13 @@ class _LeasedRequest(aiohttp.ClientRequest):
 
 
 def check_lease(record: exchange.Exchange) -> None:
-    """The last look before bytes leave: another worker may hold the delivery by now."""
-    if record.lease_left_seconds() >= MIN_LEASE_LEFT_SECONDS:
+    """The last look before bytes leave: another worker may hold the delivery by now, or soon."""
+    if record.lease_left_seconds() < MIN_LEASE_LEFT_SECONDS:
+        reason = "the lease ran out before the call was sent"
+    elif record.clock() >= record.ends_at:
+        reason = "the time for the call was over before it was sent"
+    else:
         return
-    reason = "the lease ran out before the call was sent"
     if record.effect_left:
         raise OutcomeUnknown(reason)
     raise NotTried(0.0, reason)

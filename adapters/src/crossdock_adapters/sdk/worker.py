@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 4.0
 LEASE_MARGIN_SECONDS = 10.0
 MIN_LEASE_TO_START_SECONDS = 1.0
+# Of the lease of a process that was stopped, so much is kept for telling how its call ended.
+LEASE_SPARE_SECONDS = 1.0
 DEFAULT_LEASE_SECONDS = 40.0
 
 
@@ -160,6 +162,7 @@ class Worker:
                 return poison, record
             assert operation is not None
             limit = operation.timeout_seconds
+            looked_at = self.attempts.clock()
             if record.lease_left_seconds() < MIN_LEASE_TO_START_SECONDS:
                 return NotTried(0.0, "the lease ran out before the call began"), record
             # A call that outlives its lease is in doubt while it still runs: what follows doubt (a
@@ -167,6 +170,9 @@ class Worker:
             if record.lease_left_seconds() < limit and not await self.attempts.renew(attempt):
                 return NotTried(0.0, "too little was left of the lease for the call"), record
             record.lease_until = attempt.lease_until
+            record.ends_at = _call_ends_at(record, limit, looked_at)
+            if record.ends_at <= self.attempts.clock():
+                return NotTried(0.0, "the time for the call was over before it began"), record
             draft = None if attempt.kind == LOOK_UP else self.adapter.drafts.get(work.operation)
             if draft is None:
                 doing = function(work, self.vendor)
@@ -202,12 +208,13 @@ class Worker:
         def moved(lease_until: float) -> None:
             record.lease_until = lease_until
 
+        left_seconds = record.ends_at - self.attempts.clock()
         call = asyncio.ensure_future(doing)
         alive = asyncio.create_task(self.attempts.keep_alive(attempt, moved))
         hurry = asyncio.create_task(self.hurry.wait())
         try:
             await asyncio.wait(
-                {call, alive, hurry}, timeout=limit_seconds, return_when=asyncio.FIRST_COMPLETED
+                {call, alive, hurry}, timeout=left_seconds, return_when=asyncio.FIRST_COMPLETED
             )
             if not call.done():
                 why = "the process is stopping" if hurry.done() else "the lease was lost"
@@ -263,6 +270,16 @@ def _result(call: asyncio.Future[Any]) -> Any:
         return call.result()
     log.debug("the adapter raised", exc_info=error)
     return error
+
+
+def _call_ends_at(record: exchange.Exchange, limit_seconds: float, looked_at: float) -> float:
+    """When the call ends, on the clock of its lease: within the lease, where the hub granted as
+    much as the call may take. A process that was stopped after it had looked at its lease, or
+    asked for a whole one, at `looked_at`, has less time for the call instead of less lease."""
+    ends_at = record.clock() + limit_seconds
+    if record.lease_until < looked_at + limit_seconds:
+        return ends_at
+    return min(ends_at, max(looked_at + limit_seconds, record.lease_until - LEASE_SPARE_SECONDS))
 
 
 def _lease(operation: Operation | None) -> float:
