@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from crossdock_adapters.sdk.attempts import Attempt, Attempts
 from crossdock_hub.config import Limits
+from simulation import hub
 from simulation.faults import CLASSES, Faults, drawn
 from simulation.outage import Outage
 from simulation.quiet import quiet
@@ -96,10 +97,44 @@ def test_a_clock_that_is_set_changes_nothing(step: float) -> None:
     assert wrong <= 1.2 * right, (wrong, right)
 
 
-@pytest.mark.parametrize("seed", [530, 865, 7894])
-def test_leases_outlast_a_restart_with_a_clock_set_forward(seed: int) -> None:
-    """Proves that seeds which once found a call judged while it ran stay clean."""
+@pytest.mark.parametrize("seed", [597, 2704])
+def test_leases_outlast_a_restart_with_a_clock_set_forward(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a hub which restarts after its clock was set forward leaves a call that runs what
+    was left of its lease; with the grace alone, the same seed has two calls at a time."""
     assert not played(seed).violations
+    restarted = hub._restarted
+    monkeypatch.setattr(
+        hub, "_restarted", lambda record, now, until, away: restarted(record, now, until, 0)
+    )
+    found = failures([played(seed)])
+    assert any("twice at the same time" in text for text in found), "find another such seed"
+
+
+def test_a_call_ends_within_the_lease_of_a_process_that_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that processes which are stopped for up to a whole lease, in any step, have no two
+    calls at a time; where nobody asks for more of a lease before a call, some of them have."""
+    rough = [
+        Faults(
+            operation_class=CLASSES[seed % len(CLASSES)],
+            paused=0.5,
+            pause_seconds=40.0,
+            vendor_lost_undone=0.3,
+        )
+        for seed in range(20)
+    ]
+    kept = [played(seed, faults) for seed, faults in enumerate(rough)]
+    assert not failures(kept), "\n".join(failures(kept)[:10])
+
+    async def unasked(self: Attempts, attempt: Attempt) -> bool:
+        return True
+
+    monkeypatch.setattr(Attempts, "renew", unasked)
+    found = failures([played(seed, faults) for seed, faults in enumerate(rough)])
+    assert any("twice at the same time" in text for text in found)
 
 
 @pytest.mark.parametrize("silent_as", ["", "SEARCHABLE", "NATURAL"])
