@@ -78,8 +78,10 @@ class Bench:
     _facts: dict[str, dict[tuple[str, str], bytes]] = field(default_factory=dict)
 
     def outward(self, **options: Any) -> Any:
-        """A world without ways in: nothing but the check calls the vendor."""
-        return staged(self.subject, self.evidence, self.folder, **options)
+        """A world without ways in but those by which answers come: else nothing but the check calls
+        the vendor."""
+        ways = sorted({case.answered_by for case in self.subject.cases if case.answered_by})
+        return staged(self.subject, self.evidence, self.folder, ways_in=ways, **options)
 
     @asynccontextmanager
     async def inward(self, way: WayIn) -> AsyncIterator[Stage]:
@@ -122,6 +124,20 @@ def described_ways(subject: Subject) -> set[str]:
     """Every way in of an adapter, under the name by which a subject describes it."""
     polls = {POLL_SOURCE + name for name in subject.adapter.polls}
     return polls | set(subject.adapter.webhooks)
+
+
+def wrong_answers(subject: Subject) -> list[str]:
+    """Cases whose answer comes by a way in that is not there, or that do not say what they do."""
+    problems = []
+    for case in subject.cases:
+        if case.answered_by and case.answered_by not in described_ways(subject):
+            known = ", ".join(sorted(described_ways(subject))) or "no way in at all"
+            problems.append(
+                f"{case.operation}: answered_by names {case.answered_by}; there is {known}"
+            )
+        if case.answered_by and not case.strikes:
+            problems.append(f"{case.operation}: give strikes, because it is answered_by a way in")
+    return problems
 
 
 def unknown_reasons(subject: Subject) -> list[str]:

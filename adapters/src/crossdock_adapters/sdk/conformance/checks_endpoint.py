@@ -21,6 +21,7 @@ from crossdock_adapters.sdk.conformance.bench import (
     check,
     described_ways,
     unknown_reasons,
+    wrong_answers,
 )
 from crossdock_adapters.sdk.conformance.checks_outbound import struck
 from crossdock_adapters.sdk.conformance.ledger import ANSWER_LATER, Delivery
@@ -48,7 +49,7 @@ async def described(bench: Bench, _: Any) -> None:
         subject.adapter.check()
     except ManifestError as error:
         require(False, str(error))
-    wrong = unknown_reasons(subject)
+    wrong = unknown_reasons(subject) + wrong_answers(subject)
     require(not wrong, "; ".join(wrong))
     excused = subject.adapter.manifest.not_applicable.get("described", {})
     cases = {case.operation for case in subject.cases}

@@ -49,7 +49,9 @@ class Case:
     that the vendor made. made: how many of its effects the books hold. item: the sub-object, where
     one event means several calls. after: cases that have to be confirmed before; ready: what the
     vendor has to have done by itself since. strikes: the vendor's call that does the work; "" is
-    the last with an effect that the operation makes.
+    the last with an effect that the operation makes. answered_by: the source of the way in by which
+    the vendor's answer comes, where the operation does not get it itself: it is at work beside the
+    operation, and its calls may be the last, so that `strikes` has to be given.
     """
 
     operation: str
@@ -59,6 +61,7 @@ class Case:
     after: Sequence[str] = ()
     ready: Callable[[Books], bool] = lambda _: True
     strikes: str = ""
+    answered_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
