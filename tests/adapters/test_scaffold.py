@@ -19,12 +19,7 @@ from crossdock_adapters.sdk.conformance import conforming
 from crossdock_adapters.sdk.conformance.bench import CHECKS
 from crossdock_adapters.sdk.conformance.subject import load
 from crossdock_adapters.sdk.manifest import Manifest, parse
-from crossdock_adapters.sdk.scaffold.creating import (
-    MAX_TITLE_CHARACTERS,
-    NOT_YET,
-    create,
-    kinds,
-)
+from crossdock_adapters.sdk.scaffold.creating import MAX_TITLE_CHARACTERS, create, kinds
 from source_files import ROOT
 
 RUFF = Path(sys.executable).parent / "ruff"
@@ -146,7 +141,6 @@ def test_its_class_is_one_that_protects(kind: str, tmp_path: Path) -> None:
         (("pigeon", "--kind", "smoke"), "smoke is no kind; there are: "),
         (("pigeon", "--kind", "rest", "--title", 'a "b"'), "a title is one line without quotes"),
         (("pigeon", "--kind", "rest", "--title", "a" * 41), "at most 40 characters"),
-        *((("pigeon", "--kind", kind), f"no skeleton of kind {kind} yet") for kind in NOT_YET),
     ],
 )
 def test_what_is_refused_writes_nothing(

@@ -16,9 +16,6 @@ EVERY_KIND = "every"
 PACKAGE = "package/"
 ENDING = ".template"
 MAX_TITLE_CHARACTERS = 40
-NOT_YET = {
-    "edi": "the SDK reads no interchanges yet",
-}
 
 
 class CannotCreate(ValueError):
@@ -58,8 +55,6 @@ def create(name: str, kind: str, folder: Path, title: str = "") -> list[Path]:
 
 
 def _check(name: str, kind: str, folder: Path) -> None:
-    if kind in NOT_YET:
-        raise CannotCreate(f"there is no skeleton of kind {kind} yet: {NOT_YET[kind]}; {_known()}")
     if kind not in kinds():
         raise CannotCreate(f"{kind} is no kind; {_known()}")
     if not NAME.fullmatch(name) or name.endswith("-") or "--" in name:
