@@ -16,6 +16,7 @@ from crossdock_adapters.ltl_freight import conformance, translate_tender
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
 from crossdock_adapters.sdk import edi_replies
 from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.conformance import conforming
 from crossdock_adapters.sdk.drop_folder import LocalFolder
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -41,6 +42,16 @@ async def tendered(world: World) -> None:
     with pytest.raises(AnswerLater, match=r"waits for its 997"):
         await world.buy(pallets(2))
     await world.answered()
+
+
+@pytest.mark.timeout(120)
+async def test_the_kit_confirms_tenders(tmp_path: Path) -> None:
+    """Proves that booking and taking back by tender pass the kit's checks that need no fault: the
+    answer comes by the mailbox, and one that is asked for twice, or whose process dies, is one."""
+    checks = ("confirmed", "redelivery", "crash", "poison", "lease")
+    report = await conforming.conform(conformance.BY_TENDER, tmp_path, only=checks)
+    assert report.conforms, report.as_text()
+    assert len(report.findings) == 2 * len(checks)
 
 
 async def test_a_tender_is_booked_when_it_is_accepted(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
+from crossdock_adapters.ltl_freight import tendering, translate_tender
 from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
 from crossdock_adapters.ltl_freight.sandbox_mailbox import ARCHIVE, FROM_CARRIER
@@ -18,6 +20,7 @@ from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.conformance.stage import Stage, until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
+    Case,
     Delivered,
     Malformed,
     Subject,
@@ -32,6 +35,8 @@ PRO: Final = "412345678"
 INTERVAL_SECONDS = 0.05
 SECRETS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 UNKNOWN: Final = "Q9"
+# The call that puts a file out; the sandbox's log has none of a folder.
+MAILED: Final = "publish"
 
 
 def settings(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
@@ -158,4 +163,29 @@ CONFORMANCE = Subject(
     ],
     knows=knows,
     expire=packed_parcel.expire_tokens,
+)
+
+
+def _by_tender(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
+    """Of an endpoint that books by load tender, and writes the service as a note."""
+    return {**settings(sandbox, folder), "booking": tendering.BY_TENDER, "tender_notes": True}
+
+
+def _tendered(case: Case, purpose: str) -> Case:
+    """The same work by a 204 of this purpose, whose answer the mailbox has."""
+
+    def made(books: Mapping[str, Any]) -> int:
+        return sum(each["purpose"] == purpose for each in books["tenders"])
+
+    return replace(case, made=made, strikes=MAILED, answered_by="poll:mailbox")
+
+
+# For the checks that need no fault: the sandbox's mailbox is a folder, and no fault strikes that.
+BY_TENDER = replace(
+    CONFORMANCE,
+    settings=_by_tender,
+    cases=[
+        _tendered(CONFORMANCE.case("buy_label"), translate_tender.ORIGINAL),
+        _tendered(CONFORMANCE.case("void_label"), translate_tender.CANCEL),
+    ],
 )
