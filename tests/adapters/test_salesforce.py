@@ -299,6 +299,16 @@ async def test_a_cancelled_order_is_cancelled_in_either_spelling(desk: Desk) -> 
     assert desk.told("CancelOrder") == 1
 
 
+async def test_a_rejected_order_is_cancelled(desk: Desk) -> None:
+    """Proves that an order which its location rejected, and which will be given to another one, is
+    not shipped from here too."""
+    order_id = await desk.order("FO-1")
+    await desk.run()
+    await desk.command("status", id=order_id, status="Rejected")
+    await desk.run()
+    assert desk.told("CancelOrder") == 1
+
+
 async def test_what_cannot_be_told_is_held_and_told_later(desk: Desk) -> None:
     """Proves that an order with a delivery method that nobody named is held with its word, keeps no
     other from passing, and is told when it is tried again and can be."""

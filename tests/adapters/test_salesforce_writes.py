@@ -14,6 +14,8 @@ from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
 from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_adapters.salesforce import conformance
+from crossdock_adapters.salesforce.adapter import ADAPTER
+from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
@@ -24,6 +26,7 @@ from crossdock_adapters.sdk.outcomes import (
     Untranslatable,
     VendorOutcome,
 )
+from crossdock_adapters.sdk.settings import SettingsError
 from salesforce_world import HUB_ID, Desk, running
 
 pytestmark = pytest.mark.asyncio
@@ -47,6 +50,21 @@ def manifested() -> Any:
     shipment = conformance.shipment()
     shipment.order_id = HUB_ID
     return shipment_events_pb2.ShipmentManifested(shipment=shipment)
+
+
+async def test_nothing_is_looked_for_while_a_call_may_still_be_committed() -> None:
+    """Proves that every operation settles later than a call is given up, and that a deployment
+    cannot set it otherwise."""
+    declared = ADAPTER.manifest.operations.values()
+    given_up = ADAPTER.manifest.settings["timeout_seconds"].default
+    assert all(each.settle_after_seconds > given_up for each in declared)
+
+
+async def test_a_call_may_not_take_longer_than_it_settles(tmp_path: Path) -> None:
+    """Proves that an endpoint whose calls may be committed after somebody looked does not start."""
+    with pytest.raises(SettingsError, match="timeout_seconds must be below 30"):
+        async with running(tmp_path, timeout_seconds=30):
+            raise AssertionError("it must not start")
 
 
 async def test_what_is_fulfilled_is_for_the_whole_order_to_say(desk: Desk) -> None:
@@ -185,12 +203,13 @@ async def test_a_part_of_a_composite_call_decides(
 
 
 async def test_a_row_that_is_locked_takes_no_quantity(desk: Desk) -> None:
-    """Proves that an error of one record under HTTP 200 is seen, with its word, and the look-up
-    and the next attempt find nothing done."""
+    """Proves that an error of one record under HTTP 200 is seen, with its word and its rest, and
+    that the look-up and the next attempt find nothing done."""
     await desk.known_order(life_cycle="UNMANAGED", lines=[["SKU-1", "3", "Each"]])
     await desk.command("misbehave", kind="lock_row", count=1)
-    with pytest.raises(Retry, match="UNABLE_TO_LOCK_ROW"):
+    with pytest.raises(Retry, match="UNABLE_TO_LOCK_ROW") as locked:
         await desk.do("record_pick", picked("2"))
+    assert locked.value.after_seconds == 1
     assert isinstance(await desk.look_up("record_pick", picked("2")), NotFound)
     await desk.do("record_pick", picked("2"))
     assert desk.sandbox.books()["lines"][0]["Quantity"] == 1
@@ -213,6 +232,17 @@ async def test_the_last_request_of_the_day_is_told_as_throttled(desk: Desk) -> N
     with pytest.raises(Throttled) as limited:
         await desk.do("confirm_shipment", manifested())
     assert limited.value.after_seconds == 60
+
+
+async def test_a_rest_is_the_vendors_where_it_says_one(desk: Desk) -> None:
+    """Proves that Retry-After goes before the row's pause, and that without one the row's counts,
+    also of an error that is a status of its own."""
+    said = [{"errorCode": "SERVER_UNAVAILABLE", "message": "later"}]
+    for headers, rest in (({"Retry-After": "7"}, 7), ({"Retry-After": "0"}, 0), ({}, 2)):
+        answer = Answer(503, headers, json.dumps(said).encode())
+        wish = desk.vendor._wish_seconds(answer, said)
+        meaning: Any = desk.vendor._meaning(503, said, effect=True, wish=wish)
+        assert (type(meaning), meaning.after_seconds) == (Retry, rest)
 
 
 async def test_an_order_of_somebody_else_is_left_alone(desk: Desk) -> None:

@@ -305,14 +305,16 @@ class SalesforceClient:
             raise answer.unclear(f"{method} {path[:80]}: the answer is no JSON", effect=effect)
         return content
 
-    def _wish_seconds(self, answer: Answer, content: Any) -> float:
-        """How long to be quiet; the vendor says nothing of it when the day's requests are used."""
-        limited = error_of(content)[0] == "REQUEST_LIMIT_EXCEEDED"
-        pause = self._settings.seconds("limit_pause_seconds") if limited else 0.0
-        return answer.retry_after_seconds(pause)
+    def _wish_seconds(self, answer: Answer, content: Any) -> float | None:
+        """How long to be quiet; None: the vendor says nothing. It does not when the day's requests
+        are used: then as long as the setting says."""
+        wish = answer.wish_seconds()
+        if wish is None and error_of(content)[0] == "REQUEST_LIMIT_EXCEEDED":
+            return self._settings.seconds("limit_pause_seconds")
+        return wish
 
     def _meaning(
-        self, status: int, content: Any, *, effect: bool, wish: float = 0.0
+        self, status: int, content: Any, *, effect: bool, wish: float | None = None
     ) -> VendorOutcome:
         code, said = error_of(content)
         if code in TRIGGER_CODES and LOCK_CODE in said:
