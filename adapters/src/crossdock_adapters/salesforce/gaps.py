@@ -16,7 +16,6 @@ from typing import Final
 from crossdock_adapters.salesforce import translate, translate_events
 from crossdock_adapters.salesforce.client import SalesforceClient
 from crossdock_adapters.salesforce.translate_events import Window
-from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.sequences import Cursors
 
 # So many records are told between two words to the hub of how far it is.
@@ -56,11 +55,12 @@ class Gaps:
         async for page in self._vendor.changed(*given):
             for order_id, changed in page:
                 moment, late = _moment(changed), time.monotonic() > until
-                if moment < window.since:
+                if moment is not None and moment < window.since:
                     # Told before: a query's times are of whole seconds.
                     continue
                 # Between two moments only: of records with one moment the order says nothing.
-                if moment > window.since and (late or told - kept >= STEP) and told:
+                pauses = told and (late or told - kept >= STEP)
+                if pauses and moment is not None and moment > window.since:
                     window, kept = Window(moment, window.until), told
                     version = await self._put(window, version)
                     if late:
@@ -75,8 +75,9 @@ class Gaps:
         return await self._cursors.put_cursor(self._name, value, version)
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str) -> datetime | None:
+    """None: it is none. Such a record is told, and moves the window nowhere."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        raise Retry(0.0, "a record's time of change is no time") from None
+    except (ValueError, OverflowError):
+        return None

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from crossdock.errors import (
     CallError,
@@ -39,9 +39,11 @@ from crossdock_adapters.salesforce.pubsub import (
 from crossdock_adapters.salesforce.stubs import pubsub_api_pb2
 from crossdock_adapters.salesforce.translate_events import Place
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
-from crossdock_adapters.sdk.outcomes import Retry, VendorOutcome
+from crossdock_adapters.sdk.inbound import described
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, VendorOutcome
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.sequences import Cursors
+from crossdock_adapters.sdk.settings import SettingsError
 from crossdock_adapters.sdk.work import HeldPayload, Poll
 
 log = logging.getLogger(__name__)
@@ -102,7 +104,7 @@ class Inbox:
         """What was held, once more; the record is read as it is now."""
         if held.content_type == ID_TYPE:
             order_id = held.payload.decode("ascii", "replace")
-            await self._tell_or_hold(order_id, held.payload, f"gap/{order_id}", ID_TYPE)
+            await self._tell_of_gap(order_id)
             return
         try:
             event = pubsub_api_pb2.ProducerEvent.FromString(held.payload)
@@ -134,17 +136,29 @@ class Inbox:
                 continue
             if came is None:
                 return
-            for event in came.events:
-                await self._keep(event.event)
-            reached = came.events[-1].replay_id if came.events else came.latest_replay_id
-            if reached and reached != place.replay_id:
-                place = Place(reached, datetime.now(UTC))
+            reached = await self._told(came, place)
+            if reached.replay_id and reached.replay_id != place.replay_id:
+                place = reached
                 log.debug("topic %s: %d events, rpc %s", topic, len(came.events), came.rpc_id)
                 version = await self._cursors.put_cursor(
                     name, translate_events.place_bytes(place), version
                 )
-                stream.kept = reached
+                stream.kept = place.replay_id
             await stream.grant(len(came.events))
+
+    async def _told(self, came: pubsub_api_pb2.FetchResponse, place: Place) -> Place:
+        """The place behind a response, once its events are durable in the hub.
+
+        Its time is that of the last event that says one: a bus that lags gives old ones, and what
+        changed since then has to be read again if the place is lost. Nothing lies before an empty
+        response.
+        """
+        if not came.events:
+            return Place(came.latest_replay_id, datetime.now(UTC))
+        moment = place.time
+        for event in came.events:
+            moment = await self._keep(event.event) or moment
+        return Place(came.events[-1].replay_id, moment)
 
     async def _stream(self, topic: str, replay_id: bytes) -> Subscription:
         pubsub = self._vendor.pubsub
@@ -168,73 +182,82 @@ class Inbox:
         return timedelta(seconds=self._poll.settings.seconds("overlap_seconds"))
 
     async def _close_gap(self, seconds: float) -> None:
-        async def tell(order_id: str) -> None:
-            await self._tell_or_hold(order_id, order_id.encode(), f"gap/{order_id}", ID_TYPE)
-
-        count = await self._gaps.close(tell, seconds)
+        count = await self._gaps.close(self._tell_of_gap, seconds)
         if count is not None:
             log.warning("endpoint %s: what was missed is read again", self._poll.endpoint)
 
-    async def _keep(self, event: pubsub_api_pb2.ProducerEvent) -> None:
-        """Durable in the hub on return: told, or held raw."""
-        payload = event.SerializeToString()
-        known_as = event.id
+    async def _tell_of_gap(self, order_id: str) -> None:
+        payload, key = order_id.encode(), f"gap/{order_id}"
+        await self._tell_or_hold(order_id, payload, key, ID_TYPE, is_due=True)
+
+    async def _keep(self, event: pubsub_api_pb2.ProducerEvent) -> datetime | None:
+        """Durable in the hub on return: told, or held raw. When it happened; None: it says no time,
+        or cannot be read."""
+        known_as, moment = event.id, None
         try:
             schema = await self._vendor.pubsub.schema(event.schema_id)
+        except Unreadable as problem:
+            await self._hold_unread(event, known_as, problem)
+            return None
+        try:
             record = avro.decode(schema, event.payload)
+            moment = _retained(translate_events.time_of(record))
             known_as = translate_events.event_id(record, event.id)
             if known_as in self._seen:
-                return
+                return moment
             idle = self._orders.meaning.idle
             change = translate_events.change_of(schema.name, record, idle)
-        except Unreadable as problem:
-            # By its content too: an id that cannot be trusted must not stand for another event.
-            key = f"{known_as}/{hashlib.sha256(payload).hexdigest()[:16]}"
-            await self._hold(payload, str(problem), key, CONTENT_TYPE)
-            return
+        except Exception as problem:
+            await self._hold_unread(event, known_as, problem)
+            return moment
         if change.note:
             log.info("event %s: %s", known_as, change.note)
         if change.everything:
-            await self._gaps.widen(self._overflowed(record), self._overlap)
-        told = True
+            await self._gaps.widen(self._overflowed(moment), self._overlap)
+        released = self._orders.meaning.is_release(change.category, change.status)
+        told, payload = True, event.SerializeToString()
         for order_id in change.ids:
             key = known_as if len(change.ids) == 1 else f"{known_as}/{order_id}"
-            told &= await self._tell_or_hold(order_id, payload, key, CONTENT_TYPE)
+            told &= await self._tell_or_hold(
+                order_id, payload, key, CONTENT_TYPE, is_due=released or change.is_gap
+            )
         if told:
             self._seen.add(known_as)
+        return moment
 
-    def _overflowed(self, record: dict[str, Any]) -> datetime:
+    def _overflowed(self, committed: datetime | None) -> datetime:
         """Since when changes are missing; where the event does not say: all that is retained."""
-        header = record.get(translate_events.HEADER)
-        told = header.get("commitTimestamp") if isinstance(header, dict) else None
-        now = datetime.now(UTC)
-        if not isinstance(told, int):
-            return now - RETENTION
-        milliseconds = min(max(told, 0), int(now.timestamp() * 1000))
-        committed = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+        oldest = datetime.now(UTC) - RETENTION
+        if committed is None:
+            return oldest
         window = timedelta(seconds=self._poll.settings.seconds("overflow_window_seconds"))
-        return max(committed - window, now - RETENTION)
+        return max(committed - window, oldest)
 
     async def _tell_or_hold(
-        self, order_id: str, payload: bytes, key: str, content_type: str
+        self, order_id: str, payload: bytes, key: str, content_type: str, *, is_due: bool
     ) -> bool:
-        """Whether it is told. What can pass by itself is raised: the event comes again then."""
+        """Whether it is told. What can pass by itself is raised, and the event comes again then; so
+        is what is wrong with every read, a right that is missing: no event is to blame for it.
+
+        is_due: see Orders.tell.
+        """
         try:
-            await self._orders.tell(order_id)
-        except (*NOT_THE_EVENT, HubAway, HubRefused, Retry):
+            await self._orders.tell(order_id, is_due=is_due)
+        except (*NOT_THE_EVENT, HubAway, HubRefused, Retry, NeedsPerson, SettingsError):
             raise
-        except Unreadable as problem:
-            await self._hold(payload, f"{order_id}: {problem}", key, content_type)
-            return False
-        except VendorOutcome as problem:
-            await self._hold(payload, f"{order_id}: {problem.reason}", key, content_type)
-            return False
-        except CallError as refused:
-            await self._hold(
-                payload, f"{order_id}: the hub refuses it: {refused}", key, content_type
-            )
+        except Exception as problem:
+            # Whatever it is: one event must not keep back all that come behind it.
+            await self._hold(payload, f"{order_id}: {_said(problem)}", key, content_type)
             return False
         return True
+
+    async def _hold_unread(
+        self, event: pubsub_api_pb2.ProducerEvent, known_as: str, problem: Exception
+    ) -> None:
+        # By its content too: an id that cannot be trusted must not stand for another event.
+        payload = event.SerializeToString()
+        key = f"{known_as}/{hashlib.sha256(payload).hexdigest()[:16]}"
+        await self._hold(payload, _said(problem), key, CONTENT_TYPE)
 
     async def _hold(self, payload: bytes, reason: str, key: str, content_type: str) -> None:
         await self._poll.hold(payload, reason[:MAX_HOLD_REASON], content_type, key=key)
@@ -246,3 +269,23 @@ class Inbox:
             self._poll.alerts.sound(BUDGET, said)
         else:
             self._poll.alerts.lift(BUDGET)
+
+
+def _retained(moment: datetime | None) -> datetime | None:
+    """A time that an event of now can have: nothing older is kept, and nothing is of tomorrow."""
+    if moment is None:
+        return None
+    now = datetime.now(UTC)
+    return min(max(moment, now - RETENTION), now)
+
+
+def _said(problem: Exception) -> str:
+    """What is wrong, for people."""
+    match problem:
+        case Unreadable():
+            return str(problem)
+        case VendorOutcome():
+            return problem.reason
+        case CallError():
+            return f"the hub refuses it: {problem}"
+    return described(problem)

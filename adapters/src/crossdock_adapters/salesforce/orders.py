@@ -36,6 +36,10 @@ class Meaning:
     idle: frozenset[str]
     statuses: frozenset[str]
 
+    def is_release(self, category: str, status: str) -> bool:
+        """Whether what has come to this, in small letters, is released."""
+        return category in self.releases and (not self.statuses or status in self.statuses)
+
 
 @dataclass(frozen=True, slots=True)
 class Orders:
@@ -46,10 +50,12 @@ class Orders:
     rules: Rules
     meaning: Meaning
 
-    async def tell(self, order_id: str) -> None:
+    async def tell(self, order_id: str, *, is_due: bool) -> None:
         """Read one and tell what it asks for.
 
-        Unreadable: it cannot be told as it is. What the hub or the vendor raises goes through.
+        is_due: it was released, or may have been without a word: one that is worked on by now, and
+        that the hub does not have, was missed. Unreadable: it cannot be told as it is. What the hub
+        or the vendor raises goes through.
         """
         try:
             found = await self.vendor.fulfillment_order(order_id)
@@ -61,13 +67,24 @@ class Orders:
             await self._cancel(found, category)
         elif category in self.meaning.releases:
             status = str(names.get(found.order, "order.status") or "").lower()
-            if not self.meaning.statuses or status in self.meaning.statuses:
+            if self.meaning.is_release(category, status):
                 await self._release(found)
         elif category not in self.meaning.idle:
             raise Unreadable(
                 f"status category {category[:64]!r} is in none of release_categories, "
                 "cancel_categories and idle_categories",
                 names.pointer("order.category"),
+            )
+        elif is_due and category == translate.WORKED_ON:
+            await self._need_held(found)
+
+    async def _need_held(self, found: Found) -> None:
+        """Unreadable: the hub does not have it, and would not hear of it any more."""
+        if await self._held(found, translate.number_of(found, self.rules)) is None:
+            raise Unreadable(
+                f"is {translate.WORKED_ON} already, and was not placed while it was released: "
+                "set it back to a released status and try this again, or discard it",
+                self.rules.names.pointer("order.category"),
             )
 
     async def _release(self, found: Found) -> None:

@@ -41,6 +41,10 @@ _CODE: Final = re.compile(r"sfdc\.[a-z0-9.]+")
 _NO_ENTRY: Final = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 
 
+class NoEntry(NeedsPerson):
+    """The service has nothing of that name or id."""
+
+
 class ReplayLost(Exception):
     """The service does not know our replay id any more: what came since then may be gone."""
 
@@ -86,7 +90,8 @@ class PubSub:
         return info
 
     async def schema(self, schema_id: str) -> avro.Schema:
-        """A schema, asked for once. Unreadable: there is none of that id, or it is no schema."""
+        """A schema, asked for once. Unreadable: there is none of that id, or it is no schema.
+        NeedsPerson: we may not read it."""
         found = self._schemas.get(schema_id)
         if found is not None:
             self._schemas.move_to_end(schema_id)
@@ -94,7 +99,7 @@ class PubSub:
         request = pubsub_api_pb2.SchemaRequest(schema_id=schema_id)
         try:
             info = await self._asked("GetSchema", request, f"schema {schema_id}")
-        except NeedsPerson:
+        except NoEntry:
             raise Unreadable("the service knows no such schema", "/schema_id") from None
         found = avro.schema_of(info.schema_json)
         self._schemas[schema_id] = found
@@ -190,7 +195,7 @@ class PubSub:
             case grpc.StatusCode.PERMISSION_DENIED:
                 raise NeedsPerson(f"{said}; the user needs the right to this event") from None
             case _ if status in _NO_ENTRY:
-                raise NeedsPerson(f"{said}; check its name") from None
+                raise NoEntry(f"{said}; check its name") from None
         raise Retry(0.0, said) from None
 
     def _is_session_lost(self, error: grpc.aio.AioRpcError) -> bool:

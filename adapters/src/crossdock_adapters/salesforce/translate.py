@@ -33,6 +33,8 @@ MAX_EXTERNAL_ID: Final = 255
 ADDRESS_LINES: Final = 4
 # The status category of what is done, whatever an org calls its statuses.
 CLOSED: Final = "closed"
+# And of what is printed, picked or packed.
+WORKED_ON: Final = "fulfilling"
 # Rows of a fulfillment order that are no goods: delivery charges.
 CHARGE: Final = "charge"
 

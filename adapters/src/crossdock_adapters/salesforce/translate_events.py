@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from crossdock_adapters.salesforce.names import ORDER
@@ -21,9 +21,12 @@ from crossdock_adapters.sdk.places import Unreadable
 HEADER: Final = "ChangeEventHeader"
 ORDER_ID: Final = "FulfillmentOrderId"
 OVERFLOW: Final = "GAP_OVERFLOW"
+GAP_PREFIX: Final = "GAP_"
 DELETE: Final = "DELETE"
 MAX_CURSOR_NAME: Final = 64
 MAX_IDS: Final = 200
+# The last moment that a datetime can be.
+MAX_MILLISECONDS: Final = 253_402_300_799_999
 ID_LENGTHS: Final = frozenset({15, 18})
 
 
@@ -31,10 +34,15 @@ ID_LENGTHS: Final = frozenset({15, 18})
 class Change:
     """What an event is about: these fulfillment orders, or everything that changed lately.
 
-    note: why there is nothing to read, where there is not.
+    status, category: what it says that they have come to, in small letters; "": it does not say.
+    is_gap: other changes of them were not told. note: why there is nothing to read, where there is
+    not.
     """
 
     ids: tuple[str, ...] = ()
+    status: str = ""
+    category: str = ""
+    is_gap: bool = False
     everything: bool = False
     note: str = ""
 
@@ -55,7 +63,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a topic is told to the hub. time: when that was written; None: never."""
+    """How far a topic is told to the hub. time: of which everything before it is told; None: of
+    nothing that is known."""
 
     replay_id: bytes = b""
     time: datetime | None = None
@@ -75,7 +84,21 @@ def change_of(name: str, record: Mapping[str, Any], idle: frozenset[str]) -> Cha
     category = str(record.get("NewStatusCategory") or "").lower()
     if category in idle:
         return Change(note=f"a status of category {category} asks for nothing")
-    return Change((order_id,))
+    status = str(record.get("NewStatus") or "").lower()
+    return Change((order_id,), status=status, category=category)
+
+
+def time_of(record: Mapping[str, Any]) -> datetime | None:
+    """When it happened: of a change its commit, of another event its creation; None: it does not
+    say."""
+    header = record.get(HEADER)
+    told = header.get("commitTimestamp") if isinstance(header, Mapping) else None
+    told = record.get("CreatedDate") if told is None else told
+    if isinstance(told, datetime):
+        return told.astimezone(UTC)
+    if not isinstance(told, int) or not 0 <= told <= MAX_MILLISECONDS:
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=told)
 
 
 def event_id(record: Mapping[str, Any], published_id: str) -> str:
@@ -100,7 +123,7 @@ def _of_change_event(header: Any) -> Change:
         raise Unreadable(f"must be 1 to {MAX_IDS} ids", f"{place}/recordIds")
     # GAP_CREATE, GAP_UPDATE and the like have ids and no content; the others are read all the same.
     ids = (_id(each, f"{place}/recordIds/{index}") for index, each in enumerate(found))
-    return Change(tuple(dict.fromkeys(ids)))
+    return Change(tuple(dict.fromkeys(ids)), is_gap=str(kind).startswith(GAP_PREFIX))
 
 
 def _id(value: Any, place: str) -> str:
@@ -139,7 +162,9 @@ def place_of(raw: bytes) -> Place:
     try:
         content = json.loads(raw)
         replay_id = base64.b64decode(content["replay_id"], validate=True)
-        return Place(replay_id, datetime.fromisoformat(content["time"]).astimezone(UTC))
+        told = content["time"]
+        moment = datetime.fromisoformat(told).astimezone(UTC) if told else None
+        return Place(replay_id, moment)
     except (KeyError, TypeError, binascii.Error) as error:
         raise ValueError("the cursor is no place in a topic") from error
 
