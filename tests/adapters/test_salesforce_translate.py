@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from crossdock.fulfillment.v1 import fulfillment_pb2
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock_adapters.salesforce import avro, translate, translate_events
+from crossdock_adapters.salesforce import avro, conformance, translate, translate_events
 from crossdock_adapters.salesforce.client import error_of
 from crossdock_adapters.salesforce.names import FIELDS, Names
 from crossdock_adapters.salesforce.translate import Found, Rules
@@ -227,6 +227,7 @@ def test_each_org_and_topic_has_a_cursor_of_its_own() -> None:
     assert all(len(name) <= 64 for name in names)
 
 
+NULLS = conformance.NULLS
 RECORD = {"type": "record", "name": "E", "fields": [{"name": "text", "type": "string"}]}
 
 
@@ -236,7 +237,11 @@ RECORD = {"type": "record", "name": "E", "fields": [{"name": "text", "type": "st
         ({"type": "array", "items": "null"}, "no byte"),
         ({"type": "array", "items": {"type": "record", "name": "N", "fields": []}}, "no byte"),
         (["null", "E"], "contains itself"),
-        ({"type": "array", "items": "E"}, "no byte"),
+        ({"type": "array", "items": "E"}, "contains itself"),
+        ({"type": "array", "items": NULLS}, "few bytes become many"),
+        ({"type": "map", "values": NULLS}, "few bytes become many"),
+        ({"type": "array", "items": ["null", NULLS]}, "few bytes become many"),
+        ("Nowhere", "does not say what Nowhere is"),
     ],
 )
 def test_a_schema_that_could_exhaust_the_reader_is_refused(field: Any, why: str) -> None:
@@ -244,6 +249,37 @@ def test_a_schema_that_could_exhaust_the_reader_is_refused(field: Any, why: str)
     schema = {**RECORD, "fields": [{"name": "f", "type": field}]}
     with pytest.raises(Unreadable, match=why):
         avro.schema_of(json.dumps(schema))
+
+
+@pytest.mark.parametrize("leaf", ["null", "int"])
+def test_a_record_that_doubles_by_name_is_refused(leaf: str) -> None:
+    """Proves that types which only refer to each other cannot make a short schema into 2 ** 40
+    values, and a chain of them not into endless nesting."""
+    for references, why in ((2, "more than 10000 values"), (1, "nests deeper")):
+        with pytest.raises(Unreadable, match=why):
+            avro.schema_of(json.dumps(conformance.levels(40, references, leaf)))
+
+
+def test_what_events_are_made_of_is_read() -> None:
+    """Proves that hundreds of optional fields, a record used twice, lists of them and of text, and
+    decimals pass: the limits are for bombs."""
+    address = {"type": "record", "name": "Address", "fields": [_optional("a"), _optional("b")]}
+    fields = [
+        *(_optional(f"f{number}") for number in range(800)),
+        {"name": "home", "type": ["null", address]},
+        {"name": "work", "type": ["null", "Address"]},
+        {"name": "all", "type": {"type": "array", "items": "Address"}},
+        {"name": "names", "type": {"type": "map", "values": ["null", "string"]}},
+        {"name": "ids", "type": {"type": "array", "items": "string"}},
+    ]
+    schema = avro.schema_of(json.dumps({**RECORD, "fields": fields}))
+    told = {"work": {"a": "1"}, "all": [{"b": "2"}], "names": {"x": None}, "ids": ["1"]}
+    read = avro.decode(schema, avro.encode(schema, told))
+    assert read["all"] == [{"a": None, "b": "2"}] and read["work"]["a"] == "1"
+
+
+def _optional(name: str) -> dict[str, Any]:
+    return {"name": name, "type": ["null", "string"], "default": None}
 
 
 def test_a_payload_says_where_it_ends_too_soon() -> None:

@@ -7,7 +7,7 @@ make few bytes into much memory, or nest without end, is refused.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,14 @@ from crossdock_adapters.sdk.places import Unreadable, pointer
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 MAX_SCHEMA_BYTES: Final = 512 * 1024
 MAX_SCHEMA_DEPTH: Final = 24
+# Of one instance of a record, those in its lists left out; events have some hundred.
+MAX_VALUES: Final = 10_000
+# Of what is in lists: a record of one number in a byte is two.
+MAX_VALUES_PER_BYTE: Final = 4
+# The fewest bytes that each is written in.
+_PRIMITIVES: Final[Mapping[str, int]] = {
+    "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,
+}  # fmt: skip
 _NAMED: Final = frozenset({"record", "error", "enum", "fixed"})
 _RECORDS: Final = frozenset({"record", "error"})
 # What reading by a schema raises when the bytes are not its own.
@@ -49,7 +57,10 @@ def schema_of(text: str) -> Schema:
         raise Unreadable("the schema is no JSON") from None
     if not isinstance(raw, dict) or raw.get("type") not in _RECORDS:
         raise Unreadable("the schema is of no record")
-    _check(raw, frozenset(), 0)
+    try:
+        Costs().of(raw)
+    except (KeyError, TypeError):
+        raise Unreadable("the schema is no Avro") from None
     try:
         parsed: Any = parse_schema(raw)
     except (SchemaParseException, UnknownType, *_MISREAD):
@@ -96,63 +107,112 @@ def _failing(schema: Schema, payload: bytes) -> str:
     return ""
 
 
-def _check(schema: Any, around: frozenset[str], depth: int) -> None:
-    """Refuse what nests in itself, and lists of what takes no byte."""
-    if depth > MAX_SCHEMA_DEPTH:
-        raise Unreadable(f"the schema nests deeper than {MAX_SCHEMA_DEPTH}")
-    if isinstance(schema, str):
-        if schema.rpartition(".")[2] in around:
-            raise Unreadable(f"the schema's type {schema} contains itself")
-        return
-    if isinstance(schema, list):
-        for branch in schema:
-            _check(branch, around, depth + 1)
-        return
-    if not isinstance(schema, dict):
-        raise Unreadable("the schema has a type that is none")
-    kind = schema.get("type")
-    if kind in _NAMED:
-        around |= {str(schema.get("name", "")).rpartition(".")[2]}
-    if kind in _RECORDS and not isinstance(schema.get("fields"), list):
-        raise Unreadable("the schema has a record without fields")
-    if kind in ("array", "map"):
-        element = schema.get("items" if kind == "array" else "values")
-        if kind == "array" and _may_be_empty(element):
-            raise Unreadable("the schema has a list of what takes no byte")
-        _check(element, around, depth + 1)
-        return
-    for inner in _inner(schema):
-        _check(inner, around, depth + 1)
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one value of a type: how few bytes it may be written in, how many values of Python it may
+    become, what its lists hold left out, and how deep it nests."""
+
+    least_bytes: int = 1
+    values: int = 1
+    depth: int = 1
 
 
-def _inner(schema: Mapping[str, Any]) -> Iterator[Any]:
-    kind = schema.get("type")
-    if kind in _RECORDS:
-        for field in schema["fields"]:
-            if not isinstance(field, dict) or "type" not in field:
-                raise Unreadable("the schema has a field without a type")
-            yield field["type"]
-    elif not isinstance(kind, str):
-        yield kind
+class Costs:
+    """What values of each type of a schema cost, each named type reckoned once.
 
-
-def _may_be_empty(element: Any) -> bool:
-    """Whether a value may be written in no byte: then a count is all that a list of it costs.
-
-    A name says nothing here; a record that is referred to by name counts as empty.
+    Every method raises Unreadable for a type that is none, contains itself, or costs too much.
     """
-    primitive = {"boolean", "int", "long", "float", "double", "bytes", "string"}
-    if isinstance(element, str):
-        return element not in primitive
-    if isinstance(element, list):
-        return False
-    if isinstance(element, dict):
-        kind = element.get("type")
+
+    def __init__(self) -> None:
+        # By name without its namespace; None: it is being reckoned.
+        self._named: dict[str, Cost | None] = {}
+
+    def of(self, schema: Any, depth: int = 0) -> Cost:
+        """Of a type as the schema writes it. depth: how far inside of the text it stands."""
+        if depth > MAX_SCHEMA_DEPTH:
+            raise Unreadable(f"the schema nests deeper than {MAX_SCHEMA_DEPTH}")
+        if isinstance(schema, str):
+            return self._by_name(schema)
+        if isinstance(schema, list):
+            return _one_of([self.of(branch, depth + 1) for branch in schema])
+        if not isinstance(schema, dict):
+            raise Unreadable("the schema has a type that is none")
+        kind = schema.get("type")
+        if isinstance(kind, str) and kind in _NAMED:
+            return self._defined(kind, schema, depth)
+        if kind in ("array", "map"):
+            return self._many(schema["items" if kind == "array" else "values"], kind, depth)
+        return self.of(kind, depth + 1)
+
+    def _by_name(self, name: str) -> Cost:
+        if name in _PRIMITIVES:
+            return Cost(_PRIMITIVES[name])
+        short = name.rpartition(".")[2]
+        if short not in self._named:
+            raise Unreadable(f"the schema does not say what {name[:64]} is")
+        found = self._named[short]
+        if found is None:
+            raise Unreadable(f"the schema's type {name[:64]} contains itself")
+        return found
+
+    def _defined(self, kind: str, schema: Mapping[str, Any], depth: int) -> Cost:
+        short = str(schema.get("name", "")).rpartition(".")[2]
+        before = self._named.get(short)
+        self._named[short] = None
         if kind in _RECORDS:
-            fields = element.get("fields")
-            inner = [each.get("type") for each in fields or () if isinstance(each, dict)]
-            return all(_may_be_empty(each) for each in inner)
-        if kind == "fixed":
-            return not element.get("size")
-        return isinstance(kind, str) and kind not in (primitive | {"array", "map", "enum"})
-    return True
+            found = _all_of([self.of(each, depth + 1) for each in _types_of(schema)])
+        else:
+            size = schema.get("size") if kind == "fixed" else 1
+            if not isinstance(size, int) or size < 0:
+                raise Unreadable("the schema has bytes of a size that is none")
+            found = Cost(size)
+        # Two namespaces may have one name: whichever is meant, it costs no more than both.
+        self._named[short] = _one_of([found, before], tag_bytes=0) if before else found
+        return found
+
+    def _many(self, element: Any, kind: str, depth: int) -> Cost:
+        """A list is as long as it says: what it holds has to be paid for in bytes."""
+        branches = element if isinstance(element, list) else [element]
+        # The branch of a union takes a byte, and so does the key of a map.
+        paid = int(isinstance(element, list)) + int(kind == "map")
+        costs = [self.of(branch, depth + 1) for branch in branches]
+        for cost in costs:
+            if cost.least_bytes + paid == 0:
+                raise Unreadable("the schema has a list of what takes no byte")
+            if cost.values > MAX_VALUES_PER_BYTE * (cost.least_bytes + paid):
+                raise Unreadable("the schema has a list in which few bytes become many values")
+        return _bounded(Cost(1, 1, 1 + max((each.depth for each in costs), default=0)))
+
+
+def _types_of(record: Mapping[str, Any]) -> Iterator[Any]:
+    fields = record.get("fields")
+    if not isinstance(fields, list):
+        raise Unreadable("the schema has a record without fields")
+    for field in fields:
+        if not isinstance(field, dict) or "type" not in field:
+            raise Unreadable("the schema has a field without a type")
+        yield field["type"]
+
+
+def _all_of(costs: Sequence[Cost]) -> Cost:
+    """Of a record: itself, and each of its fields."""
+    depth = 1 + max((each.depth for each in costs), default=0)
+    values = 1 + sum(each.values for each in costs)
+    return _bounded(Cost(sum(each.least_bytes for each in costs), values, depth))
+
+
+def _one_of(costs: Sequence[Cost], tag_bytes: int = 1) -> Cost:
+    """Of a union: the cheapest to write, the dearest to read."""
+    if not costs:
+        raise Unreadable("the schema has a union of nothing")
+    least = tag_bytes + min(each.least_bytes for each in costs)
+    depth = max(each.depth for each in costs)
+    return _bounded(Cost(least, max(each.values for each in costs), depth))
+
+
+def _bounded(cost: Cost) -> Cost:
+    if cost.values > MAX_VALUES:
+        raise Unreadable(f"the schema has a record of more than {MAX_VALUES} values")
+    if cost.depth > MAX_SCHEMA_DEPTH:
+        raise Unreadable(f"the schema nests deeper than {MAX_SCHEMA_DEPTH}")
+    return cost

@@ -39,7 +39,9 @@ CANCELLED_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000a2"
 REQUEST_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000f1"
 SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000b1"
 UNKNOWN_UNIT = "Furlong"
-EMPTY_LIST_ID, NESTING_ID = "Bx5f0000000000000000A1", "Bx5f0000000000000000A2"
+EMPTY_LIST_ID, NESTING_ID, DOUBLING_ID, NULLS_ID = (
+    f"Bx5f0000000000000000A{number}" for number in range(1, 5)
+)
 # A million times nothing in five bytes, and a record that contains itself without end.
 EMPTY_LIST = {"type": "array", "items": "null"}
 NESTING = {
@@ -47,7 +49,28 @@ NESTING = {
     "name": "Nest",
     "fields": [{"name": "inner", "type": ["null", "Nest"]}],
 }
+# A byte that becomes ten thousand values, as often as a list says.
+NULLS = {
+    "type": "record",
+    "name": "Nulls",
+    "fields": [
+        {"name": "one", "type": "int"},
+        *({"name": f"n{number}", "type": "null"} for number in range(9_000)),
+    ],
+}
 SHORT = 1
+
+
+def levels(count: int, references: int, leaf: str) -> dict[str, Any]:
+    """A schema of so many types, each of which refers so often to the one before it."""
+    types: list[dict[str, Any]] = [
+        {"type": "record", "name": "L0", "fields": [{"name": "f0", "type": leaf}]}
+    ]
+    for level in range(1, count):
+        inner = [{"name": f"f{each}", "type": f"L{level - 1}"} for each in range(references)]
+        types.append({"type": "record", "name": f"L{level}", "fields": inner})
+    fields = [{"name": each["name"], "type": each} for each in types]
+    return {"type": "record", "name": "Levels", "fields": fields}
 
 
 def settings(sandbox: SalesforceSandbox, folder: Path) -> Mapping[str, Any]:
@@ -230,6 +253,14 @@ CONFORMANCE = Subject(
                 {"type": "record", "name": "X", "fields": [{"name": "list", "type": EMPTY_LIST}]}
             ),
             NESTING_ID: json.dumps(NESTING),
+            DOUBLING_ID: json.dumps(levels(40, 2, "null")),
+            NULLS_ID: json.dumps(
+                {
+                    "type": "record",
+                    "name": "X",
+                    "fields": [{"name": "list", "type": {"type": "array", "items": NULLS}}],
+                }
+            ),
         },
     },
     cases=[
@@ -258,6 +289,9 @@ CONFORMANCE = Subject(
                 published(_SCHEMA, avro_of(_GOOD)[:6] + _HUGE_TEXT),
                 published(EMPTY_LIST_ID, _HUGE_TEXT + b"\x00"),
                 published(NESTING_ID, b"\x02" * 100_000),
+                published(DOUBLING_ID, b""),
+                # 100,000 of them, and the end of the list.
+                published(NULLS_ID, b"\xc0\x9a\x0c" + bytes(100_001)),
             ],
         ),
     ],
