@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
@@ -38,6 +38,8 @@ DEFAULT_PORT: Final = 7443
 # The trailer in which the service says its own code.
 ERROR_CODE: Final = "error-code"
 _CODE: Final = re.compile(r"sfdc\.[a-z0-9.]+")
+# What a write meets when its stream is over: the reader knows why.
+ENDED: Final = (grpc.RpcError, asyncio.InvalidStateError, Unreachable)
 _NO_ENTRY: Final = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 
 
@@ -128,7 +130,7 @@ class PubSub:
         self._streams[topic] = stream
         try:
             await stream.begin(request)
-        except (grpc.RpcError, asyncio.InvalidStateError):
+        except ENDED:
             log.debug("topic %s: the stream ended before it began", topic)
         return stream
 
@@ -171,12 +173,16 @@ class PubSub:
                 request, metadata=self._metadata(token), timeout=self._door.timeout_seconds
             )
             try:
-                return await call
+                answer = await _of_channel(call, what)
             except grpc.aio.AioRpcError as error:
                 if self._is_session_lost(error) and attempt == 1:
                     self._door.tokens.invalidate(token)
                     continue
                 self._raise(error, what, token)
+            if answer is None:
+                # That is how grpc tells of a message that it cannot read.
+                raise Retry(0.0, f"{what}: the answer of {method} cannot be read")
+            return answer
         raise AssertionError("the second attempt returns or raises")
 
     def _raise(self, error: grpc.aio.AioRpcError, what: str, token: str) -> NoReturn:
@@ -271,10 +277,10 @@ class Subscription:
     async def begin(self, request: pubsub_api_pb2.FetchRequest) -> None:
         """Say topic and place, and ask for the first events."""
         self._reader = asyncio.create_task(self._read(), name=f"topic {self.topic}")
-        await self._call.write(request)
+        await _of_channel(self._call.write(request), f"topic {self.topic}")
 
     async def next(self, seconds: float) -> Any:
-        """What came; None: nothing in time. AioRpcError: the stream has ended."""
+        """What came; None: nothing in time. AioRpcError, Unreachable: the stream has ended."""
         try:
             async with asyncio.timeout(max(seconds, 0.001)):
                 came = await self._came.get()
@@ -299,8 +305,8 @@ class Subscription:
         self._outstanding = self._size
         more = pubsub_api_pb2.FetchRequest(topic_name=self.topic, num_requested=wanted)
         try:
-            await self._call.write(more)
-        except (grpc.RpcError, asyncio.InvalidStateError):
+            await _of_channel(self._call.write(more), f"topic {self.topic}")
+        except ENDED:
             # It has ended: the reader has why, and the next one who asks is told.
             log.debug("topic %s: no more can be asked for", self.topic)
 
@@ -311,19 +317,41 @@ class Subscription:
         if self._reader is not None:
             self._reader.cancel()
 
+    async def _next_read(self) -> Any:
+        return await _of_channel(self._call.read(), f"topic {self.topic}")
+
     async def _read(self) -> None:
         try:
-            while (came := await self._call.read()) is not grpc.aio.EOF:
+            while (came := await self._next_read()) is not grpc.aio.EOF:
+                if came is None:
+                    # That is how grpc tells of a message that it cannot read: it is no silence.
+                    self._came.put_nowait(_error(grpc.StatusCode.DATA_LOSS))
+                    return
                 self._heard_at = time.monotonic()
                 self._came.put_nowait(came)
             # A server that ends a stream in order, as for its maintenance.
-            ended = grpc.aio.AioRpcError(
-                grpc.StatusCode.ABORTED, grpc.aio.Metadata(), grpc.aio.Metadata()
-            )
-            self._came.put_nowait(ended)
+            self._came.put_nowait(_error(grpc.StatusCode.ABORTED))
         except Exception as error:
             # Whatever it is, whoever waits has to hear that nothing comes any more.
             self._came.put_nowait(error)
+
+
+async def _of_channel(waited_for: Awaitable[Any], what: str) -> Any:
+    """What a call gives. Unreachable: its channel was closed, for another topic's sake perhaps.
+
+    grpc tells that as a cancellation, and would end whoever waits, whom nobody wanted to end.
+    """
+    try:
+        return await waited_for
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unreachable(0.0, f"{what}: the connection was closed") from None
+
+
+def _error(status: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(status, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
 def code_of(error: grpc.aio.AioRpcError) -> str:

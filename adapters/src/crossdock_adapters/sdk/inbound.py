@@ -83,6 +83,13 @@ class Inbound:
                 async with asyncio.timeout(MAX_POLL_SECONDS):
                     poll = await self._poll(spec)
                     await spec.pull(poll, self.vendor)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something below was cancelled, by a library for example, and nobody wanted us to end.
+            log.exception("endpoint %s: poll %s: a call was cancelled", self.endpoint, spec.name)
+            return "fault", 0.0
         except CursorMoved:
             return "moved", 0.0
         except (HubAway, HubRefused, CallError) as error:
