@@ -18,6 +18,7 @@ from crossdock_adapters.salesforce.client import SalesforceClient
 from crossdock_adapters.salesforce.inbox import ID_TYPE
 from crossdock_adapters.salesforce.sandbox import STATUS_TOPIC
 from crossdock_adapters.salesforce.sandbox_pubsub import Service
+from crossdock_adapters.sdk.conformance.notebook import Notebook
 from crossdock_adapters.sdk.outcomes import NeedsPerson
 from salesforce_world import Desk, running
 
@@ -124,6 +125,25 @@ async def test_an_order_that_moved_on_in_a_gap_is_held(desk: Desk, gap: str) -> 
     await desk.run()
     assert {lost[0] in reason for _, _, reason, _ in desk.held} == {True}
     assert (desk.held[0][1] == ID_TYPE) is (gap == "place")
+
+
+async def test_an_order_cancelled_while_it_is_placed_is_not_released(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a cancellation which another process read before the hub had the order is not
+    lost: the record is read once more before the release."""
+    order_id = await desk.order("FO-1")
+    real = Notebook.ask
+
+    def cancelled_meanwhile(notebook: Notebook, method: Any, data: bytes) -> Any:
+        if method.full_name.endswith("/CreateOrder"):
+            desk.sandbox._records.update_order(order_id, {"Status": "Canceled"}, datetime.now(UTC))
+        return real(notebook, method, data)
+
+    monkeypatch.setattr(Notebook, "ask", cancelled_meanwhile)
+    await desk.run()
+    facts = ("CreateOrder", "ReleaseOrder", "CancelOrder")
+    assert [desk.told(each) for each in facts] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("place", ["order", "event"])

@@ -57,10 +57,7 @@ class Orders:
         that the hub does not have, was missed. Unreadable: it cannot be told as it is. What the hub
         or the vendor raises goes through.
         """
-        try:
-            found = await self.vendor.fulfillment_order(order_id)
-        except RecordMissing as missing:
-            raise Unreadable(str(missing)) from missing
+        found = await self._read(order_id)
         names = self.rules.names
         category = translate.category_of(found, names)
         if category in self.meaning.cancels:
@@ -87,6 +84,12 @@ class Orders:
                 self.rules.names.pointer("order.category"),
             )
 
+    async def _read(self, order_id: str) -> Found:
+        try:
+            return await self.vendor.fulfillment_order(order_id)
+        except RecordMissing as missing:
+            raise Unreadable(str(missing)) from missing
+
     async def _release(self, found: Found) -> None:
         number = translate.number_of(found, self.rules)
         held = await self._held(found, number)
@@ -97,6 +100,12 @@ class Orders:
                 references=translate.references(found, self.rules),
             )
             held = (await self.hub.orders.CreateOrder(create)).order
+            # Another process may have read a cancellation while the hub had nothing to cancel.
+            found = await self._read(found.id)
+            category = translate.category_of(found, self.rules.names)
+            if category in self.meaning.cancels:
+                await self._cancel(found, category)
+                return
         if held.state in CREATED:
             approve = order_service_pb2.ApproveOrderRequest(
                 request_id=self._request_id(found, "approve"), order_id=held.id
