@@ -15,6 +15,7 @@ from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_adapters.salesforce import conformance
 from crossdock_adapters.salesforce.adapter import ADAPTER
+from crossdock_adapters.salesforce.sandbox_records import Records
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -243,6 +244,28 @@ async def test_a_rest_is_the_vendors_where_it_says_one(desk: Desk) -> None:
         wish = desk.vendor._wish_seconds(answer, said)
         meaning: Any = desk.vendor._meaning(503, said, effect=True, wish=wish)
         assert (type(meaning), meaning.after_seconds) == (Retry, rest)
+
+
+async def test_no_operation_reads_whom_an_order_goes_to(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that operations and look-ups, whose answers people see as excerpts, ask for statuses
+    and quantities, and neither for the recipient nor for prices."""
+    await desk.known_order(lines=[["SKU-1", "3", "Each"]])
+    asked: list[str] = []
+    real = Records.query
+
+    def query(records: Records, text: str) -> dict[str, Any]:
+        asked.append(text)
+        return real(records, text)
+
+    monkeypatch.setattr(Records, "query", query)
+    await desk.do("record_pick", picked("2"))
+    await desk.look_up("record_pick", picked("2"))
+    await desk.do("confirm_shipment", manifested())
+    assert len(asked) >= 6
+    for word in ("FulfilledTo", "Account", "UnitPrice"):
+        assert not [each for each in asked if word in each]
 
 
 async def test_an_order_of_somebody_else_is_left_alone(desk: Desk) -> None:

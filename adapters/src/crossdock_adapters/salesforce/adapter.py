@@ -230,7 +230,7 @@ async def _order(work: Work, hub_id: str) -> Ours | None:
 
 async def _read(vendor: SalesforceClient, order_id: str) -> Found:
     try:
-        return await vendor.fulfillment_order(order_id)
+        return await vendor.state_of(order_id)
     except RecordMissing as missing:
         raise NeedsPerson(str(missing)) from missing
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
-from crossdock_adapters.salesforce.names import LINE, ORDER, SHIPMENT, names_from
+from crossdock_adapters.salesforce.names import FIELDS, LINE, ORDER, SHIPMENT, STATE, names_from
 from crossdock_adapters.salesforce.pubsub import Door, PubSub, Seen
 from crossdock_adapters.salesforce.translate import Found
 from crossdock_adapters.salesforce.translate_events import is_id
@@ -142,11 +142,18 @@ class SalesforceClient:
 
     async def fulfillment_order(self, order_id: str) -> Found:
         """A fulfillment order and its rows, in one call. RecordMissing: there is none."""
+        return await self._found(order_id, FIELDS)
+
+    async def state_of(self, order_id: str) -> Found:
+        """What operations need of it: statuses and quantities. RecordMissing: there is none."""
+        return await self._found(order_id, STATE)
+
+    async def _found(self, order_id: str, only: Collection[str]) -> Found:
         key = soql_id(order_id)
         names = self.names
-        order = f"SELECT {_fields(names.of('order.'))} FROM {ORDER} WHERE Id = {key}"
+        order = f"SELECT {_fields(names.of('order.', only))} FROM {ORDER} WHERE Id = {key}"
         rows = (
-            f"SELECT {_fields(names.of('line.'))} FROM {LINE} "
+            f"SELECT {_fields(names.of('line.', only))} FROM {LINE} "
             f"WHERE FulfillmentOrderId = {key} ORDER BY Id"
         )
         parts = [Part("GET", f"/query?q={_quoted(query)}") for query in (order, rows)]

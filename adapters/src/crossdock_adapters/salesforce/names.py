@@ -6,7 +6,7 @@ each is a default here and may be another by the setting `fields`, under the nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -50,6 +50,12 @@ FIELDS: Final[Mapping[str, str]] = {
     "shipment.expected": "ExpectedDeliveryDate",
     "shipment.delivered": "ActualDeliveryDate",
 }
+# What the operations need of an order and its rows: nothing of whom it goes to, because their
+# answers are shown to people as excerpts.
+STATE: Final = frozenset({
+    "order.status", "order.category", "order.invoice", "order.life_cycle", "line.quantity",
+    "line.original_quantity", "line.unit",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +64,13 @@ class Names:
 
     fields: Mapping[str, str]
 
-    def of(self, prefix: str) -> list[str]:
-        """Every field of an object, for a query; prefix: "order.", "line."."""
-        return [path for name, path in self.fields.items() if name.startswith(prefix) and path]
+    def of(self, prefix: str, only: Collection[str] = FIELDS) -> list[str]:
+        """Fields of an object, for a query; prefix: "order.", "line."; only: of these names."""
+        return [
+            path
+            for name, path in self.fields.items()
+            if name.startswith(prefix) and name in only and path
+        ]
 
     def get(self, record: Mapping[str, Any], name: str) -> Any:
         """A field's value; None where a record on the way to it is not there."""
