@@ -150,6 +150,17 @@ def test_each_carton_that_left_is_a_shipment_of_its_own() -> None:
     assert list(translate.shipment_rows(shipment, "0a3", "Shipped", NAMES)) == ["s-1-C-2"]
 
 
+def test_a_delivery_is_expected_at_the_end_of_its_window() -> None:
+    """Proves that a window without an end says no time, and one with an end says that."""
+    shipment = two_cartons()
+    shipment.estimated_delivery.start.FromJsonString("2026-03-04T08:00:00Z")
+    row = translate.shipment_rows(shipment, "0a3", "Shipped", NAMES)["s-1-C-1"]
+    assert "ExpectedDeliveryDate" not in row
+    shipment.estimated_delivery.end.FromJsonString("2026-03-04T17:00:00Z")
+    row = translate.shipment_rows(shipment, "0a3", "Shipped", NAMES)["s-1-C-1"]
+    assert row["ExpectedDeliveryDate"] == "2026-03-04T17:00:00.000Z"
+
+
 def test_the_first_part_that_failed_says_why() -> None:
     """Proves that a list of errors, an object with some, and neither are read for their code."""
     parts = recorded("composite_rolled_back.json")["compositeResponse"]

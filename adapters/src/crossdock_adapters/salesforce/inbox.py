@@ -193,7 +193,8 @@ class Inbox:
     async def _keep(self, event: pubsub_api_pb2.ProducerEvent) -> datetime | None:
         """Durable in the hub on return: told, or held raw. When it happened; None: it says no time,
         or cannot be read."""
-        known_as, moment = event.id, None
+        known_as = event.id
+        moment: datetime | None = None
         try:
             schema = await self._vendor.pubsub.schema(event.schema_id)
         except Unreadable as problem:

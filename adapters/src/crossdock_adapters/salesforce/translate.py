@@ -240,7 +240,8 @@ def _shipment_row(
     names.put(row, "shipment.carrier", shipment.carrier_code)
     names.put(row, "shipment.name", shipment.ship_to.name)
     names.put(row, "shipment.status", status)
-    if shipment.HasField("estimated_delivery"):
+    # A window may have no end: its zero is not the first of January 1970.
+    if shipment.estimated_delivery.HasField("end"):
         expected = shipment.estimated_delivery.end
         names.put(row, "shipment.expected", told_time(expected.ToDatetime(UTC)))
     return row
