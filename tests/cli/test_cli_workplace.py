@@ -11,18 +11,17 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from crossdock.cli.network import SMALL
+from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.problems import CommandError
 from crossdock.cli.toml_text import toml_text
 from crossdock.cli.workplace import (
-    ENDPOINTS,
     PORT_RANGE,
-    PORTS,
     Running,
     Workplace,
     chosen_ports,
 )
 from crossdock.cli.workplace_configs import (
-    SandboxPace,
     hub_variables,
     write_adapters_config,
     write_configs,
@@ -64,7 +63,7 @@ def test_the_hub_knows_every_token_and_holds_none(workplace: Workplace) -> None:
     """The endpoints file has digests only, and the hub's own reader identifies each token."""
     text = workplace.endpoints_file.read_text()
     identities = Identities.load(workplace.endpoints_file)
-    for endpoint, (role, _) in ENDPOINTS.items():
+    for endpoint, (role, _) in SMALL.endpoints.items():
         token = workplace.token_file(endpoint).read_text().strip()
         assert token not in text
         assert hashlib.sha256(token.encode()).hexdigest() in text
@@ -75,23 +74,23 @@ def test_the_hub_knows_every_token_and_holds_none(workplace: Workplace) -> None:
 
 def test_a_second_start_keeps_tokens_and_ports_and_draws_anew(workplace: Workplace) -> None:
     """Data outlives a restart; only the seed grows: vendors may begin with empty books."""
-    tokens = {name: workplace.token_file(name).read_text() for name in ENDPOINTS}
+    tokens = {name: workplace.token_file(name).read_text() for name in SMALL.endpoints}
     again = Workplace(workplace.directory)
     assert again.open() == []
     assert again.ports == workplace.ports
     assert again.seed == workplace.seed + 1
-    assert tokens == {name: again.token_file(name).read_text() for name in ENDPOINTS}
+    assert tokens == {name: again.token_file(name).read_text() for name in SMALL.endpoints}
 
 
 def test_a_taken_port_is_replaced_and_said() -> None:
     """A port that somebody else took meanwhile is not fought for."""
-    ports, _ = chosen_ports({})
-    assert sorted(ports) == sorted(PORTS)
-    assert len(set(ports.values())) == len(PORTS)
+    ports, _ = chosen_ports(SMALL.ports, {})
+    assert sorted(ports) == sorted(SMALL.ports)
+    assert len(set(ports.values())) == len(SMALL.ports)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", ports["hub"]))
         taken.listen()
-        fresh, remarks = chosen_ports(ports)
+        fresh, remarks = chosen_ports(SMALL.ports, ports)
     assert fresh["hub"] != ports["hub"]
     assert len(remarks) == 1
     assert str(ports["hub"]) in remarks[0]
@@ -102,7 +101,7 @@ def test_a_taken_port_is_replaced_and_said() -> None:
 
 def test_ports_are_none_that_a_system_gives_out() -> None:
     """Proves that no other program gets a chosen port by chance before our process binds it."""
-    ports, remarks = chosen_ports({})
+    ports, remarks = chosen_ports(SMALL.ports, {})
     assert remarks == []
     assert all(port in PORT_RANGE for port in ports.values())
 
@@ -128,6 +127,7 @@ def test_fresh_removes_ours_and_never_what_is_foreign(workplace: Workplace) -> N
         workplace.wipe()
     assert workplace.token_file("oms").exists()
     (workplace.directory / "thesis.txt").unlink()
+    workplace.vendor_directory("ups").mkdir(parents=True)
     workplace.wipe()
     assert not any(workplace.directory.iterdir())
 

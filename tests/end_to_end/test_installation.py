@@ -23,10 +23,12 @@ from crossdock.cli import installation as installations
 from crossdock.cli.demo.books import CarrierBooks, ErpBooks
 from crossdock.cli.demo.views import DeliveryView, HubView, read_deliveries, read_objects
 from crossdock.cli.installation import Installation
+from crossdock.cli.network.netsuite import ERP_ID_PREFIX
+from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.orders import PlacedOrder, draw_order, place_orders, read_catalogue
 from crossdock.cli.processes import Child
-from crossdock.cli.workplace import VENDORS, Workplace
-from crossdock.cli.workplace_configs import ERP_ID_PREFIX, SandboxPace, hub_variables
+from crossdock.cli.workplace import Workplace
+from crossdock.cli.workplace_configs import hub_variables
 from crossdock.errors import CallError
 from crossdock.label.v1 import label_service_pb2
 from fixtures_nats import eventually
@@ -106,7 +108,7 @@ async def read_all(installation: Installation) -> tuple[HubView, list[DeliveryVi
         view = await read_objects(operator)
         return view, [
             each
-            for endpoint in VENDORS
+            for endpoint in installation.workplace.network.vendor_ids
             for each in await read_deliveries(operator, endpoint, with_attempts=True)
         ]
 

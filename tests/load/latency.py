@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from crossdock.cli.installation import Installation
+from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.orders import Catalogue, draw_order, read_catalogue
 from crossdock.cli.workplace import Workplace
-from crossdock.cli.workplace_configs import SandboxPace
 from crossdock.client import HubClient
 from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.order.v1 import order_service_pb2

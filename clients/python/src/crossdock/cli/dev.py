@@ -12,10 +12,10 @@ from typing import Annotated, Final
 import typer
 
 from crossdock.cli.installation import Installation
+from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.output import print_json_line, print_table
 from crossdock.cli.processes import Say
-from crossdock.cli.workplace import DATA_VARIABLE, VENDORS, Workplace, default_directory
-from crossdock.cli.workplace_configs import SandboxPace
+from crossdock.cli.workplace import DATA_VARIABLE, Workplace, default_directory
 
 app = typer.Typer(add_completion=False, help="Hub, NATS, sandboxes and adapters until Ctrl-C.")
 
@@ -135,7 +135,7 @@ def _show(installation: Installation, as_json: bool) -> None:
         ("nats", str(installation.hub_document["nats_url"]), "a child of the hub"),
         *(
             (vendor, urls[vendor]["vendor_url"], f"books {urls[vendor]['control_url']}/books")
-            for vendor in VENDORS
+            for vendor in workplace.network.vendor_ids
         ),
         ("adapters", f"{serving}/{len(states)} serving", ", ".join(sorted(states))),
         ("data", str(workplace.directory), f"logs in {workplace.directory / 'log'}"),

@@ -24,7 +24,7 @@ from crossdock.cli.names import delivery_state_numbers, endpoint_state
 from crossdock.cli.output import age, painted, print_json
 from crossdock.cli.private_files import open_to_others
 from crossdock.cli.problems import EXIT_FAILED, CommandError
-from crossdock.cli.workplace import ENDPOINTS, Workplace, default_directory
+from crossdock.cli.workplace import Workplace, default_directory
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2
@@ -135,7 +135,7 @@ def file_checks(workplace: Workplace) -> Iterator[Check]:
     yield _ports(workplace)
     files = [
         workplace.endpoints_file,
-        *(workplace.token_file(endpoint) for endpoint in ENDPOINTS),
+        *(workplace.directory / "tokens").glob("*"),
         *(workplace.directory / "secrets").glob("*"),
     ]
     loose = [path for path in files if path.exists() and open_to_others(path)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from crossdock.cli.hub_access import with_loopback_direct
+from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.problems import CommandError, explained
 from crossdock.cli.processes import Child, Program, Say
 from crossdock.cli.sandbox_control import SandboxControl
@@ -19,7 +20,6 @@ from crossdock.cli.seeds import MasterData, seed_carrier_accounts, wait_for_mast
 from crossdock.cli.tracing import record_only_for_a_collector
 from crossdock.cli.workplace import Running, Workplace
 from crossdock.cli.workplace_configs import (
-    SandboxPace,
     hub_variables,
     write_adapters_config,
     write_configs,
@@ -73,6 +73,11 @@ class Installation:
         )
         self.hub_document = hub_document
         self.sandbox_urls = sandboxes["sandboxes"]
+        self.workplace.host_keys = {
+            vendor.endpoint: str((await self.sandbox(vendor.endpoint).books())["host_key"])
+            for vendor in self.workplace.network.vendors
+            if vendor.has_host_key
+        }
         write_adapters_config(self.workplace, hub_document, self.pace)
         await self.adapters.start()
         await self.adapters.wait_ready(ADAPTERS_READY_SECONDS)
@@ -120,7 +125,7 @@ class Installation:
             async with self.client("operator") as operator:
                 self.master_data = await wait_for_master_data(operator, MASTER_DATA_SECONDS)
             async with self.client("shipping-desk") as desk:
-                await seed_carrier_accounts(desk)
+                await seed_carrier_accounts(desk, self.workplace.network.carrier_accounts)
         except CallError as error:
             raise explained(error, self.address) from None
 

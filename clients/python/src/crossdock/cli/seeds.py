@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from crossdock.carrier.v1 import carrier_pb2, carrier_service_pb2
+from crossdock.cli.network.vendor import LOCATIONS, CarrierAccount
 from crossdock.cli.problems import CommandError
-from crossdock.cli.workplace_configs import (
-    CARRIER_ACCOUNT,
-    CARRIER_ACCOUNT_NUMBER,
-    CARRIER_CODE,
-    CARRIER_SERVICES,
-    LOCATIONS,
-)
 from crossdock.client import HubClient, request_id
 from crossdock.customer.v1 import customer_service_pb2
 from crossdock.item.v1 import item_service_pb2
@@ -62,34 +57,40 @@ async def wait_for_master_data(hub: HubClient, timeout_seconds: float) -> Master
         await asyncio.sleep(MASTER_DATA_POLL_SECONDS)
 
 
-async def seed_carrier_accounts(hub: HubClient) -> None:
-    """Write the carrier account; the same again changes nothing. hub: as the shipping desk."""
-    account = carrier_pb2.CarrierAccount(
-        number=CARRIER_ACCOUNT_NUMBER,
-        carrier_code=CARRIER_CODE,
-        account_number=CARRIER_ACCOUNT,
-        name="UPS, all docks",
+async def seed_carrier_accounts(hub: HubClient, accounts: Sequence[CarrierAccount]) -> None:
+    """Write the accounts; the same again changes nothing. hub: as the shipping desk."""
+    entries = [
+        carrier_service_pb2.CarrierAccountEntry(
+            request_id=request_id("shipping-desk", account.number, _VERSION),
+            carrier_account=_told(account),
+            update_mask=FieldMask(paths=list(_FIELDS)),
+        )
+        for account in accounts
+    ]
+    request = carrier_service_pb2.UpsertCarrierAccountsRequest(entries=entries)
+    answer = await hub.carriers.UpsertCarrierAccounts(request)
+    for account, result in zip(accounts, answer.results, strict=True):
+        if result.refusal.reason:
+            raise CommandError(
+                f"the hub refuses carrier account {account.number}: {result.refusal.reason}",
+                result.refusal.message,
+            )
+
+
+def _told(account: CarrierAccount) -> carrier_pb2.CarrierAccount:
+    return carrier_pb2.CarrierAccount(
+        number=account.number,
+        carrier_code=account.carrier_code,
+        account_number=account.account_number,
+        name=account.name,
         billing=carrier_pb2.CarrierBilling(payer=carrier_pb2.BILLING_PARTY_SHIPPER, currency="USD"),
         services=[
             carrier_pb2.ContractedService(service_code=code, name=name)
-            for code, name in CARRIER_SERVICES.items()
+            for code, name in account.services.items()
         ],
         ship_from_location_numbers=list(LOCATIONS),
         active=True,
     )
-    entry = carrier_service_pb2.CarrierAccountEntry(
-        request_id=request_id("shipping-desk", CARRIER_ACCOUNT_NUMBER, _VERSION),
-        carrier_account=account,
-        update_mask=FieldMask(paths=list(_FIELDS)),
-    )
-    request = carrier_service_pb2.UpsertCarrierAccountsRequest(entries=[entry])
-    answer = await hub.carriers.UpsertCarrierAccounts(request)
-    refusal = answer.results[0].refusal
-    if refusal.reason:
-        raise CommandError(
-            f"the hub refuses carrier account {CARRIER_ACCOUNT_NUMBER}: {refusal.reason}",
-            refusal.message,
-        )
 
 
 async def _master_data(hub: HubClient) -> MasterData:

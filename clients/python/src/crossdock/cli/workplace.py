@@ -9,38 +9,16 @@ import os
 import secrets
 import shutil
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from crossdock.cli.network import SMALL, Network
 from crossdock.cli.private_files import kept_secret, private_directory, write_private
 from crossdock.cli.problems import CommandError
 
 DATA_VARIABLE: Final = "CROSSDOCK_DATA"
-# Endpoint id: role, and the share of the work where it has not all of it.
-ENDPOINTS: Final[dict[str, tuple[str, dict[str, list[str]]]]] = {
-    "oms": ("OMS", {}),
-    "netsuite": ("ERP", {}),
-    "manhattan": ("WMS", {}),
-    "ups": ("CARRIER", {"carrier_codes": ["UPS"]}),
-    "shipping-desk": ("TMS", {}),
-    "operator": ("OPERATOR", {}),
-}
-VENDORS: Final = ("netsuite", "manhattan", "ups")
-PORTS: Final = (
-    "hub",
-    "hub-metrics",
-    "adapters-metrics",
-    "ups-webhook",
-    *(f"{vendor}-{side}" for vendor in VENDORS for side in ("vendor", "control")),
-)
-SECRETS: Final = (
-    "ups-client-id",
-    "ups-client-secret",
-    "ups-callback-credential",
-    "manhattan-client-secret",
-    "manhattan-password",
-)
 # Below the ports that systems give out by themselves: nobody gets one of these by chance in the
 # moment between choosing it and its process being up, or while that process is down.
 PORT_RANGE: Final = range(20_000, 32_000)
@@ -51,7 +29,7 @@ _LOCK: Final = "dev.lock"
 _RUNNING: Final = "running.json"
 _OURS: Final = frozenset({
     _NOTES, _LOCK, _RUNNING, "endpoints.json", "tokens", "secrets", "hub", "config", "run", "log",
-    "outbox",
+    "outbox", "vendors",
 })  # fmt: skip
 _TOKEN_BYTES: Final = 32
 _MAXIMUM_LOCK_BYTES: Final = 64
@@ -76,10 +54,12 @@ class Running:
 class Workplace:
     """One data directory. `open` makes what is missing; nothing in it is readable by others."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, network: Network = SMALL) -> None:
         self.directory = directory.expanduser().absolute()
+        self.network = network
         self.ports: dict[str, int] = {}
         self.seed = 1
+        self.host_keys: dict[str, str] = {}
         self._lock = -1
 
     @property
@@ -109,6 +89,10 @@ class Workplace:
     def vendor_file(self, name: str) -> Path:
         """Where a simulated vendor keeps its books between two starts."""
         return self.directory / "vendors" / f"{name}.books"
+
+    def vendor_directory(self, name: str) -> Path:
+        """What a simulated vendor has on its disk beside its books."""
+        return self.directory / "vendors" / name
 
     def ready_file(self, name: str) -> Path:
         """Where a process tells that it serves, and where."""
@@ -161,14 +145,16 @@ class Workplace:
 
     def open(self) -> list[str]:
         """Make or read everything. Returns sentences about what had to change."""
-        for name in ("", "tokens", "secrets", "hub", "config", "run", "log", "outbox"):
+        for name in (
+            "", "tokens", "secrets", "hub", "config", "run", "log", "outbox", "vendors",
+        ):  # fmt: skip
             private_directory(self.directory / name)
-        for name in SECRETS:
+        for name in self.network.secrets:
             kept_secret(self.secret_file(name))
         self._write_endpoints()
         notes = self._notes()
         self.seed = int(notes.get("seed", 0)) % MAXIMUM_SEED + 1
-        self.ports, remarks = chosen_ports(notes.get("ports", {}))
+        self.ports, remarks = chosen_ports(self.network.ports, notes.get("ports", {}))
         write_private(
             self.directory / _NOTES,
             json.dumps({"seed": self.seed, "ports": self.ports}, indent=2) + "\n",
@@ -216,7 +202,7 @@ class Workplace:
 
     def _write_endpoints(self) -> None:
         document: dict[str, Any] = {}
-        for endpoint, (role, scope) in ENDPOINTS.items():
+        for endpoint, (role, scope) in self.network.endpoints.items():
             token = _kept_token(self.token_file(endpoint))
             digest = hashlib.sha256(token.encode()).hexdigest()
             document[endpoint] = {"role": role, "token_sha256": [digest]}
@@ -225,14 +211,14 @@ class Workplace:
         write_private(self.endpoints_file, json.dumps(document, indent=2) + "\n")
 
 
-def chosen_ports(kept: Any) -> tuple[dict[str, int], list[str]]:
+def chosen_ports(names: Iterable[str], kept: Any) -> tuple[dict[str, int], list[str]]:
     """A free loopback port per name, those of the last run where they are still free."""
     known = kept if isinstance(kept, dict) else {}
     ports: dict[str, int] = {}
     remarks: list[str] = []
     held: list[socket.socket] = []
     try:
-        for name in PORTS:
+        for name in names:
             wanted = known.get(name, 0)
             found = _bound(wanted) if isinstance(wanted, int) and wanted else None
             if found is None:

@@ -16,11 +16,11 @@ from crossdock.cli.demo.acts import Cast, play
 from crossdock.cli.demo.report import Report
 from crossdock.cli.demo.stage import Stage
 from crossdock.cli.installation import Installation
+from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.output import painted, print_json
 from crossdock.cli.problems import EXIT_FAILED, CommandError, explained
 from crossdock.cli.tracing import begin_tracing
 from crossdock.cli.workplace import Workplace
-from crossdock.cli.workplace_configs import SandboxPace
 from crossdock.errors import CallError
 
 app = typer.Typer(add_completion=False, help="A peak evening with faults, and the proofs.")

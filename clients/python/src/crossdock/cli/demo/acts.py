@@ -30,8 +30,8 @@ from crossdock.cli.demo.views import (
     shipment_view,
 )
 from crossdock.cli.names import verdict
+from crossdock.cli.network.netsuite import ERP_ID_PREFIX
 from crossdock.cli.problems import CommandError
-from crossdock.cli.workplace_configs import ERP_ID_PREFIX
 from crossdock.client import HubClient
 from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.errors import FieldNotOwnedError

@@ -22,7 +22,7 @@ from crossdock.cli.demo.poison import read_groups
 from crossdock.cli.demo.stage import Stage, at_least
 from crossdock.cli.demo.views import HubView, read_deliveries
 from crossdock.cli.names import attempt_outcome
-from crossdock.cli.workplace_configs import ERP_ID_PREFIX
+from crossdock.cli.network.netsuite import ERP_ID_PREFIX
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.errors import CallError

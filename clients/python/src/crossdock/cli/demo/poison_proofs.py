@@ -9,7 +9,7 @@ from typing import Final
 
 from crossdock.cli.demo.books import Call, ErpBooks
 from crossdock.cli.demo.proofs import Proof
-from crossdock.cli.workplace_configs import ERP_ID_PREFIX
+from crossdock.cli.network.netsuite import ERP_ID_PREFIX
 
 # What sound orders may take longer with poison beside them: noise of a machine, not a queue.
 SLOWER_TIMES: Final = 2.0

@@ -24,9 +24,9 @@ from crossdock.cli.endpoint import list_endpoints
 from crossdock.cli.following import counted
 from crossdock.cli.installation import Installation
 from crossdock.cli.names import order_state
+from crossdock.cli.network.netsuite import ERP_ID_PREFIX
 from crossdock.cli.orders import Catalogue, draw_order, place_orders, read_catalogue
 from crossdock.cli.problems import CommandError
-from crossdock.cli.workplace_configs import ERP_ID_PREFIX
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.errors import CallError

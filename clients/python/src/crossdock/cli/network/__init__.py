@@ -1,0 +1,56 @@
+"""Which vendors a `crossdock dev` runs: a network is a list of descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from crossdock.cli.network import manhattan, netsuite, ups
+from crossdock.cli.network.vendor import CarrierAccount, Vendor
+
+# Callers that no adapter serves: people's own systems, and people.
+_BEFORE: Final = {"oms": "OMS"}
+_AFTER: Final = {"shipping-desk": "TMS", "operator": "OPERATOR"}
+_PORTS: Final = ("hub", "hub-metrics", "adapters-metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Vendors that run together, and what they need together."""
+
+    name: str
+    vendors: tuple[Vendor, ...]
+
+    @property
+    def vendor_ids(self) -> tuple[str, ...]:
+        """Endpoints that an adapter serves."""
+        return tuple(vendor.endpoint for vendor in self.vendors)
+
+    @property
+    def endpoints(self) -> dict[str, tuple[str, Mapping[str, list[str]]]]:
+        """Endpoint id: role, and the share of the work where it has not all of it."""
+        return {
+            **{endpoint: (role, {}) for endpoint, role in _BEFORE.items()},
+            **{vendor.endpoint: (vendor.role, vendor.scope) for vendor in self.vendors},
+            **{endpoint: (role, {}) for endpoint, role in _AFTER.items()},
+        }
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Names of the ports that it takes."""
+        return (*_PORTS, *(port for vendor in self.vendors for port in vendor.ports))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that are made for it."""
+        return tuple(name for vendor in self.vendors for name in vendor.secrets)
+
+    @property
+    def carrier_accounts(self) -> tuple[CarrierAccount, ...]:
+        """What transport management brings in, for orders to name."""
+        return tuple(account for vendor in self.vendors for account in vendor.carrier_accounts)
+
+
+SMALL: Final = Network("small", (netsuite.VENDOR, manhattan.VENDOR, ups.VENDOR))
+NETWORKS: Final = {network.name: network for network in (SMALL,)}
