@@ -203,7 +203,8 @@ async def test_the_class_holds_at_either_step(world: World, strikes: str, fault:
 
 async def test_packages_of_a_shipment_are_bought_together(world: World) -> None:
     """Proves that one FedEx shipment has all packages, each with its own label under the master
-    number, and that the other package's delivery waits, makes nothing and says whose it is."""
+    number, that the other package's delivery waits, makes nothing and says whose it is, and that
+    each has one tracking number: two of one delivery would say that it was bought twice."""
     other = world.packed("two", SECOND_PACKAGE, packages=2)
     with pytest.raises(NotTried, match="not yet"):
         await adapter.open_shipment(other, world.client)
@@ -212,6 +213,8 @@ async def test_packages_of_a_shipment_are_bought_together(world: World) -> None:
     assert [first.package_id, second.package_id] == [conformance.PACKAGE_ID, SECOND_PACKAGE]
     assert second.carrier_shipment_number == first.tracking_number
     assert not first.HasField("carrier_shipment_number")
+    numbers = [each.value for each in done.references if each.type == "tracking_number"]
+    assert numbers == [first.tracking_number]
     followed = await world.buy(other)
     assert followed.facts == ()
     assert [each.value for each in followed.references] == [second.tracking_number]

@@ -78,7 +78,8 @@ async def test_all_packages_are_one_shipment(world: World) -> None:
 
 async def test_the_other_packages_wait_for_the_first(world: World) -> None:
     """Proves that the second package's delivery makes no shipment: it waits, then has its number,
-    and asks for a person where the first one never comes."""
+    and asks for a person where the first one never comes; and that the first one has its own number
+    alone: two of one delivery would say that it was bought twice."""
     second = conformance.SECOND_PACKAGE_ID
     with pytest.raises(NotTried):
         await adapter.buy_label(world.packed(2, second), world.client)
@@ -91,6 +92,9 @@ async def test_the_other_packages_wait_for_the_first(world: World) -> None:
         assert isinstance(done, Confirmed)
         assert [each.value for each in done.references] == [labels[1].tracking_number]
         assert not done.facts
+    found = await adapter.find_label(world.packed(2), world.client)
+    assert isinstance(found, Confirmed)
+    assert [each.value for each in found.references] == [labels[0].tracking_number]
     assert len(world.shipments()) == 1
 
 

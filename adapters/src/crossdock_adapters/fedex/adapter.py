@@ -235,7 +235,8 @@ async def _tracked(work: Work, vendor: FedexClient, account: str) -> Confirmed |
 
 
 def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
-    """The labels of all packages of a booking, as facts."""
+    """The labels of all packages of a booking, as facts; the number of our own package alone, since
+    two tracking numbers of one delivery are a label that was bought twice."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     packages = _packages(work, shipment)
     if len(booking.pieces) != len(packages):
@@ -265,7 +266,8 @@ def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
                 translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
             )
         )
-        references.append(Reference("tracking_number", label.tracking_number))
+        if package.id == work.item:
+            references.append(Reference("tracking_number", label.tracking_number))
     return Confirmed(references, facts, "; ".join(notes))
 
 

@@ -281,7 +281,8 @@ def _bought(
     bought_at: types_pb2.SourceTime | None,
     notes: Sequence[str],
 ) -> Confirmed:
-    """The labels of all packages of a shipment, as facts."""
+    """The labels of all packages of a shipment, as facts; the number of our own package alone:
+    two tracking numbers of one delivery are a label that was bought twice."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     notes = list(notes)
     references: list[Reference] = []
@@ -303,7 +304,8 @@ def _bought(
             translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
         )
         facts.append(fact)
-        references.append(Reference("tracking_number", parcel.track_id))
+        if package.id == work.item:
+            references.append(Reference("tracking_number", parcel.track_id))
     return Confirmed(references, facts, "; ".join(notes))
 
 
