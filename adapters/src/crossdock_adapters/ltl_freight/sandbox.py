@@ -37,7 +37,7 @@ from crossdock_adapters.sdk.sandbox_parcels import Agenda, place_of
 from crossdock_adapters.sdk.x12.envelopes import Group
 
 from . import sandbox_tenders
-from .sandbox_bols import BOOKED, DELIVERED, MOVING, Bol, Bols, Refusal
+from .sandbox_bols import BOOKED, CANCELLED, DELIVERED, MOVING, Bol, Bols, Refusal
 from .sandbox_mailbox import MISBEHAVIOURS, Mailbox, Step
 from .sandbox_tenders import Dispatcher
 
@@ -58,12 +58,13 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
 
 class LtlFreightSandbox(Sandbox):
     """Settings: client_id, client_secret, username, password, mailbox (folder), scac, shipper,
-    token_seconds, calls_per_second, step_seconds, duplicate_code, unique_po (whether it minds a
-    second bill of lading of a purchase order, and says so first), pro_range ([first, last]),
-    events_visible_after_seconds."""
+    token_seconds, calls_per_second, auto_pickup_seconds (absent: wait for the command),
+    step_seconds, skipped_numbers (interchanges of an earlier life), duplicate_code, unique_po
+    (whether it minds a second bill of lading of a purchase order, and says so first), pro_range
+    ([first, last]), events_visible_after_seconds."""
 
     name = "ltl-freight"
-    kept = ("_bols", "_mailbox", "_dispatcher")
+    kept = ("_bols", "_mailbox", "_dispatcher", "_agenda", "_at")
 
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
@@ -78,6 +79,7 @@ class LtlFreightSandbox(Sandbox):
             root=Path(settings["mailbox"]),
             scac=str(settings.get("scac", "EXLA")),
             shipper=str(settings.get("shipper", "NORTHWIND")),
+            number=int(settings.get("skipped_numbers", 0)),
         )
         self._dispatcher = Dispatcher(self._bols, self._mailbox)
         self._tokens = Tokens()
@@ -182,6 +184,9 @@ class LtlFreightSandbox(Sandbox):
             raise _refused(refusal) from None
         call.key = bol.pro
         self._event(bol, "PICKUP_SCHEDULED", self.now())
+        pickup = self.settings.get("auto_pickup_seconds")
+        if pickup is not None:
+            self._agenda.note(bol.pro, self.now() + timedelta(seconds=float(pickup)))
         answer: dict[str, Any] = {
             "scac": self._mailbox.scac,
             "referenceNumbers": {"pro": bol.pro, "shipmentConfirmationNumber": bol.confirmation},
@@ -244,7 +249,7 @@ class LtlFreightSandbox(Sandbox):
     def _next_step(self, pro: str, at: datetime) -> None:
         bol = self._bols.by_pro[pro]
         step = self._at.get(pro, 0)
-        if step >= len(JOURNEY):
+        if step >= len(JOURNEY) or bol.state == CANCELLED:
             return
         status, reason, arrives = JOURNEY[step]
         if self.fault(FaultKind.UNKNOWN_STATUS, "status"):
