@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,19 @@ from typing import Any
 import pytest
 from crossdock import contracts
 from crossdock.cli import orders
-from crossdock.cli.orders import Catalogue, Outbox, draw_order, place_order, place_orders
+from crossdock.cli.orders import (
+    Catalogue,
+    Outbox,
+    draw_order,
+    place_order,
+    place_orders,
+    read_business_units,
+)
 from crossdock.cli.problems import CommandError
 from crossdock.client import request_id
+from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.errors import DeadlineError, NotAllowedError, Refusal
+from crossdock.options.v1 import options_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from grpc import StatusCode
 from hypothesis import given, settings
@@ -57,6 +67,57 @@ def test_seeds_and_numbers_differ() -> None:
     assert len({order.SerializeToString() for order in drawn}) == len(drawn)
     places = [{line.ship_from_location_number for line in order.lines} for order in drawn]
     assert any(len(each) == 2 for each in places)
+
+
+def test_business_units_share_the_orders_and_change_nothing_else() -> None:
+    """Proves that each business unit of a network gets orders, and that a number draws the same
+    order in every other respect where there is one business unit only."""
+    units = ("outlet-us", "retail-us", "wholesale-us")
+    network = replace(CATALOGUE, business_units=units)
+    seen = set()
+    for number in range(60):
+        small, full = (
+            draw_order(f"WEB-{number}", each, 1, PLACED) for each in (CATALOGUE, network)
+        )
+        seen.add(full.business_unit)
+        assert small.business_unit == "retail-us"
+        full.business_unit = small.business_unit
+        assert full == small
+    assert seen == set(units)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expected"),
+    [
+        ([("ERP", [])], ("retail-us",)),
+        ([("ERP", ["east"]), ("ERP", ["west", "east"]), ("WMS", ["north"])], ("east", "west")),
+    ],
+)
+async def test_business_units_are_those_that_erps_are_told_apart_by(
+    scopes: list[tuple[str, list[str]]], expected: tuple[str, ...]
+) -> None:
+    """Proves that orders are drawn for the business units of the hub's own ERPs, and of no other
+    role; where no ERP has a share, for the one of all orders."""
+
+    class Hub:
+        @property
+        def endpoints(self) -> Hub:
+            return self
+
+        async def ListEndpoints(self, request: Any) -> Any:
+            return endpoint_service_pb2.ListEndpointsResponse(
+                endpoints=[
+                    endpoint_pb2.Endpoint(
+                        id=f"e{position}",
+                        role=options_pb2.SystemRole.Value(f"SYSTEM_ROLE_{role}"),
+                        scope=endpoint_pb2.Scope(business_units=units),
+                    )
+                    for position, (role, units) in enumerate(scopes)
+                ]
+            )
+
+    hub: Any = Hub()
+    assert await read_business_units(hub) == expected
 
 
 class FakeOrders:

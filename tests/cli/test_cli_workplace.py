@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from crossdock.cli.network import SMALL
+from crossdock.cli.network import FULL, NETWORKS, SMALL, NetworkName
 from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.problems import CommandError
 from crossdock.cli.toml_text import toml_text
@@ -82,6 +82,31 @@ def test_a_second_start_keeps_tokens_and_ports_and_draws_anew(workplace: Workpla
     assert tokens == {name: again.token_file(name).read_text() for name in SMALL.endpoints}
 
 
+def test_a_directory_keeps_its_network_until_another_is_asked_for(tmp_path: Path) -> None:
+    """Proves that a restart without a word runs the same vendors, and that a smaller network takes
+    the others out of the endpoints file."""
+    directory = tmp_path / "data"
+    Workplace(directory, FULL).open()
+    again = Workplace(directory)
+    again.open()
+    assert again.network == FULL
+    smaller = Workplace(directory, SMALL)
+    smaller.open()
+    assert set(json.loads(smaller.endpoints_file.read_text())) == set(SMALL.endpoints)
+    assert Workplace(directory).network == SMALL
+
+
+def test_each_network_shares_the_work_out() -> None:
+    """Proves that no order has two ERPs or none, and that no two carriers answer to one code."""
+    for network in NETWORKS.values():
+        scopes = [each.scope for each in network.vendors if each.role == "ERP"]
+        units = [unit for scope in scopes for unit in scope.get("business_units", [])]
+        assert len(units) == len(set(units))
+        assert len(scopes) == 1 or all(scope.get("business_units") for scope in scopes)
+        codes = [each.carrier_code for each in network.carrier_accounts]
+        assert len(codes) == len(set(codes))
+
+
 def test_a_taken_port_is_replaced_and_said() -> None:
     """A port that somebody else took meanwhile is not fought for."""
     ports, _ = chosen_ports(SMALL.ports, {})
@@ -143,8 +168,11 @@ def test_a_dead_dev_is_not_announced(workplace: Workplace) -> None:
     assert workplace.running() is None
 
 
-def test_the_adapters_accept_what_dev_generates(workplace: Workplace) -> None:
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_adapters_accept_what_dev_generates(tmp_path: Path, network: NetworkName) -> None:
     """Both files pass the adapters' own readers, every setting its manifest's check."""
+    workplace = Workplace(tmp_path / network, NETWORKS[network])
+    workplace.open()
     write_configs(workplace, SandboxPace())
     write_adapters_config(workplace, HUB, SandboxPace())
     sandboxes = load_sandboxes(workplace.config_file("sandboxes")).sandboxes
@@ -152,12 +180,14 @@ def test_the_adapters_accept_what_dev_generates(workplace: Workplace) -> None:
     # The sandboxes write these keys when they start, which is before the adapters do.
     for name in ("netsuite-client-key.pem", "manhattan-service-account.json"):
         (workplace.directory / "secrets" / name).touch(mode=0o600)
-    assert sorted(sandboxes) == sorted(adapters.endpoints) == ["manhattan", "netsuite", "ups"]
+    assert sorted(sandboxes) == sorted(adapters.endpoints)
+    assert sorted(sandboxes) == sorted(NETWORKS[network].vendor_ids)
     assert adapters.hub_address == HUB["grpc"]
     for name, endpoint in adapters.endpoints.items():
         settings, _ = check(registry.adapter(name).manifest.settings, endpoint.settings)
         adapter, config = sandboxes[name]
-        assert settings.text("base_url") == f"http://127.0.0.1:{config.vendor_port}"
+        place = "location" if name == "legacy-file" else "base_url"
+        assert f"127.0.0.1:{config.vendor_port}" in settings.text(place)
         assert adapter == name
         assert str(endpoint.credentials_file) == f"/data/hub/bus-credentials/{name}.json"
     assert isinstance(registry.adapter("ups").manifest, manifest.Manifest)

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from crossdock.cli.installation import Installation
+from crossdock.cli.network import NETWORKS, NetworkName
 from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.output import print_json_line, print_table
 from crossdock.cli.processes import Say
@@ -34,6 +35,10 @@ def dev(
         float,
         typer.Option(min=0.01, max=60, help="Seconds between steps of warehouse and parcels."),
     ] = DEFAULT_PACE_SECONDS,
+    network: Annotated[
+        NetworkName | None,
+        typer.Option(help="Which vendors. Default: as the last time there; small at first."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
 ) -> None:
     """Start everything, show what runs where, end it all on Ctrl-C, and keep the data.
@@ -41,7 +46,9 @@ def dev(
     The simulated vendors keep their books too; after a crash of this command they begin with empty
     ones. Exit 1: it could not start; the message says why.
     """
-    workplace = Workplace(data or default_directory())
+    workplace = Workplace(
+        data or default_directory(), None if network is None else NETWORKS[network]
+    )
     workplace.lock()
     try:
         if fresh:
@@ -122,6 +129,7 @@ def _show(installation: Installation, as_json: bool) -> None:
         print_json_line({
             "data": str(workplace.directory),
             "hub": installation.address,
+            "network": workplace.network.name,
             "nats": installation.hub_document["nats_url"],
             "sandboxes": urls,
             "adapters_serving": serving,

@@ -21,21 +21,24 @@ from typing import Final, TypeVar
 from google.protobuf import json_format
 
 from crossdock.carrier.v1 import carrier_service_pb2
+from crossdock.cli.endpoint import list_endpoints
+from crossdock.cli.network.vendor import BUSINESS_UNIT
 from crossdock.cli.private_files import write_private
 from crossdock.cli.problems import CommandError
 from crossdock.cli.together import together
 from crossdock.client import HubClient, request_id
 from crossdock.customer.v1 import customer_service_pb2
+from crossdock.endpoint.v1 import endpoint_pb2
 from crossdock.errors import NoAnswerError, TryAgainError
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.location.v1 import location_service_pb2
+from crossdock.options.v1 import options_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.types.v1 import types_pb2
 
 T = TypeVar("T")
 
 OMS: Final = "oms"
-BUSINESS_UNIT: Final = "retail-us"
 PAGE: Final = 500
 MAXIMUM_ITEMS: Final = 5_000
 PLACED_AT_ONCE: Final = 16
@@ -45,31 +48,34 @@ MAXIMUM_PAUSE_SECONDS: Final = 3.0
 MAXIMUM_LINES: Final = 3
 MAXIMUM_QUANTITY: Final = 3
 SPLIT_SHARE: Final = 0.1
-# Invented people at invented addresses in real towns: carriers check town, state and postal code.
+# Invented people at invented addresses in real towns, with the area code of each: carriers check
+# town, state and postal code, and whether a phone number has all its digits.
 _NAMES: Final = (
     "Robin Okonkwo", "Ada Lindqvist", "Sam Rivera", "Mina Tanaka", "Jo Marchetti", "Lee Novak",
     "Priya Shah", "Tom Becker",
 )  # fmt: skip
 _TOWNS: Final = (
-    ("7 Alder Street", "Portland", "OR", "97205"),
-    ("310 Birch Avenue", "Denver", "CO", "80203"),
-    ("52 Cedar Lane", "Austin", "TX", "78701"),
-    ("18 Dogwood Court", "Atlanta", "GA", "30303"),
-    ("940 Elm Road", "Columbus", "OH", "43215"),
-    ("61 Fir Place", "Boston", "MA", "02108"),
-    ("205 Grove Street", "Chicago", "IL", "60601"),
-    ("77 Hazel Way", "Phoenix", "AZ", "85004"),
+    ("7 Alder Street", "Portland", "OR", "97205", "503"),
+    ("310 Birch Avenue", "Denver", "CO", "80203", "303"),
+    ("52 Cedar Lane", "Austin", "TX", "78701", "512"),
+    ("18 Dogwood Court", "Atlanta", "GA", "30303", "404"),
+    ("940 Elm Road", "Columbus", "OH", "43215", "614"),
+    ("61 Fir Place", "Boston", "MA", "02108", "617"),
+    ("205 Grove Street", "Chicago", "IL", "60601", "312"),
+    ("77 Hazel Way", "Phoenix", "AZ", "85004", "602"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What orders may name: (item, unit), customers, locations that ship, (carrier, service)."""
+    """What orders may name: (item, unit), customers, locations that ship, (carrier, service),
+    and business units that an ERP books for."""
 
     items: tuple[tuple[str, str], ...]
     customers: tuple[str, ...]
     locations: tuple[str, ...]
     services: tuple[tuple[str, str], ...]
+    business_units: tuple[str, ...] = (BUSINESS_UNIT,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ async def read_catalogue(hub: HubClient) -> Catalogue:
         customers=tuple(sorted(customer.number for customer in customers.customers)),
         locations=tuple(sorted(each.number for each in locations.locations if each.active)),
         services=tuple(services),
+        business_units=await read_business_units(hub),
     )
     for what in ("items", "customers", "locations", "services"):
         if not getattr(found, what):
@@ -124,10 +131,10 @@ def draw_order(number: str, catalogue: Catalogue, seed: int, placed: datetime) -
     """One order; seed and number decide everything but the time."""
     chance = random.Random(f"{seed}:{number}")
     carrier, service = chance.choice(catalogue.services)
-    street, city, state, postal_code = chance.choice(_TOWNS)
+    street, city, state, postal_code, area = chance.choice(_TOWNS)
     order = order_pb2.Order(
         number=number,
-        business_unit=BUSINESS_UNIT,
+        business_unit=drawn_business_unit(number, catalogue, seed),
         customer_number=chance.choice(catalogue.customers),
         customer_reference=f"PO-{chance.randint(10_000, 99_999)}",
         carrier_code=carrier,
@@ -135,7 +142,7 @@ def draw_order(number: str, catalogue: Catalogue, seed: int, placed: datetime) -
         channel="web",
         ship_to=types_pb2.Party(
             name=chance.choice(_NAMES),
-            phone=f"+1 555 01{chance.randint(0, 99):02d}",
+            phone=f"+1 {area} 555 01{chance.randint(0, 99):02d}",
             address=types_pb2.Address(
                 lines=[street],
                 city=city,
@@ -162,6 +169,11 @@ def draw_order(number: str, catalogue: Catalogue, seed: int, placed: datetime) -
         line.unit_price.amount = f"{cents // 100}.{cents % 100:02d}"
         line.unit_price.currency = "USD"
     return order
+
+
+def drawn_business_unit(number: str, catalogue: Catalogue, seed: int) -> str:
+    """Whose order it is: of a chance of its own, so that more of them change nothing else."""
+    return random.Random(f"{seed}:{number}:business unit").choice(catalogue.business_units)
 
 
 async def place_order(hub: HubClient, order: order_pb2.Order) -> PlacedOrder:
@@ -270,6 +282,18 @@ def outbox_directory(workplace_directory: Path | None) -> Path:
     path = Path(state) / "crossdock" / "outbox"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+async def read_business_units(hub: HubClient) -> tuple[str, ...]:
+    """Those that the ERPs are told apart by; else the one of all orders."""
+    found = {
+        unit
+        for endpoint in await list_endpoints(hub)
+        if endpoint.role == options_pb2.SYSTEM_ROLE_ERP
+        and endpoint.state != endpoint_pb2.ENDPOINT_STATE_REMOVED
+        for unit in endpoint.scope.business_units
+    }
+    return tuple(sorted(found)) or (BUSINESS_UNIT,)
 
 
 async def _items(hub: HubClient) -> AsyncIterator[item_pb2.Item]:

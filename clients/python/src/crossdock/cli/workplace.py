@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from crossdock.cli.network import SMALL, Network
+from crossdock.cli.network import NETWORKS, SMALL, Network
 from crossdock.cli.private_files import kept_secret, private_directory, write_private
 from crossdock.cli.problems import CommandError
 
@@ -52,11 +52,14 @@ class Running:
 
 
 class Workplace:
-    """One data directory. `open` makes what is missing; nothing in it is readable by others."""
+    """One data directory. `open` makes what is missing; nothing in it is readable by others.
 
-    def __init__(self, directory: Path, network: Network = SMALL) -> None:
+    network None: the one that the directory had last, the small one at first.
+    """
+
+    def __init__(self, directory: Path, network: Network | None = None) -> None:
         self.directory = directory.expanduser().absolute()
-        self.network = network
+        self.network = network or self._last_network()
         self.ports: dict[str, int] = {}
         self.seed = 1
         self.host_keys: dict[str, str] = {}
@@ -157,7 +160,10 @@ class Workplace:
         self.ports, remarks = chosen_ports(self.network.ports, notes.get("ports", {}))
         write_private(
             self.directory / _NOTES,
-            json.dumps({"seed": self.seed, "ports": self.ports}, indent=2) + "\n",
+            json.dumps(
+                {"network": self.network.name, "seed": self.seed, "ports": self.ports}, indent=2
+            )
+            + "\n",
         )
         self.running_file.unlink(missing_ok=True)
         return remarks
@@ -192,6 +198,10 @@ class Workplace:
         except (OSError, ValueError, TypeError):
             return None
         return found if _is_alive(found.pid) else None
+
+    def _last_network(self) -> Network:
+        last = self._notes().get("network")
+        return next((each for each in NETWORKS.values() if each.name == last), SMALL)
 
     def _notes(self) -> dict[str, Any]:
         try:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
-from crossdock.cli.network import manhattan, netsuite, ups
-from crossdock.cli.network.vendor import CarrierAccount, Vendor
+from crossdock.cli.network import (
+    fedex,
+    legacy_file,
+    ltl_freight,
+    manhattan,
+    netsuite,
+    sap,
+    ups,
+)
+from crossdock.cli.network.vendor import BUSINESS_UNIT, CarrierAccount, Vendor
 
 # Callers that no adapter serves: people's own systems, and people.
 _BEFORE: Final = {"oms": "OMS"}
@@ -15,11 +24,18 @@ _AFTER: Final = {"shipping-desk": "TMS", "operator": "OPERATOR"}
 _PORTS: Final = ("hub", "hub-metrics", "adapters-metrics")
 
 
+class NetworkName(StrEnum):
+    """What `crossdock dev --network` takes."""
+
+    SMALL = "small"
+    FULL = "full"
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """Vendors that run together, and what they need together."""
 
-    name: str
+    name: NetworkName
     vendors: tuple[Vendor, ...]
 
     @property
@@ -52,5 +68,18 @@ class Network:
         return tuple(account for vendor in self.vendors for account in vendor.carrier_accounts)
 
 
-SMALL: Final = Network("small", (netsuite.VENDOR, manhattan.VENDOR, ups.VENDOR))
-NETWORKS: Final = {network.name: network for network in (SMALL,)}
+SMALL: Final = Network(NetworkName.SMALL, (netsuite.VENDOR, manhattan.VENDOR, ups.VENDOR))
+FULL: Final = Network(
+    NetworkName.FULL,
+    (
+        # One of three ERPs has the share of one business unit.
+        replace(netsuite.VENDOR, scope={"business_units": [BUSINESS_UNIT]}),
+        sap.VENDOR,
+        legacy_file.VENDOR,
+        manhattan.VENDOR,
+        ups.VENDOR,
+        fedex.VENDOR,
+        ltl_freight.VENDOR,
+    ),
+)
+NETWORKS: Final = {NetworkName.SMALL: SMALL, NetworkName.FULL: FULL}

@@ -17,6 +17,8 @@ LOCATIONS: Final = {
     "WH-EAST": ("DC-EAST", "East Warehouse", "America/New_York"),
     "WH-WEST": ("DC-WEST", "West Warehouse", "America/Los_Angeles"),
 }
+# Whose orders are placed where no ERP is one business unit's.
+BUSINESS_UNIT: Final = "retail-us"
 LOOPBACK: Final = "127.0.0.1"
 
 
