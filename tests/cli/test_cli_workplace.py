@@ -178,7 +178,9 @@ def test_the_adapters_accept_what_dev_generates(tmp_path: Path, network: Network
     sandboxes = load_sandboxes(workplace.config_file("sandboxes")).sandboxes
     adapters = load_adapters(workplace.config_file("adapters"))
     # The sandboxes write these keys when they start, which is before the adapters do.
-    for name in ("netsuite-client-key.pem", "manhattan-service-account.json"):
+    for name in (
+        "netsuite-client-key.pem", "manhattan-service-account.json", "salesforce-private-key.pem",
+    ):  # fmt: skip
         (workplace.directory / "secrets" / name).touch(mode=0o600)
     assert sorted(sandboxes) == sorted(adapters.endpoints)
     assert sorted(sandboxes) == sorted(NETWORKS[network].vendor_ids)

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from crossdock.cli.demo.views import HubView, read_objects
 from crossdock.cli.installation import Installation
-from crossdock.cli.network import FULL
-from crossdock.cli.network.vendor import SandboxPace
-from crossdock.cli.orders import PlacedOrder, draw_order, place_orders, read_catalogue
+from crossdock.cli.network import FULL, salesforce
+from crossdock.cli.network.vendor import BUSINESS_UNIT, SandboxPace
+from crossdock.cli.orders import draw_order, place_orders, read_catalogue
 from crossdock.cli.workplace import Workplace
 from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
 from crossdock.order.v1 import order_pb2
@@ -117,10 +117,19 @@ def sold(carrier: str, books: Mapping[str, Any]) -> Counter[str]:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """An order by our number, and who books and carries it."""
+
+    number: str
+    business_unit: str
+    carrier_code: str
+
+
+@dataclass(frozen=True)
 class Evening:
     """What was placed, and what the hub and every vendor say of it at the end."""
 
-    drawn: dict[str, order_pb2.Order]
+    drawn: dict[str, Placed]
     lineages: dict[str, lineage_pb2.Lineage]
     view: HubView
     books: dict[str, dict[str, Any]]
@@ -141,8 +150,43 @@ def draw(catalogue: Any) -> list[order_pb2.Order]:
     return list(found.values())
 
 
+async def from_the_oms(installation: Installation) -> dict[str, Placed]:
+    """Orders that the OMS places, by their ids."""
+    async with installation.client("oms") as oms:
+        drawn = {order.number: order for order in draw(await read_catalogue(oms))}
+        placed = await place_orders(oms, list(drawn.values()))
+    return {
+        each.id: Placed(each.number, order.business_unit, order.carrier_code)
+        for each in placed
+        for order in [drawn[each.number]]
+    }
+
+
+async def from_salesforce(installation: Installation) -> dict[str, Placed]:
+    """Orders that people place in Salesforce, one for each way of delivery, once the hub has
+    them."""
+    wanted: dict[str, Placed] = {}
+    for index, (method, ordered) in enumerate(salesforce.DELIVERY_METHODS.items(), 1):
+        given = {"number": f"{index:04}", "delivery_method": method}
+        await installation.sandbox("salesforce").command("fulfillment_order", given)
+        number = f"{salesforce.NUMBER_PREFIX}{index:04}"
+        wanted[number] = Placed(number, BUSINESS_UNIT, ordered.partition("/")[0])
+    found: dict[str, Placed] = {}
+
+    async def arrived() -> bool:
+        async with installation.client("operator") as operator:
+            view = await read_objects(operator)
+        found.update(
+            {each.id: wanted[each.number] for each in view.orders if each.number in wanted}
+        )
+        return len(found) == len(wanted)
+
+    await eventually(arrived, "the orders of Salesforce are at the hub", WAIT_SECONDS)
+    return found
+
+
 async def lineages(
-    installation: Installation, placed: list[PlacedOrder]
+    installation: Installation, placed: dict[str, Placed]
 ) -> dict[str, lineage_pb2.Lineage]:
     """What became of each order, once all of it is complete."""
     found: dict[str, lineage_pb2.Lineage] = {}
@@ -150,13 +194,13 @@ async def lineages(
 
     async def complete() -> bool:
         async with installation.client("operator") as operator:
-            for order in placed:
-                if order.id in found:
+            for order_id, order in placed.items():
+                if order_id in found:
                     continue
-                request = lineage_service_pb2.TraceRequest(id=order.id)
+                request = lineage_service_pb2.TraceRequest(id=order_id)
                 lineage = (await operator.lineage.Trace(request)).lineage
                 if lineage.verdict == lineage_pb2.VERDICT_COMPLETE:
-                    found[order.id] = lineage
+                    found[order_id] = lineage
                 else:
                     waiting.append(f"{order.number}: {lineage.sentence}")
         return len(found) == len(placed)
@@ -175,14 +219,12 @@ async def evening(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Eve
     installation = Installation(workplace, PACE, print)
     try:
         await installation.start()
-        async with installation.client("oms") as oms:
-            drawn = {order.number: order for order in draw(await read_catalogue(oms))}
-            placed = await place_orders(oms, list(drawn.values()))
+        placed = await from_the_oms(installation) | await from_salesforce(installation)
         told = await lineages(installation, placed)
         async with installation.client("operator") as operator:
             view = await read_objects(operator)
         books = {each: await installation.sandbox(each).books() for each in FULL.vendor_ids}
-        yield Evening({each.id: drawn[each.number] for each in placed}, told, view, books)
+        yield Evening(placed, told, view, books)
     finally:
         await installation.stop()
 
@@ -227,3 +269,23 @@ async def test_each_package_has_one_label_of_the_carrier_that_was_named(
     assert packages
     assert all(packages)
     assert sold(carrier, evening.books[carrier]) == Counter(packages)
+
+
+async def test_orders_of_a_second_oms_are_written_back_once(evening: Evening) -> None:
+    """Proves by Salesforce's own books that each of its orders is fulfilled there with one invoice
+    and a shipment for each package, and that nothing was written for the other OMS's orders."""
+    books = evening.books["salesforce"]
+    ids = {
+        each for each, order in evening.drawn.items()
+        if order.number.startswith(salesforce.NUMBER_PREFIX)
+    }  # fmt: skip
+    orders = books["fulfillment_orders"]
+    assert [each["Status"] for each in orders] == ["Fulfilled"] * len(ids)
+    assert len(books["invoices"]) == len(ids)
+    packages = [
+        package.tracking_number
+        for shipment in evening.view.shipments
+        if shipment.order_id in ids
+        for package in shipment.packages
+    ]
+    assert Counter(each["TrackingNumber"] for each in books["shipments"]) == Counter(packages)

@@ -26,6 +26,7 @@ from crossdock_adapters.salesforce.sandbox_access import (
     Access,
     AccessRefusal,
     DailyRequests,
+    app_key,
     private_key_pem,
 )
 from crossdock_adapters.salesforce.sandbox_answers import (
@@ -60,7 +61,12 @@ ACTIONS = f"{ROOT}/commerce/fulfillment/fulfillment-orders/{{order_id}}/actions"
 
 
 class SalesforceSandbox(Misbehaving):
-    """One org. `settings`: see `example_settings`."""
+    """One org.
+
+    Settings: organization_id, client_id, username, audience, private_key_file (PEM; written with a
+    new key when it does not exist; absent: a key of the process), session_seconds, daily_requests,
+    pubsub_port, keepalive_seconds, events_in_response, session_status, schemas, fulfillment_orders.
+    """
 
     name = "salesforce"
     kept = ("_misbehaves", "_records", "_bus.topics", "_bus.schemas", "_access.sessions")
@@ -78,7 +84,9 @@ class SalesforceSandbox(Misbehaving):
         self.organization = str(given.get("organization_id", "00D5f000000ORGAAA1"))
         self._records = Records()
         self._requests = DailyRequests(int(given.get("daily_requests", 100_000)))
+        key_file = given.get("private_key_file")
         self._access = Access(
+            key=app_key(None if key_file is None else Path(key_file)),
             client_id=str(given.get("client_id", "sandbox-consumer-key")),
             username=str(given.get("username", "hub@acme.example")),
             audience=str(given.get("audience", "https://login.salesforce.com")),
@@ -125,10 +133,9 @@ class SalesforceSandbox(Misbehaving):
             raise RuntimeError("the sandbox is not started")
         return f"http://{self.config.host}:{self._port.pubsub_port}"
 
-    @staticmethod
-    def private_key() -> str:
+    def private_key(self) -> str:
         """The key that the connected app knows, as PEM."""
-        return private_key_pem()
+        return private_key_pem(self._access.key)
 
     def routes(self) -> Sequence[VendorRoute]:
         field = EXTERNAL_ID_FIELD

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -37,23 +39,39 @@ def _key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
 
 
-def private_key_pem() -> str:
-    """The key whose certificate every simulated org's connected app has."""
-    return (
-        _key()
-        .private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        .decode()
+def app_key(file: Path | None) -> rsa.RSAPrivateKey:
+    """The key whose certificate the connected app has.
+
+    file: where it is kept for its owner alone, and made where it is missing; None: one for the
+    process.
+    """
+    if file is None:
+        return _key()
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as open_file:
+            open_file.write(private_key_pem(_key()))
+    found = serialization.load_pem_private_key(file.read_bytes(), None)
+    if not isinstance(found, rsa.RSAPrivateKey):
+        raise ValueError("the setting private_key_file names a key that is no RSA key")
+    return found
+
+
+def private_key_pem(key: rsa.RSAPrivateKey) -> str:
+    """A key as a client is given it."""
+    encoded = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
+    return encoded.decode()
 
 
 @dataclass(slots=True)
 class Access:
     """One connected app with one user. now: seconds since 1970, for assertions and sessions."""
 
+    key: rsa.RSAPrivateKey
     client_id: str
     username: str
     audience: str
@@ -103,7 +121,7 @@ class Access:
             )
             signed = ".".join(parts[:2]).encode()
             header = vendor_json.loads(head)
-            _key().public_key().verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+            self.key.public_key().verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
             claims = vendor_json.loads(body)
         except (ValueError, binascii.Error, InvalidSignature):
             raise AccessRefusal("invalid_grant", "invalid assertion") from None

@@ -103,7 +103,7 @@ class Records:
             "DeliveryMethod": {"Name": method},
             "FulfilledToName": "R. Okonkwo",
             "FulfilledToEmailAddress": "r.okonkwo@customer.example",
-            "FulfilledToPhone": "+1 555 0100",
+            "FulfilledToPhone": "+1 503 555 0100",
             "FulfilledToStreet": "7 Alder Street",
             "FulfilledToCity": "Portland",
             "FulfilledToState": "OR",

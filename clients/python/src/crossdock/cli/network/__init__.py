@@ -13,6 +13,7 @@ from crossdock.cli.network import (
     ltl_freight,
     manhattan,
     netsuite,
+    salesforce,
     sap,
     ups,
 )
@@ -80,6 +81,7 @@ FULL: Final = Network(
         ups.VENDOR,
         fedex.VENDOR,
         ltl_freight.VENDOR,
+        salesforce.VENDOR,
     ),
 )
 NETWORKS: Final = {NetworkName.SMALL: SMALL, NetworkName.FULL: FULL}

@@ -72,6 +72,7 @@ class Vendor:
 
     endpoint: its id, which is the name of its adapter too. scope: its share of the work, where it
     has not all of it. secrets: names of random ones that are made for sandbox and adapter.
+    more_ports: names of ports beside that of the vendor, of its control and of its webhook.
     """
 
     endpoint: str
@@ -80,6 +81,7 @@ class Vendor:
     adapter_settings: Settings
     scope: Mapping[str, list[str]] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    more_ports: tuple[str, ...] = ()
     has_webhook: bool = False
     has_host_key: bool = False
     carrier_accounts: tuple[CarrierAccount, ...] = ()
@@ -88,7 +90,7 @@ class Vendor:
     def ports(self) -> tuple[str, ...]:
         """Names of the ports that it takes."""
         webhook = (f"{self.endpoint}-webhook",) if self.has_webhook else ()
-        return (*webhook, f"{self.endpoint}-vendor", f"{self.endpoint}-control")
+        return (*webhook, *self.more_ports, f"{self.endpoint}-vendor", f"{self.endpoint}-control")
 
 
 def vendor_url(site: Site, vendor: str) -> str:
