@@ -122,6 +122,21 @@ async def test_cancelling_is_one(tmp_path: Path) -> None:
             await world.void(pallets(1))
 
 
+async def test_freight_is_picked_up_by_itself_unless_it_is_cancelled(tmp_path: Path) -> None:
+    """Proves that a simulated carrier with auto_pickup_seconds needs no command, that what was
+    cancelled before does not move, and that its control numbers begin behind skipped_numbers."""
+    given = {"auto_pickup_seconds": 0, "skipped_numbers": 40_000}
+    for cancelled, state in ((True, "cancelled"), (False, "delivered")):
+        async with running(tmp_path, given) as world:
+            await world.buy(pallets(1))
+            if cancelled:
+                await world.void(pallets(1))
+            await world.sandbox.tick()
+            books = world.sandbox.books()
+            assert [bol["state"] for bol in books["bols"]] == [state]
+            assert (books["interchanges"] > 40_000) is not cancelled
+
+
 async def test_what_cannot_be_said_takes_no_number(tmp_path: Path) -> None:
     """Proves that a shipment which does not fit is refused before a PRO is taken, that a range
     which is used up parks, and that the carrier's refusals are told in its words."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from crossdock.errors import Refusal, TryAgainError
-from crossdock_adapters.salesforce import conformance, sandbox_schemas
+from crossdock_adapters.salesforce import conformance, sandbox_access, sandbox_schemas
 from crossdock_adapters.salesforce.client import SalesforceClient
 from crossdock_adapters.salesforce.inbox import GAP
 from crossdock_adapters.salesforce.pubsub import ReplayLost
@@ -20,6 +21,7 @@ from crossdock_adapters.salesforce.sandbox import CHANGE_TOPIC, STATUS_TOPIC
 from crossdock_adapters.sdk.conformance.notebook import Notebook, Refused
 from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.outcomes import Retry, Unreachable
+from cryptography.hazmat.primitives.asymmetric import rsa
 from salesforce_world import Desk, running
 
 pytestmark = pytest.mark.asyncio
@@ -347,3 +349,16 @@ async def test_the_requests_of_a_day_raise_an_alert_in_time(desk: Desk) -> None:
     await desk.order("FO-3")
     await desk.run()
     assert desk.alerts.told() == ""
+
+
+async def test_the_key_of_the_connected_app_is_kept(tmp_path: Path) -> None:
+    """Proves that the key which an adapter of another process is given is made once, for its owner
+    alone, and that one which is there already is taken instead of the process's own."""
+    made = tmp_path / "made.pem"
+    first = sandbox_access.private_key_pem(sandbox_access.app_key(made))
+    assert made.read_text() == first
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    earlier = sandbox_access.private_key_pem(rsa.generate_private_key(65537, 2048))
+    kept = tmp_path / "kept.pem"
+    kept.write_text(earlier)
+    assert sandbox_access.private_key_pem(sandbox_access.app_key(kept)) == earlier != first
