@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,12 @@ class World:
         event = fulfillment_events_pb2.FulfillmentPacked(shipment=shipment)
         return self._work("buy_label", event, item, reference, attempt)
 
-    def voided(self) -> Work:
-        event = shipment_events_pb2.ShipmentVoided(shipment=conformance.shipment())
-        return self._work("void_label", event, conformance.PACKAGE_ID, OTHER_REFERENCE, 1)
+    def voided(
+        self, packages: int = 1, item: str = conformance.PACKAGE_ID, in_doubt: bool = True
+    ) -> Work:
+        event = shipment_events_pb2.ShipmentVoided(shipment=conformance.shipment(packages))
+        work = self._work("void_label", event, item, OTHER_REFERENCE, 1)
+        return replace(work, in_doubt=in_doubt)
 
     def _work(self, operation: str, event: Any, item: str, reference: str, attempt: int) -> Work:
         nobody: Any = None

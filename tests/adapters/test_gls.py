@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from carrier_hub import check as fits_the_contract
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.gls import adapter, client, conformance
@@ -20,7 +19,6 @@ from crossdock_adapters.gls.sandbox import GlsSandbox
 from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
-    AnswerLater,
     Confirmed,
     NeedsPerson,
     NotFound,
@@ -229,73 +227,6 @@ async def test_a_label_that_is_never_printed_again_is_for_a_person(world: World)
     ((parcel,),) = world.shipments()
     with pytest.raises(NeedsPerson, match=parcel["number"]):
         await adapter.find_label(world.packed(attempt=10), world.client)
-
-
-async def test_a_cancellation_is_one_however_often_it_is_asked_for(world: World) -> None:
-    """Proves that a parcel is cancelled by its track id, and a second time the same."""
-    (label,) = await world.bought()
-    for _ in range(2):
-        done = await adapter.void_label(world.voided(), world.client)
-        (fact,) = done.facts
-        fits_the_contract(fact)
-        assert fact.tracking_number == label.tracking_number  # type: ignore[attr-defined]
-    assert world.sandbox.books()["labels_valid"] == 0
-    found = await adapter.find_label(world.packed(), world.client)
-    assert isinstance(found, NotFound)
-
-
-async def test_pending_is_not_cancelled(world: World) -> None:
-    """Proves that CANCELLATION_PENDING is asked for again, and only its end is told."""
-    await world.bought()
-    await world.misbehave("pending_cancel", 1)
-    with pytest.raises(AnswerLater, match="CANCELLATION_PENDING"):
-        await adapter.void_label(world.voided(), world.client)
-    assert world.sandbox.books()["labels_valid"] == 1
-    await adapter.void_label(world.voided(), world.client)
-    assert world.sandbox.books()["labels_valid"] == 0
-
-
-async def test_a_scanned_parcel_is_not_cancelled(world: World) -> None:
-    """Proves that SCANNED is a rejection: the parcel is on its way."""
-    await world.bought()
-    await world.command("handover")
-    with pytest.raises(Reject, match="too late"):
-        await adapter.void_label(world.voided(), world.client)
-    assert world.sandbox.books()["labels_valid"] == 1
-
-
-async def test_a_word_that_nobody_knows_is_settled_by_tracking(world: World) -> None:
-    """Proves that ERROR says nothing: tracking shows that the parcel is cancelled, and where it
-    cannot be asked the outcome stays unknown, never "not processed"."""
-    await world.bought()
-    await world.misbehave("silent_cancel")
-    await world.misbehave("quota", 1)
-    with pytest.raises(OutcomeUnknown, match="whether"):
-        await adapter.void_label(world.voided(), world.client)
-    done = await adapter.void_label(world.voided(), world.client)
-    assert done.references[0].type == "voided_tracking_number"
-    async with running() as other:
-        await other.bought()
-        await other.misbehave("silent_cancel")
-        await other.misbehave("pending_cancel")
-        with pytest.raises(OutcomeUnknown, match="ERROR"):
-            await adapter.void_label(other.voided(), other.client)
-
-
-async def test_a_refused_cancellation_counts_only_where_it_is_the_first(world: World) -> None:
-    """Proves that a parcel which GLS does not have is a rejection, and after an earlier call, that
-    may have been done and is not shown yet, no word at all."""
-    world.hub.stored = [packed_parcel.label("GLS", "00NOBODY", packed_parcel.SHIPMENT_ID)]
-    with pytest.raises(Reject, match="no parcel of this TrackID"):
-        await adapter.void_label(replace(world.voided(), in_doubt=False), world.client)
-    with pytest.raises(OutcomeUnknown, match="no parcel of this TrackID"):
-        await adapter.void_label(replace(world.voided(), in_doubt=True), world.client)
-
-
-async def test_nothing_bought_is_nothing_to_cancel(world: World) -> None:
-    """Proves that a package without a label is confirmed without a call."""
-    done = await adapter.void_label(world.voided(), world.client)
-    assert "nothing to cancel" in done.note and not world.sandbox.calls
 
 
 @pytest.mark.parametrize(

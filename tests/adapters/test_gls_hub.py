@@ -56,6 +56,7 @@ async def flowing(
         },
     )
     quick = asking_soon(ADAPTER, "buy_label", SETTLE_SECONDS)
+    quick = asking_soon(quick, "void_label", SETTLE_SECONDS)
     async with (
         GlsSandbox(config) as sandbox,
         Story(hub, lane) as story,

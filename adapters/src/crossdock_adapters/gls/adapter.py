@@ -20,7 +20,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
-from crossdock_adapters.gls import translate
+from crossdock_adapters.gls import cancelling, translate
 from crossdock_adapters.gls.client import MAX_TRACKED_AT_ONCE, GlsClient, Parcel
 from crossdock_adapters.gls.translate import ShipRules
 from crossdock_adapters.sdk import carrier_labels, carrier_reports, local_times, vendor_json
@@ -29,7 +29,6 @@ from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.carrier_scans import History
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
-    AnswerLater,
     Confirmed,
     NeedsPerson,
     NotFound,
@@ -37,7 +36,6 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Reject,
     Retry,
-    VendorOutcome,
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
@@ -56,7 +54,6 @@ ATTEMPTS_FOR_LABEL = 10
 PRINTED_AT_ONCE = 8
 # Days that are told at once, after GLS or we were away for longer.
 DAYS_TOLD_MAX = 7
-DONE, PENDING, TOO_LATE = "done", "pending", "too_late"
 
 
 @ADAPTER.connect
@@ -72,9 +69,9 @@ async def connect(settings: Settings, secrets: Secrets) -> GlsClient:
         raise SettingsError(
             "tracking_calls_for_look_ups must be below tracking_calls_per_day, or nothing is polled"
         )
-    words = set(settings.mapping("cancel_results").values())
-    if words - {DONE, PENDING, TOO_LATE}:
-        raise SettingsError(f"cancel_results: the words are {DONE}, {PENDING} and {TOO_LATE}")
+    known = {cancelling.DONE, cancelling.PENDING, cancelling.TOO_LATE}
+    if set(settings.mapping("cancel_results").values()) - known:
+        raise SettingsError(f"cancel_results: the words are {', '.join(sorted(known))}")
     return GlsClient(settings, secrets)
 
 
@@ -135,23 +132,17 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
 
 @ADAPTER.operation("void_label")
 async def void_label(work: Work, vendor: GlsClient) -> Confirmed:
-    """Cancels the parcel of one package. What GLS does not call done, tracking is asked about."""
-    shipment: shipment_pb2.Shipment = work.event.shipment
-    label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
-    number = carrier_labels.tracking_number_of(shipment, work.item)
-    number = number if label is None else label.tracking_number
-    if not number:
+    """Cancels the parcel of a package, and with the first one all that were bought with it. What
+    GLS does not call done, tracking is asked about."""
+    numbers = await cancelling.numbers_to_cancel(work)
+    if not numbers:
         return Confirmed(note="no label was bought for this package: nothing to cancel")
-    told: VendorOutcome | None
-    try:
-        told = _cancellation(work, number, await vendor.cancel(number))
-    except Reject as refused:
-        # A repeat may be refused because the first one was done, which tracking shows later.
-        told = OutcomeUnknown(refused.reason) if work.in_doubt else refused
-    if told is not None and not await _is_cancelled(vendor, number):
-        raise told
-    fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
-    return Confirmed([Reference("voided_tracking_number", number)], [fact])
+    await cancelling.cancel_all(work, vendor, numbers, ADAPTER.mappings)
+    carrier = work.settings.text("carrier_code")
+    return Confirmed(
+        [Reference("voided_tracking_number", number) for number in numbers],
+        [carrier_labels.void_request(work.endpoint, carrier, number) for number in numbers],
+    )
 
 
 async def translate_parcels(poll: Poll, held: HeldPayload, vendor: GlsClient) -> None:
@@ -307,31 +298,6 @@ def _bought(
         if package.id == work.item:
             references.append(Reference("tracking_number", parcel.track_id))
     return Confirmed(references, facts, "; ".join(notes))
-
-
-def _cancellation(work: Work, number: str, result: str) -> VendorOutcome | None:
-    """What GLS's word for a cancellation means; None: it is done. The words are a setting."""
-    word = work.settings.mapping("cancel_results").get(result.upper(), "")
-    if word == DONE:
-        return None
-    if word == PENDING:
-        return AnswerLater(f"GLS has not decided yet whether {number} is cancelled ({result})")
-    if word == TOO_LATE:
-        return Reject(result, f"GLS has scanned {number}: it is too late to cancel it")
-    return OutcomeUnknown(f"GLS answers {result} to the cancellation of {number}")
-
-
-async def _is_cancelled(vendor: GlsClient, number: str) -> bool:
-    """Whether tracking shows a parcel as cancelled. OutcomeUnknown: nobody says."""
-    try:
-        parcels = translate.parcels_in(await vendor.track([number]))
-    except Retry as away:
-        said = f"whether {number} is cancelled: {away.reason}"
-        raise OutcomeUnknown(said, away.after_seconds) from away
-    except Unreadable as error:
-        raise OutcomeUnknown(f"whether {number} is cancelled: {error}") from error
-    own = [each for each in parcels if isinstance(each, dict) and each.get("requested") == number]
-    return any(translate.is_voided(each, ADAPTER.mappings) for each in own)
 
 
 async def _ask_about(poll: Poll, vendor: GlsClient, numbers: Sequence[str]) -> None:

@@ -1,0 +1,162 @@
+"""Which parcels a void takes back, and whether GLS cancelled them.
+
+GLS cancels parcel by parcel, and one purchase makes those of all packages. The hub may drop the
+deliveries of the other packages, purchase and void, before either began: then the void of the
+first package is all that is left of the shipment, so it takes back every parcel of its purchase.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
+
+from crossdock_adapters.gls import translate
+from crossdock_adapters.gls.client import MAX_TRACKED_AT_ONCE, GlsClient
+from crossdock_adapters.sdk import carrier_labels
+from crossdock_adapters.sdk.carrier_reports import MAX_LABELS_OF_A_SHIPMENT
+from crossdock_adapters.sdk.mappings import Mappings
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    VendorOutcome,
+)
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.work import Work
+
+DONE, PENDING, TOO_LATE = "done", "pending", "too_late"
+# Parcels that one void cancels at once.
+CANCELLED_AT_ONCE = 8
+# Which outcome is told of several: what is to be asked again goes before what is final, or the
+# others would be left in the middle. Retry comes second, as an unknown one: others were cancelled.
+TOLD_FIRST = (OutcomeUnknown, Retry, AnswerLater, NeedsPerson, Reject)
+
+
+async def numbers_to_cancel(work: Work) -> list[str]:
+    """The parcel of this package; of the first package also all others of its purchase."""
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    request = label_service_pb2.ListLabelsRequest(
+        page_size=MAX_LABELS_OF_A_SHIPMENT, shipment_id=shipment.id
+    )
+    labels = (await work.hub.labels.ListLabels(request)).labels
+    valid = [label for label in labels if label.state != label_pb2.LABEL_STATE_VOIDED]
+    own = [label.tracking_number for label in valid if label.package_id == work.item][:1]
+    own = own or [carrier_labels.tracking_number_of(shipment, work.item)]
+    together: list[str] = []
+    if shipment.packages and shipment.packages[0].id == work.item:
+        bought = {label.purchase_reference for label in labels if label.package_id == work.item}
+        together = [each.tracking_number for each in valid if each.purchase_reference in bought]
+    return [number for number in dict.fromkeys([*own, *together]) if number]
+
+
+async def cancel_all(
+    work: Work, vendor: GlsClient, numbers: Sequence[str], mappings: Mappings
+) -> None:
+    """Cancels parcels, and comes back when all of them are. VendorOutcome: what became of the one
+    that says most of what has to follow; each of the others was asked for before it is raised."""
+    left = await _asked_for(work, vendor, numbers)
+    unclear = [number for number, told in left.items() if _tracking_may_know(work, told)]
+    failed = {number: told for number, told in left.items() if number not in unclear}
+    for start in range(0, len(unclear), MAX_TRACKED_AT_ONCE):
+        page = unclear[start : start + MAX_TRACKED_AT_ONCE]
+        try:
+            cancelled = await _cancelled_of(vendor, page, mappings)
+        except OutcomeUnknown as silence:
+            failed |= dict.fromkeys(page, silence)
+            continue
+        failed |= {number: left[number] for number in page if number not in cancelled}
+    if failed:
+        raise _most_urgent(failed, len(numbers))
+
+
+async def _asked_for(
+    work: Work, vendor: GlsClient, numbers: Sequence[str]
+) -> dict[str, VendorOutcome]:
+    """What GLS says of each parcel that it does not call done. Once it takes no calls, no more are
+    made: those that are left have that answer too."""
+    gate = asyncio.Semaphore(CANCELLED_AT_ONCE)
+    away: list[Retry] = []
+
+    async def asked(number: str) -> VendorOutcome | None:
+        async with gate:
+            if away:
+                return away[0]
+            try:
+                return _meaning(work, number, await vendor.cancel(number))
+            except Retry as told:
+                away.append(told)
+                return told
+            except Reject as refused:
+                # A repeat may be refused because the first was done, which tracking shows later.
+                return OutcomeUnknown(refused.reason) if work.in_doubt else refused
+            except VendorOutcome as told:
+                return told
+
+    async with asyncio.TaskGroup() as group:
+        tasks = {number: group.create_task(asked(number)) for number in numbers}
+    told = {number: task.result() for number, task in tasks.items()}
+    return {number: outcome for number, outcome in told.items() if outcome is not None}
+
+
+def _meaning(work: Work, number: str, result: str) -> VendorOutcome | None:
+    """What GLS's word for a cancellation means; None: it is done. The words are a setting."""
+    word = work.settings.mapping("cancel_results").get(result.upper(), "")
+    if word == DONE:
+        return None
+    if word == PENDING:
+        return AnswerLater(f"GLS has not decided yet whether {number} is cancelled ({result})")
+    if word == TOO_LATE:
+        return Reject(result, f"GLS has scanned {number}: it is too late to cancel it")
+    return OutcomeUnknown(f"GLS answers {result} to the cancellation of {number}")
+
+
+def _tracking_may_know(work: Work, told: VendorOutcome) -> bool:
+    """Whether a parcel may be cancelled although GLS did not say so: too late says the repeat of a
+    call that was done, too; what is not decided yet, tracking does not know either."""
+    if isinstance(told, Reject):
+        return work.in_doubt
+    return isinstance(told, OutcomeUnknown) and not isinstance(told, AnswerLater)
+
+
+async def _cancelled_of(vendor: GlsClient, numbers: Sequence[str], mappings: Mappings) -> set[str]:
+    """Those that tracking shows as cancelled. OutcomeUnknown: nobody says."""
+    asked = ", ".join(numbers)
+    try:
+        parcels = translate.parcels_in(await vendor.track(numbers))
+    except Retry as away:
+        said = f"whether {asked} is cancelled: {away.reason}"
+        raise OutcomeUnknown(said, away.after_seconds) from away
+    except Unreadable as error:
+        raise OutcomeUnknown(f"whether {asked} is cancelled: {error}") from error
+    shown = [each for each in parcels if isinstance(each, dict)]
+    return {str(each.get("requested")) for each in shown if translate.is_voided(each, mappings)}
+
+
+def _most_urgent(failed: dict[str, VendorOutcome], count: int) -> VendorOutcome:
+    """The outcome to raise of several parcels, with the numbers of all that are still valid."""
+    told = min(failed.values(), key=_urgency)
+    untouched = len(failed) == count and all(isinstance(each, Retry) for each in failed.values())
+    if count == 1 or untouched:
+        return told
+    reason = f"{len(failed)} of {count} parcels are not cancelled ({', '.join(failed)})"
+    reason = f"{reason}: {told.reason}"
+    if isinstance(told, Reject):
+        return Reject(told.code, reason)
+    if isinstance(told, NeedsPerson):
+        return NeedsPerson(reason)
+    if isinstance(told, AnswerLater):
+        return AnswerLater(reason, told.after_seconds)
+    # Also of a Retry: something was done about others.
+    wait = told.after_seconds if isinstance(told, OutcomeUnknown | Retry) else 0.0
+    return OutcomeUnknown(reason, wait)
+
+
+def _urgency(told: VendorOutcome) -> int:
+    if isinstance(told, AnswerLater):
+        return TOLD_FIRST.index(AnswerLater)
+    return next(place for place, kind in enumerate(TOLD_FIRST) if isinstance(told, kind))
