@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -146,11 +146,16 @@ async def test_a_second_shipment_is_told_as_duplicates(world: World, shows_units
 
 
 async def test_a_search_that_shows_half_is_no_find(world: World) -> None:
-    """Proves that one parcel of two is neither adopted nor "not found": it is asked again."""
+    """Proves that one parcel of two is neither adopted nor "not found": it is asked again, nothing
+    is printed for it, and in the end a person gets its number."""
     await world.bought(packages=2)
     await world.misbehave("half_search")
     with pytest.raises(OutcomeUnknown, match="1 parcels for 2 packages"):
         await adapter.find_label(world.packed(2), world.client)
+    shown = world.shipments()[0][0]["number"]
+    with pytest.raises(NeedsPerson, match=f"1 parcels for 2 packages.*{shown}"):
+        await adapter.find_label(world.packed(2, attempt=10), world.client)
+    assert "reprint" not in [call.operation for call in world.sandbox.calls]
 
 
 async def test_not_found_is_only_what_gls_calls_so(world: World) -> None:
@@ -199,13 +204,31 @@ async def test_a_parcel_of_somebody_else_is_not_adopted(
 
 
 def test_a_gateway_that_is_away_rejects_nothing() -> None:
-    """Proves that a fault of the gateway which no row names, such as a proxy that is not deployed,
-    is no word about the request, where the same status from the service is a refusal."""
+    """Proves that a fault of the gateway which no row names, and an error page of a server in
+    between, are no word about the request, where the same status from the service is a refusal."""
     fault = {"fault": {"faultstring": "no proxy", "detail": {"errorcode": "ApplicationNotFound"}}}
-    answer = Answer(404, {}, b"")
-    assert isinstance(client._meaning(answer, fault, effect=True), OutcomeUnknown)
-    problem = {"title": "Not found", "detail": "no such contact"}
-    assert isinstance(client._meaning(answer, problem, effect=True), Reject)
+    page = {"status": 400, "error": "Bad Request", "path": "/shipit-farm/v1/backend"}
+    problem = {"title": "Bad Request", "detail": "no such product"}
+    refused = Answer(400, {}, b"")
+    for body in (fault, page):
+        assert isinstance(client._meaning(refused, body, effect=True), OutcomeUnknown)
+    assert isinstance(client._meaning(refused, problem, effect=True), Reject)
+
+
+async def test_a_wrong_way_to_gls_rejects_no_label(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a 404 to a new shipment, which names nothing that could be missing, is no word
+    about it, whoever wrote it: a wrong path would reject every label of the day."""
+
+    async def missing(*_: Any, **__: Any) -> Answer:
+        return Answer(404, {}, b'{"title": "Not Found", "detail": "no such resource"}')
+
+    monkeypatch.setattr(world.client._http, "post", missing)
+    with pytest.raises(OutcomeUnknown, match="no such resource"):
+        await world.client.create({})
+    with pytest.raises(Reject, match="no such resource"):
+        await world.client.cancel("00A1B2C3")
 
 
 def test_days_are_closed_from_the_last_one_on() -> None:
@@ -215,6 +238,32 @@ def test_days_are_closed_from_the_last_one_on() -> None:
     told = adapter.days_to_close("2026-03-08", due)
     assert [day.day for day in told] == [8, 9, 10]
     assert len(adapter.days_to_close("2026-01-01", due)) == 7
+
+
+async def test_a_day_that_gls_refuses_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that behind a day which GLS does not close the later ones are told and the place goes
+    on, that an alert names the day, and that it ends with a round without a refusal."""
+    async with running(end_of_day_time="00:00") as world:
+        today = adapter._now(world.settings).date()
+        refused, told = (today - timedelta(days=1)).isoformat(), world.client.end_of_day
+
+        async def refusing(day: str) -> None:
+            if day == refused:
+                raise Reject("400", "the day is over")
+            await told(day)
+
+        monkeypatch.setattr(world.client, "end_of_day", refusing)
+        world.cursor = (today - timedelta(days=2)).isoformat().encode()
+        poll = world.poll("end_of_day")
+        await adapter.end_of_day(poll, world.client)
+        assert refused in poll.alerts.told() and "the day is over" in poll.alerts.told()
+        days = world.sandbox.books()["closed_days"]
+        assert len(days) == 2 and refused not in days
+        assert world.cursor.decode() == days[-1] > refused
+        monkeypatch.undo()
+        poll.cursor = refused.encode()
+        await adapter.end_of_day(poll, world.client)
+        assert poll.alerts.told() == ""
 
 
 async def test_a_label_that_is_never_printed_again_is_for_a_person(world: World) -> None:

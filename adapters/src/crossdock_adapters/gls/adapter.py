@@ -48,12 +48,14 @@ ADAPTER = Adapter.load(__package__)
 # Types of the service rows: within a country, to a private address, abroad.
 SERVICE_TYPES = ("", "PRIVATE", "INT", "ECONOMY")
 # After so many attempts a person gets the number of a parcel that is there, and prints its label at
-# GLS: adopted without it, it would have a number that can't be cancelled.
+# GLS: adopted without it, it would have a number that can't be cancelled. So do parcels that are
+# fewer than the packages.
 ATTEMPTS_FOR_LABEL = 10
 # Labels of one shipment that a look-up asks for at once.
 PRINTED_AT_ONCE = 8
 # Days that are told at once, after GLS or we were away for longer.
 DAYS_TOLD_MAX = 7
+DAY_NOT_CLOSED = "day_not_closed"
 
 
 @ADAPTER.connect
@@ -111,6 +113,9 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
     valid = [each for each in listed if not translate.is_voided(each, ADAPTER.mappings)]
     if not valid:
         return NotFound(f"GLS knows no valid parcel with reference {work.reference}")
+    booked = len(work.event.shipment.packages)
+    if len(valid) < booked:
+        raise _too_few(work, [str(each["unitno"]) for each in valid], booked)
     parcels = await _all_printed_again(work, vendor, valid)
     for parcel in parcels:
         if parcel.shipment and work.reference not in parcel.shipment:
@@ -178,12 +183,18 @@ async def end_of_day(poll: Poll, vendor: GlsClient) -> None:
     closed = poll.cursor.decode()
     if (not closed and due < now.date()) or closed >= due.isoformat():
         return
+    refusals = []
     for day in days_to_close(closed, due):
         try:
             await vendor.end_of_day(day.isoformat())
         except Reject as refused:
-            log.warning("GLS does not close %s: %s", day, refused.reason)
-            return
+            # Asking again changes nothing, and later days must not wait for it.
+            refusals.append(f"{day} ({refused.reason})")
+    if refusals:
+        said = f"GLS does not close {', '.join(refusals)}: ask GLS whether its parcels are accepted"
+        poll.alerts.sound(DAY_NOT_CLOSED, said)
+    else:
+        poll.alerts.lift(DAY_NOT_CLOSED)
     await poll.advance(due.isoformat())
 
 
@@ -248,6 +259,17 @@ async def _all_printed_again(
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return [task.result() for task in asked]
+
+
+def _too_few(work: Work, numbers: Sequence[str], booked: int) -> OutcomeUnknown | NeedsPerson:
+    """Tracking shows fewer parcels than were booked: not all of them yet, or it never will."""
+    said = f"{len(numbers)} parcels for {booked} packages"
+    if work.attempt < ATTEMPTS_FOR_LABEL:
+        return OutcomeUnknown(f"tracking shows {said}, so far")
+    return NeedsPerson(
+        f"tracking shows {said} under {work.reference} ({', '.join(numbers)}): see at GLS what is "
+        "valid of this shipment; cancel there what is, then say that nothing was found"
+    )
 
 
 async def _printed_again(work: Work, vendor: GlsClient, found: Mapping[str, Any]) -> Parcel:

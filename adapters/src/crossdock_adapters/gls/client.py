@@ -33,7 +33,7 @@ SHIPIT_TYPE = "application/glsVersion1+json"
 JSON_TYPE = "application/json"
 # Track & Trace 1.0.7; more in one call is E_400_02.
 MAX_TRACKED_AT_ONCE = 10
-TOO_MANY_CALLS = 429
+NOT_THERE, TOO_MANY_CALLS = 404, 429
 TRACK_ID_CHARACTERS = 8
 
 
@@ -102,8 +102,9 @@ class GlsClient:
         return parcel
 
     async def cancel(self, track_id: str) -> str:
-        """Cancels one parcel: GLS's word for what became of it."""
-        body = await self._shipit(f"/cancel/{quote(track_id, safe='')}", {}, effect=True)
+        """Cancels one parcel: GLS's word for what became of it. Reject: GLS has no such parcel."""
+        path = f"/cancel/{quote(track_id, safe='')}"
+        body = await self._shipit(path, {}, effect=True, names_parcel=True)
         result = body.get("result")
         if body.get("trackid", track_id) != track_id or not isinstance(result, str) or not result:
             raise OutcomeUnknown(f"cancel: the answer says nothing of {track_id}")
@@ -173,9 +174,10 @@ class GlsClient:
         return answer
 
     async def _shipit(
-        self, path: str, request: Mapping[str, Any], *, effect: bool
+        self, path: str, request: Mapping[str, Any], *, effect: bool, names_parcel: bool = False
     ) -> dict[str, Any]:
-        """The object that ShipIT answers, its names in small letters."""
+        """The object that ShipIT answers, its names in small letters. names_parcel: the path names
+        a parcel, so that a 404 of the service is about it, and not about a way that is wrong."""
         answer = await self._http.post(
             f"{self._shipments}{path}",
             headers={"Accept": SHIPIT_TYPE, "Content-Type": SHIPIT_TYPE},
@@ -185,7 +187,10 @@ class GlsClient:
         )
         body = _object(answer)
         if not answer.ok or not body:
-            raise _meaning(answer, body, effect=effect)
+            told = _meaning(answer, body, effect=effect)
+            if isinstance(told, Reject) and answer.status == NOT_THERE and not names_parcel:
+                raise OutcomeUnknown(told.reason)
+            raise told
         try:
             small: dict[str, Any] = _in_small_letters(body)
         except RecursionError:
@@ -204,7 +209,7 @@ class GlsClient:
         )
         body = _object(answer)
         if not answer.ok:
-            raise _meaning(answer, body, effect=False)
+            raise _meaning(answer, body, effect=False, of_token=True)
         try:
             return Token(str(body["access_token"]), float(str(body["expires_in"])))
         except (KeyError, ValueError) as error:
@@ -271,14 +276,19 @@ def _object(answer: Answer) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _meaning(answer: Answer, body: Mapping[str, Any], *, effect: bool) -> VendorOutcome:
-    """What an answer that is no success means, by the table, in the words of whoever refused."""
+def _meaning(
+    answer: Answer, body: Mapping[str, Any], *, effect: bool, of_token: bool = False
+) -> VendorOutcome:
+    """What an answer that is no success means, by the table, in the words of whoever refused.
+
+    of_token: OAuth's `error` counts (RFC 6749, 5.2). Elsewhere a server in between has that name.
+    """
     fault = body.get("fault")
     if isinstance(fault, dict):
         detail = fault.get("detail")
         code = str(detail.get("errorcode", "")) if isinstance(detail, dict) else ""
         said = str(fault.get("faultstring", ""))
-    elif isinstance(body.get("error"), str):
+    elif of_token and isinstance(body.get("error"), str):
         code, said = str(body["error"]), str(body.get("error_description", ""))
     elif isinstance(body.get("title"), str):
         code, said = "", f"{body['title']}: {body.get('detail', '')}"
