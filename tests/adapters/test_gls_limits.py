@@ -101,6 +101,37 @@ async def test_one_refused_parcel_is_found_once_a_day_in_few_calls() -> None:
                                     if each != PAGE[6]]  # fmt: skip
 
 
+async def test_a_parcel_that_makes_its_page_fail_holds_up_no_other() -> None:
+    """Proves that a page which GLS answers with 500 is repeated no faster than parcels are polled,
+    and at the third time is asked about by halves, so that the others are told, the one is left out
+    for the day, and the pages behind it are reached."""
+    async with running({"failing_numbers": [PAGE[6]]}, tracking_interval_seconds=77) as world:
+        await world.bought()
+        (own,) = world.hub.stored
+        world.hub.stored = [*[packed_parcel.label("GLS", each) for each in PAGE[1:]], own]
+        for _ in range(adapter.PAGE_FAILURES_MAX - 1):
+            with pytest.raises(Retry, match="500") as told:
+                await round_of(world)
+            assert told.value.after_seconds == 77
+        await round_of(world)
+        assert world.hub.milestones(own.tracking_number)
+        first = len(calls(world))
+        assert first <= adapter.PAGE_FAILURES_MAX + 8
+        await round_of(world)
+        (again,) = calls(world)[first:]
+        assert PAGE[6] not in again.split(",") and again.count(",") == 8
+
+
+async def test_only_answered_calls_are_of_the_days_quota() -> None:
+    """Proves that calls which no GLS answered take nothing from what polling may spend today."""
+    async with running(base_url="http://127.0.0.1:9") as world:
+        under_way(world, *PAGE)
+        left = world.client.quota.left_for_polling()
+        with pytest.raises(Retry):
+            await round_of(world)
+        assert world.client.quota.left_for_polling() == left > 0
+
+
 async def test_a_tracking_that_refuses_everything_costs_little_and_leaves_out_nobody() -> None:
     """Proves that where every parcel is refused the day's quota is not spent on halving pages, and
     that all are asked about again."""

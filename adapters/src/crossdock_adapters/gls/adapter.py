@@ -21,7 +21,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.gls import cancelling, translate
-from crossdock_adapters.gls.client import MAX_TRACKED_AT_ONCE, GlsClient, Parcel
+from crossdock_adapters.gls.client import MAX_TRACKED_AT_ONCE, GlsClient, PageFailed, Parcel
 from crossdock_adapters.gls.translate import ShipRules
 from crossdock_adapters.sdk import carrier_labels, carrier_reports, local_times, vendor_json
 from crossdock_adapters.sdk.adapter import Adapter
@@ -55,6 +55,9 @@ ATTEMPTS_FOR_LABEL = 10
 PRINTED_AT_ONCE = 8
 # Days that are told at once, after GLS or we were away for longer.
 DAYS_TOLD_MAX = 7
+# A page of tracking that GLS answers with 5xx so often running is treated as one that it refuses:
+# one parcel may be the reason, and the pages behind it must not wait for ever.
+PAGE_FAILURES_MAX = 3
 DAY_NOT_CLOSED = "day_not_closed"
 
 
@@ -166,7 +169,13 @@ async def poll_tracking(poll: Poll, vendor: GlsClient) -> None:
 
     parcels = poll.settings.integer("tracking_parcels_per_poll")
     carrier = poll.settings.text("carrier_code")
-    await carrier_reports.ask_about_moving(poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask)
+    try:
+        await carrier_reports.ask_about_moving(poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask)
+    except Retry as failed:
+        # Repeated as fast as other polls, an hour of failures would spend the day's quota.
+        interval = poll.settings.seconds("tracking_interval_seconds")
+        failed.after_seconds = max(failed.after_seconds, interval)
+        raise
 
 
 @ADAPTER.poll("end_of_day")
@@ -331,25 +340,30 @@ async def _ask_about(poll: Poll, vendor: GlsClient, numbers: Sequence[str]) -> N
 
 
 async def _ask_in_parts(
-    poll: Poll, vendor: GlsClient, numbers: Sequence[str], refused: list[str]
+    poll: Poll, vendor: GlsClient, numbers: Sequence[str], refused: list[str], failing: bool = False
 ) -> bool:
     """Whether GLS told of any parcel; those that it refuses alone are added to `refused`. Of a page
-    that it refuses each half is asked about, while the day's share for that lasts."""
+    that it refuses each half is asked about, while the day's share for that lasts; so is one that
+    failed again and again. failing: of such a page this is a part."""
     if not numbers:
         return False
     if not vendor.quota.left_for_polling():
         raise Retry(0.0, "today's calls for tracking are spent: see tracking_calls_per_day")
     try:
         body = await vendor.track(numbers)
-    except OutcomeUnknown as refusal:
+    except (OutcomeUnknown, PageFailed) as refusal:
+        if isinstance(refusal, PageFailed) and not failing:
+            if vendor.quota.failed(numbers) < PAGE_FAILURES_MAX:
+                raise
+            failing = True
         log.warning("tracking of %s refused: %s", ", ".join(numbers), refusal.reason)
         if len(numbers) == 1:
             refused += numbers
         if len(numbers) == 1 or not vendor.quota.may_split():
             return False
         half = len(numbers) // 2
-        told = await _ask_in_parts(poll, vendor, numbers[:half], refused)
-        return await _ask_in_parts(poll, vendor, numbers[half:], refused) or told
+        told = await _ask_in_parts(poll, vendor, numbers[:half], refused, failing)
+        return await _ask_in_parts(poll, vendor, numbers[half:], refused, failing) or told
     await _report(poll, body, numbers)
     return True
 

@@ -33,8 +33,13 @@ SHIPIT_TYPE = "application/glsVersion1+json"
 JSON_TYPE = "application/json"
 # Track & Trace 1.0.7; more in one call is E_400_02.
 MAX_TRACKED_AT_ONCE = 10
-NOT_THERE, TOO_MANY_CALLS = 404, 429
+NOT_THERE, TOO_MANY_CALLS, SERVERS_FAULT = 404, 429, 500
 TRACK_ID_CHARACTERS = 8
+
+
+class PageFailed(Retry):
+    """Tracking answered a page with an error of its own, which one parcel of it may be the reason
+    for: GLS answered, so it is neither away nor out of calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,23 +154,28 @@ class GlsClient:
         return list(found.values())
 
     async def track(self, numbers: Sequence[str]) -> bytes:
-        """What tracking knows of at most ten numbers, as it came; each may have its own error."""
+        """What tracking knows of at most ten numbers, as it came; each may have its own error.
+        PageFailed: it answered 5xx."""
         if len(numbers) > MAX_TRACKED_AT_ONCE:
             raise ValueError(f"at most {MAX_TRACKED_AT_ONCE} numbers in one call")
         answer = await self._track("trackids", ",".join(numbers))
         if not answer.ok:
-            raise _meaning(answer, _object(answer), effect=False)
+            told = _meaning(answer, _object(answer), effect=False)
+            if isinstance(told, Retry) and answer.status >= SERVERS_FAULT:
+                raise PageFailed(told.after_seconds, told.reason)
+            raise told
         return answer.body
 
     async def _track(self, what: str, wanted: str) -> Answer:
         """Retry where the day's quota is spent: of tracking alone, so shipping is not held back."""
-        self.quota.count()
         answer = await self._http.get(
             f"{self._tracking}/{what}/{quote(wanted, safe=',')}",
             params={"showEvents": "true"},
             headers={"Accept": JSON_TYPE},
             auth=self._tokens,
         )
+        # One without an answer is not known to have come to GLS, and polls are not repeated fast.
+        self.quota.count()
         if not answer.ok:
             told = _meaning(answer, _object(answer), effect=False)
             if isinstance(told, Throttled) or answer.status == TOO_MANY_CALLS:

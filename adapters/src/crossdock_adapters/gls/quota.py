@@ -27,9 +27,12 @@ class TrackingQuota:
         self._splits = DailyBudget(SPLITS_PER_DAY, today)
         self._today = today
         self._left_out: dict[str, date] = {}
+        self._failed: tuple[str, ...] = ()
+        self._failed_times = 0
 
     def count(self) -> None:
-        """One more call. A look-up that nothing is left for is made all the same: GLS says."""
+        """One more call that was answered. A look-up for which nothing is left is made all the
+        same: GLS says."""
         self._calls.spend()
 
     def left_for_polling(self) -> int:
@@ -39,6 +42,12 @@ class TrackingQuota:
     def may_split(self) -> bool:
         """Whether a page that was refused may be halved; it takes one of the day's."""
         return self._splits.spend()
+
+    def failed(self, numbers: Sequence[str]) -> int:
+        """How often running this page has failed, this time included."""
+        again = tuple(numbers) == self._failed
+        self._failed, self._failed_times = tuple(numbers), self._failed_times + 1 if again else 1
+        return self._failed_times
 
     def leave_out(self, numbers: Iterable[str]) -> None:
         """Parcels that are not asked about any more today."""

@@ -64,7 +64,8 @@ class GlsSandbox(Misbehaving):
     Settings: client_id, client_secret, contacts (list), quota_per_day (of tracking),
     token_seconds, auto_handover_seconds (absent: wait for the command), scan_interval_seconds,
     tracked_after_seconds, field_names (this installation's names), retry_after_header,
-    refused_numbers (list: a call of tracking with one of them is refused as a whole).
+    refused_numbers, failing_numbers (lists: a call of tracking with one of them is refused as a
+    whole, or answered 500).
 
     Misbehaviours: pending_cancel (not decided yet, done when asked again), silent_cancel (done, and
     called ERROR), shop, not_collected and final (how the next parcels end), one_sheet (all labels
@@ -92,6 +93,7 @@ class GlsSandbox(Misbehaving):
         self._names = {str(k): str(v) for k, v in settings.get("field_names", {}).items()}
         self._quota = int(settings.get("quota_per_day", QUOTA_PER_DAY))
         self._refused = {str(each) for each in settings.get("refused_numbers", [])}
+        self._failing = {str(each) for each in settings.get("failing_numbers", [])}
         self._calls_today: dict[date, int] = {}
         self._closed_days: list[str] = []
         self._tokens = Tokens()
@@ -292,6 +294,8 @@ class GlsSandbox(Misbehaving):
         numbers = call.key.split(",")
         if not self._refused.isdisjoint(numbers):
             raise VendorRefusal(400, "Bad Request", "The request cannot be read.")
+        if not self._failing.isdisjoint(numbers):
+            raise VendorRefusal(500, "Internal Server Error", "An unexpected error.")
         shown = next((self._shown[number] for number in numbers if number in self._shown), None)
         if shown is not None:
             return Response(shown, media_type="application/json")
