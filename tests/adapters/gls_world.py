@@ -43,15 +43,17 @@ class World:
     def __init__(self, sandbox: GlsSandbox, **changes: Any) -> None:
         self.sandbox = sandbox
         self.hub: Any = SmallHub()
-        given = {
+        self.given: dict[str, Any] = {
             "base_url": sandbox.vendor_url,
             "client_id": "env:GLS_TEST_ID",
             "client_secret": "env:GLS_TEST_SECRET",
             "contact_id": CONTACT,
+            "time_zone": conformance.TIME_ZONE,
+            "not_found_codes": conformance.NOT_FOUND_CODES,
             "calls_per_second": 2000,
             **changes,
         }
-        self.settings, self.secrets = check(ADAPTER.manifest.settings, given)
+        self.settings, self.secrets = check(ADAPTER.manifest.settings, self.given)
         self.client = GlsClient(self.settings, self.secrets)
         self.cursor = b""
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
-from crossdock_adapters.gls import adapter, client, conformance
+from crossdock_adapters.gls import adapter, client, conformance, translate
 from crossdock_adapters.gls.adapter import ADAPTER
 from crossdock_adapters.gls.client import Parcel
 from crossdock_adapters.gls.sandbox import GlsSandbox
+from crossdock_adapters.gls.sandbox_books import LOCAL
 from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
@@ -30,7 +31,7 @@ from crossdock_adapters.sdk.outcomes import (
     Untranslatable,
 )
 from crossdock_adapters.sdk.sandbox import SandboxConfig
-from crossdock_adapters.sdk.settings import SettingsError
+from crossdock_adapters.sdk.settings import SettingsError, check
 from crossdock_adapters.sdk.work import HeldPayload
 from gls_world import PAYLOADS, REFERENCE, SANDBOX_SETTINGS, World, labels_of, running
 from sdk_waiting import until
@@ -160,11 +161,15 @@ async def test_a_search_that_shows_half_is_no_find(world: World) -> None:
 
 async def test_not_found_is_only_what_gls_calls_so(world: World) -> None:
     """Proves that E_404_01 for our reference, and nothing but cancelled parcels, are "not found",
-    and that a code which no setting names, a refusal or a spent quota is none."""
+    and that a code which no setting names, a refusal or a spent quota is none: of itself the
+    adapter takes no code for it, and in the end a person is asked."""
     assert isinstance(await adapter.find_label(world.packed(), world.client), NotFound)
+    assert ADAPTER.manifest.settings["not_found_codes"].default == []
     async with running(not_found_codes=[]) as strict:
         with pytest.raises(OutcomeUnknown, match="E_404_01"):
             await adapter.find_label(strict.packed(), strict.client)
+        with pytest.raises(NeedsPerson, match=r"E_404_01.*not_found_codes"):
+            await adapter.find_label(strict.packed(attempt=10), strict.client)
     await world.misbehave("quota", 1)
     with pytest.raises(Retry) as told:
         await adapter.find_label(world.packed(), world.client)
@@ -312,6 +317,25 @@ async def test_a_misspelt_setting_is_refused_before_anything_is_sent(name: str, 
     async with running(**{name: value}) as world:
         with pytest.raises(SettingsError, match=name):
             await adapter.connect(world.settings, world.secrets)
+
+
+async def test_the_zone_of_the_docks_is_asked_for_and_decides_the_day(world: World) -> None:
+    """Proves that nobody ships without saying where, and that GLS refuses a shipping date that is
+    over at its place, as the day of a zone behind it may be."""
+    given = {name: value for name, value in world.given.items() if name != "time_zone"}
+    with pytest.raises(SettingsError, match="time_zone"):
+        check(ADAPTER.manifest.settings, given)
+    day = datetime.now(LOCAL).date()
+    rules = adapter.ship_rules(world.settings, world.packed().event.shipment)
+    for shipping, over in ((day - timedelta(days=1), True), (day, False)):
+        request = translate.shipment_request(
+            world.packed().event.shipment, REFERENCE, shipping.isoformat(), rules
+        )
+        if over:
+            with pytest.raises(Reject, match="in the past"):
+                await world.client.create(request)
+        else:
+            await world.client.create(request)
 
 
 async def test_a_token_that_ended_is_renewed_once(world: World) -> None:

@@ -58,6 +58,8 @@ DAYS_TOLD_MAX = 7
 # A page of tracking that GLS answers with 5xx so often running is treated as one that it refuses:
 # one parcel may be the reason, and the pages behind it must not wait for ever.
 PAGE_FAILURES_MAX = 3
+# Of one parcel in an answer of tracking (Track & Trace 1.0.7): there is nothing to tell yet.
+NOT_TRACKED_YET = "E_404_01"
 DAY_NOT_CLOSED = "day_not_closed"
 
 
@@ -112,7 +114,7 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
         if label is None:
             return NotFound("it is bought with the first package of its shipment: not yet")
         return _with_first(label.tracking_number)
-    listed = await vendor.find(work.reference)
+    listed = await _found(work, vendor)
     valid = [each for each in listed if not translate.is_voided(each, ADAPTER.mappings)]
     if not valid:
         return NotFound(f"GLS knows no valid parcel with reference {work.reference}")
@@ -270,6 +272,20 @@ async def _all_printed_again(
     return [task.result() for task in asked]
 
 
+async def _found(work: Work, vendor: GlsClient) -> list[dict[str, Any]]:
+    """What tracking shows under our reference. NeedsPerson: it went on saying nothing of it."""
+    try:
+        return await vendor.find(work.reference)
+    except OutcomeUnknown as told:
+        if work.attempt < ATTEMPTS_FOR_LABEL:
+            raise
+        raise NeedsPerson(
+            f"tracking does not say whether {work.reference} was bought ({told.reason}): look at "
+            "GLS, then resolve this delivery, or say that nothing was found; not_found_codes may "
+            "name a code that means that"
+        ) from told
+
+
 def _too_few(work: Work, numbers: Sequence[str], booked: int) -> OutcomeUnknown | NeedsPerson:
     """Tracking shows fewer parcels than were booked: not all of them yet, or it never will."""
     said = f"{len(numbers)} parcels for {booked} packages"
@@ -375,11 +391,10 @@ async def _report(poll: Poll, body: bytes, asked: Sequence[str]) -> None:
     except Unreadable as error:
         await poll.hold(body, str(error), key=carrier_reports.payload_key(body))
         return
-    not_found = poll.settings.texts("not_found_codes")
     for parcel in parcels:
         error_code = translate.error_of(parcel)
         if error_code:
-            if error_code not in not_found:
+            if error_code != NOT_TRACKED_YET:
                 log.warning("tracking answers %s for a parcel", error_code)
             continue
         carrier = poll.settings.text("carrier_code")

@@ -21,6 +21,8 @@ from crossdock_adapters.sdk.conformance.subject import (
 )
 
 CONTACT = "2760194275"
+# The simulated GLS is at home an hour before UTC, and knows a parcel as soon as its settings say.
+TIME_ZONE, NOT_FOUND_CODES = "Europe/Berlin", ["E_404_01"]
 CLIENT_ID, CLIENT_SECRET = "conformance-client", "conformance-client-secret"
 PACKAGE_ID = packed_parcel.PACKAGE_ID
 SECOND_PACKAGE_ID = "0190f7a2-3c4d-7e5f-8a6b-000000000102"
@@ -36,6 +38,8 @@ def settings(sandbox: GlsSandbox, folder: Path) -> Mapping[str, Any]:
         "base_url": sandbox.vendor_url,
         **packed_parcel.secret_files(folder, SECRETS),
         "contact_id": CONTACT,
+        "time_zone": TIME_ZONE,
+        "not_found_codes": NOT_FOUND_CODES,
         "calls_per_second": 2000,
         "timeout_seconds": 10,
         "tracking_interval_seconds": TRACKING_INTERVAL_SECONDS,

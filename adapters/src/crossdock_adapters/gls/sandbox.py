@@ -207,7 +207,7 @@ class GlsSandbox(Misbehaving):
 
     async def _create(self, request: Request, call: Call) -> Response:
         body = await self._shipit(request)
-        order = read_order(body, self._contacts, self._names, self.now().date())
+        order = read_order(body, self._contacts, self._names, self.now().astimezone(LOCAL).date())
         call.key = next(iter(order.references), "")
         return self._made(self._books.create(order, self.now()))
 

@@ -271,7 +271,7 @@ def read_order(
         day = date.fromisoformat(str(shipment.get("ShippingDate", today)))
     except ValueError:
         raise _invalid("ShippingDate is no date") from None
-    if day < today - timedelta(days=1):
+    if day < today:
         raise _invalid("ShippingDate is in the past")
     shipper = _part(shipment, "Shipper")
     if shipper.get("ContactID") not in contacts:
