@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
     counts = ", ".join(f"{value:,} {name}" for name, value in told["done"].items())
     baseline = ", ".join(_naive(told))
     columns = (
-        f"{trial.id:5}{told['pieces']:>4}/{size.pieces:<3}{found['lost']:>6}{found['doubled']:>9}"
-        f"{found['reordered']:>11}{found['regressed']:>11}  {verdict:13}"
+        f"{trial.id:5}{told['pieces']:>4}/{size.pieces:<3}{_shown(found['lost']):>6}"
+        f"{_shown(found['doubled']):>9}{_shown(found['reordered']):>11}"
+        f"{_shown(found['regressed']):>11}  {verdict:13}"
     )
     slow = "".join(f"; {name} beyond {bound:g}" for name, bound in told["beyond"].items())
     slow += "".join(f"; {name} below {floor:g}" for name, floor in told["below"].items())
@@ -49,6 +50,16 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
     slow += "".join(f"; {each}" for each in _otherwise(told))
     text = f"{columns}{counts}{slow}" + (f"; {baseline}" if baseline else "")
     return Line(text, passed and told["pieces"] > 0)
+
+
+def _judged(pieces: Sequence[Done], name: str) -> int | None:
+    """How often a kind was found; None where no piece looked for it."""
+    found = [each.result.verdict[name] for each in pieces if name in each.result.verdict]
+    return sum(found) if found else None
+
+
+def _shown(found: int | None) -> str:
+    return "-" if found is None else str(found)
 
 
 def _verdict(told: Mapping[str, Any], passed: bool, is_part: bool) -> str:
@@ -89,8 +100,7 @@ def document(trial: Trial, progress: Progress) -> dict[str, Any]:
         "words_not_kept": [each.seed for each in pieces if each.words == NO_WORDS],
         "seconds": round(sum(each.seconds for each in pieces)),
         "found": {
-            name: sum(each.result.verdict.get(name, 0) for each in pieces)
-            for name in ("lost", "doubled", "reordered", "regressed")
+            name: _judged(pieces, name) for name in ("lost", "doubled", "reordered", "regressed")
         },
         "measured": measured,
         "beyond": _missed(trial.bounds, measured, lambda figure, most: figure["p99"] > most),
@@ -171,7 +181,7 @@ def table(trials: Iterable[Trial], progress: Progress) -> str:
             asked = ", ".join(f"{value:,} {name}" for name, value in trial.asked.items())
             done += f" (so far; the whole is {asked})"
         seeds = f"{told['seeds'][0]} to {told['seeds'][-1]}" if told["seeds"] else ""
-        found = ", ".join(str(value) for value in told["found"].values()) if told["seeds"] else ""
+        found = ", ".join(map(_shown, told["found"].values())) if told["seeds"] else ""
         if told["seeds"] and not told["passed"]:
             found += " **not kept**"
         naive = "; ".join(_naive(told))

@@ -71,6 +71,14 @@ def test_the_usual_build_is_told_with_its_seconds(progress: Progress) -> None:
     assert told.replace(";", ",") in line(trial(), Size(1), progress).text
 
 
+def test_what_nobody_looked_for_is_no_zero(progress: Progress) -> None:
+    """Proves that a kind of violation which no piece judges is told as "-", not as none found."""
+    progress.put("G0", 1001, Result({"kills": 10}, {"lost": 0, "doubled": 2}), 3.0)
+    assert document(trial(), progress)["found"]["regressed"] is None
+    assert " | 0, 2, -, - | " in table([trial()], progress)
+    assert line(trial(), Size(1), progress).text.split()[2:6] == ["0", "2", "-", "-"]
+
+
 def test_a_slow_figure_is_told(progress: Progress) -> None:
     """Proves that a figure beyond its bound is named, and that one within it is not."""
     progress.put("G0", 1001, Result({"kills": 10}, GOOD, {"s": [6.0], "t": [1.0]}), 3.0)
