@@ -40,6 +40,7 @@ def judge(
         *_lost(asked, final, books),
         *_doubled(books),
         *_out_of_order(asked, books),
+        *_regressed(asked, books),
         *_overlapping(books),
         *_not_held(books),
         *_over_budget(books),
@@ -93,6 +94,23 @@ def _out_of_order(asked: Sequence[Asked], books: Books) -> list[str]:
         for earlier, later in pairwise(members):
             if first[earlier.delivery_id] > first[later.delivery_id]:
                 found.append(f"order: {later.delivery_id} came before an earlier one of {key}")
+    return found
+
+
+def _regressed(asked: Sequence[Asked], books: Books) -> list[str]:
+    """An older full state written over a newer one, by whatever came late or again."""
+    places = {one.delivery_id: one for one in asked}
+    newest: dict[str, Asked] = {}
+    found = []
+    for written in books.written:
+        one = places.get(written.delivery_id)
+        if one is None:
+            continue
+        before = newest.setdefault(one.key, one)
+        if one.sequence < before.sequence:
+            found.append(f"regressed: {one.delivery_id} was written over a newer one of {one.key}")
+        elif one.sequence > before.sequence:
+            newest[one.key] = one
     return found
 
 

@@ -63,6 +63,28 @@ def test_a_draft_that_only_its_adapter_knows_is_doubled(monkeypatch: pytest.Monk
     assert any("doubled" in text for text in found)
 
 
+def test_an_older_state_comes_before_what_is_newer() -> None:
+    """Proves that the runs reach what settling is for: full states whose calls take effect late are
+    clean as they are, and with a settle time that is shorter than the vendor's an older state is
+    written over a newer one."""
+    rough = [
+        replace(
+            drawn(seed),
+            operation_class="NATURAL",
+            events_per_key=5,
+            vendor_lost_done=0.4,
+            late_effect_seconds=40.0,
+        )
+        for seed in range(40)
+    ]
+    settled = replace(Limits(), settle_seconds_default=60.0)
+    kept = [played(seed, faults, settled) for seed, faults in enumerate(rough)]
+    assert not failures(kept), "\n".join(failures(kept)[:10])
+    hasty = replace(Limits(), settle_seconds_default=5.0)
+    found = failures([played(seed, faults, hasty) for seed, faults in enumerate(rough)])
+    assert any("regressed" in text for text in found)
+
+
 def test_a_seed_replays_identically() -> None:
     """Proves that a run is its seed: ten replays of a rough one agree in every effect and time."""
     assert len({played(9).digest for _ in range(REPLAYS)}) == 1

@@ -49,9 +49,14 @@ class Call:
 
 @dataclass(slots=True)
 class Books:
-    """What the oracle reads; nobody else does."""
+    """What the oracle reads; nobody else does.
+
+    effects: what was done. written: each time that a full state was written over the one before,
+    repeats included: an upsert that comes again has no second effect, and may undo a newer one.
+    """
 
     effects: list[Effect] = field(default_factory=list)
+    written: list[Effect] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     rejected: set[str] = field(default_factory=set)
 
@@ -193,6 +198,8 @@ class Vendor:
             self._book(delivery_id)
 
     def _book(self, delivery_id: str) -> None:
+        if self.faults.operation_class == "NATURAL":
+            self.books.written.append(Effect(delivery_id, self._time.now))
         # A key that the vendor honours makes a second call the first one's echo.
         honours = self.faults.operation_class in ("KEYED", "NATURAL")
         if not (honours and delivery_id in self._done):

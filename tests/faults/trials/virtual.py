@@ -26,7 +26,13 @@ COPIES = 3
 # What the pieces of G12 are about in turn: calls that are refused, or that nobody answers.
 SILENT_AS = ("", "SEARCHABLE", "NATURAL")
 # What the oracle says -> as what the table counts it; the rest fails the piece all the same.
-COUNTED_AS = {"lost": "lost", "doubled": "doubled", "blind": "doubled", "order": "reordered"}
+COUNTED_AS = {
+    "lost": "lost",
+    "doubled": "doubled",
+    "blind": "doubled",
+    "order": "reordered",
+    "regressed": "regressed",
+}
 
 
 def _verdict(violations: list[str]) -> dict[str, int]:
