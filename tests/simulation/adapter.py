@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2
-from crossdock_adapters.sdk.attempts import Attempts
+from crossdock_adapters.sdk.attempts import FAULT_TELLS_MAX, Attempts
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.runner import DRAIN_SECONDS, HURRY_SECONDS
 from crossdock_adapters.sdk.settings import Settings
@@ -143,9 +143,11 @@ class Adapter:
             self._judge(delivery_id)
 
     def _judge(self, delivery_id: str) -> None:
-        """Nothing of a delivery is under way here any more: the hub has to know how it ended."""
+        """Nothing of a delivery is under way here any more: the hub has to know how it ended, or
+        had a fault with it as often as it is told, whole and bare; then the lease runs out."""
         token, _ = self._link.granted.get(delivery_id, (0, ""))
-        if token and self._hub.waits_for(delivery_id, token):
+        given_up = self._link.not_taken[delivery_id] >= 2 * FAULT_TELLS_MAX
+        if token and not given_up and self._hub.waits_for(delivery_id, token):
             self.faults.append(f"untold: {delivery_id} is given to a process that has dropped it")
 
     def _new_id(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -29,7 +30,8 @@ class SimulatedLink:
     """One process's calls of the hub. calm: nothing is lost, late or refused for a fault.
 
     granted: delivery -> (token, id) of the newest attempt that the hub has given to this process
-    and of which it has not been told the end, whether the process heard of it or not.
+    and of which it has not been told the end, whether the process heard of it or not. not_taken:
+    how often the hub had a fault with being told that end.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class SimulatedLink:
         self._chance, self._faults, self._hub = chance, faults, hub
         self.calm = False
         self.granted: dict[str, tuple[int, str]] = {}
+        self.not_taken: Counter[str] = Counter()
 
     async def begin(
         self, begins: list[delivery_service_pb2.Begin]
@@ -81,6 +84,7 @@ class SimulatedLink:
         result = self._answered(self._hub.begin_attempt, begin, delivery_service_pb2.BeginResult)
         if not result.HasField("refusal"):
             self.granted[result.delivery_id] = (result.token, begin.attempt_id)
+            self.not_taken[result.delivery_id] = 0
         elif self.granted.get(begin.delivery_id, (0, ""))[1] == begin.attempt_id:
             # The hub has taken it back, and said so.
             del self.granted[begin.delivery_id]
@@ -92,6 +96,7 @@ class SimulatedLink:
         kind = delivery_service_pb2.CompletionResult
         result = self._each(self._hub.complete_attempt, completion, kind)
         told = result.refusal.reason != HUB_FAULT
+        self.not_taken[completion.delivery_id] += not told
         if told and self.granted.get(completion.delivery_id, (0, ""))[0] == completion.token:
             del self.granted[completion.delivery_id]
         return result
