@@ -1,6 +1,7 @@
 """The event loop of one simulated process: asyncio's own tasks and futures, on virtual time.
 
-It has no sockets, no threads and no wall clock; whatever asks for one is told NotImplementedError.
+It has no sockets, no threads and no wall clock: what asks for one is refused, so that a run which
+needed the machine would end and not depend on it.
 A process is its loop: stopped, none of its callbacks run while time passes; killed, none ever do.
 """
 
