@@ -53,6 +53,18 @@ class Kind(Enum):
     REJECTED_WITH_EFFECT = (Verdict.LOST, "a rejected delivery is in the vendor's books")
     SUPERSEDED_BUT_CALLED = (Verdict.DOUBLED, "the vendor was asked for superseded work")
     OLDER_STATE_LAST = (Verdict.REGRESSED, "a vendor got an older state after a newer one")
+    # Labels: what is packed, bought, shown and voided.
+    PACKAGE_WITHOUT_PURCHASE = (Verdict.LOST, "nobody buys a label for what was packed")
+    OUTCOME_WITHOUT_FACTS = (Verdict.LOST, "work is done and the hub has not what it made")
+    FACTS_WITHOUT_OUTCOME = (Verdict.LOST, "the hub has what work made that is not done")
+    LABEL_NOT_KNOWN = (Verdict.LOST, "the vendor sold a label that the hub does not show")
+    LABEL_NEVER_SOLD = (Verdict.LOST, "the hub has a label that the vendor never sold")
+    LABEL_DIFFERS = (Verdict.REGRESSED, "a label is not what the vendor sold")
+    LABEL_WENT_BACK = (Verdict.REGRESSED, "a label was shown and is not any more")
+    TWO_VALID_LABELS = (Verdict.DOUBLED, "a package has two valid labels")
+    VOIDED_UNASKED = (Verdict.LOST, "a label is void though nobody voided its shipment")
+    VOID_LOST = (Verdict.LOST, "a label is valid though its shipment was voided")
+    VOIDED_BEFORE_SOLD = (Verdict.REORDERED, "a label was sold after its package was voided")
     # The ledger's rules.
     CALL_WITHOUT_BEGIN = (Verdict.DOUBLED, "a vendor was called with no attempt in the ledger")
     CALL_BEFORE_BEGIN = (Verdict.DOUBLED, "a vendor was called before the attempt was begun")

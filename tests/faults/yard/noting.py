@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -43,8 +45,8 @@ class Notes:
 
 
 def digest(body: bytes) -> str:
-    """A short name of some bytes."""
-    return hashlib.sha256(body).hexdigest()[:16]
+    """A short name of some bytes; "" of none."""
+    return hashlib.sha256(body).hexdigest()[:16] if body else ""
 
 
 def of_vendor(books: dict[str, Any]) -> list[Record]:
@@ -52,7 +54,8 @@ def of_vendor(books: dict[str, Any]) -> list[Record]:
     effects = [
         Effect(
             e["endpoint"], e["operation"], e["delivery_id"], e["number"], e["key"], e["subject"],
-            e["made_at"], e["revision"],
+            e["made_at"], e["revision"], e.get("price", ""),
+            digest(base64.b64decode(e.get("document", ""))), e.get("voided_at", 0),
         )
         for e in books["effects"]
     ]  # fmt: skip
@@ -68,15 +71,16 @@ def of_vendor(books: dict[str, Any]) -> list[Record]:
     return [*effects, *calls]
 
 
-def of_hub(hub: RunningHub) -> list[Record]:
-    """What the hub's database holds."""
-    objects = _rows(hub, Object, "objects WHERE kind = 'order'")
+def of_hub(hub: RunningHub, kinds: Sequence[str] = ("order",), role: str = "") -> list[Record]:
+    """What the hub's database holds: objects of some kinds, and the work of a role, or all."""
+    named = ", ".join(f"'{kind}'" for kind in kinds)
+    objects = _rows(hub, Object, f"objects WHERE kind IN ({named})")
     events = _rows(hub, Event, "events ORDER BY sequence")
     return [
         *(Object(**row | {"number": row["number"] or ""}) for row in objects),
         *(Event(**row | {"body": digest(row["body"])}) for row in events),
         *(Request(**row) for row in _rows(hub, Request, "requests")),
-        *of_ledger(hub),
+        *of_ledger(hub, role),
     ]
 
 
@@ -84,9 +88,11 @@ def of_hub(hub: RunningHub) -> list[Record]:
 LATE_WORD = f"CASE WHEN reason LIKE '{LATE}%' THEN 1 ELSE 0 END"
 
 
-def of_ledger(hub: RunningHub) -> list[Record]:
-    """Deliveries and attempts."""
-    deliveries = _rows(hub, Delivery, "deliveries ORDER BY id", references="vendor_references")
+def of_ledger(hub: RunningHub, role: str = "") -> list[Record]:
+    """Deliveries to the endpoints of a role, or all, and attempts."""
+    ours = f"WHERE role = '{role}'" if role else ""
+    table = f"deliveries {ours} ORDER BY id"
+    deliveries = _rows(hub, Delivery, table, references="vendor_references")
     for row in deliveries:
         row["references"] = tuple(str(each[1]) for each in json.loads(row["references"] or "[]"))
     attempts = _rows(hub, Attempt, "attempts ORDER BY begun_at", late=LATE_WORD)

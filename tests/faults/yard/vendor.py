@@ -28,6 +28,8 @@ from crossdock_adapters.sdk.sandbox import (
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
+from tests.faults.yard import label_books
+
 HANG_SECONDS = 60.0
 # A draft takes this share of the time that selling takes.
 DRAFT_SHARE = 0.3
@@ -90,6 +92,7 @@ class Yard(Sandbox):
 
     Or POST /<endpoint>/drafts, of which nothing comes, and POST /<endpoint>/drafts/<id>/confirm,
     which sells what was drafted; the same draft is sold once, another draft is sold besides.
+    POST /<endpoint>/documents/<number>/void takes a label back, once however often it is asked.
     """
 
     name = "yard"
@@ -103,8 +106,8 @@ class Yard(Sandbox):
         self._late: set[asyncio.Task[None]] = set()
         self._lied: set[tuple[str, str]] = set()
         self._drafts = 0
-        # Draft -> number of what was sold by it.
-        self._sold_by: dict[str, str] = {}
+        # Draft -> what was sold by it.
+        self._sold_by: dict[str, dict[str, Any]] = {}
         for endpoint, values in config.settings.items():
             self.mixes[endpoint] = _mix(values)
 
@@ -115,6 +118,9 @@ class Yard(Sandbox):
             VendorRoute("POST", "/{endpoint}/drafts", self.draft, "draft"),
             VendorRoute(
                 "POST", "/{endpoint}/drafts/{draft}/confirm", self.confirm, "confirm", effect=True
+            ),
+            VendorRoute(
+                "POST", "/{endpoint}/documents/{number}/void", self.void, "void", effect=True
             ),
             VendorRoute("GET", "/{endpoint}/open", self.open, "open"),
         ]
@@ -140,7 +146,7 @@ class Yard(Sandbox):
         deed = Deed(
             "CALL",
             lambda: self._book(endpoint, mix, body),
-            lambda: {"number": self._of(endpoint, key)[-1]["number"]},
+            lambda: label_books.told(self._of(endpoint, key)[-1]),
         )
         return await self._answered(endpoint, mix, body, deed, call)
 
@@ -163,11 +169,29 @@ class Yard(Sandbox):
             if draft in self._sold_by:
                 return False
             made = self._book(endpoint, mix, body)
-            self._sold_by[draft] = self.effects[-1]["number"]
+            self._sold_by[draft] = self._of(endpoint, str(body["key"]))[-1]
             return made
 
-        deed = Deed("CALL", sell, lambda: {"number": self._sold_by[draft]})
+        deed = Deed("CALL", sell, lambda: label_books.told(self._sold_by[draft]))
         return await self._answered(endpoint, mix, body, deed, call)
+
+    async def void(self, request: Request, call: Call) -> Response:
+        endpoint, body = request.path_params["endpoint"], await request.json()
+        number = request.path_params["number"]
+
+        def take_back() -> bool:
+            ours = (e for e in self.effects if e["number"] == number and "price" in e)
+            sold = next(ours, None)
+            if sold is None:
+                raise VendorError(404, {"error": "no such label"})
+            if sold["voided_at"]:
+                return False
+            sold["voided_at"] = _now()
+            self._keep(endpoint, number, body)
+            return True
+
+        deed = Deed("CALL", take_back, lambda: {"voided": number})
+        return await self._answered(endpoint, self.mixes.get(endpoint, Mix()), body, deed, call)
 
     async def _answered(
         self, endpoint: str, mix: Mix, body: Any, deed: Deed, call: Call
@@ -211,10 +235,17 @@ class Yard(Sandbox):
         if mix.honours_keys and self._of(endpoint, body["key"]):
             return False
         number = f"{endpoint}-{len(self.effects) + 1:06}"
-        kept = ("operation", "delivery_id", "key", "subject", "revision")
-        effect = {name: body[name] for name in kept}
-        self.effects.append({"endpoint": endpoint, "number": number, "made_at": _now()} | effect)
+        effect = self._keep(endpoint, number, body)
+        if body["operation"] == label_books.BUY:
+            effect.update(label_books.label_of(self.config.seed, number), voided_at=0)
         return True
+
+    def _keep(self, endpoint: str, number: str, body: Any) -> dict[str, Any]:
+        kept = ("operation", "delivery_id", "key", "subject", "revision")
+        effect = {"endpoint": endpoint, "number": number, "made_at": _now()}
+        effect |= {name: body[name] for name in kept}
+        self.effects.append(effect)
+        return effect
 
     async def find(self, request: Request, call: Call) -> Response:
         endpoint, key = request.path_params["endpoint"], request.path_params["key"]
@@ -233,7 +264,7 @@ class Yard(Sandbox):
         if strike == "broken":
             asked["status"] = 500
             raise VendorError(500, {"error": "the index is rebuilt"})
-        return json_response({"numbers": [each["number"] for each in found]})
+        return json_response({"documents": [label_books.told(each) for each in found]})
 
     def _of(self, endpoint: str, key: str) -> list[dict[str, Any]]:
         return [e for e in self.effects if e["key"] == key and e["endpoint"] == endpoint]
