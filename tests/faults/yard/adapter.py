@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
 import signal
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from crossdock_adapters.sdk import exchange, hosting, logs, registry
+from crossdock_adapters.sdk import exchange, hosting, http, logs, registry
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.config import load_adapters
 from crossdock_adapters.sdk.http import VendorHttp
@@ -33,6 +34,8 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Work
+
+from tests.faults.yard.vendor import LEASE_UNTIL, SENT_AT
 
 OPERATIONS = ("create_sales_order", "change_order", "cancel_order")
 CLASSES = ("searchable", "keyed", "none", "natural", "two_step")
@@ -140,9 +143,6 @@ class YardClient:
 
 
 def _told(work: Work) -> dict[str, Any]:
-    record = exchange.current()
-    left = record.lease_left_seconds() if record is not None else 0.0
-    now = time.time()
     return {
         "operation": work.operation,
         "delivery_id": work.delivery_id,
@@ -150,9 +150,25 @@ def _told(work: Work) -> dict[str, Any]:
         "key": work.reference,
         "subject": work.event.order.number,
         "revision": work.event.metadata.revision,
-        "sent_at": int(now * 1e6),
-        "lease_until": int((now + left) * 1e6),
     }
+
+
+class StampedRequest(http._LeasedRequest):
+    """Says when it left, and how far its lease reached then.
+
+    Stamped immediately before the SDK's last look at the lease: a process that is stopped earlier
+    and still sends has sent after its lease, one that is stopped after that look is in the window
+    that docs/guarantees.md states, and its call arrives after its lease.
+    """
+
+    async def send(self, conn: Any) -> Any:
+        record = exchange.current()
+        if record is not None and math.isfinite(record.lease_until):
+            # The time first: whoever is stopped between the two has less lease, not more.
+            now = int(time.time() * 1e6)
+            left = int(record.lease_left_seconds() * 1e6)
+            self.headers[SENT_AT], self.headers[LEASE_UNTIL] = str(now), str(now + left)
+        return await super().send(conn)
 
 
 def die_maybe(where: str, work: Work, step: str = "") -> None:
@@ -210,6 +226,7 @@ def main(path: str) -> None:
     adapters = {adapter_name(kind): yard_adapter(kind) for kind in CLASSES}
     # No entry points: these adapters exist only in the tests.
     registry.adapter = adapters.__getitem__  # type: ignore[assignment]
+    http._LeasedRequest = StampedRequest  # type: ignore[misc]
     logs.start()
     asyncio.run(hosting.host_endpoints(load_adapters(Path(path))))
 

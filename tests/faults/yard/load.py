@@ -37,6 +37,8 @@ TARGETS = {
     "crossdock.order.v1.OrderChanged": ("change_order",),
     "crossdock.order.v1.OrderCancelled": ("cancel_order",),
 }
+# What a cancellation takes back as long as nobody has begun it (order_events.proto).
+SUPERSEDES = {"cancel_order": ("create_sales_order", "change_order", "record_release")}
 
 
 class Load:
