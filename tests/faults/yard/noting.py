@@ -89,9 +89,11 @@ LATE_WORD = f"CASE WHEN a.reason LIKE '{LATE}%' THEN 1 ELSE 0 END"
 
 
 def of_ledger(hub: RunningHub, role: str = "") -> list[Record]:
-    """Deliveries to the endpoints of a role, or all, and attempts, of one moment: an adapter that was not heard in time may still
-    prove something when nothing is open any more, and a parked delivery whose call is known to be
-    done has never been seen by anybody."""
+    """Deliveries to the endpoints of a role, or all, and attempts, of one moment.
+
+    An adapter that was not heard in time may still prove something when nothing is open any more,
+    and a parked delivery whose call is known to be done has never been seen by anybody.
+    """
     row = _columns(Delivery, "d", references="d.vendor_references")
     word = _columns(Attempt, "a", late=LATE_WORD)
     ours = f" WHERE d.role = '{role}'" if role else ""
