@@ -63,6 +63,30 @@ def test_a_cancel_of_nothing_does_not_disappear() -> None:
     assert found(Kind.SUPERSEDED_BY_NOTHING, alone)
 
 
+@pytest.mark.parametrize(
+    ("sold", "state", "voided", "wrong"),
+    [
+        ("box-1", "SUPERSEDED", "box-1", False),
+        ("", "SUPERSEDED", "box-1", False),
+        ("box-1", "SUPERSEDED", "", False),
+        ("box-2", "SUPERSEDED", "box-1", True),
+        # Of two packages each has its own end.
+        ("box-2", "CONFIRMED", "box-1", False),
+    ],
+)
+def test_a_part_is_taken_back_by_work_of_that_part(
+    sold: str, state: str, voided: str, wrong: bool
+) -> None:
+    """Proves that work of one package is superseded by the void of that package or of the whole,
+    and that a void of one disappears whatever becomes of the other."""
+    rows = [
+        row("own", 1, "sell", "SUPERSEDED", superseded_by="cancel", item=voided),
+        row("sell", 2, "sell", state, superseded_by="cancel", item=sold),
+        row("cancel", 3, "cancel", "SUPERSEDED", superseded_by="cancel", item=voided),
+    ]
+    assert found(Kind.SUPERSEDED_BY_NOTHING, *rows) is wrong
+
+
 def test_only_people_skip() -> None:
     """Proves that skipped work is a violation where a run has nobody who skips."""
     skipped = row("sell", 1, "sell", "SKIPPED")

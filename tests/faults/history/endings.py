@@ -49,7 +49,7 @@ def _not_superseded(row: Delivery, lines: Lines, supersedes: Mapping[str, tuple[
             other
             for other in line
             if other.operation in undone and other.sequence < row.sequence
-            and other.event_id != row.event_id
+            and other.event_id != row.event_id and _of_one_thing(row, other)
         ]  # fmt: skip
         if not targets:
             return "superseded by itself, and there was nothing that it would take back"
@@ -59,11 +59,19 @@ def _not_superseded(row: Delivery, lines: Lines, supersedes: Mapping[str, tuple[
     by = next((other for other in line if other.id == row.superseded_by), None)
     if by is None:
         return f"superseded by {row.superseded_by or 'nothing'}, which is no work of its key there"
+    if not _of_one_thing(by, row):
+        return f"superseded by {by.operation} of {by.item}, and it is of {row.item}"
     if row.operation not in supersedes.get(by.operation, ()):
         return f"superseded by {by.operation}, which takes nothing back"
     if by.sequence <= row.sequence:
         return f"superseded by {by.operation}, which came before it"
     return ""
+
+
+def _of_one_thing(row: Delivery, other: Delivery) -> bool:
+    """Whether both are about the same part of an object, or one about all of it: a void of one
+    package takes back the purchase of that package."""
+    return not row.item or other.item in ("", row.item)
 
 
 def _cause(row: Delivery, log: Sequence[Attempt]) -> str:
