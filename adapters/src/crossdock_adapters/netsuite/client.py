@@ -92,6 +92,8 @@ class NetSuiteClient:
         self._login = login
         self._tokens = TokenCache(self._new_token)
         self._slots = asyncio.Semaphore(concurrency)
+        # Held while rows are read and told: an older reading never comes after a newer one.
+        self.telling = asyncio.Lock()
 
     async def close(self) -> None:
         """Close the connections."""
