@@ -16,11 +16,13 @@ from crossdock_adapters.canada_post.client import (
     ANSWERS,
     Means,
     Reply,
+    read_answers,
     read_info,
 )
 from crossdock_adapters.canada_post.translate import ShipRules
 from crossdock_adapters.sdk import vendor_xml
 from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.mappings import Code, Mappings, Topic, file_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
@@ -236,6 +238,22 @@ def test_every_row_of_the_table_has_a_source() -> None:
     """Proves that nobody put a meaning in without saying where it is written."""
     assert all(row.source for row in ANSWERS)
     assert all(row.status or row.codes or row.words for row in ANSWERS)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('status = 400\nmeans = "rejected"\nsource = "hearsay"', "source must be one of"),
+        ('status = 400\nmeans = "perhaps"\nsource = "s"', "means must be one of"),
+        ('means = "rejected"\nsource = "s"', "give a status, codes or words"),
+        ('status = 400\ncode = "1"\nmeans = "rejected"\nsource = "s"', "code is no key"),
+    ],
+)
+def test_a_wrong_row_is_named(row: str, problem: str) -> None:
+    """Proves that a row without a source, a meaning or anything to know it by is told with its
+    place, and nothing of the table is used."""
+    with pytest.raises(ManifestError, match=f"answer 1: .*{problem}"):
+        read_answers(f'[sources]\ns = "the code tables"\n[[answer]]\n{row}\n')
 
 
 def test_a_history_is_read_oldest_first_with_times_as_exact_as_they_are() -> None:

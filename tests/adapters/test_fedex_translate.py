@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
-from crossdock_adapters.fedex import client, conformance, translate, translate_scans, verdicts
+from crossdock_adapters.fedex import client, conformance, translate, translate_scans
 from crossdock_adapters.fedex.sandbox_ship import read_requested
 from crossdock_adapters.fedex.translate import ShipRules
 from crossdock_adapters.sdk import vendor_json
@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_not_cut() -> None:
 
 def test_placeholders_of_an_error_are_filled() -> None:
     """Proves that people read FedEx's sentence, and programs its code."""
-    problem = verdicts.problem_of(Answer(400, {}, (PAYLOADS / "error_body.json").read_bytes()))
+    problem = client.problem_of(Answer(400, {}, (PAYLOADS / "error_body.json").read_bytes()))
     assert problem.code == "RATE.SERVICEPACKAGECOMBINATION.INVALID"
     assert problem.message == "Service FEDEX_GROUND does not go with packaging FEDEX_PAK."
 
@@ -149,7 +149,7 @@ def test_placeholders_of_an_error_are_filled() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html></html>", b"[]", b'{"errors": {"code": "X"}}'])
 def test_what_is_no_error_object_has_no_code(body: bytes) -> None:
     """Proves that a gateway's page is never taken for FedEx's word."""
-    assert verdicts.problem_of(Answer(400, {}, body)).code == ""
+    assert client.problem_of(Answer(400, {}, body)).code == ""
 
 
 # Codes

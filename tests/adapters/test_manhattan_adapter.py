@@ -17,10 +17,11 @@ from crossdock.fulfillment.v1 import (
 from crossdock.label.v1 import label_events_pb2, label_pb2
 from crossdock.location.v1 import location_pb2
 from crossdock.shipment.v1 import shipment_service_pb2
-from crossdock_adapters.manhattan import adapter
+from crossdock_adapters.manhattan import adapter, conformance
 from crossdock_adapters.manhattan.client import ManhattanClient
 from crossdock_adapters.manhattan.sandbox import ManhattanSandbox
-from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk import exchange, vendor_json
+from crossdock_adapters.sdk.mappings import Code, Meaning, Told, Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
@@ -279,6 +280,22 @@ async def test_what_nobody_can_read_is_kept_raw(world: World) -> None:
         await adapter.translate_message(world.poll(), held, world.client)
     assert len(world.hub.held) == 3, "what nobody can read is held again, with its reason"
     assert len(world.hub.facts) == 2
+
+
+async def test_a_message_with_a_new_unit_waits_for_its_row(world: World) -> None:
+    """A unit without a row is no guess and no loss: once it has one, the message is told in it."""
+    text = vendor_json.dumps({**conformance.pick("TOTE"), "FacilityId": FACILITY}).decode()
+    await world.sandbox._command_message({"subscription": "host-pick", "text": text})
+    await world.hear(lambda: len(world.hub.held) == 1)
+    ((payload, reason),) = world.hub.held.values()
+    assert "'TOTE' has no row" in reason and world.hub.facts == {}
+    mappings = world.client.names.mappings
+    row = Told(Topic.UNIT, Code("", "TOTE"), Meaning("H87"), by_deployment=True)
+    mappings.replace([*mappings.of_file(), row])
+    held = HeldPayload("", "poll:messages", payload, "application/json", asked=True)
+    await adapter.translate_message(world.poll(), held, world.client)
+    (fact,) = world.hub.facts.values()
+    assert [line.quantity.unit for line in fact.picked] == ["H87"]
 
 
 async def test_another_endpoints_facility_is_not_ours(world: World, tmp_path: Path) -> None:

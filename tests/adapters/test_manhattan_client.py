@@ -12,7 +12,8 @@ from crossdock_adapters.manhattan.client import read_bulk
 from crossdock_adapters.manhattan.sandbox import ManhattanSandbox
 from crossdock_adapters.manhattan.subscription import read_key_file
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry, Throttled
 from crossdock_adapters.sdk.settings import SettingsError
 from manhattan_world import (
     FACILITY,
@@ -166,6 +167,44 @@ async def test_a_business_refusal_carries_the_vendors_code(client: Any) -> None:
         await client.save_olpn(FACILITY, {"OlpnId": "404", "TrackingNumber": "1Z"})
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "word"),
+    [
+        (200, "ORDER_FROZEN", Reject),
+        (200, "", OutcomeUnknown),
+        (302, "", NeedsPerson),
+        (400, "ITEM_NOT_FOUND", Reject),
+        (400, "", NeedsPerson),
+        (401, "", Retry),
+        (404, "", NeedsPerson),
+        (408, "", OutcomeUnknown),
+        (409, "X", OutcomeUnknown),
+        (422, "ORDER_FROZEN", Reject),
+        (429, "", Throttled),
+        (500, "", OutcomeUnknown),
+        (503, "X", OutcomeUnknown),
+    ],
+)
+async def test_errors_of_a_call_with_an_effect(
+    client: Any, status: int, code: str, word: type[Exception]
+) -> None:
+    """Proves what the table makes of each kind of answer; what no row names is unknown, also a
+    408 of something in between, which says nothing of what the platform did."""
+    exceptions = [{"messageKey": code, "message": "m"}] if code else []
+    body = vendor_json.dumps({"success": False, "exceptions": exceptions})
+    with pytest.raises(word) as told:
+        client._checked(Answer(status, {}, body), effect=True)
+    assert told.type is word
+
+
+async def test_a_refused_search_refuses_no_order(client: Any) -> None:
+    """Proves that the refusal of a question is none of the work that it was asked for."""
+    body = vendor_json.dumps({"success": False, "exceptions": [{"messageKey": "BAD_QUERY"}]})
+    for status in (200, 400):
+        with pytest.raises(OutcomeUnknown):
+            client._checked(Answer(status, {}, body), effect=False)
+
+
 async def test_a_wrong_organisation_needs_a_person(
     sandbox: ManhattanSandbox, tmp_path: Path
 ) -> None:
@@ -266,4 +305,4 @@ def test_an_override_of_no_known_name_is_refused() -> None:
         naming.names(fields={"message.wieght": "Weight"})
     changed = naming.names(fields={"message.weight": "Extended.ScaleWeight"}, units={"BX": "CT"})
     assert changed.get({"Extended": {"ScaleWeight": 4}}, "message.weight") == 4
-    assert changed.units_out["CT"] == "BX" and changed.units_out["EA"] == "UNIT"
+    assert changed.unit_out("CT") == "BX" and changed.unit_out("EA") == "UNIT"

@@ -33,6 +33,7 @@ from crossdock_adapters.manhattan.translate_messages import (
 )
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.local_times import source_time
+from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Told, Topic, file_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from hypothesis import given
@@ -81,6 +82,28 @@ def test_an_unknown_unit_is_refused_before_anything_is_sent() -> None:
     request.lines[0].quantity.unit = "XBX"
     with pytest.raises(Untranslatable, match="units"):
         translate.original_order(request, FACILITY, "X", NAMES)
+
+
+def test_a_unit_of_a_row_is_read_and_sent_at_once() -> None:
+    """Proves that what an operator says of a unit holds for the next message and the next order,
+    without a restart, that no word is guessed before, and that the setting goes before rows."""
+    mappings = Mappings(file_of("crossdock_adapters.manhattan"))
+    known = names(mappings=mappings, units={"BX": "XBX"})
+    assert known.unit_in("TOTE") is None and known.unit_out("H87") is None
+    row = Told(Topic.UNIT, Code("", "TOTE"), Meaning("H87", preferred=True), True)
+    other = Told(Topic.UNIT, Code("", "BX"), Meaning("CT"), True)
+    mappings.replace([*mappings.of_file(), row, other])
+    assert known.unit_in("TOTE") == "H87" and known.unit_out("H87") == "TOTE"
+    assert known.unit_in("BX") == "XBX"
+
+
+def test_every_unit_is_sent_and_read_as_the_same() -> None:
+    """Proves that for each unit of the rows one word is sent, and means the same when read."""
+    file = file_of("crossdock_adapters.manhattan")
+    assert file is not None
+    for row in file.rows:
+        word = NAMES.unit_out(row.meaning.canonical)
+        assert word is not None and NAMES.unit_in(word) == row.meaning.canonical
 
 
 def test_a_label_travels_as_text_or_base64() -> None:

@@ -289,6 +289,21 @@ async def test_posting_a_shipment_twice_posts_once(desk: Desk) -> None:
     assert len(desk.account.fulfillments()) == 1
 
 
+@pytest.mark.parametrize("code", ["B", "Z"])
+async def test_a_fulfillment_that_posts_nothing_is_no_goods_issue(desk: Desk, code: str) -> None:
+    """Proves that a document somebody set back to packed, or to a code without a row, is told as
+    such to a person: it is there, and neither stock nor cost are posted."""
+    await desk.do("create_sales_order", approved())
+    await desk.do("post_goods_issue", manifested())
+    key = f"eid:xd-{SHIPMENT_ID}"
+    await desk.account.sandbox.commands()["edit_record"](
+        {"type": "itemFulfillment", "key": key, "fields": {"shipStatus": code}}
+    )
+    work = desk.hub.work("post_goods_issue", manifested(), desk.settings)
+    with pytest.raises(NeedsPerson, match=f"IF20001 has shipStatus '?{code}"):
+        await adapter.find_goods_issue(work, desk.vendor)
+
+
 async def test_a_closed_order_rejects_the_goods_issue(desk: Desk) -> None:
     """A documented business refusal is a rejection with the vendor's words, not a retry."""
     await desk.do("create_sales_order", approved())

@@ -87,6 +87,18 @@ def test_a_gateway_error_page_is_unknown_for_a_write(body: bytes) -> None:
         judge(answer, effect=True, earlier_effect=False)
 
 
+def test_a_gateways_400_rejects_no_order() -> None:
+    """A page of something in between is no word of NetSuite's about the order: unknown."""
+    with pytest.raises(OutcomeUnknown):
+        judge(Answer(400, {}, b"<html>bad request</html>"), effect=True, earlier_effect=False)
+
+
+def test_a_refused_question_rejects_no_order() -> None:
+    """What NetSuite does not tell says nothing of the work that it was asked for."""
+    with pytest.raises(OutcomeUnknown, match="question"):
+        judge(recorded("error_invalid_content"), effect=False, earlier_effect=False)
+
+
 @pytest_asyncio.fixture
 async def account(tmp_path: Path) -> AsyncIterator[Account]:
     async with running_account(tmp_path) as running:

@@ -14,13 +14,22 @@ import pytest_asyncio
 from crossdock import contracts
 from crossdock.customer.v1 import customer_pb2
 from crossdock.item.v1 import item_pb2
-from crossdock_adapters.netsuite import adapter, master_data_sweep, translate_master_data
+from crossdock_adapters.netsuite import (
+    adapter,
+    master_data_sweep,
+    statuses,
+    translate_master_data,
+)
 from crossdock_adapters.netsuite.adapter import ADAPTER
 from crossdock_adapters.netsuite.client import NetSuiteClient
 from crossdock_adapters.netsuite.master_data_sweep import Cursor, Position, Sweep
 from crossdock_adapters.netsuite.translate_master_data import MasterDataRules
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.manifest import ManifestError
+from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Told, Topic, file_of
 from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.work import HeldPayload
 from hypothesis import given
 from hypothesis import strategies as st
 from netsuite_account import Account, running_account
@@ -28,7 +37,8 @@ from netsuite_hub import HubNotebook, settings_for
 
 PAYLOADS = Path(__file__).parent / "payloads" / "netsuite"
 ZONE = ZoneInfo("America/Los_Angeles")
-RULES = MasterDataRules("netsuite", {"EA": "EA", "CS": "CS"}, base_units={"1": "EA"})
+ROWS = file_of("crossdock_adapters.netsuite")
+RULES = MasterDataRules("netsuite", Mappings(ROWS), base_units={"1": "EA"})
 moments = st.datetimes(
     min_value=datetime(2020, 1, 1), max_value=datetime(2035, 1, 1), timezones=st.just(UTC)
 )
@@ -271,3 +281,58 @@ async def test_an_untranslatable_row_is_held(place: Place) -> None:
     ((_, reason, _),) = place.hub.held
     assert "Fathom" in reason
     assert "SKU-1004" not in place.hub.known["item"]
+
+
+@pytest.mark.asyncio
+async def test_a_held_row_is_read_anew_once_its_unit_has_a_row(place: Place) -> None:
+    """Proves that an operator's row ends the wait, and that nothing old is told: the record comes
+    as it is now, and one that is gone, or of nobody knows which table, does no harm."""
+    change = place.account.sandbox.commands()["change_master_data"]
+    await change({"type": "item", "number": "SKU-1004", "fields": {"stockunit": "Fathom"}})
+    await place.pull()
+    ((payload, _, _),) = place.hub.held
+    await change({"type": "item", "number": "SKU-1004", "fields": {"displayname": "Newer"}})
+    row = Told(Topic.UNIT, Code("", "Fathom"), Meaning("AK"), by_deployment=True)
+    poll = place.hub.poll(place.settings)
+
+    async def drive(text: bytes) -> None:
+        held = HeldPayload("", "poll:master_data", text, "application/json", asked=True)
+        await adapter.read_anew(poll, held, place.vendor)
+
+    await drive(payload)
+    assert len(place.hub.held) == 2 and "SKU-1004" not in place.hub.known["item"]
+    ADAPTER.mappings.replace([*ADAPTER.mappings.of_file(), row])
+    try:
+        await drive(payload)
+    finally:
+        ADAPTER.mappings.replace(ADAPTER.mappings.of_file())
+    item = place.hub.known["item"]["SKU-1004"].item
+    assert (item.base_unit, item.description) == ("AK", "Newer")
+    await drive(vendor_json.dumps({"table": "item", "id": "99999999"}))
+    assert len(place.hub.held) == 2
+    for strange in (vendor_json.dumps({"id": "1", "number": "SKU-1004"}), payload[:40], b"[]"):
+        await drive(strange)
+        assert place.hub.held[-1][0] == strange and "which record" in place.hub.held[-1][1]
+
+
+def test_what_the_setting_says_of_a_unit_goes_before_its_row() -> None:
+    """Proves the order, and that weights have a list of their own: NetSuite's g is no unit name."""
+    rules = MasterDataRules("netsuite", Mappings(ROWS), units={"Each": "H87"})
+    assert (rules.unit("Each", "/unit"), rules.unit("Case", "/unit")) == ("H87", "CS")
+    assert rules.unit("g", "/weight_unit", "weight") == "GRM"
+    with pytest.raises(Unreadable, match="'g' has no row"):
+        rules.unit("g", "/unit")
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('[ship_status]\nA = { word = "gone", meaning = "x", source = "s" }', "ship_status A"),
+        ('[credit_hold]\nON = { word = "HOLD", meaning = "x", source = "-" }', "source must be"),
+        ("[order_status]", r"\[order_status\] is no table"),
+    ],
+)
+def test_a_wrong_row_of_a_status_is_named(row: str, problem: str) -> None:
+    """Proves that a code without a word of ours or a source stops the start, by its name."""
+    with pytest.raises(ManifestError, match=problem):
+        statuses.read(f'[sources]\ns = "the schema"\n{row}\n')

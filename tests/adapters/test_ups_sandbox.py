@@ -10,7 +10,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry, Throttled
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sandbox_parcels import Place
 from crossdock_adapters.ups import tracking_number
@@ -320,6 +322,48 @@ async def test_permanent_refusal_of_credentials_needs_a_person(
 
     monkeypatch.setattr(sandbox, "_authorize", refuse)
     with pytest.raises(NeedsPerson):
+        await client.ship(ship_request("REF1"))
+
+
+@pytest.mark.parametrize(
+    ("status", "codes", "word"),
+    [
+        (400, ["120202"], Reject),
+        (400, ["9370701", "10429"], Throttled),
+        (400, [], OutcomeUnknown),
+        (401, [], Retry),
+        (401, ["10401"], Retry),
+        (403, ["250002"], Retry),
+        (403, ["10403"], NeedsPerson),
+        (403, ["110971"], Reject),
+        (403, [], OutcomeUnknown),
+        (404, ["190102"], Reject),
+        (404, [], OutcomeUnknown),
+        (408, ["10408"], OutcomeUnknown),
+        (429, [], Throttled),
+        (500, ["10500"], OutcomeUnknown),
+        (503, [], OutcomeUnknown),
+    ],
+)
+def test_errors_of_a_call_with_an_effect(
+    client: UpsClient, status: int, codes: list[str], word: type[Exception]
+) -> None:
+    """Proves what the table makes of each kind of error; what no row names is unknown."""
+    errors = [{"code": code, "message": "m"} for code in codes]
+    body = vendor_json.dumps({"response": {"errors": errors}}) if codes else b"<html>"
+    assert type(client._meaning(Answer(status, {}, body), effect=True)) is word
+
+
+async def test_a_refused_token_rejects_no_delivery(
+    sandbox: UpsSandbox, client: UpsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a refusal of the token service's, whatever its status, is no one of the order."""
+
+    def refuse(_: str) -> bool:
+        raise VendorRefusal(400, "10400", "Invalid/Missing Authorization Header")
+
+    monkeypatch.setattr(sandbox, "_is_client", refuse)
+    with pytest.raises(Retry, match="token"):
         await client.ship(ship_request("REF1"))
 
 

@@ -16,6 +16,7 @@ from crossdock.types.v1 import types_pb2
 from crossdock_adapters.sdk import carrier_labels, carrier_scans, vendor_json
 from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.mappings import Topic, file_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.ups import client, status_codes, translate, translate_scans
@@ -110,6 +111,18 @@ def test_long_streets_are_wrapped_and_never_cut() -> None:
 def test_services_depend_on_the_origin(service: str, origin: str, code: str) -> None:
     """The same word is another code from Canada."""
     assert translate.service_code(service, origin, RULES.services) == code
+
+
+def test_every_published_service_and_packaging_has_a_row() -> None:
+    """Proves that UPS's lists are complete, but for packaging 00, with which nothing is shipped."""
+    services = """01 02 03 07 08 11 12 13 14 17 54 59 65 70 71 72 74 75 82 83 84 85 86 92 93 94 95
+        96 C6 C7 C8 M2 M3 M4 M5 M6 M7 T0 T1"""
+    packaging = "01 02 03 04 21 2a 2b 2c 24 25 30 56 57 58 59 60 61 62 63 64 65 66 67"
+    file = file_of("crossdock_adapters.ups")
+    assert file is not None
+    for topic, published in ((Topic.SERVICE_LEVEL, services), (Topic.PACKAGE_TYPE, packaging)):
+        rows = {row.code.code for row in file.rows if row.topic is topic and not row.code.type}
+        assert set(published.split()) == rows
 
 
 @pytest.mark.parametrize(("service", "origin"), [("GROUND", "DE"), ("PIGEON", "US"), ("", "US")])

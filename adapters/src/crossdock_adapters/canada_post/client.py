@@ -1,6 +1,6 @@
 """Canada Post's web services: XML over HTTP, versions in media types, links; no orders here.
 
-What an answer means is one table (`ANSWERS`), read from the top; the first row that fits decides.
+What an answer means is a table, `answers.toml`, read from the top: the first row that fits decides.
 A success is a 2xx with the element that belongs to it. Everything that is neither is unknown once
 the call may have had an effect.
 """
@@ -8,17 +8,21 @@ the call may have had an effect.
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import cached_property
+from importlib import resources
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from crossdock_adapters.sdk import vendor_xml
 from crossdock_adapters.sdk.auth import basic_credentials
 from crossdock_adapters.sdk.carrier_labels import LabelImage
 from crossdock_adapters.sdk.http import MAX_ANSWER_BYTES, Answer, VendorHttp
+from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     OutcomeUnknown,
@@ -49,6 +53,7 @@ MAX_DUE = Decimal(1_000_000)
 # 202: the label is not drawn yet; asked again this often, this many times.
 NOT_READY = 202
 GONE = 410
+ANSWERS_FILE = "answers.toml"
 # The code of everything that the gateway says for itself.
 GATEWAY = "Server"
 ARTIFACT_TRIES = 3
@@ -60,22 +65,18 @@ class Means(StrEnum):
     """What an answer that is no success says about the call."""
 
     THROTTLED = "throttled"
-    REFUSED_AT_DOOR = "refused at the door"
-    PERSON = "a person"
+    REFUSED_AT_DOOR = "door"
+    PERSON = "person"
     REJECTED = "rejected"
-    TRANSMITTED = "transmitted already"
-    DONE_BEFORE = "done before"
-    NOTHING_THERE = "nothing there"
+    TRANSMITTED = "transmitted"
+    DONE_BEFORE = "done_before"
+    NOTHING_THERE = "nothing_there"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: an HTTP status, message codes, words of a message; left out: any.
-
-    of_vendor: the body has to be the vendor's message document, not a page of some gateway.
-    coded: and one of its messages has to have a code.
-    """
+    """One row of the table, see there; what it leaves out may be anything."""
 
     means: Means
     source: str
@@ -99,46 +100,34 @@ class Row:
         return messages is not None or not self.of_vendor
 
 
-def _codes(*codes: str) -> frozenset[str]:
-    return frozenset(codes)
+def read_answers(text: str, name: str = ANSWERS_FILE) -> tuple[Row, ...]:
+    """Read the table. ManifestError lists every row that is wrong."""
+    content = tomllib.loads(text)
+    sources, rows, problems = content.get("sources", {}), [], []
+    for position, given in enumerate(content.get("answer", []), start=1):
+        wrong = _wrong(given, sources)
+        problems += [f"answer {position}: {problem}" for problem in wrong]
+        if not wrong:
+            codes, source = frozenset(given.get("codes", [])), sources[given["source"]]
+            kept = {**given, "means": Means(given["means"]), "codes": codes, "source": source}
+            rows.append(Row(**kept))
+    if problems:
+        raise ManifestError(name, problems)
+    return tuple(rows)
 
 
-CODE_TABLE = "Canada Post, messages and code tables: error messages"
-STATUS_TABLE = "Canada Post, messages and code tables: HTTP status codes"
-ANSWERS: Sequence[Row] = (
-    # Too many calls, nothing was processed; up to a minute of rest.
-    Row(Means.THROTTLED, CODE_TABLE, words="rejected by slm monitor"),
-    # The gateway has compared the document with the schema and did not let it pass ("cvc-" is how
-    # rules of XML Schema are named). Whatever else it says under "Server" may be trouble behind it.
-    Row(Means.REJECTED, STATUS_TABLE, status=500, codes=_codes("Server"), words="cvc-"),
-    Row(Means.THROTTLED, "RFC 6585; not in the vendor's table", status=429),
-    Row(Means.REFUSED_AT_DOOR, STATUS_TABLE, codes=_codes("E002")),
-    # Keys, customer numbers and platforms that do not belong together.
-    Row(
-        Means.PERSON,
-        CODE_TABLE,
-        codes=frozenset(f"AA{number:03d}" for number in range(1, 10)),
-    ),
-    Row(Means.REFUSED_AT_DOOR, STATUS_TABLE, status=401),
-    Row(Means.PERSON, STATUS_TABLE, status=403, of_vendor=True),
-    # The version of the interface is not served any longer.
-    Row(Means.PERSON, STATUS_TABLE, status=406, of_vendor=True),
-    Row(Means.PERSON, STATUS_TABLE, status=415, of_vendor=True),
-    # Money or room that is missing: the same call works once somebody has seen to it.
-    Row(Means.PERSON, CODE_TABLE, codes=_codes("1162", "1653", "9112", "9174")),
-    Row(Means.PERSON, CODE_TABLE, codes=_codes("9108", "9109", "9110")),
-    Row(Means.TRANSMITTED, "Void Shipment, possible error responses", codes=_codes("8064")),
-    Row(Means.DONE_BEFORE, "Request Shipment Refund, error example", codes=_codes("7292")),
-    Row(Means.NOTHING_THERE, "Get Tracking Details: no PIN history", codes=_codes("004")),
-    Row(Means.NOTHING_THERE, STATUS_TABLE, status=404, of_vendor=True),
-    # Their side could not draw a document: what else it did, it does not say.
-    Row(Means.UNKNOWN, CODE_TABLE, codes=_codes("9150", "9151", "9154", "9155")),
-    Row(Means.REJECTED, STATUS_TABLE, status=400, coded=True),
-    # Documented of refunds alone; of a creation it may say that the shipment is there.
-    Row(Means.UNKNOWN, STATUS_TABLE, status=409),
-    # "Unexpected pre-condition error for a create shipment": what came of it, it does not say.
-    Row(Means.UNKNOWN, STATUS_TABLE, status=412),
-)
+def _wrong(given: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    found = [f"{key} is no key" for key in sorted(set(given) - set(Row.__slots__))]
+    if given.get("means") not in list(Means):
+        found.append(f"means must be one of {', '.join(Means)}")
+    if given.get("source") not in sources:
+        found.append("source must be one of [sources]")
+    if not given.keys() & {"status", "codes", "words"}:
+        found.append("give a status, codes or words")
+    return found
+
+
+ANSWERS = read_answers(resources.files(__package__ or "").joinpath(ANSWERS_FILE).read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)

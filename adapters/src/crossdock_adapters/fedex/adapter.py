@@ -283,7 +283,7 @@ async def _ask_about(poll: Poll, vendor: FedexClient, labels: Sequence[label_pb2
         return
     try:
         results = await vendor.track([_inquiry(label) for label in labels])
-    except Reject as refused:
+    except OutcomeUnknown as refused:
         if len(labels) == 1:
             log.warning("tracking of %s refused: %s", labels[0].tracking_number, refused.reason)
             return

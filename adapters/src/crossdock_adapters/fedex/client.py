@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from crossdock_adapters.fedex.verdicts import Verdict, problem_of, verdict_of
 from crossdock_adapters.sdk.auth import Token, TokenCache
 from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.sdk.error_table import ErrorTable, Word
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     OutcomeUnknown,
-    Reject,
     Retry,
     Throttled,
     VendorOutcome,
@@ -34,6 +33,26 @@ OPEN_SHIPMENTS = "/ship/v1/openshipments"
 MAX_TRACKED_AT_ONCE = 30
 MAX_PIECES = 40
 MAX_UNCONFIRMED = 1_000
+MAX_REASON_CHARACTERS = 300
+FORBIDDEN = 403
+ERRORS = ErrorTable.load(__package__)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """FedEx's words for an error. `code` is empty when the body is not its error object."""
+
+    status: int
+    code: str
+    message: str
+
+    @property
+    def word(self) -> Word:
+        """What its row says; what no row names is unknown."""
+        return ERRORS.row(self.status, self.code).word
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status} {self.code} {self.message}".strip()[:MAX_REASON_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +151,7 @@ class FedexClient:
             problem = problem_of(answer)
             if problem.code in self._settings.texts("index_not_found_codes"):
                 return None
-        output = self._answered(answer, self._shipping)
+        output = self._output(answer, effect=False)
         booking = None
         if is_sold(output):
             try:
@@ -180,7 +199,7 @@ class FedexClient:
             problem = problem_of(answer)
             if problem.code in self._settings.texts("already_confirmed_codes"):
                 return None
-            if again and verdict_of(problem) is Verdict.REJECTED:
+            if again and problem.word is Word.REJECTED:
                 raise OutcomeUnknown(f"FedEx refuses to confirm again: {problem}")
         output = self._output(answer, effect=True)
         try:
@@ -226,10 +245,7 @@ class FedexClient:
     async def track_by_reference(self, information: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The track results of one of our references, once its data has reached tracking."""
         body = {"includeDetailedScans": True, "referencesInformation": information}
-        try:
-            return await self._track("/track/v1/referencenumbers", body)
-        except Reject as refused:
-            raise OutcomeUnknown(f"tracking answers nothing: {refused.reason}") from refused
+        return await self._track("/track/v1/referencenumbers", body)
 
     async def _track(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
         answer = await self._call("POST", path, body, self._tracking, effect=False)
@@ -265,7 +281,7 @@ class FedexClient:
         answer = await self._http.request("POST", TOKEN_PATH, form=form, effect=False)
         try:
             body = self._checked(answer, effect=False, project=None)
-        except Reject as refused:
+        except OutcomeUnknown as refused:
             # Nothing was asked yet, and no business was refused: somebody is changing the secret.
             wait = self._settings.seconds("auth_retry_seconds")
             raise Retry(wait, f"token: {refused.reason}") from refused
@@ -273,13 +289,6 @@ class FedexClient:
             return Token(str(body["access_token"]), float(body["expires_in"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Retry(0.0, "token: the answer cannot be read") from error
-
-    def _answered(self, answer: Answer, project: _Project) -> dict[str, Any]:
-        """What is inside the envelope of a question's answer; a refusal of it is no proof."""
-        try:
-            return self._output(answer, effect=False, project=project)
-        except Reject as refused:
-            raise OutcomeUnknown(f"FedEx answers nothing: {refused.reason}") from refused
 
     def _output(
         self, answer: Answer, effect: bool, project: _Project | None = None
@@ -303,23 +312,37 @@ class FedexClient:
         raise self._meaning(answer, effect, project)
 
     def _meaning(self, answer: Answer, effect: bool, project: _Project | None) -> VendorOutcome:
-        """The word for an error, by the table."""
-        problem, wish_seconds = problem_of(answer), answer.retry_after_seconds()
-        verdict = verdict_of(problem)
-        if verdict is Verdict.REJECTED:
-            return Reject(problem.code, str(problem))
-        if verdict is Verdict.THROTTLED:
-            return Throttled(wish_seconds, f"FedEx: too many calls ({problem})")
-        if verdict is Verdict.BLOCKED and project is not None:
+        """The word for an error, by the table: a refusal answers a question with nothing.
+
+        project: None while its token is asked for.
+        """
+        problem, wish_seconds = problem_of(answer), answer.wish_seconds()
+        if problem.status == FORBIDDEN and problem.word is Word.THROTTLED and project is not None:
             if not project.served:
                 return NeedsPerson(f"FedEx has not entitled this project: {problem}")
-            wait = max(wish_seconds, self._settings.seconds("block_seconds"))
+            wait = max(wish_seconds or 0.0, self._settings.seconds("block_seconds"))
             return Throttled(wait, f"FedEx blocks this address for a while: {problem}")
-        if verdict in (Verdict.CREDENTIALS, Verdict.BLOCKED):
+        if problem.word is Word.RETRY or problem.status == FORBIDDEN:
             # One renewed token was tried already; nothing was processed.
             wait = self._settings.seconds("auth_retry_seconds")
             return Retry(wait, f"FedEx refuses the credentials: {problem}")
-        return answer.unclear(f"FedEx: {problem}", effect=effect)
+        said = f"FedEx: {problem.message}"
+        return ERRORS.meaning(
+            problem.status, problem.code, said, effect=effect, wish_seconds=wish_seconds
+        )
+
+
+def problem_of(answer: Answer) -> Problem:
+    """The first error of an answer that is no success."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    listed = body.get("errors") if isinstance(body, dict) else None
+    for entry in listed if isinstance(listed, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("code"), str) and entry["code"]:
+            return Problem(answer.status, entry["code"], _filled(entry))
+    return Problem(answer.status, "", "")
 
 
 def track_results(output: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
@@ -384,3 +407,14 @@ def _image(encoded: Any) -> bytes:
         return base64.b64decode(str(encoded), validate=True)
     except binascii.Error as error:
         raise ValueError("a label is not base64") from error
+
+
+def _filled(entry: Mapping[str, object]) -> str:
+    """The message with its {placeholders} filled in."""
+    message = str(entry.get("message", ""))
+    listed = entry.get("parameterList")
+    for parameter in listed if isinstance(listed, list) else []:
+        if isinstance(parameter, dict):
+            key, value = str(parameter.get("key", "")), str(parameter.get("value", ""))
+            message = message.replace(f"{{{key}}}", value)
+    return message

@@ -40,7 +40,7 @@ HUB_RETRY_SECONDS = 1.0
 @ADAPTER.connect
 async def connect(settings: Settings, secrets: Secrets) -> ManhattanClient:
     """One client for one environment of the platform."""
-    return ManhattanClient(settings, secrets)
+    return ManhattanClient(settings, secrets, ADAPTER.mappings)
 
 
 @ADAPTER.operation("release_order")

@@ -1,9 +1,8 @@
 """The Manhattan Active REST protocol: tokens, site headers, save, search, bulk import; no orders.
 
-What an answer means is decided in one place (`_checked`): 429 was not processed; 401 was refused
-at the door; 400 and 422 with exceptions are a refusal of that record; a 5xx, a time-out or an
-unreadable answer to a call with an effect is an unknown outcome. A bulk import answers 200
-whatever happened to single records: it is read by business key.
+What an answer means is a row of `errors.toml`. A time-out or an unreadable answer to a call with an
+effect is an unknown outcome. A bulk import answers 200 whatever happened to single records: it is
+read by business key.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
+from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import (
-    NeedsPerson,
-    Reject,
-    Retry,
-    Throttled,
-)
+from crossdock_adapters.sdk.mappings import Mappings
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 
 from .known_items import KnownItems
@@ -35,6 +31,9 @@ MAX_PAGES = 200
 MAX_BULK_RECORDS = 200
 MAX_REASON_CHARACTERS = 300
 AUTH_RETRY_SECONDS = 5.0
+SUCCESS = 200
+NO_EXCEPTION = "without an exception: check paths, headers and rights"
+ERRORS = ErrorTable.load(__package__)
 
 
 class ManhattanClient:
@@ -44,10 +43,12 @@ class ManhattanClient:
     site's data.
     """
 
-    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+    def __init__(
+        self, settings: Settings, secrets: Secrets, mappings: Mappings | None = None
+    ) -> None:
         if settings.text("grant") not in GRANTS:
             raise SettingsError(f"grant must be one of {', '.join(sorted(GRANTS))}")
-        self.names: Names = names_from(settings)
+        self.names: Names = names_from(settings, mappings)
         self._settings = settings
         self._secrets = secrets
         timeout = settings.seconds("timeout_seconds")
@@ -106,7 +107,10 @@ class ManhattanClient:
         for start in range(0, len(records), MAX_BULK_RECORDS):
             part = list(records[start : start + MAX_BULK_RECORDS])
             answer = await self._call("item_bulk_import", facility, {"Data": part}, effect=False)
-            body = self._body(answer, effect=False)
+            try:
+                body = self._body(answer, effect=True)
+            except OutcomeUnknown as unclear:
+                raise Retry(unclear.after_seconds, unclear.reason) from unclear
             refused.update(read_bulk(body, key, [str(record[key]) for record in part]))
         return refused
 
@@ -165,27 +169,17 @@ class ManhattanClient:
         body = self._body(answer, effect=effect)
         if body.get("success") is False:
             code, text = refusal(body)
-            if code:
-                raise Reject(code, text)
-            raise answer.unclear("the platform reports no success and no exception", effect=effect)
+            raise ERRORS.meaning(SUCCESS, code, text or NO_EXCEPTION, effect=effect)
         return body
 
     def _body(self, answer: Answer, *, effect: bool) -> dict[str, Any]:
-        status = answer.status
-        if status == 401:
-            # A fresh token was refused too: nothing was processed.
-            raise Retry(AUTH_RETRY_SECONDS, "the platform refuses our token")
-        if status == 429:
-            raise Throttled(answer.retry_after_seconds(), "the platform throttles")
         body = _json_object(answer)
-        if status in (400, 422):
+        if not answer.ok:
             code, text = refusal(body or {})
-            if code:
-                raise Reject(code, text)
-        if 300 <= status < 500:
-            raise NeedsPerson(f"the platform answers {status}; check paths, headers and rights")
-        if status >= 500:
-            raise answer.unclear(f"the platform answers {status}", effect=effect)
+            wish = answer.wish_seconds()
+            raise ERRORS.meaning(
+                answer.status, code, text or NO_EXCEPTION, effect=effect, wish_seconds=wish
+            )
         if body is None:
             raise answer.unclear("the answer is not a JSON object", effect=effect)
         return body

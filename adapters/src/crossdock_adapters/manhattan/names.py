@@ -1,9 +1,10 @@
-"""What the warehouse calls things: paths, fields, message types and units, all replaceable.
+"""What the warehouse calls things: paths, fields and message types, all replaceable, and its units.
 
 The product's schemas are not public and every project extends them, so nothing here is certain.
 Letters say how a name is known: P seen in customers' public code, K general knowledge, ? a guess
 in the platform's style that a project has to confirm. A deployment overrides single names with
-the settings `paths`, `fields`, `message_types` and `units`.
+the settings `paths`, `fields`, `message_types` and `units`. Units are rows of the mapping service,
+with `mappings.toml` as defaults; what the setting says goes before them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crossdock_adapters.sdk.mappings import Code, Mappings, Topic, file_of
 from crossdock_adapters.sdk.places import pointer
 from crossdock_adapters.sdk.settings import Settings, SettingsError
 
@@ -117,40 +119,26 @@ FIELDS = {
 
 MESSAGE_TYPES = {PICK: "PickConfirmed", PACK: "PackConfirmed", SHIP: "ShipConfirmed"}  # ?
 
-# The warehouse's unit of measure to UN/ECE Recommendation 20.
-UNITS = {
-    "UNIT": "EA",
-    "EA": "EA",
-    "EACH": "EA",
-    "CASE": "CS",
-    "PACK": "PK",
-    "PAIR": "PR",
-    "DOZEN": "DZN",
-    "PALLET": "PF",
-    "LB": "LBR",
-    "LBS": "LBR",
-    "OZ": "ONZ",
-    "KG": "KGM",
-    "G": "GRM",
-    "IN": "INH",
-    "FT": "FOT",
-    "CM": "CMT",
-    "MM": "MMT",
-    "M": "MTR",
-}
-
-STANDARD_UNIT_OUT = {"EA": "UNIT", "LBR": "LB", "INH": "IN", "KGM": "KG", "CMT": "CM"}
-
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of one deployment; `units_out` is the way back from UN/ECE codes."""
+    """The names of one deployment. `units` is the setting, `mappings` has the rows of now."""
 
     paths: Mapping[str, str]
     fields: Mapping[str, str]
     message_types: Mapping[str, str]
     units: Mapping[str, str]
-    units_out: Mapping[str, str]
+    mappings: Mappings
+
+    def unit_in(self, word: str) -> str | None:
+        """The UN/ECE Recommendation 20 code of a unit of the warehouse's; None: it has no row."""
+        found = self.mappings.first(Topic.UNIT, [Code("", word)])
+        return self.units.get(word) or (None if found is None else found[1].canonical)
+
+    def unit_out(self, code: str) -> str | None:
+        """The warehouse's word for a unit; of several in the setting the last one."""
+        own = {ours: word for word, ours in self.units.items()}
+        return own.get(code) or self.mappings.natives(Topic.UNIT).get(code)
 
     def put(self, record: dict[str, Any], name: str, value: Any) -> None:
         """Set a field by our name; dots in the vendor's name make nested objects."""
@@ -179,29 +167,26 @@ def names(
     fields: Mapping[str, str] | None = None,
     message_types: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
+    mappings: Mappings | None = None,
 ) -> Names:
     """The defaults with single names replaced. SettingsError when an override names nothing."""
-    units_in = {**UNITS, **(units or {})}
-    # Of several vendor units for one code the last wins, so that an override does.
-    units_out = {code: vendor for vendor, code in units_in.items()}
-    ours = set((units or {}).values())
-    units_out |= {code: name for code, name in STANDARD_UNIT_OUT.items() if code not in ours}
     return Names(
         _replaced("paths", PATHS, paths),
         _replaced("fields", FIELDS, fields),
         _replaced("message_types", MESSAGE_TYPES, message_types),
-        units_in,
-        units_out,
+        units or {},
+        mappings or Mappings(file_of(__package__ or "")),
     )
 
 
-def names_from(settings: Settings) -> Names:
-    """The names a deployment's settings ask for."""
+def names_from(settings: Settings, mappings: Mappings | None = None) -> Names:
+    """The names a deployment's settings ask for; mappings: its rows, left out: the defaults."""
     return names(
         paths=settings.mapping("paths"),
         fields=settings.mapping("fields"),
         message_types=settings.mapping("message_types"),
         units=settings.mapping("units"),
+        mappings=mappings,
     )
 
 

@@ -130,9 +130,12 @@ def number(quantity: types_pb2.Quantity) -> Decimal:
 
 def unit_out(code: str, names: Names) -> str:
     """The warehouse's word for a UN/ECE unit code."""
-    unit = names.units_out.get(code)
+    unit = names.unit_out(code)
     if unit is None:
-        raise Untranslatable(f"unit {code} has no name at the warehouse; add it to `units`")
+        raise Untranslatable(
+            f"unit {code} has no name at the warehouse; say it with crossdock map set manhattan "
+            f"UNIT NAME --means {code} --preferred"
+        )
     return unit
 
 

@@ -324,9 +324,12 @@ def _line_number(record: Mapping[str, Any], names: Names) -> int:
 
 def _unit(record: Mapping[str, Any], name: str, names: Names) -> str:
     value = names.get(record, name)
-    unit = names.units.get(str(value or ""))
+    unit = names.unit_in(str(value or ""))
     if unit is None:
-        said = f"unit {str(value)[:40]!r} has no UN/ECE code; add it to `units`"
+        said = (
+            f"unit {str(value)[:40]!r} has no row; say what it means with crossdock map set "
+            "manhattan UNIT, and drive the dead letter"
+        )
         raise Unreadable(said, names.place(name))
     return unit
 

@@ -18,6 +18,7 @@ from crossdock_adapters.netsuite.client import (
     RecordMissing,
     eid,
 )
+from crossdock_adapters.netsuite.statuses import POSTED, SHIP_STATUS, STATUSES
 from crossdock_adapters.netsuite.translate import BookingRules, InternalIds
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
@@ -32,7 +33,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
-from crossdock_adapters.sdk.work import Poll, Work
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
 ADAPTER = Adapter.load(__package__)
 
@@ -151,7 +152,7 @@ async def post_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
     except DuplicateRecord as duplicate:
         return await _adopt_fulfillment(work, vendor, duplicate)
     record = await vendor.read(ITEM_FULFILLMENT, internal_id, _FULFILLMENT_FIELDS)
-    return _posted(record, internal_id, "")
+    return _posted(work, record, internal_id, "")
 
 
 @ADAPTER.look_up("post_goods_issue")
@@ -163,7 +164,7 @@ async def find_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed | No
     except RecordMissing:
         return NotFound(f"NetSuite knows no item fulfillment with external id {key}")
     _check_key(record, key)
-    return _posted(record, translate.internal_id_of(record), f"found by external id {key}")
+    return _posted(work, record, translate.internal_id_of(record), f"found by external id {key}")
 
 
 @ADAPTER.operation("reverse_goods_issue")
@@ -185,10 +186,15 @@ async def reverse_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
     )
 
 
-@ADAPTER.poll("master_data")
+async def read_anew(poll: Poll, held: HeldPayload, vendor: NetSuiteClient) -> None:
+    """The record of a row that was held, as it is now: its unit may have a row since."""
+    await master_data.read_anew(poll, held, vendor, ADAPTER.mappings)
+
+
+@ADAPTER.poll("master_data", translate_held=read_anew)
 async def pull_master_data(poll: Poll, vendor: NetSuiteClient) -> None:
     """Changed items, customers, locations and unit conversions, into the hub."""
-    await master_data.pull(poll, vendor)
+    await master_data.pull(poll, vendor, ADAPTER.mappings)
 
 
 def _check_key(record: Mapping[str, Any], key: str) -> None:
@@ -272,6 +278,16 @@ def _booked(order: order_pb2.Order, record: Mapping[str, Any], internal_id: str)
     return Confirmed(references, facts)
 
 
-def _posted(record: Mapping[str, Any], internal_id: str, note: str) -> Confirmed:
+def _posted(work: Work, record: Mapping[str, Any], internal_id: str, note: str) -> Confirmed:
+    """NeedsPerson: the fulfillment is there, and in a step in which nothing is posted."""
     references = translate.document_references(SHIPMENT_DOCUMENT, record, internal_id)
+    code = translate.status_of(record, "shipStatus")
+    known = STATUSES[SHIP_STATUS].get(code)
+    is_posted = code in ("", work.settings.text("shipped_status"))
+    if not is_posted and (known is None or known.word != POSTED):
+        told = f"{code} ({known.meaning})" if known else f"{code!r}, which has no row"
+        raise NeedsPerson(
+            f"item fulfillment {references[0].value} has shipStatus {told}: it posts nothing; "
+            "set it to shipped in NetSuite, then retry the delivery"
+        )
     return Confirmed(references, note=note)

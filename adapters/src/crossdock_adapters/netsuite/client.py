@@ -1,8 +1,7 @@
 """NetSuite's protocol: OAuth 2.0 by signed assertion, the record API, SuiteQL, and its errors.
 
-Knows nothing about orders. Proven unprocessed is Retry, a business refusal is Reject, and a write
-whose fate is open is OutcomeUnknown. Two answers are neither good nor bad in themselves and are
-raised for the caller to judge: RecordMissing and DuplicateRecord.
+Knows nothing about orders. What an error means is a row of `errors.toml`. Two answers are neither
+good nor bad in themselves and are raised for the caller to judge: RecordMissing, DuplicateRecord.
 """
 
 from __future__ import annotations
@@ -17,14 +16,9 @@ from urllib.parse import quote, urlsplit
 
 from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
+from crossdock_adapters.sdk.error_table import ANY_CODE, ErrorTable, Word
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import (
-    NeedsPerson,
-    OutcomeUnknown,
-    Reject,
-    Retry,
-    Throttled,
-)
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry
 
 TOKEN_PATH = "/services/rest/auth/oauth2/v1/token"
 RECORD_PATH = "/services/rest/record/v1"
@@ -33,28 +27,14 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 SCOPE = "rest_webservices"
 ASSERTION_SECONDS = 300
 DEFAULT_TOKEN_SECONDS = 3600
+NOT_FOUND = 404
 SUITEQL_PAGE_LIMIT = 1000
 LOGIN_RETRY_SECONDS = 60.0
-BUSY_RETRY_SECONDS = 1.0
-CHANGED_RETRY_SECONDS = 0.5
 
 # Without Error, a misspelt field is dropped in silence.
 _WRITE_HEADERS = {"X-NetSuite-PropertyNameValidation": "Error"}
 
-# The code and status of a concurrency refusal through the REST record API are not documented: match
-# the codes of every NetSuite interface, under any status.
-_BUSY_WORDS = (
-    "SSS_REQUEST_LIMIT_EXCEEDED",
-    "WS_REQUEST_BLOCKED",
-    "WS_CONCUR_SESSION_DISALLWD",
-    "EXCEEDEDCONCURRENTREQUESTLIMIT",
-    "EXCEEDED_CONCURRENCY",
-    "CONCURRENCY_LIMIT",
-    "CONCURRENT REQUEST",
-    "REQUEST LIMIT",
-)
-_DUPLICATE_WORDS = ("DUP_RCRD", "DUPLICATE", "ALREADY EXISTS")
-_CHANGED_CODE = "RCRD_HAS_BEEN_CHANGED"
+ERRORS = ErrorTable.load(__package__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +58,21 @@ class Problem:
     path: str = ""
 
     def __str__(self) -> str:
-        place = f" at {self.path}" if self.path else ""
-        return f"{self.status} {self.code or 'no code'}{place}: {self.detail}"[:500]
+        return f"{self.status} {self.code or 'no code'} {self.said}"[:500]
+
+    @property
+    def said(self) -> str:
+        """Its text, with the place that it is about."""
+        return f"at {self.path}: {self.detail}" if self.path else self.detail
+
+    @property
+    def row(self) -> tuple[int, str]:
+        """Status and code of its row: the first whose code is in its words, else its own."""
+        words = f"{self.code} {self.detail}".upper()
+        for status, code in ERRORS.rows:
+            if code not in ("", ANY_CODE) and status in (0, self.status) and code in words:
+                return status, code
+        return self.status, self.code
 
 
 class RecordMissing(Exception):
@@ -99,6 +92,8 @@ class NetSuiteClient:
         self._login = login
         self._tokens = TokenCache(self._new_token)
         self._slots = asyncio.Semaphore(concurrency)
+        # Held while rows are read and told: an older reading never comes after a newer one.
+        self.telling = asyncio.Lock()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -235,25 +230,18 @@ def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
     have changed them, so whatever this one says, the attempt as a whole is unknown.
     """
     problem = problem_of(answer)
-    words = f"{problem.code} {problem.detail}".upper()
-    if answer.status == 404:
+    if answer.status == NOT_FOUND:
         raise RecordMissing(str(problem))
-    if earlier_effect or problem.code == "IDEMPOTENCY_ERROR":
+    if earlier_effect:
         raise answer.unclear(f"after a request was accepted: {problem}", effect=True)
-    if answer.status == 429 or any(word in words for word in _BUSY_WORDS):
-        pause = answer.retry_after_seconds(BUSY_RETRY_SECONDS * random.uniform(0.5, 1.5))
-        raise Throttled(pause, f"the account is at its concurrency limit ({problem})")
-    if answer.status == 401:
-        raise Retry(LOGIN_RETRY_SECONDS, f"the login is refused ({problem})")
-    if answer.status == 409 or problem.code == _CHANGED_CODE:
-        raise Retry(CHANGED_RETRY_SECONDS, f"changed while saving ({problem})")
-    if answer.status == 403:
-        raise NeedsPerson(f"the integration's role lacks a permission ({problem})")
-    if 400 <= answer.status < 500:
-        if effect and any(word in words for word in _DUPLICATE_WORDS):
-            raise DuplicateRecord(str(problem))
-        raise Reject(problem.code or str(answer.status), str(problem))
-    raise answer.unclear(f"NetSuite failed ({problem})", effect=effect)
+    row = ERRORS.row(*problem.row)
+    if row.word is Word.KNOWN and effect:
+        raise DuplicateRecord(str(problem))
+    wish = answer.wish_seconds()
+    if row.word is Word.THROTTLED and wish is None:
+        # Not all at once again.
+        wish = row.pause_seconds * random.uniform(0.5, 1.5)
+    raise ERRORS.meaning(*problem.row, problem.said, effect=effect, wish_seconds=wish)
 
 
 def _token(answer: Answer) -> Token:

@@ -1,7 +1,8 @@
 """Pulls master data into the hub: one table after another, page by page, nothing lost on the way.
 
 A page counts as read once the hub answered for each of its rows, and only then the cursor moves.
-A row that cannot be translated, or that the hub will never take, is held raw and passes no other.
+A row that cannot be translated, or that the hub will never take, is held raw and passes no other. A
+held row may be older than what the hub has by now: its record is read anew.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from crossdock.unit.v1 import unit_service_pb2
 
 from crossdock_adapters.netsuite import master_data_sweep, translate_master_data
 from crossdock_adapters.netsuite.client import NetSuiteClient
-from crossdock_adapters.netsuite.master_data_sweep import Cursor
+from crossdock_adapters.netsuite.master_data_sweep import Cursor, Sweep
 from crossdock_adapters.netsuite.translate_master_data import Entry, MasterDataRules, Row
 from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.mappings import Mappings
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Settings
-from crossdock_adapters.sdk.work import Poll
+from crossdock_adapters.sdk.work import HeldPayload, Poll
 
 MAX_PAGES_PER_TABLE = 200
 MAX_PAGE = 500
+# Which table a held row is of; no column is called so.
+TABLE_OF = "table"
 
 Translate = Callable[[Row, MasterDataRules], Entry | None]
 Send = Callable[[Any, Sequence[Entry]], Awaitable[Any]]
@@ -47,33 +51,46 @@ class Table:
     date_column: str = "lastmodifieddate"
 
 
-async def pull(poll: Poll, vendor: NetSuiteClient) -> None:
+async def pull(poll: Poll, vendor: NetSuiteClient, mappings: Mappings) -> None:
     """One run: finishes or begins a sweep of each table."""
     cursor = master_data_sweep.decode(poll.cursor)
     for table in TABLES:
-        cursor = await _sweep(poll, vendor, table, cursor)
+        cursor = await _sweep(poll, vendor, table, cursor, mappings)
 
 
-async def _sweep(poll: Poll, vendor: NetSuiteClient, table: Table, cursor: Cursor) -> Cursor:
+async def read_anew(
+    poll: Poll, held: HeldPayload, vendor: NetSuiteClient, mappings: Mappings
+) -> None:
+    """Tell the record of a held row as it is now; one that is gone has nothing to tell."""
+    try:
+        kept = vendor_json.loads(held.payload)
+    except (ValueError, RecursionError):
+        # One too large to be kept whole.
+        kept = None
+    row_id = str(kept.get("id", "")) if isinstance(kept, dict) else ""
+    table = next((each for each in TABLES if row_id and each.kind == kept.get(TABLE_OF)), None)
+    if table is None or not row_id.isdigit():
+        await poll.hold(held.payload, "the row does not say which record it is of: save that again")
+        return
+    only = Sweep("", datetime.now(UTC), int(row_id) - 1)
+    async with vendor.telling:
+        rows, columns = await _read(poll.settings, vendor, table, only, 1)
+        rows = [row for row in rows if row["id"] == row_id]
+        await _store(poll, table, rows, columns, mappings)
+
+
+async def _sweep(
+    poll: Poll, vendor: NetSuiteClient, table: Table, cursor: Cursor, mappings: Mappings
+) -> Cursor:
     settings = poll.settings
     zone = ZoneInfo(settings.text("account_time_zone"))
     overlap = settings.seconds("master_data_overlap_seconds")
     page_rows = max(1, min(settings.integer("master_data_page"), MAX_PAGE))
     sweep = master_data_sweep.begin(cursor.position(table.kind), datetime.now(UTC), overlap, zone)
     for _ in range(MAX_PAGES_PER_TABLE):
-        columns = settings.mapping(table.columns_setting)
-        query = master_data_sweep.statement(
-            table.name,
-            columns,
-            sweep,
-            id_column=table.id_column,
-            date_column=table.date_column,
-        )
-        rows = await vendor.query(query, limit=page_rows)
-        if table.kind == "location":
-            rows = await _with_addresses(vendor, rows, settings.mapping("address_columns"))
-            columns = {**columns, **settings.mapping("address_columns")}
-        await _store(poll, table, rows, columns)
+        async with vendor.telling:
+            rows, columns = await _read(settings, vendor, table, sweep, page_rows)
+            await _store(poll, table, rows, columns, mappings)
         complete = len(rows) < page_rows
         last_id = max((int(row["id"]) for row in rows), default=sweep.last_id)
         position = master_data_sweep.after_page(
@@ -85,6 +102,21 @@ async def _sweep(poll: Poll, vendor: NetSuiteClient, table: Table, cursor: Curso
             break
         sweep = position.sweep
     return cursor
+
+
+async def _read(
+    settings: Settings, vendor: NetSuiteClient, table: Table, sweep: Sweep, page_rows: int
+) -> tuple[list[dict[str, str]], Mapping[str, str]]:
+    """One page of a table, and the columns that it has."""
+    columns = settings.mapping(table.columns_setting)
+    query = master_data_sweep.statement(
+        table.name, columns, sweep, id_column=table.id_column, date_column=table.date_column
+    )
+    rows = await vendor.query(query, limit=page_rows)
+    if table.kind == "location":
+        rows = await _with_addresses(vendor, rows, settings.mapping("address_columns"))
+        columns = {**columns, **settings.mapping("address_columns")}
+    return rows, columns
 
 
 async def _with_addresses(
@@ -104,8 +136,14 @@ async def _with_addresses(
     return [{**by_key.get(row.get("address", ""), {}), **row} for row in rows]
 
 
-async def _store(poll: Poll, table: Table, rows: Sequence[Row], columns: Mapping[str, str]) -> None:
-    rules = master_data_rules(poll.endpoint, poll.settings)
+async def _store(
+    poll: Poll,
+    table: Table,
+    rows: Sequence[Row],
+    columns: Mapping[str, str],
+    mappings: Mappings,
+) -> None:
+    rules = master_data_rules(poll.endpoint, poll.settings, mappings)
     named = [name for name, column in columns.items() if column]
     ready: list[tuple[Entry, Row]] = []
     for row in rows:
@@ -139,13 +177,15 @@ async def _send(poll: Poll, table: Table, ready: Sequence[tuple[Entry, Row]]) ->
 
 async def _hold(poll: Poll, table: Table, row: Row, reason: str) -> None:
     key = f"{table.kind}/{row.get('id', '')}/{row.get('modified', '')}"
-    await poll.hold(vendor_json.dumps(dict(row)), f"{table.kind}: {reason}", key=key)
+    kept = {TABLE_OF: table.kind, **row}
+    await poll.hold(vendor_json.dumps(kept), f"{table.kind}: {reason}", key=key)
 
 
-def master_data_rules(endpoint: str, settings: Settings) -> MasterDataRules:
+def master_data_rules(endpoint: str, settings: Settings, mappings: Mappings) -> MasterDataRules:
     """What the deployment decided about master data."""
     return MasterDataRules(
         endpoint=endpoint,
+        mappings=mappings,
         units=settings.mapping("units"),
         length_unit=settings.text("length_unit"),
         currency=settings.text("base_currency"),

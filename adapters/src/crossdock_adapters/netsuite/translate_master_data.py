@@ -21,6 +21,8 @@ from crossdock.location.v1 import location_pb2, location_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock.unit.v1 import unit_pb2, unit_service_pb2
 
+from crossdock_adapters.netsuite.statuses import CREDIT_HOLD, STATUSES
+from crossdock_adapters.sdk.mappings import Code, Mappings, Topic
 from crossdock_adapters.sdk.places import Unreadable
 
 Row: TypeAlias = Mapping[str, str]
@@ -31,13 +33,8 @@ Entry: TypeAlias = (
     | unit_service_pb2.UnitConversionEntry
 )
 
-# NetSuite's own list of weight units, as UN/ECE Recommendation 20 codes.
-WEIGHT_UNITS = {"lb": "LBR", "oz": "ONZ", "kg": "KGM", "g": "GRM"}
-CREDIT_HOLDS = {
-    "ON": customer_pb2.CREDIT_STATUS_HOLD,
-    "OFF": customer_pb2.CREDIT_STATUS_GOOD,
-    "AUTO": customer_pb2.CREDIT_STATUS_REVIEW,
-}
+# The type of NetSuite's own list of weight units among the rows of units.
+WEIGHT = "weight"
 MAX_SHOWN = 60
 QUANTITY_STEP = Decimal("0.000000001")
 _UN_NUMBER = re.compile(r"UN[0-9]{4}")
@@ -49,14 +46,29 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 class MasterDataRules:
     """What differs between accounts; made from the endpoint's settings.
 
-    `units` maps NetSuite's unit names and abbreviations to UN/ECE Recommendation 20 codes.
+    `mappings` has the rows of units as they are now; `units`, by NetSuite's names and
+    abbreviations, goes before them.
     """
 
     endpoint: str
-    units: Mapping[str, str]
+    mappings: Mappings
+    units: Mapping[str, str] = field(default_factory=dict)
     length_unit: str = "INH"
     currency: str = "USD"
     base_units: Mapping[str, str] = field(default_factory=dict)
+
+    def unit(self, name: str, place: str, type_: str = "") -> str:
+        """A unit as UN/ECE Recommendation 20 has it. Unreadable: it has no row."""
+        found = self.mappings.first(Topic.UNIT, [Code(type_, name)])
+        own = "" if type_ else self.units.get(name, "")
+        if not own and found is None:
+            kind = f" --type {type_}" if type_ else ""
+            raise Unreadable(
+                f"unit {name[:MAX_SHOWN]!r} has no row; say what it means with crossdock map set "
+                f"netsuite UNIT{kind}, and drive the dead letter",
+                place,
+            )
+        return own or ("" if found is None else found[1].canonical)
 
 
 def item_entry(row: Row, rules: MasterDataRules) -> item_service_pb2.ItemEntry:
@@ -68,13 +80,11 @@ def item_entry(row: Row, rules: MasterDataRules) -> item_service_pb2.ItemEntry:
     if "description" in row:
         item.description = row["description"][:300]
     if "unit" in row:
-        item.base_unit = _unit(row["unit"], "/unit", rules)
+        item.base_unit = rules.unit(row["unit"], "/unit")
     if "tax_class" in row:
         item.tax_class = row["tax_class"][:32]
     if "weight" in row:
-        unit = WEIGHT_UNITS.get(row.get("weight_unit", ""), "")
-        if not unit:
-            raise Unreadable(f"weight unit {row.get('weight_unit')!r} is not known", "/weight_unit")
+        unit = rules.unit(row.get("weight_unit", ""), "/weight_unit", WEIGHT)
         item.weight.CopyFrom(_quantity(row, "weight", unit))
     for name in ("length", "width", "height"):
         if name in row:
@@ -89,7 +99,9 @@ def customer_entry(row: Row, rules: MasterDataRules) -> customer_service_pb2.Cus
     number = _needed(row, "number")
     customer = customer_pb2.Customer(number=number, legal_name=row.get("name", number)[:200])
     code = row.get("credit_hold", "")
-    customer.credit_status = CREDIT_HOLDS.get(code.upper(), customer_pb2.CREDIT_STATUS_REVIEW)
+    known = STATUSES[CREDIT_HOLD].get(code.upper())
+    word = "REVIEW" if known is None else known.word
+    customer.credit_status = customer_pb2.CreditStatus.Value(f"CREDIT_STATUS_{word}")
     customer.credit_status_code = code
     if row.get("inactive") == "T":
         customer.credit_status = customer_pb2.CREDIT_STATUS_HOLD
@@ -132,7 +144,7 @@ def unit_entry(row: Row, rules: MasterDataRules) -> unit_service_pb2.UnitConvers
     if base is None or row.get("base") == "T":
         return None
     place = "/code" if row.get("code") else "/name"
-    unit = _unit(row.get("code") or _needed(row, "name"), place, rules)
+    unit = rules.unit(row.get("code") or _needed(row, "name"), place)
     conversion = unit_pb2.UnitConversion(
         number=f"*:{unit}:{base}",
         from_unit=unit,
@@ -220,13 +232,6 @@ def _needed(row: Row, name: str) -> str:
     if not value:
         raise Unreadable(f"the row has no {name}", f"/{name}")
     return value
-
-
-def _unit(name: str, place: str, rules: MasterDataRules) -> str:
-    code = rules.units.get(name)
-    if code is None:
-        raise Unreadable(f"unit {name!r} is not in the setting units", place)
-    return code
 
 
 def _quantity(row: Row, name: str, unit: str) -> types_pb2.Quantity:

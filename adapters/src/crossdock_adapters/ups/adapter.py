@@ -262,7 +262,7 @@ async def _ask_about(poll: Poll, vendor: UpsClient, numbers: Sequence[str]) -> N
         async with gate:
             try:
                 packages = await vendor.track(number)
-            except Reject as refused:
+            except OutcomeUnknown as refused:
                 log.warning("tracking of %s refused: %s", number, refused.reason)
                 return
             package = translate_scans.newest_package(packages, number)

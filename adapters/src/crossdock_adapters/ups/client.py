@@ -1,9 +1,8 @@
 """The UPS REST protocol: OAuth, Ship, Void, Label Recovery, Track, Track Alert; no orders here.
 
-What an answer means is decided in one place (`_checked`): 429 and code 10429 were not processed;
-a 401 was refused at the door; a 4xx with UPS's error object is a documented refusal; a 5xx, a
-time-out or an unreadable body after a call with an effect is an unknown outcome, because UPS
-documents no idempotency key and a repeated booking buys a second label.
+What an error means is a row of `errors.toml`. A time-out or an unreadable body after a call with
+an effect is an unknown outcome, because UPS documents no idempotency key and a repeated booking
+buys a second label.
 """
 
 from __future__ import annotations
@@ -19,24 +18,15 @@ from urllib.parse import quote
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.sdk.error_table import ErrorTable, Word
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import (
-    NeedsPerson,
-    OutcomeUnknown,
-    Reject,
-    Retry,
-    Throttled,
-)
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, VendorOutcome
 from crossdock_adapters.sdk.settings import Secrets, Settings
 
 TOKEN_PATH = "/security/v1/oauth/token"
-# Refused at the door. The permanent ones need a person at the vendor's portal.
-AUTH_CODES = frozenset({"250002", "251004", "10401"})
-PERMANENT_AUTH_CODES = frozenset({"250003", "10403"})
-THROTTLE_CODE = "10429"
+ERRORS = ErrorTable.load(__package__)
 NOT_FOUND_CODE = "TW0001"
 MAX_SUBSCRIBED_NUMBERS = 100
-MAX_REASON_CHARACTERS = 300
 MAX_LABELS_PER_REFERENCE = 50
 
 
@@ -199,7 +189,12 @@ class UpsClient:
             form={"grant_type": "client_credentials"},
             effect=False,
         )
-        body = self._checked(answer, effect=False)
+        try:
+            body = self._checked(answer, effect=False)
+        except OutcomeUnknown as refused:
+            # Nothing was asked yet, and no business was refused.
+            wait = self._settings.seconds("auth_retry_seconds")
+            raise Retry(wait, f"token: {refused.reason}") from refused
         try:
             # UPS writes the seconds as text.
             return Token(str(body["access_token"]), float(str(body["expires_in"])))
@@ -216,20 +211,22 @@ class UpsClient:
             if isinstance(body, dict):
                 return body
             raise answer.unclear(f"UPS: HTTP {answer.status} without JSON", effect=effect)
+        raise self._meaning(answer, effect)
+
+    def _meaning(self, answer: Answer, effect: bool) -> VendorOutcome:
+        """The word for an error, by the table: of the first code that has a row of its own, else of
+        the first code. A question that is refused is an OutcomeUnknown."""
         errors = read_errors(answer)
-        codes = {code for code, _ in errors}
-        if answer.status == 429 or THROTTLE_CODE in codes:
-            raise Throttled(answer.retry_after_seconds(), "UPS: too many requests")
-        code, message = errors[0] if errors else ("", "")
-        if answer.status in (401, 403) and codes & PERMANENT_AUTH_CODES:
-            raise NeedsPerson(f"UPS refuses the credentials for good: {code} {message}")
-        if answer.status == 401 or codes & AUTH_CODES:
-            # One renewed token was tried already; nothing was processed.
-            wait = self._settings.seconds("auth_retry_seconds")
-            raise Retry(wait, f"UPS refuses the credentials: {code} {message}")
-        if 400 <= answer.status < 500 and answer.status != 408 and code:
-            raise Reject(code, _short(errors))
-        raise answer.unclear(f"UPS: HTTP {answer.status} {code} {message}".rstrip(), effect=effect)
+        named = next((error for error in errors if ERRORS.names(0, error[0])), None)
+        code, message = named or (errors[0] if errors else ("", ""))
+        also = [f"{other} {text}" for other, text in errors if (other, text) != (code, message)]
+        said = "; ".join([message, *also])
+        status = answer.status if named is None else 0
+        wish = answer.wish_seconds()
+        if ERRORS.row(status, code).word is Word.RETRY:
+            # One renewed token was tried already.
+            wish = self._settings.seconds("auth_retry_seconds")
+        return ERRORS.meaning(status, code, f"UPS: {said}", effect=effect, wish_seconds=wish)
 
 
 def read_errors(answer: Answer) -> list[tuple[str, str]]:
@@ -342,8 +339,3 @@ def _image(encoded: Any) -> bytes:
 
 def _texts(listed: Any) -> list[str]:
     return [str(entry) for entry in as_list(listed)]
-
-
-def _short(errors: Sequence[tuple[str, str]]) -> str:
-    text = "; ".join(f"{code} {message}".strip() for code, message in errors)
-    return text[:MAX_REASON_CHARACTERS]
