@@ -17,6 +17,7 @@ from crossdock.cli.orders import (
     Outbox,
     Service,
     draw_order,
+    narrowed,
     place_order,
     place_orders,
     read_business_units,
@@ -133,6 +134,40 @@ def test_a_carrier_abroad_gets_orders_that_it_can_carry() -> None:
         ("retail-us", "UPS"), ("retail-us", "GLS"), ("retail-us", "CANADA_POST"),
         ("wholesale-us", "UPS"), ("retail-eu", "GLS"), ("retail-ca", "CANADA_POST"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("carrier", "unit", "pairs"),
+    [
+        ("GLS", "", {("GLS", "retail-us"), ("GLS", "retail-eu")}),
+        ("", "retail-ca", {("CANADA_POST", "retail-ca")}),
+        ("UPS", "wholesale-us", {("UPS", "wholesale-us")}),
+    ],
+)
+def test_orders_can_be_for_one_carrier_or_business_unit(
+    carrier: str, unit: str, pairs: set[tuple[str, str]]
+) -> None:
+    """Proves that who asks for one gets orders for that one, with whatever goes with it."""
+    known = narrowed(ABROAD, carrier, unit)
+    drawn = [draw_order(f"WEB-{number}", known, 1, PLACED) for number in range(60)]
+    assert {(each.carrier_code, each.business_unit) for each in drawn} == pairs
+
+
+@pytest.mark.parametrize(
+    ("carrier", "unit", "words"),
+    [
+        ("DHL", "", "no carrier DHL"),
+        ("", "retail-uk", "no business unit retail-uk"),
+        ("GLS", "wholesale-us", "wholesale-us has no order for GLS"),
+    ],
+)
+def test_a_wish_that_no_order_meets_is_told(carrier: str, unit: str, words: str) -> None:
+    """Proves that a misspelt carrier or unit, or a pair that has nothing in common, is no random
+    order but an error that says what there is."""
+    with pytest.raises(CommandError) as caught:
+        narrowed(ABROAD, carrier, unit)
+    assert words in caught.value.what
+    assert caught.value.why
 
 
 def test_a_service_that_nobody_may_order_is_told() -> None:

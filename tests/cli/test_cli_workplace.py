@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from crossdock.cli.dev import more_steps
 from crossdock.cli.network import FULL, NETWORKS, SMALL, NetworkName
 from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.problems import CommandError
@@ -106,6 +107,19 @@ def test_each_network_shares_the_work_out() -> None:
         assert len(scopes) == 1 or all(scope.get("business_units") for scope in scopes)
         codes = [each.carrier_code for each in network.carrier_accounts]
         assert len(codes) == len(set(codes))
+
+
+def test_dev_tells_how_to_see_each_part_of_a_network() -> None:
+    """Proves that a newcomer reads of every carrier, every ERP and the second OMS of the full
+    network how to send an order there, and of the small one nothing that it has not."""
+    told = "\n".join(more_steps(FULL, " --data here"))
+    for account in FULL.carrier_accounts:
+        assert account.carrier_code in told
+    for vendor in FULL.vendors:
+        if vendor.role in ("ERP", "OMS"):
+            assert vendor.endpoint in told
+    assert told.count(" --data here") == 4
+    assert list(more_steps(SMALL, "")) == []
 
 
 def test_a_taken_port_is_replaced_and_said() -> None:

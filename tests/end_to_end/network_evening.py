@@ -8,6 +8,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,8 +160,9 @@ class Placed:
 @dataclass(frozen=True)
 class Evening:
     """What was placed, and what the hub and every vendor say of it at the end. left: faults that
-    struck nobody, by endpoint; kills: how often the adapters' process died."""
+    struck nobody, by endpoint; kills: how often the adapters' process died. data: its directory."""
 
+    data: Path
     began: datetime
     drawn: dict[str, Placed]
     lineages: dict[str, lineage_pb2.Lineage]
@@ -216,9 +218,18 @@ async def spend(installation: Installation, in_trouble: bool) -> Evening:
     }
     books = {name: await sandbox.books() for name, sandbox in sandboxes.items()}
     return Evening(
-        began, placed, told, view, list(shipped.shipments), list(bought.labels), books, in_trouble,
-        left, kills,
-    )  # fmt: skip
+        data=installation.workplace.directory,
+        began=began,
+        drawn=placed,
+        lineages=told,
+        view=view,
+        shipments=list(shipped.shipments),
+        labels=list(bought.labels),
+        books=books,
+        in_trouble=in_trouble,
+        left=left,
+        kills=kills,
+    )
 
 
 def draw(catalogue: Any) -> list[order_pb2.Order]:

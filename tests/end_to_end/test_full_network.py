@@ -4,6 +4,9 @@ once with every vendor in trouble and adapters that are killed."""
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -17,6 +20,7 @@ from crossdock.cli.workplace import Workplace
 from network_books import ERP_READERS, sold
 from network_evening import ACCOUNTS, CARRIERS, ERPS, PACE, TROUBLES, Evening, spend
 
+COMMAND_SECONDS = 180.0
 ORDER, GOODS_ISSUE = "create_sales_order", "post_goods_issue"
 pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
@@ -168,3 +172,42 @@ async def test_orders_of_a_second_oms_are_written_back_once(evening: Evening) ->
         for package in shipment.packages
     ]
     assert Counter(each["TrackingNumber"] for each in books["shipments"]) == Counter(packages)
+
+
+def crossdock(evening: Evening, *arguments: str) -> str:
+    """What a command prints that finds the installation by its data directory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "crossdock.cli", *arguments, "--data", str(evening.data)],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+async def test_an_operator_follows_one_order(evening: Evening) -> None:
+    """Proves by the commands that the README shows that an order of Salesforce is traced by its
+    number, by its tracking number and by its document number at the ERP, each time through every
+    system that had a part in it; and that an order for one carrier and business unit goes there."""
+    order_id = next(each for each, order in evening.drawn.items() if order.number == "SF-0001")
+    lineage = evening.lineages[order_id]
+    document = next(
+        reference.value
+        for each in lineage.postings
+        if each.operation == ORDER
+        for reference in each.vendor_references
+        if reference.type == "sales_order"
+    )
+    for number in ("SF-0001", document, lineage.scans[0].tracking_number):
+        told = await asyncio.to_thread(crossdock, evening, "trace", number)
+        assert told.startswith("Complete: delivered")
+        for endpoint in ("salesforce", "netsuite", "manhattan", "ups"):
+            assert endpoint in told
+    one = ("--carrier", "GLS", "--business-unit", "retail-eu", "--follow")
+    told = await asyncio.to_thread(crossdock, evening, "trigger", "order", *one)
+    assert "Complete: delivered" in told
+    assert "legacy-soap" in told
+    assert "gls" in told

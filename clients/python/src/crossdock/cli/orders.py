@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -120,6 +120,46 @@ class PlacedOrder:
     fulfillment_request_ids: tuple[str, ...]
 
 
+def narrowed(catalogue: Catalogue, carrier_code: str, business_unit: str) -> Catalogue:
+    """What orders for one carrier, or of one business unit, may name; empty: any. CommandError: the
+    hub knows no such one, or the two have nothing in common."""
+    codes = sorted({each.carrier_code for each in catalogue.services})
+    for what, wanted, known in (
+        ("carrier", carrier_code, codes),
+        ("business unit", business_unit, sorted(catalogue.business_units)),
+    ):
+        if wanted and wanted not in known:
+            raise CommandError(f"no {what} {wanted}", f"there are: {', '.join(known)}")
+    units = {
+        unit: places
+        for unit, places in catalogue.business_units.items()
+        if unit == (business_unit or unit)
+    }
+    services = tuple(
+        each
+        for each in catalogue.services
+        if each.carrier_code == (carrier_code or each.carrier_code)
+        and any(_books_for(places, each, catalogue) for places in units.values())
+    )
+    if not services:
+        raise CommandError(
+            f"{business_unit} has no order for {carrier_code}",
+            "its ERP books for none of the locations where that carrier collects",
+            "crossdock endpoint list",
+        )
+    return replace(catalogue, services=services, business_units=units)
+
+
+def _docks(service: Service, catalogue: Catalogue) -> list[str]:
+    """From where a service may be used."""
+    return [each for each in catalogue.locations if each in (service.locations or (each,))]
+
+
+def _books_for(places: Sequence[str], service: Service, catalogue: Catalogue) -> bool:
+    """Whether an ERP with these locations books whatever leaves with a service."""
+    return not places or set(_docks(service, catalogue)) <= set(places)
+
+
 async def read_catalogue(hub: HubClient) -> Catalogue:
     """Master data as the OMS sees it. CommandError: too little to place an order."""
     items = [
@@ -215,11 +255,11 @@ def _who_may_order(
     service: Service, catalogue: Catalogue
 ) -> tuple[list[str], list[str], list[str]]:
     """Locations, business units and customers of orders that name a service."""
-    docks = [each for each in catalogue.locations if each in (service.locations or (each,))]
+    docks = _docks(service, catalogue)
     units = [
         unit
         for unit, places in catalogue.business_units.items()
-        if not places or set(docks) <= set(places)
+        if _books_for(places, service, catalogue)
     ]
     customers = [
         customer

@@ -67,4 +67,5 @@ VENDOR: Final = Vendor(
     scope={"business_units": [BUSINESS_UNIT]},
     secrets=("salesforce-client-id",),
     more_ports=(_BUS_PORT,),
+    first_command="""sandbox command salesforce fulfillment_order '{"number": "0001"}'""",
 )

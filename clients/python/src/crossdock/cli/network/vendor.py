@@ -99,7 +99,8 @@ class Vendor:
     endpoint: its id, which is the name of its adapter too. scope: its share of the work, where it
     has not all of it. secrets: names of random ones that are made for sandbox and adapter.
     settle_after_seconds: by operation, how soon its sandbox shows what was done, where that is much
-    sooner than the adapter trusts its real vendor to.
+    sooner than the adapter trusts its real vendor to. first_command: what somebody types to see it
+    at work, where no order of the OMS makes it work.
     more_ports: names of ports beside that of the vendor, of its control and of its webhook.
     """
 
@@ -114,6 +115,7 @@ class Vendor:
     has_host_key: bool = False
     carrier_accounts: tuple[CarrierAccount, ...] = ()
     settle_after_seconds: Mapping[str, float] = field(default_factory=dict)
+    first_command: str = ""
 
     @property
     def ports(self) -> tuple[str, ...]:
