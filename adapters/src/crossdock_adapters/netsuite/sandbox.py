@@ -108,7 +108,8 @@ class NetSuiteSandbox(Sandbox):
                 integrated_ship_methods=dict(settings.get("integrated_ship_methods", {})),
             )
         )
-        seed(self._books, tuple(settings.get("countries", (HOME,))))
+        self._countries = tuple(settings.get("countries", (HOME,)))
+        seed(self._books, self._countries)
         self._books.skip_numbers(int(settings.get("skipped_numbers", 0)))
         self._desk = TokenDesk(
             str(settings.get("client_id", DEFAULT_CLIENT_ID)),
@@ -131,6 +132,10 @@ class NetSuiteSandbox(Sandbox):
     def example_settings(cls, folder: Path) -> dict[str, Any]:
         """A key file of its own; everything else has defaults."""
         return {"client_key_file": str(folder / "netsuite-client-key.pem")}
+
+    async def opened(self) -> None:
+        """Books that were kept may be of an account with fewer countries."""
+        seed(self._books, self._countries)
 
     def routes(self) -> Sequence[VendorRoute]:
         record = RECORD_PATH + "/{key}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 from crossdock_adapters.netsuite.sandbox_records import (
     CUSTOMER,
@@ -108,29 +109,35 @@ SEEDED_AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
 def seed(books: Books, countries: Collection[str] = (HOME,)) -> None:
-    """Fill empty books; every record is dated SEEDED_AT."""
+    """Fill empty books, dated SEEDED_AT; in books that were kept, add what a new country brings,
+    dated now, so that whoever asks for changes hears of it."""
+    add = partial(_add, books, None if books.records else SEEDED_AT)
     rows = [row for row in _LOCATIONS if row[-1] in countries]
-    locations = [_add(books, LOCATION, row[0], _location(*row)) for row in rows]
+    locations = [add(LOCATION, row[0], _location(*row)) for row in rows]
     for name, abbreviation, rate, base in _UNITS:
-        _add(books, UNIT, f"unit-{abbreviation}", _unit(name, abbreviation, rate, base))
+        add(UNIT, f"unit-{abbreviation}", _unit(name, abbreviation, rate, base))
     for index in range(CUSTOMER_COUNT):
         number = f"CUST-{1001 + index}"
         name = f"{_CUSTOMERS[index % len(_CUSTOMERS)]} {index // len(_CUSTOMERS) + 1}"
-        _add(books, CUSTOMER, number, _customer(number, name, "USD"))
+        add(CUSTOMER, number, _customer(number, name, "USD"))
     for country, (currency, first, names) in _CUSTOMERS_ABROAD.items():
         for index, name in enumerate(names if country in countries else ()):
             number = f"CUST-{first + index}"
-            _add(books, CUSTOMER, number, _customer(number, name, currency))
+            add(CUSTOMER, number, _customer(number, name, currency))
     for index in range(ITEM_COUNT):
         number = f"SKU-{1001 + index}"
-        internal_id = _add(books, ITEM, number, _item(number, index))
+        internal_id = add(ITEM, number, _item(number, index))
         for location in locations:
-            books.on_hand[str(internal_id), str(location)] = STOCK_PER_LOCATION
+            books.on_hand.setdefault((str(internal_id), str(location)), STOCK_PER_LOCATION)
 
 
-def _add(books: Books, record_type: str, number: str, fields: Fields) -> int:
+def _add(books: Books, at: datetime | None, record_type: str, number: str, fields: Fields) -> int:
+    known = books.find(record_type, f"eid:{number}")
+    if known is not None:
+        return known.internal_id
     record = books.add(record_type, number, {"isinactive": False, **fields})
-    record.created = record.modified = SEEDED_AT
+    if at is not None:
+        record.created = record.modified = at
     return record.internal_id
 
 

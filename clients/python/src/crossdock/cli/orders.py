@@ -98,9 +98,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What orders may name: (item, unit), customers with their currency ("": any), locations that
-    ship with their country, services, and business units with the locations that their ERP books
-    for (none named: all)."""
+    """What orders may name: (item, unit), customers with their currency ("": unknown), locations
+    that ship with their country, services, and business units with the locations that their ERP
+    books for (none named: all)."""
 
     items: tuple[tuple[str, str], ...]
     customers: Mapping[str, str]
@@ -261,11 +261,11 @@ def _who_may_order(
         for unit, places in catalogue.business_units.items()
         if _books_for(places, service, catalogue)
     ]
-    customers = [
-        customer
-        for customer, currency in catalogue.customers.items()
-        if currency in ("", service.currency)
-    ]
+    paying: dict[str, list[str]] = {}
+    for customer, currency in catalogue.customers.items():
+        paying.setdefault(currency, []).append(customer)
+    # Customers of whom nobody says how they pay are taken where there is no other.
+    customers = paying.get(service.currency) or paying.get("", [])
     if not (docks and units and customers):
         raise CommandError(
             f"no order can name {service.carrier_code} {service.service_code}",
