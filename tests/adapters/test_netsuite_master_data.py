@@ -109,6 +109,22 @@ def test_a_column_the_account_lacks_is_left_alone() -> None:
     assert list(entry.update_mask.paths) == ["description", "status", "status_code"]
 
 
+def test_a_customer_has_its_currency_where_the_account_has_a_column_for_it() -> None:
+    """Proves that the ISO code is told and in the mask, that a currency's name is refused with its
+    place, and that without the column nothing is said of the currency."""
+    row = {"id": "7", "number": "CUST-2001", "currency": "EUR"}
+    columns = {"number", "currency"}
+    entry = translate_master_data.complete(
+        translate_master_data.customer_entry(row, RULES), "customer", row, columns, RULES
+    )
+    assert entry.customer.currency == "EUR"  # type: ignore[union-attr]
+    assert list(entry.update_mask.paths) == ["currency"]
+    with pytest.raises(Unreadable, match="/currency"):
+        translate_master_data.customer_entry({**row, "currency": "US Dollar"}, RULES)
+    silent = translate_master_data.customer_entry({"id": "7", "number": "CUST-2001"}, RULES)
+    assert not silent.customer.HasField("currency")
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,6 +82,41 @@ async def test_rather_no_memory_than_a_wrong_one(
         async with Remembering(config) as second:
             assert second.bookings == []
     assert (why == "crashed") == (not caplog.records)
+
+
+def records(account: Any) -> dict[str, datetime]:
+    """Its locations and customers, and when each was changed."""
+    return {
+        str(record.external_id): record.modified
+        for kind in ("location", "customer")
+        for record in account._books.living(kind)
+    }
+
+
+async def test_a_larger_network_opens_what_the_kept_books_lack(tmp_path: Path) -> None:
+    """Proves that an ERP and a warehouse which ran for two sites know a third one after a restart
+    that names it, dated so that a poll for changes sees it, and that all they had is there."""
+    kind = registry.sandbox("netsuite")
+    few = {**kind.example_settings(tmp_path), "countries": ["US"]}
+    config = SandboxConfig("netsuite", settings=few, state_file=tmp_path / "netsuite.books")
+    started = datetime.now(UTC)
+    async with kind(config) as first:
+        before = records(first)
+    more = replace(config, settings={**few, "countries": ["CA", "US"]})
+    async with kind(more) as second:
+        after = records(second)
+    assert before.items() <= after.items()
+    new = {name: modified for name, modified in after.items() if name not in before}
+    assert set(new) == {"WH-LAKES", "CUST-3001", "CUST-3002", "CUST-3003", "CUST-3004"}
+    assert all(modified >= started for modified in new.values())
+
+    kind = registry.sandbox("manhattan")
+    config = SandboxConfig("manhattan", settings={}, state_file=tmp_path / "manhattan.books")
+    async with kind(config):
+        pass
+    lakes = {"id": "DC-LAKES", "zone": "America/Toronto", "metric": True}
+    async with kind(replace(config, settings={"facilities": [lakes]})) as second:
+        assert {"DC-EAST", "DC-LAKES"} <= set(second._warehouse.facilities)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["canada-post", "gls", "manhattan", "netsuite", "ups"])

@@ -189,6 +189,25 @@ def test_the_bus_never_travels_in_clear(url: str, clear: bool, tmp_path: Path) -
     assert load_adapters(path).bus_url == url
 
 
+def test_a_deployment_says_how_soon_a_lost_answer_is_looked_up(tmp_path: Path) -> None:
+    """Proves that the file's seconds replace the manifest's for one operation of one endpoint, that
+    the adapter itself stays as it is, and that what is not looked up, or no time, is refused."""
+    path = tmp_path / "adapters.toml"
+    path.write_text(GOOD + "[endpoints.tiny.settle_after_seconds]\nbook = 0.5\n")
+    config = load_adapters(path).endpoints["tiny"]
+    adapter = tiny_adapter([])
+    measured = adapter.settling(config.settle_after_seconds)
+    assert measured.manifest.operations["book"].settle_after_seconds == 0.5
+    assert adapter.manifest.operations["book"].settle_after_seconds == 1.0
+    assert measured.manifest.operations["ship"] == adapter.manifest.operations["ship"]
+    with pytest.raises(ValueError, match="has none for ship; it has for book"):
+        adapter.settling({"ship": 1.0})
+    for wrong in ("0", "-1", "86401", '"soon"'):
+        path.write_text(GOOD + f"[endpoints.tiny.settle_after_seconds]\nbook = {wrong}\n")
+        with pytest.raises(ConfigError, match="tiny settle_after_seconds: book must be"):
+            load_adapters(path)
+
+
 def test_process_configuration(tmp_path: Path) -> None:
     """A good file is read; a bad one is refused with every problem and its place."""
     path = tmp_path / "adapters.toml"

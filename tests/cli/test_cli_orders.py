@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +15,9 @@ from crossdock.cli import orders
 from crossdock.cli.orders import (
     Catalogue,
     Outbox,
+    Service,
     draw_order,
+    narrowed,
     place_order,
     place_orders,
     read_business_units,
@@ -31,9 +34,9 @@ from hypothesis import strategies as st
 
 CATALOGUE = Catalogue(
     items=(("SKU-1", "EA"), ("SKU-2", "EA"), ("SKU-3", "EA")),
-    customers=("CUST-1", "CUST-2"),
-    locations=("WH-EAST", "WH-WEST"),
-    services=(("UPS", "03"), ("UPS", "02")),
+    customers={"CUST-1": "", "CUST-2": ""},
+    locations={"WH-EAST": "US", "WH-WEST": "US"},
+    services=(Service("UPS", "03"), Service("UPS", "02")),
 )
 PLACED = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)
 
@@ -73,7 +76,7 @@ def test_business_units_share_the_orders_and_change_nothing_else() -> None:
     """Proves that each business unit of a network gets orders, and that a number draws the same
     order in every other respect where there is one business unit only."""
     units = ("outlet-us", "retail-us", "wholesale-us")
-    network = replace(CATALOGUE, business_units=units)
+    network = replace(CATALOGUE, business_units=dict.fromkeys(units, ()))
     seen = set()
     for number in range(60):
         small, full = (
@@ -86,18 +89,116 @@ def test_business_units_share_the_orders_and_change_nothing_else() -> None:
     assert seen == set(units)
 
 
+ABROAD = replace(
+    CATALOGUE,
+    customers={"CUST-1": "USD", "CUST-2": "EUR", "CUST-3": "CAD"},
+    locations={"WH-EAST": "US", "WH-LAKES": "CA", "WH-RHINE": "DE", "WH-WEST": "US"},
+    services=(
+        Service("UPS", "03", ("WH-EAST", "WH-WEST")),
+        Service("GLS", "GROUND", ("WH-RHINE",), "EUR"),
+        Service("CANADA_POST", "GROUND", ("WH-LAKES",), "CAD"),
+    ),
+    business_units={
+        "retail-us": (),
+        "wholesale-us": ("WH-EAST", "WH-WEST"),
+        "retail-eu": ("WH-RHINE",),
+        "retail-ca": ("WH-LAKES",),
+    },
+)
+POSTAL_CODES = {
+    "US": r"[0-9]{5}", "DE": r"[0-9]{5}", "AT": r"[0-9]{4}", "NL": r"[0-9]{4} [A-Z]{2}",
+    "CA": r"[A-Z][0-9][A-Z] [0-9][A-Z][0-9]",
+}  # fmt: skip
+
+
+def test_a_carrier_abroad_gets_orders_that_it_can_carry() -> None:
+    """Proves that an order which names a regional carrier leaves from a dock of that carrier, goes
+    to its region with a postal code of that country, pays in its currency, and is of a customer and
+    a business unit for which all that holds; and that each carrier and unit gets some."""
+    home = {"UPS": ("US", "USD"), "GLS": ("DE", "EUR"), "CANADA_POST": ("CA", "CAD")}
+    seen: set[tuple[str, str]] = set()
+    for number in range(200):
+        order = draw_order(f"WEB-{number}", ABROAD, 1, PLACED)
+        country, currency = home[order.carrier_code]
+        docks = {line.ship_from_location_number for line in order.lines}
+        assert {ABROAD.locations[each] for each in docks} == {country}
+        assert {line.unit_price.currency for line in order.lines} == {currency}
+        assert ABROAD.customers[order.customer_number] == currency
+        places = ABROAD.business_units[order.business_unit]
+        assert not places or docks <= set(places)
+        address = order.ship_to.address
+        assert re.fullmatch(POSTAL_CODES[address.country_code], address.postal_code)
+        assert (address.country_code in ("DE", "AT", "NL")) == (order.carrier_code == "GLS")
+        seen.add((order.business_unit, order.carrier_code))
+    assert seen == {
+        ("retail-us", "UPS"), ("retail-us", "GLS"), ("retail-us", "CANADA_POST"),
+        ("wholesale-us", "UPS"), ("retail-eu", "GLS"), ("retail-ca", "CANADA_POST"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("carrier", "unit", "pairs"),
+    [
+        ("GLS", "", {("GLS", "retail-us"), ("GLS", "retail-eu")}),
+        ("", "retail-ca", {("CANADA_POST", "retail-ca")}),
+        ("UPS", "wholesale-us", {("UPS", "wholesale-us")}),
+    ],
+)
+def test_orders_can_be_for_one_carrier_or_business_unit(
+    carrier: str, unit: str, pairs: set[tuple[str, str]]
+) -> None:
+    """Proves that who asks for one gets orders for that one, with whatever goes with it."""
+    known = narrowed(ABROAD, carrier, unit)
+    drawn = [draw_order(f"WEB-{number}", known, 1, PLACED) for number in range(60)]
+    assert {(each.carrier_code, each.business_unit) for each in drawn} == pairs
+
+
+@pytest.mark.parametrize(
+    ("carrier", "unit", "words"),
+    [
+        ("DHL", "", "no carrier DHL"),
+        ("", "retail-uk", "no business unit retail-uk"),
+        ("GLS", "wholesale-us", "wholesale-us has no order for GLS"),
+    ],
+)
+def test_a_wish_that_no_order_meets_is_told(carrier: str, unit: str, words: str) -> None:
+    """Proves that a misspelt carrier or unit, or a pair that has nothing in common, is no random
+    order but an error that says what there is."""
+    with pytest.raises(CommandError) as caught:
+        narrowed(ABROAD, carrier, unit)
+    assert words in caught.value.what
+    assert caught.value.why
+
+
+def test_a_service_that_nobody_may_order_is_told() -> None:
+    """Proves that a service without a customer who pays its currency is no order that somebody else
+    refuses later, but an error that names the service and what it lacks."""
+    nobody = replace(ABROAD, customers={"CUST-1": "USD"}, services=ABROAD.services[1:2])
+    with pytest.raises(CommandError) as caught:
+        draw_order("WEB-1", nobody, 1, PLACED)
+    assert "GLS GROUND" in caught.value.what
+
+
 @pytest.mark.parametrize(
     ("scopes", "expected"),
     [
-        ([("ERP", [])], ("retail-us",)),
-        ([("ERP", ["east"]), ("ERP", ["west", "east"]), ("WMS", ["north"])], ("east", "west")),
+        ([("ERP", [])], {"retail-us": ()}),
+        (
+            [("ERP", ["east"]), ("ERP", ["west", "south"]), ("WMS", ["north"])],
+            {
+                "east": ("WH-EAST",),
+                "south": ("WH-SOUTH", "WH-WEST"),
+                "west": ("WH-SOUTH", "WH-WEST"),
+            },
+        ),
     ],
 )
 async def test_business_units_are_those_that_erps_are_told_apart_by(
-    scopes: list[tuple[str, list[str]]], expected: tuple[str, ...]
+    scopes: list[tuple[str, list[str]]], expected: dict[str, tuple[str, ...]]
 ) -> None:
     """Proves that orders are drawn for the business units of the hub's own ERPs, and of no other
-    role; where no ERP has a share, for the one of all orders."""
+    role, from the locations that each books for; where no ERP has a share, for the one of all
+    orders."""
 
     class Hub:
         @property
@@ -110,7 +211,10 @@ async def test_business_units_are_those_that_erps_are_told_apart_by(
                     endpoint_pb2.Endpoint(
                         id=f"e{position}",
                         role=options_pb2.SystemRole.Value(f"SYSTEM_ROLE_{role}"),
-                        scope=endpoint_pb2.Scope(business_units=units),
+                        scope=endpoint_pb2.Scope(
+                            business_units=units,
+                            location_numbers=sorted(f"WH-{unit.upper()}" for unit in units),
+                        ),
                     )
                     for position, (role, units) in enumerate(scopes)
                 ]

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from crossdock.cli.dev import more_steps
 from crossdock.cli.network import FULL, NETWORKS, SMALL, NetworkName
 from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.problems import CommandError
@@ -28,6 +29,7 @@ from crossdock.cli.workplace_configs import (
 )
 from crossdock_adapters.sdk import manifest, registry
 from crossdock_adapters.sdk.config import load_adapters, load_sandboxes
+from crossdock_adapters.sdk.settings import Settings as Values
 from crossdock_adapters.sdk.settings import check
 from crossdock_hub.config import Settings
 from crossdock_hub.identity import Identities
@@ -107,6 +109,19 @@ def test_each_network_shares_the_work_out() -> None:
         assert len(codes) == len(set(codes))
 
 
+def test_dev_tells_how_to_see_each_part_of_a_network() -> None:
+    """Proves that a newcomer reads of every carrier, every ERP and the second OMS of the full
+    network how to send an order there, and of the small one nothing that it has not."""
+    told = "\n".join(more_steps(FULL, " --data here"))
+    for account in FULL.carrier_accounts:
+        assert account.carrier_code in told
+    for vendor in FULL.vendors:
+        if vendor.role in ("ERP", "OMS"):
+            assert vendor.endpoint in told
+    assert told.count(" --data here") == 4
+    assert list(more_steps(SMALL, "")) == []
+
+
 def test_a_taken_port_is_replaced_and_said() -> None:
     """A port that somebody else took meanwhile is not fought for."""
     ports, _ = chosen_ports(SMALL.ports, {})
@@ -168,6 +183,13 @@ def test_a_dead_dev_is_not_announced(workplace: Workplace) -> None:
     assert workplace.running() is None
 
 
+def told_place(workplace: Workplace, name: str, values: Values) -> str:
+    """Where an adapter is told that its vendor is."""
+    if name == "legacy-table":
+        return workplace.secret_file("legacy-table-database-url").read_text("ascii")
+    return values.text("location" if name == "legacy-file" else "base_url")
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_adapters_accept_what_dev_generates(tmp_path: Path, network: NetworkName) -> None:
     """Both files pass the adapters' own readers, every setting its manifest's check."""
@@ -186,10 +208,10 @@ def test_the_adapters_accept_what_dev_generates(tmp_path: Path, network: Network
     assert sorted(sandboxes) == sorted(NETWORKS[network].vendor_ids)
     assert adapters.hub_address == HUB["grpc"]
     for name, endpoint in adapters.endpoints.items():
-        settings, _ = check(registry.adapter(name).manifest.settings, endpoint.settings)
+        declared = registry.adapter(name).settling(endpoint.settle_after_seconds).manifest
+        settings, _ = check(declared.settings, endpoint.settings)
         adapter, config = sandboxes[name]
-        place = "location" if name == "legacy-file" else "base_url"
-        assert f"127.0.0.1:{config.vendor_port}" in settings.text(place)
+        assert f"127.0.0.1:{config.vendor_port}" in told_place(workplace, name, settings)
         assert adapter == name
         assert str(endpoint.credentials_file) == f"/data/hub/bus-credentials/{name}.json"
     assert isinstance(registry.adapter("ups").manifest, manifest.Manifest)

@@ -118,6 +118,15 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     "crossdock trigger order --count 3 --follow": Run(r"^WEB-\d+: .*"),
     "crossdock deliveries --endpoint ups --operation buy_label": Run(r"tracking_number 1Z"),
     "crossdock sandbox calls ups --operation ship": Run(r"reply_lost +yes"),
+    **{
+        line: Mapped("tests/end_to_end/test_full_network.py::test_an_operator_follows_one_order")
+        for line in (
+            "crossdock trigger order --count 12 --follow",
+            "crossdock trigger order --carrier GLS --business-unit retail-eu --follow",
+            """crossdock sandbox command salesforce fulfillment_order '{"number": "0001"}'""",
+            "crossdock trace SF-0001",
+        )
+    },
     # README, stubs
     "crossdock contract export contract": Run(r"wrote \d+ proto files"),
     "mkdir -p stubs": Run(),

@@ -1,232 +1,52 @@
 """`crossdock dev --network full`: orders of several business units, each at an ERP and with a
-carrier of its own, compared with the books of every simulated vendor."""
+carrier of its own, compared with the books of every simulated vendor; once on a quiet evening, and
+once with every vendor in trouble and adapters that are killed."""
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Decimal
 
 import pytest
 import pytest_asyncio
-from crossdock.cli.demo.views import HubView, read_objects
 from crossdock.cli.installation import Installation
 from crossdock.cli.network import FULL, salesforce
-from crossdock.cli.network.vendor import BUSINESS_UNIT, SandboxPace
-from crossdock.cli.orders import draw_order, place_orders, read_catalogue
 from crossdock.cli.workplace import Workplace
-from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
-from crossdock.order.v1 import order_pb2
-from fixtures_nats import eventually
+from network_books import ERP_READERS, sold
+from network_evening import ACCOUNTS, CARRIERS, ERPS, PACE, TROUBLES, Evening, spend
 
-SEED = 11
-WAIT_SECONDS = 120.0
-MAXIMUM_DRAWN = 1_000
-PACE = SandboxPace(
-    floor_seconds=0.1, handover_seconds=0.3, scan_seconds=0.1, poll_seconds=5.0, seed=SEED
-)
-ERPS = {
-    unit: vendor.endpoint
-    for vendor in FULL.vendors
-    if vendor.role == "ERP"
-    for unit in vendor.scope["business_units"]
-}
-CARRIERS = {
-    account.carrier_code: vendor.endpoint
-    for vendor in FULL.vendors
-    for account in vendor.carrier_accounts
-}
+COMMAND_SECONDS = 180.0
 ORDER, GOODS_ISSUE = "create_sales_order", "post_goods_issue"
 pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 
-@dataclass(frozen=True)
-class Booked:
-    """What an ERP's own books say. orders: how often it was asked for an order, by our number (in
-    NetSuite by our id); issues: goods issues; numbers: every document number that it gave."""
-
-    orders: Mapping[str, int]
-    issues: int
-    numbers: frozenset[str]
-
-
-def in_netsuite(books: Mapping[str, Any]) -> Booked:
-    """By external ids, deleted records included."""
-    made = {
-        part: Counter({
-            key.removeprefix("xd-"): counts["created"]
-            for key, counts in books[f"{part}_by_external_id"].items()
-        })
-        for part in ("sales_orders", "item_fulfillments")
-    }  # fmt: skip
-    return Booked(
-        made["sales_orders"],
-        made["item_fulfillments"].total(),
-        frozenset(map(str, books["document_numbers"])),
-    )
-
-
-def in_sap(books: Mapping[str, Any]) -> Booked:
-    """By the property that carries our number; a material document may have several items."""
-    left = {
-        each["MaterialDocument"]
-        for each in books["material_documents"]
-        if each["GoodsMovementType"] == "601"
-    }
-    orders = books["sales_orders"]
-    numbers = {each["SalesOrder"] for each in orders}
-    numbers |= {each["DeliveryDocument"] for each in books["deliveries"]}
-    return Booked(
-        Counter(each["PurchaseOrderByCustomer"] for each in orders),
-        len(left),
-        frozenset(numbers | left),
-    )
-
-
-def in_legacy_file(books: Mapping[str, Any]) -> Booked:
-    """By what its files asked for, whatever became of it."""
-    asked = [each for each in books["documents"] if each["action"] == "I"]
-    documents = [*books["sales_orders"], *books["goods_issues"]]
-    return Booked(
-        Counter(each["document"] for each in asked if each["layout"] == "sales_orders"),
-        sum(each["layout"] == "goods_issues" for each in asked),
-        frozenset(str(each["number"]) for each in documents),
-    )
-
-
-READERS = {"netsuite": in_netsuite, "sap": in_sap, "legacy-file": in_legacy_file}
-
-
-def sold(carrier: str, books: Mapping[str, Any]) -> Counter[str]:
-    """Labels that a carrier sold, by tracking number: UPS lists none that it did not sell, FedEx
-    lists open shipments too, and freight has one number with a count behind it."""
-    if carrier == "ltl-freight":
-        return Counter(
-            bol["pro"] if unit == 1 else f"{bol['pro']}-{unit:03}"
-            for bol in books["bols"]
-            for unit in range(1, bol["units"] + 1)
-        )
-    return Counter(
-        str(parcel["tracking_number"])
-        for shipment in books["shipments"]
-        if carrier != "fedex" or shipment["confirmed_at"]
-        for parcel in shipment["parcels"]
-    )
-
-
-@dataclass(frozen=True)
-class Placed:
-    """An order by our number, and who books and carries it."""
-
-    number: str
-    business_unit: str
-    carrier_code: str
-
-
-@dataclass(frozen=True)
-class Evening:
-    """What was placed, and what the hub and every vendor say of it at the end."""
-
-    drawn: dict[str, Placed]
-    lineages: dict[str, lineage_pb2.Lineage]
-    view: HubView
-    books: dict[str, dict[str, Any]]
-
-    def of_unit(self, unit: str) -> list[str]:
-        """Ids of a business unit's orders."""
-        return [each for each, order in self.drawn.items() if order.business_unit == unit]
-
-
-def draw(catalogue: Any) -> list[order_pb2.Order]:
-    """An order for every pair of a business unit and a carrier."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    found: dict[tuple[str, str], order_pb2.Order] = {}
-    for number in range(MAXIMUM_DRAWN):
-        order = draw_order(f"NET-{number:03}", catalogue, SEED, now)
-        found.setdefault((order.business_unit, order.carrier_code), order)
-    assert set(found) == {(unit, carrier) for unit in ERPS for carrier in CARRIERS}
-    return list(found.values())
-
-
-async def from_the_oms(installation: Installation) -> dict[str, Placed]:
-    """Orders that the OMS places, by their ids."""
-    async with installation.client("oms") as oms:
-        drawn = {order.number: order for order in draw(await read_catalogue(oms))}
-        placed = await place_orders(oms, list(drawn.values()))
-    return {
-        each.id: Placed(each.number, order.business_unit, order.carrier_code)
-        for each in placed
-        for order in [drawn[each.number]]
-    }
-
-
-async def from_salesforce(installation: Installation) -> dict[str, Placed]:
-    """Orders that people place in Salesforce, one for each way of delivery, once the hub has
-    them."""
-    wanted: dict[str, Placed] = {}
-    for index, (method, ordered) in enumerate(salesforce.DELIVERY_METHODS.items(), 1):
-        given = {"number": f"{index:04}", "delivery_method": method}
-        await installation.sandbox("salesforce").command("fulfillment_order", given)
-        number = f"{salesforce.NUMBER_PREFIX}{index:04}"
-        wanted[number] = Placed(number, BUSINESS_UNIT, ordered.partition("/")[0])
-    found: dict[str, Placed] = {}
-
-    async def arrived() -> bool:
-        async with installation.client("operator") as operator:
-            view = await read_objects(operator)
-        found.update(
-            {each.id: wanted[each.number] for each in view.orders if each.number in wanted}
-        )
-        return len(found) == len(wanted)
-
-    await eventually(arrived, "the orders of Salesforce are at the hub", WAIT_SECONDS)
-    return found
-
-
-async def lineages(
-    installation: Installation, placed: dict[str, Placed]
-) -> dict[str, lineage_pb2.Lineage]:
-    """What became of each order, once all of it is complete."""
-    found: dict[str, lineage_pb2.Lineage] = {}
-    waiting: list[str] = []
-
-    async def complete() -> bool:
-        async with installation.client("operator") as operator:
-            for order_id, order in placed.items():
-                if order_id in found:
-                    continue
-                request = lineage_service_pb2.TraceRequest(id=order_id)
-                lineage = (await operator.lineage.Trace(request)).lineage
-                if lineage.verdict == lineage_pb2.VERDICT_COMPLETE:
-                    found[order_id] = lineage
-                else:
-                    waiting.append(f"{order.number}: {lineage.sentence}")
-        return len(found) == len(placed)
-
-    try:
-        await eventually(complete, "every order is complete", WAIT_SECONDS)
-    except AssertionError:
-        pytest.fail("\n".join(waiting[len(found) - len(placed) :]))
-    return found
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def evening(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Evening]:
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="module", params=[False, True], ids=["quiet", "in trouble"]
+)
+async def evening(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Evening]:
     """The full network, from its start to the last parcel."""
     workplace = Workplace(tmp_path_factory.mktemp("network") / "data", FULL)
     installation = Installation(workplace, PACE, print)
     try:
         await installation.start()
-        placed = await from_the_oms(installation) | await from_salesforce(installation)
-        told = await lineages(installation, placed)
-        async with installation.client("operator") as operator:
-            view = await read_objects(operator)
-        books = {each: await installation.sandbox(each).books() for each in FULL.vendor_ids}
-        yield Evening(placed, told, view, books)
+        yield await spend(installation, request.param)
     finally:
         await installation.stop()
+
+
+async def test_every_endpoint_was_in_trouble(evening: Evening) -> None:
+    """Proves that each fault struck as often as it was told to, at each endpoint of the network,
+    and that the adapters died; on the quiet evening, that nothing did."""
+    assert {each.endpoint for each in TROUBLES} == set(FULL.vendor_ids)
+    assert not any(evening.left.values()), evening.left
+    assert evening.kills == (2 if evening.in_trouble else 0)
 
 
 @pytest.mark.parametrize("unit", sorted(ERPS))
@@ -235,8 +55,8 @@ async def test_each_business_unit_is_booked_at_its_own_erp_once(
 ) -> None:
     """Proves by the ERP's own books that it was asked once for each order and goods issue of its
     business unit and for nobody else's, and that its document numbers are in the lineage."""
-    erp, ids = ERPS[unit], evening.of_unit(unit)
-    booked = READERS[erp](evening.books[erp])
+    erp, ids = ERPS[unit].endpoint, evening.of_unit(unit)
+    booked = ERP_READERS[erp](evening.books[erp])
     keys = {each if erp == "netsuite" else evening.drawn[each].number for each in ids}
     assert dict(booked.orders) == dict.fromkeys(keys, 1)
     assert booked.issues == len([each for each in evening.view.shipments if each.order_id in ids])
@@ -253,22 +73,85 @@ async def test_each_business_unit_is_booked_at_its_own_erp_once(
             assert told & booked.numbers, f"no document number of {erp} in {told}"
 
 
+async def test_the_warehouse_has_each_order_once(evening: Evening) -> None:
+    """Proves by Manhattan's own books that each fulfillment request is one original order there,
+    and that every carton that left is a package at the hub."""
+    books = evening.books["manhattan"]
+    released = Counter(each["OriginalOrderId"] for each in books["original_orders"])
+    wanted = [
+        each
+        for lineage in evening.lineages.values()
+        for each in lineage.postings
+        if each.operation == "release_order"
+    ]
+    assert {each.confirmed for each in wanted} == {1}
+    told = Counter(reference.value for each in wanted for reference in each.vendor_references)
+    assert released == Counter(dict.fromkeys(told, 1))
+    assert released.total() == len(wanted)
+    assert len(books["olpns"]) == len(evening.view.packages)
+
+
 @pytest.mark.parametrize("code", sorted(CARRIERS))
 async def test_each_package_has_one_label_of_the_carrier_that_was_named(
     evening: Evening, code: str
 ) -> None:
     """Proves by the carrier's own books that each package of the orders that name it has one label
-    there, and that it sold no other."""
+    there, and that it sold no other; that its number is in the order's lineage; and that tracking
+    has brought each to its door."""
     carrier = CARRIERS[code]
-    packages = [
-        package.tracking_number
-        for shipment in evening.view.shipments
-        if evening.drawn[shipment.order_id].carrier_code == code
-        for package in shipment.packages
-    ]
+    packages = []
+    for shipment in evening.view.shipments:
+        if evening.drawn[shipment.order_id].carrier_code != code:
+            continue
+        lineage = evening.lineages[shipment.order_id]
+        scanned = {each.tracking_number for each in lineage.scans}
+        for package in shipment.packages:
+            packages.append(package.tracking_number)
+            assert package.tracking_number in scanned
+            assert package.milestone == "DELIVERED"
     assert packages
     assert all(packages)
     assert sold(carrier, evening.books[carrier]) == Counter(packages)
+
+
+async def test_what_a_parcel_cost_is_in_the_currency_of_its_carrier(evening: Evening) -> None:
+    """Proves that each label with a price has the currency of its carrier's account, and that
+    Canada Post's prices are those of its own books with tax; GLS and LTL freight tell none."""
+    sums: dict[str, Decimal] = {}
+    for label in evening.labels:
+        if label.price.amount:
+            assert label.price.currency == ACCOUNTS[label.carrier_code].currency
+            amount = sums.get(label.carrier_code, Decimal(0)) + Decimal(label.price.amount)
+            sums[label.carrier_code] = amount
+    assert set(sums) == {"UPS", "FEDEX", "CANADA_POST"}
+    bare = sum(Decimal(each["price"]) for each in evening.books["canada-post"]["shipments"])
+    assert bare < sums["CANADA_POST"] < bare * Decimal("1.2")
+
+
+async def test_orders_abroad_keep_their_currency(evening: Evening) -> None:
+    """Proves by the rows in the Canadian ERP's own tables that its orders are in its dollars."""
+    rows = evening.books["legacy-table"]["orders"]
+    assert [each["CURRENCY"] for each in rows] == ["CAD"] * len(evening.of_unit("retail-ca"))
+
+
+async def test_times_of_every_dock_are_the_same_utc(evening: Evening) -> None:
+    """Proves that departures from docks in four time zones, and scans of every carrier, are told as
+    instants of this evening: a zone that was left out, or taken twice, is hours away."""
+    left = {
+        each.ship_from_location_number: each.manifest_time.instant.ToDatetime(UTC)
+        for each in evening.shipments
+    }
+    assert set(left) == set(FULL.docks)
+    scanned = {
+        evening.drawn[order_id].carrier_code: scan.event_time.ToDatetime(UTC)
+        for order_id, lineage in evening.lineages.items()
+        for scan in lineage.scans
+        if scan.HasField("event_time")
+    }
+    assert set(scanned) == set(CARRIERS)
+    began, ended = evening.began.replace(microsecond=0), datetime.now(UTC)
+    for place, at in {**left, **scanned}.items():
+        assert began <= at <= ended, f"{place}: {at}"
 
 
 async def test_orders_of_a_second_oms_are_written_back_once(evening: Evening) -> None:
@@ -289,3 +172,42 @@ async def test_orders_of_a_second_oms_are_written_back_once(evening: Evening) ->
         for package in shipment.packages
     ]
     assert Counter(each["TrackingNumber"] for each in books["shipments"]) == Counter(packages)
+
+
+def crossdock(evening: Evening, *arguments: str) -> str:
+    """What a command prints that finds the installation by its data directory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "crossdock.cli", *arguments, "--data", str(evening.data)],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+async def test_an_operator_follows_one_order(evening: Evening) -> None:
+    """Proves by the commands that the README shows that an order of Salesforce is traced by its
+    number, by its tracking number and by its document number at the ERP, each time through every
+    system that had a part in it; and that an order for one carrier and business unit goes there."""
+    order_id = next(each for each, order in evening.drawn.items() if order.number == "SF-0001")
+    lineage = evening.lineages[order_id]
+    document = next(
+        reference.value
+        for each in lineage.postings
+        if each.operation == ORDER
+        for reference in each.vendor_references
+        if reference.type == "sales_order"
+    )
+    for number in ("SF-0001", document, lineage.scans[0].tracking_number):
+        told = await asyncio.to_thread(crossdock, evening, "trace", number)
+        assert told.startswith("Complete: delivered")
+        for endpoint in ("salesforce", "netsuite", "manhattan", "ups"):
+            assert endpoint in told
+    one = ("--carrier", "GLS", "--business-unit", "retail-eu", "--follow")
+    told = await asyncio.to_thread(crossdock, evening, "trigger", "order", *one)
+    assert "Complete: delivered" in told
+    assert "legacy-soap" in told
+    assert "gls" in told

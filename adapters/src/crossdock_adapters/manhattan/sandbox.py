@@ -75,14 +75,14 @@ class ManhattanSandbox(Sandbox):
         super().__init__(config)
         given = self.settings
         self._organization = str(given.get("organization", DEFAULT_ORGANIZATION))
-        facilities = [
+        self._facilities = [
             Facility(
                 str(each["id"]), str(each.get("name", each["id"])),
                 str(each["zone"]), bool(each.get("metric", False)),
             )
             for each in given.get("facilities", DEFAULT_FACILITIES)
         ]  # fmt: skip
-        self._warehouse = Warehouse(config.seed, _pace(given), facilities, self._emit)
+        self._warehouse = Warehouse(config.seed, _pace(given), self._facilities, self._emit)
         for item in given.get("items", ()):
             self._warehouse.import_item(self._organization, item)
         self._credentials = _credentials(given)
@@ -128,6 +128,8 @@ class ManhattanSandbox(Sandbox):
         ]  # fmt: skip
 
     async def opened(self) -> None:
+        # A warehouse that was kept may have had fewer sites.
+        self._warehouse.facilities |= {each.id: each for each in self._facilities}
         path = self.settings.get("service_account_file")
         if path:
             self._account.write(Path(str(path)), self.token_uri)

@@ -29,7 +29,7 @@ from crossdock_adapters.netsuite.sandbox_fulfillment import (
     delete_fulfillment,
     fulfill_order,
 )
-from crossdock_adapters.netsuite.sandbox_master_data import seed
+from crossdock_adapters.netsuite.sandbox_master_data import HOME, seed
 from crossdock_adapters.netsuite.sandbox_records import (
     CLOSED,
     CUSTOMER,
@@ -90,8 +90,8 @@ class NetSuiteSandbox(Sandbox):
     Settings: client_id, certificate_id, client_key_file (PEM; written with a new key when it does
     not exist, as if an administrator had mapped the certificate), token_seconds, concurrency_limit,
     concurrency_status (429, or 400 as RESTlets answer), save_seconds_min, save_seconds_max,
-    account_time_zone, custom_fields, skipped_numbers (so that an account begun anew does not repeat
-    document numbers).
+    account_time_zone, countries (where it has locations and customers: US, DE, CA), custom_fields,
+    skipped_numbers (so that an account begun anew does not repeat document numbers).
     """
 
     name: ClassVar[str] = "netsuite"
@@ -108,7 +108,8 @@ class NetSuiteSandbox(Sandbox):
                 integrated_ship_methods=dict(settings.get("integrated_ship_methods", {})),
             )
         )
-        seed(self._books)
+        self._countries = tuple(settings.get("countries", (HOME,)))
+        seed(self._books, self._countries)
         self._books.skip_numbers(int(settings.get("skipped_numbers", 0)))
         self._desk = TokenDesk(
             str(settings.get("client_id", DEFAULT_CLIENT_ID)),
@@ -131,6 +132,10 @@ class NetSuiteSandbox(Sandbox):
     def example_settings(cls, folder: Path) -> dict[str, Any]:
         """A key file of its own; everything else has defaults."""
         return {"client_key_file": str(folder / "netsuite-client-key.pem")}
+
+    async def opened(self) -> None:
+        """Books that were kept may be of an account with fewer countries."""
+        seed(self._books, self._countries)
 
     def routes(self) -> Sequence[VendorRoute]:
         record = RECORD_PATH + "/{key}"

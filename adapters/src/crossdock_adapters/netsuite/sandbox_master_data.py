@@ -1,13 +1,17 @@
 """What the simulated account holds before anybody calls it: items, customers, warehouses, units.
 
 Invented, fixed and small, so that a demonstration is the same every time. Numbers: items SKU-1001
-to SKU-1024, customers CUST-1001 to CUST-1012, locations WH-EAST and WH-WEST.
+to SKU-1024, customers CUST-1001 to CUST-1012, locations WH-EAST and WH-WEST. An account with more
+countries has a location and four customers in each: DE has WH-RHINE and CUST-2001 on, CA WH-LAKES
+and CUST-3001 on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 from crossdock_adapters.netsuite.sandbox_records import (
     CUSTOMER,
@@ -39,8 +43,13 @@ _CUSTOMERS = (
     "Elm Street Sports",
     "Fir Valley Stores",
 )
+_CUSTOMERS_ABROAD = {
+    # country: (currency, first number, names)
+    "DE": ("EUR", 2001, ("Ahorn Versand", "Birke & Söhne", "Zur Eiche Handel", "Fichtenhof")),
+    "CA": ("CAD", 3001, ("Maple Row Supply", "Les Érables", "Tamarack Outfitters", "Spruce & Co")),
+}
 _LOCATIONS = (
-    # number, name, time zone, phone, street, city, state, zip
+    # number, name, time zone, phone, street, city, state, zip, country
     (
         "WH-EAST",
         "East Warehouse",
@@ -50,6 +59,7 @@ _LOCATIONS = (
         "Edison",
         "NJ",
         "08817",
+        "US",
     ),
     (
         "WH-WEST",
@@ -60,6 +70,29 @@ _LOCATIONS = (
         "Reno",
         "NV",
         "89502",
+        "US",
+    ),
+    (
+        "WH-RHINE",
+        "Rhine Warehouse",
+        "Europe/Berlin",
+        "+49 203 5550142",
+        "Hafenstraße 40",
+        "Duisburg",
+        "",
+        "47119",
+        "DE",
+    ),
+    (
+        "WH-LAKES",
+        "Lakes Warehouse",
+        "America/Toronto",
+        "+1 905 555 0163",
+        "88 Depot Crescent",
+        "Mississauga",
+        "ON",
+        "L5S 1R2",
+        "CA",
     ),
 )
 _UNITS = (
@@ -71,27 +104,40 @@ _UNITS = (
 )
 ITEM_COUNT = 24
 CUSTOMER_COUNT = 12
+HOME = "US"
 SEEDED_AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
-def seed(books: Books) -> None:
-    """Fill empty books; every record is dated SEEDED_AT."""
-    locations = [_add(books, LOCATION, row[0], _location(*row)) for row in _LOCATIONS]
+def seed(books: Books, countries: Collection[str] = (HOME,)) -> None:
+    """Fill empty books, dated SEEDED_AT; in books that were kept, add what a new country brings,
+    dated now, so that whoever asks for changes hears of it."""
+    add = partial(_add, books, None if books.records else SEEDED_AT)
+    rows = [row for row in _LOCATIONS if row[-1] in countries]
+    locations = [add(LOCATION, row[0], _location(*row)) for row in rows]
     for name, abbreviation, rate, base in _UNITS:
-        _add(books, UNIT, f"unit-{abbreviation}", _unit(name, abbreviation, rate, base))
+        add(UNIT, f"unit-{abbreviation}", _unit(name, abbreviation, rate, base))
     for index in range(CUSTOMER_COUNT):
         number = f"CUST-{1001 + index}"
-        _add(books, CUSTOMER, number, _customer(number, index))
+        name = f"{_CUSTOMERS[index % len(_CUSTOMERS)]} {index // len(_CUSTOMERS) + 1}"
+        add(CUSTOMER, number, _customer(number, name, "USD"))
+    for country, (currency, first, names) in _CUSTOMERS_ABROAD.items():
+        for index, name in enumerate(names if country in countries else ()):
+            number = f"CUST-{first + index}"
+            add(CUSTOMER, number, _customer(number, name, currency))
     for index in range(ITEM_COUNT):
         number = f"SKU-{1001 + index}"
-        internal_id = _add(books, ITEM, number, _item(number, index))
+        internal_id = add(ITEM, number, _item(number, index))
         for location in locations:
-            books.on_hand[str(internal_id), str(location)] = STOCK_PER_LOCATION
+            books.on_hand.setdefault((str(internal_id), str(location)), STOCK_PER_LOCATION)
 
 
-def _add(books: Books, record_type: str, number: str, fields: Fields) -> int:
+def _add(books: Books, at: datetime | None, record_type: str, number: str, fields: Fields) -> int:
+    known = books.find(record_type, f"eid:{number}")
+    if known is not None:
+        return known.internal_id
     record = books.add(record_type, number, {"isinactive": False, **fields})
-    record.created = record.modified = SEEDED_AT
+    if at is not None:
+        record.created = record.modified = at
     return record.internal_id
 
 
@@ -114,10 +160,11 @@ def _item(number: str, index: int) -> Fields:
     }
 
 
-def _customer(number: str, index: int) -> Fields:
+def _customer(number: str, name: str, currency: str) -> Fields:
     return {
         "entityid": number,
-        "companyname": f"{_CUSTOMERS[index % len(_CUSTOMERS)]} {index // len(_CUSTOMERS) + 1}",
+        "companyname": name,
+        "currency": currency,
         "creditlimit": Decimal(25_000),
         "creditholdoverride": "AUTO",
         "terms": "Net 30",
@@ -125,7 +172,7 @@ def _customer(number: str, index: int) -> Fields:
 
 
 def _location(number: str, *rest: str) -> Fields:
-    name, zone, phone, street, city, state, zip_code = rest
+    name, zone, phone, street, city, state, zip_code, country = rest
     return {
         "name": number,
         "fullname": name,
@@ -139,7 +186,7 @@ def _location(number: str, *rest: str) -> Fields:
             "city": city,
             "state": state,
             "zip": zip_code,
-            "country": "US",
+            "country": country,
         },
     }
 

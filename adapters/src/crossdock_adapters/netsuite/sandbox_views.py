@@ -51,7 +51,7 @@ _OWN_COLUMNS = {
         " custitem_un_number"
     ),
     "customer": _DATED_COLUMNS
-    | _names("entityid companyname creditlimit creditholdoverride terms isinactive"),
+    | _names("entityid companyname currency creditlimit creditholdoverride terms isinactive"),
     "location": _DATED_COLUMNS | _names("name fullname timezone subsidiary mainaddress isinactive"),
     "locationmainaddress": _names("nkey addressee addrphone addr1 addr2 city state zip country"),
     "unitstypeuom": _names("internalid unitstype unitname abbreviation conversionrate baseunit"),

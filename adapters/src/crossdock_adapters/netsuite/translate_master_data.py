@@ -39,6 +39,7 @@ MAX_SHOWN = 60
 QUANTITY_STEP = Decimal("0.000000001")
 _UN_NUMBER = re.compile(r"UN[0-9]{4}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 
 
@@ -95,7 +96,8 @@ def item_entry(row: Row, rules: MasterDataRules) -> item_service_pb2.ItemEntry:
 
 
 def customer_entry(row: Row, rules: MasterDataRules) -> customer_service_pb2.CustomerEntry:
-    """A customer: name, credit, terms. An inactive one is on hold: nothing is booked for it."""
+    """A customer: name, credit, terms, and its currency where the account has a column for that. An
+    inactive one is on hold: nothing is booked for it."""
     number = _needed(row, "number")
     customer = customer_pb2.Customer(number=number, legal_name=row.get("name", number)[:200])
     code = row.get("credit_hold", "")
@@ -109,6 +111,10 @@ def customer_entry(row: Row, rules: MasterDataRules) -> customer_service_pb2.Cus
     if "credit_limit" in row:
         customer.credit_limit.amount = _decimal(row, "credit_limit")
         customer.credit_limit.currency = rules.currency
+    if row.get("currency"):
+        if not _CURRENCY.fullmatch(row["currency"]):
+            raise Unreadable(f"{row['currency'][:MAX_SHOWN]!r} is no ISO 4217 code", "/currency")
+        customer.currency = row["currency"]
     if "terms" in row:
         customer.payment_terms = row["terms"][:32]
     return customer_service_pb2.CustomerEntry(customer=customer)
@@ -202,6 +208,7 @@ _FIELDS: Mapping[str, Mapping[str, set[str]]] = {
         "credit_status_code": {"credit_hold", "inactive"},
         "credit_limit": {"credit_limit"},
         "payment_terms": {"terms"},
+        "currency": {"currency"},
     },
     "location": {
         "name": {"name"},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -87,6 +88,24 @@ class Adapter:
     @property
     def name(self) -> str:
         return self.manifest.name
+
+    def settling(self, seconds: Mapping[str, float]) -> Adapter:
+        """The same with other times, by operation, until the vendor's books can be trusted.
+
+        ValueError: the manifest has no such time for an operation.
+        """
+        operations = dict(self.manifest.operations)
+        known = sorted(name for name, each in operations.items() if each.settle_after_seconds)
+        for name, settle_seconds in seconds.items():
+            if name not in known:
+                raise ValueError(
+                    f"settle_after_seconds: {self.name} has none for {name}; it has for "
+                    f"{', '.join(known) or 'no operation'}"
+                )
+            operations[name] = replace(operations[name], settle_after_seconds=settle_seconds)
+        changed = copy(self)
+        changed.manifest = replace(self.manifest, operations=operations)
+        return changed
 
     def connect(self, function: F) -> F:
         """`async (settings, secrets) -> vendor client`: one per endpoint, with `close()`."""

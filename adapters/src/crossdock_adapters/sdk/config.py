@@ -17,6 +17,7 @@ DEFAULT_HOST = "127.0.0.1"
 # Instead of a file of authorities: those that the system trusts.
 SYSTEM = "system"
 MAX_PORT = 65_535
+DAY_SECONDS = 86_400
 
 
 class ConfigError(ValueError):
@@ -28,7 +29,8 @@ class EndpointConfig:
     """`[endpoints.<id>]`: one endpoint hosted by this process.
 
     `concurrency` may lower what the manifest allows, for this process. `webhook_port` 0 takes
-    a free port; unset, an adapter with webhooks is refused.
+    a free port; unset, an adapter with webhooks is refused. `settle_after_seconds`, by operation,
+    is what was measured with one's own account, in place of the manifest's.
     """
 
     id: str
@@ -39,6 +41,7 @@ class EndpointConfig:
     webhook_port: int | None = None
     concurrency: int | None = None
     allow_plaintext: bool = False
+    settle_after_seconds: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -122,6 +125,7 @@ def load_sandboxes(path: Path) -> SandboxesConfig:
 
 
 def _endpoint(name: str, entry: _Table) -> EndpointConfig:
+    settle = entry.table("settle_after_seconds")
     config = EndpointConfig(
         id=name,
         adapter=entry.text("adapter", name),
@@ -131,6 +135,7 @@ def _endpoint(name: str, entry: _Table) -> EndpointConfig:
         webhook_port=entry.port("webhook_port"),
         concurrency=entry.integer("concurrency"),
         allow_plaintext=entry.flag("allow_plaintext"),
+        settle_after_seconds=settle.all_seconds(),
         settings=entry.raw("settings"),
     )
     entry.done()
@@ -216,6 +221,14 @@ class _Table:
             self._wrong(key, "must be seconds")
             return default
         return float(value)
+
+    def all_seconds(self) -> dict[str, float]:
+        """Every key with its seconds, above zero and at most a day."""
+        found = {key: self.seconds(key, 0.0) for key in self._data}
+        for key, seconds in found.items():
+            if not 0 < seconds <= DAY_SECONDS:
+                self._wrong(key, f"must be more than 0 and at most {DAY_SECONDS} seconds")
+        return found
 
     def raw(self, key: str) -> dict[str, Any]:
         value = self._get(key, {})

@@ -125,7 +125,10 @@ async def _runner(
             prefetch=prefetch,
         ).start()
 
-    adapter = registry.adapter(endpoint.adapter)
+    try:
+        adapter = registry.adapter(endpoint.adapter).settling(endpoint.settle_after_seconds)
+    except ValueError as error:
+        raise ConfigError(f"endpoint {endpoint.id}: {error}") from None
     if adapter.webhooks and endpoint.webhook_port is None:
         raise ConfigError(f"endpoint {endpoint.id}: webhook_port is missing")
     return EndpointRunner(endpoint, adapter, link, open_source, telemetry, changed)

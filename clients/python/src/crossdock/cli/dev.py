@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from crossdock.cli.installation import Installation
-from crossdock.cli.network import NETWORKS, NetworkName
+from crossdock.cli.network import NETWORKS, Network, NetworkName
 from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.output import print_json_line, print_table
 from crossdock.cli.processes import Say
@@ -155,3 +155,28 @@ def _show(installation: Installation, as_json: bool) -> None:
     )
     option = "" if workplace.directory == default_directory() else f" --data {workplace.directory}"
     typer.echo(f"next, in another terminal: crossdock trigger order --follow{option}")
+    for line in more_steps(workplace.network, option):
+        typer.echo(line)
+
+
+def more_steps(network: Network, option: str) -> Iterator[str]:
+    """What to type to see each part of a network at work."""
+    codes = [each.carrier_code for each in network.carrier_accounts]
+    if len(codes) > 1:
+        yield f"  for one carrier: crossdock trigger order --carrier {codes[-1]} --follow{option}"
+        yield f"    carriers: {', '.join(codes)}"
+    units = [
+        f"{unit} ({vendor.endpoint})"
+        for vendor in network.vendors
+        if vendor.role == "ERP"
+        for unit in vendor.scope.get("business_units", ())
+    ]
+    if units:
+        unit = units[-1].partition(" ")[0]
+        yield f"  for one ERP: crossdock trigger order --business-unit {unit} --follow{option}"
+        yield f"    business units: {', '.join(units)}"
+    for vendor in network.vendors:
+        if vendor.first_command:
+            yield f"  from {vendor.endpoint}: crossdock {vendor.first_command}{option}"
+    if units:
+        yield f"  then: crossdock trace NUMBER{option}, with any number of any system"

@@ -123,7 +123,9 @@ class Installation:
     async def _fill(self) -> None:
         try:
             async with self.client("operator") as operator:
-                self.master_data = await wait_for_master_data(operator, MASTER_DATA_SECONDS)
+                self.master_data = await wait_for_master_data(
+                    operator, len(self.workplace.docks), MASTER_DATA_SECONDS
+                )
             async with self.client("shipping-desk") as desk:
                 await seed_carrier_accounts(desk, self.workplace.network.carrier_accounts)
         except CallError as error:

@@ -12,8 +12,8 @@ import json
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -48,34 +48,67 @@ MAXIMUM_PAUSE_SECONDS: Final = 3.0
 MAXIMUM_LINES: Final = 3
 MAXIMUM_QUANTITY: Final = 3
 SPLIT_SHARE: Final = 0.1
-# Invented people at invented addresses in real towns, with the area code of each: carriers check
-# town, state and postal code, and whether a phone number has all its digits.
+HOME: Final = "US"
+HOME_CURRENCY: Final = "USD"
+# Invented people at invented addresses in real towns, with the beginning of a phone number there:
+# carriers check town, state and postal code, and whether a phone number has all its digits.
 _NAMES: Final = (
     "Robin Okonkwo", "Ada Lindqvist", "Sam Rivera", "Mina Tanaka", "Jo Marchetti", "Lee Novak",
     "Priya Shah", "Tom Becker",
 )  # fmt: skip
-_TOWNS: Final = (
-    ("7 Alder Street", "Portland", "OR", "97205", "503"),
-    ("310 Birch Avenue", "Denver", "CO", "80203", "303"),
-    ("52 Cedar Lane", "Austin", "TX", "78701", "512"),
-    ("18 Dogwood Court", "Atlanta", "GA", "30303", "404"),
-    ("940 Elm Road", "Columbus", "OH", "43215", "614"),
-    ("61 Fir Place", "Boston", "MA", "02108", "617"),
-    ("205 Grove Street", "Chicago", "IL", "60601", "312"),
-    ("77 Hazel Way", "Phoenix", "AZ", "85004", "602"),
-)
+# By the country that is shipped from: street, town, state, postal code, phone, country.
+_TOWNS: Final = {
+    HOME: (
+        ("7 Alder Street", "Portland", "OR", "97205", "+1 503", "US"),
+        ("310 Birch Avenue", "Denver", "CO", "80203", "+1 303", "US"),
+        ("52 Cedar Lane", "Austin", "TX", "78701", "+1 512", "US"),
+        ("18 Dogwood Court", "Atlanta", "GA", "30303", "+1 404", "US"),
+        ("940 Elm Road", "Columbus", "OH", "43215", "+1 614", "US"),
+        ("61 Fir Place", "Boston", "MA", "02108", "+1 617", "US"),
+        ("205 Grove Street", "Chicago", "IL", "60601", "+1 312", "US"),
+        ("77 Hazel Way", "Phoenix", "AZ", "85004", "+1 602", "US"),
+    ),
+    # Within the customs union, where a parcel needs no papers.
+    "DE": (
+        ("Ahornweg 7", "Köln", "", "50667", "+49 221", "DE"),
+        ("Birkenallee 31", "München", "", "80331", "+49 89", "DE"),
+        ("Erlenstraße 5", "Hamburg", "", "20095", "+49 40", "DE"),
+        ("Fichtengasse 12", "Wien", "", "1010", "+43 1", "AT"),
+        ("Wilgenstraat 18", "Amsterdam", "", "1012 AB", "+31 20", "NL"),
+    ),
+    "CA": (
+        ("14 Maple Row", "Toronto", "ON", "M5V 2T6", "+1 416", "CA"),
+        ("230 rue des Érables", "Montréal", "QC", "H2Y 1C6", "+1 514", "CA"),
+        ("9 Cedar Crescent", "Vancouver", "BC", "V6B 1A1", "+1 604", "CA"),
+        ("71 Tamarack Lane", "St. John's", "NL", "A1C 5R6", "+1 709", "CA"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A contracted service of a carrier: from which locations (none named: all), in which currency
+    its carrier is paid."""
+
+    carrier_code: str
+    service_code: str
+    locations: tuple[str, ...] = ()
+    currency: str = HOME_CURRENCY
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What orders may name: (item, unit), customers, locations that ship, (carrier, service),
-    and business units that an ERP books for."""
+    """What orders may name: (item, unit), customers with their currency ("": unknown), locations
+    that ship with their country, services, and business units with the locations that their ERP
+    books for (none named: all)."""
 
     items: tuple[tuple[str, str], ...]
-    customers: tuple[str, ...]
-    locations: tuple[str, ...]
-    services: tuple[tuple[str, str], ...]
-    business_units: tuple[str, ...] = (BUSINESS_UNIT,)
+    customers: Mapping[str, str]
+    locations: Mapping[str, str]
+    services: tuple[Service, ...]
+    business_units: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {BUSINESS_UNIT: ()}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +118,46 @@ class PlacedOrder:
     id: str
     number: str
     fulfillment_request_ids: tuple[str, ...]
+
+
+def narrowed(catalogue: Catalogue, carrier_code: str, business_unit: str) -> Catalogue:
+    """What orders for one carrier, or of one business unit, may name; empty: any. CommandError: the
+    hub knows no such one, or the two have nothing in common."""
+    codes = sorted({each.carrier_code for each in catalogue.services})
+    for what, wanted, known in (
+        ("carrier", carrier_code, codes),
+        ("business unit", business_unit, sorted(catalogue.business_units)),
+    ):
+        if wanted and wanted not in known:
+            raise CommandError(f"no {what} {wanted}", f"there are: {', '.join(known)}")
+    units = {
+        unit: places
+        for unit, places in catalogue.business_units.items()
+        if unit == (business_unit or unit)
+    }
+    services = tuple(
+        each
+        for each in catalogue.services
+        if each.carrier_code == (carrier_code or each.carrier_code)
+        and any(_books_for(places, each, catalogue) for places in units.values())
+    )
+    if not services:
+        raise CommandError(
+            f"{business_unit} has no order for {carrier_code}",
+            "its ERP books for none of the locations where that carrier collects",
+            "crossdock endpoint list",
+        )
+    return replace(catalogue, services=services, business_units=units)
+
+
+def _docks(service: Service, catalogue: Catalogue) -> list[str]:
+    """From where a service may be used."""
+    return [each for each in catalogue.locations if each in (service.locations or (each,))]
+
+
+def _books_for(places: Sequence[str], service: Service, catalogue: Catalogue) -> bool:
+    """Whether an ERP with these locations books whatever leaves with a service."""
+    return not places or set(_docks(service, catalogue)) <= set(places)
 
 
 async def read_catalogue(hub: HubClient) -> Catalogue:
@@ -105,15 +178,26 @@ async def read_catalogue(hub: HubClient) -> Catalogue:
         carrier_service_pb2.ListCarrierAccountsRequest(page_size=PAGE)
     )
     services = [
-        (account.carrier_code, service.service_code)
+        Service(
+            account.carrier_code,
+            service.service_code,
+            tuple(account.ship_from_location_numbers),
+            account.billing.currency or HOME_CURRENCY,
+        )
         for account in accounts.carrier_accounts
         if account.active
         for service in account.services
     ]
     found = Catalogue(
         items=tuple(sorted(items)),
-        customers=tuple(sorted(customer.number for customer in customers.customers)),
-        locations=tuple(sorted(each.number for each in locations.locations if each.active)),
+        customers=dict(sorted((each.number, each.currency) for each in customers.customers)),
+        locations=dict(
+            sorted(
+                (each.number, each.address.address.country_code or HOME)
+                for each in locations.locations
+                if each.active
+            )
+        ),
         services=tuple(services),
         business_units=await read_business_units(hub),
     )
@@ -128,36 +212,80 @@ async def read_catalogue(hub: HubClient) -> Catalogue:
 
 
 def draw_order(number: str, catalogue: Catalogue, seed: int, placed: datetime) -> order_pb2.Order:
-    """One order; seed and number decide everything but the time."""
+    """One order; seed and number decide everything but the time.
+
+    The service decides from where it goes, and so to which towns, in which currency and for which
+    business units. CommandError: nobody may order a service.
+    """
     chance = random.Random(f"{seed}:{number}")
-    carrier, service = chance.choice(catalogue.services)
-    street, city, state, postal_code, area = chance.choice(_TOWNS)
+    service = chance.choice(catalogue.services)
+    docks, units, customers = _who_may_order(service, catalogue)
+    country = catalogue.locations[docks[0]]
+    street, city, state, postal_code, phone, to_country = chance.choice(
+        _TOWNS.get(country, _TOWNS[HOME])
+    )
     order = order_pb2.Order(
         number=number,
-        business_unit=drawn_business_unit(number, catalogue, seed),
-        customer_number=chance.choice(catalogue.customers),
+        # Of a chance of its own, so that more business units change nothing else.
+        business_unit=random.Random(f"{seed}:{number}:business unit").choice(units),
+        customer_number=chance.choice(customers),
         customer_reference=f"PO-{chance.randint(10_000, 99_999)}",
-        carrier_code=carrier,
-        service_code=service,
+        carrier_code=service.carrier_code,
+        service_code=service.service_code,
         channel="web",
         ship_to=types_pb2.Party(
             name=chance.choice(_NAMES),
-            phone=f"+1 {area} 555 01{chance.randint(0, 99):02d}",
+            phone=f"{phone} 555 01{chance.randint(0, 99):02d}",
             address=types_pb2.Address(
                 lines=[street],
                 city=city,
                 state=state,
                 postal_code=postal_code,
-                country_code="US",
+                country_code=to_country,
             ),
             residential=True,
         ),
     )
     order.order_time.FromDatetime(placed)
+    _draw_lines(order, catalogue, docks, service.currency, chance)
+    return order
+
+
+def _who_may_order(
+    service: Service, catalogue: Catalogue
+) -> tuple[list[str], list[str], list[str]]:
+    """Locations, business units and customers of orders that name a service."""
+    docks = _docks(service, catalogue)
+    units = [
+        unit
+        for unit, places in catalogue.business_units.items()
+        if _books_for(places, service, catalogue)
+    ]
+    paying: dict[str, list[str]] = {}
+    for customer, currency in catalogue.customers.items():
+        paying.setdefault(currency, []).append(customer)
+    # Customers of whom nobody says how they pay are taken where there is no other.
+    customers = paying.get(service.currency) or paying.get("", [])
+    if not (docks and units and customers):
+        raise CommandError(
+            f"no order can name {service.carrier_code} {service.service_code}",
+            f"it needs a location, a business unit and a customer that pays {service.currency}",
+            "crossdock endpoint list; crossdock doctor",
+        )
+    return docks, units, customers
+
+
+def _draw_lines(
+    order: order_pb2.Order,
+    catalogue: Catalogue,
+    docks: Sequence[str],
+    currency: str,
+    chance: random.Random,
+) -> None:
     count = chance.randint(1, min(MAXIMUM_LINES, len(catalogue.items)))
-    locations = [chance.choice(catalogue.locations)] * count
-    if count > 1 and len(catalogue.locations) > 1 and chance.random() < SPLIT_SHARE:
-        locations[-1] = next(each for each in catalogue.locations if each != locations[0])
+    locations = [chance.choice(docks)] * count
+    if count > 1 and len(docks) > 1 and chance.random() < SPLIT_SHARE:
+        locations[-1] = next(each for each in docks if each != locations[0])
     chosen = chance.sample(catalogue.items, count)
     for line_number, ((item, unit), location) in enumerate(zip(chosen, locations, strict=True), 1):
         line = order.lines.add(
@@ -167,13 +295,7 @@ def draw_order(number: str, catalogue: Catalogue, seed: int, placed: datetime) -
         line.quantity.unit = unit
         cents = chance.randint(499, 19_999)
         line.unit_price.amount = f"{cents // 100}.{cents % 100:02d}"
-        line.unit_price.currency = "USD"
-    return order
-
-
-def drawn_business_unit(number: str, catalogue: Catalogue, seed: int) -> str:
-    """Whose order it is: of a chance of its own, so that more of them change nothing else."""
-    return random.Random(f"{seed}:{number}:business unit").choice(catalogue.business_units)
+        line.unit_price.currency = currency
 
 
 async def place_order(hub: HubClient, order: order_pb2.Order) -> PlacedOrder:
@@ -284,16 +406,17 @@ def outbox_directory(workplace_directory: Path | None) -> Path:
     return path
 
 
-async def read_business_units(hub: HubClient) -> tuple[str, ...]:
-    """Those that the ERPs are told apart by; else the one of all orders."""
+async def read_business_units(hub: HubClient) -> dict[str, tuple[str, ...]]:
+    """Those that the ERPs are told apart by, with the locations that theirs books for (none named:
+    all); else the one of all orders."""
     found = {
-        unit
+        unit: tuple(endpoint.scope.location_numbers)
         for endpoint in await list_endpoints(hub)
         if endpoint.role == options_pb2.SYSTEM_ROLE_ERP
         and endpoint.state != endpoint_pb2.ENDPOINT_STATE_REMOVED
         for unit in endpoint.scope.business_units
     }
-    return tuple(sorted(found)) or (BUSINESS_UNIT,)
+    return dict(sorted(found.items())) or {BUSINESS_UNIT: ()}
 
 
 async def _items(hub: HubClient) -> AsyncIterator[item_pb2.Item]:

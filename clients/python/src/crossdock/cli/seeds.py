@@ -11,7 +11,7 @@ from typing import Final
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from crossdock.carrier.v1 import carrier_pb2, carrier_service_pb2
-from crossdock.cli.network.vendor import LOCATIONS, CarrierAccount
+from crossdock.cli.network.vendor import CarrierAccount
 from crossdock.cli.problems import CommandError
 from crossdock.client import HubClient, request_id
 from crossdock.customer.v1 import customer_service_pb2
@@ -35,17 +35,14 @@ class MasterData:
     customers: int
     locations: int
 
-    @property
-    def complete(self) -> bool:
-        return self.items > 0 and self.customers > 0 and self.locations >= len(LOCATIONS)
 
-
-async def wait_for_master_data(hub: HubClient, timeout_seconds: float) -> MasterData:
-    """Until the ERP's items, customers and locations are in the hub, with their time zones."""
+async def wait_for_master_data(hub: HubClient, docks: int, timeout_seconds: float) -> MasterData:
+    """Until the ERP's items, customers and locations are in the hub, as many with a time zone as
+    there are docks."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         found = await _master_data(hub)
-        if found.complete:
+        if found.items and found.customers and found.locations >= docks:
             return found
         if time.monotonic() > deadline:
             raise CommandError(
@@ -83,12 +80,14 @@ def _told(account: CarrierAccount) -> carrier_pb2.CarrierAccount:
         carrier_code=account.carrier_code,
         account_number=account.account_number,
         name=account.name,
-        billing=carrier_pb2.CarrierBilling(payer=carrier_pb2.BILLING_PARTY_SHIPPER, currency="USD"),
+        billing=carrier_pb2.CarrierBilling(
+            payer=carrier_pb2.BILLING_PARTY_SHIPPER, currency=account.currency
+        ),
         services=[
             carrier_pb2.ContractedService(service_code=code, name=name)
             for code, name in account.services.items()
         ],
-        ship_from_location_numbers=list(LOCATIONS),
+        ship_from_location_numbers=list(account.docks),
         active=True,
     )
 

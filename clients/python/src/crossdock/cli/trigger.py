@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from crossdock.cli.orders import (
     OMS,
     Outbox,
     PlacedOrder,
+    narrowed,
     outbox_directory,
     place_orders,
     read_catalogue,
@@ -26,6 +28,18 @@ MAXIMUM_ORDERS = 10_000
 SHOWN_ORDERS = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which orders: so many, drawn from a seed, for a carrier and a business unit (empty: any); or
+    a batch again."""
+
+    count: int
+    seed: int
+    carrier_code: str
+    business_unit: str
+    again: str
+
+
 @app.callback()
 def _group() -> None:
     """A group, so that more than orders can be triggered one day."""
@@ -36,6 +50,8 @@ def order(
     count: Annotated[int, typer.Option(min=1, max=MAXIMUM_ORDERS, help="How many.")] = 1,
     rate: Annotated[float, typer.Option(min=0, help="Per second; 0: as fast as they go.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed draws other orders.")] = 1,
+    carrier: Annotated[str, typer.Option(help="For this carrier alone, by its code.")] = "",
+    business_unit: Annotated[str, typer.Option(help="Of this business unit alone.")] = "",
     again: Annotated[str, typer.Option(help="Send this batch again, with the same ids.")] = "",
     follow_up: Annotated[
         bool, typer.Option("--follow", help="Show what happens until they are delivered.")
@@ -56,27 +72,28 @@ def order(
     confirm(place, f"place {count} orders", yes)
     end_tracing = begin_tracing("crossdock-oms")
     try:
-        asyncio.run(_order(place, count, rate, seed, again, follow_up, timeout, as_json))
+        wanted = Wanted(count, seed, carrier, business_unit, again)
+        asyncio.run(_order(place, wanted, rate, follow_up, timeout, as_json))
     finally:
         end_tracing()
 
 
 async def _order(
     place: Place,
-    count: int,
+    wanted: Wanted,
     rate: float,
-    seed: int,
-    again: str,
     follow_up: bool,
     timeout_seconds: float,
     as_json: bool,
 ) -> None:
     outbox = Outbox(outbox_directory(place.workplace.directory if place.workplace else None))
     async with open_hub(place, OMS) as hub:
-        if again:
-            name, orders = again, outbox.read(again)
+        if wanted.again:
+            name, orders = wanted.again, outbox.read(wanted.again)
         else:
-            name, orders = outbox.draw(count, await read_catalogue(hub), seed)
+            catalogue = await read_catalogue(hub)
+            catalogue = narrowed(catalogue, wanted.carrier_code, wanted.business_unit)
+            name, orders = outbox.draw(wanted.count, catalogue, wanted.seed)
         placed = await place_orders(hub, orders, rate)
     if as_json:
         print_json({"batch": name, "orders": [_plain(each) for each in placed]})

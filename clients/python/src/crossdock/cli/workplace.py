@@ -9,12 +9,13 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from crossdock.cli.network import NETWORKS, SMALL, Network
+from crossdock.cli.network.vendor import Dock
 from crossdock.cli.private_files import kept_secret, private_directory, write_private
 from crossdock.cli.problems import CommandError
 
@@ -64,6 +65,11 @@ class Workplace:
         self.seed = 1
         self.host_keys: dict[str, str] = {}
         self._lock = -1
+
+    @property
+    def docks(self) -> Mapping[str, Dock]:
+        """The warehouses of its network, by location number."""
+        return self.network.docks
 
     @property
     def hub_directory(self) -> Path:

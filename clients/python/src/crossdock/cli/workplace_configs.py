@@ -52,6 +52,7 @@ def write_adapters_config(workplace: Workplace, hub: Mapping[str, Any], pace: Sa
             "token_file": str(workplace.token_file(endpoint)),
             "credentials_file": str(credentials / f"{endpoint}.json"),
             "webhook_port": workplace.ports.get(f"{endpoint}-webhook"),
+            "settle_after_seconds": dict(vendor.settle_after_seconds),
             "settings": vendor.adapter_settings(workplace, pace),
         }
     write_private(workplace.config_file("adapters"), toml_text(tables, _DO_NOT_EDIT))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from crossdock.cli.network import (
+    canada_post,
     fedex,
+    gls,
     legacy_file,
+    legacy_soap,
+    legacy_table,
     ltl_freight,
     manhattan,
     netsuite,
@@ -17,7 +21,15 @@ from crossdock.cli.network import (
     sap,
     ups,
 )
-from crossdock.cli.network.vendor import BUSINESS_UNIT, CarrierAccount, Vendor
+from crossdock.cli.network.vendor import (
+    BUSINESS_UNIT,
+    CANADIAN_DOCKS,
+    EUROPEAN_DOCKS,
+    HOME_DOCKS,
+    CarrierAccount,
+    Dock,
+    Vendor,
+)
 
 # Callers that no adapter serves: people's own systems, and people.
 _BEFORE: Final = {"oms": "OMS"}
@@ -34,10 +46,11 @@ class NetworkName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Vendors that run together, and what they need together."""
+    """Vendors that run together, the warehouses they work for, and what they need together."""
 
     name: NetworkName
     vendors: tuple[Vendor, ...]
+    docks: Mapping[str, Dock] = field(default_factory=lambda: HOME_DOCKS)
 
     @property
     def vendor_ids(self) -> tuple[str, ...]:
@@ -73,15 +86,20 @@ SMALL: Final = Network(NetworkName.SMALL, (netsuite.VENDOR, manhattan.VENDOR, up
 FULL: Final = Network(
     NetworkName.FULL,
     (
-        # One of three ERPs has the share of one business unit.
+        # One of five ERPs has the share of one business unit, wherever it ships from.
         replace(netsuite.VENDOR, scope={"business_units": [BUSINESS_UNIT]}),
         sap.VENDOR,
         legacy_file.VENDOR,
+        legacy_soap.VENDOR,
+        legacy_table.VENDOR,
         manhattan.VENDOR,
         ups.VENDOR,
         fedex.VENDOR,
+        gls.VENDOR,
+        canada_post.VENDOR,
         ltl_freight.VENDOR,
         salesforce.VENDOR,
     ),
+    {**HOME_DOCKS, **EUROPEAN_DOCKS, **CANADIAN_DOCKS},
 )
 NETWORKS: Final = {NetworkName.SMALL: SMALL, NetworkName.FULL: FULL}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from crossdock.cli.network.vendor import LOOPBACK, SandboxPace, Site, Vendor, reference, secret
+from crossdock.cli.network.vendor import (
+    HOME_DOCKS,
+    LOOPBACK,
+    SandboxPace,
+    Site,
+    Vendor,
+    reference,
+    secret,
+)
 
 BUSINESS_UNIT: Final = "outlet-us"
 _NAME: Final = "legacy-file"
@@ -40,7 +48,7 @@ VENDOR: Final = Vendor(
     "ERP",
     _sandbox,
     _adapter,
-    scope={"business_units": [BUSINESS_UNIT]},
+    scope={"business_units": [BUSINESS_UNIT], "location_numbers": list(HOME_DOCKS)},
     secrets=("legacy-file-password",),
     has_host_key=True,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from crossdock.cli.network.vendor import (
-    LOCATIONS,
     SandboxPace,
     Site,
     Vendor,
@@ -25,8 +24,8 @@ def _sandbox(site: Site, pace: SandboxPace) -> dict[str, Any]:
     return {
         "organization": _ORGANIZATION,
         "facilities": [
-            {"id": facility, "name": name, "zone": zone}
-            for facility, name, zone in LOCATIONS.values()
+            {"id": dock.facility, "name": dock.title, "zone": dock.zone, "metric": dock.is_metric}
+            for dock in site.docks.values()
         ],
         "client_id": _CLIENT,
         "client_secret": secret(site, "manhattan-client-secret"),
@@ -49,7 +48,7 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         "username": _USER,
         "password": reference(site, "manhattan-password"),
         "organization": _ORGANIZATION,
-        "facilities": {number: facility for number, (facility, _, _) in LOCATIONS.items()},
+        "facilities": {number: dock.facility for number, dock in site.docks.items()},
         "pubsub_url": url,
         "service_account": reference(site, _ACCOUNT),
         "project": _PROJECT,

@@ -10,6 +10,16 @@ ERP_ID_PREFIX: Final = "xd-"
 _CLIENT: Final = "crossdock-integration"
 _CERTIFICATE: Final = "crossdock-certificate-1"
 _KEY: Final = "netsuite-client-key.pem"
+# As the adapter has them, and the column in which this account keeps a customer's currency.
+_CUSTOMER_COLUMNS: Final = {
+    "number": "entityid",
+    "name": "companyname",
+    "credit_limit": "creditlimit",
+    "credit_hold": "creditholdoverride",
+    "terms": "BUILTIN.DF(terms)",
+    "inactive": "isinactive",
+    "currency": "currency",
+}
 
 
 def _sandbox(site: Site, _: SandboxPace) -> dict[str, Any]:
@@ -19,6 +29,7 @@ def _sandbox(site: Site, _: SandboxPace) -> dict[str, Any]:
         "client_id": _CLIENT,
         "certificate_id": _CERTIFICATE,
         "skipped_numbers": (site.seed - 1) * 10_000,
+        "countries": sorted({dock.country for dock in site.docks.values()}),
     }
 
 
@@ -30,6 +41,7 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         "private_key": reference(site, _KEY),
         "external_id_prefix": ERP_ID_PREFIX,
         "master_data_interval_seconds": 30,
+        "customer_columns": _CUSTOMER_COLUMNS,
     }
 
 

@@ -56,6 +56,8 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         "business_unit": BUSINESS_UNIT,
         "order_number_prefix": NUMBER_PREFIX,
         "delivery_methods": DELIVERY_METHODS,
+        "timeout_seconds": 4,
+        "limit_pause_seconds": 5,
     }
 
 
@@ -67,4 +69,8 @@ VENDOR: Final = Vendor(
     scope={"business_units": [BUSINESS_UNIT]},
     secrets=("salesforce-client-id",),
     more_ports=(_BUS_PORT,),
+    settle_after_seconds=dict.fromkeys(
+        ("record_pick", "record_packed", "confirm_shipment", "record_delivery"), 5
+    ),
+    first_command="""sandbox command salesforce fulfillment_order '{"number": "0001"}'""",
 )

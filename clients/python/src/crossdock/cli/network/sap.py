@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from crossdock.cli.network.vendor import (
-    LOCATIONS,
+    HOME_DOCKS,
     SandboxPace,
     Site,
     Vendor,
@@ -25,7 +25,7 @@ _PLANT_STEP: Final = 10
 def _plants() -> dict[str, str]:
     """Plant by location number."""
     return {
-        number: str(_FIRST_PLANT + _PLANT_STEP * index) for index, number in enumerate(LOCATIONS)
+        number: str(_FIRST_PLANT + _PLANT_STEP * index) for index, number in enumerate(HOME_DOCKS)
     }
 
 
@@ -66,7 +66,7 @@ VENDOR: Final = Vendor(
     "ERP",
     _sandbox,
     _adapter,
-    scope={"business_units": [BUSINESS_UNIT]},
+    scope={"business_units": [BUSINESS_UNIT], "location_numbers": list(HOME_DOCKS)},
     secrets=("sap-password", "sap-events-password"),
     has_webhook=True,
 )

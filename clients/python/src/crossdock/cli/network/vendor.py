@@ -6,16 +6,35 @@ network with more of them is a longer list and no other code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-# Names on which the hub's master data, the sandboxes and the adapters have to agree: number of a
-# location, its name in the warehouse system, its title, its zone.
-LOCATIONS: Final = {
-    "WH-EAST": ("DC-EAST", "East Warehouse", "America/New_York"),
-    "WH-WEST": ("DC-WEST", "West Warehouse", "America/Los_Angeles"),
+
+@dataclass(frozen=True, slots=True)
+class Dock:
+    """A warehouse: its id in the warehouse system, title, IANA zone, country, and whether it weighs
+    in kilograms."""
+
+    facility: str
+    title: str
+    zone: str
+    country: str = "US"
+    is_metric: bool = False
+
+
+# Names on which the hub's master data, the sandboxes and the adapters have to agree: warehouses by
+# the number of their location.
+HOME_DOCKS: Final = {
+    "WH-EAST": Dock("DC-EAST", "East Warehouse", "America/New_York"),
+    "WH-WEST": Dock("DC-WEST", "West Warehouse", "America/Los_Angeles"),
+}
+EUROPEAN_DOCKS: Final = {
+    "WH-RHINE": Dock("DC-RHINE", "Rhine Warehouse", "Europe/Berlin", "DE", is_metric=True),
+}
+CANADIAN_DOCKS: Final = {
+    "WH-LAKES": Dock("DC-LAKES", "Lakes Warehouse", "America/Toronto", "CA", is_metric=True),
 }
 # Whose orders are placed where no ERP is one business unit's.
 BUSINESS_UNIT: Final = "retail-us"
@@ -40,12 +59,16 @@ class SandboxPace:
 class Site(Protocol):
     """The data directory, as far as the settings of a vendor ask for it.
 
-    host_keys: public key of each vendor that speaks SSH; known once the sandboxes serve.
+    docks: the warehouses of its network. host_keys: public key of each vendor that speaks SSH;
+    known once the sandboxes serve.
     """
 
     ports: dict[str, int]
     seed: int
     host_keys: dict[str, str]
+
+    @property
+    def docks(self) -> Mapping[str, Dock]: ...
 
     def secret_file(self, name: str) -> Path: ...
 
@@ -57,13 +80,16 @@ Settings = Callable[[Site, SandboxPace], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class CarrierAccount:
-    """An account with a carrier: what orders may name. services: code to name."""
+    """An account with a carrier: what orders may name. services: code to name. docks: where the
+    carrier collects. currency: of its invoices."""
 
     number: str
     carrier_code: str
     account_number: str
     name: str
     services: Mapping[str, str]
+    docks: Collection[str] = tuple(HOME_DOCKS)
+    currency: str = "USD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +98,9 @@ class Vendor:
 
     endpoint: its id, which is the name of its adapter too. scope: its share of the work, where it
     has not all of it. secrets: names of random ones that are made for sandbox and adapter.
+    settle_after_seconds: by operation, how soon its sandbox shows what was done, where that is much
+    sooner than the adapter trusts its real vendor to. first_command: what somebody types to see it
+    at work, where no order of the OMS makes it work.
     more_ports: names of ports beside that of the vendor, of its control and of its webhook.
     """
 
@@ -85,6 +114,8 @@ class Vendor:
     has_webhook: bool = False
     has_host_key: bool = False
     carrier_accounts: tuple[CarrierAccount, ...] = ()
+    settle_after_seconds: Mapping[str, float] = field(default_factory=dict)
+    first_command: str = ""
 
     @property
     def ports(self) -> tuple[str, ...]:
