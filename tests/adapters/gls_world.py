@@ -21,6 +21,7 @@ from crossdock_adapters.sdk.outcomes import Confirmed, NotFound
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.settings import check
 from crossdock_adapters.sdk.work import Poll, Work
+from test_sequences import KeptCursors
 
 PAYLOADS = Path(__file__).parent / "payloads" / "gls"
 CONTACT = "2760194275"
@@ -43,6 +44,7 @@ class World:
     def __init__(self, sandbox: GlsSandbox, **changes: Any) -> None:
         self.sandbox = sandbox
         self.hub: Any = SmallHub()
+        self.cursors = KeptCursors()
         self.given: dict[str, Any] = {
             "base_url": sandbox.vendor_url,
             "client_id": "env:GLS_TEST_ID",
@@ -76,7 +78,7 @@ class World:
         nobody: Any = None
         return Work(
             "delivery", "gls", operation, item, reference, attempt,
-            event, self.settings, self.hub, nobody,
+            event, self.settings, self.hub, nobody, cursors=self.cursors,
         )  # fmt: skip
 
     async def bought(self, packages: int = 1) -> list[label_pb2.Label]:
@@ -89,7 +91,14 @@ class World:
         async def keep(raw: bytes) -> None:
             self.cursor = raw
 
-        return Poll(name, "gls", self.cursor, self.settings, self.hub, keep, self.hub.hold)
+        return Poll(
+            name, "gls", self.cursor, self.settings, self.hub, keep, self.hub.hold,
+            cursors=self.cursors,
+        )  # fmt: skip
+
+    def another_process(self) -> GlsClient:
+        """The same endpoint once more: it shares with this one what the hub keeps."""
+        return GlsClient(self.settings, self.secrets)
 
     def shipments(self) -> list[list[dict[str, Any]]]:
         found: list[list[dict[str, Any]]] = self.sandbox.books()["shipments"]

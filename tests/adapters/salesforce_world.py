@@ -4,8 +4,8 @@ called by hand: one run of the poll, one operation."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.conformance.evidence import Evidence
 from crossdock_adapters.sdk.conformance.stage import Stage, staged, until
 from crossdock_adapters.sdk.hub_link import HubLink
+from crossdock_adapters.sdk.mappings import Code, Meaning, Told, Topic
 from crossdock_adapters.sdk.settings import Settings
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
@@ -129,6 +130,18 @@ class Desk:
             str(uuid.uuid4()), ADAPTER.name, operation, "", "REFERENCE", 1, event, self.settings,
             self.link.hub, self.link.numbers,
         )  # fmt: skip
+
+
+@contextmanager
+def row(type_: str, code: str, means: str) -> Iterator[None]:
+    """A deployment says what a status or category means."""
+    said = Told(Topic.REASON, Code(type_, code), Meaning(means), by_deployment=True)
+    mappings = ADAPTER.mappings
+    mappings.replace([*mappings.of_file(), said])
+    try:
+        yield
+    finally:
+        mappings.replace(mappings.of_file())
 
 
 @asynccontextmanager

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date
+from contextlib import suppress
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from crossdock_adapters.gls import adapter, translate
 from crossdock_adapters.gls.client import Parcel
-from crossdock_adapters.gls.quota import SPLITS_PER_DAY, TrackingQuota
+from crossdock_adapters.gls.quota import CURSOR, SPLITS_PER_DAY, Count, TrackingQuota, encode
+from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NotFound,
     OutcomeUnknown,
     Retry,
+    Unreachable,
 )
 from crossdock_adapters.sdk.settings import SettingsError
 from gls_world import World, running
+from test_sequences import KeptCursors
 
 PATIENCE_SECONDS = 20
 PAGE = [f"00TEST{n:02}" for n in range(10)]
@@ -122,14 +126,21 @@ async def test_a_parcel_that_makes_its_page_fail_holds_up_no_other() -> None:
         assert PAGE[6] not in again.split(",") and again.count(",") == 8
 
 
-async def test_only_answered_calls_are_of_the_days_quota() -> None:
-    """Proves that calls which no GLS answered take nothing from what polling may spend today."""
-    async with running(base_url="http://127.0.0.1:9") as world:
+async def test_only_calls_that_may_have_come_are_of_the_days_quota() -> None:
+    """Proves that a call which found no connection takes nothing from what polling may spend today,
+    and that one whose connection was cut is counted: GLS may have counted it."""
+    async with running() as world:
         under_way(world, *PAGE)
-        left = world.client.quota.left_for_polling()
-        with pytest.raises(Retry):
+        await round_of(world)
+        left = await world.client.quota.left_for_polling(world.cursors)
+        world.sandbox.faults.add({"kind": "down"})
+        await world.sandbox.apply_outage()
+        with pytest.raises(Retry, match="closed without an answer"):
             await round_of(world)
-        assert world.client.quota.left_for_polling() == left > 0
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                await round_of(world)
+        assert await world.client.quota.left_for_polling(world.cursors) == left - 1 > 0
 
 
 async def test_a_tracking_that_refuses_everything_costs_little_and_leaves_out_nobody() -> None:
@@ -142,20 +153,90 @@ async def test_a_tracking_that_refuses_everything_costs_little_and_leaves_out_no
         assert calls(world)[-1].split(",") == PAGE
 
 
-def test_the_next_day_everything_begins_anew() -> None:
+async def look_ups(quota: TrackingQuota, cursors: KeptCursors, count: int) -> None:
+    for _ in range(count):
+        async with quota.look_up_call(cursors):
+            pass
+
+
+async def polls(quota: TrackingQuota, cursors: KeptCursors, count: int) -> int:
+    """So many calls of polls are tried; how many were made."""
+    made = 0
+    for _ in range(count):
+        with suppress(Retry):
+            async with quota.poll_call(cursors):
+                made += 1
+    return made
+
+
+async def test_the_next_day_everything_begins_anew() -> None:
     """Proves that calls, halved pages and parcels that were left out are those of one day."""
-    today = date(2026, 3, 4)
+    today, cursors = date(2026, 3, 4), KeptCursors()
     quota = TrackingQuota(3, 1, lambda: today)
     quota.leave_out(["A"])
     quota.leave_out(["B"])
-    for _ in range(4):
-        quota.count()
+    await look_ups(quota, cursors, 4)
     split = [quota.may_split() for _ in range(SPLITS_PER_DAY + 1)]
     assert split == [True] * SPLITS_PER_DAY + [False]
-    assert quota.left_for_polling() == 0 and quota.asked_about(["A", "B", "C"]) == ["C"]
+    assert await quota.left_for_polling(cursors) == 0
+    assert quota.asked_about(["A", "B", "C"]) == ["C"]
     today = date(2026, 3, 5)
-    assert quota.left_for_polling() == 2 and quota.may_split()
+    assert await quota.left_for_polling(cursors) == 2 and quota.may_split()
     assert quota.asked_about(["A", "B", "C"]) == ["A", "B", "C"]
+
+
+async def test_processes_together_keep_to_one_quota() -> None:
+    """Proves that four processes of one endpoint which poll and look up at the same time make no
+    more polls than the day's share has left, to the call, and leave the look-ups theirs; and that
+    one which starts anew goes on where the others are."""
+    cursors = KeptCursors()
+    processes = [TrackingQuota(20, 5) for _ in range(4)]
+    made = await asyncio.gather(
+        *(polls(each, cursors, 10) for each in processes),
+        *(look_ups(each, cursors, 1) for each in processes),
+    )
+    polled = sum(each for each in made if each is not None)
+    assert 15 - len(processes) <= polled <= 15
+    assert await TrackingQuota(20, 5).left_for_polling(cursors) == 0
+    assert await polls(TrackingQuota(20, 5), cursors, 3) == 0
+
+
+async def test_two_processes_of_one_endpoint_share_the_day() -> None:
+    """Proves at the simulated GLS that what one process polled the other cannot poll any more."""
+    async with running(tracking_calls_per_day=4, tracking_calls_for_look_ups=1) as world:
+        under_way(world, *PAGE)
+        other = world.another_process()
+        try:
+            for _ in range(4):
+                await adapter.poll_tracking(world.poll(), world.client)
+                await adapter.poll_tracking(world.poll(), other)
+        finally:
+            await other.close()
+        assert len(calls(world)) == 3
+
+
+async def test_a_hub_that_is_away_makes_no_call_that_it_did_not_count() -> None:
+    """Proves that a call is counted before it is made: where the hub cannot count, none is."""
+
+    class Away(KeptCursors):
+        async def put_cursor(self, name: str, value: bytes, expected_version: int) -> int:
+            raise HubAway("no answer")
+
+    async with running() as world:
+        under_way(world, *PAGE)
+        world.cursors = Away()
+        with pytest.raises(HubAway):
+            await round_of(world)
+        assert not calls(world)
+
+
+@pytest.mark.parametrize(("days", "left"), [(-1, 2), (0, 1), (1, 1), (2, 2), (-400, 2), (400, 2)])
+async def test_clocks_that_differ_at_midnight_make_one_day(days: int, left: int) -> None:
+    """Proves that the later of two days holds while clocks differ, so that no day is counted twice,
+    and that a day which is neither today nor tomorrow holds up nobody."""
+    today, cursors = date(2026, 3, 4), KeptCursors()
+    cursors.values[CURSOR] = encode(Count(today + timedelta(days), 1)), 1
+    assert await TrackingQuota(3, 1, lambda: today).left_for_polling(cursors) == left
 
 
 async def test_labels_are_printed_again_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from crossdock_adapters.ltl_freight.translate_tender import TenderRules
 from crossdock_adapters.sdk import edi_replies
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.conformance import conforming
+from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.drop_folder import LocalFolder
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -44,14 +45,61 @@ async def tendered(world: World) -> None:
     await world.answered()
 
 
-@pytest.mark.timeout(120)
-async def test_the_kit_confirms_tenders(tmp_path: Path) -> None:
-    """Proves that booking and taking back by tender pass the kit's checks that need no fault: the
-    answer comes by the mailbox, and one that is asked for twice, or whose process dies, is one."""
-    checks = ("confirmed", "redelivery", "crash", "poison", "lease")
+@pytest.mark.timeout(240)
+async def test_the_kit_strikes_tenders_over_sftp(tmp_path: Path) -> None:
+    """Proves that booking and taking back by tender pass the kit's checks with a mailbox over SFTP:
+    whatever loses its answer, is done late, is asked for twice, finds no server, or dies with its
+    process, there is one tender, and it is confirmed in the end."""
+    checks = (
+        "confirmed", "redelivery", "reply_lost", "late_commit", "crash", "vendor_down", "poison",
+        "declared_class", "lease",
+    )  # fmt: skip
     report = await conforming.conform(conformance.BY_TENDER, tmp_path, only=checks)
     assert report.conforms, report.as_text()
     assert len(report.findings) == 2 * len(checks)
+
+
+async def test_an_upload_that_is_cut_off_is_no_tender(tmp_path: Path) -> None:
+    """Proves that a connection which is cut while a tender is uploaded leaves nothing that the
+    carrier reads, is told as not done, and that the next attempt sends it once, as its number."""
+    over_sftp = {"mailbox_password": conformance.MAILBOX_PASSWORD}
+    async with running(tmp_path, over_sftp, booking="tender") as world:
+        faults, calls = world.sandbox.faults, world.sandbox.calls
+        faults.add({"kind": "slow", "operation": "put", "count": 1, "delay_seconds": 0.3})
+        first = asyncio.create_task(world.buy(pallets(2)))
+        await until(lambda: any(call.operation == "put" for call in calls), "the upload began")
+        faults.add({"kind": "down"})
+        await world.sandbox.apply_outage()
+        with pytest.raises(Retry, match="the connection was lost"):
+            await first
+        faults.clear("down")
+        await world.sandbox.apply_outage()
+        await until(
+            lambda: world.names("to_carrier") == ["SM_000000001.edi.tmp"],
+            "what was begun is there, under a name that nobody reads",
+        )
+        await world.sandbox.tick()
+        assert not world.sandbox.books()["tenders"]
+        await tendered(world)
+        done = await world.buy(pallets(2))
+        assert [each.value for each in done.references] == [PRO, PRO]
+        assert len(world.sandbox.books()["tenders"]) == 1 and not world.names("to_carrier")[1:]
+
+
+async def test_a_tender_whose_rename_is_not_answered_is_sent_once(tmp_path: Path) -> None:
+    """Proves that a rename which the server did and called a failure is an unknown outcome, and
+    that the same bytes under the same number, which follow it, are no second truck."""
+    over_sftp = {"mailbox_password": conformance.MAILBOX_PASSWORD}
+    async with running(tmp_path, over_sftp, booking="tender") as world:
+        world.sandbox.faults.add({"kind": "reply_lost", "operation": "tender", "count": 1})
+        with pytest.raises(OutcomeUnknown, match="the connection was lost"):
+            await world.buy(pallets(2))
+        await world.sandbox.tick()
+        await tendered(world)
+        done = await world.buy(pallets(2))
+        books = world.sandbox.books()
+        assert len(done.facts) == 2 and len(books["tenders"]) == 1
+        assert (books["tenders_repeated"], books["tenders_doubled"]) == (1, 0)
 
 
 async def test_a_tender_is_booked_when_it_is_accepted(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ import pytest
 from crossdock.fulfillment.v1 import fulfillment_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.salesforce import avro, conformance, translate, translate_events
+from crossdock_adapters.salesforce.adapter import ADAPTER
 from crossdock_adapters.salesforce.client import error_of
 from crossdock_adapters.salesforce.names import FIELDS, Names
+from crossdock_adapters.salesforce.stages import Stages
 from crossdock_adapters.salesforce.translate import Found, Rules
 from crossdock_adapters.salesforce.translate_events import Place, Window
 from crossdock_adapters.sdk import vendor_json
@@ -65,7 +67,8 @@ def test_a_fulfillment_order_becomes_an_order() -> None:
     assert list(order.ship_to.address.lines) == ["7 Alder Street", "Unit 2"]
     assert order.ship_to.address.country_code == "US"
     assert order.order_time.ToJsonString() == "2026-03-02T09:14:07Z"
-    assert translate.category_of(found(), NAMES) == "activated"
+    assert translate.category_of(found(), NAMES) == "ACTIVATED"
+    assert translate.status_of(found(), NAMES) == "Allocated"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_the_first_part_that_failed_says_why() -> None:
     assert error_of(None) == ("", "")
 
 
-IDLE = frozenset({"draft", "fulfilling", "closed", "rejected"})
+IS_IDLE = Stages(ADAPTER.mappings).is_idle
 ORDER_ID = "0a35f9000000001AAA"
 
 
@@ -177,13 +180,13 @@ ORDER_ID = "0a35f9000000001AAA"
 def test_a_status_that_means_something_is_read(category: str) -> None:
     """Proves that both spellings are heard in any case, and an unknown one is not passed by."""
     record = {"FulfillmentOrderId": ORDER_ID, "NewStatusCategory": category}
-    assert translate_events.change_of("E", record, IDLE).ids == (ORDER_ID,)
+    assert translate_events.change_of("E", record, IS_IDLE).ids == (ORDER_ID,)
 
 
 def test_a_status_that_means_nothing_costs_no_call() -> None:
     """Proves that our own status writes, which come back as events, are passed over with a note."""
     record = {"FulfillmentOrderId": ORDER_ID, "NewStatusCategory": "Fulfilling"}
-    change = translate_events.change_of("E", record, IDLE)
+    change = translate_events.change_of("E", record, IS_IDLE)
     assert change.ids == () and change.note
 
 
@@ -191,14 +194,14 @@ def test_a_status_that_means_nothing_costs_no_call() -> None:
 def test_a_change_with_ids_is_read_again(kind: str) -> None:
     """Proves that a gap of known records, and a kind nobody documented, are read like a change."""
     header = {"entityName": "FulfillmentOrder", "changeType": kind, "recordIds": [ORDER_ID] * 2}
-    change = translate_events.change_of("E", {"ChangeEventHeader": header}, IDLE)
+    change = translate_events.change_of("E", {"ChangeEventHeader": header}, IS_IDLE)
     assert change.ids == (ORDER_ID,)
 
 
 def test_an_overflow_is_about_everything() -> None:
     """Proves that a gap which names no records asks for all that changed."""
     header = {"entityName": "FulfillmentOrder", "changeType": "GAP_OVERFLOW", "recordIds": []}
-    assert translate_events.change_of("E", {"ChangeEventHeader": header}, IDLE).everything
+    assert translate_events.change_of("E", {"ChangeEventHeader": header}, IS_IDLE).everything
 
 
 @pytest.mark.parametrize("value", [None, "", "x' OR Id != '", "0a35f90000", 7])
@@ -206,7 +209,7 @@ def test_what_is_no_id_goes_into_no_query(value: Any) -> None:
     """Proves that an id that is none is refused with its place, whatever it would do in a query."""
     record = {"FulfillmentOrderId": value, "NewStatusCategory": "Activated"}
     with pytest.raises(Unreadable, match="/FulfillmentOrderId"):
-        translate_events.change_of("E", record, IDLE)
+        translate_events.change_of("E", record, IS_IDLE)
 
 
 def test_a_place_is_kept_as_it_was() -> None:

@@ -91,7 +91,7 @@ async def test_an_order_that_moved_on_before_it_was_read_is_held(desk: Desk) -> 
     await desk.command("status", id=order_id, status="Printed")
     await desk.run()
     ((payload, content_type, reason, _),) = desk.held
-    assert order_id in reason and "fulfilling" in reason and "/StatusCategory" in reason
+    assert order_id in reason and "Fulfilling" in reason and "/StatusCategory" in reason
     assert desk.told("CreateOrder") == 0
     desk.sandbox._records.orders[order_id] |= {
         "Status": "Allocated", "StatusCategory": "Activated",

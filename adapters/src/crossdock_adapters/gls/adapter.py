@@ -163,7 +163,8 @@ async def translate_parcels(poll: Poll, held: HeldPayload, vendor: GlsClient) ->
 @ADAPTER.poll("tracking", translate_held=translate_parcels)
 async def poll_tracking(poll: Poll, vendor: GlsClient) -> None:
     """Asks about parcels under way, ten in a call, while the day's share of the quota lasts."""
-    if not vendor.quota.left_for_polling():
+    assert poll.cursors is not None
+    if not await vendor.quota.left_for_polling(poll.cursors):
         return
 
     async def ask(labels: Sequence[label_pb2.Label]) -> None:
@@ -275,7 +276,8 @@ async def _all_printed_again(
 async def _found(work: Work, vendor: GlsClient) -> list[dict[str, Any]]:
     """What tracking shows under our reference. NeedsPerson: it went on saying nothing of it."""
     try:
-        return await vendor.find(work.reference)
+        assert work.cursors is not None
+        return await vendor.find(work.reference, work.cursors)
     except OutcomeUnknown as told:
         if work.attempt < ATTEMPTS_FOR_LABEL:
             raise
@@ -363,10 +365,9 @@ async def _ask_in_parts(
     failed again and again. failing: of such a page this is a part."""
     if not numbers:
         return False
-    if not vendor.quota.left_for_polling():
-        raise Retry(0.0, "today's calls for tracking are spent: see tracking_calls_per_day")
+    assert poll.cursors is not None
     try:
-        body = await vendor.track(numbers)
+        body = await vendor.track(numbers, vendor.quota.poll_call(poll.cursors))
     except (OutcomeUnknown, PageFailed) as refusal:
         if isinstance(refusal, PageFailed) and not failing:
             if vendor.quota.failed(numbers) < PAGE_FAILURES_MAX:

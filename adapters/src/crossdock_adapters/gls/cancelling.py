@@ -65,7 +65,7 @@ async def cancel_all(
     for start in range(0, len(unclear), MAX_TRACKED_AT_ONCE):
         page = unclear[start : start + MAX_TRACKED_AT_ONCE]
         try:
-            cancelled = await _cancelled_of(vendor, page, mappings)
+            cancelled = await _cancelled_of(work, vendor, page, mappings)
         except OutcomeUnknown as silence:
             failed |= dict.fromkeys(page, silence)
             continue
@@ -123,11 +123,15 @@ def _tracking_may_know(work: Work, told: VendorOutcome) -> bool:
     return isinstance(told, OutcomeUnknown) and not isinstance(told, AnswerLater)
 
 
-async def _cancelled_of(vendor: GlsClient, numbers: Sequence[str], mappings: Mappings) -> set[str]:
+async def _cancelled_of(
+    work: Work, vendor: GlsClient, numbers: Sequence[str], mappings: Mappings
+) -> set[str]:
     """Those that tracking shows as cancelled. OutcomeUnknown: nobody says."""
     asked = ", ".join(numbers)
+    assert work.cursors is not None
+    counted = vendor.quota.look_up_call(work.cursors)
     try:
-        parcels = translate.parcels_in(await vendor.track(numbers))
+        parcels = translate.parcels_in(await vendor.track(numbers, counted))
     except Retry as away:
         said = f"whether {asked} is cancelled: {away.reason}"
         raise OutcomeUnknown(said, away.after_seconds) from away

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from crossdock_adapters.sdk.outcomes import (
     Throttled,
     VendorOutcome,
 )
+from crossdock_adapters.sdk.sequences import Cursors
 from crossdock_adapters.sdk.settings import Secrets, Settings
 
 ERRORS = ErrorTable.load(__package__)
@@ -125,13 +127,14 @@ class GlsClient:
         if not answer.ok:
             raise _meaning(answer, _object(answer), effect=True)
 
-    async def find(self, reference: str) -> list[dict[str, Any]]:
+    async def find(self, reference: str, cursors: Cursors) -> list[dict[str, Any]]:
         """Every parcel that tracking knows under a reference of ours, each with a `unitno`.
 
         Empty only where GLS says that there is none, by a code that the deployment has as one of
         not found. Anything else that it cannot show is no answer, an empty list included.
         """
-        answer = await self._track("references", reference)
+        counted = self.quota.look_up_call(cursors)
+        answer = await self._track("references", reference, counted)
         body = _object(answer)
         listed = body.get("parcels")
         if not answer.ok or not isinstance(listed, list):
@@ -153,12 +156,16 @@ class GlsClient:
             found.setdefault(parcel["unitno"], parcel)
         return list(found.values())
 
-    async def track(self, numbers: Sequence[str]) -> bytes:
+    async def track(
+        self, numbers: Sequence[str], counted: AbstractAsyncContextManager[None]
+    ) -> bytes:
         """What tracking knows of at most ten numbers, as it came; each may have its own error.
-        PageFailed: it answered 5xx."""
+
+        counted: the call as the quota has it. PageFailed: GLS answered 5xx.
+        """
         if len(numbers) > MAX_TRACKED_AT_ONCE:
             raise ValueError(f"at most {MAX_TRACKED_AT_ONCE} numbers in one call")
-        answer = await self._track("trackids", ",".join(numbers))
+        answer = await self._track("trackids", ",".join(numbers), counted)
         if not answer.ok:
             told = _meaning(answer, _object(answer), effect=False)
             if isinstance(told, Retry) and answer.status >= SERVERS_FAULT:
@@ -166,16 +173,19 @@ class GlsClient:
             raise told
         return answer.body
 
-    async def _track(self, what: str, wanted: str) -> Answer:
+    async def _track(
+        self, what: str, wanted: str, counted: AbstractAsyncContextManager[None]
+    ) -> Answer:
         """Retry where the day's quota is spent: of tracking alone, so shipping is not held back."""
-        answer = await self._http.get(
-            f"{self._tracking}/{what}/{quote(wanted, safe=',')}",
-            params={"showEvents": "true"},
-            headers={"Accept": JSON_TYPE},
-            auth=self._tokens,
-        )
-        # One without an answer is not known to have come to GLS, and polls are not repeated fast.
-        self.quota.count()
+        # Before the call is counted: a token is none of tracking's calls.
+        await self._tokens.get()
+        async with counted:
+            answer = await self._http.get(
+                f"{self._tracking}/{what}/{quote(wanted, safe=',')}",
+                params={"showEvents": "true"},
+                headers={"Accept": JSON_TYPE},
+                auth=self._tokens,
+            )
         if not answer.ok:
             told = _meaning(answer, _object(answer), effect=False)
             if isinstance(told, Throttled) or answer.status == TOO_MANY_CALLS:

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from crossdock_adapters.ltl_freight import tendering, translate_tender
 from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
+from crossdock_adapters.ltl_freight.sandbox_doors import TENDER
 from crossdock_adapters.ltl_freight.sandbox_mailbox import ARCHIVE, FROM_CARRIER
 from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.conformance.stage import Stage, until
@@ -33,10 +34,13 @@ CLIENT_ID, CLIENT_SECRET = "conformance-client", "conformance-client-secret"
 PACKAGE_ID = packed_parcel.PACKAGE_ID
 PRO: Final = "412345678"
 INTERVAL_SECONDS = 0.05
-SECRETS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+MAILBOX_PASSWORD: Final = "conformance-mailbox-password"
+SECRETS = {
+    "client_id": CLIENT_ID,
+    "client_secret": CLIENT_SECRET,
+    "password": MAILBOX_PASSWORD,
+}
 UNKNOWN: Final = "Q9"
-# The call that puts a file out; the sandbox's log has none of a folder.
-MAILED: Final = "publish"
 
 
 def settings(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
@@ -49,7 +53,8 @@ def settings(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
         "pro_last": 599999999,
         "calls_per_second": 2000,
         "timeout_seconds": 10,
-        "location": sandbox.mailbox_folder().as_uri(),
+        "location": sandbox.mailbox_location(),
+        "host_key": sandbox.host_key_line(),
         "our_id": "NORTHWIND",
         "partner_id": "EXLA",
         "scacs": ["EXLA"],
@@ -167,7 +172,7 @@ CONFORMANCE = Subject(
 
 
 def _by_tender(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
-    """Of an endpoint that books by load tender, and writes the service as a note."""
+    """Of an endpoint that books by load tender over SFTP, and writes the service as a note."""
     return {**settings(sandbox, folder), "booking": tendering.BY_TENDER, "tender_notes": True}
 
 
@@ -177,13 +182,16 @@ def _tendered(case: Case, purpose: str) -> Case:
     def made(books: Mapping[str, Any]) -> int:
         return sum(each["purpose"] == purpose for each in books["tenders"])
 
-    return replace(case, made=made, strikes=MAILED, answered_by="poll:mailbox")
+    return replace(case, made=made, strikes=TENDER, answered_by="poll:mailbox")
 
 
-# For the checks that need no fault: the sandbox's mailbox is a folder, and no fault strikes that.
+# Over SFTP, so that faults strike what is sent and read. Two checks are of bills of lading alone:
+# `throttled`, because SFTP cannot say "too many calls" to a request, and `trace`, because a file
+# has no place for a trace context.
 BY_TENDER = replace(
     CONFORMANCE,
     settings=_by_tender,
+    sandbox_settings={**CONFORMANCE.sandbox_settings, "mailbox_password": MAILBOX_PASSWORD},
     cases=[
         _tendered(CONFORMANCE.case("buy_label"), translate_tender.ORIGINAL),
         _tendered(CONFORMANCE.case("void_label"), translate_tender.CANCEL),

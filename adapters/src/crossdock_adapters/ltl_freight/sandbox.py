@@ -29,21 +29,25 @@ from crossdock_adapters.sdk.sandbox import (
     Sandbox,
     SandboxConfig,
     VendorError,
+    VendorPort,
     VendorRoute,
     json_response,
 )
 from crossdock_adapters.sdk.sandbox_access import Allowance, Tokens, TokenState
 from crossdock_adapters.sdk.sandbox_parcels import Agenda, place_of
+from crossdock_adapters.sdk.sandbox_sftp import SftpHouse, SftpPort, kept_host_key, public_line
 from crossdock_adapters.sdk.x12.envelopes import Group
 
 from . import sandbox_tenders
 from .sandbox_bols import BOOKED, CANCELLED, DELIVERED, MOVING, Bol, Bols, Refusal
+from .sandbox_doors import Doors, MailboxFrame, operation_of
 from .sandbox_mailbox import MISBEHAVIOURS, Mailbox, Step
 from .sandbox_tenders import Dispatcher
 
 TOKEN_SECONDS: Final = 12 * 3600
 CALLS_PER_SECOND: Final = 20
 TENDERS: Final = "SM"
+MAILBOX_USER: Final = "crossdock"
 NOBODY_KNOWS: Final = "Q9"
 # What happens to freight, and at which of its ends: (status, reason, at the destination).
 JOURNEY: Final = (
@@ -61,7 +65,8 @@ class LtlFreightSandbox(Sandbox):
     token_seconds, calls_per_second, auto_pickup_seconds (absent: wait for the command),
     step_seconds, skipped_numbers (interchanges of an earlier life), duplicate_code, unique_po
     (whether it minds a second bill of lading of a purchase order, and says so first), pro_range
-    ([first, last]), events_visible_after_seconds."""
+    ([first, last]), events_visible_after_seconds. With mailbox_password the mailbox is there over
+    SFTP, too: mailbox_user, mailbox_port, host_key_file."""
 
     name = "ltl-freight"
     kept = ("_bols", "_mailbox", "_dispatcher", "_agenda", "_at")
@@ -88,6 +93,8 @@ class LtlFreightSandbox(Sandbox):
         self._agenda = Agenda()
         self._at: dict[str, int] = {}
         self._without_image = 0
+        self._doors: Doors | None = None
+        self._host_key_line = ""
 
     @classmethod
     def example_settings(cls, folder: Path) -> dict[str, Any]:
@@ -96,7 +103,29 @@ class LtlFreightSandbox(Sandbox):
             "mailbox": tempfile.mkdtemp(prefix="ltl-freight-", dir=folder),
             "client_id": "sandbox-client",
             "client_secret": secrets.token_urlsafe(),
+            # Made where the mailbox is there over SFTP.
+            "host_key_file": str(folder / "ltl-freight-host-key"),
         }
+
+    def vendor_port(self) -> VendorPort:
+        """The API, and beside it the mailbox over SFTP, where it has a password."""
+        api = super().vendor_port()
+        password = self.settings.get("mailbox_password")
+        if password is None:
+            return api
+        self._mailbox.make_folders()
+        host_key = kept_host_key(Path(self.settings["host_key_file"]))
+        self._host_key_line = public_line(host_key)
+        house = SftpHouse(
+            root=self._mailbox.root,
+            username=self._mailbox_user,
+            password=str(password),
+            host_key=host_key,
+            renamed=operation_of,
+        )
+        frame = MailboxFrame(self, int(self.settings.get("mailbox_port", 0)))
+        self._doors = Doors(api, SftpPort(frame, house))
+        return self._doors
 
     async def opened(self) -> None:
         """The folders are there before anybody looks."""
@@ -136,6 +165,20 @@ class LtlFreightSandbox(Sandbox):
     def mailbox_folder(self) -> Path:
         """Where both sides exchange files."""
         return self._mailbox.root
+
+    def mailbox_location(self) -> str:
+        """What an endpoint gives as its `location`: over SFTP where it is there, or the folder."""
+        if self._doors is None:
+            return self._mailbox.root.as_uri()
+        return f"sftp://{self._mailbox_user}@{self.config.host}:{self._doors.mailbox_port}/"
+
+    def host_key_line(self) -> str:
+        """What an endpoint pins; "" where the mailbox is a folder alone."""
+        return self._host_key_line
+
+    @property
+    def _mailbox_user(self) -> str:
+        return str(self.settings.get("mailbox_user", MAILBOX_USER))
 
     async def tick(self) -> None:
         """What is due happens to the freight; what the shipper sent is taken."""

@@ -19,8 +19,9 @@ from crossdock_adapters.salesforce.client import (
     row_quantities,
 )
 from crossdock_adapters.salesforce.inbox import Inbox
-from crossdock_adapters.salesforce.orders import Meaning, Orders, reference_of
+from crossdock_adapters.salesforce.orders import Orders, reference_of
 from crossdock_adapters.salesforce.pubsub import Seen
+from crossdock_adapters.salesforce.stages import Stage, Stages
 from crossdock_adapters.salesforce.translate import Found, Rules
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.mappings import Code, Topic
@@ -38,6 +39,7 @@ from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
 ADAPTER = Adapter.load(__package__)
+STAGES = Stages(ADAPTER.mappings)
 
 # The states of the hub's order in which nothing of it is left to leave.
 ALL_LEFT = (order_pb2.ORDER_STATE_SHIPPED, order_pb2.ORDER_STATE_DELIVERED)
@@ -169,16 +171,7 @@ async def poll_events(poll: Poll, vendor: SalesforceClient) -> None:
 
 
 def _orders(poll: Poll, vendor: SalesforceClient) -> Orders:
-    settings = poll.settings
-    releases = _small(settings.texts("release_categories"))
-    cancels = _small(settings.texts("cancel_categories"))
-    meaning = Meaning(
-        releases=releases,
-        cancels=cancels,
-        idle=_small(settings.texts("idle_categories")) - releases - cancels,
-        statuses=_small(settings.texts("release_statuses")),
-    )
-    return Orders(poll.hub, vendor, _rules(settings, poll.endpoint, vendor), meaning)
+    return Orders(poll.hub, vendor, _rules(poll.settings, poll.endpoint, vendor), STAGES)
 
 
 def _rules(settings: Settings, endpoint: str, vendor: SalesforceClient) -> Rules:
@@ -196,10 +189,6 @@ def _rules(settings: Settings, endpoint: str, vendor: SalesforceClient) -> Rules
         delivery_methods=settings.mapping("delivery_methods"),
         countries=settings.mapping("countries"),
     )
-
-
-def _small(texts: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(text.lower() for text in texts)
 
 
 def _unit(word: str) -> str | None:
@@ -238,8 +227,7 @@ async def _read(vendor: SalesforceClient, order_id: str) -> Found:
 async def _read_open(work: Work, vendor: SalesforceClient, order_id: str) -> Found:
     """One that is worked on. Reject: it is cancelled, and what is written would bring it back."""
     found = await _read(vendor, order_id)
-    cancels = _small(work.settings.texts("cancel_categories"))
-    if translate.category_of(found, vendor.names) in cancels:
+    if _stage(found, vendor) is Stage.CANCELLED:
         raise Reject("CANCELLED", f"{order_id} is cancelled in Salesforce: nothing is written")
     return found
 
@@ -264,8 +252,7 @@ async def _write(
     rows: Mapping[str, Mapping[str, Any]],
 ) -> list[Reference]:
     """Shipments, and once all of the order has left: fulfilled, and its invoice, if it has one."""
-    cancels = _small(work.settings.texts("cancel_categories"))
-    done = ours.has_all_left and translate.category_of(found, vendor.names) not in cancels
+    done = ours.has_all_left and _stage(found, vendor) is not Stage.CANCELLED
     moves = done and not _is_past(work, vendor, found, "shipped_status")
     invoiced = done and work.settings.flag("create_invoices") and _is_managed(found, vendor)
     await vendor.write_shipments(
@@ -286,6 +273,14 @@ def _is_managed(found: Found, vendor: SalesforceClient) -> bool:
         raise NeedsPerson(f"{found.id}: {problem}") from problem
 
 
+def _stage(found: Found, vendor: SalesforceClient) -> Stage:
+    """What its status means. NeedsPerson: no row says; it may be cancelled."""
+    try:
+        return STAGES.of(found, vendor.names)
+    except Unreadable as problem:
+        raise NeedsPerson(f"{found.id}: {problem}") from problem
+
+
 async def _move(work: Work, vendor: SalesforceClient, found: Found, setting: str) -> None:
     if not _is_past(work, vendor, found, setting):
         await vendor.set_status(found.id, work.settings.text(setting))
@@ -293,10 +288,10 @@ async def _move(work: Work, vendor: SalesforceClient, found: Found, setting: str
 
 def _is_past(work: Work, vendor: SalesforceClient, found: Found, setting: str) -> bool:
     """Whether the fulfillment order has come so far; what comes late moves nothing back."""
-    if translate.category_of(found, vendor.names) == translate.CLOSED:
+    if _stage(found, vendor) is Stage.DONE:
         return True
     ours = ("picked_status", "packed_status", "shipped_status")
-    now = str(vendor.names.get(found.order, "order.status") or "")
+    now = translate.status_of(found, vendor.names)
     further = [work.settings.text(each) for each in ours[ours.index(setting) :]]
     return now in further
 

@@ -98,6 +98,7 @@ class SalesforceClient:
         self.organization = settings.text("organization_id")
         if not is_id(self.organization):
             raise SettingsError("organization_id must be the org's id, of 15 or 18 characters")
+        self.external_id_field = settings.text("external_id_field")
         self._settings = settings
         self._secrets = secrets
         timeout_seconds = settings.seconds("timeout_seconds")
@@ -174,6 +175,11 @@ class SalesforceClient:
         async for page in self._pages(answer):
             yield [(str(row.get("Id")), str(row.get(CHANGED))) for row in page]
 
+    async def query(self, text: str) -> list[dict[str, Any]]:
+        """All records that a query finds."""
+        answer = await self._call("GET", f"/query?q={_quoted(text)}", effect=False)
+        return await self._rest_of(answer)
+
     async def set_status(self, order_id: str, status: str) -> None:
         """Write a fulfillment order's status; the same again changes nothing."""
         path = f"/sobjects/{ORDER}/{order_id}"
@@ -188,7 +194,7 @@ class SalesforceClient:
         All or nothing of each 25, the status with the last: one call for all but large shipments.
         NeedsPerson: several rows have our key, so the field is not unique.
         """
-        field = self._settings.text("external_id_field")
+        field = self.external_id_field
         parts = [
             Part("PATCH", f"/sobjects/{SHIPMENT}/{field}/{_quoted(key)}", row)
             for key, row in rows.items()
@@ -221,6 +227,17 @@ class SalesforceClient:
             for row_id, quantity in rows.items()
         ]
         await self._action(path, {"fulfillmentOrderLineItemsToCancel": items})
+
+    async def submit_return(self, summary_id: str, items: Sequence[Mapping[str, Any]]) -> str:
+        """Return items of a managed order, all or none; the id of the change order. Not to be
+        repeated unread."""
+        root = "/commerce/order-management/order-summaries"
+        path = f"{root}/{summary_id}/actions/submit-return"
+        answer = await self._action(path, {"changeItems": list(items)})
+        change = answer.get("changeOrderId")
+        if not isinstance(change, str) or not change:
+            raise OutcomeUnknown("submit-return: the answer names no change order")
+        return change
 
     async def set_quantities(self, rows: Mapping[str, Decimal]) -> None:
         """Write quantities of rows of an unmanaged fulfillment order, all or nothing."""

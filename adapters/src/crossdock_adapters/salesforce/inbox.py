@@ -36,6 +36,7 @@ from crossdock_adapters.salesforce.pubsub import (
     Seen,
     Subscription,
 )
+from crossdock_adapters.salesforce.stages import Stage
 from crossdock_adapters.salesforce.stubs import pubsub_api_pb2
 from crossdock_adapters.salesforce.translate_events import Place
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
@@ -206,8 +207,8 @@ class Inbox:
             known_as = translate_events.event_id(record, event.id)
             if known_as in self._seen:
                 return moment
-            idle = self._orders.meaning.idle
-            change = translate_events.change_of(schema.name, record, idle)
+            is_idle = self._orders.stages.is_idle
+            change = translate_events.change_of(schema.name, record, is_idle)
         except Exception as problem:
             await self._hold_unread(event, known_as, problem)
             return moment
@@ -215,7 +216,8 @@ class Inbox:
             log.info("event %s: %s", known_as, change.note)
         if change.everything:
             await self._gaps.widen(self._overflowed(moment), self._overlap)
-        released = self._orders.meaning.is_release(change.category, change.status)
+        stage = self._orders.stages.known(change.status, change.category)
+        released = stage is Stage.RELEASED
         told, payload = True, event.SerializeToString()
         for order_id in change.ids:
             key = known_as if len(change.ids) == 1 else f"{known_as}/{order_id}"

@@ -15,6 +15,9 @@ from crossdock_adapters.sdk.settings import Settings, SettingsError
 ORDER: Final = "FulfillmentOrder"
 LINE: Final = "FulfillmentOrderLineItem"
 SHIPMENT: Final = "Shipment"
+ITEM: Final = "OrderItemSummary"
+RETURN: Final = "ReturnOrder"
+RETURN_LINE: Final = "ReturnOrderLineItem"
 # A dot leads along a relationship, as in SOQL. "" in the setting leaves a field out.
 FIELDS: Final[Mapping[str, str]] = {
     "order.number": "FulfillmentOrderNumber",
@@ -49,6 +52,14 @@ FIELDS: Final[Mapping[str, str]] = {
     "shipment.status": "Status",
     "shipment.expected": "ExpectedDeliveryDate",
     "shipment.delivered": "ActualDeliveryDate",
+    "item.summary": "OrderSummaryId",
+    "item.life_cycle": "OrderSummary.OrderLifeCycleType",
+    "item.returned": "QuantityReturned",
+    "item.returnable": "QuantityAvailableToReturn",
+    "return.summary": "OrderSummaryId",
+    "return_line.item": "OrderItemSummaryId",
+    "return_line.quantity": "QuantityReturned",
+    "return_line.reason": "ReasonForReturn",
 }
 # What the operations need of an order and its rows: nothing of whom it goes to, because their
 # answers are shown to people as excerpts.

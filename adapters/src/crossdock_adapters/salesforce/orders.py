@@ -16,6 +16,7 @@ from crossdock.order.v1 import order_pb2, order_service_pb2
 
 from crossdock_adapters.salesforce import translate
 from crossdock_adapters.salesforce.client import RecordMissing, SalesforceClient
+from crossdock_adapters.salesforce.stages import Stage, Stages
 from crossdock_adapters.salesforce.translate import ORDER_REFERENCE, Found, Rules
 from crossdock_adapters.sdk.places import Unreadable
 
@@ -27,28 +28,13 @@ MAX_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
-    """Which status categories, in small letters, release, cancel, and ask for nothing; statuses: of
-    those that release only these, in small letters; none: all of them."""
-
-    releases: frozenset[str]
-    cancels: frozenset[str]
-    idle: frozenset[str]
-    statuses: frozenset[str]
-
-    def is_release(self, category: str, status: str) -> bool:
-        """Whether what has come to this, in small letters, is released."""
-        return category in self.releases and (not self.statuses or status in self.statuses)
-
-
-@dataclass(frozen=True, slots=True)
 class Orders:
     """Tells the hub of fulfillment orders of one org."""
 
     hub: HubClient
     vendor: SalesforceClient
     rules: Rules
-    meaning: Meaning
+    stages: Stages
 
     async def tell(self, order_id: str, *, is_due: bool) -> None:
         """Read one and tell what it asks for.
@@ -58,29 +44,24 @@ class Orders:
         or the vendor raises goes through.
         """
         found = await self._read(order_id)
-        names = self.rules.names
-        category = translate.category_of(found, names)
-        if category in self.meaning.cancels:
-            await self._cancel(found, category)
-        elif category in self.meaning.releases:
-            status = str(names.get(found.order, "order.status") or "").lower()
-            if self.meaning.is_release(category, status):
-                await self._release(found)
-        elif category not in self.meaning.idle:
-            raise Unreadable(
-                f"status category {category[:64]!r} is in none of release_categories, "
-                "cancel_categories and idle_categories",
-                names.pointer("order.category"),
-            )
-        elif is_due and category == translate.WORKED_ON:
+        stage = self._stage(found)
+        if stage is Stage.CANCELLED:
+            await self._cancel(found)
+        elif stage is Stage.RELEASED:
+            await self._release(found)
+        elif is_due and stage is Stage.WORKED_ON:
             await self._need_held(found)
+
+    def _stage(self, found: Found) -> Stage:
+        return self.stages.of(found, self.rules.names)
 
     async def _need_held(self, found: Found) -> None:
         """Unreadable: the hub does not have it, and would not hear of it any more."""
         if await self._held(found, translate.number_of(found, self.rules)) is None:
             raise Unreadable(
-                f"is {translate.WORKED_ON} already, and was not placed while it was released: "
-                "set it back to a released status and try this again, or discard it",
+                f"is {translate.category_of(found, self.rules.names)} already, and was not placed "
+                "while it was released: set it back to a released status and try this again, or "
+                "discard it",
                 self.rules.names.pointer("order.category"),
             )
 
@@ -102,9 +83,8 @@ class Orders:
             held = (await self.hub.orders.CreateOrder(create)).order
             # Another process may have read a cancellation while the hub had nothing to cancel.
             found = await self._read(found.id)
-            category = translate.category_of(found, self.rules.names)
-            if category in self.meaning.cancels:
-                await self._cancel(found, category)
+            if self._stage(found) is Stage.CANCELLED:
+                await self._cancel(found)
                 return
         if held.state in CREATED:
             approve = order_service_pb2.ApproveOrderRequest(
@@ -117,7 +97,8 @@ class Orders:
             )
             await self.hub.orders.ReleaseOrder(release)
 
-    async def _cancel(self, found: Found, category: str) -> None:
+    async def _cancel(self, found: Found) -> None:
+        category = translate.category_of(found, self.rules.names)
         number = translate.number_of(found, self.rules)
         held = await self._held(found, number)
         if held is None:
@@ -125,7 +106,7 @@ class Orders:
             return
         if held.state == order_pb2.ORDER_STATE_CANCELLED:
             return
-        status = str(self.rules.names.get(found.order, "order.status") or category)
+        status = translate.status_of(found, self.rules.names) or category
         cancel = order_service_pb2.CancelOrderRequest(
             request_id=self._request_id(found, "cancel"),
             order_id=held.id,

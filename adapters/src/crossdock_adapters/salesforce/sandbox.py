@@ -21,7 +21,7 @@ from grpc import StatusCode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crossdock_adapters.salesforce import avro, sandbox_schemas
+from crossdock_adapters.salesforce import avro, sandbox_returns, sandbox_schemas
 from crossdock_adapters.salesforce.sandbox_access import (
     Access,
     AccessRefusal,
@@ -58,6 +58,8 @@ MAX_PARTS = 25
 MAX_RECORDS = 200
 ROOT = "/services/data/v{version}"
 ACTIONS = f"{ROOT}/commerce/fulfillment/fulfillment-orders/{{order_id}}/actions"
+SUMMARIES = f"{ROOT}/commerce/order-management/order-summaries"
+SUBMIT_RETURN = f"{SUMMARIES}/{{summary_id}}/actions/submit-return"
 
 
 class SalesforceSandbox(Misbehaving):
@@ -163,6 +165,7 @@ class SalesforceSandbox(Misbehaving):
             VendorRoute(
                 "POST", f"{ACTIONS}/cancel-item", self._cancel_item, "cancel_item", effect=True
             ),
+            VendorRoute("POST", SUBMIT_RETURN, self._submit_return, "submit_return", effect=True),
         ]  # fmt: skip
 
     def books(self) -> dict[str, Any]:
@@ -174,6 +177,10 @@ class SalesforceSandbox(Misbehaving):
             "invoices": list(records.invoices),
             "cancellations": list(records.cancellations),
             "status_writes": list(records.status_writes),
+            "order_items": list(records.items.values()),
+            "change_orders": list(records.change_orders),
+            "return_orders": list(records.return_orders.values()),
+            "return_lines": list(records.return_lines.values()),
             "tokens_given": self._access.given,
             "requests_used": self._requests.used,
             "topics": {
@@ -348,6 +355,11 @@ class SalesforceSandbox(Misbehaving):
                     return 200, self._found(dict(parse_qsl(place.query)).get("q", "")), False
                 case "PATCH", ["sobjects", "Shipment", field, key] if field == EXTERNAL_ID_FIELD:
                     return self._upsert(key, body)
+                case "PATCH", ["sobjects", kind, field, key] if (
+                    kind in sandbox_returns.FIELDS and field == EXTERNAL_ID_FIELD
+                ):
+                    self._lock()
+                    return sandbox_returns.upsert(self._records, kind, field, key, body)
                 case "PATCH", ["sobjects", "FulfillmentOrder", order_id]:
                     self._lock()
                     change = self._records.update_order(order_id, body, self.now())
@@ -380,6 +392,15 @@ class SalesforceSandbox(Misbehaving):
             self._lock()
             self._records.cancel_items(call.key, items if isinstance(items, list) else [])
         return self._answer({"success": True, "errors": []}, 201)
+
+    async def _submit_return(self, request: Request, call: Call) -> Response:
+        self._enter(request)
+        body = await object_of(request)
+        call.key = request.path_params["summary_id"]
+        with Refusing():
+            self._lock()
+            change = sandbox_returns.submit(self._records, call.key, body.get("changeItems"))
+        return self._answer({"success": True, "errors": [], "changeOrderId": change}, 201)
 
     def _lock(self) -> None:
         if self.struck("lock_row"):

@@ -68,10 +68,15 @@ class Records:
     prefix: str = "0a3"
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
     lines: dict[str, dict[str, Any]] = field(default_factory=dict)
-    # By the value of the external id.
+    # Items of order summaries: one for each line that was added.
+    items: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # By the value of the external id, as return orders and their lines are.
     shipments: dict[str, dict[str, Any]] = field(default_factory=dict)
     invoices: list[dict[str, Any]] = field(default_factory=list)
     cancellations: list[dict[str, Any]] = field(default_factory=list)
+    return_orders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    return_lines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    change_orders: list[dict[str, Any]] = field(default_factory=list)
     status_writes: list[dict[str, str]] = field(default_factory=list)
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _count: int = 0
@@ -118,9 +123,19 @@ class Records:
 
     def _add_line(self, order_id: str, sku: str, quantity: Decimal, unit: str) -> None:
         line_id = self.new_id("0a4")
+        order = self.orders[order_id]
+        item_id = f"10u{line_id[3:]}"
+        self.items[item_id] = {
+            "Id": item_id,
+            "OrderSummaryId": order["OrderSummaryId"],
+            "OrderSummary": order["OrderSummary"],
+            "QuantityReturned": Decimal(0),
+            "QuantityAvailableToReturn": Decimal(0),
+        }
         self.lines[line_id] = {
             "Id": line_id,
             "FulfillmentOrderId": order_id,
+            "OrderItemSummaryId": item_id,
             "TypeCode": "Product",
             "Quantity": quantity,
             "OriginalQuantity": quantity,
@@ -151,6 +166,12 @@ class Records:
         change = StatusChange(order, order["Status"], order["StatusCategory"])
         order["Status"], order["StatusCategory"] = status, CATEGORIES[status]
         order["SystemModstamp"] = now
+        if CATEGORIES[status] == "Closed":
+            # What has left may come back.
+            for line in self.lines.values():
+                if line["FulfillmentOrderId"] == order_id:
+                    item = self.items[line["OrderItemSummaryId"]]
+                    item["QuantityAvailableToReturn"] = line["Quantity"] - item["QuantityReturned"]
         self.status_writes.append({"id": order_id, "status": status})
         return change
 
@@ -181,7 +202,7 @@ class Records:
     def create_invoice(self, order_id: str) -> str:
         """One for a fulfillment order of a managed summary."""
         order = self.order(order_id)
-        self._need_managed(order)
+        self.need_managed(order)
         if order["InvoiceId"]:
             raise Refusal(400, "INVALID_INPUT", "an invoice exists for this fulfillment order")
         invoice = self.new_id("3tt")
@@ -191,7 +212,7 @@ class Records:
 
     def cancel_items(self, order_id: str, items: list[Any]) -> None:
         """Take quantities out of rows; all or none. Nothing here knows a repeat."""
-        self._need_managed(self.order(order_id))
+        self.need_managed(self.order(order_id))
         wanted = []
         for item in items:
             line = self.lines.get(str(item.get("fulfillmentOrderLineItemId")))
@@ -221,7 +242,8 @@ class Records:
         line["Quantity"] = quantity
         return True
 
-    def _need_managed(self, order: Mapping[str, Any]) -> None:
+    def need_managed(self, order: Mapping[str, Any]) -> None:
+        """Refuse what actions do not do for the record's order summary."""
         if order["OrderSummary"]["OrderLifeCycleType"] != "MANAGED":
             text = "the action is available for managed orders only"
             raise Refusal(400, "INVALID_OPERATION", text)
@@ -231,7 +253,13 @@ class Records:
     def query(self, text: str) -> dict[str, Any]:
         """The first page of a query's answer."""
         parsed = _QUERY.fullmatch(text)
-        tables = {"FulfillmentOrder": self.orders, "FulfillmentOrderLineItem": self.lines}
+        tables = {
+            "FulfillmentOrder": self.orders,
+            "FulfillmentOrderLineItem": self.lines,
+            "OrderItemSummary": self.items,
+            "ReturnOrder": self.return_orders,
+            "ReturnOrderLineItem": self.return_lines,
+        }
         if parsed is None:
             raise Refusal(400, "MALFORMED_QUERY", "unexpected token")
         if parsed["object"] not in tables:

@@ -25,16 +25,12 @@ from crossdock_adapters.sdk.places import Unreadable, inside, pointer
 
 ORDER_REFERENCE: Final = "fulfillment_order"
 SUMMARY_REFERENCE: Final = "order_summary"
-MANAGED: Final = "MANAGED"
+MANAGED, UNMANAGED = "MANAGED", "UNMANAGED"
 MAX_QUANTITY: Final = Decimal("1e15")
 # Digits and exponents beyond this are no amount of anything that can be picked.
 MAX_DIGITS: Final = 30
 MAX_EXTERNAL_ID: Final = 255
 ADDRESS_LINES: Final = 4
-# The status category of what is done, whatever an org calls its statuses.
-CLOSED: Final = "closed"
-# And of what is printed, picked or packed.
-WORKED_ON: Final = "fulfilling"
 # Rows of a fulfillment order that are no goods: delivery charges.
 CHARGE: Final = "charge"
 
@@ -85,14 +81,19 @@ class Found:
 
 
 def category_of(found: Found, names: Names) -> str:
-    """Its status category in small letters: the documentation itself writes it in two ways."""
-    return str(names.get(found.order, "order.category") or "").lower()
+    """Its status category as Salesforce says it; "": it says none."""
+    return str(names.get(found.order, "order.category") or "")
+
+
+def status_of(found: Found, names: Names) -> str:
+    """Its status, of the org's own picklist; "": it says none."""
+    return str(names.get(found.order, "order.status") or "")
 
 
 def is_managed(found: Found, names: Names) -> bool:
     """Whether its quantities may change by actions only. Unreadable: the summary does not say."""
     told = str(names.get(found.order, "order.life_cycle") or "").upper()
-    if told not in (MANAGED, "UNMANAGED"):
+    if told not in (MANAGED, UNMANAGED):
         place = names.pointer("order.life_cycle")
         raise Unreadable(f"{told or 'nothing'} is neither MANAGED nor UNMANAGED", place)
     return told == MANAGED

@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -34,7 +34,7 @@ ID_LENGTHS: Final = frozenset({15, 18})
 class Change:
     """What an event is about: these fulfillment orders, or everything that changed lately.
 
-    status, category: what it says that they have come to, in small letters; "": it does not say.
+    status, category: what it says that they have come to; "": it does not say.
     is_gap: other changes of them were not told. note: why there is nothing to read, where there is
     not.
     """
@@ -70,21 +70,21 @@ class Place:
     time: datetime | None = None
 
 
-def change_of(name: str, record: Mapping[str, Any], idle: frozenset[str]) -> Change:
+def change_of(name: str, record: Mapping[str, Any], is_idle: Callable[[str, str], bool]) -> Change:
     """What an event of this schema asks for. Unreadable: it does not say what it is about.
 
-    idle: status categories, in small letters, that ask for nothing: of such an event no record has
-    to be read.
+    is_idle: whether a status and its category ask for nothing: of such an event no record has to be
+    read.
     """
     if HEADER in record:
         return _of_change_event(record[HEADER])
     if ORDER_ID not in record:
         raise Unreadable(f"{name} is neither a change event nor one of a fulfillment order")
     order_id = _id(record.get(ORDER_ID), f"/{ORDER_ID}")
-    category = str(record.get("NewStatusCategory") or "").lower()
-    if category in idle:
+    category = str(record.get("NewStatusCategory") or "")
+    status = str(record.get("NewStatus") or "")
+    if is_idle(status, category):
         return Change(note=f"a status of category {category} asks for nothing")
-    status = str(record.get("NewStatus") or "").lower()
     return Change((order_id,), status=status, category=category)
 
 

@@ -1,0 +1,247 @@
+"""Customer returns: opened once at the order summary that they are of, found after a lost answer.
+
+No event of the contract asks for them yet: whoever brings one calls these functions, which are as
+safe to repeat as an operation of class two_step has to be: `prepare` is its draft, which changes
+nothing, and `open_return` its confirmation.
+
+Of a managed order quantities change by the action submit-return alone, and that has no key: what an
+earlier call did is seen by what is returned of each item now and what was when the return was
+prepared. So returns of one order have to be taken one after another, from prepare to the end, as an
+ordering key takes them. Of an unmanaged order the action does not work: a ReturnOrder with its
+lines is written, all under keys of ours, whole each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from crossdock_adapters.salesforce import translate
+from crossdock_adapters.salesforce.client import MAX_PARTS, Part, SalesforceClient, soql_id
+from crossdock_adapters.salesforce.names import ITEM, RETURN, RETURN_LINE, Names
+from crossdock_adapters.salesforce.translate_events import is_id
+from crossdock_adapters.sdk.measures import plain
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NeedsPerson,
+    NotFound,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+    Untranslatable,
+)
+from crossdock_adapters.sdk.places import Unreadable
+
+RETURN_REFERENCE: Final = "return_order"
+CHANGE_REFERENCE: Final = "change_order"
+# As much of a draft as the hub keeps.
+MAX_DRAFT: Final = 200
+NUMBER: Final = re.compile(r"[A-Za-z0-9._-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnLine:
+    """What comes back of one item of an order summary, and why, in the org's words."""
+
+    item_summary: str
+    quantity: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerReturn:
+    """A return that a customer was authorised to send. number: of the authorisation."""
+
+    number: str
+    summary: str
+    lines: tuple[ReturnLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """The returned items as they are now, in the order of the lines: how much of each is returned,
+    and may still be; nothing of an unmanaged order, whose quantities nobody has to keep."""
+
+    managed: bool
+    returned: tuple[Decimal, ...]
+    returnable: tuple[Decimal, ...]
+
+
+async def prepare(vendor: SalesforceClient, wanted: CustomerReturn) -> str:
+    """The draft: how much was returned of each item before. It changes nothing.
+
+    Untranslatable: it is no return. Reject: more comes back than may. NeedsPerson: the order
+    summary does not have such an item, or does not say whether it is managed.
+    """
+    _check(wanted)
+    items = await _items(vendor, wanted)
+    _check_returnable(wanted, items)
+    draft = ",".join(map(plain, items.returned))
+    if len(draft) > MAX_DRAFT:
+        raise Untranslatable(f"return {wanted.number}: too many lines for one; divide it")
+    return draft
+
+
+async def open_return(vendor: SalesforceClient, wanted: CustomerReturn, draft: str) -> Confirmed:
+    """Open the return unless it is open. draft: what `prepare` said, the first time."""
+    _check(wanted)
+    async with vendor.turn(wanted.summary):
+        items = await _items(vendor, wanted)
+        if not items.managed:
+            return await _write_order(vendor, wanted)
+        if _is_done(wanted, items, draft):
+            return _found(wanted)
+        _check_returnable(wanted, items)
+        change = await vendor.submit_return(wanted.summary, _change_items(wanted))
+    return Confirmed([Reference(CHANGE_REFERENCE, change)])
+
+
+async def find(
+    vendor: SalesforceClient, wanted: CustomerReturn, draft: str
+) -> Confirmed | NotFound:
+    """Whether the return is open: by its quantities, of an unmanaged order by its key."""
+    _check(wanted)
+    items = await _items(vendor, wanted)
+    if items.managed:
+        done = _is_done(wanted, items, draft)
+        return _found(wanted) if done else NotFound(f"nothing of {wanted.number} is returned")
+    field = vendor.external_id_field
+    rows = await vendor.query(f"SELECT Id FROM {RETURN} WHERE {field} = '{wanted.number}'")
+    if not rows:
+        return NotFound(f"there is no return order {wanted.number}")
+    return Confirmed([Reference(RETURN_REFERENCE, str(rows[0].get("Id")))], note="found by its key")
+
+
+def _check(wanted: CustomerReturn) -> None:
+    """Untranslatable: what is asked for is no return, or could not be told from another one."""
+    if not is_id(wanted.summary):
+        raise Untranslatable(f"return {wanted.number[:80]!r}: its summary is no record id")
+    if not NUMBER.fullmatch(wanted.number):
+        raise Untranslatable(
+            f"return {wanted.number[:80]!r}: its number has to be 1 to 80 letters, digits, dots, "
+            "underscores and hyphens"
+        )
+    if not 0 < len(wanted.lines) < MAX_PARTS:
+        raise Untranslatable(f"return {wanted.number}: has to have 1 to {MAX_PARTS - 1} lines")
+    for line in wanted.lines:
+        if not line.quantity.is_finite() or line.quantity <= 0 or not line.reason:
+            raise Untranslatable(f"return {wanted.number}: each line has a quantity and a reason")
+    if len({line.item_summary for line in wanted.lines}) < len(wanted.lines):
+        raise Untranslatable(f"return {wanted.number}: an item has two lines; add them up")
+
+
+async def _items(vendor: SalesforceClient, wanted: CustomerReturn) -> _Items:
+    names = vendor.names
+    fields = ", ".join(dict.fromkeys(["Id", *names.of("item.")]))
+    summary = f"{names.fields['item.summary']} = {soql_id(wanted.summary)}"
+    rows = await vendor.query(f"SELECT {fields} FROM {ITEM} WHERE {summary} ORDER BY Id")
+    held = {str(row.get("Id")): row for row in rows}
+    missing = [line.item_summary for line in wanted.lines if line.item_summary not in held]
+    if missing:
+        raise NeedsPerson(f"{wanted.summary} has no item {', '.join(missing)}: nothing is returned")
+    ours = [held[line.item_summary] for line in wanted.lines]
+    try:
+        if not _is_managed(ours, names):
+            nothing = (Decimal(0),) * len(ours)
+            return _Items(False, nothing, nothing)
+        return _Items(
+            True,
+            tuple(_quantity(row, "item.returned", names) for row in ours),
+            tuple(_quantity(row, "item.returnable", names) for row in ours),
+        )
+    except Unreadable as problem:
+        raise NeedsPerson(f"{wanted.summary}: {problem}") from problem
+
+
+def _is_managed(rows: Sequence[Mapping[str, Any]], names: Names) -> bool:
+    told = str(names.get(rows[0], "item.life_cycle") or "").upper()
+    if told not in (translate.MANAGED, translate.UNMANAGED):
+        place = names.pointer("item.life_cycle")
+        raise Unreadable(f"{told or 'nothing'} is neither MANAGED nor UNMANAGED", place)
+    return told == translate.MANAGED
+
+
+def _quantity(row: Mapping[str, Any], name: str, names: Names) -> Decimal:
+    value = names.get(row, name)
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        raise Unreadable("is no number", names.pointer(name))
+    return Decimal(value)
+
+
+def _check_returnable(wanted: CustomerReturn, items: _Items) -> None:
+    for line, returnable in zip(wanted.lines, items.returnable, strict=True):
+        if items.managed and line.quantity > returnable:
+            raise Reject(
+                "NOT_RETURNABLE",
+                f"{plain(line.quantity)} of {line.item_summary} come back, and "
+                f"{plain(returnable)} may",
+            )
+
+
+def _is_done(wanted: CustomerReturn, items: _Items, draft: str) -> bool:
+    """Whether all of it is returned since the draft. The action does all of a return or nothing.
+    NeedsPerson: something else is."""
+    before = _before(wanted, draft)
+    since = [now - then for now, then in zip(items.returned, before, strict=True)]
+    if since == [line.quantity for line in wanted.lines]:
+        return True
+    if any(since):
+        told = ", ".join(
+            f"{plain(each)} of {line.item_summary}"
+            for each, line in zip(since, wanted.lines, strict=True)
+        )
+        raise NeedsPerson(
+            f"return {wanted.number}: since it was prepared {told} changed, by somebody else: see "
+            "in Salesforce whether it is open, then resolve this, or prepare it anew"
+        )
+    return False
+
+
+def _before(wanted: CustomerReturn, draft: str) -> list[Decimal]:
+    try:
+        found = [Decimal(each) for each in draft.split(",")]
+    except InvalidOperation:
+        found = []
+    if len(found) != len(wanted.lines):
+        raise Untranslatable(f"return {wanted.number}: its draft is of another return")
+    return found
+
+
+def _change_items(wanted: CustomerReturn) -> list[dict[str, Any]]:
+    return [
+        {
+            "orderItemSummaryId": line.item_summary,
+            "quantity": line.quantity,
+            "reason": line.reason,
+        }
+        for line in wanted.lines
+    ]
+
+
+async def _write_order(vendor: SalesforceClient, wanted: CustomerReturn) -> Confirmed:
+    """The return order and its lines, by our keys, all or nothing."""
+    names, field = vendor.names, vendor.external_id_field
+    order: dict[str, Any] = {}
+    names.put(order, "return.summary", wanted.summary)
+    parts = [Part("PATCH", f"/sobjects/{RETURN}/{field}/{wanted.number}", order)]
+    for line in wanted.lines:
+        # Its parent by that one's key: it has no id yet that could be named here.
+        row: dict[str, Any] = {RETURN: {field: wanted.number}}
+        names.put(row, "return_line.item", line.item_summary)
+        names.put(row, "return_line.quantity", line.quantity)
+        names.put(row, "return_line.reason", line.reason)
+        key = f"{wanted.number}-{line.item_summary}"
+        parts.append(Part("PATCH", f"/sobjects/{RETURN_LINE}/{field}/{key}", row))
+    bodies = await vendor.composite(parts, effect=True)
+    order_id = bodies[0].get("id") if isinstance(bodies[0], dict) else None
+    if not isinstance(order_id, str) or not order_id:
+        raise OutcomeUnknown(f"return order {wanted.number} is written; the answer names no id")
+    return Confirmed([Reference(RETURN_REFERENCE, order_id)])
+
+
+def _found(wanted: CustomerReturn) -> Confirmed:
+    note = f"{wanted.number} was returned by an earlier call: its items show it, no number does"
+    return Confirmed(note=note)

@@ -1,0 +1,174 @@
+"""Customer returns at the simulated org: once, whatever gets lost, by the order's life cycle."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from crossdock_adapters.salesforce import returns
+from crossdock_adapters.salesforce.returns import CustomerReturn, ReturnLine
+from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.outcomes import (
+    Confirmed,
+    NeedsPerson,
+    NotFound,
+    OutcomeUnknown,
+    Reference,
+    Reject,
+    Retry,
+    Untranslatable,
+)
+from salesforce_world import Desk, running
+
+pytestmark = pytest.mark.asyncio
+
+LINES = [["SKU-1001", "3", "Each"], ["SKU-1002", "5", "Each"]]
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with running(tmp_path) as found:
+        yield found
+
+
+async def delivered(desk: Desk, life_cycle: str = "MANAGED") -> CustomerReturn:
+    """A return of two of three and one of five pieces of an order that has left."""
+    order_id = await desk.order("FO-1", lines=LINES, life_cycle=life_cycle)
+    await desk.command("status", id=order_id, status="Fulfilled")
+    first, second = desk.sandbox.books()["order_items"]
+    return CustomerReturn(
+        number="RMA-1",
+        summary=first["OrderSummaryId"],
+        lines=(
+            ReturnLine(first["Id"], Decimal(2), "Damaged"),
+            ReturnLine(second["Id"], Decimal(1), "Unwanted"),
+        ),
+    )
+
+
+async def opened(desk: Desk, wanted: CustomerReturn, draft: str) -> Confirmed:
+    """One attempt, as the runner makes it."""
+    with exchange.recording():
+        return await returns.open_return(desk.vendor, wanted, draft)
+
+
+def returned(desk: Desk) -> list[Any]:
+    return [each["QuantityReturned"] for each in desk.sandbox.books()["order_items"]]
+
+
+@pytest.mark.parametrize("fault", ["reply_lost", "error_after"])
+async def test_a_managed_return_is_submitted_once(desk: Desk, fault: str) -> None:
+    """Proves that a return whose answer was lost is found by its quantities and not submitted
+    again, and that before it was submitted it is not found."""
+    wanted = await delivered(desk)
+    draft = await returns.prepare(desk.vendor, wanted)
+    assert draft == "0,0" and returned(desk) == [0, 0]
+    assert isinstance(await returns.find(desk.vendor, wanted, draft), NotFound)
+    desk.sandbox.faults.add({"kind": fault, "operation": "submit_return", "count": 1})
+    with pytest.raises(OutcomeUnknown):
+        await opened(desk, wanted, draft)
+    assert isinstance(await returns.find(desk.vendor, wanted, draft), Confirmed)
+    again = await opened(desk, wanted, draft)
+    assert "earlier call" in again.note and returned(desk) == [2, 1]
+    assert len(desk.sandbox.books()["change_orders"]) == 1
+
+
+async def test_the_next_return_of_an_item_is_another_one(desk: Desk) -> None:
+    """Proves that a second return of the same item, prepared after the first, is submitted too, and
+    that each names the change order that it made."""
+    wanted = await delivered(desk)
+    made: list[Reference] = []
+    for number in ("RMA-1", "RMA-2"):
+        one = replace(wanted, number=number, lines=(replace(wanted.lines[0], quantity=Decimal(1)),))
+        draft = await returns.prepare(desk.vendor, one)
+        made += (await opened(desk, one, draft)).references
+    changes = [each["Id"] for each in desk.sandbox.books()["change_orders"]]
+    assert [each.value for each in made] == changes and len(changes) == 2
+    assert returned(desk) == [2, 0]
+
+
+async def test_what_somebody_else_returned_is_not_taken_for_ours(desk: Desk) -> None:
+    """Proves that a change of the items which is not this return parks it, and returns nothing."""
+    wanted = await delivered(desk)
+    draft = await returns.prepare(desk.vendor, wanted)
+    other = replace(wanted, number="RMA-2", lines=wanted.lines[1:])
+    await opened(desk, other, await returns.prepare(desk.vendor, other))
+    for ask in (opened(desk, wanted, draft), returns.find(desk.vendor, wanted, draft)):
+        with pytest.raises(NeedsPerson, match="changed, by somebody else"):
+            await ask
+    assert returned(desk) == [0, 1]
+
+
+async def test_more_than_may_come_back_is_refused(desk: Desk) -> None:
+    """Proves that a return of more than has left is rejected before anything is sent, and so is one
+    of an order that has not left; an item of another order is for a person."""
+    wanted = await delivered(desk)
+    more = replace(wanted, lines=(replace(wanted.lines[0], quantity=Decimal(4)),))
+    with pytest.raises(Reject, match=r"4 of .* come back, and 3 may"):
+        await returns.prepare(desk.vendor, more)
+    strange = replace(wanted, lines=(replace(wanted.lines[0], item_summary="10u000000000000AAA"),))
+    with pytest.raises(NeedsPerson, match="has no item 10u000000000000AAA"):
+        await returns.prepare(desk.vendor, strange)
+    assert desk.calls("submit_return") == 0
+
+
+async def test_a_locked_row_is_tried_again_and_submitted_once(desk: Desk) -> None:
+    """Proves that the lock of an order summary's row is told as not done, and a repeat does it."""
+    wanted = await delivered(desk)
+    draft = await returns.prepare(desk.vendor, wanted)
+    await desk.command("misbehave", kind="lock_row", count=1)
+    with pytest.raises(Retry):
+        await opened(desk, wanted, draft)
+    assert (await opened(desk, wanted, draft)).references and returned(desk) == [2, 1]
+
+
+@pytest.mark.parametrize("fault", ["reply_lost", "error_after"])
+async def test_an_unmanaged_return_is_a_return_order_by_our_key(desk: Desk, fault: str) -> None:
+    """Proves that of an order whose quantities no action may change a return order is written with
+    its lines, that a repeat makes no second one, and that the action is not called."""
+    wanted = await delivered(desk, "UNMANAGED")
+    draft = await returns.prepare(desk.vendor, wanted)
+    assert isinstance(await returns.find(desk.vendor, wanted, draft), NotFound)
+    desk.sandbox.faults.add({"kind": fault, "operation": "composite", "count": 1})
+    with pytest.raises(OutcomeUnknown):
+        await opened(desk, wanted, draft)
+    done, found = await opened(desk, wanted, draft), await returns.find(desk.vendor, wanted, draft)
+    books = desk.sandbox.books()
+    (order,) = books["return_orders"]
+    assert isinstance(found, Confirmed) and done.references == found.references
+    assert [each.value for each in done.references] == [order["Id"]]
+    lines = [
+        (each["OrderItemSummaryId"], each["QuantityReturned"], each["ReasonForReturn"])
+        for each in books["return_lines"]
+    ]
+    assert lines == [(line.item_summary, line.quantity, line.reason) for line in wanted.lines]
+    assert desk.calls("submit_return") == 0 and returned(desk) == [0, 0]
+
+
+async def test_a_return_that_cannot_be_said_is_not_sent(desk: Desk) -> None:
+    """Proves that a number that could be anything in a query, no lines, an item twice, a quantity
+    that is none, no reason and the draft of another return never reach Salesforce."""
+    wanted = await delivered(desk)
+    line = wanted.lines[0]
+    seen = len(desk.sandbox.calls)
+    for wrong, said in (
+        (replace(wanted, summary="1Os/../x"), "no record id"),
+        (replace(wanted, number="R' OR Id != '"), "letters, digits"),
+        (replace(wanted, lines=()), "1 to 24 lines"),
+        (replace(wanted, lines=(line,) * 25), "1 to 24 lines"),
+        (replace(wanted, lines=(line, line)), "has two lines"),
+        (replace(wanted, lines=(replace(line, quantity=Decimal("NaN")),)), "a quantity"),
+        (replace(wanted, lines=(replace(line, reason=""),)), "a reason"),
+    ):
+        with pytest.raises(Untranslatable, match=said):
+            await returns.prepare(desk.vendor, wrong)
+    assert len(desk.sandbox.calls) == seen
+    for draft in ("", "0", "0,0,0", "0,x"):
+        with pytest.raises(Untranslatable, match="draft is of another return"):
+            await opened(desk, wanted, draft)
+    assert returned(desk) == [0, 0]
