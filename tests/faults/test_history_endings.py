@@ -63,6 +63,24 @@ def test_a_cancel_of_nothing_does_not_disappear() -> None:
     assert found(Kind.SUPERSEDED_BY_NOTHING, alone)
 
 
+@pytest.mark.parametrize(
+    ("item", "of", "wrong"),
+    [("a", "a", False), ("", "a", False), ("a", "", False), ("b", "a", True)],
+)
+def test_a_cancel_of_an_item_takes_back_its_own(item: str, of: str, wrong: bool) -> None:
+    """Proves that work of one item is not superseded by the cancel of another, and that a cancel
+    disappears without regard to what was asked for others."""
+    rows = [
+        row("sell", 2, "sell", "SUPERSEDED", item=item, superseded_by="cancel"),
+        row("cancel", 3, "cancel", "CONFIRMED", item=of),
+    ]
+    assert found(Kind.SUPERSEDED_BY_NOTHING, *rows) is wrong
+    gone = row("cancel", 3, "cancel", "SUPERSEDED", item="b", superseded_by="cancel")
+    kept = row("other", 1, "sell", "CONFIRMED", item="a")
+    own = row("own", 2, "sell", "SUPERSEDED", item="b", superseded_by="cancel")
+    assert not found(Kind.SUPERSEDED_BY_NOTHING, kept, own, gone)
+
+
 def test_only_people_skip() -> None:
     """Proves that skipped work is a violation where a run has nobody who skips."""
     skipped = row("sell", 1, "sell", "SKIPPED")

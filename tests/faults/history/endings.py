@@ -49,7 +49,7 @@ def _not_superseded(row: Delivery, lines: Lines, supersedes: Mapping[str, tuple[
             other
             for other in line
             if other.operation in undone and other.sequence < row.sequence
-            and other.event_id != row.event_id
+            and other.event_id != row.event_id and _is_of(row, other)
         ]  # fmt: skip
         if not targets:
             return "superseded by itself, and there was nothing that it would take back"
@@ -61,9 +61,16 @@ def _not_superseded(row: Delivery, lines: Lines, supersedes: Mapping[str, tuple[
         return f"superseded by {row.superseded_by or 'nothing'}, which is no work of its key there"
     if row.operation not in supersedes.get(by.operation, ()):
         return f"superseded by {by.operation}, which takes nothing back"
+    if not _is_of(by, row):
+        return f"superseded by {by.operation} of {by.item}, not of {row.item}"
     if by.sequence <= row.sequence:
         return f"superseded by {by.operation}, which came before it"
     return ""
+
+
+def _is_of(row: Delivery, earlier: Delivery) -> bool:
+    """Whether work that takes something back means this: that of an item its own and the whole."""
+    return not row.item or earlier.item in ("", row.item)
 
 
 def _cause(row: Delivery, log: Sequence[Attempt]) -> str:
