@@ -167,8 +167,8 @@ async def doubt_open_deliveries(
     The ledger then asks the vendor before it calls, or parks: by each operation's class. Two steps
     without a draft count as class NONE: since then one may have been noted, and confirmed. Tokens
     go on from a floor above all that were given out since then, and whoever holds an attempt of
-    before has lost it; its proof still counts. The latest call may have been sent just before the copy
-    came back, so the first look-up that finds nothing does not count.
+    before has lost it; its proof still counts. The latest call may have been sent just before that,
+    so the first look-up that finds nothing does not count.
 
     What may have been bought stays as the copy knows it: of what is open the spending guard counts
     each once anyway, and nothing says that what was refused or stopped was sent since. Without a
