@@ -80,7 +80,7 @@ def test_an_unknown_unit_is_refused_before_anything_is_sent() -> None:
     """A unit without a name at the warehouse stops the release, and says what to configure."""
     request = fulfillment_request()
     request.lines[0].quantity.unit = "XBX"
-    with pytest.raises(Untranslatable, match="units"):
+    with pytest.raises(Untranslatable, match="map set manhattan UNIT NAME --means XBX"):
         translate.original_order(request, FACILITY, "X", NAMES)
 
 
