@@ -12,6 +12,7 @@ from tests.mutants.attempts import ATTEMPT_MUTANTS
 from tests.mutants.interchanges import INTERCHANGE_MUTANTS
 from tests.mutants.late_words import LATE_WORD_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
+from tests.mutants.orders_and_quotas import ORDER_AND_QUOTA_MUTANTS
 from tests.mutants.recovery import RECOVERY_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
 from tests.mutants.staging import STAGING_MUTANTS
@@ -486,6 +487,7 @@ MUTANTS: Final[list[Mutant]] = [
     *LATE_WORD_MUTANTS,
     *RECOVERY_MUTANTS,
     *STAGING_MUTANTS,
+    *ORDER_AND_QUOTA_MUTANTS,
     *SOAP_MUTANTS,
     *INTERCHANGE_MUTANTS,
 ]
