@@ -180,6 +180,36 @@ async def test_a_group_says_what_to_do(hub: RunningHub, lane: Lane) -> None:
         assert f"an operator ended {dispatch.delivery_id}" in shown
 
 
+@pytest.mark.parametrize(
+    ("line", "becomes"),
+    [("it is there", "CONFIRMED"), ("it is not", "READY"), ("nobody wants it", "SKIPPED")],
+)
+async def test_what_is_printed_for_a_doubt_is_what_helps(
+    hub: RunningHub, lane: Lane, line: str, becomes: str
+) -> None:
+    """Proves with a hub that of work that parked because nobody knows what its call did, each
+    command that its group prints is accepted as printed and does what the line says, and that no
+    replay is printed, of which the hub would refuse every item."""
+    unaskable = {**ERP_OPERATIONS, "create_sales_order": "NONE"}
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, unaskable) as erp:
+        await story.approved()
+        dispatch, _ = await erp.work("UNKNOWN", reason="timed out")
+        (group,) = (await json_of(hub, "dead-letters", "list", "--endpoint", lane.erp))["groups"]
+        shown = await typed(hub, "dead-letters", "show", group["id"])
+        assert "replay plan" not in shown
+        (printed,) = [each for each in shown.splitlines() if each.strip().startswith(line)]
+        command = printed.partition("crossdock ")[2].partition(" (or")[0]
+        filled = {"ID": dispatch.delivery_id, "TYPE=VALUE": f"sales_order={unique('SO')}"}
+        words = [filled.get(word, word).replace("…", "looked") for word in command.split()]
+        await typed(hub, *words, "--yes")
+        found = await json_of(hub, "delivery", "show", dispatch.delivery_id)
+        sent = {"DISPATCHED"} if becomes == "READY" else set()
+        assert found["state"].removeprefix("DELIVERY_STATE_") in {becomes} | sent
+        if sent:
+            again, _ = await erp.work(references={"sales_order": unique("SO")})
+            assert again.delivery_id == dispatch.delivery_id
+
+
 async def test_a_word_for_all_that_the_spending_guard_stopped(hub: RunningHub, lane: Lane) -> None:
     """Proves that a group which the guard stopped is shown with words that help, that a word for
     the group is said to as many as asked for after their number was told, and then to the rest."""
