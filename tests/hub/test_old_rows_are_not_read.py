@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from crossdock_hub.config import SECOND
-from crossdock_hub.records import HeldFactRecord
+from crossdock_hub.records import DeliveryRecord, HeldFactRecord, QuarantineRecord
 from crossdock_hub.retention import ages
-from crossdock_hub.store import Store
+from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.bus_rows import hot_events
 from crossdock_hub.store.dead_letters import held_facts
 from crossdock_hub.store.event_contents import FIRST, past_events
+from crossdock_hub.store.reading import DeliveryFilter
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Identifiers, Key
 from databases import KINDS, open_store
 from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event, scan_batch
+from replayed_flows import ENDPOINT, delivery
 from sqlalchemy import event as listened_to
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,7 +33,26 @@ FEW, MANY = 500, 4_000
 HOT = 7
 HELD = HeldFactRecord("", "ups", "", b"", "", b"", "HELD", "translation:/hook", "r", 0)
 AGES = ages(CONTRACT, HOT_HOURS, LIMITS)
+REFUSED = QuarantineRecord("/crossdock.label.v1.LabelService/CreateLabel", b"", b"")
 Work = Callable[[AsyncConnection], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class OneConnection:
+    """A store as a reader sees it, all of whose reads are on the connection that is listened to."""
+
+    store: Store
+    connection: AsyncConnection
+
+    @property
+    def contract(self) -> Any:
+        """That of the store."""
+        return self.store.contract
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """The connection; it is another's to end."""
+        yield self.connection
 
 
 class Library:
@@ -68,6 +90,15 @@ class Library:
             held["held_fact", fact_id] = replace(HELD, id=fact_id, state=state, created_at=time)
         async with self.store.write() as connection:
             await write(connection, Changes(records=held))
+
+    async def deliver(self, first: int, count: int, refused: list[QuarantineRecord]) -> None:
+        """Deliveries of succeeding events of one endpoint, with the facts that were refused."""
+        made: dict[Key, Any] = {}
+        for number in range(first, first + count):
+            record = delivery(number, "book", "CONFIRMED", quarantined=refused)
+            made["delivery", record.id] = record
+        async with self.store.write() as connection:
+            await write(connection, Changes(records=made))
 
     async def statements(self, work: Work) -> tuple[Any, list[tuple[str, Any]]]:
         """What work answers, and the statements that it asks with."""
@@ -199,3 +230,28 @@ async def test_a_list_of_dead_letters_does_not_read_facts_that_ended(
     found, cost = await library.cost(held)
     assert [fact.created_at for fact in found] == list(range(NOW, NOW + HOT))[::-1]
     assert cost <= costs[0] + 500, "only those"
+
+
+@pytest.mark.parametrize("states", [(), ("CONFIRMED",)], ids=["any state", "one state"])
+async def test_a_list_of_refused_facts_does_not_read_deliveries_without(
+    library: Library, states: tuple[str, ...]
+) -> None:
+    """Proves that the deliveries with refused facts are found without reading those that have none,
+    and are told newest first."""
+    wanted = DeliveryFilter(ENDPOINT, states, newest_first=True, quarantined_only=True)
+
+    async def refused(connection: AsyncConnection) -> list[DeliveryRecord]:
+        reader: Any = Reader(cast("Store", OneConnection(library.store, connection)))
+        return list(await reader.delivery_page(wanted, FEW))
+
+    costs = []
+    for first, count in ((0, FEW), (FEW, MANY - FEW)):
+        await library.deliver(first, count, [])
+        found, cost = await library.cost(refused)
+        assert found == []
+        costs.append(cost)
+    assert costs[1] <= costs[0] + 20, costs
+    await library.deliver(MANY, HOT, [REFUSED])
+    found, cost = await library.cost(refused)
+    assert [record.id for record in found] == [f"d-{MANY + n}" for n in range(HOT)][::-1]
+    assert cost <= costs[0] + 2_500, "only those"

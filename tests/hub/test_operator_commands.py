@@ -12,11 +12,13 @@ from crossdock.cli import app
 from crossdock.cli.delivery import lines
 from crossdock.cli.problems import CommandError
 from crossdock.delivery.v1 import delivery_service_pb2
+from crossdock.label.v1 import label_service_pb2
 from fixtures_hub import Lane, RunningHub
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
-from story import Story, state_of, unique
+from story import Story, label, state_of, unique
 from typer.testing import CliRunner
 
+CREATE_LABEL = "/crossdock.label.v1.LabelService/CreateLabel"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
@@ -92,6 +94,54 @@ async def test_an_operator_types_what_was_found(hub: RunningHub, lane: Lane) -> 
         assert f"is CONFIRMED: confirmed by hand with sales_order {number}" in done
 
 
+async def test_facts_that_the_hub_refused_are_listed(hub: RunningHub, lane: Lane) -> None:
+    """Proves that a confirmed delivery one of whose facts was refused is found with one option and
+    marked in the table, that one without is not, and that the fact and its refusal are told."""
+    async with (
+        Story(hub, lane) as story,
+        PlayedEndpoint(hub, lane.carrier, {"buy_label": "SEARCHABLE"}) as carrier,
+    ):
+        shipment = await story.packed(packages=2)
+        listed = ("deliveries", "--endpoint", lane.carrier, "--quarantined")
+        made = []
+        for refused in (False, True):
+            dispatch = await carrier.take()
+            sold = label(shipment.id, dispatch.item, unique("1Z"))
+            sold.label.state = 2 if refused else 0
+            done = await carrier.complete(
+                dispatch.delivery_id,
+                await carrier.begin(dispatch),
+                "CONFIRMED",
+                references={"tracking_number": sold.label.tracking_number},
+                facts=((CREATE_LABEL, sold.SerializeToString()),),
+            )
+            assert len(done.quarantined) == refused
+            made.append(dispatch.delivery_id)
+            if not refused:
+                assert "no deliveries like that" in await typed(hub, *listed)
+        told = await typed(hub, *listed)
+        assert made[1] in told and made[0] not in told
+        assert "1 refused fact; tracking_number" in told
+        assert "crossdock delivery show ID" in told
+        assert "1 refused fact" in await typed(hub, *listed[:-1])
+        page = await json_of(hub, *listed)
+        assert [each["id"] for each in page["deliveries"]] == made[1:]
+        shown = await typed(hub, "delivery", "show", made[1])
+        assert f"refused fact  {CREATE_LABEL}: " in shown
+        await _bring_in_by_hand(story, made[1])
+
+
+async def _bring_in_by_hand(story: Story, delivery_id: str) -> None:
+    """What the handbook says to do with a refused fact: correct it, and report it as its owner."""
+    asked = delivery_service_pb2.GetDeliveryRequest(id=delivery_id)
+    delivery = (await story.operator.deliveries.GetDelivery(asked)).delivery
+    (fact,) = delivery.quarantined
+    request = label_service_pb2.CreateLabelRequest.FromString(fact.request)
+    request.label.ClearField("state")
+    made = (await story.carrier.labels.CreateLabel(request)).label
+    assert made.tracking_number == delivery.vendor_references[0].value
+
+
 @pytest.mark.parametrize(
     ("words", "code", "following"),
     [
@@ -128,6 +178,36 @@ async def test_a_group_says_what_to_do(hub: RunningHub, lane: Lane) -> None:
         shown = await typed(hub, "dead-letters", "show", group)
         assert "next:" not in shown
         assert f"an operator ended {dispatch.delivery_id}" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "becomes"),
+    [("it is there", "CONFIRMED"), ("it is not", "READY"), ("nobody wants it", "SKIPPED")],
+)
+async def test_what_is_printed_for_a_doubt_is_what_helps(
+    hub: RunningHub, lane: Lane, line: str, becomes: str
+) -> None:
+    """Proves with a hub that of work that parked because nobody knows what its call did, each
+    command that its group prints is accepted as printed and does what the line says, and that no
+    replay is printed, of which the hub would refuse every item."""
+    unaskable = {**ERP_OPERATIONS, "create_sales_order": "NONE"}
+    async with Story(hub, lane) as story, PlayedEndpoint(hub, lane.erp, unaskable) as erp:
+        await story.approved()
+        dispatch, _ = await erp.work("UNKNOWN", reason="timed out")
+        (group,) = (await json_of(hub, "dead-letters", "list", "--endpoint", lane.erp))["groups"]
+        shown = await typed(hub, "dead-letters", "show", group["id"])
+        assert "replay plan" not in shown
+        (printed,) = [each for each in shown.splitlines() if each.strip().startswith(line)]
+        command = printed.partition("crossdock ")[2].partition(" (or")[0]
+        filled = {"ID": dispatch.delivery_id, "TYPE=VALUE": f"sales_order={unique('SO')}"}
+        words = [filled.get(word, word).replace("…", "looked") for word in command.split()]
+        await typed(hub, *words, "--yes")
+        found = await json_of(hub, "delivery", "show", dispatch.delivery_id)
+        sent = {"DISPATCHED"} if becomes == "READY" else set()
+        assert found["state"].removeprefix("DELIVERY_STATE_") in {becomes} | sent
+        if sent:
+            again, _ = await erp.work(references={"sales_order": unique("SO")})
+            assert again.delivery_id == dispatch.delivery_id
 
 
 async def test_a_word_for_all_that_the_spending_guard_stopped(hub: RunningHub, lane: Lane) -> None:

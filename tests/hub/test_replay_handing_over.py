@@ -37,11 +37,18 @@ class Till(Flow):
             created_at=self.now, expires_at=self.now + 1, items_per_second=10,
         )  # fmt: skip
         self.put(self.replay)
+        self.items: list[ReplayItemRecord] = []
+        self.plan()
+
+    def plan(self, *, lost_until: int = 0) -> None:
+        """Plan the replay, over a database that was put back then, if it ever was."""
         (endpoint,) = [each for each in self.endpoints if each.id == ERP]
-        self.items: list[ReplayItemRecord] = at_once(
+        draft = draft_of(self.replay, endpoint)
+        draft.terms = replace(draft.terms, lost_until=lost_until)
+        self.items = at_once(
             flow_items(
                 Parts(CONTRACT, self.limits, lambda: self.now),
-                draft_of(self.replay, endpoint),
+                draft,
                 self.failed.root_id,
                 self.events,
                 self.deliveries(),

@@ -20,6 +20,8 @@ from crossdock_hub.store.bus_rows import keep_tie
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.unit import time_of_id
+from decisions import ERP as ERP_CALLER
+from decisions import OPERATIONS
 from fixtures_hub import Lane, RunningHub
 from played_endpoint import PlayedEndpoint
 from replay_desk import Desk
@@ -37,11 +39,14 @@ PUT_BACK = NOW - 1
 
 
 def decided(operation: str, *known: Any, lost_until: int = PUT_BACK) -> decisions.Decision:
-    """What a replay makes of an event, of which the copy knows these deliveries."""
+    """What a replay makes of an event, of which the copy knows these deliveries; the run of a plan
+    decides the same."""
     lost = replace(terms(), lost_until=lost_until)
     work_of = [work(delivery(5, operation, "READY"))]
     (decision,) = decisions.decide(lost, work_of, list(known), spec, NOW, LIMITS)
-    assert decision.verdict == decisions.WOULD_POST
+    planned = {decision.candidate.identity: decision.verdict}
+    run = decisions.decide_again(lost, work_of, planned, list(known), spec, NOW, LIMITS)
+    assert run == [(decision, False)]
     return decision
 
 
@@ -52,7 +57,8 @@ def decided(operation: str, *known: Any, lost_until: int = PUT_BACK) -> decision
 def test_what_the_copy_knows_nothing_of_may_be_done(operation: str, becomes: str) -> None:
     """Proves that an event of before the restore of which the copy knows no delivery is looked up
     first, or parks where nobody can be asked and where its key may have died, and that only a full
-    state is sent; and that its tokens are above all that were given out before the restore."""
+    state is sent; that its tokens are above all that were given out before the restore; and that a
+    plan promises no post of what parks."""
     decision = decided(operation)
     made = decision.record
     assert made is not None
@@ -61,6 +67,7 @@ def test_what_the_copy_knows_nothing_of_may_be_done(operation: str, becomes: str
     assert decision.why.startswith(said) and bool(decision.why) == bool(said)
     instead = ledger.instead_of_call(made, spec(operation), NOW)
     assert ("sent" if instead is None else instead.state) == becomes
+    assert decision.verdict == ("WOULD_PARK" if becomes == "PARKED" else "WOULD_POST")
 
 
 def test_two_steps_park() -> None:
@@ -70,6 +77,30 @@ def test_two_steps_park() -> None:
     two_steps = replace(spec("amend"), operation_class="TWO_STEP")
     instead = ledger.instead_of_call(made, two_steps, NOW)
     assert instead is not None and instead.state == "PARKED"
+
+
+def test_what_a_plan_says_parks_does() -> None:
+    """Proves that work which can't be asked about is planned as WOULD_PARK with the reason, is
+    handed over as planned, is not sent, and counts as PARKED."""
+    till = Till()
+    till.records[LOST_TIME] = Difference(DATABASE_OLDER, "put back", 1, till.now, till.now)
+    del till.records["delivery", till.failed.id]
+    key = ("flow", till.failed.root_id)
+    till.records[key] = tuple(each for each in till.records[key] if each != till.failed.id)
+    till.replay = replace(till.replay, wanted_set="MISSING")
+    till.put(till.replay)
+    till.register(ERP_CALLER, {**OPERATIONS[ERP], "create_sales_order": "NONE"})
+    till.plan(lost_until=till.now)
+    assert [item.verdict for item in till.items] == ["WOULD_PARK"]
+    assert till.items[0].why.startswith("parks: ")
+    (made,) = till.hand_over()
+    assert not till.begin(till.dispatch(made)).token
+    after = till.fresh(made)
+    assert after.state == "PARKED" and after.waiting_on in till.items[0].why
+    item = till.item()
+    assert item.found_verdict == "WOULD_PARK"
+    told = decisions.outcome_of(item, approved=False, aborted=False, delivery_state=after.state)
+    assert told == "PARKED"
 
 
 def test_what_was_superseded_in_the_copy_may_be_done() -> None:

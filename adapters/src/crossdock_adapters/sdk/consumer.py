@@ -47,7 +47,7 @@ MAX_OUTSTANDING_PINGS: Final = 2
 
 _NANOSECONDS: Final = 1_000_000_000
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_ACK, _NAK, _IN_PROGRESS, _TERM = b"+ACK", b"-NAK", b"+WPI", b"+TERM"
+_ACK, _NAK, _IN_PROGRESS = b"+ACK", b"-NAK", b"+WPI"
 _HEARTBEAT, _REQUEST_ENDED = "100", "408"
 _PENDING_HEADER: Final = "Nats-Pending-Messages"
 # $JS.ACK.<stream>.<consumer>.<delivered>.… or, with a domain, $JS.ACK.<domain>.<account>.…
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 
 
 class PulledMessage:
-    """A message that waits for its answer: one of ack, nak or term, within the ack wait.
+    """A message that waits for its answer: ack or nak, within the ack wait.
 
     None of the answers raises or waits for the server: one that is lost makes the message come
     again, with a greater delivery_count.
@@ -95,10 +95,6 @@ class PulledMessage:
     async def in_progress(self) -> None:
         """Still at it: the ack wait starts anew."""
         await self._consumer.answer(self._reply, _IN_PROGRESS)
-
-    async def term(self) -> None:
-        """Not done, and never to be sent again."""
-        await self._consumer.answer(self._reply, _TERM)
 
     def _tokens(self) -> list[str]:
         tokens = self._reply.split(".")

@@ -11,8 +11,17 @@ from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 from google.protobuf.message import DecodeError
 
+from crossdock_hub.config import Limits
 from crossdock_hub.delivery.causes import DeadLetterRecord
-from crossdock_hub.delivery.dead_letters import OBJECTS_SHOWN_MAX, Group, Member, Patience
+from crossdock_hub.delivery.dead_letters import (
+    DEAD_STATES,
+    DOUBTFUL_STATES,
+    OBJECTS_SHOWN_MAX,
+    Group,
+    Member,
+    Patience,
+)
+from crossdock_hub.delivery.intervention import is_in_doubt
 from crossdock_hub.delivery.sightings import Sighting
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.resources import stamp
@@ -30,6 +39,7 @@ from crossdock_hub.reading.presenting import (
     held_fact_message,
     word_message,
 )
+from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store.dead_letters import Found, content_of, find_groups, held_fact
 from crossdock_hub.store.sightings import find_group
@@ -190,11 +200,17 @@ async def _members(queries: Queries, page: list[Member]) -> list[dead_letter_pb2
                 continue
             log = attempts.get(member.id, ())
             message.delivery.CopyFrom(delivery_message(record, None, log, said))
+            message.in_doubt = _in_doubt(record, queries.limits)
             async with reader.snapshot() as connection:
                 body = await content_of(connection, record)
             message.content_json = _event_json(queries, body)
         found.append(message)
     return found
+
+
+def _in_doubt(record: DeliveryRecord, limits: Limits) -> bool:
+    stands = record.state in DEAD_STATES | DOUBTFUL_STATES
+    return stands and is_in_doubt(record, limits)
 
 
 def _event_json(queries: Queries, body: bytes) -> str:

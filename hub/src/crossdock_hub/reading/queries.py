@@ -241,7 +241,12 @@ async def list_deliveries(queries: Queries, caller: Caller, request: Any, _left:
         endpoint = caller.endpoint
     states = tuple(enum_name(delivery_pb2.DeliveryState, state) or "?" for state in request.states)
     wanted = DeliveryFilter(
-        endpoint, states, request.operation, request.object_id, request.newest_first
+        endpoint,
+        states,
+        request.operation,
+        request.object_id,
+        request.newest_first,
+        request.quarantined_only,
     )
     size = page_size(request, queries.limits)
     after = position_of(request)

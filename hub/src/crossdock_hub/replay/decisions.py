@@ -4,7 +4,8 @@
     under way, in doubt for good, not offered, done by another ──► WOULD_BE_REFUSED
     policy NEVER, or APPROVAL without a second person ──► BLOCKED_BY_POLICY
     undone by later work, or older than a newer state ──► SUPERSEDED
-    else ──► WOULD_POST, with the delivery that is made
+    may be done, by the books of a back-up, and nobody can be asked ──► WOULD_PARK
+    else ──► WOULD_POST; of both with the delivery that is made
 
 One function decides for the plan and again for the run, over everything a flow holds, so a plan is
 what happens unless the ledger moved meanwhile. A replayed delivery has the identity, the place in
@@ -30,6 +31,7 @@ from crossdock_hub.replay.judging import MOVING_STATES as MOVING_STATES
 from crossdock_hub.replay.judging import SUPERSEDED as SUPERSEDED
 from crossdock_hub.replay.judging import UNDER_WAY_STATES as UNDER_WAY_STATES
 from crossdock_hub.replay.judging import WOULD_BE_REFUSED as WOULD_BE_REFUSED
+from crossdock_hub.replay.judging import WOULD_PARK as WOULD_PARK
 from crossdock_hub.replay.judging import WOULD_POST as WOULD_POST
 from crossdock_hub.replay.judging import Candidate as Candidate
 from crossdock_hub.replay.judging import Decision as Decision
@@ -78,7 +80,7 @@ def decide_in_steps(
         if record is None or record.state == "SUPERSEDED":
             continue
         decision.record = ledger.place(record, after, specs(record.operation), now)
-        decision.why = _how(decision.record, specs(record.operation))
+        decision.verdict, decision.why = _how(decision.record, specs(record.operation))
         yield
     return [decisions[candidate.identity] for candidate in candidates]
 
@@ -191,16 +193,16 @@ def _admit(decision: Decision, books: IndexedFlow, own: Mapping[str, Decision], 
     decision.displaced = [*decision.displaced, *outside] if outside else []
 
 
-def _how(record: DeliveryRecord, spec: OperationSpec) -> str:
-    """What happens to a delivery that is made, in words."""
-    first = ""
+def _how(record: DeliveryRecord, spec: OperationSpec) -> tuple[str, str]:
+    """What happens to a delivery that is made: the verdict, and in words."""
+    verdict, first = WOULD_POST, ""
     instead = ledger.instead_of_call(record, spec, record.updated_at)
     if instead is not None and instead.state == "PARKED":
-        first = f"parks: {instead.waiting_on}"
+        verdict, first = WOULD_PARK, f"parks: {instead.waiting_on}"
     elif instead is not None:
         first = "looked up first, an earlier call is in doubt"
     waits = f"waits for {record.waiting_on}" if record.state == "HELD" else ""
-    return "; ".join(part for part in (waits, first) if part)
+    return verdict, "; ".join(part for part in (waits, first) if part)
 
 
 def outcome_of(

@@ -15,6 +15,7 @@ from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.unit import time_of_id
 
 WOULD_POST = "WOULD_POST"
+WOULD_PARK = "WOULD_PARK"
 ALREADY_POSTED = "ALREADY_POSTED"
 SUPERSEDED = "SUPERSEDED"
 WOULD_BE_REFUSED = "WOULD_BE_REFUSED"

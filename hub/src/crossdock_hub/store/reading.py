@@ -64,6 +64,7 @@ DOUBTFUL_STATES = ("UNKNOWN", "RESOLVING")
 # Written out: SQLite only uses a partial index when it sees the index's own condition.
 MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
 HAS_ITEM = text("deliveries.item <> ''")
+HAS_QUARANTINED = text("deliveries.quarantined <> '[]'")
 _SEPARATOR = "|"
 
 _cursor = rows.plain_record(CursorRecord)
@@ -81,6 +82,7 @@ class DeliveryFilter:
     operation: str = ""
     object_id: str = ""
     newest_first: bool = False
+    quarantined_only: bool = False
 
 
 class Reader:
@@ -241,6 +243,8 @@ class Reader:
         statement = select(t.deliveries)
         if wanted.operation:
             statement = statement.where(d.operation == wanted.operation)
+        if wanted.quarantined_only:
+            statement = statement.where(HAS_QUARANTINED)
         if after:
             key, place = tuple_(d.sequence, d.id), tuple_(*after.split(_SEPARATOR, 1))
             statement = statement.where(key < place if wanted.newest_first else key > place)

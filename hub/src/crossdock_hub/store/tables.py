@@ -103,9 +103,7 @@ deliveries = Table(
     Column("hold_reason", text_of(16), nullable=False),
     Column("waiting_on", text_of(), nullable=False),
     Column("operation_class", text_of(16), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("look_ups", Integer, nullable=False),
-    Column("not_found", Integer, nullable=False),
+    *(Column(name, Integer, nullable=False) for name in ("attempts", "look_ups", "not_found")),
     Column("calls_reached", Integer, nullable=False),
     Column("dispatch_number", BigInteger, nullable=False),
     Column("token", BigInteger, nullable=False),
@@ -147,6 +145,9 @@ deliveries = Table(
     _partial_index("deliveries_item", "item", where="item <> ''"),
     _partial_index("deliveries_pending", "endpoint", "priority", "sequence", where="pending"),
     _partial_index("deliveries_due", "due_at", where="due_at IS NOT NULL"),
+    _partial_index(
+        "deliveries_quarantined", "endpoint", "state", "sequence", where="quarantined <> '[]'"
+    ),
 )
 
 attempts = Table(
@@ -184,8 +185,7 @@ operator_words = Table(
     Column("operator", Word, nullable=False),
     Column("said_at", BigInteger, nullable=False),
     Column("reason", text_of(), nullable=False),
-    Column("state_before", text_of(16), nullable=False),
-    Column("state_after", text_of(16), nullable=False),
+    *(Column(name, text_of(16), nullable=False) for name in ("state_before", "state_after")),
     Column("change", text_of(), nullable=False),
     Index("operator_words_subject", "subject_id"),
 )

@@ -19,6 +19,7 @@ from crossdock.cli.names import name_of
 from crossdock.cli.output import age, cell, moment, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
+from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 
 app = typer.Typer(
@@ -31,8 +32,6 @@ COLUMNS = (
     *("GROUP", "KIND", "STATE", "ENDPOINT", "WHAT", "OPEN", "UNDER WAY", "FIRST", "LAST", "WHO"),
     "WHY",
 )
-# How the hub begins the reason of what the spending guard stopped.
-GUARDED = "the spending guard stopped it"
 Group = Annotated[str, typer.Argument(help="Id of the group, as dead-letters list shows it.")]
 Fact = Annotated[str, typer.Argument(help="Id of the held fact, as dead-letters show tells it.")]
 
@@ -103,7 +102,7 @@ def show(
     for line in told(answer):
         typer.echo(line)
     say_more(answer.next_page_token)
-    for line in next_steps(answer.group):
+    for line in next_steps(answer):
         typer.echo(line)
 
 
@@ -174,8 +173,9 @@ def told(answer: dead_letter_service_pb2.GetDeadLettersResponse) -> Iterator[str
         yield f"carries       {member.content_json}"
 
 
-def next_steps(group: dead_letter_pb2.DeadLetterGroup) -> Iterator[str]:
+def next_steps(answer: dead_letter_service_pb2.GetDeadLettersResponse) -> Iterator[str]:
     """What a person may type about the members of a group, once the cause is mended."""
+    group = answer.group
     if group.open_count == group.under_way_count:
         return
     yield ""
@@ -185,7 +185,9 @@ def next_steps(group: dead_letter_pb2.DeadLetterGroup) -> Iterator[str]:
     if _kind(group) == "UNROUTED":
         yield "next: have an endpoint offer it; or crossdock delivery skip ID --reason …"
         return
-    if _kind(group) == "UNKNOWN":
+    waiting = [each for each in answer.members if _waits(each)]
+    if _kind(group) == "UNKNOWN" or any(each.in_doubt for each in waiting):
+        # Neither a retry on a word alone nor a replay goes past a doubt that nobody can settle.
         yield "next: look at the vendor under the delivery's reference"
         yield "      it is there: crossdock resolve ID --reference TYPE=VALUE --reason …"
         yield (
@@ -194,15 +196,23 @@ def next_steps(group: dead_letter_pb2.DeadLetterGroup) -> Iterator[str]:
         )
         yield "      nobody wants it any more: crossdock delivery skip ID --reason …"
         return
+    if not waiting:
+        # Whether those are in doubt, this page does not say.
+        yield "next: none of these waits for a person; the next page, or --limit, shows who does"
+        return
     yield "next: crossdock delivery retry ID --reason … (or resubmit, skip)"
     yield "      done at the vendor: crossdock resolve ID --reference TYPE=VALUE --reason …"
-    if group.reason.startswith(GUARDED):
+    if any(each.delivery.hold_reason == delivery_pb2.HOLD_REASON_SPENDING for each in waiting):
         # A replay is no way around the spending guard.
         words = _all_of(group)
         yield f"      nobody wants them: crossdock delivery skip {words} --reason …"
         yield f"      each is wanted: crossdock delivery retry {words} --reason …"
-    elif _kind(group) in ("PARKED", "REJECTED"):
+    else:
         yield f"      all at once: crossdock replay plan --group {group.id}"
+
+
+def _waits(member: dead_letter_pb2.DeadLetter) -> bool:
+    return member.standing == dead_letter_pb2.DEAD_LETTER_STANDING_STOPPED
 
 
 def _all_of(group: dead_letter_pb2.DeadLetterGroup) -> str:

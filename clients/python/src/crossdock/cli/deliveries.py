@@ -29,6 +29,9 @@ def deliveries(
     ] = None,
     operation: Annotated[str, typer.Option(help="Only this operation.")] = "",
     about: Annotated[str, typer.Option(help="Only about this object or flow, by hub id.")] = "",
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Only those with facts that the hub refused.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=MAXIMUM_LIMIT, help="At most so many.")] = 50,
     page_token: PageToken = "",
     as_json: Json = False,
@@ -42,6 +45,7 @@ def deliveries(
         newest_first=True,
         page_token=page_token,
         with_attempts=as_json,
+        quarantined_only=quarantined,
     )
     # Not in the constructor: the stubs want the enumeration's own type there.
     request.states.extend(delivery_state_numbers(state or []))  # type: ignore[arg-type]
@@ -76,12 +80,17 @@ async def _deliveries(
     ]
     print_table(("AGE", "ENDPOINT", "OPERATION", "STATE", "CALLS", "ID", "RESULT"), rows)
     say_more(following)
+    if any(each.quarantined for each in found):
+        typer.echo("which facts were refused, and why: crossdock delivery show ID")
 
 
 def _nothing(request: delivery_service_pb2.ListDeliveriesRequest) -> str:
     if request.page_token:
         return "no more deliveries"
-    if request.endpoint or request.operation or request.object_id or request.states:
+    narrowed = request.endpoint or request.operation or request.object_id or request.states
+    if request.quarantined_only and not narrowed:
+        return "no deliveries with facts that the hub refused"
+    if narrowed:
         return "no deliveries like that; without filters, crossdock deliveries lists all"
     return "no deliveries; crossdock trigger order makes some"
 
@@ -111,4 +120,10 @@ async def list_deliveries(
 
 def _result(delivery: delivery_pb2.Delivery) -> str:
     references = ", ".join(f"{each.type} {each.value}" for each in delivery.vendor_references)
-    return references or cell(delivery.waiting_on or hold_reason(delivery.hold_reason))
+    told = references or cell(delivery.waiting_on or hold_reason(delivery.hold_reason))
+    refused = len(delivery.quarantined)
+    if not refused:
+        return told
+    # First: what a narrow terminal cuts off is not seen.
+    mark = f"{refused} refused fact{'s' if refused > 1 else ''}"
+    return f"{mark}; {told}" if told else mark

@@ -43,7 +43,7 @@ def posted_twice(
     """List what was posted twice, may have been, or nobody knows, newest first.
 
     Exit 0: nothing of that; 3: something was posted twice, or may have been; 4: something is in
-    doubt.
+    doubt, or the range was not read to its end: --limit was reached.
     """
     request = lineage_service_pb2.ListDoubtfulPostingsRequest(
         endpoint=endpoint,
@@ -64,7 +64,7 @@ def posted_twice(
         print_page("postings", found.postings, token, examined=found.examined, **span)
     else:
         _show(found, span)
-    code = exit_code(found.postings)
+    code = exit_code(found.postings, bool(found.next_page_token))
     if code:
         raise typer.Exit(code)
 

@@ -35,6 +35,16 @@ SETS: Final = ("failed", "missing", "all")
 # What of an outcome is not as everybody wished: the command says so with its exit code.
 TROUBLE: Final = frozenset({"CHANGED_SINCE", "REFUSED", "PARKED"})
 
+# Why an item parks, and why one of each verdict is not posted, after how many.
+PARKS: Final = "it may be done already, and the vendor can't be asked"
+WHY_NOT: Final = {
+    "ALREADY_POSTED": "confirmed already",
+    "SUPERSEDED": "made pointless by later work",
+    "WOULD_BE_REFUSED": "not taken by the ledger, for what stands at each item",
+    "BLOCKED_BY_POLICY": "kept back by the replay policy of the event",
+    "WOULD_PARK": f"would park: {PARKS}",
+}
+
 Plan = Annotated[str, typer.Argument(help="Id of the replay, as plan printed it.")]
 Reason = Annotated[str, typer.Option(help="Why; kept and shown.")]
 SetName = Annotated[
@@ -405,10 +415,26 @@ def plan_lines(replay: replay_pb2.Replay) -> list[str]:
     ]
     if replay.note:
         return [*lines, replay.note]
-    lines.append(f"look:  crossdock replay show {replay.id} --items")
+    return [*lines, *_next_of_plan(replay)]
+
+
+def _next_of_plan(replay: replay_pb2.Replay) -> Iterator[str]:
+    """What to type next; where no item would be posted, why there is nothing to start."""
+    counts = {_name(replay_pb2.ReplayVerdict, each.verdict): each.count for each in replay.planned}
+    yield f"look:  crossdock replay show {replay.id} --items"
     if replay.needs_approval:
-        lines.append(f"allow: crossdock replay approve {replay.id} --reason …, as another operator")
-    return [*lines, f"start: crossdock replay start {replay.id} --reason …"]
+        yield f"allow: crossdock replay approve {replay.id} --reason …, as another operator"
+    start = f"crossdock replay start {replay.id} --reason …"
+    parks = counts.get("WOULD_PARK", 0)
+    if counts.get("WOULD_POST"):
+        if parks:
+            yield f"of these {parks} would not be posted but park, each for a person: {PARKS}"
+        yield f"start: {start}"
+        return
+    why = "; ".join(f"{counts[name]} {words}" for name, words in WHY_NOT.items() if name in counts)
+    yield f"nothing would be posted: {why}"
+    if parks:
+        yield f"park:  {start}: makes dead letters of the {parks}, to resolve or retry by hand"
 
 
 @contextmanager

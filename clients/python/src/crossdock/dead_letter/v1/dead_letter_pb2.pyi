@@ -293,6 +293,7 @@ class DeadLetter(_message.Message):
     SETTLE_TIME_FIELD_NUMBER: _builtins.int
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     SETTLED_BY_FIELD_NUMBER: _builtins.int
+    IN_DOUBT_FIELD_NUMBER: _builtins.int
     content_json: _builtins.str
     """What it carries, as JSON; sensitive values are masked."""
     open: _builtins.bool
@@ -308,6 +309,10 @@ class DeadLetter(_message.Message):
     settled_by: _builtins.str
     """The delivery that was confirmed or ended; for what came in, what it had waited for, or the
     operator who drove or discarded it.
+    """
+    in_doubt: _builtins.bool
+    """True where a call of the delivery may have been done and nothing has shown that it was not:
+    look at the vendor before it goes again. False for what came in, and for what is settled.
     """
     @_builtins.property
     def delivery(self) -> _delivery_pb2.Delivery:
@@ -348,10 +353,11 @@ class DeadLetter(_message.Message):
         settle_time: _timestamp_pb2.Timestamp | None = ...,
         settlement: Global___DeadLetterSettlement.ValueType = ...,
         settled_by: _builtins.str = ...,
+        in_doubt: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "held_fact", b"held_fact", "leave_time", b"leave_time", "settle_time", b"settle_time", "stop_time", b"stop_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier_id", b"carrier_id", "content_json", b"content_json", "delivery", b"delivery", "held_fact", b"held_fact", "leave_time", b"leave_time", "open", b"open", "operator_words", b"operator_words", "settle_time", b"settle_time", "settled_by", b"settled_by", "settlement", b"settlement", "standing", b"standing", "stop_time", b"stop_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier_id", b"carrier_id", "content_json", b"content_json", "delivery", b"delivery", "held_fact", b"held_fact", "in_doubt", b"in_doubt", "leave_time", b"leave_time", "open", b"open", "operator_words", b"operator_words", "settle_time", b"settle_time", "settled_by", b"settled_by", "settlement", b"settlement", "standing", b"standing", "stop_time", b"stop_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

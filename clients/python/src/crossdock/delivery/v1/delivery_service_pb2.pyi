@@ -555,6 +555,7 @@ class ListDeliveriesRequest(_message.Message):
     OBJECT_ID_FIELD_NUMBER: _builtins.int
     NEWEST_FIRST_FIELD_NUMBER: _builtins.int
     WITH_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    QUARANTINED_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 500; 0 means 100."""
     page_token: _builtins.str
@@ -569,6 +570,8 @@ class ListDeliveriesRequest(_message.Message):
     """Newest first instead."""
     with_attempts: _builtins.bool
     """With the attempts of each."""
+    quarantined_only: _builtins.bool
+    """Only those with facts that were refused and are not written: see `Delivery.quarantined`."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_delivery_pb2.DeliveryState.ValueType]:
         """Only these states; empty means all."""
@@ -584,10 +587,11 @@ class ListDeliveriesRequest(_message.Message):
         object_id: _builtins.str = ...,
         newest_first: _builtins.bool = ...,
         with_attempts: _builtins.bool = ...,
+        quarantined_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "newest_first", b"newest_first", "object_id", b"object_id", "operation", b"operation", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "with_attempts", b"with_attempts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "newest_first", b"newest_first", "object_id", b"object_id", "operation", b"operation", "page_size", b"page_size", "page_token", b"page_token", "quarantined_only", b"quarantined_only", "states", b"states", "with_attempts", b"with_attempts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -115,6 +115,10 @@ class _ReplayVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayV
     """The ledger would not take it: under way already, in doubt, not offered, out of scope."""
     REPLAY_VERDICT_BLOCKED_BY_POLICY: _ReplayVerdict.ValueType  # 5
     """The event's replay policy forbids it, or wants a second person's word."""
+    REPLAY_VERDICT_WOULD_PARK: _ReplayVerdict.ValueType  # 6
+    """It would be made and park for a person at once: it may have been done before, in a time that a
+    database which was put back has lost, and the vendor can't be asked.
+    """
 
 class ReplayVerdict(_ReplayVerdict, metaclass=_ReplayVerdictEnumTypeWrapper):
     """What a replay makes of an item. May grow."""
@@ -131,6 +135,10 @@ REPLAY_VERDICT_WOULD_BE_REFUSED: ReplayVerdict.ValueType  # 4
 """The ledger would not take it: under way already, in doubt, not offered, out of scope."""
 REPLAY_VERDICT_BLOCKED_BY_POLICY: ReplayVerdict.ValueType  # 5
 """The event's replay policy forbids it, or wants a second person's word."""
+REPLAY_VERDICT_WOULD_PARK: ReplayVerdict.ValueType  # 6
+"""It would be made and park for a person at once: it may have been done before, in a time that a
+database which was put back has lost, and the vendor can't be asked.
+"""
 Global___ReplayVerdict: _TypeAlias = ReplayVerdict  # noqa: Y015
 
 class _ReplayOutcome:
