@@ -120,10 +120,10 @@ async def list_deliveries(
 
 def _result(delivery: delivery_pb2.Delivery) -> str:
     references = ", ".join(f"{each.type} {each.value}" for each in delivery.vendor_references)
-    told = references or cell(delivery.waiting_on or hold_reason(delivery.hold_reason))
+    told = references or delivery.waiting_on or hold_reason(delivery.hold_reason)
     refused = len(delivery.quarantined)
     if not refused:
-        return told
+        return references or cell(told)
     # First: what a narrow terminal cuts off is not seen.
     mark = f"{refused} refused fact{'s' if refused > 1 else ''}"
-    return f"{mark}; {told}" if told else mark
+    return f"{mark}; {references or cell(told)}" if told else mark
