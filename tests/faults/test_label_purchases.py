@@ -31,8 +31,9 @@ from tests.faults.trials.trial import Piece, Result, Size
 from tests.faults.yard.adapter import CLASSES
 from tests.faults.yard.label_notes import LEFT_BEHIND
 
-SEED = 511
-SMALLEST = Size(1, orders=15, faults=1)
+# One that voids and packs again where there are labels, and whose calls fail now and then.
+SEED = 651
+SMALLEST = Size(1, orders=10, faults=1)
 pytestmark = pytest.mark.timeout(600)
 SEEDED = [(kind, seed) for kind, seeds in LABEL_SEEDS.items() for seed in seeds]
 
