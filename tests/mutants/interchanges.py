@@ -139,8 +139,12 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "        if work:\n",
         ),
         a_cancellation_in_doubt_parks=(
-            "    if work.in_doubt:\n        said",
-            "    if work.in_doubt and refusal:\n        said",
+            "    if work.in_doubt or len(",
+            "    if (work.in_doubt and refusal) or len(",
+        ),
+        what_another_unit_cancelled_parks=(
+            "work.in_doubt or len(work.event.shipment.packages) > 1:",
+            "work.in_doubt:",
         ),
         a_number_is_taken_for_what_cannot_be_said=(
             '        _request(work, "", bol_rules(work.settings))\n',
