@@ -144,10 +144,11 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
 async def void_label(work: Work, vendor: GlsClient) -> Confirmed:
     """Cancels the parcel of a package, and with the first one all that were bought with it. What
     GLS does not call done, tracking is asked about."""
-    numbers = await cancelling.numbers_to_cancel(work)
+    parcels = await cancelling.to_cancel(work)
+    numbers = parcels.numbers
     if not numbers:
-        return Confirmed(note="no label was bought for this package: nothing to cancel")
-    await cancelling.cancel_all(work, vendor, numbers, ADAPTER.mappings)
+        return Confirmed(note="the hub has no valid label of this package: nothing to cancel")
+    await cancelling.cancel_all(work, vendor, parcels, ADAPTER.mappings)
     carrier = work.settings.text("carrier_code")
     return Confirmed(
         [Reference("voided_tracking_number", number) for number in numbers],
