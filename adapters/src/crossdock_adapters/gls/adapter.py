@@ -21,7 +21,13 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.gls import cancelling, translate
-from crossdock_adapters.gls.client import MAX_TRACKED_AT_ONCE, GlsClient, PageFailed, Parcel
+from crossdock_adapters.gls.client import (
+    CONFLICT,
+    MAX_TRACKED_AT_ONCE,
+    GlsClient,
+    PageFailed,
+    Parcel,
+)
 from crossdock_adapters.gls.translate import ShipRules
 from crossdock_adapters.sdk import carrier_labels, carrier_reports, local_times, vendor_json
 from crossdock_adapters.sdk.adapter import Adapter
@@ -36,6 +42,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Reject,
     Retry,
+    VendorOutcome,
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
@@ -55,6 +62,8 @@ ATTEMPTS_FOR_LABEL = 10
 PRINTED_AT_ONCE = 8
 # Days that are told at once, after GLS or we were away for longer.
 DAYS_TOLD_MAX = 7
+# So long a day that GLS does not close is told again, and named by the alert: somebody asked GLS.
+DAYS_OWED_MAX = 14
 # A page of tracking that GLS answers with 5xx so often running is treated as one that it refuses:
 # one parcel may be the reason, and the pages behind it must not wait for ever.
 PAGE_FAILURES_MAX = 3
@@ -186,28 +195,55 @@ async def end_of_day(poll: Poll, vendor: GlsClient) -> None:
     """Tells GLS once a day that its parcels are complete; after a lost answer once more.
 
     The days since the last one are told again, that one included: parcels that were made after its
-    hour are of it, and a day on which nobody could tell is not left open.
+    hour are of it, and a day on which nobody could tell is not left open. One that GLS does not
+    close, or says nothing of, holds up no other, and is told again with them.
     """
     closes_at, now = poll.settings.text("end_of_day_time"), _now(poll.settings)
     if not closes_at:
         return
     due = now.date() if f"{now:%H:%M}" >= closes_at else now.date() - timedelta(days=1)
-    closed = poll.cursor.decode()
+    closed, *owed = poll.cursor.decode().split(",")
     if (not closed and due < now.date()) or closed >= due.isoformat():
         return
-    refusals = []
-    for day in days_to_close(closed, due):
-        try:
-            await vendor.end_of_day(day.isoformat())
-        except Reject as refused:
-            # Asking again changes nothing, and later days must not wait for it.
-            refusals.append(f"{day} ({refused.reason})")
-    if refusals:
-        said = f"GLS does not close {', '.join(refusals)}: ask GLS whether its parcels are accepted"
+    days = sorted({*days_to_close(closed, due), *days_owed(owed, due)})
+    left = await _days_not_closed(vendor, days, "" if closed in owed else closed)
+    silent = [day for day, told in left.items() if isinstance(told, OutcomeUnknown)]
+    open_days = [day for day in left if not (day == due and day in silent)]
+    if open_days:
+        named = ", ".join(f"{day} ({left[day].reason})" for day in open_days)
+        said = f"GLS does not close {named}: ask GLS whether its parcels are accepted"
         poll.alerts.sound(DAY_NOT_CLOSED, said)
     else:
         poll.alerts.lift(DAY_NOT_CLOSED)
-    await poll.advance(due.isoformat())
+    answered = [day.isoformat() for day in days if not silent or day < min(silent)]
+    closed = max([closed, *answered])
+    if closed:
+        await poll.advance(",".join([closed, *(day.isoformat() for day in open_days)]))
+    if due in silent:
+        raise left[due]
+
+
+async def _days_not_closed(
+    vendor: GlsClient, days: Sequence[date], told_before: str
+) -> dict[date, VendorOutcome]:
+    """What GLS says of each day that it does not close; asking again at once changes nothing, and
+    other days must not wait for it. Retry: it takes no calls now."""
+    left: dict[date, VendorOutcome] = {}
+    for day in days:
+        try:
+            await vendor.end_of_day(day.isoformat())
+        except (Reject, NeedsPerson, OutcomeUnknown) as told:
+            # That a day which it closed before is closed, nobody has to look at.
+            again = isinstance(told, Reject) and told.code == CONFLICT
+            if not (again and day.isoformat() == told_before):
+                left[day] = told
+    return left
+
+
+def days_owed(owed: Sequence[str], due: date) -> list[date]:
+    """Those of the days that GLS did not close which are told once more with this one."""
+    days = [date.fromisoformat(day) for day in owed]
+    return [day for day in days if due - day <= timedelta(days=DAYS_OWED_MAX)]
 
 
 def days_to_close(closed: str, due: date) -> list[date]:
