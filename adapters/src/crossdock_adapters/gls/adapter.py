@@ -65,7 +65,8 @@ DAYS_TOLD_MAX = 7
 # So long a day that GLS does not close is told again, and named by the alert: somebody asked GLS.
 DAYS_OWED_MAX = 14
 # A page of tracking that GLS answers with 5xx so often running is treated as one that it refuses:
-# one parcel may be the reason, and the pages behind it must not wait for ever.
+# one parcel may be the reason, and the pages behind it must not wait for ever. So often a parcel
+# has to fail alone, too, before it is left out for the day: a failure may pass.
 PAGE_FAILURES_MAX = 3
 # Of one parcel in an answer of tracking (Track & Trace 1.0.7): there is nothing to tell yet.
 NOT_TRACKED_YET = "E_404_01"
@@ -388,16 +389,23 @@ async def _ask_about(poll: Poll, vendor: GlsClient, numbers: Sequence[str]) -> N
     """Tracks parcels. One that GLS refuses, though not its neighbours, is left out for the day:
     with it a page would be refused each time."""
     refused: list[str] = []
-    if await _ask_in_parts(poll, vendor, vendor.quota.asked_about(numbers), refused):
+    asked = vendor.quota.asked_about(numbers)
+    alone = [each for each in vendor.quota.suspects(asked) if vendor.quota.may_split()]
+    page = [each for each in asked if each not in alone]
+    told = await _ask_in_parts(poll, vendor, page, refused)
+    for number in alone:
+        told = await _ask_in_parts(poll, vendor, [number], refused, failing=True) or told
+    if told:
         vendor.quota.leave_out(refused)
 
 
 async def _ask_in_parts(
     poll: Poll, vendor: GlsClient, numbers: Sequence[str], refused: list[str], failing: bool = False
 ) -> bool:
-    """Whether GLS told of any parcel; those that it refuses alone are added to `refused`. Of a page
-    that it refuses each half is asked about, while the day's share for that lasts; so is one that
-    failed again and again. failing: of such a page this is a part."""
+    """Whether GLS told of any parcel; those that it refuses alone are added to `refused`, or that
+    failed alone again and again. Of a page that it refuses each half is asked about, while the
+    day's share for that lasts; so is one that failed again and again. failing: of such a page this
+    is a part."""
     if not numbers:
         return False
     if not vendor.quota.left_for_polling():
@@ -410,7 +418,10 @@ async def _ask_in_parts(
                 raise
             failing = True
         log.warning("tracking of %s refused: %s", ", ".join(numbers), refusal.reason)
-        if len(numbers) == 1:
+        if len(numbers) == 1 and (
+            isinstance(refusal, OutcomeUnknown)
+            or vendor.quota.failed_alone(numbers[0]) >= PAGE_FAILURES_MAX
+        ):
             refused += numbers
         if len(numbers) == 1 or not vendor.quota.may_split():
             return False
@@ -427,6 +438,7 @@ async def _report(poll: Poll, body: bytes, asked: Sequence[str]) -> None:
         parcels = translate.parcels_in(body)
     except Unreadable as error:
         await poll.hold(body, str(error), key=carrier_reports.payload_key(body))
+    vendor.quota.answered(numbers)
         return
     for parcel in parcels:
         error_code = translate.error_of(parcel)
