@@ -205,7 +205,27 @@ async def test_a_parcel_of_somebody_else_is_not_adopted(
 
     monkeypatch.setattr(world.client, "reprint", of_another)
     with pytest.raises(OutcomeUnknown, match="of OTHER as well"):
-        await adapter.find_label(world.packed(), world.client)
+        await adapter.find_label(world.packed(attempt=9), world.client)
+    with pytest.raises(NeedsPerson, match="of OTHER as well"):
+        await adapter.find_label(world.packed(attempt=10), world.client)
+
+
+async def test_parcels_that_never_fit_are_for_a_person(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that parcels which tracking shows and that fit no package are looked for again, and
+    parked after ten attempts."""
+    await world.bought(2)
+    reprint = world.client.reprint
+
+    async def of_nobody(*asked: Any) -> Parcel:
+        return replace(await reprint(*asked), units=("NOBODYS-1",))
+
+    monkeypatch.setattr(world.client, "reprint", of_nobody)
+    with pytest.raises(OutcomeUnknown, match="so far"):
+        await adapter.find_label(world.packed(2, attempt=9), world.client)
+    with pytest.raises(NeedsPerson, match="look at GLS, then resolve"):
+        await adapter.find_label(world.packed(2, attempt=10), world.client)
 
 
 def test_a_gateway_that_is_away_rejects_nothing() -> None:

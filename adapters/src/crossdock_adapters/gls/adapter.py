@@ -135,12 +135,12 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
     for parcel in parcels:
         if parcel.shipment and work.reference not in parcel.shipment:
             shown = ", ".join(parcel.shipment)
-            raise OutcomeUnknown(f"the search shows parcel {parcel.number} of {shown} as well")
+            raise _unclear(work, f"the search shows parcel {parcel.number} of {shown} as well")
     parcels.sort(key=lambda parcel: (len(parcel.number), parcel.number))
     try:
         ours, over = translate.assigned(parcels, _units(work))
     except ValueError as error:
-        raise OutcomeUnknown(f"tracking shows {error}, so far") from error
+        raise _unclear(work, f"tracking shows {error}, so far") from error
     notes = [f"found by reference {work.reference}"]
     notes += [f"cancel by hand: second label {other.track_id}" for other in over]
     return replace(
@@ -324,6 +324,16 @@ async def _found(work: Work, vendor: GlsClient) -> list[dict[str, Any]]:
         ) from told
 
 
+def _unclear(work: Work, said: str) -> OutcomeUnknown | NeedsPerson:
+    """Tracking shows parcels that cannot be taken for ours: not rightly yet, or it never will."""
+    if work.attempt < ATTEMPTS_FOR_LABEL:
+        return OutcomeUnknown(said)
+    return NeedsPerson(
+        f"{said}, under {work.reference}: look at GLS, then resolve this delivery, or say that "
+        "nothing was found"
+    )
+
+
 def _too_few(work: Work, numbers: Sequence[str], booked: int) -> OutcomeUnknown | NeedsPerson:
     """Tracking shows fewer parcels than were booked: not all of them yet, or it never will."""
     said = f"{len(numbers)} parcels for {booked} packages"
@@ -428,6 +438,7 @@ async def _ask_in_parts(
         half = len(numbers) // 2
         told = await _ask_in_parts(poll, vendor, numbers[:half], refused, failing)
         return await _ask_in_parts(poll, vendor, numbers[half:], refused, failing) or told
+    vendor.quota.answered(numbers)
     await _report(poll, body, numbers)
     return True
 
@@ -438,7 +449,6 @@ async def _report(poll: Poll, body: bytes, asked: Sequence[str]) -> None:
         parcels = translate.parcels_in(body)
     except Unreadable as error:
         await poll.hold(body, str(error), key=carrier_reports.payload_key(body))
-    vendor.quota.answered(numbers)
         return
     for parcel in parcels:
         error_code = translate.error_of(parcel)
