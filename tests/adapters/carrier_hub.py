@@ -23,6 +23,7 @@ class SmallHub:
         self.held: list[tuple[bytes, str]] = []
         self.heard = 0
         self.refuse_scans = False
+        self.refuse_voids: Exception | None = None
         self.tracking = self.confirmations = self.labels = self
 
     async def ReportTrackingEvents(
@@ -55,6 +56,17 @@ class SmallHub:
         end = start + request.page_size
         token = str(end) if end < len(labels) else ""
         return label_service_pb2.ListLabelsResponse(labels=labels[start:end], next_page_token=token)
+
+    async def ReportLabelVoided(
+        self, request: label_service_pb2.ReportLabelVoidedRequest
+    ) -> label_service_pb2.ReportLabelVoidedResponse:
+        check(request)
+        if self.refuse_voids is not None:
+            raise self.refuse_voids
+        for label in self.stored:
+            if label.tracking_number == request.tracking_number:
+                label.state = label_pb2.LABEL_STATE_VOIDED
+        return label_service_pb2.ReportLabelVoidedResponse()
 
     async def hold(self, payload: bytes, content_type: str, reason: str, key: str) -> None:
         self.held.append((payload, reason))

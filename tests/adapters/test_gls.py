@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,27 @@ async def test_a_parcel_of_somebody_else_is_not_adopted(
 
     monkeypatch.setattr(world.client, "reprint", of_another)
     with pytest.raises(OutcomeUnknown, match="of OTHER as well"):
-        await adapter.find_label(world.packed(), world.client)
+        await adapter.find_label(world.packed(attempt=9), world.client)
+    with pytest.raises(NeedsPerson, match="of OTHER as well"):
+        await adapter.find_label(world.packed(attempt=10), world.client)
+
+
+async def test_parcels_that_never_fit_are_for_a_person(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that parcels which tracking shows and that fit no package are looked for again, and
+    parked after ten attempts."""
+    await world.bought(2)
+    reprint = world.client.reprint
+
+    async def of_nobody(*asked: Any) -> Parcel:
+        return replace(await reprint(*asked), units=("NOBODYS-1",))
+
+    monkeypatch.setattr(world.client, "reprint", of_nobody)
+    with pytest.raises(OutcomeUnknown, match="so far"):
+        await adapter.find_label(world.packed(2, attempt=9), world.client)
+    with pytest.raises(NeedsPerson, match="look at GLS, then resolve"):
+        await adapter.find_label(world.packed(2, attempt=10), world.client)
 
 
 def test_a_gateway_that_is_away_rejects_nothing() -> None:
@@ -234,41 +254,6 @@ async def test_a_wrong_way_to_gls_rejects_no_label(
         await world.client.create({})
     with pytest.raises(Reject, match="no such resource"):
         await world.client.cancel("00A1B2C3")
-
-
-def test_days_are_closed_from_the_last_one_on() -> None:
-    """Proves that the last day that was closed is told again with all days since, seven at most."""
-    due = date(2026, 3, 10)
-    assert adapter.days_to_close("", due) == [due]
-    told = adapter.days_to_close("2026-03-08", due)
-    assert [day.day for day in told] == [8, 9, 10]
-    assert len(adapter.days_to_close("2026-01-01", due)) == 7
-
-
-async def test_a_day_that_gls_refuses_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that behind a day which GLS does not close the later ones are told and the place goes
-    on, that an alert names the day, and that it ends with a round without a refusal."""
-    async with running(end_of_day_time="00:00") as world:
-        today = adapter._now(world.settings).date()
-        refused, told = (today - timedelta(days=1)).isoformat(), world.client.end_of_day
-
-        async def refusing(day: str) -> None:
-            if day == refused:
-                raise Reject("400", "the day is over")
-            await told(day)
-
-        monkeypatch.setattr(world.client, "end_of_day", refusing)
-        world.cursor = (today - timedelta(days=2)).isoformat().encode()
-        poll = world.poll("end_of_day")
-        await adapter.end_of_day(poll, world.client)
-        assert refused in poll.alerts.told() and "the day is over" in poll.alerts.told()
-        days = world.sandbox.books()["closed_days"]
-        assert len(days) == 2 and refused not in days
-        assert world.cursor.decode() == days[-1] > refused
-        monkeypatch.undo()
-        poll.cursor = refused.encode()
-        await adapter.end_of_day(poll, world.client)
-        assert poll.alerts.told() == ""
 
 
 async def test_a_label_that_is_never_printed_again_is_for_a_person(world: World) -> None:
@@ -434,21 +419,6 @@ async def test_an_answer_about_another_parcel_is_not_believed(world: World) -> N
     await adapter.poll_tracking(world.poll(), world.client)
     ((_, reason),) = world.hub.held
     assert reason.startswith("/parcels/0/requested") and not world.hub.scans
-
-
-async def test_the_day_is_closed_once() -> None:
-    """Proves that the end of the day is told after its hour, once a day, and never where no hour
-    is set."""
-    async with running(end_of_day_time="00:00") as world:
-        for _ in range(3):
-            await adapter.end_of_day(world.poll("end_of_day"), world.client)
-        days = world.sandbox.books()["closed_days"]
-        assert days == [world.cursor.decode()]
-        assert abs(datetime.now(UTC).date() - datetime.fromisoformat(days[0]).date()).days <= 1
-        assert sum(call.operation == "end_of_day" for call in world.sandbox.calls) == 1
-    async with running(end_of_day_time="") as world:
-        await adapter.end_of_day(world.poll("end_of_day"), world.client)
-        assert not world.sandbox.calls
 
 
 async def test_what_cannot_be_said_to_gls_is_not_sent(world: World) -> None:

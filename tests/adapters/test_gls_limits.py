@@ -105,22 +105,59 @@ async def test_one_refused_parcel_is_found_once_a_day_in_few_calls() -> None:
                                     if each != PAGE[6]]  # fmt: skip
 
 
+async def after_failures(world: World) -> str:
+    """Rounds until the page that fails because of PAGE[6] was asked about by halves; the number of
+    its other neighbour that GLS made."""
+    await world.bought()
+    (own,) = world.hub.stored
+    world.hub.stored = [*[packed_parcel.label("GLS", each) for each in PAGE[1:]], own]
+    for _ in range(adapter.PAGE_FAILURES_MAX - 1):
+        with pytest.raises(Retry, match="500") as told:
+            await round_of(world)
+        assert told.value.after_seconds == 77
+    await round_of(world)
+    assert world.hub.milestones(own.tracking_number)
+    assert len(calls(world)) <= adapter.PAGE_FAILURES_MAX + 8
+    return str(own.tracking_number)
+
+
+async def test_a_failure_that_passes_leaves_no_parcel_out() -> None:
+    """Proves that a parcel whose call failed once is asked about by itself the next time, and with
+    its page again once GLS answered for it."""
+    async with running({"failing_numbers": [PAGE[6]]}, tracking_interval_seconds=77) as world:
+        own = await after_failures(world)
+        world.sandbox._failing.clear()
+        before = len(calls(world))
+        await round_of(world, 2)
+        assert [key.count(",") for key in calls(world)[before:]] == [8, 0, 9]
+        assert calls(world)[-1].split(",") == [*PAGE[1:], own]
+
+
+def test_failures_of_a_parcel_are_those_of_one_day() -> None:
+    """Proves that failures of a parcel alone are counted until GLS answers for it, or the day is
+    over, and that as long it is suspected."""
+    today = date(2026, 3, 4)
+    quota = TrackingQuota(3, 1, lambda: today)
+    assert [quota.failed_alone("A") for _ in range(2)] == [1, 2] and quota.failed_alone("B") == 1
+    quota.answered(["B", "C"])
+    assert quota.suspects(["A", "B", "C"]) == ["A"]
+    today = date(2026, 3, 5)
+    assert quota.suspects(["A", "B", "C"]) == [] and quota.failed_alone("A") == 1
+
+
 async def test_a_parcel_that_makes_its_page_fail_holds_up_no_other() -> None:
     """Proves that a page which GLS answers with 500 is repeated no faster than parcels are polled,
-    and at the third time is asked about by halves, so that the others are told, the one is left out
-    for the day, and the pages behind it are reached."""
+    and at the third time is asked about by halves, so that the others are told and the pages behind
+    it are reached; and that the one is asked about beside its page then, and left out for the day
+    once it failed alone for the third time."""
     async with running({"failing_numbers": [PAGE[6]]}, tracking_interval_seconds=77) as world:
-        await world.bought()
-        (own,) = world.hub.stored
-        world.hub.stored = [*[packed_parcel.label("GLS", each) for each in PAGE[1:]], own]
+        await after_failures(world)
         for _ in range(adapter.PAGE_FAILURES_MAX - 1):
-            with pytest.raises(Retry, match="500") as told:
-                await round_of(world)
-            assert told.value.after_seconds == 77
-        await round_of(world)
-        assert world.hub.milestones(own.tracking_number)
+            before = len(calls(world))
+            await round_of(world)
+            page, alone = calls(world)[before:]
+            assert alone == PAGE[6] and PAGE[6] not in page and page.count(",") == 8
         first = len(calls(world))
-        assert first <= adapter.PAGE_FAILURES_MAX + 8
         await round_of(world)
         (again,) = calls(world)[first:]
         assert PAGE[6] not in again.split(",") and again.count(",") == 8

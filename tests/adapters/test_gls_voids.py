@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 from carrier_hub import check as fits_the_contract
+from carrier_hub import refusal
+from crossdock.errors import Refusal, TryAgainError
 from crossdock.label.v1 import label_pb2
 from crossdock_adapters.gls import adapter, conformance
 from crossdock_adapters.gls.adapter import ADAPTER
@@ -17,6 +20,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
     Throttled,
 )
+from crossdock_adapters.sdk.work import Work
 from gls_world import World, labels_of, running
 
 
@@ -29,6 +33,12 @@ async def world() -> AsyncIterator[World]:
 def operations(world: World, name: str) -> list[str]:
     """The keys of the calls of one kind, in order."""
     return [call.key for call in world.sandbox.calls if call.operation == name]
+
+
+def with_parcel(work: Work, number: str) -> Work:
+    """The work, whose shipment says which parcel its package became."""
+    work.event.shipment.progress.add(package_id=work.item, tracking_number=number)
+    return work
 
 
 async def test_a_lost_answer_and_then_a_void_leaves_no_parcel(world: World) -> None:
@@ -51,16 +61,95 @@ async def test_a_lost_answer_and_then_a_void_leaves_no_parcel(world: World) -> N
 
 
 async def test_the_void_of_another_package_is_its_own(world: World) -> None:
-    """Proves that the second package's void cancels its own parcel alone, also after the first
-    one's did, and that a label of another purchase of the shipment is not the first one's."""
+    """Proves that the second package's void cancels its own parcel alone, that one whose label the
+    hub has as void, because the first one's void told it, is not cancelled again, and that a label
+    of another purchase of the shipment is not the first one's."""
     labels = await world.bought(2)
     second = conformance.SECOND_PACKAGE_ID
-    for _ in range(2):
-        done = await adapter.void_label(world.voided(2, second), world.client)
-        assert [each.value for each in done.references] == [labels[1].tracking_number]
+    done = await adapter.void_label(world.voided(2, second), world.client)
+    assert [each.value for each in done.references] == [labels[1].tracking_number]
+    labels[1].state = label_pb2.LABEL_STATE_VOIDED
+    asked = len(world.sandbox.calls)
+    again = with_parcel(world.voided(2, second), labels[1].tracking_number)
+    done = await adapter.void_label(again, world.client)
+    assert "nothing to cancel" in done.note and len(world.sandbox.calls) == asked
+    labels[1].state = label_pb2.LABEL_STATE_CREATED
     labels[1].purchase_reference = "ANOTHERPURCHASE"
     done = await adapter.void_label(world.voided(2), world.client)
     assert [each.value for each in done.references] == [labels[0].tracking_number]
+
+
+async def test_a_label_that_the_hub_does_not_list_is_cancelled_by_its_parcel(world: World) -> None:
+    """Proves that where no label of a package is listed, the number that the hub derived from its
+    parcel is the one to cancel."""
+    (label,) = await world.bought()
+    world.hub.stored = []
+    work = with_parcel(world.voided(), label.tracking_number)
+    done = await adapter.void_label(work, world.client)
+    assert [each.value for each in done.references] == [label.tracking_number]
+    assert world.sandbox.books()["labels_valid"] == 0
+
+
+@pytest.mark.parametrize("first_goes_first", [True, False])
+async def test_what_another_void_cancelled_is_no_refusal(first_goes_first: bool) -> None:
+    """Proves that where GLS refuses a second cancellation, the void whose parcel another package's
+    void cancelled before is done, as tracking shows, whichever of the two came first and although
+    no earlier call of its own may have been done."""
+    items = [conformance.PACKAGE_ID, conformance.SECOND_PACKAGE_ID]
+    async with running({"refuses_second_cancel": True}) as world:
+        labels = await world.bought(2)
+        for item in items if first_goes_first else reversed(items):
+            done = await adapter.void_label(world.voided(2, item, in_doubt=False), world.client)
+            own = labels[items.index(item)].tracking_number
+            assert own in [each.value for each in done.references]
+        assert world.sandbox.books()["labels_valid"] == 0
+        assert len(operations(world, "track")) == 1
+
+
+async def test_what_another_void_may_have_cancelled_is_not_rejected() -> None:
+    """Proves that the refusal of a second cancellation stays unknown while tracking does not show
+    the first one, and that one of a parcel which nobody else cancels is a rejection."""
+    slow = {"refuses_second_cancel": True, "tracked_after_seconds": 3600}
+    async with running(slow) as world:
+        await world.bought(2)
+        await adapter.void_label(world.voided(2, in_doubt=False), world.client)
+        second = world.voided(2, conformance.SECOND_PACKAGE_ID, in_doubt=False)
+        with pytest.raises(OutcomeUnknown, match="is cancelled already"):
+            await adapter.void_label(second, world.client)
+    async with running(slow) as world:
+        await world.bought()
+        await adapter.void_label(world.voided(in_doubt=False), world.client)
+        with pytest.raises(Reject, match="is cancelled already"):
+            await adapter.void_label(world.voided(in_doubt=False), world.client)
+
+
+async def test_what_is_cancelled_is_told_although_the_rest_is_not(world: World) -> None:
+    """Proves that a void which is refused, or waits, because of one parcel leaves no label of the
+    others valid at the hub, and that those are not cancelled again."""
+    first, second, third = await world.bought(3)
+    await world.command("handover", tracking_numbers=[second.tracking_number])
+    with pytest.raises(Reject, match=f"1 of 3 .*{second.tracking_number}"):
+        await adapter.void_label(world.voided(3, in_doubt=False), world.client)
+    states = [label.state == label_pb2.LABEL_STATE_VOIDED for label in (first, second, third)]
+    assert states == [True, False, True]
+    with pytest.raises(Reject, match="too late"):
+        await adapter.void_label(world.voided(3, in_doubt=False), world.client)
+    assert operations(world, "cancel").count(second.tracking_number) == 2
+    assert len(operations(world, "cancel")) == 4
+
+
+async def test_a_hub_that_is_away_leaves_a_void_unknown(world: World) -> None:
+    """Proves that a void of which the hub does not hear what is cancelled is asked for again, and
+    that what the hub will never take ends nothing else."""
+    _, second = await world.bought(2)
+    await world.command("handover", tracking_numbers=[second.tracking_number])
+    lost = Refusal("HUB_UNAVAILABLE", "away")
+    world.hub.refuse_voids = TryAgainError(lost, grpc.StatusCode.UNAVAILABLE)
+    with pytest.raises(OutcomeUnknown, match="the hub did not hear"):
+        await adapter.void_label(world.voided(2, in_doubt=False), world.client)
+    world.hub.refuse_voids = refusal("no label")
+    with pytest.raises(Reject, match="1 of 2"):
+        await adapter.void_label(world.voided(2, in_doubt=False), world.client)
 
 
 async def test_a_parcel_that_is_left_is_told_after_all_others_were_cancelled(world: World) -> None:
@@ -72,7 +161,7 @@ async def test_a_parcel_that_is_left_is_told_after_all_others_were_cancelled(wor
     await world.misbehave("pending_cancel", 1)
     with pytest.raises(AnswerLater, match=f"2 of 3 .*{scanned}"):
         await adapter.void_label(world.voided(3, in_doubt=False), world.client)
-    with pytest.raises(Reject, match=f"1 of 3 .*{scanned}"):
+    with pytest.raises(Reject, match=f"1 of 2 .*{scanned}"):
         await adapter.void_label(world.voided(3), world.client)
     assert world.sandbox.books()["labels_valid"] == 1
 

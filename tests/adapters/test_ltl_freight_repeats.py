@@ -9,10 +9,17 @@ from unittest.mock import patch
 
 import pytest
 from crossdock.event.v1 import event_pb2
+from crossdock.label.v1 import label_pb2
 from crossdock_adapters.ltl_freight import translate
 from crossdock_adapters.ltl_freight.client import BolClient
 from crossdock_adapters.sdk.http import Answer
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Throttled
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Throttled,
+)
 from ltl_freight_world import REFERENCE, World, pallets, running
 from multidict import CIMultiDict
 
@@ -98,6 +105,60 @@ async def test_a_cancellation_that_may_be_done_stays_unknown(tmp_path: Path) -> 
         world.sandbox.settings["events_visible_after_seconds"] = 0
         assert len((await world.void(pallets(1))).facts) == 1
         assert world.sandbox.books()["cancelled"] == 1
+
+
+async def test_what_another_pallets_cancellation_did_is_no_refusal(tmp_path: Path) -> None:
+    """Proves that a pallet whose bill of lading the cancellation of another one took back, while
+    no event shows that yet, is asked about again, whether the carrier says that it has none or
+    refuses; that the one which did it tells every label of it; and that a label which the hub has
+    as void needs no call."""
+    async with running(tmp_path, {"events_visible_after_seconds": 3600}) as world:
+        two = pallets(2)
+        first, second = [package.id for package in two.packages]
+        await world.buy(two)
+        done = await world.void(two, first)
+        told: list[Any] = list(done.facts)
+        assert [fact.tracking_number for fact in told] == [FIRST_PRO, f"{FIRST_PRO}-002"]
+        with pytest.raises(AnswerLater, match="has no PRO 500000001, and no event shows"):
+            await world.void(two, second)
+        world.doubts.clear()
+        with (
+            patch.object(BolClient, "cancel", side_effect=Reject("500", "was cancelled")),
+            pytest.raises(AnswerLater, match=r"refuses to cancel \(was cancelled\)"),
+        ):
+            await world.void(two, second)
+        for label in world.hub.stored:
+            label.state = label_pb2.LABEL_STATE_VOIDED
+        asked = len(world.sandbox.calls)
+        done = await world.void(two, second)
+        assert [each.value for each in done.references] == [f"{FIRST_PRO}-002"]
+        assert "void already" in done.note and len(world.sandbox.calls) == asked
+
+
+async def test_a_carrier_without_events_is_not_asked_for_them(tmp_path: Path) -> None:
+    """Proves that the second pallet's cancellation waits for the first one's label to be void also
+    where the carrier has no events, and that no call asks for them."""
+    async with running(tmp_path, verify_duplicates=False) as world:
+        two = pallets(2)
+        await world.buy(two)
+        await world.void(two)
+        with pytest.raises(AnswerLater, match="has no PRO 500000001"):
+            await world.void(two, two.packages[1].id)
+        assert not [call for call in world.sandbox.calls if call.operation == "events"]
+
+
+async def test_pallets_that_were_picked_up_stay(tmp_path: Path) -> None:
+    """Proves that the refusal to cancel several pallets which the carrier's events show as picked
+    up is a rejection, also of the repeat of a call whose answer was lost."""
+    async with running(tmp_path) as world:
+        two = pallets(2)
+        await world.buy(two)
+        await world.command("pickup")
+        await world.sandbox.tick()
+        for _ in range(2):
+            with pytest.raises(Reject, match="was picked up"):
+                await world.void(two, two.packages[1].id)
+            world.doubts.add(("void_label", REFERENCE))
 
 
 async def test_a_cancellation_of_nothing_is_for_a_person(tmp_path: Path) -> None:

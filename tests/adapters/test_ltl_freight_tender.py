@@ -352,7 +352,7 @@ async def test_a_tender_is_taken_back_once(tmp_path: Path) -> None:
                 await world.void(two, package.id)
         await world.answered()
         for package in two.packages:
-            assert len((await world.void(two, package.id)).facts) == 1
+            assert len((await world.void(two, package.id)).facts) == 2
         books = world.sandbox.books()
         assert [each["purpose"] for each in books["tenders"]] == ["00", "01"]
         assert books["cancelled"] == 1

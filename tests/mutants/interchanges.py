@@ -139,8 +139,12 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "        if work:\n",
         ),
         a_cancellation_in_doubt_parks=(
-            "    if work.in_doubt:\n        said",
-            "    if work.in_doubt and refusal:\n        said",
+            "    if work.in_doubt or len(",
+            "    if (work.in_doubt and refusal) or len(",
+        ),
+        what_another_unit_cancelled_parks=(
+            "work.in_doubt or len(work.event.shipment.packages) > 1:",
+            "work.in_doubt:",
         ),
         a_number_is_taken_for_what_cannot_be_said=(
             '        _request(work, "", bol_rules(work.settings))\n',
@@ -203,6 +207,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "            assert mailbox\n",
         ),
         what_is_noted_counts_as_out=("        if found.is_out:\n", "        if found:\n"),
+        another_number_is_the_same_answer=(
+            "(found.reason == cut or not reason_counts)",
+            "(found.reason or not reason_counts)",
+        ),
         the_last_answer_stands=("    if found.answer:\n", "    if found.answer and not word:\n"),
     ),
     *faults_in(

@@ -21,7 +21,13 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.gls import cancelling, translate
-from crossdock_adapters.gls.client import MAX_TRACKED_AT_ONCE, GlsClient, PageFailed, Parcel
+from crossdock_adapters.gls.client import (
+    CONFLICT,
+    MAX_TRACKED_AT_ONCE,
+    GlsClient,
+    PageFailed,
+    Parcel,
+)
 from crossdock_adapters.gls.translate import ShipRules
 from crossdock_adapters.sdk import carrier_labels, carrier_reports, local_times, vendor_json
 from crossdock_adapters.sdk.adapter import Adapter
@@ -36,6 +42,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Reject,
     Retry,
+    VendorOutcome,
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
@@ -55,8 +62,11 @@ ATTEMPTS_FOR_LABEL = 10
 PRINTED_AT_ONCE = 8
 # Days that are told at once, after GLS or we were away for longer.
 DAYS_TOLD_MAX = 7
+# So long a day that GLS does not close is told again, and named by the alert: somebody asked GLS.
+DAYS_OWED_MAX = 14
 # A page of tracking that GLS answers with 5xx so often running is treated as one that it refuses:
-# one parcel may be the reason, and the pages behind it must not wait for ever.
+# one parcel may be the reason, and the pages behind it must not wait for ever. So often a parcel
+# has to fail alone, too, before it is left out for the day: a failure may pass.
 PAGE_FAILURES_MAX = 3
 # Of one parcel in an answer of tracking (Track & Trace 1.0.7): there is nothing to tell yet.
 NOT_TRACKED_YET = "E_404_01"
@@ -125,12 +135,12 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
     for parcel in parcels:
         if parcel.shipment and work.reference not in parcel.shipment:
             shown = ", ".join(parcel.shipment)
-            raise OutcomeUnknown(f"the search shows parcel {parcel.number} of {shown} as well")
+            raise _unclear(work, f"the search shows parcel {parcel.number} of {shown} as well")
     parcels.sort(key=lambda parcel: (len(parcel.number), parcel.number))
     try:
         ours, over = translate.assigned(parcels, _units(work))
     except ValueError as error:
-        raise OutcomeUnknown(f"tracking shows {error}, so far") from error
+        raise _unclear(work, f"tracking shows {error}, so far") from error
     notes = [f"found by reference {work.reference}"]
     notes += [f"cancel by hand: second label {other.track_id}" for other in over]
     return replace(
@@ -144,10 +154,11 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
 async def void_label(work: Work, vendor: GlsClient) -> Confirmed:
     """Cancels the parcel of a package, and with the first one all that were bought with it. What
     GLS does not call done, tracking is asked about."""
-    numbers = await cancelling.numbers_to_cancel(work)
+    parcels = await cancelling.to_cancel(work)
+    numbers = parcels.numbers
     if not numbers:
-        return Confirmed(note="no label was bought for this package: nothing to cancel")
-    await cancelling.cancel_all(work, vendor, numbers, ADAPTER.mappings)
+        return Confirmed(note="the hub has no valid label of this package: nothing to cancel")
+    await cancelling.cancel_all(work, vendor, parcels, ADAPTER.mappings)
     carrier = work.settings.text("carrier_code")
     return Confirmed(
         [Reference("voided_tracking_number", number) for number in numbers],
@@ -186,28 +197,55 @@ async def end_of_day(poll: Poll, vendor: GlsClient) -> None:
     """Tells GLS once a day that its parcels are complete; after a lost answer once more.
 
     The days since the last one are told again, that one included: parcels that were made after its
-    hour are of it, and a day on which nobody could tell is not left open.
+    hour are of it, and a day on which nobody could tell is not left open. One that GLS does not
+    close, or says nothing of, holds up no other, and is told again with them.
     """
     closes_at, now = poll.settings.text("end_of_day_time"), _now(poll.settings)
     if not closes_at:
         return
     due = now.date() if f"{now:%H:%M}" >= closes_at else now.date() - timedelta(days=1)
-    closed = poll.cursor.decode()
+    closed, *owed = poll.cursor.decode().split(",")
     if (not closed and due < now.date()) or closed >= due.isoformat():
         return
-    refusals = []
-    for day in days_to_close(closed, due):
-        try:
-            await vendor.end_of_day(day.isoformat())
-        except Reject as refused:
-            # Asking again changes nothing, and later days must not wait for it.
-            refusals.append(f"{day} ({refused.reason})")
-    if refusals:
-        said = f"GLS does not close {', '.join(refusals)}: ask GLS whether its parcels are accepted"
+    days = sorted({*days_to_close(closed, due), *days_owed(owed, due)})
+    left = await _days_not_closed(vendor, days, "" if closed in owed else closed)
+    silent = [day for day, told in left.items() if isinstance(told, OutcomeUnknown)]
+    open_days = [day for day in left if not (day == due and day in silent)]
+    if open_days:
+        named = ", ".join(f"{day} ({left[day].reason})" for day in open_days)
+        said = f"GLS does not close {named}: ask GLS whether its parcels are accepted"
         poll.alerts.sound(DAY_NOT_CLOSED, said)
     else:
         poll.alerts.lift(DAY_NOT_CLOSED)
-    await poll.advance(due.isoformat())
+    answered = [day.isoformat() for day in days if not silent or day < min(silent)]
+    closed = max([closed, *answered])
+    if closed:
+        await poll.advance(",".join([closed, *(day.isoformat() for day in open_days)]))
+    if due in silent:
+        raise left[due]
+
+
+async def _days_not_closed(
+    vendor: GlsClient, days: Sequence[date], told_before: str
+) -> dict[date, VendorOutcome]:
+    """What GLS says of each day that it does not close; asking again at once changes nothing, and
+    other days must not wait for it. Retry: it takes no calls now."""
+    left: dict[date, VendorOutcome] = {}
+    for day in days:
+        try:
+            await vendor.end_of_day(day.isoformat())
+        except (Reject, NeedsPerson, OutcomeUnknown) as told:
+            # That a day which it closed before is closed, nobody has to look at.
+            again = isinstance(told, Reject) and told.code == CONFLICT
+            if not (again and day.isoformat() == told_before):
+                left[day] = told
+    return left
+
+
+def days_owed(owed: Sequence[str], due: date) -> list[date]:
+    """Those of the days that GLS did not close which are told once more with this one."""
+    days = [date.fromisoformat(day) for day in owed]
+    return [day for day in days if due - day <= timedelta(days=DAYS_OWED_MAX)]
 
 
 def days_to_close(closed: str, due: date) -> list[date]:
@@ -288,6 +326,16 @@ async def _found(work: Work, vendor: GlsClient) -> list[dict[str, Any]]:
         ) from told
 
 
+def _unclear(work: Work, said: str) -> OutcomeUnknown | NeedsPerson:
+    """Tracking shows parcels that cannot be taken for ours: not rightly yet, or it never will."""
+    if work.attempt < ATTEMPTS_FOR_LABEL:
+        return OutcomeUnknown(said)
+    return NeedsPerson(
+        f"{said}, under {work.reference}: look at GLS, then resolve this delivery, or say that "
+        "nothing was found"
+    )
+
+
 def _too_few(work: Work, numbers: Sequence[str], booked: int) -> OutcomeUnknown | NeedsPerson:
     """Tracking shows fewer parcels than were booked: not all of them yet, or it never will."""
     said = f"{len(numbers)} parcels for {booked} packages"
@@ -353,16 +401,23 @@ async def _ask_about(poll: Poll, vendor: GlsClient, numbers: Sequence[str]) -> N
     """Tracks parcels. One that GLS refuses, though not its neighbours, is left out for the day:
     with it a page would be refused each time."""
     refused: list[str] = []
-    if await _ask_in_parts(poll, vendor, vendor.quota.asked_about(numbers), refused):
+    asked = vendor.quota.asked_about(numbers)
+    alone = [each for each in vendor.quota.suspects(asked) if vendor.quota.may_split()]
+    page = [each for each in asked if each not in alone]
+    told = await _ask_in_parts(poll, vendor, page, refused)
+    for number in alone:
+        told = await _ask_in_parts(poll, vendor, [number], refused, failing=True) or told
+    if told:
         vendor.quota.leave_out(refused)
 
 
 async def _ask_in_parts(
     poll: Poll, vendor: GlsClient, numbers: Sequence[str], refused: list[str], failing: bool = False
 ) -> bool:
-    """Whether GLS told of any parcel; those that it refuses alone are added to `refused`. Of a page
-    that it refuses each half is asked about, while the day's share for that lasts; so is one that
-    failed again and again. failing: of such a page this is a part."""
+    """Whether GLS told of any parcel; those that it refuses alone are added to `refused`, or that
+    failed alone again and again. Of a page that it refuses each half is asked about, while the
+    day's share for that lasts; so is one that failed again and again. failing: of such a page this
+    is a part."""
     if not numbers:
         return False
     assert poll.cursors is not None
@@ -374,13 +429,17 @@ async def _ask_in_parts(
                 raise
             failing = True
         log.warning("tracking of %s refused: %s", ", ".join(numbers), refusal.reason)
-        if len(numbers) == 1:
+        if len(numbers) == 1 and (
+            isinstance(refusal, OutcomeUnknown)
+            or vendor.quota.failed_alone(numbers[0]) >= PAGE_FAILURES_MAX
+        ):
             refused += numbers
         if len(numbers) == 1 or not vendor.quota.may_split():
             return False
         half = len(numbers) // 2
         told = await _ask_in_parts(poll, vendor, numbers[:half], refused, failing)
         return await _ask_in_parts(poll, vendor, numbers[half:], refused, failing) or told
+    vendor.quota.answered(numbers)
     await _report(poll, body, numbers)
     return True
 

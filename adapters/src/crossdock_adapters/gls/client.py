@@ -37,6 +37,8 @@ JSON_TYPE = "application/json"
 MAX_TRACKED_AT_ONCE = 10
 NOT_THERE, TOO_MANY_CALLS, SERVERS_FAULT = 404, 429, 500
 TRACK_ID_CHARACTERS = 8
+# The code of a Reject: what was asked for is so already, or something stands against it.
+CONFLICT = "409"
 
 
 class PageFailed(Retry):
@@ -118,14 +120,21 @@ class GlsClient:
         return result
 
     async def end_of_day(self, day: str) -> None:
-        """Tells GLS that the parcels of a day are complete. Asked again it says so again."""
+        """Tells GLS that the parcels of a day are complete. Asked again it says so again, or that
+        it knows: Reject with CONFLICT."""
         path, params = f"{self._shipments}/endofday", {"date": day}
         headers = {"Accept": SHIPIT_TYPE, "Content-Type": SHIPIT_TYPE}
         answer = await self._http.post(
             path, params=params, headers=headers, body=b"{}", auth=self._tokens
         )
-        if not answer.ok:
-            raise _meaning(answer, _object(answer), effect=True)
+        if answer.ok:
+            return
+        body = _object(answer)
+        told = _meaning(answer, body, effect=True)
+        if str(answer.status) == CONFLICT and isinstance(body.get("title"), str):
+            # Of a shipment it may mean that there is one. A day has nothing but its end.
+            raise Reject(CONFLICT, told.reason)
+        raise told
 
     async def find(self, reference: str, cursors: Cursors) -> list[dict[str, Any]]:
         """Every parcel that tracking knows under a reference of ours, each with a `unitno`.

@@ -76,6 +76,7 @@ class TrackingQuota:
         self._left_out: dict[str, date] = {}
         self._failed: tuple[str, ...] = ()
         self._failed_times = 0
+        self._failed_alone: dict[str, tuple[date, int]] = {}
 
     async def left_for_polling(self, cursors: Cursors) -> int:
         """How many calls polling may make today."""
@@ -141,6 +142,27 @@ class TrackingQuota:
         again = tuple(numbers) == self._failed
         self._failed, self._failed_times = tuple(numbers), self._failed_times + 1 if again else 1
         return self._failed_times
+
+    def failed_alone(self, number: str) -> int:
+        """How often a call for this parcel by itself failed today, this time included, since GLS
+        last answered for it."""
+        today = self._today()
+        counted = {
+            n: (day, times) for n, (day, times) in self._failed_alone.items() if day == today
+        }
+        counted[number] = today, counted.get(number, (today, 0))[1] + 1
+        self._failed_alone = counted
+        return counted[number][1]
+
+    def answered(self, numbers: Iterable[str]) -> None:
+        """GLS answered for these: what failed has passed."""
+        for number in numbers:
+            self._failed_alone.pop(number, None)
+
+    def suspects(self, numbers: Sequence[str]) -> list[str]:
+        """Those of the numbers whose own call failed today: their page would fail with them."""
+        today = self._today()
+        return [each for each in numbers if self._failed_alone.get(each, (None, 0))[0] == today]
 
     def leave_out(self, numbers: Iterable[str]) -> None:
         """Parcels that are not asked about any more today."""

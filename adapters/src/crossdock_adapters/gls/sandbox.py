@@ -64,8 +64,8 @@ class GlsSandbox(Misbehaving):
     Settings: client_id, client_secret, contacts (list), quota_per_day (of tracking),
     token_seconds, auto_handover_seconds (absent: wait for the command), scan_interval_seconds,
     tracked_after_seconds, field_names (this installation's names), retry_after_header,
-    refused_numbers, failing_numbers (lists: a call of tracking with one of them is refused as a
-    whole, or answered 500).
+    refuses_second_cancel (400 to one of a cancelled parcel), refused_numbers, failing_numbers
+    (lists: a call of tracking with one of them is refused as a whole, or answered 500).
 
     Misbehaviours: pending_cancel (not decided yet, done when asked again), silent_cancel (done, and
     called ERROR), shop, not_collected and final (how the next parcels end), one_sheet (all labels
@@ -230,6 +230,8 @@ class GlsSandbox(Misbehaving):
             raise VendorRefusal(404, "Not Found", "There is no parcel of this TrackID.")
         call.effect = False
         result = "CANCELLED"
+        if parcel.cancelled and self.settings.get("refuses_second_cancel", False):
+            raise VendorRefusal(400, "Bad Request", f"{call.key} is cancelled already.")
         if parcel.handed_over:
             result = "SCANNED"
         elif self.struck("pending_cancel"):

@@ -22,7 +22,7 @@ from crossdock_adapters.ltl_freight import (
     translate_status,
     translate_tender,
 )
-from crossdock_adapters.ltl_freight.client import BolClient, Booked, Taken
+from crossdock_adapters.ltl_freight.client import BolClient, Booked, History, Taken
 from crossdock_adapters.ltl_freight.pro_numbers import ProRange
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import StatusRules
@@ -181,7 +181,16 @@ async def _book(work: Work, bols: BolClient, request: Mapping[str, object]) -> B
 async def void_label(work: Work, vendor: Carrier) -> Confirmed:
     """Cancels the bill of lading of a package's shipment; cancelling twice is one."""
     shipment: shipment_pb2.Shipment = work.event.shipment
-    label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
+    carrier = work.settings.text("carrier_code")
+    listed = await _labels_of(work.hub, shipment.id)
+    labels = [each for each in listed if each.carrier_code == carrier]
+    valid = [each for each in labels if each.state != label_pb2.LABEL_STATE_VOIDED]
+    label = next((each for each in valid if each.package_id == work.item), None)
+    void = [each.tracking_number for each in labels if each.package_id == work.item]
+    if label is None and void:
+        # The cancellation of another handling unit told it.
+        note = "its label is void already: the bill of lading is cancelled"
+        return Confirmed([Reference("voided_tracking_number", void[-1])], note=note)
     number = carrier_labels.tracking_number_of(shipment, work.item)
     number = number if label is None else label.tracking_number
     if not number:
@@ -195,20 +204,30 @@ async def void_label(work: Work, vendor: Carrier) -> Confirmed:
         await tendering.take_back(work, vendor.mailbox, tendered)
     else:
         await _cancel(work, vendor.bols, pro)
-    fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
-    return Confirmed([Reference("voided_tracking_number", number)], [fact])
+    # All of them: the hub may have dropped the purchase and the void of another unit untouched.
+    numbers = dict.fromkeys([number, *(each.tracking_number for each in _under(pro, valid))])
+    facts = [carrier_labels.void_request(work.endpoint, carrier, each) for each in numbers]
+    return Confirmed([Reference("voided_tracking_number", number)], facts)
 
 
 async def _cancel(work: Work, bols: BolClient, pro: str) -> None:
-    """Cancel a bill of lading, or see that it was cancelled before."""
+    """Cancel a bill of lading, or see that it was cancelled before: by an earlier call, or by that
+    of another handling unit, whose delivery does not wait for this one's."""
     try:
         cancelled, refusal = await bols.cancel(pro), None
     except Reject as refused:
         cancelled, refusal = False, refused
-    # That it was cancelled before has no published word; the carrier's events say so, if later.
-    if cancelled or (await bols.history(pro)).cancelled:
+    if cancelled:
         return
-    if work.in_doubt:
+    # That it was cancelled before has no published word; the carrier's events say so, if later.
+    # Of a carrier without events nothing is known.
+    shows = work.settings.flag("verify_duplicates")
+    history = await bols.history(pro) if shows else History()
+    if history.cancelled:
+        return
+    if refusal is not None and history.picked_up:
+        raise refusal
+    if work.in_doubt or len(work.event.shipment.packages) > 1:
         said = "has no PRO" if refusal is None else f"refuses to cancel ({refusal.reason}) PRO"
         raise AnswerLater(f"the carrier {said} {pro}, and no event shows an earlier call")
     raise refusal or NeedsPerson(
@@ -434,9 +453,18 @@ async def _units_of(hub: HubClient, carrier_code: str, pro: str) -> list[str]:
         return [pro]
     if label.carrier_code != carrier_code:
         return [pro]
-    listed = label_service_pb2.ListLabelsRequest(
-        page_size=carrier_reports.MAX_LABELS_OF_A_SHIPMENT, shipment_id=label.shipment_id
-    )
-    labels = (await hub.labels.ListLabels(listed)).labels
-    own = [each for each in labels if pro in (each.tracking_number, each.carrier_shipment_number)]
+    own = _under(pro, await _labels_of(hub, label.shipment_id))
     return sorted({pro, *(each.tracking_number for each in own)})
+
+
+async def _labels_of(hub: HubClient, shipment_id: str) -> Sequence[label_pb2.Label]:
+    """Every label of a shipment, void ones too."""
+    request = label_service_pb2.ListLabelsRequest(
+        page_size=carrier_reports.MAX_LABELS_OF_A_SHIPMENT, shipment_id=shipment_id
+    )
+    return (await hub.labels.ListLabels(request)).labels
+
+
+def _under(pro: str, labels: Sequence[label_pb2.Label]) -> list[label_pb2.Label]:
+    """Those of the handling units under a PRO."""
+    return [each for each in labels if pro in (each.tracking_number, each.carrier_shipment_number)]

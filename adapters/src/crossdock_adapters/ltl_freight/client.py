@@ -26,6 +26,7 @@ ERRORS: Final = ErrorTable.load(__package__)
 DONE: Final = frozenset({"100", "200"})
 WITHOUT_IMAGE: Final = frozenset({"1200", "1300"})
 CANCELLED: Final = "CANCELLED"
+PICKED_UP: Final = "PICKED_UP"
 MAX_EVENTS: Final = 500
 MAX_TOLD: Final = 200
 
@@ -53,12 +54,13 @@ class Booked:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the carrier's events say of a PRO: the references of its shipment, and whether it is
-    cancelled. Without events nothing is known."""
+    """What the carrier's events say of a PRO: the references of its shipment, whether it is
+    cancelled, and whether it was picked up. Without events nothing is known."""
 
     references: frozenset[str] = frozenset()
     cancelled: bool = False
     known: bool = False
+    picked_up: bool = False
 
 
 class BolClient:
@@ -129,8 +131,8 @@ class BolClient:
             raise _meaning(answer, body, _code(body), effect=False)
         events = [each for each in listed if isinstance(each, dict)]
         references = {found for each in events for found in _references(each.get("shipment"))}
-        cancelled = any(each.get("type") == CANCELLED for each in events)
-        return History(frozenset(references), cancelled, bool(events))
+        types = {str(each.get("type")) for each in events}
+        return History(frozenset(references), CANCELLED in types, bool(events), PICKED_UP in types)
 
     async def _fetch_token(self) -> Token:
         key, secret = self._secrets.text("client_id"), self._secrets.text("client_secret")
