@@ -6,8 +6,7 @@ import os
 from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
-from ledger_beside import LIMITS, STEPS, Beside
-from ledger_vendor import Desk
+from ledger_beside import LIMITS, STEPS, Beside, OneFlow
 
 # 1,000 steps; CROSSDOCK_TEST_MODEL_EXAMPLES=1250 makes 50,000 of them.
 EXAMPLES = int(os.environ.get("CROSSDOCK_TEST_MODEL_EXAMPLES", "25"))
@@ -25,7 +24,7 @@ TestBeside.settings = settings(
 def test_a_difference_would_be_noticed() -> None:
     """Proves that the comparison has teeth: a ledger that looks up once only is told apart."""
     machine = Beside()
-    machine.desk = Desk("SEARCHABLE", replace(LIMITS, not_found_needed=1))
+    machine.desk = OneFlow("SEARCHABLE", replace(LIMITS, not_found_needed=1))
     machine.event("k1")
     for outcome in ("UNKNOWN", "NOT_FOUND"):
         machine.desk.settle(machine.record(0), outcome)

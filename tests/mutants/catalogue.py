@@ -11,6 +11,7 @@ from typing import Final
 from tests.mutants.attempts import ATTEMPT_MUTANTS
 from tests.mutants.interchanges import INTERCHANGE_MUTANTS
 from tests.mutants.late_words import LATE_WORD_MUTANTS
+from tests.mutants.models import MODEL_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.recovery import RECOVERY_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
@@ -484,6 +485,7 @@ MUTANTS: Final[list[Mutant]] = [
     ),
     *ATTEMPT_MUTANTS,
     *LATE_WORD_MUTANTS,
+    *MODEL_MUTANTS,
     *RECOVERY_MUTANTS,
     *STAGING_MUTANTS,
     *SOAP_MUTANTS,
