@@ -13,6 +13,33 @@ from picking_model import Endpoint, PickingModel, Work
 EXAMPLES = int(os.environ.get("CROSSDOCK_TEST_MODEL_EXAMPLES", "25"))
 
 
+def test_a_story() -> None:
+    """Proves in one history that picker and model agree on what chance seldom brings together:
+    urgent work that comes last, a less urgent lane's turn after a queue that had ended, a share and
+    a Retry-After of the other endpoint of a system, and how a share grows back."""
+    machine = PickingBeside()
+    machine.employ(slots=[4, 6, 2], rate="1.5")
+    machine.more([("east", 1), ("north", 1), ("north", 1), ("north", 0), ("south", 0)])
+    machine.pass_time(40)
+    assert machine.model.in_use(machine.known("east")) == 1
+    for _ in range(2):
+        machine.more([("north", 0)] * 7 + [("north", 2)])
+        while out := machine.of_state("OUT"):
+            machine.batch(begun=out[:1])
+            machine.batch(ended=out[:1])
+            machine.they_agree()
+    machine.more([("south", 3)])
+    machine.throttle("south", 2)
+    machine.they_agree()
+    assert machine.model.free(machine.known("north")) == 0
+    for quarters in (9, 40, 40, 40):
+        machine.pass_time(quarters)
+        machine.they_agree()
+    machine.throttle("north", 0)
+    machine.pass_time(5)
+    machine.they_agree()
+
+
 TestPickingBeside = PickingBeside.TestCase
 TestPickingBeside.settings = settings(
     max_examples=EXAMPLES,
