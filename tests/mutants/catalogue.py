@@ -11,6 +11,7 @@ from typing import Final
 from tests.mutants.attempts import ATTEMPT_MUTANTS
 from tests.mutants.interchanges import INTERCHANGE_MUTANTS
 from tests.mutants.late_words import LATE_WORD_MUTANTS
+from tests.mutants.models import MODEL_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.orders_and_quotas import ORDER_AND_QUOTA_MUTANTS
 from tests.mutants.recovery import RECOVERY_MUTANTS
@@ -485,6 +486,7 @@ MUTANTS: Final[list[Mutant]] = [
     ),
     *ATTEMPT_MUTANTS,
     *LATE_WORD_MUTANTS,
+    *MODEL_MUTANTS,
     *RECOVERY_MUTANTS,
     *STAGING_MUTANTS,
     *ORDER_AND_QUOTA_MUTANTS,

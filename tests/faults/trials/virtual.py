@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 from ledger_beside import STEPS, Beside
+from picking_beside import PickingBeside
 from simulation.faults import CLASSES, Faults, drawn
 from simulation.outage import Outage
 from simulation.quiet import quiet
@@ -131,14 +132,23 @@ def shuffled(piece: Piece, histories: int) -> list[Run]:
 
 
 async def run_g30(piece: Piece) -> Result:
-    """Histories that Hypothesis draws, each step of them taken by the ledger and by the model."""
-    steps = 0
+    """Histories that Hypothesis draws, each step of them taken by the hub's decisions and by a
+    model: as many of the ledger as of the choice of what goes out."""
+    done: Counter[str] = Counter()
+    broken = [
+        *_differences(Beside, "steps", piece, done),
+        *_differences(PickingBeside, "picking_steps", piece, done),
+    ]
+    return Result({**done, "histories": 2 * piece.size.orders}, broken=broken)
 
-    class Counted(Beside):
+
+def _differences(machine: Any, counted: str, piece: Piece, done: Counter[str]) -> list[str]:
+    """Where a decision and its model part, if they do; the steps go under `counted`."""
+
+    class Counted(machine):  # type: ignore[misc]
         @invariant()
         def one_more(self) -> None:
-            nonlocal steps
-            steps += 1
+            done[counted] += 1
 
     told = settings(
         max_examples=piece.size.orders,
@@ -149,13 +159,12 @@ async def run_g30(piece: Piece) -> Result:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     drawn_from: Any = seed(piece.seed)(Counted)
-    broken = []
     try:
         run_state_machine_as_test(drawn_from, settings=told)
     except AssertionError as error:
         notes = "\n".join(getattr(error, "__notes__", ()))
-        broken = [f"ledger and model differ: {error}\n{notes}"]
-    return Result({"steps": steps, "histories": piece.size.orders}, broken=broken)
+        return [f"{machine.__name__} and its model differ: {error}\n{notes}"]
+    return []
 
 
 G12 = Trial(
@@ -187,10 +196,10 @@ G29 = Trial(
 )
 G30 = Trial(
     "G30",
-    "the ledger's decisions beside a model written from its rules, histories drawn by Hypothesis",
+    "the ledger, and the choice of what goes out, beside models written from their rules",
     "no difference in any state, token, dispatch or call",
     run_g30,
     Size(1, orders=50),
     Size(7, orders=250),
-    {"steps": 50_000},
+    {"steps": 50_000, "picking_steps": 50_000},
 )
