@@ -18,10 +18,19 @@ from crossdock.cli.installation import Installation
 from crossdock.cli.network import FULL, salesforce
 from crossdock.cli.workplace import Workplace
 from network_books import ERP_READERS, sold
-from network_evening import ACCOUNTS, CARRIERS, ERPS, PACE, TROUBLES, Evening, spend
+from network_evening import (
+    ACCOUNTS,
+    CARRIERS,
+    ERPS,
+    GOODS_ISSUE,
+    ORDER,
+    PACE,
+    TROUBLES,
+    Evening,
+    spend,
+)
 
 COMMAND_SECONDS = 180.0
-ORDER, GOODS_ISSUE = "create_sales_order", "post_goods_issue"
 pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 
