@@ -213,7 +213,7 @@ def _shown(books: Books, name: str, value: Any) -> Any:
     if name == "orderStatus":
         return {"id": value, "refName": ORDER_STATUS_NAMES[value]}
     if name == "shipStatus":
-        return {"id": value, "refName": SHIP_STATUS_NAMES[value]}
+        return {"id": value, "refName": SHIP_STATUS_NAMES.get(value, value)}
     return value
 
 
