@@ -120,10 +120,10 @@ async def list_deliveries(
 
 def _result(delivery: delivery_pb2.Delivery) -> str:
     references = ", ".join(f"{each.type} {each.value}" for each in delivery.vendor_references)
-    told = references or delivery.waiting_on or hold_reason(delivery.hold_reason)
-    refused = len(delivery.quarantined)
-    if not refused:
-        return references or cell(told)
-    # First: what a narrow terminal cuts off is not seen.
-    mark = f"{refused} refused fact{'s' if refused > 1 else ''}"
-    return f"{mark}; {references or cell(told)}" if told else mark
+    waiting = delivery.waiting_on or hold_reason(delivery.hold_reason)
+    parts = [references or cell(waiting)] if references or waiting else []
+    if delivery.quarantined:
+        refused = len(delivery.quarantined)
+        # First: what a narrow terminal cuts off is not seen.
+        parts.insert(0, f"{refused} refused fact{'s' if refused > 1 else ''}")
+    return "; ".join(parts) or cell("")
