@@ -12,7 +12,8 @@ import pytest
 from tests.faults.history.checker import check, counted
 from tests.faults.history.records import Attempt, Delivery, Fault, History, Look, Run
 from tests.faults.history.violations import Kind, Verdict
-from tests.faults.seeded import SEEDS, changed, delivery, first
+from tests.faults.seeded import changed, delivery, first
+from tests.faults.seeded_ends import SEEDS
 from tests.faults.seeded_labels import LABEL_SEEDS
 from tests.faults.trials.adapter_kills import DEATHS, kill_adapters
 from tests.faults.trials.round import played

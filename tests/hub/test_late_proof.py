@@ -113,6 +113,27 @@ def test_a_refusal_that_was_told_first_is_in_doubt_by_later_proof() -> None:
     assert refused.value.refusal.reason == "OUTCOME_UNKNOWN"
 
 
+def test_late_proof_overrules_look_ups_that_found_nothing() -> None:
+    """Proves that a delivery which was parked because look-ups never found it, and whose first call
+    then says that it was done, is looked up before a person's retry sends it again, and needs two
+    settled look-ups that find nothing."""
+    desk = Desk("SEARCHABLE", replace(LIMITS, calls_max_default=2))
+    record, first = silent(desk)
+    goes_again(desk, record)
+    desk.take(record)
+    desk.pass_time(GONE_SECONDS)
+    while desk.fresh(record).state != "PARKED":
+        desk.pass_time(LIMITS.settle_seconds_default + 1)
+        desk.settle(record, "NOT_FOUND")
+    desk.complete(record, first, "CONFIRMED", **FOUND)
+    assert desk.fresh(record).state == "PARKED"
+    say(desk, "RETRY", record)
+    asked = desk.fresh(record)
+    assert (asked.state, asked.attempt_kind) == ("RESOLVING", "LOOK_UP")
+    desk.settle(record, "CONFIRMED", **FOUND)
+    assert desk.fresh(record).state == "CONFIRMED"
+
+
 def test_a_newer_call_that_may_have_done_something_still_keeps_proof_out() -> None:
     """Proves that while nobody knows of the newer call its delivery stays in doubt: two may be
     there, and the first one's number is kept."""

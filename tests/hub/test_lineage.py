@@ -9,7 +9,7 @@ import pytest
 from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.lineage.v1 import lineage_pb2
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.delivery.ledger import OPEN_STATES
+from crossdock_hub.delivery.ledger import OPEN_STATES, UNSETTLED
 from crossdock_hub.delivery.postings import postings
 from crossdock_hub.reading.chain import Chain, Situation, StoredEvent
 from crossdock_hub.reading.lineage import assemble
@@ -179,6 +179,9 @@ def test_doubt_counts_its_look_ups() -> None:
     flow.pass_time(6)
     flow.take(record)
     assert "look-up 1 of 2 is under way (the connection broke)" in verdict(flow, order_id).sentence
+    early = replace(flow.fresh(record), not_found=UNSETTLED)
+    flow.records["delivery", record.id] = early
+    assert "a first look-up, perhaps too early to count, is" in verdict(flow, order_id).sentence
 
 
 def test_a_refusal_names_reason_and_what_it_blocks() -> None:

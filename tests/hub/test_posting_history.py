@@ -154,6 +154,23 @@ def test_two_settled_look_ups_end_a_doubt() -> None:
     ]
 
 
+def test_a_look_up_that_came_too_early_ends_no_doubt() -> None:
+    """Proves that a look-up made before the call could have been seen ends nothing, with one that
+    came after it: the doubt lasts as long as the ledger itself goes on asking."""
+    desk, record, _ = in_doubt("KEYED")
+    desk.pass_time(61)
+    desk.register(desk.caller_of(record), {record.operation: "SEARCHABLE"})
+    assert desk.begin(desk.dispatch(record)).HasField("refusal")
+    for index in range(1 + LIMITS.not_found_needed):
+        assert told(desk).verdict == "IN_DOUBT", index
+        desk.complete(record, desk.take(record), "NOT_FOUND")
+        desk.pass_time(LIMITS.settle_seconds_default + 1)
+    assert [d.settlement for d in told(desk).doubts] == ["NOT_THERE"]
+    desk.complete(record, desk.take(record), "UNKNOWN", reason="timed out")
+    found = told(desk)
+    assert [d.settlement for d in found.doubts] == ["NOT_THERE", ""]
+
+
 @pytest.mark.parametrize(
     ("kind", "settlement"),
     [("KEYED", "SAME_KEY"), ("TWO_STEP", "SAME_DRAFT"), ("NATURAL", "FULL_STATE")],

@@ -9,6 +9,7 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import flows, intervention, ledger
 from crossdock_hub.delivery.guarding import costs
 from crossdock_hub.identity import HUB
+from crossdock_hub.reading.presenting import delivery_message
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
@@ -19,6 +20,7 @@ from crossdock_hub.unit import Refused
 from decisions import ERP, OPERATIONS
 from first_flow import Flow
 from ledger_vendor import Desk
+from operator_says import say
 from replayed_flows import NOW, delivery, one
 from sqlalchemy import select
 from stored_flow import Books, books
@@ -27,6 +29,7 @@ from test_guarding import Till
 __all__ = ["books"]
 
 FLOOR = 7 << 20
+LIMITS = Limits()
 DOUBTED = set(ALL_STATES) - {"CONFIRMED", "SUPERSEDED", "SKIPPED"}
 
 
@@ -51,7 +54,7 @@ async def test_all_that_may_still_be_called_is_doubted(books: Books) -> None:
     assert doubted == DOUBTED
     for record in found.values():
         if record.state in DOUBTED:
-            assert record.calls_reached >= 1 and record.not_found == 0
+            assert record.calls_reached >= 1 and record.not_found == ledger.UNSETTLED
             assert record.token == FLOOR, "a token of the lost time may be as high"
 
 
@@ -159,7 +162,8 @@ async def test_labels_that_were_not_bought_before_a_restore_leave_their_room(boo
         till.records["delivery", found.id] = found
     for label in labels:
         assert till.begin(till.dispatch(label)).refusal.reason == "LEASE_LOST"
-        for _ in range(till.limits.not_found_needed):
+        # The first may be too early for a call of just before the restore, and counts for nothing.
+        for _ in range(1 + till.limits.not_found_needed):
             till.pass_time(till.limits.settle_seconds_default)
             till.settle(label, "NOT_FOUND")
         till.settle(label)
@@ -242,6 +246,92 @@ def test_routing_after_a_restore_carries_the_doubt() -> None:
     refused = flow.begin(flow.dispatch(made))
     assert refused.refusal.reason == "LEASE_LOST"
     assert flow.fresh(made).state in ("UNKNOWN", "RESOLVING")
+
+
+def looked_for(desk: Desk, record: DeliveryRecord) -> int:
+    """How often a delivery is looked up in vain until it may be called; each time but the first has
+    to come no earlier than the settle time after the one before."""
+    look_ups = 0
+    while (now := desk.fresh(record)).state != "READY":
+        assert now.state == "RESOLVING" and look_ups < 9, now.state
+        desk.settle(record, "NOT_FOUND")
+        look_ups += 1
+        desk.pass_time(LIMITS.settle_seconds_default - 1)
+        assert desk.fresh(record).state in ("UNKNOWN", "READY"), "looked up before it has settled"
+        desk.pass_time(1)
+    return look_ups
+
+
+SETTLED_LOOK_UPS = 1 + LIMITS.not_found_needed
+
+
+@pytest.mark.parametrize("state", ["READY", "HELD", "UNKNOWN", "RESOLVING"])
+async def test_the_first_look_up_after_a_restore_counts_for_nothing(
+    books: Books, state: str
+) -> None:
+    """Proves that what the lost time may have called is not called again before two look-ups found
+    nothing that came after the settle time of any call of before the restore, whatever state it was
+    in when the copy was made: the first one may come right after such a call."""
+    desk = Desk("SEARCHABLE")
+    record = desk.one()
+    if state in ("UNKNOWN", "RESOLVING"):
+        desk.settle(record, "UNKNOWN")
+        desk.pass_time(LIMITS.settle_seconds_default if state == "RESOLVING" else 1)
+        assert desk.fresh(record).state == state
+    if state == "HELD":
+        desk.settle(record, "RETRY")
+    (found,) = (await put_back(books, [desk.fresh(record)])).values()
+    desk.records["delivery", found.id] = found
+    desk.pass_time(LIMITS.settle_seconds_default + LIMITS.retry_seconds_max)
+    if state in ("READY", "HELD"):
+        assert desk.begin(desk.dispatch(record)).refusal.reason == "LEASE_LOST"
+    assert looked_for(desk, record) == SETTLED_LOOK_UPS
+
+
+async def test_a_lease_of_before_the_restore_settles_nothing(books: Books) -> None:
+    """Proves that an attempt which was running when the copy was made, and whose lease runs out
+    after the restore, is no measure of when the vendor was called last: the lost time may have
+    called again, so the first look-up does not count either."""
+    desk = Desk("SEARCHABLE")
+    record = desk.one()
+    desk.take(record)
+    (found,) = (await put_back(books, [desk.fresh(record)])).values()
+    desk.records["delivery", found.id] = found
+    desk.pass_time(LIMITS.lease_seconds_default + LIMITS.settle_seconds_default + 1)
+    assert looked_for(desk, record) == SETTLED_LOOK_UPS
+
+
+def test_a_look_up_that_another_class_asks_for_counts_for_nothing() -> None:
+    """Proves that a call which its endpoint would have repeated, and has to look up since it says
+    so, is looked for twice after the settle time, and not right after the call only."""
+    desk = Desk("KEYED")
+    record = desk.one()
+    desk.settle(record, "UNKNOWN")
+    while desk.fresh(record).state != "READY":
+        desk.pass_time(0.1)
+    desk.register(desk.caller_of(record), {"book": "SEARCHABLE"})
+    assert desk.begin(desk.dispatch(record)).HasField("refusal")
+    assert looked_for(desk, record) == SETTLED_LOOK_UPS
+    desk.settle(record)
+
+
+def test_a_look_up_that_a_person_asks_for_counts_for_nothing() -> None:
+    """Proves that a retry of a call in doubt, which may come a moment after that call, is looked
+    for twice after the settle time, and is adopted at once where it is found at once."""
+    for found in (True, False):
+        desk = Desk("KEYED", replace(LIMITS, calls_max_default=1))
+        record = desk.one()
+        desk.settle(record, "UNKNOWN")
+        assert desk.fresh(record).state == "PARKED"
+        desk.register(desk.caller_of(record), {"book": "SEARCHABLE"})
+        say(desk, "RETRY", record)
+        if found:
+            desk.settle(record)
+            assert desk.fresh(record).state == "CONFIRMED"
+        else:
+            assert delivery_message(desk.fresh(record)).not_found == 0
+            desk.settle(record, "NOT_FOUND")
+            assert (desk.fresh(record).state, desk.fresh(record).not_found) == ("UNKNOWN", 0)
 
 
 def test_a_refusal_ends_an_older_doubt() -> None:

@@ -77,6 +77,14 @@ MUTANTS: Final[list[Mutant]] = [
             "if found_nothing < limits.not_found_needed:",
             "if found_nothing < limits.not_found_needed - 1:",
         ),
+        early_look_up_counts=(
+            "doubtful = replace(record, operation_class=kind, not_found=UNSETTLED)",
+            "doubtful = replace(record, operation_class=kind)",
+        ),
+        lease_of_a_lost_time_settles=(
+            "not_found=min(record.not_found, 0),",
+            "not_found=0,",
+        ),
         failed_look_up_is_not_found=(
             'if report.outcome != "NOT_FOUND":',
             'if report.outcome not in ("NOT_FOUND", "UNKNOWN"):',

@@ -14,8 +14,12 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}delivery/late_proof.py",
         LATE_PROOF,
         proof_during_a_newer_call_is_forgotten=(
-            "return replace(record, first_unknown_at=since)",
+            "return replace(record, first_unknown_at=since, not_found=ledger.UNSETTLED)",
             "return record",
+        ),
+        look_ups_outweigh_late_proof=(
+            "first_unknown_at=since, not_found=ledger.UNSETTLED)",
+            "first_unknown_at=since)",
         ),
         refusal_hides_what_is_done=(
             "says_done(other) and other.begun_at >=",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.faults.history import effects, events, labels, ledger, writes
+from tests.faults.history import effects, endings, events, labels, ledger, writes
 from tests.faults.history.records import History
 from tests.faults.history.violations import Verdict, Violation
 
@@ -14,6 +14,7 @@ RULES = (
     effects.violations,
     labels.violations,
     ledger.violations,
+    endings.violations,
 )
 
 

@@ -249,7 +249,10 @@ class Run:
 
     targets: operations that an event of a type must have deliveries for. speaks: the type of event
     that a write's method makes. quiet: the run waited until nothing was open. endpoints: those
-    whose books are in the history. on_stream: the event stream is in the history.
+    whose books are in the history. on_stream: the event stream is in the history. supersedes: what
+    an operation takes back. settle_seconds: how long a vendor may take to show what it did; 0: not
+    judged. operators: people skip work in it. parks: for what deliveries are parked in it beside
+    doubt that nobody can clear up, as the rules about ends name it.
     """
 
     trial: str
@@ -259,6 +262,10 @@ class Run:
     endpoints: tuple[str, ...] = ()
     quiet: bool = True
     on_stream: bool = True
+    supersedes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settle_seconds: float = 0.0
+    operators: bool = False
+    parks: tuple[str, ...] = ()
 
 
 Record = (
@@ -302,8 +309,10 @@ class History:
         lines = path.read_text(encoding="utf-8").splitlines()
         told = json.loads(lines[0])
         told.pop("")
-        told["targets"] = {name: tuple(found) for name, found in told["targets"].items()}
-        told["endpoints"] = tuple(told["endpoints"])
+        for name in ("targets", "supersedes"):
+            told[name] = {key: tuple(found) for key, found in told.get(name, {}).items()}
+        for name in ("endpoints", "parks"):
+            told[name] = tuple(told.get(name, ()))
         return cls(Run(**told), tuple(_records(lines[1:])))
 
 

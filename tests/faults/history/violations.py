@@ -52,6 +52,8 @@ class Kind(Enum):
     EFFECT_NOT_KNOWN = (Verdict.LOST, "a vendor did it and the ledger would still ask for it")
     REJECTED_WITH_EFFECT = (Verdict.LOST, "a rejected delivery is in the vendor's books")
     SUPERSEDED_BUT_CALLED = (Verdict.DOUBLED, "the vendor was asked for superseded work")
+    SUPERSEDED_BY_NOTHING = (Verdict.LOST, "work was dropped that nothing later takes back")
+    SKIPPED_UNASKED = (Verdict.LOST, "work was skipped in a run in which nobody could say so")
     OLDER_STATE_LAST = (Verdict.REGRESSED, "a vendor got an older state after a newer one")
     # Labels: what is packed, bought, shown and voided.
     PACKAGE_WITHOUT_PURCHASE = (Verdict.LOST, "nobody buys a label for what was packed")
@@ -73,13 +75,19 @@ class Kind(Enum):
     DRAFT_MADE_AGAIN = (Verdict.DOUBLED, "a draft was made though one was noted")
     CALL_WITH_ANOTHER_KEY = (Verdict.DOUBLED, "a repeat carried another reference")
     LEASES_OVERLAP = (Verdict.DOUBLED, "two attempts of a delivery were allowed at once")
+    JUDGED_BEFORE_ITS_LEASE = (Verdict.LOST, "an attempt was given up before its lease had ended")
     TOKEN_FELL = (Verdict.REGRESSED, "a later attempt has a smaller token")
     CALL_OUT_OF_ORDER = (Verdict.REORDERED, "work began before what comes before it had ended")
     REPEATED_WITHOUT_LOOK_UP = (Verdict.DOUBLED, "an unknown call was repeated unasked")
+    REPEATED_BEFORE_IT_SETTLED = (
+        Verdict.DOUBLED,
+        "an unknown call was repeated after look-ups that came too early to count",
+    )
     SETTLED_WITHOUT_PROOF = (Verdict.LOST, "a delivery was settled by no word that counts")
     CALLED_AFTER_PROOF = (Verdict.DOUBLED, "a vendor was called for what it had answered for good")
     NONE_REPEATED = (Verdict.DOUBLED, "an unknown call that nobody can look up was repeated")
     UNKNOWN_NOT_PARKED = (Verdict.LOST, "an unknown call nobody can look up is not parked")
+    PARKED_WITHOUT_CAUSE = (Verdict.LOST, "a delivery is parked that could have gone on by itself")
     PARKED_WITHOUT_REASON = (Verdict.LOST, "a parked delivery does not say why")
     SETTLED_MOVED = (Verdict.REGRESSED, "a settled delivery was seen unsettled later")
     OPEN_AT_THE_END = (Verdict.LOST, "a delivery is still open though all was quiet")

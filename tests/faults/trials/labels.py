@@ -18,7 +18,7 @@ from tests.faults.history.records import (
     Packed,
     Rpc,
 )
-from tests.faults.trials.adapter_kills import kill_adapters, wrongly_parked
+from tests.faults.trials.adapter_kills import kill_adapters
 from tests.faults.trials.naive_round import MODES, naive_round
 from tests.faults.trials.round import Moment, Round, moments, played, progress, reached
 from tests.faults.trials.trial import Piece, Result, Size, Trial, judged
@@ -90,7 +90,7 @@ async def run_l1(piece: Piece) -> Result:
         "looks at labels": len(history.of(LabelLook)),
         "parked (class none)": parked(history),
     }
-    broken = [*wrongly_parked(history.of(Delivery), history.of(Attempt)), *nothing_there(history)]
+    broken = nothing_there(history)
     return judged(history, piece.directory / "history.jsonl", counts, broken=broken)
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from fixtures_nats import eventually
 
+from tests.faults.history.endings import POISON
 from tests.faults.history.records import History, Rpc, Run
 from tests.faults.trials.trial import Piece
+from tests.faults.yard.adapter import SETTLE_SECONDS
 from tests.faults.yard.load import Load
 from tests.faults.yard.noting import Notes, of_stream, of_vendor
 from tests.faults.yard.site import Plan, Site, chance_of, opened
@@ -76,6 +78,9 @@ class Round:
             self.load.speaks,
             tuple(self.site.endpoints),
             quiet=self.site.plan.patience_seconds > 0,
+            supersedes=self.load.supersedes,
+            settle_seconds=SETTLE_SECONDS,
+            parks=(POISON,) if self.site.plan.poisoned else (),
         )
         return History(
             run,

@@ -8,6 +8,7 @@ says how many calls it makes at once and how long it waits for an answer; YARD_M
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk import exchange, http
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.carrier_labels import find_package
 from crossdock_adapters.sdk.http import VendorHttp
@@ -31,6 +32,8 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Work
+
+from tests.faults.yard.vendor import LEASE_UNTIL, SENT_AT
 
 OPERATIONS = ("create_sales_order", "change_order", "cancel_order")
 CLASSES = ("searchable", "keyed", "none", "natural", "two_step")
@@ -152,9 +155,6 @@ class YardClient:
 
 
 def _told(work: Work) -> dict[str, Any]:
-    record = exchange.current()
-    left = record.lease_left_seconds() if record is not None else 0.0
-    now = time.time()
     subject, revision = subject_of(work)
     return {
         "operation": work.operation,
@@ -163,8 +163,6 @@ def _told(work: Work) -> dict[str, Any]:
         "key": work.reference,
         "subject": subject,
         "revision": revision,
-        "sent_at": int(now * 1e6),
-        "lease_until": int((now + left) * 1e6),
     }
 
 
@@ -173,6 +171,24 @@ def subject_of(work: Work) -> tuple[str, int]:
     if work.item:
         return find_package(work.event.shipment, work.item).number, 0
     return work.event.order.number, work.event.metadata.revision
+
+
+class StampedRequest(http._LeasedRequest):
+    """Says when it left, and how far its lease reached then.
+
+    Stamped immediately before the SDK's last look at the lease: a process that is stopped earlier
+    and still sends has sent after its lease, one that is stopped after that look is in the window
+    that docs/guarantees.md states, and its call arrives after its lease.
+    """
+
+    async def send(self, conn: Any) -> Any:
+        record = exchange.current()
+        if record is not None and math.isfinite(record.lease_until):
+            # The time first: whoever is stopped between the two has less lease, not more.
+            now = int(time.time() * 1e6)
+            left = int(record.lease_left_seconds() * 1e6)
+            self.headers[SENT_AT], self.headers[LEASE_UNTIL] = str(now), str(now + left)
+        return await super().send(conn)
 
 
 def die_maybe(where: str, work: Work, step: str = "") -> None:

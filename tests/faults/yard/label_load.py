@@ -42,6 +42,7 @@ class LabelLoad(Load):
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = {PACKED: (BUY,), VOIDED: (VOID,)}
     # A pack changes the fulfillment request, and is answered with the shipment: `Packed` has it.
     speaks: ClassVar[Mapping[str, str]] = {"VoidShipment": VOIDED}
+    supersedes: ClassVar[Mapping[str, tuple[str, ...]]] = {VOID: (BUY,)}
 
     _docks: dict[str, HubClient]
 

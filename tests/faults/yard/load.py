@@ -37,6 +37,8 @@ TARGETS = {
     "crossdock.order.v1.OrderChanged": ("change_order",),
     "crossdock.order.v1.OrderCancelled": ("cancel_order",),
 }
+# What a cancellation takes back as long as nobody has begun it (order_events.proto).
+SUPERSEDES = {"cancel_order": ("create_sales_order", "change_order", "record_release")}
 
 
 class Load:
@@ -48,6 +50,7 @@ class Load:
     # Of a history of such callers: what each event has to ask for, what each write has to say.
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = TARGETS
     speaks: ClassVar[Mapping[str, str]] = SPEAKS
+    supersedes: ClassVar[Mapping[str, tuple[str, ...]]] = SUPERSEDES
 
     def __init__(self, site: Site, orders: int, writers: int = 8) -> None:
         self.site = site

@@ -349,7 +349,17 @@ def mix_of(name: str) -> dict[str, float]:
         },
         "well": {"work_seconds": 0.05},
         "slow": {"work_seconds": 0.9},
-        "searched": {"timed_out": 0.15, "failed_after": 0.15, "lie": 0.3, "broken": 0.4},
+        # Booked late and shown late add up to less than the settle time, or no look-up is worth
+        # anything.
+        "searched": {
+            "timed_out": 0.15,
+            "failed_after": 0.15,
+            "late": 0.1,
+            "late_seconds": 0.6,
+            "lie": 0.3,
+            "broken": 0.4,
+            "stale_seconds": 0.5,
+        },
     }[name]
 
 

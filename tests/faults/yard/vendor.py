@@ -33,6 +33,9 @@ from tests.faults.yard import label_books
 HANG_SECONDS = 60.0
 # A draft takes this share of the time that selling takes.
 DRAFT_SHARE = 0.3
+# Headers in which a sender says when a request left, and how far its lease reached then.
+SENT_AT, LEASE_UNTIL = "x-sent-at", "x-lease-until"
+STAMPS = {SENT_AT: "sent_at", LEASE_UNTIL: "lease_until"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ class Mix:
     unavailable: 503, nothing booked. late: cut, and booked up to late_seconds afterwards. silent:
     nothing booked, no answer. trickle: booked, and the answer comes a byte a second. rejected: 422.
     lie, broken: a look-up that says "not found" of what is there (never twice running), or fails.
-    work_seconds: how long a call takes that goes well. honours_keys: a key that was used gives the
-    same document again.
+    stale_seconds: look-ups show nothing that was booked so short a time ago. work_seconds: how long
+    a call takes that goes well. honours_keys: a key that was used gives the same document again.
     """
 
     timed_out: float = 0.0
@@ -58,6 +61,7 @@ class Mix:
     lie: float = 0.0
     broken: float = 0.0
     late_seconds: float = 1.0
+    stale_seconds: float = 0.0
     work_seconds: float = 0.01
     honours_keys: bool = False
 
@@ -140,7 +144,7 @@ class Yard(Sandbox):
         return json_response({"open": True})
 
     async def sell(self, request: Request, call: Call) -> Response:
-        endpoint, body = request.path_params["endpoint"], await request.json()
+        endpoint, body = request.path_params["endpoint"], await _body(request)
         mix = self.mixes.get(endpoint, Mix())
         key = str(body["key"])
         deed = Deed(
@@ -151,7 +155,7 @@ class Yard(Sandbox):
         return await self._answered(endpoint, mix, body, deed, call)
 
     async def draft(self, request: Request, call: Call) -> Response:
-        endpoint, body = request.path_params["endpoint"], await request.json()
+        endpoint, body = request.path_params["endpoint"], await _body(request)
         mix = self.mixes.get(endpoint, Mix())
         self._drafts += 1
         # Known from the start, told in the end: what is struck on the way stays a draft.
@@ -161,7 +165,7 @@ class Yard(Sandbox):
         return await self._answered(endpoint, replace(mix, work_seconds=share), body, deed, call)
 
     async def confirm(self, request: Request, call: Call) -> Response:
-        endpoint, body = request.path_params["endpoint"], await request.json()
+        endpoint, body = request.path_params["endpoint"], await _body(request)
         mix = self.mixes.get(endpoint, Mix())
         body["draft"] = draft = request.path_params["draft"]
 
@@ -249,7 +253,7 @@ class Yard(Sandbox):
 
     async def find(self, request: Request, call: Call) -> Response:
         endpoint, key = request.path_params["endpoint"], request.path_params["key"]
-        body = dict(request.query_params) | {"key": key}
+        body = _stamped(request, dict(request.query_params)) | {"key": key}
         asked = self._note(endpoint, "LOOK_UP", body)
         mix = self.mixes.get(endpoint, Mix())
         strike = drawn(mix, LOOK_UP_STRIKES, self._chance(endpoint, "LOOK_UP", body))
@@ -259,7 +263,9 @@ class Yard(Sandbox):
             lied = self._lied.add if strike == "lie" else self._lied.discard
             lied((endpoint, key))
         call.key = key
-        found = [] if strike == "lie" else self._of(endpoint, key)
+        until = _now() - int(mix.stale_seconds * 1e6)
+        indexed = [each for each in self._of(endpoint, key) if each["made_at"] <= until]
+        found = [] if strike == "lie" else indexed
         asked["end"], asked["found"], asked["status"] = _now(), bool(found), 200
         if strike == "broken":
             asked["status"] = 500
@@ -280,11 +286,23 @@ class Yard(Sandbox):
             "endpoint": endpoint, "kind": kind, "operation": body["operation"],
             "delivery_id": body["delivery_id"], "attempt": int(body["attempt"]),
             "key": body["key"], "start": _now(), "end": None, "status": None, "effect": False,
-            "sent_at": int(body["sent_at"]), "lease_until": int(body["lease_until"]),
+            "sent_at": int(body.get("sent_at", 0)), "lease_until": int(body.get("lease_until", 0)),
             "found": False, "draft": body.get("draft", ""),
         }  # fmt: skip
         self.asked.append(asked)
         return asked
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    return _stamped(request, await request.json())
+
+
+def _stamped(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """A request with what its sender stamped on it last; others say in the body when they wrote
+    it."""
+    stamps = {name: request.headers[header] for header, name in STAMPS.items()
+              if header in request.headers}  # fmt: skip
+    return body | stamps
 
 
 async def _done_later(seconds: float, deed: Deed) -> None:

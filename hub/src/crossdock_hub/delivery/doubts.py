@@ -13,6 +13,7 @@ from crossdock_hub.wording import LOOKED
 # Ends of a call after which nobody knows; "": it never ended, and its lease is gone.
 UNKNOWN_OUTCOMES = frozenset({"UNKNOWN", "LEASE_EXPIRED", ""})
 DECIDED_OUTCOMES = frozenset({"CONFIRMED", "REJECTED"})
+_LOOKED_UP_STATES = frozenset({"UNKNOWN", "RESOLVING"})
 # What lets the vendor tell a repetition from a second order, by class of the operation.
 _REPETITION: Mapping[str, tuple[str, str]] = {
     "KEYED": ("SAME_KEY", "it was repeated with its key, by which the vendor tells a repetition"),
@@ -107,7 +108,7 @@ def _of_one_reference(
 
 def _still(record: DeliveryRecord, found: Sequence[Doubt]) -> bool:
     """True when a delivery says of itself that it is in doubt, and no attempt tells why."""
-    if record.state not in OPEN_STATES or is_leased(record) or record.not_found:
+    if record.state not in OPEN_STATES or is_leased(record) or record.not_found > 0:
         return False
     return not any(doubt.record.vendor_reference == record.vendor_reference for doubt in found)
 
@@ -120,7 +121,7 @@ def _nobody_knows(record: DeliveryRecord, attempt: AttemptRecord) -> bool:
 def _end(record: DeliveryRecord, later: Sequence[_Step], not_found_needed: int) -> tuple[str, str]:
     """What settled a doubt among the steps after the call, and in words; ("", why) when nothing."""
     not_found = 0
-    for step in later:
+    for place, step in enumerate(later, start=1):
         if step.word is not None:
             if _is_evidence(step.word):
                 word = step.word
@@ -133,7 +134,7 @@ def _end(record: DeliveryRecord, later: Sequence[_Step], not_found_needed: int) 
             if attempt.outcome in DECIDED_OUTCOMES:
                 done = "it" if attempt.outcome == "CONFIRMED" else "its refusal"
                 return "FOUND", f"look-up {attempt.number} found {done}"
-            if not_found >= not_found_needed:
+            if not_found >= not_found_needed and not _is_asked_still(step.record, later[place:]):
                 return "NOT_THERE", f"{not_found} settled look-ups found nothing"
         elif attempt.outcome in DECIDED_OUTCOMES:
             kind = step.record.operation_class
@@ -142,6 +143,13 @@ def _end(record: DeliveryRecord, later: Sequence[_Step], not_found_needed: int) 
             if known is not None and (kind != "NATURAL" or attempt.outcome == "CONFIRMED"):
                 return known
     return "", _why_open(record)
+
+
+def _is_asked_still(record: DeliveryRecord, later: Sequence[_Step]) -> bool:
+    """True while the ledger itself goes on asking about the same call: a look-up that was made too
+    early for it stands in the log like one that settled something."""
+    called = any(step.attempt is not None and step.attempt.kind == "CALL" for step in later)
+    return record.state in _LOOKED_UP_STATES and not called
 
 
 def _is_evidence(word: OperatorWordRecord) -> bool:

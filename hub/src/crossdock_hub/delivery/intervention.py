@@ -101,11 +101,11 @@ def retry(case: Case, *, not_found_at_vendor: bool) -> Decided:
         waiting_on="",
         awaits_operation="",
         prerequisite_until=None,
-        not_found=0,
+        not_found=ledger.UNSETTLED,
         released=guarding.is_let_go(case.record),
     )
     if not_found_at_vendor or not is_in_doubt(case.record, case.limits):
-        proven = replace(again, first_unknown_at=None)
+        proven = replace(again, first_unknown_at=None, not_found=0)
         return _placed(case, proven, "it goes again")
     if case.kind in REPEATABLE:
         return _placed(case, again, f"it goes again: class {case.kind} may repeat")

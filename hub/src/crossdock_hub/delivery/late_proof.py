@@ -25,11 +25,11 @@ _WAITS = ledger.IDLE_STATES | {"PARKED"}
 
 def doubted(record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> DeliveryRecord:
     """The delivery of a call whose word moves nothing any more: where the word is that it is done,
-    nothing is sent again without a look at the vendor."""
+    nothing is sent again without a look at the vendor, whatever look-ups found nothing before."""
     if not _is_proof(attempt, outcome) or record.state not in _MAY_GO_AGAIN:
         return record
     since = min(record.first_unknown_at or attempt.begun_at, attempt.begun_at)
-    return replace(record, first_unknown_at=since)
+    return replace(record, first_unknown_at=since, not_found=ledger.UNSETTLED)
 
 
 def shows_done(unit: Unit, record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> bool:

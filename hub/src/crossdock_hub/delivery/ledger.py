@@ -45,6 +45,9 @@ UNPROCESSED = frozenset({"RETRY", "THROTTLED"})
 # Ends of a call that left nothing at the vendor.
 UNDONE = UNPROCESSED | {"REJECTED", "PARKED"}
 LEASE_RAN_OUT = "the lease ran out with no word"
+# `not_found` where nobody knows how long ago the latest call was sent: a first look-up that finds
+# nothing was perhaps too early, so the settle time begins with it, and only later ones count.
+UNSETTLED = -1
 # What an attempt of each kind may say; everything else proves nothing.
 WORDS = {
     "CALL": frozenset({"CONFIRMED", "REJECTED", "PARKED"}) | UNPROCESSED,
@@ -309,6 +312,8 @@ def _looked_up(
     record = replace(record, not_found=found_nothing)
     if found_nothing < limits.not_found_needed:
         why = f"not found {found_nothing} of {limits.not_found_needed} times"
+        if found_nothing <= 0:
+            why = "not found, which may have been too early to tell"
         return _in_doubt(record, why, spec.settle_seconds, now)
     if record.calls_reached >= spec.calls_max:
         return _park(record, f"{spec.calls_max} calls, never found", now)
@@ -335,7 +340,8 @@ def unknown(
         record,
         first_unknown_at=record.first_unknown_at or since,
         lease_until=None,
-        not_found=0,
+        # A database that was put back may lack a later call than the one this is about.
+        not_found=min(record.not_found, 0),
         updated_at=now,
     )
     kind = record.operation_class or spec.operation_class
@@ -463,7 +469,8 @@ def instead_of_call(record: DeliveryRecord, spec: OperationSpec, now: int) -> De
     """What a call that is about to begin becomes instead; None: it may go.
 
     Asked when the call goes, not when it was queued: a pause, an outage or another declaration of
-    the endpoint may lie between. It matters only after a call that nothing is proven about.
+    the endpoint may lie between. It matters only after a call that nothing is proven about. That
+    may have been sent a moment ago, so the first look-up settles nothing.
     """
     if record.first_unknown_at is None:
         return None
@@ -471,7 +478,8 @@ def instead_of_call(record: DeliveryRecord, spec: OperationSpec, now: int) -> De
         return park_dead_key(record, now)
     kind = careful_class(record, spec)
     if kind in ("NONE", "SEARCHABLE"):
-        return _settled(replace(record, operation_class=kind), spec, now)
+        doubtful = replace(record, operation_class=kind, not_found=UNSETTLED)
+        return _settled(doubtful, spec, now)
     return None
 
 

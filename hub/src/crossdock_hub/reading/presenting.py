@@ -83,7 +83,7 @@ def delivery_message(
         waiting_on=in_words,
         operation_class=enum_value(delivery_pb2.OperationClass, record.operation_class),
         attempts=record.attempts,
-        not_found=record.not_found,
+        not_found=max(0, record.not_found),
         dispatch_number=record.dispatch_number,
         token=record.token,
         vendor_references=map(_vendor_reference, record.vendor_references),

@@ -168,6 +168,8 @@ def _in_doubt(case: Case) -> Judgement | None:
 def _next_step(record: DeliveryRecord, case: Case) -> str:
     needed = case.limits.not_found_needed
     look_up = f"look-up {min(record.not_found + 1, needed)} of {needed}"
+    if record.not_found < 0:
+        look_up = "a first look-up, perhaps too early to count,"
     attempts = case.chain.attempts.get(record.id, ())
     last = next((a.reason or a.code for a in reversed(attempts) if a.reason or a.code), "")
     why = record.waiting_on or last

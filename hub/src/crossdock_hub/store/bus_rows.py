@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crossdock_hub.delivery.ledger import DONE_STATES
+from crossdock_hub.delivery.ledger import DONE_STATES, UNSETTLED
 from crossdock_hub.records import (
     BusConsumer,
     BusPosition,
@@ -167,7 +167,8 @@ async def doubt_open_deliveries(
     The ledger then asks the vendor before it calls, or parks: by each operation's class. Two steps
     without a draft count as class NONE: since then one may have been noted, and confirmed. Tokens
     go on from a floor above all that were given out since then, and whoever holds an attempt of
-    before has lost it; its proof still counts.
+    before has lost it; its proof still counts. The latest call may have been sent just before the copy
+    came back, so the first look-up that finds nothing does not count.
 
     What may have been bought stays as the copy knows it: of what is open the spending guard counts
     each once anyway, and nothing says that what was refused or stopped was sent since. Without a
@@ -188,7 +189,7 @@ async def doubt_open_deliveries(
         .values(
             first_unknown_at=func.coalesce(d.first_unknown_at, since),
             calls_reached=case((d.calls_reached < 1, 1), else_=d.calls_reached),
-            not_found=0,
+            not_found=UNSETTLED,
             operation_class=case((lost_draft, "NONE"), else_=d.operation_class),
             calls_maybe_done=case((lost_draft, 0), else_=d.calls_maybe_done),
             released=False,
