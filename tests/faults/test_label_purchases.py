@@ -120,6 +120,29 @@ def test_a_carton_has_one_valid_label(
     assert (Kind.TWO_VALID_LABELS in {violation.kind for violation in told}) is found
 
 
+@pytest.mark.parametrize(
+    ("state", "key", "found"),
+    [("HELD", "key", False), ("HELD", "another", True), ("CONFIRMED", "key", True)],
+)
+def test_a_void_that_waits_for_a_person_leaves_its_label(state: str, key: str, found: bool) -> None:
+    """Proves that a voided shipment's label may be valid beside that of the next one only where its
+    void is held behind parked work of the same key: here of another package of the shipment."""
+    void = Delivery("v", "e", "carrier", labels.VOID, "", "p1", key, "2", state,
+                    "ORDER", "?", "", 0, 0, ())  # fmt: skip
+    records: Sequence[Record] = [
+        Packed("p1", "LPN", "s1", "carrier"),
+        Packed("p2", "LPN", "s2", "carrier"),
+        Packed("p3", "LPN-2", "s1", "carrier"),
+        Rpc("wms", labels.VOID_SHIPMENT, "r", 1, 2, "ok", object_id="s1"),
+        *bought("p1", "one", "CONFIRMED"),
+        *bought("p2", "two", "CONFIRMED"),
+        *bought("p3", "", "PARKED"),
+        void,
+    ]
+    told = labels.violations(History(Run("L1", 1), tuple(records)))
+    assert (Kind.TWO_VALID_LABELS in {violation.kind for violation in told}) is found
+
+
 def test_a_run_that_met_no_trouble_proves_nothing() -> None:
     """Proves that L1 fails for a piece in which no label was bought, voided or seen, and no call
     was left in doubt."""

@@ -38,6 +38,8 @@ class Books:
     labels: dict[str, list[Label]]
     # Shipments that a caller asked to void, and was not refused.
     voided: frozenset[str]
+    # Endpoints and ordering keys at which what follows waits for a person.
+    stuck: frozenset[tuple[str, str]]
 
     def is_voided(self, package: str) -> bool:
         """Whether a caller undid the shipment of a package."""
@@ -45,8 +47,14 @@ class Books:
         return known is not None and known.shipment_id in self.voided
 
     def in_hand(self, package: str) -> bool:
-        """Whether a person has to find out what became of a package's purchase."""
-        return any(row.state in IN_HAND for row in self.purchases.get(package, []))
+        """Whether a person has to find out what became of a package's purchase, or of that of
+        another package of its shipment, behind which its void waits."""
+        if any(row.state in IN_HAND for row in self.purchases.get(package, [])):
+            return True
+        return any(
+            row.state == "HELD" and (row.endpoint, row.ordering_key) in self.stuck
+            for row in self.voids.get(package, [])
+        )
 
 
 def books_of(history: History) -> Books:
@@ -68,6 +76,7 @@ def books_of(history: History) -> Books:
             for rpc in history.of(Rpc)
             if rpc.method == VOID_SHIPMENT and rpc.outcome != FAIL
         ),
+        frozenset((row.endpoint, row.ordering_key) for row in rows if row.state in IN_HAND),
     )
 
 
@@ -156,8 +165,8 @@ def _same(sold: Effect, label: Label) -> Iterator[Violation]:
 def _once(books: Books) -> Iterator[Violation]:
     """One valid label for a package, however often it was packed.
 
-    What a person has to find out about, of a shipment that was voided, is no second one: its void
-    waits for that person.
+    Of a shipment that was voided, a label whose void waits for a person is no second one: they were
+    told, and where it says so.
     """
     valid = {
         package: [effect.number for effect in effects if not effect.voided_at]

@@ -89,6 +89,7 @@ async def run_l1(piece: Piece) -> Result:
         "attempts": len(history.of(Attempt)),
         "looks at labels": len(history.of(LabelLook)),
         "parked (class none)": parked(history),
+        "voids that wait for a person": voids_held(history),
     }
     broken = nothing_there(history)
     return judged(history, piece.directory / "history.jsonl", counts, broken=broken)
@@ -104,6 +105,12 @@ def parked(history: History) -> int:
     """Purchases of which a person has to find out what became."""
     rows = history.of(Delivery)
     return sum(row.operation_class == "NONE" and row.state == "PARKED" for row in rows)
+
+
+def voids_held(history: History) -> int:
+    """Voids behind such a purchase, of the same package or of another one of its shipment."""
+    rows = history.of(Delivery)
+    return sum(row.operation == VOID and row.state == "HELD" for row in rows)
 
 
 def nothing_there(history: History) -> list[str]:
