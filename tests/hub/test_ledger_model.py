@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,7 +24,7 @@ def both(kind: str) -> Beside:
 
 # What chance seldom finds. A step is an event's work, or of a delivery: called or looked up with
 # this end, a draft noted in a call, the word of the attempt before the newest; "wait": all timers.
-STORIES = {
+STORIES: dict[str, tuple[str, list[Any], list[str]]] = {
     "a draft is not taken back": (
         "TWO_STEP",
         ["book", (0, "draft D-1"), (0, "RETRY"), "cancel"],

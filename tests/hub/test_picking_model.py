@@ -19,14 +19,19 @@ def test_a_story() -> None:
     a Retry-After of the other endpoint of a system, and how a share grows back."""
     machine = PickingBeside()
     machine.employ(slots=[4, 6, 2], rate="1.5")
-    machine.more([("east", 1), ("north", 1), ("north", 1), ("north", 0), ("south", 0)])
+    machine.more([("east", 1), *3 * [("north", 1)], *3 * [("north", 0)], ("south", 0)])
     machine.pass_time(40)
     assert machine.model.in_use(machine.known("east")) == 1
-    for _ in range(2):
-        machine.more([("north", 0)] * 7 + [("north", 2)])
-        while out := machine.of_state("OUT"):
-            machine.batch(begun=out[:1])
-            machine.batch(ended=out[:1])
+    while out := machine.of_state("OUT"):
+        machine.batch(begun=out[:1])
+        machine.batch(ended=out[:1])
+        machine.they_agree()
+    # Two queues behind full slots, of which one falls free at a time; the first one ends.
+    for asked, ends in ((6 * [("north", 0)], 2), ([*3 * [("north", 0)], ("north", 2)], 3)):
+        machine.more(asked)
+        for _ in range(ends):
+            north = [work for work in machine.of_state("OUT") if work.endpoint == "north"]
+            machine.batch(ended=north[:1])
             machine.they_agree()
     machine.more([("south", 3)])
     machine.throttle("south", 2)
