@@ -16,7 +16,7 @@ from crossdock.replay.v1 import replay_pb2
 from typer.testing import CliRunner
 
 
-def plan(*, needs_approval: bool = False, **counts: int) -> str:
+def plan(counts: dict[str, int], *, needs_approval: bool = False) -> str:
     """What is printed of a plan with so many items of each verdict."""
     planned = replay_pb2.Replay(
         id="R",
@@ -39,7 +39,7 @@ def test_every_verdict_that_posts_nothing_says_why() -> None:
     verdicts = {name.removeprefix("REPLAY_VERDICT_") for name in names}
     assert set(WHY_NOT) == verdicts - {"UNSPECIFIED", "WOULD_POST"}
     for name in set(WHY_NOT) - {"WOULD_PARK"}:
-        told = plan(**{name: 3})
+        told = plan({name: 3})
         assert f"nothing would be posted: 3 {WHY_NOT[name]}" in told
         assert "replay start" not in told
         assert "crossdock replay show R --items" in told
@@ -48,19 +48,19 @@ def test_every_verdict_that_posts_nothing_says_why() -> None:
 def test_what_parks_is_told_before_the_start() -> None:
     """Proves that beside what would be posted the number of what parks is told with the reason,
     and that where all park the start is told as what it is."""
-    told = plan(WOULD_POST=2, WOULD_PARK=1)
+    told = plan({"WOULD_POST": 2, "WOULD_PARK": 1})
     assert "  WOULD_PARK        1" in told
     assert "of these 1 would not be posted but park" in told and "can't be asked" in told
     assert told.splitlines()[-1] == "start: crossdock replay start R --reason …"
-    alone = plan(WOULD_PARK=2, ALREADY_POSTED=1)
+    alone = plan({"WOULD_PARK": 2, "ALREADY_POSTED": 1})
     assert "nothing would be posted: 1 confirmed already; 2 would park" in alone
     assert alone.splitlines()[-1].startswith("park:  crossdock replay start R --reason …: makes")
-    assert "park" not in plan(WOULD_POST=2)
+    assert "park" not in plan({"WOULD_POST": 2})
 
 
 def test_what_waits_for_a_second_person_says_so() -> None:
     """Proves that a plan all of which the policy holds back says who may let it go."""
-    told = plan(BLOCKED_BY_POLICY=1, needs_approval=True)
+    told = plan({"BLOCKED_BY_POLICY": 1}, needs_approval=True)
     assert "allow: crossdock replay approve R" in told and "nothing would be posted" in told
 
 
@@ -100,10 +100,12 @@ def test_a_range_that_was_not_read_to_its_end_is_no_clean_one(
 def test_a_refused_fact_is_marked_beside_the_document() -> None:
     """Proves that the result of a delivery counts its refused facts before the numbers that the
     vendor gave, and says nothing of facts where none was refused."""
-    done = delivery_pb2.Delivery(vendor_references=[{"type": "so", "value": "7"}])
+    done = delivery_pb2.Delivery()
+    done.vendor_references.add(type="so", value="7")
     assert deliveries._result(done) == "so 7"
     done.quarantined.add()
     assert deliveries._result(done) == "1 refused fact; so 7"
     done.quarantined.add()
     assert deliveries._result(done) == "2 refused facts; so 7"
-    assert deliveries._result(delivery_pb2.Delivery(quarantined=[{}])) == "1 refused fact"
+    del done.vendor_references[:]
+    assert deliveries._result(done) == "2 refused facts"
