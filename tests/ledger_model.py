@@ -296,9 +296,9 @@ class Model:
         if other.state not in OPEN or self._needs(other, one.work):
             return False
         if other.why == "ORDER":
-            # Held by nothing but what waits for this one, it waits for this one as well.
-            first = [each for each in self._before(other) if self._in_the_way(each, other)]
-            return not first or any(self._in_the_way(each, one) for each in first)
+            # Behind what waits for this one, it waits for this one as well. What this one may pass,
+            # as a cancel passes the refusal of what it takes back, holds up what stands between.
+            return not any(self._needs(each, one.work) for each in self._before(other))
         return True
 
     def _needs(self, other: Delivery, work: str) -> bool:

@@ -71,6 +71,11 @@ STORIES: dict[str, tuple[str, list[Any], list[str]]] = {
         ["book", "post", (0, "REJECTED"), "cancel"],
         ["REJECTED", "HELD", "HELD"],
     ),
+    "a cancel does not pass what waits for a person behind a refusal": (
+        "NONE",
+        ["book", (0, "REJECTED"), "change", "cancel"],
+        ["REJECTED", "HELD", "HELD"],
+    ),
     "another class is looked up, and the first look counts for nothing": (
         "KEYED",
         [
