@@ -72,6 +72,19 @@ def test_the_first_answer_stands(steps: list[tuple[str, str]]) -> None:
         assert bool(each.syntax) == (("997", each.reference) in steps)
 
 
+def test_what_an_answer_says_beside_its_word_may_count() -> None:
+    """Proves that a second answer with the same word and another reason is told as wrong where
+    the reason is the partner's number, that the first one stands, and that elsewhere, and where the
+    reason is the same as far as it is kept, nothing is wrong."""
+    state = edi_replies.noted((), Sent("a", 1, NOW))
+    long = "N" * 80
+    state, wrong = edi_replies.answered(state, "a", "A", long, reason_counts=True)
+    assert not wrong
+    for reason, counts, told in ((long, True, ""), ("OTHER", False, ""), ("OTHER", True, "OTHER")):
+        after, wrong = edi_replies.answered(state, "a", "A", reason, reason_counts=counts)
+        assert after == state and bool(wrong) is bool(told) and told in wrong
+
+
 def test_sets_that_wait_are_kept_as_long_as_anybody_may_ask() -> None:
     """Proves that the state is bounded, that one more than may wait has to wait itself, and that
     one goes when its delivery surely has the answer, or after its age: an open one only when no

@@ -102,16 +102,24 @@ def noted(state: State, sent: Sent) -> State:
     return (*kept, sent)
 
 
-def answered(state: State, reference: str, word: str, reason: str) -> tuple[State, str]:
-    """The state with this answer, and what is wrong with it; "" when nothing is."""
+def answered(
+    state: State, reference: str, word: str, reason: str, *, reason_counts: bool = False
+) -> tuple[State, str]:
+    """The state with this answer, and what is wrong with it; "" when nothing is.
+
+    reason_counts: the reason is more than words, such as the partner's number of what it took, and
+    another one is another answer.
+    """
     found = of(state, reference)
     if found is None:
         return state, "it answers nothing that is known to be sent"
-    if found.answer == word:
+    cut = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+    if found.answer == word and (found.reason == cut or not reason_counts):
         return state, ""
+    if found.answer == word:
+        return state, f"it says {word} {cut} of what was answered {word} {found.reason} before"
     if found.answer:
         return state, f"it says {word} of what was answered {found.answer} before"
-    cut = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
     changed = replace(found, answer=word, reason=cut)
     return tuple(changed if each is found else each for each in state), ""
 
@@ -261,14 +269,21 @@ async def awaited(
 
 
 async def note_answer(
-    cursors: Cursors, functional_id: str, reference: str, word: str, reason: str = ""
+    cursors: Cursors,
+    functional_id: str,
+    reference: str,
+    word: str,
+    reason: str = "",
+    *,
+    reason_counts: bool = False,
 ) -> str:
-    """Note the partner's word; what is wrong with it, "" when nothing is. HubAway: ask again."""
+    """Note the partner's word; what is wrong with it, "" when nothing is, as `answered` says it.
+    HubAway: ask again."""
     wrong = ""
 
     def decide(state: State) -> State:
         nonlocal wrong
-        after, wrong = answered(state, reference, word, reason)
+        after, wrong = answered(state, reference, word, reason, reason_counts=reason_counts)
         return after
 
     await _change(cursors, functional_id, decide)
