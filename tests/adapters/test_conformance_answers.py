@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from crossdock.label.v1 import label_events_pb2, label_pb2
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.conformance import conforming
+from crossdock_adapters.sdk.conformance.bench import Bench, wrong_answers
 from crossdock_adapters.sdk.conformance.report import Report
 from crossdock_adapters.sdk.conformance.subject import Case, Subject, WayIn
 from crossdock_adapters.sdk.manifest import parse
@@ -37,15 +39,26 @@ class AnsweringSandbox(TinySandbox):
         self.honours_keys = True
 
     def routes(self) -> list[VendorRoute]:
-        return [*super().routes(), VendorRoute("GET", "/answers", self.answers, "answers")]
+        return [
+            *super().routes(),
+            VendorRoute("GET", "/answers", self.answers, "answers"),
+            VendorRoute("POST", "/taken", self.taken, "taken", effect=True),
+        ]
 
     async def answers(self, request: Request, call: Call) -> Response:
         """Every key that was booked."""
         return json_response({"keys": [each["key"] for each in self.bookings]})
 
+    async def taken(self, request: Request, call: Call) -> Response:
+        """Whoever hears an answer says so, as by an acknowledgement."""
+        return json_response({})
 
-def asking(answered_by: str = "poll:pages", strikes: str = "book") -> Subject:
-    """An endpoint that asks in its operation, and hears the answer by its poll."""
+
+def asking(
+    answered_by: str = "poll:pages", strikes: str = "book", acknowledges: bool = False
+) -> Subject:
+    """An endpoint that asks in its operation, and hears the answer by its poll. acknowledges: it
+    says of every answer that it has it, by a call with an effect of its own."""
     start, end = WHOLE_MANIFEST.index("[operations.book]"), WHOLE_MANIFEST.index("[settings.")
     adapter = Adapter(parse(WHOLE_MANIFEST[:start] + ASK + WHOLE_MANIFEST[end:]), "tiny")
 
@@ -71,6 +84,9 @@ def asking(answered_by: str = "poll:pages", strikes: str = "book") -> Subject:
     @adapter.poll("pages")
     async def hear(poll: Poll, vendor: TinyVendor) -> None:
         answer = await vendor.http.get("/answers")
+        heard = poll.cursor.decode().split()
+        if acknowledges and answer.ok and set(answer.json()["keys"]) - set(heard):
+            await vendor.http.post("/taken", json={})
         if answer.ok:
             await poll.put_cursor(" ".join(answer.json()["keys"]).encode())
 
@@ -109,6 +125,27 @@ async def test_an_answer_comes_by_the_way_in_that_the_case_names(tmp_path: Path)
     report = await checked(asking(), tmp_path, "described", *OUTBOUND)
     assert report.conforms, report.as_text()
     assert len(report.findings) == 1 + len(OUTBOUND)
+
+
+async def test_the_calls_of_a_way_in_are_none_of_the_operations(tmp_path: Path) -> None:
+    """Proves that what a way in itself calls, beside the operation whose answer it brings, is taken
+    for no work of the operation: it is not lost in its place, and needs no trace of its event."""
+    subject = asking(acknowledges=True)
+    bench = Bench(subject, tmp_path)
+    assert await bench.effects(subject.cases[0]) == ["book"]
+    report = await checked(subject, tmp_path, "reply_lost", "trace")
+    assert report.conforms, report.as_text()
+
+
+def test_every_case_beside_a_way_in_says_what_does_its_work() -> None:
+    """Proves that a case whose answer does not come by a way in has to give strikes, too, where one
+    of another case is at work beside it."""
+    subject = asking()
+    beside = replace(subject.cases[0], operation="beside", answered_by="", strikes="")
+    assert wrong_answers(replace(subject, cases=[*subject.cases, beside])) == [
+        "beside: give strikes, because ask is answered_by a way in"
+    ]
+    assert wrong_answers(replace(subject, cases=[beside])) == []
 
 
 async def test_without_that_way_in_it_is_never_confirmed(tmp_path: Path) -> None:

@@ -92,13 +92,22 @@ class Bench:
                 await way.ready(stage)
             yield stage
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether a way in is at work beside operations, so that a call with an effect may be its
+        own, such as an acknowledgement."""
+        return any(case.answered_by for case in self.subject.cases)
+
     async def strikes(self, case: Case) -> str:
         """The vendor's call that does the work of a case. Failed: no call has an effect."""
         return case.strikes or (await self.effects(case))[-1]
 
     async def effects(self, case: Case) -> list[str]:
         """Every call with an effect that the case makes, each once, in order: the answer of any of
-        them may be lost. Failed: no call has an effect."""
+        them may be lost. Where a way in is at work beside it, that which does the work alone.
+        Failed: no call has an effect."""
+        if self.is_answered and case.strikes:
+            return [case.strikes]
         if case.operation not in self._effects:
             async with self.outward() as stage:
                 await stage.prepare(case)
@@ -129,14 +138,17 @@ def described_ways(subject: Subject) -> set[str]:
 def wrong_answers(subject: Subject) -> list[str]:
     """Cases whose answer comes by a way in that is not there, or that do not say what they do."""
     problems = []
+    answered = [case.operation for case in subject.cases if case.answered_by]
     for case in subject.cases:
         if case.answered_by and case.answered_by not in described_ways(subject):
             known = ", ".join(sorted(described_ways(subject))) or "no way in at all"
             problems.append(
                 f"{case.operation}: answered_by names {case.answered_by}; there is {known}"
             )
-        if case.answered_by and not case.strikes:
-            problems.append(f"{case.operation}: give strikes, because it is answered_by a way in")
+        if answered and not case.strikes:
+            which = "it" if case.answered_by else answered[0]
+            said = f"give strikes, because {which} is answered_by a way in"
+            problems.append(f"{case.operation}: {said}")
     return problems
 
 

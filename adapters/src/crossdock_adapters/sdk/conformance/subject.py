@@ -51,7 +51,8 @@ class Case:
     vendor has to have done by itself since. strikes: the vendor's call that does the work; "" is
     the last with an effect that the operation makes. answered_by: the source of the way in by which
     the vendor's answer comes, where the operation does not get it itself: it is at work beside the
-    operation, and its calls may be the last, so that `strikes` has to be given.
+    operation, and its calls may be the last, so that every case of the subject gives `strikes`, and
+    no other call is taken for the operation's.
     """
 
     operation: str
