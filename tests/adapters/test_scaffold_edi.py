@@ -15,12 +15,14 @@ from crossdock_adapters.sdk import carrier_scans, edi_replies
 from crossdock_adapters.sdk.edi_mailbox import Read
 from crossdock_adapters.sdk.edi_replies import Sent
 from crossdock_adapters.sdk.scaffold.creating import create
+from crossdock_adapters.sdk.testing import OUTSIDE_PREFIX
 from crossdock_adapters.sdk.work import Poll
 from crossdock_adapters.sdk.x12 import acknowledgments, envelopes
 from crossdock_adapters.sdk.x12.acknowledgments import Status
 from test_sequences import KeptCursors
 
-NAME, PACKAGE = "untidy-partner", "untidy_partner"
+NAME = "untidy-partner"
+PACKAGE = f"{OUTSIDE_PREFIX}untidy_partner"
 LEFT = "AT7*X4*NS***20260305*1340*UT~"
 BROKEN = "AT7*X4*NS***20260305*2505*UT~"
 
