@@ -102,6 +102,21 @@ def test_no_connection_is_drained(module: str) -> None:
     assert drained in ([], ["self._subscription.drain"])
 
 
+@pytest.mark.parametrize("module", NATS_DOORS)
+def test_a_connection_is_tried_for_ever_and_keeps_nothing(module: str) -> None:
+    """Proves that both who connect say what nats-py shall do while the server is away: go on
+    trying, where it gives up after 60 attempts, and keep nothing to be sent later."""
+    told = {
+        key.value: ast.unparse(value)
+        for node in ast.walk(parsed(MODULES[module]))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant)
+    }
+    assert (told["max_reconnect_attempts"], told["pending_size"]) == ("-1", "0")
+    assert told["allow_reconnect"] == "True"
+
+
 def test_nothing_is_thrown_away_on_the_bus() -> None:
     """Proves that no message is ended with term(), which can't say why: what nobody can do is told
     to the ledger, with a reason, and acknowledged."""

@@ -184,6 +184,20 @@ def test_what_is_said_twice_and_does_not_agree_is_not_guessed() -> None:
         conversion("PF", "EA", around)
 
 
+def test_a_rule_that_names_both_units_has_to_agree_with_the_ways_around_it() -> None:
+    """Proves that the shortest rule is not taken where what is said beside it denies it, and that
+    it is where the quarrel is about another unit."""
+    of_both = [item("CS", "IP", 4), every("IP", "EA", 3), every("CS", "EA", 10)]
+    with pytest.raises(Contradiction, match="one CS is 10 EA, but one CS is 12 EA over IP"):
+        conversion("CS", "EA", of_both)
+    weights = [item("CS", "LBR", 10), item("CS", "KGM", 10)]
+    for unit in ("LBR", "KGM", "GRM"):
+        with pytest.raises(Contradiction):
+            conversion("CS", unit, weights)
+    elsewhere = [item("CS", "BX", 2), item("CS", "PF", 3), item("BX", "PF", 9)]
+    assert conversion("CS", "EA", [item("CS", "EA", 12), *elsewhere]).ratio == 12
+
+
 def test_a_contradiction_elsewhere_keeps_nobody_from_the_table() -> None:
     """Pounds stay pounds for an item whose cases are said wrongly."""
     both = [item("CS", "EA", 12), item("EA", "CS", "0.1")]

@@ -23,10 +23,15 @@ HEADING = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A test's row, as it is read and as it counts."""
+    """A test's row, as it is read and as it counts.
+
+    missed: its full counts were run, it kept its promise, and a bound of seconds or rate was not
+    met.
+    """
 
     text: str
     passed: bool
+    missed: bool = False
 
 
 def line(trial: Trial, size: Size, progress: Progress) -> Line:
@@ -49,7 +54,8 @@ def line(trial: Trial, size: Size, progress: Progress) -> Line:
     slow += "".join(f"; too few: {each}" for each in few)
     slow += "".join(f"; {each}" for each in _otherwise(told))
     text = f"{columns}{counts}{slow}" + (f"; {baseline}" if baseline else "")
-    return Line(text, passed and told["pieces"] > 0)
+    missed = whole and passed and bool(told["beyond"] or told["below"])
+    return Line(text, passed and told["pieces"] > 0, missed)
 
 
 def _judged(pieces: Sequence[Done], name: str) -> int | None:

@@ -367,7 +367,7 @@ def _overtaken(history: History) -> Iterable[Record]:
     return changed(history, attempt, begun_at=0)
 
 
-def _by_class(history: History, kind: str, outcome: str) -> tuple[Attempt, Delivery]:
+def by_class(history: History, kind: str, outcome: str) -> tuple[Attempt, Delivery]:
     """A call of a class that ended so, and its delivery."""
     rows = {d.id: d for d in history.of(Delivery) if d.operation_class == kind}
     attempt = first(
@@ -378,7 +378,7 @@ def _by_class(history: History, kind: str, outcome: str) -> tuple[Attempt, Deliv
     return attempt, rows[attempt.delivery_id]
 
 
-def _one_more_call(history: History, attempt: Attempt) -> list[Record]:
+def one_more_call(history: History, attempt: Attempt) -> list[Record]:
     log = [a for a in history.of(Attempt) if a.delivery_id == attempt.delivery_id]
     last = max(log, key=lambda a: a.token)
     again = replace(
@@ -390,18 +390,18 @@ def _one_more_call(history: History, attempt: Attempt) -> list[Record]:
 
 @seeded(Kind.REPEATED_WITHOUT_LOOK_UP)
 def _blind_repeat(history: History) -> Iterable[Record]:
-    attempt, row = _by_class(history, "SEARCHABLE", "UNKNOWN")
+    attempt, row = by_class(history, "SEARCHABLE", "UNKNOWN")
     looked = [
         e
         for e in history.records
         if not (isinstance(e, Attempt) and e.delivery_id == row.id and e.kind == "LOOK_UP")
     ]
-    return _one_more_call(history.with_records(looked), attempt)
+    return one_more_call(history.with_records(looked), attempt)
 
 
 @seeded(Kind.SETTLED_WITHOUT_PROOF)
 def _old_token(history: History) -> Iterable[Record]:
-    attempt, _ = _by_class(history, "KEYED", "CONFIRMED")
+    attempt, _ = by_class(history, "KEYED", "CONFIRMED")
     under_way = replace(
         attempt, token=attempt.token + 1, number=99, begun_at=attempt.begun_at + 1, ended_at=None,
         outcome="",
@@ -411,19 +411,19 @@ def _old_token(history: History) -> Iterable[Record]:
 
 @seeded(Kind.CALLED_AFTER_PROOF)
 def _proved_and_called(history: History) -> Iterable[Record]:
-    attempt, _ = _by_class(history, "KEYED", "CONFIRMED")
-    return _one_more_call(history, attempt)
+    attempt, _ = by_class(history, "KEYED", "CONFIRMED")
+    return one_more_call(history, attempt)
 
 
 @seeded(Kind.NONE_REPEATED)
 def _none_repeated(history: History) -> Iterable[Record]:
-    attempt, _ = _by_class(history, "NONE", "UNKNOWN")
-    return _one_more_call(history, attempt)
+    attempt, _ = by_class(history, "NONE", "UNKNOWN")
+    return one_more_call(history, attempt)
 
 
 @seeded(Kind.UNKNOWN_NOT_PARKED)
 def _not_parked(history: History) -> Iterable[Record]:
-    _, row = _by_class(history, "NONE", "UNKNOWN")
+    _, row = by_class(history, "NONE", "UNKNOWN")
     return changed(history, row, state="UNKNOWN")
 
 

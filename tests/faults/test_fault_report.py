@@ -117,6 +117,34 @@ def test_a_missed_bound_is_no_pass(
     assert ("PASS" in row.text) is (verdict == "PASS")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "pieces", "options", "status"),
+    [
+        (4.0, 2, ["--full"], run.KEPT),
+        (6.0, 2, ["--full"], run.MISSED),
+        (6.0, 1, ["--full", "--pieces", "0"], run.KEPT),
+        (6.0, 2, [], run.KEPT),
+    ],
+)
+def test_a_missed_bound_ends_the_full_run_with_its_own_status(
+    seconds: float,
+    pieces: int,
+    options: list[str],
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that whoever runs the full counts by a script learns of a bound that was missed, apart
+    from a promise that was broken; reduced counts, and a part of the whole, decide no bound."""
+    slow = trial(bounds={"s": 5.0}, quick=Size(1), full=Size(2, orders=2))
+    progress = Progress(tmp_path / "faults" / ("full" if "--full" in options else "quick"))
+    for seed in range(1001, 1001 + pieces):
+        progress.put("G0", seed, Result({"kills": 10}, GOOD, {"s": [seconds]}), 3.0)
+    monkeypatch.setattr(run, "TRIALS", {"G0": slow})
+    monkeypatch.setattr(sys, "argv", ["faults", "--out", str(tmp_path), *options])
+    assert run.main() == status
+
+
 def test_a_piece_that_was_judged_otherwise_is_told(progress: Progress) -> None:
     """Proves that a row says which of its pieces were run when the test did something else, or kept
     its promise by another criterion, than is printed there; and which kept no word of it."""
@@ -239,7 +267,7 @@ def test_the_reduced_baseline_is_a_part_of_the_whole() -> None:
 
 REQUIRED = (
     *(f"G{n}" for n in (*range(1, 7), *range(10, 21), *range(22, 28), 29, 30)),
-    *("A1", "A2", "A5"),
+    *("L1", "A1", "A2", "A5"),
 )
 
 

@@ -9,14 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.history.records import OK, Attempt, Delivery, Event, History, Rpc, Run
-from tests.faults.trials.adapter_kills import wrongly_parked
+from tests.faults.history.records import (
+    OK,
+    Attempt,
+    Delivery,
+    Event,
+    History,
+    Rpc,
+    Run,
+    VendorCall,
+)
 from tests.faults.trials.catalogue import TRIALS
+from tests.faults.trials.disks import told_otherwise
 from tests.faults.trials.kill_rounds import OVER_THE_NEW_BUS
 from tests.faults.trials.neighbours import parked_after
 from tests.faults.trials.put_back import Window, by_the_books
 from tests.faults.trials.redelivery import LEASE_MICROSECONDS, begun_by_copies
 from tests.faults.trials.trial import Piece, Result, Size
+from tests.faults.trials.zombies import ZOMBIES_A_PIECE_MAX, arrived_late
 from tests.faults.yard.site import LANES
 
 SEED = 501
@@ -103,26 +113,6 @@ def delivery(name: str, state: str, key: str = "key", event: str = "") -> Delive
 
 
 @pytest.mark.parametrize(
-    ("kind", "outcomes", "wrong"),
-    [
-        ("NONE", ["UNKNOWN"], False),
-        ("NONE", ["RETRY", "LEASE_EXPIRED"], False),
-        ("NONE", ["RETRY"], True),
-        ("NONE", [], True),
-        ("SEARCHABLE", ["UNKNOWN"], True),
-    ],
-)
-def test_what_is_parked_without_doubt_fails(kind: str, outcomes: list[str], wrong: bool) -> None:
-    """Proves that G1 fails for parked work whose calls are all known, also in class none, and for
-    parked work of every other class."""
-    row = replace(delivery("one", "PARKED"), operation_class=kind)
-    log = [Attempt("one", n, n, "CALL", n, n, each) for n, each in enumerate(outcomes, 1)]
-    other = Attempt("two", 1, 1, "CALL", 1, 1, "UNKNOWN")
-    assert bool(wrongly_parked([row], [*log, other])) is wrong
-    assert wrongly_parked([replace(row, state="READY")], log) == []
-
-
-@pytest.mark.parametrize(
     ("rows", "told"),
     [
         ([("one", "UNKNOWN", "a")], ["one is still UNKNOWN"]),
@@ -195,3 +185,26 @@ def test_the_wait_for_a_parked_order_begins_with_the_order() -> None:
     ]
     history = History(Run("G13", 1), (*writes, *events, *rows, *attempts))
     assert parked_after(history) == [70.0]
+
+
+def test_a_full_volume_is_named_and_nothing_else() -> None:
+    """Proves that G11 fails for calls that began on a full volume and were refused for another
+    reason, and not for those that began before or after."""
+    spans = [(100, 200), (300, 400)]
+    named = [(100, "STORE_FULL"), (350, "STORE_FULL")]
+    outside = [(99, "DEADLINE"), (200, "HUB_UNAVAILABLE"), (400, "DEADLINE")]
+    assert told_otherwise([*named, *outside], spans) == []
+    others = [(100, "DEADLINE"), (399, "DEADLINE")]
+    assert told_otherwise([*named, *others], spans) == [
+        "2 calls on a full volume ended with DEADLINE"
+    ]
+
+
+def test_calls_that_arrive_after_their_lease_are_told_from_those_that_left_after_it() -> None:
+    """Proves that G23 counts as zombies the calls that arrive after their lease, and neither those
+    in time, nor look-ups, nor calls whose sender said no lease; one a piece is the window."""
+    kept = VendorCall("erp", "CALL", "sell", "d", 1, "k", 50, 60, 201, True, 10, 50)
+    late = replace(kept, start=51)
+    others = [replace(late, kind="LOOK_UP"), replace(late, lease_until=0)]
+    assert arrived_late([kept, late, *others]) == [late]
+    assert ZOMBIES_A_PIECE_MAX == 1

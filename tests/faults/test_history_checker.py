@@ -12,7 +12,9 @@ import pytest
 from tests.faults.history.checker import check, counted
 from tests.faults.history.records import Attempt, Delivery, Fault, History, Look, Run
 from tests.faults.history.violations import Kind, Verdict
-from tests.faults.seeded import SEEDS, changed, delivery, first
+from tests.faults.seeded import changed, delivery, first
+from tests.faults.seeded_ends import SEEDS
+from tests.faults.seeded_labels import LABEL_SEEDS
 from tests.faults.trials.adapter_kills import DEATHS, kill_adapters
 from tests.faults.trials.round import played
 from tests.faults.trials.trial import Piece, Size
@@ -139,9 +141,11 @@ def test_an_old_token_settles_nothing(state: str, log: list[tuple[Any, ...]], fo
 def test_every_kind_is_seeded() -> None:
     """Proves that no kind of violation goes without a test that it is found, and that all four
     verdicts are among them."""
-    assert set(SEEDS) == set(Kind)
+    assert set(SEEDS) | set(LABEL_SEEDS) == set(Kind)
     assert len(SEEDS) >= KINDS_MIN
-    assert {kind.verdict for kind in SEEDS} == set(Verdict)
+    assert (
+        {kind.verdict for kind in SEEDS} == {kind.verdict for kind in LABEL_SEEDS} == set(Verdict)
+    )
 
 
 def test_a_history_is_the_same_when_read_again(good: History, tmp_path: Path) -> None:

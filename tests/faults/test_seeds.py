@@ -53,7 +53,7 @@ async def requests():
     caller = Caller()
     load = Load(Site, ORDERS)
     for place in range(ORDERS):
-        await load._place(caller, place)
+        await load.place(caller, place)
     return caller.asked
 
 yard = Yard(SandboxConfig("yard", seed=SEED))

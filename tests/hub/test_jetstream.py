@@ -201,6 +201,23 @@ async def test_lost_answer_is_unknown_and_repeatable(own_nats_server: NatsProces
     await bus.close()
 
 
+async def test_nothing_is_kept_for_a_lost_connection(own_nats_server: NatsProcess) -> None:
+    """Proves: what is published between the loss of a connection and its discovery is refused by
+    the client itself, and does not reach the server when it is back, as it does by default."""
+    bus = await Bus.connect(own_nats_server.address)
+    spec = StreamSpec("S", ("S.>",), "file", "limits", 3600.0, 4 * 1024 * 1024)
+    await bus.ensure_streams([spec])
+    own_nats_server.kill()
+    await eventually(lambda: not bus.health.ok, "the red light")
+    # Past the bus's own look at the connection, which may be older than the loss.
+    with pytest.raises(nats.errors.OutboundBufferLimitError):
+        await bus._client.publish("S.late", b"nobody expects it any more")
+    own_nats_server.start()
+    await eventually(lambda: bus.health.ok, "the reconnect")
+    assert (await bus.publish(message(spec, 1))).sequence == 1
+    await bus.close()
+
+
 async def test_close_never_hangs(own_nats_server: NatsProcess) -> None:
     """Proves: closing takes seconds at most, whether the server lives, is frozen, or is gone."""
     living, frozen, orphaned = [await Bus.connect(own_nats_server.address) for _ in range(3)]

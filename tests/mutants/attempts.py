@@ -1,13 +1,16 @@
-"""Faults in how the SDK begins, sends and completes: the simulation alone has to notice each.
+"""Faults in how the SDK begins, sends and completes, and in how the hub lets a call be repeated:
+the simulation alone has to notice each.
 
-It runs the SDK's own coroutines; one that goes unnoticed says that it no longer does.
+It runs the SDK's own coroutines; one that goes unnoticed says that it no longer does. The repeats
+double nothing there, since its vendor shows what it did within one settle time: that nobody asked
+twice is all that there is to notice.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import SDK, Mutant, faults_in
+from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 
 SIMULATION: Final = ("tests/simulation",)
 
@@ -60,6 +63,18 @@ ATTEMPT_MUTANTS: Final[list[Mutant]] = [
         connection_that_breaks_left_nothing=(
             "left = trace.connected and call.has_effect",
             "left = False",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/ledger.py",
+        SIMULATION,
+        undone_call_is_repeated_after_one_look_up=(
+            "if found_nothing < limits.not_found_needed:",
+            "if found_nothing < 1:",
+        ),
+        second_look_up_waits_for_nothing=(
+            'times"\n        return _in_doubt(record, why, spec.settle_seconds, now)',
+            'times"\n        return _in_doubt(record, why, 0.0, now)',
         ),
     ),
 ]

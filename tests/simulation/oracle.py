@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from crossdock_hub.config import Limits
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from crossdock_hub.wording import LATE
 from simulation.faults import Faults
 from simulation.vendor import Books
 
+from tests.faults.history.records import Attempt
+from tests.faults.history.repeats import NOT_FOUND_NEEDED, repeats
+
 # What the simulated endpoint registers with.
 CALLS_AT_ONCE_MAX = 4
+# The time after which the simulated vendor shows everything, whatever the hub of a run believes.
+SETTLE_SECONDS = Limits().settle_seconds_default
 ENDED = ("CONFIRMED", "REJECTED", "PARKED")
 UNDOUBTED = frozenset({"RETRY", "THROTTLED", "CONFIRMED", "REJECTED"})
 
@@ -45,6 +52,7 @@ def judge(
         *_not_held(books),
         *_over_budget(books),
         *_repeated_blindly(books, faults),
+        *_repeated_unasked(attempts, faults),
         *_parked_without_doubt(final, attempts, faults),
     ]
 
@@ -150,6 +158,29 @@ def _repeated_blindly(books: Books, faults: Faults) -> list[str]:
     for call in books.calls:
         count[call.delivery_id] += 1
     return [f"blind: {one} of class NONE was called {n} times" for one, n in count.items() if n > 1]
+
+
+def _repeated_unasked(attempts: dict[str, list[AttemptRecord]], faults: Faults) -> list[str]:
+    """A call in doubt that was made again without two settled look-ups, done or not; by the law
+    that the checker of histories judges by."""
+    if faults.operation_class != "SEARCHABLE":
+        return []
+    found = []
+    for delivery_id, told in attempts.items():
+        log = sorted((_noted(attempt) for attempt in told), key=lambda attempt: attempt.token)
+        for each in repeats(log, SETTLE_SECONDS, {}):
+            if each.settled < NOT_FOUND_NEEDED:
+                looks = f"{each.found_nothing} look-ups that found nothing, {each.settled} settled"
+                found.append(f"blind: {delivery_id} was called again after {looks}")
+    return found
+
+
+def _noted(told: AttemptRecord) -> Attempt:
+    late = told.reason.startswith(LATE)
+    return Attempt(
+        told.delivery_id, told.token, told.number, told.kind, told.begun_at, told.ended_at,
+        told.outcome, told.instance, late,
+    )  # fmt: skip
 
 
 def _parked_without_doubt(

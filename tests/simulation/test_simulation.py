@@ -184,3 +184,18 @@ def test_the_oracle_notices() -> None:
         faults = Faults(vendor_lost_done=0.5, late_effect_seconds=4.0, spread_seconds=20.0)
         found += played(seed, faults, hasty).violations
     assert any(text.startswith("doubled") for text in found), found[:5]
+
+
+@pytest.mark.parametrize(
+    "hasty",
+    [Limits(not_found_needed=1), Limits(settle_seconds_default=0.5)],
+    ids=["one look-up", "look-ups at once"],
+)
+def test_the_oracle_notices_a_blind_repeat_that_does_no_harm(hasty: Limits) -> None:
+    """Proves that a call which was never done and is repeated after one look-up, or after two that
+    came too early, is caught though nothing is doubled; with the usual limits the same is clean."""
+    faults = Faults(vendor_lost_undone=0.5)
+    kept = [played(seed, faults) for seed in range(5)]
+    assert not failures(kept) and sum(run.attempts for run in kept) > 100
+    found = [text for seed in range(5) for text in played(seed, faults, hasty).violations]
+    assert found and all(text.startswith("blind") for text in found), found[:5]

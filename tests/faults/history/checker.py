@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.faults.history import effects, events, ledger, writes
+from tests.faults.history import effects, endings, events, labels, ledger, writes
 from tests.faults.history.records import History
 from tests.faults.history.violations import Verdict, Violation
 
-RULES = (writes.violations, events.violations, effects.violations, ledger.violations)
+RULES = (
+    writes.violations,
+    events.violations,
+    effects.violations,
+    labels.violations,
+    ledger.violations,
+    endings.violations,
+)
 
 
 def check(history: History) -> list[Violation]:

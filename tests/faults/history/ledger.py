@@ -16,17 +16,17 @@ from tests.faults.history.records import (
     Look,
     VendorCall,
 )
+from tests.faults.history.repeats import NOT_FOUND_NEEDED, SECOND, UNPROVEN, Leases, repeats
 from tests.faults.history.violations import Kind, Violation
 
 SETTLED = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED", "SKIPPED"})
 OPEN = frozenset({"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING", "UNROUTED"})
 # What follows these under the same key waits for a person.
 STUCK = frozenset({"PARKED", "REJECTED"})
-# Ends of a call that prove nothing.
-UNPROVEN = frozenset({"", "UNKNOWN", "LEASE_EXPIRED"})
 # Words that settle a delivery for good. A person may retry a refused one; no test here does.
 PROOFS = frozenset({"CONFIRMED", "REJECTED"})
-NOT_FOUND_NEEDED = 2
+# An adapter tells the end of its lease on its own clocks, counted from before it asked for it.
+LEASE_SLACK_SECONDS = 0.02
 
 
 def violations(history: History) -> Iterator[Violation]:
@@ -43,10 +43,12 @@ def violations(history: History) -> Iterator[Violation]:
     yield from _keys(calls)
     yield from _drafts(calls, deliveries)
     for delivery_id, log in attempts.items():
-        yield from _leases(delivery_id, log, calls.get(delivery_id, []))
+        leases = _known_leases(calls.get(delivery_id, []))
+        yield from _leases(delivery_id, log, leases)
+        yield from _judged_early(delivery_id, log, leases)
         row = deliveries.get(delivery_id)
         if row is not None:
-            yield from _repeats(row, log)
+            yield from _repeats(row, log, history.run.settle_seconds, leases)
     yield from _order(deliveries, attempts)
     yield from _ends(history, deliveries)
     yield from _settled(history)
@@ -95,18 +97,35 @@ def _drafts(
                 yield Violation(Kind.DRAFT_MADE_AGAIN, delivery_id, facts)
 
 
-def _leases(delivery_id: str, log: list[Attempt], calls: list[VendorCall]) -> Iterator[Violation]:
+def _known_leases(calls: list[VendorCall]) -> Leases:
+    """How far the leases of attempts reached at least: what was renewed after the last call was
+    sent, no vendor was told."""
     leased: dict[tuple[str, int], int] = {}
     for call in calls:
         place = (call.attempt_kind, call.attempt)
         leased[place] = max(leased.get(place, 0), call.lease_until)
+    return leased
+
+
+def _judged_early(delivery_id: str, log: list[Attempt], leases: Leases) -> Iterator[Violation]:
+    for attempt in log:
+        if attempt.outcome != "LEASE_EXPIRED" or attempt.ended_at is None:
+            continue
+        until = leases.get((attempt.kind, attempt.number), 0)
+        if attempt.ended_at < until - int(LEASE_SLACK_SECONDS * SECOND):
+            early = until - attempt.ended_at
+            facts = f"{attempt.kind} {attempt.number} was given up {early} µs before its lease"
+            yield Violation(Kind.JUDGED_BEFORE_ITS_LEASE, delivery_id, facts)
+
+
+def _leases(delivery_id: str, log: list[Attempt], leases: Leases) -> Iterator[Violation]:
     for earlier, later in pairwise(log):
         if later.begun_at < earlier.begun_at:
             facts = f"token {later.token} was begun before token {earlier.token}"
             yield Violation(Kind.TOKEN_FELL, delivery_id, facts)
     spans: list[tuple[int, int | None]] = []
     for attempt in log:
-        until = leased.get((attempt.kind, attempt.number), 0)
+        until = leases.get((attempt.kind, attempt.number), 0)
         if until and attempt.ended_at is not None:
             # What ended early gave its lease back; proof that came late did not prolong it.
             spans.append((attempt.begun_at, min(until, attempt.ended_at)))
@@ -117,20 +136,19 @@ def _leases(delivery_id: str, log: list[Attempt], calls: list[VendorCall]) -> It
         yield Violation(Kind.LEASES_OVERLAP, delivery_id, facts)
 
 
-def _repeats(row: Delivery, log: list[Attempt]) -> Iterator[Violation]:
-    places = [index for index, attempt in enumerate(log) if attempt.kind == CALL]
-    for first, second in pairwise(places):
-        if log[first].outcome not in UNPROVEN:
-            continue
-        between = [a for a in log[first + 1 : second] if a.kind == LOOK_UP]
-        found_nothing = sum(a.outcome == "NOT_FOUND" for a in between)
-        told = f"call {log[second].number} after {log[first].outcome or 'no word'}"
-        if row.operation_class == "SEARCHABLE" and found_nothing < NOT_FOUND_NEEDED:
-            facts = f"{told} and {found_nothing} look-ups that found nothing"
-            yield Violation(Kind.REPEATED_WITHOUT_LOOK_UP, row.id, facts)
+def _repeats(
+    row: Delivery, log: list[Attempt], settle_seconds: float, leases: Leases
+) -> Iterator[Violation]:
+    for each in repeats(log, settle_seconds, leases):
+        told = f"call {each.later.number} after {each.earlier.outcome or 'no word'}"
+        if row.operation_class == "SEARCHABLE" and each.settled < NOT_FOUND_NEEDED:
+            blind = each.found_nothing < NOT_FOUND_NEEDED
+            kind = Kind.REPEATED_WITHOUT_LOOK_UP if blind else Kind.REPEATED_BEFORE_IT_SETTLED
+            facts = f"{told}; {each.found_nothing} look-ups found nothing, {each.settled} settled"
+            yield Violation(kind, row.id, facts)
         if row.operation_class == "NONE":
             yield Violation(Kind.NONE_REPEATED, row.id, told)
-    last = log[places[-1]] if places else None
+    last = next((attempt for attempt in reversed(log) if attempt.kind == CALL), None)
     unproven = last is not None and last.outcome in UNPROVEN - {""}
     if unproven and row.operation_class == "NONE" and row.state not in {"PARKED", *SETTLED}:
         facts = f"{row.state} after {last.outcome if last else ''}"

@@ -17,6 +17,8 @@ OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
 CALL, LOOK_UP = "CALL", "LOOK_UP"
 # The first of the two steps of a call: it changes nothing that anybody has to pay for.
 DRAFT = "DRAFT"
+# Where a label is shown: among labels, or in its shipment, which shows the number alone.
+LIST, SHIPMENT = "list", "shipment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,10 @@ class VendorCall:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One thing that stands in a vendor's books: a label, a document. made_at: when it appeared."""
+    """One thing that stands in a vendor's books: a label, a document. made_at: when it appeared.
+
+    Of a label also what it costs, a digest of its image, and when it was voided; 0: it is valid.
+    """
 
     endpoint: str
     operation: str
@@ -81,6 +86,9 @@ class Effect:
     subject: str
     made_at: int
     revision: int = 0
+    price: str = ""
+    document: str = ""
+    voided_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,51 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """A package that a warehouse was told is packed: from then on it needs a label.
+
+    number: the warehouse's, which it keeps when it is packed anew in another shipment.
+    """
+
+    package_id: str
+    number: str
+    shipment_id: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label as the hub holds it at the end. document: a digest of its image.
+
+    shown: the number that its shipment shows for the package.
+    """
+
+    id: str
+    package_id: str
+    shipment_id: str
+    number: str
+    price: str
+    document: str
+    state: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLook:
+    """What a reader saw of a package's label, and where; no number: none was shown."""
+
+    reader: str
+    where: str
+    package_id: str
+    start: int
+    end: int
+    number: str = ""
+    price: str = ""
+    document: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """What the runner did to the installation."""
 
@@ -196,7 +249,10 @@ class Run:
 
     targets: operations that an event of a type must have deliveries for. speaks: the type of event
     that a write's method makes. quiet: the run waited until nothing was open. endpoints: those
-    whose books are in the history. on_stream: the event stream is in the history.
+    whose books are in the history. on_stream: the event stream is in the history. supersedes: what
+    an operation takes back. settle_seconds: how long a vendor may take to show what it did; 0: not
+    judged. operators: people skip work in it. parks: for what deliveries are parked in it beside
+    doubt that nobody can clear up, as the rules about ends name it.
     """
 
     trial: str
@@ -206,16 +262,20 @@ class Run:
     endpoints: tuple[str, ...] = ()
     quiet: bool = True
     on_stream: bool = True
+    supersedes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settle_seconds: float = 0.0
+    operators: bool = False
+    parks: tuple[str, ...] = ()
 
 
 Record = (
     Rpc | VendorCall | Effect | Object | Event | Streamed | Request | Delivery | Attempt | Look
-    | Fault
+    | Packed | Label | LabelLook | Fault
 )  # fmt: skip
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (Rpc, VendorCall, Effect, Object, Event, Streamed, Request, Delivery, Attempt,
-                 Look, Fault)
+                 Look, Packed, Label, LabelLook, Fault)
 }  # fmt: skip
 
 
@@ -249,8 +309,10 @@ class History:
         lines = path.read_text(encoding="utf-8").splitlines()
         told = json.loads(lines[0])
         told.pop("")
-        told["targets"] = {name: tuple(found) for name, found in told["targets"].items()}
-        told["endpoints"] = tuple(told["endpoints"])
+        for name in ("targets", "supersedes"):
+            told[name] = {key: tuple(found) for key, found in told.get(name, {}).items()}
+        for name in ("endpoints", "parks"):
+            told[name] = tuple(told.get(name, ()))
         return cls(Run(**told), tuple(_records(lines[1:])))
 
 

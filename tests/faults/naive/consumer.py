@@ -1,8 +1,9 @@
 """The adapter as it is usually built, kept honest: `python -m tests.faults.naive.consumer CONFIG`.
 
-It consumes approved orders from the event stream with a durable consumer, explicit
-acknowledgements, redelivery and back-off, as the documentation of a message queue advises; what it
-can't translate or the vendor does not take with a 2xx comes again. How it does that is its mode.
+It consumes approved orders, or packed shipments that need labels, from the event stream with a
+durable consumer, explicit acknowledgements, redelivery and back-off, as the documentation of a
+message queue advises; what it can't translate or the vendor does not take with a 2xx comes again.
+How it does that is its mode.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import aiohttp
 import nats
 import nats.errors
 from crossdock import bus
+from crossdock.fulfillment.v1 import fulfillment_events_pb2
 from crossdock.order.v1 import order_events_pb2
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
 RETRY_SECONDS = 0.5
-SUBJECT = "crossdock.v1.event.order.approved.*"
+APPROVED = "crossdock.v1.event.order.approved.*"
+PACKED = "crossdock.v1.event.fulfillment.packed.*"
 GIVEN_UP = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 
 
@@ -71,6 +74,17 @@ MODES: Mapping[str, Habits] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """One thing that a vendor is asked for. key: what it is known by there and in the memory."""
+
+    operation: str
+    subject: str
+    key: str
+    business_unit: str
+    revision: int
+
+
 class Naive:
     """One consumer of one mode."""
 
@@ -91,68 +105,96 @@ class Naive:
 
     async def handle(self, message: Any) -> None:
         """Ask the vendor, then acknowledge; what went wrong comes again."""
-        event = order_events_pb2.OrderApproved.FromString(message.data)
-        event_id = event.metadata.id
-        if self._remembers(event_id):
-            await message.ack()
-            return
-        if event.order.ship_to.name == self._config["poison"]:
+        event = self._event(message.data)
+        if self._is_poison(event):
             await message.nak(delay=RETRY_SECONDS)
             return
-        attempt = message.metadata.num_delivered
-        self._die_maybe("before", event, attempt)
-        try:
-            known = self.habits.looks_up and await self._known(event, attempt)
-            sold = known or await self._sell(event, attempt)
-        except (aiohttp.ClientError, TimeoutError):
-            sold = False
-        if not sold:
-            await message.nak(delay=RETRY_SECONDS)
-            return
-        self._die_maybe("after", event, attempt)
-        if self.habits.remembers:
-            self._memory.execute("INSERT OR IGNORE INTO done VALUES (?)", (event_id,))
+        for sale in _sales(event):
+            if self._remembers(sale):
+                continue
+            if not await self._sold(sale, message.metadata.num_delivered):
+                await message.nak(delay=RETRY_SECONDS)
+                return
+            if self.habits.remembers:
+                self._memory.execute("INSERT OR IGNORE INTO done VALUES (?)", (sale.key,))
         await message.ack()
 
-    def _remembers(self, event_id: str) -> bool:
-        found = self._memory.execute("SELECT 1 FROM done WHERE id = ?", (event_id,)).fetchone()
+    def _event(self, data: bytes) -> Any:
+        if self._config["labels"]:
+            return fulfillment_events_pb2.FulfillmentPacked.FromString(data)
+        return order_events_pb2.OrderApproved.FromString(data)
+
+    def _is_poison(self, event: Any) -> bool:
+        if self._config["labels"]:
+            return False
+        return bool(event.order.ship_to.name == self._config["poison"])
+
+    async def _sold(self, sale: Sale, attempt: int) -> bool:
+        self._die_maybe("before", sale, attempt)
+        try:
+            known = self.habits.looks_up and await self._known(sale, attempt)
+            sold = known or await self._sell(sale, attempt)
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        if sold:
+            self._die_maybe("after", sale, attempt)
+        return sold
+
+    def _remembers(self, sale: Sale) -> bool:
+        found = self._memory.execute("SELECT 1 FROM done WHERE id = ?", (sale.key,)).fetchone()
         return found is not None
 
-    def _vendor(self, event: Any) -> str:
-        return f"{self._config['vendors'][event.order.business_unit]}/documents"
+    def _vendor(self, sale: Sale) -> str:
+        return f"{self._config['vendors'][sale.business_unit]}/documents"
 
-    async def _known(self, event: Any, attempt: int) -> bool:
-        told = {name: str(value) for name, value in self._told(event, attempt).items()}
-        url = f"{self._vendor(event)}/{event.metadata.id}"
+    async def _known(self, sale: Sale, attempt: int) -> bool:
+        told = {name: str(value) for name, value in _told(sale, attempt).items()}
+        url = f"{self._vendor(sale)}/{sale.key}"
         timeout = aiohttp.ClientTimeout(total=self.habits.http_seconds)
         async with self._session.get(url, params=told, timeout=timeout) as answer:
             # What is usually overlooked: a failed search is not "there is nothing".
-            found = await answer.json() if answer.status == 200 else {"numbers": []}
-            return bool(found["numbers"])
+            found = await answer.json() if answer.status == 200 else {"documents": []}
+            return bool(found["documents"])
 
-    def _told(self, event: Any, attempt: int) -> dict[str, Any]:
-        return {
-            "operation": "create_sales_order",
-            "delivery_id": event.metadata.id,
-            "attempt": attempt,
-            "key": event.metadata.id,
-            "subject": event.order.number,
-            "revision": event.metadata.revision,
-            "sent_at": int(time.time() * 1e6),
-            "lease_until": 0,
-        }
-
-    async def _sell(self, event: Any, attempt: int) -> bool:
-        body = self._told(event, attempt)
+    async def _sell(self, sale: Sale, attempt: int) -> bool:
+        body = _told(sale, attempt)
         timeout = aiohttp.ClientTimeout(total=self.habits.http_seconds)
-        async with self._session.post(self._vendor(event), json=body, timeout=timeout) as answer:
+        async with self._session.post(self._vendor(sale), json=body, timeout=timeout) as answer:
             await answer.read()
             return answer.status == 201
 
-    def _die_maybe(self, where: str, event: Any, attempt: int) -> None:
-        words = f"{self._config['seed']}:{where}:{event.order.number}:create_sales_order:{attempt}"
+    def _die_maybe(self, where: str, sale: Sale, attempt: int) -> None:
+        words = f"{self._config['seed']}:{where}:{sale.subject}:{sale.operation}:{attempt}"
         if random.Random(words).random() < self._config["deaths"].get(where, 0.0):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _sales(event: Any) -> list[Sale]:
+    """What one event asks a vendor for: a booking of its order, or a label for each package."""
+    told = event.metadata
+    if isinstance(event, order_events_pb2.OrderApproved):
+        order = event.order
+        return [
+            Sale("create_sales_order", order.number, told.id, order.business_unit, told.revision)
+        ]
+    unit = event.shipment.business_unit
+    return [
+        Sale("buy_label", each.number, f"{told.id}:{each.number}", unit, 0)
+        for each in event.shipment.packages
+    ]
+
+
+def _told(sale: Sale, attempt: int) -> dict[str, Any]:
+    return {
+        "operation": sale.operation,
+        "delivery_id": sale.key,
+        "attempt": attempt,
+        "key": sale.key,
+        "subject": sale.subject,
+        "revision": sale.revision,
+        "sent_at": int(time.time() * 1e6),
+        "lease_until": 0,
+    }
 
 
 async def main(config: dict[str, Any]) -> None:
@@ -175,7 +217,7 @@ async def consume(naive: Naive, client: Client, config: dict[str, Any]) -> None:
     """Fetch and handle, as much at once as it may."""
     habits = naive.habits
     subscription = await client.jetstream().pull_subscribe(
-        SUBJECT,
+        PACKED if config["labels"] else APPROVED,
         durable=f"naive-{config['mode']}",
         stream=bus.EVENT_STREAM,
         config=ConsumerConfig(

@@ -7,12 +7,13 @@ import contextlib
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 
 from crossdock.cli.health import SERVING, health
 from crossdock.client import HubClient
 from crossdock.endpoint.v1 import held_fact_pb2
-from crossdock.errors import TryAgainError
+from crossdock.errors import NoAnswerError, TryAgainError
 from fixtures_hub import RunningHub
 from fixtures_nats import eventually
 from story import request_id
@@ -41,9 +42,11 @@ PAYLOAD_PAUSE_SECONDS = 0.2
 
 
 class Full:
-    """Seconds until it was seen and until it was well again, and what went wrong."""
+    """Seconds until it was seen and until it was well again, when it was full (microseconds), and
+    what went wrong."""
 
     def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
         self.red: list[float] = []
         self.well: list[float] = []
         self.broken: list[str] = []
@@ -115,14 +118,19 @@ class Payloads:
 
     The write-ahead log keeps its room when it is written back, so a full volume stops nobody until
     that room is used up too; orders alone take a minute to do it. kept: what the hub says it keeps;
-    last_kept: when, on the monotonic clock. refused: how often with STORE_FULL.
+    last_kept: when, on the monotonic clock. refusals: when each refused call began, and why.
     """
 
     def __init__(self, seed: int) -> None:
         self._chance = chance_of(seed, "payloads")
         self.kept: list[str] = []
         self.last_kept = 0.0
-        self.refused = 0
+        self.refusals: list[tuple[int, str]] = []
+
+    @property
+    def refused(self) -> int:
+        """How often with STORE_FULL."""
+        return sum(reason == "STORE_FULL" for _, reason in self.refusals)
 
     @contextlib.asynccontextmanager
     async def coming(self, hub: RunningHub) -> AsyncIterator[None]:
@@ -140,10 +148,11 @@ class Payloads:
         while not stopped.is_set():
             request = _payload(self._chance)
             while not stopped.is_set():
+                asked = now()
                 try:
                     answer = await carrier.endpoints.HoldPayload(request)
-                except TryAgainError as error:
-                    self.refused += error.refusal.reason == "STORE_FULL"
+                except (TryAgainError, NoAnswerError) as error:
+                    self.refusals.append((asked, error.refusal.reason))
                     await asyncio.sleep(PAYLOAD_PAUSE_SECONDS)
                     continue
                 self.kept.append(answer.receipt.held_fact_id)
@@ -189,12 +198,27 @@ async def _fill_store(round_: Round, full: Full, payloads: Payloads) -> None:
             await eventually(refused, "a refusal with STORE_FULL", LOOK_SECONDS)
             full.red.append(time.monotonic() - since)
             await asyncio.sleep(FULL_SECONDS)
+            full.spans.append((started, now()))
             filler.unlink()
             freed = time.monotonic()
             await eventually(lambda t=freed: last_answer() > t, "an accepted write", LOOK_SECONDS)
             full.well.append(last_answer() - freed)
     if hub.pid != pid or not hub.runs:
         full.broken.append("the hub did not live through it")
+
+
+def told_otherwise(
+    refusals: Iterable[tuple[int, str]], spans: Iterable[tuple[int, int]]
+) -> list[str]:
+    """Why calls that began while the volume was full were refused, if not for that. Calls that had
+    begun before are left out: one that was let in may find its deadline over."""
+    held = list(spans)
+    others = Counter(
+        reason
+        for at, reason in refusals
+        if reason != "STORE_FULL" and any(full <= at < free for full, free in held)
+    )
+    return [f"{n} calls on a full volume ended with {reason}" for reason, n in others.items()]
 
 
 async def run_g11(piece: Piece) -> Result:
@@ -218,7 +242,9 @@ async def run_g11(piece: Piece) -> Result:
         full.broken.append(f"the database is damaged: {said}")
     if missing:
         full.broken.append(f"{len(missing)} payloads are not there that the hub said it keeps")
-    reasons = [call.reason for call in history.of(Rpc) if call.outcome != "ok"]
+    refusals = [(call.start, call.reason) for call in history.of(Rpc) if call.outcome != "ok"]
+    reasons = [reason for _, reason in refusals]
+    full.broken += told_otherwise([*refusals, *payloads.refusals], full.spans)
     counts = {
         "orders": round_.load.done,
         "full volumes": len(full.well),
@@ -247,7 +273,8 @@ G10 = Trial(
 G11 = Trial(
     "G11",
     "the volume of the database is full, then has room",
-    "STORE_FULL, never an OK that is not kept; the database is whole; well without a restart",
+    "STORE_FULL and no other refusal, never an OK that is not kept; the database is whole; well"
+    " without a restart",
     run_g11,
     Size(1, orders=150, faults=1),
     Size(5, orders=400, faults=4),

@@ -160,7 +160,8 @@ G3 = Trial(
     "G3",
     "kill -9 of the hub under 50 writers, attempts in flight",
     "every answered write is in state, events and stream, once; retries have one effect; no vendor"
-    " call without a ledger row; first write <= 3 s (p99) after it serves",
+    " call without a ledger row, none given up before its lease; parked is only doubt of class"
+    " none; first write <= 3 s (p99) after it serves",
     lambda piece: _run(piece, kill_hub, HUB_KILLS),
     Size(1, orders=150, faults=3),
     Size(20, orders=200, faults=5),

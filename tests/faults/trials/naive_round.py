@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.faults.history.records import OK, Effect, Rpc
+from tests.faults.history.records import OK, Effect, Record, Rpc
 from tests.faults.trials.round import Misfortune, Round
 from tests.faults.trials.trial import Piece, Result
 from tests.faults.yard.load import Load
@@ -26,12 +26,13 @@ class Left:
     """What a round left.
 
     approved: number of an order -> when its approval was answered, in microseconds. effects: what
-    the vendors of the modes have sold.
+    the vendors of the modes have sold. records: what was noted meanwhile.
     """
 
     site: Site
     approved: Mapping[str, int]
     effects: list[Effect]
+    records: Sequence[Record]
 
     def sold(self, vendor: str) -> Counter[str]:
         """How often a vendor has sold each order."""
@@ -44,6 +45,7 @@ async def naive_round(
     plan: Plan,
     misfortune: Misfortune,
     end: Misfortune | None = None,
+    load_of: type[Load] = Load,
 ) -> AsyncIterator[Left]:
     """A round of the plan's naive adapters that is over. end: waits for that, once all is placed.
 
@@ -51,7 +53,7 @@ async def naive_round(
     """
     notes = Notes()
     async with opened(piece.directory, plan, notes) as site:
-        load = Load(site, piece.size.orders)
+        load = load_of(site, piece.size.orders)
         round_ = Round(piece, site, load, notes)
         await asyncio.gather(load.run(), misfortune(round_))
         await (end or still)(round_)
@@ -61,7 +63,7 @@ async def naive_round(
             for rpc in notes.records
             if isinstance(rpc, Rpc) and rpc.method == "ApproveOrder" and rpc.outcome == OK
         }
-        yield Left(site, approved, effects)
+        yield Left(site, approved, effects, notes.records)
 
 
 async def naive(

@@ -11,10 +11,12 @@ from typing import Any
 
 from fixtures_nats import eventually
 
+from tests.faults.history.endings import POISON
 from tests.faults.history.records import History, Rpc, Run
 from tests.faults.trials.trial import Piece
-from tests.faults.yard.load import SPEAKS, TARGETS, Load
-from tests.faults.yard.noting import Notes, of_hub, of_stream, of_vendor
+from tests.faults.yard.adapter import SETTLE_SECONDS
+from tests.faults.yard.load import Load
+from tests.faults.yard.noting import Notes, of_stream, of_vendor
 from tests.faults.yard.site import Plan, Site, chance_of, opened
 
 # A client repeats by itself what was not answered; that takes its time too.
@@ -72,16 +74,19 @@ class Round:
         run = Run(
             self.piece.trial,
             self.piece.seed,
-            TARGETS,
-            SPEAKS,
+            self.load.targets,
+            self.load.speaks,
             tuple(self.site.endpoints),
             quiet=self.site.plan.patience_seconds > 0,
+            supersedes=self.load.supersedes,
+            settle_seconds=SETTLE_SECONDS,
+            parks=(POISON,) if self.site.plan.poisoned else (),
         )
         return History(
             run,
             (
                 *self.notes.records,
-                *of_hub(self.site.hub),
+                *self.load.of_hub(),
                 *await of_stream(self.site.bus_address),
                 *of_vendor(await self.site.books()),
             ),
@@ -117,7 +122,11 @@ Misfortune = Callable[[Round], Coroutine[Any, Any, None]]
 
 @contextlib.asynccontextmanager
 async def played(
-    piece: Piece, plan: Plan, misfortunes: Sequence[Misfortune], writers: int = 8
+    piece: Piece,
+    plan: Plan,
+    misfortunes: Sequence[Misfortune],
+    writers: int = 8,
+    load_of: type[Load] = Load,
 ) -> AsyncIterator[Round]:
     """A round that is over: all orders are placed, all faults made, and nothing is open.
 
@@ -126,7 +135,7 @@ async def played(
     """
     notes = Notes()
     async with opened(piece.directory, plan, notes) as site:
-        load = Load(site, piece.size.orders, writers)
+        load = load_of(site, piece.size.orders, writers)
         round_ = Round(piece, site, load, notes)
         reading = asyncio.create_task(load.read())
         try:

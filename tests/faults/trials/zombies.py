@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from tests.faults.history.records import CALL, Attempt, Delivery, VendorCall
 from tests.faults.trials.naive_round import MODES, naive
@@ -16,6 +17,9 @@ ADAPTERS = 5
 # One goes on working, whatever is stopped.
 AT_ONCE = ADAPTERS - 1
 WRITERS, PACE_SECONDS = 4, 0.6
+# The zombie window of docs/guarantees.md, of a piece of 20 pauses: a stop that begins between the
+# last look at the lease and the write. It takes some 0.04 ms of a call's second.
+ZOMBIES_A_PIECE_MAX = 1
 
 
 async def freeze(round_: Round, at_once: int = AT_ONCE, adapters: int = ADAPTERS) -> None:
@@ -45,18 +49,26 @@ async def run_g23(piece: Piece) -> Result:
     plan = Plan(piece.seed, mix=mix_of("slow"), adapters=ADAPTERS, pace_seconds=PACE_SECONDS)
     async with played(piece, plan, [freeze], WRITERS) as round_:
         history = await round_.history()
-    calls = [call for call in history.of(VendorCall) if call.kind == CALL]
+    zombies = arrived_late(history.of(VendorCall))
     attempts = history.of(Attempt)
     counts = {
         "orders": round_.load.done,
         "pauses": piece.size.faults,
         "deliveries": len(history.of(Delivery)),
         "leases that ran out": sum(_ran_out(attempt) for attempt in attempts),
-        "calls that arrived after their lease": sum(c.start > c.lease_until > 0 for c in calls),
+        "calls that arrived after their lease": len(zombies),
     }
     missed = not counts["leases that ran out"] and piece.size.faults >= ADAPTERS
     broken = ["no pause hit a call: nothing was proved"] if missed else []
+    if len(zombies) > ZOMBIES_A_PIECE_MAX:
+        broken += [f"call {c.attempt} of {c.delivery_id} arrived after its lease" for c in zombies]
     return judged(history, piece.directory / "history.jsonl", counts, broken=broken)
+
+
+def arrived_late(calls: Iterable[VendorCall]) -> list[VendorCall]:
+    """Calls that had left before their lease was over, by their stamp, and arrived after it. One
+    that left after it breaks a rule of its own."""
+    return [call for call in calls if call.kind == CALL and call.start > call.lease_until > 0]
 
 
 def _ran_out(attempt: Attempt) -> bool:
@@ -73,8 +85,9 @@ async def _freeze_naive(round_: Round) -> None:
 G23 = Trial(
     "G23",
     "SIGSTOP of adapters for longer than lease and look-ups, others take over, then SIGCONT",
-    "0 doubled; a stopped one that wakes up sends nothing, and settles nothing but by proof that"
-    " its call was done while no newer call was begun",
+    "0 doubled; a stopped one that wakes up sends nothing (in the zombie window: at most 1 call a"
+    " piece), and settles nothing but by proof that its call was done while no newer call was"
+    " begun",
     run_g23,
     Size(1, orders=90, faults=6),
     Size(10, orders=220, faults=20),

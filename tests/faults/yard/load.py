@@ -6,8 +6,8 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
 
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
@@ -15,9 +15,9 @@ from crossdock.errors import CallError, NoAnswerError, TryAgainError
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from story import approve_order, create_order, order, party, update_order
 
-from tests.faults.history.records import FAIL, OK, UNKNOWN, Look, Rpc
+from tests.faults.history.records import FAIL, OK, UNKNOWN, Look, Record, Rpc
 from tests.faults.yard.adapter import POISON
-from tests.faults.yard.noting import now
+from tests.faults.yard.noting import now, of_hub
 from tests.faults.yard.site import LANES, Site, chance_of
 
 DEADLINE_SECONDS = 5.0
@@ -37,6 +37,8 @@ TARGETS = {
     "crossdock.order.v1.OrderChanged": ("change_order",),
     "crossdock.order.v1.OrderCancelled": ("cancel_order",),
 }
+# What a cancellation takes back as long as nobody has begun it (order_events.proto).
+SUPERSEDES = {"cancel_order": ("create_sales_order", "change_order", "record_release")}
 
 
 class Load:
@@ -44,6 +46,11 @@ class Load:
 
     What is asked for is drawn from the seed and the order's place alone.
     """
+
+    # Of a history of such callers: what each event has to ask for, what each write has to say.
+    targets: ClassVar[Mapping[str, tuple[str, ...]]] = TARGETS
+    speaks: ClassVar[Mapping[str, str]] = SPEAKS
+    supersedes: ClassVar[Mapping[str, tuple[str, ...]]] = SUPERSEDES
 
     def __init__(self, site: Site, orders: int, writers: int = 8) -> None:
         self.site = site
@@ -72,17 +79,22 @@ class Load:
             while True:
                 await asyncio.sleep(READ_PAUSE_SECONDS)
                 if self.known:
-                    await self._look(reader, chance.choice(self.known))
+                    await self.look(reader, chance.choice(self.known))
+
+    def of_hub(self) -> list[Record]:
+        """What the hub holds of it at the end."""
+        return of_hub(self.site.hub)
 
     async def _write(self, oms: HubClient) -> None:
         while self._next < self.orders:
             place = self._next
             self._next += 1
-            await self._place(oms, place)
+            await self.place(oms, place)
             self.done += 1
             await asyncio.sleep(self.site.plan.pace_seconds)
 
-    async def _place(self, oms: HubClient, place: int) -> None:
+    async def place(self, oms: HubClient, place: int) -> None:
+        """Everything that is asked for one order."""
         seed = self.site.plan.seed
         chance = random.Random(f"{seed}:order:{place}")
         kind = self.site.plan.classes[place % len(self.site.plan.classes)]
@@ -91,75 +103,102 @@ class Load:
         poisoned = is_poisoned(message.number, self.site.plan.poisoned, self.orders)
         if poisoned:
             message.ship_to.CopyFrom(party(POISON))
-        create = create_order(message)
-        create.request_id = _id(chance)
-        made = await self._insist("CreateOrder", create, oms.orders.CreateOrder, message.number)
-        approve = approve_order(made.id)
-        approve.request_id = _id(chance)
-        await self._insist("ApproveOrder", approve, oms.orders.ApproveOrder, message.number)
+        made = await self.approved(oms, message, chance)
         self.known.append(made.id)
         if chance.random() < CHANGED_SHARE:
             name = POISON if poisoned else f"Ada {place}"
             changed = order_pb2.Order(id=made.id, ship_to=party(name))
             changed.ship_to.address.lines[0] = f"{place} Main St"
             update = update_order(changed, "ship_to")
-            update.request_id = _id(chance)
-            await self._insist("UpdateOrder", update, oms.orders.UpdateOrder, message.number)
+            update.request_id = drawn_id(chance)
+            await self.insist("UpdateOrder", update, oms.orders.UpdateOrder, message.number)
         if chance.random() < CANCELLED_SHARE:
             cancel = order_service_pb2.CancelOrderRequest(
-                request_id=_id(chance), order_id=made.id, reason="changed their mind"
+                request_id=drawn_id(chance), order_id=made.id, reason="changed their mind"
             )
-            await self._insist("CancelOrder", cancel, oms.orders.CancelOrder, message.number)
+            await self.insist("CancelOrder", cancel, oms.orders.CancelOrder, message.number)
 
-    async def _insist(
-        self, method: str, request: Any, call: Callable[[Any], Awaitable[Any]], number: str
+    async def approved(
+        self, oms: HubClient, message: order_pb2.Order, chance: random.Random
     ) -> order_pb2.Order:
-        """Repeat a call with the same id until the hub says something; note each time."""
+        """An order that was created and approved."""
+        create = create_order(message)
+        create.request_id = drawn_id(chance)
+        made = await self.insist("CreateOrder", create, oms.orders.CreateOrder, message.number)
+        approve = approve_order(made.order.id)
+        approve.request_id = drawn_id(chance)
+        await self.insist("ApproveOrder", approve, oms.orders.ApproveOrder, message.number)
+        found: order_pb2.Order = made.order
+        return found
+
+    async def insist(
+        self, method: str, request: Any, call: Callable[[Any], Awaitable[Any]], number: str,
+        caller: str = "oms",
+    ) -> Any:  # fmt: skip
+        """Repeat a call with the same id until the hub says something; note each time.
+
+        The answer, which holds what was made or changed: an order or a shipment.
+        """
         deadline = time.monotonic() + GIVE_UP_SECONDS
         while True:
             start = now()
             try:
                 answer = await call(request)
             except (NoAnswerError, TryAgainError) as error:
-                self._note(method, request, start, UNKNOWN, number, reason=error.refusal.reason)
+                self._note(caller, method, request, start, UNKNOWN, number, error.refusal.reason)
                 assert time.monotonic() < deadline, f"{method}: no answer; {error}"
                 self.repeats += 1
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             except CallError as error:
-                self._note(method, request, start, FAIL, number, reason=error.refusal.reason)
+                self._note(caller, method, request, start, FAIL, number, error.refusal.reason)
                 raise
             self.last_answer = time.monotonic()
-            made: order_pb2.Order = answer.order
-            self._note(method, request, start, OK, number, made)
-            return made
+            self._note(caller, method, request, start, OK, number, made=_made(answer))
+            return answer
 
     def _note(
-        self, method: str, request: Any, start: int, outcome: str, number: str,
-        made: order_pb2.Order | None = None, reason: str = "",
+        self, caller: str, method: str, request: Any, start: int, outcome: str, number: str,
+        reason: str = "", made: Any = None,
     ) -> None:  # fmt: skip
-        told = made or order_pb2.Order()
-        state = order_pb2.OrderState.Name(told.state)
+        told = order_pb2.Order() if made is None else made
+        states: Any = told.DESCRIPTOR.fields_by_name["state"].enum_type
+        state = states.values_by_number[told.state].name
         self.site.notes.add(
-            Rpc("oms", method, request.request_id, start, now(), outcome, number, told.id,
+            Rpc(caller, method, request.request_id, start, now(), outcome, number, told.id,
                 told.revision, state, reason)
         )  # fmt: skip
 
-    async def _look(self, reader: HubClient, order_id: str) -> None:
+    async def look(self, reader: HubClient, order_id: str) -> None:
+        """Read one order and its deliveries, and note what is seen."""
         start = now()
         get = order_service_pb2.GetOrderRequest(id=order_id)
-        ask = delivery_service_pb2.ListDeliveriesRequest(object_id=order_id)
         try:
             seen = (await reader.orders.GetOrder(get)).order
             between = now()
-            found = (await reader.deliveries.ListDeliveries(ask)).deliveries
+            found = await self.look_at_deliveries(reader, order_id)
         except CallError:
             return
-        notes = self.site.notes
-        notes.add(Look("operator", "order", order_id, start, between, "", seen.revision))
+        self.site.notes.add(Look("operator", "order", order_id, start, between, "", seen.revision))
         for each in found:
-            state = delivery_pb2.DeliveryState.Name(each.state).removeprefix("DELIVERY_STATE_")
-            notes.add(Look("operator", "delivery", each.id, between, now(), state, 0))
+            self.site.notes.add(each)
+
+    async def look_at_deliveries(self, reader: HubClient, object_id: str) -> list[Look]:
+        """What the ledger shows of an object's deliveries; raises CallError."""
+        start = now()
+        ask = delivery_service_pb2.ListDeliveriesRequest(object_id=object_id)
+        found = (await reader.deliveries.ListDeliveries(ask)).deliveries
+        end, name_of = now(), delivery_pb2.DeliveryState.Name
+        return [
+            Look("operator", "delivery", each.id, start, end,
+                 name_of(each.state).removeprefix("DELIVERY_STATE_"), 0)
+            for each in found
+        ]  # fmt: skip
+
+
+def _made(answer: Any) -> Any:
+    """The order or shipment that an answer tells of."""
+    return getattr(answer, "order", None) or getattr(answer, "shipment", None)
 
 
 def is_poisoned(number: str, poisoned: int, orders: int) -> bool:
@@ -171,5 +210,6 @@ def is_poisoned(number: str, poisoned: int, orders: int) -> bool:
     return place % apart == 0 and place // apart < poisoned
 
 
-def _id(chance: random.Random) -> str:
+def drawn_id(chance: random.Random) -> str:
+    """An id of a request that the same seed gives again."""
     return str(uuid.UUID(int=chance.getrandbits(128), version=4))

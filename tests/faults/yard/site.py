@@ -23,6 +23,7 @@ from story import seed_master_data
 
 from tests.faults.history.records import Fault
 from tests.faults.yard.adapter import CLASSES, POISON, adapter_name
+from tests.faults.yard.carrier import carrier_name
 from tests.faults.yard.noting import Notes, now
 from tests.faults.yard.processes import Process
 from tests.faults.yard.proxy import Proxy
@@ -51,7 +52,8 @@ class Plan:
     each writer waits between two orders. proxied: the bus is a server of its own, behind a wire
     that can be cut. patience_seconds: how long the end of all open work is waited for; 0: it is not
     expected, and not judged. calls_at_once: of each endpoint. call_seconds: how long an adapter
-    waits for the vendor's answer.
+    waits for the vendor's answer. labels: the vendors are carriers that sell labels, not ERPs.
+    voids: some of what is packed is voided.
     """
 
     seed: int
@@ -69,6 +71,12 @@ class Plan:
     patience_seconds: float = 120.0
     calls_at_once: int = 16
     call_seconds: float = 1.5
+    labels: bool = False
+    voids: bool = True
+
+    def endpoint(self, kind: str) -> str:
+        """The endpoint whose operations are of a class."""
+        return LANES[kind].carrier if self.labels else LANES[kind].erp
 
 
 class Site:
@@ -94,7 +102,7 @@ class Site:
     @property
     def endpoints(self) -> dict[str, str]:
         """Endpoint -> class of its operations, of those in use."""
-        return {LANES[kind].erp: kind for kind in self.plan.classes}
+        return {self.plan.endpoint(kind): kind for kind in self.plan.classes}
 
     @property
     def bus_address(self) -> BusAddress:
@@ -121,9 +129,9 @@ class Site:
 
     def _vendor(self) -> Process:
         mixes: dict[str, Any] = {}
-        for kind, lane in LANES.items():
+        for kind in LANES:
             own = {**self.plan.mix, **self.plan.mixes.get(kind, {})}
-            mixes[lane.erp] = {**own, "honours_keys": kind == "keyed"}
+            mixes[self.plan.endpoint(kind)] = {**own, "honours_keys": kind == "keyed"}
         for mode in self.plan.naive:
             for kind, name in self._naive_vendors(mode).items():
                 mixes[name] = {**self.plan.mix, **self.plan.mixes.get(kind, {})}
@@ -143,7 +151,7 @@ class Site:
         }
         for endpoint, kind in self.endpoints.items():
             tables[f"endpoints.{endpoint}"] = {
-                "adapter": adapter_name(kind),
+                "adapter": carrier_name(kind) if self.plan.labels else adapter_name(kind),
                 "token_file": str(self.hub.directory / "tokens" / endpoint),
                 "credentials_file": str(self.hub.data / "bus-credentials" / f"{endpoint}.json"),
                 "settings": {"base_url": f"{self.vendor_url}/{endpoint}"},
@@ -154,7 +162,7 @@ class Site:
         calls = {"at_once": self.plan.calls_at_once, "seconds": self.plan.call_seconds}
         return Process(
             name, self.directory / f"{name}.log", ready,
-            "-m", "tests.faults.yard.adapter", str(config),
+            "-m", "tests.faults.yard.hosted", str(config),
             YARD_DEATHS=deaths, YARD_CALLS=json.dumps(calls), YARD_MENDED=str(self._mended),
         )  # fmt: skip
 
@@ -168,7 +176,7 @@ class Site:
         ready = self.directory / f"{name}.json"
         address = self.hub.bus_address()
         told = {
-            "mode": mode, "ready": str(ready), "poison": POISON,
+            "mode": mode, "ready": str(ready), "poison": POISON, "labels": self.plan.labels,
             "vendors": {
                 LANES[kind].business_unit: f"{self.vendor_url}/{name}"
                 for kind, name in self._naive_vendors(mode).items()
@@ -305,7 +313,7 @@ class Site:
     async def change_mix(self, kind: str, **mix: float | bool) -> None:
         """From now on other things strike the calls of one class's vendor."""
         told = {"honours_keys": kind == "keyed", **mix}
-        endpoint = LANES[kind].erp
+        endpoint = self.plan.endpoint(kind)
         self.note("vendor", f"{endpoint}: {told}")
         command = f"{self.control_url}/commands/mix"
         async with (
@@ -331,9 +339,27 @@ def mix_of(name: str) -> dict[str, float]:
     return {
         "carrier": {"timed_out": 0.08, "failed_after": 0.06, "dropped": 0.08, "unavailable": 0.08},
         "late": {"late": 0.12, "timed_out": 0.04, "late_seconds": 1.0},
+        "labels": {
+            "timed_out": 0.08,
+            "failed_after": 0.06,
+            "dropped": 0.08,
+            "unavailable": 0.08,
+            "late": 0.04,
+            "late_seconds": 1.0,
+        },
         "well": {"work_seconds": 0.05},
         "slow": {"work_seconds": 0.9},
-        "searched": {"timed_out": 0.15, "failed_after": 0.15, "lie": 0.3, "broken": 0.4},
+        # Booked late and shown late add up to less than the settle time, or no look-up is worth
+        # anything.
+        "searched": {
+            "timed_out": 0.15,
+            "failed_after": 0.15,
+            "late": 0.1,
+            "late_seconds": 0.6,
+            "lie": 0.3,
+            "broken": 0.4,
+            "stale_seconds": 0.5,
+        },
     }[name]
 
 

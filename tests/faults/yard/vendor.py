@@ -28,9 +28,14 @@ from crossdock_adapters.sdk.sandbox import (
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
+from tests.faults.yard import label_books
+
 HANG_SECONDS = 60.0
 # A draft takes this share of the time that selling takes.
 DRAFT_SHARE = 0.3
+# Headers in which a sender says when a request left, and how far its lease reached then.
+SENT_AT, LEASE_UNTIL = "x-sent-at", "x-lease-until"
+STAMPS = {SENT_AT: "sent_at", LEASE_UNTIL: "lease_until"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,8 @@ class Mix:
     unavailable: 503, nothing booked. late: cut, and booked up to late_seconds afterwards. silent:
     nothing booked, no answer. trickle: booked, and the answer comes a byte a second. rejected: 422.
     lie, broken: a look-up that says "not found" of what is there (never twice running), or fails.
-    work_seconds: how long a call takes that goes well. honours_keys: a key that was used gives the
-    same document again.
+    stale_seconds: look-ups show nothing that was booked so short a time ago. work_seconds: how long
+    a call takes that goes well. honours_keys: a key that was used gives the same document again.
     """
 
     timed_out: float = 0.0
@@ -56,6 +61,7 @@ class Mix:
     lie: float = 0.0
     broken: float = 0.0
     late_seconds: float = 1.0
+    stale_seconds: float = 0.0
     work_seconds: float = 0.01
     honours_keys: bool = False
 
@@ -90,6 +96,7 @@ class Yard(Sandbox):
 
     Or POST /<endpoint>/drafts, of which nothing comes, and POST /<endpoint>/drafts/<id>/confirm,
     which sells what was drafted; the same draft is sold once, another draft is sold besides.
+    POST /<endpoint>/documents/<number>/void takes a label back, once however often it is asked.
     """
 
     name = "yard"
@@ -103,8 +110,8 @@ class Yard(Sandbox):
         self._late: set[asyncio.Task[None]] = set()
         self._lied: set[tuple[str, str]] = set()
         self._drafts = 0
-        # Draft -> number of what was sold by it.
-        self._sold_by: dict[str, str] = {}
+        # Draft -> what was sold by it.
+        self._sold_by: dict[str, dict[str, Any]] = {}
         for endpoint, values in config.settings.items():
             self.mixes[endpoint] = _mix(values)
 
@@ -115,6 +122,9 @@ class Yard(Sandbox):
             VendorRoute("POST", "/{endpoint}/drafts", self.draft, "draft"),
             VendorRoute(
                 "POST", "/{endpoint}/drafts/{draft}/confirm", self.confirm, "confirm", effect=True
+            ),
+            VendorRoute(
+                "POST", "/{endpoint}/documents/{number}/void", self.void, "void", effect=True
             ),
             VendorRoute("GET", "/{endpoint}/open", self.open, "open"),
         ]
@@ -134,18 +144,18 @@ class Yard(Sandbox):
         return json_response({"open": True})
 
     async def sell(self, request: Request, call: Call) -> Response:
-        endpoint, body = request.path_params["endpoint"], await request.json()
+        endpoint, body = request.path_params["endpoint"], await _body(request)
         mix = self.mixes.get(endpoint, Mix())
         key = str(body["key"])
         deed = Deed(
             "CALL",
             lambda: self._book(endpoint, mix, body),
-            lambda: {"number": self._of(endpoint, key)[-1]["number"]},
+            lambda: label_books.told(self._of(endpoint, key)[-1]),
         )
         return await self._answered(endpoint, mix, body, deed, call)
 
     async def draft(self, request: Request, call: Call) -> Response:
-        endpoint, body = request.path_params["endpoint"], await request.json()
+        endpoint, body = request.path_params["endpoint"], await _body(request)
         mix = self.mixes.get(endpoint, Mix())
         self._drafts += 1
         # Known from the start, told in the end: what is struck on the way stays a draft.
@@ -155,7 +165,7 @@ class Yard(Sandbox):
         return await self._answered(endpoint, replace(mix, work_seconds=share), body, deed, call)
 
     async def confirm(self, request: Request, call: Call) -> Response:
-        endpoint, body = request.path_params["endpoint"], await request.json()
+        endpoint, body = request.path_params["endpoint"], await _body(request)
         mix = self.mixes.get(endpoint, Mix())
         body["draft"] = draft = request.path_params["draft"]
 
@@ -163,11 +173,29 @@ class Yard(Sandbox):
             if draft in self._sold_by:
                 return False
             made = self._book(endpoint, mix, body)
-            self._sold_by[draft] = self.effects[-1]["number"]
+            self._sold_by[draft] = self._of(endpoint, str(body["key"]))[-1]
             return made
 
-        deed = Deed("CALL", sell, lambda: {"number": self._sold_by[draft]})
+        deed = Deed("CALL", sell, lambda: label_books.told(self._sold_by[draft]))
         return await self._answered(endpoint, mix, body, deed, call)
+
+    async def void(self, request: Request, call: Call) -> Response:
+        endpoint, body = request.path_params["endpoint"], await request.json()
+        number = request.path_params["number"]
+
+        def take_back() -> bool:
+            ours = (e for e in self.effects if e["number"] == number and "price" in e)
+            sold = next(ours, None)
+            if sold is None:
+                raise VendorError(404, {"error": "no such label"})
+            if sold["voided_at"]:
+                return False
+            sold["voided_at"] = _now()
+            self._keep(endpoint, number, body)
+            return True
+
+        deed = Deed("CALL", take_back, lambda: {"voided": number})
+        return await self._answered(endpoint, self.mixes.get(endpoint, Mix()), body, deed, call)
 
     async def _answered(
         self, endpoint: str, mix: Mix, body: Any, deed: Deed, call: Call
@@ -211,14 +239,21 @@ class Yard(Sandbox):
         if mix.honours_keys and self._of(endpoint, body["key"]):
             return False
         number = f"{endpoint}-{len(self.effects) + 1:06}"
-        kept = ("operation", "delivery_id", "key", "subject", "revision")
-        effect = {name: body[name] for name in kept}
-        self.effects.append({"endpoint": endpoint, "number": number, "made_at": _now()} | effect)
+        effect = self._keep(endpoint, number, body)
+        if body["operation"] == label_books.BUY:
+            effect.update(label_books.label_of(self.config.seed, number), voided_at=0)
         return True
+
+    def _keep(self, endpoint: str, number: str, body: Any) -> dict[str, Any]:
+        kept = ("operation", "delivery_id", "key", "subject", "revision")
+        effect = {"endpoint": endpoint, "number": number, "made_at": _now()}
+        effect |= {name: body[name] for name in kept}
+        self.effects.append(effect)
+        return effect
 
     async def find(self, request: Request, call: Call) -> Response:
         endpoint, key = request.path_params["endpoint"], request.path_params["key"]
-        body = dict(request.query_params) | {"key": key}
+        body = _stamped(request, dict(request.query_params)) | {"key": key}
         asked = self._note(endpoint, "LOOK_UP", body)
         mix = self.mixes.get(endpoint, Mix())
         strike = drawn(mix, LOOK_UP_STRIKES, self._chance(endpoint, "LOOK_UP", body))
@@ -228,12 +263,14 @@ class Yard(Sandbox):
             lied = self._lied.add if strike == "lie" else self._lied.discard
             lied((endpoint, key))
         call.key = key
-        found = [] if strike == "lie" else self._of(endpoint, key)
+        until = _now() - int(mix.stale_seconds * 1e6)
+        indexed = [each for each in self._of(endpoint, key) if each["made_at"] <= until]
+        found = [] if strike == "lie" else indexed
         asked["end"], asked["found"], asked["status"] = _now(), bool(found), 200
         if strike == "broken":
             asked["status"] = 500
             raise VendorError(500, {"error": "the index is rebuilt"})
-        return json_response({"numbers": [each["number"] for each in found]})
+        return json_response({"documents": [label_books.told(each) for each in found]})
 
     def _of(self, endpoint: str, key: str) -> list[dict[str, Any]]:
         return [e for e in self.effects if e["key"] == key and e["endpoint"] == endpoint]
@@ -249,11 +286,23 @@ class Yard(Sandbox):
             "endpoint": endpoint, "kind": kind, "operation": body["operation"],
             "delivery_id": body["delivery_id"], "attempt": int(body["attempt"]),
             "key": body["key"], "start": _now(), "end": None, "status": None, "effect": False,
-            "sent_at": int(body["sent_at"]), "lease_until": int(body["lease_until"]),
+            "sent_at": int(body.get("sent_at", 0)), "lease_until": int(body.get("lease_until", 0)),
             "found": False, "draft": body.get("draft", ""),
         }  # fmt: skip
         self.asked.append(asked)
         return asked
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    return _stamped(request, await request.json())
+
+
+def _stamped(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """A request with what its sender stamped on it last; others say in the body when they wrote
+    it."""
+    stamps = {name: request.headers[header] for header, name in STAMPS.items()
+              if header in request.headers}  # fmt: skip
+    return body | stamps
 
 
 async def _done_later(seconds: float, deed: Deed) -> None:

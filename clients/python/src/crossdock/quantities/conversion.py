@@ -92,18 +92,33 @@ def conversion(from_unit: str, to_unit: str, said: Iterable[Rule] = ()) -> Conve
     rules = [*said]
     own = [rule for rule in rules if rule.origin is Origin.ITEM]
     told = [*own, *_not_said_of_the_item(rules, own)]
-    found = _direct(from_unit, to_unit, own)
+    table = [*_table({unit for rule in told if (unit := _redefined(rule))})]
+    found = _named(from_unit, to_unit, own, table)
     if found is not None:
         return found
     if _comparable(from_unit, to_unit) and not any(map(_differs, told)):
         return _SAME.then(_standard(from_unit, to_unit))
-    table = [*_table({unit for rule in told if (unit := _redefined(rule))})]
     by_item = _way(from_unit, to_unit, [*own, *table]) if own else None
     if by_item is not None and any(step.origin is Origin.ITEM for step in by_item.steps):
         return by_item
-    found = _direct(from_unit, to_unit, told) or _way(from_unit, to_unit, [*told, *table])
+    found = _named(from_unit, to_unit, told, table) or _way(from_unit, to_unit, [*told, *table])
     if found is None:
         raise NotConvertible(f"nothing says how much {to_unit} one {from_unit} is")
+    return found
+
+
+def _named(
+    from_unit: str, to_unit: str, rules: Iterable[Rule], table: Iterable[Rule]
+) -> Conversion | None:
+    """By a rule that names both units; None: there is none.
+
+    Ways around it have to agree, unless it says a standard unit anew: then it stands against the
+    table, which is what it is for.
+    """
+    rules = [*rules]
+    found = _direct(from_unit, to_unit, rules)
+    if found is not None and not _comparable(from_unit, to_unit):
+        _way(from_unit, to_unit, [*rules, *table], elsewhere=False)
     return found
 
 
@@ -127,8 +142,13 @@ def _not_said_of_the_item(rules: Iterable[Rule], own: Iterable[Rule]) -> Iterato
             yield rule
 
 
-def _way(from_unit: str, to_unit: str, rules: Iterable[Rule]) -> Conversion | None:
-    """The shortest way; None: there is none. All that is reached has to be reached alike."""
+def _way(
+    from_unit: str, to_unit: str, rules: Iterable[Rule], *, elsewhere: bool = True
+) -> Conversion | None:
+    """The shortest way; None: there is none.
+
+    All that is reached has to be reached alike; elsewhere=False: only the unit that is asked for.
+    """
     leading = _by_from_unit(_both_ways(rules))
     reached = {from_unit: _SAME}
     waiting = deque([from_unit])
@@ -143,7 +163,7 @@ def _way(from_unit: str, to_unit: str, rules: Iterable[Rule]) -> Conversion | No
             if known is None:
                 reached[rule.to_unit] = longer
                 waiting.append(rule.to_unit)
-            elif known.ratio != longer.ratio:
+            elif known.ratio != longer.ratio and (elsewhere or rule.to_unit == to_unit):
                 raise Contradiction(known, longer)
     return reached.get(to_unit)
 
