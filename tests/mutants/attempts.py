@@ -73,8 +73,8 @@ ATTEMPT_MUTANTS: Final[list[Mutant]] = [
             "if found_nothing < 1:",
         ),
         second_look_up_waits_for_nothing=(
-            'times"\n        return _in_doubt(record, why, spec.settle_seconds, now)',
-            'times"\n        return _in_doubt(record, why, 0.0, now)',
+            'too early to tell"\n        return _in_doubt(record, why, spec.settle_seconds, now)',
+            'too early to tell"\n        return _in_doubt(record, why, 0.0, now)',
         ),
     ),
 ]
