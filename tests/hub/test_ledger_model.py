@@ -71,6 +71,11 @@ STORIES: dict[str, tuple[str, list[Any], list[str]]] = {
         ["book", "post", (0, "REJECTED"), "cancel"],
         ["REJECTED", "HELD", "HELD"],
     ),
+    "what waits behind a refusal holds up what would take that back": (
+        "NONE",
+        ["book", "change", (0, "REJECTED"), "cancel"],
+        ["REJECTED", "HELD", "HELD"],
+    ),
     "another class is looked up, and the first look counts for nothing": (
         "KEYED",
         [
