@@ -293,13 +293,14 @@ class Model:
         """Whether earlier work holds up later work of its key."""
         if other.state == "REJECTED":
             return other.work not in (*LETS_PASS, *TAKES_BACK.get(one.work, ()))
-        if other.state not in OPEN or self._needs(other, one.work):
-            return False
-        if other.why == "ORDER":
-            # Behind what waits for this one, it waits for this one as well. What this one may pass,
-            # as a cancel passes the refusal of what it takes back, holds up what stands between.
-            return not any(self._needs(each, one.work) for each in self._before(other))
-        return True
+        return other.state in OPEN and not self._waits_in_turn(other, one)
+
+    def _waits_in_turn(self, other: Delivery, one: Delivery) -> bool:
+        """Whether earlier work waits for this one, or is held by nothing but work that does."""
+        if other.why != "ORDER":
+            return self._needs(other, one.work)
+        first = [each for each in self._before(other) if self._in_the_way(each, other)]
+        return bool(first) and all(self._waits_in_turn(each, one) for each in first)
 
     def _needs(self, other: Delivery, work: str) -> bool:
         """Whether work waits for this kind of work, or for what waits for it in turn."""

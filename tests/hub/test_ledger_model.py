@@ -71,9 +71,9 @@ STORIES: dict[str, tuple[str, list[Any], list[str]]] = {
         ["book", "post", (0, "REJECTED"), "cancel"],
         ["REJECTED", "HELD", "HELD"],
     ),
-    "a cancel does not pass what waits for a person behind a refusal": (
+    "what waits behind a refusal holds up what would take that back": (
         "NONE",
-        ["book", (0, "REJECTED"), "change", "cancel"],
+        ["book", "change", (0, "REJECTED"), "cancel"],
         ["REJECTED", "HELD", "HELD"],
     ),
     "another class is looked up, and the first look counts for nothing": (
