@@ -153,6 +153,7 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
         r"^nothing is quarantined for codes of ups$"
     ),
     "crossdock dead-letters list": Run(r"^(no dead letters; .*|GROUP +KIND +STATE .*)$"),
+    "crossdock deliveries --quarantined --endpoint ups": Run(r"^no deliver"),
     "crossdock delivery show ID": Mapped(REFUSED),
     'crossdock delivery retry ID --reason "period 05 is open"': Mapped(REFUSED),
     'crossdock resolve ID --reference sales_order=SO-7 --reason "found it in the ERP"': Mapped(

@@ -50,6 +50,14 @@ def label(history: History, *, voided: bool = False) -> Label:
     return found
 
 
+def seen_label(history: History) -> Label:
+    """A label of which a reader saw the number in the list, as not every one is in a short run."""
+    looks = {look.number for look in history.of(LabelLook) if look.where == LIST}
+    bought = {sold.number for sold in history.of(Effect) if not sold.voided_at}
+    found: Label = first(history, Label, lambda each: each.number in looks & bought)
+    return found
+
+
 def purchase(history: History, package: str) -> Delivery:
     """The work that buys a package's label."""
     found: Delivery = first(history, Delivery, lambda d: d.operation == BUY and d.item == package)
@@ -84,7 +92,7 @@ def _no_facts_of_a_void(history: History) -> Iterable[Record]:
 
 @seeded(Kind.OUTCOME_WITHOUT_FACTS)
 def _facts_came_after(history: History) -> Iterable[Record]:
-    made = label(history)
+    made = seen_label(history)
     seen = next(k for k in history.of(LabelLook) if k.package_id == made.package_id and k.number)
     row = purchase(history, made.package_id)
     early = Look("operator", "delivery", row.id, 1, 2, "CONFIRMED", 0)
@@ -99,7 +107,7 @@ def _no_outcome(history: History) -> Iterable[Record]:
 
 @seeded(Kind.FACTS_WITHOUT_OUTCOME)
 def _outcome_came_after(history: History) -> Iterable[Record]:
-    row, at = purchase(history, label(history).package_id), later(history)
+    row, at = purchase(history, seen_label(history).package_id), later(history)
     return added(history, Look("operator", "delivery", row.id, at, at + 1, "IN_FLIGHT", 0))
 
 
@@ -137,13 +145,13 @@ def _no_document(history: History) -> Iterable[Record]:
 
 @seeded(Kind.LABEL_WENT_BACK)
 def _not_any_more(history: History) -> Iterable[Record]:
-    package, at = label(history).package_id, later(history)
+    package, at = seen_label(history).package_id, later(history)
     return added(history, LabelLook("operator", LIST, package, at, at + 1))
 
 
 @seeded(Kind.LABEL_WENT_BACK)
 def _price_changed(history: History) -> Iterable[Record]:
-    made = label(history)
+    made = seen_label(history)
     seen = first(history, LabelLook, lambda k: k.number == made.number and k.where == LIST)
     return changed(history, seen, price="0.01")
 

@@ -479,6 +479,7 @@ def test_words_of_verdicts_are_the_contracts() -> None:
     known = {word(replay_pb2.ReplayVerdict, n) for n in replay_pb2.ReplayVerdict.values()}
     assert {
         decisions.WOULD_POST,
+        decisions.WOULD_PARK,
         decisions.ALREADY_POSTED,
         decisions.SUPERSEDED,
         decisions.WOULD_BE_REFUSED,

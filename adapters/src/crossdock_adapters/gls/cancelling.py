@@ -60,8 +60,9 @@ class ToCancel:
 
 async def to_cancel(work: Work) -> ToCancel:
     """The parcel of this package; of the first package also all others of its purchase. None where
-    the hub has its label as void."""
+    the hub has its label as void. Untranslatable: the event has no such package."""
     shipment: shipment_pb2.Shipment = work.event.shipment
+    carrier_labels.find_package(shipment, work.item)
     request = label_service_pb2.ListLabelsRequest(
         page_size=MAX_LABELS_OF_A_SHIPMENT, shipment_id=shipment.id
     )
