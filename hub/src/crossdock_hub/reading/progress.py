@@ -84,8 +84,24 @@ def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
         names = listed([_called(shipment) for shipment in back])
         return Judgement("NEEDS_PERSON", f"A person has to look: {names} went back to the sender.")
     if order.state == "DELIVERED":
-        return _complete(chain, shipments, now)
+        return _not_told_to_leave(shipments, now) or _complete(chain, shipments, now)
     return _next_step(chain, order, shipments, now)
+
+
+def _not_told_to_leave(shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
+    """A carrier's scans may overtake the warehouse's report, or that report may be lost: until it
+    comes no ERP posts the goods issue, though the customer has the goods."""
+    for shipment in shipments:
+        message: Any = shipment.message
+        if shipment.state == "DELIVERED" and not message.HasField("manifest_time"):
+            since = duration(now - shipment.updated_at)
+            return Judgement(
+                "UNDER_WAY",
+                f"Under way: {_called(shipment)} is delivered since {since}, and warehouse "
+                f"{message.ship_from_location_number} has not told that it left; its goods issue "
+                "is posted when it does.",
+            )
+    return None
 
 
 def _exception(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
