@@ -338,8 +338,8 @@ async def lineages(
 def is_over(lineage: lineage_pb2.Lineage) -> bool:
     """Whether an order is complete and every shipment of it is booked as gone.
 
-    The verdict alone is not enough: while the adapters are dead, a parcel may be at its door before
-    anybody has heard from the warehouse that it left, and then nothing is open for a moment.
+    The verdict is not taken at its word: while the adapters are dead, a parcel may be at its door
+    before anybody has heard from the warehouse that it left, and then nothing is open for a moment.
     """
     shipments = {node.id for node in lineage.nodes if node.kind == "shipment"}
     booked = {each.object_id for each in lineage.postings if each.operation == GOODS_ISSUE}
