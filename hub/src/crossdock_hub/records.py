@@ -100,10 +100,11 @@ class DeliveryRecord:
     vendor; those that are proven unprocessed do not count. calls_maybe_done: those of them that it
     may have done, neither refused nor parked, also of deliveries that it replaces, where each may
     have bought. not_found: look-ups that found nothing since the latest call; ledger.UNSETTLED: the
-    next one may be too early to count. draft: of a TWO_STEP operation, to be confirmed. duplicates: what the vendor holds
-    beside the one that was adopted. resubmits: the delivery it replaces; it is sent with a
-    DeliveryContentRecord, not with its event. mends: dead letters are settled with it. released: a
-    person let it go from the spending guard, which does not look at it until its next call begins.
+    next one may be too early to count. draft: of a TWO_STEP operation, to be confirmed. duplicates:
+    what the vendor holds beside the one that was adopted. resubmits: the delivery it replaces; it
+    is sent with a DeliveryContentRecord, not with its event. mends: dead letters are settled with
+    it. released: a person let it go from the spending guard, which does not look at it until its
+    next call begins.
     """
 
     id: str
