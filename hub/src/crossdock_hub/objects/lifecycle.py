@@ -6,7 +6,7 @@ further of two states, so late and doubled facts change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossdock_hub.refusals import transition
@@ -121,6 +121,38 @@ def meant(milestone: str, return_leg: bool) -> str:
     if milestone == "DELIVERED":
         return "RETURNED"
     return "RETURNING" if milestone in _UNDER_WAY else milestone
+
+
+def may_turn(current: str, milestone: str) -> bool:
+    """Whether a scan can make of a delivery a return, so that the parcel's others have to be read.
+
+    A delivery can when a scan of the way back may have come before, and the other way round.
+    """
+    if milestone == "DELIVERED":
+        return current == "RETURNING" or current in ENDED_MILESTONES
+    return milestone == "RETURNING" and current in ENDED_MILESTONES
+
+
+def turned(scans: Sequence[tuple[str, int | None]]) -> list[str]:
+    """What a parcel's scans mean beside each other. scans: milestone and time, as they came.
+
+    A delivery that is not older than a scan of the way back is one to the sender: no carrier has a
+    code of its own for that. Where one of the two has no time, the order in which they came counts.
+    """
+    back = [place for place, (name, _) in enumerate(scans) if name == "RETURNING"]
+    first = back[0] if back else len(scans)
+    untimed = next((place for place in back if scans[place][1] is None), len(scans))
+    since = min((time for place in back if (time := scans[place][1]) is not None), default=None)
+    return [
+        "RETURNED"
+        if name == "DELIVERED"
+        and (
+            place > (first if time is None else untimed)
+            or (time is not None and since is not None and time >= since)
+        )
+        else name
+        for place, (name, time) in enumerate(scans)
+    ]
 
 
 def advance_parcel(

@@ -14,13 +14,18 @@ from crossdock_hub.records import ParcelRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import NotYet, Unit
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
+from crossdock_hub.verbs.retracing import goes_back
 
 
 @decides("confirmation.v1.ConfirmationService/CreateDeliveryConfirmation")
 def create_delivery_confirmation(
     unit: Unit, request: confirmation_service_pb2.CreateDeliveryConfirmationRequest
 ) -> confirmation_service_pb2.CreateDeliveryConfirmationResponse:
-    """The carrier has proof; a second proof of the same parcel is known already."""
+    """The carrier has proof; a second proof of the same parcel is known already.
+
+    Of a parcel that goes back to its sender it is the proof of a return, which the scans tell: no
+    confirmation is made of it.
+    """
     proof = request.delivery_confirmation
     parcel: ParcelRecord | None = unit.get(("parcel", proof.carrier_code, proof.tracking_number))
     if parcel is None:
@@ -32,6 +37,8 @@ def create_delivery_confirmation(
             return confirmation_service_pb2.CreateDeliveryConfirmationResponse(
                 receipt=ALREADY_KNOWN, delivery_confirmation=known.message
             )
+    if goes_back(unit, parcel, resources.instant_of(proof.delivered_time)):
+        return confirmation_service_pb2.CreateDeliveryConfirmationResponse(receipt=ALREADY_KNOWN)
 
     def fill(message: confirmation_pb2.DeliveryConfirmation) -> None:
         message.shipment_id = parcel.shipment_id

@@ -107,11 +107,14 @@ def _identity(reported: Reported, unmapped: Unmapped) -> str:
     return f"scan:{digest}"
 
 
-def fill(message: tracking_pb2.TrackingEvent, row: MappingRecord | None) -> None:
+def fill(message: tracking_pb2.TrackingEvent, reported: Reported) -> None:
     """A scan in the words of its row. Whoever did not know the code may have kept who received the
     parcel, in case that it means delivered. The codes have done what they are for."""
+    row = reported.row
     said = milestone_name(message.milestone) if row is None else row.canonical
-    message.return_leg = _returns(message, said)
+    # A delivery that is a return is one by the parcel's other scans, where its own do not say so.
+    to_sender = said == "DELIVERED" and reported.milestone == "RETURNED"
+    message.return_leg = to_sender or _returns(message, said)
     message.ClearField("native_codes")
     if row is None:
         return
