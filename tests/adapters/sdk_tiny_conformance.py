@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 CREDENTIAL = "conformance-credential"
 NUMBER = "P-1001"
 CODES = {"L": shipment_pb2.MILESTONE_IN_TRANSIT, "D": shipment_pb2.MILESTONE_DELIVERED}
-UNKNOWN = "Q9"
+UNKNOWN, UNKNOWN_ELSEWHERE = "Q9", "D-Q9"
 GREEDY_BYTES = 96 * 1024 * 1024
 FAULTS = {
     "posts_twice": "books twice in one operation",
@@ -64,6 +64,7 @@ FAULTS = {
     "new_ids": "tells each payload under a new id",
     "newest_only": "drops what comes after something newer",
     "guesses": "takes an unknown code for a known one",
+    "guesses_elsewhere": "takes an unknown code of another table for a known one",
     "drops_unknown": "drops a payload with an unknown code",
     "strict": "refuses fields that it does not know",
     "no_place": "says that something is wrong, not where",
@@ -134,6 +135,13 @@ def tiny(fault: str = "", not_applicable: str = "") -> Subject:
                 unknown_code=UnknownCode(
                     scan(UNKNOWN, "2026-03-05T18:00:00Z"), UNKNOWN, field="milestone"
                 ),
+                unknown_codes=[
+                    UnknownCode(
+                        scan(UNKNOWN_ELSEWHERE, "2026-03-05T18:00:00Z"),
+                        UNKNOWN_ELSEWHERE,
+                        field="milestone",
+                    )
+                ],
             )
         ],
         expire=_expire,
@@ -284,7 +292,8 @@ def _translated(body: Any, fault: str) -> tracking_pb2.TrackingEvent:
         when.instant.FromJsonString(at if isinstance(at, str) else "")
     except ValueError:
         raise Unreadable("is missing or not a time", "/at") from None
-    unknown = CODES["L"] if fault == "guesses" else shipment_pb2.MILESTONE_UNKNOWN
+    guesses = fault == "guesses" or (fault == "guesses_elsewhere" and code.startswith("D-"))
+    unknown = CODES["L"] if guesses else shipment_pb2.MILESTONE_UNKNOWN
     return tracking_pb2.TrackingEvent(
         carrier_code="TINY",
         tracking_number=NUMBER,

@@ -44,6 +44,7 @@ FOUND = [
     ("duplicate_inbound", "new_ids", "facts too many"),
     ("out_of_order_inbound", "newest_only", "facts are missing"),
     ("unknown_code", "guesses", "guessed"),
+    ("unknown_code", "guesses_elsewhere", "guessed"),
     ("unknown_code", "drops_unknown", "was dropped"),
     ("unknown_field", "strict", "is held"),
     ("malformed", "no_place", "does not say where"),
