@@ -161,14 +161,13 @@ def test_a_delivery_is_a_return_exactly_when_the_parcel_went_back_before(scans: 
     """Proves that of scans with times a delivery counts as long as nothing of the way back is as
     old as it, that nothing else changes its meaning, and that each scan is looked at by the hub."""
     said = [(lifecycle.meant(milestone, back), time) for milestone, time, back in scans]
-    back = [time for name, time in said if name == "RETURNING"]
+    back = [time for name, time in said if name in ("RETURNING", "RETURNED")]
     now = FRESH
-    for (name, time), means in zip(said, lifecycle.turned(said), strict=True):
+    for place, ((name, time), means) in enumerate(zip(said, lifecycle.turned(said), strict=True)):
         turns = name == "DELIVERED" and any(since <= time for since in back)
         assert means == ("RETURNED" if turns else name)
-        others = {each for each, _ in said[: said.index((name, time))]}
-        beside = {"DELIVERED": "RETURNING", "RETURNING": "DELIVERED"}.get(name)
-        if beside in others:
+        beside = {"DELIVERED": {"RETURNING", "RETURNED"}}.get(name, {"DELIVERED"})
+        if name in ("DELIVERED", "RETURNING", "RETURNED") and beside & {n for n, _ in said[:place]}:
             assert lifecycle.may_turn(now.milestone, name)
         now, _ = lifecycle.advance_parcel(now, name, time)
 
@@ -342,6 +341,41 @@ def test_a_return_is_known_after_its_scans_are_gone() -> None:
     flow.report(scan("DELIVERED", base + 9), scan("RETURNING", base + 5, number="1Z2"))
     for number in ("1Z1", "1Z2"):
         assert flow.records["parcel", "UPSN", number].milestone == "RETURNED"
+
+
+def test_what_is_delivered_after_it_came_back_came_back_again() -> None:
+    """Proves that a return which its carrier told outright turns a delivery as a scan of the way
+    back does, and that such a delivery turns one without a time that was told after it."""
+    assert lifecycle.turned([("DELIVERED", 9), ("RETURNED", 5)]) == ["RETURNED", "RETURNED"]
+    assert lifecycle.turned([("DELIVERED", 4), ("RETURNED", 5)]) == ["DELIVERED", "RETURNED"]
+    story = [("DELIVERED", 9), ("DELIVERED", None), ("RETURNING", 5)]
+    assert lifecycle.turned(story) == ["RETURNED", "RETURNED", "RETURNING"]
+    flow = Flow()
+    flow.labelled()
+    base = flow.now
+    flow.report(scan("RETURNED", base + 5))
+    flow.report(scan("DELIVERED", base + 9))
+    flow.prove("1Z1", base + 9)
+    (end,) = [each for each in flow.scans if each.milestone == "DELIVERED"]
+    assert tracking_pb2.TrackingEvent.FromString(end.body).return_leg
+    assert flow.all("delivery_confirmation") == []
+
+
+def test_a_shipment_that_came_back_has_no_time_of_delivery() -> None:
+    """Proves that the time is that of the last package which its receiver kept, and none is left
+    when all came back, told by a scan of the way back or outright."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    flow.manifest()
+    base = flow.now
+    flow.report(scan("DELIVERED", base + 9), scan("DELIVERED", base + 5, number="1Z2"))
+    assert flow.object("shipment", shipment.id).delivered_time.ToMicroseconds() == base + 9
+    flow.report(scan("RETURNING", base + 7))
+    assert flow.state("shipment", shipment.id) == "DELIVERED"
+    assert flow.object("shipment", shipment.id).delivered_time.ToMicroseconds() == base + 5
+    flow.report(scan("RETURNED", base + 12, number="1Z2"))
+    assert flow.state("shipment", shipment.id) == "RETURNED"
+    assert not flow.object("shipment", shipment.id).HasField("delivered_time")
 
 
 def test_a_shipment_of_which_a_part_came_back_is_over() -> None:

@@ -67,6 +67,8 @@ MILESTONE_RANK: Mapping[str, int] = {
 # Milestones that say nothing about progress.
 STILL_MILESTONES = frozenset({"UNSPECIFIED", "UNKNOWN", "INFORMATION", "VOIDED"})
 ENDED_MILESTONES = frozenset({"DELIVERED", "RETURNED"})
+# Milestones that a parcel has on its way back only.
+WAY_BACK = frozenset({"RETURNING", "RETURNED"})
 # Milestones of a parcel on its way: on the way back they mean that it is returning.
 _UNDER_WAY = frozenset(
     {
@@ -130,29 +132,36 @@ def may_turn(current: str, milestone: str) -> bool:
     """
     if milestone == "DELIVERED":
         return current == "RETURNING" or current in ENDED_MILESTONES
-    return milestone == "RETURNING" and current in ENDED_MILESTONES
+    return milestone in WAY_BACK and current in ENDED_MILESTONES
 
 
 def turned(scans: Sequence[tuple[str, int | None]]) -> list[str]:
     """What a parcel's scans mean beside each other. scans: milestone and time, as they came.
 
-    A delivery that is not older than a scan of the way back is one to the sender: no carrier has a
-    code of its own for that. Where one of the two has no time, the order in which they came counts.
+    A delivery that is not older than a scan of the way back is one to the sender, and then such a
+    scan itself: no carrier has a code of its own for that. Where one of two has no time, the order
+    in which they came counts.
     """
-    back = [place for place, (name, _) in enumerate(scans) if name == "RETURNING"]
-    first = back[0] if back else len(scans)
-    untimed = next((place for place in back if scans[place][1] is None), len(scans))
-    since = min((time for place in back if (time := scans[place][1]) is not None), default=None)
-    return [
-        "RETURNED"
-        if name == "DELIVERED"
-        and (
-            place > (first if time is None else untimed)
-            or (time is not None and since is not None and time >= since)
-        )
-        else name
-        for place, (name, time) in enumerate(scans)
-    ]
+    meanings = [name for name, _ in scans]
+    while True:
+        back = [
+            (place, time) for place, (_, time) in enumerate(scans) if meanings[place] in WAY_BACK
+        ]
+        found = [
+            "RETURNED" if name == "DELIVERED" and _follows(back, place, scans[place][1]) else name
+            for place, name in enumerate(meanings)
+        ]
+        if found == meanings:
+            return meanings
+        meanings = found
+
+
+def _follows(back: Sequence[tuple[int, int | None]], place: int, time: int | None) -> bool:
+    """Whether a scan comes after one of the way back. back: places and times of those."""
+    return any(
+        place > since_place if time is None or since is None else time >= since
+        for since_place, since in back
+    )
 
 
 def advance_parcel(

@@ -110,11 +110,8 @@ def retraced(
 
 def goes_back(unit: Unit, parcel: ParcelRecord, time: int | None) -> bool:
     """Whether a delivery at this time is one to the sender, by what is known of the parcel now."""
-    if parcel.milestone not in ("RETURNING", "RETURNED"):
+    if parcel.milestone not in lifecycle.WAY_BACK:
         return False
-    since = parcel.milestone_time if parcel.milestone == "RETURNED" else None
-    if since is not None and time is not None and time >= since:
-        return True
     progress = lifecycle.ParcelProgress(
         parcel.milestone, parcel.milestone_time, parcel.exception_open
     )

@@ -13,7 +13,6 @@ from crossdock.tracking.v1 import tracking_pb2
 from crossdock_hub.objects import lifecycle
 from crossdock_hub.objects.held import hold
 from crossdock_hub.objects.mappings import (
-    RETURN_LEG,
     STATUS,
     Code,
     Unmapped,
@@ -24,7 +23,7 @@ from crossdock_hub.objects.mappings import (
 )
 from crossdock_hub.records import MappingRecord
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
-from crossdock_hub.verbs.confirmations import create_delivery_confirmation
+from crossdock_hub.verbs.confirmations import confirm_by_scan
 
 _PROVE: Final = "/crossdock.confirmation.v1.ConfirmationService/CreateDeliveryConfirmation"
 _IDENTITY_BYTES: Final = 24
@@ -85,7 +84,7 @@ def meant(scan: tracking_pb2.TrackingEvent, row: MappingRecord | None = None) ->
 
 def _returns(scan: tracking_pb2.TrackingEvent, said: str) -> bool:
     """Whether a parcel is on its way back: its reporter says so, or a code that means that."""
-    return scan.return_leg or (bool(scan.native_codes) and said in RETURN_LEG)
+    return scan.return_leg or (bool(scan.native_codes) and said in lifecycle.WAY_BACK)
 
 
 def why_unmapped(unit: Unit, reported: Reported) -> NotYet | None:
@@ -156,7 +155,7 @@ def _prove_one(unit: Unit, scan: tracking_pb2.TrackingEvent) -> None:
     )
     work = unit.nested()
     try:
-        create_delivery_confirmation(work, request)
+        confirm_by_scan(work, request.delivery_confirmation)
     except NotYet as why:
         hold(unit, _PROVE, request, why)
     except Refused as refused:

@@ -374,12 +374,9 @@ def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
         for move in moves:
             _move_package(shipment, unit.get(move.step.reported.parcel_key), move)
         state = _shipment_state(shipment, record.state)
-        late = any(move.step.way is not None for move in moves)
-        if state == "DELIVERED" and (late or not shipment.HasField("delivered_time")):
-            times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
-            if times:
-                shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
         resources.set_state(shipment, state)
+        if state in ("DELIVERED", "RETURNED"):
+            _time_delivery(shipment)
 
     after = resources.change(unit, record, edit)
     for move in moves:
@@ -400,8 +397,18 @@ def _opens(move: Move) -> bool:
     return move.step.reported.milestone == "EXCEPTION" and (opens or step.way is None)
 
 
+def _time_delivery(shipment: shipment_pb2.Shipment) -> None:
+    """When the last package arrived of those that did not come back. Of a late scan it may be
+    another, so that it is always worked out anew."""
+    times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
+    shipment.ClearField("delivered_time")
+    if times:
+        shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
+
+
 def _is_timed_delivery(row: shipment_pb2.PackageProgress) -> bool:
-    return row.milestone == shipment_pb2.MILESTONE_DELIVERED and row.HasField("milestone_time")
+    arrived = row.milestone == shipment_pb2.MILESTONE_DELIVERED and not row.withdrawn
+    return arrived and row.HasField("milestone_time")
 
 
 def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: Move) -> None:
