@@ -15,7 +15,7 @@ from crossdock_adapters.fedex import client, conformance, translate, translate_s
 from crossdock_adapters.fedex.sandbox_ship import read_requested
 from crossdock_adapters.fedex.translate import ShipRules
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.carrier_scans import History
+from crossdock_adapters.sdk.carrier_scans import History, confirmation_request
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.mappings import Code, Mappings, Topic, file_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
@@ -266,13 +266,19 @@ def test_a_delivery_without_its_scan_is_not_dated_by_the_label() -> None:
 
 
 def test_delivered_on_the_way_back_is_on_the_return_leg() -> None:
-    """Proves that what follows a return to the shipper is told as the way back, no more."""
+    """Proves that what follows a return to the shipper is told as the way back, no more, and that
+    whoever signed there proves no delivery."""
     told = history(
         conformance.scan("DL", "DL", "2026-03-09T10:00:00-08:00"),
         conformance.scan("RS", "RS", "2026-03-07T10:00:00-08:00"),
         conformance.scan("DE", "DE", "2026-03-06T10:00:00-08:00", exceptionCode="08"),
     )
     assert [event.return_leg for event in told.events] == [False, False, True]
+    signed = told.events[-1]
+    signed.signed_by = "THE SENDER"
+    assert confirmation_request("fedex", signed) is None
+    signed.return_leg = False
+    assert confirmation_request("fedex", signed) is not None
 
 
 def test_one_broken_scan_does_not_cost_the_others() -> None:

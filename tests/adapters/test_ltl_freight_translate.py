@@ -297,7 +297,7 @@ def test_a_wrong_scan_costs_no_other(status: str, told_at: str) -> None:
     ("type_", "codes"),
     [
         ("", STATUSES), ("APPOINTMENT", APPOINTMENTS), ("SD", REASONS), ("AH", REASONS),
-        ("AP", REASONS),
+        ("AP", REASONS), ("AI", ("BT",)),
     ],
 )  # fmt: skip
 def test_every_published_code_has_a_row(type_: str, codes: Sequence[str]) -> None:
@@ -309,6 +309,42 @@ def test_every_published_code_has_a_row(type_: str, codes: Sequence[str]) -> Non
     assert sorted(known) == sorted(codes)
     for row in rows:
         assert f"MILESTONE_{row['means']}" in MILESTONES
+
+
+# The sheet of reasons for every carrier.
+WORDS = {
+    "ADDRESS_PROBLEM": "A2 A5",
+    "RECIPIENT_UNAVAILABLE": "AQ AG",
+    "BUSINESS_CLOSED": "B1 AN",
+    "PAYMENT_REQUIRED": "B4",
+    "REFUSED": "BS",
+    "LOST_OR_INVESTIGATION": "S1",
+    "WEATHER": "AO",
+    "CARRIER_DELAY": "AI AA P1 AJ D1 AY A1 AF",
+    "CUSTOMS_INFORMATION": "AS BC",
+    "CUSTOMS_HOLD": "BD",
+    "HOLD_REQUESTED": "B5 C1 AD HB",
+    "SECURITY_OR_REGULATORY": "AU",
+    "ACCESS_RESTRICTED": "B8",
+    "OTHER": "BG AM BT RC",
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "milestone"),
+    [("SD", "EXCEPTION"), ("AH", "DELIVERY_ATTEMPTED"), ("AP", "DELIVERY_ATTEMPTED")],
+)
+def test_a_reason_is_the_same_word_beside_each_status(status: str, milestone: str) -> None:
+    """Proves that what is short is looked for, a holiday is a closed business, and every other
+    reason has its word, whichever status it stands beside."""
+    assert {code for codes in WORDS.values() for code in codes.split()} == {*REASONS} - {"NS", "NA"}
+    for word, codes in WORDS.items():
+        for code in codes.split():
+            body = conformance.status(1, status, "1000").replace(b"*NS*", f"*{code}*".encode())
+            ((event,),) = [found.events for found in told(body)]
+            assert (event.milestone, event.exception_reason) == (
+                shipment_pb2.Milestone.Value(f"MILESTONE_{milestone}"), word,
+            ), code  # fmt: skip
 
 
 def test_the_tables_send_what_the_standard_takes() -> None:

@@ -12,7 +12,7 @@ from crossdock_adapters.sdk.conformance.bench import Bench, Inapplicable, NotGiv
 from crossdock_adapters.sdk.conformance.memory import forget_the_peak, peak_bytes
 from crossdock_adapters.sdk.conformance.notebook import texts_of
 from crossdock_adapters.sdk.conformance.stage import Stage, require
-from crossdock_adapters.sdk.conformance.subject import Delivered, WayIn
+from crossdock_adapters.sdk.conformance.subject import Delivered, UnknownCode, WayIn
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES
 from crossdock_adapters.sdk.inbound import POLL_SOURCE
 
@@ -65,9 +65,13 @@ async def out_of_order_inbound(bench: Bench, way: WayIn) -> None:
 @check(Scope.WAY_IN)
 async def unknown_code(bench: Bench, way: WayIn) -> None:
     """A code without a row is neither guessed nor dropped: it is kept as the vendor wrote it."""
-    given = way.unknown_code
-    if given is None:
+    if way.unknown_code is None:
         raise NotGiven("give `unknown_code`: a payload with a code that nobody has documented")
+    for given in (way.unknown_code, *way.unknown_codes):
+        await _kept_unguessed(bench, way, given)
+
+
+async def _kept_unguessed(bench: Bench, way: WayIn, given: UnknownCode) -> None:
     async with bench.inward(way) as stage:
         _taken(await stage.deliver(way, given.payload), "a payload with an unknown code")
         facts = list(stage.hub.notebook.facts.values())
@@ -81,7 +85,8 @@ async def unknown_code(bench: Bench, way: WayIn) -> None:
         )
         for fact in facts if given.field else []:
             for value in values_of(fact, given.field):
-                require(_says_nothing(value), f"{given.raw} became {given.field} {value}: guessed")
+                known = value == given.told if given.told else _says_nothing(value)
+                require(known, f"{given.raw} became {given.field} {value}: guessed")
         _no_problems(stage)
 
 

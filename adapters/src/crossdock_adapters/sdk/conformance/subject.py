@@ -79,12 +79,14 @@ class UnknownCode:
 
     raw: the code as the payload has it; it must be kept. field: the contract's field that it would
     be mapped to; it must stay empty or unknown, because a code without a row is never guessed. ""
-    where the payload is held whole.
+    where the payload is held whole. told: the value of the field that another code beside it has a
+    row for, as the vendor's own summary; then it must be that.
     """
 
     payload: bytes
     raw: str
     field: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,8 @@ class WayIn:
     finds at first is over. media: of json and xml the kit makes broken, grown, oversize and hostile
     payloads itself. needed: places in the first payload that cannot be read when they hold
     something else: JSON pointers, or paths of elements. malformed, oversize, bombs: the same for
-    other media, or more of them. grown: the first payload with fields and values that nobody
-    documented.
+    other media, or more of them. unknown_codes: one more for each other table of the vendor's.
+    grown: the first payload with fields and values that nobody documented.
     """
 
     source: str
@@ -123,6 +125,7 @@ class WayIn:
     needed: Sequence[str] = ()
     malformed: Sequence[Malformed] = ()
     unknown_code: UnknownCode | None = None
+    unknown_codes: Sequence[UnknownCode] = ()
     grown: bytes | None = None
     oversize: bytes | None = None
     bombs: Sequence[bytes] = ()
