@@ -13,7 +13,12 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.fedex import signature, translate, translate_scans
 from crossdock_adapters.fedex.client import MAX_TRACKED_AT_ONCE, Booking, FedexClient, Piece
 from crossdock_adapters.fedex.translate import ShipRules
-from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans, vendor_json
+from crossdock_adapters.sdk import (
+    carrier_labels,
+    carrier_reports,
+    carrier_scans,
+    vendor_json,
+)
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.carrier_scans import History
@@ -175,7 +180,7 @@ async def poll_tracking(poll: Poll, vendor: FedexClient) -> None:
 
 
 def ship_rules(settings: Settings) -> ShipRules:
-    """What the deployment decided about shipments."""
+    """What the deployment decided about shipments, and what the rows say of codes."""
     natives = ADAPTER.mappings.natives
     services = {**natives(Topic.SERVICE_LEVEL), **natives(Topic.SERVICE_LEVEL, CROSS_BORDER)}
     return ShipRules(
@@ -183,7 +188,9 @@ def ship_rules(settings: Settings) -> ShipRules:
         accounts_by_location=settings.mapping("accounts_by_location"),
         services={**services, **settings.mapping("services")},
         units=natives(Topic.UNIT),
-        packaging=settings.text("packaging_type"),
+        packaging_type=settings.text("packaging_type"),
+        package_types=settings.mapping("package_types"),
+        packaging=natives(Topic.PACKAGE_TYPE),
         pickup_type=settings.text("pickup_type"),
         label_format=settings.text("label_format"),
         label_stock=settings.text("label_stock"),

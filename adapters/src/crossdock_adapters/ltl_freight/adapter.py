@@ -27,7 +27,12 @@ from crossdock_adapters.ltl_freight.pro_numbers import ProRange
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import StatusRules
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
-from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans, edi_replies
+from crossdock_adapters.sdk import (
+    carrier_labels,
+    carrier_reports,
+    carrier_scans,
+    edi_replies,
+)
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
@@ -250,7 +255,7 @@ async def read_mailbox(poll: Poll, vendor: Carrier) -> None:
 
 def bol_rules(settings: Settings) -> BolRules:
     """What the deployment decided about bills of lading, and what the rows say of codes."""
-    units = ADAPTER.mappings.natives(Topic.PACKAGE_TYPE)
+    types = ADAPTER.mappings.natives(Topic.PACKAGE_TYPE)
     words = settings.mapping("package_types")
     return BolRules(
         account=settings.text("account"),
@@ -258,11 +263,12 @@ def bol_rules(settings: Settings) -> BolRules:
         freight_class=settings.text("freight_class"),
         nmfc=settings.text("nmfc"),
         description=settings.text("goods_description"),
-        piece_type=units.get("PIECE", ""),
+        piece_type=types.get("PIECE", ""),
         stackable=settings.flag("stackable"),
         accessorials=settings.texts("accessorials"),
         services=_services(settings),
-        package_types={container: units.get(word, "") for container, word in words.items()},
+        package_types={container: types.get(word, "") for container, word in words.items()},
+        units=ADAPTER.mappings.natives(Topic.UNIT),
         label_format=settings.text("label_format"),
         special_instructions=settings.text("special_instructions"),
         contact_phone=settings.text("contact_phone"),
