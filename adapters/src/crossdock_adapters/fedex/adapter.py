@@ -30,6 +30,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.state_zones import with_states
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ async def tracking_callback(hook: Webhook, vendor: FedexClient) -> None:
             vendor_json.loads(hook.body),
             ADAPTER.mappings,
             hook.settings.text("carrier_code"),
-            hook.settings.mapping("scan_time_zones"),
+            with_states(hook.settings.mapping("scan_time_zones")),
         )
     except (ValueError, RecursionError) as error:
         await hook.hold(str(error), key=carrier_reports.payload_key(hook.body))
@@ -331,7 +332,7 @@ async def _report_result(poll: Poll, result: Mapping[str, Any]) -> None:
         result,
         ADAPTER.mappings,
         poll.settings.text("carrier_code"),
-        poll.settings.mapping("scan_time_zones"),
+        with_states(poll.settings.mapping("scan_time_zones")),
     )
     problems = [*history.problems, *await _tell(poll, history, carrier_scans.POLL)]
     if problems:

@@ -49,6 +49,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.state_zones import with_states
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 from crossdock_adapters.sdk.x12 import acknowledgments, envelopes
 from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, Payload, TransactionSet
@@ -292,7 +293,7 @@ def status_rules(settings: Settings) -> StatusRules:
     return StatusRules(
         carrier_code=settings.text("carrier_code"),
         scacs=settings.texts("scacs"),
-        zones=settings.mapping("scan_time_zones"),
+        zones=with_states(settings.mapping("scan_time_zones")),
         estimates=settings.texts("estimate_codes"),
     )
 
