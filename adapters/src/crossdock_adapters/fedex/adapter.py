@@ -17,6 +17,7 @@ from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
     carrier_scans,
+    hazardous_goods,
     vendor_json,
 )
 from crossdock_adapters.sdk.adapter import Adapter
@@ -63,6 +64,7 @@ async def open_shipment(work: Work, vendor: FedexClient) -> str:
     if packages[0].id != work.item:
         return BOUGHT_WITH + await carrier_reports.number_bought_with(work, packages[0])
     requested = translate.requested_shipment(shipment, packages, work.reference, rules)
+    await hazardous_goods.refuse(work, packages)
     account = rules.account_for(shipment.ship_from_location_number)
     if await vendor.find(work.reference, account) is None:
         await vendor.open(work.reference, account, requested)

@@ -32,6 +32,7 @@ from crossdock_adapters.sdk import (
     carrier_reports,
     carrier_scans,
     edi_replies,
+    hazardous_goods,
 )
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
@@ -141,6 +142,7 @@ async def take_pro(work: Work, vendor: Carrier) -> str:
         tendering.tender_of(work, vendor.mailbox, "", rules, datetime.now(UTC))
     else:
         _request(work, "", bol_rules(work.settings))
+    await hazardous_goods.refuse(work, packages)
     assert work.sequences is not None
     try:
         taken = await work.sequences.take(PRO, work.reference, vendor.numbers.first)

@@ -15,6 +15,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
+    hazardous_goods,
     vendor_json,
 )
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
@@ -62,6 +63,7 @@ async def buy_label(work: Work, vendor: UpsClient) -> Confirmed:
     """Buys the label of one package, our reference on it. UPS sells a second one if repeated."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     request = translate.ship_request(shipment, work.item, work.reference, ship_rules(work.settings))
+    await hazardous_goods.refuse(work, [carrier_labels.find_package(shipment, work.item)])
     booking = await vendor.ship(request)
     purchase = Purchase(
         booking.labels[0],
