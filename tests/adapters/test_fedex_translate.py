@@ -35,6 +35,7 @@ RULES = ShipRules(
         **MAPPINGS.natives(Topic.SERVICE_LEVEL, "US-CA"),
     },
     units=MAPPINGS.natives(Topic.UNIT),
+    packaging=MAPPINGS.natives(Topic.PACKAGE_TYPE),
 )
 PORTLAND = {"US-OR": "America/Los_Angeles"}
 # The vendor's status codes, as the reference guide lists them.
@@ -91,6 +92,25 @@ def test_a_shipment_in_fedexs_words() -> None:
     assert line["weight"] == {"units": "LB", "value": Decimal("4.2")}
     assert made["labelSpecification"]["labelStockType"] == "STOCK_4X6"
     assert b'"value":4.2' in vendor_json.dumps(line["weight"])
+
+
+def test_a_shipment_has_the_packaging_of_its_container_types() -> None:
+    """Proves that packaging goes by the container type and the rows, the setting for those not
+    named, that packages of two kinds are no one shipment, and that a word without a row and a unit
+    without one are refused with the command that gives them one."""
+    shipment = conformance.shipment()
+    shipment.service_code, shipment.packages[0].container_type = "FEDEX_2_DAY", "TUBE-3"
+    rules = replace(RULES, package_types={"TUBE-3": "CARRIER_TUBE"})
+    assert request(shipment, rules)["packagingType"] == "FEDEX_TUBE"
+    assert request(shipment)["packagingType"] == "YOUR_PACKAGING"
+    second = shipment.packages.add(id="x", number="OLPN-2", container_type="CTN")
+    second.weight.CopyFrom(types_pb2.Quantity(value="1", unit="LBR"))
+    with pytest.raises(Untranslatable, match=r"FEDEX_TUBE, YOUR_PACKAGING.* multi_piece = false"):
+        request(shipment, rules)
+    with pytest.raises(Untranslatable, match="map set fedex PACKAGE_TYPE CODE --means HATBOX"):
+        request(shipment, replace(RULES, package_types={"CTN": "HATBOX"}))
+    with pytest.raises(Untranslatable, match="map set fedex UNIT WORD --means LBR"):
+        request(conformance.shipment(), replace(RULES, units={}))
 
 
 def test_pieces_add_up_in_one_system() -> None:

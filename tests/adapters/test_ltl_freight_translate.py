@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from importlib import resources
@@ -18,6 +19,7 @@ from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.pro_numbers import ProRange, plain
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import Status, StatusRules
+from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.x12 import envelopes
@@ -29,6 +31,7 @@ RULES = BolRules(
     account="NW-1001",
     services={"LTL_GUARANTEED_NOON": "GTD_NOON", "FREIGHT": "STANDARD"},
     package_types={"PALLET": "PAT", "": "PAT"},
+    units=ADAPTER.mappings.natives(Topic.UNIT),
 )
 ZONES = {
     "US-OR": "America/Los_Angeles",
@@ -115,13 +118,25 @@ def test_what_cannot_be_said_is_told(break_it: Any, told: str) -> None:
         bill(shipment)
 
 
+def test_units_are_said_as_their_rows_say() -> None:
+    """Proves that the words for pounds and inches are those of the rows that hold now, wherever the
+    bill of lading says one, and that without a row nothing is guessed."""
+    said = bill(conformance.shipment(), replace(RULES, units={"LBR": "LB9", "INH": "IN9"}))
+    (unit,) = said["commodities"]["handlingUnits"]
+    weighed = [said["shipmentTotals"], *said["referenceNumbers"]["po"], unit, *unit["lineItems"]]
+    assert {each["weightUnit"] for each in weighed} == {"LB9"}
+    assert unit["dimensionsUnit"] == "IN9"
+    with pytest.raises(Untranslatable, match="map set ltl-freight UNIT WORD --means LBR"):
+        bill(conformance.shipment(), replace(RULES, units={}))
+
+
 def test_a_class_of_the_deployment_needs_no_dimensions() -> None:
     """Proves that a named class holds as it is, that an item number is taken apart, and that a
     container type without a code is refused where no default is."""
     shipment = conformance.shipment()
     shipment.packages[0].ClearField("height")
     rules = BolRules("A", freight_class="92.5", nmfc="049880-02", services=RULES.services,
-                     package_types={"PALLET": "SKD"})  # fmt: skip
+                     package_types={"PALLET": "SKD"}, units=RULES.units)  # fmt: skip
     (unit,) = bill(shipment, rules)["commodities"]["handlingUnits"]
     (item,) = unit["lineItems"]
     assert (unit["type"], item["classification"]) == ("SKD", "92.5")
