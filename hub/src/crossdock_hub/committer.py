@@ -59,8 +59,6 @@ log = structlog.get_logger("crossdock.committer")
 FOLLOW = "follow_dead_letters"
 # Marks of a batch that the store did not take are tried again after this long.
 FAILED_MARKS_SECONDS = 1.0
-# Fewer callers than these have little to share.
-GATHERING_CALLERS = 4
 
 
 @dataclass(slots=True)
@@ -190,17 +188,23 @@ class Committer:
                 if batch or self._marks_due or self._can_pick():
                     await self._commit_safely(batch)
                     self._lanes.took(batch, time.monotonic() - begun)
-                    await self._gather(sum(not command.bulk for command in batch))
+                    await self._gather(sum(command.is_call for command in batch))
                 elif not taken:
                     break
             if self._stopping and self._lanes.empty:
                 return
 
     async def _gather(self, answered: int) -> None:
-        """After a batch of several callers: let them ask again, for a moment at most."""
-        if answered < GATHERING_CALLERS or self._stopping or self._lanes.bulk_waits:
+        """After a batch of several callers: let them ask again, for a moment at most.
+
+        answered: how many calls the batch answered. Nobody waits where the next batch is full.
+        """
+        waiting, full = self._lanes.callers_waiting, self._limits.batch_commands_max
+        if answered < self._limits.gather_callers or waiting >= full:
             return
-        self._enough = self._lanes.callers_waiting + answered
+        if self._stopping or self._lanes.bulk_waits:
+            return
+        self._enough = min(waiting + answered, full)
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.gather_seconds):

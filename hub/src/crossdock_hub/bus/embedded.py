@@ -425,10 +425,10 @@ class EmbeddedNats:
         if self._has_room():
             self._tell(False, f"{self._vain_sentence(self._room())} ({error})")
             self._vain.restarting(time.monotonic())
-            while self._has_room() and (left := self._vain.pause_seconds(time.monotonic())) > 0:
-                await asyncio.sleep(min(left, self._settings.health_interval_seconds))
+            pause = self._vain.pause_seconds(time.monotonic())
+            interval = self._settings.health_interval_seconds
+            await embedded_room.wait_while(self._has_room, interval, pause)
         if not self._has_room():
-            # It is tried as often as any server: what comes back is noticed soon.
             self._vain.forget()
             self._tell(False, f"{self._full_sentence(self._room())} ({error})")
 
