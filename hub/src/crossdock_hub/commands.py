@@ -54,11 +54,6 @@ class Command:
     bulk: bool = False
     keys: frozenset[Key] = field(default_factory=frozenset)
 
-    @property
-    def is_call(self) -> bool:
-        """Whether it is all that one caller waits for: no item of many, none of the hub's own."""
-        return bool(self.request_id) and not self.bulk
-
 
 def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozenset[Key]:
     """What a request will certainly read: its id, the objects it names, its number."""
