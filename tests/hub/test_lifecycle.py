@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
+from crossdock_hub.config import Limits
 from crossdock_hub.objects import lifecycle
-from decisions import outcome, refusal_of
+from crossdock_hub.records import ScanRecord
+from crossdock_hub.verbs import retracing
+from decisions import ROUNDS_MAX, outcome, refusal_of
 from first_flow import Flow, order, package, scan, seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,6 +173,66 @@ def test_a_delivery_is_a_return_exactly_when_the_parcel_went_back_before(scans: 
         if name in ("DELIVERED", "RETURNING", "RETURNED") and beside & {n for n, _ in said[:place]}:
             assert lifecycle.may_turn(now.milestone, name)
         now, _ = lifecycle.advance_parcel(now, name, time)
+
+
+@given(
+    scans=st.lists(
+        st.tuples(
+            st.sampled_from(["RETURNING", "RETURNED", "DELIVERED", "IN_TRANSIT"]),
+            st.none() | st.integers(1, 6),
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=400)
+def test_what_scans_mean_beside_each_other_is_what_each_pair_says(scans: list[Any]) -> None:
+    """Proves, times or none, that a delivery is a return exactly when one of the way back, itself
+    such a delivery or not, is not younger, or came before it where one of two has no time."""
+    back = {place for place, (name, _) in enumerate(scans) if name in lifecycle.WAY_BACK}
+    ends = {place for place, (name, _) in enumerate(scans) if name == "DELIVERED"}
+    found = ends
+    while found:
+        found = {
+            end
+            for end in ends - back
+            for since in back
+            if (
+                end > since
+                if (at := scans[end][1]) is None or (first := scans[since][1]) is None
+                else at >= first
+            )
+        }
+        back |= found
+    said = [name for name, _ in scans]
+    means = ["RETURNED" if place in back & ends else said[place] for place in range(len(said))]
+    assert lifecycle.turned(scans) == means
+
+
+class CountedTime(int):
+    """A time that counts how often one is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        CountedTime.compared += 1
+        return int(self) < other
+
+    def __ge__(self, other: int) -> bool:
+        CountedTime.compared += 1
+        return int(self) >= other
+
+
+def test_a_long_way_back_takes_no_longer_than_its_scans_are_many() -> None:
+    """Proves that scans which turn one another, each only once the one after it is turned, are
+    compared a few times each and not each with all: one parcel's keep nobody else waiting."""
+    links = 200
+    scans: list[tuple[str, int | None]] = [("RETURNING", CountedTime(links))]
+    for link in range(links):
+        turning = [CountedTime(links - link), None, CountedTime(links - link - 1)]
+        scans[:0] = [("DELIVERED", time) for time in turning]
+    CountedTime.compared = 0
+    assert lifecycle.turned(scans) == ["RETURNED"] * (3 * links) + ["RETURNING"]
+    assert 0 < CountedTime.compared < 20 * len(scans)
 
 
 # Ladders and verbs
@@ -341,6 +404,29 @@ def test_a_return_is_known_after_its_scans_are_gone() -> None:
     flow.report(scan("DELIVERED", base + 9), scan("RETURNING", base + 5, number="1Z2"))
     for number in ("1Z1", "1Z2"):
         assert flow.records["parcel", "UPSN", number].milestone == "RETURNED"
+
+
+def test_only_the_newest_scans_of_a_parcel_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a report reads no more of a parcel's scans than the limit, each once and not once
+    for each of its own, and that of the older ones counts how far they brought the parcel."""
+    flow = Flow(Limits().with_changes({"parcel_scans_max": 4}))
+    flow.labelled()
+    base = flow.now
+    later = [scan("EXCEPTION", base + seconds(10 + after)) for after in range(6)]
+    flow.report(scan("RETURNING", base + 1), *later)
+    looked_at: list[ScanRecord] = []
+
+    def stop_of(record: ScanRecord) -> retracing.Stop:
+        looked_at.append(record)
+        return read(record)
+
+    read = retracing.stop_of
+    monkeypatch.setattr(retracing, "stop_of", stop_of)
+    ends = [scan("DELIVERED", base + seconds(30 + after)) for after in range(20)]
+    flow.report(*ends)
+    assert flow.records["parcel", "UPSN", "1Z1"].milestone == "RETURNED"
+    assert {each.id for each in looked_at} == {each.id for each in flow.scans[3:7]}
+    assert len(looked_at) <= 4 * ROUNDS_MAX
 
 
 def test_what_is_delivered_after_it_came_back_came_back_again() -> None:
