@@ -355,7 +355,8 @@ def test_the_way_back_ends_as_returned_in_any_order(
 ) -> None:
     """Proves that a delivery to the sender, which its carrier has no word for, ends parcel and
     shipment as returned however its scans come; that nobody hears of a delivery once the way back
-    is known; and that the proof of it confirms nothing."""
+    is known, be it by a scan that stands behind it in the same report; and that the proof of it
+    confirms nothing."""
     flow = Flow()
     shipment = flow.labelled()
     flow.manifest()
@@ -371,10 +372,9 @@ def test_the_way_back_ends_as_returned_in_any_order(
     assert row.milestone == shipment_pb2.MILESTONE_RETURNED
     assert row.milestone_time.ToMicroseconds() == base + seconds(40)
     names = [name for name, _ in story]
-    told_late = names.index("DELIVERED") < names.index("RETURNING")
+    told_late = not together and names.index("DELIVERED") < names.index("RETURNING")
     assert ("tracking.delivered" in flow.told()) is told_late
-    arrived = told_late and not together
-    assert flow.state("order", shipment.order_id) == ("DELIVERED" if arrived else "SHIPPED")
+    assert flow.state("order", shipment.order_id) == ("DELIVERED" if told_late else "SHIPPED")
     assert flow.all("delivery_confirmation") == []
     (end,) = [each for each in flow.scans if each.milestone == "DELIVERED"]
     assert tracking_pb2.TrackingEvent.FromString(end.body).return_leg is not told_late
@@ -391,6 +391,19 @@ def test_a_delivery_before_the_way_back_keeps_its_proof() -> None:
     flow.prove("1Z1", base + 1)
     (proof,) = flow.all("delivery_confirmation")
     assert proof.delivered_time.instant.ToMicroseconds() == base + 1
+
+
+def test_a_proof_from_behind_the_way_back_of_a_delivered_parcel_is_none() -> None:
+    """Proves that what its customer had and sent back is not proven by the sender's signature, told
+    before its scan, and still is by the customer's own."""
+    flow = Flow()
+    flow.labelled()
+    base = flow.now
+    flow.report(scan("DELIVERED", base + seconds(10)), scan("RETURNING", base + seconds(20)))
+    assert flow.records["parcel", "UPSN", "1Z1"].milestone == "DELIVERED"
+    assert outcome(flow.prove("1Z1", base + seconds(30)).receipt) == "ALREADY_KNOWN"
+    assert flow.all("delivery_confirmation") == []
+    assert outcome(flow.prove("1Z1", base + seconds(10)).receipt) == "APPLIED"
 
 
 def test_a_return_is_known_after_its_scans_are_gone() -> None:

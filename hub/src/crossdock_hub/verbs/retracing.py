@@ -110,6 +110,11 @@ class Trail:
         self._meanings = _meanings(self._stops)
         self._way = _followed(START, self._stops, self._meanings)
 
+    def meanings(self) -> list[str]:
+        """What each scan of the report means beside all others, in the order told."""
+        found = {id(stop): name for stop, name in zip(self._stops, self._meanings, strict=True)}
+        return [found[id(stop)] for stop in self._added]
+
 
 def _meanings(stops: Sequence[Stop]) -> list[str]:
     return lifecycle.turned([(stop.milestone, stop.time) for stop in stops])

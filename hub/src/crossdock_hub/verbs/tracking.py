@@ -258,7 +258,18 @@ def _foresee(
         if step.moved:
             needed |= _moved_keys(unit, step.reported, parcel)
     unit.require(needed)
+    _mean_together(steps, trails)
     return steps, _changed(unit, progress)
+
+
+def _mean_together(steps: list[Step | NotYet | str], trails: dict[Key, Trail]) -> None:
+    """Let each scan mean what it does by the whole report: one that is told behind a delivery may
+    say that the parcel was on its way back."""
+    meanings = {key: iter(trail.meanings()) for key, trail in trails.items()}
+    for step in steps:
+        if isinstance(step, Step) and step.reported.parcel_key in meanings:
+            meaning = next(meanings[step.reported.parcel_key])
+            step.reported = replace(step.reported, milestone=meaning)
 
 
 def _changed(unit: Unit, progress: dict[Key, lifecycle.ParcelProgress]) -> dict[Key, ParcelRecord]:
