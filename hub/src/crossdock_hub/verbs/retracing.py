@@ -131,7 +131,7 @@ def _followed(way: Way, stops: Sequence[Stop], meanings: Sequence[str]) -> Way:
 
 def goes_back(unit: Unit, parcel: ParcelRecord, time: int | None) -> bool:
     """Whether a delivery at this time is one to the sender, by what is known of the parcel now."""
-    if parcel.milestone not in lifecycle.WAY_BACK:
+    if not lifecycle.may_turn(parcel.milestone, "DELIVERED"):
         return False
     delivery = Stop(LAST, "DELIVERED", time)
     return Trail(unit, parcel).add(parcel_progress(parcel), delivery).meaning == "RETURNED"
