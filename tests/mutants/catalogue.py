@@ -421,6 +421,20 @@ MUTANTS: Final[list[Mutant]] = [
             "if text.endswith(_NOWAIT) and is_row_taken(error):",
             "if text.endswith(_NOWAIT) and not is_row_taken(error):",
         ),
+        scans_are_read_before_their_parcel_is_locked=('frozenset({"scans_of"})', "frozenset()"),
+    ),
+    *faults_in(
+        f"{HUB}store/loading.py",
+        ("tests/hub/test_scans_in_one_batch.py",),
+        scans_of_the_batch_are_not_seen=(
+            "if (scan.carrier_code, scan.tracking_number) in scans:",
+            "if False:",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/tracking.py",
+        ("tests/hub/test_lifecycle.py",),
+        turned_deliveries_are_told=("    _mean_together(steps, trails)\n", ""),
     ),
     *faults_in(
         f"{HUB}store/row_locks.py",
