@@ -424,19 +424,6 @@ MUTANTS: Final[list[Mutant]] = [
         scans_are_read_before_their_parcel_is_locked=('frozenset({"scans_of"})', "frozenset()"),
     ),
     *faults_in(
-        f"{HUB}store/loading.py",
-        ("tests/hub/test_scans_in_one_batch.py",),
-        scans_of_the_batch_are_not_seen=(
-            "if (scan.carrier_code, scan.tracking_number) in scans:",
-            "if False:",
-        ),
-    ),
-    *faults_in(
-        f"{HUB}verbs/tracking.py",
-        ("tests/hub/test_lifecycle.py",),
-        turned_deliveries_are_told=("    _mean_together(steps, trails)\n", ""),
-    ),
-    *faults_in(
         f"{HUB}store/row_locks.py",
         ("tests/hub/test_payloads_held_once.py",),
         closed_payloads_are_in_the_way=(

@@ -72,6 +72,8 @@ class Trail:
         newest = sorted(known, key=lambda record: record.id)[passed_over:]
         self._stops = [stop_of(record) for record in newest]
         self._added: list[Stop] = []
+        self._meanings: list[str]
+        self._way: Way
         self._go()
         before = parcel_progress(parcel)
         self._explains = not passed_over and self._way.progress == before
