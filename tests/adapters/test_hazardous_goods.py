@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -14,14 +16,18 @@ from crossdock_adapters.canada_post import conformance as canada_post
 from crossdock_adapters.fedex import conformance as fedex
 from crossdock_adapters.gls import conformance as gls
 from crossdock_adapters.ltl_freight import conformance as ltl_freight
+from crossdock_adapters.ltl_freight import goods, translate
+from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.sdk import hazardous_goods, registry, settings
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.outcomes import NeedsPerson
 from crossdock_adapters.sdk.work import Work
+from ltl_freight_world import pallets
 from ups_world import packed_shipment
 
 # What a setting without a default is given here, by its kind; no call is made with it.
 OF_KIND = {"url": "http://127.0.0.1:1", "secret": "env:PATH", "integer": 1}
+STANDARD = {"LTL_GUARANTEED_NOON": "STANDARD"}
 SHIPMENTS: dict[str, Callable[[], shipment_pb2.Shipment]] = {
     "canada-post": canada_post.shipment,
     "fedex": fedex.shipment,
@@ -43,6 +49,11 @@ class Untouched:
 def hazard(**said: Any) -> item_pb2.Item:
     material = item_pb2.HazardousMaterial(hazardous=True, **said)
     return item_pb2.Item(number="SKU-1006", hazardous_material=material)
+
+
+def harmless(number: str) -> item_pb2.Item:
+    material = item_pb2.HazardousMaterial(hazardous=False)
+    return item_pb2.Item(number=number, hazardous_material=material)
 
 
 def work_of(adapter: Adapter, hub: Any, shipment: shipment_pb2.Shipment) -> Work:
@@ -95,9 +106,7 @@ async def test_an_item_is_read_once_and_what_is_not_said_holds_nothing_up() -> N
     said to be harmless passes, and that another hub is asked anew."""
     hub, other = SmallHub(), SmallHub()
     hub.goods["SKU-1"] = item_pb2.Item(number="SKU-1")
-    hub.goods["SKU-2"] = item_pb2.Item(
-        number="SKU-2", hazardous_material=item_pb2.HazardousMaterial(hazardous=False)
-    )
+    hub.goods["SKU-2"] = harmless("SKU-2")
     shipment = holding(packed_shipment(), "SKU-1", "SKU-2", "SKU-3", "SKU-1")
     adapter = registry.adapter("ups")
     for _ in range(2):
@@ -108,8 +117,9 @@ async def test_an_item_is_read_once_and_what_is_not_said_holds_nothing_up() -> N
         await hazardous_goods.refuse(work_of(adapter, other, shipment), shipment.packages)
 
 
-async def test_what_the_erp_corrects_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that an item is asked for again after its time, so that a corrected one ships."""
+async def test_what_the_erp_corrects_ships_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that an item that parked is read anew by the next attempt, so that a corrected one
+    ships at once, and that one which was harmless is read again after its time."""
     hub = SmallHub()
     hub.goods["SKU-1006"] = hazard()
     shipment = holding(packed_shipment(), "SKU-1006")
@@ -117,5 +127,73 @@ async def test_what_the_erp_corrects_is_read_again(monkeypatch: pytest.MonkeyPat
     with pytest.raises(NeedsPerson):
         await hazardous_goods.refuse(work, shipment.packages)
     hub.goods["SKU-1006"].hazardous_material.hazardous = False
-    monkeypatch.setattr(hazardous_goods, "KEPT_SECONDS", 0.0)
     await hazardous_goods.refuse(work, shipment.packages)
+    hub.goods["SKU-1006"].hazardous_material.hazardous = True
+    await hazardous_goods.refuse(work, shipment.packages)
+    monkeypatch.setattr(hazardous_goods, "KEPT_SECONDS", 0.0)
+    with pytest.raises(NeedsPerson):
+        await hazardous_goods.refuse(work, shipment.packages)
+
+
+async def test_what_nobody_said_is_not_told_to_be_harmless() -> None:
+    """Proves that of items that are unknown, unsaid, dangerous or of no told contents none counts
+    as harmless, that one which was said to be is, and that a later word of the ERP is read."""
+    hub = SmallHub()
+    hub.goods["SKU-1"] = item_pb2.Item(number="SKU-1")
+    hub.goods["SKU-2"] = harmless("SKU-2")
+    hub.goods["SKU-3"] = hazard()
+    shipment = holding(packed_shipment(), "SKU-1", "SKU-2", "SKU-3", "SKU-4")
+    work, package = work_of(registry.adapter("ups"), hub, shipment), shipment.packages[0]
+    told = await hazardous_goods.told(work, package)
+    assert (told.dangerous, told.unsaid) == (("SKU-3 (hazardous)",), ("SKU-1", "SKU-4"))
+    hub.goods["SKU-1"].hazardous_material.hazardous = False
+    hub.goods["SKU-4"] = hub.goods["SKU-2"]
+    holding(shipment, "SKU-1", "SKU-2", "SKU-4")
+    assert await hazardous_goods.told(work, package) == hazardous_goods.Told((), ())
+    holding(shipment)
+    assert (await hazardous_goods.told(work, package)).unsaid == (
+        f"what is in package {package.number}",
+    )
+
+
+async def bill_of(hub: SmallHub, shipment: shipment_pb2.Shipment, how: str) -> list[Any]:
+    """What a bill of lading for these goods says of danger, by handling unit; "" for nothing."""
+    adapter = registry.adapter("ltl-freight")
+    work = work_of(adapter, hub, shipment)
+    work = replace(work, settings=settings.Settings({**work.settings, "hazard_not_said": how}))
+    await goods.refuse(work)
+    rules = BolRules("A", package_types={"": "PAT"}, harmless=await goods.harmless(work))
+    rules = replace(rules, units={"LBR": "Pounds", "INH": "Inches"}, services=STANDARD)
+    said = translate.bill_of_lading(shipment, "1", "R", date(2026, 3, 5), rules)
+    units = said["commodities"]["handlingUnits"]
+    return [unit["lineItems"][0].get("hazardous", "") for unit in units]
+
+
+async def test_a_bill_of_lading_says_harmless_of_what_was_said_to_be() -> None:
+    """Proves for LTL freight that `hazardous` is false where every item was said to be harmless, or
+    the deployment vouches for what nobody said; else it parks or is left out, by the setting."""
+    hub, shipment = SmallHub(), pallets(2)
+    del shipment.packages[1].contents[:]
+    shipment.packages[1].contents.add(line_number=1, item_number="SKU-2").quantity.value = "1"
+    hub.goods["SKU-1001"] = harmless("SKU-1001")
+    assert await bill_of(hub, shipment, "omit") == [False, ""]
+    assert await bill_of(hub, shipment, "harmless") == [False, False]
+    with pytest.raises(NeedsPerson, match=r"whether SKU-2 is dangerous .*hazard_not_said"):
+        await bill_of(hub, shipment, "park")
+    hub.goods["SKU-2"] = hub.goods["SKU-1001"]
+    assert await bill_of(hub, shipment, "park") == [False, False]
+
+
+async def test_goods_that_turn_out_dangerous_are_never_declared_harmless() -> None:
+    """Proves that what the ERP calls dangerous after the PRO was taken parks, and is left out of a
+    repeat of a call that may have been done, though the deployment vouches for its goods."""
+    hub, shipment = SmallHub(), pallets(1)
+    work = work_of(registry.adapter("ltl-freight"), hub, shipment)
+    work = replace(
+        work, settings=settings.Settings({**work.settings, "hazard_not_said": "harmless"})
+    )
+    assert await goods.harmless(work) == {shipment.packages[0].id}
+    hub.goods["SKU-1001"] = hazard()
+    assert await goods.harmless(replace(work, in_doubt=True)) == frozenset()
+    with pytest.raises(NeedsPerson, match="dangerous goods: SKU-1001"):
+        await goods.harmless(replace(work, in_doubt=False))

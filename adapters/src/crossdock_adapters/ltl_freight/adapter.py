@@ -16,6 +16,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.ltl_freight import (
     earlier_calls,
+    goods,
     tendering,
     translate,
     translate_invoice,
@@ -72,6 +73,7 @@ WORDS: Final = {
     "freight_class": (translate.BY_DENSITY, *translate.CLASSES),
     "usage": ("P", "T"),
     "encoding": ENCODINGS,
+    goods.SETTING: goods.CHOICES,
     "booking": (tendering.REST, tendering.BY_TENDER),
     "tender_silence": (tendering.DECLINED_BY_SILENCE, tendering.TO_A_PERSON),
 }
@@ -140,9 +142,11 @@ async def take_pro(work: Work, vendor: Carrier) -> str:
         assert vendor.mailbox is not None
         rules = tender_rules(work.settings)
         tendering.tender_of(work, vendor.mailbox, "", rules, datetime.now(UTC))
+        # It has no element for what is dangerous, so nothing is said of it.
+        await hazardous_goods.refuse(work, packages)
     else:
         _request(work, "", bol_rules(work.settings))
-    await hazardous_goods.refuse(work, packages)
+        await goods.refuse(work)
     assert work.sequences is not None
     try:
         taken = await work.sequences.take(PRO, work.reference, vendor.numbers.first)
@@ -165,7 +169,8 @@ async def buy_label(work: Work, vendor: Carrier) -> Confirmed:
         note = await tendering.offer(work, vendor.mailbox, work.draft, rules)
         await _closed(work)
         return _confirmed(work, Booked(work.draft, "", b"", note))
-    request = _request(work, work.draft, bol_rules(work.settings))
+    rules = replace(bol_rules(work.settings), harmless=await goods.harmless(work))
+    request = _request(work, work.draft, rules)
     booked = await _book(work, vendor.bols, request)
     await _closed(work)
     return _confirmed(work, booked)
