@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
-from datetime import date
+import zlib
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -271,6 +274,42 @@ async def test_a_missing_interchange_is_an_alert_until_it_comes(tmp_path: Path) 
         assert told[0] == told[3] == ""
         assert "EXLA" in told[1] and "000000002, 000000003; ask" in told[1]
         assert "not come: 000000002; ask" in told[2]
+
+
+async def test_an_alert_for_missing_interchanges_ends_by_itself(tmp_path: Path) -> None:
+    """Proves that a gap is told for the days that numbers are awaited, that nobody is told where
+    they are not awaited, that the record of an older version is told and dated once, and that the
+    alert is lifted in the end."""
+    async with running(tmp_path) as world:
+        await world.cursors.put_cursor(RECORD, undated(5, 8), 0)
+        await world.look()
+        assert "not come: 000000006, 000000007; ask" in world.alerts.told()
+        kept, version = await world.cursors.get_cursor(RECORD)
+        assert receiving.is_dated(kept) and version == 2
+        await world.look()
+        assert await world.cursors.get_cursor(RECORD) == (kept, version)
+        silent = Alerts("ltl-freight")
+        (tmp_path / "never").mkdir()
+        async with running(tmp_path / "never", numbers_awaited_days=0) as never:
+            never.cursors = world.cursors
+            await ADAPTER.polls["mailbox"].pull(never.poll(silent), never.vendor)
+        assert silent.told() == ""
+        record = receiving.decode(kept, date.min)
+        long_ago = tuple(replace(each, day=date(2020, 1, 1)) for each in record.skipped)
+        old = receiving.encode(replace(record, skipped=long_ago))
+        await world.cursors.put_cursor(RECORD, old, version)
+        await world.look()
+        assert world.alerts.told() == ""
+
+
+def undated(*numbers: int) -> bytes:
+    """What was kept of these before the days of skipped numbers were."""
+    record = receiving.Record()
+    for number in numbers:
+        record = receiving.decide(record, number, "x", datetime.now(UTC).date(), 90).record
+    told = json.loads(zlib.decompress(receiving.encode(record)))
+    told["missing"] = [number for number, _ in told.pop("skipped")]
+    return json.dumps(told).encode()
 
 
 async def test_half_a_file_waits_until_it_is_whole(tmp_path: Path) -> None:

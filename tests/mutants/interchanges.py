@@ -83,6 +83,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "gap = () if first or not follows else _missed(record, ahead)",
             "gap: tuple[int, ...] = ()",
         ),
+        an_old_count_is_owed=(
+            "before = record.skipped if follows or late else ()",
+            "before = record.skipped",
+        ),
     ),
     *faults_in(
         f"{SDK}edi_mailbox.py",

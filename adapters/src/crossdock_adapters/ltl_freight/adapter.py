@@ -344,6 +344,7 @@ def way_of(settings: Settings) -> Way:
         temporary=settings.text("temporary"),
         encoding=encoding,
         kept_days=settings.integer("numbers_kept_days"),
+        awaited_days=settings.integer("numbers_awaited_days"),
         incomplete_seconds=settings.seconds("incomplete_seconds"),
         acknowledges=settings.flag("acknowledges"),
     )
