@@ -156,6 +156,14 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{LTL_FREIGHT}goods.py",
+        ("tests/adapters/test_hazardous_goods.py",),
+        what_nobody_said_is_declared=(
+            "not told.dangerous and (vouched or not told.unsaid)",
+            "not told.dangerous",
+        ),
+    ),
+    *faults_in(
         f"{LTL_FREIGHT}translate_status.py",
         FREIGHT,
         a_missing_code_is_no_local_time=(
