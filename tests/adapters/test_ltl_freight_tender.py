@@ -50,8 +50,8 @@ async def tendered(world: World) -> None:
 @pytest.mark.timeout(300)
 async def test_tenders_over_sftp_conform(tmp_path: Path) -> None:
     """Proves that booking and taking back by tender pass every check of the kit with a mailbox over
-    SFTP, but for three that SFTP and files cannot have, and that of a stranger's call, which no poll
-    has, each with its reason."""
+    SFTP, but for three that SFTP and files cannot have, and that of a stranger's call, which no
+    poll has, each with its reason."""
     place = f"{conformance.__name__}:BY_TENDER"
     report = await conforming.conform(conformance.BY_TENDER, tmp_path, place=place)
     assert report.conforms, report.as_text()
