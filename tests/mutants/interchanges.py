@@ -159,8 +159,8 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         f"{LTL_FREIGHT}goods.py",
         ("tests/adapters/test_hazardous_goods.py",),
         what_nobody_said_is_declared=(
-            "not told.dangerous and (vouched or not told.unsaid)",
-            "not told.dangerous",
+            "not each.dangerous and (vouched or not each.unsaid)",
+            "not each.dangerous",
         ),
     ),
     *faults_in(

@@ -42,11 +42,12 @@ async def harmless(work: Work) -> frozenset[str]:
     deployment vouches for its goods, what it does not say. NeedsPerson: something is dangerous; but
     where an earlier call may have been done, it is only left out."""
     packages = work.event.shipment.packages
-    if not work.in_doubt:
+    told = {each.id: await hazardous_goods.told(work, each) for each in packages}
+    if not work.in_doubt and any(each.dangerous for each in told.values()):
         await hazardous_goods.refuse(work, packages)
-    vouched, found = work.settings.text(SETTING) == HARMLESS, set()
-    for package in packages:
-        told = await hazardous_goods.told(work, package)
-        if not told.dangerous and (vouched or not told.unsaid):
-            found.add(package.id)
-    return frozenset(found)
+    vouched = work.settings.text(SETTING) == HARMLESS
+    return frozenset(
+        package_id
+        for package_id, each in told.items()
+        if not each.dangerous and (vouched or not each.unsaid)
+    )
