@@ -179,6 +179,7 @@ async def test_a_password_grant_renews_its_token(tmp_path: Path) -> None:
     [
         ({"freight_class": "80"}, "freight_class"),
         ({"accessorials": ["LFTD", "XYZ"]}, "XYZ"),
+        ({"hazard_not_said": "no"}, "hazard_not_said"),
         ({"pro_last": 5}, "pro_first"),
         ({"pro_digits": 8}, "pro_digits"),
         ({"pro_check": "modulo_9"}, "pro_check"),
