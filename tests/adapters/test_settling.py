@@ -15,7 +15,11 @@ from crossdock_adapters.sdk.settings import SettingsError
 from sdk_tiny_adapter import MANIFEST
 
 # What a required setting is given here, by its kind; nothing is connected to.
-OF_KIND = {"url": "http://127.0.0.1:1", "secret": "env:PATH"}
+OF_KIND: dict[str, Any] = {
+    "url": "http://127.0.0.1:1",
+    "secret": "env:PATH",
+    "map": {"X": "X"},
+}
 BOUND = [
     ("legacy-soap", "timeout_seconds"),
     ("legacy-table", "statement_seconds"),
