@@ -304,6 +304,35 @@ async def test_a_start_that_finds_no_room_is_tried_later_and_later(
     assert keeper.restarts == 1
 
 
+@pytest.mark.parametrize("seen_at", ["the start", "the first look"])
+async def test_a_start_without_room_goes_on_when_room_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen_at: str
+) -> None:
+    """Proves that a start which fails while the volume itself reports too little, before the pause
+    or during it, is told as a full disk and tried again soon, however long a pause would be."""
+    said: list[str] = []
+    settings = EmbeddedSettings(
+        tmp_path / "data", max_restart_pause_seconds=0.001, health_interval_seconds=0.01
+    )
+    keeper = EmbeddedNats(settings, on_health=lambda health: said.append(health.reason))
+    # Not full by what a write needs, and less than what a restart is worth.
+    little = Room(settings.min_free_bytes - 1, PLENTY.files)
+    assert not little.is_full
+    reported = [little] if seen_at == "the start" else [PLENTY, PLENTY, PLENTY, PLENTY, little]
+    trouble = [OSError(errno.ENOSPC, "No space left on device")]
+
+    async def launch() -> None:
+        if trouble:
+            raise trouble.pop(0)
+
+    monkeypatch.setattr(keeper, "_room", lambda: reported.pop(0) if reported[1:] else little)
+    monkeypatch.setattr(keeper, "_launch", launch)
+    await asyncio.wait_for(keeper._restart("it ended"), 60)
+    assert keeper.restarts == 1
+    assert "nats-server stores nothing and is restarted when 65536 KiB" in said[-1]
+    assert keeper._vain.pause_seconds(time.monotonic()) == 0
+
+
 async def test_health_is_asked_for_whole() -> None:
     """Proves that the server is asked for its health without a parameter: one that says it is well
     as long as JetStream is switched on, and names what is wrong otherwise, is told as not well."""

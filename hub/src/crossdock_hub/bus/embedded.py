@@ -418,15 +418,23 @@ class EmbeddedNats:
         return embedded_room.vain_sentence(self._settings.store_directory, room)
 
     async def _pause_in_vain(self, error: BaseException) -> None:
-        """After a start that failed: for long where it found no room though some is reported."""
-        found_no_room = self._disk_was_full or embedded_room.is_no_room(error)
-        if not found_no_room or (room := self._room()).is_full:
+        """After a start that failed: for long where it found no room though enough is reported."""
+        if not (self._disk_was_full or embedded_room.is_no_room(error)):
             self._tell(False, f"{error}; trying again")
             return
-        self._tell(False, f"{self._vain_sentence(room)} ({error})")
-        now = time.monotonic()
-        self._vain.restarting(now)
-        await asyncio.sleep(self._vain.pause_seconds(now))
+        if self._has_room():
+            self._tell(False, f"{self._vain_sentence(self._room())} ({error})")
+            self._vain.restarting(time.monotonic())
+            pause = self._vain.pause_seconds(time.monotonic())
+            interval = self._settings.health_interval_seconds
+            await embedded_room.wait_while(self._has_room, interval, pause)
+        if not self._has_room():
+            self._vain.forget()
+            self._tell(False, f"{self._full_sentence(self._room())} ({error})")
+
+    def _has_room(self) -> bool:
+        room = self._room()
+        return room.has(self._needed(room))
 
     # What it says
 

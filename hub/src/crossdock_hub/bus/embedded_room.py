@@ -6,8 +6,11 @@ no promise: a quota is not in it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -78,6 +81,15 @@ def tells_of_no_room(words: str) -> bool:
 def is_no_room(error: BaseException) -> bool:
     """Whether a write of ours found no room."""
     return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+async def wait_while(has_room: Callable[[], bool], interval_seconds: float, most: float) -> None:
+    """Wait for so many seconds at most, or until a look at the volume says that room is short."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(most):
+            while has_room():  # noqa: ASYNC110
+                # Nobody is told when a volume changes.
+                await asyncio.sleep(interval_seconds)
 
 
 class VainRestarts:
