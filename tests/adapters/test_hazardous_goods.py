@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ from crossdock_adapters.ltl_freight import goods, translate
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.sdk import hazardous_goods, registry, settings
 from crossdock_adapters.sdk.adapter import Adapter
-from crossdock_adapters.sdk.outcomes import NeedsPerson
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Throttled
 from crossdock_adapters.sdk.work import Work
-from ltl_freight_world import pallets
+from ltl_freight_world import REFERENCE, pallets, running
 from ups_world import packed_shipment
 
 # What a setting without a default is given here, by its kind; no call is made with it.
@@ -73,11 +74,16 @@ def work_of(adapter: Adapter, hub: Any, shipment: shipment_pb2.Shipment) -> Work
 
 
 def holding(shipment: shipment_pb2.Shipment, *numbers: str) -> shipment_pb2.Shipment:
-    del shipment.packages[0].contents[:]
-    for line, number in enumerate(numbers, start=1):
-        content = shipment.packages[0].contents.add(line_number=line, item_number=number)
-        content.quantity.value, content.quantity.unit = "1", "EA"
+    fill(shipment.packages[0], *numbers)
     return shipment
+
+
+def fill(package: shipment_pb2.Package, *numbers: str) -> None:
+    """These items are in it, and nothing else."""
+    del package.contents[:]
+    for line, number in enumerate(numbers, start=1):
+        content = package.contents.add(line_number=line, item_number=number)
+        content.quantity.value, content.quantity.unit = "1", "EA"
 
 
 def test_every_carrier_is_among_these() -> None:
@@ -136,24 +142,31 @@ async def test_what_the_erp_corrects_ships_at_once(monkeypatch: pytest.MonkeyPat
 
 
 async def test_what_nobody_said_is_not_told_to_be_harmless() -> None:
-    """Proves that of items that are unknown, unsaid, dangerous or of no told contents none counts
-    as harmless, that one which was said to be is, and that a later word of the ERP is read."""
-    hub = SmallHub()
-    hub.goods["SKU-1"] = item_pb2.Item(number="SKU-1")
-    hub.goods["SKU-2"] = harmless("SKU-2")
-    hub.goods["SKU-3"] = hazard()
-    shipment = holding(packed_shipment(), "SKU-1", "SKU-2", "SKU-3", "SKU-4")
-    work, package = work_of(registry.adapter("ups"), hub, shipment), shipment.packages[0]
-    told = await hazardous_goods.told(work, package)
-    assert (told.dangerous, told.unsaid) == (("SKU-3 (hazardous)",), ("SKU-1", "SKU-4"))
+    """Proves that items that are unknown or unsaid and contents that nobody told are named by their
+    package, each item read once for all packages, that a later word of the ERP is read, and that
+    what is dangerous parks."""
+    hub, shipment = SmallHub(), pallets(3)
+    hub.goods["SKU-1"], hub.goods["SKU-2"] = item_pb2.Item(number="SKU-1"), harmless("SKU-2")
+    said, unsaid, untold = shipment.packages
+    fill(said, "SKU-2")
+    fill(unsaid, "SKU-1", "SKU-2", "SKU-4", "SKU-1")
+    fill(untold)
+    work = work_of(registry.adapter("ltl-freight"), hub, shipment)
+    for read in (3, 2):
+        hub.items_read.clear()
+        assert await hazardous_goods.unsaid(work, shipment.packages) == {
+            said.id: (),
+            unsaid.id: ("SKU-1", "SKU-4"),
+            untold.id: (f"what is in package {untold.number}",),
+        }
+        assert len(hub.items_read) == read
     hub.goods["SKU-1"].hazardous_material.hazardous = False
     hub.goods["SKU-4"] = hub.goods["SKU-2"]
-    holding(shipment, "SKU-1", "SKU-2", "SKU-4")
-    assert await hazardous_goods.told(work, package) == hazardous_goods.Told((), ())
-    holding(shipment)
-    assert (await hazardous_goods.told(work, package)).unsaid == (
-        f"what is in package {package.number}",
-    )
+    assert (await hazardous_goods.unsaid(work, shipment.packages))[unsaid.id] == ()
+    hub.goods["SKU-3"] = hazard()
+    fill(untold, "SKU-3")
+    with pytest.raises(NeedsPerson, match=r"dangerous goods: SKU-3 \(hazardous\)"):
+        await hazardous_goods.unsaid(work, shipment.packages)
 
 
 async def bill_of(hub: SmallHub, shipment: shipment_pb2.Shipment, how: str) -> list[Any]:
@@ -161,7 +174,6 @@ async def bill_of(hub: SmallHub, shipment: shipment_pb2.Shipment, how: str) -> l
     adapter = registry.adapter("ltl-freight")
     work = work_of(adapter, hub, shipment)
     work = replace(work, settings=settings.Settings({**work.settings, "hazard_not_said": how}))
-    await goods.refuse(work)
     rules = BolRules("A", package_types={"": "PAT"}, harmless=await goods.harmless(work))
     rules = replace(rules, units={"LBR": "Pounds", "INH": "Inches"}, services=STANDARD)
     said = translate.bill_of_lading(shipment, "1", "R", date(2026, 3, 5), rules)
@@ -173,8 +185,7 @@ async def test_a_bill_of_lading_says_harmless_of_what_was_said_to_be() -> None:
     """Proves for LTL freight that `hazardous` is false where every item was said to be harmless, or
     the deployment vouches for what nobody said; else it parks or is left out, by the setting."""
     hub, shipment = SmallHub(), pallets(2)
-    del shipment.packages[1].contents[:]
-    shipment.packages[1].contents.add(line_number=1, item_number="SKU-2").quantity.value = "1"
+    fill(shipment.packages[1], "SKU-2")
     hub.goods["SKU-1001"] = harmless("SKU-1001")
     assert await bill_of(hub, shipment, "omit") == [False, ""]
     assert await bill_of(hub, shipment, "harmless") == [False, False]
@@ -182,19 +193,46 @@ async def test_a_bill_of_lading_says_harmless_of_what_was_said_to_be() -> None:
         await bill_of(hub, shipment, "park")
     hub.goods["SKU-2"] = hub.goods["SKU-1001"]
     assert await bill_of(hub, shipment, "park") == [False, False]
+    hub.goods["SKU-3"] = hazard()
+    fill(shipment.packages[1], "SKU-3")
+    for how in goods.CHOICES:
+        with pytest.raises(NeedsPerson, match="dangerous goods: SKU-3"):
+            await bill_of(hub, shipment, how)
 
 
-async def test_goods_that_turn_out_dangerous_are_never_declared_harmless() -> None:
-    """Proves that what the ERP calls dangerous after the PRO was taken parks, and is left out of a
-    repeat of a call that may have been done, though the deployment vouches for its goods."""
-    hub, shipment = SmallHub(), pallets(1)
-    work = work_of(registry.adapter("ltl-freight"), hub, shipment)
-    work = replace(
-        work, settings=settings.Settings({**work.settings, "hazard_not_said": "harmless"})
-    )
-    await goods.refuse(work)
-    assert await goods.harmless(work) == {shipment.packages[0].id}
-    hub.goods["SKU-1001"] = hazard()
-    with pytest.raises(NeedsPerson, match="dangerous goods: SKU-1001"):
-        await goods.harmless(replace(work, in_doubt=False))
-    assert await goods.harmless(replace(work, in_doubt=True)) == frozenset()
+async def test_goods_that_turn_out_dangerous_are_not_booked(tmp_path: Path) -> None:
+    """Proves that what the ERP calls dangerous after the PRO was taken parks before the bill of
+    lading, and before the tender, though the deployment vouches for its goods."""
+    async with running(tmp_path) as world:
+        world.sandbox.faults.add({"kind": "throttle", "operation": "create", "count": 1})
+        with pytest.raises(Throttled):
+            await world.buy(pallets(1))
+        world.hub.goods["SKU-1001"] = hazard()
+        with pytest.raises(NeedsPerson, match=r"dangerous goods: SKU-1001 \(hazardous\)") as parked:
+            await world.buy(pallets(1))
+        assert "earlier call" not in parked.value.reason
+        assert world.sandbox.books()["bols"] == []
+    (tmp_path / "tender").mkdir()
+    async with running(tmp_path / "tender", booking="tender") as world:
+        world.drafts[REFERENCE] = "500000001"
+        world.hub.goods["SKU-1001"] = hazard()
+        with pytest.raises(NeedsPerson, match=r"dangerous goods: SKU-1001 \(hazardous\)"):
+            await world.buy(pallets(1))
+        assert world.names("to_carrier") == []
+
+
+async def test_what_may_be_booked_as_harmless_goes_to_a_person(tmp_path: Path) -> None:
+    """Proves that a booking whose answer was lost is not repeated once the ERP calls its goods
+    dangerous, and names the PRO to ask the carrier for; and that it is adopted once it does not."""
+    async with running(tmp_path) as world:
+        world.sandbox.faults.add({"kind": "reply_lost", "operation": "create", "count": 1})
+        with pytest.raises(OutcomeUnknown):
+            await world.buy(pallets(1))
+        world.hub.goods["SKU-1001"] = hazard()
+        told = r"dangerous goods: SKU-1001 .*earlier call may have booked them under PRO 500000001"
+        with pytest.raises(NeedsPerson, match=told):
+            await world.buy(pallets(1))
+        assert [call.operation for call in world.sandbox.calls].count("create") == 1
+        world.hub.goods["SKU-1001"].hazardous_material.hazardous = False
+        assert (await world.buy(pallets(1))).references[0].value == "500000001"
+        assert len(world.sandbox.books()["bols"]) == 1

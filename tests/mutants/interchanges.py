@@ -10,6 +10,7 @@ LTL_FREIGHT: Final = "adapters/src/crossdock_adapters/ltl_freight/"
 FREIGHT: Final = (
     "tests/adapters/test_ltl_freight_translate.py",
     "tests/adapters/test_ltl_freight.py",
+    "tests/adapters/test_ltl_freight_mailbox.py",
     "tests/adapters/test_ltl_freight_tender.py",
     "tests/adapters/test_ltl_freight_invoices.py",
     "tests/adapters/test_ltl_freight_repeats.py",
@@ -159,9 +160,23 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         f"{LTL_FREIGHT}goods.py",
         ("tests/adapters/test_hazardous_goods.py",),
         what_nobody_said_is_declared=(
-            "not each.dangerous and (vouched or not each.unsaid)",
-            "not each.dangerous",
+            "if choice == HARMLESS or not each",
+            "if choice or not each",
         ),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}adapter.py",
+        ("tests/adapters/test_hazardous_goods.py",),
+        dangerous_goods_are_booked_again=(
+            "        harmless = await goods.harmless(work)\n",
+            "        vouched: frozenset[str] = frozenset()\n"
+            "        harmless = vouched if work.in_doubt else await goods.harmless(work)\n",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}hazardous_goods.py",
+        ("tests/adapters/test_hazardous_goods.py",),
+        what_parked_is_not_read_again=("    if not word.danger:\n", "    if word:\n"),
     ),
     *faults_in(
         f"{LTL_FREIGHT}translate_status.py",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
@@ -38,14 +38,6 @@ class Word:
     said: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What is in a package: what is dangerous and why, and of what nobody says whether it is."""
-
-    dangerous: tuple[str, ...]
-    unsaid: tuple[str, ...]
-
-
 # By hub: when each item was read (monotonic seconds), and the word. None that parks is among them:
 # who corrects an item and retries is not told the old word again.
 _known: WeakKeyDictionary[HubClient, OrderedDict[str, tuple[float, Word]]] = WeakKeyDictionary()
@@ -58,38 +50,52 @@ async def refuse(work: Work, packages: Iterable[shipment_pb2.Package]) -> None:
     Of an item that the hub does not know, or of which the ERP says nothing, nothing is known. Reads
     each item once; what was read within KEPT_SECONDS and is not dangerous is not read again.
     """
-    numbers = dict.fromkeys(each.item_number for package in packages for each in package.contents)
-    words = {number: await _word(work.hub, number) for number in numbers}
-    told = [f"{number} ({word.danger})" for number, word in words.items() if word.danger]
-    if told:
-        raise NeedsPerson(
-            f"dangerous goods: {some_of(told)}; this endpoint declares none. "
-            "Book it at the carrier with its declaration and resolve this delivery with the "
-            "number; or correct hazardous_material of the item in the ERP, and retry"
-        )
+    await _harmless_words(work, packages, kept_unsaid=True)
 
 
-async def told(work: Work, package: shipment_pb2.Package) -> Told:
-    """What the ERP says of a package's items, for who has to declare it one way or the other.
+async def unsaid(
+    work: Work, packages: Collection[shipment_pb2.Package]
+) -> dict[str, tuple[str, ...]]:
+    """By the id of each package, what in it nobody says of whether it is dangerous: for who has to
+    declare that it is not. NeedsPerson: as `refuse`.
 
     What was not said when it was read is read again. Of contents that are not told nobody knows.
     """
-    numbers = dict.fromkeys(each.item_number for each in package.contents)
-    words = {number: await _word(work.hub, number, kept_unsaid=False) for number in numbers}
-    return Told(
-        tuple(f"{number} ({word.danger})" for number, word in words.items() if word.danger),
-        tuple(number for number, word in words.items() if not word.said)
-        or (() if words else (f"what is in package {package.number}",)),
-    )
+    words = await _harmless_words(work, packages, kept_unsaid=False)
+    return {package.id: _unsaid_in(package, words) for package in packages}
 
 
-def some_of(names: list[str]) -> str:
+def some_of(names: Sequence[str]) -> str:
     """The first of these names, and how many more there are."""
     more = f" and {len(names) - TOLD_MAX} more" if len(names) > TOLD_MAX else ""
     return f"{', '.join(names[:TOLD_MAX])}{more}"
 
 
-async def _word(hub: HubClient, number: str, *, kept_unsaid: bool = True) -> Word:
+async def _harmless_words(
+    work: Work, packages: Iterable[shipment_pb2.Package], *, kept_unsaid: bool
+) -> dict[str, Word]:
+    """What is said of each item, which is never that it is dangerous. NeedsPerson: it is."""
+    numbers = dict.fromkeys(each.item_number for package in packages for each in package.contents)
+    words = {number: await _word(work.hub, number, kept_unsaid) for number in numbers}
+    dangerous = [f"{number} ({word.danger})" for number, word in words.items() if word.danger]
+    if dangerous:
+        raise NeedsPerson(
+            f"dangerous goods: {some_of(dangerous)}; this endpoint declares none. "
+            "Book it at the carrier with its declaration and resolve this delivery with the "
+            "number; or correct hazardous_material of the item in the ERP, and retry"
+        )
+    return words
+
+
+def _unsaid_in(package: shipment_pb2.Package, words: Mapping[str, Word]) -> tuple[str, ...]:
+    numbers = dict.fromkeys(each.item_number for each in package.contents)
+    if not numbers:
+        return (f"what is in package {package.number}",)
+    return tuple(number for number in numbers if not words[number].said)
+
+
+async def _word(hub: HubClient, number: str, kept_unsaid: bool) -> Word:
+    """What the ERP says of an item; one of which nothing was said is read again if not kept."""
     known = _known.setdefault(hub, OrderedDict())
     now = time.monotonic()
     read_at, word = known.get(number, (-KEPT_SECONDS, Word()))

@@ -59,7 +59,7 @@ def _adapter(site: Site, pace: SandboxPace) -> dict[str, Any]:
         "carrier_code": _CARRIER,
         "pro_first": _PRO_FIRST,
         "pro_last": _PRO_LAST,
-        # No ERP here sells what is dangerous without saying so, and not all have a word for it.
+        # Some ERPs here have no word for danger, and of those nothing that is dangerous is sold.
         "hazard_not_said": "harmless",
         # The warehouse here does not measure what it packs.
         "freight_class": "85",
