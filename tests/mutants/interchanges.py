@@ -140,8 +140,8 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         f"{LTL_FREIGHT}adapter.py",
         FREIGHT,
         a_refused_repeat_refuses_the_first=(
-            "        if not work.in_doubt:\n",
-            "        if work:\n",
+            "            raise\n        # It is said of the repeat",
+            "            raise\n        raise refused\n        # It is said of the repeat",
         ),
         a_cancellation_in_doubt_parks=(
             "    if work.in_doubt or len(",
