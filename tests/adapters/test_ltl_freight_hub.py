@@ -73,7 +73,9 @@ async def said_of(hub: RunningHub, number: str, **hazard: Any) -> None:
 async def parked(story: Story, shipment_id: str, told: str) -> bool:
     """Whether its booking waits for a person, who is told this."""
     found = await story.deliveries(shipment_id, "buy_label")
-    return [state_of(each) for each in found] == ["PARKED"] and told in found[0].attempts[-1].reason
+    if [state_of(each) for each in found] != ["PARKED"]:
+        return False
+    return told in found[0].attempt_log[-1].reason
 
 
 async def retried(story: Story, shipment_id: str) -> None:
