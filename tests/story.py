@@ -105,9 +105,9 @@ def update_order(
     return request
 
 
-def package(line: int = 1) -> shipment_pb2.Package:
+def package(line: int = 1, item: str = ITEM) -> shipment_pb2.Package:
     """A carton with one piece of one line in it."""
-    content = shipment_pb2.PackageContent(line_number=line, item_number=ITEM, quantity=each("1"))
+    content = shipment_pb2.PackageContent(line_number=line, item_number=item, quantity=each("1"))
     weight = types_pb2.Quantity(value="1.25", unit="KGM")
     return shipment_pb2.Package(number=unique("LPN"), contents=[content], weight=weight)
 
@@ -249,12 +249,14 @@ class Story:
 
     # The warehouse
 
-    async def pack(self, request: str, packages: int = 1) -> shipment_pb2.Shipment:
+    async def pack(
+        self, request: str, packages: int = 1, item: str = ITEM
+    ) -> shipment_pb2.Shipment:
         report = fulfillment_service_pb2.ReportPackedRequest(
             request_id=request_id(),
             fulfillment_request_id=request,
             shipment_number=unique("SHP"),
-            packages=[package() for _ in range(packages)],
+            packages=[package(item=item) for _ in range(packages)],
             pack_time=at(),
         )
         answer = await self.wms.fulfillments.ReportPacked(report)

@@ -345,7 +345,6 @@ async def test_a_page_that_nobody_can_read_is_held_and_asked_for_again(tmp_path:
         ({"password_type": "plain"}, "password_type must be one of"),
         ({"message_id": "urn:one-for-all"}, "message_id must hold"),
         ({"message_id": "{reference}-{other}"}, "message_id must hold"),
-        ({"timeout_seconds": 25}, "timeout_seconds must be below 25"),
         ({"errors_file": "/nowhere.toml"}, "errors_file: "),
         ({"answers_file": "/nowhere.toml"}, "answers_file: "),
     ],

@@ -24,7 +24,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
     Retry,
 )
-from crossdock_adapters.sdk.settings import Secrets, SettingsError
+from crossdock_adapters.sdk.settings import Secrets
 from crossdock_adapters.sdk.table_layout import Found, Place, Said
 from fixtures_nats import eventually
 from legacy_file_world import approved, shipped
@@ -294,15 +294,6 @@ def test_documents_are_pure() -> None:
     """Proves that what two adapters make their documents with reads no clock and no disk."""
     source = ROOT / "adapters/src/crossdock_adapters/sdk/erp_documents.py"
     assert testing.impurities(source.read_text("utf-8")) == []
-
-
-async def test_a_commit_may_not_outlast_the_time_after_which_a_look_up_is_believed(
-    tmp_path: Path,
-) -> None:
-    """Proves that statement_seconds which reaches settle_after_seconds is refused at the start."""
-    with pytest.raises(SettingsError, match="statement_seconds must be below 12"):
-        async with running(tmp_path, statement_seconds=12):
-            pass
 
 
 async def test_a_row_that_fails_again_otherwise_is_held_again(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
+from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.location.v1 import location_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
@@ -17,7 +20,7 @@ from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from hosted_adapter import hosted
-from story import Story, create_order, order, request_id, state_of
+from story import ITEM, Story, create_order, order, request_id, state_of, unique
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -42,15 +45,46 @@ async def dock_in_fresno(hub: RunningHub) -> None:
         await erp.locations.UpsertLocations(request)
 
 
-async def packed(story: Story, packages: int) -> shipment_pb2.Shipment:
+async def packed(story: Story, packages: int, item: str = ITEM) -> shipment_pb2.Shipment:
     """The shipment of a new order from Fresno to Seattle, on so many pallets."""
     message = order(story.lane.business_unit, docks=[DOCK])
+    message.lines[0].item_number = item
     message.carrier_code, message.service_code = "LTL", "FREIGHT"
     message.ship_to.CopyFrom(party("Cascade Supply", "Seattle", "WA", "98101"))
     made = (await story.oms.orders.CreateOrder(create_order(message))).order
     await story.approve(made.id)
     (fulfillment,) = await story.release(made.id)
-    return await story.pack(fulfillment, packages)
+    return await story.pack(fulfillment, packages, item)
+
+
+async def said_of(hub: RunningHub, number: str, **hazard: Any) -> None:
+    """The ERP tells an item, and what it says of its danger; nothing where nothing is given."""
+    entry = item_service_pb2.ItemEntry(request_id=request_id())
+    entry.item.number, entry.item.description = number, "A lamp"
+    entry.update_mask.paths.append("description")
+    if hazard:
+        entry.item.hazardous_material.CopyFrom(item_pb2.HazardousMaterial(**hazard))
+        entry.update_mask.paths.append("hazardous_material")
+    async with hub.client("netsuite") as erp:
+        answer = await erp.items.UpsertItems(item_service_pb2.UpsertItemsRequest(entries=[entry]))
+    assert not answer.results[0].HasField("refusal"), answer
+
+
+async def parked(story: Story, shipment_id: str, told: str) -> bool:
+    """Whether its booking waits for a person, who is told this."""
+    found = await story.deliveries(shipment_id, "buy_label")
+    if [state_of(each) for each in found] != ["PARKED"]:
+        return False
+    return told in found[0].attempt_log[-1].reason
+
+
+async def retried(story: Story, shipment_id: str) -> None:
+    """A person says that it shall be tried again."""
+    delivery = await story.delivery(shipment_id, "buy_label")
+    retry = operations_pb2.RetryDeliveryRequest(
+        request_id=request_id(), delivery_id=delivery.id, reason="the item is corrected"
+    )
+    await story.operator.delivery_operations.RetryDelivery(retry)
 
 
 async def labels_of(story: Story, shipment_id: str) -> list[label_pb2.Label]:
@@ -167,3 +201,31 @@ async def test_a_refusal_after_a_throttled_call_is_a_refusal(
 
             await eventually(rejected, "the refusal", WAIT_SECONDS)
         assert [call.operation for call in sandbox.calls].count("create") == 2
+
+
+async def test_goods_go_once_the_erp_has_said_that_they_are_harmless(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that goods of which nobody says whether they are dangerous, and goods
+    that are said to be, park before anything is asked of the carrier, and that the ERP's word and
+    a retry book each at once."""
+    await dock_in_fresno(hub)
+    async with carrier(tmp_path) as sandbox, Story(hub, lane) as story:
+        given = {**conformance.settings(sandbox, tmp_path), "freight_class": "85"}
+        del given["hazard_not_said"]
+        unsaid, dangerous = unique("SKU"), unique("SKU")
+        await said_of(hub, unsaid)
+        await said_of(hub, dangerous, hazardous=True, un_number="UN3480", hazard_class="9")
+        async with hosted(hub, lane.carrier, ADAPTER, given):
+            for before, number, told in (
+                (0, unsaid, f"whether {unsaid} is dangerous"),
+                (1, dangerous, f"dangerous goods: {dangerous} (UN3480, class 9)"),
+            ):
+                shipment = (await packed(story, 1, number)).id
+                await eventually(partial(parked, story, shipment, told), told, WAIT_SECONDS)
+                assert [call.operation for call in sandbox.calls].count("create") == before
+                await said_of(hub, number, hazardous=False)
+                await retried(story, shipment)
+                booked = partial(all_are, story, shipment, "buy_label", 1)
+                await eventually(booked, "it is booked", WAIT_SECONDS)
+        assert len(sandbox.books()["bols"]) == 2

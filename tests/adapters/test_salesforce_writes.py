@@ -14,7 +14,6 @@ from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
 from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_adapters.salesforce import conformance
-from crossdock_adapters.salesforce.adapter import ADAPTER
 from crossdock_adapters.salesforce.sandbox_records import Records
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
@@ -27,7 +26,6 @@ from crossdock_adapters.sdk.outcomes import (
     Untranslatable,
     VendorOutcome,
 )
-from crossdock_adapters.sdk.settings import SettingsError
 from salesforce_world import HUB_ID, Desk, running
 
 pytestmark = pytest.mark.asyncio
@@ -51,21 +49,6 @@ def manifested() -> Any:
     shipment = conformance.shipment()
     shipment.order_id = HUB_ID
     return shipment_events_pb2.ShipmentManifested(shipment=shipment)
-
-
-async def test_nothing_is_looked_for_while_a_call_may_still_be_committed() -> None:
-    """Proves that every operation settles later than a call is given up, and that a deployment
-    cannot set it otherwise."""
-    declared = ADAPTER.manifest.operations.values()
-    given_up = ADAPTER.manifest.settings["timeout_seconds"].default
-    assert all(each.settle_after_seconds > given_up for each in declared)
-
-
-async def test_a_call_may_not_take_longer_than_it_settles(tmp_path: Path) -> None:
-    """Proves that an endpoint whose calls may be committed after somebody looked does not start."""
-    with pytest.raises(SettingsError, match="timeout_seconds must be below 30"):
-        async with running(tmp_path, timeout_seconds=30):
-            raise AssertionError("it must not start")
 
 
 async def test_what_is_fulfilled_is_for_the_whole_order_to_say(desk: Desk) -> None:

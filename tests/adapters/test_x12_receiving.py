@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from datetime import date, timedelta
 from hashlib import sha256
@@ -29,7 +30,7 @@ def digest_of(number: int) -> str:
 
 def come(record: Record, number: int, content: str = "same", day: date = TODAY) -> Decision:
     """What the interchange is, with the record taken to the hub and back."""
-    kept = receiving.decode(receiving.encode(record))
+    kept = receiving.decode(receiving.encode(record), day)
     return receiving.decide(kept, number, content, day, KEPT_DAYS)
 
 
@@ -73,15 +74,45 @@ def test_a_gap_is_told_and_filled() -> None:
     assert come(after(5, 8), 9).gap == ()
 
 
-def test_what_never_comes_is_awaited_as_long_as_numbers_are_known() -> None:
-    """Proves that a number that was skipped is missing as long as numbers are kept, asked for or
-    with the next one that comes, and no longer."""
+def test_what_never_comes_is_awaited_as_long_as_was_said() -> None:
+    """Proves that a number that was skipped is missing for the days that it is awaited, the first
+    included, and never where it is not awaited at all."""
     record = after(5, 8)
-    last = TODAY + timedelta(days=KEPT_DAYS)
-    assert receiving.missing(record, last, KEPT_DAYS) == (6, 7)
-    assert receiving.missing(record, last + timedelta(days=1), KEPT_DAYS) == ()
+    assert receiving.missing(record, TODAY + timedelta(days=2), 3) == (6, 7)
+    assert receiving.missing(record, TODAY + timedelta(days=3), 3) == ()
+    assert receiving.missing(record, TODAY, 1) == (6, 7)
+    assert receiving.missing(record, TODAY, 0) == ()
+
+
+def test_what_was_skipped_is_kept_as_long_as_numbers() -> None:
+    """Proves that skipped numbers are in the record as long as numbers are known, and no longer."""
+    record, last = after(5, 8), TODAY + timedelta(days=KEPT_DAYS)
     assert come(record, 9, day=last).record.missing == (6, 7)
     assert come(record, 9, day=last + timedelta(days=1)).record.missing == ()
+
+
+def test_who_counts_anew_is_asked_for_nothing_of_before() -> None:
+    """Proves that a sender whose counter was set anew owes no number of the old count, but those
+    that it skips in the new one."""
+    decision = come(after(5_000_000, 5_000_003), 1)
+    assert (decision.restarted, decision.record.missing) == (True, ())
+    assert come(decision.record, 4).record.missing == (2, 3)
+
+
+def test_gaps_of_before_days_were_kept_are_told() -> None:
+    """Proves that a record which says only what is missing is read as skipped today, that it says
+    so until it was written again, and that its days count from then on."""
+    told = json.loads(zlib.decompress(receiving.encode(after(5, 8))))
+    told["missing"] = [number for number, _ in told.pop("skipped")]
+    old = zlib.compress(json.dumps(told).encode())
+    later = TODAY + timedelta(days=1)
+    record = receiving.decode(old, later)
+    assert receiving.missing(record, later, 1) == (6, 7)
+    raw = receiving.encode(record)
+    assert (receiving.is_dated(old), receiving.is_dated(raw)) == (False, True)
+    again = receiving.decode(raw, later + timedelta(days=9))
+    assert again == record and receiving.missing(again, later + timedelta(days=1), 1) == ()
+    assert receiving.is_dated(b"")
 
 
 def test_after_the_highest_number_comes_the_first() -> None:
@@ -130,7 +161,7 @@ def test_numbers_with_holes_stay_known() -> None:
         record = receiving.decide(record, 3 * place + 1, "same", day, KEPT_DAYS).record
     assert len(receiving.encode(record)) < MAX_CURSOR_BYTES
     last = TODAY + timedelta(days=KEPT_DAYS)
-    kept = receiving.decode(receiving.encode(record))
+    kept = receiving.decode(receiving.encode(record), TODAY)
     for place in range((KEPT_DAYS + 1) * daily):
         decision = receiving.decide(kept, 3 * place + 1, "same", last, KEPT_DAYS)
         assert decision.verdict is not Verdict.NEW, place
@@ -158,7 +189,7 @@ def test_what_does_not_fit_is_refused_before_it_is_forgotten() -> None:
     # It was told long before.
     warned = next(at for at, share in enumerate(fullness) if share >= 0.8)
     assert len(came) * 0.5 < warned < len(came) * 0.9 and fullness[-1] <= 1
-    kept = receiving.decode(receiving.encode(record))
+    kept = receiving.decode(receiving.encode(record), TODAY)
     for known in came[::101]:
         decision = receiving.decide(kept, known, "other", TODAY, KEPT_DAYS)
         assert decision.verdict is Verdict.CONFLICT
@@ -185,14 +216,14 @@ def test_a_busy_sender_with_holes_fits() -> None:
     record = decision.record
     assert 0.5 < decision.fullness < 1
     assert len(receiving.encode(record)) < MAX_CURSOR_BYTES
-    assert receiving.decode(receiving.encode(record)) == record
+    assert receiving.decode(receiving.encode(record), TODAY) == record
 
 
 def test_a_record_that_was_not_packed_is_read() -> None:
     """Proves that a record as it was kept before it was packed is known still."""
     record = after(*range(1, 500, 2))
     plain = zlib.decompress(receiving.encode(record))
-    assert plain.startswith(b"{") and receiving.decode(plain) == record
+    assert plain.startswith(b"{") and receiving.decode(plain, TODAY) == record
 
 
 @given(
@@ -211,7 +242,7 @@ def test_only_age_makes_a_number_free(steps: list[tuple[int, str, int]]) -> None
     with patch.multiple(receiving, MAX_DIGESTS=4, KEPT_DIGESTS=2):
         for number, content, days in steps:
             day += timedelta(days=days)
-            kept = receiving.decode(receiving.encode(record))
+            kept = receiving.decode(receiving.encode(record), day)
             decision = receiving.decide(kept, number, content, day, kept_days)
             before, last, place = came.get(number, ("", date.min, 0))
             if day - last > timedelta(days=kept_days):

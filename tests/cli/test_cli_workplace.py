@@ -210,6 +210,7 @@ def test_the_adapters_accept_what_dev_generates(tmp_path: Path, network: Network
     for name, endpoint in adapters.endpoints.items():
         declared = registry.adapter(name).settling(endpoint.settle_after_seconds).manifest
         settings, _ = check(declared.settings, endpoint.settings)
+        assert declared.outlasting(settings) == []
         adapter, config = sandboxes[name]
         assert f"127.0.0.1:{config.vendor_port}" in told_place(workplace, name, settings)
         assert adapter == name

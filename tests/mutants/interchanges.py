@@ -10,6 +10,7 @@ LTL_FREIGHT: Final = "adapters/src/crossdock_adapters/ltl_freight/"
 FREIGHT: Final = (
     "tests/adapters/test_ltl_freight_translate.py",
     "tests/adapters/test_ltl_freight.py",
+    "tests/adapters/test_ltl_freight_mailbox.py",
     "tests/adapters/test_ltl_freight_tender.py",
     "tests/adapters/test_ltl_freight_invoices.py",
     "tests/adapters/test_ltl_freight_repeats.py",
@@ -83,6 +84,10 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "gap = () if first or not follows else _missed(record, ahead)",
             "gap: tuple[int, ...] = ()",
         ),
+        an_old_count_is_owed=(
+            "before = record.skipped if follows or late else ()",
+            "before = record.skipped",
+        ),
     ),
     *faults_in(
         f"{SDK}edi_mailbox.py",
@@ -135,8 +140,8 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         f"{LTL_FREIGHT}adapter.py",
         FREIGHT,
         a_refused_repeat_refuses_the_first=(
-            "        if not work.in_doubt:\n",
-            "        if work:\n",
+            "            raise\n        # It is said of the repeat",
+            "            raise\n        raise refused\n        # It is said of the repeat",
         ),
         a_cancellation_in_doubt_parks=(
             "    if work.in_doubt or len(",
@@ -150,6 +155,28 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             '        _request(work, "", bol_rules(work.settings))\n',
             "        assert vendor.numbers\n",
         ),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}goods.py",
+        ("tests/adapters/test_hazardous_goods.py",),
+        what_nobody_said_is_declared=(
+            "if choice == HARMLESS or not each",
+            "if choice or not each",
+        ),
+    ),
+    *faults_in(
+        f"{LTL_FREIGHT}adapter.py",
+        ("tests/adapters/test_hazardous_goods.py",),
+        dangerous_goods_are_booked_again=(
+            "        harmless = await goods.harmless(work)\n",
+            "        vouched: frozenset[str] = frozenset()\n"
+            "        harmless = vouched if work.in_doubt else await goods.harmless(work)\n",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}hazardous_goods.py",
+        ("tests/adapters/test_hazardous_goods.py",),
+        what_parked_is_not_read_again=("    if not word.danger:\n", "    if word:\n"),
     ),
     *faults_in(
         f"{LTL_FREIGHT}translate_status.py",

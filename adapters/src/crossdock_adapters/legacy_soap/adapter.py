@@ -93,12 +93,6 @@ async def connect(settings: Settings, secrets: Secrets) -> Erp:
     if settings.text("password_type") not in PASSWORD_TYPES:
         raise SettingsError(f"password_type must be one of {', '.join(PASSWORD_TYPES)}")
     check_message_id(settings.text("message_id"))
-    settled = min(ADAPTER.manifest.operations[name].settle_after_seconds for name in DOCUMENTS)
-    if settings.seconds("timeout_seconds") >= settled:
-        raise SettingsError(
-            f"timeout_seconds must be below {settled:g}, settle_after_seconds in adapter.toml: a "
-            "call that still runs looks like a document that was never posted"
-        )
     layouts = loaded_layouts(settings.text("layouts_directory"))
     errors = loaded_errors(settings.text("errors_file"))
     answers = loaded_answers(settings.text("answers_file"))

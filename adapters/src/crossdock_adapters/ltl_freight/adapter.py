@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +16,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.ltl_freight import (
     earlier_calls,
+    goods,
     tendering,
     translate,
     translate_invoice,
@@ -72,6 +73,7 @@ WORDS: Final = {
     "freight_class": (translate.BY_DENSITY, *translate.CLASSES),
     "usage": ("P", "T"),
     "encoding": ENCODINGS,
+    goods.SETTING: goods.CHOICES,
     "booking": (tendering.REST, tendering.BY_TENDER),
     "tender_silence": (tendering.DECLINED_BY_SILENCE, tendering.TO_A_PERSON),
 }
@@ -140,9 +142,11 @@ async def take_pro(work: Work, vendor: Carrier) -> str:
         assert vendor.mailbox is not None
         rules = tender_rules(work.settings)
         tendering.tender_of(work, vendor.mailbox, "", rules, datetime.now(UTC))
+        # It has no element for what is dangerous, so nothing is said of it.
+        await hazardous_goods.refuse(work, packages)
     else:
         _request(work, "", bol_rules(work.settings))
-    await hazardous_goods.refuse(work, packages)
+        await goods.harmless(work)
     assert work.sequences is not None
     try:
         taken = await work.sequences.take(PRO, work.reference, vendor.numbers.first)
@@ -161,18 +165,30 @@ async def buy_label(work: Work, vendor: Carrier) -> Confirmed:
         return Confirmed([Reference("tracking_number", number)], note=note)
     if vendor.by_tender:
         assert vendor.mailbox is not None
+        if not work.in_doubt:
+            # What the ERP says may have changed since the PRO was taken.
+            await hazardous_goods.refuse(work, work.event.shipment.packages)
         rules = tender_rules(work.settings)
         note = await tendering.offer(work, vendor.mailbox, work.draft, rules)
         await _closed(work)
         return _confirmed(work, Booked(work.draft, "", b"", note))
-    request = _request(work, work.draft, bol_rules(work.settings))
-    booked = await _book(work, vendor.bols, request)
+    booked = await _book(work, vendor.bols)
     await _closed(work)
     return _confirmed(work, booked)
 
 
-async def _book(work: Work, bols: BolClient, request: Mapping[str, object]) -> Booked:
-    """The bill of lading of this request, by this call or by an earlier one."""
+async def _book(work: Work, bols: BolClient) -> Booked:
+    """The bill of lading of this shipment, by this call or by an earlier one."""
+    try:
+        harmless = await goods.harmless(work)
+    except NeedsPerson as unfit:
+        if not work.in_doubt:
+            raise
+        raise NeedsPerson(
+            f"{unfit.reason}. An earlier call may have booked them under PRO {work.draft}: ask the "
+            "carrier first, and cancel it there if they are dangerous"
+        ) from unfit
+    request = _request(work, work.draft, replace(bol_rules(work.settings), harmless=harmless))
     try:
         booked = await bols.book(request)
     except Reject as refused:
@@ -339,6 +355,7 @@ def way_of(settings: Settings) -> Way:
         temporary=settings.text("temporary"),
         encoding=encoding,
         kept_days=settings.integer("numbers_kept_days"),
+        awaited_days=settings.integer("numbers_awaited_days"),
         incomplete_seconds=settings.seconds("incomplete_seconds"),
         acknowledges=settings.flag("acknowledges"),
     )

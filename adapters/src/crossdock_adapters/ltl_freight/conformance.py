@@ -51,6 +51,7 @@ def settings(sandbox: LtlFreightSandbox, folder: Path) -> Mapping[str, Any]:
         "account": "NW-1001",
         "pro_first": 500000001,
         "pro_last": 599999999,
+        "hazard_not_said": "harmless",
         "calls_per_second": 2000,
         "timeout_seconds": 10,
         "location": sandbox.mailbox_location(),

@@ -57,7 +57,8 @@ class BolRules:
     """What a deployment decides about its bills of lading; made from the endpoint's settings.
 
     services: word of an order to accessorial code; package_types: container type of the warehouse
-    to handling unit code, "" for those not named; units: by the contract's code, the standard's.
+    to handling unit code, "" for those not named; units: by the contract's code, the standard's;
+    harmless: ids of the packages that are declared not hazardous; of others nothing is said.
     """
 
     account: str
@@ -75,6 +76,7 @@ class BolRules:
     special_instructions: str = ""
     contact_phone: str = ""
     is_test: bool = False
+    harmless: frozenset[str] = frozenset()
 
 
 def bill_of_lading(
@@ -181,8 +183,9 @@ def _handling_unit(package: shipment_pb2.Package, rules: BolRules) -> dict[str, 
         "pieces": _pieces(package),
         "packagingType": rules.piece_type,
         "classification": _class(package, unit, rules),
-        "hazardous": False,
     }
+    if package.id in rules.harmless:
+        item["hazardous"] = False
     if rules.nmfc:
         item["nmfc"], _, sub = rules.nmfc.partition("-")
         item |= {"nmfcSub": sub} if sub else {}

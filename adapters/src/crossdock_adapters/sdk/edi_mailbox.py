@@ -61,8 +61,9 @@ class Way:
 
     envelope: of what we write; what comes has sender and receiver the other way round. inbound,
     outbound, archive: folders. temporary: ending of files that are being written. kept_days: how
-    long control numbers are known. incomplete_seconds: a file that breaks off is still being
-    written when it is younger. acknowledges: whether 997s are sent.
+    long control numbers are known. awaited_days: how long one that was skipped is waited for; 0:
+    not at all, for a partner whose counter serves others, too. incomplete_seconds: a file that
+    breaks off is still being written when it is younger. acknowledges: whether 997s are sent.
     """
 
     envelope: Envelope
@@ -72,6 +73,7 @@ class Way:
     temporary: str
     encoding: str
     kept_days: int
+    awaited_days: int
     incomplete_seconds: float
     acknowledges: bool = True
 
@@ -231,7 +233,8 @@ class EdiMailbox:
         assert poll.cursors is not None
         raw, version = await poll.cursors.get_cursor(RECORD)
         number, content = interchange.control_number, receiving.digest(interchange)
-        today, record = datetime.now(UTC).date(), receiving.decode(raw)
+        today = datetime.now(UTC).date()
+        record = receiving.decode(raw, today)
         try:
             decision = receiving.decide(record, number, content, today, self.way.kept_days)
         except RecordFull as full:
@@ -256,18 +259,24 @@ class EdiMailbox:
                 len(decision.record.days),
                 decision.fullness * 100,
             )
-        if decision.gap:
+        if decision.gap and self.way.awaited_days > 0:
             missing = ", ".join(f"{each:09}" for each in decision.gap[-MAX_TOLD:])
             log.warning("interchange %09d came, and not before it: %s", number, missing)
         return told.problems
 
     async def _tell_missing(self, poll: Poll) -> None:
         """Sound an alert for what the partner sent and did not come, until it does. By the record:
-        another process may have taken what fills a gap, and a new one knows of the old gaps."""
+        another process may have taken what fills a gap, and a new one knows of the old gaps. For
+        `awaited_days`: gaps are no fault of the partner's, and what it dropped never comes."""
         assert poll.cursors is not None
-        raw, _ = await poll.cursors.get_cursor(RECORD)
+        raw, version = await poll.cursors.get_cursor(RECORD)
         today = datetime.now(UTC).date()
-        missing = receiving.missing(receiving.decode(raw), today, self.way.kept_days)
+        record = receiving.decode(raw, today)
+        if not receiving.is_dated(raw):
+            # Their days count from now on, not from each look at them.
+            await poll.cursors.put_cursor(RECORD, receiving.encode(record), version)
+        awaited_days = min(self.way.awaited_days, self.way.kept_days)
+        missing = receiving.missing(record, today, awaited_days)
         if not missing:
             poll.alerts.lift(MISSING)
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from crossdock_adapters.sdk.settings import KINDS, Declaration, convert
+from crossdock_adapters.sdk.settings import KINDS, Declaration, Settings, convert
 
 NAME = re.compile(r"^[a-z][a-z0-9-]{1,30}$")
 OPERATION = re.compile(r"^[a-z][a-z0-9_]{1,60}$")
@@ -125,6 +125,20 @@ class Manifest:
             reached = grade
         return reached
 
+    def outlasting(self, settings: Settings) -> list[str]:
+        """What is wrong where a call may still run when its outcome is looked for: it looks like
+        one that was never made, and is made again."""
+        settling = [each for each in self.operations.values() if each.settle_after_seconds]
+        soonest = min(settling, key=lambda each: each.settle_after_seconds, default=None)
+        if soonest is None:
+            return []
+        return [
+            f"{name} must be below {soonest.settle_after_seconds:g}, settle_after_seconds of "
+            f"{soonest.name}: a call that still runs looks like one that was never made"
+            for name, declared in self.settings.items()
+            if declared.below_settle and settings.seconds(name) >= soonest.settle_after_seconds
+        ]
+
 
 def parse(text: str, source: str = "adapter.toml") -> Manifest:
     """A checked manifest; ManifestError lists every problem found."""
@@ -218,7 +232,7 @@ class _Reader:
         for name in tables:
             where = f"settings.{name}"
             table = self._table(name, tables, where)
-            self._only(where, table, {"kind", "description", "default", "required"})
+            self._only(where, table, {"kind", "description", "default", "required", "below_settle"})
             kind = str(table.get("kind", ""))
             default = table.get("default")
             if kind not in KINDS:
@@ -234,8 +248,11 @@ class _Reader:
                 except ValueError as error:
                     self.problems.append(f"{where}.default {error}")
             required = bool(table.get("required", default is None))
+            below_settle = table.get("below_settle", False)
+            if below_settle is not False and (below_settle is not True or kind != "seconds"):
+                self.problems.append(f"{where}.below_settle is true or left out, of seconds alone")
             found[name] = Declaration(
-                name, kind, str(table.get("description", "")), default, required
+                name, kind, str(table.get("description", "")), default, required, bool(below_settle)
             )
         return found
 

@@ -21,7 +21,7 @@ from crossdock_adapters.sdk.pacing import Pace
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.sandbox_server import Listener
 from crossdock_adapters.sdk.sequences import Sequences
-from crossdock_adapters.sdk.settings import Secrets, Settings, check
+from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError, check
 from crossdock_adapters.sdk.telemetry import Telemetry
 from crossdock_adapters.sdk.work import Work
 from crossdock_adapters.sdk.worker import Message, Worker
@@ -296,7 +296,13 @@ class EndpointRunner:
 
 def prepared(config: EndpointConfig, adapter: Adapter) -> tuple[Settings, Secrets]:
     """Checked settings of an endpoint. SettingsError lists everything that is wrong."""
-    return check(adapter.manifest.settings, config.settings, allow_plaintext=config.allow_plaintext)
+    settings, secrets = check(
+        adapter.manifest.settings, config.settings, allow_plaintext=config.allow_plaintext
+    )
+    problems = adapter.manifest.outlasting(settings)
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return settings, secrets
 
 
 async def _close(vendor: Any) -> None:

@@ -26,7 +26,8 @@ class Declaration:
     """One `[settings.<name>]` table of a manifest.
 
     `kind` is text, url, integer, number (Decimal), seconds, flag, list (of text), map (text
-    to text) or secret. A setting without a default is required.
+    to text) or secret. A setting without a default is required. `below_settle`: how long a call
+    may take, which has to be less than settle_after_seconds of every operation.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Declaration:
     description: str
     default: Any = None
     required: bool = True
+    below_settle: bool = False
 
 
 class Settings(Mapping[str, Any]):

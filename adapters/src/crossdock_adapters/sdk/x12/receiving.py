@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import Enum
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from crossdock_adapters.sdk.x12.envelopes import Interchange
 from crossdock_adapters.sdk.x12.isa import MAX_CONTROL_NUMBER
@@ -140,7 +140,9 @@ def decide(record: Record, number: int, content: str, today: date, kept_days: in
     # Whatever is a little behind comes late, also when it was sent before we began to listen.
     late = not follows and _distance(number, record.newest) <= MAX_GAP
     gap = () if first or not follows else _missed(record, ahead)
-    skipped = [each for each in record.skipped if each.number != number]
+    # Who counts anew sends nothing any more of what was skipped before.
+    before = record.skipped if follows or late else ()
+    skipped = [each for each in before if each.number != number]
     skipped += [Skipped(each, today) for each in gap]
     after = replace(
         record,
@@ -152,9 +154,12 @@ def decide(record: Record, number: int, content: str, today: date, kept_days: in
     return Decision(Verdict.NEW, kept, gap, late, not (follows or late), fullness)
 
 
-def missing(record: Record, today: date, kept_days: int) -> tuple[int, ...]:
-    """The numbers that have not come and are still awaited: as long as numbers are known."""
-    return _without_old(record, today - timedelta(days=kept_days)).missing
+def missing(record: Record, today: date, awaited_days: int) -> tuple[int, ...]:
+    """The numbers that have not come and are still awaited: for so many days, the one on which a
+    number behind them came included; 0: none is."""
+    last = today - timedelta(days=awaited_days)
+    awaited = tuple(each for each in record.skipped if each.day > last)
+    return replace(record, skipped=awaited).missing
 
 
 def encode(record: Record) -> bytes:
@@ -168,17 +173,35 @@ def encode(record: Record) -> bytes:
     return zlib.compress(json.dumps(told, separators=(",", ":")).encode())
 
 
-def decode(raw: bytes) -> Record:
-    """What `encode` wrote; nothing is a sender who sent nothing yet."""
+def decode(raw: bytes, today: date) -> Record:
+    """What `encode` wrote; nothing is a sender who sent nothing yet.
+
+    A record of before the days of skipped numbers were kept says only which they are: they count as
+    skipped today, until it `is_dated` by being written again.
+    """
     if not raw:
         return Record()
-    told = json.loads(raw if raw.startswith(PLAIN) else zlib.decompress(raw))
+    told = _unpacked(raw)
+    if "skipped" in told:
+        days = [(number, date.fromisoformat(day)) for number, day in told["skipped"]]
+    else:
+        days = [(number, today) for number in told.get("missing", ())]
     return Record(
         told["newest"],
         tuple(Seen(number, said, date.fromisoformat(day)) for number, said, day in told["seen"]),
         tuple(_day(date.fromisoformat(day), said) for day, said in told["days"].items()),
-        tuple(Skipped(number, date.fromisoformat(day)) for number, day in told.get("skipped", ())),
+        tuple(Skipped(number, day) for number, day in days),
     )
+
+
+def is_dated(raw: bytes) -> bool:
+    """Whether a kept record says since when its skipped numbers are missing."""
+    return not raw or "skipped" in _unpacked(raw)
+
+
+def _unpacked(raw: bytes) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(raw if raw.startswith(PLAIN) else zlib.decompress(raw))
+    return told
 
 
 def _distance(one: int, other: int) -> int:

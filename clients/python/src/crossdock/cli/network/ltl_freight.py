@@ -59,6 +59,8 @@ def _adapter(site: Site, pace: SandboxPace) -> dict[str, Any]:
         "carrier_code": _CARRIER,
         "pro_first": _PRO_FIRST,
         "pro_last": _PRO_LAST,
+        # Some ERPs here have no word for danger, and of those nothing that is dangerous is sold.
+        "hazard_not_said": "harmless",
         # The warehouse here does not measure what it packs.
         "freight_class": "85",
         "location": site.vendor_directory(_NAME).as_uri(),
