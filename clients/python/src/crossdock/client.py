@@ -46,6 +46,7 @@ from crossdock.location.v1 import location_service_pb2, location_service_pb2_grp
 from crossdock.mapping.v1 import mapping_service_pb2, mapping_service_pb2_grpc
 from crossdock.order.v1 import order_service_pb2, order_service_pb2_grpc
 from crossdock.replay.v1 import replay_service_pb2, replay_service_pb2_grpc
+from crossdock.returns.v1 import return_service_pb2, return_service_pb2_grpc
 from crossdock.shipment.v1 import shipment_service_pb2, shipment_service_pb2_grpc
 from crossdock.tracking.v1 import tracking_service_pb2, tracking_service_pb2_grpc
 from crossdock.unit.v1 import unit_service_pb2, unit_service_pb2_grpc
@@ -87,6 +88,7 @@ _SERVICE_FILES: Final = (
     mapping_service_pb2,
     order_service_pb2,
     replay_service_pb2,
+    return_service_pb2,
     shipment_service_pb2,
     tracking_service_pb2,
     unit_service_pb2,
@@ -167,6 +169,7 @@ class HubClient:
         self.mappings = mapping_service_pb2_grpc.MappingServiceStub(channel)
         self.orders = order_service_pb2_grpc.OrderServiceStub(channel)
         self.replays = replay_service_pb2_grpc.ReplayServiceStub(channel)
+        self.returns = return_service_pb2_grpc.ReturnServiceStub(channel)
         self.shipments = shipment_service_pb2_grpc.ShipmentServiceStub(channel)
         self.tracking = tracking_service_pb2_grpc.TrackingServiceStub(channel)
         self.units = unit_service_pb2_grpc.UnitServiceStub(channel)

@@ -16,6 +16,7 @@ from crossdock_hub.archive.records import FlowRows
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.dead_letters import DEAD_STATES
 from crossdock_hub.delivery.ledger import DONE_STATES
+from crossdock_hub.objects.lifecycle import ENDED_RETURNS
 
 DAY: Final = 86_400 * SECOND
 DAYS_MAX: Final = 36_500
@@ -24,6 +25,7 @@ ENDED_STATES: Final[Mapping[str, frozenset[str]]] = {
     "order": frozenset({"SHIPPED", "DELIVERED", "CANCELLED"}),
     "inventory_reservation": frozenset({"RELEASED", "EXPIRED"}),
 }
+RETURN_KIND: Final = "customer_return"
 # Rows that belong to no flow and go by their age alone, without a file.
 PRUNED: Final = ("request", "held_fact", "replay")
 # How long ids that were archived are known.
@@ -42,7 +44,7 @@ UNREADABLE: Final = "UNREADABLE"
 NEWEST: Final = "NEWEST"
 WHY: Final[Mapping[str, str]] = {
     YOUNG: "something of it changed since",
-    OPEN_OBJECT: "it is neither shipped nor cancelled",
+    OPEN_OBJECT: "it is neither shipped nor cancelled, or a return of it is open",
     OPEN_DELIVERY: "a delivery is not settled",
     DEAD_LETTER: "a dead letter is open",
     HELD_FACT: "a held fact names it",
@@ -126,6 +128,9 @@ def why_it_stays(
     """One of `WHY`, the first that holds; "" when the flow may go. names: what it is known by."""
     roots = [row for row in rows["objects"] if row["id"] == row["root_id"]]
     if not roots or roots[0]["state"] not in ENDED_STATES[kind]:
+        return OPEN_OBJECT
+    returns = [row for row in rows["objects"] if row["kind"] == RETURN_KIND]
+    if any(row["state"] not in ENDED_RETURNS for row in returns):
         return OPEN_OBJECT
     unsettled = {row["state"] for row in rows["deliveries"]} - DONE_STATES
     if unsettled - DEAD_STATES:

@@ -40,6 +40,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("fulfillment_request", "REQUESTED", "order_id"),
         Kind("shipment", "PACKED", "order_id"),
         Kind("label", "CREATED", "order_id"),
+        Kind("customer_return", "INITIATED", "order_id"),
         Kind("delivery_confirmation", "REPORTED", "order_id"),
         Kind("item"),
         Kind("customer"),

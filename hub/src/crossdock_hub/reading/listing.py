@@ -39,6 +39,7 @@ GETS: Mapping[str, str] = {
     "/crossdock.label.v1.LabelService/GetLabel": "label",
     "/crossdock.location.v1.LocationService/GetLocation": "location",
     "/crossdock.order.v1.OrderService/GetOrder": "order",
+    "/crossdock.returns.v1.ReturnService/GetReturn": "customer_return",
     "/crossdock.shipment.v1.ShipmentService/GetShipment": "shipment",
     "/crossdock.unit.v1.UnitService/GetUnitConversion": "unit_conversion",
 }
@@ -69,6 +70,7 @@ LISTS: Mapping[str, Listing] = {
             "location", "locations", ("business_unit",)
         ),
         "order.v1.OrderService/ListOrders": Listing("order", "orders"),
+        "returns.v1.ReturnService/ListReturns": Listing("customer_return", "customer_returns"),
         "shipment.v1.ShipmentService/ListShipments": Listing("shipment", "shipments"),
         "unit.v1.UnitService/ListUnitConversions": Listing(
             "unit_conversion", "unit_conversions", ("item_number",)

@@ -10,7 +10,7 @@ from crossdock.tracking.v1 import tracking_pb2
 
 from crossdock_hub.delivery.postings import Posting, postings
 from crossdock_hub.objects.departures import still_at_dock
-from crossdock_hub.objects.lifecycle import ENDED_MILESTONES
+from crossdock_hub.objects.lifecycle import ENDED_MILESTONES, ENDED_RETURNS
 from crossdock_hub.objects.resources import microseconds
 from crossdock_hub.reading.chain import Chain
 from crossdock_hub.records import ObjectRecord
@@ -84,7 +84,11 @@ def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
         names = listed([_called(shipment) for shipment in back])
         return Judgement("NEEDS_PERSON", f"A person has to look: {names} went back to the sender.")
     if order.state == "DELIVERED":
-        return _not_told_to_leave(shipments, now) or _complete(chain, shipments, now)
+        return (
+            _not_told_to_leave(shipments, now)
+            or _coming_back(chain, now)
+            or _complete(chain, shipments, now)
+        )
     return _next_step(chain, order, shipments, now)
 
 
@@ -101,6 +105,25 @@ def _not_told_to_leave(shipments: Sequence[ObjectRecord], now: int) -> Judgement
                 f"{message.ship_from_location_number} has not told that it left; its goods issue "
                 "is posted when it does.",
             )
+    return None
+
+
+def _coming_back(chain: Chain, now: int) -> Judgement | None:
+    """Who has to act on the oldest return that is not over."""
+    for record in chain.objects:
+        if record.kind != "customer_return" or record.state in ENDED_RETURNS:
+            continue
+        message: Any = record.message
+        place = message.return_to_location_number
+        words = {
+            "INITIATED": "the customer has to send it",
+            "IN_TRANSIT": f"it is on its way to warehouse {place}",
+        }.get(record.state, f"warehouse {place} has received some of it")
+        since = duration(now - record.updated_at)
+        return Judgement(
+            "UNDER_WAY",
+            f"Under way: {_called(record)} is {record.state} since {since}; {words}.",
+        )
     return None
 
 
@@ -142,11 +165,25 @@ def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judg
     booked = [p for p in postings(chain.deliveries) if p.role == "ERP" and p.object_id in names]
     # What gave no document is told, not posted, where something else was posted.
     clauses = [delivered, *_posted([p for p in booked if p.documents] or booked)]
+    clauses += _returned(chain)
     refused = [r for r in chain.deliveries if r.state == "REJECTED"]
     if refused:
         first = refused[0]
         clauses.append(f"{first.endpoint} had refused {first.operation}: {first.waiting_on}")
     return Judgement("COMPLETE", f"Complete: {', '.join(clauses)}.")
+
+
+def _returned(chain: Chain) -> list[str]:
+    """ "customer return RMA-1 is RECEIVED (60000001)", one clause for each return."""
+    clauses = []
+    booked = postings(chain.deliveries)
+    for record in chain.objects:
+        if record.kind == "customer_return":
+            own = [p for p in booked if p.role == "ERP" and p.object_id == record.id]
+            numbers = dict.fromkeys(number for posting in own for number in posting.numbers)
+            given = f" ({', '.join(numbers)})" if numbers else ""
+            clauses.append(f"{_called(record)} is {record.state}{given}")
+    return clauses
 
 
 def _posted(booked: Sequence[Posting]) -> list[str]:

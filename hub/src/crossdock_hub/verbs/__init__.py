@@ -18,6 +18,7 @@ from crossdock_hub.verbs import (
     master_data,
     orders,
     replays,
+    returns,
     shipments,
     tracking,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "master_data",
     "orders",
     "replays",
+    "returns",
     "shipments",
     "tracking",
 ]
