@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock_adapters.sap import conformance
@@ -22,7 +23,8 @@ from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.telemetry import Telemetry
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
-from story import CUSTOMER, DOCK, ITEM, Story, request_id
+from returned_goods import initiate, receive
+from story import CUSTOMER, DOCK, ITEM, Story, request_id, unique
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -161,3 +163,54 @@ async def test_a_block_in_sap_is_seen_at_the_order_by_an_event_of_its_key(
 
             await eventually(is_seen, f"the block {seen!r}", WAIT_SECONDS)
         assert sandbox.books()["events_sent"] == 2
+
+
+async def test_a_return_is_opened_and_its_receipt_posted_in_sap(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub, from caller to vendor, that an authorised return is opened in SAP once
+    and its receipt posted once though answers are lost, that SAP's numbers find the order's flow,
+    and that the return's number does too."""
+    config = SandboxConfig("sap", settings={"items": [ITEM], "customers": [CUSTOMER]})
+    async with (
+        SapSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        hosted(hub, lane, sandbox, tmp_path),
+    ):
+
+        async def confirmed(object_id: str, operation: str) -> bool:
+            return await story.state(object_id, operation) == "CONFIRMED"
+
+        order_id, (part,) = await story.released()
+        shipment = await story.pack(part)
+        await story.manifest(shipment.id)
+        await eventually(
+            lambda: confirmed(shipment.id, "post_goods_issue"), "the goods issue", WAIT_SECONDS
+        )
+        sandbox.faults.add({"kind": "reply_lost", "operation": "open_return", "count": 1})
+        sandbox.faults.add({"kind": "reply_lost", "operation": "post_goods_receipt", "count": 1})
+        number = unique("RMA")
+        request = initiate(order_id, number)
+        made = (await story.oms.returns.InitiateReturn(request)).customer_return
+        await story.wms.returns.ReportReturnReceived(receive(number))
+        await eventually(
+            lambda: confirmed(made.id, "post_return_receipt"), "the receipt", WAIT_SECONDS
+        )
+        assert sandbox.faults.as_json() == []
+        books = sandbox.books()
+        (opened,) = books["customer_returns"]
+        assert opened["PurchaseOrderByCustomer"] == number
+        (receipt,) = [
+            each for each in books["material_documents"] if each["GoodsMovementType"] == "653"
+        ]
+        document = f"{receipt['MaterialDocumentYear']}/{receipt['MaterialDocument']}"
+        for query in (number, opened["CustomerReturn"], document):
+            trace = lineage_service_pb2.TraceRequest(id=query)
+            found = (await story.operator.lineage.Trace(trace)).lineage
+            assert found.root_id == order_id
+        posted = {each.operation: each for each in found.postings}
+        assert [each.value for each in posted["open_return"].vendor_references] == [
+            opened["CustomerReturn"]
+        ]
+        assert document in [each.value for each in posted["post_return_receipt"].vendor_references]
+        assert (posted["open_return"].confirmed, posted["post_return_receipt"].confirmed) == (1, 1)

@@ -13,30 +13,8 @@ from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock.types.v1 import types_pb2
 from fixtures_hub import Lane, RunningHub
-from story import DOCK, ITEM, Story, at, each, request_id, unique
-
-
-def initiate(order_id: str, number: str) -> return_service_pb2.InitiateReturnRequest:
-    """One piece of line 1 may come back."""
-    request = return_service_pb2.InitiateReturnRequest(request_id=request_id())
-    wanted = request.customer_return
-    wanted.number, wanted.order_id, wanted.authorised_by = number, order_id, "returns desk"
-    wanted.return_to_location_number = DOCK
-    wanted.lines.add(line_number=1, item_number=ITEM, reason_code="DAMAGED").quantity.CopyFrom(
-        each("1")
-    )
-    return request
-
-
-def receive(number: str, quantity: str = "1") -> return_service_pb2.ReportReturnReceivedRequest:
-    """The warehouse received line 1."""
-    request = return_service_pb2.ReportReturnReceivedRequest(
-        request_id=request_id(), customer_return_number=number
-    )
-    request.return_receipt.number = unique("RCV")
-    request.return_receipt.receive_time.CopyFrom(at())
-    request.return_receipt.lines.add(line_number=1).quantity.CopyFrom(each(quantity))
-    return request
+from returned_goods import initiate, receive
+from story import Story, request_id, unique
 
 
 async def refused(call: Awaitable[Any]) -> CallError:
@@ -146,8 +124,9 @@ async def test_a_field_of_another_role_is_refused_with_its_rule(story: Story) ->
     change.update_mask.paths.append("credit_memo")
     error = await refused(story.carrier.returns.UpdateReturn(change))
     assert error.reason == "FIELD_NOT_OWNED"
-    assert error.metadata["field"] == "customer_return.credit_memo"
-    assert (error.metadata["owner"], error.metadata["writer"]) == ("ERP", "CARRIER")
-    assert "proto/crossdock/returns/v1/return.proto:" in error.metadata["rule"]
+    metadata = error.refusal.metadata
+    assert metadata["field"] == "customer_return.credit_memo"
+    assert (metadata["owner"], metadata["writer"]) == ("ERP", "CARRIER")
+    assert "proto/crossdock/returns/v1/return.proto:" in metadata["rule"]
     after = (await story.erp.returns.UpdateReturn(change)).customer_return
     assert after.credit_memo == "CM-1"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -12,9 +13,18 @@ from zoneinfo import ZoneInfo
 
 from crossdock.client import HubClient
 from crossdock.order.v1 import order_pb2
+from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.sap import answers, inbound, odata, orders, translate
+from crossdock_adapters.sap import (
+    answers,
+    inbound,
+    odata,
+    orders,
+    return_receipts,
+    returns,
+    translate,
+)
 from crossdock_adapters.sap.answers import Answers
 from crossdock_adapters.sap.client import (
     Login,
@@ -22,10 +32,11 @@ from crossdock_adapters.sap.client import (
     SapClient,
     Stale,
 )
-from crossdock_adapters.sap.deliveries import TRIES, Deliveries, DeliveryRules
-from crossdock_adapters.sap.delivery import Delivery, refuse_unproven
+from crossdock_adapters.sap.deliveries import RETURNED, TRIES, Deliveries, DeliveryRules
+from crossdock_adapters.sap.delivery import Delivery, Preceding, refuse_unproven
 from crossdock_adapters.sap.orders import ORDER, ORDER_ITEM, ORDERS
-from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
+from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
+from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped, Step
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.http import ClientCertificate, VendorHttp
@@ -170,9 +181,15 @@ async def find_goods_issue(work: Work, vendor: SapClient) -> Confirmed | NotFoun
     key = translate.departure_keys(shipment)[-1]
     order = await _needed_order(vendor, shipment, rules)
     deliveries = Deliveries(vendor, delivery_rules(work.settings))
-    delivery = await deliveries.find(order, key, translate.shipped(shipment, rules))
+    return await _find_posted(deliveries, order, key, translate.shipped(shipment, rules))
+
+
+async def _find_posted(
+    deliveries: Deliveries, of: Preceding, key: str, lines: Sequence[Shipped]
+) -> Confirmed | NotFound:
+    delivery = await deliveries.find(of, key, lines)
     if delivery is None:
-        return NotFound(f"no delivery of {order.number} carries {key}")
+        return NotFound(f"no delivery of {of.number} carries {key}")
     if delivery.posted:
         return await _posted(deliveries, delivery, f"found posted by {key}")
     if delivery.movement != "open":
@@ -211,6 +228,64 @@ async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
             references.append(Reference("reversed_delivery", each.number))
     note = "; ".join(filter(None, notes))
     return Confirmed(references, note=note if references else "nothing is posted: nothing to do")
+
+
+@ADAPTER.operation("open_return")
+async def open_return(work: Work, vendor: SapClient) -> Confirmed:
+    """Open the return that was authorised, unless SAP has it."""
+    return await returns.open_return(vendor, await _authorised(work, vendor))
+
+
+@ADAPTER.look_up("open_return")
+async def find_return(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Look for the return by the number of its authorisation."""
+    return await returns.find(vendor, await _authorised(work, vendor))
+
+
+@ADAPTER.operation("cancel_return")
+async def cancel_return(work: Work, vendor: SapClient) -> Confirmed:
+    """Reject every item of the return; SAP refuses it for what has come."""
+    rules = booking_rules(work.settings)
+    number = await returns.opened(work, vendor, rules)
+    if not number:
+        return Confirmed(note="there is no customer return: nothing to cancel")
+    return await returns.cancel(vendor, number, rules.reject_reason)
+
+
+@ADAPTER.operation("post_return_receipt")
+async def post_return_receipt(work: Work, vendor: SapClient) -> Confirmed:
+    """Post what came with this receipt, on a returns delivery of its own that carries our key."""
+    message: return_pb2.Return = work.event.customer_return
+    rules = booking_rules(work.settings)
+    key, lines = return_receipts.receipt_key(message), return_receipts.came(message, rules)
+    header = return_receipts.header_changes(message, work.event.metadata.record_time, rules)
+    opened = await return_receipts.open_return(work, vendor, rules)
+    deliveries = Deliveries(vendor, receipt_rules(work.settings), RETURNED)
+    try:
+        creation = return_receipts.creation(opened.number, lines)
+        delivery = await deliveries.claimed(opened, key, lines, creation)
+        delivery = await deliveries.made_ready(delivery, lines, header)
+        warned = await deliveries.post(delivery)
+    except RecordMissing as missing:
+        raise NeedsPerson(f"a delivery of {opened.number} is not there: {missing}") from missing
+    return await _posted(deliveries, delivery, warned)
+
+
+@ADAPTER.look_up("post_return_receipt")
+async def find_return_receipt(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Whether the receipt's delivery is posted: its status says it."""
+    message: return_pb2.Return = work.event.customer_return
+    rules = booking_rules(work.settings)
+    lines = return_receipts.came(message, rules)
+    opened = await return_receipts.open_return(work, vendor, rules)
+    deliveries = Deliveries(vendor, receipt_rules(work.settings), RETURNED)
+    return await _find_posted(deliveries, opened, return_receipts.receipt_key(message), lines)
+
+
+async def _authorised(work: Work, vendor: SapClient) -> CustomerReturn:
+    rules = booking_rules(work.settings)
+    order = await returns.order_of(work, vendor, rules)
+    return returns.of_event(work.event.customer_return, order, rules, return_rules(work.settings))
 
 
 async def proven(hook: Webhook, vendor: SapClient) -> None:
@@ -391,6 +466,22 @@ def delivery_rules(settings: Settings) -> DeliveryRules:
         picks=settings.flag("picks"),
         documents_by=documents_by,
         document_seconds=settings.seconds("document_seconds"),
+    )
+
+
+def receipt_rules(settings: Settings) -> DeliveryRules:
+    """The same for returns deliveries, which the adapter creates and nobody picks."""
+    service = settings.text("return_delivery_service")
+    return replace(delivery_rules(settings), service=service, creates=True, picks=False)
+
+
+def return_rules(settings: Settings) -> ReturnRules:
+    """What the tenant's customizing calls returns."""
+    return ReturnRules(
+        return_type=settings.text("return_type"),
+        order_reason=settings.text("return_order_reason"),
+        reasons=settings.mapping("return_reasons"),
+        follow_up=settings.text("return_follow_up"),
     )
 
 

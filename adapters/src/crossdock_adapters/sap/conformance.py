@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock.order.v1 import order_events_pb2, order_pb2
+from crossdock.returns.v1 import return_events_pb2, return_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from google.protobuf.message import Message
 
@@ -31,6 +32,7 @@ from crossdock_adapters.sdk.settings import Secrets
 
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
 SHIPMENT_ID = "22222222-2222-4222-8222-222222222222"
+RETURN_ID = "33333333-3333-4333-8333-333333333333"
 CHANGED_QUANTITY = "3"
 EVENTS_PASSWORD = "conformance-password-of-events"
 POLL_SECONDS = 0.05
@@ -55,6 +57,7 @@ def settings(sandbox: SapSandbox, folder: Path) -> Mapping[str, Any]:
         "password": f"file:{password}",
         "sales_areas": {"*": "1010/10/00"},
         "plants": {"WH-EAST": "1010"},
+        "return_reasons": {"DAMAGED": "001"},
         "time_zone": "America/New_York",
     }
 
@@ -114,6 +117,43 @@ def voided(_: Mapping[str, Any]) -> Message:
     event = shipment_events_pb2.ShipmentVoided(shipment=shipment())
     event.metadata.record_time.FromJsonString("2026-03-06T04:00:05Z")
     return event
+
+
+def customer_return() -> return_pb2.Return:
+    """One piece of the first line."""
+    found = return_pb2.Return(
+        id=RETURN_ID, number="RMA-1", order_id=ORDER_ID, order_number="SO-1", business_unit="EAST",
+        customer_number="CUST-1003", return_to_location_number="WH-EAST", authorised_by="desk",
+    )  # fmt: skip
+    line = found.lines.add(line_number=10, item_number="SKU-1001", reason_code="DAMAGED")
+    line.quantity.value, line.quantity.unit = "1", "EA"
+    return found
+
+
+def initiated(_: Mapping[str, Any]) -> Message:
+    return return_events_pb2.ReturnInitiated(customer_return=customer_return())
+
+
+def given_up(_: Mapping[str, Any]) -> Message:
+    return return_events_pb2.ReturnCancelled(customer_return=customer_return())
+
+
+def received(_: Mapping[str, Any]) -> Message:
+    event = return_events_pb2.ReturnReceived(customer_return=customer_return())
+    receipt = event.customer_return.receipts.add(number="RCV-1")
+    receipt.receive_time.instant.FromJsonString("2026-03-20T03:00:00Z")
+    row = receipt.lines.add(line_number=10)
+    row.quantity.value, row.quantity.unit = "1", "EA"
+    event.metadata.record_time.FromJsonString("2026-03-20T03:00:05Z")
+    return event
+
+
+def rejected_returns(books: Mapping[str, Any]) -> int:
+    """Customer returns of which nothing is expected."""
+    return sum(
+        all(line.get("SalesDocumentRjcnReason") for line in each["lines"])
+        for each in books["customer_returns"]
+    )
 
 
 def changed_items(books: Mapping[str, Any]) -> int:
@@ -202,6 +242,21 @@ CONFORMANCE = Subject(
             voided,
             lambda books: movements(books, "602"),
             after=["create_sales_order", "post_goods_issue"],
+        ),
+        Case(
+            "open_return",
+            initiated,
+            lambda books: len(books["customer_returns"]),
+            after=["create_sales_order"],
+        ),
+        Case(
+            "cancel_return", given_up, rejected_returns, after=["create_sales_order", "open_return"]
+        ),
+        Case(
+            "post_return_receipt",
+            received,
+            lambda books: movements(books, "653"),
+            after=["create_sales_order", "open_return"],
         ),
     ],
     ways_in=[

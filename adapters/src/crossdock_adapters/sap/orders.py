@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from crossdock.order.v1 import order_pb2
+from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.sap import odata, translate
@@ -68,6 +69,19 @@ def of_shipment(shipment: shipment_pb2.Shipment, rules: BookingRules) -> Wanted:
         rules.order_type,
         frozenset(rules.sales_areas.values()),
         "",
+    )
+
+
+def of_return(message: return_pb2.Return, customer: str, rules: BookingRules) -> Wanted:
+    """The sales order that a return is of. customer: the sold-to party in SAP."""
+    return Wanted(
+        message.order_number,
+        rules.reference_property,
+        translate.order_reference(message.order_number, rules),
+        message.sales_document,
+        rules.order_type,
+        frozenset({"/".join(translate.sales_area(message.business_unit, rules))}),
+        customer,
     )
 
 

@@ -147,6 +147,7 @@ class Bills:
             "SoldToParty": body.get("SoldToParty"),
             "ReferenceSDDocument": body.get("ReferenceSDDocument"),
             "RetsMgmtProcessingStatus": "A",
+            "LastChangeDateTime": self.books.clock(),
             "lines": [dict(item) for item in items],
         }
         self.returns.append(row)

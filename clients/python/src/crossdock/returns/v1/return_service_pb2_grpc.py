@@ -82,8 +82,8 @@ class ReturnServiceServicer:
     """
 
     def InitiateReturn(self, request, context):
-        """Authorises a return of what was shipped of an order, in state INITIATED. It is not changed after
-        that: cancel it, and initiate another one.
+        """Authorises a return of what was shipped of an order, in state INITIATED. It is not changed
+        after that: cancel it, and initiate another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,8 +34,8 @@ class ReturnServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReturnServiceAsyncStub: ...
     InitiateReturn: _grpc.UnaryUnaryMultiCallable[_return_service_pb2.InitiateReturnRequest, _return_service_pb2.InitiateReturnResponse]
-    """Authorises a return of what was shipped of an order, in state INITIATED. It is not changed after
-    that: cancel it, and initiate another one.
+    """Authorises a return of what was shipped of an order, in state INITIATED. It is not changed
+    after that: cancel it, and initiate another one.
     """
     UpdateReturn: _grpc.UnaryUnaryMultiCallable[_return_service_pb2.UpdateReturnRequest, _return_service_pb2.UpdateReturnResponse]
     """Changes the fields that update_mask names, each of which the caller's role has to own."""
@@ -60,8 +60,8 @@ class ReturnServiceAsyncStub(ReturnServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     InitiateReturn: _aio.UnaryUnaryMultiCallable[_return_service_pb2.InitiateReturnRequest, _return_service_pb2.InitiateReturnResponse]  # type: ignore[assignment]
-    """Authorises a return of what was shipped of an order, in state INITIATED. It is not changed after
-    that: cancel it, and initiate another one.
+    """Authorises a return of what was shipped of an order, in state INITIATED. It is not changed
+    after that: cancel it, and initiate another one.
     """
     UpdateReturn: _aio.UnaryUnaryMultiCallable[_return_service_pb2.UpdateReturnRequest, _return_service_pb2.UpdateReturnResponse]  # type: ignore[assignment]
     """Changes the fields that update_mask names, each of which the caller's role has to own."""
@@ -89,8 +89,8 @@ class ReturnServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _return_service_pb2.InitiateReturnRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_return_service_pb2.InitiateReturnResponse, _abc.Awaitable[_return_service_pb2.InitiateReturnResponse]]:
-        """Authorises a return of what was shipped of an order, in state INITIATED. It is not changed after
-        that: cancel it, and initiate another one.
+        """Authorises a return of what was shipped of an order, in state INITIATED. It is not changed
+        after that: cancel it, and initiate another one.
         """
 
     @_abc_1.abstractmethod
