@@ -122,6 +122,24 @@ async def test_a_cancelled_return_is_expected_no_more(desk: Desk) -> None:
     assert desk.calls("change_return_item") == 1
 
 
+async def test_every_item_of_a_long_return_is_given_up(tmp_path: Path) -> None:
+    """Proves that a cancel goes on past any number of items, one after another."""
+    places = range(10, 80, 10)
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", order(*((n, "SKU-1001", "1") for n in places)))
+        opening: Any = initiated({})
+        del opening.customer_return.lines[:]
+        for number in places:
+            line = opening.customer_return.lines.add(line_number=number, reason_code="DAMAGED")
+            line.quantity.value, line.quantity.unit = "1", "EA"
+        await desk.do("open_return", opening)
+        ending: Any = given_up({})
+        ending.customer_return.CopyFrom(opening.customer_return)
+        await desk.do("cancel_return", ending)
+        lines = returns(desk)[0]["lines"]
+        assert [line["SalesDocumentRjcnReason"] for line in lines] == ["00"] * len(places)
+
+
 async def test_each_receipt_is_posted_on_a_delivery_of_its_own(desk: Desk) -> None:
     """Proves that two receipts of a return become two goods receipts with our keys, each with its
     material document, and that both come to the stock."""

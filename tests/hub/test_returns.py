@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from crossdock.returns.v1 import return_events_pb2, return_pb2, return_service_pb2
 from crossdock_hub.archive import settling
+from crossdock_hub.archive.records import key_of
 from crossdock_hub.config import Limits
 from crossdock_hub.objects import receipts
 from crossdock_hub.reading.verdict import judge
@@ -177,6 +178,14 @@ def test_only_an_order_of_which_something_has_left_comes_back(flow: ReturnedFlow
         "UNKNOWN_REFERENCE",
         "customer_return.order_id",
     )
+
+
+def test_an_archived_order_says_where_it_is(flow: ReturnedFlow) -> None:
+    """Proves that a return of an order that has gone to the archive is told which part has it."""
+    gone = "11111111-1111-4111-8111-111111111111"
+    flow.records["archived", key_of(gone)] = 7
+    refusal = refusal_of(lambda: flow.initiate(customer_return(gone)))
+    assert (refusal.reason, refusal.metadata["part"]) == ("ARCHIVED", "7")
 
 
 def test_a_receipt_counts_once(flow: ReturnedFlow) -> None:

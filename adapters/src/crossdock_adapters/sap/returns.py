@@ -235,30 +235,41 @@ async def _carrying(vendor: SapClient, number: str, sales_order: str) -> list[Ma
 
 
 async def cancel(vendor: SapClient, number: str, reject_reason: str) -> Confirmed:
-    """Reject every item of a return, so that none is expected; the same again writes nothing."""
-    path = f"{RETURN}{odata.key(CustomerReturn=number)}"
-    for _ in range(TRIES):
+    """Reject every item of a return, so that none is expected; the same again writes nothing.
+
+    Each write makes a new version of the whole return, so that it is read anew for the next one.
+    NeedsPerson: SAP took a rejection and did not keep it, or there is no such return.
+    """
+    done: set[str] = set()
+    stale = 0
+    while True:
         try:
-            reply = await vendor.read(RETURNS, path, {"$expand": "to_Item"})
-            items = [
-                item
-                for item in odata.inner(reply.content, "to_Item")
-                if not item.get("SalesDocumentRjcnReason")
-            ]
-            if not items:
+            item, etag = await _expected(vendor, number)
+            if not item:
                 return Confirmed([Reference("customer_return", number)])
-            place = odata.key(
-                CustomerReturn=number, CustomerReturnItem=str(items[0]["CustomerReturnItem"])
-            )
-            # Each write makes a new version of the whole return.
-            etag = etag_of(items[0]) or reply.etag
+            if item in done:
+                raise NeedsPerson(f"customer return {number} has not kept {reject_reason}: see why")
+            place = odata.key(CustomerReturn=number, CustomerReturnItem=item)
             body = {"SalesDocumentRjcnReason": reject_reason}
             await vendor.change(RETURNS, f"{RETURN_ITEM}{place}", body, etag)
+            done.add(item)
         except Stale:
-            continue
+            stale += 1
+            if stale == TRIES:
+                said = f"customer return {number} is changed all the time"
+                raise Retry(STALE_PAUSE_SECONDS, said) from None
         except RecordMissing as missing:
             raise NeedsPerson(f"customer return {number} is not there: {missing}") from missing
-    raise Retry(STALE_PAUSE_SECONDS, f"customer return {number} is changed all the time")
+
+
+async def _expected(vendor: SapClient, number: str) -> tuple[str, str]:
+    """The first item of a return that is not rejected, and its ETag; "" when there is none."""
+    path = f"{RETURN}{odata.key(CustomerReturn=number)}"
+    reply = await vendor.read(RETURNS, path, {"$expand": "to_Item"})
+    for item in odata.inner(reply.content, "to_Item"):
+        if not item.get("SalesDocumentRjcnReason"):
+            return str(item["CustomerReturnItem"]), etag_of(item) or reply.etag
+    return "", ""
 
 
 def _reference(row: Mapping[str, Any]) -> Reference:

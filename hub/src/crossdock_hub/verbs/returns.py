@@ -7,11 +7,12 @@ from typing import Any
 
 from crossdock.returns.v1 import return_events_pb2, return_pb2, return_service_pb2
 
+from crossdock_hub.archive.records import key_of
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.objects import lifecycle, receipts, resources
 from crossdock_hub.objects.returnable import check_returnable
 from crossdock_hub.records import ObjectRecord, ReferenceRecord
-from crossdock_hub.refusals import stale, taken, transition, unknown_reference
+from crossdock_hub.refusals import archived, stale, taken, transition, unknown_reference
 from crossdock_hub.unit import Key, Refused, Unit
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
 
@@ -55,6 +56,9 @@ def _returned_order(unit: Unit, wanted: return_pb2.Return) -> ObjectRecord:
     keys: list[Key] = [("object", "order", order_id), ("children", KIND, order_id)]
     unit.require([*keys, ("flow", order_id)])
     order = unit.object("order", order_id)
+    part = unit.get(("archived", key_of(order_id))) if order is None else None
+    if part is not None:
+        raise archived(f"order {order_id}", part)
     if order is None or not resources.in_scope(unit, order.message):
         raise Refused(unknown_reference(f"{KIND}.order_id", "order", order_id))
     if order.state not in lifecycle.RETURNABLE_ORDER_STATES:
