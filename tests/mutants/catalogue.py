@@ -15,6 +15,7 @@ from tests.mutants.models import MODEL_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.orders_and_quotas import ORDER_AND_QUOTA_MUTANTS
 from tests.mutants.recovery import RECOVERY_MUTANTS
+from tests.mutants.returns import RETURN_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
 from tests.mutants.staging import STAGING_MUTANTS
 
@@ -488,6 +489,7 @@ MUTANTS: Final[list[Mutant]] = [
     *LATE_WORD_MUTANTS,
     *MODEL_MUTANTS,
     *RECOVERY_MUTANTS,
+    *RETURN_MUTANTS,
     *STAGING_MUTANTS,
     *ORDER_AND_QUOTA_MUTANTS,
     *SOAP_MUTANTS,
