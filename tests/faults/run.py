@@ -2,7 +2,7 @@
 
 `--only G1` runs one test, `--seed 1004` one piece of it again with the same orders, the same
 misfortune and the same schedule of kills, `--pieces 3` at most so many more. Two pieces run at a
-time, `--jobs` of them; those that compare seconds run alone. What has been run is kept under
+time, `--jobs` of them; those that compare times run alone. What has been run is kept under
 out/faults/, so that a long run goes on where it stopped; `--again` starts over, which `--seed`
 limits to its piece.
 """

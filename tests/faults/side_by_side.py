@@ -1,4 +1,4 @@
-"""Runs pieces as processes of their own, a few at a time, those that measure seconds alone."""
+"""Runs pieces as processes of their own, a few at a time, those that compare times alone."""
 
 from __future__ import annotations
 

@@ -122,6 +122,14 @@ SECOND_CALL = ("CALL", 60, 99, "CONFIRMED")
             [("CALL", 1, 90, "CONFIRMED"), ("CALL", 60, 99, "CONFIRMED", "", True)],
             True,
         ),
+        # A newer call that had ended and did nothing takes nothing away, nor does one that turns
+        # out to have done nothing; one that may have done something does.
+        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), ("CALL", 60, 70, "RETRY")], False),
+        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED"), ("CALL", 60, 70, "UNKNOWN")], True),
+        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED", "", True), ("CALL", 60, 95, "RETRY")], False),
+        ("CONFIRMED", [("CALL", 1, 99, "CONFIRMED", "", True), ("CALL", 60, 95, "RETRY")], True),
+        ("CONFIRMED", [("CALL", 1, 90, "CONFIRMED", "", True), ("CALL", 60, 95, "UNKNOWN")], True),
+        ("CONFIRMED", [("CALL", 1, 90, "REJECTED", "", True), ("CALL", 60, 95, "RETRY")], True),
         # Only the newest attempt's refusal and look-up count.
         ("REJECTED", [("CALL", 1, 90, "REJECTED"), ("LOOK_UP", 60, 70, "NOT_FOUND")], True),
         ("CONFIRMED", [("LOOK_UP", 1, 90, "CONFIRMED"), ("LOOK_UP", 60, 70, "NOT_FOUND")], True),

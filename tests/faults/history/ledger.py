@@ -25,6 +25,8 @@ OPEN = frozenset({"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLV
 STUCK = frozenset({"PARKED", "REJECTED"})
 # Words that settle a delivery for good. A person may retry a refused one; no test here does.
 PROOFS = frozenset({"CONFIRMED", "REJECTED"})
+# Ends of a call that say that it did nothing.
+UNDONE = frozenset({"RETRY", "THROTTLED", "REJECTED", "PARKED"})
 # An adapter tells the end of its lease on its own clocks, counted from before it asked for it.
 LEASE_SLACK_SECONDS = 0.02
 
@@ -158,13 +160,16 @@ def _repeats(
 def _proofs(row: Delivery, log: list[Attempt]) -> Iterator[Violation]:
     """Only a proof that counts settles, and nothing is called for after it: in every class."""
     counting = [attempt for attempt in log if _counts(attempt, log)]
-    if row.state in PROOFS and row.state not in {attempt.outcome for attempt in counting}:
-        words = [f"{a.kind} {a.number} {a.outcome or 'no word'}" for a in log]
-        facts = f"{row.state}, its attempts: {', '.join(words) or 'none'}"
+    words = {attempt.outcome for attempt in counting}
+    if _was_done_earlier(log):
+        words.add("CONFIRMED")
+    if row.state in PROOFS and row.state not in words:
+        said = [f"{a.kind} {a.number} {a.outcome or 'no word'}" for a in log]
+        facts = f"{row.state}, its attempts: {', '.join(said) or 'none'}"
         yield Violation(Kind.SETTLED_WITHOUT_PROOF, row.id, facts)
     for proof in counting:
         later = [a for a in log if a.kind == CALL and a.token > proof.token]
-        for call in later[:1]:
+        for call in [a for a in later if a.begun_at > (proof.ended_at or 0)][:1]:
             facts = f"call {call.number} after attempt {proof.number} was {proof.outcome}"
             yield Violation(Kind.CALLED_AFTER_PROOF, row.id, facts)
 
@@ -172,14 +177,29 @@ def _proofs(row: Delivery, log: list[Attempt]) -> Iterator[Violation]:
 def _counts(proof: Attempt, log: list[Attempt]) -> bool:
     """Whether an attempt's end settled its delivery.
 
-    What comes when something newer was begun is evidence; only that a call was done counts as long
-    as no other call was begun: look-ups change nothing.
+    What comes when something newer was begun is evidence. Only that a call was done counts all the
+    same: look-ups change nothing, nor do newer calls that had ended and did nothing.
     """
     if proof.outcome not in PROOFS or proof.ended_at is None or proof.late:
         return False
-    done = proof.kind == CALL and proof.outcome == "CONFIRMED"
-    newer = [a for a in log if a.token > proof.token and (a.kind == CALL or not done)]
-    return not any(attempt.begun_at <= proof.ended_at for attempt in newer)
+    newer = [a for a in log if a.token > proof.token and a.begun_at <= proof.ended_at]
+    if proof.kind == CALL and proof.outcome == "CONFIRMED":
+        return all(a.kind != CALL or _did_nothing(a, proof.ended_at) for a in newer)
+    return not newer
+
+
+def _did_nothing(call: Attempt, until: int) -> bool:
+    return call.outcome in UNDONE and call.ended_at is not None and call.ended_at <= until
+
+
+def _was_done_earlier(log: list[Attempt]) -> bool:
+    """Whether the newest call did nothing, and an earlier one was known by then to be done: its
+    word, which moved nothing while a newer call ran, settles the delivery then."""
+    calls = [attempt for attempt in log if attempt.kind == CALL]
+    if not calls or (newest := calls[-1]).outcome not in UNDONE or newest.ended_at is None:
+        return False
+    done = [call.ended_at for call in calls[:-1] if call.outcome == "CONFIRMED"]
+    return any(ended is not None and ended <= newest.ended_at for ended in done)
 
 
 def _order(
