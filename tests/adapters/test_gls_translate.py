@@ -88,28 +88,47 @@ def test_tracking_is_read_whole() -> None:
     assert first.instant.ToDatetime(tzinfo=UTC) == datetime(2026, 3, 4, 8, 26, tzinfo=UTC)
 
 
+def journey(end: str, *codes: str) -> Any:
+    """A parcel that was handed over and went out, and these events after that."""
+    listed = ["INTIAL.NORMAL", "OUTDEL.NORMAL", *codes]
+    events = [conformance.event(code, f"{9 + n:02}:00:00", "") for n, code in enumerate(listed)]
+    (parcel,) = translate.parcels_in(conformance.tracked(end, *reversed(events)))
+    return translate.history(parcel, (), ADAPTER.mappings, "GLS")
+
+
+SHOP, LEFT, HOME = "DELIVD.PARCELSHOP", "OUTBOD.NORMAL", "DELIVD.NORMAL"
+OUT, COLLECTED = "OUTDEL.NORMAL", "DELIVD.DEL_BY_PSAPP"
+
+
 @pytest.mark.parametrize("end", ["DELIVERED", "FINAL"])
-def test_what_moves_after_the_shop_is_on_its_way_back(end: str) -> None:
-    """Proves that a parcel which nobody collected is told as going back from its first movement
-    after the shop on, to the end of its journey, whichever of GLS's two words that end has; and
-    that one which is collected is not."""
-    codes = [
-        "INTIAL.NORMAL",
-        "OUTDEL.NORMAL",
-        "DELIVD.PARCELSHOP",
-        "OUTBOD.NORMAL",
-        "DELIVD.NORMAL",
-    ]
-    events = [conformance.event(code, f"{9 + n:02}:00:00", "") for n, code in enumerate(codes)]
-    (back,) = translate.parcels_in(conformance.tracked(end, *reversed(events)))
-    told = translate.history(back, (), ADAPTER.mappings, "GLS")
-    assert milestones(told)[-3:] == ["READY_FOR_COLLECTION", "IN_TRANSIT", "DELIVERED"]
-    assert [event.return_leg for event in told.events] == [False, False, False, True, True]
-    del events[3]
-    (collected,) = translate.parcels_in(conformance.tracked(end, *reversed(events)))
-    told = translate.history(collected, (), ADAPTER.mappings, "GLS")
-    assert milestones(told)[-1] == "DELIVERED"
-    assert not any(event.return_leg for event in told.events)
+@pytest.mark.parametrize("way", [[SHOP, LEFT], [SHOP, LEFT, OUT], [SHOP, LEFT, SHOP, LEFT]])
+def test_what_is_delivered_after_it_left_the_shop_is_returned(end: str, way: list[str]) -> None:
+    """Proves that a parcel which nobody collected is told as returned at the end of its journey,
+    whichever of GLS's two words that end has, and nothing before that as of the way back."""
+    events = journey(end, *way, HOME).events
+    assert events[-1].milestone == shipment_pb2.MILESTONE_DELIVERED
+    assert [event.return_leg for event in events] == [False] * (len(events) - 1) + [True]
+
+
+@pytest.mark.parametrize("end", ["DELIVERED", "FINAL"])
+@pytest.mark.parametrize(
+    "story",
+    [
+        [HOME],
+        [SHOP, HOME],
+        [SHOP, COLLECTED],
+        [SHOP, OUT, HOME],
+        [SHOP, LEFT, SHOP, COLLECTED],
+        [SHOP, LEFT, SHOP, HOME],
+        [SHOP, LEFT, COLLECTED],
+    ],
+)
+def test_what_its_receiver_gets_is_delivered(end: str, story: list[str]) -> None:
+    """Proves that neither a second shop nor the way from a shop to the door is one back, and that
+    what was collected at a shop never is."""
+    events = journey(end, *story).events
+    assert events[-1].milestone == shipment_pb2.MILESTONE_DELIVERED
+    assert not any(event.return_leg for event in events)
 
 
 @pytest.mark.parametrize(

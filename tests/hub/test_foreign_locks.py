@@ -13,10 +13,14 @@ import asyncpg
 import pytest
 from crossdock_hub.committer import Committer
 from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.records import ParcelRecord
 from crossdock_hub.store import contention, postgresql
-from crossdock_hub.unit import Refused, Unit
+from crossdock_hub.store.loading import Loader
+from crossdock_hub.store.writing import write
+from crossdock_hub.unit import Changes, Refused, Unit, View
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
+from fixtures_nats import eventually
 from fixtures_postgres import PostgresProcess
 from overlapping_commands import (
     LIMITS,
@@ -39,6 +43,12 @@ DEADLINE_SECONDS = 90.0
 ACCESS_EXCLUSIVE = "LOCK TABLE cursors IN ACCESS EXCLUSIVE MODE"
 # Lets everybody read, and nobody lock or change a row: as ALTER TABLE … ADD FOREIGN KEY.
 EXCLUSIVE = "LOCK TABLE objects IN EXCLUSIVE MODE"
+# What a committer holds that has stored a scan.
+LOCKED_AND_SCANNED = r"""
+SELECT 1 FROM parcels FOR UPDATE;
+INSERT INTO scans (id, dedupe_key, carrier_code, tracking_number, shipment_id, milestone,
+    record_time, body)
+VALUES ('scan-1', '\x01', 'UPSN', '1Z1', 'S', 'RETURNING', 1, '\x')"""
 
 
 class WatchedStore(SharedStore):
@@ -195,6 +205,33 @@ async def test_a_contended_row_is_tried_again(
         assert await sent == Answer()
     stored = database.query("SELECT value FROM cursors WHERE name = 'account-1'")
     assert stored == [(b"6",)]
+
+
+async def test_the_scans_of_a_parcel_are_read_when_it_is_locked(
+    store: WatchedStore, database: ServerDatabase
+) -> None:
+    """Proves that a batch which asks at once for a parcel and its scans, as every try but the first
+    does, has the scan that another committer stored while it waited for the parcel."""
+    parcel = ParcelRecord("UPSN", "1Z1", "L", "S", "P", "O", 1, "RETURNING", None, False)
+    parcel_key, scans_key = ("parcel", "UPSN", "1Z1"), ("scans_of", "UPSN", "1Z1")
+    async with store.write() as connection:
+        await write(connection, Changes(records={parcel_key: parcel}))
+
+    async def read() -> Any:
+        async with store.write() as connection:
+            view = View()
+            await Loader(connection, CONTRACT, view).load([scans_key, parcel_key])
+            return view.get(scans_key)
+
+    def waits() -> bool:
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = ?"
+        return bool(database.query(waiting, database.name))
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        async with held(database, LOCKED_AND_SCANNED):
+            reading = asyncio.create_task(read())
+            await eventually(waits, "the batch waits for the parcel", LOCK_SECONDS)
+        assert [each.id for each in await reading] == ["scan-1"]
 
 
 def test_tries_do_not_follow_each_other_at_once_or_in_step() -> None:

@@ -249,6 +249,22 @@ def test_a_row_of_the_way_back_that_comes_late_turns_a_delivery(
     assert len(flow.all("delivery_confirmation")) == (1 if late == "back" else 0)
 
 
+def test_a_delivery_that_its_own_report_turns_is_neither_told_nor_proven() -> None:
+    """Proves that a signature is the sender's where the scan of the way back stands behind it in
+    one report: there is no delivery event, no proof, and its scan is stored as one of a return."""
+    flow = Flow()
+    flow.labelled()
+    set_row(flow, "RS", "RETURNING")
+    set_row(flow, "QQ", "DELIVERED")
+    end = coded(flow.now + seconds(120), "QQ", signed_by="THE SENDER")
+    flow.report(end, coded(flow.now + seconds(60), "RS"))
+    assert milestone(flow) == "RETURNED"
+    assert "tracking.delivered" not in flow.told()
+    assert (flow.all("delivery_confirmation"), flow.held()) == ([], [])
+    stored = [tracking_pb2.TrackingEvent.FromString(each.body) for each in flow.scans]
+    assert [each.return_leg for each in stored] == [True, True]
+
+
 def test_a_proof_that_was_learnt_late_keeps_the_place_of_its_scan() -> None:
     """Proves that a delivery without a time which came before the return of the parcel is proven,
     though it is learnt after the return that its code meant one."""

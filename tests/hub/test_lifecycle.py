@@ -8,8 +8,6 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from crossdock.shipment.v1 import shipment_pb2
-from crossdock.tracking.v1 import tracking_pb2
 from crossdock_hub.objects import lifecycle
 from decisions import outcome, refusal_of
 from first_flow import Flow, order, package, scan, seconds
@@ -172,6 +170,66 @@ def test_a_delivery_is_a_return_exactly_when_the_parcel_went_back_before(scans: 
         now, _ = lifecycle.advance_parcel(now, name, time)
 
 
+@given(
+    scans=st.lists(
+        st.tuples(
+            st.sampled_from(["RETURNING", "RETURNED", "DELIVERED", "IN_TRANSIT"]),
+            st.none() | st.integers(1, 6),
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=400)
+def test_what_scans_mean_beside_each_other_is_what_each_pair_says(scans: list[Any]) -> None:
+    """Proves, times or none, that a delivery is a return exactly when one of the way back, itself
+    such a delivery or not, is not younger, or came before it where one of two has no time."""
+    back = {place for place, (name, _) in enumerate(scans) if name in lifecycle.WAY_BACK}
+    ends = {place for place, (name, _) in enumerate(scans) if name == "DELIVERED"}
+    found = ends
+    while found:
+        found = {
+            end
+            for end in ends - back
+            for since in back
+            if (
+                end > since
+                if (at := scans[end][1]) is None or (first := scans[since][1]) is None
+                else at >= first
+            )
+        }
+        back |= found
+    said = [name for name, _ in scans]
+    means = ["RETURNED" if place in back & ends else said[place] for place in range(len(said))]
+    assert lifecycle.turned(scans) == means
+
+
+class CountedTime(int):
+    """A time that counts how often one is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        CountedTime.compared += 1
+        return int(self) < other
+
+    def __ge__(self, other: int) -> bool:
+        CountedTime.compared += 1
+        return int(self) >= other
+
+
+def test_a_long_way_back_takes_no_longer_than_its_scans_are_many() -> None:
+    """Proves that scans which turn one another, each only once the one after it is turned, are
+    compared a few times each and not each with all: one parcel's keep nobody else waiting."""
+    links = 200
+    scans: list[tuple[str, int | None]] = [("RETURNING", CountedTime(links))]
+    for link in range(links):
+        turning = [CountedTime(links - link), None, CountedTime(links - link - 1)]
+        scans[:0] = [("DELIVERED", time) for time in turning]
+    CountedTime.compared = 0
+    assert lifecycle.turned(scans) == ["RETURNED"] * (3 * links) + ["RETURNING"]
+    assert 0 < CountedTime.compared < 20 * len(scans)
+
+
 # Ladders and verbs
 
 
@@ -267,126 +325,6 @@ def test_lifting_an_exception_tells_no_milestone_twice() -> None:
     flow.report(scan("IN_TRANSIT", base + 3))
     assert flow.told().count("tracking.in_transit") == 1
     assert flow.told().count("tracking.delivery_exception") == 1
-
-
-def test_a_parcel_that_came_back_is_returned_and_not_delivered() -> None:
-    """Proves that a return leg ends at the sender, and the order does not claim an arrival."""
-    flow = Flow()
-    shipment = flow.labelled()
-    flow.manifest()
-    base = flow.now
-    flow.report(scan("RETURNING", base + 1), scan("DELIVERED", base + 2, return_leg=True))
-    assert flow.state("shipment", shipment.id) == "RETURNED"
-    assert flow.state("order", shipment.order_id) == "SHIPPED"
-    assert "tracking.delivered" not in flow.told()
-    assert flow.object("order", shipment.order_id).progress[0].shipped.value == "1"
-
-
-BACK = (("OUT_FOR_DELIVERY", 10), ("RETURNING", 20), ("IN_TRANSIT", 30), ("DELIVERED", 40))
-
-
-@pytest.mark.parametrize("together", [False, True])
-@pytest.mark.parametrize("story", list(permutations(BACK)))
-def test_the_way_back_ends_as_returned_in_any_order(
-    story: tuple[tuple[str, int], ...], together: bool
-) -> None:
-    """Proves that a delivery to the sender, which its carrier has no word for, ends parcel and
-    shipment as returned however its scans come; that nobody hears of a delivery once the way back
-    is known; and that the proof of it confirms nothing."""
-    flow = Flow()
-    shipment = flow.labelled()
-    flow.manifest()
-    base = flow.now
-    scans = [scan(milestone, base + seconds(after)) for milestone, after in story]
-    for batch in [scans] if together else [[each] for each in scans]:
-        flow.report(*batch)
-    flow.prove("1Z1", base + seconds(40))
-    parcel = flow.records["parcel", "UPSN", "1Z1"]
-    assert (parcel.milestone, parcel.milestone_time) == ("RETURNED", base + seconds(40))
-    assert flow.state("shipment", shipment.id) == "RETURNED"
-    (row,) = flow.object("shipment", shipment.id).progress
-    assert row.milestone == shipment_pb2.MILESTONE_RETURNED
-    assert row.milestone_time.ToMicroseconds() == base + seconds(40)
-    names = [name for name, _ in story]
-    told_late = names.index("DELIVERED") < names.index("RETURNING")
-    assert ("tracking.delivered" in flow.told()) is told_late
-    arrived = told_late and not together
-    assert flow.state("order", shipment.order_id) == ("DELIVERED" if arrived else "SHIPPED")
-    assert flow.all("delivery_confirmation") == []
-    (end,) = [each for each in flow.scans if each.milestone == "DELIVERED"]
-    assert tracking_pb2.TrackingEvent.FromString(end.body).return_leg is not told_late
-
-
-def test_a_delivery_before_the_way_back_keeps_its_proof() -> None:
-    """Proves that what a customer had and sent back was delivered: its proof is written."""
-    flow = Flow()
-    flow.labelled()
-    base = flow.now
-    flow.report(
-        scan("DELIVERED", base + 1), scan("RETURNING", base + 2), scan("RETURNED", base + 3)
-    )
-    flow.prove("1Z1", base + 1)
-    (proof,) = flow.all("delivery_confirmation")
-    assert proof.delivered_time.instant.ToMicroseconds() == base + 1
-
-
-def test_a_return_is_known_after_its_scans_are_gone() -> None:
-    """Proves that a parcel on its way back ends as returned also where the scans that said so are
-    past their time, and one that was delivered is turned by a late scan of the way back."""
-    flow = Flow()
-    flow.labelled(2)
-    base = flow.now
-    flow.report(scan("RETURNING", base + 5), scan("DELIVERED", base + 9, number="1Z2"))
-    flow.scans.clear()
-    flow.report(scan("DELIVERED", base + 9), scan("RETURNING", base + 5, number="1Z2"))
-    for number in ("1Z1", "1Z2"):
-        assert flow.records["parcel", "UPSN", number].milestone == "RETURNED"
-
-
-def test_what_is_delivered_after_it_came_back_came_back_again() -> None:
-    """Proves that a return which its carrier told outright turns a delivery as a scan of the way
-    back does, and that such a delivery turns one without a time that was told after it."""
-    assert lifecycle.turned([("DELIVERED", 9), ("RETURNED", 5)]) == ["RETURNED", "RETURNED"]
-    assert lifecycle.turned([("DELIVERED", 4), ("RETURNED", 5)]) == ["DELIVERED", "RETURNED"]
-    story = [("DELIVERED", 9), ("DELIVERED", None), ("RETURNING", 5)]
-    assert lifecycle.turned(story) == ["RETURNED", "RETURNED", "RETURNING"]
-    flow = Flow()
-    flow.labelled()
-    base = flow.now
-    flow.report(scan("RETURNED", base + 5))
-    flow.report(scan("DELIVERED", base + 9))
-    flow.prove("1Z1", base + 9)
-    (end,) = [each for each in flow.scans if each.milestone == "DELIVERED"]
-    assert tracking_pb2.TrackingEvent.FromString(end.body).return_leg
-    assert flow.all("delivery_confirmation") == []
-
-
-def test_a_shipment_that_came_back_has_no_time_of_delivery() -> None:
-    """Proves that the time is that of the last package which its receiver kept, and none is left
-    when all came back, told by a scan of the way back or outright."""
-    flow = Flow()
-    shipment = flow.labelled(2)
-    flow.manifest()
-    base = flow.now
-    flow.report(scan("DELIVERED", base + 9), scan("DELIVERED", base + 5, number="1Z2"))
-    assert flow.object("shipment", shipment.id).delivered_time.ToMicroseconds() == base + 9
-    flow.report(scan("RETURNING", base + 7))
-    assert flow.state("shipment", shipment.id) == "DELIVERED"
-    assert flow.object("shipment", shipment.id).delivered_time.ToMicroseconds() == base + 5
-    flow.report(scan("RETURNED", base + 12, number="1Z2"))
-    assert flow.state("shipment", shipment.id) == "RETURNED"
-    assert not flow.object("shipment", shipment.id).HasField("delivered_time")
-
-
-def test_a_shipment_of_which_a_part_came_back_is_over() -> None:
-    """Proves that one returned package does not leave a shipment in transit for ever."""
-    flow = Flow()
-    shipment = flow.labelled(2)
-    flow.manifest()
-    base = flow.now
-    flow.report(scan("DELIVERED", base + 1), scan("RETURNED", base + 2, number="1Z2"))
-    assert flow.state("shipment", shipment.id) == "DELIVERED"
-    assert flow.state("order", shipment.order_id) == "DELIVERED"
 
 
 def test_a_shipment_is_delivered_with_its_last_package() -> None:

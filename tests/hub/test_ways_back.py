@@ -55,10 +55,22 @@ def told_by_fedex() -> Told:
     return list(fedex_translate.parcel_history(result, mappings, "UPSN", {}).events)
 
 
-def told_by_gls() -> Told:
-    codes = ["INTIAL.NORMAL", "DELIVD.PARCELSHOP", "OUTBOD.NORMAL", "DELIVD.NORMAL"]
+# What GLS's parcel is, by its newest event.
+GLS_STATUSES = {
+    "INTIAL.NORMAL": "INTRANSIT",
+    "OUTBOD.NORMAL": "INTRANSIT",
+    "OUTDEL.NORMAL": "INDELIVERY",
+    "DELIVD.PARCELSHOP": "DELIVEREDPS",
+    "DELIVD.DEL_BY_PSAPP": "DELIVERED",
+    "DELIVD.NORMAL": "DELIVERED",
+}
+
+
+def told_by_gls(*codes: str) -> Told:
+    codes = codes or ("INTIAL.NORMAL", "DELIVD.PARCELSHOP", "OUTBOD.NORMAL", "DELIVD.NORMAL")
     events = [gls.event(code, f"{9 + n:02}:00:00", "") for n, code in enumerate(codes)]
-    (parcel,) = gls_translate.parcels_in(gls.tracked("DELIVERED", *reversed(events)))
+    tracked = gls.tracked(GLS_STATUSES[codes[-1]], *reversed(events))
+    (parcel,) = gls_translate.parcels_in(tracked)
     return list(gls_translate.history(parcel, (), GLS.mappings, "UPSN").events)
 
 
@@ -135,6 +147,30 @@ def test_a_way_back_ends_alike_in_any_order(carrier: str) -> None:
         heard(flow, list(order))
         assert flow.records["parcel", "UPSN", "1Z1"].milestone == "RETURNED", order
         assert flow.state("shipment", shipment.id) == "RETURNED"
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        ["OUTBOD.NORMAL", "DELIVD.PARCELSHOP", "DELIVD.DEL_BY_PSAPP"],
+        ["OUTBOD.NORMAL", "DELIVD.DEL_BY_PSAPP"],
+        ["OUTDEL.NORMAL", "DELIVD.NORMAL"],
+    ],
+    ids=["moved to another shop", "collected on its way", "brought to the door"],
+)
+def test_what_leaves_a_shop_of_gls_for_its_receiver_is_delivered(story: list[str]) -> None:
+    """Proves that a parcel which its receiver got in the end is delivered at the hub, though it was
+    asked for after each event, when nobody could know where it went."""
+    flow = Flow()
+    shipment = flow.labelled()
+    flow.manifest()
+    codes = ["INTIAL.NORMAL", "DELIVD.PARCELSHOP", *story]
+    for known in range(1, len(codes) + 1):
+        heard(flow, told_by_gls(*codes[:known]))
+    assert len(flow.scans) == len(codes)
+    assert flow.records["parcel", "UPSN", "1Z1"].milestone == "DELIVERED"
+    assert flow.state("shipment", shipment.id) == "DELIVERED"
+    assert "tracking.delivered" in flow.told()
 
 
 def test_times_without_a_zone_are_taken_as_they_come() -> None:

@@ -422,6 +422,7 @@ MUTANTS: Final[list[Mutant]] = [
             "if text.endswith(_NOWAIT) and is_row_taken(error):",
             "if text.endswith(_NOWAIT) and not is_row_taken(error):",
         ),
+        scans_are_read_before_their_parcel_is_locked=('frozenset({"scans_of"})', "frozenset()"),
     ),
     *faults_in(
         f"{HUB}store/row_locks.py",

@@ -1,4 +1,4 @@
-"""Faults in what late proof stops, what waits for others, and what of long logs is told."""
+"""Faults in what late proof and late scans change, what waits, and what of long logs is told."""
 
 from __future__ import annotations
 
@@ -101,5 +101,18 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
         LONG_LOGS,
         left_out_is_not_counted=("delivery.attempts_left_out += left_out", "pass"),
         answer_is_larger_than_what_is_sent=("<= room_bytes:", "<= 2 * room_bytes:"),
+    ),
+    *faults_in(
+        f"{HUB}store/loading.py",
+        ("tests/hub/test_scans_in_one_batch.py",),
+        scans_of_the_batch_are_not_seen=(
+            "if (scan.carrier_code, scan.tracking_number) in scans:",
+            "if False:",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/tracking.py",
+        ("tests/hub/test_returned_parcels.py",),
+        turned_deliveries_are_told=("    _mean_together(steps, trails)\n", ""),
     ),
 ]

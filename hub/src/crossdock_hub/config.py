@@ -113,6 +113,9 @@ class Limits:
     rebuild_pause_seconds: float = 60.0
     # How long the answer to a begin waits for the bus to know of it.
     tie_wait_seconds: float = 3.0
+    # Stored scans of a parcel, the newest, with which a late one or one of the way back is decided:
+    # what the older ones came to, the parcel says.
+    parcel_scans_max: int = 500
     # Held facts.
     held_drive_max: int = 200
     held_sweep_keys_max: int = 50

@@ -42,7 +42,8 @@ FORMATS = {
 # Types of codes: of an event, and of a status together with the event that it came with.
 EVENT, STATUS_AND_EVENT = "event", "status/event"
 VOIDED = "VOIDED"
-MOVEMENTS = frozenset({shipment_pb2.MILESTONE_IN_TRANSIT, shipment_pb2.MILESTONE_OUT_FOR_DELIVERY})
+# The event of a parcel that its receiver got at a shop.
+COLLECTED = "DELIVD.DEL_BY_PSAPP"
 ALONE = "/parcels/0"
 
 
@@ -201,15 +202,21 @@ def history(parcel: Any, asked: Collection[str], mappings: Mappings, carrier_cod
 
 
 def _turn_back(events: Sequence[tracking_pb2.TrackingEvent]) -> None:
-    """A parcel that waited at a shop and moves again was not collected: it is on its way back.
+    """A delivery is one to the sender where the parcel waited at a shop and was in transit again
+    after that, and not at a shop once more.
 
-    GLS has no status for that.
+    GLS has no status for that. Only the end of it is told as a return: what leaves a shop for
+    another one moves like what nobody collected, and the hub takes nothing of a way back again.
     """
     waited = back = False
     for event in events:
-        back = back or (waited and event.milestone in MOVEMENTS)
-        waited = waited or event.milestone == shipment_pb2.MILESTONE_READY_FOR_COLLECTION
-        event.return_leg = back
+        if event.milestone == shipment_pb2.MILESTONE_READY_FOR_COLLECTION:
+            waited, back = True, False
+        elif event.milestone == shipment_pb2.MILESTONE_IN_TRANSIT:
+            back = waited
+        elif event.status_code == COLLECTED:
+            waited = back = False
+        event.return_leg = back and event.milestone == shipment_pb2.MILESTONE_DELIVERED
 
 
 def entry_time(entry: Any) -> Any:

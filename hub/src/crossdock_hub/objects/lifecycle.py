@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from crossdock_hub.refusals import transition
 
@@ -144,33 +145,56 @@ def may_turn(current: str, milestone: str) -> bool:
     return milestone in WAY_BACK and current in ENDED_MILESTONES
 
 
+@dataclass(slots=True)
+class _WayBack:
+    """Where the way back begins among a parcel's scans, by how each of them may be compared.
+
+    time: of the oldest of its scans that has one; untimed: place of the first that has none;
+    place: of the first of all.
+    """
+
+    time: float = inf
+    untimed: float = inf
+    place: float = inf
+
+    def add(self, place: int, time: int | None) -> None:
+        self.place = min(self.place, place)
+        if time is None:
+            self.untimed = min(self.untimed, place)
+        else:
+            self.time = min(self.time, time)
+
+
 def turned(scans: Sequence[tuple[str, int | None]]) -> list[str]:
     """What a parcel's scans mean beside each other. scans: milestone and time, as they came.
 
     A delivery that is not older than a scan of the way back is one to the sender, and then such a
-    scan itself: no carrier has a code of its own for that. Where one of two has no time, the order
-    in which they came counts.
+    scan itself: most carriers have no code of their own for that. Where one of two has no time, the
+    order in which they came counts.
     """
     meanings = [name for name, _ in scans]
+    back = _WayBack()
+    ends: list[tuple[int, int | None]] = []
+    for place, (name, time) in enumerate(scans):
+        if name in WAY_BACK:
+            back.add(place, time)
+        elif name == "DELIVERED":
+            ends.append((place, time))
+    # Whatever turns one turns all behind it: of each order only the last has to be looked at.
+    by_time = sorted((time, place) for place, time in ends if time is not None)
+    timed = [place for place, time in ends if time is not None]
+    untimed = [place for place, time in ends if time is None]
     while True:
-        back = [
-            (place, time) for place, (_, time) in enumerate(scans) if meanings[place] in WAY_BACK
-        ]
-        found = [
-            "RETURNED" if name == "DELIVERED" and _follows(back, place, scans[place][1]) else name
-            for place, name in enumerate(meanings)
-        ]
-        if found == meanings:
+        if by_time and by_time[-1][0] >= back.time:
+            _, place = by_time.pop()
+        elif timed and timed[-1] > back.untimed:
+            place = timed.pop()
+        elif untimed and untimed[-1] > back.place:
+            place = untimed.pop()
+        else:
             return meanings
-        meanings = found
-
-
-def _follows(back: Sequence[tuple[int, int | None]], place: int, time: int | None) -> bool:
-    """Whether a scan comes after one of the way back. back: places and times of those."""
-    return any(
-        place > since_place if time is None or since is None else time >= since
-        for since_place, since in back
-    )
+        meanings[place] = "RETURNED"
+        back.add(place, scans[place][1])
 
 
 def advance_parcel(

@@ -285,6 +285,10 @@ class Loader:
         scans: dict[tuple[str, str], list[ScanRecord]] = {key: [] for key in wanted}
         for row in found:
             scans[row["carrier_code"], row["tracking_number"]].append(_scan(row))
+        # Those of commands before it in the batch are not written yet; `note` adds later ones.
+        for scan in self._view.changes.scans:
+            if (scan.carrier_code, scan.tracking_number) in scans:
+                scans[scan.carrier_code, scan.tracking_number].append(scan)
         for key, of_parcel in scans.items():
             self._view.add(("scans_of", *key), tuple(of_parcel))
 

@@ -41,6 +41,9 @@ LOCKED_KINDS: Final = (
     "dead_letter_group",
     "difference",
 )
+# Rows that nobody adds to who has not locked another one, a parcel for its scans. They are read
+# when that is locked: before, what others commit meanwhile would be missing.
+READ_LAST: Final = frozenset({"scans_of"})
 # New rows that somebody else may have added too, in the order in which they are added.
 CONTESTED_KINDS: Final = ("object", "reference", "request", *LOCKED_KINDS)
 # Scans have no records by key: all of them are new.
@@ -210,6 +213,8 @@ class RowLocks:
 
 def _in_lock_order(placed: tuple[int, Asked]) -> tuple[int, Sequence[Any]]:
     kind, by = placed[1][0], placed[1][3]
+    if kind in READ_LAST:
+        return (len(LOCKED_KINDS), ())
     return (LOCKED_KINDS.index(kind), sorted(by)) if kind in LOCKED_KINDS else (-1, ())
 
 

@@ -8,8 +8,9 @@ two was told first: where both may be there, they are looked at together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from crossdock.tracking.v1 import tracking_pb2
 
@@ -57,66 +58,90 @@ class Retraced:
     changed: bool = False
 
 
-def way_of(stops: Iterable[Stop]) -> Way:
-    """Where these scans bring a parcel that has a label and nothing else."""
-    return _followed(_as_they_came(stops))
+class Trail:
+    """The way of a parcel by its stored scans, and by those of a report that are added one by one.
+
+    Where the stored ones do not explain how far the parcel is, because some are past their time or
+    more than are looked at, it goes on from there, as of a scan that came before all of them.
+    """
+
+    def __init__(self, unit: Unit, parcel: ParcelRecord, mates: Sequence[Stop] = ()) -> None:
+        """mates: scans of the report before the first that is to be added."""
+        known: tuple[ScanRecord, ...] = unit.get(scans_key(parcel))
+        passed_over = max(0, len(known) - unit.limits.parcel_scans_max)
+        newest = sorted(known, key=lambda record: record.id)[passed_over:]
+        self._stops = [stop_of(record) for record in newest]
+        self._added: list[Stop] = []
+        self._meanings: list[str]
+        self._way: Way
+        self._go()
+        before = parcel_progress(parcel)
+        self._explains = not passed_over and self._way.progress == before
+        if not self._explains:
+            ended = before.milestone in lifecycle.ENDED_MILESTONES
+            self._stops.insert(0, Stop("", before.milestone, before.time if ended else None))
+            self._go()
+        for mate in mates:
+            self._insert(mate)
+
+    def add(self, before: lifecycle.ParcelProgress, stop: Stop) -> Retraced:
+        """One more scan. before: how far the parcel is by those that were added before it."""
+        without = self._way
+        meaning = self._insert(stop)
+        if self._explains:
+            return Retraced(self._way, meaning, self._way.shown != without.shown)
+        after, _ = lifecycle.advance_parcel(before, meaning, stop.time)
+        if self._way.progress.milestone == "RETURNED" != after.milestone:
+            return Retraced(self._way, meaning, True)
+        return Retraced(None, meaning)
+
+    def _insert(self, stop: Stop) -> str:
+        """Put a scan behind all that came at the same moment; what it means there."""
+        place = bisect_right(self._stops, stop.arrival, key=lambda each: each.arrival)
+        self._stops.insert(place, stop)
+        self._added.append(stop)
+        known, self._meanings = self._meanings, _meanings(self._stops)
+        if place == len(known) and self._meanings[:-1] == known:
+            # It came last and says nothing new of the others: one step more.
+            self._way = _followed(self._way, [stop], self._meanings[-1:])
+        else:
+            self._way = _followed(START, self._stops, self._meanings)
+        return self._meanings[place]
+
+    def _go(self) -> None:
+        self._meanings = _meanings(self._stops)
+        self._way = _followed(START, self._stops, self._meanings)
+
+    def meanings(self) -> list[str]:
+        """What each scan of the report means beside all others, in the order told."""
+        found = {id(stop): name for stop, name in zip(self._stops, self._meanings, strict=True)}
+        return [found[id(stop)] for stop in self._added]
 
 
-def _as_they_came(stops: Iterable[Stop]) -> list[Stop]:
-    """In their order, each with what it means beside the others."""
-    came = sorted(stops, key=lambda each: each.arrival)
-    meanings = lifecycle.turned([(stop.milestone, stop.time) for stop in came])
-    return [replace(stop, milestone=name) for stop, name in zip(came, meanings, strict=True)]
+def _meanings(stops: Sequence[Stop]) -> list[str]:
+    return lifecycle.turned([(stop.milestone, stop.time) for stop in stops])
 
 
-def _followed(stops: list[Stop]) -> Way:
-    way = START
-    for stop in stops:
-        after, _ = lifecycle.advance_parcel(way.progress, stop.milestone, stop.time)
+def _followed(way: Way, stops: Sequence[Stop], meanings: Sequence[str]) -> Way:
+    """The way after some scans more."""
+    for stop, meaning in zip(stops, meanings, strict=True):
+        after, _ = lifecycle.advance_parcel(way.progress, meaning, stop.time)
         further = after.milestone != way.progress.milestone
         way = Way(after, stop.time if further else way.reached)
     return way
 
 
-def retraced(
-    unit: Unit,
-    parcel: ParcelRecord,
-    before: lifecycle.ParcelProgress,
-    mates: Sequence[Stop],
-    stop: Stop,
-) -> Retraced:
-    """The way of a parcel with this scan. mates: scans of the same report, not stored yet.
-
-    Where the scans that are stored do not explain how far the parcel is, because some are past
-    their time, it goes on from there, as of a scan that came before all of them.
-    """
-    known: tuple[ScanRecord, ...] = unit.get(scans_key(parcel))
-    stops = [*(_stop(record) for record in known), *mates]
-    without = way_of(stops)
-    if without.progress != before:
-        ended = before.milestone in lifecycle.ENDED_MILESTONES
-        stops.append(Stop("", before.milestone, before.time if ended else None))
-    came = _as_they_came([*stops, stop])
-    # The last of those that came at the same moment: nothing else has its place.
-    meaning = next(each.milestone for each in reversed(came) if each.arrival == stop.arrival)
-    way = _followed(came)
-    if without.progress == before:
-        return Retraced(way, meaning, way.shown != without.shown)
-    after, _ = lifecycle.advance_parcel(before, meaning, stop.time)
-    if way.progress.milestone == "RETURNED" != after.milestone:
-        return Retraced(way, meaning, True)
-    return Retraced(None, meaning)
-
-
 def goes_back(unit: Unit, parcel: ParcelRecord, time: int | None) -> bool:
     """Whether a delivery at this time is one to the sender, by what is known of the parcel now."""
-    if parcel.milestone not in lifecycle.WAY_BACK:
+    if not lifecycle.may_turn(parcel.milestone, "DELIVERED"):
         return False
-    progress = lifecycle.ParcelProgress(
-        parcel.milestone, parcel.milestone_time, parcel.exception_open
-    )
     delivery = Stop(LAST, "DELIVERED", time)
-    return retraced(unit, parcel, progress, (), delivery).meaning == "RETURNED"
+    return Trail(unit, parcel).add(parcel_progress(parcel), delivery).meaning == "RETURNED"
+
+
+def parcel_progress(parcel: ParcelRecord) -> lifecycle.ParcelProgress:
+    """How far a parcel has come."""
+    return lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)
 
 
 def scans_key(parcel: ParcelRecord) -> Key:
@@ -131,7 +156,8 @@ def note(unit: Unit, parcel: ParcelRecord, record: ScanRecord) -> None:
         unit.put(key, (*unit.get(key), record))
 
 
-def _stop(record: ScanRecord) -> Stop:
+def stop_of(record: ScanRecord) -> Stop:
+    """A stored scan on its parcel's way."""
     scan = tracking_pb2.TrackingEvent.FromString(record.body)
     meant = lifecycle.meant(record.milestone, scan.return_leg)
     return Stop(record.id, meant, record.event_time)

@@ -27,7 +27,15 @@ from crossdock_hub.verbs.registering import (
     decides,
     prepares,
 )
-from crossdock_hub.verbs.retracing import LAST, Stop, Way, note, retraced, scans_key
+from crossdock_hub.verbs.retracing import (
+    LAST,
+    Stop,
+    Trail,
+    Way,
+    note,
+    parcel_progress,
+    scans_key,
+)
 from crossdock_hub.verbs.scan_meanings import Reported, milestone_name, wanted
 from crossdock_hub.verbs.shipments import advance_request, progress_of
 
@@ -218,6 +226,7 @@ def _foresee(
     """
     progress: dict[Key, lifecycle.ParcelProgress] = {}
     mates: dict[Key, list[Stop]] = defaultdict(list)
+    trails: dict[Key, Trail] = {}
     seen: set[bytes] = set()
     needed: set[Key] = set()
     steps: list[Step | NotYet | str] = []
@@ -235,24 +244,39 @@ def _foresee(
             steps.append(_unknown_parcel(reported.scan))
             continue
         seen.add(reported.key)
-        before = progress.get(reported.parcel_key) or _progress(parcel)
+        before = progress.get(reported.parcel_key) or parcel_progress(parcel)
+        stop = _stop(unit, reported)
         if _looks_back(unit, reported, before):
             needed.add(scans_key(parcel))
-        step = _step(unit, reported, parcel, before, mates[reported.parcel_key])
+            # What is not read yet is asked for with the rest, and all of it decided again.
+            if reported.parcel_key not in trails and unit.knows(scans_key(parcel)):
+                trails[reported.parcel_key] = Trail(unit, parcel, mates[reported.parcel_key])
+        step = _step(unit, reported, parcel, before, stop, trails.get(reported.parcel_key))
+        mates[reported.parcel_key].append(stop)
         progress[reported.parcel_key] = step.after
-        mates[reported.parcel_key].append(_stop(unit, reported))
         steps.append(step)
         if step.moved:
             needed |= _moved_keys(unit, step.reported, parcel)
     unit.require(needed)
+    _mean_together(steps, trails)
     return steps, _changed(unit, progress)
+
+
+def _mean_together(steps: list[Step | NotYet | str], trails: dict[Key, Trail]) -> None:
+    """Let each scan mean what it does by the whole report: one that is told behind a delivery may
+    say that the parcel was on its way back."""
+    meanings = {key: iter(trail.meanings()) for key, trail in trails.items()}
+    for step in steps:
+        if isinstance(step, Step) and step.reported.parcel_key in meanings:
+            meaning = next(meanings[step.reported.parcel_key])
+            step.reported = replace(step.reported, milestone=meaning)
 
 
 def _changed(unit: Unit, progress: dict[Key, lifecycle.ParcelProgress]) -> dict[Key, ParcelRecord]:
     changed = {}
     for key, after in progress.items():
         parcel: ParcelRecord = unit.get(key)
-        if after != _progress(parcel):
+        if after != parcel_progress(parcel):
             changed[key] = replace(
                 parcel,
                 milestone=after.milestone,
@@ -272,10 +296,6 @@ def _moved_keys(unit: Unit, reported: Reported, parcel: ParcelRecord) -> set[Key
     return keys
 
 
-def _progress(parcel: ParcelRecord) -> lifecycle.ParcelProgress:
-    return lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)
-
-
 def _looks_back(unit: Unit, reported: Reported, before: lifecycle.ParcelProgress) -> bool:
     """Whether the parcel's other scans decide with it: it is late, or may be of the way back."""
     late = bool(_arrival(unit, reported))
@@ -287,15 +307,15 @@ def _step(
     reported: Reported,
     parcel: ParcelRecord,
     before: lifecycle.ParcelProgress,
-    mates: list[Stop],
+    stop: Stop,
+    trail: Trail | None,
 ) -> Step:
-    """before, mates: what earlier scans of the same report made of the parcel, and these scans."""
-    after, moved = lifecycle.advance_parcel(before, reported.milestone, reported.time)
-    # What is not read yet is asked for with the rest, and all of it decided again.
-    if not _looks_back(unit, reported, before) or not unit.knows(scans_key(parcel)):
-        return Step(reported, parcel, after, moved, _further(after, before))
-    found = retraced(unit, parcel, before, mates, _stop(unit, reported))
-    reported, way = replace(reported, milestone=found.meaning), found.way
+    """before: what earlier scans of the same report made of the parcel; they are on the trail."""
+    way = None
+    if trail is not None:
+        found = trail.add(before, stop)
+        if _looks_back(unit, reported, before):
+            reported, way = replace(reported, milestone=found.meaning), found.way
     if way is None:
         after, moved = lifecycle.advance_parcel(before, reported.milestone, reported.time)
         return Step(reported, parcel, after, moved, _further(after, before))
