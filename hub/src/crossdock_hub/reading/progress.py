@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from crossdock.tracking.v1 import tracking_pb2
 
@@ -51,7 +51,7 @@ def judge_objects(chain: Chain, now: int) -> Judgement:
             f"{clock(root.updated_at, now)}.",
         )
     if root.state == "CANCELLED":
-        return _cancelled(chain, root, now)
+        return _unpaid_freight(chain, now) or _cancelled(chain, root, now)
     if root.state in ("CREATED", "APPROVED"):
         step = "approve" if root.state == "CREATED" else "release"
         since = duration(now - root.updated_at)
@@ -84,7 +84,8 @@ def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
         names = listed([_called(shipment) for shipment in back])
         return Judgement("NEEDS_PERSON", f"A person has to look: {names} went back to the sender.")
     if order.state == "DELIVERED":
-        return _not_told_to_leave(shipments, now) or _complete(chain, shipments, now)
+        missing = _not_told_to_leave(shipments, now) or _unpaid_freight(chain, now)
+        return missing or _complete(chain, shipments, now)
     return _next_step(chain, order, shipments, now)
 
 
@@ -102,6 +103,33 @@ def _not_told_to_leave(shipments: Sequence[ObjectRecord], now: int) -> Judgement
                 "is posted when it does.",
             )
     return None
+
+
+# What transport management has to do with a freight charge, by its state.
+_FREIGHT_STEPS: Final = {
+    "INVOICED": "waits for its audit",
+    "DISPUTED": "is disputed",
+    "APPROVED": "is approved and not finalised",
+}
+
+
+def _unpaid_freight(chain: Chain, now: int) -> Judgement | None:
+    """A carrier's invoice that nobody has settled; an estimate alone keeps nothing open."""
+    for record in chain.objects:
+        step = _FREIGHT_STEPS.get(record.state) if record.kind == "freight_charge" else None
+        if step is not None:
+            amount = record.message.invoice.amount
+            return Judgement(
+                "UNDER_WAY",
+                f"Under way: {_freight_invoice(record)} over {amount.amount} {amount.currency} "
+                f"{step} since {duration(now - record.updated_at)}.",
+            )
+    return None
+
+
+def _freight_invoice(record: ObjectRecord) -> str:
+    message: Any = record.message
+    return f"freight invoice {message.invoice.number} of {message.carrier_code}"
 
 
 def _exception(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
@@ -142,6 +170,10 @@ def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judg
     booked = [p for p in postings(chain.deliveries) if p.role == "ERP" and p.object_id in names]
     # What gave no document is told, not posted, where something else was posted.
     clauses = [delivered, *_posted([p for p in booked if p.documents] or booked)]
+    for charge in chain.objects:
+        bills = [p for p in postings(chain.deliveries) if p.object_id == charge.id]
+        if charge.kind == "freight_charge" and bills:
+            clauses += [f"{_freight_invoice(charge)} {clause}" for clause in _posted(bills)]
     refused = [r for r in chain.deliveries if r.state == "REJECTED"]
     if refused:
         first = refused[0]
