@@ -51,15 +51,15 @@ class FreightSteps:
         request.estimate.amount.CopyFrom(money(amount))
         return self.call(f"{FREIGHT}/RecordFreightEstimate", request, caller)
 
-    def bill(self, told: Any = None, number: str = "1Z1", again: str = "") -> Any:
-        """The carrier's invoice for a parcel. again: a request id that was sent before."""
+    def bill(self, told: Any = None, number: str = "1Z1", caller: Any = CARRIER) -> Any:
+        """The carrier's invoice for a parcel."""
         request = freight_service_pb2.RecordFreightInvoiceRequest(
-            request_id=again or request_id(),
+            request_id=request_id(),
             carrier_code="UPSN",
             tracking_number=number,
             invoice=told or invoice(),
         )
-        return self.call(f"{FREIGHT}/RecordFreightInvoice", request, CARRIER)
+        return self.call(f"{FREIGHT}/RecordFreightInvoice", request, caller)
 
     def approve_charge(self, charge: str, told: Any = None, revision: int | None = None) -> Any:
         request = freight_service_pb2.ApproveFreightChargeRequest(

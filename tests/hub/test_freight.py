@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 from crossdock.freight.v1 import freight_pb2
+from crossdock_hub.identity import Caller, Scope
 from crossdock_hub.unit import Refused
-from decisions import ERP, TMS, digest_of, outcome, refusal_of, request_id
+from decisions import ERP, TMS, digest_of, outcome, refusal_of
 from freight_flow import TOTAL, FreightFlow, audit, invoice, lines, money
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 OTHER = "499.99"
+OTHER_CARRIER = Caller("fedex", "CARRIER", Scope(carrier_codes=frozenset({"FDXG"})))
+OTHER_DESK = Caller("desk", "TMS", Scope(carrier_codes=frozenset({"FDXG"})))
 EDGES = {
     ("ESTIMATED", "INVOICED"),
     ("INVOICED", "APPROVED"),
@@ -266,6 +269,26 @@ def test_nobody_writes_what_another_owns(caller: Any, field: str, owner: str) ->
     assert "freight.proto:" in refusal.metadata["rule"]
 
 
+@pytest.mark.parametrize("known", ["nothing", "estimate", "invoice"])
+def test_a_carrier_bills_for_itself_alone(known: str) -> None:
+    """Proves that an endpoint of another carrier can neither bill nor estimate a charge outside of
+    its scope, whatever is known of it, and changes nothing by trying."""
+    flow = FreightFlow()
+    flow.labelled()
+    if known == "estimate":
+        flow.estimate(tracking_number="1Z1")
+    if known == "invoice":
+        flow.bill()
+    before = digest_of(flow)
+    for say in (
+        lambda: flow.bill(caller=OTHER_CARRIER),
+        lambda: flow.estimate(tracking_number="1Z1", caller=OTHER_DESK),
+    ):
+        assert refusal_of(say).reason in ("OUT_OF_SCOPE", "OBJECT_NOT_FOUND")
+    assert digest_of(flow) == before
+    assert flow.held() == []
+
+
 def test_a_charge_is_decided_at_the_revision_that_was_read() -> None:
     """Proves that an approval of what has changed meanwhile is refused as stale."""
     flow = FreightFlow()
@@ -321,7 +344,7 @@ def _say(flow: FreightFlow, step: str) -> bool:
         return False
     if step.startswith("bill"):
         told = invoice() if step == "bill" else invoice(amount=OTHER, parts=())
-        receipt = outcome(flow.bill(told, again=request_id()).receipt)
+        receipt = outcome(flow.bill(told).receipt)
         assert receipt in ("APPLIED", "HELD", "ALREADY_KNOWN")
         return False
     found = flow.charges()

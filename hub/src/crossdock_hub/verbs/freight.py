@@ -51,6 +51,7 @@ def record_freight_estimate(
         return freight_service_pb2.RecordFreightEstimateResponse(
             receipt=APPLIED, freight_charge=record.message
         )
+    resources.check_scope(unit, known.message)
     message: Any = known.message
     same = message.HasField("estimate") and message.estimate == estimate
     if same or resources.is_older(estimate.estimate_time, message.estimate.estimate_time):
@@ -86,6 +87,7 @@ def record_freight_invoice(
     unit.require([("flow", shipment.root_id), ("children", KIND, shipment.root_id)])
     waiting = _charge_of(unit, shipment, request.carrier_code, request.tracking_number)
     if waiting is not None and waiting.state == "ESTIMATED":
+        resources.check_scope(unit, waiting.message)
         waiting = resources.with_references(unit, waiting, [key])
         record = _invoiced(unit, waiting, request)
     else:
