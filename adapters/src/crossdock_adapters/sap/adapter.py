@@ -1,9 +1,10 @@
-"""SAP S/4HANA Cloud at the hub: books and undoes orders and goods issues, tells what changed."""
+"""SAP S/4HANA Cloud at the hub: books orders, goods issues and freight, tells what changed."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,15 @@ from crossdock.client import HubClient
 from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.sap import answers, inbound, odata, orders, translate
+from crossdock_adapters.sap import (
+    answers,
+    bills,
+    inbound,
+    odata,
+    orders,
+    translate,
+    translate_freight,
+)
 from crossdock_adapters.sap.answers import Answers
 from crossdock_adapters.sap.client import (
     Login,
@@ -26,6 +35,7 @@ from crossdock_adapters.sap.deliveries import TRIES, Deliveries, DeliveryRules
 from crossdock_adapters.sap.delivery import Delivery, refuse_unproven
 from crossdock_adapters.sap.orders import ORDER, ORDER_ITEM, ORDERS
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
+from crossdock_adapters.sap.translate_freight import FreightRules
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.http import ClientCertificate, VendorHttp
@@ -213,6 +223,30 @@ async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
     return Confirmed(references, note=note if references else "nothing is posted: nothing to do")
 
 
+@ADAPTER.operation("post_freight_charge")
+async def post_freight_charge(work: Work, vendor: SapClient) -> Confirmed:
+    """Book what the audit agreed to as a supplier invoice, unless SAP has it."""
+    return _billed(work, await bills.book(vendor, _bill(work)))
+
+
+@ADAPTER.look_up("post_freight_charge")
+async def find_freight_charge(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Look for the invoice by the carrier and its number; what was cancelled is not there."""
+    found = await bills.find(vendor, _bill(work))
+    return found if isinstance(found, NotFound) else _billed(work, found)
+
+
+def _bill(work: Work) -> bills.Bill:
+    finalised = work.event.metadata.record_time
+    charge = work.event.freight_charge
+    return translate_freight.bill_of(charge, finalised, freight_rules(work.settings))
+
+
+def _billed(work: Work, booked: Confirmed) -> Confirmed:
+    fact = translate_freight.vendor_bill(work.event.freight_charge.id, booked.references[0].value)
+    return replace(booked, facts=[fact])
+
+
 async def proven(hook: Webhook, vendor: SapClient) -> None:
     """The event broker sends the user and password that its webhook subscription was given."""
     if not hook.secrets.has("events_password"):
@@ -366,6 +400,18 @@ def booking_rules(settings: Settings) -> BookingRules:
         reject_reason=settings.text("reject_reason"),
         units=units,
         delivery_properties=properties,
+    )
+
+
+def freight_rules(settings: Settings) -> FreightRules:
+    """What the deployment decided about freight bills."""
+    return FreightRules(
+        zone=ZoneInfo(settings.text("time_zone")),
+        companies=settings.mapping("freight_companies"),
+        suppliers=settings.mapping("freight_suppliers"),
+        accounts=settings.mapping("freight_accounts"),
+        cost_centres=settings.mapping("freight_cost_centres"),
+        tax_code=settings.text("freight_tax_code"),
     )
 
 
