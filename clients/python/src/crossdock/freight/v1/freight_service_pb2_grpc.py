@@ -94,8 +94,8 @@ class FreightServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordFreightInvoice(self, request, context):
-        """The carrier has billed a shipment. The same invoice again changes nothing; another one under its
-        number is held, and corrects the first once that is disputed.
+        """The carrier has billed a shipment. The same invoice again changes nothing; another one under
+        its number is held, and corrects the first once that is disputed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +116,7 @@ class FreightServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DisputeFreightCharge(self, request, context):
-        """INVOICED or APPROVED to DISPUTED: the carrier has to correct the invoice, or the audit to give in.
+        """INVOICED or APPROVED to DISPUTED: the carrier corrects the invoice, or the audit gives in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

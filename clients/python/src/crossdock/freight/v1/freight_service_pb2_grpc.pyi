@@ -36,15 +36,15 @@ class FreightServiceStub:
     RecordFreightEstimate: _grpc.UnaryUnaryMultiCallable[_freight_service_pb2.RecordFreightEstimateRequest, _freight_service_pb2.RecordFreightEstimateResponse]
     """Transport management expects a charge, or expects another amount."""
     RecordFreightInvoice: _grpc.UnaryUnaryMultiCallable[_freight_service_pb2.RecordFreightInvoiceRequest, _freight_service_pb2.RecordFreightInvoiceResponse]
-    """The carrier has billed a shipment. The same invoice again changes nothing; another one under its
-    number is held, and corrects the first once that is disputed.
+    """The carrier has billed a shipment. The same invoice again changes nothing; another one under
+    its number is held, and corrects the first once that is disputed.
     """
     UpdateFreightCharge: _grpc.UnaryUnaryMultiCallable[_freight_service_pb2.UpdateFreightChargeRequest, _freight_service_pb2.UpdateFreightChargeResponse]
     """Changes the fields that update_mask names, each of which the caller's role has to own."""
     ApproveFreightCharge: _grpc.UnaryUnaryMultiCallable[_freight_service_pb2.ApproveFreightChargeRequest, _freight_service_pb2.ApproveFreightChargeResponse]
     """INVOICED or DISPUTED to APPROVED: this much is to be paid."""
     DisputeFreightCharge: _grpc.UnaryUnaryMultiCallable[_freight_service_pb2.DisputeFreightChargeRequest, _freight_service_pb2.DisputeFreightChargeResponse]
-    """INVOICED or APPROVED to DISPUTED: the carrier has to correct the invoice, or the audit to give in."""
+    """INVOICED or APPROVED to DISPUTED: the carrier corrects the invoice, or the audit gives in."""
     FinaliseFreightCharge: _grpc.UnaryUnaryMultiCallable[_freight_service_pb2.FinaliseFreightChargeRequest, _freight_service_pb2.FinaliseFreightChargeResponse]
     """APPROVED to FINALISED: the ERP books it."""
     CancelFreightCharge: _grpc.UnaryUnaryMultiCallable[_freight_service_pb2.CancelFreightChargeRequest, _freight_service_pb2.CancelFreightChargeResponse]
@@ -62,15 +62,15 @@ class FreightServiceAsyncStub(FreightServiceStub):
     RecordFreightEstimate: _aio.UnaryUnaryMultiCallable[_freight_service_pb2.RecordFreightEstimateRequest, _freight_service_pb2.RecordFreightEstimateResponse]  # type: ignore[assignment]
     """Transport management expects a charge, or expects another amount."""
     RecordFreightInvoice: _aio.UnaryUnaryMultiCallable[_freight_service_pb2.RecordFreightInvoiceRequest, _freight_service_pb2.RecordFreightInvoiceResponse]  # type: ignore[assignment]
-    """The carrier has billed a shipment. The same invoice again changes nothing; another one under its
-    number is held, and corrects the first once that is disputed.
+    """The carrier has billed a shipment. The same invoice again changes nothing; another one under
+    its number is held, and corrects the first once that is disputed.
     """
     UpdateFreightCharge: _aio.UnaryUnaryMultiCallable[_freight_service_pb2.UpdateFreightChargeRequest, _freight_service_pb2.UpdateFreightChargeResponse]  # type: ignore[assignment]
     """Changes the fields that update_mask names, each of which the caller's role has to own."""
     ApproveFreightCharge: _aio.UnaryUnaryMultiCallable[_freight_service_pb2.ApproveFreightChargeRequest, _freight_service_pb2.ApproveFreightChargeResponse]  # type: ignore[assignment]
     """INVOICED or DISPUTED to APPROVED: this much is to be paid."""
     DisputeFreightCharge: _aio.UnaryUnaryMultiCallable[_freight_service_pb2.DisputeFreightChargeRequest, _freight_service_pb2.DisputeFreightChargeResponse]  # type: ignore[assignment]
-    """INVOICED or APPROVED to DISPUTED: the carrier has to correct the invoice, or the audit to give in."""
+    """INVOICED or APPROVED to DISPUTED: the carrier corrects the invoice, or the audit gives in."""
     FinaliseFreightCharge: _aio.UnaryUnaryMultiCallable[_freight_service_pb2.FinaliseFreightChargeRequest, _freight_service_pb2.FinaliseFreightChargeResponse]  # type: ignore[assignment]
     """APPROVED to FINALISED: the ERP books it."""
     CancelFreightCharge: _aio.UnaryUnaryMultiCallable[_freight_service_pb2.CancelFreightChargeRequest, _freight_service_pb2.CancelFreightChargeResponse]  # type: ignore[assignment]
@@ -97,8 +97,8 @@ class FreightServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _freight_service_pb2.RecordFreightInvoiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_freight_service_pb2.RecordFreightInvoiceResponse, _abc.Awaitable[_freight_service_pb2.RecordFreightInvoiceResponse]]:
-        """The carrier has billed a shipment. The same invoice again changes nothing; another one under its
-        number is held, and corrects the first once that is disputed.
+        """The carrier has billed a shipment. The same invoice again changes nothing; another one under
+        its number is held, and corrects the first once that is disputed.
         """
 
     @_abc_1.abstractmethod
@@ -123,7 +123,7 @@ class FreightServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _freight_service_pb2.DisputeFreightChargeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_freight_service_pb2.DisputeFreightChargeResponse, _abc.Awaitable[_freight_service_pb2.DisputeFreightChargeResponse]]:
-        """INVOICED or APPROVED to DISPUTED: the carrier has to correct the invoice, or the audit to give in."""
+        """INVOICED or APPROVED to DISPUTED: the carrier corrects the invoice, or the audit gives in."""
 
     @_abc_1.abstractmethod
     def FinaliseFreightCharge(
