@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -15,30 +14,22 @@ from crossdock.client import HubClient
 from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.sap import (
-    answers,
-    bills,
-    inbound,
-    odata,
-    orders,
-    translate,
-    translate_freight,
-)
+from crossdock_adapters.sap import answers, freight, inbound, odata, orders, translate
 from crossdock_adapters.sap.answers import Answers
 from crossdock_adapters.sap.client import (
     Login,
     RecordMissing,
     SapClient,
     Stale,
+    client_certificate,
 )
 from crossdock_adapters.sap.deliveries import TRIES, Deliveries, DeliveryRules
 from crossdock_adapters.sap.delivery import Delivery, refuse_unproven
 from crossdock_adapters.sap.orders import ORDER, ORDER_ITEM, ORDERS
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
-from crossdock_adapters.sap.translate_freight import FreightRules
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
-from crossdock_adapters.sdk.http import ClientCertificate, VendorHttp
+from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.mappings import Code, Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -151,6 +142,18 @@ async def cancel_order(work: Work, vendor: SapClient) -> Confirmed:
     return Confirmed([Reference("sales_order", held.number)])
 
 
+@ADAPTER.operation("post_freight_charge")
+async def post_freight_charge(work: Work, vendor: SapClient) -> Confirmed:
+    """Book what the audit agreed to as a supplier invoice, unless SAP has it."""
+    return await freight.book(work, vendor)
+
+
+@ADAPTER.look_up("post_freight_charge")
+async def find_freight_charge(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Look for the invoice by the carrier and its number; what was cancelled is not there."""
+    return await freight.find(work, vendor)
+
+
 @ADAPTER.operation("post_goods_issue")
 async def post_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
     """Post what left with this departure, on a delivery of its own that carries our key."""
@@ -221,30 +224,6 @@ async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
             references.append(Reference("reversed_delivery", each.number))
     note = "; ".join(filter(None, notes))
     return Confirmed(references, note=note if references else "nothing is posted: nothing to do")
-
-
-@ADAPTER.operation("post_freight_charge")
-async def post_freight_charge(work: Work, vendor: SapClient) -> Confirmed:
-    """Book what the audit agreed to as a supplier invoice, unless SAP has it."""
-    return _billed(work, await bills.book(vendor, _bill(work)))
-
-
-@ADAPTER.look_up("post_freight_charge")
-async def find_freight_charge(work: Work, vendor: SapClient) -> Confirmed | NotFound:
-    """Look for the invoice by the carrier and its number; what was cancelled is not there."""
-    found = await bills.find(vendor, _bill(work))
-    return found if isinstance(found, NotFound) else _billed(work, found)
-
-
-def _bill(work: Work) -> bills.Bill:
-    finalised = work.event.metadata.record_time
-    charge = work.event.freight_charge
-    return translate_freight.bill_of(charge, finalised, freight_rules(work.settings))
-
-
-def _billed(work: Work, booked: Confirmed) -> Confirmed:
-    fact = translate_freight.vendor_bill(work.event.freight_charge.id, booked.references[0].value)
-    return replace(booked, facts=[fact])
 
 
 async def proven(hook: Webhook, vendor: SapClient) -> None:
@@ -401,29 +380,6 @@ def booking_rules(settings: Settings) -> BookingRules:
         units=units,
         delivery_properties=properties,
     )
-
-
-def freight_rules(settings: Settings) -> FreightRules:
-    """What the deployment decided about freight bills."""
-    return FreightRules(
-        zone=ZoneInfo(settings.text("time_zone")),
-        companies=settings.mapping("freight_companies"),
-        suppliers=settings.mapping("freight_suppliers"),
-        accounts=settings.mapping("freight_accounts"),
-        cost_centres=settings.mapping("freight_cost_centres"),
-        tax_code=settings.text("freight_tax_code"),
-    )
-
-
-def client_certificate(settings: Settings) -> ClientCertificate | None:
-    """The technical user's certificate; None: it has a password. SettingsError: half of one."""
-    certificate, key = settings.text("certificate_file"), settings.text("key_file")
-    if bool(certificate) != bool(key):
-        raise SettingsError("certificate_file and key_file belong together")
-    if not certificate:
-        return None
-    authority = settings.text("authority_file")
-    return ClientCertificate(Path(certificate), Path(key), Path(authority) if authority else None)
 
 
 def delivery_rules(settings: Settings) -> DeliveryRules:

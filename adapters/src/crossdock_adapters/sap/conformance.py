@@ -30,9 +30,9 @@ from crossdock_adapters.sdk.conformance.subject import (
 )
 from crossdock_adapters.sdk.settings import Secrets
 
+CHARGE_ID = "44444444-4444-4444-8444-444444444444"
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
 SHIPMENT_ID = "22222222-2222-4222-8222-222222222222"
-CHARGE_ID = "33333333-3333-4333-8333-333333333333"
 CHANGED_QUANTITY = "3"
 EVENTS_PASSWORD = "conformance-password-of-events"
 POLL_SECONDS = 0.05
@@ -98,6 +98,29 @@ def shipment() -> shipment_pb2.Shipment:
     return found
 
 
+def charge() -> freight_pb2.FreightCharge:
+    """What an LTL carrier billed for the shipment, with a discount, and the audit agreed to."""
+    found = freight_pb2.FreightCharge(
+        id=CHARGE_ID, state=freight_pb2.FREIGHT_CHARGE_STATE_FINALISED, carrier_code="LTL",
+        tracking_number="500000001", shipment_id=SHIPMENT_ID, shipment_number="SHP-1",
+        order_id=ORDER_ID, business_unit="EAST", ship_from_location_number="WH-EAST",
+    )  # fmt: skip
+    found.invoice.number, found.invoice.invoice_date = "inv-77-1", "2026-03-05"
+    for code, amount in (("", "462.40"), ("FUE", "70.00"), ("DSC", "-20.00")):
+        line = found.invoice.lines.add(code=code)
+        line.amount.amount, line.amount.currency = amount, "USD"
+    found.invoice.amount.amount, found.invoice.amount.currency = "512.40", "USD"
+    found.audit.amount.CopyFrom(found.invoice.amount)
+    found.audit.lines.extend(found.invoice.lines)
+    return found
+
+
+def finalised(_: Mapping[str, Any]) -> Message:
+    event = freight_events_pb2.FreightChargeFinalised(freight_charge=charge())
+    event.metadata.record_time.FromJsonString("2026-03-10T03:00:05Z")
+    return event
+
+
 def approved(_: Mapping[str, Any]) -> Message:
     return order_events_pb2.OrderApproved(order=order())
 
@@ -119,29 +142,6 @@ def manifested(_: Mapping[str, Any]) -> Message:
 def voided(_: Mapping[str, Any]) -> Message:
     event = shipment_events_pb2.ShipmentVoided(shipment=shipment())
     event.metadata.record_time.FromJsonString("2026-03-06T04:00:05Z")
-    return event
-
-
-def charge() -> freight_pb2.FreightCharge:
-    """What an LTL carrier billed for the shipment, with a discount, and the audit agreed to."""
-    found = freight_pb2.FreightCharge(
-        id=CHARGE_ID, state=freight_pb2.FREIGHT_CHARGE_STATE_FINALISED, carrier_code="LTL",
-        tracking_number="500000001", shipment_id=SHIPMENT_ID, shipment_number="SHP-1",
-        order_id=ORDER_ID, business_unit="EAST", ship_from_location_number="WH-EAST",
-    )  # fmt: skip
-    found.invoice.number, found.invoice.invoice_date = "inv-77-1", "2026-03-05"
-    for code, amount in (("", "462.40"), ("FUE", "70.00"), ("DSC", "-20.00")):
-        line = found.invoice.lines.add(code=code)
-        line.amount.amount, line.amount.currency = amount, "USD"
-    found.invoice.amount.amount, found.invoice.amount.currency = "512.40", "USD"
-    found.audit.amount.CopyFrom(found.invoice.amount)
-    found.audit.lines.extend(found.invoice.lines)
-    return found
-
-
-def finalised(_: Mapping[str, Any]) -> Message:
-    event = freight_events_pb2.FreightChargeFinalised(freight_charge=charge())
-    event.metadata.record_time.FromJsonString("2026-03-10T03:00:05Z")
     return event
 
 
@@ -217,6 +217,7 @@ CONFORMANCE = Subject(
     sandbox=SapSandbox,
     settings=settings,
     cases=[
+        Case("post_freight_charge", finalised, lambda books: len(books["supplier_invoices"])),
         Case("create_sales_order", approved, lambda books: len(books["sales_orders"])),
         Case("change_order", changed, changed_items, after=["create_sales_order"]),
         Case("cancel_order", cancelled, rejected_orders, after=["create_sales_order"]),
@@ -232,7 +233,6 @@ CONFORMANCE = Subject(
             lambda books: movements(books, "602"),
             after=["create_sales_order", "post_goods_issue"],
         ),
-        Case("post_freight_charge", finalised, lambda books: len(books["supplier_invoices"])),
     ],
     ways_in=[
         WayIn(

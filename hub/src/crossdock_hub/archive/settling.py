@@ -24,23 +24,23 @@ ENDED_STATES: Final[Mapping[str, frozenset[str]]] = {
     "order": frozenset({"SHIPPED", "DELIVERED", "CANCELLED"}),
     "inventory_reservation": frozenset({"RELEASED", "EXPIRED"}),
 }
-# Kinds of what belongs to a flow, and the states in which somebody has to act yet. A charge that is
-# only estimated waits for nobody: what is invoiced so late is held.
-OPEN_STATES: Final[Mapping[str, frozenset[str]]] = {
-    "freight_charge": frozenset({"INVOICED", "DISPUTED", "APPROVED"}),
-}
 # Rows that belong to no flow and go by their age alone, without a file.
 PRUNED: Final = ("request", "held_fact", "replay")
 # How long ids that were archived are known.
 IDS: Final = "archived_id"
 IDS_DAYS_DEFAULT: Final = 3_650.0
+# Kinds of what belongs to a flow, and the states in which somebody has to act yet. A charge that is
+# only estimated waits for nobody: what is invoiced so late is held.
+OPEN_STATES: Final[Mapping[str, frozenset[str]]] = {
+    "freight_charge": frozenset({"INVOICED", "DISPUTED", "APPROVED"}),
+}
 
 YOUNG: Final = "YOUNG"
 OPEN_OBJECT: Final = "OPEN_OBJECT"
-OPEN_CHARGE: Final = "OPEN_CHARGE"
 OPEN_DELIVERY: Final = "OPEN_DELIVERY"
 DEAD_LETTER: Final = "DEAD_LETTER"
 HELD_FACT: Final = "HELD_FACT"
+OPEN_CHARGE: Final = "OPEN_CHARGE"
 REPLAY: Final = "REPLAY"
 RETENTION: Final = "RETENTION"
 UNSENT: Final = "UNSENT"
@@ -49,10 +49,10 @@ NEWEST: Final = "NEWEST"
 WHY: Final[Mapping[str, str]] = {
     YOUNG: "something of it changed since",
     OPEN_OBJECT: "it is neither shipped nor cancelled",
-    OPEN_CHARGE: "a freight charge is invoiced and not settled",
     OPEN_DELIVERY: "a delivery is not settled",
     DEAD_LETTER: "a dead letter is open",
     HELD_FACT: "a held fact names it",
+    OPEN_CHARGE: "a freight charge is invoiced and not settled",
     REPLAY: "a replay that is not over has it, or one that still tells what became of it",
     RETENTION: "an event is younger than its retention",
     UNSENT: "an event is not on the bus yet",
@@ -134,13 +134,13 @@ def why_it_stays(
     roots = [row for row in rows["objects"] if row["id"] == row["root_id"]]
     if not roots or roots[0]["state"] not in ENDED_STATES[kind]:
         return OPEN_OBJECT
-    if any(row["state"] in OPEN_STATES.get(row["kind"], ()) for row in rows["objects"]):
-        return OPEN_CHARGE
     unsettled = {row["state"] for row in rows["deliveries"]} - DONE_STATES
     if unsettled - DEAD_STATES:
         return OPEN_DELIVERY
     if unsettled or any(row["id"] in held.carriers for row in rows["deliveries"]):
         return DEAD_LETTER
+    if any(row["state"] in OPEN_STATES.get(row["kind"], ()) for row in rows["objects"]):
+        return OPEN_CHARGE
     if last_touched(rows) + rules.flow_ages[kind] > now:
         return YOUNG
     if held.named.has_any(names):

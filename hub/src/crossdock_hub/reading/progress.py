@@ -84,8 +84,7 @@ def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
         names = listed([_called(shipment) for shipment in back])
         return Judgement("NEEDS_PERSON", f"A person has to look: {names} went back to the sender.")
     if order.state == "DELIVERED":
-        missing = _not_told_to_leave(shipments, now) or _unpaid_freight(chain, now)
-        return missing or _complete(chain, shipments, now)
+        return _not_told_to_leave(shipments, now) or _complete(chain, shipments, now)
     return _next_step(chain, order, shipments, now)
 
 
@@ -103,33 +102,6 @@ def _not_told_to_leave(shipments: Sequence[ObjectRecord], now: int) -> Judgement
                 "is posted when it does.",
             )
     return None
-
-
-# What transport management has to do with a freight charge, by its state.
-_FREIGHT_STEPS: Final = {
-    "INVOICED": "waits for its audit",
-    "DISPUTED": "is disputed",
-    "APPROVED": "is approved and not finalised",
-}
-
-
-def _unpaid_freight(chain: Chain, now: int) -> Judgement | None:
-    """A carrier's invoice that nobody has settled; an estimate alone keeps nothing open."""
-    for record in chain.objects:
-        step = _FREIGHT_STEPS.get(record.state) if record.kind == "freight_charge" else None
-        if step is not None:
-            amount = record.message.invoice.amount
-            return Judgement(
-                "UNDER_WAY",
-                f"Under way: {_freight_invoice(record)} over {amount.amount} {amount.currency} "
-                f"{step} since {duration(now - record.updated_at)}.",
-            )
-    return None
-
-
-def _freight_invoice(record: ObjectRecord) -> str:
-    message: Any = record.message
-    return f"freight invoice {message.invoice.number} of {message.carrier_code}"
 
 
 def _exception(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
@@ -160,6 +132,9 @@ def _reason(chain: Chain, row: Any) -> str:
 
 
 def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement:
+    unpaid = _unpaid_freight(chain, now)
+    if unpaid is not None:
+        return unpaid
     times = [
         microseconds(shipment.message.delivered_time)
         for shipment in shipments
@@ -170,14 +145,11 @@ def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judg
     booked = [p for p in postings(chain.deliveries) if p.role == "ERP" and p.object_id in names]
     # What gave no document is told, not posted, where something else was posted.
     clauses = [delivered, *_posted([p for p in booked if p.documents] or booked)]
-    for charge in chain.objects:
-        bills = [p for p in postings(chain.deliveries) if p.object_id == charge.id]
-        if charge.kind == "freight_charge" and bills:
-            clauses += [f"{_freight_invoice(charge)} {clause}" for clause in _posted(bills)]
     refused = [r for r in chain.deliveries if r.state == "REJECTED"]
     if refused:
         first = refused[0]
         clauses.append(f"{first.endpoint} had refused {first.operation}: {first.waiting_on}")
+    clauses += _booked_freight(chain)
     return Judgement("COMPLETE", f"Complete: {', '.join(clauses)}.")
 
 
@@ -194,6 +166,43 @@ def _posted(booked: Sequence[Posting]) -> list[str]:
         given = f" ({', '.join(dict.fromkeys(numbers))})" if numbers else ""
         clauses.append(f"posted to {endpoint} {often}{given}")
     return clauses
+
+
+# What transport management has to do with a freight charge, by its state.
+_FREIGHT_STEPS: Final = {
+    "INVOICED": "waits for its audit",
+    "DISPUTED": "is disputed",
+    "APPROVED": "is approved and not finalised",
+}
+
+
+def _unpaid_freight(chain: Chain, now: int) -> Judgement | None:
+    """A carrier's invoice that nobody has settled; an estimate alone keeps nothing open."""
+    for record in chain.objects:
+        step = _FREIGHT_STEPS.get(record.state) if record.kind == "freight_charge" else None
+        if step is not None:
+            amount = record.message.invoice.amount
+            return Judgement(
+                "UNDER_WAY",
+                f"Under way: {_freight_invoice(record)} over {amount.amount} {amount.currency} "
+                f"{step} since {duration(now - record.updated_at)}.",
+            )
+    return None
+
+
+def _booked_freight(chain: Chain) -> list[str]:
+    """ "freight invoice 77-1 of LTL posted to sap once (5105600001/2026)", one for each charge."""
+    clauses = []
+    for charge in chain.objects:
+        bills = [p for p in postings(chain.deliveries) if p.object_id == charge.id]
+        if charge.kind == "freight_charge" and bills:
+            clauses += [f"{_freight_invoice(charge)} {clause}" for clause in _posted(bills)]
+    return clauses
+
+
+def _freight_invoice(record: ObjectRecord) -> str:
+    message: Any = record.message
+    return f"freight invoice {message.invoice.number} of {message.carrier_code}"
 
 
 def _next_step(
