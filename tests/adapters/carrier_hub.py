@@ -7,14 +7,15 @@ from typing import Any
 import grpc
 from crossdock import contracts
 from crossdock.confirmation.v1 import confirmation_service_pb2
-from crossdock.errors import InvalidRequestError, Refusal
+from crossdock.errors import InvalidRequestError, NotFoundError, Refusal
+from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from google.protobuf.message import Message
 
 
 class SmallHub:
-    """The three services a carrier uses; scans and proofs are known once by their id."""
+    """The four services a carrier uses; scans and proofs are known once by their id."""
 
     def __init__(self) -> None:
         self.scans: dict[tuple[Any, ...], tracking_pb2.TrackingEvent] = {}
@@ -24,7 +25,9 @@ class SmallHub:
         self.heard = 0
         self.refuse_scans = False
         self.refuse_voids: Exception | None = None
-        self.tracking = self.confirmations = self.labels = self
+        self.goods: dict[str, item_pb2.Item] = {}
+        self.items_read: list[str] = []
+        self.tracking = self.confirmations = self.labels = self.items = self
 
     async def ReportTrackingEvents(
         self, request: tracking_service_pb2.ReportTrackingEventsRequest
@@ -67,6 +70,15 @@ class SmallHub:
             if label.tracking_number == request.tracking_number:
                 label.state = label_pb2.LABEL_STATE_VOIDED
         return label_service_pb2.ReportLabelVoidedResponse()
+
+    async def GetItem(
+        self, request: item_service_pb2.GetItemRequest
+    ) -> item_service_pb2.GetItemResponse:
+        check(request)
+        self.items_read.append(request.number)
+        if request.number not in self.goods:
+            raise NotFoundError(Refusal("OBJECT_NOT_FOUND", "no item"), grpc.StatusCode.NOT_FOUND)
+        return item_service_pb2.GetItemResponse(item=self.goods[request.number])
 
     async def hold(self, payload: bytes, content_type: str, reason: str, key: str) -> None:
         self.held.append((payload, reason))

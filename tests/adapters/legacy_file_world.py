@@ -18,6 +18,7 @@ from crossdock_adapters.legacy_file.adapter import ADAPTER, Erp
 from crossdock_adapters.legacy_file.sandbox import LegacyFileSandbox
 from crossdock_adapters.legacy_file.translate import Rules
 from crossdock_adapters.sdk import exchange, layout_files
+from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.outcomes import AnswerLater, Confirmed, OutcomeUnknown
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sequences import Sequences
@@ -32,9 +33,8 @@ ORDER_ID, SHIPMENT_ID = (
     "0d7c1a52-58cb-5c1e-8f66-3f8a2f0f9a02",
     "0e7c1a52-58cb-5c1e-8f66-000000000003",
 )
-RULES = Rules(
-    "CROSSDOCK", "ERP", ZoneInfo("America/New_York"), {"EA": "EA", "CS": "CA", "KGM": "KG"}
-)
+UNITS = ErpUnits({"EA": "EA", "CS": "CA", "KGM": "KG"})
+RULES = Rules("CROSSDOCK", "ERP", ZoneInfo("America/New_York"), UNITS)
 ANSWERS = adapter.loaded_answers("")
 CREATED = datetime(2026, 3, 5, 2, 0, 1, tzinfo=UTC)
 

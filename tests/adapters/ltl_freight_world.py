@@ -20,6 +20,7 @@ from crossdock_adapters.ltl_freight import conformance
 from crossdock_adapters.ltl_freight.adapter import ADAPTER, Carrier
 from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
 from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.outcomes import Confirmed, OutcomeUnknown
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sequences import Sequences
@@ -70,6 +71,7 @@ class World:
         self.settings = settings
         self.hub: Any = FreightHub()
         self.cursors = KeptCursors()
+        self.alerts = Alerts("ltl-freight")
         self.drafts: dict[str, str] = {}
         # Of which the hub has an attempt that nobody knows the outcome of, by operation.
         self.doubts: set[tuple[str, str]] = set()
@@ -118,12 +120,12 @@ class World:
             done: Confirmed = await ADAPTER.operations["void_label"](work, self.vendor)
         return done
 
-    def poll(self) -> Poll:
+    def poll(self, alerts: Alerts | None = None) -> Poll:
         async def put(raw: bytes) -> None: ...
 
         return Poll(
             "mailbox", "ltl-freight", b"", self.settings, self.hub, put, self.hub.hold,
-            Sequences(self.cursors), self.cursors,
+            Sequences(self.cursors), self.cursors, alerts or self.alerts,
         )  # fmt: skip
 
     async def look(self) -> None:

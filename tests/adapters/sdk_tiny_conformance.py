@@ -2,6 +2,7 @@
 
 tiny()                  conforms
 tiny("no_trace")        the same, with one fault; `FAULTS` says what each is
+tiny(parks=True)        cannot look its bookings up: "book" is of class none
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ log = logging.getLogger(__name__)
 CREDENTIAL = "conformance-credential"
 NUMBER = "P-1001"
 CODES = {"L": shipment_pb2.MILESTONE_IN_TRANSIT, "D": shipment_pb2.MILESTONE_DELIVERED}
-UNKNOWN = "Q9"
+UNKNOWN, UNKNOWN_ELSEWHERE = "Q9", "D-Q9"
 GREEDY_BYTES = 96 * 1024 * 1024
 FAULTS = {
     "posts_twice": "books twice in one operation",
+    "repeats_itself": "books again when it hears no answer",
     "bad_fact": "tells a fact that the contract refuses",
     "unknown_is_retry": "says retry for a call that may have worked",
     "blind_look_up": "finds nothing, whatever was booked",
@@ -64,6 +66,7 @@ FAULTS = {
     "new_ids": "tells each payload under a new id",
     "newest_only": "drops what comes after something newer",
     "guesses": "takes an unknown code for a known one",
+    "guesses_elsewhere": "takes an unknown code of another table for a known one",
     "drops_unknown": "drops a payload with an unknown code",
     "strict": "refuses fields that it does not know",
     "no_place": "says that something is wrong, not where",
@@ -100,10 +103,10 @@ class TinyClient:
         return Token(str(answer.json()["access_token"]), 100)
 
 
-def tiny(fault: str = "", not_applicable: str = "") -> Subject:
+def tiny(fault: str = "", not_applicable: str = "", *, parks: bool = False) -> Subject:
     """The subject; `not_applicable` is TOML for the manifest."""
     assert fault in ("", *FAULTS)
-    text = _manifest(fault) + not_applicable
+    text = _manifest(fault, parks) + not_applicable
     adapter = Adapter(parse(text), "tiny")
 
     @adapter.connect
@@ -115,6 +118,8 @@ def tiny(fault: str = "", not_applicable: str = "") -> Subject:
         return TinyClient(settings, secrets)
 
     _operations(adapter, fault)
+    if not parks:
+        _look_up(adapter, fault)
     _webhook(adapter, fault)
     cases = [
         Case("book", event=_event, made=lambda books: len(books["bookings"])),
@@ -134,6 +139,13 @@ def tiny(fault: str = "", not_applicable: str = "") -> Subject:
                 unknown_code=UnknownCode(
                     scan(UNKNOWN, "2026-03-05T18:00:00Z"), UNKNOWN, field="milestone"
                 ),
+                unknown_codes=[
+                    UnknownCode(
+                        scan(UNKNOWN_ELSEWHERE, "2026-03-05T18:00:00Z"),
+                        UNKNOWN_ELSEWHERE,
+                        field="milestone",
+                    )
+                ],
             )
         ],
         expire=_expire,
@@ -145,10 +157,14 @@ def scan(code: str, at: str) -> bytes:
     return vendor_json.dumps({"number": NUMBER, "code": code, "at": at})
 
 
-def _manifest(fault: str) -> str:
+def _manifest(fault: str, parks: bool) -> str:
     start = WHOLE_MANIFEST.index("[operations.numbers]")
     end = WHOLE_MANIFEST.index("[settings.base_url]")
     text = WHOLE_MANIFEST[:start] + WHOLE_MANIFEST[end:]
+    if parks:
+        text = text.replace('"searchable"', '"none"', 1).replace(
+            "settle_after_seconds = 1\n", "", 1
+        )
     return text.replace('"searchable"', '"natural"', 1) if fault == "wrong_class" else text
 
 
@@ -172,23 +188,13 @@ def _operations(adapter: Adapter, fault: str) -> None:
         _asked(work, fault)
         body = {"key": work.reference, "token": "needed"}
         of_first = "unknown_is_retry" if fault == "last_call_only" else fault
-        answer = await _call(vendor, "/bookings", body, of_first)
+        answer = await _booked(vendor, body, of_first)
         if fault == "last_call_only":
             await _call(vendor, "/drafts", {"key": work.reference}, fault)
         if fault == "posts_twice":
             await _call(vendor, "/bookings", body, fault)
         bad = [tracking_service_pb2.ReportTrackingEventsRequest()] if fault == "bad_fact" else []
         return Confirmed([Reference("booking", str(answer["number"]))], bad)
-
-    @adapter.look_up("book")
-    async def find(work: Work, vendor: TinyClient) -> Confirmed | NotFound:
-        answer = await vendor.http.get(f"/bookings/{work.reference}")
-        if not answer.ok:
-            raise OutcomeUnknown("the look-up failed")
-        found = answer.json()["found"]
-        if not found or fault == "blind_look_up":
-            return NotFound("not there")
-        return Confirmed([Reference("booking", str(found[0]["number"]))])
 
     @adapter.draft("ship")
     async def draft(work: Work, vendor: TinyClient) -> str:
@@ -199,6 +205,27 @@ def _operations(adapter: Adapter, fault: str) -> None:
     async def confirm(work: Work, vendor: TinyClient) -> Confirmed:
         answer = await _call(vendor, f"/drafts/{work.draft}/confirm", {}, fault)
         return Confirmed([Reference("shipment", str(answer["number"]))])
+
+
+def _look_up(adapter: Adapter, fault: str) -> None:
+    @adapter.look_up("book")
+    async def find(work: Work, vendor: TinyClient) -> Confirmed | NotFound:
+        answer = await vendor.http.get(f"/bookings/{work.reference}")
+        if not answer.ok:
+            raise OutcomeUnknown("the look-up failed")
+        found = answer.json()["found"]
+        if not found or fault == "blind_look_up":
+            return NotFound("not there")
+        return Confirmed([Reference("booking", str(found[0]["number"]))])
+
+
+async def _booked(vendor: TinyClient, body: Any, fault: str) -> Any:
+    try:
+        return await _call(vendor, "/bookings", body, fault)
+    except OutcomeUnknown:
+        if fault != "repeats_itself":
+            raise
+    return await _call(vendor, "/bookings", body, fault)
 
 
 async def _call(vendor: TinyClient, path: str, body: Any, fault: str) -> Any:
@@ -284,7 +311,8 @@ def _translated(body: Any, fault: str) -> tracking_pb2.TrackingEvent:
         when.instant.FromJsonString(at if isinstance(at, str) else "")
     except ValueError:
         raise Unreadable("is missing or not a time", "/at") from None
-    unknown = CODES["L"] if fault == "guesses" else shipment_pb2.MILESTONE_UNKNOWN
+    guesses = fault == "guesses" or (fault == "guesses_elsewhere" and code.startswith("D-"))
+    unknown = CODES["L"] if guesses else shipment_pb2.MILESTONE_UNKNOWN
     return tracking_pb2.TrackingEvent(
         carrier_code="TINY",
         tracking_number=NUMBER,

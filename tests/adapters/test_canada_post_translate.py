@@ -51,6 +51,7 @@ EVENTS = {
         "4650"
     ),
 }
+EVENTS["RETURNING  L"] = EVENTS["EXCEPTION OTHER L"]
 
 
 def numbers(ranges: str) -> list[str]:
@@ -287,6 +288,29 @@ def test_a_history_is_read_oldest_first_with_times_as_exact_as_they_are() -> Non
         "/tracking-detail/significant-events/occurrence[4]/event-date (line 40, column 7): "
         "is no date"
     )
+
+
+@pytest.mark.parametrize(
+    ("identifier", "text", "milestone"),
+    [
+        ("1415", "Item being returned to sender", "RETURNING"),
+        ("1415", "Item refused by the addressee, returned to Sender", "RETURNING"),
+        ("1483", "Receiver not located at address provided. Item being returned to sender.",
+         "RETURNING"),
+        ("1415", "Attempted delivery. Notice card left", "EXCEPTION"),
+        ("1415", "Item will be returned to sender if not collected within 10 days", "EXCEPTION"),
+        ("1479", "Final notice; item will be returned to sender", "READY_FOR_COLLECTION"),
+        ("1421", "Item successfully delivered, returned to sender", "DELIVERED"),
+        ("9321", "Item being returned to sender", "UNKNOWN"),
+    ],
+)  # fmt: skip
+def test_what_goes_back_is_told_by_its_text(identifier: str, text: str, milestone: str) -> None:
+    """Proves that the events of which only the text says more are read by it, that what may happen
+    some day is nothing that happens, and that the text gives no other event a meaning."""
+    body = conformance.detail(conformance.occurrence(identifier, "11:05:00", text))
+    (event,) = translate.history(body, "", MAPPINGS, "CANADA_POST").events
+    assert shipment_pb2.Milestone.Name(event.milestone) == f"MILESTONE_{milestone}"
+    assert event.native_codes[-1].code == identifier and event.native_codes[-1].type == ""
 
 
 @pytest.mark.parametrize(

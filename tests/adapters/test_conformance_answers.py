@@ -10,13 +10,22 @@ from typing import Any
 
 import pytest
 from crossdock.label.v1 import label_events_pb2, label_pb2
+from crossdock_adapters.legacy_file import conformance as legacy_file
+from crossdock_adapters.legacy_file import translate_answers
+from crossdock_adapters.legacy_file.client import ErpFiles
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.conformance import conforming
 from crossdock_adapters.sdk.conformance.bench import Bench, wrong_answers
-from crossdock_adapters.sdk.conformance.report import Report
-from crossdock_adapters.sdk.conformance.subject import Case, Subject, WayIn
+from crossdock_adapters.sdk.conformance.report import Report, Result
+from crossdock_adapters.sdk.conformance.subject import Answers, Case, Subject, WayIn
 from crossdock_adapters.sdk.manifest import parse
-from crossdock_adapters.sdk.outcomes import AnswerLater, Confirmed, OutcomeUnknown, Reference
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    Confirmed,
+    NeedsPerson,
+    OutcomeUnknown,
+    Reference,
+)
 from crossdock_adapters.sdk.sandbox import Call, VendorRoute, json_response
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Poll, Work
@@ -169,3 +178,50 @@ async def test_a_case_that_says_too_little_is_told_so(
     found by the check that looks at the description."""
     (failure,) = (await checked(asking(answered_by, strikes), tmp_path, "described")).failures
     assert said in failure.said
+
+
+TWICE_AND_TURNED = ("duplicate_inbound", "out_of_order_inbound")
+
+
+def waiting_for(answers: Answers | None) -> Subject:
+    """The ERP by flat file, whose answers are read for the operations that wait for them."""
+    (way,) = legacy_file.CONFORMANCE.ways_in
+    return replace(legacy_file.CONFORMANCE, ways_in=[replace(way, answers=answers)])
+
+
+async def test_answers_are_given_twice_and_turned_to_whoever_waits(tmp_path: Path) -> None:
+    """Proves that of a way in that tells no facts the case that waits for its answers is compared,
+    and that without answers to give there is no pass."""
+    (way,) = legacy_file.CONFORMANCE.ways_in
+    report = await checked(waiting_for(way.answers), tmp_path, *TWICE_AND_TURNED)
+    assert report.conforms, report.as_text()
+    report = await checked(waiting_for(None), tmp_path, *TWICE_AND_TURNED)
+    assert [finding.result for finding in report.findings] == [Result.FAILED] * 2
+    assert all("give `answers`" in finding.said for finding in report.findings)
+
+
+@pytest.mark.parametrize("check", TWICE_AND_TURNED)
+async def test_an_operation_that_counts_its_answers_is_found(
+    check: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that an adapter fails which goes by the order in which two lines came, and which takes
+    what comes twice for more than was asked for."""
+    sorted_out, whole = ErpFiles._sort_out, translate_answers.verdict
+
+    def as_they_came(files: Any) -> None:
+        sorted_out(files)
+        came = files.__dict__.setdefault("came", [])
+        for said in files._said.values():
+            came += [each for each in said if each not in came]
+            said.sort(key=came.index)
+
+    def counting(document: Any, event: Any, said: Any, answers: Any) -> Any:
+        if len(said) > 2 or said[0].line == 20:
+            raise NeedsPerson("the ERP says more than it was asked")
+        return whole(document, event, said, answers)
+
+    monkeypatch.setattr(ErpFiles, "_sort_out", as_they_came)
+    monkeypatch.setattr(translate_answers, "verdict", counting)
+    report = await checked(legacy_file.CONFORMANCE, tmp_path, check)
+    (finding,) = report.findings
+    assert (finding.result, "PARKED" in finding.said) == (Result.FAILED, True), finding

@@ -12,9 +12,9 @@ from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock_adapters import __main__ as command
 from crossdock_adapters.sdk import inbound
 from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE, FACT_CONTENT_TYPE
-from crossdock_adapters.sdk.conformance import checks_inbound, conforming, evidence, stage
+from crossdock_adapters.sdk.conformance import checks_inbound, conforming, evidence, ledger, stage
 from crossdock_adapters.sdk.conformance import hub as kit_hub
-from crossdock_adapters.sdk.conformance.bench import CHECKS
+from crossdock_adapters.sdk.conformance.bench import CHECKS, Scope
 from crossdock_adapters.sdk.conformance.hub import Hub
 from crossdock_adapters.sdk.conformance.report import Report, Result
 from crossdock_adapters.sdk.conformance.subject import NoSubject, Subject, load
@@ -29,6 +29,7 @@ FOUND = [
     ("confirmed", "bad_fact", "the hub refuses"),
     ("redelivery", "posts_twice", "2 effects"),
     ("reply_lost", "unknown_is_retry", "though the vendor did"),
+    ("reply_lost", "repeats_itself", "2 effects"),
     ("reply_lost", "blind_look_up", "2 effects"),
     ("late_commit", "blind_look_up", "2 effects"),
     ("crash", "blind_look_up", "2 effects"),
@@ -44,6 +45,7 @@ FOUND = [
     ("duplicate_inbound", "new_ids", "facts too many"),
     ("out_of_order_inbound", "newest_only", "facts are missing"),
     ("unknown_code", "guesses", "guessed"),
+    ("unknown_code", "guesses_elsewhere", "guessed"),
     ("unknown_code", "drops_unknown", "was dropped"),
     ("unknown_field", "strict", "is held"),
     ("malformed", "no_place", "does not say where"),
@@ -57,6 +59,16 @@ FOUND = [
     ("drain", "dies", "ended with -15"),
     ("secrets", "chatty", "a secret stands in the log"),
 ]
+
+
+OUTBOUND = [check.name for check in CHECKS.values() if check.scope is Scope.OPERATION]
+
+
+def _begins_anything(delivery: Any, _: int, attempt_id: str) -> bool:
+    delivery.open, delivery.begun_by = True, attempt_id
+    delivery.token += 1
+    delivery.attempt += 1
+    return True
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +106,53 @@ async def test_each_check_finds_its_fault(
     report = await checked(tiny(fault), tmp_path, check, place=place)
     assert any(said in failure.said for failure in report.failures), report.as_text()
     assert not report.conforms
+
+
+async def test_what_nobody_knows_of_class_none_is_left_to_a_person(tmp_path: Path) -> None:
+    """Proves that an operation of class none passes every check by stopping where its outcome is
+    not known: after a lost answer, a late one and a crash no attempt follows."""
+    report = await checked(tiny(parks=True), tmp_path, *OUTBOUND)
+    assert report.conforms, report.as_text()
+    told = {(finding.check, finding.about): finding.result for finding in report.findings}
+    assert {check for check, about in told if about == "book"} == {*OUTBOUND}
+    assert set(told.values()) == {Result.PASSED}
+
+
+@pytest.mark.parametrize(
+    ("check", "fault", "said"),
+    [
+        ("reply_lost", "unknown_is_retry", "though the vendor did"),
+        ("reply_lost", "repeats_itself", "2 effects"),
+        ("declared_class", "repeats_itself", "none after reply_lost: 2 effects"),
+    ],
+)
+async def test_what_class_none_repeats_is_found(
+    check: str, fault: str, said: str, tmp_path: Path
+) -> None:
+    """Proves that class none is no excuse: one that asks for a repeat of what may have worked, or
+    makes it itself, does not conform."""
+    report = await checked(tiny(fault, parks=True), tmp_path, check)
+    failures = {failure.about: failure.said for failure in report.failures}
+    assert said in failures["book"], report.as_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "said"),
+    [
+        ("again", lambda _: True, "the hub would ask for it again"),
+        ("begin", _begins_anything, "was begun again"),
+    ],
+)
+@pytest.mark.parametrize("check", ["reply_lost", "late_commit", "crash"])
+async def test_a_repeat_of_what_nobody_knows_is_seen(
+    check: str, name: str, broken: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that these checks look whether anything follows an outcome that nobody knows: at a
+    ledger that asks for a repeat, and at one that hands out an old message again."""
+    monkeypatch.setattr(ledger.Delivery, name, broken)
+    report = await checked(tiny(parks=True), tmp_path, check)
+    failures = {failure.about: failure.said for failure in report.failures}
+    assert said in failures["book"], report.as_text()
 
 
 def test_no_check_and_no_fault_is_left_out() -> None:

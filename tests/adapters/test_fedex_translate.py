@@ -15,7 +15,7 @@ from crossdock_adapters.fedex import client, conformance, translate, translate_s
 from crossdock_adapters.fedex.sandbox_ship import read_requested
 from crossdock_adapters.fedex.translate import ShipRules
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.carrier_scans import History
+from crossdock_adapters.sdk.carrier_scans import History, confirmation_request
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.mappings import Code, Mappings, Topic, file_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
@@ -35,6 +35,7 @@ RULES = ShipRules(
         **MAPPINGS.natives(Topic.SERVICE_LEVEL, "US-CA"),
     },
     units=MAPPINGS.natives(Topic.UNIT),
+    packaging=MAPPINGS.natives(Topic.PACKAGE_TYPE),
 )
 PORTLAND = {"US-OR": "America/Los_Angeles"}
 # The vendor's status codes, as the reference guide lists them.
@@ -91,6 +92,25 @@ def test_a_shipment_in_fedexs_words() -> None:
     assert line["weight"] == {"units": "LB", "value": Decimal("4.2")}
     assert made["labelSpecification"]["labelStockType"] == "STOCK_4X6"
     assert b'"value":4.2' in vendor_json.dumps(line["weight"])
+
+
+def test_a_shipment_has_the_packaging_of_its_container_types() -> None:
+    """Proves that packaging goes by the container type and the rows, the setting for those not
+    named, that packages of two kinds are no one shipment, and that a word without a row and a unit
+    without one are refused with the command that gives them one."""
+    shipment = conformance.shipment()
+    shipment.service_code, shipment.packages[0].container_type = "FEDEX_2_DAY", "TUBE-3"
+    rules = replace(RULES, package_types={"TUBE-3": "CARRIER_TUBE"})
+    assert request(shipment, rules)["packagingType"] == "FEDEX_TUBE"
+    assert request(shipment)["packagingType"] == "YOUR_PACKAGING"
+    second = shipment.packages.add(id="x", number="OLPN-2", container_type="CTN")
+    second.weight.CopyFrom(types_pb2.Quantity(value="1", unit="LBR"))
+    with pytest.raises(Untranslatable, match=r"FEDEX_TUBE, YOUR_PACKAGING.* multi_piece = false"):
+        request(shipment, rules)
+    with pytest.raises(Untranslatable, match="map set fedex PACKAGE_TYPE CODE --means HATBOX"):
+        request(shipment, replace(RULES, package_types={"CTN": "HATBOX"}))
+    with pytest.raises(Untranslatable, match="map set fedex UNIT WORD --means LBR"):
+        request(conformance.shipment(), replace(RULES, units={}))
 
 
 def test_pieces_add_up_in_one_system() -> None:
@@ -266,13 +286,19 @@ def test_a_delivery_without_its_scan_is_not_dated_by_the_label() -> None:
 
 
 def test_delivered_on_the_way_back_is_on_the_return_leg() -> None:
-    """Proves that what follows a return to the shipper is told as the way back, no more."""
+    """Proves that what follows a return to the shipper is told as the way back, no more, and that
+    whoever signed there proves no delivery."""
     told = history(
         conformance.scan("DL", "DL", "2026-03-09T10:00:00-08:00"),
         conformance.scan("RS", "RS", "2026-03-07T10:00:00-08:00"),
         conformance.scan("DE", "DE", "2026-03-06T10:00:00-08:00", exceptionCode="08"),
     )
     assert [event.return_leg for event in told.events] == [False, False, True]
+    signed = told.events[-1]
+    signed.signed_by = "THE SENDER"
+    assert confirmation_request("fedex", signed) is None
+    signed.return_leg = False
+    assert confirmation_request("fedex", signed) is not None
 
 
 def test_one_broken_scan_does_not_cost_the_others() -> None:

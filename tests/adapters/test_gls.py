@@ -367,21 +367,24 @@ async def test_a_journey_is_told_once(world: World) -> None:
         ("shop", [shipment_pb2.MILESTONE_READY_FOR_COLLECTION, shipment_pb2.MILESTONE_DELIVERED]),
         (
             "not_collected",
-            [shipment_pb2.MILESTONE_READY_FOR_COLLECTION, shipment_pb2.MILESTONE_IN_TRANSIT],
+            [shipment_pb2.MILESTONE_IN_TRANSIT, shipment_pb2.MILESTONE_DELIVERED],
         ),
         ("final", [shipment_pb2.MILESTONE_OUT_FOR_DELIVERY, shipment_pb2.MILESTONE_DELIVERED]),
     ],
 )
 async def test_how_a_journey_ends(world: World, ending: str, milestones: list[int]) -> None:
-    """Proves that a parcel at a shop is not delivered, whether it is collected or goes back, and
-    that FINAL is what its last event says."""
+    """Proves that a parcel at a shop is not delivered, whether it is collected or goes back to its
+    sender, and that FINAL is what its last event says."""
     (label,) = await world.bought()
     await world.misbehave(ending)
     await world.command("handover")
-    wanted = 5 if ending == "final" else 6
+    wanted = {"final": 5, "shop": 6, "not_collected": 7}[ending]
     await until(lambda: len(world.shipments()[0][0]["events"]) == wanted)
     await adapter.poll_tracking(world.poll(), world.client)
     assert world.hub.milestones(label.tracking_number)[-2:] == milestones
+    went_back = ending == "not_collected"
+    assert [scan.return_leg for scan in world.hub.scans.values()][-2:] == [went_back] * 2
+    assert world.sandbox.books()["delivered"] == (0 if went_back else 1)
 
 
 async def test_a_parcel_that_tracking_does_not_know_costs_no_other() -> None:

@@ -1,4 +1,4 @@
-"""GLS at a real hub: from packed cartons to a parcel shop and its customer, and one taken back."""
+"""GLS at a real hub: from packed cartons to a parcel shop and its customer, or back, or void."""
 
 from __future__ import annotations
 
@@ -115,6 +115,31 @@ async def test_a_shipment_is_made_once_and_its_parcels_arrive(
             return reached == {shipment_pb2.MILESTONE_DELIVERED}
 
         await eventually(delivered, "the parcels arrive", WAIT_SECONDS)
+
+
+async def test_a_parcel_that_nobody_collects_is_returned(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that a parcel which waited at a shop in vain is returned when GLS calls
+    its journey over, in the very words of a delivery, and that its shipment has no time of
+    delivery."""
+    async with flowing(hub, lane, tmp_path) as (sandbox, story):
+        shipment = await story.packed(1)
+        await confirmed(story, shipment.id, "buy_label", 1)
+        await story.manifest(shipment.id)
+        await sandbox.commands()["misbehave"]({"kind": "not_collected", "count": 1_000})
+        await sandbox.commands()["handover"]({})
+
+        async def returned() -> bool:
+            reached = await milestones(story, shipment.id)
+            return reached == {shipment_pb2.MILESTONE_RETURNED}
+
+        await eventually(returned, "the parcel comes back", WAIT_SECONDS)
+        request = shipment_service_pb2.GetShipmentRequest(id=shipment.id)
+        found = (await story.operator.shipments.GetShipment(request)).shipment
+        assert found.state == shipment_pb2.SHIPMENT_STATE_RETURNED
+        assert not found.HasField("delivered_time")
+        assert sandbox.books()["delivered"] == 0
 
 
 async def test_a_voided_shipment_has_no_valid_parcel(

@@ -88,6 +88,30 @@ def test_tracking_is_read_whole() -> None:
     assert first.instant.ToDatetime(tzinfo=UTC) == datetime(2026, 3, 4, 8, 26, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("end", ["DELIVERED", "FINAL"])
+def test_what_moves_after_the_shop_is_on_its_way_back(end: str) -> None:
+    """Proves that a parcel which nobody collected is told as going back from its first movement
+    after the shop on, to the end of its journey, whichever of GLS's two words that end has; and
+    that one which is collected is not."""
+    codes = [
+        "INTIAL.NORMAL",
+        "OUTDEL.NORMAL",
+        "DELIVD.PARCELSHOP",
+        "OUTBOD.NORMAL",
+        "DELIVD.NORMAL",
+    ]
+    events = [conformance.event(code, f"{9 + n:02}:00:00", "") for n, code in enumerate(codes)]
+    (back,) = translate.parcels_in(conformance.tracked(end, *reversed(events)))
+    told = translate.history(back, (), ADAPTER.mappings, "GLS")
+    assert milestones(told)[-3:] == ["READY_FOR_COLLECTION", "IN_TRANSIT", "DELIVERED"]
+    assert [event.return_leg for event in told.events] == [False, False, False, True, True]
+    del events[3]
+    (collected,) = translate.parcels_in(conformance.tracked(end, *reversed(events)))
+    told = translate.history(collected, (), ADAPTER.mappings, "GLS")
+    assert milestones(told)[-1] == "DELIVERED"
+    assert not any(event.return_leg for event in told.events)
+
+
 @pytest.mark.parametrize(
     ("status", "milestone", "reason"),
     [

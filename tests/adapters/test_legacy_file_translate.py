@@ -10,6 +10,7 @@ import pytest
 from crossdock_adapters.legacy_file import translate, translate_answers
 from crossdock_adapters.legacy_file.translate import BOOK
 from crossdock_adapters.legacy_file.translate_answers import Said
+from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject, Untranslatable
 from legacy_file_world import ANSWERS, RULES, approved, file_of, shipped
 
@@ -101,7 +102,7 @@ def test_every_answer_has_a_word_and_a_source() -> None:
 
 def test_a_weight_without_a_unit_of_the_erp_is_not_written() -> None:
     """Proves that a weight goes out in the ERP's unit or not at all."""
-    rules = replace(RULES, units={"EA": "EA"})
+    rules = replace(RULES, units=ErpUnits({"EA": "EA"}))
     with pytest.raises(Untranslatable, match="unit 'KGM'"):
         translate.issue_rows(shipped(), BOOK, "R", rules)
 

@@ -12,6 +12,7 @@ from crossdock_adapters.legacy_table import adapter, translate
 from crossdock_adapters.sdk import table_layout, testing
 from crossdock_adapters.sdk.conformance.erp_order import order
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Rules
+from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -274,7 +275,7 @@ def test_the_layout_of_jd_edwards_fills_its_tables() -> None:
     implied decimals, a business unit filled at the left, and the flag that says "not processed"."""
     folder = Path(adapter.__file__).parent / "layouts" / "jde"
     layout = table_layout.parse((folder / "sales_orders.toml").read_text("utf-8"), "jde")
-    rules = Rules(units={"EA": "EA"})
+    rules = Rules(units=ErpUnits({"EA": "EA"}))
     event = approved()
     event.order.promised.Clear()
     document = DOCUMENTS[CREATE]

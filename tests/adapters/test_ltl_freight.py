@@ -15,6 +15,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.client import Taken
 from crossdock_adapters.ltl_freight.conformance import status
+from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.edi_mailbox import RECORD
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import (
@@ -253,6 +254,23 @@ async def test_a_missing_interchange_is_told(
         (warning,) = [each.getMessage() for each in caplog.records if "not before it" in each.msg]
         assert warning.endswith("000000002, 000000003")
         assert len(world.hub.scans) == 3
+
+
+async def test_a_missing_interchange_is_an_alert_until_it_comes(tmp_path: Path) -> None:
+    """Proves that skipped numbers sound an alert which names them and the partner, in a new process
+    as well, that one which comes late is named no more, and that the last one lifts the alert."""
+    async with running(tmp_path) as world:
+        told = []
+        for number in (1, 4, 3, 2):
+            world.put(f"{number}.edi", status(number, "AF", f"090{number}"))
+            await world.look()
+            told.append(world.alerts.told())
+            new_process = Alerts()
+            await ADAPTER.polls["mailbox"].pull(world.poll(new_process), world.vendor)
+            assert new_process.told() == told[-1]
+        assert told[0] == told[3] == ""
+        assert "EXLA" in told[1] and "000000002, 000000003; ask" in told[1]
+        assert "not come: 000000002; ask" in told[2]
 
 
 async def test_half_a_file_waits_until_it_is_whole(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from importlib import resources
@@ -18,6 +19,7 @@ from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.pro_numbers import ProRange, plain
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import Status, StatusRules
+from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.x12 import envelopes
@@ -29,6 +31,7 @@ RULES = BolRules(
     account="NW-1001",
     services={"LTL_GUARANTEED_NOON": "GTD_NOON", "FREIGHT": "STANDARD"},
     package_types={"PALLET": "PAT", "": "PAT"},
+    units=ADAPTER.mappings.natives(Topic.UNIT),
 )
 ZONES = {
     "US-OR": "America/Los_Angeles",
@@ -115,13 +118,25 @@ def test_what_cannot_be_said_is_told(break_it: Any, told: str) -> None:
         bill(shipment)
 
 
+def test_units_are_said_as_their_rows_say() -> None:
+    """Proves that the words for pounds and inches are those of the rows that hold now, wherever the
+    bill of lading says one, and that without a row nothing is guessed."""
+    said = bill(conformance.shipment(), replace(RULES, units={"LBR": "LB9", "INH": "IN9"}))
+    (unit,) = said["commodities"]["handlingUnits"]
+    weighed = [said["shipmentTotals"], *said["referenceNumbers"]["po"], unit, *unit["lineItems"]]
+    assert {each["weightUnit"] for each in weighed} == {"LB9"}
+    assert unit["dimensionsUnit"] == "IN9"
+    with pytest.raises(Untranslatable, match="map set ltl-freight UNIT WORD --means LBR"):
+        bill(conformance.shipment(), replace(RULES, units={}))
+
+
 def test_a_class_of_the_deployment_needs_no_dimensions() -> None:
     """Proves that a named class holds as it is, that an item number is taken apart, and that a
     container type without a code is refused where no default is."""
     shipment = conformance.shipment()
     shipment.packages[0].ClearField("height")
     rules = BolRules("A", freight_class="92.5", nmfc="049880-02", services=RULES.services,
-                     package_types={"PALLET": "SKD"})  # fmt: skip
+                     package_types={"PALLET": "SKD"}, units=RULES.units)  # fmt: skip
     (unit,) = bill(shipment, rules)["commodities"]["handlingUnits"]
     (item,) = unit["lineItems"]
     assert (unit["type"], item["classification"]) == ("SKD", "92.5")
@@ -297,7 +312,7 @@ def test_a_wrong_scan_costs_no_other(status: str, told_at: str) -> None:
     ("type_", "codes"),
     [
         ("", STATUSES), ("APPOINTMENT", APPOINTMENTS), ("SD", REASONS), ("AH", REASONS),
-        ("AP", REASONS),
+        ("AP", REASONS), ("AI", ("BT",)),
     ],
 )  # fmt: skip
 def test_every_published_code_has_a_row(type_: str, codes: Sequence[str]) -> None:
@@ -309,6 +324,42 @@ def test_every_published_code_has_a_row(type_: str, codes: Sequence[str]) -> Non
     assert sorted(known) == sorted(codes)
     for row in rows:
         assert f"MILESTONE_{row['means']}" in MILESTONES
+
+
+# The sheet of reasons for every carrier.
+WORDS = {
+    "ADDRESS_PROBLEM": "A2 A5",
+    "RECIPIENT_UNAVAILABLE": "AQ AG",
+    "BUSINESS_CLOSED": "B1 AN",
+    "PAYMENT_REQUIRED": "B4",
+    "REFUSED": "BS",
+    "LOST_OR_INVESTIGATION": "S1",
+    "WEATHER": "AO",
+    "CARRIER_DELAY": "AI AA P1 AJ D1 AY A1 AF",
+    "CUSTOMS_INFORMATION": "AS BC",
+    "CUSTOMS_HOLD": "BD",
+    "HOLD_REQUESTED": "B5 C1 AD HB",
+    "SECURITY_OR_REGULATORY": "AU",
+    "ACCESS_RESTRICTED": "B8",
+    "OTHER": "BG AM BT RC",
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "milestone"),
+    [("SD", "EXCEPTION"), ("AH", "DELIVERY_ATTEMPTED"), ("AP", "DELIVERY_ATTEMPTED")],
+)
+def test_a_reason_is_the_same_word_beside_each_status(status: str, milestone: str) -> None:
+    """Proves that what is short is looked for, a holiday is a closed business, and every other
+    reason has its word, whichever status it stands beside."""
+    assert {code for codes in WORDS.values() for code in codes.split()} == {*REASONS} - {"NS", "NA"}
+    for word, codes in WORDS.items():
+        for code in codes.split():
+            body = conformance.status(1, status, "1000").replace(b"*NS*", f"*{code}*".encode())
+            ((event,),) = [found.events for found in told(body)]
+            assert (event.milestone, event.exception_reason) == (
+                shipment_pb2.Milestone.Value(f"MILESTONE_{milestone}"), word,
+            ), code  # fmt: skip
 
 
 def test_the_tables_send_what_the_standard_takes() -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import grpc
 import pytest
-from crossdock_adapters.salesforce.pubsub import Door, PubSub
+from crossdock_adapters.salesforce.client import ERRORS
+from crossdock_adapters.salesforce.pubsub import GRPC, Door, NoEntry, PubSub
 from crossdock_adapters.sdk.auth import Token, TokenCache
 from crossdock_adapters.sdk.conformance.stage import until
-from crossdock_adapters.sdk.outcomes import Retry, Unreachable
+from crossdock_adapters.sdk.error_table import ErrorTable, Row, Word
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Throttled, Unreachable
 
 pytestmark = pytest.mark.asyncio
 
@@ -41,7 +43,7 @@ class Bus:
 
 
 @asynccontextmanager
-async def opened(bus: Bus) -> AsyncIterator[PubSub]:
+async def opened(bus: Bus, errors: ErrorTable = ERRORS) -> AsyncIterator[PubSub]:
     """A client of it."""
     methods: dict[str, Any] = {
         "GetTopic": grpc.unary_unary_rpc_method_handler(bus.get_topic),
@@ -61,6 +63,7 @@ async def opened(bus: Bus) -> AsyncIterator[PubSub]:
         organization="00D5f000000ORGAAA1",
         tokens=TokenCache(token),
         instance_url=lambda: "",
+        errors=errors,
         lost_codes=frozenset(),
         session_codes=frozenset(),
         timeout_seconds=20,
@@ -108,3 +111,45 @@ async def test_who_is_ended_while_he_waits_ends() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+
+class Refusing(Bus):
+    """Refuses every call with one status."""
+
+    def __init__(self, status: grpc.StatusCode) -> None:
+        super().__init__(answers=True)
+        self._status = status
+
+    async def get_topic(self, request: bytes, context: Any) -> bytes:
+        await context.abort(self._status, "no")
+        raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ("UNAUTHENTICATED", Retry),
+        ("UNAVAILABLE", Unreachable),
+        ("RESOURCE_EXHAUSTED", Throttled),
+        ("PERMISSION_DENIED", NeedsPerson),
+        ("NOT_FOUND", NoEntry),
+        ("INVALID_ARGUMENT", NoEntry),
+        ("INTERNAL", Retry),
+    ],
+)
+async def test_a_status_means_what_its_row_says(status: str, outcome: type[Exception]) -> None:
+    """Proves what each status of a call comes to, by its row in errors.toml; one without a row is
+    tried again, because a stream is only listened to."""
+    async with opened(Refusing(grpc.StatusCode[status])) as pubsub:
+        with pytest.raises(outcome) as raised:
+            await pubsub.topic(TOPIC)
+    assert type(raised.value) is outcome
+    assert ERRORS.names(0, f"{GRPC} {status}") == (status != "INTERNAL")
+
+
+async def test_another_row_is_another_outcome() -> None:
+    """Proves that the rows decide: a status whose row says something else ends otherwise."""
+    errors = ErrorTable({(0, f"{GRPC} INTERNAL"): Row(Word.PERSON, "a source")})
+    async with opened(Refusing(grpc.StatusCode.INTERNAL), errors) as pubsub:
+        with pytest.raises(NeedsPerson, match="INTERNAL"):
+            await pubsub.topic(TOPIC)

@@ -1,6 +1,7 @@
 """`crossdock adapter new`: what it refuses, and that what it writes is written as ours is.
 
-That one installs with pip and runs at a hub is proved by tests/docs/test_new_adapter.py.
+That each installs with pip and conforms, and that one runs at a hub, is proved by
+tests/docs/test_new_adapter.py.
 """
 
 from __future__ import annotations
@@ -9,21 +10,15 @@ import ast
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 from crossdock_adapters import __main__ as command
-from crossdock_adapters.sdk import testing
-from crossdock_adapters.sdk.conformance import conforming
-from crossdock_adapters.sdk.conformance.bench import CHECKS
-from crossdock_adapters.sdk.conformance.subject import load
 from crossdock_adapters.sdk.manifest import Manifest, parse
 from crossdock_adapters.sdk.scaffold.creating import MAX_TITLE_CHARACTERS, create, kinds
 from source_files import ROOT
 
 RUFF = Path(sys.executable).parent / "ruff"
-IN_THE_GUIDE = "rest"
 MAX_FUNCTION_LINES = 50
 MAX_PACKAGE_LINES = 700
 LONGEST_NAME = "a" + "-very-long" * 3
@@ -72,35 +67,6 @@ def test_it_is_short_and_told(kind: str, tmp_path: Path) -> None:
                 size = (node.end_lineno or 0) - node.lineno + 1
                 assert size <= MAX_FUNCTION_LINES, f"{path}: {node.name}"
     assert lines <= MAX_PACKAGE_LINES
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind != IN_THE_GUIDE])
-async def test_it_conforms(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that each skeleton passes every check that it is not excused from, found by the entry
-    point of its pyproject.toml; the one of the guide does so where a newcomer follows it."""
-    name = f"pigeon-{kind}"
-    create(name, kind, tmp_path / "it")
-    source = installed(name, tmp_path / "it")
-    monkeypatch.syspath_prepend(str(source))
-    # For the process of its own that one of the checks starts.
-    monkeypatch.setenv("PYTHONPATH", str(source))
-    report = await conforming.conform(load(name), tmp_path / "worlds")
-    assert report.conforms, report.as_text()
-    assert {each.check for each in report.findings} == set(CHECKS)
-    assert testing.open_dock_rules(name) == []
-
-
-def installed(name: str, folder: Path) -> Path:
-    """The folder of modules, with the metadata that an installer would write beside them."""
-    project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
-    metadata = folder / "src" / f"{name.replace('-', '_')}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Name: {project['name']}\nVersion: 1.0\n")
-    entries = project["entry-points"]["crossdock.adapters"]
-    lines = ["[crossdock.adapters]", *(f"{key} = {value}" for key, value in entries.items())]
-    (metadata / "entry_points.txt").write_text("\n".join(lines))
-    return folder / "src"
 
 
 @pytest.mark.parametrize("kind", kinds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ from crossdock.types.v1 import types_pb2
 from crossdock_adapters.sdk import carrier_labels, carrier_scans, vendor_json
 from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.http import Answer
-from crossdock_adapters.sdk.mappings import Topic, file_of
+from crossdock_adapters.sdk.mappings import Mappings, Topic, file_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.ups import client, status_codes, translate, translate_scans
@@ -29,7 +30,13 @@ from ups_world import ACCOUNT, PACKAGE_ID, packed_shipment
 PAYLOADS = Path(__file__).parent / "payloads" / "ups"
 NUMBER = "1ZA1B2C30300123452"
 REFERENCE = "ABCDEFGHIJKLMNOPQRST"
-RULES = ShipRules(ACCOUNT, services={"GROUND": "03", "CA:GROUND": "11"})
+MAPPINGS = Mappings(file_of("crossdock_adapters.ups"))
+RULES = ShipRules(
+    ACCOUNT,
+    services={"GROUND": "03", "CA:GROUND": "11"},
+    packaging=MAPPINGS.natives(Topic.PACKAGE_TYPE),
+    units=MAPPINGS.natives(Topic.UNIT),
+)
 TABLE = status_codes.shipped_table()
 
 
@@ -61,6 +68,38 @@ def test_a_foreign_destination_moves_the_reference_to_the_shipment() -> None:
     assert shipment_of(request)["ReferenceNumber"][0]["Value"] == REFERENCE
     assert "ReferenceNumber" not in shipment_of(request)["Package"][0]
     assert read_ship_request(request, [ACCOUNT]).references[0] == ("TN", REFERENCE)
+
+
+@pytest.mark.parametrize(
+    ("container", "code"), [("TUBE-3", "03"), ("CTN", "02"), ("", "02"), ("ODD", None)]
+)
+def test_a_container_type_is_the_packaging_of_its_row(container: str, code: str | None) -> None:
+    """Proves that packaging goes by the container type, the setting for those not named, and that
+    a word without a row is refused with the command that gives it one."""
+    shipment = packed_shipment()
+    shipment.packages[0].container_type = container
+    rules = replace(RULES, package_types={"TUBE-3": "CARRIER_TUBE", "ODD": "HATBOX"})
+    if code is None:
+        with pytest.raises(Untranslatable, match="map set ups PACKAGE_TYPE CODE --means HATBOX"):
+            translate.ship_request(shipment, PACKAGE_ID, REFERENCE, rules)
+        return
+    (parcel,) = shipment_of(translate.ship_request(shipment, PACKAGE_ID, REFERENCE, rules))[
+        "Package"
+    ]
+    assert parcel["Packaging"] == {"Code": code}
+
+
+def test_units_are_said_as_their_rows_say() -> None:
+    """Proves that UPS's words for pounds and inches are those of the rows that hold now, and that
+    without a row nothing is guessed."""
+    rules = replace(RULES, units={"LBR": "LB9", "INH": "IN9"})
+    (parcel,) = shipment_of(
+        translate.ship_request(packed_shipment(), PACKAGE_ID, REFERENCE, rules)
+    )["Package"]
+    assert parcel["PackageWeight"]["UnitOfMeasurement"] == {"Code": "LB9"}
+    assert parcel["Dimensions"]["UnitOfMeasurement"] == {"Code": "IN9"}
+    with pytest.raises(Untranslatable, match="map set ups UNIT WORD --means LBR"):
+        translate.ship_request(packed_shipment(), PACKAGE_ID, REFERENCE, replace(RULES, units={}))
 
 
 def test_kilograms_from_the_us_become_pounds_rounded_up() -> None:

@@ -73,6 +73,17 @@ def test_a_gap_is_told_and_filled() -> None:
     assert come(after(5, 8), 9).gap == ()
 
 
+def test_what_never_comes_is_awaited_as_long_as_numbers_are_known() -> None:
+    """Proves that a number that was skipped is missing as long as numbers are kept, asked for or
+    with the next one that comes, and no longer."""
+    record = after(5, 8)
+    last = TODAY + timedelta(days=KEPT_DAYS)
+    assert receiving.missing(record, last, KEPT_DAYS) == (6, 7)
+    assert receiving.missing(record, last + timedelta(days=1), KEPT_DAYS) == ()
+    assert come(record, 9, day=last).record.missing == (6, 7)
+    assert come(record, 9, day=last + timedelta(days=1)).record.missing == ()
+
+
 def test_after_the_highest_number_comes_the_first() -> None:
     """Proves that the counter wraps without a gap, and that one over the wrap is told."""
     record = after(MAX_CONTROL_NUMBER - 1, MAX_CONTROL_NUMBER, 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from crossdock import contracts
+from crossdock.carrier.v1 import carrier_service_pb2
 from crossdock.cli import orders
 from crossdock.cli.orders import (
     Catalogue,
@@ -21,11 +22,15 @@ from crossdock.cli.orders import (
     place_order,
     place_orders,
     read_business_units,
+    read_catalogue,
 )
 from crossdock.cli.problems import CommandError
 from crossdock.client import request_id
+from crossdock.customer.v1 import customer_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.errors import DeadlineError, NotAllowedError, Refusal
+from crossdock.item.v1 import item_pb2, item_service_pb2
+from crossdock.location.v1 import location_service_pb2
 from crossdock.options.v1 import options_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from grpc import StatusCode
@@ -222,6 +227,48 @@ async def test_business_units_are_those_that_erps_are_told_apart_by(
 
     hub: Any = Hub()
     assert await read_business_units(hub) == expected
+
+
+class MasterData:
+    """A hub that knows one customer, dock and carrier account, no endpoint, and these items."""
+
+    def __init__(self, *items: item_pb2.Item) -> None:
+        self.known = items
+        self.items = self.customers = self.locations = self.carriers = self.endpoints = self
+
+    async def ListItems(self, request: Any) -> Any:
+        return item_service_pb2.ListItemsResponse(items=self.known)
+
+    async def ListCustomers(self, request: Any) -> Any:
+        answer = customer_service_pb2.ListCustomersResponse()
+        answer.customers.add(number="CUST-1")
+        return answer
+
+    async def ListLocations(self, request: Any) -> Any:
+        answer = location_service_pb2.ListLocationsResponse()
+        answer.locations.add(number="WH-EAST", active=True)
+        return answer
+
+    async def ListCarrierAccounts(self, request: Any) -> Any:
+        answer = carrier_service_pb2.ListCarrierAccountsResponse()
+        account = answer.carrier_accounts.add(carrier_code="UPS", active=True)
+        account.services.add(service_code="03")
+        return answer
+
+    async def ListEndpoints(self, request: Any) -> Any:
+        return endpoint_service_pb2.ListEndpointsResponse()
+
+
+async def test_no_order_is_drawn_of_dangerous_goods() -> None:
+    """Proves that an item which the ERP calls hazardous, whose shipment would park at every
+    carrier, is not drawn, and one that is said to be harmless or of which nothing is said is."""
+    materials = [item_pb2.HazardousMaterial(hazardous=each) for each in (True, False)]
+    items = [
+        item_pb2.Item(number=f"SKU-{at}", base_unit="EA", hazardous_material=each)
+        for at, each in enumerate([*materials, None], start=1)
+    ]
+    hub: Any = MasterData(*items)
+    assert (await read_catalogue(hub)).items == (("SKU-2", "EA"), ("SKU-3", "EA"))
 
 
 class FakeOrders:

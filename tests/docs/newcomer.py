@@ -67,8 +67,10 @@ class Newcomer:
         alone = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1"}
         self.environment = clean | alone | {"PATH": os.pathsep.join(paths), "HOME": str(home)}
 
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """One line of a document; standard error is in the output."""
+    def run(
+        self, command: str, seconds: float = COMMAND_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """One line of a document, which ends in time; standard error is in the output."""
         word, *rest = shlex.split(command)
         if word == "cd":
             self.folder = self.folder / rest[0]
@@ -81,7 +83,7 @@ class Newcomer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=COMMAND_SECONDS,
+            timeout=seconds,
             check=False,
         )
 

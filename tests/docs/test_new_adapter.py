@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock_adapters.sdk.conformance import (  # noqa: F401  each module adds its checks
+    checks_endpoint,
+    checks_inbound,
+    checks_outbound,
+)
+from crossdock_adapters.sdk.conformance.bench import CHECKS
 from crossdock_adapters.sdk.scaffold.creating import kinds
 from fenced import blocks, code, document, rows, section
 from newcomer import Newcomer
@@ -26,6 +32,13 @@ class Told:
     exits: int = 0
 
 
+IN_THE_GUIDE = "rest"
+# Commands of a README that stand in no fence.
+INDENTED = re.compile(r"^    ((?:python|crossdock) .+)$", re.MULTILINE)
+CONFORMS = re.compile(
+    r"^pigeon conforms: (\d+) passed, 0 failed, (\d+) not applicable$", re.MULTILINE
+)
+CONFORM_SECONDS = 240.0
 INSTALL = "python -m pip install --no-deps --no-build-isolation -e ."
 # Each command of the guide, in its order.
 COMMANDS: list[tuple[str, Told]] = [
@@ -118,6 +131,25 @@ def test_a_newcomer_follows_the_guide(tmp_path: Path) -> None:
             return state == "serving"
 
         newcomer.wait(serves, newcomer.folder / "adapters.json.log")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind != IN_THE_GUIDE])
+def test_a_newcomer_follows_the_readme_of_each_kind(kind: str, tmp_path: Path) -> None:
+    """Proves for the kinds that the guide does not go through that what `new` writes installs with
+    pip and without a network, passes every check that it is not excused from, and has its tests
+    found: by the commands of the README that it writes."""
+    newcomer = Newcomer(tmp_path)
+    followed(newcomer, f"crossdock adapter new pigeon --kind {kind}", Told(rf"by {kind}\b"))
+    followed(newcomer, "cd pigeon", Told())
+    install, conform, check = INDENTED.findall((newcomer.folder / "README.md").read_text("utf-8"))
+    followed(newcomer, install, Told(r"^Successfully installed crossdock-adapter-pigeon-0\.1\.0$"))
+    assert conform == "crossdock adapter conform pigeon"
+    done = newcomer.run(conform, CONFORM_SECONDS)
+    counted = CONFORMS.search(done.stdout)
+    assert counted is not None and done.returncode == 0, done.stdout
+    assert sum(map(int, counted.groups())) >= len(CHECKS), done.stdout
+    # Its tests run the checks once more: here they are found, and the short one of them is run.
+    followed(newcomer, f"{check} -k lowest_grade", Told(r"=+ 1 passed, 1 deselected in "))
 
 
 def by_free_ports(config: str, told: Any) -> str:

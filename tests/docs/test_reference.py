@@ -18,7 +18,7 @@ from crossdock_adapters.sdk.config import load_adapters
 from crossdock_adapters.sdk.faults import FaultKind
 from crossdock_adapters.sdk.telemetry import Telemetry
 from crossdock_hub import config, identity
-from crossdock_hub.bus import embedded_config, streams
+from crossdock_hub.bus import embedded_config, embedded_room, streams
 from crossdock_hub.objects import lifecycle
 from crossdock_hub.store import engine
 from crossdock_hub.telemetry import Metrics
@@ -89,6 +89,11 @@ def test_limits_of_streams_and_bus_are_those_of_the_code() -> None:
     assert f"file store {settings.max_file_store_bytes >> 30} GiB" in text
     assert f"memory store {settings.max_memory_store_bytes >> 30} GiB" in text
     assert f"when {settings.min_free_bytes >> 20} MiB are free" in prose(RELIABILITY)
+    pauses = (embedded_room.FIRST_VAIN_PAUSE_SECONDS, embedded_room.MAX_VAIN_PAUSE_SECONDS)
+    assert "after {:g} s, and later and later up to every {:g} s".format(*pauses) in prose(
+        RELIABILITY
+    )
+    assert f"room for {settings.min_free_files} more files are free" in prose(OPERATIONS)
     version = ".".join(map(str, embedded_config.MIN_SERVER_VERSION))
     assert f"({version} or newer)" in prose(RELIABILITY)
     assert f"{version} or newer" in prose(OPERATIONS)

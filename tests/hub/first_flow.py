@@ -233,13 +233,13 @@ class Flow(Company):  # type: ignore[misc]
         answer = self.call(f"{TRACKING}/ReportTrackingEvents", request, caller)
         return list(answer.receipts)
 
-    def prove(self, number: str = "1Z1") -> Any:
+    def prove(self, number: str = "1Z1", time: int | None = None) -> Any:
         request = confirmation_service_pb2.CreateDeliveryConfirmationRequest(
             request_id=request_id()
         )
         proof = request.delivery_confirmation
         proof.carrier_code, proof.tracking_number, proof.signed_by = "UPSN", number, "ADA"
-        proof.delivered_time.CopyFrom(at(self.now))
+        proof.delivered_time.CopyFrom(at(self.now if time is None else time))
         return self.call(f"{CONFIRMATIONS}/CreateDeliveryConfirmation", request, CARRIER)
 
     def labelled(self, packages: int = 1) -> shipment_pb2.Shipment:

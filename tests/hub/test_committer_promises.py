@@ -11,7 +11,7 @@ import pytest
 from crossdock.errors import Refusal
 from crossdock.tracking.v1 import tracking_service_pb2
 from crossdock_hub.commands import Command, Unread
-from crossdock_hub.committer import Committer
+from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
@@ -137,3 +137,53 @@ async def test_what_waits_is_read_while_the_batch_before_it_commits(
     assert isinstance(error, Refused)
     assert error.refusal.reason == "MALFORMED_MESSAGE"
     assert await cursors(store) == ["first", "read ahead"]
+
+
+class Batches:
+    """A committer that notes how many cursors each of its transactions has."""
+
+    def __init__(self, store: Store, gather_seconds: float) -> None:
+        limits = Limits().with_changes({"gather_seconds": gather_seconds})
+        self.committer = Committer(store, CONTRACT, limits, Picker(limits))
+        self.sizes: list[int] = []
+        self.committer.listeners.append(self._note)
+        self.committer.start([])
+
+    def _note(self, batch: Committed) -> None:
+        self.sizes.append(sum(key[0] == "cursor" for key in batch.changes.records))
+
+    async def ask(self, caller: int, calls: int, turns: int = 0) -> None:
+        """Calls one after another; so many turns of the loop pass before each but the first."""
+        for call in range(calls):
+            for _ in range(turns if call else 0):
+                await asyncio.sleep(0)
+            await self.committer.submit(command(UPS, put(f"{caller}-{call}")))
+
+
+async def test_callers_who_ask_again_share_a_batch(store: Store) -> None:
+    """Proves that a batch after one of several callers begins when all of them are back, however
+    many turns of the loop they need, and not when its time is over."""
+    batches = Batches(store, gather_seconds=60.0)
+    async with asyncio.timeout(30.0):
+        await asyncio.gather(*(batches.ask(caller, 3, turns=caller * 5) for caller in range(8)))
+        await batches.committer.stop()
+    assert batches.sizes == [8, 8, 8]
+
+
+async def test_nobody_waits_long_for_who_does_not_come_back(store: Store) -> None:
+    """Proves that a batch begins without callers of the one before it when its time is over."""
+    batches = Batches(store, gather_seconds=0.02)
+    async with asyncio.timeout(30.0):
+        await asyncio.gather(*(batches.ask(caller, 1 if caller else 3) for caller in range(8)))
+    assert batches.sizes == [8, 1, 1]
+    await batches.committer.stop()
+
+
+async def test_a_lone_caller_and_a_stop_wait_for_nobody(store: Store) -> None:
+    """Proves that few callers are never gathered, and that a stop ends a gathering."""
+    batches = Batches(store, gather_seconds=60.0)
+    async with asyncio.timeout(30.0):
+        await asyncio.gather(*(batches.ask(caller, 4) for caller in range(3)))
+        await asyncio.gather(*(batches.ask(caller, 1) for caller in range(8)))
+        await batches.committer.stop()
+    assert sum(batches.sizes) == 3 * 4 + 8

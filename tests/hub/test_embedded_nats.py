@@ -23,6 +23,7 @@ from crossdock_hub.bus.embedded import (
     EmbeddedNats,
     EmbeddedSettings,
     EmbeddedStartFailed,
+    is_full,
     log_words,
 )
 from fixtures_nats import eventually, free_port, is_alive
@@ -262,18 +263,63 @@ async def _until(stream: asyncio.StreamReader, start: bytes) -> AsyncIterator[by
             return
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MiB; needs the right to mount."""
-    directory = tmp_path / "disk"
+@contextlib.contextmanager
+def mounted(directory: Path, options: str) -> Iterator[Path]:
+    """A file system of its own; needs the right to mount."""
     directory.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(directory)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)], capture_output=True
     )
     if made.returncode:
         pytest.skip("this user may not mount a small file system")
     yield directory
     subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """12 MiB."""
+    with mounted(tmp_path / "disk", "size=12m") as directory:
+        yield directory
+
+
+@pytest.fixture
+def few_files(tmp_path: Path) -> Iterator[Path]:
+    """64 MiB, and 400 files at most."""
+    with mounted(tmp_path / "disk", "size=64m,nr_inodes=400") as directory:
+        yield directory
+
+
+async def test_a_volume_without_files_is_full(few_files: Path) -> None:
+    """Proves on a volume that may have no more files, though most of its bytes are free: health is
+    red and says so, nothing is restarted meanwhile, and with files again it heals by itself."""
+    import nats
+
+    server = EmbeddedNats(quick(few_files, min_free_bytes=4 * MIB, min_free_files=64))
+    address = await server.start()
+    client = await nats.connect(address.url, user=address.user, password=address.password)
+    stream = client.jetstream()
+    await stream.add_stream(name="kept", subjects=["kept"])
+    await stream.publish("kept", b"kept")
+    ballast = few_files / "ballast"
+    ballast.mkdir()
+    for number in range(os.statvfs(few_files).f_ffree):
+        (ballast / str(number)).touch()
+    free = os.statvfs(few_files)
+    assert (free.f_ffree, free.f_bavail * free.f_frsize > 32 * MIB) == (0, True)
+    with pytest.raises(Exception, match=r"space|stream|timeout|resource"):
+        await stream.add_stream(name="more", subjects=["more"])
+    await eventually(lambda: "KiB and 0 files free" in server.health.reason, "the red light")
+    assert is_full(server.health) and server.restarts == 0
+    for file in ballast.iterdir():
+        file.unlink()
+    await eventually(lambda: server.health.ok, "the recovery")
+    await eventually(lambda: client.is_connected, "the reconnect")
+    assert (await stream.stream_info("kept")).state.messages == 1
+    await stream.add_stream(name="more", subjects=["more"])
+    await stream.publish("more", b"again", timeout=ANSWER_SECONDS)
+    await client.close()
+    await server.stop()
 
 
 async def test_disk_full_is_named_and_healed(small_disk: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -11,11 +12,13 @@ import textwrap
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from crossdock_hub import data_lock
-from crossdock_hub.bus import embedded, embedded_config, embedded_probe
+from crossdock_hub.bus import embedded, embedded_config, embedded_probe, embedded_room
 from crossdock_hub.bus.address import BusAddress, BusHealth
 from crossdock_hub.bus.embedded import (
     DataDirectoryInUse,
@@ -25,6 +28,7 @@ from crossdock_hub.bus.embedded import (
     EmbeddedStartFailed,
     is_full,
 )
+from crossdock_hub.bus.embedded_room import MAX_VAIN_PAUSE_SECONDS, Room
 from crossdock_hub.bus.streams import HUB_USER
 from crossdock_hub.hub import told_health
 from fixtures_nats import eventually
@@ -33,6 +37,8 @@ from structlog.testing import capture_logs
 # Pauses of 0.1, 0.2, 0.4 and 0.8 s lie before the fourth try.
 FOUR_TRIES_SECONDS = 1.5
 SICK_SECONDS = 0.1
+PLENTY = Room(1 << 30, 1_000_000)
+QUOTA = "[7] [ERR] JetStream failed to store a msg on stream 'events': disk quota exceeded"
 
 
 @pytest.fixture
@@ -167,13 +173,135 @@ async def test_a_server_that_waits_for_room_is_told_as_a_full_disk(
         raise embedded_probe.NoAnswer("no answer within 2 s")
 
     monkeypatch.setattr(embedded_probe, "healthz", no_answer)
-    free = {"bytes": 0}
-    monkeypatch.setattr(keeper, "_free_bytes", lambda: free["bytes"])
+    free = {"room": Room(0, 1_000)}
+    monkeypatch.setattr(keeper, "_room", lambda: free["room"])
     assert await keeper._examine() == "" and is_full(keeper.health)
-    free["bytes"] = 10 * embedded.FULL_BYTES
+    free["room"] = PLENTY
     keeper._missed = 0
     assert await keeper._examine() == "" and not is_full(keeper.health)
     assert keeper.health.reason == "nats-server hangs: no answer within 2 s"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The supervisor's clock, put on by hand."""
+    told = {"now": 1_000.0}
+    monkeypatch.setattr(embedded, "time", SimpleNamespace(monotonic=lambda: told["now"]))
+    return told
+
+
+@pytest.fixture
+def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedNats:
+    """One whose volume reports room, whatever is stored."""
+    made = EmbeddedNats(EmbeddedSettings(tmp_path / "data"))
+    monkeypatch.setattr(made, "_room", lambda: PLENTY)
+    return made
+
+
+def restarted_after(keeper: EmbeddedNats, clock: dict[str, float], seconds: int) -> list[float]:
+    """When a server that finds no room, and again none after each restart, was to be restarted."""
+    began, restarts = clock["now"], []
+    while clock["now"] < began + seconds:
+        keeper._log_line(QUOTA)
+        if why := keeper._treat(""):
+            assert why == "the disk has space again; nats-server stores only after a restart"
+            restarts.append(clock["now"] - began)
+            keeper._disk_was_full = False
+        else:
+            assert is_full(keeper.health)
+        clock["now"] += 1.0
+    return restarts
+
+
+def test_room_that_is_none_is_not_believed_again_and_again(
+    keeper: EmbeddedNats, clock: dict[str, float]
+) -> None:
+    """Proves that a server whose volume reports room that a quota does not give is restarted at
+    once, then after pauses that double up to their limit, and that health says meanwhile what the
+    volume reports and what to do."""
+    restarts = restarted_after(keeper, clock, 1_500)
+    assert restarts == [0, 10, 30, 70, 150, 310, 610, 910, 1210]
+    assert restarts[-1] - restarts[-2] == MAX_VAIN_PAUSE_SECONDS
+    reason = keeper.health.reason
+    assert "it reports 1048576 KiB and 1000000 files free, yet nats-server can't write" in reason
+    assert "quota" in reason and "every 300 s" in reason
+
+
+async def test_room_is_believed_again_after_news(
+    keeper: EmbeddedNats, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the first restart is at once again after the volume was seen full, and after the
+    server was well for a while; not after a moment."""
+    assert restarted_after(keeper, clock, 60) == [0, 10, 30]
+    monkeypatch.setattr(keeper, "_room", lambda: Room(PLENTY.bytes, 0))
+    keeper._log_line(QUOTA)
+    assert keeper._treat("") == "" and " KiB and 0 files free" in keeper.health.reason
+    monkeypatch.setattr(keeper, "_room", lambda: PLENTY)
+    assert restarted_after(keeper, clock, 60) == [0, 10, 30]
+
+    async def well(*_: object) -> str:
+        return ""
+
+    monkeypatch.setattr(embedded_probe, "healthz", well)
+    monkeypatch.setattr(embedded_probe, "ping", well)
+    monkeypatch.setattr(EmbeddedNats, "address", BusAddress("nats://127.0.0.1:1", "", ""))
+    # The fourth pause is of 40 s, the fifth of 80 s.
+    for steady, restarts in ((0.5, [0]), (2.0, [0, 10, 30])):
+        keeper._disk_was_full, keeper._up_since = False, clock["now"]
+        clock["now"] += steady * embedded.STEADY_SECONDS
+        assert await keeper._examine() == "" and keeper.health.ok
+        assert restarted_after(keeper, clock, 60) == restarts
+
+
+async def test_a_server_that_hangs_for_want_of_room_waits_for_it(
+    keeper: EmbeddedNats, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that one which said that it finds no room, and then answers nobody, is restarted no
+    oftener than one that answers."""
+
+    async def no_answer(*_: object) -> str:
+        raise embedded_probe.NoAnswer("no answer within 2 s")
+
+    monkeypatch.setattr(embedded_probe, "healthz", no_answer)
+    restarts = []
+    for second in range(60):
+        keeper._log_line(QUOTA)
+        if await keeper._examine():
+            restarts.append(second)
+            keeper._missed = 0
+        clock["now"] += 1.0
+    assert restarts == [1, 11, 31]
+
+
+async def test_a_start_that_finds_no_room_is_tried_later_and_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a server which can't even be started for want of room, though its volume reports
+    some, is tried after pauses that grow, and that health says what to do; not so one that can't
+    be started for another reason."""
+    said: list[str] = []
+    keeper = EmbeddedNats(
+        EmbeddedSettings(tmp_path / "data", max_restart_pause_seconds=0.001),
+        on_health=lambda health: said.append(health.reason),
+    )
+    tries: list[float] = []
+    trouble = [OSError(errno.EMFILE, "Too many open files")]
+    trouble += [OSError(errno.EDQUOT, "Disk quota exceeded") for _ in range(3)]
+
+    async def launch() -> None:
+        tries.append(time.monotonic())
+        if trouble:
+            raise trouble.pop(0)
+
+    monkeypatch.setattr(keeper, "_room", lambda: PLENTY)
+    monkeypatch.setattr(keeper, "_launch", launch)
+    monkeypatch.setattr(embedded_room, "FIRST_VAIN_PAUSE_SECONDS", 0.2)
+    await asyncio.wait_for(keeper._restart("it ended"), 60)
+    gaps = [later - sooner for sooner, later in pairwise(tries)]
+    assert all(gap >= least for gap, least in zip(gaps[1:], (0.2, 0.4, 0.8), strict=True)), gaps
+    assert said[0] == "[Errno 24] Too many open files; trying again"
+    assert "yet nats-server can't write there" in said[1] and "quota exceeded" in said[1]
+    assert keeper.restarts == 1
 
 
 async def test_health_is_asked_for_whole() -> None:
@@ -213,7 +341,7 @@ async def test_a_server_that_stays_unwell_is_restarted(
     monkeypatch.setattr(embedded_probe, "healthz", unwell)
     monkeypatch.setattr(embedded_probe, "ping", pong)
     monkeypatch.setattr(EmbeddedNats, "address", BusAddress("nats://127.0.0.1:1", "", ""))
-    monkeypatch.setattr(keeper, "_free_bytes", lambda: 10 * settings.min_free_bytes)
+    monkeypatch.setattr(keeper, "_room", lambda: PLENTY)
     began = time.monotonic()
     assert await keeper._examine() == ""
     assert keeper.health.reason == "nats-server is not healthy: no quorum"

@@ -8,6 +8,8 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2
 from crossdock_hub.objects import lifecycle
 from decisions import outcome, refusal_of
 from first_flow import Flow, order, package, scan, seconds
@@ -25,8 +27,9 @@ SCANS = st.lists(
 def played(scans: list[tuple[str, int | None, bool]]) -> lifecycle.ParcelProgress:
     """What becomes of a parcel by these scans in this order."""
     now = FRESH
-    for milestone, time, back in scans:
-        now, _ = lifecycle.advance_parcel(now, lifecycle.meant(milestone, back), time)
+    said = [(lifecycle.meant(milestone, back), time) for milestone, time, back in scans]
+    for milestone, (_, time) in zip(lifecycle.turned(said), said, strict=True):
+        now, _ = lifecycle.advance_parcel(now, milestone, time)
     return now
 
 
@@ -125,6 +128,48 @@ def test_a_delivered_parcel_may_still_come_back() -> None:
     """Proves that a refused parcel ends as returned, whichever end is told first."""
     ends: list[tuple[str, int | None, bool]] = [("DELIVERED", 5, False), ("RETURNED", 9, False)]
     assert played(ends) == played(ends[::-1]) == lifecycle.ParcelProgress("RETURNED", 9, False)
+
+
+@pytest.mark.parametrize(
+    ("scans", "milestone"),
+    [
+        ([("RETURNING", 5), ("DELIVERED", 9)], "RETURNED"),
+        ([("RETURNING", 5), ("DELIVERED", 5)], "RETURNED"),
+        ([("RETURNING", 5), ("DELIVERED", 4)], "DELIVERED"),
+        ([("DELIVERED", 4), ("RETURNING", 5)], "DELIVERED"),
+        ([("DELIVERED", 9), ("RETURNING", 5)], "RETURNED"),
+        ([("DELIVERED", 4), ("RETURNING", 5), ("DELIVERED", 9)], "RETURNED"),
+        ([("RETURNING", 7), ("DELIVERED", 6), ("RETURNING", 5)], "RETURNED"),
+        ([("RETURNING", None), ("DELIVERED", None)], "RETURNED"),
+        ([("RETURNING", None), ("DELIVERED", 9)], "RETURNED"),
+        ([("RETURNING", 5), ("DELIVERED", None)], "RETURNED"),
+        ([("DELIVERED", None), ("RETURNING", None)], "DELIVERED"),
+        ([("DELIVERED", 9), ("RETURNING", None)], "DELIVERED"),
+        ([("IN_TRANSIT", 5), ("DELIVERED", 9)], "DELIVERED"),
+    ],
+)
+def test_a_delivery_that_follows_the_way_back_is_a_return(
+    scans: list[tuple[str, int | None]], milestone: str
+) -> None:
+    """Proves that "delivered" not before a scan of the way back is the sender's parcel, and that
+    the order in which they came decides only where one of them has no time."""
+    assert played([(name, time, False) for name, time in scans]).milestone == milestone
+
+
+@given(scans=SCANS)
+def test_a_delivery_is_a_return_exactly_when_the_parcel_went_back_before(scans: list[Any]) -> None:
+    """Proves that of scans with times a delivery counts as long as nothing of the way back is as
+    old as it, that nothing else changes its meaning, and that each scan is looked at by the hub."""
+    said = [(lifecycle.meant(milestone, back), time) for milestone, time, back in scans]
+    back = [time for name, time in said if name in ("RETURNING", "RETURNED")]
+    now = FRESH
+    for place, ((name, time), means) in enumerate(zip(said, lifecycle.turned(said), strict=True)):
+        turns = name == "DELIVERED" and any(since <= time for since in back)
+        assert means == ("RETURNED" if turns else name)
+        beside = {"DELIVERED": {"RETURNING", "RETURNED"}}.get(name, {"DELIVERED"})
+        if name in ("DELIVERED", "RETURNING", "RETURNED") and beside & {n for n, _ in said[:place]}:
+            assert lifecycle.may_turn(now.milestone, name)
+        now, _ = lifecycle.advance_parcel(now, name, time)
 
 
 # Ladders and verbs
@@ -236,6 +281,102 @@ def test_a_parcel_that_came_back_is_returned_and_not_delivered() -> None:
     assert flow.state("order", shipment.order_id) == "SHIPPED"
     assert "tracking.delivered" not in flow.told()
     assert flow.object("order", shipment.order_id).progress[0].shipped.value == "1"
+
+
+BACK = (("OUT_FOR_DELIVERY", 10), ("RETURNING", 20), ("IN_TRANSIT", 30), ("DELIVERED", 40))
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("story", list(permutations(BACK)))
+def test_the_way_back_ends_as_returned_in_any_order(
+    story: tuple[tuple[str, int], ...], together: bool
+) -> None:
+    """Proves that a delivery to the sender, which its carrier has no word for, ends parcel and
+    shipment as returned however its scans come; that nobody hears of a delivery once the way back
+    is known; and that the proof of it confirms nothing."""
+    flow = Flow()
+    shipment = flow.labelled()
+    flow.manifest()
+    base = flow.now
+    scans = [scan(milestone, base + seconds(after)) for milestone, after in story]
+    for batch in [scans] if together else [[each] for each in scans]:
+        flow.report(*batch)
+    flow.prove("1Z1", base + seconds(40))
+    parcel = flow.records["parcel", "UPSN", "1Z1"]
+    assert (parcel.milestone, parcel.milestone_time) == ("RETURNED", base + seconds(40))
+    assert flow.state("shipment", shipment.id) == "RETURNED"
+    (row,) = flow.object("shipment", shipment.id).progress
+    assert row.milestone == shipment_pb2.MILESTONE_RETURNED
+    assert row.milestone_time.ToMicroseconds() == base + seconds(40)
+    names = [name for name, _ in story]
+    told_late = names.index("DELIVERED") < names.index("RETURNING")
+    assert ("tracking.delivered" in flow.told()) is told_late
+    arrived = told_late and not together
+    assert flow.state("order", shipment.order_id) == ("DELIVERED" if arrived else "SHIPPED")
+    assert flow.all("delivery_confirmation") == []
+    (end,) = [each for each in flow.scans if each.milestone == "DELIVERED"]
+    assert tracking_pb2.TrackingEvent.FromString(end.body).return_leg is not told_late
+
+
+def test_a_delivery_before_the_way_back_keeps_its_proof() -> None:
+    """Proves that what a customer had and sent back was delivered: its proof is written."""
+    flow = Flow()
+    flow.labelled()
+    base = flow.now
+    flow.report(
+        scan("DELIVERED", base + 1), scan("RETURNING", base + 2), scan("RETURNED", base + 3)
+    )
+    flow.prove("1Z1", base + 1)
+    (proof,) = flow.all("delivery_confirmation")
+    assert proof.delivered_time.instant.ToMicroseconds() == base + 1
+
+
+def test_a_return_is_known_after_its_scans_are_gone() -> None:
+    """Proves that a parcel on its way back ends as returned also where the scans that said so are
+    past their time, and one that was delivered is turned by a late scan of the way back."""
+    flow = Flow()
+    flow.labelled(2)
+    base = flow.now
+    flow.report(scan("RETURNING", base + 5), scan("DELIVERED", base + 9, number="1Z2"))
+    flow.scans.clear()
+    flow.report(scan("DELIVERED", base + 9), scan("RETURNING", base + 5, number="1Z2"))
+    for number in ("1Z1", "1Z2"):
+        assert flow.records["parcel", "UPSN", number].milestone == "RETURNED"
+
+
+def test_what_is_delivered_after_it_came_back_came_back_again() -> None:
+    """Proves that a return which its carrier told outright turns a delivery as a scan of the way
+    back does, and that such a delivery turns one without a time that was told after it."""
+    assert lifecycle.turned([("DELIVERED", 9), ("RETURNED", 5)]) == ["RETURNED", "RETURNED"]
+    assert lifecycle.turned([("DELIVERED", 4), ("RETURNED", 5)]) == ["DELIVERED", "RETURNED"]
+    story = [("DELIVERED", 9), ("DELIVERED", None), ("RETURNING", 5)]
+    assert lifecycle.turned(story) == ["RETURNED", "RETURNED", "RETURNING"]
+    flow = Flow()
+    flow.labelled()
+    base = flow.now
+    flow.report(scan("RETURNED", base + 5))
+    flow.report(scan("DELIVERED", base + 9))
+    flow.prove("1Z1", base + 9)
+    (end,) = [each for each in flow.scans if each.milestone == "DELIVERED"]
+    assert tracking_pb2.TrackingEvent.FromString(end.body).return_leg
+    assert flow.all("delivery_confirmation") == []
+
+
+def test_a_shipment_that_came_back_has_no_time_of_delivery() -> None:
+    """Proves that the time is that of the last package which its receiver kept, and none is left
+    when all came back, told by a scan of the way back or outright."""
+    flow = Flow()
+    shipment = flow.labelled(2)
+    flow.manifest()
+    base = flow.now
+    flow.report(scan("DELIVERED", base + 9), scan("DELIVERED", base + 5, number="1Z2"))
+    assert flow.object("shipment", shipment.id).delivered_time.ToMicroseconds() == base + 9
+    flow.report(scan("RETURNING", base + 7))
+    assert flow.state("shipment", shipment.id) == "DELIVERED"
+    assert flow.object("shipment", shipment.id).delivered_time.ToMicroseconds() == base + 5
+    flow.report(scan("RETURNED", base + 12, number="1Z2"))
+    assert flow.state("shipment", shipment.id) == "RETURNED"
+    assert not flow.object("shipment", shipment.id).HasField("delivered_time")
 
 
 def test_a_shipment_of_which_a_part_came_back_is_over() -> None:

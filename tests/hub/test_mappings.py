@@ -1,9 +1,9 @@
-"""What codes mean: rows decide scans, what has no row waits, and a late row leaves no trace."""
+"""What codes mean: rows decide scans, and what has no row waits."""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +16,6 @@ from crossdock_hub.backfilling import backfill
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects.mappings import (
     AWAITS_BYTES_MAX,
-    MILESTONES,
     Code,
     Unmapped,
     awaits_of,
@@ -26,7 +25,7 @@ from crossdock_hub.objects.mappings import (
 from crossdock_hub.unit import Refused
 from decisions import CARRIER, OPERATOR, outcome
 from first_flow import Flow, scan, seconds
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 SERVICE = "mapping.v1.MappingService"
@@ -269,132 +268,3 @@ def test_a_meaning_that_is_none_is_refused(canonical: str) -> None:
         set_row(Flow(), "QQ", canonical)
     assert refused.value.refusal.reason == "INVALID_FIELD"
     assert "OUT_FOR_DELIVERY" in refused.value.refusal.message
-
-
-# The property: a row that comes late leaves what a row from the start would have.
-
-
-@dataclass(frozen=True)
-class Told:
-    """A scan of a history. minutes: None: the carrier could not say when."""
-
-    code: str
-    minutes: int | None
-    parcel: int
-    signed_by: str
-
-
-@dataclass(frozen=True)
-class History:
-    """Codes and what they mean, scans in the order they came, and before which of them each row
-    came; what is left comes after all."""
-
-    meanings: dict[str, str]
-    told: list[Told]
-    row_before: dict[str, int] = field(default_factory=dict)
-
-
-LETTERS = "ABCDEF"
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> History:
-    meanings = {code: draw(st.sampled_from(sorted(MILESTONES))) for code in LETTERS}
-    told = draw(
-        st.lists(
-            st.builds(
-                Told,
-                st.sampled_from(LETTERS),
-                st.one_of(st.none(), st.integers(0, 5)),
-                st.integers(1, 2),
-                st.sampled_from(["", "ADA"]),
-            ),
-            min_size=1,
-            max_size=8,
-        )
-    )
-    late = {code: draw(st.integers(0, len(told))) for code in LETTERS if draw(st.booleans())}
-    return History(meanings, told, late)
-
-
-def played(history: History, *, late: bool, by_backfill: bool = False) -> Flow:
-    flow = Flow()
-    flow.labelled(2)
-    start = flow.now
-    for code, canonical in history.meanings.items():
-        if not late or code not in history.row_before:
-            set_row(flow, code, canonical)
-    flow.drive()
-    for place, told in enumerate(history.told):
-        if late:
-            _come(flow, history, place, by_backfill)
-        time = None if told.minutes is None else start + seconds(60 * told.minutes)
-        event = coded(time, told.code, number=f"1Z{told.parcel}", signed_by=told.signed_by)
-        flow.report(event)
-    if late:
-        _come(flow, history, len(history.told), by_backfill)
-    return flow
-
-
-def _come(flow: Flow, history: History, place: int, by_backfill: bool) -> None:
-    rows = [code for code, before in history.row_before.items() if before == place]
-    for code in rows:
-        set_row(flow, code, history.meanings[code])
-    if rows and by_backfill:
-        backfilled(flow)
-    flow.drive()
-
-
-def told_of(flow: Flow) -> dict[str, Any]:
-    """What is known in the end, without ids, revisions and times of storing."""
-    scans = {}
-    for record in flow.scans:
-        body = tracking_pb2.TrackingEvent.FromString(record.body)
-        scans[record.dedupe_key] = (
-            record.milestone,
-            body.exception_reason,
-            body.return_leg,
-            body.signed_by,
-        )
-    parcels = {
-        key: (record.milestone, record.milestone_time, record.exception_open)
-        for key, record in flow.records.items()
-        if key[0] == "parcel"
-    }
-    (shipment,) = flow.all("shipment")
-    progress = [
-        (
-            row.package_id == shipment.packages[0].id,
-            row.milestone,
-            row.exception_open,
-            row.milestone_time.ToMicroseconds(),
-        )
-        for row in shipment.progress
-    ]
-    (order,) = flow.all("order")
-    proofs = sorted(
-        (proof.tracking_number, proof.signed_by) for proof in flow.all("delivery_confirmation")
-    )
-    return {
-        "scans": scans,
-        "parcels": parcels,
-        "shipment": (
-            flow.state("shipment", shipment.id),
-            progress,
-            shipment.delivered_time.ToMicroseconds(),
-        ),
-        "order": flow.state("order", order.id),
-        "proofs": proofs,
-        "held": len(flow.held()),
-    }
-
-
-@settings(deadline=None)
-@given(histories(), st.booleans())
-def test_a_row_that_comes_late_leaves_what_a_row_from_the_start_would(
-    history: History, by_backfill: bool
-) -> None:
-    """Proves that whenever rows come, and whether what waits goes on by itself or by a backfill,
-    scans, parcels, shipment, order and proofs end as if every row had been there from the start."""
-    late = played(history, late=True, by_backfill=by_backfill)
-    assert told_of(late) == told_of(played(history, late=False))

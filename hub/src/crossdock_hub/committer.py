@@ -1,13 +1,16 @@
 """Collects concurrent commands and applies them in batches: one read of everything they touch, pure
 decisions one after another, one transaction, then all answers.
 
-A lone command waits for nobody: a batch takes what is there when the one before is done.
-Interactive commands go first, bulk fills the rest. A refusal never poisons its batch.
+A lone command waits for nobody: a batch takes what is there when the one before is done. After a
+batch of several callers the next one gathers: they ask again at once, and what a batch costs
+however many commands it has is shared by more of them. Interactive commands go first, bulk fills
+the rest. A refusal never poisons its batch.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -56,6 +59,8 @@ log = structlog.get_logger("crossdock.committer")
 FOLLOW = "follow_dead_letters"
 # Marks of a batch that the store did not take are tried again after this long.
 FAILED_MARKS_SECONDS = 1.0
+# Fewer callers than these have little to share.
+GATHERING_CALLERS = 4
 
 
 @dataclass(slots=True)
@@ -108,6 +113,8 @@ class Committer:
         self._marks: list[Mark] = []
         self._marks_due = False
         self._wake = asyncio.Event()
+        # So many interactive commands have to wait before a new one wakes the committer.
+        self._enough = 0
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._endpoints: dict[str, RegisteredEndpoint] = {}
@@ -145,7 +152,8 @@ class Committer:
         if self._stopping:
             raise Stopped
         self._lanes.add(command)
-        self._wake.set()
+        if command.bulk or self._lanes.callers_waiting >= self._enough:
+            self._wake.set()
         return command.answer
 
     def mark(self, mark: Mark) -> None:
@@ -182,10 +190,22 @@ class Committer:
                 if batch or self._marks_due or self._can_pick():
                     await self._commit_safely(batch)
                     self._lanes.took(batch, time.monotonic() - begun)
+                    await self._gather(sum(not command.bulk for command in batch))
                 elif not taken:
                     break
             if self._stopping and self._lanes.empty:
                 return
+
+    async def _gather(self, answered: int) -> None:
+        """After a batch of several callers: let them ask again, for a moment at most."""
+        if answered < GATHERING_CALLERS or self._stopping or self._lanes.bulk_waits:
+            return
+        self._enough = self._lanes.callers_waiting + answered
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.gather_seconds):
+                await self._wake.wait()
+        self._enough = 0
 
     def _can_pick(self) -> bool:
         if self._stopping:

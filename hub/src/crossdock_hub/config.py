@@ -32,6 +32,8 @@ class Limits:
     bulk_slice_items: int = 500
     # A batch takes as much bulk work as is done in so long: whoever calls meanwhile waits for it.
     bulk_batch_seconds: float = 0.01
+    # So long a batch waits for the callers of the one before it to ask again, if they were several.
+    gather_seconds: float = 0.003
     # gRPC.
     message_bytes_max: int = 4 * 1024 * 1024
     request_bytes_max: int = 1024 * 1024

@@ -62,6 +62,15 @@ class Lanes:
     def empty(self) -> bool:
         return not self._interactive and not self._bulk
 
+    @property
+    def callers_waiting(self) -> int:
+        """How many interactive commands wait."""
+        return len(self._interactive)
+
+    @property
+    def bulk_waits(self) -> bool:
+        return bool(self._bulk)
+
     def add(self, command: Command) -> None:
         """Queue a command. Raises Refused with HUB_OVERLOADED when its lane is full."""
         queue = self._bulk if command.bulk else self._interactive

@@ -34,6 +34,8 @@ BACK_SECONDS = 60.0
 NAIVE_MESSAGES = 50
 NAIVE_WINDOW_SECONDS = 1.0
 PACE_SECONDS = 0.05
+# G18 takes something away every few seconds: the hub makes one stream anew once a minute at most.
+REBUILD_PAUSE_SECONDS = 2.0
 
 
 async def _ambiguous(round_: Round, dark_seconds: float) -> int:
@@ -168,7 +170,12 @@ async def run_g18(piece: Piece) -> Result:
             await eventually(lambda: all_there(round_), "the stream filled again", BACK_SECONDS)
             healed.append(time.monotonic() - started)
 
-    plan = Plan(piece.seed, mix=mix_of("well"), pace_seconds=PACE_SECONDS)
+    plan = Plan(
+        piece.seed,
+        mix=mix_of("well"),
+        limits={**SHORT_LIMITS, "rebuild_pause_seconds": REBUILD_PAUSE_SECONDS},
+        pace_seconds=PACE_SECONDS,
+    )
     async with played(piece, plan, [fault]) as round_:
         await eventually(lambda: all_there(round_), "the stream filled again", BACK_SECONDS)
         history = await round_.history()

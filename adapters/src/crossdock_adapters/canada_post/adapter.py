@@ -21,7 +21,7 @@ from crossdock_adapters.canada_post.client import (
     Voided,
 )
 from crossdock_adapters.canada_post.translate import ShipRules
-from crossdock_adapters.sdk import carrier_labels, carrier_reports
+from crossdock_adapters.sdk import carrier_labels, carrier_reports, hazardous_goods
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
 from crossdock_adapters.sdk.mappings import Topic
@@ -75,6 +75,7 @@ async def buy_label(work: Work, vendor: CanadaPostClient) -> Confirmed:
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = ship_rules(work.settings)
     document = translate.shipment_document(shipment, work.item, work.reference, rules)
+    await hazardous_goods.refuse(work, [carrier_labels.find_package(shipment, work.item)])
     info = await vendor.create(document)
     if info.request_id not in ("", work.reference):
         raise OutcomeUnknown(f"Canada Post answers with the shipment of {info.request_id}")

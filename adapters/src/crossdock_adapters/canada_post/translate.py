@@ -42,6 +42,10 @@ POSTAL_CODE = re.compile(r"[A-Z]\d[A-Z]\d[A-Z]\d", re.ASCII)
 PIN = re.compile(r"[0-9A-Z]{11,16}")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 TIME = re.compile(r"\d{2}:\d{2}:\d{2}", re.ASCII)
+# The type of an event together with a text that says that the parcel goes back.
+TO_SENDER = "to_sender"
+RETURNED = re.compile(r"\breturn(?:ed|ing)\b.*\bsender\b", re.IGNORECASE)
+NOT_YET = re.compile(r"\b(?:will|would|if|unless|may|can|requested)\b", re.IGNORECASE)
 # Abbreviations of Canadian zones, English and French, in minutes ahead of UTC (National Research
 # Council Canada, time zones and daylight saving time).
 ZONES = {
@@ -188,6 +192,14 @@ def code_of(identifier: str) -> Code:
     return Code("", (text.lstrip("0") or "0") if text.isascii() and text.isdigit() else text)
 
 
+def goes_back(text: str) -> bool:
+    """Whether an event's text says that the parcel is on its way to its sender, not that it may be.
+
+    Many events mix attempts, refusals and returns, and the text alone tells them apart.
+    """
+    return RETURNED.search(text) is not None and NOT_YET.search(text) is None
+
+
 def scan_time(day: str, clock: str, zone: str, *, in_canada: bool) -> ScanTime:
     """When a scan happened. ValueError: day or time are none.
 
@@ -219,7 +231,9 @@ def _event(
     code = code_of(occurrence.need_text("event-identifier"))
     site, province = occurrence.text_of("event-site"), occurrence.text_of("event-province").upper()
     in_canada = province in PROVINCES
-    found = mappings.first(Topic.STATUS, [code])
+    text = occurrence.text_of("event-description")
+    codes = [Code(TO_SENDER, code.code), code] if goes_back(text) else [code]
+    found = mappings.first(Topic.STATUS, codes)
     meaning = None if found is None else found[1]
     milestone = "UNKNOWN" if meaning is None else meaning.canonical
     event = tracking_pb2.TrackingEvent(
@@ -227,11 +241,11 @@ def _event(
         tracking_number=number,
         milestone=shipment_pb2.Milestone.Value(f"MILESTONE_{milestone}"),
         status_code=code.code[: carrier_scans.MAX_STATUS_CODE],
-        description=occurrence.text_of("event-description")[: carrier_scans.MAX_DESCRIPTION],
+        description=text[: carrier_scans.MAX_DESCRIPTION],
         event_time=carrier_scans.source_time(_time(occurrence, in_canada)),
         place=carrier_scans.place(site, province, "", HOME if in_canada else ""),
         exception_reason="" if meaning is None else meaning.exception_reason,
-        native_codes=[types_pb2.NativeCode(type=code.type, code=code.code[:MAX_CODE])],
+        native_codes=[types_pb2.NativeCode(type=c.type, code=c.code[:MAX_CODE]) for c in codes],
         channel=carrier_scans.POLL,
     )
     if event.milestone in carrier_scans.MAY_BE_SIGNED:

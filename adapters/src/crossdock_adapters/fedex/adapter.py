@@ -13,7 +13,13 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.fedex import signature, translate, translate_scans
 from crossdock_adapters.fedex.client import MAX_TRACKED_AT_ONCE, Booking, FedexClient, Piece
 from crossdock_adapters.fedex.translate import ShipRules
-from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans, vendor_json
+from crossdock_adapters.sdk import (
+    carrier_labels,
+    carrier_reports,
+    carrier_scans,
+    hazardous_goods,
+    vendor_json,
+)
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.carrier_scans import History
@@ -25,6 +31,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.state_zones import with_states
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
 
 log = logging.getLogger(__name__)
@@ -57,6 +64,7 @@ async def open_shipment(work: Work, vendor: FedexClient) -> str:
     if packages[0].id != work.item:
         return BOUGHT_WITH + await carrier_reports.number_bought_with(work, packages[0])
     requested = translate.requested_shipment(shipment, packages, work.reference, rules)
+    await hazardous_goods.refuse(work, packages)
     account = rules.account_for(shipment.ship_from_location_number)
     if await vendor.find(work.reference, account) is None:
         await vendor.open(work.reference, account, requested)
@@ -141,7 +149,7 @@ async def tracking_callback(hook: Webhook, vendor: FedexClient) -> None:
             vendor_json.loads(hook.body),
             ADAPTER.mappings,
             hook.settings.text("carrier_code"),
-            hook.settings.mapping("scan_time_zones"),
+            with_states(hook.settings.mapping("scan_time_zones")),
         )
     except (ValueError, RecursionError) as error:
         await hook.hold(str(error), key=carrier_reports.payload_key(hook.body))
@@ -175,7 +183,7 @@ async def poll_tracking(poll: Poll, vendor: FedexClient) -> None:
 
 
 def ship_rules(settings: Settings) -> ShipRules:
-    """What the deployment decided about shipments."""
+    """What the deployment decided about shipments, and what the rows say of codes."""
     natives = ADAPTER.mappings.natives
     services = {**natives(Topic.SERVICE_LEVEL), **natives(Topic.SERVICE_LEVEL, CROSS_BORDER)}
     return ShipRules(
@@ -183,7 +191,9 @@ def ship_rules(settings: Settings) -> ShipRules:
         accounts_by_location=settings.mapping("accounts_by_location"),
         services={**services, **settings.mapping("services")},
         units=natives(Topic.UNIT),
-        packaging=settings.text("packaging_type"),
+        packaging_type=settings.text("packaging_type"),
+        package_types=settings.mapping("package_types"),
+        packaging=natives(Topic.PACKAGE_TYPE),
         pickup_type=settings.text("pickup_type"),
         label_format=settings.text("label_format"),
         label_stock=settings.text("label_stock"),
@@ -324,7 +334,7 @@ async def _report_result(poll: Poll, result: Mapping[str, Any]) -> None:
         result,
         ADAPTER.mappings,
         poll.settings.text("carrier_code"),
-        poll.settings.mapping("scan_time_zones"),
+        with_states(poll.settings.mapping("scan_time_zones")),
     )
     problems = [*history.problems, *await _tell(poll, history, carrier_scans.POLL)]
     if problems:

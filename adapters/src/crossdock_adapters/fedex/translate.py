@@ -16,9 +16,11 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.fedex.client import MAX_PIECES
 from crossdock_adapters.sdk import measures
-from crossdock_adapters.sdk.carrier_labels import address_lines
+from crossdock_adapters.sdk.carrier_labels import address_lines, packaging_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
+# What `crossdock map` calls the endpoint.
+KIND = "fedex"
 # Origins that weigh in pounds; FedEx refuses mixed systems within a shipment.
 IMPERIAL = frozenset({"US", "PR"})
 GROUND, RESIDENTIAL_GROUND, CROSS_BORDER_GROUND = "GROUND", "GROUND_RESIDENTIAL", "INTL_GROUND"
@@ -55,14 +57,17 @@ FORMATS = {kind.image_type: kind.format for kind in KINDS.values()}
 class ShipRules:
     """What a deployment decides about its shipments; made from the endpoint's settings.
 
-    `services`, `units`: by the contract's word, FedEx's code.
+    package_types: container type of the warehouse to a word of the package rows. `services`,
+    `units`, `packaging`: by the contract's word, FedEx's code.
     """
 
     account_number: str
     accounts_by_location: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
-    packaging: str = "YOUR_PACKAGING"
+    packaging_type: str = "YOUR_PACKAGING"
+    package_types: Mapping[str, str] = field(default_factory=dict)
+    packaging: Mapping[str, str] = field(default_factory=dict)
     pickup_type: str = "USE_SCHEDULED_PICKUP"
     label_format: str = "ZPL"
     label_stock: str = ""
@@ -122,7 +127,7 @@ def requested_shipment(
     return {
         "pickupType": rules.pickup_type,
         "serviceType": service_type(shipment, rules.services),
-        "packagingType": rules.packaging,
+        "packagingType": packaging_type(packages, rules),
         "totalWeight": sum(weights, Decimal(0)),
         "totalPackageCount": len(lines),
         "shipper": _party(shipment.ship_from, "ship from", rules),
@@ -134,6 +139,22 @@ def requested_shipment(
         "labelSpecification": label_specification(rules),
         "requestedPackageLineItems": [{**line, "customerReferences": references} for line in lines],
     }
+
+
+def packaging_type(packages: Sequence[shipment_pb2.Package], rules: ShipRules) -> str:
+    """FedEx's packaging type; it is of the whole shipment. Untranslatable: they have several."""
+    found = {
+        packaging_of(
+            each.container_type, rules.package_types, rules.packaging, rules.packaging_type, KIND
+        )
+        for each in packages
+    }
+    if len(found) > 1:
+        raise Untranslatable(
+            f"the packages are {', '.join(sorted(found))}, and a FedEx shipment has one packaging "
+            "type: set multi_piece = false to buy each on its own"
+        )
+    return found.pop()
 
 
 def service_type(shipment: shipment_pb2.Shipment, services: Mapping[str, str]) -> str:
@@ -168,7 +189,7 @@ def _line_item(
     weight_unit, length_unit = units
     line: dict[str, Any] = {
         "sequenceNumber": str(sequence),
-        "weight": {"units": native[weight_unit], "value": weight},
+        "weight": {"units": measures.word_of(weight_unit, native, KIND), "value": weight},
     }
     if all(package.HasField(side) for side in ("length", "width", "height")):
         # Whole numbers only: FedEx cuts the rest off, we round it up.
@@ -176,7 +197,7 @@ def _line_item(
             "length": int(measures.length_in(package.length, length_unit, WHOLE)),
             "width": int(measures.length_in(package.width, length_unit, WHOLE)),
             "height": int(measures.length_in(package.height, length_unit, WHOLE)),
-            "units": native[length_unit],
+            "units": measures.word_of(length_unit, native, KIND),
         }
     return line
 

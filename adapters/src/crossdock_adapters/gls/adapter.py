@@ -29,7 +29,13 @@ from crossdock_adapters.gls.client import (
     Parcel,
 )
 from crossdock_adapters.gls.translate import ShipRules
-from crossdock_adapters.sdk import carrier_labels, carrier_reports, local_times, vendor_json
+from crossdock_adapters.sdk import (
+    carrier_labels,
+    carrier_reports,
+    hazardous_goods,
+    local_times,
+    vendor_json,
+)
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.carrier_scans import History
@@ -102,6 +108,7 @@ async def buy_label(work: Work, vendor: GlsClient) -> Confirmed:
     day = _now(work.settings).date().isoformat()
     rules = ship_rules(work.settings, shipment)
     request = translate.shipment_request(shipment, work.reference, day, rules)
+    await hazardous_goods.refuse(work, shipment.packages)
     parcels = await vendor.create(request)
     try:
         ours, over = translate.assigned(parcels, _units(work))

@@ -78,12 +78,13 @@ AT_SHOP = Step("DELIVEREDPS", "DELIVD.PARCELSHOP", "The parcel was delivered at 
 COLLECTED = Step("DELIVERED", "DELIVD.DEL_BY_PSAPP", "The parcel was collected.")
 GOES_BACK = Step("INTRANSIT", "OUTBOD.NORMAL", "The parcel has left the parcel center.")
 AT_DOOR = Step("DELIVERED", "DELIVD.NORMAL", "The parcel has been delivered.")
+BACK_HOME = Step("FINAL", "DELIVD.NORMAL", "The parcel has been delivered to the sender.")
 ENDED = Step("FINAL", "DELIVD.NORMAL", "The parcel has been delivered.")
 # What becomes of a parcel, by what the sandbox was told to do.
 ENDINGS: Mapping[str, Sequence[Step]] = {
     "door": (AT_DOOR,),
     "shop": (AT_SHOP, COLLECTED),
-    "not_collected": (AT_SHOP, GOES_BACK),
+    "not_collected": (AT_SHOP, GOES_BACK, BACK_HOME),
     "final": (ENDED,),
 }
 
@@ -133,6 +134,12 @@ class Parcel:
     @property
     def cancelled(self) -> bool:
         return self.status == CANCELLED.status
+
+    @property
+    def delivered(self) -> bool:
+        """Whether its receiver has it; not the sender."""
+        went_back = any(step == GOES_BACK for _, step in self.events)
+        return self.status in ("DELIVERED", "FINAL") and not went_back
 
     def shown(self, requested: str) -> dict[str, Any]:
         """As tracking shows it, newest event first; offsets without a colon."""
@@ -241,7 +248,7 @@ class Books:
             "shipments": [[_json(parcel) for parcel in shipment] for shipment in self._shipments],
             "labels_sold": len(parcels),
             "labels_valid": sum(not parcel.cancelled for parcel in parcels),
-            "delivered": sum(parcel.status in ("DELIVERED", "FINAL") for parcel in parcels),
+            "delivered": sum(parcel.delivered for parcel in parcels),
         }
 
 

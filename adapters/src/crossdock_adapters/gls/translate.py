@@ -42,6 +42,7 @@ FORMATS = {
 # Types of codes: of an event, and of a status together with the event that it came with.
 EVENT, STATUS_AND_EVENT = "event", "status/event"
 VOIDED = "VOIDED"
+MOVEMENTS = frozenset({shipment_pb2.MILESTONE_IN_TRANSIT, shipment_pb2.MILESTONE_OUT_FOR_DELIVERY})
 ALONE = "/parcels/0"
 
 
@@ -194,7 +195,21 @@ def history(parcel: Any, asked: Collection[str], mappings: Mappings, carrier_cod
     if not problems and (newest is None or entry_time(newest) != at):
         with inside(ALONE):
             events.insert(0, reader.status_alone(parcel, newest))
-    return History(tuple(reversed(events)), tuple(problems))
+    events.reverse()
+    _turn_back(events)
+    return History(tuple(events), tuple(problems))
+
+
+def _turn_back(events: Sequence[tracking_pb2.TrackingEvent]) -> None:
+    """A parcel that waited at a shop and moves again was not collected: it is on its way back.
+
+    GLS has no status for that.
+    """
+    waited = back = False
+    for event in events:
+        back = back or (waited and event.milestone in MOVEMENTS)
+        waited = waited or event.milestone == shipment_pb2.MILESTONE_READY_FOR_COLLECTION
+        event.return_leg = back
 
 
 def entry_time(entry: Any) -> Any:

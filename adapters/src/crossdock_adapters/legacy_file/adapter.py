@@ -66,7 +66,7 @@ class Erp(ErpFiles):
     ) -> None:
         super().__init__(folder, conventions, layouts, settings.seconds("look_seconds"))
         self.answers = answers
-        self.rules = Rules.of(settings)
+        self.rules = Rules.of(settings, ADAPTER.mappings, ADAPTER.name)
         self.wait_seconds = settings.seconds("answer_wait_seconds")
         self.receipt_silence = timedelta(seconds=settings.seconds("receipt_silence_seconds"))
         self.result_silence = timedelta(seconds=settings.seconds("result_silence_seconds"))

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from crossdock_adapters.legacy_file.adapter import ADAPTER
+from crossdock_adapters.legacy_file.adapter import ADAPTER, loaded_layouts
+from crossdock_adapters.legacy_file.client import RESULTS
 from crossdock_adapters.legacy_file.sandbox import DEFAULT_USER, LegacyFileSandbox
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.conformance import erp_order
 from crossdock_adapters.sdk.conformance.stage import Stage, until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
+    Answers,
     Delivered,
     Malformed,
     Subject,
     WayIn,
 )
+from crossdock_adapters.sdk.layout_files import Row
+from crossdock_adapters.sdk.layout_values import Value
 
 LOOK_SECONDS = 0.02
 ANSWERS_SECONDS = 0.05
@@ -27,6 +32,8 @@ FILE = "CROSSDOCK_sales-orders_MAIN_20260305T020000Z_00000001.dat"
 RECEIPT = f"ACK;{FILE};1;;A;;;;1\nEND;1\n".encode()
 HELD = f"ACK;{FILE};1;;H;;number 0 is missing;;2\nEND;1\n".encode()
 DOCUMENTS = "documents"
+# The code of the first record of a file of results.
+RESULTS_BEGIN = b"H"
 
 
 def settings(sandbox: LegacyFileSandbox, folder: Path) -> Mapping[str, Any]:
@@ -59,8 +66,9 @@ def asked(layout: str, action: str) -> Callable[[Mapping[str, Any]], int]:
 
 
 async def lay_down(stage: Stage, payload: bytes) -> Delivered:
-    """The ERP publishes a file among its receipts, and the adapter has read it."""
-    folder = Path(stage.sandbox.settings["folder"]) / "ack"
+    """The ERP publishes a file among its results or receipts, and the adapter has read it."""
+    place = "result" if payload.startswith(RESULTS_BEGIN) else "ack"
+    folder = Path(stage.sandbox.settings["folder"]) / place
     name = f"{uuid.uuid4().hex}.ack"
     seen = len(stage.sandbox.calls)
     (folder / name).write_bytes(payload)
@@ -73,10 +81,37 @@ async def lay_down(stage: Stage, payload: bytes) -> Delivered:
     def taken() -> bool:
         read = calls("read", name)
         # Once the folders are listed anew, the round that read it is over.
-        return bool(read) and len([at for at in calls("list", "ack") if at > read[0]]) > 0
+        return bool(read) and len([at for at in calls("list", place) if at > read[0]]) > 0
 
     await until(taken, "the answers are looked through")
     return Delivered()
+
+
+async def silence(stage: Stage) -> None:
+    """The ERP takes no file any more, and answers nothing."""
+    await stage.sandbox.commands()["misbehave"]({"kind": "silence"})
+
+
+async def said(stage: Stage) -> list[bytes]:
+    """What the ERP answers to the order that lies in its folder: the file is taken, and each line
+    is posted, by a file of its own."""
+    inbound = Path(stage.sandbox.settings["folder"]) / "inbound"
+    await until(lambda: any(inbound.glob("*.done")), "the order's file is out")
+    (marker,) = inbound.glob("*.done")
+    (delivery,) = stage.hub.deliveries.values()
+    receipt = f"ACK;{marker.name.removesuffix('.done')};1;;A;;;;1\nEND;1\n".encode()
+    lines = [line.line_number for line in erp_order.order().lines]
+    return [receipt, *(_posted(at, line, delivery.reference) for at, line in enumerate(lines, 1))]
+
+
+def _posted(sequence: int, line: int, reference: str) -> bytes:
+    """A file of results that says of one line that it is posted."""
+    created = datetime(2026, 3, 5, 2, 5, sequence)
+    result: dict[str, Value] = {
+        "reference": reference, "line": line, "status": "A", "erp_document": "L700001",
+    }  # fmt: skip
+    rows = [Row("head", {"sequence": sequence, "created": created}), Row("result", result)]
+    return layout_files.write(loaded_layouts("")[RESULTS], rows)
 
 
 CONFORMANCE = Subject(
@@ -91,6 +126,7 @@ CONFORMANCE = Subject(
             deliver=lay_down,
             media=OTHER,
             tells_facts=False,
+            answers=Answers("create_sales_order", silence, said),
             malformed=[
                 Malformed(RECEIPT[:-5], "line 2"),
                 Malformed(RECEIPT.replace(b"END;1", b"END;2"), "line 2, receipts"),

@@ -67,8 +67,7 @@ class Erp(SoapErp):
     ) -> None:
         super().__init__(settings, secrets, layouts, errors)
         self.answers = answers
-        self.rules = Rules.of(settings)
-        self.units_back = {own: ours for ours, own in self.rules.units.items()}
+        self.rules = Rules.of(settings, ADAPTER.mappings, ADAPTER.name)
         self.reads_items = settings.flag("reads_items")
         self.wait_seconds = settings.seconds("answer_wait_seconds")
         self.result_silence = timedelta(seconds=settings.seconds("result_silence_seconds"))
@@ -192,7 +191,7 @@ async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
         change = int(number)
         values: dict[str, Any] = xml_layout.read(layout, item, "item")
         statuses = vendor.answers.statuses
-        entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.units_back)
+        entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.rules.units)
         problem = await erp_items.refusal(poll.hub, entry)
     except Unreadable as unreadable:
         problem = str(unreadable)

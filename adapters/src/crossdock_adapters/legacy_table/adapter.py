@@ -53,8 +53,7 @@ class Erp(StagingErp):
     ) -> None:
         super().__init__(database, layouts)
         self.answers = answers
-        self.rules = Rules.of(settings)
-        self.units_back = {own: ours for ours, own in self.rules.units.items()}
+        self.rules = Rules.of(settings, ADAPTER.mappings, ADAPTER.name)
         self.wait_seconds = settings.seconds("answer_wait_seconds")
         self.claim_seconds = settings.seconds("claim_seconds")
         self.pick_silence = timedelta(seconds=settings.seconds("pick_silence_seconds"))
@@ -187,7 +186,7 @@ async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
     try:
         values = vendor.values(ITEMS, row)
         statuses = vendor.answers.statuses
-        entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.units_back)
+        entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.rules.units)
         problem = await erp_items.refusal(poll.hub, entry)
     except Unreadable as unreadable:
         problem = str(unreadable)

@@ -32,7 +32,13 @@ from crossdock_adapters.ltl_freight.pro_numbers import ProRange
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import StatusRules
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
-from crossdock_adapters.sdk import carrier_labels, carrier_reports, carrier_scans, edi_replies
+from crossdock_adapters.sdk import (
+    carrier_labels,
+    carrier_reports,
+    carrier_scans,
+    edi_replies,
+    hazardous_goods,
+)
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
@@ -49,6 +55,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.state_zones import with_states
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 from crossdock_adapters.sdk.x12 import acknowledgments, envelopes
 from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, Payload, TransactionSet
@@ -140,6 +147,7 @@ async def take_pro(work: Work, vendor: Carrier) -> str:
         tendering.tender_of(work, vendor.mailbox, "", rules, datetime.now(UTC))
     else:
         _request(work, "", bol_rules(work.settings))
+    await hazardous_goods.refuse(work, packages)
     assert work.sequences is not None
     try:
         taken = await work.sequences.take(PRO, work.reference, vendor.numbers.first)
@@ -255,7 +263,7 @@ async def read_mailbox(poll: Poll, vendor: Carrier) -> None:
 
 def bol_rules(settings: Settings) -> BolRules:
     """What the deployment decided about bills of lading, and what the rows say of codes."""
-    units = ADAPTER.mappings.natives(Topic.PACKAGE_TYPE)
+    types = ADAPTER.mappings.natives(Topic.PACKAGE_TYPE)
     words = settings.mapping("package_types")
     return BolRules(
         account=settings.text("account"),
@@ -263,11 +271,12 @@ def bol_rules(settings: Settings) -> BolRules:
         freight_class=settings.text("freight_class"),
         nmfc=settings.text("nmfc"),
         description=settings.text("goods_description"),
-        piece_type=units.get("PIECE", ""),
+        piece_type=types.get("PIECE", ""),
         stackable=settings.flag("stackable"),
         accessorials=settings.texts("accessorials"),
         services=_services(settings),
-        package_types={container: units.get(word, "") for container, word in words.items()},
+        package_types={container: types.get(word, "") for container, word in words.items()},
+        units=ADAPTER.mappings.natives(Topic.UNIT),
         label_format=settings.text("label_format"),
         special_instructions=settings.text("special_instructions"),
         contact_phone=settings.text("contact_phone"),
@@ -291,7 +300,7 @@ def status_rules(settings: Settings) -> StatusRules:
     return StatusRules(
         carrier_code=settings.text("carrier_code"),
         scacs=settings.texts("scacs"),
-        zones=settings.mapping("scan_time_zones"),
+        zones=with_states(settings.mapping("scan_time_zones")),
         estimates=settings.texts("estimate_codes"),
     )
 

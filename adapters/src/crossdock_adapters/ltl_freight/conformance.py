@@ -200,9 +200,7 @@ def _tendered(case: Case, purpose: str) -> Case:
     return replace(case, made=made, strikes=TENDER, answered_by="poll:mailbox")
 
 
-# Over SFTP, so that faults strike what is sent and read. Two checks are of bills of lading alone:
-# `throttled`, because SFTP cannot say "too many calls" to a request, and `trace`, because a file
-# has no place for a trace context.
+# Over SFTP, so that faults strike what is sent and read.
 BY_TENDER = replace(
     CONFORMANCE,
     settings=_by_tender,
@@ -211,4 +209,11 @@ BY_TENDER = replace(
         _tendered(CONFORMANCE.case("buy_label"), translate_tender.ORIGINAL),
         _tendered(CONFORMANCE.case("void_label"), translate_tender.CANCEL),
     ],
+    # Tokens are of the API alone.
+    expire=None,
+    not_applicable={
+        "throttled": {"*": "SFTP cannot say too many calls to a request"},
+        "trace": {"*": "a file has no place for a trace context; our reference is in each tender"},
+        "expired_token": {"*": "SFTP has no token: a session lasts as long as its connection"},
+    },
 )

@@ -20,7 +20,8 @@ from crossdock_adapters.sdk import carrier_labels, measures
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 VERSION: Final = "2.1.0"
-POUNDS, INCHES = "Pounds", "Inches"
+# What `crossdock map` calls the endpoint.
+KIND: Final = "ltl-freight"
 WHOLE: Final = Decimal(1)
 CUBIC_INCHES_IN_A_FOOT: Final = 1728
 MAX_LINES: Final = 2
@@ -56,7 +57,7 @@ class BolRules:
     """What a deployment decides about its bills of lading; made from the endpoint's settings.
 
     services: word of an order to accessorial code; package_types: container type of the warehouse
-    to handling unit code, "" for those not named.
+    to handling unit code, "" for those not named; units: by the contract's code, the standard's.
     """
 
     account: str
@@ -69,6 +70,7 @@ class BolRules:
     accessorials: Sequence[str] = ()
     services: Mapping[str, str] = field(default_factory=dict)
     package_types: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     label_format: str = "Zebra"
     special_instructions: str = ""
     contact_phone: str = ""
@@ -79,6 +81,7 @@ def bill_of_lading(
     shipment: shipment_pb2.Shipment, pro: str, reference: str, pickup: date, rules: BolRules
 ) -> dict[str, Any]:
     """The request for a bill of lading under this PRO. Untranslatable says what does not fit."""
+    pounds = measures.word_of("LBR", rules.units, KIND)
     units = [_handling_unit(package, rules) for package in shipment.packages]
     gross = sum(unit["weight"] for unit in units)
     pieces = sum(unit["lineItems"][0]["pieces"] for unit in units)
@@ -102,11 +105,11 @@ def bill_of_lading(
             "pro": pro,
             "shipmentId": reference,
             "bol": [shipment.number],
-            "po": [{**order, "weightUnit": POUNDS, "palletized": True}],
+            "po": [{**order, "weightUnit": pounds, "palletized": True}],
         },
         "payment": {"terms": rules.terms},
         "commodities": {"lineItemLayout": "Nested", "handlingUnits": units},
-        "shipmentTotals": {"grossWeight": gross, "weightUnit": POUNDS},
+        "shipmentTotals": {"grossWeight": gross, "weightUnit": pounds},
         "accessorials": {
             "codes": accessorials(shipment.service_code, rules.accessorials, rules.services)
         },
@@ -159,21 +162,22 @@ def accessorials(service: str, always: Sequence[str], services: Mapping[str, str
 
 def _handling_unit(package: shipment_pb2.Package, rules: BolRules) -> dict[str, Any]:
     pounds = int(measures.weight_in(package.weight, "LBR", WHOLE))
+    in_pounds = measures.word_of("LBR", rules.units, KIND)
     unit: dict[str, Any] = {
         "count": 1,
         "type": _unit_type(package.container_type, rules),
         "weight": pounds,
-        "weightUnit": POUNDS,
+        "weightUnit": in_pounds,
         "stackable": rules.stackable,
     }
     if all(package.HasField(side) for side in ("length", "width", "height")):
         for side in ("length", "width", "height"):
             unit[side] = int(measures.length_in(getattr(package, side), "INH", WHOLE))
-        unit["dimensionsUnit"] = INCHES
+        unit["dimensionsUnit"] = measures.word_of("INH", rules.units, KIND)
     item = {
         "description": rules.description,
         "weight": pounds,
-        "weightUnit": POUNDS,
+        "weightUnit": in_pounds,
         "pieces": _pieces(package),
         "packagingType": rules.piece_type,
         "classification": _class(package, unit, rules),

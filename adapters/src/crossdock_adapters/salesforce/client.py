@@ -117,6 +117,7 @@ class SalesforceClient:
             organization=self.organization,
             tokens=self._tokens,
             instance_url=lambda: self._instance_url,
+            errors=ERRORS,
             lost_codes=frozenset(settings.texts("lost_replay_codes")),
             session_codes=frozenset(settings.texts("lost_session_codes")),
             timeout_seconds=timeout_seconds,

@@ -22,6 +22,7 @@ import grpc
 from crossdock_adapters.salesforce import avro
 from crossdock_adapters.salesforce.stubs import pubsub_api_pb2, pubsub_api_pb2_grpc
 from crossdock_adapters.sdk.auth import TokenCache
+from crossdock_adapters.sdk.error_table import ErrorTable, Word
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Throttled, Unreachable
 from crossdock_adapters.sdk.places import Unreadable
 
@@ -40,7 +41,8 @@ ERROR_CODE: Final = "error-code"
 _CODE: Final = re.compile(r"sfdc\.[a-z0-9.]+")
 # What a write meets when its stream is over: the reader knows why.
 ENDED: Final = (grpc.RpcError, asyncio.InvalidStateError, Unreachable)
-_NO_ENTRY: Final = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
+# How codes of errors.toml begin that are statuses of calls here.
+GRPC: Final = "grpc"
 
 
 class NoEntry(NeedsPerson):
@@ -53,12 +55,14 @@ class ReplayLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where the service is and who asks. instance_url: as the last token's answer said it."""
+    """Where the service is and who asks. instance_url: as the last token's answer said it. errors:
+    what a status means, by code "grpc" and its name."""
 
     url: str
     organization: str
     tokens: TokenCache
     instance_url: Callable[[], str]
+    errors: ErrorTable
     lost_codes: frozenset[str]
     session_codes: frozenset[str]
     timeout_seconds: float
@@ -193,16 +197,17 @@ class PubSub:
         if self._is_session_lost(error):
             self._door.tokens.invalidate(token)
             raise Retry(0.0, said) from None
-        match status:
-            case grpc.StatusCode.UNAVAILABLE:
-                raise Unreachable(0.0, said) from None
-            case grpc.StatusCode.RESOURCE_EXHAUSTED:
-                raise Throttled(0.0, said) from None
-            case grpc.StatusCode.PERMISSION_DENIED:
+        row = self._door.errors.row(0, f"{GRPC} {status.name}")
+        match row.word:
+            case Word.THROTTLED:
+                raise Throttled(row.pause_seconds, said) from None
+            case Word.PERSON:
                 raise NeedsPerson(f"{said}; the user needs the right to this event") from None
-            case _ if status in _NO_ENTRY:
+            case Word.REJECTED:
                 raise NoEntry(f"{said}; check its name") from None
-        raise Retry(0.0, said) from None
+        # grpc's own word for a channel without a connection: the vendor has said nothing.
+        lost = status is grpc.StatusCode.UNAVAILABLE
+        raise (Unreachable if lost else Retry)(row.pause_seconds, said) from None
 
     def _is_session_lost(self, error: grpc.aio.AioRpcError) -> bool:
         """By the code first: with which status that comes is not published."""

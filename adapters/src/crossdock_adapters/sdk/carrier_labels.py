@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -51,6 +51,25 @@ def find_package(shipment: shipment_pb2.Shipment, package_id: str) -> shipment_p
         if package.id == package_id:
             return package
     raise Untranslatable(f"the shipment has no package {package_id}")
+
+
+def packaging_of(
+    container: str, words: Mapping[str, str], rows: Mapping[str, str], usual: str, kind: str
+) -> str:
+    """The carrier's code for the container type of a package.
+
+    words: the setting package_types, container type to a word of the package rows; rows: word to
+    code; usual: of containers that are not named. Untranslatable: a word has no row that is sent.
+    """
+    word = words.get(container)
+    if word is None:
+        return usual
+    if word not in rows:
+        raise Untranslatable(
+            f"container type {container!r} is {word!r} by package_types, which has no code: say it "
+            f"with crossdock map set {kind} PACKAGE_TYPE CODE --means {word} --preferred"
+        )
+    return rows[word]
 
 
 def label_request(

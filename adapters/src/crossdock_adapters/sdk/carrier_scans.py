@@ -125,11 +125,14 @@ def tracking_request(
 def confirmation_request(
     endpoint: str, event: tracking_pb2.TrackingEvent
 ) -> confirmation_service_pb2.CreateDeliveryConfirmationRequest | None:
-    """Proof of delivery, when a delivering scan names who received the parcel.
+    """Proof of delivery, when a delivering scan names who received the parcel; none on the way
+    back, where it is the sender.
 
     Heard by callback and by poll it is the same fact: it holds only what both of them say.
     """
-    if event.milestone != shipment_pb2.MILESTONE_DELIVERED or not event.signed_by:
+    if event.milestone != shipment_pb2.MILESTONE_DELIVERED or event.return_leg:
+        return None
+    if not event.signed_by:
         return None
     confirmation = confirmation_pb2.DeliveryConfirmation(
         carrier_code=event.carrier_code,

@@ -46,6 +46,8 @@ MAX_TOLD: Final = 10
 WARNED_FULLNESS: Final = 0.8
 RECORD: Final = "interchanges"
 NUMBERS: Final = "interchange"
+# The alert for control numbers that were skipped.
+MISSING: Final = "interchanges_missing"
 SUFFIX_CHARACTERS: Final = 16
 # Words of the hub, of the partner's place and of the ways to both: no fault of a file.
 WORDS: Final = (VendorOutcome, CrossdockError, HubAway, HubRefused, CursorMoved, OSError)
@@ -135,6 +137,7 @@ class EdiMailbox:
         ]
         for fact in sorted(facts, key=lambda each: each.name)[:MAX_FILES_AT_ONCE]:
             await self._take_file(poll, tell, fact)
+        await self._tell_missing(poll)
 
     async def tell_again(self, poll: Poll, payload: bytes, tell: Tell) -> None:
         """A payload that was held: told without a word to the partner, who was answered before."""
@@ -257,6 +260,22 @@ class EdiMailbox:
             missing = ", ".join(f"{each:09}" for each in decision.gap[-MAX_TOLD:])
             log.warning("interchange %09d came, and not before it: %s", number, missing)
         return told.problems
+
+    async def _tell_missing(self, poll: Poll) -> None:
+        """Sound an alert for what the partner sent and did not come, until it does. By the record:
+        another process may have taken what fills a gap, and a new one knows of the old gaps."""
+        assert poll.cursors is not None
+        raw, _ = await poll.cursors.get_cursor(RECORD)
+        today = datetime.now(UTC).date()
+        missing = receiving.missing(receiving.decode(raw), today, self.way.kept_days)
+        if not missing:
+            poll.alerts.lift(MISSING)
+            return
+        told = ", ".join(f"{each:09}" for each in missing[-MAX_TOLD:])
+        more = f" and {len(missing) - MAX_TOLD} before them" if len(missing) > MAX_TOLD else ""
+        partner = self.way.envelope.receiver[1].strip()
+        said = f"interchanges of {partner} that later ones passed have not come: {told}{more}"
+        poll.alerts.sound(MISSING, f"{said}; ask for them")
 
     def _stranger(self, interchange: Interchange) -> str:
         """Why an interchange is not for us; "" when it is."""

@@ -19,8 +19,10 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import Value
+from crossdock_adapters.sdk.mappings import Mappings
 from crossdock_adapters.sdk.outcomes import Confirmed, Reference, Untranslatable
 from crossdock_adapters.sdk.settings import Settings
 
@@ -34,25 +36,26 @@ NO_NUMBER: Final = "the ERP told no document number"
 class Rules:
     """What the deployment decided. zone: of the ERP's days; None: unknown, days are left blank.
 
-    units: unit code of the contract to the ERP's own. warehouses: location number to the ERP's own;
+    units: the ERP's own, by rows and setting. warehouses: location number to the ERP's own;
     a number that is not in it is the ERP's already.
     """
 
     sender: str = ""
     receiver: str = ""
     zone: ZoneInfo | None = None
-    units: Mapping[str, str] = field(default_factory=dict)
+    units: ErpUnits = field(default_factory=ErpUnits)
     warehouses: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings) -> Rules:
-        """By the settings time_zone, units and warehouses, and sender, receiver if any."""
+    def of(cls, settings: Settings, mappings: Mappings, kind: str) -> Rules:
+        """By the settings time_zone, units and warehouses, and sender, receiver if any; a unit
+        that the settings do not name by the rows of the kind of endpoint."""
         zone = settings.text("time_zone")
         return cls(
             sender=str(settings.get("sender", "")),
             receiver=str(settings.get("receiver", "")),
             zone=ZoneInfo(zone) if zone else None,
-            units=settings.mapping("units"),
+            units=ErpUnits(settings.mapping("units"), mappings, kind),
             warehouses=settings.mapping("warehouses"),
         )
 
@@ -212,7 +215,7 @@ def _order_line(line: order_pb2.OrderLine, reference: str, rules: Rules) -> Row:
             "line": line.line_number,
             "item": line.item_number,
             "quantity": Decimal(line.quantity.value),
-            "unit": _unit(line.quantity.unit, rules),
+            "unit": rules.units.out(line.quantity.unit),
             "warehouse": rules.warehouses.get(warehouse, warehouse),
             "price": price,
         },
@@ -249,7 +252,7 @@ def _package(
             "package": package.number,
             "tracking_number": tracking.get(package.id, ""),
             "weight": Decimal(package.weight.value),
-            "weight_unit": _unit(package.weight.unit, rules),
+            "weight_unit": rules.units.out(package.weight.unit),
         },
     )
 
@@ -267,7 +270,7 @@ def _issue_line(
     line: dict[str, Value] = {
         "item": contents[0][1].item_number,
         "quantity": Decimal(quantity.value),
-        "unit": _unit(quantity.unit, rules),
+        "unit": rules.units.out(quantity.unit),
     }
     rows = [Row("line", {**key, **line})]
     for package, content in contents:
@@ -331,12 +334,6 @@ def _currency(order: order_pb2.Order) -> str:
     if len(codes) > 1:
         raise Untranslatable("a sales order has one currency here, this one has several")
     return codes.pop() if codes else ""
-
-
-def _unit(unit: str, rules: Rules) -> str:
-    if unit not in rules.units:
-        raise Untranslatable(f"unit {unit!r} has no unit of the ERP in the setting units")
-    return rules.units[unit]
 
 
 def _promised(order: order_pb2.Order, zone: ZoneInfo | None) -> date | None:

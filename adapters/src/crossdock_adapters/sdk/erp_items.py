@@ -12,6 +12,7 @@ from crossdock.errors import InvalidRequestError
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.types.v1 import types_pb2
 
+from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.places import Unreadable
 
 ITEM_STATUSES: Final = {
@@ -22,12 +23,12 @@ ITEM_STATUSES: Final = {
 
 
 def item_entry(
-    values: Mapping[str, Any], endpoint: str, statuses: Mapping[str, str], units: Mapping[str, str]
+    values: Mapping[str, Any], endpoint: str, statuses: Mapping[str, str], units: ErpUnits
 ) -> item_service_pb2.ItemEntry:
     """A fact of an ERP's item: number, change, description, status, unit, weight, weight_unit.
 
-    statuses: a word of ITEM_STATUSES for each of the ERP's codes. units: the ERP's own codes to the
-    contract's. Unreadable names the value that has no row, and what to do.
+    statuses: a word of ITEM_STATUSES for each of the ERP's codes. Unreadable names the value that
+    has no row, and what to do.
     """
     item = item_pb2.Item(number=values["number"], description=values["description"] or "")
     code = values["status"]
@@ -35,11 +36,11 @@ def item_entry(
         raise Unreadable(f"{code!r} has no row in answers_file, [statuses]", "status")
     item.status = ITEM_STATUSES[statuses[code]]
     item.status_code = code
-    item.base_unit = _unit(values["unit"], units, "unit")
+    item.base_unit = units.back(values["unit"], "unit")
     paths = ["description", "base_unit", "status", "status_code"]
     weight: Decimal | None = values["weight"]
     if weight is not None:
-        unit = _unit(values["weight_unit"] or "", units, "weight_unit")
+        unit = units.back(values["weight_unit"] or "", "weight_unit")
         item.weight.CopyFrom(types_pb2.Quantity(value=f"{weight:f}", unit=unit))
         paths.append("weight")
     entry = item_service_pb2.ItemEntry(item=item)
@@ -63,9 +64,3 @@ async def refusal(hub: HubClient, entry: item_service_pb2.ItemEntry) -> str:
     if result.HasField("refusal") and not result.held_fact_id:
         return str(result.refusal.message)
     return ""
-
-
-def _unit(code: str, units: Mapping[str, str], place: str) -> str:
-    if code not in units:
-        raise Unreadable(f"unit {code!r} of the ERP has no row in the setting units", place)
-    return units[code]

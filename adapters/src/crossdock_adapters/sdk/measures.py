@@ -6,6 +6,7 @@ is declared lighter or smaller than it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Final
@@ -15,7 +16,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
-__all__ = ["exactly_in", "length_in", "plain", "weight_in"]
+__all__ = ["exactly_in", "length_in", "plain", "weight_in", "word_of"]
 
 MASS: Final = "mass"
 LENGTH: Final = "length"
@@ -32,6 +33,18 @@ def weight_in(quantity: types_pb2.Quantity, unit: str, step: Decimal) -> Decimal
 def length_in(quantity: types_pb2.Quantity, unit: str, step: Decimal) -> Decimal:
     """A length in `unit`, rounded up to a multiple of `step`."""
     return rounded(exactly_in(quantity, unit, LENGTH), step, Rounding.UP)
+
+
+def word_of(unit: str, units: Mapping[str, str], kind: str) -> str:
+    """A carrier's word for a unit. units: by the contract's code; kind: of the endpoint, as
+    `crossdock map` calls it. Untranslatable: it has no row that is sent."""
+    found = units.get(unit)
+    if found is None:
+        raise Untranslatable(
+            f"unit {unit} has no row that is sent: say it with crossdock map set {kind} UNIT WORD "
+            f"--means {unit} --preferred"
+        )
+    return found
 
 
 def exactly_in(quantity: types_pb2.Quantity, unit: str, dimension: str) -> Fraction:

@@ -12,7 +12,12 @@ from typing import Any
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.sdk import carrier_labels, carrier_reports, vendor_json
+from crossdock_adapters.sdk import (
+    carrier_labels,
+    carrier_reports,
+    hazardous_goods,
+    vendor_json,
+)
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.mappings import Topic
@@ -58,6 +63,7 @@ async def buy_label(work: Work, vendor: UpsClient) -> Confirmed:
     """Buys the label of one package, our reference on it. UPS sells a second one if repeated."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     request = translate.ship_request(shipment, work.item, work.reference, ship_rules(work.settings))
+    await hazardous_goods.refuse(work, [carrier_labels.find_package(shipment, work.item)])
     booking = await vendor.ship(request)
     purchase = Purchase(
         booking.labels[0],
@@ -209,12 +215,15 @@ def _services() -> dict[str, str]:
 
 
 def ship_rules(settings: Settings) -> ShipRules:
-    """What the deployment decided about shipments."""
+    """What the deployment decided about shipments, and what the rows say of codes."""
     return ShipRules(
         account_number=settings.text("account_number"),
         accounts_by_location=settings.mapping("accounts_by_location"),
         services={**_services(), **settings.mapping("services")},
         packaging_code=settings.text("packaging_code"),
+        package_types=settings.mapping("package_types"),
+        packaging=ADAPTER.mappings.natives(Topic.PACKAGE_TYPE),
+        units=ADAPTER.mappings.natives(Topic.UNIT),
         label_format=settings.text("label_format"),
     )
 

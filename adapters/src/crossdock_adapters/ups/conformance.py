@@ -132,6 +132,8 @@ _PICKED_UP = ("PU", "I", "Pickup Scan", "170000")
 _ARRIVED = ("AR", "I", "Arrived at Facility", "190500")
 _DELIVERED = ("FS", "D", "DELIVERED", "221203")
 _NOBODY_KNOWS = (UNKNOWN, "I", "Something new", "190500")
+# The same letters in the tables of deliveries and exceptions.
+_NOR_THESE = [(UNKNOWN, kind, "Something new", "190500") for kind in ("D", "X")]
 
 CONFORMANCE = Subject(
     adapter=ADAPTER,
@@ -169,6 +171,10 @@ CONFORMANCE = Subject(
             unknown_code=UnknownCode(
                 vendor_json.dumps(alert(*_NOBODY_KNOWS)), UNKNOWN, field="milestone"
             ),
+            unknown_codes=[
+                UnknownCode(vendor_json.dumps(alert(*each)), UNKNOWN, "milestone")
+                for each in _NOR_THESE
+            ],
         ),
         WayIn(
             "poll:tracking",
@@ -191,6 +197,9 @@ CONFORMANCE = Subject(
                 package({"date": ""}).replace(b"{", b'{"weight":1E+999999999,', 1),
             ],
             unknown_code=UnknownCode(package(activity(*_NOBODY_KNOWS)), UNKNOWN, "milestone"),
+            unknown_codes=[
+                UnknownCode(package(activity(*each)), UNKNOWN, "milestone") for each in _NOR_THESE
+            ],
         ),
     ],
     knows=knows,

@@ -2,7 +2,8 @@
 
 What codes mean is data (`mappings.toml`, and what the hub has of it); here is in which order the
 codes of a status are looked up: the three-digit code, then the two-character code in the tables of
-its type, then the type alone. What no row names is UNKNOWN and keeps its raw codes.
+its type; the type alone where there is no code. What no row names is UNKNOWN and keeps its
+raw codes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from crossdock_adapters.sdk.mappings import MAX_CODE, MAX_TYPE, Code, Mappings, 
 
 UNKNOWN: Final = "UNKNOWN"
 THREE_DIGIT: Final = "three_digit"
-ANY_CODE: Final = "*"
 # A status type, and the vendor's tables in which its two-character codes are looked up.
 TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "D": ("D", "X"),
@@ -32,9 +32,6 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "O": ("I",),
     "RS": ("X",),
 }
-# Types whose row for any code also answers beside a three-digit code that no row names. Of others
-# it does not: UPS has said more than we read.
-ANY_CODE_BESIDE_NUMBER: Final = frozenset({"X"})
 # A longer number is no three-digit code, however many zeros it begins with.
 MAX_NUMBER_DIGITS: Final = 9
 
@@ -82,8 +79,6 @@ def codes_of(kind: str, code: str, status_code: str) -> tuple[Code, ...]:
         return (*found, Code(kind, code)) if code or not found else tuple(found)
     if code:
         found += [Code(table, code) for table in tables]
-        if number is None or kind in ANY_CODE_BESIDE_NUMBER:
-            found.append(Code(kind, ANY_CODE))
     elif number is None:
         found.append(Code(kind, ""))
     return tuple(found)

@@ -16,9 +16,11 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk import measures
-from crossdock_adapters.sdk.carrier_labels import address_lines, find_package
+from crossdock_adapters.sdk.carrier_labels import address_lines, find_package, packaging_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
+# What `crossdock map` calls the endpoint.
+KIND = "ups"
 DOMESTIC = frozenset({"US", "PR"})
 MAX_TEXT = 35
 MAX_LINES = 3
@@ -38,17 +40,30 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class ShipRules:
-    """What a deployment decides about its shipments; made from the endpoint's settings."""
+    """What a deployment decides about its shipments; made from the endpoint's settings.
+
+    package_types: container type of the warehouse to a word of the package rows. `services`,
+    `packaging`, `units`: by the contract's word, UPS's code.
+    """
 
     account_number: str
     accounts_by_location: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)
     packaging_code: str = "02"
+    package_types: Mapping[str, str] = field(default_factory=dict)
+    packaging: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     label_format: str = "ZPL"
 
     def account_for(self, location_number: str) -> str:
         """The shipper number that ships from a location."""
         return self.accounts_by_location.get(location_number, self.account_number)
+
+    def packaging_for(self, container: str) -> str:
+        """The packaging code of a container type."""
+        return packaging_of(
+            container, self.package_types, self.packaging, self.packaging_code, KIND
+        )
 
 
 def ship_request(
@@ -64,10 +79,10 @@ def ship_request(
         raise Untranslatable("no UPS account number is set for this location")
     references = _references(reference, shipment.order_number)
     parcel: dict[str, Any] = {
-        "Packaging": {"Code": rules.packaging_code},
-        "PackageWeight": _weight(package.weight, origin),
+        "Packaging": {"Code": rules.packaging_for(package.container_type)},
+        "PackageWeight": _weight(package.weight, origin, rules.units),
     }
-    dimensions = _dimensions(package, origin)
+    dimensions = _dimensions(package, origin, rules.units)
     if dimensions:
         parcel["Dimensions"] = dimensions
     bill = {"Type": "01", "BillShipper": {"AccountNumber": account}}
@@ -174,18 +189,24 @@ def _imperial(origin_country: str) -> bool:
     return origin_country in DOMESTIC
 
 
-def _weight(quantity: types_pb2.Quantity, origin_country: str) -> dict[str, Any]:
+def _weight(
+    quantity: types_pb2.Quantity, origin_country: str, units: Mapping[str, str]
+) -> dict[str, Any]:
     """Pounds or kilograms, rounded up to a tenth so that nothing is declared too light."""
-    code, unit = ("LBS", "LBR") if _imperial(origin_country) else ("KGS", "KGM")
+    unit = "LBR" if _imperial(origin_country) else "KGM"
+    code = measures.word_of(unit, units, KIND)
     value = measures.weight_in(quantity, unit, WEIGHT_STEP)
     return {"UnitOfMeasurement": {"Code": code}, "Weight": measures.plain(value)}
 
 
-def _dimensions(package: shipment_pb2.Package, origin_country: str) -> dict[str, Any] | None:
+def _dimensions(
+    package: shipment_pb2.Package, origin_country: str, units: Mapping[str, str]
+) -> dict[str, Any] | None:
     """Inches or centimetres, in the same system as the weight; None unless all are given."""
     if not all(package.HasField(side) for side in ("length", "width", "height")):
         return None
-    code, unit = ("IN", "INH") if _imperial(origin_country) else ("CM", "CMT")
+    unit = "INH" if _imperial(origin_country) else "CMT"
+    code = measures.word_of(unit, units, KIND)
 
     def side(quantity: types_pb2.Quantity) -> str:
         return measures.plain(measures.length_in(quantity, unit, LENGTH_STEP))

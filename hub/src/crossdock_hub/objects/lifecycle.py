@@ -6,7 +6,7 @@ further of two states, so late and doubled facts change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossdock_hub.refusals import transition
@@ -79,6 +79,8 @@ MILESTONE_RANK: Mapping[str, int] = {
 # Milestones that say nothing about progress.
 STILL_MILESTONES = frozenset({"UNSPECIFIED", "UNKNOWN", "INFORMATION", "VOIDED"})
 ENDED_MILESTONES = frozenset({"DELIVERED", "RETURNED"})
+# Milestones that a parcel has on its way back only.
+WAY_BACK = frozenset({"RETURNING", "RETURNED"})
 # Milestones of a parcel on its way: on the way back they mean that it is returning.
 _UNDER_WAY = frozenset(
     {
@@ -133,6 +135,45 @@ def meant(milestone: str, return_leg: bool) -> str:
     if milestone == "DELIVERED":
         return "RETURNED"
     return "RETURNING" if milestone in _UNDER_WAY else milestone
+
+
+def may_turn(current: str, milestone: str) -> bool:
+    """Whether a scan can make of a delivery a return, so that the parcel's others have to be read.
+
+    A delivery can when a scan of the way back may have come before, and the other way round.
+    """
+    if milestone == "DELIVERED":
+        return current == "RETURNING" or current in ENDED_MILESTONES
+    return milestone in WAY_BACK and current in ENDED_MILESTONES
+
+
+def turned(scans: Sequence[tuple[str, int | None]]) -> list[str]:
+    """What a parcel's scans mean beside each other. scans: milestone and time, as they came.
+
+    A delivery that is not older than a scan of the way back is one to the sender, and then such a
+    scan itself: no carrier has a code of its own for that. Where one of two has no time, the order
+    in which they came counts.
+    """
+    meanings = [name for name, _ in scans]
+    while True:
+        back = [
+            (place, time) for place, (_, time) in enumerate(scans) if meanings[place] in WAY_BACK
+        ]
+        found = [
+            "RETURNED" if name == "DELIVERED" and _follows(back, place, scans[place][1]) else name
+            for place, name in enumerate(meanings)
+        ]
+        if found == meanings:
+            return meanings
+        meanings = found
+
+
+def _follows(back: Sequence[tuple[int, int | None]], place: int, time: int | None) -> bool:
+    """Whether a scan comes after one of the way back. back: places and times of those."""
+    return any(
+        place > since_place if time is None or since is None else time >= since
+        for since_place, since in back
+    )
 
 
 def advance_parcel(

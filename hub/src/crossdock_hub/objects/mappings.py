@@ -34,8 +34,6 @@ MILESTONES = (
     )
     - _NO_MEANING
 )
-# Statuses that a parcel has on its way back only.
-RETURN_LEG = frozenset({"RETURNING", "RETURNED"})
 _TOPIC = "MAPPING_TOPIC_"
 CACHED_IDS = 4_096
 # PostgreSQL refuses a row whose index entry is above 2,704 bytes, the state of the fact included.

@@ -14,14 +14,31 @@ from crossdock_hub.records import ParcelRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import NotYet, Unit
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
+from crossdock_hub.verbs.retracing import goes_back
 
 
 @decides("confirmation.v1.ConfirmationService/CreateDeliveryConfirmation")
 def create_delivery_confirmation(
     unit: Unit, request: confirmation_service_pb2.CreateDeliveryConfirmationRequest
 ) -> confirmation_service_pb2.CreateDeliveryConfirmationResponse:
-    """The carrier has proof; a second proof of the same parcel is known already."""
-    proof = request.delivery_confirmation
+    """The carrier has proof; a second proof of the same parcel is known already.
+
+    Of a parcel that goes back to its sender it is the proof of a return, which the scans tell: no
+    confirmation is made of it.
+    """
+    return _confirm(unit, request.delivery_confirmation, by_scan=False)
+
+
+def confirm_by_scan(
+    unit: Unit, proof: confirmation_pb2.DeliveryConfirmation
+) -> confirmation_service_pb2.CreateDeliveryConfirmationResponse:
+    """The same of a scan of which it is known already, by when it came, that it is a delivery."""
+    return _confirm(unit, proof, by_scan=True)
+
+
+def _confirm(
+    unit: Unit, proof: confirmation_pb2.DeliveryConfirmation, *, by_scan: bool
+) -> confirmation_service_pb2.CreateDeliveryConfirmationResponse:
     parcel: ParcelRecord | None = unit.get(("parcel", proof.carrier_code, proof.tracking_number))
     if parcel is None:
         refusal = not_found("parcel", proof.tracking_number).refusal
@@ -32,6 +49,8 @@ def create_delivery_confirmation(
             return confirmation_service_pb2.CreateDeliveryConfirmationResponse(
                 receipt=ALREADY_KNOWN, delivery_confirmation=known.message
             )
+    if not by_scan and goes_back(unit, parcel, resources.instant_of(proof.delivered_time)):
+        return confirmation_service_pb2.CreateDeliveryConfirmationResponse(receipt=ALREADY_KNOWN)
 
     def fill(message: confirmation_pb2.DeliveryConfirmation) -> None:
         message.shipment_id = parcel.shipment_id

@@ -13,7 +13,6 @@ from crossdock.tracking.v1 import tracking_pb2
 from crossdock_hub.objects import lifecycle
 from crossdock_hub.objects.held import hold
 from crossdock_hub.objects.mappings import (
-    RETURN_LEG,
     STATUS,
     Code,
     Unmapped,
@@ -24,7 +23,7 @@ from crossdock_hub.objects.mappings import (
 )
 from crossdock_hub.records import MappingRecord
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
-from crossdock_hub.verbs.confirmations import create_delivery_confirmation
+from crossdock_hub.verbs.confirmations import confirm_by_scan
 
 _PROVE: Final = "/crossdock.confirmation.v1.ConfirmationService/CreateDeliveryConfirmation"
 _IDENTITY_BYTES: Final = 24
@@ -85,7 +84,7 @@ def meant(scan: tracking_pb2.TrackingEvent, row: MappingRecord | None = None) ->
 
 def _returns(scan: tracking_pb2.TrackingEvent, said: str) -> bool:
     """Whether a parcel is on its way back: its reporter says so, or a code that means that."""
-    return scan.return_leg or (bool(scan.native_codes) and said in RETURN_LEG)
+    return scan.return_leg or (bool(scan.native_codes) and said in lifecycle.WAY_BACK)
 
 
 def why_unmapped(unit: Unit, reported: Reported) -> NotYet | None:
@@ -107,11 +106,14 @@ def _identity(reported: Reported, unmapped: Unmapped) -> str:
     return f"scan:{digest}"
 
 
-def fill(message: tracking_pb2.TrackingEvent, row: MappingRecord | None) -> None:
+def fill(message: tracking_pb2.TrackingEvent, reported: Reported) -> None:
     """A scan in the words of its row. Whoever did not know the code may have kept who received the
     parcel, in case that it means delivered. The codes have done what they are for."""
+    row = reported.row
     said = milestone_name(message.milestone) if row is None else row.canonical
-    message.return_leg = _returns(message, said)
+    # A delivery that is a return is one by the parcel's other scans, where its own do not say so.
+    to_sender = said == "DELIVERED" and reported.milestone == "RETURNED"
+    message.return_leg = to_sender or _returns(message, said)
     message.ClearField("native_codes")
     if row is None:
         return
@@ -153,7 +155,7 @@ def _prove_one(unit: Unit, scan: tracking_pb2.TrackingEvent) -> None:
     )
     work = unit.nested()
     try:
-        create_delivery_confirmation(work, request)
+        confirm_by_scan(work, request.delivery_confirmation)
     except NotYet as why:
         hold(unit, _PROVE, request, why)
     except Refused as refused:

@@ -27,7 +27,7 @@ from crossdock_hub.verbs.registering import (
     decides,
     prepares,
 )
-from crossdock_hub.verbs.retracing import Stop, Way, note, retraced
+from crossdock_hub.verbs.retracing import LAST, Stop, Way, note, retraced, scans_key
 from crossdock_hub.verbs.scan_meanings import Reported, milestone_name, wanted
 from crossdock_hub.verbs.shipments import advance_request, progress_of
 
@@ -126,9 +126,11 @@ def _report_frame(
 class Step:
     """What a new scan makes of its parcel. moved: milestone or exception; further: milestone.
 
-    way: of one that was decided late and put where it came.
+    reported: with what it means beside the parcel's other scans. way: of a parcel whose way was
+    gone again, with one that was decided late, or that made of its delivery a return.
     """
 
+    reported: Reported
     parcel: ParcelRecord
     after: lifecycle.ParcelProgress
     moved: bool
@@ -141,7 +143,6 @@ class Move:
     """A stored scan that moved its parcel."""
 
     scan: tracking_pb2.TrackingEvent
-    reported: Reported
     step: Step
 
 
@@ -171,11 +172,11 @@ def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.F
             receipts.append(_hold(unit, reported.scan, step))
             continue
         parcel = step.parcel
-        message = _store(unit, reported, parcel)
+        message = _store(unit, step.reported, parcel)
         stored[parcel.partition].append(message)
-        told.append((reported, message))
+        told.append((step.reported, message))
         if step.moved:
-            moved[parcel.shipment_id].append(Move(message, reported, step))
+            moved[parcel.shipment_id].append(Move(message, step))
         receipts.append(APPLIED)
     for shipment_id, moves in moved.items():
         _move_shipment(unit, shipment_id, moves)
@@ -216,6 +217,7 @@ def _foresee(
     Asks at once for all that will be moved.
     """
     progress: dict[Key, lifecycle.ParcelProgress] = {}
+    mates: dict[Key, list[Stop]] = defaultdict(list)
     seen: set[bytes] = set()
     needed: set[Key] = set()
     steps: list[Step | NotYet | str] = []
@@ -233,11 +235,15 @@ def _foresee(
             steps.append(_unknown_parcel(reported.scan))
             continue
         seen.add(reported.key)
-        step = _step(unit, reported, parcel, progress.get(reported.parcel_key))
+        before = progress.get(reported.parcel_key) or _progress(parcel)
+        if _looks_back(unit, reported, before):
+            needed.add(scans_key(parcel))
+        step = _step(unit, reported, parcel, before, mates[reported.parcel_key])
         progress[reported.parcel_key] = step.after
+        mates[reported.parcel_key].append(_stop(unit, reported))
         steps.append(step)
         if step.moved:
-            needed |= _moved_keys(unit, reported, parcel)
+            needed |= _moved_keys(unit, step.reported, parcel)
     unit.require(needed)
     return steps, _changed(unit, progress)
 
@@ -270,22 +276,35 @@ def _progress(parcel: ParcelRecord) -> lifecycle.ParcelProgress:
     return lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)
 
 
+def _looks_back(unit: Unit, reported: Reported, before: lifecycle.ParcelProgress) -> bool:
+    """Whether the parcel's other scans decide with it: it is late, or may be of the way back."""
+    late = bool(_arrival(unit, reported))
+    return late or lifecycle.may_turn(before.milestone, reported.milestone)
+
+
 def _step(
     unit: Unit,
     reported: Reported,
     parcel: ParcelRecord,
-    so_far: lifecycle.ParcelProgress | None,
+    before: lifecycle.ParcelProgress,
+    mates: list[Stop],
 ) -> Step:
-    """so_far: what earlier scans of the same report made of the parcel."""
-    before = so_far or _progress(parcel)
-    arrival = _arrival(unit, reported)
-    if arrival and so_far is None:
-        found = retraced(unit, parcel, Stop(arrival, reported.milestone, reported.time))
-        if found is not None:
-            way, moved = found
-            return Step(parcel, way.progress, moved, _further(way.progress, before), way)
+    """before, mates: what earlier scans of the same report made of the parcel, and these scans."""
     after, moved = lifecycle.advance_parcel(before, reported.milestone, reported.time)
-    return Step(parcel, after, moved, _further(after, before))
+    # What is not read yet is asked for with the rest, and all of it decided again.
+    if not _looks_back(unit, reported, before) or not unit.knows(scans_key(parcel)):
+        return Step(reported, parcel, after, moved, _further(after, before))
+    found = retraced(unit, parcel, before, mates, _stop(unit, reported))
+    reported, way = replace(reported, milestone=found.meaning), found.way
+    if way is None:
+        after, moved = lifecycle.advance_parcel(before, reported.milestone, reported.time)
+        return Step(reported, parcel, after, moved, _further(after, before))
+    further = _further(way.progress, before)
+    return Step(reported, parcel, way.progress, found.changed, further, way)
+
+
+def _stop(unit: Unit, reported: Reported) -> Stop:
+    return Stop(_arrival(unit, reported) or LAST, reported.milestone, reported.time)
 
 
 def _arrival(unit: Unit, reported: Reported) -> str:
@@ -318,7 +337,7 @@ def _hold(unit: Unit, scan: Any, why: NotYet) -> types_pb2.FactReceipt:
 def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2.TrackingEvent:
     message = tracking_pb2.TrackingEvent()
     message.CopyFrom(reported.scan)
-    scan_meanings.fill(message, reported.row)
+    scan_meanings.fill(message, reported)
     # One that waited keeps its place among the parcel's scans.
     message.id = _arrival(unit, reported) or unit.new_id()
     message.shipment_id = parcel.shipment_id
@@ -353,22 +372,19 @@ def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
 
     def edit(shipment: shipment_pb2.Shipment) -> None:
         for move in moves:
-            _move_package(shipment, unit.get(move.reported.parcel_key), move)
+            _move_package(shipment, unit.get(move.step.reported.parcel_key), move)
         state = _shipment_state(shipment, record.state)
-        late = any(move.step.way is not None for move in moves)
-        if state == "DELIVERED" and (late or not shipment.HasField("delivered_time")):
-            times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
-            if times:
-                shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
         resources.set_state(shipment, state)
+        if state in ("DELIVERED", "RETURNED"):
+            _time_delivery(shipment)
 
     after = resources.change(unit, record, edit)
     for move in moves:
-        milestone = move.reported.milestone
+        milestone = move.step.reported.milestone
         kind = MILESTONE_EVENTS.get(milestone)
         if kind is not None and (move.step.further or _opens(move)):
             event = kind(tracking_event=move.scan, shipment=after.message)
-            emit(unit, event, after, event_time=move.reported.time)
+            emit(unit, event, after, event_time=move.step.reported.time)
     if after.state == "DELIVERED" and record.state != "DELIVERED":
         advance_request(unit, after, "DELIVERED")
     derive_progress(unit, after.root_id)
@@ -378,11 +394,21 @@ def _opens(move: Move) -> bool:
     """Whether a scan tells of a problem that its parcel did not have."""
     step = move.step
     opens = step.after.exception_open and not step.parcel.exception_open
-    return move.reported.milestone == "EXCEPTION" and (opens or step.way is None)
+    return move.step.reported.milestone == "EXCEPTION" and (opens or step.way is None)
+
+
+def _time_delivery(shipment: shipment_pb2.Shipment) -> None:
+    """When the last package arrived of those that did not come back. Of a late scan it may be
+    another, so that it is always worked out anew."""
+    times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
+    shipment.ClearField("delivered_time")
+    if times:
+        shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
 
 
 def _is_timed_delivery(row: shipment_pb2.PackageProgress) -> bool:
-    return row.milestone == shipment_pb2.MILESTONE_DELIVERED and row.HasField("milestone_time")
+    arrived = row.milestone == shipment_pb2.MILESTONE_DELIVERED and not row.withdrawn
+    return arrived and row.HasField("milestone_time")
 
 
 def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: Move) -> None:
@@ -395,9 +421,9 @@ def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: M
     row.milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{parcel.milestone}")
     row.exception_open = parcel.exception_open
     way = move.step.way
-    if way is None and not (move.step.further and move.reported.milestone == parcel.milestone):
+    if way is None and not (move.step.further and move.step.reported.milestone == parcel.milestone):
         return
-    reached = move.reported.time if way is None else way.reached
+    reached = move.step.reported.time if way is None else way.reached
     row.ClearField("milestone_time")
     if reached is not None:
         resources.stamp(row.milestone_time, reached)

@@ -155,7 +155,7 @@ def wrong_answers(subject: Subject) -> list[str]:
 def unknown_reasons(subject: Subject) -> list[str]:
     """Entries of [not_applicable] that name no check, or nothing that the check is run for."""
     problems = []
-    for name, reasons in subject.adapter.manifest.not_applicable.items():
+    for name, reasons in subject.reasons.items():
         scope = WHOLE_SCOPES.get(name) or (CHECKS[name].scope if name in CHECKS else None)
         if scope is None:
             known = ", ".join([*WHOLE_SCOPES, *CHECKS])

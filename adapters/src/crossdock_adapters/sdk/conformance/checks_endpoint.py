@@ -51,7 +51,7 @@ async def described(bench: Bench, _: Any) -> None:
         require(False, str(error))
     wrong = unknown_reasons(subject) + wrong_answers(subject)
     require(not wrong, "; ".join(wrong))
-    excused = subject.adapter.manifest.not_applicable.get("described", {})
+    excused = subject.reasons.get("described", {})
     cases = {case.operation for case in subject.cases}
     ways = {way.source for way in subject.ways_in}
     missing = (set(subject.adapter.manifest.operations) - cases) | (described_ways(subject) - ways)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import Message
 
 from crossdock_adapters.sdk.conformance import payloads
 from crossdock_adapters.sdk.conformance.bench import Bench, Inapplicable, NotGiven, Scope, check
+from crossdock_adapters.sdk.conformance.ledger import ENDED
 from crossdock_adapters.sdk.conformance.memory import forget_the_peak, peak_bytes
 from crossdock_adapters.sdk.conformance.notebook import texts_of
-from crossdock_adapters.sdk.conformance.stage import Stage, require
-from crossdock_adapters.sdk.conformance.subject import Delivered, WayIn
+from crossdock_adapters.sdk.conformance.stage import Stage, require, told
+from crossdock_adapters.sdk.conformance.subject import Answers, Delivered, UnknownCode, WayIn
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES
 from crossdock_adapters.sdk.inbound import POLL_SOURCE
 
@@ -20,6 +22,7 @@ OVERSIZE_BYTES = MAX_HELD_BYTES + 64 * 1024
 BOMB_SECONDS = 10.0
 BOMB_BYTES = 256 * 1024 * 1024
 SHOWN = 160
+Order = Callable[[list[bytes]], list[bytes]]
 # What ru_maxrss counts in: kilobytes on Linux, bytes on macOS.
 
 
@@ -43,6 +46,11 @@ async def arrives(bench: Bench, way: WayIn) -> None:
 @check(Scope.WAY_IN)
 async def duplicate_inbound(bench: Bench, way: WayIn) -> None:
     """Each payload twice, and all of them once more, are the same facts as each payload once."""
+    if not way.tells_facts:
+        await _answered_alike(
+            bench, way, lambda said: [*(two for two in said for _ in "12"), *said]
+        )
+        return
     once = await bench.facts(way)
     async with bench.inward(way) as stage:
         for payload in [each for pair in way.payloads for each in (pair, pair)] + [*way.payloads]:
@@ -53,6 +61,9 @@ async def duplicate_inbound(bench: Bench, way: WayIn) -> None:
 @check(Scope.WAY_IN)
 async def out_of_order_inbound(bench: Bench, way: WayIn) -> None:
     """Payloads in the wrong order become the same facts as in the right one."""
+    if not way.tells_facts:
+        await _answered_alike(bench, way, lambda said: said[::-1])
+        return
     if len(way.payloads) < 2:
         raise NotGiven("give two `payloads` or more: one alone has no order")
     once = await bench.facts(way)
@@ -65,9 +76,13 @@ async def out_of_order_inbound(bench: Bench, way: WayIn) -> None:
 @check(Scope.WAY_IN)
 async def unknown_code(bench: Bench, way: WayIn) -> None:
     """A code without a row is neither guessed nor dropped: it is kept as the vendor wrote it."""
-    given = way.unknown_code
-    if given is None:
+    if way.unknown_code is None:
         raise NotGiven("give `unknown_code`: a payload with a code that nobody has documented")
+    for given in (way.unknown_code, *way.unknown_codes):
+        await _kept_unguessed(bench, way, given)
+
+
+async def _kept_unguessed(bench: Bench, way: WayIn, given: UnknownCode) -> None:
     async with bench.inward(way) as stage:
         _taken(await stage.deliver(way, given.payload), "a payload with an unknown code")
         facts = list(stage.hub.notebook.facts.values())
@@ -81,7 +96,8 @@ async def unknown_code(bench: Bench, way: WayIn) -> None:
         )
         for fact in facts if given.field else []:
             for value in values_of(fact, given.field):
-                require(_says_nothing(value), f"{given.raw} became {given.field} {value}: guessed")
+                known = value == given.told if given.told else _says_nothing(value)
+                require(known, f"{given.raw} became {given.field} {value}: guessed")
         _no_problems(stage)
 
 
@@ -179,6 +195,37 @@ def values_of(fact: Message, name: str) -> list[Any]:
             there = descriptor.is_repeated or fact.HasField(descriptor.name)
             found += [one for each in values if there for one in values_of(each, name)]
     return found
+
+
+async def _answered_alike(bench: Bench, way: WayIn, as_they_come: Order) -> None:
+    """The operation that waits for what comes ends as it does when each answer comes once."""
+    given = way.answers
+    if given is None:
+        raise NotGiven("give `answers`: it tells no facts, so what becomes of a case is compared")
+    once = await _ended_by(bench, way, given, lambda said: said)
+    other = await _ended_by(bench, way, given, as_they_come)
+    require(other == once, f"{given.operation} ended {other} and not {once}")
+
+
+async def _ended_by(bench: Bench, way: WayIn, given: Answers, as_they_come: Order) -> list[str]:
+    """How the case ended with these answers: outcome, what the vendor calls it, and facts. The
+    draft is another one in each world."""
+    async with bench.inward(way) as stage:
+        await given.silence(stage)
+        delivery = stage.new(bench.subject.case(given.operation))
+        stage.ask(delivery)
+        said = list(await given.said(stage))
+        require(len(said) > 1, "give `answers` of two payloads or more: one alone has no order")
+        for payload in as_they_come(said):
+            _taken(await stage.deliver(way, payload), "an answer")
+        await stage.settle(delivery)
+        require(delivery.last in ENDED, told(delivery) + ", with all its answers there")
+        require(not stage.held_from(way), _held(stage, way, "an answer"))
+        _no_problems(stage)
+        last = delivery.completions[-1]
+        named = [f"{each.type} {each.value}" for each in last.vendor_references]
+        facts = [fact.hex() for fact in _without_ids(stage)]
+        return [delivery.last, *(each.replace(delivery.draft, "draft") for each in named), *facts]
 
 
 def _says_nothing(value: Any) -> bool:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from crossdock_adapters.sdk.conformance.bench import Bench, NotGiven, Scope, check
-from crossdock_adapters.sdk.conformance.ledger import Delivery
+from crossdock_adapters.sdk.conformance.ledger import ANSWER_LATER, LEASE_EXPIRED, Delivery
 from crossdock_adapters.sdk.conformance.stage import Stage, require, told, until
 from crossdock_adapters.sdk.conformance.subject import Case
 from crossdock_adapters.sdk.manifest import OperationClass
@@ -23,6 +23,8 @@ RETRY_AFTER_SECONDS = 0.3
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 NOBODY_HEARD = frozenset({"UNKNOWN", "CONFIRMED"})
+# A class of none leaves these to a person.
+NOBODY_KNOWS = frozenset({"UNKNOWN", LEASE_EXPIRED, ANSWER_LATER})
 # What only prepares the work may be told as not done: making it again does nothing twice.
 PREPARED = NOBODY_HEARD | {"RETRY"}
 
@@ -276,12 +278,24 @@ async def _ready(stage: Stage, case: Case) -> int:
 
 async def _ends_well(stage: Stage, case: Case, delivery: Delivery, before: int) -> None:
     """The hub does what it does, and there is one effect. A class of none ends with a person."""
-    if delivery.kind is OperationClass.NONE and delivery.last not in ("RETRY", "THROTTLED"):
-        require(stage.made(case) <= before + 1, "more than one effect")
+    if delivery.kind is OperationClass.NONE and delivery.last in NOBODY_KNOWS:
+        await _left_to_a_person(stage, case, delivery, before)
         return
     await stage.settle(delivery)
     require(delivery.last == "CONFIRMED", told(delivery))
     _one_effect(stage, case, before)
+
+
+async def _left_to_a_person(stage: Stage, case: Case, delivery: Delivery, before: int) -> None:
+    """An outcome that nobody knows is not repeated: no attempt follows it, and a message of it that
+    comes once more begins none."""
+    require(not delivery.again(), told(delivery) + ", and the hub would ask for it again")
+    attempts = delivery.attempt
+    message = stage.ask(delivery)
+    await until(lambda: message.acked, "the message that came once more is acknowledged")
+    require(delivery.attempt == attempts, told(delivery) + ", and was begun again")
+    effects = stage.made(case) - before
+    require(effects <= 1, f"{effects} effects of {case.operation} in the vendor's books, not one")
 
 
 def _one_effect(stage: Stage, case: Case, before: int) -> None:

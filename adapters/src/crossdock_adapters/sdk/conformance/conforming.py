@@ -69,7 +69,7 @@ async def _findings(bench: Bench, check: Check) -> list[Finding]:
         return [Finding(check.name, check.proves, "", result, reason or said)]
     found = [await _finding(bench, check, name, each) for name, each in objects]
     names = {EVERYTHING, *(name for name, _ in objects)}
-    reasons = bench.subject.adapter.manifest.not_applicable.get(check.name, {})
+    reasons = bench.subject.reasons.get(check.name, {})
     return found + [
         Finding(check.name, check.proves, what, Result.NOT_APPLICABLE, reason)
         for what, reason in reasons.items()
@@ -116,11 +116,11 @@ def _objects(subject: Subject, scope: Scope) -> Sequence[tuple[str, Any]]:
 
 
 def _reason(subject: Subject, check: Check, name: str) -> str:
-    """Why the manifest says that a check does not apply; "" when it does not say so. Whether an
+    """Why a check does not apply, as manifest or subject says; "" when neither does. Whether an
     operation makes something twice is never taken on its word."""
     if check.name == NEVER_EXCUSED and name in subject.adapter.manifest.operations:
         return ""
-    declared = subject.adapter.manifest.not_applicable
+    declared = subject.reasons
     whole = next((word for word, scope in WHOLE_SCOPES.items() if scope is check.scope), "")
     for key in (check.name, whole):
         reasons = declared.get(key, {})

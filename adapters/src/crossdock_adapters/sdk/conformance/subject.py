@@ -79,12 +79,14 @@ class UnknownCode:
 
     raw: the code as the payload has it; it must be kept. field: the contract's field that it would
     be mapped to; it must stay empty or unknown, because a code without a row is never guessed. ""
-    where the payload is held whole.
+    where the payload is held whole. told: the value of the field that another code beside it has a
+    row for, as the vendor's own summary; then it must be that.
     """
 
     payload: bytes
     raw: str
     field: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,20 @@ Deliver = Callable[["Stage", bytes], Awaitable[Delivered]]
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """What comes by a way in that tells no facts: answers that an operation waits for.
+
+    operation: whose case is asked for; no other has to be confirmed before. silence: the vendor
+    says nothing by itself from then on. said: what it answers to the case that is asked for, in the
+    order in which it would, once it has what it answers to.
+    """
+
+    operation: str
+    silence: Callable[[Stage], Awaitable[Any]]
+    said: Callable[[Stage], Awaitable[Sequence[bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
 class WayIn:
     """One way from the vendor to the hub. source: the webhook's path, or "poll:" and its name.
 
@@ -108,8 +124,8 @@ class WayIn:
     finds at first is over. media: of json and xml the kit makes broken, grown, oversize and hostile
     payloads itself. needed: places in the first payload that cannot be read when they hold
     something else: JSON pointers, or paths of elements. malformed, oversize, bombs: the same for
-    other media, or more of them. grown: the first payload with fields and values that nobody
-    documented.
+    other media, or more of them. unknown_codes: one more for each other table of the vendor's.
+    grown: the first payload with fields and values that nobody documented.
     """
 
     source: str
@@ -123,12 +139,14 @@ class WayIn:
     needed: Sequence[str] = ()
     malformed: Sequence[Malformed] = ()
     unknown_code: UnknownCode | None = None
+    unknown_codes: Sequence[UnknownCode] = ()
     grown: bytes | None = None
     oversize: bytes | None = None
     bombs: Sequence[bytes] = ()
     # False where what is read goes to operations that wait for it, and only what cannot be read is
-    # told to the hub.
+    # told to the hub; then `answers` are what comes twice and out of order.
     tells_facts: bool = True
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +156,8 @@ class Subject:
     settings: of the endpoint, for a running sandbox; files may be made in the folder. knows: what
     the hub knows before (items, labels, …), as messages of the contract. expire: makes the vendor
     forget every token and session that it gave. settle_seconds: how long after an unknown outcome
-    the sandbox (not the vendor) shows what it did.
+    the sandbox (not the vendor) shows what it did. not_applicable: why checks do not apply to this
+    subject, as the manifest's table says it, where another one of the same adapter passes them.
     """
 
     adapter: Adapter
@@ -151,10 +170,19 @@ class Subject:
     sandbox_settings: Mapping[str, Any] = field(default_factory=dict)
     settle_seconds: float = 0.0
     tick_seconds: float = 0.02
+    not_applicable: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.adapter.name
+
+    @property
+    def reasons(self) -> dict[str, dict[str, str]]:
+        """Why checks do not apply, by check: the manifest's word, and the subject's own."""
+        declared = self.adapter.manifest.not_applicable
+        names = {*declared, *self.not_applicable}
+        return {name: {**declared.get(name, {}), **self.not_applicable.get(name, {})}
+                for name in names}  # fmt: skip
 
     def case(self, operation: str) -> Case:
         """The case of an operation. KeyError: there is none."""

@@ -76,13 +76,26 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A number that has not come, and the day on which one behind it did."""
+
+    number: int
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What came from one sender. `newest`: the highest number in sequence; 0: none yet."""
 
     newest: int = 0
     seen: tuple[Seen, ...] = ()
     days: tuple[Day, ...] = ()
-    missing: tuple[int, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Numbers that have not come."""
+        return tuple(each.number for each in self.skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +140,21 @@ def decide(record: Record, number: int, content: str, today: date, kept_days: in
     # Whatever is a little behind comes late, also when it was sent before we began to listen.
     late = not follows and _distance(number, record.newest) <= MAX_GAP
     gap = () if first or not follows else _missed(record, ahead)
-    missing = [each for each in record.missing if each != number]
+    skipped = [each for each in record.skipped if each.number != number]
+    skipped += [Skipped(each, today) for each in gap]
     after = replace(
         record,
         newest=record.newest if late else number,
         seen=(*record.seen, Seen(number, content, today)),
-        missing=tuple([*missing, *gap][-MAX_MISSING:]),
+        skipped=tuple(skipped[-MAX_MISSING:]),
     )
     kept, fullness = _compacted(after)
     return Decision(Verdict.NEW, kept, gap, late, not (follows or late), fullness)
+
+
+def missing(record: Record, today: date, kept_days: int) -> tuple[int, ...]:
+    """The numbers that have not come and are still awaited: as long as numbers are known."""
+    return _without_old(record, today - timedelta(days=kept_days)).missing
 
 
 def encode(record: Record) -> bytes:
@@ -144,7 +163,7 @@ def encode(record: Record) -> bytes:
         "newest": record.newest,
         "seen": [[each.number, each.digest, each.day.isoformat()] for each in record.seen],
         "days": {each.day.isoformat(): _told(each) for each in record.days},
-        "missing": record.missing,
+        "skipped": [[each.number, each.day.isoformat()] for each in record.skipped],
     }
     return zlib.compress(json.dumps(told, separators=(",", ":")).encode())
 
@@ -158,7 +177,7 @@ def decode(raw: bytes) -> Record:
         told["newest"],
         tuple(Seen(number, said, date.fromisoformat(day)) for number, said, day in told["seen"]),
         tuple(_day(date.fromisoformat(day), said) for day, said in told["days"].items()),
-        tuple(told["missing"]),
+        tuple(Skipped(number, date.fromisoformat(day)) for number, day in told.get("skipped", ())),
     )
 
 
@@ -184,6 +203,7 @@ def _without_old(record: Record, oldest: date) -> Record:
         record,
         seen=tuple(each for each in record.seen if each.day >= oldest),
         days=tuple(each for each in record.days if each.day >= oldest),
+        skipped=tuple(each for each in record.skipped if each.day >= oldest),
     )
 
 

@@ -162,12 +162,7 @@ def _books_for(places: Sequence[str], service: Service, catalogue: Catalogue) ->
 
 async def read_catalogue(hub: HubClient) -> Catalogue:
     """Master data as the OMS sees it. CommandError: too little to place an order."""
-    items = [
-        (item.number, item.base_unit)
-        async for item in _items(hub)
-        if item.status in (item_pb2.ITEM_STATUS_UNSPECIFIED, item_pb2.ITEM_STATUS_ACTIVE)
-        and item.base_unit == "EA"
-    ]
+    items = [(each.number, each.base_unit) async for each in _items(hub) if _is_drawn(each)]
     customers = await hub.customers.ListCustomers(
         customer_service_pb2.ListCustomersRequest(page_size=PAGE)
     )
@@ -417,6 +412,13 @@ async def read_business_units(hub: HubClient) -> dict[str, tuple[str, ...]]:
         for unit in endpoint.scope.business_units
     }
     return dict(sorted(found.items())) or {BUSINESS_UNIT: ()}
+
+
+def _is_drawn(item: item_pb2.Item) -> bool:
+    """Whether orders are drawn of it: in use, counted in pieces, and no dangerous goods, whose
+    bookings the carriers' adapters leave to a person."""
+    in_use = item.status in (item_pb2.ITEM_STATUS_UNSPECIFIED, item_pb2.ITEM_STATUS_ACTIVE)
+    return in_use and item.base_unit == "EA" and not item.hazardous_material.hazardous
 
 
 async def _items(hub: HubClient) -> AsyncIterator[item_pb2.Item]:

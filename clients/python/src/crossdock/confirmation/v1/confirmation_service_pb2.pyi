@@ -63,7 +63,7 @@ class CreateDeliveryConfirmationResponse(_message.Message):
 
     @_builtins.property
     def delivery_confirmation(self) -> _confirmation_pb2.DeliveryConfirmation:
-        """The confirmation; unset when held."""
+        """The confirmation; unset when held, and when it was a delivery to the sender."""
 
     def __init__(
         self,

@@ -496,7 +496,9 @@ class Shipment(_message.Message):
 
     @_builtins.property
     def delivered_time(self) -> _timestamp_pb2.Timestamp:
-        """When the last package arrived, UTC; absent until then or when the carrier could not say."""
+        """When the last package arrived of those that did not come back, UTC; absent until none is on its
+        way, and when the carrier could not say.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
