@@ -1,9 +1,9 @@
-"""SAP S/4HANA Cloud at the hub: books and undoes orders and goods issues, tells what changed."""
+"""SAP S/4HANA Cloud at the hub: books orders, goods issues and freight, tells what changed."""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import resources
@@ -18,6 +18,7 @@ from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.sap import (
     answers,
+    freight,
     inbound,
     odata,
     orders,
@@ -31,15 +32,16 @@ from crossdock_adapters.sap.client import (
     RecordMissing,
     SapClient,
     Stale,
+    client_certificate,
 )
-from crossdock_adapters.sap.deliveries import RETURNED, TRIES, Deliveries, DeliveryRules
+from crossdock_adapters.sap.deliveries import RETURNED, Deliveries, DeliveryRules
 from crossdock_adapters.sap.delivery import Delivery, Preceding, refuse_unproven
-from crossdock_adapters.sap.orders import ORDER, ORDER_ITEM, ORDERS
+from crossdock_adapters.sap.orders import ORDER, ORDERS
 from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
-from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped, Step
+from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
-from crossdock_adapters.sdk.http import ClientCertificate, VendorHttp
+from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.mappings import Code, Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -57,7 +59,6 @@ ADAPTER = Adapter.load(__package__)
 
 ANSWERS_FILE: Final = "answers.toml"
 DOCUMENT_SOURCES: Final = ("delivery", "document_flow")
-STALE_PAUSE_SECONDS: Final = 2.0
 
 
 @ADAPTER.connect
@@ -132,7 +133,7 @@ async def change_order(work: Work, vendor: SapClient) -> Confirmed:
     if held is None:
         raise NeedsPerson(f"the sales order of {order.number} to change is not in SAP")
     fields = list(work.event.changed_fields)
-    written = await _written(
+    written = await orders.written(
         vendor, held, lambda now: translate.changes(order, fields, numbers, rules, now)
     )
     note = "" if written else "nothing that SAP keeps has changed"
@@ -148,8 +149,20 @@ async def cancel_order(work: Work, vendor: SapClient) -> Confirmed:
     held = await orders.one(vendor, wanted)
     if held is None:
         return Confirmed(note="there is no sales order: nothing to cancel")
-    await _written(vendor, held, lambda now: translate.rejections(now, rules))
+    await orders.written(vendor, held, lambda now: translate.rejections(now, rules))
     return Confirmed([Reference("sales_order", held.number)])
+
+
+@ADAPTER.operation("post_freight_charge")
+async def post_freight_charge(work: Work, vendor: SapClient) -> Confirmed:
+    """Book what the audit agreed to as a supplier invoice, unless SAP has it."""
+    return await freight.book(work, vendor)
+
+
+@ADAPTER.look_up("post_freight_charge")
+async def find_freight_charge(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Look for the invoice by the carrier and its number; what was cancelled is not there."""
+    return await freight.find(work, vendor)
 
 
 @ADAPTER.operation("post_goods_issue")
@@ -342,45 +355,6 @@ def heard(settings: Settings) -> tuple[str, ...]:
     return names
 
 
-async def _written(
-    vendor: SapClient, held: SalesOrder, decide: Callable[[SalesOrder], list[Step]]
-) -> bool:
-    """Write step by step until nothing is left to write. Whether anything was written.
-
-    Each step carries the ETag of what it was decided on, and what it left is read and decided upon
-    anew: so an edit in between is never overwritten, and a change that SAP took and did not keep
-    (NeedsPerson) is seen.
-    """
-    done: list[Step] = []
-    stale = 0
-    while steps := decide(held):
-        if steps[0] in done:
-            kept = ", ".join(f"{name} {value}" for name, value in steps[0].body.items())
-            raise NeedsPerson(f"sales order {held.number} has not kept {kept}: a person looks why")
-        try:
-            await _write(vendor, held, steps[0])
-            done.append(steps[0])
-        except Stale:
-            stale += 1
-            if stale == TRIES:
-                said = f"sales order {held.number} is changed all the time"
-                raise Retry(STALE_PAUSE_SECONDS, said) from None
-        held = await orders.read(vendor, held.number)
-    return bool(done)
-
-
-async def _write(vendor: SapClient, held: SalesOrder, step: Step) -> None:
-    path = f"{ORDER}{odata.key(SalesOrder=held.number)}"
-    if step.adds:
-        await vendor.create(ORDERS, f"{path}/to_Item", step.body)
-    elif not step.item:
-        await vendor.change(ORDERS, path, step.body, held.etag)
-    else:
-        etag = {item.number: item.etag for item in held.items}[step.item]
-        place = odata.key(SalesOrder=held.number, SalesOrderItem=step.item)
-        await vendor.change(ORDERS, f"{ORDER_ITEM}{place}", step.body, etag or held.etag)
-
-
 async def _needed_order(
     vendor: SapClient, shipment: shipment_pb2.Shipment, rules: BookingRules
 ) -> SalesOrder:
@@ -442,17 +416,6 @@ def booking_rules(settings: Settings) -> BookingRules:
         units=units,
         delivery_properties=properties,
     )
-
-
-def client_certificate(settings: Settings) -> ClientCertificate | None:
-    """The technical user's certificate; None: it has a password. SettingsError: half of one."""
-    certificate, key = settings.text("certificate_file"), settings.text("key_file")
-    if bool(certificate) != bool(key):
-        raise SettingsError("certificate_file and key_file belong together")
-    if not certificate:
-        return None
-    authority = settings.text("authority_file")
-    return ClientCertificate(Path(certificate), Path(key), Path(authority) if authority else None)
 
 
 def delivery_rules(settings: Settings) -> DeliveryRules:

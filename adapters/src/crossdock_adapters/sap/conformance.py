@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from crossdock.freight.v1 import freight_events_pb2, freight_pb2
 from crossdock.order.v1 import order_events_pb2, order_pb2
 from crossdock.returns.v1 import return_events_pb2, return_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
@@ -30,6 +31,7 @@ from crossdock_adapters.sdk.conformance.subject import (
 )
 from crossdock_adapters.sdk.settings import Secrets
 
+CHARGE_ID = "44444444-4444-4444-8444-444444444444"
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
 SHIPMENT_ID = "22222222-2222-4222-8222-222222222222"
 RETURN_ID = "33333333-3333-4333-8333-333333333333"
@@ -59,6 +61,10 @@ def settings(sandbox: SapSandbox, folder: Path) -> Mapping[str, Any]:
         "plants": {"WH-EAST": "1010"},
         "return_reasons": {"DAMAGED": "001"},
         "time_zone": "America/New_York",
+        "freight_companies": {"*": "1010"},
+        "freight_suppliers": {"LTL": "CARRIER-LTL"},
+        "freight_accounts": {"freight": "65100000", "*": "65200000"},
+        "freight_cost_centres": {"EAST": "10101101"},
     }
 
 
@@ -93,6 +99,29 @@ def shipment() -> shipment_pb2.Shipment:
         content.quantity.value, content.quantity.unit = packed, "EA"
     found.progress.add(package_id="pkg-1", tracking_number="1Z999AA10123456784")
     return found
+
+
+def charge() -> freight_pb2.FreightCharge:
+    """What an LTL carrier billed for the shipment, with a discount, and the audit agreed to."""
+    found = freight_pb2.FreightCharge(
+        id=CHARGE_ID, state=freight_pb2.FREIGHT_CHARGE_STATE_FINALISED, carrier_code="LTL",
+        tracking_number="500000001", shipment_id=SHIPMENT_ID, shipment_number="SHP-1",
+        order_id=ORDER_ID, business_unit="EAST", ship_from_location_number="WH-EAST",
+    )  # fmt: skip
+    found.invoice.number, found.invoice.invoice_date = "inv-77-1", "2026-03-05"
+    for code, amount in (("", "462.40"), ("FUE", "70.00"), ("DSC", "-20.00")):
+        line = found.invoice.lines.add(code=code)
+        line.amount.amount, line.amount.currency = amount, "USD"
+    found.invoice.amount.amount, found.invoice.amount.currency = "512.40", "USD"
+    found.audit.amount.CopyFrom(found.invoice.amount)
+    found.audit.lines.extend(found.invoice.lines)
+    return found
+
+
+def finalised(_: Mapping[str, Any]) -> Message:
+    event = freight_events_pb2.FreightChargeFinalised(freight_charge=charge())
+    event.metadata.record_time.FromJsonString("2026-03-10T03:00:05Z")
+    return event
 
 
 def approved(_: Mapping[str, Any]) -> Message:
@@ -228,6 +257,7 @@ CONFORMANCE = Subject(
     sandbox=SapSandbox,
     settings=settings,
     cases=[
+        Case("post_freight_charge", finalised, lambda books: len(books["supplier_invoices"])),
         Case("create_sales_order", approved, lambda books: len(books["sales_orders"])),
         Case("change_order", changed, changed_items, after=["create_sales_order"]),
         Case("cancel_order", cancelled, rejected_orders, after=["create_sales_order"]),

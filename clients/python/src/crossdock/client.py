@@ -36,6 +36,7 @@ from crossdock.delivery.v1 import (
 )
 from crossdock.endpoint.v1 import endpoint_service_pb2, endpoint_service_pb2_grpc
 from crossdock.errors import ConfigurationError, from_rpc_error
+from crossdock.freight.v1 import freight_service_pb2, freight_service_pb2_grpc
 from crossdock.fulfillment.v1 import fulfillment_service_pb2, fulfillment_service_pb2_grpc
 from crossdock.hub.v1 import hub_service_pb2, hub_service_pb2_grpc
 from crossdock.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
@@ -78,6 +79,7 @@ _SERVICE_FILES: Final = (
     delivery_operations_service_pb2,
     delivery_service_pb2,
     endpoint_service_pb2,
+    freight_service_pb2,
     fulfillment_service_pb2,
     hub_service_pb2,
     inventory_service_pb2,
@@ -159,6 +161,7 @@ class HubClient:
         operations = delivery_operations_service_pb2_grpc.DeliveryOperationsServiceStub(channel)
         self.delivery_operations = operations
         self.endpoints = endpoint_service_pb2_grpc.EndpointServiceStub(channel)
+        self.freight = freight_service_pb2_grpc.FreightServiceStub(channel)
         self.fulfillments = fulfillment_service_pb2_grpc.FulfillmentServiceStub(channel)
         self.hub = hub_service_pb2_grpc.HubServiceStub(channel)
         self.inventory = inventory_service_pb2_grpc.InventoryServiceStub(channel)

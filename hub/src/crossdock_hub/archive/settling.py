@@ -31,12 +31,18 @@ PRUNED: Final = ("request", "held_fact", "replay")
 # How long ids that were archived are known.
 IDS: Final = "archived_id"
 IDS_DAYS_DEFAULT: Final = 3_650.0
+# Kinds of what belongs to a flow, and the states in which somebody has to act yet. A charge that is
+# only estimated waits for nobody: what is invoiced so late is held.
+OPEN_STATES: Final[Mapping[str, frozenset[str]]] = {
+    "freight_charge": frozenset({"INVOICED", "DISPUTED", "APPROVED"}),
+}
 
 YOUNG: Final = "YOUNG"
 OPEN_OBJECT: Final = "OPEN_OBJECT"
 OPEN_DELIVERY: Final = "OPEN_DELIVERY"
 DEAD_LETTER: Final = "DEAD_LETTER"
 HELD_FACT: Final = "HELD_FACT"
+OPEN_CHARGE: Final = "OPEN_CHARGE"
 REPLAY: Final = "REPLAY"
 RETENTION: Final = "RETENTION"
 UNSENT: Final = "UNSENT"
@@ -48,6 +54,7 @@ WHY: Final[Mapping[str, str]] = {
     OPEN_DELIVERY: "a delivery is not settled",
     DEAD_LETTER: "a dead letter is open",
     HELD_FACT: "a held fact names it",
+    OPEN_CHARGE: "a freight charge is invoiced and not settled",
     REPLAY: "a replay that is not over has it, or one that still tells what became of it",
     RETENTION: "an event is younger than its retention",
     UNSENT: "an event is not on the bus yet",
@@ -137,6 +144,8 @@ def why_it_stays(
         return OPEN_DELIVERY
     if unsettled or any(row["id"] in held.carriers for row in rows["deliveries"]):
         return DEAD_LETTER
+    if any(row["state"] in OPEN_STATES.get(row["kind"], ()) for row in rows["objects"]):
+        return OPEN_CHARGE
     if last_touched(rows) + rules.flow_ages[kind] > now:
         return YOUNG
     if held.named.has_any(names):

@@ -36,6 +36,18 @@ CUSTOMER_RETURN: Mapping[str, Verb] = {
 RESERVATION: Mapping[str, Verb] = {
     "ReleaseInventoryReservation": Verb(("CREATED", "ALLOCATED", "SHORT"), "RELEASED"),
 }
+FREIGHT_CHARGE: Mapping[str, Verb] = {
+    "ApproveFreightCharge": Verb(("INVOICED", "DISPUTED"), "APPROVED"),
+    "CancelFreightCharge": Verb(("ESTIMATED", "INVOICED", "DISPUTED", "APPROVED"), "CANCELLED"),
+    "DisputeFreightCharge": Verb(("INVOICED", "APPROVED"), "DISPUTED"),
+    "FinaliseFreightCharge": Verb(("APPROVED",), "FINALISED"),
+}
+# In which states transport management may still change what it said about a charge.
+FREIGHT_CHARGE_CONTENT_STATES: Mapping[str, tuple[str, ...]] = {
+    "audit": ("INVOICED", "DISPUTED"),
+    "dispute": ("DISPUTED",),
+    "estimate": ("ESTIMATED", "INVOICED", "DISPUTED", "APPROVED"),
+}
 # Order content is open to its owner until the warehouses have it.
 ORDER_CONTENT_STATES = ("CREATED", "APPROVED")
 # Only what has left can come back.

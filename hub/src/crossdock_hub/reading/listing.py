@@ -33,6 +33,7 @@ GETS: Mapping[str, str] = {
         "delivery_confirmation"
     ),
     "/crossdock.customer.v1.CustomerService/GetCustomer": "customer",
+    "/crossdock.freight.v1.FreightService/GetFreightCharge": "freight_charge",
     "/crossdock.fulfillment.v1.FulfillmentService/GetFulfillmentRequest": "fulfillment_request",
     "/crossdock.inventory.v1.InventoryService/GetInventoryReservation": "inventory_reservation",
     "/crossdock.item.v1.ItemService/GetItem": "item",
@@ -55,6 +56,9 @@ LISTS: Mapping[str, Listing] = {
         ),
         "customer.v1.CustomerService/ListCustomers": Listing(
             "customer", "customers", ("credit_status",)
+        ),
+        "freight.v1.FreightService/ListFreightCharges": Listing(
+            "freight_charge", "freight_charges", ("shipment_id", "carrier_code")
         ),
         "fulfillment.v1.FulfillmentService/ListFulfillmentRequests": Listing(
             "fulfillment_request", "fulfillment_requests"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from crossdock.tracking.v1 import tracking_pb2
 
@@ -51,7 +51,7 @@ def judge_objects(chain: Chain, now: int) -> Judgement:
             f"{clock(root.updated_at, now)}.",
         )
     if root.state == "CANCELLED":
-        return _cancelled(chain, root, now)
+        return _unpaid_freight(chain, now) or _cancelled(chain, root, now)
     if root.state in ("CREATED", "APPROVED"):
         step = "approve" if root.state == "CREATED" else "release"
         since = duration(now - root.updated_at)
@@ -155,6 +155,9 @@ def _reason(chain: Chain, row: Any) -> str:
 
 
 def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement:
+    unpaid = _unpaid_freight(chain, now)
+    if unpaid is not None:
+        return unpaid
     times = [
         microseconds(shipment.message.delivered_time)
         for shipment in shipments
@@ -170,6 +173,7 @@ def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judg
     if refused:
         first = refused[0]
         clauses.append(f"{first.endpoint} had refused {first.operation}: {first.waiting_on}")
+    clauses += _booked_freight(chain)
     return Judgement("COMPLETE", f"Complete: {', '.join(clauses)}.")
 
 
@@ -199,6 +203,43 @@ def _posted(booked: Sequence[Posting]) -> list[str]:
         given = f" ({', '.join(dict.fromkeys(numbers))})" if numbers else ""
         clauses.append(f"posted to {endpoint} {often}{given}")
     return clauses
+
+
+# What transport management has to do with a freight charge, by its state.
+_FREIGHT_STEPS: Final = {
+    "INVOICED": "waits for its audit",
+    "DISPUTED": "is disputed",
+    "APPROVED": "is approved and not finalised",
+}
+
+
+def _unpaid_freight(chain: Chain, now: int) -> Judgement | None:
+    """A carrier's invoice that nobody has settled; an estimate alone keeps nothing open."""
+    for record in chain.objects:
+        step = _FREIGHT_STEPS.get(record.state) if record.kind == "freight_charge" else None
+        if step is not None:
+            amount = record.message.invoice.amount
+            return Judgement(
+                "UNDER_WAY",
+                f"Under way: {_freight_invoice(record)} over {amount.amount} {amount.currency} "
+                f"{step} since {duration(now - record.updated_at)}.",
+            )
+    return None
+
+
+def _booked_freight(chain: Chain) -> list[str]:
+    """ "freight invoice 77-1 of LTL posted to sap once (5105600001/2026)", one for each charge."""
+    clauses = []
+    for charge in chain.objects:
+        bills = [p for p in postings(chain.deliveries) if p.object_id == charge.id]
+        if charge.kind == "freight_charge" and bills:
+            clauses += [f"{_freight_invoice(charge)} {clause}" for clause in _posted(bills)]
+    return clauses
+
+
+def _freight_invoice(record: ObjectRecord) -> str:
+    message: Any = record.message
+    return f"freight invoice {message.invoice.number} of {message.carrier_code}"
 
 
 def _next_step(
