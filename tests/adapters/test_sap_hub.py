@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from crossdock.lineage.v1 import lineage_service_pb2
@@ -16,14 +13,11 @@ from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock_adapters.sap import conformance
 from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.sandbox import SapSandbox
-from crossdock_adapters.sdk.config import EndpointConfig
-from crossdock_adapters.sdk.consumer import PullConsumer
-from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.runner import EndpointRunner
 from crossdock_adapters.sdk.sandbox import SandboxConfig
-from crossdock_adapters.sdk.telemetry import Telemetry
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
+from hosted_adapter import hosted
 from returned_goods import initiate, receive
 from story import CUSTOMER, DOCK, ITEM, Story, request_id, unique
 
@@ -33,41 +27,17 @@ ORDERS = 4
 WAIT_SECONDS = 60.0
 
 
-@asynccontextmanager
-async def hosted(
+def tenant(
     hub: RunningHub, lane: Lane, sandbox: SapSandbox, folder: Path
-) -> AsyncIterator[EndpointRunner]:
+) -> AbstractAsyncContextManager[EndpointRunner]:
     """The adapter as the lane's ERP, run by the SDK against a hub and its bus."""
-
-    async def open_source(registration: Registration, prefetch: int) -> Any:
-        consumer = PullConsumer(
-            hub.nats_url,
-            hub.bus_credentials(lane.erp),
-            stream=registration.stream,
-            durable=registration.consumer,
-            prefetch=prefetch,
-        )
-        return await consumer.start()
-
     settings = {
         **conformance.settings(sandbox, folder),
         "plants": {DOCK: "1010"},
         "hears": ["SalesOrder"],
         "changes_interval_seconds": 3600,
     }
-    config = EndpointConfig(
-        lane.erp, "sap", hub.token_file(lane.erp), webhook_port=0, settings=settings
-    )
-    stopping = asyncio.Event()
-    async with hub.client(lane.erp) as client:
-        link = HubLink(lane.erp, client, "test")
-        runner = EndpointRunner(config, ADAPTER, link, open_source, Telemetry())
-        running = asyncio.create_task(runner.run(stopping))
-        try:
-            yield runner
-        finally:
-            stopping.set()
-            await running
+    return hosted(hub, lane.erp, ADAPTER, settings)
 
 
 async def each_is_booked_once(story: Story, sandbox: SapSandbox, ids: list[str]) -> None:
@@ -90,7 +60,7 @@ async def test_orders_are_booked_posted_and_reversed_while_sap_is_in_trouble(
     async with (
         SapSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane, sandbox, tmp_path),
+        tenant(hub, lane, sandbox, tmp_path),
     ):
 
         async def confirmed(object_ids: list[str], operation: str) -> bool:
@@ -140,7 +110,7 @@ async def test_a_block_in_sap_is_seen_at_the_order_by_an_event_of_its_key(
     async with (
         SapSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane, sandbox, tmp_path) as runner,
+        tenant(hub, lane, sandbox, tmp_path) as runner,
     ):
         order_id = await story.approved()
 
@@ -176,7 +146,7 @@ async def test_a_return_is_opened_and_its_receipt_posted_in_sap(
     async with (
         SapSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane, sandbox, tmp_path),
+        tenant(hub, lane, sandbox, tmp_path),
     ):
 
         async def confirmed(object_id: str, operation: str) -> bool:
