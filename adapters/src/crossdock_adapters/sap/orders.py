@@ -1,8 +1,8 @@
 """Which sales order is the one of an order, and what is written to it.
 
-It is named by its number, or searched and proven to be ours. The reference that is searched is free
-text for everybody in SAP: what carries it is ours only when its type, its sales area and its sold-to
-party are those that we book; all else is for a person.
+It is named by its number, or searched and proven to be ours. The reference that is searched is
+free text for everybody in SAP: what carries it is ours only when its type, its sales area and its
+sold-to party are those that we book; all else is for a person.
 """
 
 from __future__ import annotations
