@@ -203,8 +203,10 @@ async def test_lots_and_serial_numbers_are_sent_or_said(tmp_path: Path) -> None:
         rows[0].lot = "LOT-1"
         other = rows.add(line_number=10, lot="LOT-2")
         other.quantity.value, other.quantity.unit = "1", "EA"
-        with pytest.raises(Untranslatable, match="several lots"):
-            await desk.do("post_return_receipt", event)
+        for lot in ("LOT-2", ""):
+            other.lot = lot
+            with pytest.raises(Untranslatable, match="several lots"):
+                await desk.do("post_return_receipt", event)
         del rows[1:]
         back = rows.add(line_number=20, serial_numbers=["SN-9"])
         back.quantity.value, back.quantity.unit = "1", "EA"

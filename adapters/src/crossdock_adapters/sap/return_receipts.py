@@ -60,9 +60,9 @@ def came(message: return_pb2.Return, rules: BookingRules) -> list[Shipped]:
     for row in message.receipts[-1].lines:
         number, quantity = row.line_number, translate.amount(row.quantity.value)
         known = found.get(number)
-        lots = {*(known.lots if known else ()), *([row.lot] if row.lot else [])}
-        if len(lots) > 1:
+        if known is not None and set(known.lots) != ({row.lot} if row.lot else set()):
             raise Untranslatable(f"line {number}: several lots came with one receipt; divide it")
+        lots = [row.lot] if row.lot else []
         serials = (*(known.serial_numbers if known else ()), *row.serial_numbers)
         total = quantity + (known.quantity if known else Decimal(0))
         unit = translate.sap_unit(row.quantity.unit, rules)
