@@ -51,11 +51,17 @@ class FreightSteps:
         request.estimate.amount.CopyFrom(money(amount))
         return self.call(f"{FREIGHT}/RecordFreightEstimate", request, caller)
 
-    def bill(self, told: Any = None, number: str = "1Z1", caller: Any = CARRIER) -> Any:
+    def bill(
+        self,
+        told: Any = None,
+        number: str = "1Z1",
+        caller: Any = CARRIER,
+        carrier: str = "UPSN",
+    ) -> Any:
         """The carrier's invoice for a parcel."""
         request = freight_service_pb2.RecordFreightInvoiceRequest(
             request_id=request_id(),
-            carrier_code="UPSN",
+            carrier_code=carrier,
             tracking_number=number,
             invoice=told or invoice(),
         )

@@ -102,13 +102,15 @@ class ReturnedFlow(Flow):
             row.quantity.unit = unit
         return self.call(f"{RETURNS}/ReportReturnReceived", request, WMS)
 
-    def send_back(self, number: str = "RMA-1", parcel: str = "1ZBACK") -> Any:
+    def send_back(
+        self, number: str = "RMA-1", parcel: str = "1ZBACK", caller: Any = CARRIER
+    ) -> Any:
         """The carrier reports a parcel of a return."""
         request = return_service_pb2.ReportReturnInTransitRequest(
             request_id=request_id(), customer_return_number=number
         )
         request.parcels.add(carrier_code="UPSN", tracking_number=parcel)
-        return self.call(f"{RETURNS}/ReportReturnInTransit", request, CARRIER)
+        return self.call(f"{RETURNS}/ReportReturnInTransit", request, caller)
 
     def end(self, verb: str, return_id: str) -> Any:
         """CancelReturn or CloseReturn."""

@@ -9,11 +9,13 @@ from crossdock.freight.v1 import freight_pb2
 from crossdock_hub.identity import Caller, Scope
 from crossdock_hub.unit import Refused
 from decisions import ERP, TMS, digest_of, outcome, refusal_of
+from first_flow import LABELS, order, package
 from freight_flow import TOTAL, FreightFlow, audit, invoice, lines, money
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 OTHER = "499.99"
+BROKER = Caller("broker", "CARRIER")
 OTHER_CARRIER = Caller("fedex", "CARRIER", Scope(carrier_codes=frozenset({"FDXG"})))
 OTHER_DESK = Caller("desk", "TMS", Scope(carrier_codes=frozenset({"FDXG"})))
 EDGES = {
@@ -113,6 +115,57 @@ def test_the_same_invoice_again_is_the_same() -> None:
     assert outcome(flow.bill().receipt) == "ALREADY_KNOWN"
     assert digest_of(flow) == before
     assert flow.told().count("freight.charge_invoiced") == 1
+
+
+def test_an_amount_is_what_it_is_worth() -> None:
+    """Proves that 512.40 and 512.4 are one amount: the same invoice and estimate are known, however
+    their numbers are written."""
+    flow = FreightFlow()
+    flow.labelled()
+    flow.estimate("500.00", tracking_number="1Z1")
+    flow.bill()
+    before = digest_of(flow)
+    assert outcome(flow.estimate("500", tracking_number="1Z1").receipt) == "ALREADY_KNOWN"
+    shorter = (("", "462.4"), ("FUE", "70"), ("DSC", "-20.0"))
+    assert outcome(flow.bill(invoice(amount="512.4", parts=shorter)).receipt) == "ALREADY_KNOWN"
+    assert digest_of(flow) == before
+
+
+def test_a_sum_is_never_rounded() -> None:
+    """Proves that a charge of a billionth beside the largest amount is still counted."""
+    flow = FreightFlow()
+    most = "999999999999999999"
+    parts = [("", most)] * 99 + [("FUE", "0.000000001")]
+    refusal = refusal_of(lambda: flow.bill(invoice(amount=most, parts=parts)))
+    assert "add up to 98999999999999999901.000000001" in refusal.message
+
+
+def test_a_carrier_that_is_no_caller_holds_nothing() -> None:
+    """Proves that what is said for a carrier out of scope is refused before its parcel is looked
+    for: it is not held until that arrives."""
+    flow = FreightFlow()
+    for say in (
+        lambda: flow.bill(caller=OTHER_CARRIER),
+        lambda: flow.estimate(tracking_number="1Z1", caller=OTHER_DESK),
+    ):
+        assert refusal_of(say).reason == "OUT_OF_SCOPE"
+    assert flow.held() == []
+
+
+def test_carriers_of_odd_codes_have_invoices_of_their_own() -> None:
+    """Proves that two carriers never share a number because of how their codes are written."""
+    flow = FreightFlow()
+    _, (part,) = flow.released(order(lines=2))
+    shipment = flow.pack(part, package("LPN-1", 1), package("LPN-2", 2)).shipment
+    systems = []
+    for code, carton in zip(("A B", "A/B"), shipment.packages, strict=True):
+        request = flow.label_request(shipment.id, carton.id, f"PRO {code}")
+        request.label.carrier_code = code
+        flow.call(f"{LABELS}/CreateLabel", request, BROKER)
+        answer = flow.bill(number=f"PRO {code}", caller=BROKER, carrier=code)
+        systems.append(answer.freight_charge.references[0].system)
+    assert len(flow.charges()) == len(set(systems)) == 2
+    assert all(system.startswith("a-b.") for system in systems)
 
 
 def test_another_invoice_under_a_known_number_waits_for_a_dispute() -> None:

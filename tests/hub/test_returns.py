@@ -10,10 +10,11 @@ from crossdock.returns.v1 import return_events_pb2, return_pb2, return_service_p
 from crossdock_hub.archive import settling
 from crossdock_hub.archive.records import key_of
 from crossdock_hub.config import Limits
+from crossdock_hub.identity import Caller, Scope
 from crossdock_hub.objects import receipts
 from crossdock_hub.reading.verdict import judge
 from crossdock_hub.unit import Refused
-from decisions import CARRIER, CONTRACT, ERP, outcome, refusal_of, request_id
+from decisions import CARRIER, CONTRACT, ERP, OPERATIONS, outcome, refusal_of, request_id
 from first_flow import each, order
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,8 @@ FLOW_TABLES = (
     "objects", "events", "deliveries", "attempts", "operator_words", "scans", "requests",
 )  # fmt: skip
 ENDED = {"RECEIVED", "CLOSED", "CANCELLED"}
+OTHER_CARRIER = Caller("fedex", "CARRIER", Scope(carrier_codes=frozenset({"FDXG"})))
+SECOND_ERP = Caller("sap", "ERP")
 # What a story does with one return of line 1, of which three may come back.
 STEPS = st.lists(
     st.one_of(
@@ -189,16 +192,61 @@ def test_an_archived_order_says_where_it_is(flow: ReturnedFlow) -> None:
 
 
 def test_a_receipt_counts_once(flow: ReturnedFlow) -> None:
-    """Proves that a receipt is known by its number, posts once, and is not another receipt."""
+    """Proves that a receipt is known by its number, however its quantities are written, that other
+    lines under that number are held and say what to do, and that it posts once in any case."""
     flow.initiate(customer_return(flow.shipped(), lines={1: "3"}))
     flow.receive(lines={1: "1"})
     told = len(flow.events)
     assert outcome(flow.receive(lines={1: "1"}).receipt) == "ALREADY_KNOWN"
-    refusal = refusal_of(lambda: flow.receive(lines={1: "2"}))
-    assert refusal.reason == "REFERENCE_TAKEN"
-    assert "a number of its own" in refusal.message
+    assert outcome(flow.receive(lines={1: "1.0"}).receipt) == "ALREADY_KNOWN"
+    answer = flow.receive(lines={1: "2"}).receipt
+    assert outcome(answer) == "HELD"
+    assert answer.held_because.reason == "REFERENCE_TAKEN"
+    assert "a number of its own" in answer.held_because.message
     assert len(flow.events) == told
     assert len(flow.deliveries("netsuite", "post_return_receipt")) == 1
+
+
+def test_a_return_that_no_erp_opens_is_seen(flow: ReturnedFlow) -> None:
+    """Proves that neither a return nor a receipt goes by the books: with no ERP that offers to open
+    it, both are UNROUTED."""
+    order_id = flow.shipped()
+    flow.employ(ERP, OPERATIONS["netsuite"])
+    flow.initiate(customer_return(order_id))
+    flow.receive()
+    for operation in ("open_return", "post_return_receipt"):
+        (record,) = flow.deliveries(operation=operation)
+        assert (record.state, record.endpoint, record.role) == ("UNROUTED", "", "ERP")
+
+
+@pytest.mark.parametrize("operation", ["open_return", "post_return_receipt", "cancel_return"])
+def test_two_erps_never_book_the_same_return(flow: ReturnedFlow, operation: str) -> None:
+    """Proves that a second ERP of the same scope may not even offer what books a return."""
+    refusal = refusal_of(lambda: flow.employ(SECOND_ERP, {operation: "SEARCHABLE"}))
+    assert refusal.reason == "MANIFEST_REFUSED"
+    assert f"netsuite would both do {operation}" in refusal.message
+
+
+def test_a_carrier_speaks_of_its_own_parcels(flow: ReturnedFlow) -> None:
+    """Proves that a carrier neither adds nor leaves out another one's parcels of a return, and that
+    its own may be corrected."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    refusal = refusal_of(lambda: flow.send_back(caller=OTHER_CARRIER))
+    assert (refusal.reason, refusal.metadata["scope"]) == ("OUT_OF_SCOPE", "CARRIER")
+    flow.send_back()
+    before = flow.object("customer_return", made.id)
+    own = return_pb2.ReturnParcel(carrier_code="FDXG", tracking_number="FX1")
+    change = return_service_pb2.UpdateReturnRequest(
+        request_id=request_id(), customer_return=return_pb2.Return(id=made.id, parcels=[own])
+    )
+    change.update_mask.paths.append("parcels")
+    refusal = refusal_of(lambda: flow.call(f"{RETURNS}/UpdateReturn", change, OTHER_CARRIER))
+    assert refusal.reason == "OUT_OF_SCOPE"
+    assert flow.object("customer_return", made.id) == before
+    change.customer_return.parcels[0].carrier_code = "UPSN"
+    flow.call(f"{RETURNS}/UpdateReturn", change, CARRIER)
+    after = flow.object("customer_return", made.id)
+    assert [each.tracking_number for each in after.parcels] == ["FX1"]
 
 
 def test_more_than_was_authorised_is_held_until_the_warehouse_says_that_it_is_right(

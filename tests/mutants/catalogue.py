@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutants.attempts import ATTEMPT_MUTANTS
+from tests.mutants.freight import FREIGHT_MUTANTS
 from tests.mutants.interchanges import INTERCHANGE_MUTANTS
 from tests.mutants.late_words import LATE_WORD_MUTANTS
 from tests.mutants.models import MODEL_MUTANTS
@@ -490,6 +491,7 @@ MUTANTS: Final[list[Mutant]] = [
     *LATE_WORD_MUTANTS,
     *MODEL_MUTANTS,
     *RECOVERY_MUTANTS,
+    *FREIGHT_MUTANTS,
     *RETURN_MUTANTS,
     *STAGING_MUTANTS,
     *ORDER_AND_QUOTA_MUTANTS,

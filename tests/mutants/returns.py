@@ -18,6 +18,14 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
             "if came[key] > Decimal(line.quantity.value) and not accept_excess:",
             "if came[key] > 10 * Decimal(line.quantity.value) and not accept_excess:",
         ),
+        another_receipt_has_the_number_of_the_first=(
+            "    if [_exact(line) for line in known.lines] == ",
+            "    if known.number == receipt.number or [_exact(line) for line in known.lines] == ",
+        ),
+        a_quantity_is_a_text=(
+            "    copy.quantity.value = plain(Decimal(line.quantity.value))\n",
+            "    copy.quantity.value = line.quantity.value\n",
+        ),
         goods_of_an_ended_return_are_received=(
             '    if state in ("CANCELLED", "CLOSED"):\n',
             "    if not state:\n",
@@ -43,8 +51,16 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}verbs/returns.py",
         RETURNS,
         a_receipt_counts_as_often_as_it_is_told=(
-            "    if known is not None:\n        if list",
-            "    if known is not None and not known.number:\n        if list",
+            "    if known is not None:\n        receipts",
+            "    if known is not None and not known.number:\n        receipts",
+        ),
+        a_carrier_brings_another_ones_parcels=(
+            "        resources.check_carrier(unit, parcel.carrier_code)\n",
+            "        assert parcel.carrier_code\n",
+        ),
+        a_carrier_forgets_another_ones_parcels=(
+            "[*message.parcels, *request.customer_return.parcels]",
+            "request.customer_return.parcels",
         ),
         a_return_of_what_has_not_left=(
             "    if order.state not in lifecycle.RETURNABLE_ORDER_STATES:\n",

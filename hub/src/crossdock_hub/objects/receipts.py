@@ -10,7 +10,7 @@ from crossdock.quantities import plain
 from crossdock.returns.v1 import return_pb2
 
 from crossdock_hub.objects.departures import Amounts, amounts
-from crossdock_hub.refusals import invalid
+from crossdock_hub.refusals import invalid, taken
 from crossdock_hub.unit import NotYet
 
 # The event of a receipt: about the last one that its return tells.
@@ -31,6 +31,35 @@ def received(customer_return: return_pb2.Return) -> Amounts:
 def numbered(customer_return: return_pb2.Return, number: str) -> return_pb2.ReturnReceipt | None:
     """The receipt of a number; None: the return has none."""
     return next((each for each in customer_return.receipts if each.number == number), None)
+
+
+def check_same(
+    customer_return: return_pb2.Return,
+    known: return_pb2.ReturnReceipt,
+    receipt: return_pb2.ReturnReceipt,
+) -> None:
+    """Hold a receipt whose number has other lines: the first was posted as it was told.
+
+    Raises NotYet.
+    """
+    if [_exact(line) for line in known.lines] == [_exact(line) for line in receipt.lines]:
+        return
+    advice = (
+        "it has other lines there, and is posted so; report what differs under a number of its "
+        "own, then discard this one"
+    )
+    refusal = taken(
+        "customer_return", "return_receipt.number", receipt.number, customer_return.id, advice
+    ).refusal
+    raise NotYet(refusal, awaited_correction(customer_return.id))
+
+
+def _exact(line: return_pb2.ReceivedLine) -> return_pb2.ReceivedLine:
+    """A line with its quantity as numbers are compared: 2.0 is 2."""
+    copy = return_pb2.ReceivedLine()
+    copy.CopyFrom(line)
+    copy.quantity.value = plain(Decimal(line.quantity.value))
+    return copy
 
 
 def check_receipt(

@@ -151,6 +151,16 @@ def check_scope(unit: Unit, message: Message) -> None:
             raise out_of_scope(dimension, min(values))
 
 
+def check_carrier(unit: Unit, carrier_code: str) -> None:
+    """Refuse what is said for a carrier outside the caller's scope, before anything is held.
+
+    Raises Refused with OUT_OF_SCOPE.
+    """
+    carriers = unit.caller.scope.carrier_codes
+    if carriers and carrier_code not in carriers:
+        raise out_of_scope("CARRIER", carrier_code)
+
+
 def fetch(unit: Unit, kind: str, object_id: str) -> ObjectRecord:
     """An object that the caller may see. Raises Refused with OBJECT_NOT_FOUND."""
     record = unit.object(kind, object_id)

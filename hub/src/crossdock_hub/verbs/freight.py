@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from hashlib import sha256
 from typing import Any
 
 from crossdock.errors import Violation
 from crossdock.freight.v1 import freight_events_pb2, freight_pb2, freight_service_pb2
+from crossdock.quantities import plain
 from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.delivery.emission import emit
@@ -25,6 +27,8 @@ from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, exp
 
 KIND = "freight_charge"
 INVOICE_TYPE = "freight_invoice"
+# More than a sum of as many amounts as there may be can have: it is never rounded.
+SUM_DIGITS = 40
 # States in which an invoice under a known number corrects nothing any more.
 ENDED_STATES = ("FINALISED", "CANCELLED")
 
@@ -35,6 +39,7 @@ def record_freight_estimate(
 ) -> freight_service_pb2.RecordFreightEstimateResponse:
     """What a shipment should cost. One that comes after the invoice is kept and moves nothing."""
     estimate, carrier, number = request.estimate, request.carrier_code, request.tracking_number
+    resources.check_carrier(unit, carrier)
     _check_sum(estimate, "estimate")
     shipment = _shipment_of(unit, request)
     unit.require([("flow", shipment.root_id), ("children", KIND, shipment.root_id)])
@@ -53,7 +58,7 @@ def record_freight_estimate(
         )
     resources.check_scope(unit, known.message)
     message: Any = known.message
-    same = message.HasField("estimate") and message.estimate == estimate
+    same = message.HasField("estimate") and _exact(message.estimate) == _exact(estimate)
     if same or resources.is_older(estimate.estimate_time, message.estimate.estimate_time):
         return freight_service_pb2.RecordFreightEstimateResponse(
             receipt=ALREADY_KNOWN, freight_charge=message
@@ -75,6 +80,7 @@ def record_freight_invoice(
 ) -> freight_service_pb2.RecordFreightInvoiceResponse:
     """The carrier billed a shipment: the charge that expects it, or a new one, is INVOICED."""
     invoice = request.invoice
+    resources.check_carrier(unit, request.carrier_code)
     _check_sum(invoice, "invoice")
     _check_day(invoice.invoice_date)
     key = _invoice_key(request.carrier_code, invoice.number)
@@ -284,7 +290,7 @@ def _invoiced_again(
     charge: Any = record.message
     parcel = (request.carrier_code, request.tracking_number)
     same_parcel = (charge.carrier_code, charge.tracking_number) == parcel
-    if same_parcel and charge.invoice == request.invoice:
+    if same_parcel and _exact(charge.invoice) == _exact(request.invoice):
         return freight_service_pb2.RecordFreightInvoiceResponse(
             receipt=ALREADY_KNOWN, freight_charge=charge
         )
@@ -315,13 +321,25 @@ def _told(unit: Unit, record: ObjectRecord) -> freight_service_pb2.RecordFreight
 
 def _invoice_key(carrier: str, number: str) -> tuple[str, str, str]:
     """By which an invoice is known; carriers are no endpoints, and their codes have any letters."""
-    system = re.sub(r"[^a-z0-9_.-]", "-", carrier.lower()).lstrip("_.-")
-    return system or "carrier", INVOICE_TYPE, number
+    code = carrier.lower()
+    system = re.sub(r"[^a-z0-9_.-]", "-", code).lstrip("_.-")
+    if system != code:
+        # Letters were lost: two carriers must not come to be one.
+        system = f"{system or 'carrier'}.{sha256(code.encode()).hexdigest()[:8]}"
+    return system, INVOICE_TYPE, number
 
 
 def _awaited_dispute(charge_id: str) -> str:
     """What an invoice that contradicts a known one waits for."""
     return f"freight_dispute:{charge_id}"
+
+
+def _exact(told: Any) -> Any:
+    """An estimate or invoice with its amounts as numbers are compared: 10.50 is 10.5."""
+    copy = resources.clone(told)
+    for money in (copy.amount, *(line.amount for line in copy.lines)):
+        money.amount = plain(Decimal(money.amount))
+    return copy
 
 
 def _check_day(day: str) -> None:
@@ -357,7 +375,8 @@ def _check_sum(told: Any, field: str) -> None:
             words = f"is {line.amount.currency}, the amount is in {amount.currency}"
             place = f"{field}.lines[{index}].amount.currency"
             raise invalid([Violation(place, words, "same_currency")])
-    total = sum((Decimal(line.amount.amount) for line in told.lines), Decimal(0))
+    with localcontext(prec=SUM_DIGITS):
+        total = sum((Decimal(line.amount.amount) for line in told.lines), Decimal(0))
     if told.lines and total != Decimal(amount.amount):
         words = f"add up to {total:f}, the amount is {amount.amount}; correct one of them"
         raise invalid([Violation(f"{field}.lines", words, "sum_of_lines")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crossdock.returns.v1 import return_events_pb2, return_pb2, return_service_pb2
@@ -12,7 +12,7 @@ from crossdock_hub.delivery.emission import emit
 from crossdock_hub.objects import lifecycle, receipts, resources
 from crossdock_hub.objects.returnable import check_returnable
 from crossdock_hub.records import ObjectRecord, ReferenceRecord
-from crossdock_hub.refusals import archived, stale, taken, transition, unknown_reference
+from crossdock_hub.refusals import archived, stale, transition, unknown_reference
 from crossdock_hub.unit import Key, Refused, Unit
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
 
@@ -74,7 +74,7 @@ def update_return(
     unit: Unit, request: return_service_pb2.UpdateReturnRequest
 ) -> return_service_pb2.UpdateReturnResponse:
     """Change masked fields; the parcels that a carrier names lead to the return."""
-    _, after, changed = resources.update(
+    before, after, changed = resources.update(
         unit,
         KIND,
         request.customer_return,
@@ -83,6 +83,9 @@ def update_return(
         prefix=KIND,
     )
     if "parcels" in changed:
+        # The list is written whole: nobody may leave another carrier's parcels out of it.
+        message: Any = before.message
+        _check_carriers(unit, [*message.parcels, *request.customer_return.parcels])
         after = _found_by(unit, after, request.customer_return.parcels)
     return return_service_pb2.UpdateReturnResponse(customer_return=after.message)
 
@@ -133,6 +136,7 @@ def report_return_in_transit(
     """A carrier has parcels of it. What it says after the goods came moves nothing back."""
     record = _reported(unit, request)
     message: Any = record.message
+    _check_carriers(unit, request.parcels)
     fresh = receipts.unknown_parcels(message, request.parcels)
     state = lifecycle.advance(KIND, record.state, "IN_TRANSIT")
     if not fresh and state == record.state:
@@ -162,10 +166,7 @@ def report_return_received(
     receipt = request.return_receipt
     known = receipts.numbered(message, receipt.number)
     if known is not None:
-        if list(known.lines) != list(receipt.lines):
-            # It was posted as it was told: a correction is a receipt, or a return, of its own.
-            advice = "it has other lines there; give what differs a number of its own"
-            raise taken(KIND, "return_receipt.number", receipt.number, record.id, advice)
+        receipts.check_same(message, known, receipt)
         return return_service_pb2.ReportReturnReceivedResponse(
             receipt=ALREADY_KNOWN, customer_return=message
         )
@@ -202,6 +203,12 @@ def _reported(
     record = resources.fetch_for_fact(unit, KIND, request.customer_return_id, number=number)
     unit.require([("flow", record.root_id)])
     return record
+
+
+def _check_carriers(unit: Unit, parcels: Iterable[return_pb2.ReturnParcel]) -> None:
+    """A carrier speaks of its own parcels alone. Raises Refused with OUT_OF_SCOPE."""
+    for parcel in parcels:
+        resources.check_carrier(unit, parcel.carrier_code)
 
 
 def _check_limits(unit: Unit, record: ObjectRecord) -> None:
