@@ -7,8 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from carrier_hub import refusal
+from crossdock.errors import NotFoundError, Refusal
 from crossdock.types.v1.types_pb2 import Money
 from crossdock_adapters.ltl_freight import translate_invoice
 from crossdock_adapters.ltl_freight.adapter import ADAPTER
@@ -88,6 +90,24 @@ async def test_each_invoice_of_a_file_that_the_hub_refuses_is_held_by_itself(
             assert world.hub.held == []
         numbers = {each.invoice.number for each in world.hub.billed.values()}
         assert numbers == {f"77-{number}" for number in range(1, 40)}
+
+
+async def test_an_invoice_of_freight_that_is_not_ours_keeps_nothing_back(tmp_path: Path) -> None:
+    """Proves that an invoice whose shipment the endpoint may not see is held with the hub's words,
+    and the file behind it is read."""
+    async with running(tmp_path) as world:
+        await world.buy(pallets(1))
+        world.hub.refuse_invoices = NotFoundError(
+            Refusal("OBJECT_NOT_FOUND", "shipment 9 is not there"), grpc.StatusCode.NOT_FOUND
+        )
+        await world.command("invoice", pro=PRO, net="10.00", lines={"": "10.00"})
+        await world.answered()
+        (reason,) = [reason for _, reason in world.hub.held]
+        assert f"INV{PRO}" in reason and "shipment 9 is not there" in reason
+        world.hub.refuse_invoices = None
+        await world.command("invoice", pro=PRO, net="9.00", lines={"": "9.00"}, correction="CO")
+        await world.answered()
+        assert [each.invoice.amount.amount for each in world.hub.billed.values()] == ["9.00"]
 
 
 def many_invoices(count: int) -> bytes:

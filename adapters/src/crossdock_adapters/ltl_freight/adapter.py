@@ -432,7 +432,7 @@ async def _tell_invoice(poll: Poll, found: TransactionSet) -> Read:
         await poll.hub.freight.RecordFreightInvoice(
             translate_invoice.request(billed, poll.endpoint, carrier)
         )
-    except (AlreadyUsedError, InvalidRequestError, PreconditionError) as refused:
+    except (AlreadyUsedError, InvalidRequestError, NotFoundError, PreconditionError) as refused:
         problem = f"{billed.told()}: the hub refuses it: {refused}: mend and drive it"
         return Read(problems=(problem,), alone=True)
     return Read()
