@@ -175,9 +175,6 @@ async def test_a_return_is_opened_and_its_receipt_posted_in_sap(
             each for each in books["material_documents"] if each["GoodsMovementType"] == "653"
         ]
         document = f"{receipt['MaterialDocumentYear']}/{receipt['MaterialDocument']}"
-        trace = lineage_service_pb2.TraceRequest(id=number)
-        found = (await story.operator.lineage.Trace(trace)).lineage
-        assert found.root_id == order_id
         asked = return_service_pb2.GetReturnRequest(id=made.id)
         held = (await story.oms.returns.GetReturn(asked)).customer_return
         # Every tenant begins with the same numbers: the endpoint tells whose they are.
@@ -185,9 +182,17 @@ async def test_a_return_is_opened_and_its_receipt_posted_in_sap(
             (lane.erp, "customer_return", opened["CustomerReturn"]),
             (lane.erp, "material_document", document),
         }
-        posted = {each.operation: each for each in found.postings}
-        assert [each.value for each in posted["open_return"].vendor_references] == [
-            opened["CustomerReturn"]
-        ]
-        assert document in [each.value for each in posted["post_return_receipt"].vendor_references]
-        assert (posted["open_return"].confirmed, posted["post_return_receipt"].confirmed) == (1, 1)
+        await leads_to(story, number, order_id, opened["CustomerReturn"], document)
+
+
+async def leads_to(
+    story: Story, number: str, order_id: str, customer_return: str, document: str
+) -> None:
+    """The return's number leads to its order, and to what SAP has of it, each posted once."""
+    trace = lineage_service_pb2.TraceRequest(id=number)
+    found = (await story.operator.lineage.Trace(trace)).lineage
+    assert found.root_id == order_id
+    posted = {each.operation: each for each in found.postings}
+    assert [each.value for each in posted["open_return"].vendor_references] == [customer_return]
+    assert document in [each.value for each in posted["post_return_receipt"].vendor_references]
+    assert (posted["open_return"].confirmed, posted["post_return_receipt"].confirmed) == (1, 1)
