@@ -16,6 +16,9 @@ from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.runner import EndpointRunner
 from crossdock_adapters.sdk.telemetry import Telemetry
 from fixtures_hub import RunningHub
+from fixtures_nats import eventually
+
+REGISTERED_SECONDS = 60.0
 
 
 def asking_soon(adapter: Adapter, operation: str, settle_seconds: float) -> Adapter:
@@ -31,7 +34,11 @@ def asking_soon(adapter: Adapter, operation: str, settle_seconds: float) -> Adap
 async def hosted(
     hub: RunningHub, endpoint: str, adapter: Adapter, settings: Mapping[str, Any]
 ) -> AsyncIterator[EndpointRunner]:
-    """The adapter as this endpoint of the hub; drained at the end."""
+    """The adapter as this endpoint of the hub, which knows it; drained at the end.
+
+    What is to be done before it has registered is UNROUTED, and replaced when it has: whoever
+    counts deliveries would count both.
+    """
 
     async def open_source(registration: Registration, prefetch: int) -> Any:
         consumer = PullConsumer(
@@ -52,6 +59,11 @@ async def hosted(
         runner = EndpointRunner(config, adapter, link, open_source, Telemetry())
         running = asyncio.create_task(runner.run(stopping))
         try:
+            await eventually(
+                lambda: running.done() or runner.state != "starting",
+                f"the registration of {endpoint}",
+                REGISTERED_SECONDS,
+            )
             yield runner
         finally:
             stopping.set()

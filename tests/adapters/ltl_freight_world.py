@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from carrier_hub import SmallHub
+from carrier_hub import SmallHub, check
 from crossdock.errors import NotFoundError, Refusal
+from crossdock.freight.v1 import freight_service_pb2
 from crossdock.fulfillment.v1 import fulfillment_events_pb2
 from crossdock.label.v1 import label_service_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
@@ -23,7 +24,7 @@ from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.outcomes import Confirmed, OutcomeUnknown
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.sequences import Sequences
-from crossdock_adapters.sdk.settings import check
+from crossdock_adapters.sdk.settings import check as checked
 from crossdock_adapters.sdk.work import Poll, Work
 from test_sequences import KeptCursors
 
@@ -34,7 +35,23 @@ os.environ.setdefault("LTL_TEST_SECRET", SECRET)
 
 
 class FreightHub(SmallHub):
-    """The small hub, which finds a label by its number, too."""
+    """The small hub, which finds a label by its number, and takes invoices, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.billed: dict[str, freight_service_pb2.RecordFreightInvoiceRequest] = {}
+        self.refuse_invoices: Exception | None = None
+        self.freight = self
+
+    async def RecordFreightInvoice(
+        self, request: freight_service_pb2.RecordFreightInvoiceRequest
+    ) -> freight_service_pb2.RecordFreightInvoiceResponse:
+        check(request)
+        if self.refuse_invoices is not None:
+            raise self.refuse_invoices
+        known = self.billed.setdefault(request.request_id, request)
+        assert known == request, "one id, two contents"
+        return freight_service_pb2.RecordFreightInvoiceResponse()
 
     async def GetLabel(
         self, request: label_service_pb2.GetLabelRequest
@@ -171,7 +188,7 @@ async def running(
             "tender_notes": True,
             **changes,
         }
-        settings, secrets = check(ADAPTER.manifest.settings, given)
+        settings, secrets = checked(ADAPTER.manifest.settings, given)
         assert ADAPTER.connect_function is not None
         vendor = await ADAPTER.connect_function(settings, secrets)
         made = World(sandbox, vendor, settings)

@@ -1,4 +1,4 @@
-"""Freight invoices of an LTL carrier: read exactly, acknowledged, and each held by itself."""
+"""Freight invoices of an LTL carrier: read exactly, told once, acknowledged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from carrier_hub import refusal
+from crossdock.errors import NotFoundError, Refusal
+from crossdock.types.v1.types_pb2 import Money
 from crossdock_adapters.ltl_freight import translate_invoice
 from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.sdk.places import Unreadable
@@ -19,52 +23,106 @@ from ltl_freight_world import pallets, running
 PRO = "500000001"
 
 
-async def test_an_invoice_is_checked_acknowledged_and_held(tmp_path: Path) -> None:
-    """Proves that an invoice that adds up is acknowledged and held with its amount, because the
-    contract has no freight charges, and that one that does not is told by its element."""
+async def test_an_invoice_is_told_and_acknowledged(tmp_path: Path) -> None:
+    """Proves that the hub is told an invoice that adds up, exactly and by its PRO, and that one
+    which does not is held and told to the carrier by its element."""
     async with running(tmp_path) as world:
         await world.buy(pallets(1))
-        lines = {"": "480.25", "405": "61.10", "LFT": "45.00"}
+        lines = {"": "500.25", "FUE": "61.10", "LFT": "45.00", "DSC": "-20.00"}
         await world.command("invoice", pro=PRO, net="586.35", lines=lines)
-        await world.command("invoice", pro=PRO, net="586.36", lines=lines)
+        await world.command("invoice", pro=PRO, net="586.36", lines=lines, correction="CO")
         await world.answered()
-        first, second = [reason for _, reason in world.hub.held]
-        assert first.startswith(f"freight invoice INV{PRO} of EXLA over 586.35 USD for PRO {PRO}")
-        assert second == "segment 4 (B3), element 7: is not the sum of its charges"
+        (told,) = world.hub.billed.values()
+        assert (told.carrier_code, told.tracking_number) == ("LTL", PRO)
+        assert told.invoice.number == f"INV{PRO}"
+        assert told.invoice.amount == Money(amount="586.35", currency="USD")
+        assert [(each.code, each.amount.amount) for each in told.invoice.lines] == list(
+            lines.items()
+        )
+        assert told.invoice.issuer == "EXLA"
+        (reason,) = [reason for _, reason in world.hub.held]
+        assert reason == "segment 4 (B3), element 7: is not the sum of its charges"
         said = world.sandbox.books()["acknowledged"]
         assert [each["status"] for each in said] == ["A", "E"]
 
 
-async def test_each_invoice_of_a_file_is_held_by_itself(tmp_path: Path) -> None:
-    """Proves that of a file with many invoices each is held with what it says, as a payload that
-    can be told again, the same when the file comes again; and that one which does not add up is
-    held with the file."""
-    (interchange,) = envelopes.read(INVOICE.encode()).interchanges
-    (group,) = interchange.groups
-    texts = [INVOICE.replace("77-1", f"77-{number}") for number in range(1, 41)]
-    texts = [text.replace("*0001~", f"*{at:04}~") for at, text in enumerate(texts, start=1)]
-    texts[-1] = texts[-1].replace("***51240~SE", "***51241~SE")
-    many = replace(
-        group,
-        sets=tuple(map(invoice_in, texts)),
-        trailer=segments.segment(USUAL, "GE", "40", "9"),
-    )
-    file = envelopes.write(envelopes.Payload((replace(interchange, groups=(many,)),)))
+async def test_an_invoice_that_comes_again_is_the_same(tmp_path: Path) -> None:
+    """Proves that a second file with the same invoice is told under the same id, and that a
+    correction of it is told under another one, as what the carrier calls it."""
+    async with running(tmp_path) as world:
+        await world.buy(pallets(1))
+        for _ in range(2):
+            await world.command("invoice", pro=PRO, net="10.00", lines={"": "10.00"})
+        await world.command("invoice", pro=PRO, net="9.00", lines={"": "9.00"}, correction="CO")
+        await world.answered()
+        told = [
+            (each.invoice.amount.amount, each.invoice.correction_code)
+            for each in world.hub.billed.values()
+        ]
+        assert told == [("10.00", ""), ("9.00", "CO")]
+        assert world.hub.held == []
+
+
+async def test_each_invoice_of_a_file_that_the_hub_refuses_is_held_by_itself(
+    tmp_path: Path,
+) -> None:
+    """Proves that of a file with many invoices each one is held with the hub's words, as a payload
+    that is told again once the hub takes it; and that one which does not add up is held with the
+    file."""
+    file = many_invoices(40)
     translate = ADAPTER.polls["mailbox"].translate_held
     assert translate is not None
     async with running(tmp_path) as world:
+        world.hub.refuse_invoices = refusal("not today")
         for name in ("a.edi", "b.edi"):
             world.put(name, file)
             await world.look()
         held = dict(world.hub.held)
         assert len(world.hub.held) == 80 and len(held) == 40
         assert held.pop(file).endswith("(L3), element 5: is not the net amount of the invoice")
+        world.hub.refuse_invoices = None
         for number, (payload, reason) in enumerate(held.items(), start=1):
             assert reason.startswith(f"freight invoice 77-{number} of EXLA over 512.40 USD")
+            assert "not today" in reason
             world.hub.held.clear()
             again = HeldPayload("1", "poll:mailbox", payload, "application/edi-x12", True)
             await translate(world.poll(), again, world.vendor)
-            assert world.hub.held == [(payload, reason)]
+            assert world.hub.held == []
+        numbers = {each.invoice.number for each in world.hub.billed.values()}
+        assert numbers == {f"77-{number}" for number in range(1, 40)}
+
+
+async def test_an_invoice_of_freight_that_is_not_ours_keeps_nothing_back(tmp_path: Path) -> None:
+    """Proves that an invoice whose shipment the endpoint may not see is held with the hub's words,
+    and the file behind it is read."""
+    async with running(tmp_path) as world:
+        await world.buy(pallets(1))
+        world.hub.refuse_invoices = NotFoundError(
+            Refusal("OBJECT_NOT_FOUND", "shipment 9 is not there"), grpc.StatusCode.NOT_FOUND
+        )
+        await world.command("invoice", pro=PRO, net="10.00", lines={"": "10.00"})
+        await world.answered()
+        (reason,) = [reason for _, reason in world.hub.held]
+        assert f"INV{PRO}" in reason and "shipment 9 is not there" in reason
+        world.hub.refuse_invoices = None
+        await world.command("invoice", pro=PRO, net="9.00", lines={"": "9.00"}, correction="CO")
+        await world.answered()
+        assert [each.invoice.amount.amount for each in world.hub.billed.values()] == ["9.00"]
+
+
+def many_invoices(count: int) -> bytes:
+    """A file with so many invoices, of which the total of the last one is wrong."""
+    (interchange,) = envelopes.read(INVOICE.encode()).interchanges
+    (group,) = interchange.groups
+    texts = [INVOICE.replace("77-1", f"77-{number}") for number in range(1, count + 1)]
+    texts = [text.replace("*0001~", f"*{at:04}~") for at, text in enumerate(texts, start=1)]
+    texts[-1] = texts[-1].replace("***51240~SE", "***51241~SE")
+    many = replace(
+        group,
+        sets=tuple(map(invoice_in, texts)),
+        trailer=segments.segment(USUAL, "GE", str(count), "9"),
+    )
+    return envelopes.write(envelopes.Payload((replace(interchange, groups=(many,)),)))
 
 
 INVOICE = (
@@ -96,12 +154,24 @@ def test_an_invoice_is_read_exactly() -> None:
         ("*46240~", "*46241~", r"segment 4 \(B3\), element 7: is not the sum"),
         ("*46240~", "*462.40~", r"segment 8 \(L1\), element 4: is no number"),
         ("B3**77", "B4**77", r"segment 3 \(ST\): has no B3"),
+        ("****EXLA~", "****RDWY~", r"segment 4 \(B3\), element 11: is not the carrier"),
+        ("C3*USD", "C3*usd", r"segment 5 \(C3\), element 1: is no code"),
+        ("CN*041-2345678", "CN*---", r"segment 6 \(N9\), element 2: has neither"),
+        ("****405~", f"****{'4' * 17}~", r"segment 10 \(L1\), element 8: has more than 16"),
     ],
 )
 def test_a_wrong_invoice_is_told_by_its_place(old: str, new: str, place: str) -> None:
     """Proves that what is missing from an invoice, or does not add up, is told by element."""
     with pytest.raises(Unreadable, match=place):
-        translate_invoice.invoice(invoice_in(INVOICE.replace(old, new, 1)))
+        translate_invoice.invoice(invoice_in(INVOICE.replace(old, new, 1)), ["EXLA"])
+
+
+def test_more_charges_than_are_read_are_told() -> None:
+    """Proves that an invoice is never told without some of its charges."""
+    one = "L1*2***1****405~"
+    text = INVOICE.replace("L1*2***5000****405~", one * 200).replace("SE*10*", "SE*209*")
+    with pytest.raises(Unreadable, match="is charge 201: that many are not read"):
+        translate_invoice.invoice(invoice_in(text))
 
 
 def invoice_in(text: str) -> Any:

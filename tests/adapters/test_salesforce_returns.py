@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from crossdock_adapters.salesforce import returns
+from crossdock_adapters.salesforce import conformance, returns
+from crossdock_adapters.salesforce.adapter import ADAPTER, NO_DRAFT, NOT_OURS
 from crossdock_adapters.salesforce.returns import CustomerReturn, ReturnLine
 from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.outcomes import (
@@ -23,7 +24,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     Untranslatable,
 )
-from salesforce_world import Desk, running
+from salesforce_world import HUB_ID, Desk, running
 
 pytestmark = pytest.mark.asyncio
 
@@ -171,4 +172,105 @@ async def test_a_return_that_cannot_be_said_is_not_sent(desk: Desk) -> None:
     for draft in ("", "0", "0,0,0", "0,x"):
         with pytest.raises(Untranslatable, match="draft is of another return"):
             await opened(desk, wanted, draft)
+    assert returned(desk) == [0, 0]
+
+
+def came(*quantities: str, line: int = 1, unit: str = "EA", reason: str = "DAMAGED") -> Any:
+    """The event of the last of these receipts of one line of the order that the hub knows."""
+    event: Any = conformance.received({})
+    event.customer_return.order_id = HUB_ID
+    event.customer_return.lines[0].line_number = line
+    event.customer_return.lines[0].reason_code = reason
+    del event.customer_return.receipts[:]
+    for number, quantity in enumerate(quantities, 1):
+        row = event.customer_return.receipts.add(number=f"RCV-{number}").lines.add()
+        row.line_number, row.quantity.value, row.quantity.unit = line, quantity, unit
+    return event
+
+
+async def drafted(desk: Desk, event: Any) -> Any:
+    """The work of a receipt, with the draft that the hub keeps."""
+    work = desk.work("refund", event)
+    return replace(work, draft=await ADAPTER.drafts["refund"](work, desk.vendor))
+
+
+async def left(desk: Desk, life_cycle: str = "MANAGED") -> None:
+    """An order that the hub knows, of which all has left."""
+    order_id = await desk.known_order(
+        lines=LINES, life_cycle=life_cycle, summary_id=conformance.SUMMARY
+    )
+    await desk.command("status", id=order_id, status="Fulfilled")
+
+
+async def test_each_receipt_is_taken_back_once(desk: Desk) -> None:
+    """Proves that what a receipt brought is submitted with the org's reason at the item behind its
+    row, once though its answer is lost, and that a second receipt of the return is another one."""
+    await left(desk)
+    first = await drafted(desk, came("1"))
+    desk.sandbox.faults.add({"kind": "reply_lost", "operation": "submit_return", "count": 1})
+    with exchange.recording():
+        with pytest.raises(OutcomeUnknown):
+            await ADAPTER.operations["refund"](first, desk.vendor)
+        again = await ADAPTER.operations["refund"](first, desk.vendor)
+        assert "earlier call" in again.note
+        second = await drafted(desk, came("1", "2"))
+        await ADAPTER.operations["refund"](second, desk.vendor)
+    assert returned(desk) == [3, 0]
+    changes = desk.sandbox.books()["change_orders"]
+    assert [each["items"][0]["quantity"] for each in changes] == [1, 2]
+
+
+async def test_receipts_of_an_unmanaged_order_are_return_orders_of_their_own(desk: Desk) -> None:
+    """Proves that each receipt has a return order under a key of its own, with the org's reason."""
+    await left(desk, "UNMANAGED")
+    for event in (came("1"), came("1", "2")):
+        work = await drafted(desk, event)
+        with exchange.recording():
+            await ADAPTER.operations["refund"](work, desk.vendor)
+            await ADAPTER.operations["refund"](work, desk.vendor)
+    field = desk.vendor.external_id_field
+    orders = desk.sandbox.books()["return_orders"]
+    assert [each[field] for each in orders] == ["RMA-1", "RMA-1--2"]
+    lines = desk.sandbox.books()["return_lines"]
+    assert [(each["QuantityReturned"], each["ReasonForReturn"]) for each in lines] == [
+        (1, "Damaged"),
+        (2, "Damaged"),
+    ]
+
+
+async def test_a_return_of_another_org_is_none_of_ours(desk: Desk) -> None:
+    """Proves that a return of an order that this org did not bring sends nothing at all."""
+    await left(desk)
+    strange = known_elsewhere()
+    desk.stage.hub.notebook.learn([strange])
+    event = came("1")
+    event.customer_return.order_id = strange.id
+    work = await drafted(desk, event)
+    assert work.draft == NO_DRAFT
+    assert (await ADAPTER.operations["refund"](work, desk.vendor)).note == NOT_OURS
+    assert returned(desk) == [0, 0]
+
+
+def known_elsewhere() -> Any:
+    """An order that another system brought."""
+    order = conformance.known("0190f7a2-3c4d-7e5f-8a6b-0000000000d9", "SO-77", "elsewhere")
+    del order.references[:]
+    return order
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"reason": "TOO-BLUE"}, "return_reasons"),
+        ({"unit": "KGM"}, "KGM came, and it is in EA"),
+        ({"line": 9}, "line 9 is not among"),
+    ],
+)
+async def test_what_does_not_fit_the_row_is_not_guessed(
+    desk: Desk, told: dict[str, Any], words: str
+) -> None:
+    """Proves that a reason, unit or line that the org has no word for parks and returns nothing."""
+    await left(desk)
+    with pytest.raises(Untranslatable, match=words):
+        await drafted(desk, came("1", **told))
     assert returned(desk) == [0, 0]

@@ -74,7 +74,7 @@ async def test_goods_of_another_order_do_not_leave_with_ours(tmp_path: Path) -> 
         delivery = sandbox_deliveries.create_delivery(desk.sandbox._books, body)
         for key in ("", "22222222222242228222222222222222"):
             delivery.fields["DeliveryDocumentBySupplier"] = key
-            with pytest.raises(NeedsPerson, match="items of the sales orders 1, 2"):
+            with pytest.raises(NeedsPerson, match="items of the documents 1, 2"):
                 await desk.do("post_goods_issue", manifested((10, "SKU-1001", "5")))
         assert desk.documents() == []
 

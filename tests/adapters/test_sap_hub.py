@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.order.v1 import order_service_pb2
+from crossdock.returns.v1 import return_service_pb2
 from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock_adapters.sap import conformance
 from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.sandbox import SapSandbox
-from crossdock_adapters.sdk.config import EndpointConfig
-from crossdock_adapters.sdk.consumer import PullConsumer
-from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.runner import EndpointRunner
 from crossdock_adapters.sdk.sandbox import SandboxConfig
-from crossdock_adapters.sdk.telemetry import Telemetry
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
-from story import CUSTOMER, DOCK, ITEM, Story, request_id
+from hosted_adapter import hosted
+from returned_goods import initiate, receive
+from story import CUSTOMER, DOCK, ITEM, Story, request_id, unique
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -30,41 +27,17 @@ ORDERS = 4
 WAIT_SECONDS = 60.0
 
 
-@asynccontextmanager
-async def hosted(
+def tenant(
     hub: RunningHub, lane: Lane, sandbox: SapSandbox, folder: Path
-) -> AsyncIterator[EndpointRunner]:
+) -> AbstractAsyncContextManager[EndpointRunner]:
     """The adapter as the lane's ERP, run by the SDK against a hub and its bus."""
-
-    async def open_source(registration: Registration, prefetch: int) -> Any:
-        consumer = PullConsumer(
-            hub.nats_url,
-            hub.bus_credentials(lane.erp),
-            stream=registration.stream,
-            durable=registration.consumer,
-            prefetch=prefetch,
-        )
-        return await consumer.start()
-
     settings = {
         **conformance.settings(sandbox, folder),
         "plants": {DOCK: "1010"},
         "hears": ["SalesOrder"],
         "changes_interval_seconds": 3600,
     }
-    config = EndpointConfig(
-        lane.erp, "sap", hub.token_file(lane.erp), webhook_port=0, settings=settings
-    )
-    stopping = asyncio.Event()
-    async with hub.client(lane.erp) as client:
-        link = HubLink(lane.erp, client, "test")
-        runner = EndpointRunner(config, ADAPTER, link, open_source, Telemetry())
-        running = asyncio.create_task(runner.run(stopping))
-        try:
-            yield runner
-        finally:
-            stopping.set()
-            await running
+    return hosted(hub, lane.erp, ADAPTER, settings)
 
 
 async def each_is_booked_once(story: Story, sandbox: SapSandbox, ids: list[str]) -> None:
@@ -87,7 +60,7 @@ async def test_orders_are_booked_posted_and_reversed_while_sap_is_in_trouble(
     async with (
         SapSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane, sandbox, tmp_path),
+        tenant(hub, lane, sandbox, tmp_path),
     ):
 
         async def confirmed(object_ids: list[str], operation: str) -> bool:
@@ -137,7 +110,7 @@ async def test_a_block_in_sap_is_seen_at_the_order_by_an_event_of_its_key(
     async with (
         SapSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane, sandbox, tmp_path) as runner,
+        tenant(hub, lane, sandbox, tmp_path) as runner,
     ):
         order_id = await story.approved()
 
@@ -161,3 +134,65 @@ async def test_a_block_in_sap_is_seen_at_the_order_by_an_event_of_its_key(
 
             await eventually(is_seen, f"the block {seen!r}", WAIT_SECONDS)
         assert sandbox.books()["events_sent"] == 2
+
+
+async def test_a_return_is_opened_and_its_receipt_posted_in_sap(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub, from caller to vendor, that an authorised return is opened in SAP once
+    and its receipt posted once though answers are lost, with SAP's numbers among the references of
+    the return and in the lineage of its order."""
+    config = SandboxConfig("sap", settings={"items": [ITEM], "customers": [CUSTOMER]})
+    async with (
+        SapSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        tenant(hub, lane, sandbox, tmp_path),
+    ):
+
+        async def confirmed(object_id: str, operation: str) -> bool:
+            return await story.state(object_id, operation) == "CONFIRMED"
+
+        order_id, (part,) = await story.released()
+        shipment = await story.pack(part)
+        await story.manifest(shipment.id)
+        await eventually(
+            lambda: confirmed(shipment.id, "post_goods_issue"), "the goods issue", WAIT_SECONDS
+        )
+        sandbox.faults.add({"kind": "reply_lost", "operation": "open_return", "count": 1})
+        sandbox.faults.add({"kind": "reply_lost", "operation": "post_goods_receipt", "count": 1})
+        number = unique("RMA")
+        request = initiate(order_id, number)
+        made = (await story.oms.returns.InitiateReturn(request)).customer_return
+        await story.wms.returns.ReportReturnReceived(receive(number))
+        await eventually(
+            lambda: confirmed(made.id, "post_return_receipt"), "the receipt", WAIT_SECONDS
+        )
+        assert sandbox.faults.as_json() == []
+        books = sandbox.books()
+        (opened,) = books["customer_returns"]
+        assert opened["PurchaseOrderByCustomer"] == number
+        (receipt,) = [
+            each for each in books["material_documents"] if each["GoodsMovementType"] == "653"
+        ]
+        document = f"{receipt['MaterialDocumentYear']}/{receipt['MaterialDocument']}"
+        asked = return_service_pb2.GetReturnRequest(id=made.id)
+        held = (await story.oms.returns.GetReturn(asked)).customer_return
+        # Every tenant begins with the same numbers: the endpoint tells whose they are.
+        assert {(each.system, each.type, each.value) for each in held.references} >= {
+            (lane.erp, "customer_return", opened["CustomerReturn"]),
+            (lane.erp, "material_document", document),
+        }
+        await leads_to(story, number, order_id, opened["CustomerReturn"], document)
+
+
+async def leads_to(
+    story: Story, number: str, order_id: str, customer_return: str, document: str
+) -> None:
+    """The return's number leads to its order, and to what SAP has of it, each posted once."""
+    trace = lineage_service_pb2.TraceRequest(id=number)
+    found = (await story.operator.lineage.Trace(trace)).lineage
+    assert found.root_id == order_id
+    posted = {each.operation: each for each in found.postings}
+    assert [each.value for each in posted["open_return"].vendor_references] == [customer_return]
+    assert document in [each.value for each in posted["post_return_receipt"].vendor_references]
+    assert (posted["open_return"].confirmed, posted["post_return_receipt"].confirmed) == (1, 1)

@@ -127,6 +127,20 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
             "crossdock trace SF-0001",
         )
     },
+    **{
+        line: Mapped(
+            "tests/end_to_end/test_full_network.py::test_a_carriers_invoice_is_audited_and_booked"
+        )
+        for line in (
+            "crossdock trigger order --carrier LTL --business-unit wholesale-us --follow",
+            "crossdock sandbox command ltl-freight invoice '{\"pro\": \"500000001\", "
+            """"net": "525.25", "lines": {"": "480.25", "LFT": "45.00"}}'""",
+            "crossdock freight list",
+            "crossdock freight approve INV500000001",
+            "crossdock freight finalise INV500000001",
+            "crossdock trace INV500000001",
+        )
+    },
     # README, stubs
     "crossdock contract export contract": Run(r"wrote \d+ proto files"),
     "mkdir -p stubs": Run(),

@@ -5,6 +5,8 @@ once with every vendor in trouble and adapters that are killed."""
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +19,7 @@ import pytest_asyncio
 from crossdock.cli.installation import Installation
 from crossdock.cli.network import FULL, salesforce
 from crossdock.cli.workplace import Workplace
+from fixtures_nats import eventually
 from network_books import ERP_READERS, sold
 from network_evening import (
     ACCOUNTS,
@@ -221,3 +224,38 @@ async def test_an_operator_follows_one_order(evening: Evening) -> None:
     assert "Complete: delivered" in told
     assert "legacy-soap" in told
     assert "gls" in told
+
+
+async def test_a_carriers_invoice_is_audited_and_booked(evening: Evening) -> None:
+    """Proves by the commands that the README shows that an X12 invoice of the LTL carrier is a
+    charge of its order, that the audit's words move it, and that SAP has it as one supplier invoice
+    which the invoice's number leads to."""
+
+    async def run(*words: str) -> str:
+        return await asyncio.to_thread(crossdock, evening, *words)
+
+    one = ("--carrier", "LTL", "--business-unit", "wholesale-us", "--follow")
+    number = re.search(r"WEB-\d+", await run("trigger", "order", *one))
+    assert number is not None
+    lineage = json.loads(await run("trace", number.group(), "--json"))
+    pro = lineage["scans"][0]["tracking_number"]
+    lines = {"": "480.25", "LFT": "45.00"}
+    invoice = json.dumps({"pro": pro, "net": "525.25", "lines": lines})
+    await run("sandbox", "command", "ltl-freight", "invoice", invoice)
+
+    async def listed() -> bool:
+        return f"INV{pro}" in await run("freight", "list", "--state", "invoiced")
+
+    await eventually(listed, "the invoice", COMMAND_SECONDS)
+    assert "APPROVED" in await run("freight", "approve", f"INV{pro}")
+    assert "FINALISED" in await run("freight", "finalise", f"INV{pro}")
+
+    async def posted() -> bool:
+        told = await run("trace", f"INV{pro}")
+        booked_once = f"freight invoice INV{pro} of LTL posted to sap once"
+        return told.startswith("Complete: ") and booked_once in told
+
+    await eventually(posted, "the supplier invoice", COMMAND_SECONDS)
+    books = json.loads(await run("sandbox", "books", "sap", "supplier_invoices"))
+    (booked,) = [each for each in books if each["SupplierInvoiceIDByInvcgParty"] == f"INV{pro}"]
+    assert Decimal(booked["InvoiceGrossAmount"]) == Decimal("525.25")

@@ -251,6 +251,7 @@ def test_a_ladder_is_climbed_only(kind: str) -> None:
         (lifecycle.ORDER, "order"),
         (lifecycle.SHIPMENT, "shipment"),
         (lifecycle.RESERVATION, "inventory_reservation"),
+        (lifecycle.FREIGHT_CHARGE, "freight_charge"),
     ],
 )
 def test_a_command_is_refused_outside_its_states(table: Any, kind: str) -> None:

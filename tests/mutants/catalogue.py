@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutants.attempts import ATTEMPT_MUTANTS
+from tests.mutants.freight import FREIGHT_MUTANTS
 from tests.mutants.interchanges import INTERCHANGE_MUTANTS
 from tests.mutants.late_words import LATE_WORD_MUTANTS
 from tests.mutants.models import MODEL_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.orders_and_quotas import ORDER_AND_QUOTA_MUTANTS
 from tests.mutants.recovery import RECOVERY_MUTANTS
+from tests.mutants.returns import RETURN_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
 from tests.mutants.staging import STAGING_MUTANTS
 
@@ -489,6 +491,8 @@ MUTANTS: Final[list[Mutant]] = [
     *LATE_WORD_MUTANTS,
     *MODEL_MUTANTS,
     *RECOVERY_MUTANTS,
+    *FREIGHT_MUTANTS,
+    *RETURN_MUTANTS,
     *STAGING_MUTANTS,
     *ORDER_AND_QUOTA_MUTANTS,
     *SOAP_MUTANTS,

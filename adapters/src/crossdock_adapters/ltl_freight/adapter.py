@@ -8,7 +8,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from crossdock.errors import NotFoundError
+from crossdock.errors import (
+    AlreadyUsedError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+)
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
@@ -426,21 +431,28 @@ async def _tell(poll: Poll, found: TransactionSet, group: Group) -> Read:
         case translate_tender.RESPONSE_ID:
             return await tendering.take_response(poll, found)
         case translate_invoice.INVOICE_ID:
-            return _read_invoice(found)
+            return await _tell_invoice(poll, found)
         case acknowledgments.SET_ID:
             return await edi_replies.note_acknowledgement(poll, found, translate_tender.TENDERS)
     return unsupported(found)
 
 
-def _read_invoice(found: TransactionSet) -> Read:
-    """An invoice is checked, acknowledged and held by itself, so that each has a letter of its own:
-    the contract has no freight charges yet. One that is wrong is held with its file and place."""
+async def _tell_invoice(poll: Poll, found: TransactionSet) -> Read:
+    """An invoice is a freight charge of its PRO, whose shipment the hub may wait for. One that is
+    wrong is held with its file and place, one that the hub refuses by itself."""
     try:
-        billed = translate_invoice.invoice(found)
+        billed = translate_invoice.invoice(found, status_rules(poll.settings).scacs)
     except Unreadable as error:
         return Read.of([error])
-    problem = f"{billed.told()}: the contract has no freight charges yet"
-    return Read(problems=(problem,), alone=True)
+    carrier = poll.settings.text("carrier_code")
+    try:
+        await poll.hub.freight.RecordFreightInvoice(
+            translate_invoice.request(billed, poll.endpoint, carrier)
+        )
+    except (AlreadyUsedError, InvalidRequestError, NotFoundError, PreconditionError) as refused:
+        problem = f"{billed.told()}: the hub refuses it: {refused}: mend and drive it"
+        return Read(problems=(problem,), alone=True)
+    return Read()
 
 
 async def _tell_status(poll: Poll, found: TransactionSet, group: Group) -> Read:

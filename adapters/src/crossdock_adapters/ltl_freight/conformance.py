@@ -1,4 +1,4 @@
-"""What the conformance kit needs to know of LTL freight: bills of lading, a mailbox of 214s."""
+"""What the conformance kit needs of LTL freight: bills of lading, a mailbox of 214s and 210s."""
 
 from __future__ import annotations
 
@@ -96,6 +96,18 @@ def status(
     ).encode()
 
 
+def invoice(number: int, net: str = "51240", total: str = "51240") -> bytes:
+    """An interchange with one 210 of two charges, 462.40 and 50.00 US dollars."""
+    return (
+        "ISA*00*          *00*          *02*EXLA           *ZZ*NORTHWIND      "
+        f"*260309*0700*U*00401*{number:09}*0*P*>~"
+        f"GS*IM*EXLA*NORTHWIND*20260309*0700*{number}*X*004010~"
+        f"ST*210*0001~B3**77-{number}*S-2001*PP**20260309*{net}****EXLA~C3*USD~N9*CN*{PRO}~"
+        f"LX*1~L1*1*12.50*PH*46240~LX*2~L1*2***5000****FUE~L3*905*G***{total}~"
+        f"SE*10*0001~GE*1*{number}~IEA*1*{number:09}~"
+    ).encode()
+
+
 async def drop(stage: Stage, payload: bytes) -> Delivered:
     """The carrier puts a file into the mailbox, and the adapter has put it away."""
     root = Path(stage.sandbox.settings["mailbox"])
@@ -142,7 +154,7 @@ CONFORMANCE = Subject(
     ways_in=[
         WayIn(
             "poll:mailbox",
-            payloads=[_PICKED_UP, _OUT, _DELIVERED],
+            payloads=[_PICKED_UP, _OUT, _DELIVERED, invoice(5)],
             deliver=drop,
             media=OTHER,
             malformed=[
@@ -154,6 +166,9 @@ CONFORMANCE = Subject(
                 Malformed(status(14, "AF", "0905").replace(b"*EXLA~LX", b"~LX"), _at(4, "B10", 3)),
                 Malformed(status(15, "AF", "0905").replace(b"SE*7*", b"SE*8*"), _at(3, "ST")),
                 Malformed(status(16, "AF", "0905").replace(b"ST*214", b"ST*999"), _at(3, "ST", 1)),
+                Malformed(invoice(17, net="51241", total="51241"), _at(4, "B3", 7)),
+                Malformed(invoice(18, total="51241"), _at(11, "L3", 5)),
+                Malformed(invoice(19, net="512.40"), _at(4, "B3", 7)),
             ],
             unknown_code=UnknownCode(status(4, UNKNOWN, "1000"), UNKNOWN, "milestone"),
             grown=status(1, "AF", "0905", more="ZZ9*NOBODY*DOCUMENTED*THIS~K1*WORDS~"),

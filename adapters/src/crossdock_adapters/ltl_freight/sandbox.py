@@ -332,10 +332,11 @@ class LtlFreightSandbox(Sandbox):
         return {"interchange": self._mailbox.number}
 
     async def _command_invoice(self, arguments: dict[str, Any]) -> Any:
-        """{"pro", "net", "lines": {code: amount}}: a 210; "" is the freight itself."""
+        """{"pro", "net", "lines": {code: amount}, "correction"?}: a 210; "" is the freight."""
         bol = self._bols.by_pro[str(arguments["pro"])]
         lines = {str(code): Decimal(amount) for code, amount in arguments["lines"].items()}
-        self._dispatcher.invoice(bol, Decimal(arguments["net"]), lines, self.now())
+        correction = str(arguments.get("correction", ""))
+        self._dispatcher.invoice(bol, Decimal(arguments["net"]), lines, self.now(), correction)
         return {"interchange": self._mailbox.number}
 
     async def _command_respond(self, arguments: dict[str, Any]) -> Any:

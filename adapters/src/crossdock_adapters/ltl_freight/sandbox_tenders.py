@@ -48,8 +48,15 @@ class Dispatcher:
         for found in group.sets:
             self._take_tender(found, now)
 
-    def invoice(self, bol: Bol, net: Decimal, lines: Mapping[str, Decimal], now: datetime) -> None:
-        """Send a 210."""
+    def invoice(
+        self,
+        bol: Bol,
+        net: Decimal,
+        lines: Mapping[str, Decimal],
+        now: datetime,
+        correction: str = "",
+    ) -> None:
+        """Send a 210. correction: B3-08 of one that corrects another under the same number."""
 
         def cents(amount: Decimal) -> str:
             return str(int(amount * CENTS))
@@ -58,7 +65,7 @@ class Dispatcher:
             marks = how.delimiters
             head = ("", f"INV{bol.pro}", bol.bol, "PP", "", f"{now:%Y%m%d}", cents(net))
             body = [
-                segment(marks, "B3", *head, "", "", "", self._mailbox.scac),
+                segment(marks, "B3", *head, correction, "", "", self._mailbox.scac),
                 segment(marks, "C3", "USD"),
                 segment(marks, "N9", "CN", bol.pro),
             ]

@@ -1,23 +1,41 @@
-"""Freight invoices (X12 210) as they come in; pure.
+"""From a freight invoice (X12 210) to the contract's; pure.
 
-Amounts have implied decimals (N2) and are never rounded. The contract has no freight charges yet:
-the adapter checks what a 210 says, acknowledges it, and has the hub hold it.
+Amounts have implied decimals (N2) and are never rounded. An invoice whose charges do not add up is
+not told: whoever has to pay it would not know how much. Elements are those of release 004010.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Final
 
+from crossdock.client import request_id
+from crossdock.freight.v1 import freight_pb2, freight_service_pb2
+
 from crossdock_adapters.ltl_freight.pro_numbers import plain
+from crossdock_adapters.sdk.carrier_labels import digest, money
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet
-from crossdock_adapters.sdk.x12.segments import BAD_CODE, MISSING, Segment
+from crossdock_adapters.sdk.x12.segments import (
+    BAD_CODE,
+    MISSING,
+    SEGMENT_REPEATED,
+    TOO_LONG,
+    Segment,
+)
 
 INVOICE_ID: Final = "210"
 US_DOLLARS: Final = "USD"
 CENTS: Final = 2
+# What the contract has room for; the standard's own lengths are shorter.
+MAX_NUMBER: Final = 64
+MAX_CODE: Final = 16
+MAX_DESCRIPTION: Final = 100
+MAX_CHARGES: Final = 200
+_CURRENCY: Final = re.compile("[A-Z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +44,13 @@ class Charge:
 
     amount: Decimal
     code: str
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
     """What a carrier bills. It is known by SCAC and number; another amount under them is a
-    correction."""
+    correction. correction: what the carrier calls it (B3-08), "" for the first bill."""
 
     scac: str
     number: str
@@ -41,6 +60,7 @@ class Invoice:
     net: Decimal
     currency: str
     charges: tuple[Charge, ...]
+    correction: str = ""
 
     @property
     def key(self) -> str:
@@ -53,8 +73,37 @@ class Invoice:
         return f"freight invoice {self.number} of {self.scac} over {amount} for PRO {self.pro}"
 
 
-def invoice(found: TransactionSet) -> Invoice:
-    """What a 210 says. SegmentError: a part is missing, or the charges do not add up."""
+def request(
+    billed: Invoice, endpoint: str, carrier_code: str
+) -> freight_service_pb2.RecordFreightInvoiceRequest:
+    """The fact "the carrier billed this", with a request id that its content decides."""
+    told = freight_pb2.FreightInvoice(
+        number=billed.number,
+        invoice_date=billed.day.isoformat(),
+        amount=money(billed.net, billed.currency),
+        lines=[
+            freight_pb2.FreightChargeLine(
+                code=each.code,
+                description=each.description,
+                amount=money(each.amount, billed.currency),
+            )
+            for each in billed.charges
+        ],
+        issuer=billed.scac,
+        shipper_reference=billed.shipment,
+        correction_code=billed.correction,
+    )
+    fact = request_id(endpoint, f"invoice/{billed.key}/{billed.pro}", digest(told))
+    return freight_service_pb2.RecordFreightInvoiceRequest(
+        request_id=fact, carrier_code=carrier_code, tracking_number=billed.pro, invoice=told
+    )
+
+
+def invoice(found: TransactionSet, scacs: Sequence[str] = ()) -> Invoice:
+    """What a 210 says. scacs: of the carrier; none: any.
+
+    SegmentError: a part is missing, it is another carrier's, or the charges do not add up.
+    """
     head = next((each for each in found.body if each.id == "B3"), None)
     if head is None:
         raise found.header.error("has no B3", "3")
@@ -66,26 +115,55 @@ def invoice(found: TransactionSet) -> Invoice:
     charges = tuple(_charges(found))
     total = next((each for each in found.body if each.id == "L3"), None)
     _add_up(head, total, net, charges)
+    scac = _short(head, 11, MAX_CODE)
+    if scacs and scac.upper() not in scacs:
+        raise head.error("is not the carrier of this endpoint", BAD_CODE, 11)
     return Invoice(
-        scac=head.need(11),
-        number=head.need(2),
-        shipment=head.text(3),
+        scac=scac,
+        number=_short(head, 2, MAX_NUMBER),
+        shipment=head.text(3)[:MAX_NUMBER],
         pro=_pro(found, head),
         day=day,
         net=net,
-        currency=currency.need(1) if currency is not None else US_DOLLARS,
+        currency=_currency(currency),
         charges=charges,
+        correction=head.text(8)[:MAX_CODE],
     )
 
 
+def _short(head: Segment, element: int, most: int) -> str:
+    """An element that has to be there and to fit."""
+    text = head.need(element)
+    if len(text) > most:
+        raise head.error(f"has more than {most} characters", TOO_LONG, element)
+    return text
+
+
+def _currency(named: Segment | None) -> str:
+    """C3-01; who leaves it out means US dollars."""
+    if named is None:
+        return US_DOLLARS
+    code = named.need(1)
+    if _CURRENCY.fullmatch(code) is None:
+        raise named.error("is no code of a currency", BAD_CODE, 1)
+    return code
+
+
 def _charges(found: TransactionSet) -> list[Charge]:
-    """Each L1 that has an amount (element 4); its special charge code is element 8."""
-    listed = []
+    """Each L1 that has an amount (element 4); its special charge is element 8, in words 12."""
+    listed: list[Charge] = []
     for each in found.body:
-        if each.id == "L1":
-            amount = each.implied(4, CENTS)
-            if amount is not None:
-                listed.append(Charge(amount, each.text(8)))
+        amount = each.implied(4, CENTS) if each.id == "L1" else None
+        if amount is None:
+            continue
+        if len(listed) == MAX_CHARGES:
+            raise each.error(
+                f"is charge {MAX_CHARGES + 1}: that many are not read", SEGMENT_REPEATED
+            )
+        code = each.text(8)
+        if len(code) > MAX_CODE:
+            raise each.error(f"has more than {MAX_CODE} characters", TOO_LONG, 8)
+        listed.append(Charge(amount, code, each.text(12)[:MAX_DESCRIPTION]))
     return listed
 
 
@@ -102,9 +180,15 @@ def _add_up(
 
 def _pro(found: TransactionSet, head: Segment) -> str:
     """The reference that is called the carrier's, else the invoice's number: often the PRO."""
-    named = (each for each in found.body if each.id in ("N9", "L11"))
-    for each in named:
+    place, element = head, 2
+    for each in found.body:
         qualifier, value = (1, 2) if each.id == "N9" else (2, 1)
-        if each.text(qualifier) == "CN":
-            return plain(each.need(value))
-    return plain(head.need(2))
+        if each.id in ("N9", "L11") and each.text(qualifier) == "CN":
+            place, element = each, value
+            break
+    pro = plain(place.need(element))
+    if not pro:
+        raise place.error("has neither a letter nor a digit", BAD_CODE, element)
+    if len(pro) > MAX_NUMBER:
+        raise place.error(f"has more than {MAX_NUMBER} characters", TOO_LONG, element)
+    return pro

@@ -10,9 +10,10 @@ from typing import Any
 from crossdock.errors import CallError, NotFoundError
 from crossdock.fulfillment.v1 import fulfillment_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.salesforce import translate
+from crossdock_adapters.salesforce import returns, translate
 from crossdock_adapters.salesforce.client import (
     RecordMissing,
     SalesforceClient,
@@ -21,6 +22,7 @@ from crossdock_adapters.salesforce.client import (
 from crossdock_adapters.salesforce.inbox import Inbox
 from crossdock_adapters.salesforce.orders import Orders, reference_of
 from crossdock_adapters.salesforce.pubsub import Seen
+from crossdock_adapters.salesforce.returns import CustomerReturn
 from crossdock_adapters.salesforce.stages import Stage, Stages
 from crossdock_adapters.salesforce.translate import Found, Rules
 from crossdock_adapters.sdk.adapter import Adapter
@@ -44,6 +46,8 @@ STAGES = Stages(ADAPTER.mappings)
 # The states of the hub's order in which nothing of it is left to leave.
 ALL_LEFT = (order_pb2.ORDER_STATE_SHIPPED, order_pb2.ORDER_STATE_DELIVERED)
 NOT_OURS = "the order is not of this org: nothing to tell it"
+# The draft of a refund that this org has nothing to do with.
+NO_DRAFT = "none"
 PRESETS = frozenset({"earliest", "latest"})
 HUB_RETRY_SECONDS = 1.0
 
@@ -153,6 +157,37 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
         found = await _read(vendor, ours.id)
         invoice = await _write(work, vendor, ours, found, rows)
     return Confirmed([_reference(ours.id), *_shipments(rows), *invoice])
+
+
+@ADAPTER.draft("refund")
+async def prepare_refund(work: Work, vendor: SalesforceClient) -> str:
+    """How much was returned of each item before; it changes nothing."""
+    wanted = await _received(work, vendor)
+    return await returns.prepare(vendor, wanted) if wanted is not None else NO_DRAFT
+
+
+@ADAPTER.operation("refund")
+async def refund(work: Work, vendor: SalesforceClient) -> Confirmed:
+    """Take back what a receipt brought; money moves by the org's own rules."""
+    wanted = await _received(work, vendor)
+    if wanted is None:
+        return Confirmed(note=NOT_OURS)
+    return await returns.open_return(vendor, wanted, work.draft)
+
+
+async def _received(work: Work, vendor: SalesforceClient) -> CustomerReturn | None:
+    """The return that the receipt is; None: its order is none of this org's."""
+    message: return_pb2.Return = work.event.customer_return
+    ours = await _order(work, message.order_id)
+    if ours is None:
+        return None
+    found = await _read(vendor, ours.id)
+    reasons = work.settings.mapping("return_reasons")
+    rules = _rules(work.settings, work.endpoint, vendor)
+    try:
+        return returns.of_receipt(message, ours.summary_id, found, reasons, rules)
+    except Unreadable as problem:
+        raise NeedsPerson(f"{found.id}: {problem}") from problem
 
 
 async def translate_event(poll: Poll, held: HeldPayload, vendor: SalesforceClient) -> None:

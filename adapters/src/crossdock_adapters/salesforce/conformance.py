@@ -10,6 +10,7 @@ from typing import Any
 
 from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
 from crossdock.order.v1 import order_pb2
+from crossdock.returns.v1 import return_events_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock.tracking.v1 import tracking_events_pb2
 from crossdock.types.v1 import types_pb2
@@ -38,6 +39,7 @@ ORDER_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000a1"
 CANCELLED_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000a2"
 REQUEST_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000f1"
 SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000b1"
+RETURN_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000c1"
 UNKNOWN_UNIT = "Furlong"
 EMPTY_LIST_ID, NESTING_ID, DOUBLING_ID, NULLS_ID = (
     f"Bx5f0000000000000000A{number}" for number in range(1, 5)
@@ -85,6 +87,7 @@ def settings(sandbox: SalesforceSandbox, folder: Path) -> Mapping[str, Any]:
         "username": "hub@acme.example",
         "business_unit": "EAST",
         "delivery_methods": {"Standard": "UPS/03"},
+        "return_reasons": {"DAMAGED": "Damaged"},
         "events_run_seconds": 0.2,
         "timeout_seconds": 10,
     }
@@ -143,6 +146,17 @@ def delivered(_: Mapping[str, Any]) -> Message:
     )
     progress.milestone_time.FromJsonString("2026-03-04T15:02:00Z")
     return tracking_events_pb2.Delivered(shipment=arrived)
+
+
+def received(_: Mapping[str, Any]) -> Message:
+    """One piece of the first line came back."""
+    event = return_events_pb2.ReturnReceived()
+    returned = event.customer_return
+    returned.id, returned.number, returned.order_id = RETURN_ID, "RMA-1", ORDER_ID
+    returned.lines.add(line_number=1, item_number="SKU-1001", reason_code="DAMAGED")
+    row = returned.receipts.add(number="RCV-1").lines.add(line_number=1)
+    row.quantity.CopyFrom(types_pb2.Quantity(value="1", unit="EA"))
+    return event
 
 
 def picks(books: Mapping[str, Any]) -> int:
@@ -268,6 +282,12 @@ CONFORMANCE = Subject(
         Case("record_packed", event=packed, made=statuses("Pack Complete")),
         Case("confirm_shipment", event=manifested, made=invoices),
         Case("record_delivery", event=delivered, made=arrivals, after=["confirm_shipment"]),
+        Case(
+            "refund",
+            event=received,
+            made=lambda books: len(books["change_orders"]),
+            after=["confirm_shipment"],
+        ),
     ],
     ways_in=[
         WayIn(

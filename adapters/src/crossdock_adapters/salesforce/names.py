@@ -44,6 +44,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "line.original_quantity": "OriginalQuantity",
     "line.sku": "Product2.StockKeepingUnit",
     "line.unit": "Product2.QuantityUnitOfMeasure",
+    "line.item": "OrderItemSummaryId",
     "line.unit_price": "UnitPrice",
     "shipment.order": "FulfillmentOrderId",
     "shipment.tracking_number": "TrackingNumber",
@@ -65,7 +66,7 @@ FIELDS: Final[Mapping[str, str]] = {
 # answers are shown to people as excerpts.
 STATE: Final = frozenset({
     "order.status", "order.category", "order.invoice", "order.life_cycle", "line.quantity",
-    "line.original_quantity", "line.unit",
+    "line.original_quantity", "line.unit", "line.item",
 })  # fmt: skip
 
 

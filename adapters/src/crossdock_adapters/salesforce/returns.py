@@ -1,8 +1,8 @@
 """Customer returns: opened once at the order summary that they are of, found after a lost answer.
 
-No event of the contract asks for them yet: whoever brings one calls these functions, which are as
-safe to repeat as an operation of class two_step has to be: `prepare` is its draft, which changes
-nothing, and `open_return` its confirmation.
+What a receipt of the hub's return brought is a return here, under the number of the authorisation.
+The operation is of class two_step: `prepare` is its draft, which changes nothing, and `open_return`
+its confirmation.
 
 Of a managed order quantities change by the action submit-return alone, and that has no key: what an
 earlier call did is seen by what is returned of each item now and what was when the return was
@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from crossdock.returns.v1 import return_pb2
+
 from crossdock_adapters.salesforce import translate
 from crossdock_adapters.salesforce.client import MAX_PARTS, Part, SalesforceClient, soql_id
 from crossdock_adapters.salesforce.names import ITEM, RETURN, RETURN_LINE, Names
+from crossdock_adapters.salesforce.translate import Found, Rules
 from crossdock_adapters.salesforce.translate_events import is_id
 from crossdock_adapters.sdk.measures import plain
 from crossdock_adapters.sdk.outcomes import (
@@ -68,6 +71,45 @@ class _Items:
     managed: bool
     returned: tuple[Decimal, ...]
     returnable: tuple[Decimal, ...]
+
+
+def of_receipt(
+    message: return_pb2.Return,
+    summary: str,
+    found: Found,
+    reasons: Mapping[str, str],
+    rules: Rules,
+) -> CustomerReturn:
+    """What the last receipt of a return brought, of the items behind the fulfillment order's rows.
+
+    Untranslatable: there is no receipt, a line has no row, another unit than its row, or a reason
+    without an entry. Unreadable: a row has no item or unit.
+    """
+    if not message.receipts:
+        raise Untranslatable(f"return {message.number[:80]!r} tells no receipt")
+    codes = {line.line_number: line.reason_code for line in message.lines}
+    came: dict[int, Decimal] = {}
+    for line in message.receipts[-1].lines:
+        number = line.line_number
+        if not 1 <= number <= len(found.lines):
+            raise Untranslatable(f"line {number} is not among the fulfillment order's rows")
+        kept = translate.unit_of(found.lines[number - 1], rules)
+        if line.quantity.unit != kept:
+            raise Untranslatable(f"line {number}: {line.quantity.unit} came, and it is in {kept}")
+        came[number] = came.get(number, Decimal(0)) + Decimal(line.quantity.value)
+    lines = []
+    for number, quantity in sorted(came.items()):
+        item = rules.names.get(found.lines[number - 1], "line.item")
+        if not isinstance(item, str) or not is_id(item):
+            raise Unreadable("is no record id", rules.names.pointer("line.item"))
+        code = codes.get(number, "")
+        reason = reasons.get(code, reasons.get("*", ""))
+        if not reason:
+            raise Untranslatable(f"reason {code!r} has no entry in the setting return_reasons")
+        lines.append(ReturnLine(item, quantity, reason))
+    count = len(message.receipts)
+    number_there = message.number if count == 1 else f"{message.number}--{count}"
+    return CustomerReturn(number_there, summary, tuple(lines))
 
 
 async def prepare(vendor: SalesforceClient, wanted: CustomerReturn) -> str:

@@ -167,7 +167,7 @@ def short_rows(
         if not 1 <= number <= len(found.lines):
             raise Untranslatable(f"line {number} is not among the fulfillment order's rows")
         row = found.lines[number - 1]
-        if unit != (kept := _unit(row, rules)):
+        if unit != (kept := unit_of(row, rules)):
             raise Untranslatable(f"line {number}: {unit} was short, and the row is in {kept}")
         has = _quantity(row, "line.quantity", names)
         had = _quantity(row, "line.original_quantity", names, default=has)
@@ -308,7 +308,7 @@ def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLin
                 line_number=number,
                 item_number=_text(row, "line.sku", rules.names),
                 ship_from_location_number=location,
-                quantity=types_pb2.Quantity(value=plain(quantity), unit=_unit(row, rules)),
+                quantity=types_pb2.Quantity(value=plain(quantity), unit=unit_of(row, rules)),
             )
             price = rules.names.get(row, "line.unit_price")
             if rules.currency and isinstance(price, (int, Decimal)):
@@ -320,7 +320,8 @@ def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLin
     return lines
 
 
-def _unit(row: Mapping[str, Any], rules: Rules) -> str:
+def unit_of(row: Mapping[str, Any], rules: Rules) -> str:
+    """The unit of a row in the contract's words. Unreadable: its word has no row of mappings."""
     told = rules.names.get(row, "line.unit")
     if told in (None, ""):
         return rules.default_unit

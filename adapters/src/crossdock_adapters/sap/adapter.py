@@ -1,9 +1,10 @@
-"""SAP S/4HANA Cloud at the hub: books and undoes orders and goods issues, tells what changed."""
+"""SAP S/4HANA Cloud at the hub: books orders, goods issues and freight, tells what changed."""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -12,23 +13,35 @@ from zoneinfo import ZoneInfo
 
 from crossdock.client import HubClient
 from crossdock.order.v1 import order_pb2
+from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.sap import answers, inbound, odata, orders, translate
+from crossdock_adapters.sap import (
+    answers,
+    freight,
+    inbound,
+    odata,
+    orders,
+    return_receipts,
+    returns,
+    translate,
+)
 from crossdock_adapters.sap.answers import Answers
 from crossdock_adapters.sap.client import (
     Login,
     RecordMissing,
     SapClient,
     Stale,
+    client_certificate,
 )
-from crossdock_adapters.sap.deliveries import TRIES, Deliveries, DeliveryRules
-from crossdock_adapters.sap.delivery import Delivery, refuse_unproven
-from crossdock_adapters.sap.orders import ORDER, ORDER_ITEM, ORDERS
-from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
+from crossdock_adapters.sap.deliveries import RETURNED, Deliveries, DeliveryRules
+from crossdock_adapters.sap.delivery import Delivery, Preceding, refuse_unproven
+from crossdock_adapters.sap.orders import ORDER, ORDERS
+from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
+from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
-from crossdock_adapters.sdk.http import ClientCertificate, VendorHttp
+from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.mappings import Code, Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -46,7 +59,6 @@ ADAPTER = Adapter.load(__package__)
 
 ANSWERS_FILE: Final = "answers.toml"
 DOCUMENT_SOURCES: Final = ("delivery", "document_flow")
-STALE_PAUSE_SECONDS: Final = 2.0
 
 
 @ADAPTER.connect
@@ -121,7 +133,7 @@ async def change_order(work: Work, vendor: SapClient) -> Confirmed:
     if held is None:
         raise NeedsPerson(f"the sales order of {order.number} to change is not in SAP")
     fields = list(work.event.changed_fields)
-    written = await _written(
+    written = await orders.written(
         vendor, held, lambda now: translate.changes(order, fields, numbers, rules, now)
     )
     note = "" if written else "nothing that SAP keeps has changed"
@@ -137,8 +149,20 @@ async def cancel_order(work: Work, vendor: SapClient) -> Confirmed:
     held = await orders.one(vendor, wanted)
     if held is None:
         return Confirmed(note="there is no sales order: nothing to cancel")
-    await _written(vendor, held, lambda now: translate.rejections(now, rules))
+    await orders.written(vendor, held, lambda now: translate.rejections(now, rules))
     return Confirmed([Reference("sales_order", held.number)])
+
+
+@ADAPTER.operation("post_freight_charge")
+async def post_freight_charge(work: Work, vendor: SapClient) -> Confirmed:
+    """Book what the audit agreed to as a supplier invoice, unless SAP has it."""
+    return await freight.book(work, vendor)
+
+
+@ADAPTER.look_up("post_freight_charge")
+async def find_freight_charge(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Look for the invoice by the carrier and its number; what was cancelled is not there."""
+    return await freight.find(work, vendor)
 
 
 @ADAPTER.operation("post_goods_issue")
@@ -170,9 +194,15 @@ async def find_goods_issue(work: Work, vendor: SapClient) -> Confirmed | NotFoun
     key = translate.departure_keys(shipment)[-1]
     order = await _needed_order(vendor, shipment, rules)
     deliveries = Deliveries(vendor, delivery_rules(work.settings))
-    delivery = await deliveries.find(order, key, translate.shipped(shipment, rules))
+    return await _find_posted(deliveries, order, key, translate.shipped(shipment, rules))
+
+
+async def _find_posted(
+    deliveries: Deliveries, of: Preceding, key: str, lines: Sequence[Shipped]
+) -> Confirmed | NotFound:
+    delivery = await deliveries.find(of, key, lines)
     if delivery is None:
-        return NotFound(f"no delivery of {order.number} carries {key}")
+        return NotFound(f"no delivery of {of.number} carries {key}")
     if delivery.posted:
         return await _posted(deliveries, delivery, f"found posted by {key}")
     if delivery.movement != "open":
@@ -211,6 +241,64 @@ async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
             references.append(Reference("reversed_delivery", each.number))
     note = "; ".join(filter(None, notes))
     return Confirmed(references, note=note if references else "nothing is posted: nothing to do")
+
+
+@ADAPTER.operation("open_return")
+async def open_return(work: Work, vendor: SapClient) -> Confirmed:
+    """Open the return that was authorised, unless SAP has it."""
+    return await returns.open_return(vendor, await _authorised(work, vendor))
+
+
+@ADAPTER.look_up("open_return")
+async def find_return(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Look for the return by the number of its authorisation."""
+    return await returns.find(vendor, await _authorised(work, vendor))
+
+
+@ADAPTER.operation("cancel_return")
+async def cancel_return(work: Work, vendor: SapClient) -> Confirmed:
+    """Reject every item of the return; SAP refuses it for what has come."""
+    rules = booking_rules(work.settings)
+    number = await returns.opened(work, vendor, rules)
+    if not number:
+        return Confirmed(note="there is no customer return: nothing to cancel")
+    return await returns.cancel(vendor, number, rules.reject_reason)
+
+
+@ADAPTER.operation("post_return_receipt")
+async def post_return_receipt(work: Work, vendor: SapClient) -> Confirmed:
+    """Post what came with this receipt, on a returns delivery of its own that carries our key."""
+    message: return_pb2.Return = work.event.customer_return
+    rules = booking_rules(work.settings)
+    key, lines = return_receipts.receipt_key(message), return_receipts.came(message, rules)
+    header = return_receipts.header_changes(message, work.event.metadata.record_time, rules)
+    opened = await return_receipts.open_return(work, vendor, rules)
+    deliveries = Deliveries(vendor, receipt_rules(work.settings), RETURNED)
+    try:
+        creation = return_receipts.creation(opened.number, lines)
+        delivery = await deliveries.claimed(opened, key, lines, creation)
+        delivery = await deliveries.made_ready(delivery, lines, header)
+        warned = await deliveries.post(delivery)
+    except RecordMissing as missing:
+        raise NeedsPerson(f"a delivery of {opened.number} is not there: {missing}") from missing
+    return await _posted(deliveries, delivery, warned)
+
+
+@ADAPTER.look_up("post_return_receipt")
+async def find_return_receipt(work: Work, vendor: SapClient) -> Confirmed | NotFound:
+    """Whether the receipt's delivery is posted: its status says it."""
+    message: return_pb2.Return = work.event.customer_return
+    rules = booking_rules(work.settings)
+    lines = return_receipts.came(message, rules)
+    opened = await return_receipts.open_return(work, vendor, rules)
+    deliveries = Deliveries(vendor, receipt_rules(work.settings), RETURNED)
+    return await _find_posted(deliveries, opened, return_receipts.receipt_key(message), lines)
+
+
+async def _authorised(work: Work, vendor: SapClient) -> CustomerReturn:
+    rules = booking_rules(work.settings)
+    order = await returns.order_of(work, vendor, rules)
+    return returns.of_event(work.event.customer_return, order, rules, return_rules(work.settings))
 
 
 async def proven(hook: Webhook, vendor: SapClient) -> None:
@@ -265,45 +353,6 @@ def heard(settings: Settings) -> tuple[str, ...]:
     if unknown:
         raise SettingsError(f"hears: {', '.join(unknown)}: none of {', '.join(inbound.KINDS)}")
     return names
-
-
-async def _written(
-    vendor: SapClient, held: SalesOrder, decide: Callable[[SalesOrder], list[Step]]
-) -> bool:
-    """Write step by step until nothing is left to write. Whether anything was written.
-
-    Each step carries the ETag of what it was decided on, and what it left is read and decided upon
-    anew: so an edit in between is never overwritten, and a change that SAP took and did not keep
-    (NeedsPerson) is seen.
-    """
-    done: list[Step] = []
-    stale = 0
-    while steps := decide(held):
-        if steps[0] in done:
-            kept = ", ".join(f"{name} {value}" for name, value in steps[0].body.items())
-            raise NeedsPerson(f"sales order {held.number} has not kept {kept}: a person looks why")
-        try:
-            await _write(vendor, held, steps[0])
-            done.append(steps[0])
-        except Stale:
-            stale += 1
-            if stale == TRIES:
-                said = f"sales order {held.number} is changed all the time"
-                raise Retry(STALE_PAUSE_SECONDS, said) from None
-        held = await orders.read(vendor, held.number)
-    return bool(done)
-
-
-async def _write(vendor: SapClient, held: SalesOrder, step: Step) -> None:
-    path = f"{ORDER}{odata.key(SalesOrder=held.number)}"
-    if step.adds:
-        await vendor.create(ORDERS, f"{path}/to_Item", step.body)
-    elif not step.item:
-        await vendor.change(ORDERS, path, step.body, held.etag)
-    else:
-        etag = {item.number: item.etag for item in held.items}[step.item]
-        place = odata.key(SalesOrder=held.number, SalesOrderItem=step.item)
-        await vendor.change(ORDERS, f"{ORDER_ITEM}{place}", step.body, etag or held.etag)
 
 
 async def _needed_order(
@@ -369,17 +418,6 @@ def booking_rules(settings: Settings) -> BookingRules:
     )
 
 
-def client_certificate(settings: Settings) -> ClientCertificate | None:
-    """The technical user's certificate; None: it has a password. SettingsError: half of one."""
-    certificate, key = settings.text("certificate_file"), settings.text("key_file")
-    if bool(certificate) != bool(key):
-        raise SettingsError("certificate_file and key_file belong together")
-    if not certificate:
-        return None
-    authority = settings.text("authority_file")
-    return ClientCertificate(Path(certificate), Path(key), Path(authority) if authority else None)
-
-
 def delivery_rules(settings: Settings) -> DeliveryRules:
     """How deliveries come to be in this tenant. SettingsError: an unknown way."""
     documents_by = settings.text("documents_by")
@@ -391,6 +429,22 @@ def delivery_rules(settings: Settings) -> DeliveryRules:
         picks=settings.flag("picks"),
         documents_by=documents_by,
         document_seconds=settings.seconds("document_seconds"),
+    )
+
+
+def receipt_rules(settings: Settings) -> DeliveryRules:
+    """The same for returns deliveries, which the adapter creates and nobody picks."""
+    service = settings.text("return_delivery_service")
+    return replace(delivery_rules(settings), service=service, creates=True, picks=False)
+
+
+def return_rules(settings: Settings) -> ReturnRules:
+    """What the tenant's customizing calls returns."""
+    return ReturnRules(
+        return_type=settings.text("return_type"),
+        order_reason=settings.text("return_order_reason"),
+        reasons=settings.mapping("return_reasons"),
+        follow_up=settings.text("return_follow_up"),
     )
 
 

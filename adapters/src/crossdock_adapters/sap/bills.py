@@ -1,7 +1,6 @@
 """Freight bills as supplier invoices: booked once, found by the carrier's number, cancelled.
 
-No event of the contract asks for them yet: whoever brings one calls these functions, which are as
-safe to repeat as an operation of class searchable has to be.
+Each may be repeated, as an operation of class searchable has to be. Nothing asks to cancel one yet.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from crossdock_adapters.sap import odata
-from crossdock_adapters.sap.client import SapClient
+from crossdock_adapters.sap.client import RecordMissing, SapClient, Stale
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
@@ -29,12 +28,15 @@ INVOICE: Final = "A_SupplierInvoice"
 # SupplierInvoiceIDByInvcgParty: SAP writes it in capitals, and has no room for more.
 MAX_CARRIER_NUMBER: Final = 16
 MAX_TEXT: Final = 25
-DEBIT: Final = "S"
+DEBIT, CREDIT = "S", "H"
 
 
 @dataclass(frozen=True, slots=True)
 class BillLine:
-    """One posting of a bill: an account of the general ledger, net, with its cost centre."""
+    """One posting of a bill: an account of the general ledger, net, with its cost centre.
+
+    An amount below nothing is a discount, which is posted as a credit.
+    """
 
     account: str
     amount: Decimal
@@ -75,8 +77,8 @@ def carrier_number(bill: Bill) -> str:
 def invoice(bill: Bill) -> dict[str, Any]:
     """The deep create. Untranslatable: the lines do not add up to the bill."""
     net = sum((line.amount for line in bill.lines), Decimal(0))
-    if not bill.lines or bill.gross <= 0 or any(line.amount <= 0 for line in bill.lines):
-        raise Untranslatable("a bill has lines, and amounts above zero; a credit says so")
+    if not bill.lines or bill.gross <= 0 or not all(line.amount for line in bill.lines):
+        raise Untranslatable("a bill has lines of some amount, and is above zero in all")
     if not bill.tax_code and net != bill.gross:
         raise Untranslatable(f"the lines add up to {net:f}, the bill without tax to {bill.gross:f}")
     return {
@@ -102,9 +104,9 @@ def _line(bill: Bill, number: int, line: BillLine) -> dict[str, Any]:
         "CompanyCode": bill.company,
         "GLAccount": line.account,
         "CostCenter": line.cost_centre,
-        "DebitCreditCode": DEBIT,
+        "DebitCreditCode": DEBIT if line.amount > 0 else CREDIT,
         "DocumentCurrency": bill.currency,
-        "SupplierInvoiceItemAmount": odata.decimal_text(line.amount),
+        "SupplierInvoiceItemAmount": odata.decimal_text(abs(line.amount)),
         "SupplierInvoiceItemText": line.text[:50],
         "TaxCode": bill.tax_code,
     }
@@ -116,7 +118,10 @@ async def book(vendor: SapClient, bill: Bill) -> Confirmed:
     found = await find(vendor, bill)
     if isinstance(found, Confirmed):
         return found
-    reply = await vendor.create(INVOICES, INVOICE, body)
+    try:
+        reply = await vendor.create(INVOICES, INVOICE, body)
+    except (Stale, RecordMissing) as odd:
+        raise NeedsPerson(f"SAP answered a create with {odd}") from odd
     content = reply.content if isinstance(reply.content, Mapping) else {}
     if not content.get("SupplierInvoice"):
         raise OutcomeUnknown("SAP booked a supplier invoice and did not say its number")
@@ -126,14 +131,21 @@ async def book(vendor: SapClient, bill: Bill) -> Confirmed:
 async def find(vendor: SapClient, bill: Bill) -> Confirmed | NotFound:
     """Look for the bill by the carrier and its number; what was cancelled is not there.
 
-    One with other amounts under the same number is for a person: it is another bill, or a typo.
+    One of another amount, currency or company under the same number is for a person: it is another
+    bill, or a typo.
     """
     held = await _invoices(vendor, bill)
     if not held:
         return NotFound(f"SAP knows no bill {carrier_number(bill)} of {bill.supplier}")
-    odd = [row for row in held if odata.number(row.get("InvoiceGrossAmount", "0")) != bill.gross]
-    if odd:
-        raise NeedsPerson(f"SAP has {_reference(odd[0]).value} under this number, of other amount")
+    for row in held:
+        for what, same in (
+            ("amount", odata.number(row.get("InvoiceGrossAmount", "0")) == bill.gross),
+            ("currency", row.get("DocumentCurrency") == bill.currency),
+            ("company", row.get("CompanyCode") == bill.company),
+        ):
+            if not same:
+                found = _reference(row).value
+                raise NeedsPerson(f"SAP has {found} under this number, of other {what}")
     duplicates = [_reference(row) for row in held[1:]]
     return Confirmed([_reference(held[0])], duplicates=duplicates, note="found by its number")
 

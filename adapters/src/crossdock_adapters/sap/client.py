@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from crossdock_adapters.sap import odata
 from crossdock_adapters.sap.answers import Answers, Message, Problem, Row
 from crossdock_adapters.sdk import exchange, vendor_json
-from crossdock_adapters.sdk.http import Answer, VendorHttp
+from crossdock_adapters.sdk.http import Answer, ClientCertificate, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     OutcomeUnknown,
@@ -27,6 +28,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     Throttled,
 )
+from crossdock_adapters.sdk.settings import Settings, SettingsError
 
 TOKEN: Final = "X-CSRF-Token"
 # How long nothing is sent with a password that was refused: failures in a row lock the user.
@@ -57,6 +59,17 @@ class Login:
 
     user: str
     password: Callable[[], str]
+
+
+def client_certificate(settings: Settings) -> ClientCertificate | None:
+    """The technical user's certificate; None: it has a password. SettingsError: half of one."""
+    certificate, key = settings.text("certificate_file"), settings.text("key_file")
+    if bool(certificate) != bool(key):
+        raise SettingsError("certificate_file and key_file belong together")
+    if not certificate:
+        return None
+    authority = settings.text("authority_file")
+    return ClientCertificate(Path(certificate), Path(key), Path(authority) if authority else None)
 
 
 @dataclass(frozen=True, slots=True)

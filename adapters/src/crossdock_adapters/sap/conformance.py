@@ -9,7 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from crossdock.freight.v1 import freight_events_pb2, freight_pb2
 from crossdock.order.v1 import order_events_pb2, order_pb2
+from crossdock.returns.v1 import return_events_pb2, return_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from google.protobuf.message import Message
 
@@ -29,8 +31,10 @@ from crossdock_adapters.sdk.conformance.subject import (
 )
 from crossdock_adapters.sdk.settings import Secrets
 
+CHARGE_ID = "44444444-4444-4444-8444-444444444444"
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
 SHIPMENT_ID = "22222222-2222-4222-8222-222222222222"
+RETURN_ID = "33333333-3333-4333-8333-333333333333"
 CHANGED_QUANTITY = "3"
 EVENTS_PASSWORD = "conformance-password-of-events"
 POLL_SECONDS = 0.05
@@ -55,7 +59,12 @@ def settings(sandbox: SapSandbox, folder: Path) -> Mapping[str, Any]:
         "password": f"file:{password}",
         "sales_areas": {"*": "1010/10/00"},
         "plants": {"WH-EAST": "1010"},
+        "return_reasons": {"DAMAGED": "001"},
         "time_zone": "America/New_York",
+        "freight_companies": {"*": "1010"},
+        "freight_suppliers": {"LTL": "CARRIER-LTL"},
+        "freight_accounts": {"freight": "65100000", "*": "65200000"},
+        "freight_cost_centres": {"EAST": "10101101"},
     }
 
 
@@ -92,6 +101,29 @@ def shipment() -> shipment_pb2.Shipment:
     return found
 
 
+def charge() -> freight_pb2.FreightCharge:
+    """What an LTL carrier billed for the shipment, with a discount, and the audit agreed to."""
+    found = freight_pb2.FreightCharge(
+        id=CHARGE_ID, state=freight_pb2.FREIGHT_CHARGE_STATE_FINALISED, carrier_code="LTL",
+        tracking_number="500000001", shipment_id=SHIPMENT_ID, shipment_number="SHP-1",
+        order_id=ORDER_ID, business_unit="EAST", ship_from_location_number="WH-EAST",
+    )  # fmt: skip
+    found.invoice.number, found.invoice.invoice_date = "inv-77-1", "2026-03-05"
+    for code, amount in (("", "462.40"), ("FUE", "70.00"), ("DSC", "-20.00")):
+        line = found.invoice.lines.add(code=code)
+        line.amount.amount, line.amount.currency = amount, "USD"
+    found.invoice.amount.amount, found.invoice.amount.currency = "512.40", "USD"
+    found.audit.amount.CopyFrom(found.invoice.amount)
+    found.audit.lines.extend(found.invoice.lines)
+    return found
+
+
+def finalised(_: Mapping[str, Any]) -> Message:
+    event = freight_events_pb2.FreightChargeFinalised(freight_charge=charge())
+    event.metadata.record_time.FromJsonString("2026-03-10T03:00:05Z")
+    return event
+
+
 def approved(_: Mapping[str, Any]) -> Message:
     return order_events_pb2.OrderApproved(order=order())
 
@@ -114,6 +146,43 @@ def voided(_: Mapping[str, Any]) -> Message:
     event = shipment_events_pb2.ShipmentVoided(shipment=shipment())
     event.metadata.record_time.FromJsonString("2026-03-06T04:00:05Z")
     return event
+
+
+def customer_return() -> return_pb2.Return:
+    """One piece of the first line."""
+    found = return_pb2.Return(
+        id=RETURN_ID, number="RMA-1", order_id=ORDER_ID, order_number="SO-1", business_unit="EAST",
+        customer_number="CUST-1003", return_to_location_number="WH-EAST", authorised_by="desk",
+    )  # fmt: skip
+    line = found.lines.add(line_number=10, item_number="SKU-1001", reason_code="DAMAGED")
+    line.quantity.value, line.quantity.unit = "1", "EA"
+    return found
+
+
+def initiated(_: Mapping[str, Any]) -> Message:
+    return return_events_pb2.ReturnInitiated(customer_return=customer_return())
+
+
+def given_up(_: Mapping[str, Any]) -> Message:
+    return return_events_pb2.ReturnCancelled(customer_return=customer_return())
+
+
+def received(_: Mapping[str, Any]) -> Message:
+    event = return_events_pb2.ReturnReceived(customer_return=customer_return())
+    receipt = event.customer_return.receipts.add(number="RCV-1")
+    receipt.receive_time.instant.FromJsonString("2026-03-20T03:00:00Z")
+    row = receipt.lines.add(line_number=10)
+    row.quantity.value, row.quantity.unit = "1", "EA"
+    event.metadata.record_time.FromJsonString("2026-03-20T03:00:05Z")
+    return event
+
+
+def rejected_returns(books: Mapping[str, Any]) -> int:
+    """Customer returns of which nothing is expected."""
+    return sum(
+        all(line.get("SalesDocumentRjcnReason") for line in each["lines"])
+        for each in books["customer_returns"]
+    )
 
 
 def changed_items(books: Mapping[str, Any]) -> int:
@@ -188,6 +257,7 @@ CONFORMANCE = Subject(
     sandbox=SapSandbox,
     settings=settings,
     cases=[
+        Case("post_freight_charge", finalised, lambda books: len(books["supplier_invoices"])),
         Case("create_sales_order", approved, lambda books: len(books["sales_orders"])),
         Case("change_order", changed, changed_items, after=["create_sales_order"]),
         Case("cancel_order", cancelled, rejected_orders, after=["create_sales_order"]),
@@ -202,6 +272,21 @@ CONFORMANCE = Subject(
             voided,
             lambda books: movements(books, "602"),
             after=["create_sales_order", "post_goods_issue"],
+        ),
+        Case(
+            "open_return",
+            initiated,
+            lambda books: len(books["customer_returns"]),
+            after=["create_sales_order"],
+        ),
+        Case(
+            "cancel_return", given_up, rejected_returns, after=["create_sales_order", "open_return"]
+        ),
+        Case(
+            "post_return_receipt",
+            received,
+            lambda books: movements(books, "653"),
+            after=["create_sales_order", "open_return"],
         ),
     ],
     ways_in=[

@@ -1,4 +1,4 @@
-"""The outbound delivery of one departure: found or created, made ready, posted, reversed.
+"""The delivery of one departure, or of one receipt: found or created, made ready, posted, reversed.
 
 Every step reads the delivery first and does only what is missing, with the ETag of what it read, so
 that a repeat goes on where the last attempt ended. Nothing but the goods issue and its reversal
@@ -26,6 +26,7 @@ from crossdock_adapters.sap.delivery import (
     OUR_KEY,
     Delivery,
     DeliveryItem,
+    Preceding,
     differences,
     is_free_for,
     item_of,
@@ -35,7 +36,7 @@ from crossdock_adapters.sap.delivery import (
     refuse_unproven,
     with_key,
 )
-from crossdock_adapters.sap.translate import SalesOrder, Shipped
+from crossdock_adapters.sap.translate import Shipped
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     NeedsPerson,
@@ -45,7 +46,6 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
 )
 
-HEADER, ITEM = "A_OutbDeliveryHeader", "A_OutbDeliveryItem"
 ITEMS, FLOW = "to_DeliveryDocumentItem", "to_DocumentFlow"
 SERIALS = "to_SerialDeliveryItem/to_MaintenanceItemObject"
 MATERIAL_DOCUMENTS = "API_MATERIAL_DOCUMENT_SRV"
@@ -56,6 +56,39 @@ TRIES: Final = 4
 LOOK_PAUSE_SECONDS: Final = 0.2
 NOT_CREATED_PAUSE_SECONDS: Final = 60.0
 STALE_PAUSE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a kind of delivery is called. moved: what its goods did, in a sentence."""
+
+    header: str
+    item: str
+    post: str
+    posting: str
+    moved: str
+    reference: str
+    preceding: str
+
+
+OUTBOUND: Final = Kind(
+    "A_OutbDeliveryHeader",
+    "A_OutbDeliveryItem",
+    "PostGoodsIssue",
+    "goods issue",
+    "left",
+    "outbound_delivery",
+    "sales order",
+)
+RETURNED: Final = Kind(
+    "A_ReturnsDeliveryHeader",
+    "A_ReturnsDeliveryItem",
+    "PostGoodsReceipt",
+    "goods receipt",
+    "came",
+    "returns_delivery",
+    "customer return",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +106,18 @@ class DeliveryRules:
 
 
 class Deliveries:
-    """Deliveries of one tenant by the rules of one deployment."""
+    """Deliveries of one kind in one tenant, by the rules of one deployment."""
 
-    def __init__(self, vendor: SapClient, rules: DeliveryRules) -> None:
+    def __init__(self, vendor: SapClient, rules: DeliveryRules, kind: Kind = OUTBOUND) -> None:
         self._vendor = vendor
         self._rules = rules
+        self._kind = kind
 
-    async def of_order(self, order: SalesOrder) -> list[Delivery]:
-        """All deliveries of a sales order, oldest first."""
+    async def of_order(self, order: Preceding) -> list[Delivery]:
+        """All deliveries of a sales order or customer return, oldest first."""
         rows = await self._vendor.query(
             self._rules.service,
-            ITEM,
+            self._kind.item,
             {
                 "$filter": odata.equals("ReferenceSDDocument", order.number),
                 "$orderby": "DeliveryDocument,DeliveryDocumentItem",
@@ -93,7 +127,7 @@ class Deliveries:
         numbers = sorted({str(row["DeliveryDocument"]) for row in rows}, key=odata.by_number)
         return [await self.read(number) for number in numbers]
 
-    async def find(self, order: SalesOrder, key: str, lines: Sequence[Shipped]) -> Delivery | None:
+    async def find(self, order: Preceding, key: str, lines: Sequence[Shipped]) -> Delivery | None:
         """The order's delivery that carries our key. NeedsPerson: what left may be posted on one
         that does not."""
         deliveries = await self.of_order(order)
@@ -104,7 +138,7 @@ class Deliveries:
 
     async def read(self, number: str) -> Delivery:
         """A delivery with its items. Raises RecordMissing."""
-        path = f"{HEADER}{odata.key(DeliveryDocument=number)}"
+        path = f"{self._kind.header}{odata.key(DeliveryDocument=number)}"
         reply = await self._vendor.read(self._rules.service, path, {"$expand": ITEMS})
         row = reply.content
         status = str(row.get("OverallGoodsMovementStatus", ""))
@@ -121,7 +155,7 @@ class Deliveries:
         )
 
     async def claimed(
-        self, order: SalesOrder, key: str, lines: Sequence[Shipped], creation: Mapping[str, Any]
+        self, order: Preceding, key: str, lines: Sequence[Shipped], creation: Mapping[str, Any]
     ) -> Delivery:
         """The delivery that carries our key: found, or an unposted one without a key that has all
         lines, or a new one. The key is written under its ETag, so that two departures of an order
@@ -135,9 +169,9 @@ class Deliveries:
             free = next((each for each in deliveries if is_free_for(each, order, lines)), None)
             if free is None:
                 if not self._rules.creates:
-                    said = f"SAP has no delivery for sales order {order.number} yet"
+                    said = f"SAP has no delivery for {self._kind.preceding} {order.number} yet"
                     raise Retry(NOT_CREATED_PAUSE_SECONDS, said)
-                made = await self._vendor.create(self._rules.service, HEADER, creation)
+                made = await self._vendor.create(self._rules.service, self._kind.header, creation)
                 free = await self.read(_number_of(made))
             try:
                 await self._change_header(free, {OUR_KEY: key})
@@ -177,14 +211,14 @@ class Deliveries:
             self._refuse_unless_open(delivery)
             parameters = {"DeliveryDocument": odata.text(delivery.number)}
             try:
-                failure, told = await self._moved("PostGoodsIssue", parameters, delivery)
+                failure, told = await self._moved(self._kind.post, parameters, delivery)
             except Stale:
                 delivery = await self.read(delivery.number)
                 continue
             delivery = await self._read_after_write(delivery.number)
             if delivery.posted:
                 return told
-            raise not_moved(delivery, "open", "goods issue", failure)
+            raise not_moved(delivery, "open", self._kind.posting, failure)
         raise Retry(STALE_PAUSE_SECONDS, f"delivery {delivery.number} is changed all the time")
 
     async def reverse(self, delivery: Delivery, day: str) -> str:
@@ -216,7 +250,10 @@ class Deliveries:
         while True:
             found = await self._material_document(delivery)
             if found:
-                return [Reference("material_document", found), _delivery_reference(delivery)]
+                return [
+                    Reference("material_document", found),
+                    Reference(self._kind.reference, delivery.number),
+                ]
             if time.monotonic() >= until:
                 raise AnswerLater(f"delivery {delivery.number} is posted, its document not visible")
             await asyncio.sleep(LOOK_PAUSE_SECONDS)
@@ -245,7 +282,9 @@ class Deliveries:
                 continue
             place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
             rows = await self._vendor.query(
-                self._rules.service, f"{ITEM}{place}/{FLOW}", {"$orderby": "Subsequentdocument"}
+                self._rules.service,
+                f"{self._kind.item}{place}/{FLOW}",
+                {"$orderby": "Subsequentdocument"},
             )
             found |= {
                 str(row.get("Subsequentdocument", ""))
@@ -299,7 +338,7 @@ class Deliveries:
         if line is not None and line.unit != item.unit:
             raise NeedsPerson(
                 f"item {item.number} of delivery {delivery.number} is in {item.unit}, and "
-                f"{line.unit} left"
+                f"{line.unit} {self._kind.moved}"
             )
         lots = line.lots if line is not None else {}
         splits = [each for each in delivery.items if each.main_item == item.number]
@@ -310,7 +349,7 @@ class Deliveries:
             raise NeedsPerson(
                 f"delivery {delivery.number} has {odata.decimal_text(odd[0].quantity)} of lot "
                 f"{odd[0].batch} split from item {item.number}, and "
-                f"{lots.get(odd[0].batch, 0)} left"
+                f"{lots.get(odd[0].batch, 0)} {self._kind.moved}"
             )
         rest = wanted - sum((each.quantity for each in splits), Decimal(0))
         if item.quantity != rest:
@@ -319,7 +358,7 @@ class Deliveries:
             body["Batch"] = next(iter(lots))
         place = {"DeliveryDocument": delivery.number, "DeliveryDocumentItem": item.number}
         if body:
-            path = f"{ITEM}{odata.key(**place)}"
+            path = f"{self._kind.item}{odata.key(**place)}"
             await self._vendor.change(self._rules.service, path, body, item.etag)
         keys = {name: odata.text(value) for name, value in place.items()}
         missing = sorted(set(lots) - {each.batch for each in splits}) if len(lots) > 1 else []
@@ -338,7 +377,7 @@ class Deliveries:
 
     async def _refuse_differences(self, delivery: Delivery, lines: Sequence[Shipped]) -> None:
         """NeedsPerson: the delivery, as it would be posted now, is not what left."""
-        odd = differences(delivery, lines)
+        odd = differences(delivery, lines, self._kind.moved)
         for line in lines:
             if not line.serial_numbers or odd:
                 continue
@@ -347,14 +386,14 @@ class Deliveries:
                 if item.order_item == line.item:
                     there |= await self._serials(delivery, item)
             if there != set(line.serial_numbers):
-                odd = f"item {line.item} has other serial numbers than what left"
+                odd = f"item {line.item} has other serial numbers than what {self._kind.moved}"
         if odd:
-            raise NeedsPerson(f"delivery {delivery.number} is not what left: {odd}")
+            raise NeedsPerson(f"delivery {delivery.number} is not what {self._kind.moved}: {odd}")
 
     async def _serials(self, delivery: Delivery, item: DeliveryItem) -> set[str]:
         place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
         rows = await self._vendor.query(
-            self._rules.service, f"{ITEM}{place}/{SERIALS}", {"$orderby": "SerialNumber"}
+            self._rules.service, f"{self._kind.item}{place}/{SERIALS}", {"$orderby": "SerialNumber"}
         )
         return {str(row.get("SerialNumber", "")) for row in rows}
 
@@ -378,7 +417,7 @@ class Deliveries:
         return there != set(wanted)
 
     async def _change_header(self, delivery: Delivery, body: Mapping[str, Any]) -> Reply:
-        path = f"{HEADER}{odata.key(DeliveryDocument=delivery.number)}"
+        path = f"{self._kind.header}{odata.key(DeliveryDocument=delivery.number)}"
         return await self._vendor.change(self._rules.service, path, body, delivery.etag)
 
     async def _call(
@@ -425,7 +464,3 @@ def _number_of(made: Reply) -> str:
     if not number:
         raise OutcomeUnknown("SAP created a delivery and did not say its number")
     return str(number)
-
-
-def _delivery_reference(delivery: Delivery) -> Reference:
-    return Reference("outbound_delivery", delivery.number)

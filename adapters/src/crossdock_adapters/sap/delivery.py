@@ -6,16 +6,24 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from crossdock_adapters.sap import odata
 from crossdock_adapters.sap.client import etag_of
-from crossdock_adapters.sap.translate import SalesOrder, Shipped
+from crossdock_adapters.sap.translate import Shipped
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
 
 OUR_KEY: Final = "DeliveryDocumentBySupplier"
-# What a departure's key looks like: see translate.departure_keys.
+# What the key of a departure or receipt looks like: see translate.departure_keys.
 OUR_KEYS: Final = re.compile(r"[0-9A-F]{32}(-[0-9]+)?")
+
+
+class Preceding(Protocol):
+    """What deliveries are of: a sales order, or a customer return."""
+
+    @property
+    def number(self) -> str:
+        """Its number in SAP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ def with_key(deliveries: Sequence[Delivery], key: str) -> Delivery | None:
     return found[0] if found else None
 
 
-def is_free_for(delivery: Delivery, order: SalesOrder, lines: Sequence[Shipped]) -> bool:
+def is_free_for(delivery: Delivery, order: Preceding, lines: Sequence[Shipped]) -> bool:
     """Whether a departure may take it: open, nobody's yet, with all that left. NeedsPerson: it
     would, and has goods of other orders, which would leave with it."""
     there = {item.order_item for item in delivery.items if item.order == order.number}
@@ -87,17 +95,17 @@ def is_free_for(delivery: Delivery, order: SalesOrder, lines: Sequence[Shipped])
 
 
 def refuse_others(delivery: Delivery) -> None:
-    """NeedsPerson: goods of several sales orders would be posted with one departure."""
+    """NeedsPerson: goods of several documents would be posted with one of them."""
     orders = sorted({item.order for item in delivery.items if item.order})
     if len(orders) > 1:
         raise NeedsPerson(
-            f"delivery {delivery.number} has items of the sales orders {', '.join(orders)}: "
-            "a person decides what of it left"
+            f"delivery {delivery.number} has items of the documents {', '.join(orders)}: "
+            "a person decides what of it moved"
         )
 
 
 def refuse_unproven(
-    deliveries: Sequence[Delivery], order: SalesOrder, items: Collection[str]
+    deliveries: Sequence[Delivery], order: Preceding, items: Collection[str]
 ) -> None:
     """NeedsPerson: goods of these items are posted on a delivery that no departure of the hub
     claims. It may be ours, with its key edited: another posting could be the second one."""
@@ -111,13 +119,13 @@ def refuse_unproven(
         }
         if touched & set(items):
             raise NeedsPerson(
-                f"delivery {delivery.number} of sales order {order.number} is posted and its "
+                f"delivery {delivery.number} of {order.number} is posted and its "
                 f"{OUR_KEY} is {delivery.key or 'empty'}: a person says whether it is this one"
             )
 
 
-def differences(delivery: Delivery, lines: Sequence[Shipped]) -> str:
-    """What a delivery has other than what left, by quantity and lot; "" when it is the same."""
+def differences(delivery: Delivery, lines: Sequence[Shipped], moved: str) -> str:
+    """What a delivery has other than what moved, by quantity and lot; "" when it is the same."""
     odd = []
     wanted = {line.item: line for line in lines}
     for place in sorted({item.order_item for item in delivery.items} | set(wanted)):
@@ -131,10 +139,10 @@ def differences(delivery: Delivery, lines: Sequence[Shipped]) -> str:
         if quantity != left:
             odd.append(
                 f"item {place} has {odata.decimal_text(quantity)}, and "
-                f"{odata.decimal_text(left)} left"
+                f"{odata.decimal_text(left)} {moved}"
             )
         elif line is not None and line.lots and lots != line.lots:
-            odd.append(f"item {place} has lots {_listed(lots)}, and {_listed(line.lots)} left")
+            odd.append(f"item {place} has lots {_listed(lots)}, and {_listed(line.lots)} {moved}")
     return "; ".join(odd)
 
 

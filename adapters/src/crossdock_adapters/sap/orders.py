@@ -1,22 +1,25 @@
-"""Which sales order is the one of an order: named by its number, or searched and proven to be ours.
+"""Which sales order is the one of an order, and what is written to it.
 
-The reference that is searched is free text for everybody in SAP. What carries it is ours only when
-its type, its sales area and its sold-to party are those that we book; all else is for a person.
+It is named by its number, or searched and proven to be ours. The reference that is searched is
+free text for everybody in SAP: what carries it is ours only when its type, its sales area and its
+sold-to party are those that we book; all else is for a person.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from crossdock.order.v1 import order_pb2
+from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.sap import odata, translate
-from crossdock_adapters.sap.client import RecordMissing, SapClient, etag_of
-from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder
-from crossdock_adapters.sdk.outcomes import NeedsPerson
+from crossdock_adapters.sap.client import RecordMissing, SapClient, Stale, etag_of
+from crossdock_adapters.sap.deliveries import STALE_PAUSE_SECONDS, TRIES
+from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
 
 ORDERS: Final = "API_SALES_ORDER_SRV"
 ORDER, ORDER_ITEM = "A_SalesOrder", "A_SalesOrderItem"
@@ -71,6 +74,19 @@ def of_shipment(shipment: shipment_pb2.Shipment, rules: BookingRules) -> Wanted:
     )
 
 
+def of_return(message: return_pb2.Return, customer: str, rules: BookingRules) -> Wanted:
+    """The sales order that a return is of. customer: the sold-to party in SAP."""
+    return Wanted(
+        message.order_number,
+        rules.reference_property,
+        translate.order_reference(message.order_number, rules),
+        message.sales_document,
+        rules.order_type,
+        frozenset({"/".join(translate.sales_area(message.business_unit, rules))}),
+        customer,
+    )
+
+
 async def numbers(vendor: SapClient, wanted: Wanted) -> list[str]:
     """Numbers of all sales orders that are this order, the known one or else the oldest first.
 
@@ -122,6 +138,45 @@ async def read(vendor: SapClient, number: str) -> SalesOrder:
     except RecordMissing as missing:
         raise NeedsPerson(f"sales order {number} is not there any more") from missing
     return translate.order_of(reply.content, reply.etag, etag_of)
+
+
+async def written(
+    vendor: SapClient, held: SalesOrder, decide: Callable[[SalesOrder], list[Step]]
+) -> bool:
+    """Write step by step until nothing is left to write. Whether anything was written.
+
+    Each step carries the ETag of what it was decided on, and what it left is read and decided upon
+    anew: so an edit in between is never overwritten, and a change that SAP took and did not keep
+    (NeedsPerson) is seen.
+    """
+    done: list[Step] = []
+    stale = 0
+    while steps := decide(held):
+        if steps[0] in done:
+            kept = ", ".join(f"{name} {value}" for name, value in steps[0].body.items())
+            raise NeedsPerson(f"sales order {held.number} has not kept {kept}: a person looks why")
+        try:
+            await _write(vendor, held, steps[0])
+            done.append(steps[0])
+        except Stale:
+            stale += 1
+            if stale == TRIES:
+                said = f"sales order {held.number} is changed all the time"
+                raise Retry(STALE_PAUSE_SECONDS, said) from None
+        held = await read(vendor, held.number)
+    return bool(done)
+
+
+async def _write(vendor: SapClient, held: SalesOrder, step: Step) -> None:
+    path = f"{ORDER}{odata.key(SalesOrder=held.number)}"
+    if step.adds:
+        await vendor.create(ORDERS, f"{path}/to_Item", step.body)
+    elif not step.item:
+        await vendor.change(ORDERS, path, step.body, held.etag)
+    else:
+        etag = {item.number: item.etag for item in held.items}[step.item]
+        place = odata.key(SalesOrder=held.number, SalesOrderItem=step.item)
+        await vendor.change(ORDERS, f"{ORDER_ITEM}{place}", step.body, etag or held.etag)
 
 
 def _differences(row: Mapping[str, Any], wanted: Wanted) -> str:

@@ -1,7 +1,7 @@
-"""Customer returns: opened once with the items that come back, found by the authorisation's number.
+"""Customer returns: opened once with the items that come back, given up, found by their number.
 
-No event of the contract asks for them yet: whoever brings one calls these functions, which are as
-safe to repeat as an operation of class searchable has to be.
+The number is that of the authorisation, in `PurchaseOrderByCustomer`, which is free text for
+everybody in SAP: what carries it is ours only when it is a return of our sales order.
 """
 
 from __future__ import annotations
@@ -11,19 +11,37 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from crossdock_adapters.sap import odata
-from crossdock_adapters.sap.client import SapClient
-from crossdock_adapters.sap.translate import MAX_REFERENCE, item_number
+from crossdock.returns.v1 import return_pb2
+
+from crossdock_adapters.sap import odata, orders, translate
+from crossdock_adapters.sap.client import RecordMissing, SapClient, Stale, etag_of
+from crossdock_adapters.sap.deliveries import STALE_PAUSE_SECONDS, TRIES
+from crossdock_adapters.sap.translate import MAX_REFERENCE, BookingRules, SalesOrder, item_number
+from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
+    NeedsPerson,
     NotFound,
     OutcomeUnknown,
     Reference,
+    Retry,
     Untranslatable,
 )
+from crossdock_adapters.sdk.work import Work
 
 RETURNS: Final = "API_CUSTOMER_RETURN_SRV"
-RETURN: Final = "A_CustomerReturn"
+RETURN, RETURN_ITEM = "A_CustomerReturn", "A_CustomerReturnItem"
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnRules:
+    """What the tenant's customizing calls a return. reasons: the OMS's code to SAP's, "*" for any
+    other. order_reason, follow_up: "" where SAP determines them."""
+
+    return_type: str
+    order_reason: str
+    reasons: Mapping[str, str]
+    follow_up: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,44 @@ class CustomerReturn:
     lines: tuple[ReturnLine, ...]
 
 
+def of_event(
+    message: return_pb2.Return, order: SalesOrder, booking: BookingRules, rules: ReturnRules
+) -> CustomerReturn:
+    """What the hub authorised, of the sales order as it is. Untranslatable: a line that the order
+    has not, or a reason or unit without SAP's code."""
+    items = {item.number: item for item in order.items}
+    lines = []
+    for line in message.lines:
+        item = items.get(item_number(line.line_number))
+        if item is None:
+            raise Untranslatable(f"sales order {order.number} has no item {line.line_number}")
+        reason = rules.reasons.get(line.reason_code, rules.reasons.get("*", ""))
+        if not reason:
+            raise Untranslatable(
+                f"reason {line.reason_code!r} has no entry in the setting return_reasons"
+            )
+        lines.append(
+            ReturnLine(
+                line.line_number,
+                item.material,
+                translate.amount(line.quantity.value),
+                translate.sap_unit(line.quantity.unit, booking),
+                reason,
+                rules.follow_up,
+                tuple(line.serial_numbers),
+            )
+        )
+    return CustomerReturn(
+        number=message.number,
+        return_type=rules.return_type,
+        sales_area=translate.sales_area(message.business_unit, booking),
+        sold_to=order.sold_to,
+        sales_order=order.number,
+        order_reason=rules.order_reason,
+        lines=tuple(lines),
+    )
+
+
 def document(wanted: CustomerReturn) -> dict[str, Any]:
     """The deep create. Untranslatable: nothing comes back, or the number does not fit."""
     if not 0 < len(wanted.number) <= MAX_REFERENCE:
@@ -62,17 +118,19 @@ def document(wanted: CustomerReturn) -> dict[str, Any]:
     if not wanted.lines or any(line.quantity <= 0 for line in wanted.lines):
         raise Untranslatable("a return has lines, and quantities above zero")
     organisation, channel, division = wanted.sales_area
-    return {
+    body: dict[str, Any] = {
         "CustomerReturnType": wanted.return_type,
         "SalesOrganization": organisation,
         "DistributionChannel": channel,
         "OrganizationDivision": division,
         "SoldToParty": wanted.sold_to,
         "PurchaseOrderByCustomer": wanted.number,
-        "SDDocumentReason": wanted.order_reason,
         "ReferenceSDDocument": wanted.sales_order,
         "to_Item": {"results": [_line(wanted, line) for line in wanted.lines]},
     }
+    if wanted.order_reason:
+        body["SDDocumentReason"] = wanted.order_reason
+    return body
 
 
 def _line(wanted: CustomerReturn, line: ReturnLine) -> dict[str, Any]:
@@ -105,7 +163,10 @@ async def open_return(vendor: SapClient, wanted: CustomerReturn) -> Confirmed:
     found = await find(vendor, wanted)
     if isinstance(found, Confirmed):
         return found
-    reply = await vendor.create(RETURNS, RETURN, body)
+    try:
+        reply = await vendor.create(RETURNS, RETURN, body)
+    except (Stale, RecordMissing) as odd:
+        raise NeedsPerson(f"SAP answered a create with {odd}") from odd
     content = reply.content if isinstance(reply.content, Mapping) else {}
     if not content.get("CustomerReturn"):
         raise OutcomeUnknown("SAP opened a customer return and did not say its number")
@@ -113,20 +174,102 @@ async def open_return(vendor: SapClient, wanted: CustomerReturn) -> Confirmed:
 
 
 async def find(vendor: SapClient, wanted: CustomerReturn) -> Confirmed | NotFound:
-    """Look for the return by the authorisation's number: the oldest is adopted, others are told."""
-    rows = await vendor.query(
-        RETURNS,
-        RETURN,
-        {
-            "$filter": odata.equals("PurchaseOrderByCustomer", wanted.number),
-            "$orderby": "CustomerReturn",
-        },
-    )
-    held = [row for row in rows if row.get("PurchaseOrderByCustomer") == wanted.number]
+    """Look for the return by the authorisation's number: the oldest is adopted, others are told.
+
+    NeedsPerson: what carries the number is a return of another sales order.
+    """
+    held = await _carrying(vendor, wanted.number, wanted.sales_order)
     if not held:
         return NotFound(f"SAP knows no customer return {wanted.number}")
     duplicates = [_reference(row) for row in held[1:]]
     return Confirmed([_reference(held[0])], duplicates=duplicates, note="found by its number")
+
+
+async def order_of(work: Work, vendor: SapClient, rules: BookingRules) -> SalesOrder:
+    """The sales order that the return of the event is of. NeedsPerson: it is not there."""
+    message: return_pb2.Return = work.event.customer_return
+    customer = message.customer_number
+    try:
+        known = await work.numbers("customer", [customer])
+    except HubAway as away:
+        raise Retry(0.0, f"the hub did not answer for numbers: {away}") from away
+    order = await orders.one(
+        vendor, orders.of_return(message, known.get(customer, customer), rules)
+    )
+    if order is None:
+        raise NeedsPerson(f"the sales order of {message.order_number} is not in SAP")
+    return order
+
+
+async def opened(work: Work, vendor: SapClient, rules: BookingRules) -> str:
+    """SAP's number of the return of the event; "" when there is none. NeedsPerson: there are
+    several, or it is of another sales order."""
+    number = work.event.customer_return.number
+    rows = await _carrying(vendor, number, (await order_of(work, vendor, rules)).number)
+    held = [str(row.get("CustomerReturn")) for row in rows]
+    if len(held) > 1:
+        raise NeedsPerson(f"customer returns {', '.join(held)} are all of return {number}")
+    return held[0] if held else ""
+
+
+async def _carrying(vendor: SapClient, number: str, sales_order: str) -> list[Mapping[str, Any]]:
+    rows = await vendor.query(
+        RETURNS,
+        RETURN,
+        {
+            "$filter": odata.equals("PurchaseOrderByCustomer", number),
+            "$orderby": "CustomerReturn",
+        },
+    )
+    held = [row for row in rows if row.get("PurchaseOrderByCustomer") == number]
+    for row in held:
+        # SAP shows and hides the zeros before a number as it likes.
+        preceding = str(row.get("ReferenceSDDocument") or "")
+        if preceding.lstrip("0") != sales_order.lstrip("0"):
+            raise NeedsPerson(
+                f"customer return {row.get('CustomerReturn')} has the number {number} and is of "
+                f"{preceding or 'no document'} instead of {sales_order}: a person decides whose "
+                "it is"
+            )
+    return held
+
+
+async def cancel(vendor: SapClient, number: str, reject_reason: str) -> Confirmed:
+    """Reject every item of a return, so that none is expected; the same again writes nothing.
+
+    Each write makes a new version of the whole return, so that it is read anew for the next one.
+    NeedsPerson: SAP took a rejection and did not keep it, or there is no such return.
+    """
+    done: set[str] = set()
+    stale = 0
+    while True:
+        try:
+            item, etag = await _expected(vendor, number)
+            if not item:
+                return Confirmed([Reference("customer_return", number)])
+            if item in done:
+                raise NeedsPerson(f"customer return {number} has not kept {reject_reason}: see why")
+            place = odata.key(CustomerReturn=number, CustomerReturnItem=item)
+            body = {"SalesDocumentRjcnReason": reject_reason}
+            await vendor.change(RETURNS, f"{RETURN_ITEM}{place}", body, etag)
+            done.add(item)
+        except Stale:
+            stale += 1
+            if stale == TRIES:
+                said = f"customer return {number} is changed all the time"
+                raise Retry(STALE_PAUSE_SECONDS, said) from None
+        except RecordMissing as missing:
+            raise NeedsPerson(f"customer return {number} is not there: {missing}") from missing
+
+
+async def _expected(vendor: SapClient, number: str) -> tuple[str, str]:
+    """The first item of a return that is not rejected, and its ETag; "" when there is none."""
+    path = f"{RETURN}{odata.key(CustomerReturn=number)}"
+    reply = await vendor.read(RETURNS, path, {"$expand": "to_Item"})
+    for item in odata.inner(reply.content, "to_Item"):
+        if not item.get("SalesDocumentRjcnReason"):
+            return str(item["CustomerReturnItem"]), etag_of(item) or reply.etag
+    return "", ""
 
 
 def _reference(row: Mapping[str, Any]) -> Reference:

@@ -28,11 +28,15 @@ from crossdock_adapters.sap.sandbox_odata import (
     Fields,
     body_of,
     feed,
+    fits,
     key_of,
     parameter,
+    plain,
     refusal,
     shown,
+    single_key,
 )
+from crossdock_adapters.sap.sandbox_returns import RETURN_DELIVERIES, Returned
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.faults import Fault
 from crossdock_adapters.sdk.sandbox import (
@@ -48,8 +52,10 @@ from crossdock_adapters.sdk.sandbox import (
 ORDERS: Final = "API_SALES_ORDER_SRV"
 DELIVERIES: Final = "API_OUTBOUND_DELIVERY_SRV;v=0002"
 MATERIAL_DOCUMENTS: Final = "API_MATERIAL_DOCUMENT_SRV"
+SERIALS: Final = "to_SerialDeliveryItem/to_MaintenanceItemObject"
 SERVICES: Final = (
     ORDERS, DELIVERIES, MATERIAL_DOCUMENTS, PRODUCTS, PARTNERS, INVOICES, RETURNS,
+    RETURN_DELIVERIES,
 )  # fmt: skip
 DEFAULT_USER, DEFAULT_PASSWORD = "CROSSDOCK", "sandbox-technical-user-password"
 DEFAULT_SESSION_SECONDS: Final = 1_800
@@ -59,8 +65,6 @@ ITEMS: Final = tuple(f"SKU-{number}" for number in range(1001, 1013))
 BATCH_ITEMS, SERIAL_ITEMS = ("SKU-1011",), ("SKU-1012",)
 CUSTOMERS: Final = tuple(f"CUST-{number}" for number in range(1001, 1013))
 PLANTS: Final = ("1010", "1020")
-# Of a row in our books, what the vendor does not show.
-_INTERNAL: Final = frozenset({"picked", "serials", "prices", "posted"})
 
 
 class SapSandbox(Sandbox):
@@ -73,7 +77,7 @@ class SapSandbox(Sandbox):
     """
 
     name: ClassVar[str] = "sap"
-    kept = ("_books", "_master", "_bills", "_subscriber", "_events_sent")
+    kept = ("_books", "_master", "_bills", "_returned", "_subscriber", "_events_sent")
 
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
@@ -101,6 +105,7 @@ class SapSandbox(Sandbox):
             self._books.serial_materials,
         )  # fmt: skip
         self._bills = Bills(self._books)
+        self._returned = Returned(self._books, self._bills.returns)
         self._subscriber = ""
         self._events_sent = 0
         self._page_size = int(given.get("page_size", DEFAULT_PAGE))
@@ -113,6 +118,7 @@ class SapSandbox(Sandbox):
             f"{odata.ROOT}/{service}" for service in (ORDERS, DELIVERIES, MATERIAL_DOCUMENTS)
         )
         bill_gets, bill_posts = self._bills.routes(self._feed)
+        back_gets, back_posts, back_patches = self._returned.routes(self._feed)
         gets: list[tuple[str, str, Handler]] = [
             (f"{odata.ROOT}/{{service}}/", "service_root", self._root),
             (f"{orders}/A_SalesOrder", "query_sales_orders", self._query_orders),
@@ -120,15 +126,11 @@ class SapSandbox(Sandbox):
             (f"{deliveries}/A_OutbDeliveryItem", "query_delivery_items", self._query_items),
             (f"{deliveries}/A_OutbDeliveryHeader({{key}})", "read_delivery", self._read_delivery),
             (f"{deliveries}/A_OutbDeliveryItem({{key}})/to_DocumentFlow", "read_flow", self._flow),
-            (
-                f"{deliveries}/A_OutbDeliveryItem({{key}})/to_SerialDeliveryItem/"
-                "to_MaintenanceItemObject",
-                "read_serials",
-                self._serials,
-            ),
+            (f"{deliveries}/A_OutbDeliveryItem({{key}})/{SERIALS}", "read_serials", self._serials),
             (f"{documents}/A_MaterialDocumentItem", "query_material_documents", self._documents),
             *self._master.routes(self._feed),
             *bill_gets,
+            *back_gets,
             (f"{odata.ROOT}/{{service}}/{{rest:path}}", "unknown_path", self._unknown),
         ]
         posts: list[tuple[str, str, Handler]] = [
@@ -140,6 +142,7 @@ class SapSandbox(Sandbox):
                 for name, operation, function in FUNCTIONS
             ),
             *bill_posts,
+            *back_posts,
         ]
         patches: list[tuple[str, str, Handler]] = [
             (f"{orders}/A_SalesOrder({{key}})", "change_sales_order", self._change_order),
@@ -150,6 +153,7 @@ class SapSandbox(Sandbox):
                 "change_delivery_item",
                 self._change_item,
             ),
+            *back_patches,
         ]
         return [
             VendorRoute(method, path, self._guarded(handler), operation, effect=method != "GET")
@@ -161,7 +165,8 @@ class SapSandbox(Sandbox):
         return {
             "sales_orders": [_proof(each) for each in self._books.orders.values()],
             "deliveries": [_proof(each) for each in self._books.deliveries.values()],
-            "material_documents": [_plain(each) for each in self._books.material_documents],
+            "return_deliveries": [_proof(each) for each in self._returned.deliveries.values()],
+            "material_documents": [plain(each) for each in self._books.material_documents],
             "supplier_invoices": self._bills.invoices,
             "customer_returns": self._bills.returns,
             "events_sent": self._events_sent,
@@ -233,18 +238,18 @@ class SapSandbox(Sandbox):
 
         def show(row: Fields) -> Fields:
             etag = delivery_etag(self._books.deliveries[row["DeliveryDocument"]])
-            return shown("A_OutbDeliveryItem", _item_key(row), etag, _plain(row))
+            return shown("A_OutbDeliveryItem", _item_key(row), etag, plain(row))
 
         return self._feed(request, rows, show)
 
     async def _read_delivery(self, request: Request, call: Call) -> Response:
-        document = self._delivery(_single(request))
+        document = self._delivery(single_key(request))
         etag = delivery_etag(document)
         key = odata.key(DeliveryDocument=document.fields["DeliveryDocument"])
-        body = shown("A_OutbDeliveryHeader", key, etag, _plain(document.fields))
+        body = shown("A_OutbDeliveryHeader", key, etag, plain(document.fields))
         if "to_DeliveryDocumentItem" in request.query_params.get("$expand", ""):
             items = [
-                shown("A_OutbDeliveryItem", _item_key(item), etag, _plain(item))
+                shown("A_OutbDeliveryItem", _item_key(item), etag, plain(item))
                 for item in document.items.values()
             ]
             body["to_DeliveryDocumentItem"] = {"results": items}
@@ -274,7 +279,7 @@ class SapSandbox(Sandbox):
 
     async def _documents(self, request: Request, call: Call) -> Response:
         def show(row: Fields) -> Fields:
-            return shown("A_MaterialDocumentItem", "", "", _plain(row))
+            return shown("A_MaterialDocumentItem", "", "", plain(row))
 
         return self._feed(request, self._visible_documents(), show)
 
@@ -303,7 +308,7 @@ class SapSandbox(Sandbox):
 
     async def _change_order(self, request: Request, call: Call) -> Response:
         document = self._order(request)
-        _fits(request, order_etag(document))
+        fits(request, order_etag(document))
         sandbox_books.change_order(self._books, document, await body_of(request))
         return Response(status_code=204)
 
@@ -312,7 +317,7 @@ class SapSandbox(Sandbox):
         document = self._books.orders.get(keys.get("SalesOrder", ""))
         if document is None or keys.get("SalesOrderItem") not in document.items:
             raise missing("A_SalesOrderItem")
-        _fits(request, order_etag(document))
+        fits(request, order_etag(document))
         item = document.items[keys["SalesOrderItem"]]
         sandbox_books.change_order_item(self._books, document, item, await body_of(request))
         return Response(status_code=204)
@@ -320,18 +325,18 @@ class SapSandbox(Sandbox):
     async def _create_delivery(self, request: Request, call: Call) -> Response:
         document = sandbox_deliveries.create_delivery(self._books, await body_of(request))
         call.key = document.fields["DeliveryDocument"]
-        body = shown("A_OutbDeliveryHeader", "", delivery_etag(document), _plain(document.fields))
+        body = shown("A_OutbDeliveryHeader", "", delivery_etag(document), plain(document.fields))
         return _created(body, delivery_etag(document))
 
     async def _change_header(self, request: Request, call: Call) -> Response:
-        document = self._delivery(_single(request))
-        _fits(request, delivery_etag(document))
+        document = self._delivery(single_key(request))
+        fits(request, delivery_etag(document))
         sandbox_deliveries.change_delivery(self._books, document, await body_of(request))
         return Response(status_code=204)
 
     async def _change_item(self, request: Request, call: Call) -> Response:
         document, item = self._item(request)
-        _fits(request, delivery_etag(document))
+        fits(request, delivery_etag(document))
         sandbox_deliveries.change_item(self._books, document, item, await body_of(request))
         return Response(status_code=204)
 
@@ -339,7 +344,7 @@ class SapSandbox(Sandbox):
         async def run(request: Request, call: Call) -> Response:
             document = self._delivery(parameter(request, "DeliveryDocument"))
             call.key = document.fields["DeliveryDocumentBySupplier"]
-            _fits(request, delivery_etag(document))
+            fits(request, delivery_etag(document))
             report = function(self._books, request, document)
             call.effect = not any(row["SystemMessageType"] in "EA" for row in report)
             return json_response({"d": {"results": report}})
@@ -375,7 +380,7 @@ class SapSandbox(Sandbox):
         return feed(request, rows, show, self._page_size, self.vendor_url)
 
     def _order(self, request: Request) -> Document:
-        document = self._books.orders.get(_single(request))
+        document = self._books.orders.get(single_key(request))
         if document is None:
             raise missing("A_SalesOrder")
         return document
@@ -414,19 +419,6 @@ class SapSandbox(Sandbox):
         await self.webhook(self._subscriber, body, headers, key=f"{kind}/{key}")
 
 
-def _fits(request: Request, etag: str) -> None:
-    """A change names the version that it changes: 428 without, 412 with another."""
-    given = request.headers.get("if-match", "")
-    if not given:
-        raise refusal(428, "/IWBEP/CM_COS/005", "If-Match is required for this request")
-    if given != etag:
-        raise refusal(412, "/IWBEP/CM_COS/006", "Precondition failed: the document was changed")
-
-
-def _single(request: Request) -> str:
-    return next(iter(key_of(request.path_params["key"]).values()))
-
-
 def _created(body: Mapping[str, Any], etag: str) -> Response:
     message = {
         "code": "V1/311", "message": "Document saved", "severity": "success", "target": "",
@@ -438,22 +430,18 @@ def _created(body: Mapping[str, Any], etag: str) -> Response:
 
 def _shown_order(document: Document) -> Fields:
     key = odata.key(SalesOrder=document.fields["SalesOrder"])
-    return shown("A_SalesOrder", key, order_etag(document), _plain(document.fields))
+    return shown("A_SalesOrder", key, order_etag(document), plain(document.fields))
 
 
 def _shown_order_item(document: Document, item: Fields) -> Fields:
     key = odata.key(SalesOrder=item["SalesOrder"], SalesOrderItem=item["SalesOrderItem"])
-    return shown("A_SalesOrderItem", key, order_etag(document), _plain(item))
+    return shown("A_SalesOrderItem", key, order_etag(document), plain(item))
 
 
 def _item_key(row: Mapping[str, Any]) -> str:
     return odata.key(
         DeliveryDocument=row["DeliveryDocument"], DeliveryDocumentItem=row["DeliveryDocumentItem"]
     )
-
-
-def _plain(row: Mapping[str, Any]) -> Fields:
-    return {name: value for name, value in row.items() if name not in _INTERNAL}
 
 
 def _proof(document: Document) -> Fields:

@@ -82,10 +82,7 @@ class Bills:
         self.books.refuse_closed(day)
         gross = quantity(body.get("InvoiceGrossAmount"), "InvoiceGrossAmount")
         lines = odata.inner(body, "to_SupplierInvoiceItemGLAcct")
-        net = sum(
-            (quantity(line.get("SupplierInvoiceItemAmount"), "amount") for line in lines),
-            Decimal(0),
-        )
+        net = sum(map(_posted, lines), Decimal(0))
         if not lines or (net != gross and not body.get("TaxIsCalculatedAutomatically")):
             raise refusal(400, "M8/534", "Balance not zero")
         dated = calendar_day(body.get("DocumentDate"), "DocumentDate")
@@ -147,10 +144,22 @@ class Bills:
             "SoldToParty": body.get("SoldToParty"),
             "ReferenceSDDocument": body.get("ReferenceSDDocument"),
             "RetsMgmtProcessingStatus": "A",
+            "LastChangeDateTime": self.books.clock(),
             "lines": [dict(item) for item in items],
         }
         self.returns.append(row)
         return json_response({"d": _shown("A_CustomerReturn", row)}, 201)
+
+
+def _posted(line: Mapping[str, Any]) -> Decimal:
+    """What a line adds to the balance: credits are amounts above nothing, too."""
+    amount = quantity(line.get("SupplierInvoiceItemAmount"), "SupplierInvoiceItemAmount")
+    side = line.get("DebitCreditCode")
+    if amount <= 0 or side not in ("S", "H"):
+        raise refusal(
+            400, "F5/117", "Enter an amount above zero, and whether it is debit or credit"
+        )
+    return amount if side == "S" else -amount
 
 
 def _shown(entity: str, row: Fields) -> Fields:

@@ -185,14 +185,14 @@ def post_goods_issue(books: Books, document: Document) -> list[Fields]:
     day = document.fields["ActualGoodsMovementDate"] or books.clock().date()
     books.refuse_closed(day)
     moving = [item for item in document.items.values() if item["ActualDeliveryQuantity"] > 0]
-    errors = [*_shortfalls(books, moving), *_unnamed(books, moving)]
+    errors = [*_shortfalls(books, moving), *unnamed(books, moving)]
     if errors or not moving:
-        return errors or [_report("E", "VL", "363", "No quantity to post")]
+        return errors or [report("E", "VL", "363", "No quantity to post")]
     document.fields["ActualGoodsMovementDate"] = day
     document.fields["OverallGoodsMovementStatus"] = "C"
-    _move(books, document, moving, GOODS_ISSUE, day)
+    move_goods(books, document, moving, GOODS_ISSUE, day)
     changed(books, document)
-    return [_report("S", "VL", "311", document.fields["DeliveryDocument"])]
+    return [report("S", "VL", "311", document.fields["DeliveryDocument"])]
 
 
 def reverse_goods_issue(books: Books, document: Document, day: date) -> list[Fields]:
@@ -206,9 +206,9 @@ def reverse_goods_issue(books: Books, document: Document, day: date) -> list[Fie
     books.refuse_closed(day)
     moving = [item for item in document.items.values() if item["ActualDeliveryQuantity"] > 0]
     document.fields["OverallGoodsMovementStatus"] = "A"
-    _move(books, document, moving, GOODS_ISSUE_REVERSAL, day)
+    move_goods(books, document, moving, GOODS_ISSUE_REVERSAL, day)
     changed(books, document)
-    return [_report("S", "VL", "064", number)]
+    return [report("S", "VL", "064", number)]
 
 
 def item_of(document: Document, place: str) -> Fields:
@@ -218,7 +218,10 @@ def item_of(document: Document, place: str) -> Fields:
     return document.items[place]
 
 
-def _move(books: Books, document: Document, items: list[Fields], movement: str, day: date) -> None:
+def move_goods(
+    books: Books, document: Document, items: list[Fields], movement: str, day: date
+) -> None:
+    """A material document of these items: what leaves goes off the stock, the rest comes to it."""
     number = books.next_number("material_document", FIRST_MATERIAL_DOCUMENT)
     sign = Decimal(-1 if movement == GOODS_ISSUE else 1)
     for index, item in enumerate(items, start=1):
@@ -246,26 +249,27 @@ def _shortfalls(books: Books, items: list[Fields]) -> list[Fields]:
         place = (item["Material"], item["Plant"])
         needed[place] = needed.get(place, Decimal(0)) + item["ActualDeliveryQuantity"]
     return [
-        _report("E", "M7", "021", f"Deficit of SL Unrestricted-use: {material} {plant}")
+        report("E", "M7", "021", f"Deficit of SL Unrestricted-use: {material} {plant}")
         for (material, plant), wanted in needed.items()
         if books.stock.get((material, plant), Decimal(0)) < wanted
     ]
 
 
-def _unnamed(books: Books, items: list[Fields]) -> list[Fields]:
+def unnamed(books: Books, items: list[Fields]) -> list[Fields]:
     """Items that have to name a batch or their serial numbers, and do not."""
     found = []
     for item in items:
         material, place = item["Material"], item["DeliveryDocumentItem"]
         if material in books.batch_materials and not item["Batch"]:
-            found.append(_report("E", "M7", "018", f"Enter a batch for item {place}"))
+            found.append(report("E", "M7", "018", f"Enter a batch for item {place}"))
         counted = Decimal(len(item["serials"]))
         if material in books.serial_materials and counted != item["ActualDeliveryQuantity"]:
-            found.append(_report("E", "IO", "304", f"Maintain serial numbers for item {place}"))
+            found.append(report("E", "IO", "304", f"Maintain serial numbers for item {place}"))
     return found
 
 
-def _report(kind: str, message_class: str, number: str, said: str) -> Fields:
+def report(kind: str, message_class: str, number: str, said: str) -> Fields:
+    """A row of a function's report; kind E: it did nothing."""
     return {
         "SystemMessageType": kind, "SystemMessageIdentification": message_class,
         "SystemMessageNumber": number, "SystemMessageVariable1": said[:50],

@@ -18,6 +18,8 @@ from crossdock_adapters.sdk.sandbox import VendorError, json_response
 
 Fields = dict[str, Any]
 
+# Of a row in the sandbox's books, what the vendor does not show.
+_INTERNAL: Final = frozenset({"picked", "serials", "prices", "posted"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CONDITION: Final = re.compile(
     r"(?P<name>\w+) (?P<how>eq|ge|gt) (?P<kind>datetimeoffset|datetime|)'(?P<value>(?:[^']|'')*)'"
@@ -193,3 +195,22 @@ def calendar_day(value: Any, name: str) -> date:
         raise refusal(
             400, "/IWBEP/CM_MGW_RT/080", f"Property {name} has an invalid value"
         ) from None
+
+
+def fits(request: Request, etag: str) -> None:
+    """A change names the version that it changes: 428 without, 412 with another."""
+    given = request.headers.get("if-match", "")
+    if not given:
+        raise refusal(428, "/IWBEP/CM_COS/005", "If-Match is required for this request")
+    if given != etag:
+        raise refusal(412, "/IWBEP/CM_COS/006", "Precondition failed: the document was changed")
+
+
+def single_key(request: Request) -> str:
+    """The only property of the key predicate in a path."""
+    return next(iter(key_of(request.path_params["key"]).values()))
+
+
+def plain(row: Mapping[str, Any]) -> Fields:
+    """A row as the vendor shows it."""
+    return {name: value for name, value in row.items() if name not in _INTERNAL}

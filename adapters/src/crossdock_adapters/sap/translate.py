@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from crossdock_adapters.sap import odata
@@ -380,6 +381,12 @@ def ship_day(shipment: shipment_pb2.Shipment, posted: Timestamp, zone: ZoneInfo)
     moment = (
         shipment.departures[-1].manifest_time if shipment.departures else shipment.manifest_time
     )
+    return local_day(moment, posted, zone)
+
+
+def local_day(moment: types_pb2.SourceTime, heard: Timestamp, zone: ZoneInfo) -> date:
+    """The day of a source's time in the zone of the books; else the source's own day; else the day
+    on which the hub heard of it."""
     if moment.HasField("instant"):
         return _local_day(moment.instant, zone)
     if moment.local:
@@ -387,7 +394,7 @@ def ship_day(shipment: shipment_pb2.Shipment, posted: Timestamp, zone: ZoneInfo)
             return date.fromisoformat(moment.local[:10])
         except ValueError:
             pass
-    return _local_day(posted, zone)
+    return _local_day(heard, zone)
 
 
 def sales_document(order_id: str, number: str) -> order_service_pb2.UpdateOrderRequest:

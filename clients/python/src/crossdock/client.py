@@ -36,6 +36,7 @@ from crossdock.delivery.v1 import (
 )
 from crossdock.endpoint.v1 import endpoint_service_pb2, endpoint_service_pb2_grpc
 from crossdock.errors import ConfigurationError, from_rpc_error
+from crossdock.freight.v1 import freight_service_pb2, freight_service_pb2_grpc
 from crossdock.fulfillment.v1 import fulfillment_service_pb2, fulfillment_service_pb2_grpc
 from crossdock.hub.v1 import hub_service_pb2, hub_service_pb2_grpc
 from crossdock.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
@@ -46,6 +47,7 @@ from crossdock.location.v1 import location_service_pb2, location_service_pb2_grp
 from crossdock.mapping.v1 import mapping_service_pb2, mapping_service_pb2_grpc
 from crossdock.order.v1 import order_service_pb2, order_service_pb2_grpc
 from crossdock.replay.v1 import replay_service_pb2, replay_service_pb2_grpc
+from crossdock.returns.v1 import return_service_pb2, return_service_pb2_grpc
 from crossdock.shipment.v1 import shipment_service_pb2, shipment_service_pb2_grpc
 from crossdock.tracking.v1 import tracking_service_pb2, tracking_service_pb2_grpc
 from crossdock.unit.v1 import unit_service_pb2, unit_service_pb2_grpc
@@ -77,6 +79,7 @@ _SERVICE_FILES: Final = (
     delivery_operations_service_pb2,
     delivery_service_pb2,
     endpoint_service_pb2,
+    freight_service_pb2,
     fulfillment_service_pb2,
     hub_service_pb2,
     inventory_service_pb2,
@@ -87,6 +90,7 @@ _SERVICE_FILES: Final = (
     mapping_service_pb2,
     order_service_pb2,
     replay_service_pb2,
+    return_service_pb2,
     shipment_service_pb2,
     tracking_service_pb2,
     unit_service_pb2,
@@ -157,6 +161,7 @@ class HubClient:
         operations = delivery_operations_service_pb2_grpc.DeliveryOperationsServiceStub(channel)
         self.delivery_operations = operations
         self.endpoints = endpoint_service_pb2_grpc.EndpointServiceStub(channel)
+        self.freight = freight_service_pb2_grpc.FreightServiceStub(channel)
         self.fulfillments = fulfillment_service_pb2_grpc.FulfillmentServiceStub(channel)
         self.hub = hub_service_pb2_grpc.HubServiceStub(channel)
         self.inventory = inventory_service_pb2_grpc.InventoryServiceStub(channel)
@@ -167,6 +172,7 @@ class HubClient:
         self.mappings = mapping_service_pb2_grpc.MappingServiceStub(channel)
         self.orders = order_service_pb2_grpc.OrderServiceStub(channel)
         self.replays = replay_service_pb2_grpc.ReplayServiceStub(channel)
+        self.returns = return_service_pb2_grpc.ReturnServiceStub(channel)
         self.shipments = shipment_service_pb2_grpc.ShipmentServiceStub(channel)
         self.tracking = tracking_service_pb2_grpc.TrackingServiceStub(channel)
         self.units = unit_service_pb2_grpc.UnitServiceStub(channel)

@@ -16,6 +16,7 @@ from crossdock_hub.archive.records import FlowRows
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.dead_letters import DEAD_STATES
 from crossdock_hub.delivery.ledger import DONE_STATES
+from crossdock_hub.objects.lifecycle import ENDED_RETURNS
 
 DAY: Final = 86_400 * SECOND
 DAYS_MAX: Final = 36_500
@@ -24,17 +25,24 @@ ENDED_STATES: Final[Mapping[str, frozenset[str]]] = {
     "order": frozenset({"SHIPPED", "DELIVERED", "CANCELLED"}),
     "inventory_reservation": frozenset({"RELEASED", "EXPIRED"}),
 }
+RETURN_KIND: Final = "customer_return"
 # Rows that belong to no flow and go by their age alone, without a file.
 PRUNED: Final = ("request", "held_fact", "replay")
 # How long ids that were archived are known.
 IDS: Final = "archived_id"
 IDS_DAYS_DEFAULT: Final = 3_650.0
+# Kinds of what belongs to a flow, and the states in which somebody has to act yet. A charge that is
+# only estimated waits for nobody: what is invoiced so late is held.
+OPEN_STATES: Final[Mapping[str, frozenset[str]]] = {
+    "freight_charge": frozenset({"INVOICED", "DISPUTED", "APPROVED"}),
+}
 
 YOUNG: Final = "YOUNG"
 OPEN_OBJECT: Final = "OPEN_OBJECT"
 OPEN_DELIVERY: Final = "OPEN_DELIVERY"
 DEAD_LETTER: Final = "DEAD_LETTER"
 HELD_FACT: Final = "HELD_FACT"
+OPEN_CHARGE: Final = "OPEN_CHARGE"
 REPLAY: Final = "REPLAY"
 RETENTION: Final = "RETENTION"
 UNSENT: Final = "UNSENT"
@@ -42,10 +50,11 @@ UNREADABLE: Final = "UNREADABLE"
 NEWEST: Final = "NEWEST"
 WHY: Final[Mapping[str, str]] = {
     YOUNG: "something of it changed since",
-    OPEN_OBJECT: "it is neither shipped nor cancelled",
+    OPEN_OBJECT: "it is neither shipped nor cancelled, or a return of it is open",
     OPEN_DELIVERY: "a delivery is not settled",
     DEAD_LETTER: "a dead letter is open",
     HELD_FACT: "a held fact names it",
+    OPEN_CHARGE: "a freight charge is invoiced and not settled",
     REPLAY: "a replay that is not over has it, or one that still tells what became of it",
     RETENTION: "an event is younger than its retention",
     UNSENT: "an event is not on the bus yet",
@@ -127,11 +136,16 @@ def why_it_stays(
     roots = [row for row in rows["objects"] if row["id"] == row["root_id"]]
     if not roots or roots[0]["state"] not in ENDED_STATES[kind]:
         return OPEN_OBJECT
+    returns = [row for row in rows["objects"] if row["kind"] == RETURN_KIND]
+    if any(row["state"] not in ENDED_RETURNS for row in returns):
+        return OPEN_OBJECT
     unsettled = {row["state"] for row in rows["deliveries"]} - DONE_STATES
     if unsettled - DEAD_STATES:
         return OPEN_DELIVERY
     if unsettled or any(row["id"] in held.carriers for row in rows["deliveries"]):
         return DEAD_LETTER
+    if any(row["state"] in OPEN_STATES.get(row["kind"], ()) for row in rows["objects"]):
+        return OPEN_CHARGE
     if last_touched(rows) + rules.flow_ages[kind] > now:
         return YOUNG
     if held.named.has_any(names):

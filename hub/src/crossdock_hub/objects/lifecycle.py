@@ -29,11 +29,31 @@ ORDER: Mapping[str, Verb] = {
 SHIPMENT: Mapping[str, Verb] = {
     "VoidShipment": Verb(("PACKED", "MANIFESTED"), "VOIDED"),
 }
+CUSTOMER_RETURN: Mapping[str, Verb] = {
+    "CancelReturn": Verb(("INITIATED", "IN_TRANSIT"), "CANCELLED"),
+    "CloseReturn": Verb(("PARTIALLY_RECEIVED", "RECEIVED"), "CLOSED"),
+}
 RESERVATION: Mapping[str, Verb] = {
     "ReleaseInventoryReservation": Verb(("CREATED", "ALLOCATED", "SHORT"), "RELEASED"),
 }
+FREIGHT_CHARGE: Mapping[str, Verb] = {
+    "ApproveFreightCharge": Verb(("INVOICED", "DISPUTED"), "APPROVED"),
+    "CancelFreightCharge": Verb(("ESTIMATED", "INVOICED", "DISPUTED", "APPROVED"), "CANCELLED"),
+    "DisputeFreightCharge": Verb(("INVOICED", "APPROVED"), "DISPUTED"),
+    "FinaliseFreightCharge": Verb(("APPROVED",), "FINALISED"),
+}
+# In which states transport management may still change what it said about a charge.
+FREIGHT_CHARGE_CONTENT_STATES: Mapping[str, tuple[str, ...]] = {
+    "audit": ("INVOICED", "DISPUTED"),
+    "dispute": ("DISPUTED",),
+    "estimate": ("ESTIMATED", "INVOICED", "DISPUTED", "APPROVED"),
+}
 # Order content is open to its owner until the warehouses have it.
 ORDER_CONTENT_STATES = ("CREATED", "APPROVED")
+# Only what has left can come back.
+RETURNABLE_ORDER_STATES = ("PARTIALLY_SHIPPED", "SHIPPED", "DELIVERED")
+# A return of which nobody has to do anything any more.
+ENDED_RETURNS = frozenset({"RECEIVED", "CLOSED", "CANCELLED"})
 
 # How far along a fact says an object is. Ends that nothing may follow are not on the ladder.
 LADDERS: Mapping[str, tuple[str, ...]] = {
@@ -48,6 +68,7 @@ LADDERS: Mapping[str, tuple[str, ...]] = {
     "fulfillment_request": ("REQUESTED", "PICKED", "PACKED", "SHIPPED", "DELIVERED"),
     "shipment": ("PACKED", "MANIFESTED", "IN_TRANSIT", "DELIVERED"),
     "label": ("CREATED",),
+    "customer_return": ("INITIATED", "IN_TRANSIT", "PARTIALLY_RECEIVED", "RECEIVED"),
 }
 _RANKS = {
     kind: {state: rank for rank, state in enumerate(ladder)} for kind, ladder in LADDERS.items()

@@ -40,7 +40,9 @@ KINDS: Mapping[str, Kind] = {
         Kind("fulfillment_request", "REQUESTED", "order_id"),
         Kind("shipment", "PACKED", "order_id"),
         Kind("label", "CREATED", "order_id"),
+        Kind("customer_return", "INITIATED", "order_id"),
         Kind("delivery_confirmation", "REPORTED", "order_id"),
+        Kind("freight_charge", "ESTIMATED", "order_id"),
         Kind("item"),
         Kind("customer"),
         Kind("location"),
@@ -149,6 +151,16 @@ def check_scope(unit: Unit, message: Message) -> None:
             raise out_of_scope(dimension, min(values))
 
 
+def check_carrier(unit: Unit, carrier_code: str) -> None:
+    """Refuse what is said for a carrier outside the caller's scope, before anything is held.
+
+    Raises Refused with OUT_OF_SCOPE.
+    """
+    carriers = unit.caller.scope.carrier_codes
+    if carriers and carrier_code not in carriers:
+        raise out_of_scope("CARRIER", carrier_code)
+
+
 def fetch(unit: Unit, kind: str, object_id: str) -> ObjectRecord:
     """An object that the caller may see. Raises Refused with OBJECT_NOT_FOUND."""
     record = unit.object(kind, object_id)
@@ -181,10 +193,12 @@ def create(
     references: Sequence[types_pb2.ExternalReference] = (),
     fact: bool = False,
     fill: Callable[[Any], None] | None = None,
+    state: str = "",
 ) -> ObjectRecord:
     """Store a new object: owners, references, number, then the hub's own fields.
 
-    fill: sets what the hub derives, after ownership was checked on what the caller sent.
+    fill: sets what the hub derives, after ownership was checked on what the caller sent. state: in
+    which it begins; "": in the first of its kind.
     """
     resource = unit.contract.resources[kind]
     check_written(resource, message, unit.caller, prefix)
@@ -206,15 +220,17 @@ def create(
             raise archived(f"{kind.replace('_', ' ')} {number}", part)
     stored.id = unit.new_id()
     _add_reference_list(unit, kind, stored, references)
-    return _first_record(unit, resource, stored, number)
+    return _first_record(unit, resource, stored, number, state or KINDS[kind].first_state)
 
 
-def _first_record(unit: Unit, resource: Resource, stored: Any, number: str | None) -> ObjectRecord:
+def _first_record(
+    unit: Unit, resource: Resource, stored: Any, number: str | None, state: str
+) -> ObjectRecord:
     """Revision 1 of an object, with the hub's own fields, kept."""
     kind = resource.kind
     spec = KINDS[kind]
-    if spec.first_state:
-        set_state(stored, spec.first_state)
+    if state:
+        set_state(stored, state)
     root_id = getattr(stored, spec.root_field, "") if spec.root_field else ""
     root_id = root_id or stored.id
     record = ObjectRecord(

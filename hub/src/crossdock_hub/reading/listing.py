@@ -33,12 +33,14 @@ GETS: Mapping[str, str] = {
         "delivery_confirmation"
     ),
     "/crossdock.customer.v1.CustomerService/GetCustomer": "customer",
+    "/crossdock.freight.v1.FreightService/GetFreightCharge": "freight_charge",
     "/crossdock.fulfillment.v1.FulfillmentService/GetFulfillmentRequest": "fulfillment_request",
     "/crossdock.inventory.v1.InventoryService/GetInventoryReservation": "inventory_reservation",
     "/crossdock.item.v1.ItemService/GetItem": "item",
     "/crossdock.label.v1.LabelService/GetLabel": "label",
     "/crossdock.location.v1.LocationService/GetLocation": "location",
     "/crossdock.order.v1.OrderService/GetOrder": "order",
+    "/crossdock.returns.v1.ReturnService/GetReturn": "customer_return",
     "/crossdock.shipment.v1.ShipmentService/GetShipment": "shipment",
     "/crossdock.unit.v1.UnitService/GetUnitConversion": "unit_conversion",
 }
@@ -55,6 +57,9 @@ LISTS: Mapping[str, Listing] = {
         "customer.v1.CustomerService/ListCustomers": Listing(
             "customer", "customers", ("credit_status",)
         ),
+        "freight.v1.FreightService/ListFreightCharges": Listing(
+            "freight_charge", "freight_charges", ("shipment_id", "carrier_code")
+        ),
         "fulfillment.v1.FulfillmentService/ListFulfillmentRequests": Listing(
             "fulfillment_request", "fulfillment_requests"
         ),
@@ -69,6 +74,7 @@ LISTS: Mapping[str, Listing] = {
             "location", "locations", ("business_unit",)
         ),
         "order.v1.OrderService/ListOrders": Listing("order", "orders"),
+        "returns.v1.ReturnService/ListReturns": Listing("customer_return", "customer_returns"),
         "shipment.v1.ShipmentService/ListShipments": Listing("shipment", "shipments"),
         "unit.v1.UnitService/ListUnitConversions": Listing(
             "unit_conversion", "unit_conversions", ("item_number",)

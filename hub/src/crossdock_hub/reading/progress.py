@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from crossdock.tracking.v1 import tracking_pb2
 
 from crossdock_hub.delivery.postings import Posting, postings
 from crossdock_hub.objects.departures import still_at_dock
-from crossdock_hub.objects.lifecycle import ENDED_MILESTONES
+from crossdock_hub.objects.lifecycle import ENDED_MILESTONES, ENDED_RETURNS
 from crossdock_hub.objects.resources import microseconds
 from crossdock_hub.reading.chain import Chain
 from crossdock_hub.records import ObjectRecord
@@ -51,7 +51,7 @@ def judge_objects(chain: Chain, now: int) -> Judgement:
             f"{clock(root.updated_at, now)}.",
         )
     if root.state == "CANCELLED":
-        return _cancelled(chain, root, now)
+        return _unpaid_freight(chain, now) or _cancelled(chain, root, now)
     if root.state in ("CREATED", "APPROVED"):
         step = "approve" if root.state == "CREATED" else "release"
         since = duration(now - root.updated_at)
@@ -84,7 +84,11 @@ def _shipping(chain: Chain, order: ObjectRecord, now: int) -> Judgement:
         names = listed([_called(shipment) for shipment in back])
         return Judgement("NEEDS_PERSON", f"A person has to look: {names} went back to the sender.")
     if order.state == "DELIVERED":
-        return _not_told_to_leave(shipments, now) or _complete(chain, shipments, now)
+        return (
+            _not_told_to_leave(shipments, now)
+            or _coming_back(chain, now)
+            or _complete(chain, shipments, now)
+        )
     return _next_step(chain, order, shipments, now)
 
 
@@ -101,6 +105,25 @@ def _not_told_to_leave(shipments: Sequence[ObjectRecord], now: int) -> Judgement
                 f"{message.ship_from_location_number} has not told that it left; its goods issue "
                 "is posted when it does.",
             )
+    return None
+
+
+def _coming_back(chain: Chain, now: int) -> Judgement | None:
+    """Who has to act on the oldest return that is not over."""
+    for record in chain.objects:
+        if record.kind != "customer_return" or record.state in ENDED_RETURNS:
+            continue
+        message: Any = record.message
+        place = message.return_to_location_number
+        words = {
+            "INITIATED": "the customer has to send it",
+            "IN_TRANSIT": f"it is on its way to warehouse {place}",
+        }.get(record.state, f"warehouse {place} has received some of it")
+        since = duration(now - record.updated_at)
+        return Judgement(
+            "UNDER_WAY",
+            f"Under way: {_called(record)} is {record.state} since {since}; {words}.",
+        )
     return None
 
 
@@ -132,6 +155,9 @@ def _reason(chain: Chain, row: Any) -> str:
 
 
 def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement:
+    unpaid = _unpaid_freight(chain, now)
+    if unpaid is not None:
+        return unpaid
     times = [
         microseconds(shipment.message.delivered_time)
         for shipment in shipments
@@ -142,11 +168,26 @@ def _complete(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judg
     booked = [p for p in postings(chain.deliveries) if p.role == "ERP" and p.object_id in names]
     # What gave no document is told, not posted, where something else was posted.
     clauses = [delivered, *_posted([p for p in booked if p.documents] or booked)]
+    clauses += _returned(chain)
     refused = [r for r in chain.deliveries if r.state == "REJECTED"]
     if refused:
         first = refused[0]
         clauses.append(f"{first.endpoint} had refused {first.operation}: {first.waiting_on}")
+    clauses += _booked_freight(chain)
     return Judgement("COMPLETE", f"Complete: {', '.join(clauses)}.")
+
+
+def _returned(chain: Chain) -> list[str]:
+    """ "customer return RMA-1 is RECEIVED (60000001)", one clause for each return."""
+    clauses = []
+    booked = postings(chain.deliveries)
+    for record in chain.objects:
+        if record.kind == "customer_return":
+            own = [p for p in booked if p.role == "ERP" and p.object_id == record.id]
+            numbers = dict.fromkeys(number for posting in own for number in posting.numbers)
+            given = f" ({', '.join(numbers)})" if numbers else ""
+            clauses.append(f"{_called(record)} is {record.state}{given}")
+    return clauses
 
 
 def _posted(booked: Sequence[Posting]) -> list[str]:
@@ -162,6 +203,43 @@ def _posted(booked: Sequence[Posting]) -> list[str]:
         given = f" ({', '.join(dict.fromkeys(numbers))})" if numbers else ""
         clauses.append(f"posted to {endpoint} {often}{given}")
     return clauses
+
+
+# What transport management has to do with a freight charge, by its state.
+_FREIGHT_STEPS: Final = {
+    "INVOICED": "waits for its audit",
+    "DISPUTED": "is disputed",
+    "APPROVED": "is approved and not finalised",
+}
+
+
+def _unpaid_freight(chain: Chain, now: int) -> Judgement | None:
+    """A carrier's invoice that nobody has settled; an estimate alone keeps nothing open."""
+    for record in chain.objects:
+        step = _FREIGHT_STEPS.get(record.state) if record.kind == "freight_charge" else None
+        if step is not None:
+            amount = record.message.invoice.amount
+            return Judgement(
+                "UNDER_WAY",
+                f"Under way: {_freight_invoice(record)} over {amount.amount} {amount.currency} "
+                f"{step} since {duration(now - record.updated_at)}.",
+            )
+    return None
+
+
+def _booked_freight(chain: Chain) -> list[str]:
+    """ "freight invoice 77-1 of LTL posted to sap once (5105600001/2026)", one for each charge."""
+    clauses = []
+    for charge in chain.objects:
+        bills = [p for p in postings(chain.deliveries) if p.object_id == charge.id]
+        if charge.kind == "freight_charge" and bills:
+            clauses += [f"{_freight_invoice(charge)} {clause}" for clause in _posted(bills)]
+    return clauses
+
+
+def _freight_invoice(record: ObjectRecord) -> str:
+    message: Any = record.message
+    return f"freight invoice {message.invoice.number} of {message.carrier_code}"
 
 
 def _next_step(

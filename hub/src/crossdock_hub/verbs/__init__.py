@@ -11,6 +11,7 @@ from crossdock_hub.verbs import (
     deliveries,
     differences,
     endpoints,
+    freight,
     fulfillments,
     inventory,
     labels,
@@ -18,6 +19,7 @@ from crossdock_hub.verbs import (
     master_data,
     orders,
     replays,
+    returns,
     shipments,
     tracking,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "deliveries",
     "differences",
     "endpoints",
+    "freight",
     "fulfillments",
     "inventory",
     "labels",
@@ -39,6 +42,7 @@ __all__ = [
     "master_data",
     "orders",
     "replays",
+    "returns",
     "shipments",
     "tracking",
 ]

@@ -15,7 +15,7 @@ from crossdock_hub.delivery.documents import note_posting
 from crossdock_hub.delivery.intervention import Case, Decided
 from crossdock_hub.delivery.removal import in_doubt
 from crossdock_hub.delivery.routing import is_own_fact
-from crossdock_hub.objects import departures
+from crossdock_hub.objects import departures, receipts
 from crossdock_hub.reading.presenting import delivery_message, word_message
 from crossdock_hub.records import (
     DeliveryContentRecord,
@@ -182,6 +182,8 @@ def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:
             getattr(event, field.name).CopyFrom(known.message)
     if record.event_type == DEPARTURE:
         departures.as_of(event.shipment, event.part)
+    if record.event_type == receipts.RECEIPT:
+        receipts.as_of(event.customer_return, event.part)
     event.metadata.revision = known.revision
     targets = unit.contract.events[record.event_type].targets
     same = [t for t in targets if (t.role, t.operation) == (record.role, record.operation)]

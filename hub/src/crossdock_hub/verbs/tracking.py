@@ -16,7 +16,7 @@ from crossdock_hub.objects import lifecycle, resources
 from crossdock_hub.objects.held import hold
 from crossdock_hub.objects.ownership import check_written
 from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
-from crossdock_hub.refusals import not_found, out_of_scope
+from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import Key, NotYet, Unit
 from crossdock_hub.verbs import scan_meanings
 from crossdock_hub.verbs.orders import derive_progress
@@ -210,11 +210,9 @@ def _reported(scan: Any) -> Reported:
 def _check_reporter(unit: Unit, scans: Any) -> None:
     """Owner of every field, and the carrier in the caller's scope, before anything is kept."""
     resource = unit.contract.resources["tracking_event"]
-    carriers = unit.caller.scope.carrier_codes
     for index, scan in enumerate(scans):
         check_written(resource, scan, unit.caller, f"tracking_events[{index}]")
-        if carriers and scan.carrier_code not in carriers:
-            raise out_of_scope("CARRIER", scan.carrier_code)
+        resources.check_carrier(unit, scan.carrier_code)
 
 
 def _foresee(

@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "endpoint": Command("crossdock.cli.endpoint", "List, show, pause and resume endpoints."),
     "map": Command("crossdock.cli.mapping", "What vendors' codes mean; what waits for one."),
     "convert": Command("crossdock.cli.convert", "How much of another unit a quantity is."),
+    "freight": Command("crossdock.cli.freight", "What carriers charge; approve and dispute it."),
     "replay": Command("crossdock.cli.replay", "Send work to an endpoint again, as planned."),
     "sandbox": Command("crossdock.cli.sandbox", "Make simulated vendors misbehave; read books."),
     "doctor": Command("crossdock.cli.doctor", "Check what a hub needs, and how to fix it."),

@@ -56,6 +56,7 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         "business_unit": BUSINESS_UNIT,
         "order_number_prefix": NUMBER_PREFIX,
         "delivery_methods": DELIVERY_METHODS,
+        "return_reasons": {"*": "Other"},
         "timeout_seconds": 4,
         "limit_pause_seconds": 5,
     }

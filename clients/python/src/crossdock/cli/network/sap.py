@@ -55,6 +55,10 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         "sales_areas": {BUSINESS_UNIT: _SALES_AREA},
         "plants": _plants(),
         "time_zone": "America/New_York",
+        "freight_companies": {BUSINESS_UNIT: "1010"},
+        "freight_suppliers": {"*": "CARRIER-*"},
+        "freight_accounts": {"*": "65100000"},
+        "return_reasons": {"*": "001"},
         # Articles and customers have one owner, NetSuite; of SAP only blocks of orders are heard.
         "hears": ["SalesOrder"],
         "changes_interval_seconds": 60,

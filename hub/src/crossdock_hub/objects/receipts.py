@@ -1,0 +1,160 @@
+"""What has come back of a return: what receipts add up to, and what contradicts it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from crossdock.errors import Violation
+from crossdock.quantities import plain
+from crossdock.returns.v1 import return_pb2
+
+from crossdock_hub.objects.departures import Amounts, amounts
+from crossdock_hub.refusals import invalid, taken
+from crossdock_hub.unit import NotYet
+
+# The event of a receipt: about the last one that its return tells.
+RECEIPT = "crossdock.returns.v1.ReturnReceived"
+RULE = "authorised"
+
+
+def authorised(customer_return: return_pb2.Return) -> Amounts:
+    """What may come back, by line."""
+    return amounts(customer_return.lines)
+
+
+def received(customer_return: return_pb2.Return) -> Amounts:
+    """What has come back, by line."""
+    return amounts(line for receipt in customer_return.receipts for line in receipt.lines)
+
+
+def numbered(customer_return: return_pb2.Return, number: str) -> return_pb2.ReturnReceipt | None:
+    """The receipt of a number; None: the return has none."""
+    return next((each for each in customer_return.receipts if each.number == number), None)
+
+
+def check_same(
+    customer_return: return_pb2.Return,
+    known: return_pb2.ReturnReceipt,
+    receipt: return_pb2.ReturnReceipt,
+) -> None:
+    """Hold a receipt whose number has other lines: the first was posted as it was told.
+
+    Raises NotYet.
+    """
+    if [_exact(line) for line in known.lines] == [_exact(line) for line in receipt.lines]:
+        return
+    advice = (
+        "it has other lines there, and is posted so; report what differs under a number of its "
+        "own, then discard this one"
+    )
+    refusal = taken(
+        "customer_return", "return_receipt.number", receipt.number, customer_return.id, advice
+    ).refusal
+    raise NotYet(refusal, awaited_correction(customer_return.id))
+
+
+def _exact(line: return_pb2.ReceivedLine) -> return_pb2.ReceivedLine:
+    """A line with its quantity as numbers are compared: 2.0 is 2."""
+    copy = return_pb2.ReceivedLine()
+    copy.CopyFrom(line)
+    copy.quantity.value = plain(Decimal(line.quantity.value))
+    return copy
+
+
+def check_receipt(
+    customer_return: return_pb2.Return, receipt: return_pb2.ReturnReceipt, *, accept_excess: bool
+) -> None:
+    """Hold what contradicts the authorisation. accept_excess: more than was authorised is right.
+
+    Raises NotYet: a line that may not come back, another unit, or too much. Raises Refused: a
+    quantity that is none.
+    """
+    lines = {line.line_number: line for line in customer_return.lines}
+    came = received(customer_return)
+    found: list[Violation] = []
+    for index, row in enumerate(receipt.lines):
+        at, quantity = f"return_receipt.lines[{index}]", Decimal(row.quantity.value)
+        if quantity <= 0:
+            raise invalid([Violation(f"{at}.quantity", "has to be above zero", RULE)])
+        line = lines.get(row.line_number)
+        if line is None:
+            words = (
+                f"line {row.line_number} is not authorised to come back; initiate a return of it, "
+                "and receive it there"
+            )
+            found.append(Violation(f"{at}.line_number", words, RULE))
+            continue
+        if row.quantity.unit != line.quantity.unit:
+            words = f"is in {row.quantity.unit}; line {row.line_number} is in {line.quantity.unit}"
+            found.append(Violation(f"{at}.quantity", words, RULE))
+            continue
+        key = row.line_number, row.quantity.unit
+        came[key] += quantity
+        if came[key] > Decimal(line.quantity.value) and not accept_excess:
+            words = (
+                f"{plain(came[key])} of line {row.line_number} came in all, and "
+                f"{line.quantity.value} may; count again, then report it anew, with accept_excess "
+                "if more came"
+            )
+            found.append(Violation(f"{at}.quantity", words, RULE))
+    if found:
+        raise NotYet(invalid(found).refusal, awaited_correction(customer_return.id))
+
+
+def refuse_ended(customer_return: return_pb2.Return, state: str) -> None:
+    """Goods that came for a return which nobody expects: a person has to look. Raises NotYet."""
+    if state in ("CANCELLED", "CLOSED"):
+        words = (
+            f"return {customer_return.number} was {state.lower()} before this receipt; initiate "
+            "another return and receive the goods there, then discard this one"
+        )
+        refusal = invalid([Violation("return_receipt", words, "not_ended")]).refusal
+        raise NotYet(refusal, awaited_correction(customer_return.id))
+
+
+def awaited_correction(customer_return_id: str) -> str:
+    """What a contradicting receipt waits for: that the warehouse reports another one."""
+    return f"return_receipt:{customer_return_id}"
+
+
+def progress_of(customer_return: return_pb2.Return) -> list[return_pb2.ReturnLineProgress]:
+    """What has come of each line, in the order of the lines."""
+    came = received(customer_return)
+    rows = []
+    for line in customer_return.lines:
+        row = return_pb2.ReturnLineProgress(line_number=line.line_number)
+        unit = line.quantity.unit
+        row.received.unit, row.received.value = unit, plain(came[line.line_number, unit])
+        rows.append(row)
+    return rows
+
+
+def state_of(customer_return: return_pb2.Return) -> str:
+    """RECEIVED when all of each line has come, else PARTIALLY_RECEIVED."""
+    came = received(customer_return)
+    complete = all(came[key] >= quantity for key, quantity in authorised(customer_return).items())
+    return "RECEIVED" if complete else "PARTIALLY_RECEIVED"
+
+
+def as_of(customer_return: return_pb2.Return, part: str) -> None:
+    """Leave out what came after receipt `part`: empty for the first, then "2", "3".
+
+    An event of a receipt is about the last one that its return tells; so it has to be about the
+    same one when the return is taken as it is today.
+    """
+    del customer_return.receipts[int(part or 1) :]
+
+
+def unknown_parcels(
+    customer_return: return_pb2.Return, parcels: Iterable[return_pb2.ReturnParcel]
+) -> list[return_pb2.ReturnParcel]:
+    """The parcels that the return does not name yet, each once."""
+    seen = {(each.carrier_code, each.tracking_number) for each in customer_return.parcels}
+    fresh = []
+    for parcel in parcels:
+        key = parcel.carrier_code, parcel.tracking_number
+        if key not in seen:
+            seen.add(key)
+            fresh.append(parcel)
+    return fresh

@@ -1,0 +1,90 @@
+"""Faults in what the hub lets come back, and in what SAP is told of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import HUB, Mutant, faults_in
+
+SAP: Final = "adapters/src/crossdock_adapters/sap/"
+RETURNS: Final = ("tests/hub/test_returns.py",)
+RECEIPTS: Final = ("tests/adapters/test_sap_returns.py",)
+
+RETURN_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}objects/receipts.py",
+        RETURNS,
+        more_than_was_authorised_is_booked=(
+            "if came[key] > Decimal(line.quantity.value) and not accept_excess:",
+            "if came[key] > 10 * Decimal(line.quantity.value) and not accept_excess:",
+        ),
+        another_receipt_has_the_number_of_the_first=(
+            "    if [_exact(line) for line in known.lines] == ",
+            "    if known.number == receipt.number or [_exact(line) for line in known.lines] == ",
+        ),
+        a_quantity_is_a_text=(
+            "    copy.quantity.value = plain(Decimal(line.quantity.value))\n",
+            "    copy.quantity.value = line.quantity.value\n",
+        ),
+        goods_of_an_ended_return_are_received=(
+            '    if state in ("CANCELLED", "CLOSED"):\n',
+            "    if not state:\n",
+        ),
+        a_receipt_tells_the_newest=(
+            "    del customer_return.receipts[int(part or 1) :]\n",
+            "    del customer_return.receipts[200:]\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/returnable.py",
+        RETURNS,
+        other_returns_are_forgotten=(
+            "        for key, quantity in may_come.items():\n",
+            "        for key, quantity in {}.items():\n",
+        ),
+        another_unit_comes_back=(
+            "    if line.quantity.unit != unit:\n",
+            "    if not line.quantity.unit:\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/returns.py",
+        RETURNS,
+        a_receipt_counts_as_often_as_it_is_told=(
+            "    if known is not None:\n        receipts",
+            "    if known is not None and not known.number:\n        receipts",
+        ),
+        a_carrier_brings_another_ones_parcels=(
+            "        resources.check_carrier(unit, parcel.carrier_code)\n",
+            "        assert parcel.carrier_code\n",
+        ),
+        a_carrier_forgets_another_ones_parcels=(
+            "[*message.parcels, *request.customer_return.parcels]",
+            "request.customer_return.parcels",
+        ),
+        a_return_of_what_has_not_left=(
+            "    if order.state not in lifecycle.RETURNABLE_ORDER_STATES:\n",
+            "    if not order.state:\n",
+        ),
+    ),
+    *faults_in(
+        f"{SAP}returns.py",
+        RECEIPTS,
+        a_return_is_opened_again=(
+            "    if isinstance(found, Confirmed):\n",
+            "    if not isinstance(found, (Confirmed, NotFound)):\n",
+        ),
+        anothers_return_is_ours=(
+            '        if preceding.lstrip("0") != sales_order.lstrip("0"):\n',
+            "        if not preceding:\n",
+        ),
+    ),
+    *faults_in(
+        f"{SAP}return_receipts.py",
+        RECEIPTS,
+        a_later_receipt_has_the_key_of_the_first=(
+            '    return key if count == 1 else f"{key}-{count}"\n',
+            "    return key if count else key\n",
+        ),
+    ),
+]
