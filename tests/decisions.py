@@ -21,6 +21,7 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import attempts, checking, ledger
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.delivery.removal import REMOVED
+from crossdock_hub.driving import drive_one
 from crossdock_hub.identity import HUB, Caller, Scope
 from crossdock_hub.objects.held import applied, hold, receipt_response, still_held
 from crossdock_hub.objects.mappings import ARRIVED, waiting_for
@@ -293,6 +294,9 @@ class Company:
         return written
 
     def _drive(self, record: HeldFactRecord) -> bool:
+        if not record.method:
+            self.decide(HUB, "drive", lambda unit: drive_one(unit, record))
+            return False
         found = held_decision(CONTRACT, record.method)
         assert found is not None, f"nothing decides a held {record.method}"
         request_type, decide = found

@@ -117,7 +117,9 @@ class Desk:
         async def put(_: bytes) -> None:
             raise AssertionError("places are kept by topic")
 
-        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
+        async def hold(
+            payload: bytes, content_type: str, reason: str, key: str, *_: object
+        ) -> None:
             self.held.append((payload, content_type, reason, key))
 
         return Poll(

@@ -27,6 +27,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     UnknownCode,
     WayIn,
 )
+from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.settings import Secrets
 
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
@@ -234,7 +235,7 @@ CONFORMANCE = Subject(
                     "/BusinessPartnerFullName",
                 ),
             ],
-            unknown_code=UnknownCode(row("SKU-1005", BaseUnit="FTM"), "FTM"),
+            unknown_code=UnknownCode(row("SKU-1005", BaseUnit="FTM"), "FTM", topic=Topic.UNIT),
             grown=row("SKU-1001", Description="A bottle", NobodyDocumentedThis="value"),
             oversize=row("SKU-1006", Description="x" * LARGE, BaseUnit="FTM"),
             bombs=[
