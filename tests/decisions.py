@@ -300,10 +300,7 @@ class Company:
         found = held_decision(CONTRACT, record.method)
         assert found is not None, f"nothing decides a held {record.method}"
         request_type, decide = found
-        request = request_type.FromString(record.payload)
-        endpoint = self.records["endpoint", record.endpoint]
-        scope = compile_endpoint(endpoint, self.limits).scope
-        caller = Caller(endpoint.id, endpoint.role, scope)
+        request, caller = request_type.FromString(record.payload), self.caller_of(record)
 
         def again(unit: Unit) -> bool:
             work = unit.nested()
@@ -317,8 +314,7 @@ class Company:
             unit.put(("held_fact", record.id), applied(record, unit.now))
             return True
 
-        driven: bool = self.decide(caller, "drive", again)
-        return driven
+        return bool(self.decide(caller, "drive", again))
 
     def held(self) -> list[HeldFactRecord]:
         """Facts that wait."""
@@ -449,8 +445,8 @@ class Company:
         found = [r for k, r in self.records.items() if k[0] == WORD and r.subject_id == record.id]
         return sorted(found, key=lambda word: word.id)
 
-    def caller_of(self, record: DeliveryRecord) -> Caller:
-        """The endpoint that a delivery is for."""
+    def caller_of(self, record: DeliveryRecord | HeldFactRecord) -> Caller:
+        """The endpoint that a delivery is for, or a held fact of."""
         endpoint = compile_endpoint(self.records["endpoint", record.endpoint], self.limits)
         return Caller(endpoint.id, endpoint.role, endpoint.scope)
 
