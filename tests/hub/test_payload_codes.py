@@ -51,6 +51,18 @@ def set_row(flow: Flow, topic: Topic, code: str, canonical: str) -> None:
     flow.call("mapping.v1.MappingService/SetMapping", request, OPERATOR)
 
 
+def reset_row(flow: Flow, topic: Topic, code: str) -> None:
+    """An operator takes it back; there is no default."""
+    request = service_pb2.ResetMappingRequest(
+        request_id=str(uuid.uuid4()),
+        endpoint_kind=KIND,
+        topic=mapping_pb2.MappingTopic.Value(f"MAPPING_TOPIC_{topic}"),
+        native=types_pb2.NativeCode(code=code),
+        reason="the warehouse was wrong",
+    )
+    flow.call("mapping.v1.MappingService/ResetMapping", request, OPERATOR)
+
+
 def told_codes(unread: UnreadCodes) -> held_fact_pb2.UnreadCodes:
     """Codes as the SDK tells them."""
     return held_fact_pb2.UnreadCodes(
@@ -303,6 +315,19 @@ def test_a_row_that_the_adapter_did_not_know_has_it_asked_at_once(heard: bool) -
     set_row(desk.flow, Topic.UNIT, "STK", "EA")
     desk.flow.drive()
     assert len(desk.asked()) == 1
+
+
+def test_a_row_that_was_taken_back_asks_for_nothing() -> None:
+    """Proves that a row which had no meaning any more when what waits was looked at, or when a
+    payload was held, is none: both go on waiting for the code."""
+    desk = Desk()
+    desk.take(message(1))
+    set_row(desk.flow, Topic.UNIT, "STK", "EA")
+    reset_row(desk.flow, Topic.UNIT, "STK")
+    desk.flow.drive()
+    desk.take(message(2))
+    assert desk.asked() == []
+    assert [fact.awaits for fact in desk.flow.held()] == [f"code:{KIND}/UNIT//STK"] * 2
 
 
 def test_what_is_missing_next_is_waited_for_in_turn() -> None:
