@@ -81,10 +81,10 @@ class HeldFact(_message.Message):
     state: Global___HeldFactState.ValueType
     """Where it is."""
     awaits: _builtins.str
-    """What it waits for, as "kind:value", for example "shipment:SH-1". A payload waits for a code that
-    has no row ("code:netsuite/UNIT/weight/stone") or for a better translation of where it came in
-    ("translation:/ups/track-alert"); once the code has a row or an operator asked, for its adapter
-    ("retranslation:/ups/track-alert").
+    """What it waits for, as "kind:value", for example "shipment:SH-1". A payload waits for a code
+    without a row ("code:netsuite/UNIT/weight/stone"), or for a better translation of where it came
+    in ("translation:/ups/track-alert"); once the code has a row or an operator asked, for its
+    adapter ("retranslation:/ups/track-alert").
     """
     drives: _builtins.int
     """How often it was driven."""
