@@ -21,6 +21,7 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import attempts, checking, ledger
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.delivery.removal import REMOVED
+from crossdock_hub.driving import drive_one
 from crossdock_hub.identity import HUB, Caller, Scope
 from crossdock_hub.objects.held import applied, hold, receipt_response, still_held
 from crossdock_hub.objects.mappings import ARRIVED, waiting_for
@@ -293,13 +294,13 @@ class Company:
         return written
 
     def _drive(self, record: HeldFactRecord) -> bool:
+        if not record.method:
+            self.decide(HUB, "drive", lambda unit: drive_one(unit, record))
+            return False
         found = held_decision(CONTRACT, record.method)
         assert found is not None, f"nothing decides a held {record.method}"
         request_type, decide = found
-        request = request_type.FromString(record.payload)
-        endpoint = self.records["endpoint", record.endpoint]
-        scope = compile_endpoint(endpoint, self.limits).scope
-        caller = Caller(endpoint.id, endpoint.role, scope)
+        request, caller = request_type.FromString(record.payload), self.caller_of(record)
 
         def again(unit: Unit) -> bool:
             work = unit.nested()
@@ -313,8 +314,7 @@ class Company:
             unit.put(("held_fact", record.id), applied(record, unit.now))
             return True
 
-        driven: bool = self.decide(caller, "drive", again)
-        return driven
+        return bool(self.decide(caller, "drive", again))
 
     def held(self) -> list[HeldFactRecord]:
         """Facts that wait."""
@@ -445,8 +445,8 @@ class Company:
         found = [r for k, r in self.records.items() if k[0] == WORD and r.subject_id == record.id]
         return sorted(found, key=lambda word: word.id)
 
-    def caller_of(self, record: DeliveryRecord) -> Caller:
-        """The endpoint that a delivery is for."""
+    def caller_of(self, record: DeliveryRecord | HeldFactRecord) -> Caller:
+        """The endpoint that a delivery is for, or a held fact of."""
         endpoint = compile_endpoint(self.records["endpoint", record.endpoint], self.limits)
         return Caller(endpoint.id, endpoint.role, endpoint.scope)
 

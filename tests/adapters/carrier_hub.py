@@ -80,7 +80,9 @@ class SmallHub:
             raise NotFoundError(Refusal("OBJECT_NOT_FOUND", "no item"), grpc.StatusCode.NOT_FOUND)
         return item_service_pb2.GetItemResponse(item=self.goods[request.number])
 
-    async def hold(self, payload: bytes, content_type: str, reason: str, key: str) -> None:
+    async def hold(
+        self, payload: bytes, content_type: str, reason: str, key: str, *_: object
+    ) -> None:
         self.held.append((payload, reason))
 
     def milestones(self, number: str) -> list[int]:

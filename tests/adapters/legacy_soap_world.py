@@ -120,7 +120,7 @@ class Hub:
         results = [item_service_pb2.ItemResult() for _ in request.entries]
         return item_service_pb2.UpsertItemsResponse(results=results)
 
-    async def hold(self, content: bytes, problem: str, media: str, key: str) -> None:
+    async def hold(self, content: bytes, problem: str, media: str, key: str, **_: object) -> None:
         self.held.append((content, problem, key))
 
     async def advance(self, cursor: str) -> None:

@@ -98,7 +98,9 @@ class SmallHub:
             results=[location_service_pb2.LocationResult() for _ in request.entries]
         )
 
-    async def hold(self, payload: bytes, content_type: str, reason: str, key: str) -> None:
+    async def hold(
+        self, payload: bytes, content_type: str, reason: str, key: str, *_: object
+    ) -> None:
         self.held.setdefault(key, (payload, reason))
 
     def of(self, kind: type[Any]) -> list[Any]:

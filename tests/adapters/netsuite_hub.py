@@ -67,7 +67,9 @@ class HubNotebook:
                 raise CursorMoved
             self.cursor = cursor
 
-        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
+        async def hold(
+            payload: bytes, content_type: str, reason: str, key: str, *_: object
+        ) -> None:
             self.held.append((payload, reason, key))
 
         hub: Any = self

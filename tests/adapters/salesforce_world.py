@@ -22,7 +22,7 @@ from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.conformance.evidence import Evidence
 from crossdock_adapters.sdk.conformance.stage import Stage, staged, until
 from crossdock_adapters.sdk.hub_link import HubLink
-from crossdock_adapters.sdk.mappings import Code, Meaning, Told, Topic
+from crossdock_adapters.sdk.mappings import Code, Meaning, Told, Topic, UnreadCodes
 from crossdock_adapters.sdk.settings import Settings
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
@@ -40,6 +40,8 @@ class Desk:
     settings: Settings
     alerts: Alerts = field(default_factory=Alerts)
     held: list[tuple[bytes, str, str, str]] = field(default_factory=list)
+    # The codes that what is held waits for, one for one.
+    unread: list[UnreadCodes | None] = field(default_factory=list)
 
     async def command(self, name: str, **arguments: Any) -> Any:
         return await self.sandbox.commands()[name](arguments)
@@ -117,8 +119,11 @@ class Desk:
         async def put(_: bytes) -> None:
             raise AssertionError("places are kept by topic")
 
-        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
+        async def hold(
+            payload: bytes, content_type: str, reason: str, key: str, codes: UnreadCodes | None
+        ) -> None:
             self.held.append((payload, content_type, reason, key))
+            self.unread.append(codes)
 
         return Poll(
             "events", ADAPTER.name, b"", self.settings, self.link.hub, put, hold,

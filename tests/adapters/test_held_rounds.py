@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from crossdock_adapters.sdk import held_payloads
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.held_payloads import VENDOR_FAILURES_IN_A_ROW, HeldPayloads
 from crossdock_adapters.sdk.inbound import Inbound
@@ -38,7 +40,7 @@ class Hub:
         told = [HeldPayload(e, "/hook", e.encode(), "application/json", asked) for e in page]
         return told, page[-1] if len(wanted) > 4 else ""
 
-    async def report_held(self, held_id: str, reason: str) -> None:
+    async def report_held(self, held_id: str, reason: str, codes: object = None) -> None:
         if not reason:
             self.reported.append(held_id)
 
@@ -108,6 +110,29 @@ async def test_later_rounds_transfer_what_is_left_and_no_more() -> None:
     hub.sent_bytes = 0
     assert await held.one_round(asked=False) == ""
     assert hub.sent_bytes == 0
+
+
+async def test_new_rows_end_the_wait_for_the_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that rows which changed have the adapter ask at once for what is to be tried again,
+    however long the next round would take."""
+    monkeypatch.setattr(held_payloads, "HELD_ROUND_SECONDS", 3_600.0)
+    held, seen = rounds(Hub(), lambda name: True), asyncio.Queue[bool]()
+    one_round = held.one_round
+
+    async def noted(*, asked: bool) -> str:
+        seen.put_nowait(asked)
+        return await one_round(asked=asked)
+
+    monkeypatch.setattr(held, "one_round", noted)
+    running = asyncio.create_task(held.run())
+    try:
+        async with asyncio.timeout(20):
+            assert [await seen.get(), await seen.get()] == [True, False]
+            held.look_again()
+            assert await seen.get() is True
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_first_pass_that_broke_off_goes_on_where_it_stood() -> None:

@@ -125,7 +125,9 @@ async def test_an_answer_that_breaks_its_layout_is_held_and_believed_by_nobody(
         await desk.misbehave(kind, 2)
         await desk.settled("create_sales_order", approved())
 
-        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
+        async def hold(
+            payload: bytes, content_type: str, reason: str, key: str, *_: object
+        ) -> None:
             held.append((payload, reason, key))
 
         async def put(cursor: bytes) -> None: ...

@@ -291,7 +291,9 @@ async def test_broken_answers_do_not_pile_up(tmp_path: Path) -> None:
         file.write_bytes(b"x" * (client.MAX_KEPT_BYTES + 1000))
         file.with_name("large.ack.done").write_bytes(b"")
 
-        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
+        async def hold(
+            payload: bytes, content_type: str, reason: str, key: str, *_: object
+        ) -> None:
             assert len(payload) == client.MAX_KEPT_BYTES
 
         async def put(cursor: bytes) -> None: ...

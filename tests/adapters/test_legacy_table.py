@@ -305,7 +305,7 @@ async def test_a_row_that_fails_again_otherwise_is_held_again(tmp_path: Path) ->
             self.endpoint = "erp"
             self.keys: list[str] = []
 
-        async def hold(self, content: bytes, problem: str, key: str) -> None:
+        async def hold(self, content: bytes, problem: str, key: str, **_: object) -> None:
             self.keys.append(key)
 
     poll: Any = Holding()

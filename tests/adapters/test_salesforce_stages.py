@@ -12,7 +12,7 @@ from crossdock_adapters.salesforce import conformance
 from crossdock_adapters.salesforce.adapter import ADAPTER, STAGES
 from crossdock_adapters.salesforce.stages import CATEGORY, STATUS, Stage
 from crossdock_adapters.sdk.conformance.stage import Stage as World
-from crossdock_adapters.sdk.mappings import Topic
+from crossdock_adapters.sdk.mappings import Code, Topic
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Reject
 from salesforce_world import HUB_ID, Desk, row, running
 
@@ -95,8 +95,9 @@ async def test_a_status_goes_before_its_category(desk: Desk) -> None:
 async def test_an_unknown_category_is_held_and_told_as_if_its_row_had_been_there(
     tmp_path: Path, means: str
 ) -> None:
-    """Proves that an order whose category has no row is held with its raw words and its place, that
-    nothing is told of it, and that once it has a row the hub is told what it would have been."""
+    """Proves that an order whose category has no row is held with its raw words and its place, for
+    a row of these, that nothing is told of it, and that once it has one the hub is told what it
+    would have been."""
     async with running(tmp_path) as desk:
         with row(CATEGORY, "Paused", means):
             await desk.order("FO-1", category="Paused")
@@ -109,6 +110,9 @@ async def test_an_unknown_category_is_held_and_told_as_if_its_row_had_been_there
         ((payload, content_type, reason, _),) = desk.held
         assert order_id in reason and "'Paused'" in reason and "/StatusCategory" in reason
         assert "crossdock map set" in reason and not told(desk.stage)
+        (unread,) = desk.unread
+        assert unread is not None and unread.topic is Topic.REASON
+        assert Code(CATEGORY, "Paused") in unread.codes
         with row(CATEGORY, "Paused", means):
             await desk.again(payload, content_type)
         assert told(desk.stage) == at_once and len(desk.held) == 1

@@ -56,7 +56,9 @@ class Notebook:
     def _hub(self) -> Any:
         return self
 
-    async def _hold(self, payload: bytes, content_type: str, reason: str, key: str) -> None:
+    async def _hold(
+        self, payload: bytes, content_type: str, reason: str, key: str, *_: object
+    ) -> None:
         self.held.append((payload, reason, key))
 
     async def _items(self, request: Any) -> Any:

@@ -169,9 +169,9 @@ async def test_a_mended_adapter_translates_what_was_held(
         monkeypatch.setattr(translate_scans, "alert_event", mended)
         report = HubLink.report_held
 
-        async def note(link: HubLink, held_id: str, reason: str) -> None:
+        async def note(link: HubLink, held_id: str, reason: str, *codes: Any) -> None:
             reported.append(held_id)
-            await report(link, held_id, reason)
+            await report(link, held_id, reason, *codes)
 
         monkeypatch.setattr(HubLink, "report_held", note)
         async with running(hub, lane, sandbox), running(hub, lane, sandbox):
@@ -211,10 +211,10 @@ async def test_an_operator_has_it_tried_again(
             away = iter([HubAway("away"), HubAway("away")])
             report = HubLink.report_held
 
-            async def sometimes(link: HubLink, held_id: str, reason: str) -> None:
+            async def sometimes(link: HubLink, held_id: str, reason: str, *codes: Any) -> None:
                 if gone := next(away, None):
                     raise gone
-                await report(link, held_id, reason)
+                await report(link, held_id, reason, *codes)
 
             monkeypatch.setattr(HubLink, "report_held", sometimes)
             monkeypatch.setattr(translate_scans, "alert_event", mended)

@@ -10,10 +10,19 @@ import pytest
 from crossdock.errors import InvalidRequestError, Refusal
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
-from crossdock_adapters.sdk import mapping_sync
+from crossdock_adapters.sdk import hub_link, mapping_sync
 from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.mapping_sync import MappingSync
-from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Told, Topic, read_file
+from crossdock_adapters.sdk.mappings import (
+    Code,
+    Mappings,
+    Meaning,
+    Told,
+    Topic,
+    UnreadCodes,
+    read_file,
+)
+from crossdock_adapters.sdk.places import Unreadable, inside, unread_codes
 
 FILE = """
 version = "7"
@@ -149,6 +158,49 @@ async def test_rows_follow_the_hub() -> None:
     await followed.follow(hub.version)
     assert mappings.first(Topic.STATUS, [Code("E", "D1")]) is not None
     assert hub.told == 1
+
+
+async def test_who_follows_says_whether_rows_are_others() -> None:
+    """Proves that what waits for a row is looked at again when rows changed, at each endpoint of a
+    process once, whichever of them read them, and not at heartbeats that change nothing."""
+    hub, mappings = SmallHub(), Mappings(read_file(FILE))
+    one, other = sync(hub, mappings), sync(hub, mappings)
+    await one.publish()
+    await one.follow(hub.version), await other.follow(hub.version)
+    hub.put("D1", "IN_TRANSIT")
+    assert await one.follow(hub.version)
+    assert await other.follow(hub.version)
+    assert not await one.follow(hub.version)
+    assert not await other.follow(hub.version)
+
+
+def test_what_is_unread_is_told_with_the_rows_that_did_not_do() -> None:
+    """Proves that codes are told once each, and with the revisions of the rows that they have, so
+    that the hub knows which rows it was that did not do."""
+    mappings = Mappings(read_file(FILE))
+    codes = [Code("E", "D1"), Code("E", "ZZ"), Code("E", "D1")]
+    assert mappings.unread(Topic.STATUS, codes) == UnreadCodes(Topic.STATUS, (codes[0], codes[1]))
+    mappings.replace([Told("STATUS", Code("E", "D1"), Meaning("ODD"), True, 7)])
+    assert mappings.unread(Topic.STATUS, codes).revision == 7
+
+
+def test_codes_are_found_behind_what_was_raised_for_them() -> None:
+    """Proves that codes without a row reach the hub whatever the error was wrapped in, with the
+    place moved too; that another error has none, and that a code no row can have is not told."""
+    unread = UnreadCodes(Topic.UNIT, (Code("", "FTM"),))
+    with pytest.raises(KeyError) as raised:
+        try:
+            with inside("/lines/0"):
+                raise Unreadable("has no row", "/unit", unread)
+        except Unreadable as problem:
+            assert (problem.place, problem.codes) == ("/lines/0/unit", unread)
+            raise KeyError("told as something else") from problem
+    assert unread_codes(raised.value) == unread
+    assert unread_codes(ValueError("other")) is None
+    told = hub_link.unread_message(unread)
+    assert told is not None and told.native_codes[0].code == "FTM"
+    for odd in ("x" * 65, "a\0b", "\ud800"):
+        assert hub_link.unread_message(UnreadCodes(Topic.UNIT, (Code("", odd),))) is None
 
 
 async def test_a_hub_that_lost_the_rows_is_told_again() -> None:

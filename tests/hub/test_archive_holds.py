@@ -220,10 +220,11 @@ def let_go(house: House, going: LettingGo) -> None:
     house.decide(OPERATOR, "archive", decide)
 
 
-def hold(house: House, payload: bytes, **more: str) -> None:
+def hold(house: House, payload: bytes) -> None:
     """Keep a payload that nobody can read."""
-    told = {"source": "/hook", "reason": "no JSON"} | more
-    held = held_fact_pb2.HoldPayloadRequest(request_id=request_id(), payload=payload, **told)
+    held = held_fact_pb2.HoldPayloadRequest(
+        request_id=request_id(), payload=payload, source="/hook", reason="no JSON"
+    )
     house.call("endpoint.v1.EndpointService/HoldPayload", held, ERP)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutants.attempts import ATTEMPT_MUTANTS
+from tests.mutants.codes import CODE_MUTANTS
 from tests.mutants.freight import FREIGHT_MUTANTS
 from tests.mutants.interchanges import INTERCHANGE_MUTANTS
 from tests.mutants.late_words import LATE_WORD_MUTANTS
@@ -497,4 +498,5 @@ MUTANTS: Final[list[Mutant]] = [
     *ORDER_AND_QUOTA_MUTANTS,
     *SOAP_MUTANTS,
     *INTERCHANGE_MUTANTS,
+    *CODE_MUTANTS,
 ]

@@ -24,7 +24,7 @@ from crossdock_hub.unit import NotLoaded, Unit
 
 BACKFILL_MAPPINGS = "/crossdock.mapping.v1.MappingService/BackfillMappings"
 PAGE_DEFAULT = 100
-APPLIED, UNMAPPED, HELD = "applied", "unmapped", "held"
+APPLIED, ASKED, UNMAPPED, HELD = "applied", "asked again", "unmapped", "held"
 
 
 class Backfiller:
@@ -69,6 +69,7 @@ def _decide_page(
     return service_pb2.BackfillMappingsResponse(
         examined=len(ids),
         applied=counts[APPLIED],
+        asked_again=counts[ASKED],
         unmapped=counts[UNMAPPED],
         held=counts[HELD],
         next_page_token=token,
@@ -106,6 +107,8 @@ def _again(unit: Unit, record: HeldFactRecord, unmapped: Unmapped) -> str:
         return UNMAPPED
     drive_one(unit, record)
     after: HeldFactRecord = unit.get(("held_fact", record.id))
+    if not record.method:
+        return ASKED
     return APPLIED if after.state == "APPLIED" else HELD
 
 

@@ -15,7 +15,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB, Caller
 from crossdock_hub.keeping import keep
 from crossdock_hub.objects import held
-from crossdock_hub.objects.mappings import ARRIVED, waiting_for
+from crossdock_hub.objects.mappings import ARRIVED, unmapped_of, waiting_for
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.refusals import fault
 from crossdock_hub.store import Store, StoreFailure
@@ -73,8 +73,13 @@ def _still_waits(unit: Unit, fact: str, awaits: str) -> bool:
 def drive_one(unit: Unit, record: HeldFactRecord) -> None:
     """Decide one held fact again: written, still held, or left to a person with the refusal.
 
-    Raw payloads are their adapter's to translate.
+    Raw payloads are their adapter's to translate: it is asked, once one of the codes has a row.
     """
+    if not record.method:
+        unmapped = unmapped_of(record.awaits)
+        if unmapped is not None and held.rows_revision(unit, unmapped):
+            unit.put(("held_fact", record.id), held.asked_again(record))
+        return
     found = held_decision(unit.contract, record.method)
     if found is None:
         return

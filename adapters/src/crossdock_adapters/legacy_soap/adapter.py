@@ -179,6 +179,7 @@ async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
     """The number of a change that the hub has, or holds as it is with what is wrong; 0: it is no
     number. The number is read by itself: a page of nothing but unreadable items has an end, too."""
     change = 0
+    cause: Unreadable | None = None
     layout = vendor.layouts[ITEMS]
     try:
         number: Any = xml_layout.value(layout, item, "item", "change")
@@ -188,16 +189,16 @@ async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
         entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.rules.units)
         problem = await erp_items.refusal(poll.hub, entry)
     except Unreadable as unreadable:
-        problem = str(unreadable)
+        problem, cause = str(unreadable), unreadable
     if problem:
-        await _hold(poll, vendor_xml.dumps(vendor_xml.copied(item)), problem)
+        await _hold(poll, vendor_xml.dumps(vendor_xml.copied(item)), problem, cause)
     return change
 
 
-async def _hold(poll: Poll, content: bytes, problem: str) -> None:
+async def _hold(poll: Poll, content: bytes, problem: str, cause: Unreadable | None = None) -> None:
     """What was mended and is wrong again is another payload than before."""
     digest = hashlib.sha256(content + problem.encode()).hexdigest()[:DIGEST_CHARACTERS]
-    await poll.hold(content, problem, XML, key=f"items {digest}")
+    await poll.hold(content, problem, XML, key=f"items {digest}", cause=cause)
 
 
 def check_message_id(form: str) -> None:

@@ -177,23 +177,24 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
 
 async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
     """Whether the hub has the item; False: it holds the row as it is, with what is wrong."""
+    cause: Unreadable | None = None
     try:
         values = vendor.values(ITEMS, row)
         statuses = vendor.answers.statuses
         entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.rules.units)
         problem = await erp_items.refusal(poll.hub, entry)
     except Unreadable as unreadable:
-        problem = str(unreadable)
+        problem, cause = str(unreadable), unreadable
     if problem:
-        await _hold(poll, row, problem)
+        await _hold(poll, row, problem, cause)
     return not problem
 
 
-async def _hold(poll: Poll, row: ClaimedRow, problem: str) -> None:
+async def _hold(poll: Poll, row: ClaimedRow, problem: str, cause: Unreadable | None = None) -> None:
     """A row that somebody mended and that fails again is another payload than before."""
     content = shown(row)
     digest = hashlib.sha256(content + problem.encode()).hexdigest()[:DIGEST_CHARACTERS]
-    await poll.hold(content, problem, key=f"items {row.id} {digest}")
+    await poll.hold(content, problem, key=f"items {row.id} {digest}", cause=cause)
 
 
 def loaded_layouts(directory: str, reads_items: bool = True) -> dict[str, TableLayout]:

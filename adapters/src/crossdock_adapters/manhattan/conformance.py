@@ -18,6 +18,7 @@ from crossdock_adapters.manhattan.sandbox import ManhattanSandbox
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.conformance.stage import Stage, until
 from crossdock_adapters.sdk.conformance.subject import Case, Delivered, Subject, UnknownCode, WayIn
+from crossdock_adapters.sdk.mappings import Topic
 
 ORGANIZATION, LOCATION, FACILITY = "ACME", "100", "DC-EAST"
 REQUEST_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000f1"
@@ -227,7 +228,9 @@ CONFORMANCE = Subject(
                 "/Order/0/OrderLine/0/QuantityUomId",
                 "/Order/0/OrderLine/0/OriginalOrderLineId",
             ],
-            unknown_code=UnknownCode(vendor_json.dumps(pick(UNKNOWN_UNIT)), UNKNOWN_UNIT),
+            unknown_code=UnknownCode(
+                vendor_json.dumps(pick(UNKNOWN_UNIT)), UNKNOWN_UNIT, topic=Topic.UNIT
+            ),
             bombs=[
                 vendor_json.dumps(pick()).replace(b'"PickedQuantity":2', b'"PickedQuantity":%s' % n)
                 for n in (b"1E+999999999", b"1E-999999999", b"9" * 4000)

@@ -146,7 +146,7 @@ class Inbox:
                 return
             facts = translate_messages.facts(payload, await self._context(payload))
         except (Unreadable, ValueError, RecursionError) as error:
-            await self._hold(message, str(error) or type(error).__name__)
+            await self._hold(message, str(error) or type(error).__name__, error)
             return
         try:
             for fact in facts:
@@ -178,8 +178,10 @@ class Inbox:
         else:
             await hub.shipments.ManifestShipment(fact)
 
-    async def _hold(self, message: Received, reason: str) -> None:
+    async def _hold(
+        self, message: Received, reason: str, cause: BaseException | None = None
+    ) -> None:
         """Keep it raw; the same bytes are kept once, however often they come."""
         key = hashlib.sha256(message.data).hexdigest()
-        await self._poll.hold(message.data, reason[:MAX_HOLD_REASON], key=key)
+        await self._poll.hold(message.data, reason[:MAX_HOLD_REASON], key=key, cause=cause)
         log.warning("message %s kept raw: %s", message.message_id, reason)

@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 
 from crossdock_adapters.manhattan.names import PACK, PICK, SHIP, Names
 from crossdock_adapters.sdk.local_times import source_time
+from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
 from crossdock_adapters.sdk.places import Unreadable, inside
 
 MAX_FRACTION_DIGITS = 9
@@ -328,9 +329,10 @@ def _unit(record: Mapping[str, Any], name: str, names: Names) -> str:
     if unit is None:
         said = (
             f"unit {str(value)[:40]!r} has no row; say what it means with crossdock map set "
-            "manhattan UNIT, and drive the dead letter"
+            "manhattan UNIT"
         )
-        raise Unreadable(said, names.place(name))
+        unread = UnreadCodes(Topic.UNIT, (Code("", str(value or "")),))
+        raise Unreadable(said, names.place(name), unread)
     return unit
 
 

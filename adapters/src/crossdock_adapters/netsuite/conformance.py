@@ -33,6 +33,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     UnknownCode,
     WayIn,
 )
+from crossdock_adapters.sdk.mappings import Topic
 
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
 SHIPMENT_ID = "22222222-2222-4222-8222-222222222222"
@@ -213,7 +214,9 @@ CONFORMANCE = Subject(
                 Malformed(row("SKU-1007", itemid=None), "/number"),
                 Malformed(row("SKU-1006", custitem_un_number="3480"), "/un_number"),
             ],
-            unknown_code=UnknownCode(row("SKU-1004", stockunit="FATHOM"), "FATHOM"),
+            unknown_code=UnknownCode(
+                row("SKU-1004", stockunit="FATHOM"), "FATHOM", topic=Topic.UNIT
+            ),
             oversize=row("SKU-1005", displayname="x" * LARGE, stockunit="FATHOM"),
             bombs=[
                 row("SKU-1005", weight="1E+999999999"),

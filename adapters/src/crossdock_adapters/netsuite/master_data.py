@@ -153,7 +153,7 @@ async def _store(
                 entry = translate_master_data.complete(entry, table.kind, row, named, rules)
                 ready.append((entry, row))
         except Unreadable as problem:
-            await _hold(poll, table, row, str(problem))
+            await _hold(poll, table, row, str(problem), problem)
     if ready:
         await _send(poll, table, ready)
 
@@ -175,10 +175,12 @@ async def _send(poll: Poll, table: Table, ready: Sequence[tuple[Entry, Row]]) ->
             await _hold(poll, table, row, result.refusal.message)
 
 
-async def _hold(poll: Poll, table: Table, row: Row, reason: str) -> None:
+async def _hold(
+    poll: Poll, table: Table, row: Row, reason: str, cause: Unreadable | None = None
+) -> None:
     key = f"{table.kind}/{row.get('id', '')}/{row.get('modified', '')}"
     kept = {TABLE_OF: table.kind, **row}
-    await poll.hold(vendor_json.dumps(kept), f"{table.kind}: {reason}", key=key)
+    await poll.hold(vendor_json.dumps(kept), f"{table.kind}: {reason}", key=key, cause=cause)
 
 
 def master_data_rules(endpoint: str, settings: Settings, mappings: Mappings) -> MasterDataRules:

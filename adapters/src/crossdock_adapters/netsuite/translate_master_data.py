@@ -60,14 +60,16 @@ class MasterDataRules:
 
     def unit(self, name: str, place: str, type_: str = "") -> str:
         """A unit as UN/ECE Recommendation 20 has it. Unreadable: it has no row."""
-        found = self.mappings.first(Topic.UNIT, [Code(type_, name)])
+        codes = [Code(type_, name)]
+        found = self.mappings.first(Topic.UNIT, codes)
         own = "" if type_ else self.units.get(name, "")
         if not own and found is None:
             kind = f" --type {type_}" if type_ else ""
             raise Unreadable(
                 f"unit {name[:MAX_SHOWN]!r} has no row; say what it means with crossdock map set "
-                f"netsuite UNIT{kind}, and drive the dead letter",
+                f"netsuite UNIT{kind}",
                 place,
+                self.mappings.unread(Topic.UNIT, codes),
             )
         return own or ("" if found is None else found[1].canonical)
 

@@ -30,6 +30,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     UnknownCode,
     WayIn,
 )
+from crossdock_adapters.sdk.mappings import Topic
 
 ORGANIZATION = "00D5f000000ORGAAA1"
 CLIENT_ID = "conformance-consumer-key"
@@ -302,7 +303,7 @@ CONFORMANCE = Subject(
                 Malformed(event(None, 4), r"/FulfillmentOrderId"),
                 Malformed(event("no id", 5), r"/FulfillmentOrderId"),
             ],
-            unknown_code=UnknownCode(event(STRANGE, 6), UNKNOWN_UNIT),
+            unknown_code=UnknownCode(event(STRANGE, 6), UNKNOWN_UNIT, topic=Topic.UNIT),
             grown=event(FIRST, 1, grown=True),
             oversize=event(FIRST, 7, old_status="x" * (1200 * 1024)),
             bombs=[

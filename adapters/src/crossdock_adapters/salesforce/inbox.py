@@ -250,7 +250,8 @@ class Inbox:
             raise
         except Exception as problem:
             # Whatever it is: one event must not keep back all that come behind it.
-            await self._hold(payload, f"{order_id}: {_said(problem)}", key, content_type)
+            said = f"{order_id}: {_said(problem)}"
+            await self._hold(payload, said, key, content_type, problem)
             return False
         return True
 
@@ -260,10 +261,12 @@ class Inbox:
         # By its content too: an id that cannot be trusted must not stand for another event.
         payload = event.SerializeToString()
         key = f"{known_as}/{hashlib.sha256(payload).hexdigest()[:16]}"
-        await self._hold(payload, _said(problem), key, CONTENT_TYPE)
+        await self._hold(payload, _said(problem), key, CONTENT_TYPE, problem)
 
-    async def _hold(self, payload: bytes, reason: str, key: str, content_type: str) -> None:
-        await self._poll.hold(payload, reason[:MAX_HOLD_REASON], content_type, key=key)
+    async def _hold(
+        self, payload: bytes, reason: str, key: str, content_type: str, cause: Exception
+    ) -> None:
+        await self._poll.hold(payload, reason[:MAX_HOLD_REASON], content_type, key, cause)
         log.warning("event %s kept raw: %s", key, reason)
 
     def _watch_budget(self) -> None:

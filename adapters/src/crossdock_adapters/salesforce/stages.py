@@ -47,8 +47,7 @@ class Stages:
         The documentation writes categories in small and in capital letters, so a category without a
         row is looked for as a picklist would write it.
         """
-        codes = [(STATUS, status), (CATEGORY, category), (CATEGORY, category.capitalize())]
-        found = self.mappings.first(Topic.REASON, [Code(of, code) for of, code in codes if code])
+        found = self.mappings.first(Topic.REASON, _codes(status, category))
         if found is None or found[1].canonical not in Stage.__members__:
             return None
         return Stage(found[1].canonical)
@@ -62,9 +61,15 @@ class Stages:
                 f"status category {category[:64]!r} (status {status[:64]!r}) has no row that means "
                 f"one of {', '.join(Stage)}; say what it means: crossdock map set",
                 names.pointer("order.category"),
+                self.mappings.unread(Topic.REASON, _codes(status, category)),
             )
         return stage
 
     def is_idle(self, status: str, category: str) -> bool:
         """Whether they ask for nothing, by a row."""
         return self.known(status, category) in IDLE
+
+
+def _codes(status: str, category: str) -> list[Code]:
+    codes = [(STATUS, status), (CATEGORY, category), (CATEGORY, category.capitalize())]
+    return [Code(of, code) for of, code in codes if code]

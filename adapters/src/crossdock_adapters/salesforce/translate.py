@@ -19,6 +19,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.salesforce.names import LINE, Names
+from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
 from crossdock_adapters.sdk.measures import plain
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable, inside, pointer
@@ -330,6 +331,7 @@ def unit_of(row: Mapping[str, Any], rules: Rules) -> str:
         raise Unreadable(
             f"unit {str(told)[:64]!r} has no row; say what it means: crossdock map set",
             rules.names.pointer("line.unit"),
+            UnreadCodes(Topic.UNIT, (Code("", str(told)),)),
         )
     return code
 

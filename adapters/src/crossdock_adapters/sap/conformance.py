@@ -29,6 +29,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     UnknownCode,
     WayIn,
 )
+from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.settings import Secrets
 
 CHARGE_ID = "44444444-4444-4444-8444-444444444444"
@@ -319,7 +320,7 @@ CONFORMANCE = Subject(
                     "/BusinessPartnerFullName",
                 ),
             ],
-            unknown_code=UnknownCode(row("SKU-1005", BaseUnit="FTM"), "FTM"),
+            unknown_code=UnknownCode(row("SKU-1005", BaseUnit="FTM"), "FTM", topic=Topic.UNIT),
             grown=row("SKU-1001", Description="A bottle", NobodyDocumentedThis="value"),
             oversize=row("SKU-1006", Description="x" * LARGE, BaseUnit="FTM"),
             bombs=[

@@ -132,7 +132,7 @@ async def receive(hook: Webhook, vendor: SapClient, facts: Facts, names: Sequenc
     try:
         await _read_and_tell(vendor, facts, change.kind, change.key)
     except NotTold as problem:
-        await hook.hold(str(problem), key=change.event_id)
+        await hook.hold(str(problem), key=change.event_id, cause=problem)
 
 
 async def pull(
@@ -165,7 +165,7 @@ async def translate_held(poll: Poll, held: HeldPayload, vendor: SapClient, facts
     try:
         await _read_and_tell(vendor, facts, str(content["kind"]), str(content["key"]))
     except NotTold as problem:
-        await poll.hold(held.payload, str(problem))
+        await poll.hold(held.payload, str(problem), cause=problem)
 
 
 async def _read_and_tell(vendor: SapClient, facts: Facts, name: str, key: str) -> None:
@@ -219,7 +219,8 @@ async def _tell_or_hold(
     except NotTold as problem:
         key = str(row.get(kind.key))
         payload = vendor_json.dumps({"kind": name, "key": key})
-        await poll.hold(payload, str(problem), key=f"{name}/{key}/{etag_of(row)}")
+        known_as = f"{name}/{key}/{etag_of(row)}"
+        await poll.hold(payload, str(problem), key=known_as, cause=problem)
 
 
 def _asked(kind: Kind, since: datetime | None, top: int) -> dict[str, str]:

@@ -21,6 +21,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.sap import odata
+from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
 from crossdock_adapters.sdk.places import Unreadable, inside, pointer
 
 Row = Mapping[str, Any]
@@ -163,7 +164,8 @@ def _unit(row: Row, name: str, unit: UnitMeaning) -> str:
     code = _text(row, name, MAX_CODE)
     found = unit(code)
     if not found:
-        raise Unreadable(f"unit {code!r} has no row: crossdock map set sap UNIT …", pointer(name))
+        said = f"unit {code!r} has no row: crossdock map set sap UNIT …"
+        raise Unreadable(said, pointer(name), UnreadCodes(Topic.UNIT, (Code("", code),)))
     return found
 
 

@@ -40,11 +40,13 @@ class ErpUnits:
         """The contract's unit for the ERP's word, of the setting's rows the last one. Unreadable:
         it has none; place: where it stands."""
         own = {theirs: ours for ours, theirs in self.own.items()}.get(word)
-        found = self.mappings.first(Topic.UNIT, [Code("", word)])
+        codes = [Code("", word)]
+        found = self.mappings.first(Topic.UNIT, codes)
         if own is None and found is None:
             raise Unreadable(
                 f"unit {word[:MAX_SHOWN]!r} of the ERP has no row: say what it means with "
                 f"crossdock map set {self.kind} UNIT WORD --means CODE",
                 place,
+                self.mappings.unread(Topic.UNIT, codes),
             )
         return own or ("" if found is None else found[1].canonical)

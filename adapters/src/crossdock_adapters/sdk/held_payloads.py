@@ -13,10 +13,12 @@ from crossdock_adapters.sdk import facts_apart
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE
 from crossdock_adapters.sdk.hub_link import HELD_AT_ONCE
-from crossdock_adapters.sdk.inbound import POLL_SOURCE, Hold, Inbound, described, hub_away
+from crossdock_adapters.sdk.inbound import POLL_SOURCE, Inbound, described, hub_away
+from crossdock_adapters.sdk.mappings import UnreadCodes
 from crossdock_adapters.sdk.outcomes import Retry
+from crossdock_adapters.sdk.places import unread_codes
 from crossdock_adapters.sdk.presence import Presence
-from crossdock_adapters.sdk.work import HeldPayload
+from crossdock_adapters.sdk.work import HeldPayload, HoldPayload
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,10 @@ class HeldPayloads:
         # What this process had held since, in order.
         self._fresh: dict[str, None] = {}
         self._added = asyncio.Event()
+
+    def look_again(self) -> None:
+        """Ask soon for what is to be tried again: codes have other rows than before."""
+        self._added.set()
 
     def add(self, held_ids: Sequence[str]) -> None:
         """Try these too, soon: this process has just had them held, and can write them."""
@@ -207,13 +213,13 @@ class HeldPayloads:
 
     async def _again(self, held: HeldPayload) -> None:
         try:
-            reason = await self._reason(held)
+            reason, codes = await self._reason(held)
         except LeftOut as left_out:
             if not held.asked:
                 return
-            reason = str(left_out)
+            reason, codes = str(left_out), None
         try:
-            await self._inbound.link.report_held(held.id, reason)
+            await self._inbound.link.report_held(held.id, reason, codes)
         except HubRefused as refused:
             # Another process of this endpoint, or an operator, closed it meanwhile.
             log.info("held payload %s: %s", held.id, refused)
@@ -221,15 +227,20 @@ class HeldPayloads:
         end = f"still held: {reason}" if reason else "translated"
         log.info("endpoint %s: held payload %s: %s", self._inbound.endpoint, held.id, end)
 
-    async def _reason(self, held: HeldPayload) -> str:
-        """Why it still can't be translated; "" when its facts are in the hub.
+    async def _reason(self, held: HeldPayload) -> tuple[str, UnreadCodes | None]:
+        """Why it still can't be translated, and for which codes; "" when its facts are in the hub.
 
         Raises Away, NotNow, LeftOut.
         """
         reasons: list[str] = []
+        unread: list[UnreadCodes] = []
 
-        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
+        async def hold(
+            payload: bytes, content_type: str, reason: str, key: str, codes: UnreadCodes | None
+        ) -> None:
             reasons.append(reason or "cannot be translated")
+            if codes is not None:
+                unread.append(codes)
 
         try:
             async with asyncio.timeout(HELD_PAYLOAD_SECONDS):
@@ -237,18 +248,18 @@ class HeldPayloads:
         except LeftOut:
             raise
         except TimeoutError:
-            return f"not translated within {HELD_PAYLOAD_SECONDS:g} s"
+            return f"not translated within {HELD_PAYLOAD_SECONDS:g} s", None
         except Retry as error:
             raise NotNow(described(error)) from error
         except (HubAway, HubRefused, CallError) as error:
             if hub_away(error):
                 raise Away(described(error)) from error
-            return described(error)
+            return described(error), None
         except Exception as error:
-            return described(error)
-        return "; ".join(reasons)
+            return described(error), unread_codes(error)
+        return "; ".join(reasons), unread[0] if unread else None
 
-    def _translate(self, held: HeldPayload, hold: Hold) -> Awaitable[None]:
+    def _translate(self, held: HeldPayload, hold: HoldPayload) -> Awaitable[None]:
         inbound = self._inbound
         if held.source.startswith(POLL_SOURCE):
             return self._translate_polled(held, hold)
@@ -261,16 +272,16 @@ class HeldPayloads:
         hook = inbound.webhook_of(webhook, held.payload, headers, {}, hold)
         return webhook.receive(hook, inbound.vendor)
 
-    async def _write_fact(self, held: HeldPayload, hold: Hold) -> None:
+    async def _write_fact(self, held: HeldPayload, hold: HoldPayload) -> None:
         """What a completion had no room for; references and duplicates are for people."""
         try:
             reason = await facts_apart.write(self._inbound.link, held)
         except facts_apart.ByHand as by_hand:
             raise LeftOut(str(by_hand)) from None
         if reason:
-            await hold(held.payload, held.content_type, reason, "")
+            await hold(held.payload, held.content_type, reason, "", None)
 
-    async def _translate_polled(self, held: HeldPayload, hold: Hold) -> None:
+    async def _translate_polled(self, held: HeldPayload, hold: HoldPayload) -> None:
         name = held.source.removeprefix(POLL_SOURCE)
         spec = self._inbound.adapter.polls.get(name)
         if spec is None or spec.translate_held is None:

@@ -29,12 +29,15 @@ from crossdock.errors import (
 )
 from crossdock.item.v1 import item_service_pb2
 from crossdock.location.v1 import location_service_pb2
+from crossdock.mapping.v1 import mapping_pb2
+from crossdock.types.v1 import types_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.exchange import as_text
 from crossdock_adapters.sdk.manifest import Manifest, OperationClass
+from crossdock_adapters.sdk.mappings import MAX_CODE, MAX_TYPE, UnreadCodes
 from crossdock_adapters.sdk.work import CursorMoved, HeldPayload
 
 T = TypeVar("T")
@@ -154,7 +157,13 @@ class HubLink:
         return answer.version
 
     async def hold(
-        self, source: str, payload: bytes, content_type: str, reason: str, key: str
+        self,
+        source: str,
+        payload: bytes,
+        content_type: str,
+        reason: str,
+        key: str,
+        codes: UnreadCodes | None = None,
     ) -> str:
         """Keep a payload that can't be translated: its id; it is durable when this returns.
 
@@ -162,7 +171,7 @@ class HubLink:
 
         While one with the same `key` (or, without one, with the same bytes) from the same source is
         held, it is not kept beside it. The request id is new each time: what is known is for the
-        hub to say, which also knows what was closed.
+        hub to say, which also knows what was closed. codes: without a row; it waits for them.
         """
         if len(payload) > MAX_HELD_BYTES:
             # Refused whole it would come again for ever, or be lost: what is left out is named.
@@ -180,6 +189,7 @@ class HubLink:
             source=source[:200],
             reason=as_text(reason or "cannot be translated", MAX_REASON),
             key=key if fits else hashlib.sha256(key.encode()).hexdigest(),
+            unread_codes=unread_message(codes),
         )
         answer = await told(self.hub.endpoints.HoldPayload(request, timeout=CALL_SECONDS))
         return answer.receipt.held_fact_id
@@ -229,13 +239,17 @@ class HubLink:
         answer = await told(self.hub.endpoints.ListHeldFacts(request, timeout=CALL_SECONDS))
         return [_held_payload(fact) for fact in answer.held_facts], answer.next_page_token
 
-    async def report_held(self, held_id: str, reason: str) -> None:
-        """Tell that a held payload is translated now, or (with a reason) that it still is not."""
+    async def report_held(
+        self, held_id: str, reason: str, codes: UnreadCodes | None = None
+    ) -> None:
+        """Tell that a held payload is translated now, or (with a reason) that it still is not, and
+        for which codes."""
         request = held_fact_pb2.ReportHeldPayloadRequest(
             request_id=str(uuid.uuid4()),
             held_fact_id=held_id,
             translated=not reason,
             reason=as_text(reason, MAX_REASON),
+            unread_codes=unread_message(codes) if reason else None,
         )
         await told(self.hub.endpoints.ReportHeldPayload(request, timeout=CALL_SECONDS))
 
@@ -336,7 +350,28 @@ def translated(error: CallError) -> HubAway | HubRefused:
 
 def _held_payload(fact: held_fact_pb2.HeldFact) -> HeldPayload:
     kind, _, source = fact.awaits.partition(":")
+    # A hub that does not tell the source yet has it in `awaits`.
+    source = fact.source or source
     return HeldPayload(fact.id, source, fact.payload, fact.content_type, kind == ASKED_KIND)
+
+
+def unread_message(codes: UnreadCodes | None) -> held_fact_pb2.UnreadCodes | None:
+    """Codes as the hub takes them. None where one is such that no row can have it: what is cut or
+    changed would be another code."""
+    if codes is None or not codes.codes:
+        return None
+    for each in codes.codes:
+        if not (_can_be_told(each.type, MAX_TYPE) and _can_be_told(each.code, MAX_CODE)):
+            return None
+    return held_fact_pb2.UnreadCodes(
+        topic=mapping_pb2.MappingTopic.Value(f"MAPPING_TOPIC_{codes.topic}"),
+        native_codes=[types_pb2.NativeCode(type=c.type, code=c.code) for c in codes.codes],
+        rows_revision=codes.revision,
+    )
+
+
+def _can_be_told(text: str, most_characters: int) -> bool:
+    return as_text(text, most_characters).encode("utf-8", "replace").decode() == text
 
 
 def _duration(seconds: float) -> Duration | None:

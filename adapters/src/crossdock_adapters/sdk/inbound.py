@@ -21,12 +21,13 @@ from crossdock_adapters.sdk.adapter import Adapter, PollSpec, WebhookSpec
 from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink, refused_for_good
+from crossdock_adapters.sdk.mappings import UnreadCodes
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Unreachable, VendorOutcome
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.telemetry import Telemetry
-from crossdock_adapters.sdk.work import CursorMoved, Poll, Refused, Webhook
+from crossdock_adapters.sdk.work import CursorMoved, HoldPayload, Poll, Refused, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,6 @@ MAX_POLL_SECONDS = 600.0
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 30.0
 POLL_SOURCE = "poll:"
-
-# (payload, content type, reason, key)
-Hold = Callable[[bytes, str, str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ class Inbound:
     async def _poll(self, spec: PollSpec) -> Poll:
         return await self.poll_of(spec, self._holder(f"{POLL_SOURCE}{spec.name}"))
 
-    async def poll_of(self, spec: PollSpec, hold_payload: Hold) -> Poll:
+    async def poll_of(self, spec: PollSpec, hold_payload: HoldPayload) -> Poll:
         """What a poll's functions are given."""
         cursor, version = await self.link.get_cursor(spec.name)
 
@@ -192,7 +190,7 @@ class Inbound:
                 log.warning(
                     "endpoint %s: a payload of %s is held: %s", self.endpoint, spec.path, why
                 )
-                await hook.hold(why)
+                await hook.hold(why, cause=error)
         except Refused as refused:
             return _refusal(refused.status, refused.reason)
         except (HubAway, HubRefused, CallError) as error:
@@ -222,7 +220,7 @@ class Inbound:
         body: bytes,
         headers: Mapping[str, str],
         query: Mapping[str, str],
-        hold_payload: Hold,
+        hold_payload: HoldPayload,
     ) -> Webhook:
         """What a webhook's functions are given."""
         return Webhook(
@@ -249,9 +247,11 @@ class Inbound:
         if way in self.ways_in:
             self.ways_in[way].back()
 
-    def _holder(self, source: str) -> Hold:
-        async def hold(payload: bytes, content_type: str, reason: str, key: str) -> None:
-            await self.link.hold(source, payload, content_type, reason, key)
+    def _holder(self, source: str) -> HoldPayload:
+        async def hold(
+            payload: bytes, content_type: str, reason: str, key: str, codes: UnreadCodes | None
+        ) -> None:
+            await self.link.hold(source, payload, content_type, reason, key, codes)
 
         return hold
 

@@ -34,6 +34,8 @@ class MappingSync:
         # Of the rows that were read last; -1: none were.
         self._version = -1
         self._published = False
+        # All endpoints of a kind in a process have the same rows: another one may have read them.
+        self._seen = mappings.told()
         # Before the first time nobody tells it again.
         self._told_at = float("inf")
         self._refusals: dict[str, str] = {}
@@ -75,15 +77,21 @@ class MappingSync:
         except HubRefused as why:
             self._say("reading", str(why))
 
-    async def follow(self, version: int) -> None:
-        """Read the rows again unless they are of this version, as a heartbeat tells it.
+    async def follow(self, version: int) -> bool:
+        """Read the rows again unless they are of this version, as a heartbeat tells it. Whether
+        others hold than the last time.
 
         A hub that has none of the file's rows any more, as one whose database is older, is told
         the file again, and so is one that refused it. Whether they are all there is not asked:
         while an old and a new adapter run side by side, each would go on telling its own.
         """
         if self.mappings.file is None:
-            return
+            return False
+        await self._follow(version)
+        before, self._seen = self._seen, self.mappings.told()
+        return before != self._seen
+
+    async def _follow(self, version: int) -> None:
         refused_long_ago = time.monotonic() - self._told_at >= PUBLISH_AGAIN_SECONDS
         if not self._published and refused_long_ago:
             await self.publish()
@@ -153,4 +161,5 @@ def _told(row: mapping_pb2.MappingRow) -> Told:
     topic = mapping_pb2.MappingTopic.Name(row.topic).removeprefix(_TOPIC) if known else ""
     meaning = Meaning(row.meaning.canonical, row.meaning.exception_reason, row.meaning.preferred)
     by_deployment = row.origin == mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT
-    return Told(topic, Code(row.native.type, row.native.code), meaning, by_deployment)
+    code = Code(row.native.type, row.native.code)
+    return Told(topic, code, meaning, by_deployment, row.revision)

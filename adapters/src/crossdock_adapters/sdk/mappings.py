@@ -23,6 +23,7 @@ FILE_NAME = "mappings.toml"
 MAX_ROWS = 2_000
 MAX_TYPE = 32
 MAX_CODE = 64
+MAX_CODES = 8
 CONFIDENCES = frozenset({"H", "M", "L"})
 _ROW_KEYS = frozenset({"type", "means", "reason", "preferred", "codes", "source", "confidence"})
 _WORD = re.compile(r"[A-Z0-9_]{1,64}")
@@ -69,12 +70,27 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One code as the hub has it. by_deployment: an operator said so."""
+    """One code as the hub has it. by_deployment: an operator said so; revision: of its row, 0 of a
+    row that only the file has told."""
 
     topic: str
     code: Code
     meaning: Meaning
     by_deployment: bool
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadCodes:
+    """Codes, the most telling first, of which none has a row by which a payload could be read.
+
+    revision: the sum of those of the rows that they have and that did not do; by it the hub knows
+    whether a row that it has by now would be news.
+    """
+
+    topic: Topic
+    codes: tuple[Code, ...]
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +149,10 @@ class Mappings:
         rows = () if self.file is None else self.file.rows
         return [Told(row.topic, row.code, row.meaning, False) for row in rows]
 
+    def told(self) -> Mapping[tuple[str, Code], Told]:
+        """The rows by topic and code; another object once `replace` was called."""
+        return self._rows
+
     def replace(self, rows: Iterable[Told]) -> None:
         """From now on these are all rows there are."""
         self._rows = {(row.topic, row.code): row for row in rows}
@@ -144,6 +164,13 @@ class Mappings:
             if found is not None:
                 return code, found.meaning
         return None
+
+    def unread(self, topic: Topic, codes: Iterable[Code]) -> UnreadCodes:
+        """What a payload waits for that none of these codes could be read by: give it to what is
+        raised, `Unreadable(problem, place, codes)`."""
+        told = tuple(dict.fromkeys(codes))[:MAX_CODES]
+        rows = (self._rows.get((topic, code)) for code in told)
+        return UnreadCodes(topic, told, sum(row.revision for row in rows if row is not None))
 
     def natives(self, topic: Topic, type_: str = "") -> Mapping[str, str]:
         """Canonical word to the code that is sent for it, of one of the vendor's tables.

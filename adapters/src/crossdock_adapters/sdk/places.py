@@ -12,14 +12,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crossdock_adapters.sdk.mappings import UnreadCodes
+
+# How far back the causes of an error are followed.
+MAX_CAUSES = 8
+
 
 class Unreadable(ValueError):
-    """The payload cannot be put into the contract's words. place: "" means all of it."""
+    """The payload cannot be put into the contract's words. place: "" means all of it; codes: set
+    where that is for want of a row, as `Mappings.unread` tells them."""
 
-    def __init__(self, problem: str, place: str = "") -> None:
+    def __init__(self, problem: str, place: str = "", codes: UnreadCodes | None = None) -> None:
         super().__init__(f"{place}: {problem}" if place else problem)
         self.problem = problem
         self.place = place
+        self.codes = codes
+
+
+def unread_codes(error: BaseException | None) -> UnreadCodes | None:
+    """The codes without a row that an error, or what caused it, is about; None: it is another."""
+    for _ in range(MAX_CAUSES):
+        if error is None or (isinstance(error, Unreadable) and error.codes is not None):
+            break
+        error = error.__cause__
+    return error.codes if isinstance(error, Unreadable) else None
 
 
 @contextmanager
@@ -28,7 +44,9 @@ def inside(place: str) -> Iterator[None]:
     try:
         yield
     except Unreadable as error:
-        raise type(error)(error.problem, place + error.place) from error
+        moved = type(error)(error.problem, place + error.place)
+        moved.codes = error.codes
+        raise moved from error
 
 
 def pointer(*parts: str | int) -> str:

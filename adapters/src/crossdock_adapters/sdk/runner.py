@@ -82,6 +82,7 @@ class EndpointRunner:
         self._telemetry = telemetry
         self._changed = changed
         self._mappings = MappingSync(config.id, adapter.name, link.hub, adapter.mappings)
+        self._held: HeldPayloads | None = None
         self._hub_presence = Presence(f"endpoint {config.id}: the hub")
         self._vendor_presence = Presence(f"endpoint {config.id}: {adapter.manifest.title}")
         self._alerts = Alerts(config.id, telemetry.alerts)
@@ -138,7 +139,7 @@ class EndpointRunner:
             asyncio.create_task(inbound.poll_forever(poll), name=f"poll {poll.name}")
             for poll in self.adapter.polls.values()
         ]
-        held = HeldPayloads(inbound)
+        held = self._held = HeldPayloads(inbound)
         polls.append(asyncio.create_task(held.run(), name="held payloads"))
         worker = self._worker(vendor, held)
         consuming = asyncio.create_task(self._consume(source, worker))
@@ -226,12 +227,16 @@ class EndpointRunner:
             pause = min(pause * 2, MAX_TEST_PAUSE_SECONDS)
 
     async def _heartbeats(self) -> None:
+        news = False
         while True:
             try:
                 version = await self._link.heartbeat(
                     self._vendor_presence.trouble or self._alerts.told()
                 )
-                await self._mappings.follow(version)
+                # Twice: the hub tells of rows before it has asked for the payloads they are of.
+                before, news = news, await self._mappings.follow(version)
+                if self._held is not None and (news or before):
+                    self._held.look_again()
             except (HubAway, HubRefused) as error:
                 self._hub_presence.gone(str(error))
             else:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crossdock_adapters.sdk.alerts import Alerts
+from crossdock_adapters.sdk.mappings import UnreadCodes
+from crossdock_adapters.sdk.places import unread_codes
 from crossdock_adapters.sdk.settings import Settings
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from crossdock_adapters.sdk.sequences import Cursors, Sequences
 
+# (payload, content type, reason, key, codes without a row that it waits for)
+HoldPayload = Callable[[bytes, str, str, str, UnreadCodes | None], Awaitable[None]]
 LookUpNumbers = Callable[[str, Sequence[str]], Awaitable[dict[str, str]]]
 
 
@@ -79,7 +83,7 @@ class Poll:
     settings: Settings = field(repr=False)
     hub: HubClient = field(repr=False)
     put_cursor: Callable[[bytes], Awaitable[None]] = field(repr=False)
-    hold_payload: Callable[[bytes, str, str, str], Awaitable[None]] = field(repr=False)
+    hold_payload: HoldPayload = field(repr=False)
     # This endpoint's control numbers and whatever else it has the hub keep; the runner gives both.
     sequences: Sequences | None = field(default=None, repr=False)
     cursors: Cursors | None = field(default=None, repr=False)
@@ -96,12 +100,18 @@ class Poll:
         self.cursor = raw
 
     async def hold(
-        self, payload: bytes, reason: str, content_type: str = "application/json", key: str = ""
+        self,
+        payload: bytes,
+        reason: str,
+        content_type: str = "application/json",
+        key: str = "",
+        cause: BaseException | None = None,
     ) -> None:
         """Give the hub a payload that can't be translated, raw, so that it is not lost.
 
-        `key` is the vendor's id of it: the same key is held once."""
-        await self.hold_payload(payload, content_type, reason, key)
+        `key` is the vendor's id of it: the same key is held once. `cause` is what was raised: where
+        that was for want of a row (`Unreadable.codes`), the payload comes again with the row."""
+        await self.hold_payload(payload, content_type, reason, key, unread_codes(cause))
 
 
 class Refused(Exception):
@@ -132,9 +142,10 @@ class Webhook:
     settings: Settings = field(repr=False)
     secrets: Any = field(repr=False)
     hub: HubClient = field(repr=False)
-    hold_payload: Callable[[bytes, str, str, str], Awaitable[None]] = field(repr=False)
+    hold_payload: HoldPayload = field(repr=False)
 
-    async def hold(self, reason: str, key: str = "") -> None:
-        """Give the hub this payload raw because it can't be translated; durable on return."""
+    async def hold(self, reason: str, key: str = "", cause: BaseException | None = None) -> None:
+        """Give the hub this payload raw because it can't be translated; durable on return. For
+        `key` and `cause` see Poll.hold."""
         content_type = self.headers.get("content-type", "application/octet-stream")
-        await self.hold_payload(self.body, content_type, reason, key)
+        await self.hold_payload(self.body, content_type, reason, key, unread_codes(cause))

@@ -147,7 +147,8 @@ def alike(reason: str) -> str:
 def held_cause(fact: HeldFactRecord) -> Cause:
     """Why something that came in was not written."""
     refusal = types_pb2.Refusal.FromString(fact.refusal)
-    what = fact.method or fact.awaits.partition(":")[2]
+    # A payload that waits for a code is of its source too, which its refusal keeps.
+    what = fact.method or refusal.metadata.get("source") or fact.awaits.partition(":")[2]
     kind = "HELD_FACT" if fact.method else "HELD_PAYLOAD"
     return Cause(fact.endpoint, what, "", kind, refusal.reason, alike(refusal.message))
 

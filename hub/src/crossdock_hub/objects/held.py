@@ -11,12 +11,12 @@ from crossdock.errors import Refusal, to_message
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
-from crossdock_hub.objects.mappings import unmapped_of
+from crossdock_hub.objects.mappings import Code, Unmapped, awaits_of, topic_name, unmapped_of
 from crossdock_hub.records import HeldFactRecord
-from crossdock_hub.unit import NotYet, Unit
+from crossdock_hub.unit import Key, NotYet, Unit
 
-# What a raw payload waits for: a better translation of its source; or, once an operator asked, its
-# adapter, which looks for these every so often.
+# What a raw payload waits for, where it is no code: a better translation of its source; or, once an
+# operator asked or its code has a row, its adapter, which looks for these every so often.
 TRANSLATION = "translation"
 RETRANSLATION = "retranslation"
 
@@ -64,7 +64,7 @@ def hold(
 def hold_payload(unit: Unit, request: held_fact_pb2.HoldPayloadRequest) -> types_pb2.FactReceipt:
     """Keep a raw payload, unless the same is held: closed ones do not count, they are looked at."""
     identity = payload_identity(unit.caller.endpoint, request)
-    return hold(unit, "", request, untranslated(request.source, request.reason), identity)
+    return hold(unit, "", request, why_untranslated(unit, request.source, request), identity)
 
 
 def _open_fact(unit: Unit, fact_id: str | None) -> HeldFactRecord | None:
@@ -99,18 +99,54 @@ def applied(record: HeldFactRecord, now: int) -> HeldFactRecord:
 
 def source_of(record: HeldFactRecord) -> str:
     """Where a raw payload came in."""
-    return record.awaits.partition(":")[2]
+    kind, _, value = record.awaits.partition(":")
+    if kind in (TRANSLATION, RETRANSLATION):
+        return value
+    return held_fact_pb2.HoldPayloadRequest.FromString(record.payload).source
 
 
 def asked_again(record: HeldFactRecord) -> HeldFactRecord:
-    """An operator wants the adapter to translate a raw payload again."""
+    """The adapter is to translate a raw payload again."""
     return replace(record, awaits=f"{RETRANSLATION}:{source_of(record)}")
 
 
-def untranslated(source: str, reason: str) -> NotYet:
-    """Why a raw payload waits, and for what."""
-    refusal = Refusal("INVALID_FIELD", reason, {"source": source})
-    return NotYet(refusal, f"{TRANSLATION}:{source}")
+def why_untranslated(
+    unit: Unit,
+    source: str,
+    told: held_fact_pb2.HoldPayloadRequest | held_fact_pb2.ReportHeldPayloadRequest,
+) -> NotYet:
+    """Why a raw payload waits, and for what: for its codes where its adapter read it by the rows
+    that hold now. Where they are others by now, the row came between its reading and this word, or
+    went: nobody would tell the payload of it, so the adapter is asked at once."""
+    if not told.HasField("unread_codes"):
+        refusal = Refusal("INVALID_FIELD", told.reason, {"source": source})
+        return NotYet(refusal, f"{TRANSLATION}:{source}")
+    unread = told.unread_codes
+    codes = tuple(map(Code.of, unread.native_codes))
+    unmapped = Unmapped(unit.endpoint_kind, topic_name(unread.topic), codes)
+    refusal = Refusal(
+        "UNMAPPED_CODE",
+        told.reason,
+        {
+            "endpoint_kind": unmapped.endpoint_kind,
+            "topic": unmapped.topic,
+            "type": codes[0].type,
+            "code": codes[0].code,
+            "source": source,
+        },
+    )
+    revision = rows_revision(unit, unmapped)
+    if revision and revision != unread.rows_revision:
+        return NotYet(refusal, f"{RETRANSLATION}:{source}")
+    return NotYet(refusal, awaits_of(unmapped))
+
+
+def rows_revision(unit: Unit, unmapped: Unmapped) -> int:
+    """The sum of the revisions of the rows that these codes have; 0: none has one."""
+    keys: list[Key] = [("mapping", row) for row in unmapped.row_ids()]
+    unit.require(keys)
+    rows = [unit.get(key) for key in dict.fromkeys(keys)]
+    return sum(row.revision for row in rows if row is not None and row.canonical)
 
 
 def still_held(record: HeldFactRecord, why: NotYet) -> HeldFactRecord:

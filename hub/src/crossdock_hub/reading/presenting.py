@@ -163,11 +163,11 @@ def attempt_message(record: AttemptRecord, *, full: bool = True) -> delivery_pb2
 
 def held_fact_message(record: HeldFactRecord) -> held_fact_pb2.HeldFact:
     """A held fact; one that could not be translated with its raw payload and content type."""
-    payload, content_type = record.payload, record.content_type
+    payload, content_type, source = record.payload, record.content_type, ""
     if not record.method:
         try:
             kept = held_fact_pb2.HoldPayloadRequest.FromString(record.payload)
-            payload, content_type = kept.payload, kept.content_type
+            payload, content_type, source = kept.payload, kept.content_type, kept.source
         except DecodeError:
             pass
     message = held_fact_pb2.HeldFact(
@@ -179,6 +179,7 @@ def held_fact_message(record: HeldFactRecord) -> held_fact_pb2.HeldFact:
         state=enum_value(held_fact_pb2.HeldFactState, record.state),
         awaits=record.awaits,
         drives=record.drives,
+        source=source,
     )
     message.refusal.ParseFromString(record.refusal)
     stamp(message.create_time, record.created_at)

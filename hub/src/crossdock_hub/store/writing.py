@@ -7,12 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, exists, func, select, update
+from sqlalchemy import and_, bindparam, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.delivery.removal import REMOVED, removed, returned
+from crossdock_hub.objects.mappings import AWAITS
 from crossdock_hub.records import (
     OCCUPYING_STATES,
     DeliveryRecord,
@@ -276,9 +277,13 @@ async def due_deliveries(
 
 
 async def awaited(connection: AsyncConnection) -> set[str]:
-    """Everything that held facts wait for. Raw payloads are not driven: they have no method."""
+    """Everything that held facts wait for. Of raw payloads, which have no method, those that wait
+    for a code: nothing else drives one."""
     h = t.held_facts.c
-    waiting = select(h.awaits).where(h.state == "HELD", h.method != "", h.awaits != "").distinct()
+    # A range, not LIKE: ";" is the sign after ":".
+    by_code = and_(h.awaits > f"{AWAITS}:", h.awaits < f"{AWAITS};")
+    driven = or_(h.method != "", by_code)
+    waiting = select(h.awaits).where(h.state == "HELD", driven, h.awaits != "").distinct()
     return {row.awaits for row in await connection.execute(waiting)}
 
 

@@ -13,7 +13,7 @@ from crossdock.options.v1 import options_pb2
 from crossdock_hub.delivery.registry import RegisteredEndpoint, bolder, compile_endpoint
 from crossdock_hub.delivery.removal import REMOVED, is_gone
 from crossdock_hub.objects import held as holding
-from crossdock_hub.objects.held import applied, source_of, still_held, untranslated
+from crossdock_hub.objects.held import applied, source_of, still_held, why_untranslated
 from crossdock_hub.objects.resources import stamp
 from crossdock_hub.reading.presenting import held_fact_message
 from crossdock_hub.records import CursorRecord, EndpointRecord, HeldFactRecord
@@ -233,7 +233,7 @@ def put_cursor(
 def hold_payload(
     unit: Unit, request: held_fact_pb2.HoldPayloadRequest
 ) -> held_fact_pb2.HoldPayloadResponse:
-    """Keep a payload raw; nothing drives it but a person or a better translation."""
+    """Keep a payload raw; a person drives it, a better translation, or a row for its code."""
     receipt = holding.hold_payload(unit, request)
     return held_fact_pb2.HoldPayloadResponse(receipt=receipt)
 
@@ -263,7 +263,7 @@ def report_held_payload(
     after = (
         applied(held, unit.now)
         if request.translated
-        else still_held(held, untranslated(source_of(held), request.reason))
+        else still_held(held, why_untranslated(unit, source_of(held), request))
     )
     unit.put(("held_fact", held.id), after)
     if request.translated:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from crossdock.mapping.v1.mapping_pb2 import MappingTopic
 from google.protobuf.message import Message
 
 from crossdock_adapters.sdk.conformance import payloads
@@ -93,6 +94,11 @@ async def _kept_unguessed(bench: Bench, way: WayIn, given: UnknownCode) -> None:
         require(
             kept or any(raw in each.payload or raw.decode() in each.reason for each in held),
             f"neither a fact nor a held payload has {given.raw} as the vendor wrote it",
+        )
+        awaited = {each.unread_codes.topic for each in held if each.HasField("unread_codes")}
+        require(
+            given.topic is None or awaited == {MappingTopic.Value(f"MAPPING_TOPIC_{given.topic}")},
+            f"the hub is not told that what has {given.raw} waits for a row of {given.topic}",
         )
         for fact in facts if given.field else []:
             for value in values_of(fact, given.field):

@@ -25,6 +25,7 @@ from google.protobuf.message import Message
 
 from crossdock_adapters.sdk import registry
 from crossdock_adapters.sdk.adapter import Adapter
+from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.sandbox import Sandbox
 from crossdock_adapters.sdk.settings import Secrets
 
@@ -80,13 +81,15 @@ class UnknownCode:
     raw: the code as the payload has it; it must be kept. field: the contract's field that it would
     be mapped to; it must stay empty or unknown, because a code without a row is never guessed. ""
     where the payload is held whole. told: the value of the field that another code beside it has a
-    row for, as the vendor's own summary; then it must be that.
+    row for, as the vendor's own summary; then it must be that. topic: of a payload that is held
+    whole, what the code speaks about: the hub must be told that the payload waits for its row.
     """
 
     payload: bytes
     raw: str
     field: str = ""
     told: str = ""
+    topic: Topic | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,8 +198,9 @@ def backfill(
         typer.echo(f"nothing is quarantined for codes of {kind}")
         return
     typer.echo(
-        f"{found['examined']} looked at: {found['applied']} written, {found['unmapped']} without a "
-        f"row still, {found['held']} wait for something else"
+        f"{found['examined']} looked at: {found['applied']} written, {found['asked_again']} given "
+        f"to their adapters again, {found['unmapped']} without a row still, {found['held']} wait "
+        "for something else"
     )
 
 

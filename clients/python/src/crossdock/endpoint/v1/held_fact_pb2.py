@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from crossdock.mapping.v1 import mapping_pb2 as crossdock_dot_mapping_dot_v1_dot_mapping__pb2
 from crossdock.options.v1 import options_pb2 as crossdock_dot_options_dot_v1_dot_options__pb2
 from crossdock.types.v1 import types_pb2 as crossdock_dot_types_dot_v1_dot_types__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%crossdock/endpoint/v1/held_fact.proto\x12\x15\x63rossdock.endpoint.v1\x1a\"crossdock/options/v1/options.proto\x1a\x1e\x63rossdock/types/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x03\n\x08HeldFact\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n\x08\x65ndpoint\x18\x02 \x01(\tR\x08\x65ndpoint\x12\x16\n\x06method\x18\x03 \x01(\tR\x06method\x12 \n\x07payload\x18\x04 \x01(\x0c\x42\x06\xb8\xf9\xe0\xe3\x07\x01R\x07payload\x12!\n\x0c\x63ontent_type\x18\x05 \x01(\tR\x0b\x63ontentType\x12\x35\n\x07refusal\x18\x06 \x01(\x0b\x32\x1b.crossdock.types.v1.RefusalR\x07refusal\x12:\n\x05state\x18\x07 \x01(\x0e\x32$.crossdock.endpoint.v1.HeldFactStateR\x05state\x12\x16\n\x06\x61waits\x18\x08 \x01(\tR\x06\x61waits\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x39\n\napply_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tapplyTime\x12\x16\n\x06\x64rives\x18\x0b \x01(\x05R\x06\x64rives\"\xba\x01\n\x12HoldPayloadRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12 \n\x07payload\x18\x02 \x01(\x0c\x42\x06\xb8\xf9\xe0\xe3\x07\x01R\x07payload\x12!\n\x0c\x63ontent_type\x18\x03 \x01(\tR\x0b\x63ontentType\x12\x16\n\x06source\x18\x04 \x01(\tR\x06source\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason\x12\x10\n\x03key\x18\x06 \x01(\tR\x03key\"P\n\x13HoldPayloadResponse\x12\x39\n\x07receipt\x18\x01 \x01(\x0b\x32\x1f.crossdock.types.v1.FactReceiptR\x07receipt\"\x93\x01\n\x18ReportHeldPayloadRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12 \n\x0cheld_fact_id\x18\x02 \x01(\tR\nheldFactId\x12\x1e\n\ntranslated\x18\x03 \x01(\x08R\ntranslated\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"Y\n\x19ReportHeldPayloadResponse\x12<\n\theld_fact\x18\x01 \x01(\x0b\x32\x1f.crossdock.endpoint.v1.HeldFactR\x08heldFact\"\x82\x02\n\x14ListHeldFactsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n\x08\x65ndpoint\x18\x03 \x01(\tR\x08\x65ndpoint\x12:\n\x05state\x18\x04 \x01(\x0e\x32$.crossdock.endpoint.v1.HeldFactStateR\x05state\x12#\n\rpayloads_only\x18\x05 \x01(\x08R\x0cpayloadsOnly\x12\x1f\n\x0b\x61waits_kind\x18\x06 \x01(\tR\nawaitsKind\x12\x10\n\x03ids\x18\x07 \x03(\tR\x03ids\"\x7f\n\x15ListHeldFactsResponse\x12>\n\nheld_facts\x18\x01 \x03(\x0b\x32\x1f.crossdock.endpoint.v1.HeldFactR\theldFacts\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x86\x01\n\rHeldFactState\x12\x1f\n\x1bHELD_FACT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14HELD_FACT_STATE_HELD\x10\x01\x12\x1b\n\x17HELD_FACT_STATE_APPLIED\x10\x02\x12\x1d\n\x19HELD_FACT_STATE_DISCARDED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%crossdock/endpoint/v1/held_fact.proto\x12\x15\x63rossdock.endpoint.v1\x1a\"crossdock/mapping/v1/mapping.proto\x1a\"crossdock/options/v1/options.proto\x1a\x1e\x63rossdock/types/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x03\n\x08HeldFact\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n\x08\x65ndpoint\x18\x02 \x01(\tR\x08\x65ndpoint\x12\x16\n\x06method\x18\x03 \x01(\tR\x06method\x12 \n\x07payload\x18\x04 \x01(\x0c\x42\x06\xb8\xf9\xe0\xe3\x07\x01R\x07payload\x12!\n\x0c\x63ontent_type\x18\x05 \x01(\tR\x0b\x63ontentType\x12\x35\n\x07refusal\x18\x06 \x01(\x0b\x32\x1b.crossdock.types.v1.RefusalR\x07refusal\x12:\n\x05state\x18\x07 \x01(\x0e\x32$.crossdock.endpoint.v1.HeldFactStateR\x05state\x12\x16\n\x06\x61waits\x18\x08 \x01(\tR\x06\x61waits\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x39\n\napply_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tapplyTime\x12\x16\n\x06\x64rives\x18\x0b \x01(\x05R\x06\x64rives\x12\x16\n\x06source\x18\x0c \x01(\tR\x06source\"\xaf\x01\n\x0bUnreadCodes\x12\x38\n\x05topic\x18\x01 \x01(\x0e\x32\".crossdock.mapping.v1.MappingTopicR\x05topic\x12\x41\n\x0cnative_codes\x18\x02 \x03(\x0b\x32\x1e.crossdock.types.v1.NativeCodeR\x0bnativeCodes\x12#\n\rrows_revision\x18\x03 \x01(\x03R\x0crowsRevision\"\x81\x02\n\x12HoldPayloadRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12 \n\x07payload\x18\x02 \x01(\x0c\x42\x06\xb8\xf9\xe0\xe3\x07\x01R\x07payload\x12!\n\x0c\x63ontent_type\x18\x03 \x01(\tR\x0b\x63ontentType\x12\x16\n\x06source\x18\x04 \x01(\tR\x06source\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason\x12\x10\n\x03key\x18\x06 \x01(\tR\x03key\x12\x45\n\x0cunread_codes\x18\x07 \x01(\x0b\x32\".crossdock.endpoint.v1.UnreadCodesR\x0bunreadCodes\"P\n\x13HoldPayloadResponse\x12\x39\n\x07receipt\x18\x01 \x01(\x0b\x32\x1f.crossdock.types.v1.FactReceiptR\x07receipt\"\xda\x01\n\x18ReportHeldPayloadRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12 \n\x0cheld_fact_id\x18\x02 \x01(\tR\nheldFactId\x12\x1e\n\ntranslated\x18\x03 \x01(\x08R\ntranslated\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\x12\x45\n\x0cunread_codes\x18\x05 \x01(\x0b\x32\".crossdock.endpoint.v1.UnreadCodesR\x0bunreadCodes\"Y\n\x19ReportHeldPayloadResponse\x12<\n\theld_fact\x18\x01 \x01(\x0b\x32\x1f.crossdock.endpoint.v1.HeldFactR\x08heldFact\"\x82\x02\n\x14ListHeldFactsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n\x08\x65ndpoint\x18\x03 \x01(\tR\x08\x65ndpoint\x12:\n\x05state\x18\x04 \x01(\x0e\x32$.crossdock.endpoint.v1.HeldFactStateR\x05state\x12#\n\rpayloads_only\x18\x05 \x01(\x08R\x0cpayloadsOnly\x12\x1f\n\x0b\x61waits_kind\x18\x06 \x01(\tR\nawaitsKind\x12\x10\n\x03ids\x18\x07 \x03(\tR\x03ids\"\x7f\n\x15ListHeldFactsResponse\x12>\n\nheld_facts\x18\x01 \x03(\x0b\x32\x1f.crossdock.endpoint.v1.HeldFactR\theldFacts\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x86\x01\n\rHeldFactState\x12\x1f\n\x1bHELD_FACT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14HELD_FACT_STATE_HELD\x10\x01\x12\x1b\n\x17HELD_FACT_STATE_APPLIED\x10\x02\x12\x1d\n\x19HELD_FACT_STATE_DISCARDED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,20 +39,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELDFACT'].fields_by_name['payload']._serialized_options = b'\270\371\340\343\007\001'
   _globals['_HOLDPAYLOADREQUEST'].fields_by_name['payload']._loaded_options = None
   _globals['_HOLDPAYLOADREQUEST'].fields_by_name['payload']._serialized_options = b'\270\371\340\343\007\001'
-  _globals['_HELDFACTSTATE']._serialized_start=1501
-  _globals['_HELDFACTSTATE']._serialized_end=1635
-  _globals['_HELDFACT']._serialized_start=166
-  _globals['_HELDFACT']._serialized_end=596
-  _globals['_HOLDPAYLOADREQUEST']._serialized_start=599
-  _globals['_HOLDPAYLOADREQUEST']._serialized_end=785
-  _globals['_HOLDPAYLOADRESPONSE']._serialized_start=787
-  _globals['_HOLDPAYLOADRESPONSE']._serialized_end=867
-  _globals['_REPORTHELDPAYLOADREQUEST']._serialized_start=870
-  _globals['_REPORTHELDPAYLOADREQUEST']._serialized_end=1017
-  _globals['_REPORTHELDPAYLOADRESPONSE']._serialized_start=1019
-  _globals['_REPORTHELDPAYLOADRESPONSE']._serialized_end=1108
-  _globals['_LISTHELDFACTSREQUEST']._serialized_start=1111
-  _globals['_LISTHELDFACTSREQUEST']._serialized_end=1369
-  _globals['_LISTHELDFACTSRESPONSE']._serialized_start=1371
-  _globals['_LISTHELDFACTSRESPONSE']._serialized_end=1498
+  _globals['_HELDFACTSTATE']._serialized_start=1881
+  _globals['_HELDFACTSTATE']._serialized_end=2015
+  _globals['_HELDFACT']._serialized_start=202
+  _globals['_HELDFACT']._serialized_end=656
+  _globals['_UNREADCODES']._serialized_start=659
+  _globals['_UNREADCODES']._serialized_end=834
+  _globals['_HOLDPAYLOADREQUEST']._serialized_start=837
+  _globals['_HOLDPAYLOADREQUEST']._serialized_end=1094
+  _globals['_HOLDPAYLOADRESPONSE']._serialized_start=1096
+  _globals['_HOLDPAYLOADRESPONSE']._serialized_end=1176
+  _globals['_REPORTHELDPAYLOADREQUEST']._serialized_start=1179
+  _globals['_REPORTHELDPAYLOADREQUEST']._serialized_end=1397
+  _globals['_REPORTHELDPAYLOADRESPONSE']._serialized_start=1399
+  _globals['_REPORTHELDPAYLOADRESPONSE']._serialized_end=1488
+  _globals['_LISTHELDFACTSREQUEST']._serialized_start=1491
+  _globals['_LISTHELDFACTSREQUEST']._serialized_end=1749
+  _globals['_LISTHELDFACTSRESPONSE']._serialized_start=1751
+  _globals['_LISTHELDFACTSRESPONSE']._serialized_end=1878
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 Facts and payloads that could not be written yet: the inbound dead letters."""
 
 from collections import abc as _abc
+from crossdock.mapping.v1 import mapping_pb2 as _mapping_pb2
 from crossdock.types.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -66,6 +67,7 @@ class HeldFact(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     APPLY_TIME_FIELD_NUMBER: _builtins.int
     DRIVES_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id made by the hub (UUID)."""
     endpoint: _builtins.str
@@ -79,12 +81,15 @@ class HeldFact(_message.Message):
     state: Global___HeldFactState.ValueType
     """Where it is."""
     awaits: _builtins.str
-    """What it waits for, as "kind:value", for example "shipment:SH-1". A payload waits for a better
-    translation of where it came in ("translation:/ups/track-alert"); once an operator asked, for
-    its adapter ("retranslation:/ups/track-alert").
+    """What it waits for, as "kind:value", for example "shipment:SH-1". A payload waits for a code
+    without a row ("code:netsuite/UNIT/weight/stone"), or for a better translation of where it came
+    in ("translation:/ups/track-alert"); once the code has a row or an operator asked, for its
+    adapter ("retranslation:/ups/track-alert").
     """
     drives: _builtins.int
     """How often it was driven."""
+    source: _builtins.str
+    """Where a payload came in; empty for a fact."""
     @_builtins.property
     def refusal(self) -> _types_pb2.Refusal:
         """Why it is held."""
@@ -111,14 +116,49 @@ class HeldFact(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         apply_time: _timestamp_pb2.Timestamp | None = ...,
         drives: _builtins.int = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time", "create_time", b"create_time", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time", "awaits", b"awaits", "content_type", b"content_type", "create_time", b"create_time", "drives", b"drives", "endpoint", b"endpoint", "id", b"id", "method", b"method", "payload", b"payload", "refusal", b"refusal", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time", "awaits", b"awaits", "content_type", b"content_type", "create_time", b"create_time", "drives", b"drives", "endpoint", b"endpoint", "id", b"id", "method", b"method", "payload", b"payload", "refusal", b"refusal", "source", b"source", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HeldFact: _TypeAlias = HeldFact  # noqa: Y015
+
+@_typing.final
+class UnreadCodes(_message.Message):
+    """Codes for which a payload could not be translated: none has a row by which it can be read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    NATIVE_CODES_FIELD_NUMBER: _builtins.int
+    ROWS_REVISION_FIELD_NUMBER: _builtins.int
+    topic: _mapping_pb2.MappingTopic.ValueType
+    """What they speak about."""
+    rows_revision: _builtins.int
+    """By which rows they were read: the sum of the revisions of those that the adapter has of these
+    codes, 0 when it has none. Where the hub has others by now the payload is read again at once.
+    """
+    @_builtins.property
+    def native_codes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.NativeCode]:
+        """As the vendor writes them, the most telling first; a row for any will do."""
+
+    def __init__(
+        self,
+        *,
+        topic: _mapping_pb2.MappingTopic.ValueType = ...,
+        native_codes: _abc.Iterable[_types_pb2.NativeCode] | None = ...,
+        rows_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["native_codes", b"native_codes", "rows_revision", b"rows_revision", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnreadCodes: _TypeAlias = UnreadCodes  # noqa: Y015
 
 @_typing.final
 class HoldPayloadRequest(_message.Message):
@@ -132,6 +172,7 @@ class HoldPayloadRequest(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    UNREAD_CODES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any UUID; repeated with the same content it gets the first answer again."""
     payload: _builtins.bytes
@@ -147,6 +188,12 @@ class HoldPayloadRequest(_message.Message):
     While a payload of the same endpoint, source and key (without one: the same bytes) is held,
     this one is not kept beside it.
     """
+    @_builtins.property
+    def unread_codes(self) -> Global___UnreadCodes:
+        """Set when it is a code without a row that kept it from being translated: the payload is
+        quarantined for it, counted with it, and given to its adapter again when a row comes.
+        """
+
     def __init__(
         self,
         *,
@@ -156,10 +203,11 @@ class HoldPayloadRequest(_message.Message):
         source: _builtins.str = ...,
         reason: _builtins.str = ...,
         key: _builtins.str = ...,
+        unread_codes: Global___UnreadCodes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["unread_codes", b"unread_codes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "key", b"key", "payload", b"payload", "reason", b"reason", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "key", b"key", "payload", b"payload", "reason", b"reason", "request_id", b"request_id", "source", b"source", "unread_codes", b"unread_codes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -199,6 +247,7 @@ class ReportHeldPayloadRequest(_message.Message):
     HELD_FACT_ID_FIELD_NUMBER: _builtins.int
     TRANSLATED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    UNREAD_CODES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any UUID; repeated with the same content it gets the first answer again."""
     held_fact_id: _builtins.str
@@ -207,6 +256,10 @@ class ReportHeldPayloadRequest(_message.Message):
     """Whether all that it says is in the hub now, as facts that are durable."""
     reason: _builtins.str
     """Why it still could not be translated; left empty when it was, needed when it was not."""
+    @_builtins.property
+    def unread_codes(self) -> Global___UnreadCodes:
+        """The codes that it could not be translated for, as in HoldPayloadRequest; unset when it was."""
+
     def __init__(
         self,
         *,
@@ -214,10 +267,11 @@ class ReportHeldPayloadRequest(_message.Message):
         held_fact_id: _builtins.str = ...,
         translated: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        unread_codes: Global___UnreadCodes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["unread_codes", b"unread_codes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_fact_id", b"held_fact_id", "reason", b"reason", "request_id", b"request_id", "translated", b"translated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_fact_id", b"held_fact_id", "reason", b"reason", "request_id", b"request_id", "translated", b"translated", "unread_codes", b"unread_codes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

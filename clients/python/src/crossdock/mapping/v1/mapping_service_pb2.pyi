@@ -480,9 +480,9 @@ class BackfillMappingsResponse(_message.Message):
     applied: _builtins.int
     """Facts that are written now."""
     asked_again: _builtins.int
-    """Always 0: payloads wait for a better translation, never for a code."""
+    """Payloads that their adapter is asked to translate again."""
     unmapped: _builtins.int
-    """Facts whose code has no row still."""
+    """Facts and payloads whose code has no row still."""
     held: _builtins.int
     """Facts whose code has a row and that wait for something else now, or for a person."""
     next_page_token: _builtins.str

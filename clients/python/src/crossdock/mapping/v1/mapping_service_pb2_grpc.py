@@ -87,7 +87,7 @@ class MappingServiceServicer:
 
     def SetMapping(self, request, context):
         """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
-        what is quarantined for this code is decided again by itself.
+        what is quarantined for this code is decided again by itself, payloads by their adapter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +123,8 @@ class MappingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BackfillMappings(self, request, context):
-        """Decides a page of the quarantined facts of an endpoint kind again, in the order they came.
+        """Decides a page of the quarantined facts of an endpoint kind again, in the order they came, and
+        asks adapters to translate the payloads among them again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

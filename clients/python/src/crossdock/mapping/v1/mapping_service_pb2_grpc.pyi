@@ -40,7 +40,7 @@ class MappingServiceStub:
     """
     SetMapping: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.SetMappingRequest, _mapping_service_pb2.SetMappingResponse]
     """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
-    what is quarantined for this code is decided again by itself.
+    what is quarantined for this code is decided again by itself, payloads by their adapter.
     """
     ResetMapping: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.ResetMappingRequest, _mapping_service_pb2.ResetMappingResponse]
     """Takes back what the deployment said about a code: the default holds again, if there is one."""
@@ -53,7 +53,9 @@ class MappingServiceStub:
     GetMappingCoverage: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.GetMappingCoverageRequest, _mapping_service_pb2.GetMappingCoverageResponse]
     """Tells how many codes are known, and which ones came without a row."""
     BackfillMappings: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.BackfillMappingsRequest, _mapping_service_pb2.BackfillMappingsResponse]
-    """Decides a page of the quarantined facts of an endpoint kind again, in the order they came."""
+    """Decides a page of the quarantined facts of an endpoint kind again, in the order they came, and
+    asks adapters to translate the payloads among them again.
+    """
 
 @_typing.type_check_only
 class MappingServiceAsyncStub(MappingServiceStub):
@@ -67,7 +69,7 @@ class MappingServiceAsyncStub(MappingServiceStub):
     """
     SetMapping: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.SetMappingRequest, _mapping_service_pb2.SetMappingResponse]  # type: ignore[assignment]
     """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
-    what is quarantined for this code is decided again by itself.
+    what is quarantined for this code is decided again by itself, payloads by their adapter.
     """
     ResetMapping: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.ResetMappingRequest, _mapping_service_pb2.ResetMappingResponse]  # type: ignore[assignment]
     """Takes back what the deployment said about a code: the default holds again, if there is one."""
@@ -80,7 +82,9 @@ class MappingServiceAsyncStub(MappingServiceStub):
     GetMappingCoverage: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.GetMappingCoverageRequest, _mapping_service_pb2.GetMappingCoverageResponse]  # type: ignore[assignment]
     """Tells how many codes are known, and which ones came without a row."""
     BackfillMappings: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.BackfillMappingsRequest, _mapping_service_pb2.BackfillMappingsResponse]  # type: ignore[assignment]
-    """Decides a page of the quarantined facts of an endpoint kind again, in the order they came."""
+    """Decides a page of the quarantined facts of an endpoint kind again, in the order they came, and
+    asks adapters to translate the payloads among them again.
+    """
 
 class MappingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The mapping service: what the codes of each endpoint kind mean in this deployment."""
@@ -103,7 +107,7 @@ class MappingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mapping_service_pb2.SetMappingResponse, _abc.Awaitable[_mapping_service_pb2.SetMappingResponse]]:
         """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
-        what is quarantined for this code is decided again by itself.
+        what is quarantined for this code is decided again by itself, payloads by their adapter.
         """
 
     @_abc_1.abstractmethod
@@ -146,6 +150,8 @@ class MappingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mapping_service_pb2.BackfillMappingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_mapping_service_pb2.BackfillMappingsResponse, _abc.Awaitable[_mapping_service_pb2.BackfillMappingsResponse]]:
-        """Decides a page of the quarantined facts of an endpoint kind again, in the order they came."""
+        """Decides a page of the quarantined facts of an endpoint kind again, in the order they came, and
+        asks adapters to translate the payloads among them again.
+        """
 
 def add_MappingServiceServicer_to_server(servicer: MappingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,105 @@
+"""Faults in what payloads wait for that their adapter cannot read for want of a row."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
+
+CODES: Final = ("tests/hub/test_payload_codes.py",)
+ROWS: Final = ("tests/adapters/test_sdk_mappings.py",)
+
+CODE_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}objects/held.py",
+        CODES,
+        payload_waits_for_no_code=('if not told.HasField("unread_codes"):', "if True:"),
+        row_that_came_meanwhile_is_missed=(
+            "if revision and revision != unread.rows_revision:",
+            "if False:",
+        ),
+        row_that_is_of_no_use_is_asked_for_without_end=(
+            "if revision and revision != unread.rows_revision:",
+            "if revision:",
+        ),
+        row_without_a_meaning_counts=(
+            "if row is not None and row.canonical)",
+            "if row is not None)",
+        ),
+        source_is_forgotten_with_a_code=(
+            "if kind in (TRANSLATION, RETRANSLATION):",
+            "if True:",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}driving.py",
+        CODES,
+        payload_is_not_asked_for=(
+            "if unmapped is not None and held.rows_revision(unit, unmapped):",
+            "if False:",
+        ),
+        payload_is_asked_for_without_a_row=(
+            "if unmapped is not None and held.rows_revision(unit, unmapped):",
+            "if True:",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}backfilling.py",
+        CODES,
+        asked_payloads_count_as_held=("    if not record.method:\n        return ASKED\n", ""),
+    ),
+    *faults_in(
+        f"{HUB}delivery/causes.py",
+        CODES,
+        payload_of_a_code_is_another_dead_letter=(
+            'refusal.metadata.get("source") or',
+            '"" or',
+        ),
+    ),
+    *faults_in(
+        f"{HUB}store/writing.py",
+        ("tests/hub/test_payload_codes_restart.py",),
+        payloads_are_not_driven_at_start=(
+            'driven = or_(h.method != "", by_code)',
+            'driven = h.method != ""',
+        ),
+    ),
+    *faults_in(
+        f"{SDK}mappings.py",
+        ROWS,
+        rows_that_did_not_do_are_not_told=(
+            "return UnreadCodes(topic, told, sum(",
+            "return UnreadCodes(topic, told, 0 * sum(",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}mapping_sync.py",
+        ROWS,
+        rows_that_another_endpoint_read_are_no_news=(
+            "before, self._seen = self._seen, self.mappings.told()",
+            "before = self.mappings.told()",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}hub_link.py",
+        ROWS,
+        code_is_told_cut=(
+            "return as_text(text, most_characters).encode",
+            "return True or text.encode",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}places.py",
+        ROWS,
+        codes_are_lost_with_the_place=("        moved.codes = error.codes\n", ""),
+        codes_are_lost_with_their_error=("        error = error.__cause__\n", "        break\n"),
+    ),
+    *faults_in(
+        f"{SDK}held_payloads.py",
+        ("tests/adapters/test_held_rounds.py",),
+        new_rows_wait_for_the_next_round=(
+            'other rows than before."""\n        self._added.set()',
+            'other rows than before."""',
+        ),
+    ),
+]
