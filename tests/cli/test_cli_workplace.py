@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -14,14 +16,10 @@ import pytest
 from crossdock.cli.dev import more_steps
 from crossdock.cli.network import FULL, NETWORKS, SMALL, NetworkName
 from crossdock.cli.network.vendor import SandboxPace
+from crossdock.cli.ports import PORT_RANGE, chosen_ports
 from crossdock.cli.problems import CommandError
 from crossdock.cli.toml_text import toml_text
-from crossdock.cli.workplace import (
-    PORT_RANGE,
-    Running,
-    Workplace,
-    chosen_ports,
-)
+from crossdock.cli.workplace import Running, Workplace
 from crossdock.cli.workplace_configs import (
     hub_variables,
     write_adapters_config,
@@ -144,6 +142,25 @@ def test_ports_are_none_that_a_system_gives_out() -> None:
     ports, remarks = chosen_ports(SMALL.ports, {})
     assert remarks == []
     assert all(port in PORT_RANGE for port in ports.values())
+
+
+def test_ports_that_another_process_chose_are_passed_over() -> None:
+    """Proves that two installations which start at the same moment get no port in common, though
+    nothing listens on what the first one chose; and that its ports are free once it has ended."""
+    program = (
+        "from crossdock.cli.network import SMALL; from crossdock.cli.ports import chosen_ports; "
+        "import json; print(json.dumps(chosen_ports(SMALL.ports, {})[0]), flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = json.loads(other.stdout.readline())
+        ours, remarks = chosen_ports(SMALL.ports, theirs)
+        assert set(ours.values()).isdisjoint(theirs.values())
+        assert len(remarks) == len(theirs)
+        other.communicate("\n")
+    assert chosen_ports(SMALL.ports, theirs) == (theirs, [])
 
 
 def test_a_second_dev_is_refused_in_one_sentence(tmp_path: Path) -> None:

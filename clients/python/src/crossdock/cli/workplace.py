@@ -8,22 +8,18 @@ import json
 import os
 import secrets
 import shutil
-import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from crossdock.cli.network import NETWORKS, SMALL, Network
 from crossdock.cli.network.vendor import Dock
+from crossdock.cli.ports import bound, chosen_ports
 from crossdock.cli.private_files import kept_secret, private_directory, write_private
 from crossdock.cli.problems import CommandError
 
 DATA_VARIABLE: Final = "CROSSDOCK_DATA"
-# Below the ports that systems give out by themselves: nobody gets one of these by chance in the
-# moment between choosing it and its process being up, or while that process is down.
-PORT_RANGE: Final = range(20_000, 32_000)
-PORT_TRIES: Final = 100
 MAXIMUM_SEED: Final = 10_000
 _NOTES: Final = "workplace.json"
 _LOCK: Final = "dev.lock"
@@ -178,7 +174,7 @@ class Workplace:
         """Ports of the last run that something listens on now, as "name 1234"."""
         found = []
         for name, port in sorted(self._notes().get("ports", {}).items()):
-            listener = _bound(port)
+            listener = bound(port)
             if listener is None:
                 found.append(f"{name} {port}")
             else:
@@ -225,51 +221,6 @@ class Workplace:
             if scope:
                 document[endpoint]["scope"] = scope
         write_private(self.endpoints_file, json.dumps(document, indent=2) + "\n")
-
-
-def chosen_ports(names: Iterable[str], kept: Any) -> tuple[dict[str, int], list[str]]:
-    """A free loopback port per name, those of the last run where they are still free."""
-    known = kept if isinstance(kept, dict) else {}
-    ports: dict[str, int] = {}
-    remarks: list[str] = []
-    held: list[socket.socket] = []
-    try:
-        for name in names:
-            wanted = known.get(name, 0)
-            found = _bound(wanted) if isinstance(wanted, int) and wanted else None
-            if found is None:
-                found = _free_port()
-            if wanted and found.getsockname()[1] != wanted:
-                remarks.append(f"port {wanted} ({name}) is taken; now {found.getsockname()[1]}")
-            held.append(found)
-            ports[name] = found.getsockname()[1]
-    finally:
-        for each in held:
-            each.close()
-    return ports, remarks
-
-
-def _free_port() -> socket.socket:
-    """A port that the system gives nobody by itself, as it would between here and its process."""
-    for _ in range(PORT_TRIES):
-        found = _bound(secrets.choice(PORT_RANGE))
-        if found is not None:
-            return found
-    raise CommandError(
-        f"no port from {PORT_RANGE.start} to {PORT_RANGE.stop - 1} is free on 127.0.0.1",
-        next_step="end what holds them, then start again",
-    )
-
-
-def _bound(port: int) -> socket.socket | None:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-    except OSError:
-        listener.close()
-        return None
-    return listener
 
 
 def _kept_token(path: Path) -> str:
