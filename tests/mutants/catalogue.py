@@ -59,7 +59,6 @@ ADAPTER: Final = (
     "tests/adapters/test_sdk_classes.py",
     "tests/adapters/test_sdk_http.py",
 )
-ARCHIVE: Final = ("tests/hub/test_archive_holds.py", "tests/hub/test_archive_failures.py")
 DOOR: Final = ("tests/hub/test_limits.py", "tests/hub/test_door.py", "tests/abuse/test_oversize.py")
 
 MUTANTS: Final[list[Mutant]] = [
@@ -451,42 +450,6 @@ MUTANTS: Final[list[Mutant]] = [
         f"{HUB}door/server.py",
         ("tests/hub/test_process.py",),
         a_stop_waits_for_nobody=("stop(self._limits.stop_grace_seconds)", "stop(0)"),
-    ),
-    *faults_in(
-        f"{HUB}store/archiving.py",
-        ARCHIVE,
-        what_changed_is_deleted=(
-            "and fingerprint_of(found[flow.root_id]) == flow.fingerprint",
-            "and flow.fingerprint",
-        ),
-        what_came_to_hold_is_not_seen=(
-            "and not named.has_any(flow.ids)",
-            "and not named.has_any(())",
-        ),
-        a_replay_that_moved_is_not_seen=(
-            "await replays_under_way(connection) != wanted.moment.replays",
-            "not await replays_under_way(connection)",
-        ),
-    ),
-    *faults_in(
-        f"{HUB}archive/archiver.py",
-        ARCHIVE,
-        a_part_is_not_looked_at_again=(
-            "await asyncio.to_thread(parts.check, self._directory, part.name, part.sha256)",
-            "await asyncio.sleep(0)",
-        ),
-        what_was_only_noted_is_deleted_by=(
-            "elif part.state == WRITTEN:",
-            "elif part.state == DONE:",
-        ),
-    ),
-    *faults_in(
-        f"{HUB}archive/parts.py",
-        ARCHIVE,
-        a_part_is_not_read_back=(
-            "if content_digest(self._path) != self._content.hexdigest():",
-            "if False and content_digest(self._path) != self._content.hexdigest():",
-        ),
     ),
     *ATTEMPT_MUTANTS,
     *LATE_WORD_MUTANTS,

@@ -20,6 +20,7 @@ from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.ltl_freight import (
+    agreed_way,
     earlier_calls,
     goods,
     tendering,
@@ -43,7 +44,7 @@ from crossdock_adapters.sdk import (
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
-from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read, Way, unsupported
+from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read, unsupported
 from crossdock_adapters.sdk.folder_place import opened_folder
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
@@ -58,9 +59,9 @@ from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 from crossdock_adapters.sdk.state_zones import with_states
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
-from crossdock_adapters.sdk.x12 import acknowledgments, envelopes
-from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, Payload, TransactionSet
-from crossdock_adapters.sdk.x12.segments import ENCODINGS, Delimiters
+from crossdock_adapters.sdk.x12 import acknowledgments
+from crossdock_adapters.sdk.x12.envelopes import Group, TransactionSet
+from crossdock_adapters.sdk.x12.segments import ENCODINGS
 
 if TYPE_CHECKING:
     from crossdock.client import HubClient
@@ -129,7 +130,7 @@ async def connect(settings: Settings, secrets: Secrets) -> Carrier:
         raise SettingsError(numbers.problem())
     mailbox = None
     if settings.text("location"):
-        mailbox = EdiMailbox(opened_folder(settings, secrets), way_of(settings))
+        mailbox = EdiMailbox(opened_folder(settings, secrets), agreed_way.way_of(settings))
     if _by_tender(settings) and (mailbox is None or not settings.texts("scacs")):
         raise SettingsError("booking by tender needs a mailbox (location) and the carrier's scacs")
     return Carrier(BolClient(settings, secrets), mailbox, numbers, _by_tender(settings))
@@ -318,51 +319,6 @@ def status_rules(settings: Settings) -> StatusRules:
         scacs=settings.texts("scacs"),
         zones=with_states(settings.mapping("scan_time_zones")),
         estimates=settings.texts("estimate_codes"),
-    )
-
-
-def way_of(settings: Settings) -> Way:
-    """How files are exchanged. SettingsError: ids, folders or delimiters are missing or wrong."""
-    ours, theirs = settings.text("our_id"), settings.text("partner_id")
-    folders = settings.mapping("folders")
-    missing = [name for name in ("inbound", "outbound", "archive") if not folders.get(name)]
-    if missing or not ours or not theirs or not settings.text("temporary"):
-        raise SettingsError("a mailbox needs our_id, partner_id, temporary and all three folders")
-    given = settings.text("delimiters")
-    if len(given) not in (3, 4):
-        raise SettingsError("delimiters: give three, or four with the repetition separator")
-    try:
-        delimiters = Delimiters(*given)
-    except ValueError as error:
-        raise SettingsError(f"delimiters: {error}") from error
-    envelope = Envelope(
-        sender=(settings.text("our_qualifier"), ours),
-        receiver=(settings.text("partner_qualifier"), theirs),
-        application_sender=settings.text("our_application_id") or ours,
-        application_receiver=settings.text("partner_application_id") or theirs,
-        version=settings.text("interchange_version"),
-        release=settings.text("release"),
-        usage=settings.text("usage"),
-        delimiters=delimiters,
-    )
-    try:
-        # One that fits nothing is told now, not with the first file.
-        now, encoding = datetime.now(UTC), settings.text("encoding")
-        group = envelope.group(acknowledgments.FUNCTIONAL_ID, 1, now, [])
-        envelopes.write(Payload((envelope.interchange(1, now, [group]),)), encoding)
-    except (Unreadable, ValueError) as error:
-        raise SettingsError(f"the header of interchanges cannot be written: {error}") from error
-    return Way(
-        envelope=envelope,
-        inbound=folders["inbound"],
-        outbound=folders["outbound"],
-        archive=folders["archive"],
-        temporary=settings.text("temporary"),
-        encoding=encoding,
-        kept_days=settings.integer("numbers_kept_days"),
-        awaited_days=settings.integer("numbers_awaited_days"),
-        incomplete_seconds=settings.seconds("incomplete_seconds"),
-        acknowledges=settings.flag("acknowledges"),
     )
 
 

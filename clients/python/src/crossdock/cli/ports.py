@@ -1,4 +1,4 @@
-"""Loopback ports for the processes of `crossdock dev`: free, and nobody else's before they start."""
+"""Loopback ports of `crossdock dev`: free, and nobody else's before their processes start."""
 
 from __future__ import annotations
 
