@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 
 CODES: Final = ("tests/hub/test_payload_codes.py",)
+RESTART: Final = ("tests/hub/test_payload_codes_restart.py",)
 ROWS: Final = ("tests/adapters/test_sdk_mappings.py",)
 
 CODE_MUTANTS: Final[list[Mutant]] = [
@@ -34,13 +35,18 @@ CODE_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
         f"{HUB}driving.py",
         CODES,
-        payload_is_not_asked_for=(
-            "if unmapped is not None and held.rows_revision(unit, unmapped):",
-            "if False:",
-        ),
+        payload_is_not_asked_for=("held.asked_again(record) if row else record", "record"),
         payload_is_asked_for_without_a_row=(
-            "if unmapped is not None and held.rows_revision(unit, unmapped):",
-            "if True:",
+            "held.asked_again(record) if row else record",
+            "held.asked_again(record)",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}driving.py",
+        RESTART,
+        payload_that_still_waits_is_forgotten=(
+            'unit.put(("held_fact", record.id), held.asked_again(record) if row else record)',
+            'unit.put(("held_fact", record.id), held.asked_again(record)) if row else None',
         ),
     ),
     *faults_in(

@@ -77,8 +77,10 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
     """
     if not record.method:
         unmapped = unmapped_of(record.awaits)
-        if unmapped is not None and held.rows_revision(unit, unmapped):
-            unit.put(("held_fact", record.id), held.asked_again(record))
+        if unmapped is not None:
+            row = held.rows_revision(unit, unmapped)
+            # One that still waits says so again, or nobody would hear of its row.
+            unit.put(("held_fact", record.id), held.asked_again(record) if row else record)
         return
     found = held_decision(unit.contract, record.method)
     if found is None:
