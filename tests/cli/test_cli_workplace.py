@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import socket
 import stat
 import subprocess
@@ -142,6 +143,22 @@ def test_ports_are_none_that_a_system_gives_out() -> None:
     ports, remarks = chosen_ports(SMALL.ports, {})
     assert remarks == []
     assert all(port in PORT_RANGE for port in ports.values())
+
+
+def test_no_two_names_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a port which is drawn twice is given once, and that a directory which has it
+    twice, as they were written before, is put right."""
+    names = ("hub", "ups", "netsuite")
+    free, _ = chosen_ports(names, {})
+    first, second, third = free.values()
+    drawn = iter([first, first, second, first, third])
+    monkeypatch.setattr(secrets, "choice", lambda _: next(drawn))
+    ports, _ = chosen_ports(names, {})
+    assert list(ports.values()) == [first, second, third]
+    monkeypatch.undo()
+    mended, remarks = chosen_ports(names, ports | {"ups": ports["hub"]})
+    assert len(set(mended.values())) == len(names)
+    assert len(remarks) == 1
 
 
 def test_ports_that_another_process_chose_are_passed_over() -> None:

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -33,9 +33,10 @@ def chosen_ports(names: Iterable[str], kept: Any) -> tuple[dict[str, int], list[
     try:
         for name in names:
             wanted = known.get(name, 0)
-            found = _chosen(wanted) if isinstance(wanted, int) and wanted else None
+            given = set(ports.values())
+            found = _chosen(wanted, given) if isinstance(wanted, int) and wanted else None
             if found is None:
-                found = _free_port()
+                found = _free_port(given)
             if wanted and found.getsockname()[1] != wanted:
                 remarks.append(f"port {wanted} ({name}) is taken; now {found.getsockname()[1]}")
             held.append(found)
@@ -58,9 +59,9 @@ def bound(port: int) -> socket.socket | None:
     return listener
 
 
-def _free_port() -> socket.socket:
+def _free_port(given: Collection[int]) -> socket.socket:
     for _ in range(PORT_TRIES):
-        found = _chosen(secrets.choice(PORT_RANGE))
+        found = _chosen(secrets.choice(PORT_RANGE), given)
         if found is not None:
             return found
     raise CommandError(
@@ -69,9 +70,10 @@ def _free_port() -> socket.socket:
     )
 
 
-def _chosen(port: int) -> socket.socket | None:
-    """A socket at a port that nothing listens on and that no other process has chosen."""
-    listener = bound(port)
+def _chosen(port: int, given: Collection[int]) -> socket.socket | None:
+    """A socket at a port that nothing listens on and that nobody else has chosen. given: what other
+    names have; a socket that does not listen keeps no second one from its port."""
+    listener = None if port in given else bound(port)
     if listener is not None and not _claimed(port):
         listener.close()
         return None
