@@ -19,7 +19,7 @@ from crossdock_hub.store.bus_rows import hot_events
 from crossdock_hub.store.dead_letters import held_facts
 from crossdock_hub.store.event_contents import FIRST, past_events
 from crossdock_hub.store.reading import DeliveryFilter
-from crossdock_hub.store.writing import write
+from crossdock_hub.store.writing import pending, pending_lane, write
 from crossdock_hub.unit import Changes, Identifiers, Key
 from databases import KINDS, open_store
 from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event, scan_batch
@@ -91,11 +91,13 @@ class Library:
         async with self.store.write() as connection:
             await write(connection, Changes(records=held))
 
-    async def deliver(self, first: int, count: int, refused: list[QuarantineRecord]) -> None:
+    async def deliver(
+        self, first: int, count: int, refused: list[QuarantineRecord], state: str = "CONFIRMED"
+    ) -> None:
         """Deliveries of succeeding events of one endpoint, with the facts that were refused."""
         made: dict[Key, Any] = {}
         for number in range(first, first + count):
-            record = delivery(number, "book", "CONFIRMED", quarantined=refused)
+            record = delivery(number, "book", state, quarantined=refused)
             made["delivery", record.id] = record
         async with self.store.write() as connection:
             await write(connection, Changes(records=made))
@@ -255,3 +257,24 @@ async def test_a_list_of_refused_facts_does_not_read_deliveries_without(
     found, cost = await library.cost(refused)
     assert [record.id for record in found] == [f"d-{MANY + n}" for n in range(HOT)][::-1]
     assert cost <= costs[0] + 2_500, "only those"
+
+
+async def test_a_pick_does_not_read_deliveries_that_are_done(library: Library) -> None:
+    """Proves that what goes next at an endpoint, of all lanes and of one, is found without reading
+    what was done there before."""
+
+    async def pick(connection: AsyncConnection) -> list[DeliveryRecord]:
+        of_a_lane = await pending_lane(connection, ENDPOINT, 0, HOT)
+        return [*await pending(connection, ENDPOINT, HOT), *of_a_lane]
+
+    costs = []
+    for first, count in ((0, FEW), (FEW, MANY - FEW)):
+        await library.deliver(first, count, [])
+        found, cost = await library.cost(pick)
+        assert found == []
+        costs.append(cost)
+    assert costs[1] <= costs[0] + 20, costs
+    await library.deliver(MANY, HOT, [], "READY")
+    found, cost = await library.cost(pick)
+    assert [record.id for record in found] == [f"d-{MANY + n}" for n in range(HOT)] * 2
+    assert cost <= costs[0] + 5_000, "only those"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, delete, exists, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.config import Limits
@@ -110,9 +110,12 @@ async def write_deliveries(connection: AsyncConnection, records: Sequence[Delive
         await write_rows(connection, [(rows.DELIVERIES, records)])
 
 
+# Word for word as in the index: "pending = 1" is not "pending" to SQLite, which then reads and
+# sorts everything that an endpoint ever had.
+_WAITS_FOR_A_SLOT = text("pending")
 _PENDING = (
     select(t.deliveries)
-    .where(t.deliveries.c.endpoint == bindparam("endpoint"), t.deliveries.c.pending)
+    .where(t.deliveries.c.endpoint == bindparam("endpoint"), _WAITS_FOR_A_SLOT)
     .order_by(t.deliveries.c.priority, t.deliveries.c.sequence)
     .limit(bindparam("most"))
 )
@@ -129,7 +132,7 @@ _LANE = (
     .where(
         t.deliveries.c.endpoint == bindparam("endpoint"),
         t.deliveries.c.priority == bindparam("lane"),
-        t.deliveries.c.pending,
+        _WAITS_FOR_A_SLOT,
     )
     .order_by(t.deliveries.c.sequence)
     .limit(bindparam("most"))
@@ -152,7 +155,7 @@ async def dispatch_state(connection: AsyncConnection) -> tuple[list[OnItsWay], s
     occupying = select(d.endpoint, d.id, begun).where(
         d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False)
     )
-    backlog = select(d.endpoint).where(d.pending).distinct()
+    backlog = select(d.endpoint).where(_WAITS_FOR_A_SLOT).distinct()
     found = [
         OnItsWay(row.endpoint, row.id, bool(row.begun))
         for row in await connection.execute(occupying)
