@@ -27,7 +27,7 @@ from fixtures_nats import eventually
 from netsuite_account import Account, running_account
 from sdk_ledger_hub import Queue
 from story import Story, unique
-from test_operator_commands import typed
+from typed_commands import typed
 
 WAIT_SECONDS = 60.0
 SKU = "SKU-1004"

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from story import Story, at, pick, request_id, unique
-from test_operator_commands import typed
+from typed_commands import typed
 
 CAUSE = Cause("netsuite", "create_sales_order", "e", "PARKED", "400", "no")
 

@@ -9,7 +9,7 @@ from fixtures_hub import Lane, RunningHub
 from story import Story, pick, request_id, unique
 from test_dead_letters import groups
 from test_held import held_facts
-from test_operator_commands import typed
+from typed_commands import typed
 
 HELD = held_fact_pb2.HELD_FACT_STATE_HELD
 APPLIED = held_fact_pb2.HELD_FACT_STATE_APPLIED

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from typing import Any
 
 import pytest
-from crossdock.cli import app
 from crossdock.cli.delivery import lines
-from crossdock.cli.problems import CommandError
 from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.label.v1 import label_service_pb2
 from fixtures_hub import Lane, RunningHub
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from story import Story, label, state_of, unique
-from typer.testing import CliRunner
+from typed_commands import typed
 
 CREATE_LABEL = "/crossdock.label.v1.LabelService/CreateLabel"
 NOBODY = "00000000-0000-4000-8000-000000000000"
-
-
-async def typed(hub: RunningHub, *words: str, code: int = 0) -> str:
-    """What a command prints; of one that fails, its error."""
-    environment = {
-        "CROSSDOCK_ADDRESS": hub.address,
-        "CROSSDOCK_TOKEN_FILE": str(hub.token_file("operator")),
-    }
-    done = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
-    if isinstance(done.exception, CommandError):
-        assert done.exception.exit_code == code, done.exception
-        return str(done.exception)
-    assert done.exit_code == code, (done.output, done.exception)
-    return done.output
 
 
 async def json_of(hub: RunningHub, *words: str) -> Any:

@@ -21,7 +21,8 @@ from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from stored_flow import Books, books
 from story import Story, request_id, unique
 from test_lineage import delivered
-from test_operator_commands import json_of, typed
+from test_operator_commands import json_of
+from typed_commands import typed
 
 __all__ = ["books"]
 

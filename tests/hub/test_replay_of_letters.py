@@ -16,7 +16,7 @@ from fixtures_hub import Lane, RunningHub
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint, event_of
 from replay_desk import Desk, planned, word
 from story import Story, pick, request_id, unique
-from test_operator_commands import typed
+from typed_commands import typed
 
 KINDS = ("UNKNOWN", "UNROUTED", "HELD_FACT", "HELD_PAYLOAD")
 
