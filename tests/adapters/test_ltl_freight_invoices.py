@@ -46,9 +46,10 @@ async def test_an_invoice_is_told_and_acknowledged(tmp_path: Path) -> None:
         assert [each["status"] for each in said] == ["A", "E"]
 
 
-async def test_an_invoice_that_comes_again_is_the_same(tmp_path: Path) -> None:
-    """Proves that a second file with the same invoice is told under the same id, and that a
-    correction of it is told under another one, as what the carrier calls it."""
+async def test_an_invoice_that_is_sent_again_is_told_again(tmp_path: Path) -> None:
+    """Proves that each sending of an invoice is told under an id of its own, so that the hub looks
+    at what it knows by now and does not answer from memory; a file that is read again keeps its
+    ids; and a correction is told as what the carrier calls it."""
     async with running(tmp_path) as world:
         await world.buy(pallets(1))
         for _ in range(2):
@@ -59,8 +60,43 @@ async def test_an_invoice_that_comes_again_is_the_same(tmp_path: Path) -> None:
             (each.invoice.amount.amount, each.invoice.correction_code)
             for each in world.hub.billed.values()
         ]
-        assert told == [("10.00", ""), ("9.00", "CO")]
+        assert told == [("10.00", ""), ("10.00", ""), ("9.00", "CO")]
+        for name in world.names("archive"):
+            world.put(name, (world.folder("archive") / name).read_bytes())
+        await world.look()
+        assert len(world.hub.billed) == 3
         assert world.hub.held == []
+
+
+def test_a_sending_is_known_by_sender_and_numbers() -> None:
+    """Proves that the same invoice has another id by another sender, in another interchange, in
+    one that was made at another time (who counts anew), in another group and in another set, and
+    the same one alone in the envelopes that it came in."""
+    changes = [
+        ("", ""),
+        ("*02*EXLA ", "*02*EXLB "),
+        ("*260305*1900*U", "*260306*1900*U"),
+        ("000000009", "000000010"),
+        ("*9*X*", "*8*X*"),
+        ("*0001~", "*0002~"),
+    ]
+    texts = [INVOICE.replace(*change) for change in changes]
+    ids = [told_id(text.encode()) for text in texts]
+    assert len(set(ids)) == len(ids) == 6
+    (interchange,) = envelopes.read(INVOICE.encode()).interchanges
+    (group,) = interchange.groups
+    held = envelopes.write(envelopes.alone(interchange, group, group.sets[0]))
+    assert told_id(held) == ids[0]
+
+
+def told_id(file: bytes) -> str:
+    """The id under which the one invoice of a file is told."""
+    (interchange,) = envelopes.read(file).interchanges
+    (group,) = interchange.groups
+    (found,) = group.sets
+    billed = translate_invoice.invoice(found)
+    sending = translate_invoice.sending(found, group)
+    return translate_invoice.request(billed, "ltl", "LTL", sending).request_id
 
 
 async def test_each_invoice_of_a_file_that_the_hub_refuses_is_held_by_itself(
@@ -88,8 +124,12 @@ async def test_each_invoice_of_a_file_that_the_hub_refuses_is_held_by_itself(
             again = HeldPayload("1", "poll:mailbox", payload, "application/edi-x12", True)
             await translate(world.poll(), again, world.vendor)
             assert world.hub.held == []
-        numbers = {each.invoice.number for each in world.hub.billed.values()}
-        assert numbers == {f"77-{number}" for number in range(1, 40)}
+        numbers = [each.invoice.number for each in world.hub.billed.values()]
+        assert numbers == [f"77-{number}" for number in range(1, 40)]
+        # By itself or with its file, it is told under one id.
+        world.put("c.edi", file)
+        await world.look()
+        assert len(world.hub.billed) == 39
 
 
 async def test_an_invoice_of_freight_that_is_not_ours_keeps_nothing_back(tmp_path: Path) -> None:

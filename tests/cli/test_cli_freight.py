@@ -71,7 +71,8 @@ def test_a_charge_is_audited_by_its_invoices_number(
     hub: RunningHub, lane: Lane, command: Command
 ) -> None:
     """Proves the audit's words one after another, each by the number on the carrier's invoice: the
-    correction replaces what is disputed, less is approved than billed, and what is final stays."""
+    correction replaces what is disputed, less is approved than billed (and never without a reason,
+    nor a reason dropped), and what is final stays."""
     number, tracking_number = unique("INV"), unique("1Z")
     order_id = asyncio.run(_shipped(hub, lane, tracking_number))
     charge = asyncio.run(_bill(hub, lane, number, tracking_number, "20.00"))
@@ -90,6 +91,9 @@ def test_a_charge_is_audited_by_its_invoices_number(
         return amounts.get(charge.id) == "10.00"
 
     asyncio.run(eventually(corrected, "the correction", 30.0))
+    for half in (("--amount", "9.50"), ("--reason", "as agreed")):
+        alone = str(command("approve", number, *half, "--yes", code=1).exception)
+        assert "--amount and --reason go together" in alone
     words = ("--amount", "9.50", "--reason", "as agreed", "--yes")
     approved = command.json("approve", order_id, *words)
     assert approved["audit"]["amount"] == {"amount": "9.50", "currency": "USD"}

@@ -241,6 +241,38 @@ def test_less_may_be_approved_than_was_invoiced() -> None:
     assert done.invoice.amount.amount == TOTAL
 
 
+@pytest.mark.parametrize(
+    ("billed", "approved", "rule"),
+    [
+        (TOTAL, "512.41", "at_most_invoiced"),
+        (TOTAL, "-0.01", "not_below_nothing"),
+        ("-20.00", "0", "at_most_invoiced"),
+        ("-20.00", "-20.01", "not_below_nothing"),
+    ],
+)
+def test_no_more_is_approved_than_was_invoiced(billed: str, approved: str, rule: str) -> None:
+    """Proves that neither an approval nor a written audit pays more than the carrier asks for, or
+    asks the carrier for money; and that a credit is taken as it was given."""
+    flow = FreightFlow()
+    flow.labelled()
+    charge = flow.bill(invoice(amount=billed, parts=())).freight_charge
+    before = digest_of(flow)
+    told = audit(approved)
+    for say, field in (
+        (lambda: flow.approve_charge(charge.id, told), "audit.amount"),
+        (
+            lambda: flow.update_charge(_of(charge, audit=told), "audit", caller=TMS),
+            "freight_charge.audit.amount",
+        ),
+    ):
+        refusal = refusal_of(say)
+        assert refusal.reason == "INVALID_FIELD"
+        assert [(each.field, each.rule) for each in refusal.violations] == [(field, rule)]
+        assert "an invoice of its own" in refusal.message
+    assert digest_of(flow) == before
+    assert flow.approve_charge(charge.id).freight_charge.audit.amount.amount == billed
+
+
 def test_a_written_audit_is_what_an_approval_takes() -> None:
     """Proves that an audit may be written before it is approved, and only before."""
     flow = FreightFlow()
@@ -364,7 +396,18 @@ def test_a_charge_that_no_erp_books_is_seen() -> None:
 
 
 STEPS = st.lists(
-    st.sampled_from(["estimate", "bill", "bill other", "approve", "dispute", "finalise", "cancel"]),
+    st.sampled_from(
+        [
+            "estimate",
+            "estimate other",
+            "bill",
+            "bill other",
+            "approve",
+            "dispute",
+            "finalise",
+            "cancel",
+        ]
+    ),
     max_size=14,
 )
 
@@ -392,8 +435,8 @@ def test_whatever_is_said_a_charge_keeps_to_its_states(steps: list[str]) -> None
 
 def _say(flow: FreightFlow, step: str) -> bool:
     """Whether it was refused. Verbs are about the oldest charge."""
-    if step == "estimate":
-        flow.estimate(tracking_number="1Z1")
+    if step.startswith("estimate"):
+        flow.estimate("500.00" if step == "estimate" else OTHER, tracking_number="1Z1")
         return False
     if step.startswith("bill"):
         told = invoice() if step == "bill" else invoice(amount=OTHER, parts=())
@@ -426,7 +469,8 @@ def _check_move(before: Any, after: Any) -> None:
         moved = {(_named(before), _named(after))}
         assert moved <= EDGES | {("APPROVED", "INVOICED"), ("INVOICED", "INVOICED")}
     if _named(before) in ("FINALISED", "CANCELLED"):
-        assert (before.audit, before.invoice) == (after.audit, after.invoice)
+        for part in ("estimate", "invoice", "audit"):
+            assert getattr(before, part) == getattr(after, part)
     if _named(after) in ("APPROVED", "FINALISED"):
         assert after.audit.amount == after.invoice.amount
 

@@ -7,7 +7,7 @@ from typing import Final
 from tests.mutants.mutant import HUB, Mutant, faults_in
 
 SAP: Final = "adapters/src/crossdock_adapters/sap/"
-CHARGES: Final = ("tests/hub/test_freight.py",)
+CHARGES: Final = ("tests/hub/test_freight.py", "tests/hub/test_freight_estimates.py")
 BILLS: Final = ("tests/adapters/test_sap_freight.py", "tests/adapters/test_sap_bills.py")
 
 FREIGHT_MUTANTS: Final[list[Mutant]] = [
@@ -44,6 +44,15 @@ FREIGHT_MUTANTS: Final[list[Mutant]] = [
             "    resources.check_carrier(unit, request.carrier_code)\n",
             "",
         ),
+        what_ended_is_estimated_anew=(
+            "    still_open = [each for each in charges if each.state in allowed]\n",
+            "    still_open = [each for each in charges if each.state or allowed]\n",
+        ),
+        a_parcel_is_picked_at_random=(
+            "    if not number and len(parcels) > 1:\n",
+            "    if not number and len(parcels) > 2:\n",
+        ),
+        more_is_paid_than_is_asked_for=("    if agreed > asked:\n", "    if agreed > 2 * asked:\n"),
         carriers_share_their_numbers=("    if system != code:\n", "    if not system:\n"),
     ),
     *faults_in(

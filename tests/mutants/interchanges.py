@@ -244,5 +244,6 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         f"{LTL_FREIGHT}translate_invoice.py",
         FREIGHT,
         charges_need_not_add_up=("Decimal(0)) != net:", "Decimal(0)) != net and not charges:"),
+        what_is_sent_again_is_answered_from_memory=("/{billed.pro}/{sent}", "/{billed.pro}"),
     ),
 ]

@@ -387,23 +387,23 @@ async def _tell(poll: Poll, found: TransactionSet, group: Group) -> Read:
         case translate_tender.RESPONSE_ID:
             return await tendering.take_response(poll, found)
         case translate_invoice.INVOICE_ID:
-            return await _tell_invoice(poll, found)
+            return await _tell_invoice(poll, found, group)
         case acknowledgments.SET_ID:
             return await edi_replies.note_acknowledgement(poll, found, translate_tender.TENDERS)
     return unsupported(found)
 
 
-async def _tell_invoice(poll: Poll, found: TransactionSet) -> Read:
+async def _tell_invoice(poll: Poll, found: TransactionSet, group: Group) -> Read:
     """An invoice is a freight charge of its PRO, whose shipment the hub may wait for. One that is
     wrong is held with its file and place, one that the hub refuses by itself."""
     try:
         billed = translate_invoice.invoice(found, status_rules(poll.settings).scacs)
     except Unreadable as error:
         return Read.of([error])
-    carrier = poll.settings.text("carrier_code")
+    carrier, sent = poll.settings.text("carrier_code"), translate_invoice.sending(found, group)
     try:
         await poll.hub.freight.RecordFreightInvoice(
-            translate_invoice.request(billed, poll.endpoint, carrier)
+            translate_invoice.request(billed, poll.endpoint, carrier, sent)
         )
     except (AlreadyUsedError, InvalidRequestError, NotFoundError, PreconditionError) as refused:
         problem = f"{billed.told()}: the hub refuses it: {refused}: mend and drive it"

@@ -18,7 +18,7 @@ from crossdock.freight.v1 import freight_pb2, freight_service_pb2
 
 from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.sdk.carrier_labels import digest, money
-from crossdock_adapters.sdk.x12.envelopes import TransactionSet
+from crossdock_adapters.sdk.x12.envelopes import Group, TransactionSet
 from crossdock_adapters.sdk.x12.segments import (
     BAD_CODE,
     MISSING,
@@ -73,10 +73,20 @@ class Invoice:
         return f"freight invoice {self.number} of {self.scac} over {amount} for PRO {self.pro}"
 
 
+def sending(found: TransactionSet, group: Group) -> str:
+    """Which sending of a set this is: by whom and when (ISA05, 06, 09, 10), in which interchange,
+    group and set (ISA13, GS06, ST02). The same file read again, or one set of it that was held, is
+    the same sending."""
+    assert group.isa is not None
+    parts = [group.isa.raw(element).strip(" ") for element in (5, 6, 9, 10, 13)]
+    return "/".join([*parts, str(group.control_number), found.control_number])
+
+
 def request(
-    billed: Invoice, endpoint: str, carrier_code: str
+    billed: Invoice, endpoint: str, carrier_code: str, sent: str
 ) -> freight_service_pb2.RecordFreightInvoiceRequest:
-    """The fact "the carrier billed this", with a request id that its content decides."""
+    """The fact "the carrier billed this", with a request id of its content and of this sending:
+    what is sent again the hub judges again, by what has become of the first since."""
     told = freight_pb2.FreightInvoice(
         number=billed.number,
         invoice_date=billed.day.isoformat(),
@@ -93,7 +103,7 @@ def request(
         shipper_reference=billed.shipment,
         correction_code=billed.correction,
     )
-    fact = request_id(endpoint, f"invoice/{billed.key}/{billed.pro}", digest(told))
+    fact = request_id(endpoint, f"invoice/{billed.key}/{billed.pro}/{sent}", digest(told))
     return freight_service_pb2.RecordFreightInvoiceRequest(
         request_id=fact, carrier_code=carrier_code, tracking_number=billed.pro, invoice=told
     )

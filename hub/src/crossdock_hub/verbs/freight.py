@@ -37,13 +37,18 @@ ENDED_STATES = ("FINALISED", "CANCELLED")
 def record_freight_estimate(
     unit: Unit, request: freight_service_pb2.RecordFreightEstimateRequest
 ) -> freight_service_pb2.RecordFreightEstimateResponse:
-    """What a shipment should cost. One that comes after the invoice is kept and moves nothing."""
+    """What a shipment should cost. One that comes after the invoice is kept and moves nothing; one
+    that comes after the end is of another charge."""
     estimate, carrier, number = request.estimate, request.carrier_code, request.tracking_number
     resources.check_carrier(unit, carrier)
     _check_sum(estimate, "estimate")
     shipment = _shipment_of(unit, request)
     unit.require([("flow", shipment.root_id), ("children", KIND, shipment.root_id)])
-    known = _charge_of(unit, shipment, carrier, number)
+    charges = _charges_of(unit, shipment, carrier, number)
+    known = _estimated(charges, number)
+    if known is None:
+        # What is left has ended. What it says already is not expected a second time.
+        known = next((each for each in charges if _is_said(each.message, estimate)), None)
     if known is None:
         record = resources.create(
             unit,
@@ -57,11 +62,9 @@ def record_freight_estimate(
             receipt=APPLIED, freight_charge=record.message
         )
     resources.check_scope(unit, known.message)
-    message: Any = known.message
-    same = message.HasField("estimate") and _exact(message.estimate) == _exact(estimate)
-    if same or resources.is_older(estimate.estimate_time, message.estimate.estimate_time):
+    if _is_said(known.message, estimate):
         return freight_service_pb2.RecordFreightEstimateResponse(
-            receipt=ALREADY_KNOWN, freight_charge=message
+            receipt=ALREADY_KNOWN, freight_charge=known.message
         )
 
     def edit(charge: freight_pb2.FreightCharge) -> None:
@@ -91,8 +94,9 @@ def record_freight_invoice(
     parcel = _parcel(unit, request.carrier_code, request.tracking_number)
     shipment = resources.fetch_for_fact(unit, "shipment", parcel.shipment_id)
     unit.require([("flow", shipment.root_id), ("children", KIND, shipment.root_id)])
-    waiting = _charge_of(unit, shipment, request.carrier_code, request.tracking_number)
-    if waiting is not None and waiting.state == "ESTIMATED":
+    charges = _charges_of(unit, shipment, request.carrier_code, request.tracking_number)
+    waiting = next((each for each in charges if each.state == "ESTIMATED"), None)
+    if waiting is not None:
         resources.check_scope(unit, waiting.message)
         waiting = resources.with_references(unit, waiting, [key])
         record = _invoiced(unit, waiting, request)
@@ -237,13 +241,12 @@ def _parcel(unit: Unit, carrier: str, number: str) -> ParcelRecord:
     return parcel
 
 
-def _charge_of(
+def _charges_of(
     unit: Unit, shipment: ObjectRecord, carrier: str, number: str
-) -> ObjectRecord | None:
-    """The charge of a carrier for a shipment that an estimate or invoice is about.
+) -> list[ObjectRecord]:
+    """The charges of a carrier for a shipment that an estimate or invoice may be about.
 
-    number: under which it travelled; "" when it is not said. The oldest that is not invoiced, else
-    the oldest of all; one that was cancelled is none.
+    number: under which it travelled; "" when it is not said. Oldest first; none that was cancelled.
     """
     found: list[ObjectRecord] = []
     for record in unit.children(KIND, shipment.root_id):
@@ -252,7 +255,30 @@ def _charge_of(
             continue
         if record.state != "CANCELLED" and (not number or charge.tracking_number in ("", number)):
             found.append(record)
-    return next((each for each in found if each.state == "ESTIMATED"), next(iter(found), None))
+    return found
+
+
+def _estimated(charges: list[ObjectRecord], number: str) -> ObjectRecord | None:
+    """The charge of these that an estimate is of: one that waits for its invoice before one that
+    has it. None: all have ended. Refused: it may be of several parcels, and names none."""
+    allowed = lifecycle.FREIGHT_CHARGE_CONTENT_STATES["estimate"]
+    still_open = [each for each in charges if each.state in allowed]
+    fitting = [each for each in still_open if each.state == "ESTIMATED"] or still_open
+    messages: list[Any] = [each.message for each in fitting]
+    parcels = {message.tracking_number for message in messages}
+    if not number and len(parcels) > 1:
+        words = f"the shipment has charges for {len(parcels)} parcels; name the parcel by it"
+        raise invalid([Violation("tracking_number", words, "one_charge")])
+    return next(iter(fitting), None)
+
+
+def _is_said(charge: Any, estimate: freight_pb2.FreightEstimate) -> bool:
+    """Whether a charge has this estimate, or a newer one."""
+    if not charge.HasField("estimate"):
+        return False
+    return _exact(charge.estimate) == _exact(estimate) or resources.is_older(
+        estimate.estimate_time, charge.estimate.estimate_time
+    )
 
 
 def _fill(charge: Any, shipment: ObjectRecord, carrier: str, number: str) -> None:
@@ -353,6 +379,16 @@ def _check_day(day: str) -> None:
 def _check_audit(charge: Any, audit: freight_pb2.FreightAudit, field: str) -> None:
     _check_sum(audit, field)
     _check_currency(charge, audit.amount, f"{field}.amount.currency")
+    invoiced, agreed = charge.invoice.amount, Decimal(audit.amount.amount)
+    asked = Decimal(invoiced.amount)
+    words = f"is {agreed:f}, the invoice {invoiced.amount} {invoiced.currency}: agree to "
+    if agreed > asked:
+        words += "at most the invoice's amount; a balance comes with an invoice of its own"
+        raise invalid([Violation(f"{field}.amount", words, "at_most_invoiced")])
+    # A credit is below nothing, and taken as it is.
+    if agreed < min(asked, Decimal(0)):
+        words += "at least nothing, or all of a credit; a refund comes with an invoice of its own"
+        raise invalid([Violation(f"{field}.amount", words, "not_below_nothing")])
 
 
 def _check_dispute(charge: Any, dispute: freight_pb2.FreightDispute, field: str) -> None:

@@ -84,12 +84,14 @@ class TransactionSet:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """GS to GE. `codes`: what is wrong with the envelope itself, as AK9 says it."""
+    """GS to GE. `codes`: what is wrong with the envelope itself, as AK9 says it. `isa`: of the
+    interchange that it was read from."""
 
     header: Segment
     sets: tuple[TransactionSet, ...]
     trailer: Segment | None
     codes: tuple[str, ...] = field(default=(), compare=False)
+    isa: Segment | None = field(default=None, compare=False)
 
     @property
     def functional_id(self) -> str:
@@ -287,7 +289,7 @@ def _interchange(taken: Sequence[Segment]) -> Interchange:
     at = first
     while at < len(taken) - 1:
         group, at = _take_group(taken, at)
-        groups.append(group)
+        groups.append(replace(group, isa=header))
         if len(groups) > MAX_GROUPS:
             raise Unreadable(f"more than {MAX_GROUPS} groups", group.header.place())
     if trailer.count(1) != len(groups):

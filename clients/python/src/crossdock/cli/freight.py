@@ -78,12 +78,19 @@ def approve(
     amount: Annotated[
         str, typer.Option(help="What is to be paid, in the invoice's currency; default: all of it.")
     ] = "",
-    reason: Annotated[str, typer.Option(help="Why another amount than the invoice's.")] = "",
+    reason: Annotated[str, typer.Option(help="Why less than the invoice's amount.")] = "",
     as_json: Json = False,
     yes: Yes = False,
     data: Data = None,
 ) -> None:
-    """Agree to what is invoiced, or to another amount."""
+    """Agree to what is invoiced, or to less."""
+    if bool(amount) != bool(reason):
+        raise CommandError(
+            "--amount and --reason go together",
+            "a reason says why another amount than the invoice's is paid",
+            "give both, or neither to agree to what is invoiced",
+            EXIT_USED_WRONGLY,
+        )
 
     async def say(hub: HubClient, found: freight_pb2.FreightCharge) -> Any:
         request = freight_service_pb2.ApproveFreightChargeRequest(
