@@ -8,6 +8,7 @@ from tests.mutants.mutant import HUB, Mutant, faults_in
 
 SAP: Final = "adapters/src/crossdock_adapters/sap/"
 RETURNS: Final = ("tests/hub/test_returns.py",)
+PIECES: Final = ("tests/hub/test_returned_pieces.py",)
 RECEIPTS: Final = ("tests/adapters/test_sap_returns.py",)
 
 RETURN_MUTANTS: Final[list[Mutant]] = [
@@ -45,6 +46,30 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
         another_unit_comes_back=(
             "    if line.quantity.unit != unit:\n",
             "    if not line.quantity.unit:\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/returned_pieces.py",
+        PIECES,
+        a_piece_that_nobody_authorised_is_booked=(
+            "        if named and serial not in named:\n",
+            "        if named and not serial:\n",
+        ),
+        a_lot_that_nobody_authorised_is_booked=(
+            "    if line.lots and row.lot and row.lot not in line.lots:\n",
+            "    if line.lots and row.lot and not line.lots:\n",
+        ),
+        a_piece_comes_back_twice=(
+            "        elif piece in came:\n",
+            "        elif not piece:\n",
+        ),
+        a_piece_is_in_two_open_returns=(
+            "        if piece in pieces:\n",
+            "        if not piece:\n",
+        ),
+        a_part_of_a_unit_is_a_piece=(
+            "    if count <= pieces:\n",
+            "    if count <= pieces + 1:\n",
         ),
     ),
     *faults_in(
