@@ -8,6 +8,7 @@ from tests.mutants.mutant import HUB, Mutant, faults_in
 
 SAP: Final = "adapters/src/crossdock_adapters/sap/"
 RETURNS: Final = ("tests/hub/test_returns.py",)
+FULL: Final = ("tests/hub/test_returns_full.py",)
 PIECES: Final = ("tests/hub/test_returned_pieces.py",)
 RECEIPTS: Final = ("tests/adapters/test_sap_returns.py",)
 
@@ -90,6 +91,18 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
         a_return_of_what_has_not_left=(
             "    if order.state not in lifecycle.RETURNABLE_ORDER_STATES:\n",
             "    if not order.state:\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/returns.py",
+        FULL,
+        goods_that_find_no_room_are_refused=(
+            "        raise NotYet(refusal, receipts.awaited_correction(after.id)) from None\n",
+            "        raise Refused(refusal) from None\n",
+        ),
+        parcels_without_room_are_refused_by_a_field_of_the_return=(
+            'raise Refused(receipts.no_room(message, "parcels", full.refusal)) from None',
+            "raise full",
         ),
     ),
     *faults_in(

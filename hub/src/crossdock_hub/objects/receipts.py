@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 
-from crossdock.errors import Violation
+from crossdock.errors import Refusal, Violation
 from crossdock.quantities import plain
 from crossdock.returns.v1 import return_pb2
 
@@ -17,6 +18,17 @@ from crossdock_hub.unit import NotYet
 # The event of a receipt: about the last one that its return tells.
 RECEIPT = "crossdock.returns.v1.ReturnReceived"
 RULE = "authorised"
+# What to do about a full return, by the field of the request that finds no room in it.
+_ROOM_ADVICE = {
+    "return_receipt": (
+        "report a long receipt as several; of a full return have the OMS close it and authorise "
+        "another for the rest, receive the goods there, then discard this one"
+    ),
+    "parcels": (
+        "have the OMS close it, or cancel it if nothing came, and authorise another for what they "
+        "bring; then report them there"
+    ),
+}
 
 
 def authorised(customer_return: return_pb2.Return) -> Amounts:
@@ -125,6 +137,24 @@ def refuse_ended(customer_return: return_pb2.Return, state: str) -> None:
         )
         refusal = invalid([Violation("return_receipt", words, "not_ended")]).refusal
         raise NotYet(refusal, awaited_correction(customer_return.id))
+
+
+def no_room(customer_return: return_pb2.Return, field: str, refusal: Refusal) -> Refusal:
+    """Why a return takes no more, in words of the request whose field asked for it.
+
+    refusal: of the return that it would have become, or of the event that would have told it.
+    """
+    if refusal.violations:
+        broken = refusal.violations[0]
+        why, rule = f"{broken.field} {broken.description}", broken.rule
+    else:
+        sizes = refusal.metadata
+        why = f"it would be told with {sizes['value']} bytes, and {sizes['limit']} are allowed"
+        rule = "event_bytes_max"
+    words = f"return {customer_return.number} has no room for more: {why}; {_ROOM_ADVICE[field]}"
+    return replace(
+        refusal, message=f"{field}: {words}", violations=(Violation(field, words, rule),)
+    )
 
 
 def awaited_correction(customer_return_id: str) -> str:
