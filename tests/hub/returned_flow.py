@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from crossdock.returns.v1 import return_pb2, return_service_pb2
@@ -89,15 +90,21 @@ class ReturnedFlow(Flow):
         *,
         accept_excess: bool = False,
         unit: str = "EA",
+        serials: Sequence[str] = (),
+        lot: str = "",
     ) -> Any:
-        """The warehouse reports a receipt: quantity by line; one piece of line 1 without."""
+        """The warehouse reports a receipt: quantity by line; one piece of line 1 without.
+
+        serials, lot: of each line.
+        """
         request = return_service_pb2.ReportReturnReceivedRequest(
             request_id=request_id(), customer_return_number=number, accept_excess=accept_excess
         )
         request.return_receipt.number = receipt
         request.return_receipt.receive_time.CopyFrom(at(self.now))
         for line, quantity in (lines or {1: "1"}).items():
-            row = request.return_receipt.lines.add(line_number=line, grade="A")
+            row = request.return_receipt.lines.add(line_number=line, grade="A", lot=lot)
+            row.serial_numbers.extend(serials)
             row.quantity.CopyFrom(each(quantity))
             row.quantity.unit = unit
         return self.call(f"{RETURNS}/ReportReturnReceived", request, WMS)

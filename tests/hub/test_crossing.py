@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock import contracts
 from crossdock_hub.records import (
     DeliveryRecord,
     ParcelRecord,
     RequestRecord,
+    ScanRecord,
     VendorReferenceRecord,
 )
 from crossdock_hub.store import Store, StoreFailure, loading, rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import ROWS_PER_INSERT, WANTED, Query, fetch, write_rows
+from crossdock_hub.unit import View
 from databases import KINDS, open_store
 from sqlalchemy import bindparam, func, select
 
@@ -119,6 +122,37 @@ async def test_a_refused_row_refuses_its_batch_in_words(store: Store) -> None:
     async with store.read() as connection:
         found = (await connection.execute(select(func.count()).select_from(t.requests))).scalar()
     assert found == 1
+
+
+async def test_of_a_parcel_with_many_scans_only_the_newest_are_read(store: Store) -> None:
+    """Proves that a batch reads, of each parcel that it asks for, the newest scans up to the limit
+    and one that says that there are older ones, of no other parcel any, and that what is stored
+    beyond them never leaves the database."""
+    parcels = [("UPSN", "1Z1"), ("UPSN", "1Z2"), ("FDXG", "1Z1"), ("UPSN", "1Z3")]
+    scans = [
+        ScanRecord(f"{of}-{n}", f"{of}-{n}".encode(), carrier, number, "s", "IN_TRANSIT", n, n, b"")
+        for of, (carrier, number) in enumerate(parcels)
+        for n in (6, 2, 0, 5, 1, 4, 3)[: 7 if of else 4]
+    ]
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.SCANS, scans)])
+    wanted = [*parcels[:2], ("UPSN", "1Z9")]
+    view = View()
+    async with store.write() as connection:
+        loader = loading.Loader(connection, contracts.load(), view, parcel_scans_max=4)
+        crossed: list[int] = []
+        fetched = loader.contenders.fetch
+
+        async def counted(asked: Any) -> Any:
+            found = await fetched(asked)
+            crossed.append(sum(map(len, found)))
+            return found
+
+        loader.contenders.fetch = counted  # type: ignore[method-assign]
+        await loader.load([("scans_of", *each) for each in wanted])
+    known = [sorted(scan.id for scan in view.get(("scans_of", *each))) for each in wanted]
+    assert known == [["0-0", "0-2", "0-5", "0-6"], [f"1-{n}" for n in range(2, 7)], []]
+    assert crossed == [9]
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)

@@ -12,6 +12,7 @@ from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.records import ScanRecord
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs import DECISIONS
 from databases import database_of, open_store
@@ -44,6 +45,38 @@ def stored(flow: Flow) -> Command:
         unit.changes.scans += flow.scans
 
     return command(decide)
+
+
+async def test_a_hub_reads_no_more_scans_of_a_parcel_than_its_limit(tmp_path: Path) -> None:
+    """Proves with a real store that a decision gets the newest scans of a parcel up to the hub's
+    own limit and one more, and that a delivery from behind older ones is still one to the sender,
+    as the parcel says that it was on its way back."""
+    flow = Flow()
+    flow.labelled()
+    later = [scan("EXCEPTION", flow.now + seconds(10 + after)) for after in range(7)]
+    flow.report(scan("RETURNING", flow.now + 1), *later)
+    known: list[ScanRecord] = []
+
+    def read(unit: Unit) -> None:
+        known[:] = unit.get(("scans_of", "UPSN", "1Z1"))
+
+    limits = Limits().with_changes({"parcel_scans_max": 4})
+    store = await open_store(tmp_path / "hub")
+    committer = Committer(store, CONTRACT, limits, Picker(limits))
+    committer.start([])
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for sent in (stored(flow), command(read)):
+                await committer.submit(sent)
+            delivered = scan("DELIVERED", flow.now + seconds(30))
+            await committer.submit(report(delivered))
+    finally:
+        await committer.stop()
+        await store.close()
+    assert len(flow.scans) == 8
+    assert sorted(each.id for each in known) == sorted(each.id for each in flow.scans)[3:]
+    parcels = database_of(tmp_path / "hub").query("SELECT milestone FROM parcels")
+    assert [tuple(each) for each in parcels] == [("RETURNED",)]
 
 
 async def test_a_late_delivery_is_decided_with_the_scan_before_it_in_the_batch(

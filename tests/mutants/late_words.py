@@ -109,6 +109,13 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
             "if (scan.carrier_code, scan.tracking_number) in scans:",
             "if False:",
         ),
+        nothing_says_that_scans_are_passed_over=("most=most + 1)", "most=most)"),
+        every_scan_of_a_parcel_is_read=("by=by, most=most + 1)", "by=by)"),
+    ),
+    *faults_in(
+        f"{HUB}store/crossing.py",
+        ("tests/hub/test_crossing.py",),
+        the_oldest_scans_are_read=("|| '' DESC\"", "|| ''\""),
     ),
     *faults_in(
         f"{HUB}verbs/tracking.py",

@@ -8,6 +8,8 @@ from tests.mutants.mutant import HUB, Mutant, faults_in
 
 SAP: Final = "adapters/src/crossdock_adapters/sap/"
 RETURNS: Final = ("tests/hub/test_returns.py",)
+FULL: Final = ("tests/hub/test_returns_full.py",)
+PIECES: Final = ("tests/hub/test_returned_pieces.py",)
 RECEIPTS: Final = ("tests/adapters/test_sap_returns.py",)
 
 RETURN_MUTANTS: Final[list[Mutant]] = [
@@ -48,6 +50,30 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{HUB}objects/returned_pieces.py",
+        PIECES,
+        a_piece_that_nobody_authorised_is_booked=(
+            "        if named and serial not in named:\n",
+            "        if named and not serial:\n",
+        ),
+        a_lot_that_nobody_authorised_is_booked=(
+            "    if line.lots and row.lot and row.lot not in line.lots:\n",
+            "    if line.lots and row.lot and not line.lots:\n",
+        ),
+        a_piece_comes_back_twice=(
+            "        elif piece in came:\n",
+            "        elif not piece:\n",
+        ),
+        a_piece_is_in_two_open_returns=(
+            "        if piece in pieces:\n",
+            "        if not piece:\n",
+        ),
+        a_part_of_a_unit_is_a_piece=(
+            "    if count <= pieces:\n",
+            "    if count <= pieces + 1:\n",
+        ),
+    ),
+    *faults_in(
         f"{HUB}verbs/returns.py",
         RETURNS,
         a_receipt_counts_as_often_as_it_is_told=(
@@ -65,6 +91,18 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
         a_return_of_what_has_not_left=(
             "    if order.state not in lifecycle.RETURNABLE_ORDER_STATES:\n",
             "    if not order.state:\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/returns.py",
+        FULL,
+        goods_that_find_no_room_are_refused=(
+            "        raise NotYet(refusal, receipts.awaited_correction(after.id)) from None\n",
+            "        raise Refused(refusal) from None\n",
+        ),
+        parcels_without_room_are_refused_by_a_field_of_the_return=(
+            'raise Refused(receipts.no_room(message, "parcels", full.refusal)) from None',
+            "raise full",
         ),
     ),
     *faults_in(

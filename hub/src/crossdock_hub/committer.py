@@ -317,7 +317,8 @@ class Committer:
                     await self._picker.restore(connection)
                 # Until this commits, what the picker follows is ahead of the store.
                 self._picker_is_stale = True
-                loader = Loader(connection, self._contract, view, met)
+                most = self._limits.parcel_scans_max
+                loader = Loader(connection, self._contract, view, met, parcel_scans_max=most)
                 answers = await self._decide_all(batch, view, loader, now, met.asked.copy())
                 spans.answers = answers
                 await self._follow_dead_letters(view, loader, now)

@@ -42,7 +42,7 @@ from crossdock_hub.records import (
 #   ("attempts", delivery id)            tuple of the tokens of its stored attempts, oldest first
 #   ("parcel", carrier code, tracking number)    ParcelRecord or None
 #   ("scan", dedupe key)                 True when known
-#   ("scans_of", carrier code, tracking number)  tuple of ScanRecord, what is stored
+#   ("scans_of", carrier code, tracking number)  tuple of ScanRecord, the newest stored
 #   ("endpoint", id)                     EndpointRecord or None
 #   ("endpoints",)                       tuple of RegisteredEndpoint: the registry
 #   ("cursor", endpoint, name)           CursorRecord or None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 
-from crossdock.errors import Violation
+from crossdock.errors import Refusal, Violation
 from crossdock.quantities import plain
 from crossdock.returns.v1 import return_pb2
 
+from crossdock_hub.objects import returned_pieces
 from crossdock_hub.objects.departures import Amounts, amounts
 from crossdock_hub.refusals import invalid, taken
 from crossdock_hub.unit import NotYet
@@ -16,6 +18,17 @@ from crossdock_hub.unit import NotYet
 # The event of a receipt: about the last one that its return tells.
 RECEIPT = "crossdock.returns.v1.ReturnReceived"
 RULE = "authorised"
+# What to do about a full return, by the field of the request that finds no room in it.
+_ROOM_ADVICE = {
+    "return_receipt": (
+        "report a long receipt as several; of a full return have the OMS close it and authorise "
+        "another for the rest, receive the goods there, then discard this one"
+    ),
+    "parcels": (
+        "have the OMS close it, or cancel it if nothing came, and authorise another for what they "
+        "bring; then report them there"
+    ),
+}
 
 
 def authorised(customer_return: return_pb2.Return) -> Amounts:
@@ -67,16 +80,15 @@ def check_receipt(
 ) -> None:
     """Hold what contradicts the authorisation. accept_excess: more than was authorised is right.
 
-    Raises NotYet: a line that may not come back, another unit, or too much. Raises Refused: a
-    quantity that is none.
+    Raises NotYet: a line, lot or piece that may not come back, a piece that came before, another
+    unit, or too much. Raises Refused: a quantity that is none, or is less than its serial numbers.
     """
+    _check_countable(receipt)
     lines = {line.line_number: line for line in customer_return.lines}
-    came = received(customer_return)
+    came, pieces = received(customer_return), returned_pieces.brought(customer_return)
     found: list[Violation] = []
     for index, row in enumerate(receipt.lines):
-        at, quantity = f"return_receipt.lines[{index}]", Decimal(row.quantity.value)
-        if quantity <= 0:
-            raise invalid([Violation(f"{at}.quantity", "has to be above zero", RULE)])
+        at = f"return_receipt.lines[{index}]"
         line = lines.get(row.line_number)
         if line is None:
             words = (
@@ -85,12 +97,13 @@ def check_receipt(
             )
             found.append(Violation(f"{at}.line_number", words, RULE))
             continue
+        found += returned_pieces.contradictions(row, line, pieces, receipt.number, at, RULE)
         if row.quantity.unit != line.quantity.unit:
             words = f"is in {row.quantity.unit}; line {row.line_number} is in {line.quantity.unit}"
             found.append(Violation(f"{at}.quantity", words, RULE))
             continue
         key = row.line_number, row.quantity.unit
-        came[key] += quantity
+        came[key] += Decimal(row.quantity.value)
         if came[key] > Decimal(line.quantity.value) and not accept_excess:
             words = (
                 f"{plain(came[key])} of line {row.line_number} came in all, and "
@@ -102,6 +115,19 @@ def check_receipt(
         raise NotYet(invalid(found).refusal, awaited_correction(customer_return.id))
 
 
+def _check_countable(receipt: return_pb2.ReturnReceipt) -> None:
+    """Refuse what no count can have been, whatever was authorised. Raises Refused."""
+    found: list[Violation] = []
+    for index, row in enumerate(receipt.lines):
+        at = f"return_receipt.lines[{index}]"
+        if Decimal(row.quantity.value) <= 0:
+            found.append(Violation(f"{at}.quantity", "has to be above zero", RULE))
+        elif excess := returned_pieces.too_many(row, at, RULE):
+            found.append(excess)
+    if found:
+        raise invalid(found)
+
+
 def refuse_ended(customer_return: return_pb2.Return, state: str) -> None:
     """Goods that came for a return which nobody expects: a person has to look. Raises NotYet."""
     if state in ("CANCELLED", "CLOSED"):
@@ -111,6 +137,24 @@ def refuse_ended(customer_return: return_pb2.Return, state: str) -> None:
         )
         refusal = invalid([Violation("return_receipt", words, "not_ended")]).refusal
         raise NotYet(refusal, awaited_correction(customer_return.id))
+
+
+def no_room(customer_return: return_pb2.Return, field: str, refusal: Refusal) -> Refusal:
+    """Why a return takes no more, in words of the request whose field asked for it.
+
+    refusal: of the return that it would have become, or of the event that would have told it.
+    """
+    if refusal.violations:
+        broken = refusal.violations[0]
+        why, rule = f"{broken.field} {broken.description}", broken.rule
+    else:
+        sizes = refusal.metadata
+        why = f"it would be told with {sizes['value']} bytes, and {sizes['limit']} are allowed"
+        rule = "event_bytes_max"
+    words = f"return {customer_return.number} has no room for more: {why}; {_ROOM_ADVICE[field]}"
+    return replace(
+        refusal, message=f"{field}: {words}", violations=(Violation(field, words, rule),)
+    )
 
 
 def awaited_correction(customer_return_id: str) -> str:

@@ -11,6 +11,7 @@ from crossdock.order.v1 import order_pb2
 from crossdock.quantities import plain
 from crossdock.returns.v1 import return_pb2
 
+from crossdock_hub.objects import returned_pieces
 from crossdock_hub.objects.departures import Amounts
 from crossdock_hub.objects.receipts import authorised, received
 from crossdock_hub.refusals import invalid
@@ -26,11 +27,12 @@ def check_returnable(
     """Refuse a return of what was not shipped, or is in another return of the order already.
 
     others: every return that the order has. Raises Refused with INVALID_FIELD: all lines that ask
-    for too much, of another item, or in another unit.
+    for too much, of another item, in another unit, or for a piece that is in another return.
     """
     shipped = {row.line_number: row.shipped for row in order.progress}
     items = {line.line_number: line.item_number for line in order.lines}
-    returned = _taken(others)
+    others = list(others)
+    returned, pieces = _taken(others), returned_pieces.spoken_for(others)
     found: list[Violation] = []
     for index, line in enumerate(wanted.lines):
         at, number = f"customer_return.lines[{index}]", line.line_number
@@ -46,9 +48,9 @@ def check_returnable(
         problem = _problem(line, unit, left, returned[number, unit])
         if problem:
             found.append(Violation(f"{at}.quantity", problem, RULE))
-        elif len(line.serial_numbers) > Decimal(line.quantity.value):
-            words = f"{len(line.serial_numbers)} of {line.quantity.value} pieces; name one for each"
-            found.append(Violation(f"{at}.serial_numbers", words, RULE))
+        elif excess := returned_pieces.too_many(line, at, RULE):
+            found.append(excess)
+        found += returned_pieces.taken(line, pieces, wanted.number, at, RULE)
     if found:
         raise invalid(found)
 

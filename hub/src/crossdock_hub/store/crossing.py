@@ -58,10 +58,13 @@ class Query:
     """A statement whose only parameter is the list `WANTED`: of values, or of tuples.
 
     by: the columns that tuples are compared with; () where the statement says itself what its
-    values are compared with.
+    values are compared with. most: of what one tuple finds no more rows than this, those whose
+    primary key sorts last; 0: all. `statement`, which is for SQLAlchemy, has them all.
     """
 
-    def __init__(self, statement: Select[Any], by: Sequence[Column[Any]] = ()) -> None:
+    def __init__(
+        self, statement: Select[Any], by: Sequence[Column[Any]] = (), most: int = 0
+    ) -> None:
         self.columns = tuple(column.name for column in statement.selected_columns)
         # SQLite has 0 and 1 for them; every other type that we use it gives as it took it.
         self._truths = [c.name for c in statement.selected_columns if isinstance(c.type, Boolean)]
@@ -70,8 +73,8 @@ class Query:
         self.statement = statement
         if by:
             self.statement = statement.where(tuple_(*by).in_(bindparam(WANTED, expanding=True)))
-            self._head, self._tail = _looked_up(statement, by)
-            self.array_text = _joined(statement, by)
+            self._head, self._tail = _looked_up(statement, by, most)
+            self.array_text = _joined(statement, by, most)
             self.locking_text = _locking(self.array_text, by)
             return
         self.array_text = _among(statement)
@@ -132,7 +135,7 @@ async def fetch(
     ]
 
 
-def _looked_up(statement: Select[Any], by: Sequence[Column[Any]]) -> tuple[str, str]:
+def _looked_up(statement: Select[Any], by: Sequence[Column[Any]], most: int) -> tuple[str, str]:
     """A statement's text for SQLite before and after the tuples that it looks up.
 
     Of `(a, b) IN (VALUES …)` SQLite reads the whole table as soon as there are two tuples. A cross
@@ -144,9 +147,27 @@ def _looked_up(statement: Select[Any], by: Sequence[Column[Any]]) -> tuple[str, 
     if not found or "?" in compiled:
         raise ValueError(f"a query by tuples has no parameter but {WANTED}: {compiled}")
     names = [f"wanted_{column.name}" for column in by]
-    equal = [f"{table}.{c.name} = {name}" for c, name in zip(by, names, strict=True)]
-    joined = f"{columns}FROM wanted CROSS JOIN {table} ON {' AND '.join(equal)}{rest}"
+    equal = _equal(by)
+    if most:
+        # SQLite has no lateral join: the tuple finds the keys, and those find their rows.
+        (key,) = by[0].table.primary_key
+        equal = f"{table}.{key.name} IN (SELECT {_last(by, f'{table}.{key.name}', most)})"
+    joined = f"{columns}FROM wanted CROSS JOIN {table} ON {equal}{rest}"
     return f"WITH wanted ({', '.join(names)}) AS (VALUES ", f") {joined}"
+
+
+def _equal(by: Sequence[Column[Any]]) -> str:
+    table = by[0].table.name
+    return " AND ".join(f"{table}.{column.name} = wanted_{column.name}" for column in by)
+
+
+def _last(by: Sequence[Column[Any]], columns: str, most: int) -> str:
+    """The rest of a query for the rows of one tuple whose keys sort last."""
+    table = by[0].table
+    (key,) = table.primary_key
+    # Of the bare column a planner may think to walk the whole table by its keys, last one first.
+    order = f"{table.name}.{key.name} || '' DESC"
+    return f"{columns} FROM {table.name} WHERE {_equal(by)} ORDER BY {order} LIMIT {most:d}"
 
 
 def _among(statement: Select[Any]) -> str:
@@ -156,15 +177,17 @@ def _among(statement: Select[Any]) -> str:
     return str(compiled).replace(f" IN {_PLACE}", f" = ANY ($1::{kind})")
 
 
-def _joined(statement: Select[Any], by: Sequence[Column[Any]]) -> str:
+def _joined(statement: Select[Any], by: Sequence[Column[Any]], most: int) -> str:
     """The same for tuples, whose columns are arrays of equal length."""
     table = by[0].table.name
     columns, _, rest = str(statement.compile(dialect=_POSTGRESQL)).partition(f"FROM {table}")
     names = ", ".join(f"wanted_{column.name}" for column in by)
     arrays = ", ".join(f"${n}::{_array_of(c.type)}" for n, c in enumerate(by, 1))
-    equal = " AND ".join(f"{table}.{column.name} = wanted_{column.name}" for column in by)
     found = f"FROM unnest({arrays}) AS wanted ({names})"
-    return f"{columns}{found} JOIN {table} ON {equal}{rest}"
+    if most:
+        last = _last(by, "*", most)
+        return f"{columns}{found} CROSS JOIN LATERAL (SELECT {last}) AS {table}{rest}"
+    return f"{columns}{found} JOIN {table} ON {_equal(by)}{rest}"
 
 
 def _locking(text: str, by: Sequence[ColumnElement[Any]]) -> str:

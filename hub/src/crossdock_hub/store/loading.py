@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from crossdock.contracts import Contract
 from sqlalchemy import BindParameter, bindparam, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.config import Limits
 from crossdock_hub.delivery.causes import DeadLetterGroupRecord, DeadLetterRecord
 from crossdock_hub.objects.mapping_kinds import MappingKindRecord
 from crossdock_hub.records import (
@@ -78,7 +80,17 @@ _ATTEMPT_LOGS = Query(
 )
 _PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tracking_number))
 _SCANS = Query(select(t.scans.c.dedupe_key).where(t.scans.c.dedupe_key.in_(IN)))
-_SCANS_OF = Query(select(t.scans), by=(t.scans.c.carrier_code, t.scans.c.tracking_number))
+
+
+@cache
+def _newest_scans(most: int) -> Query:
+    """Of each parcel as many scans as are looked at, and one that says that there are more."""
+    by = (t.scans.c.carrier_code, t.scans.c.tracking_number)
+    return Query(select(t.scans), by=by, most=most + 1)
+
+
+PARCEL_SCANS_MAX = Limits().parcel_scans_max
+_SCANS_OF = _newest_scans(PARCEL_SCANS_MAX)
 _ENDPOINTS = Query(select(t.endpoints).where(t.endpoints.c.id.in_(IN)))
 _CURSORS = Query(select(t.cursors), by=(t.cursors.c.endpoint, t.cursors.c.name))
 _HELD = Query(
@@ -123,13 +135,26 @@ _REPLAY_ITEMS = Query(
 )
 
 
+# A query, and what takes the keys that it was asked for and the rows that it found.
+Way = tuple[Query, Callable[[list[Any], list[Row]], None]]
+
+
 class Loader:
     """Fills a view with the records of keys, within one transaction."""
 
     def __init__(
-        self, connection: AsyncConnection, contract: Contract, view: View, met: Met | None = None
+        self,
+        connection: AsyncConnection,
+        contract: Contract,
+        view: View,
+        met: Met | None = None,
+        *,
+        parcel_scans_max: int = PARCEL_SCANS_MAX,
     ) -> None:
-        """met: what earlier tries of the batch have learned; this one adds to it."""
+        """met: what earlier tries of the batch have learned; this one adds to it.
+
+        parcel_scans_max: of a parcel's stored scans the newest are read, one more than this.
+        """
         self._connection = connection
         self.contenders: Contenders = (
             Nobody(connection)
@@ -138,8 +163,11 @@ class Loader:
         )
         self._contract = contract
         self._view = view
-        # Kind of key -> its query, and what the rows of some keys mean.
-        self._ways: dict[str, tuple[Query, Callable[[list[Any], list[Row]], None]]] = {
+        self._ways = self._ways_to_read(parcel_scans_max)
+
+    def _ways_to_read(self, parcel_scans_max: int) -> dict[str, Way]:
+        """Kind of key -> its query, and what the rows of some keys mean."""
+        return {
             "object": (_OBJECTS, self._objects),
             "number": (_NUMBERS, self._numbers),
             "children": (_CHILDREN, self._children),
@@ -151,7 +179,7 @@ class Loader:
             "attempts": (_ATTEMPT_LOGS, self._attempt_logs),
             "parcel": (_PARCELS, self._parcels),
             "scan": (_SCANS, self._scans),
-            "scans_of": (_SCANS_OF, self._scans_of),
+            "scans_of": (_newest_scans(parcel_scans_max), self._scans_of),
             "endpoint": (_ENDPOINTS, self._endpoints),
             "cursor": (_CURSORS, self._cursors),
             "held": (_HELD, self._held),
@@ -285,6 +313,7 @@ class Loader:
         scans: dict[tuple[str, str], list[ScanRecord]] = {key: [] for key in wanted}
         for row in found:
             scans[row["carrier_code"], row["tracking_number"]].append(_scan(row))
+        # Read are the newest, and one more than are looked at where there are older ones.
         # Those of commands before it in the batch are not written yet; `note` adds later ones.
         for scan in self._view.changes.scans:
             if (scan.carrier_code, scan.tracking_number) in scans:

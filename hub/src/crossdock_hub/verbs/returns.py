@@ -13,7 +13,7 @@ from crossdock_hub.objects import lifecycle, receipts, resources
 from crossdock_hub.objects.returnable import check_returnable
 from crossdock_hub.records import ObjectRecord, ReferenceRecord
 from crossdock_hub.refusals import archived, stale, transition, unknown_reference
-from crossdock_hub.unit import Key, Refused, Unit
+from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
 
 KIND = "customer_return"
@@ -149,7 +149,10 @@ def report_return_in_transit(
         resources.set_state(after, state)
 
     changed = resources.change(unit, record, edit)
-    _check_limits(unit, changed)
+    try:
+        _check_limits(unit, changed)
+    except Refused as full:
+        raise Refused(receipts.no_room(message, "parcels", full.refusal)) from None
     after = _found_by(unit, changed, fresh)
     return return_service_pb2.ReportReturnInTransitResponse(
         receipt=APPLIED, customer_return=after.message
@@ -181,12 +184,17 @@ def report_return_received(
         resources.set_state(after, state)
 
     after = resources.change(unit, record, edit)
-    _check_limits(unit, after)
     count = len(message.receipts) + 1
     event = return_events_pb2.ReturnReceived(
         customer_return=after.message, part="" if count == 1 else str(count)
     )
-    emit(unit, event, after, event_time=resources.instant_of(receipt.receive_time))
+    try:
+        _check_limits(unit, after)
+        emit(unit, event, after, event_time=resources.instant_of(receipt.receive_time))
+    except Refused as full:
+        # The goods are there: a person finds a return for them.
+        refusal = receipts.no_room(message, "return_receipt", full.refusal)
+        raise NotYet(refusal, receipts.awaited_correction(after.id)) from None
     unit.satisfy(receipts.awaited_correction(after.id))
     return return_service_pb2.ReportReturnReceivedResponse(
         receipt=APPLIED, customer_return=after.message
