@@ -35,9 +35,9 @@ CODE_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
         f"{HUB}driving.py",
         CODES,
-        payload_is_not_asked_for=("held.asked_again(record) if row else record", "record"),
+        payload_is_not_asked_for=("held.asked_again(record) if has_row else record", "record"),
         payload_is_asked_for_without_a_row=(
-            "held.asked_again(record) if row else record",
+            "held.asked_again(record) if has_row else record",
             "held.asked_again(record)",
         ),
     ),
@@ -45,8 +45,8 @@ CODE_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}driving.py",
         RESTART,
         payload_that_still_waits_is_forgotten=(
-            'unit.put(("held_fact", record.id), held.asked_again(record) if row else record)',
-            'unit.put(("held_fact", record.id), held.asked_again(record)) if row else None',
+            'unit.put(("held_fact", record.id), held.asked_again(record) if has_row else record)',
+            'unit.put(("held_fact", record.id), held.asked_again(record)) if has_row else None',
         ),
     ),
     *faults_in(

@@ -78,9 +78,9 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
     if not record.method:
         unmapped = unmapped_of(record.awaits)
         if unmapped is not None:
-            row = held.rows_revision(unit, unmapped)
+            has_row = held.rows_revision(unit, unmapped) > 0
             # One that still waits says so again, or nobody would hear of its row.
-            unit.put(("held_fact", record.id), held.asked_again(record) if row else record)
+            unit.put(("held_fact", record.id), held.asked_again(record) if has_row else record)
         return
     found = held_decision(unit.contract, record.method)
     if found is None:

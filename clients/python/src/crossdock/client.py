@@ -151,8 +151,7 @@ class HubClient:
             )
         limits = _Deadlines(deadline_seconds, stream_deadline_seconds)
         self.address = address
-        self.channel = _channel(address, tls, _interceptors(tokens, limits, trace))
-        channel = self.channel
+        channel = self.channel = _channel(address, tls, _interceptors(tokens, limits, trace))
         self.carriers = carrier_service_pb2_grpc.CarrierServiceStub(channel)
         self.confirmations = confirmation_service_pb2_grpc.ConfirmationServiceStub(channel)
         self.customers = customer_service_pb2_grpc.CustomerServiceStub(channel)

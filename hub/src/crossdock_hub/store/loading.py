@@ -90,7 +90,6 @@ def _newest_scans(most: int) -> Query:
 
 
 PARCEL_SCANS_MAX = Limits().parcel_scans_max
-_SCANS_OF = _newest_scans(PARCEL_SCANS_MAX)
 _ENDPOINTS = Query(select(t.endpoints).where(t.endpoints.c.id.in_(IN)))
 _CURSORS = Query(select(t.cursors), by=(t.cursors.c.endpoint, t.cursors.c.name))
 _HELD = Query(
