@@ -19,6 +19,8 @@ from story import item_entry, request_id, unique
 
 UP = service_pb2.QUANTITY_ROUNDING_UP
 ORIGINS = service_pb2.ConversionOrigin
+# Of which nobody else who writes to the shared hub says anything for every item.
+CRATE, BASKET = "XCR", "XBK"
 
 
 def said(item: str, from_unit: str, to_unit: str, numerator: str, denominator: str = "1") -> Any:
@@ -93,10 +95,10 @@ async def test_an_item_whose_number_begins_like_anothers_is_another(
         shorter = longer.removesuffix(":A")
         request = item_service_pb2.UpsertItemsRequest(entries=[item_entry(shorter)])
         await erp.items.UpsertItems(request)
-        await tell(erp, said(longer, "CS", "EA", "7"))
-        assert (await ask(erp, "1", "CS", "EA", longer)).quantity.value == "7"
+        await tell(erp, said(longer, CRATE, "EA", "7"))
+        assert (await ask(erp, "1", CRATE, "EA", longer)).quantity.value == "7"
         with pytest.raises(PreconditionError):
-            await ask(erp, "1", "CS", "EA", shorter)
+            await ask(erp, "1", CRATE, "EA", shorter)
 
 
 async def test_an_item_is_not_refused_for_its_variants(hub: RunningHub, lane: Lane) -> None:
@@ -135,14 +137,14 @@ async def test_what_nobody_says_is_not_guessed(hub: RunningHub, lane: Lane) -> N
     async with hub.client(lane.erp) as erp:
         sku = await new_item(erp)
         with pytest.raises(PreconditionError) as no:
-            await ask(erp, "1", "BX", "EA", sku)
+            await ask(erp, "1", BASKET, "EA", sku)
         refusal = no.value.refusal
         assert refusal.reason == "UNITS_NOT_CONVERTIBLE"
-        assert refusal.metadata == {"from_unit": "BX", "to_unit": "EA", "item": sku}
+        assert refusal.metadata == {"from_unit": BASKET, "to_unit": "EA", "item": sku}
         assert refusal.message.endswith(f"add a unit conversion for {sku}")
-        await tell(erp, said(sku, "BX", "EA", "10"), said(sku, "EA", "BX", "1", "12"))
-        with pytest.raises(PreconditionError, match="one BX is 10 EA, but one BX is 12 EA"):
-            await ask(erp, "1", "BX", "EA", sku)
+        await tell(erp, said(sku, BASKET, "EA", "10"), said(sku, "EA", BASKET, "1", "12"))
+        with pytest.raises(PreconditionError, match="one XBK is 12 EA, but one XBK is 10 EA"):
+            await ask(erp, "1", BASKET, "EA", sku)
         with pytest.raises(PreconditionError, match="use a greater unit"):
             await ask(erp, "9" * 18, "TNE", "MGM", rounding=UP)
         assert not (await ask(erp, "9" * 18, "TNE", "MGM")).HasField("quantity")
