@@ -229,10 +229,11 @@ async def backend_of(connection: AsyncConnection) -> Backend:
     return Backend(row.pid, row.began)
 
 
-async def end(connection: AsyncConnection, lost: Backend) -> bool:
+async def end(connection: AsyncConnection, lost: Backend, seconds: float = END_SECONDS) -> bool:
     """End what the server still has of a connection that is lost here, and with it its lock: the
     server may not know for some seconds, or while a statement runs. False: it has not ended yet."""
-    asked = {"pid": lost.pid, "began": lost.began, "milliseconds": END_SECONDS * _MILLISECONDS}
+    milliseconds = int(seconds * _MILLISECONDS)
+    asked = {"pid": lost.pid, "began": lost.began, "milliseconds": milliseconds}
     return await connection.scalar(text(_END_BACKEND), asked) is not False
 
 

@@ -1,0 +1,163 @@
+"""The row that says which hub leads, and how a hub that leads no more is kept from writing.
+
+Whatever a leader writes goes over one connection, and the row names the server's end of it. Who
+takes a row over ends that connection before doing anything as leader; a connection that writes for
+a leader is used only after the row was told of it, in the leader's own term. So a former leader
+has no connection left to write with, however long it was stopped and whatever it believes, and
+no transaction pays for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, Integer, Table, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from crossdock_hub.leading.terms import Seen
+from crossdock_hub.store import postgresql
+from crossdock_hub.store.column_types import text_of
+from crossdock_hub.store.failures import failure_of
+from crossdock_hub.store.postgresql import Access, Backend
+from crossdock_hub.store.tables import METADATA
+
+# What is led: everything, for now. Parts of it may get rows of their own.
+EVERYTHING: Final = "everything"
+# A question about the row that takes longer is asked again, over another connection.
+QUESTION_SECONDS: Final = 2
+_MICROSECONDS: Final = 1_000_000
+_MILLISECONDS: Final = 1_000
+_FAILURES: Final = (DBAPIError, OSError)
+
+leadership = Table(
+    "leadership",
+    METADATA,
+    Column("task", text_of(64), primary_key=True),
+    Column("term", BigInteger, nullable=False),
+    Column("holder", text_of(), nullable=False),
+    Column("address", text_of(), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("writer_pid", Integer, nullable=False),
+    Column("writer_began", BigInteger, nullable=False),
+)
+
+_NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_LOOK: Final = f"""
+SELECT term, holder, address, expires_at - {_NOW} AS left FROM leadership WHERE task = :task
+"""
+_TAKE: Final = f"""
+INSERT INTO leadership AS l (task, term, holder, address, expires_at, writer_pid, writer_began)
+VALUES (:task, 1, :holder, :address, {_NOW} + :lasts, 0, 0)
+ON CONFLICT (task) DO UPDATE SET term = l.term + 1, holder = excluded.holder,
+    address = excluded.address, expires_at = {_NOW} + :lasts
+WHERE l.expires_at <= {_NOW} OR l.holder = excluded.holder
+RETURNING l.term, l.writer_pid, l.writer_began
+"""
+_RENEW: Final = f"""
+UPDATE leadership SET expires_at = {_NOW} + :lasts WHERE task = :task AND term = :term RETURNING 1
+"""
+_RELEASE: Final = """
+UPDATE leadership SET expires_at = 0, address = '' WHERE task = :task AND term = :term
+"""
+_NAME_WRITER: Final = """
+UPDATE leadership SET writer_pid = :pid, writer_began = :began
+WHERE task = :task AND term = :term RETURNING 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A term, and what the last leader wrote with; pid 0: it is known to write with nothing."""
+
+    term: int
+    writer: Backend
+
+
+class LeadershipRow:
+    """The row, over a connection of its own, so that no batch holds it up. Close it with `close`.
+
+    Every method raises StoreFailure when the database does not answer.
+    """
+
+    def __init__(self, url: str, access: Access, task: str = EVERYTHING) -> None:
+        self._engine = _engine(url, access)
+        self._task = task
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await self._engine.dispose()
+
+    async def look(self) -> Seen | None:
+        """What it says; None: nobody ever led."""
+        async with self._asking() as connection:
+            row = (await connection.execute(text(_LOOK), {"task": self._task})).one_or_none()
+        if row is None:
+            return None
+        return Seen(row.term, row.holder, row.address, row.left / _MICROSECONDS)
+
+    async def take(self, holder: str, address: str, lasts_seconds: float) -> Taken | None:
+        """Take it if it has run out; None: somebody else was faster."""
+        asked = {"task": self._task, "holder": holder, "address": address}
+        async with self._asking() as connection:
+            found = await connection.execute(text(_TAKE), asked | _lasting(lasts_seconds))
+            row = found.one_or_none()
+        if row is None:
+            return None
+        return Taken(row.term, Backend(row.writer_pid, row.writer_began))
+
+    async def renew(self, term: int, lasts_seconds: float) -> bool:
+        """Let a term last from now on; False: somebody else has taken the row."""
+        asked = {"task": self._task, "term": term} | _lasting(lasts_seconds)
+        async with self._asking() as connection:
+            return (await connection.execute(text(_RENEW), asked)).first() is not None
+
+    async def release(self, term: int) -> None:
+        """Let another hub take the row at once."""
+        async with self._asking() as connection:
+            await connection.execute(text(_RELEASE), {"task": self._task, "term": term})
+
+    async def end_writer(self, writer: Backend) -> bool:
+        """End what a former leader writes with; False: the server has not ended it yet."""
+        if not writer.pid:
+            return True
+        async with self._asking() as connection:
+            return await postgresql.end(connection, writer, QUESTION_SECONDS / 2)
+
+    async def name_writer(self, term: int, writer: Backend) -> bool:
+        """Say what the leader writes with; False: it leads no more."""
+        async with self._asking() as connection:
+            return await name_writer(connection, self._task, term, writer)
+
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.connect() as connection:
+                yield connection
+        except _FAILURES as error:
+            # Whatever is wrong with the connection, the next question gets another one.
+            await self._engine.dispose()
+            raise failure_of(error) from None
+
+
+async def name_writer(connection: AsyncConnection, task: str, term: int, writer: Backend) -> bool:
+    """The same over the connection that is going to write. Raises what the driver raises."""
+    asked = {"task": task, "term": term, "pid": writer.pid, "began": writer.began}
+    return (await connection.execute(text(_NAME_WRITER), asked)).first() is not None
+
+
+def _lasting(seconds: float) -> dict[str, int]:
+    return {"lasts": int(seconds * _MICROSECONDS)}
+
+
+def _engine(url: str, access: Access) -> AsyncEngine:
+    options: dict[str, Any] = postgresql.engine_options(access, writes=True)
+    arguments = options["connect_args"]
+    arguments |= {"timeout": QUESTION_SECONDS, "command_timeout": QUESTION_SECONDS}
+    arguments["server_settings"]["statement_timeout"] = str(QUESTION_SECONDS * _MILLISECONDS)
+    # Each statement is a transaction: nothing is left open by a hub that is stopped.
+    options["isolation_level"] = "AUTOCOMMIT"
+    return create_async_engine(url, pool_size=1, max_overflow=0, **options)
