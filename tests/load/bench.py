@@ -18,7 +18,16 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from tests.load.measured import HEADING, QUICK, Figure, Options, machine  # noqa: E402
 
-CASES: Final = ("writes", "scans", "consume", "latency", "burst", "beside_load", "zombie_window")
+CASES: Final = (
+    "writes",
+    "scans",
+    "consume",
+    "latency",
+    "burst",
+    "beside_load",
+    "zombie_window",
+    "beside_peers",
+)
 REPORT: Final = ROOT / "out" / "bench.json"
 
 
