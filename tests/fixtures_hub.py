@@ -122,6 +122,14 @@ class RunningHub:
             document[name] = entry | {"token_sha256": [hashlib.sha256(token.encode()).hexdigest()]}
         (self.directory / "endpoints.json").write_text(json.dumps(document))
 
+    def add(self, **environment: str) -> None:
+        """More CROSSDOCK_* variables of each start, by their names without the prefix."""
+        self._more |= {f"CROSSDOCK_{name.upper()}": value for name, value in environment.items()}
+
+    def share_with(self, other: RunningHub) -> None:
+        """Have the database and the callers of another one."""
+        self.database, self._tokens = other.database, other._tokens
+
     # The process
 
     def environment(self, **more: str) -> dict[str, str]:

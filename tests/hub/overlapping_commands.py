@@ -47,9 +47,9 @@ Decide = Callable[[Unit], Any]
 class SharedStore(Store):
     """A store that claims nothing: what hubs do not get before everything else of them can."""
 
-    async def _claimed(self) -> AsyncConnection:
+    async def _claimed(self, *, first: bool = False) -> tuple[AsyncConnection, bool]:
         self._connection = await self._writer.connect()
-        return self._connection
+        return self._connection, first
 
 
 def command(decide: Decide, request_id: str = "", *keys: Key) -> Command:

@@ -12,7 +12,7 @@ from crossdock_hub.data_lock import DataDirectoryInUse
 from crossdock_hub.exits import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, status_of
 from crossdock_hub.store.failures import StoreFailure
 from crossdock_hub.store.moves import DatabaseMoved
-from crossdock_hub.store.postgresql import DatabaseInUse, DatabaseUnfit
+from crossdock_hub.store.postgresql import DatabaseInUse, DatabaseUnfit, VersionsDiffer
 from crossdock_hub.taken import AddressTaken, DatabaseReplaced
 from databases import on_sqlite_only
 from fixtures_hub import RunningHub
@@ -31,6 +31,7 @@ from fixtures_nats import free_port
         ConnectionRefusedError(111, "Connection refused"),
         DataDirectoryInUse(Path("data"), 7),
         DatabaseInUse("another hub"),
+        VersionsDiffer("0.1 with contract a", "0.2 with contract b"),
         AddressTaken("another process has it"),
         DatabaseReplaced("it was put back"),
     ],

@@ -228,19 +228,23 @@ MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
-        f"{HUB}committer.py",
+        f"{HUB}answering.py",
         COMMITTER,
         digest_is_not_compared=(
             "same = known.digest == command.digest and known.method == command.name",
             "same = known.method == command.name",
         ),
-        answer_is_not_remembered=(
-            "_remember(unit, command, answer)\n        view",
-            "pass\n        view",
-        ),
         anybody_gets_the_answer=(
             "if not same or known.endpoint != command.caller.endpoint:",
             "if not same:",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}committer.py",
+        COMMITTER,
+        answer_is_not_remembered=(
+            "remember_answer(unit, command, answer)\n        view",
+            "pass\n        view",
         ),
         refusal_is_kept=(
             "return refused\n        except NotYet as why:",

@@ -57,6 +57,7 @@ class Backfiller:
             response_type=service_pb2.BackfillMappingsResponse,
             keys=frozenset(("held_fact", fact) for fact in ids) | {("request", request.request_id)},
             bulk=True,
+            leads=True,
             weight=max(1, len(ids)),
         )
         return await self._committer.submit(command)

@@ -34,8 +34,8 @@ class Command:
     are known. request_id, digest: of a request that is answered once; "" for those fenced by
     tokens. encoded: the answer is the response's bytes, not the response. on_hold: answers a fact
     that does not fit yet, after keeping it; None for commands. weight: how much of a batch it
-    takes. keys: what it will read for certain, so that most need one round. decide: its answer, or
-    `Steps` to it when it is long.
+    takes. leads: only the hub that leads the database decides it. keys: what it will read for
+    certain, so that most need one round. decide: its answer, or `Steps` to it when it is long.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Command:
     traceparent: str = ""
     weight: int = 1
     bulk: bool = False
+    leads: bool = False
     keys: frozenset[Key] = field(default_factory=frozenset)
 
 

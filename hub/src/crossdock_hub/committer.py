@@ -20,7 +20,7 @@ import structlog
 from crossdock.contracts import Contract
 from crossdock.errors import Refusal
 
-from crossdock_hub.archive.records import PART_PREFIX
+from crossdock_hub.answering import answer_again, remember_answer, resolve
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import mending
@@ -31,7 +31,7 @@ from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.lanes import Lanes
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
-from crossdock_hub.refusals import archived
+from crossdock_hub.refusals import NO_LEADER
 from crossdock_hub.spans import CommitSpans
 from crossdock_hub.stepping import in_turns
 from crossdock_hub.store import Store, StoreFailure, Transaction
@@ -39,7 +39,7 @@ from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.contention import Contention, Met, pause_seconds
 from crossdock_hub.store.loading import Loader
 from crossdock_hub.store.postgresql import wait_briefly
-from crossdock_hub.store.writing import registered, write
+from crossdock_hub.store.writing import every_endpoint, write
 from crossdock_hub.unit import (
     Changes,
     Identifiers,
@@ -69,6 +69,15 @@ class Committed:
     def deliveries(self) -> list[DeliveryRecord]:
         """Every delivery the batch changed."""
         return [r for key, r in self.changes.records.items() if key[0] == "delivery" and r]
+
+
+# What a batch that is about to be written stores of how far the ledger is.
+Ties = Callable[[Changes], Sequence[Mark]]
+
+
+def no_ties(_changes: Changes) -> Sequence[Mark]:
+    """What a batch stores that no call begins in."""
+    return ()
 
 
 class Stopped(Exception):
@@ -112,9 +121,12 @@ class Committer:
         self._task: asyncio.Task[None] | None = None
         self._endpoints: dict[str, RegisteredEndpoint] = {}
         self._picker_is_stale = True
+        self._look_is_due = False
         self._registry_is_stale = False
         self.listeners: list[Callable[[Committed], None]] = []
-        self.ties: Callable[[Changes], Sequence[Mark]] = lambda changes: ()
+        self.ties: Ties = no_ties
+        self._may_lead = True
+        self._still_leads: Callable[[], bool] = lambda: True
         self.failure: StoreFailure | None = None
 
     @property
@@ -127,6 +139,27 @@ class Committer:
         for record in endpoints:
             self._endpoints[record.id] = compile_endpoint(record, self._limits)
         self._task = keep("committer", self._run)
+
+    def lead(
+        self,
+        picker: Picker,
+        endpoints: Iterable[EndpointRecord],
+        ties: Ties,
+        still: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """From the next batch on, this hub dispatches what is stored, and decides what only a
+        leader may, as long as it still leads. `poke` it when the bus is ready."""
+        self._still_leads = still
+        self._endpoints = {e.id: compile_endpoint(e, self._limits) for e in endpoints}
+        self._picker, self._picker_is_stale = picker, True
+        self._may_lead, self.ties = True, ties
+
+    def follow(self) -> None:
+        """From the next batch on, another hub of the database dispatches what this one stores."""
+        self._may_lead, self.ties = False, no_ties
+        # Of streams that another hub looks after now, and better.
+        self._marks.clear()
+        self._marks_due = False
 
     async def stop(self) -> None:
         """Commit what is queued, then end. Later submits raise Stopped."""
@@ -153,6 +186,8 @@ class Committer:
 
         What is not remembered when the process ends, the relay finds on the bus at the next start.
         """
+        if not self._leads:
+            return
         if not self._marks:
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.mark_seconds, self._flush_marks)
@@ -163,9 +198,23 @@ class Committer:
         self._wake.set()
 
     @property
+    def _leads(self) -> bool:
+        return self._may_lead and self._still_leads()
+
+    @property
     def backlog_waits(self) -> bool:
         """True while stored work waits for an endpoint's budget, rate or pause."""
         return self._picker.has_backlog
+
+    def look_again(self) -> None:
+        """Another hub has stored work or changed what is on its way: take the store's word."""
+        if self._leads:
+            self._look_is_due = True
+            self._wake.set()
+
+    def doubt_endpoints(self) -> None:
+        """Another hub may have changed endpoints: the next batch reads them."""
+        self._registry_is_stale = True
 
     def poke(self) -> None:
         """Run a batch soon even when nobody submits: budget or rate may allow a dispatch now."""
@@ -188,10 +237,11 @@ class Committer:
                 return
 
     def _can_pick(self) -> bool:
-        if self._stopping:
+        if self._stopping or not self._leads:
             return False
         # At the start only the store knows what waits.
-        return self._picker_is_stale or self._picker.can_pick(self.endpoints, self._clock())
+        stale = self._picker_is_stale or self._look_is_due
+        return stale or self._picker.can_pick(self.endpoints, self._clock())
 
     def _read_ahead(self) -> None:
         """Read what waits for the next batch."""
@@ -201,7 +251,7 @@ class Committer:
         """The commands that can be decided; the others have their answer."""
         batch, refused = self._intake.read(taken)
         for command, no in refused:
-            _resolve(command, no)
+            resolve(command, no)
         return batch
 
     async def _commit_safely(self, batch: list[Command], brief: bool = False) -> None:
@@ -224,7 +274,7 @@ class Committer:
             await self._on_fault(batch, error)
             return
         for command, answer in answers:
-            _resolve(command, answer)
+            resolve(command, answer)
 
     async def _on_failure(self, batch: list[Command], failure: StoreFailure) -> None:
         self.failure = failure
@@ -244,7 +294,7 @@ class Committer:
             retry_after_seconds=1.0,
         )
         for command in batch:
-            _resolve(command, Refused(refusal))
+            resolve(command, Refused(refusal))
         if not batch:
             # Only the picker wanted to write: do not spin on a store that is away.
             await asyncio.sleep(1.0)
@@ -260,7 +310,7 @@ class Committer:
             {"incident": incident},
         )
         for command in batch:
-            _resolve(command, Refused(refusal))
+            resolve(command, Refused(refusal))
         if not batch:
             await asyncio.sleep(1.0)
 
@@ -270,7 +320,7 @@ class Committer:
         try:
             return await self._try(batch, marks, now, brief)
         except BaseException:
-            self._marks[:0] = marks
+            self._marks[:0] = marks if self._leads else ()
             # Not at once again: whoever else waits goes first.
             self._marks_due = False
             if self._marks:
@@ -313,26 +363,26 @@ class Committer:
                 if self._registry_is_stale:
                     await self._read_registry(connection)
                 view.add(("endpoints",), self.endpoints)
-                if self._picker_is_stale:
-                    await self._picker.restore(connection)
-                # Until this commits, what the picker follows is ahead of the store.
-                self._picker_is_stale = True
+                # Whoever connects anew may learn that it leads no more.
+                picker = await self._ready_picker(connection)
                 most = self._limits.parcel_scans_max
                 loader = Loader(connection, self._contract, view, met, parcel_scans_max=most)
                 answers = await self._decide_all(batch, view, loader, now, met.asked.copy())
                 spans.answers = answers
                 await self._follow_dead_letters(view, loader, now)
                 endpoints = self._registry_after(view.changes)
-                picked = self._picker.pick_new(view, endpoints, now)
+                picked = picker.pick_new(view, endpoints, now) if picker else []
                 await write(connection, view.changes, loader.contenders)
-                picked += await self._picker.pick_stored(connection, view, endpoints, now)
-                await self._picker.add_bodies(connection, view.changes, picked)
+                if picker:
+                    picked += await picker.pick_stored(connection, view, endpoints, now)
+                    await picker.add_bodies(connection, view.changes, picked)
                 ties = self.ties(view.changes)
                 await remember(connection, [*marks, *ties], now)
                 # It runs as soon as the commit is on its way: while the disk writes.
                 asyncio.get_running_loop().call_soon(self._read_ahead)
         self._store.answered.note(view.changes, ties)
-        self._picker_is_stale = False
+        if picker is self._picker:
+            self._picker_is_stale = False
         self._endpoints = {e.id: e for e in endpoints}
         committed = Committed(now, view.changes, picked)
         for listener in self.listeners:
@@ -343,9 +393,20 @@ class Committer:
                 log.error("fault in a listener", exc_info=error)
         return answers
 
+    async def _ready_picker(self, connection: Transaction) -> Picker | None:
+        """The picker, as true as the store; None: another hub dispatches."""
+        if not self._leads:
+            return None
+        if self._picker_is_stale or self._look_is_due:
+            self._look_is_due = False
+            await self._picker.restore(connection)
+        # Until this commits, what the picker follows is ahead of the store.
+        self._picker_is_stale = True
+        return self._picker
+
     async def _read_registry(self, connection: Transaction) -> None:
-        for record in await registered(connection, list(self._endpoints)):
-            self._endpoints[record.id] = compile_endpoint(record, self._limits)
+        found = await every_endpoint(connection)
+        self._endpoints = {each.id: compile_endpoint(each, self._limits) for each in found}
         self._registry_is_stale = False
 
     def _registry_after(self, changes: Changes) -> tuple[RegisteredEndpoint, ...]:
@@ -392,10 +453,12 @@ class Committer:
 
     async def _decide(self, command: Command, view: View, now: int) -> Any:
         """One decision: its answer, or the refusal to raise. Raises NotLoaded."""
+        if not self._leads and (command.leads or _is_own(command)):
+            return Refused(NO_LEADER)
         if command.request_id:
             known: RequestRecord | None = view.get(("request", command.request_id))
             if known is not None:
-                return _answer_again(command, known)
+                return answer_again(command, known)
         unit = Unit(
             view,
             contract=self._contract,
@@ -421,50 +484,11 @@ class Committer:
             response = command.on_hold(unit, why)
         answer = response.SerializeToString() if command.encoded else response
         if command.request_id:
-            _remember(unit, command, answer)
+            remember_answer(unit, command, answer)
         view.changes.merge(unit.changes)
         return answer
 
 
-def _remember(unit: Unit, command: Command, answer: Any) -> None:
-    record = RequestRecord(
-        request_id=command.request_id,
-        digest=command.digest,
-        endpoint=command.caller.endpoint,
-        method=command.name,
-        response=answer if command.encoded else answer.SerializeToString(),
-        object_id=unit.changes.flow(),
-        created_at=unit.now,
-    )
-    unit.put(("request", command.request_id), record)
-
-
-def _answer_again(command: Command, known: RequestRecord) -> Any:
-    """The first answer once more, or a refusal when the content differs."""
-    same = known.digest == command.digest and known.method == command.name
-    if known.object_id.startswith(PART_PREFIX):
-        part = known.object_id.removeprefix(PART_PREFIX)
-        return archived(f"what request_id {command.request_id} was about", part)
-    if not same or known.endpoint != command.caller.endpoint:
-        return Refused(
-            Refusal(
-                "REQUEST_ID_REUSED",
-                f"request_id {command.request_id} was used for another content; "
-                "make a new id for a new request",
-                {"request_id": command.request_id},
-            )
-        )
-    if command.encoded:
-        return known.response
-    if command.response_type is None:
-        return None
-    return command.response_type.FromString(known.response)
-
-
-def _resolve(command: Command, answer: Any) -> None:
-    if command.answer.done():
-        return
-    if isinstance(answer, Exception):
-        command.answer.set_exception(answer)
-    else:
-        command.answer.set_result(answer)
+def _is_own(command: Command) -> bool:
+    """Whether a command is the hub's own, and so of its duties."""
+    return command.caller is HUB and command.name != FOLLOW

@@ -162,6 +162,14 @@ class Limits:
     archive_slice_flows_max: int = 50
     archive_pause_seconds: float = 0.05
     archive_prune_rows: int = 500
+    # Several hubs on one database: how long a lead lasts without a renewal, how often it is renewed
+    # and how often others look whether it has run out; how often a hub looks for what others have
+    # committed, and through all facts that are held.
+    lead_seconds: float = 3.0
+    lead_renew_seconds: float = 0.75
+    lead_look_seconds: float = 0.25
+    elsewhere_look_seconds: float = 1.0
+    elsewhere_sweep_seconds: float = 30.0
     # Reading.
     page_size_default: int = 100
     page_size_max: int = 500
@@ -199,9 +207,11 @@ class Settings(BaseSettings):
 
     data_directory: SQLite file, embedded NATS, locks. database_url: SQLAlchemy URL; empty:
     SQLite in data_directory. database_password_file: what its user proves itself with to
-    PostgreSQL. database_ca_file: PEM of who signs the certificate of that server. listen:
-    address of the gRPC server; port 0: any free one. endpoints_file: who may call, see
-    identity.py. tls_*_file: PEM chain and key; unset: plaintext, on loopback only unless
+    PostgreSQL. database_ca_file: PEM of who signs the certificate of that server. shared_database:
+    other hubs work on it too, each started with this. advertise: host:port at which they reach this
+    one; "": as listen says. hubs_ca_file: PEM of who signs their certificates; unset: who the
+    system trusts. listen: address of the gRPC server; port 0: any free one. endpoints_file: who may
+    call, see identity.py. tls_*_file: PEM chain and key; unset: plaintext, on loopback only unless
     allow_plaintext says that a proxy ends TLS. nats_url: "" runs the embedded server.
     nats_credentials_file: a .creds file, an nkey seed, or JSON with user and password.
     nats_ca_file: PEM of who signs the certificate of a tls:// server; unset: who the system
@@ -224,6 +234,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     database_password_file: Path | None = None
     database_ca_file: Path | None = None
+    shared_database: bool = False
+    advertise: str = ""
+    hubs_ca_file: Path | None = None
     listen: str = "127.0.0.1:7443"
     endpoints_file: Path = Path("endpoints.json")
     tls_certificate_file: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import structlog
@@ -119,23 +119,37 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
 class Driver:
     """Follows commits for what held facts wait for."""
 
-    def __init__(self, store: Store, committer: Committer, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, committer: Committer, limits: Limits, *, shared: bool = False
+    ) -> None:
+        """shared: other hubs hold facts too, and commit what they wait for."""
+        self._shared = shared
         self._store = store
         self._committer = committer
         self._limits = limits
         self._awaited: set[str] = set()
         self._arrived: asyncio.Queue[str] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._sweep_due = False
 
     def committed(self, batch: Committed) -> None:
         """A batch is durable: note what is waited for, and what has come."""
-        for key, record in batch.changes.records.items():
-            if key[0] == "held_fact" and record.state == "HELD" and record.awaits:
-                self._awaited.add(record.awaits)
-        for awaits in batch.changes.satisfied:
+        self.heard(
+            {
+                record.awaits
+                for key, record in batch.changes.records.items()
+                if key[0] == "held_fact" and record.state == "HELD" and record.awaits
+            },
+            batch.changes.satisfied,
+        )
+
+    def heard(self, awaited: Collection[str], satisfied: Collection[str]) -> None:
+        """Note what facts are held for, and what has come, whichever hub has committed it."""
+        self._awaited.update(awaited)
+        for awaits in satisfied:
             if awaits in self._awaited:
                 self._arrived.put_nowait(awaits)
-        rows = frozenset(each for each in batch.changes.satisfied if each.startswith(ARRIVED))
+        rows = frozenset(each for each in satisfied if each.startswith(ARRIVED))
         for awaits in waiting_for(self._awaited, rows) if rows else ():
             self._arrived.put_nowait(awaits)
 
@@ -151,13 +165,24 @@ class Driver:
 
     async def _run(self) -> None:
         await self._sweep()
+        loop = asyncio.get_running_loop()
+        swept_at = loop.time()
         while True:
+            late = loop.time() - swept_at >= self._limits.elsewhere_sweep_seconds
+            if self._shared and (self._sweep_due or late):
+                # One hub may have held a fact while another one committed what it waits for.
+                self._sweep_due, swept_at = False, loop.time()
+                await self._sweep()
             try:
                 async with asyncio.timeout(self._limits.held_sweep_seconds):
                     awaits = await self._arrived.get()
             except TimeoutError:
                 continue
             await self._drive([awaits])
+
+    def sweep(self) -> None:
+        """Look soon through all that is held: more has come than could be told."""
+        self._sweep_due = True
 
     async def _sweep(self) -> None:
         """At start: what was held may have arrived just before the hub went."""

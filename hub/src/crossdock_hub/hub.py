@@ -7,14 +7,13 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 from crossdock import contracts
-from crossdock.bus import delivery_stream
 from crossdock.errors import ContractError, Refusal
 
 from crossdock_hub.announcing import announce
-from crossdock_hub.archive.archiver import Archiver
 from crossdock_hub.archive.settling import rules_of
 from crossdock_hub.backfilling import BACKFILL_MAPPINGS, Backfiller
 from crossdock_hub.bus.address import BusAddress, BusHealth
@@ -22,48 +21,36 @@ from crossdock_hub.bus.embedded import EmbeddedNats, is_full
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from crossdock_hub.bus.errors import BusError, BusFull, BusUnavailable
 from crossdock_hub.bus.external import check_replicas, external_address
-from crossdock_hub.bus.healing import Healer
 from crossdock_hub.bus.jetstream import Bus
-from crossdock_hub.bus.relay import Relay
-from crossdock_hub.bus.streams import StreamLimits, tie_stream_spec
-from crossdock_hub.bus.tie import (
-    DATABASE_OLDER,
-    TieKeeper,
-    compare_at_start,
-    hold_calls,
-    tie_message,
-    told_by,
-)
+from crossdock_hub.bus.streams import StreamLimits
 from crossdock_hub.committer import Committer
-from crossdock_hub.config import SECOND, Limits, Settings, archive_of
+from crossdock_hub.config import Limits, Settings
 from crossdock_hub.data_lock import DataLock
-from crossdock_hub.delivery.dispatcher import Dispatcher, Timers
 from crossdock_hub.delivery.dispatching import Picker
-from crossdock_hub.delivery.removal import REMOVED
-from crossdock_hub.delivery.rerouting import Rerouter
-from crossdock_hub.delivery.silence import SilenceWatch
+from crossdock_hub.delivery.draining import Settled
 from crossdock_hub.door.calls import Door
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.server import Server, check_address
 from crossdock_hub.door.services import Services
-from crossdock_hub.driving import Driver
+from crossdock_hub.duties import Duties, Ground
 from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.keeping import keep
+from crossdock_hub.leading.news import News
 from crossdock_hub.reading.endpoint_metrics import Books
 from crossdock_hub.reading.hub_status import GET_HUB_STATUS, HubStatus
 from crossdock_hub.reading.mapping_queries import MappingQueries
 from crossdock_hub.reading.queries import Queries
 from crossdock_hub.reading.tailing import Tails
 from crossdock_hub.records import EndpointRecord
-from crossdock_hub.replay.planning import Planner
+from crossdock_hub.refusals import NO_LEADER
 from crossdock_hub.replay.queries import ReplayQueries
-from crossdock_hub.replay.running import Replayer
-from crossdock_hub.retention import Purger, ages, with_retention
+from crossdock_hub.retention import ages, with_retention
+from crossdock_hub.sharing import Sharing, check_sharing, version_of_hubs
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.engine import access_of, database_url
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
-from crossdock_hub.store.writing import ensure_endpoints, restart_leases
+from crossdock_hub.store.writing import every_endpoint
 from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.telemetry import Metrics
 from crossdock_hub.unit import Refused
@@ -89,8 +76,8 @@ class Hub:
         self._nats: EmbeddedNats | None = None
         self._bus_address = BusAddress("")
         self._watch: asyncio.Task[None] | None = None
-        self._healer: Healer | None = None
-        self._told = 0
+        self._duties: Duties | None = None
+        self._sharing: Sharing | None = None
         self._ending = contextlib.AsyncExitStack()
         self.metrics = Metrics()
 
@@ -117,37 +104,31 @@ class Hub:
         identities = Identities.load(self.settings.endpoints_file)
         self._ending.callback(self._lock.acquire().release)
         check_address(self.settings)
+        check_sharing(self.settings)
         check_replicas(self.settings)
         self.contract.warm()
         await self._start_bus(identities.callers)
-        await self._start_store(identities.callers)
+        await self._open_store()
+        self._configured = [_endpoint_record(caller) for caller in identities.callers]
         self._build(identities)
         unserved = self.services.unserved()
         if unserved:
             raise ContractError(*(f"{name}: no code serves this method" for name in unserved))
-        self.committer.start(self._configured)
+        if self._sharing is not None:
+            self._sharing.end_with(self._ending)
+        self.committer.follow()
+        self.committer.start(self._known)
         self._ending.push_async_callback(self.committer.stop)
-        await self.healer.heal()
-        for part in (
-            self.relay,
-            self.dispatcher,
-            self.timers,
-            self.silence,
-            self.driver,
-            self.rerouter,
-            self.planner,
-            self.replayer,
-            self.purger,
-            self.archiver,
-            self.healer,
-            self.tie,
-        ):
-            part.start()
-            self._ending.push_async_callback(part.stop)
-        self.committer.poke()
+        if self._sharing is None:
+            self._ending.push_async_callback(self._lay_down)
+            await self._take_up()
+        else:
+            self._sharing.end_duties_with(self._ending)
         await self.server.start()
         self._ending.callback(self._cancel_tasks)
         self._ending.push_async_callback(self.server.drain)
+        if self._sharing is not None:
+            await self._sharing.take_part(self.server.address)
         self._watch = keep("bus health", self._watch_bus)
         settings = self.settings
         metrics_port = self.metrics.serve(settings.metrics_host, settings.metrics_port)
@@ -186,77 +167,92 @@ class Hub:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
 
-    async def _start_store(self, callers: Sequence[Caller]) -> None:
+    async def _open_store(self) -> None:
         url = database_url(self.settings.database_url, self._data)
-        self.store = await Store.open(url, self.contract, access_of(self.settings))
+        version = version_of_hubs() if self.settings.shared_database else ""
+        self.store = await Store.open(url, self.contract, access_of(self.settings), version)
         self.store.on_taken = _database_is_taken
         self._ending.push_async_callback(self.store.close)
-        configured = [_endpoint_record(caller) for caller in callers]
         async with self.store.write() as connection:
-            self._newest_id, newest_at = await newest(connection)
-            self.clock = StoreClock(self.limits, newest_at)
-            now = self.clock()
-            until = now + int(self.limits.restart_grace_seconds * SECOND)
-            longest = int(self.limits.lease_seconds_max * SECOND)
-            await restart_leases(connection, now, until, now - newest_at, longest)
-            told = await told_by(self.bus)
-            self._tie, differs = await compare_at_start(connection, told, newest_at, now)
-            known = await ensure_endpoints(connection, configured, now, self.limits)
-            if differs == DATABASE_OLDER:
-                known = await hold_calls(connection, known, now, self.limits)
-                # Their message ids are those of a future that is gone. Before the difference is
-                # settled: a start that ends here finds it again. Also of endpoints that are not
-                # configured now: whoever holds a lease there may still call when they are back.
-                for record in known:
-                    await self.bus.delete_stream(delivery_stream(record.id))
-            self._configured = [record for record in known if record.state != REMOVED]
+            newest_id, newest_at = await newest(connection)
+            self._known = await every_endpoint(connection)
             await self.store.answered.look(connection)
-        await self._tell_tie()
+        self.clock = StoreClock(self.limits, newest_at)
+        # It picks nothing before somebody leads.
+        idle = Picker(self.limits)
+        self.committer = Committer(
+            self.store, self.contract, self.limits, idle, self.clock, newest_id
+        )
 
-    async def _tell_tie(self) -> None:
-        """Tell the bus before any work begins."""
-        try:
-            await self.bus.ensure_streams([tie_stream_spec(self._stream_limits)])
-            await self.bus.publish(tie_message(self._tie))
-        except BusError as error:
-            # A bus that stores nothing now is told as soon as it does.
-            log.warning("the bus was not told how far the ledger is", cause=str(error))
-        else:
-            self._told = self._tie.generation
+    async def _take_up(self) -> None:
+        """Lead: begin with what only one hub does. Raises StoreFailure, BusError."""
+        sharing = self._sharing
+        term = sharing.term if sharing is not None else 0
+        duties = Duties(
+            Ground(
+                self.settings,
+                self.limits,
+                self._rules,
+                self._stream_limits,
+                self.store,
+                self.bus,
+                self.committer,
+                self.clock,
+                self.metrics,
+                lambda: sharing is None or sharing.term == term,
+            )
+        )
+        await duties.take_up(self._configured)
+        self._duties = duties
+        picker, loop = duties.picker, asyncio.get_running_loop()
+        reader, limits = Reader(self.store), self.limits
+        books = Books(loop, reader.endpoints, reader.figures, picker, self.clock, limits)
+        self.metrics.watch(duties.relay, picker, self.committer, books)
+
+    async def _lay_down(self) -> None:
+        duties, self._duties = self._duties, None
+        if duties is not None:
+            await duties.lay_down()
+            self.metrics.watch(None, None, self.committer)
+
+    def _heard(self, news: News) -> None:
+        """Another hub of the database has committed something, or may have."""
+        if self._duties is not None:
+            self._duties.heard(news)
+        elif news.endpoints:
+            self.committer.doubt_endpoints()
+
+    def _led(self) -> Duties:
+        """What this hub does as leader. Raises Refused while it does not lead."""
+        if self._duties is None:
+            raise Refused(NO_LEADER)
+        return self._duties
 
     def _build(self, identities: Identities) -> None:
         limits = self.limits
-        picker = Picker(limits)
-        self.committer = Committer(
-            self.store, self.contract, limits, picker, self.clock, self._newest_id
-        )
-        self._build_way_out()
-        self._build_movers(picker)
+        if self.settings.shared_database:
+            self._sharing = Sharing(
+                self.settings,
+                limits,
+                self.store,
+                self.committer,
+                self.bus,
+                self._take_up,
+                self._lay_down,
+                self._heard,
+            )
         self.waiters = Waiters()
         reader = Reader(self.store)
         self.tails = Tails(reader, limits)
         self.committer.listeners += [
-            self.dispatcher.committed,
-            self.relay.committed,
-            self.tie.committed,
-            self.timers.committed,
-            self.silence.committed,
-            self.driver.committed,
-            self.rerouter.committed,
-            self.planner.committed,
-            self.replayer.committed,
             self.metrics.committed,
             self.tails.committed,
             self.waiters.committed,
             announce,
         ]
-        loop = asyncio.get_running_loop()
-        books = Books(loop, reader.endpoints, reader.figures, picker, self.clock, limits)
-        self.metrics.watch(self.relay, picker, self.committer, books)
         door = Door(self.contract, identities, limits, self.settings.require_deadline)
-        queries = Queries(reader, self.contract, limits, self.waiters, self.clock, picker.settled)
+        queries = Queries(reader, self.contract, limits, self.waiters, self.clock, self._settled)
         about_replays = ReplayQueries(ReplayReader(self.store), limits, self.clock)
-        status = HubStatus(self.store, self.relay, self._bus_health)
         about_codes = MappingQueries(self.store, limits)
         backfiller = Backfiller(self.store, self.committer)
         answers = queries.answers() | about_replays.answers() | about_codes.answers()
@@ -264,74 +260,22 @@ class Hub:
             door,
             Intake(self.contract, limits),
             self.committer,
-            answers | {GET_HUB_STATUS: status.answer, BACKFILL_MAPPINGS: backfiller.answer},
+            answers | {GET_HUB_STATUS: self._status, BACKFILL_MAPPINGS: backfiller.answer},
             queries.looks(),
             self.tails.follow,
             self._after_register,
-            self.tie,
+            lambda: self._led().tie,
+            self._sharing.forwarder if self._sharing is not None else None,
         )
         names = {method.service for method in self.contract.methods.values()}
         self.server = Server(self.settings, limits, self.services.handlers(), names, identities)
 
-    def _build_movers(self, picker: Picker) -> None:
-        """What moves deliveries, facts and replays on by itself."""
-        limits = self.limits
-        self.timers = Timers(self.store, self.committer, limits, self.clock)
-        self.silence = SilenceWatch(self.committer, limits, picker.in_use, self.clock)
-        self.driver = Driver(self.store, self.committer, limits)
-        self.rerouter = Rerouter(self.store, self.committer, limits)
-        replays = ReplayReader(self.store)
-        self.replayer = Replayer(replays, self.committer, limits, self.clock)
-        self.planner = Planner(replays, self.committer, self.contract, limits, self.clock)
+    def _settled(self, endpoint: str) -> Settled:
+        return self._led().picker.settled(endpoint)
 
-    def _build_way_out(self) -> None:
-        """What puts events and work on the bus, and keeps the bus as it has to be."""
-        limits = self.limits
-        hot_hours = self.settings.event_hot_hours
-        self.purger = Purger(
-            self.store, self.committer, limits, hot_hours, self.clock, self.metrics.purged
-        )
-        self.archiver = Archiver(
-            self.store,
-            self.committer,
-            limits,
-            self._rules,
-            archive_of(self.settings),
-            self.clock,
-            counted=self.metrics.archived,
-        )
-        self.tie = TieKeeper(
-            self.bus,
-            limits,
-            self.committer,
-            self._tie,
-            self.clock,
-            lambda: self.healer.missed(),
-            self._told,
-        )
-        self.committer.ties = self.tie.number
-        self.healer = Healer(
-            self.store,
-            self.bus,
-            limits,
-            self._stream_limits,
-            self.committer,
-            self.clock,
-            self.tie.tell_again,
-        )
-        self.relay = Relay(
-            self.store,
-            self.bus,
-            limits,
-            self.committer,
-            hot_hours,
-            self.healer.missed,
-            self.clock,
-            self.tie.report,
-        )
-        self.healer.watch(self.relay)
-        self._healer = self.healer
-        self.dispatcher = Dispatcher(self.bus, limits, self.healer.missed)
+    async def _status(self, caller: Caller, request: Any, context: Any) -> Any:
+        status = HubStatus(self.store, self._led().relay, self._bus_health)
+        return await status.answer(caller, request, context)
 
     @property
     def _stream_limits(self) -> StreamLimits:
@@ -343,14 +287,13 @@ class Hub:
         )
 
     def _bus_is_back(self) -> None:
-        if self._healer is not None:
-            self._healer.bus_is_back()
-            self.tie.bus_is_back()
+        if self._duties is not None:
+            self._duties.bus_is_back()
 
     async def _after_register(self, endpoint: str) -> None:
         """Before a registration is answered, the endpoint's stream and consumer exist."""
         try:
-            await self.healer.serve(endpoint)
+            await self._led().healer.serve(endpoint)
         except BusError as error:
             raise Refused(_no_queue(endpoint, error)) from None
 
@@ -362,7 +305,9 @@ class Hub:
     def _bus_health(self) -> BusHealth:
         if self._nats is not None and not self._nats.health.ok:
             return self._nats.health
-        return self.healer.health if self.bus.health.ok else self.bus.health
+        if self._duties is None or not self.bus.health.ok:
+            return self.bus.health
+        return self._duties.healer.health
 
     def _write_address(self, metrics_port: int | None) -> None:
         path = self.settings.address_file

@@ -14,6 +14,13 @@ from crossdock_hub.unit import Refused
 
 log = structlog.get_logger("crossdock.refusals")
 
+NO_LEADER = Refusal(
+    "HUB_UNAVAILABLE",
+    "no hub leads the database just now, or it was stopped amid the call; repeat the call as it is",
+    {"cause": "no hub leads"},
+    retry_after_seconds=0.5,
+)
+
 
 def fault(method: str, error: Exception) -> Refusal:
     """A fault of ours: an incident id for the caller, the exception for the log only."""

@@ -52,6 +52,10 @@ class StoreClock:
             self._tell(off - max(-most, min(most, off)))
         return self._now
 
+    def not_before(self, newest: int) -> None:
+        """Go on from a later time that was stored meanwhile, by another hub on the database."""
+        self._now = max(self(), newest)
+
     def offset_microseconds(self) -> int:
         """How far the wall is ahead of this clock; negative: behind it."""
         return self._wall() - self._now

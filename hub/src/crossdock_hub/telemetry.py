@@ -92,9 +92,9 @@ class Metrics(Collector):
         self._books: Books | None = None
 
     def watch(
-        self, relay: Any, picker: Picker, committer: Committer, books: Books | None = None
+        self, relay: Any, picker: Picker | None, committer: Committer, books: Books | None = None
     ) -> None:
-        """What the gauges are read from."""
+        """What the gauges are read from; nothing of what only a leading hub knows: None."""
         self._relay, self._picker, self._committer = relay, picker, committer
         self._books = books
 

@@ -21,7 +21,6 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from crossdock_hub.bus.address import BusAddress, BusHealth, starting
 from crossdock_hub.bus.errors import (
@@ -31,6 +30,7 @@ from crossdock_hub.bus.errors import (
     BusUnavailable,
     PublishUnknown,
 )
+from crossdock_hub.bus.jetstream_listening import Listener
 from crossdock_hub.bus.publishing import (
     PERMISSION_DENIED,
     STATUS_NO_RESPONDERS,
@@ -226,6 +226,12 @@ class Bus(StreamAdministration):
                 )
             )
 
+    async def tell(self, subject: str, payload: bytes) -> None:
+        """Say something over core NATS to whoever listens; nobody keeps it. Raises BusError."""
+        with _translated(f"telling {subject}"):
+            self._require_connection()
+            await self._client.publish(subject, payload)
+
     async def ask(
         self, subject: str, payload: bytes, timeout_seconds: float = CALL_TIMEOUT_SECONDS
     ) -> bytes:
@@ -416,18 +422,6 @@ class Bus(StreamAdministration):
                 raise BusUnavailable(f"{subject}: no answer within {timeout_seconds:g} s")
             finally:
                 answer.cancel()
-
-
-class Listener:
-    """A subscription made by `Bus.listen`."""
-
-    def __init__(self, subscription: Subscription) -> None:
-        self._subscription = subscription
-
-    async def stop(self) -> None:
-        """Hear nothing more. Repeatable; works without a connection."""
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._subscription.unsubscribe()
 
 
 _CALLERS_FAULTS: Final = (

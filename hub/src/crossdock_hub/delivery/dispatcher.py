@@ -160,9 +160,13 @@ class Timers:
     def committed(self, batch: Committed) -> None:
         """A batch is durable: a timer may be due earlier than the next one known."""
         for record in batch.deliveries():
-            if record.due_at is not None and (self._next is None or record.due_at < self._next):
-                self._next = record.due_at
-                self._wake.set()
+            self.heard(record.due_at)
+
+    def heard(self, due_at: int | None) -> None:
+        """A delivery of some commit has a timer then; None: it has none."""
+        if due_at is not None and (self._next is None or due_at < self._next):
+            self._next = due_at
+            self._wake.set()
 
     def start(self) -> None:
         """Begin, with what is due already."""

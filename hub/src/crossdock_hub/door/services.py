@@ -18,15 +18,16 @@ from crossdock.telemetry import current_traceparent
 from google.protobuf.message import DecodeError
 
 from crossdock_hub.commands import Command, Decision, Unread, hinted_keys
-from crossdock_hub.committer import Committer, Stopped
+from crossdock_hub.committer import Committer
 from crossdock_hub.delivery import attempts, checking
 from crossdock_hub.door.calls import Door, abort, abort_stream
+from crossdock_hub.door.forwarding import LED, Forwarder
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.looking import Look, decided_on_sight
+from crossdock_hub.door.refusing import STOPPING, refusal_of
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects import held
-from crossdock_hub.refusals import fault, too_much
-from crossdock_hub.store import StoreFailure
+from crossdock_hub.refusals import too_much
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS, PREPARATIONS
 from crossdock_hub.verbs.master_data import UPSERTS, entries_refused, upsert_entry
@@ -38,12 +39,6 @@ STREAM_SCANS = "/crossdock.tracking.v1.TrackingService/StreamTrackingEvents"
 TAIL = "/crossdock.lineage.v1.LineageService/Tail"
 # What no item of a call is to blame for, and no item alone would get over.
 TRY_AGAIN = frozenset({"HUB_OVERLOADED", "STORE_FULL", "HUB_UNAVAILABLE"})
-STOPPING = Refusal(
-    "HUB_UNAVAILABLE",
-    "the hub is stopping; repeat with the same request_id, another or the restarted one answers",
-    {"cause": "stopping"},
-    retry_after_seconds=1.0,
-)
 
 
 class Tied(Protocol):
@@ -57,7 +52,11 @@ class Tied(Protocol):
 
 
 class Services:
-    """Builds the handlers. queries, looks: by method; see `Answer` and `Look`."""
+    """Builds the handlers. queries, looks: by method; see `Answer` and `Look`.
+
+    tie: of the hub that leads; raises Refused where this one does not. forwarder: the way to that
+    hub; None: no other can be.
+    """
 
     def __init__(
         self,
@@ -68,8 +67,10 @@ class Services:
         looks: dict[str, Look],
         tail: Callable[[Caller, Any], AsyncIterator[Any]] | None,
         after_register: Callable[[str], Awaitable[None]],
-        tie: Tied,
+        tie: Callable[[], Tied],
+        forwarder: Forwarder | None = None,
     ) -> None:
+        self._forwarder = forwarder
         self._tie = tie
         self._door = door
         self._intake = intake
@@ -107,9 +108,11 @@ class Services:
         if method.full_name == TAIL:
             return grpc.unary_stream_rpc_method_handler(self._stream_tail(method))
         plain = method.full_name in DECISIONS and method.full_name not in self._looks
-        if plain and method.mutating and not _has_items(method):
-            return grpc.unary_unary_rpc_method_handler(self._one_write(method))
-        return grpc.unary_unary_rpc_method_handler(self._unary(method))
+        one_write = plain and method.mutating and not _has_items(method)
+        handle = self._one_write(method) if one_write else self._unary(method)
+        if self._forwarder is not None:
+            handle = self._forwarder.around(method.full_name, handle)
+        return grpc.unary_unary_rpc_method_handler(handle)
 
     def _answer(self, method: Method) -> Answer:
         name = method.full_name
@@ -155,6 +158,7 @@ class Services:
                     response_type=response_type,
                     encoded=True,
                     traceparent=current_traceparent(),
+                    leads=name in LED,
                 )
                 if method.fact:
                     command.on_hold = lambda unit, why: _hold(
@@ -199,6 +203,7 @@ class Services:
             traceparent=current_traceparent(),
             weight=weight,
             bulk=bulk,
+            leads=name in LED,
             keys=hinted_keys(self._contract, resource_field, request),
         )
 
@@ -290,6 +295,7 @@ class Services:
             decide,
             asyncio.get_running_loop().create_future(),
             traceparent=current_traceparent(),
+            leads=name in LED,
             keys=keys,
         )
         return await self._committer.submit(command)
@@ -341,7 +347,7 @@ class Services:
     async def _begin(self, caller: Caller, request: Any, _context: Any) -> Any:
         _own(caller, request.endpoint)
         response_type, result_type = self._batch_types("BeginAttempts")
-        self._tie.require_bus()
+        self._tie().require_bus()
         results = await self._each(
             f"{DELIVERY}BeginAttempts",
             caller,
@@ -349,7 +355,7 @@ class Services:
             request.begins,
             lambda unit, item: attempts.begin(unit, item, request.instance),
         )
-        await self._tie.told()
+        await self._tie().told()
         return response_type(results=results)
 
     async def _renew(self, caller: Caller, request: Any, _context: Any) -> Any:
@@ -358,7 +364,7 @@ class Services:
         name = f"{DELIVERY}RenewLeases"
         results = await self._each(name, caller, result_type, request.renewals, attempts.renew)
         if any(renewal.draft for renewal in request.renewals):
-            await self._tie.told()
+            await self._tie().told()
         return response_type(results=results)
 
     async def _complete(self, caller: Caller, request: Any, _context: Any) -> Any:
@@ -482,19 +488,3 @@ def _refused(result_type: type[Any], error: BaseException) -> Any:
     if isinstance(error, Exception):
         return result_type(refusal=to_message(refusal_of("", error)))
     raise error
-
-
-def refusal_of(method: str, error: Exception) -> Refusal:
-    """Why a call ends without an answer, whatever went wrong."""
-    if isinstance(error, Refused):
-        return error.refusal
-    if isinstance(error, Stopped):
-        return STOPPING
-    if isinstance(error, StoreFailure):
-        return Refusal(
-            "STORE_FULL" if error.full else "HUB_UNAVAILABLE",
-            f"{error.cause}; repeat",
-            {"cause": error.cause},
-            retry_after_seconds=1.0,
-        )
-    return fault(method, error)

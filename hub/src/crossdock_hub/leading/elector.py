@@ -69,11 +69,18 @@ class Elector:
         self.former_writer = NOTHING
         """What the last leader wrote with when the row was taken from it."""
         self.on_change: Callable[[], None] = lambda: None
+        self.on_leader: Callable[[], None] = lambda: None
+        """Told when another one may lead than before."""
 
     @property
     def term(self) -> int:
         """The term that is held; FOLLOWS: none."""
         return self._standing.term
+
+    @property
+    def look_seconds(self) -> float:
+        """How often a hub that follows asks."""
+        return self._timing.look
 
     @property
     def leads(self) -> bool:
@@ -125,19 +132,25 @@ class Elector:
             self._standing = granted(term, asked_at, self._timing)
 
     async def _follow(self) -> None:
-        self._seen = await self._row.look()
+        await self._look()
         if not may_take(self._seen, self._holder):
             return
         asked_at = self._monotonic()
         taken = await self._row.take(self._holder, self.address, self._timing.lasts)
         if taken is None:
-            self._seen = await self._row.look()
+            await self._look()
             return
         self.former_writer = taken.writer
         self._standing = granted(taken.term, asked_at, self._timing)
         self._seen = Seen(taken.term, self._holder, self.address, self._timing.lasts)
         log.info("this hub leads", term=taken.term)
+        self.on_leader()
         self.on_change()
+
+    async def _look(self) -> None:
+        before, self._seen = self._seen, await self._row.look()
+        if (before and before.term) != (self._seen and self._seen.term):
+            self.on_leader()
 
     async def _run(self) -> None:
         while True:

@@ -27,6 +27,7 @@ from crossdock_hub.store import moves, one_hop, postgresql
 from crossdock_hub.store.answered import Answered
 from crossdock_hub.store.database_files import entrance_to
 from crossdock_hub.store.failures import READ_ONLY, STANDBY, StoreFailure, failure_of
+from crossdock_hub.store.leadership import EVERYTHING, name_writer
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
 
@@ -81,13 +82,14 @@ def check_url(url: str, access: Access) -> None:
 class Store:
     """The database of a hub. Open it with `Store.open`, close it with `close`."""
 
-    def __init__(self, url: str, contract: Contract, access: Access) -> None:
+    def __init__(self, url: str, contract: Contract, access: Access, shared_by: str = "") -> None:
+        """shared_by: version of the hubs that work on it together; "": one has it for itself."""
         self.contract = contract
         self._url = url
         self._access = access
-        self._writer = create_async_engine(
-            url, pool_size=1, max_overflow=0, **_options(url, access, writes=True)
-        )
+        self._shared_by = shared_by
+        options = _options(url, access, writes=True, shared=bool(shared_by))
+        self._writer = create_async_engine(url, pool_size=1, max_overflow=0, **options)
         self._reader = create_async_engine(
             url,
             pool_size=READERS_MAX,
@@ -101,6 +103,10 @@ class Store:
         self._connection: AsyncConnection | None = None
         self._claim = 0
         self._backend: postgresql.Backend | None = None
+        self._writing = asyncio.Lock()
+        self._term = 0
+        self.on_deposed: Callable[[int], None] = lambda _term: None
+        """Told when a new connection may not write for a leader: another hub has taken the term."""
         self.answered = Answered()
         """What a connection of later has to find; whoever commits notes it."""
         self.on_taken: Callable[[str], None] = _end_nobody
@@ -113,15 +119,17 @@ class Store:
         return self._writer.dialect.name
 
     @classmethod
-    async def open(cls, url: str, contract: Contract, access: Access = NO_SECRETS) -> Store:
-        """Open and bring the schema up to date.
+    async def open(
+        cls, url: str, contract: Contract, access: Access = NO_SECRETS, shared_by: str = ""
+    ) -> Store:
+        """Open and bring the schema up to date. shared_by: version of the hubs that share it.
 
         Raises StoreFailure when that can't be done; ConfigurationError, DatabaseInUse,
-        DatabaseUnfit or DatabaseMoved when the setting, another hub, the server or a move to
-        another database stands against it.
+        VersionsDiffer, DatabaseUnfit or DatabaseMoved when the setting, other hubs, the server or
+        a move to another database stand against it.
         """
         check_url(url, access)
-        store = cls(url, contract, access)
+        store = cls(url, contract, access, shared_by)
         async with store._closed_unless_opened():
             if store.dialect == "sqlite":
                 await store._enter_through(store._writer, _enter)
@@ -165,7 +173,10 @@ class Store:
 
     async def _take(self) -> None:
         """Claim the database for this hub, then bring the schema up to date."""
-        connection = await self._claimed()
+        connection, alone = await self._claimed(first=True)
+        if not alone:
+            await self._join(connection)
+            return
         migrating = patient_engine(self._url, self._access)
         try:
             async with migrating.begin() as schema:
@@ -173,10 +184,24 @@ class Store:
         finally:
             await migrating.dispose()
         async with connection.begin():
-            self._claim = await postgresql.count_claim(connection)
+            self._claim = await postgresql.count_claim(connection, self._shared_by)
+        if self._shared_by:
+            async with connection.begin():
+                await postgresql.let_others_in(connection)
 
-    async def _claimed(self) -> AsyncConnection:
-        """A new connection that holds the lock. Raises DatabaseInUse, DatabaseUnfit."""
+    async def _join(self, connection: AsyncConnection) -> None:
+        """Work beside the hubs that share the database, if they are of this one's version."""
+        async with connection.begin():
+            await connection.run_sync(moves.enter)
+            current = await connection.run_sync(is_current)
+            self._claim, theirs = await postgresql.shared_claim(connection) if current else (0, "")
+        if theirs != self._shared_by:
+            raise postgresql.VersionsDiffer(theirs, self._shared_by)
+
+    async def _claimed(self, *, first: bool = False) -> tuple[AsyncConnection, bool]:
+        """A new connection that holds the lock, and whether it has it for itself; of hubs that
+        share it only the first one has, until it lets others in. Raises DatabaseInUse,
+        DatabaseUnfit."""
         connection = await self._writer.connect()
         try:
             if self._backend is not None:
@@ -186,12 +211,18 @@ class Store:
                 self._backend = await postgresql.backend_of(connection)
                 if await postgresql.is_in_recovery(connection):
                     raise StoreFailure(STANDBY, full=False, away=True)
-            await claim(connection)
+            alone = await claim(connection, shared=bool(self._shared_by), first=first)
         except BaseException:
             await connection.close()
             raise
         self._connection = connection
-        return connection
+        return connection, alone
+
+    def write_in_term(self, term: int) -> postgresql.Backend | None:
+        """From now on a new connection writes only if a term of the lead is still this hub's; 0:
+        this hub follows. Returns the server's end of the present connection, if there is one."""
+        self._term = term
+        return self._backend if self._connection is not None else None
 
     async def is_current(self) -> bool:
         """Whether the tables are those of this version; asked without claiming anything.
@@ -214,10 +245,11 @@ class Store:
         """The write transaction; there is one at a time. Raises StoreFailure."""
         decided = False
         try:
-            connection = self._connection or await self._connect()
-            async with connection.begin():
-                yield connection
-                decided = True
+            async with self._writing:
+                connection = self._connection or await self._connect()
+                async with connection.begin():
+                    yield connection
+                    decided = True
         except FAILURES as error:
             failure = failure_of(error, committing=decided)
             if self.dialect == "sqlite" or failure.away or failure.cause == READ_ONLY:
@@ -231,13 +263,15 @@ class Store:
             self._connection = await self._writer.connect()
             return self._connection
         try:
-            connection = await self._claimed()
+            connection, _ = await self._claimed()
         except postgresql.DatabaseInUse as in_use:
             self.on_taken(str(in_use))
             raise StoreFailure(str(in_use), full=False, away=True) from None
         try:
             async with connection.begin():
                 told = await self._what_happened(connection)
+            if not told and self._term:
+                await self._go_on_leading(connection)
         except BaseException:
             # Nothing is written to what could not be looked at.
             await self._drop_connection()
@@ -247,6 +281,16 @@ class Store:
             self.on_taken(told)
             raise StoreFailure(told, full=False, away=True)
         return connection
+
+    async def _go_on_leading(self, connection: AsyncConnection) -> None:
+        """Say that the lead writes with this connection from now on, or learn that it is lost."""
+        assert self._backend is not None
+        term = self._term
+        async with connection.begin():
+            named = await name_writer(connection, EVERYTHING, term, self._backend)
+        if not named and self._term == term:
+            self._term = 0
+            self.on_deposed(term)
 
     async def _what_happened(self, connection: AsyncConnection) -> str:
         """Why what is in memory here is no longer true, in words; "": nothing has happened."""
@@ -291,18 +335,24 @@ def patient_engine(url: str, access: Access) -> AsyncEngine:
     return engine
 
 
-async def claim(connection: AsyncConnection) -> None:
-    """Take the lock of who writes to a PostgreSQL. Raises DatabaseInUse, DatabaseUnfit."""
+async def claim(connection: AsyncConnection, *, shared: bool = False, first: bool = True) -> bool:
+    """Take the lock of who writes to a PostgreSQL; whether for this connection alone.
+
+    shared: beside others that do; first: for itself, where nobody else has it. Raises
+    DatabaseInUse, DatabaseUnfit.
+    """
     async with connection.begin():
         await postgresql.check(connection)
     deadline = time.monotonic() + DEAD_HOLDER_GRACE_SECONDS
     while True:
         async with connection.begin():
-            if await postgresql.take_lock(connection):
-                return
-            holder = await postgresql.holder(connection)
+            if (first or not shared) and await postgresql.take_lock(connection):
+                return True
+            if shared and await postgresql.share_lock(connection):
+                return False
+            holder, shares = await postgresql.holder(connection)
         if time.monotonic() > deadline:
-            raise postgresql.DatabaseInUse(holder)
+            raise postgresql.DatabaseInUse(holder, shares=shares, wanted_shared=shared)
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -325,11 +375,11 @@ def _end_nobody(_why: str) -> None:
     """Without a hub around it, a store only refuses to write."""
 
 
-def _options(url: str, access: Access, *, writes: bool) -> dict[str, Any]:
+def _options(url: str, access: Access, *, writes: bool, shared: bool = False) -> dict[str, Any]:
     options: dict[str, Any] = {"query_cache_size": STATEMENT_CACHE}
     if url.startswith("sqlite"):
         return options | {"connect_args": {"async_creator_fn": one_hop.connect}}
-    return options | postgresql.engine_options(access, writes=writes)
+    return options | postgresql.engine_options(access, writes=writes, shared=shared)
 
 
 def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:

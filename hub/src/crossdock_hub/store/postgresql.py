@@ -1,9 +1,12 @@
-"""How a hub uses PostgreSQL: what each connection is told, and the claim that one hub writes.
+"""How a hub uses PostgreSQL: what each connection is told, and the claim that one hub writes, or
+several that agreed to share.
 
 Whoever writes holds an advisory lock, and holds it with the connection that writes: a hub whose
 connection is gone has no lock and cannot write either. Each claim counts one further. A hub that
 finds, on a new connection, that the count has moved was away while another one wrote; what it holds
-in memory is no longer true, and it ends.
+in memory is no longer true, and it ends. Hubs that share a database hold the lock shared, each
+with the connection that it writes with; the first of them, while it still has the lock for itself,
+brings the tables up to date and counts a claim for all of them.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ LOCK_SECONDS: Final = 10
 # Of a command whose whole batch has waited in vain: 512 of them wait as long as the batch did.
 BRIEF_LOCK_SECONDS: Final = 0.02
 IDLE_IN_TRANSACTION_SECONDS: Final = 60
+# Where hubs share a database, one that is stopped amid a batch must not keep its rows from the
+# others for as long as those wait for a lock.
+SHARED_IDLE_SECONDS: Final = 5
 # A writer whose machine is gone is given up by the server after idle + interval * count.
 KEEPALIVE_IDLE_SECONDS: Final = 2
 KEEPALIVE_INTERVAL_SECONDS: Final = 1
@@ -44,13 +50,37 @@ _MILLISECONDS: Final = 1000
 
 
 class DatabaseInUse(CrossdockError):
-    """Another hub writes to the database. holder: how that one names itself; "": unknown."""
+    """Another hub writes to the database. holder: how that one names itself; "": unknown. shares:
+    whether it would let others in that share it too; wanted_shared: whether this one would."""
 
-    def __init__(self, holder: str) -> None:
+    def __init__(self, holder: str, *, shares: bool = False, wanted_shared: bool = False) -> None:
         self.holder = holder
+        who = holder or "another hub"
+        if shares:
+            told = (
+                f"the database is shared by hubs, one of them {who}; stop them all, or start with "
+                "CROSSDOCK_SHARED_DATABASE=true to join them"
+            )
+        elif wanted_shared:
+            told = (
+                f"the database is in use by {who}, which has it for itself; stop it, and start it "
+                "with CROSSDOCK_SHARED_DATABASE=true, as every hub that shares a database"
+            )
+        else:
+            told = (
+                f"the database is in use by {who}; stop it, or start with another "
+                "CROSSDOCK_DATABASE_URL: one hub writes to a database"
+            )
+        super().__init__(told)
+
+
+class VersionsDiffer(CrossdockError):
+    """Hubs of another version share the database; they would not understand each other's rows."""
+
+    def __init__(self, theirs: str, own: str) -> None:
         super().__init__(
-            f"the database is in use by {holder or 'another hub'}; "
-            "stop it, or start with another CROSSDOCK_DATABASE_URL: one hub writes to a database"
+            f"the database is shared by hubs of another version ({theirs or 'older tables'}, this "
+            f"one is {own}); stop them all, then start hubs of one version"
         )
 
 
@@ -109,8 +139,10 @@ class Access:
         return told
 
 
-def engine_options(access: Access, *, writes: bool) -> dict[str, Any]:
-    """What SQLAlchemy is told of connections that write, or that only read."""
+def engine_options(access: Access, *, writes: bool, shared: bool = False) -> dict[str, Any]:
+    """What SQLAlchemy is told of connections that write, or that only read. shared: beside those of
+    other hubs."""
+    idle_seconds = SHARED_IDLE_SECONDS if shared else IDLE_IN_TRANSACTION_SECONDS
     settings = {
         "application_name": name_of_hub(),
         "synchronous_commit": "on",
@@ -118,7 +150,7 @@ def engine_options(access: Access, *, writes: bool) -> dict[str, Any]:
         "jit": "off",
         "statement_timeout": str(STATEMENT_SECONDS * _MILLISECONDS),
         "lock_timeout": str(LOCK_SECONDS * _MILLISECONDS),
-        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_SECONDS * _MILLISECONDS),
+        "idle_in_transaction_session_timeout": str(idle_seconds * _MILLISECONDS),
         "tcp_keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
         "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
         "tcp_keepalives_count": str(KEEPALIVE_COUNT),
@@ -184,10 +216,12 @@ SELECT pg_backend_pid() AS pid, current_setting('server_version_num')::int AS ve
        current_setting('server_encoding') AS encoding
 """
 _HOLDER = """
-SELECT a.application_name FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+SELECT a.application_name AS name, l.mode = 'ShareLock' AS shares
+FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND (l.classid::bigint << 32) + l.objid::bigint = :lock
+  AND (l.classid::bigint << 32) + l.objid::bigint = :lock AND l.pid <> pg_backend_pid()
+LIMIT 1
 """
 
 
@@ -209,9 +243,23 @@ async def take_lock(connection: AsyncConnection) -> bool:
     return bool(taken)
 
 
-async def holder(connection: AsyncConnection) -> str:
-    """How the hub that writes names itself; "": it has just let go, or may not be seen."""
-    return str(await connection.scalar(text(_HOLDER), _LOCK) or "")
+async def share_lock(connection: AsyncConnection) -> bool:
+    """Whether this connection is one of several that write from now on, until it ends."""
+    shared = await connection.scalar(text("SELECT pg_try_advisory_lock_shared(:lock)"), _LOCK)
+    return bool(shared)
+
+
+async def let_others_in(connection: AsyncConnection) -> None:
+    """Share the lock that this connection has for itself; nobody comes in between."""
+    await connection.execute(text("SELECT pg_advisory_lock_shared(:lock)"), _LOCK)
+    await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), _LOCK)
+
+
+async def holder(connection: AsyncConnection) -> tuple[str, bool]:
+    """How a hub that writes names itself, and whether it shares; "": it has just let go, or may not
+    be seen."""
+    row = (await connection.execute(text(_HOLDER), _LOCK)).one_or_none()
+    return (str(row.name), bool(row.shares)) if row is not None else ("", False)
 
 
 _LOCK = {"lock": CLAIM_LOCK}
@@ -237,13 +285,13 @@ async def end(connection: AsyncConnection, lost: Backend, seconds: float = END_S
     return await connection.scalar(text(_END_BACKEND), asked) is not False
 
 
-async def count_claim(connection: AsyncConnection) -> int:
-    """Count one claim further; the count is the claim's number."""
-    c = t.claims.c
-    moved = update(t.claims).values(number=c.number + 1, holder=name_of_hub()).returning(c.number)
+async def count_claim(connection: AsyncConnection, version: str = "") -> int:
+    """Count one claim further; the count is the claim's number. version: of the hubs that share."""
+    who, c = version or name_of_hub(), t.claims.c
+    moved = update(t.claims).values(number=c.number + 1, holder=who).returning(c.number)
     number = await connection.scalar(moved)
     if number is None:
-        first = insert(t.claims).values(id=1, number=1, holder=name_of_hub())
+        first = insert(t.claims).values(id=1, number=1, holder=who)
         await connection.execute(first)
         return 1
     return int(number)
@@ -252,3 +300,9 @@ async def count_claim(connection: AsyncConnection) -> int:
 async def last_claim(connection: AsyncConnection) -> int:
     """The number of the newest claim."""
     return int(await connection.scalar(select(t.claims.c.number)) or 0)
+
+
+async def shared_claim(connection: AsyncConnection) -> tuple[int, str]:
+    """The number of the claim that hubs share, and their version."""
+    row = (await connection.execute(select(t.claims.c.number, t.claims.c.holder))).one_or_none()
+    return (int(row.number), str(row.holder)) if row is not None else (0, "")

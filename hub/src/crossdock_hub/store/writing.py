@@ -268,6 +268,12 @@ async def registered(connection: AsyncConnection, ids: Sequence[str]) -> list[En
     return [rows.endpoint_record(EndpointRecord, row) for row in found.mappings()]
 
 
+async def every_endpoint(connection: AsyncConnection) -> list[EndpointRecord]:
+    """Endpoints as they are stored, without those that have left the configuration."""
+    found = await connection.execute(select(t.endpoints).where(t.endpoints.c.state != REMOVED))
+    return [rows.endpoint_record(EndpointRecord, row) for row in found.mappings()]
+
+
 async def due_deliveries(
     connection: AsyncConnection, now: int, most: int
 ) -> tuple[list[str], int | None]:

@@ -1,0 +1,250 @@
+"""What only one hub of a database does at a time: relay, dispatch, timers, and all that looks after
+bus, facts, replays and age. Taken up with a lead, laid down when it is lost or the hub stops.
+
+Its parts are made anew for each lead: what they hold in memory is true while nobody else leads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from crossdock.bus import delivery_stream
+
+from crossdock_hub.archive.archiver import Archiver
+from crossdock_hub.archive.settling import Rules
+from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.healing import Healer
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.relay import Relay
+from crossdock_hub.bus.streams import StreamLimits, tie_stream_spec
+from crossdock_hub.bus.tie import (
+    DATABASE_OLDER,
+    TieKeeper,
+    compare_at_start,
+    hold_calls,
+    tie_message,
+    told_by,
+)
+from crossdock_hub.committer import Committed, Committer
+from crossdock_hub.config import SECOND, Limits, Settings, archive_of
+from crossdock_hub.delivery.dispatcher import Dispatcher, Timers
+from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.delivery.removal import REMOVED
+from crossdock_hub.delivery.rerouting import Rerouter
+from crossdock_hub.delivery.silence import SilenceWatch
+from crossdock_hub.driving import Driver
+from crossdock_hub.leading.news import News
+from crossdock_hub.records import EndpointRecord, Tie
+from crossdock_hub.replay.planning import Planner
+from crossdock_hub.replay.running import Replayer
+from crossdock_hub.retention import Purger
+from crossdock_hub.store import Store, shared_work, writing
+from crossdock_hub.store.replay_reading import ReplayReader
+from crossdock_hub.store.starting import newest
+from crossdock_hub.store.writing import ensure_endpoints, restart_leases
+from crossdock_hub.store_clock import StoreClock
+from crossdock_hub.telemetry import Metrics
+
+log = structlog.get_logger("crossdock.hub")
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the duties stand on; it belongs to the hub and outlives them."""
+
+    settings: Settings
+    limits: Limits
+    archive_rules: Rules
+    stream_limits: StreamLimits
+    store: Store
+    bus: Bus
+    committer: Committer
+    clock: StoreClock
+    metrics: Metrics
+    still_leads: Callable[[], bool]
+
+
+class Duties:
+    """One lead's parts. `take_up`, then `lay_down`; neither a second time."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._told = 0
+        self._ending = contextlib.AsyncExitStack()
+        self._listeners: list[Callable[[Committed], None]] = []
+        shared = ground.settings.shared_database
+        self.picker = Picker(ground.limits, stored=shared_work if shared else writing)
+
+    async def take_up(self, configured: Sequence[EndpointRecord]) -> None:
+        """Bring ledger and bus to what a new leader may go on from, and begin.
+
+        configured: the endpoints as this hub is told of them. Raises StoreFailure, BusError, and
+        leaves nothing running.
+        """
+        known, tie = await self._enter(configured)
+        await self._tell(tie)
+        self._build(tie)
+        committer = self._ground.committer
+        committer.lead(self.picker, known, self.tie.number, self._ground.still_leads)
+        committer.listeners[:0] = self._listeners
+        try:
+            await self.healer.heal()
+        except BaseException:
+            await self.lay_down()
+            raise
+        for part in (
+            self.relay,
+            self.dispatcher,
+            self.timers,
+            self.silence,
+            self.driver,
+            self.rerouter,
+            self.planner,
+            self.replayer,
+            self.purger,
+            self.archiver,
+            self.healer,
+            self.tie,
+        ):
+            part.start()
+            self._ending.push_async_callback(part.stop)
+        committer.poke()
+
+    async def lay_down(self) -> None:
+        """End every part; what they have not done the next leader does."""
+        committer = self._ground.committer
+        committer.listeners[:] = [
+            each for each in committer.listeners if each not in self._listeners
+        ]
+        await self._ending.aclose()
+
+    async def _enter(
+        self, configured: Sequence[EndpointRecord]
+    ) -> tuple[list[EndpointRecord], Tie]:
+        """Take over what an earlier leader has left in the ledger. The endpoints, and the tie."""
+        ground, limits = self._ground, self._ground.limits
+        told = await told_by(ground.bus)
+        async with ground.store.write() as connection:
+            _, newest_at = await newest(connection)
+            ground.clock.not_before(newest_at)
+            now = ground.clock()
+            until = now + int(limits.restart_grace_seconds * SECOND)
+            longest = int(limits.lease_seconds_max * SECOND)
+            await restart_leases(connection, now, until, now - newest_at, longest)
+            tie, differs = await compare_at_start(connection, told, newest_at, now)
+            known = await ensure_endpoints(connection, configured, now, limits)
+            if differs == DATABASE_OLDER:
+                known = await hold_calls(connection, known, now, limits)
+                # Their message ids are those of a future that is gone. Before the difference is
+                # settled: a start that ends here finds it again. Also of endpoints that are not
+                # configured now: whoever holds a lease there may still call when they are back.
+                for record in known:
+                    await ground.bus.delete_stream(delivery_stream(record.id))
+            await ground.store.answered.look(connection)
+        return [record for record in known if record.state != REMOVED], tie
+
+    async def _tell(self, tie: Tie) -> None:
+        """Tell the bus before any work begins."""
+        bus = self._ground.bus
+        try:
+            await bus.ensure_streams([tie_stream_spec(self._ground.stream_limits)])
+            await bus.publish(tie_message(tie))
+        except BusError as error:
+            # A bus that stores nothing now is told as soon as it does.
+            log.warning("the bus was not told how far the ledger is", cause=str(error))
+        else:
+            self._told = tie.generation
+
+    def _build(self, tie: Tie) -> None:
+        self._build_way_out(tie)
+        self._build_movers()
+        self._build_keepers()
+        self._listeners = [
+            self.dispatcher.committed,
+            self.relay.committed,
+            self.tie.committed,
+            self.timers.committed,
+            self.silence.committed,
+            self.driver.committed,
+            self.rerouter.committed,
+            self.planner.committed,
+            self.replayer.committed,
+        ]
+
+    def _build_way_out(self, tie: Tie) -> None:
+        """What puts events and work on the bus, and keeps the bus as it has to be."""
+        ground, limits = self._ground, self._ground.limits
+        bus, committer, clock = ground.bus, ground.committer, ground.clock
+        self.tie = TieKeeper(
+            bus, limits, committer, tie, clock, lambda: self.healer.missed(), self._told
+        )
+        self.healer = Healer(
+            ground.store,
+            bus,
+            limits,
+            ground.stream_limits,
+            committer,
+            clock,
+            self.tie.tell_again,
+        )
+        self.relay = Relay(
+            ground.store,
+            bus,
+            limits,
+            committer,
+            ground.settings.event_hot_hours,
+            self.healer.missed,
+            clock,
+            self.tie.report,
+        )
+        self.healer.watch(self.relay)
+        self.dispatcher = Dispatcher(bus, limits, self.healer.missed)
+
+    def _build_movers(self) -> None:
+        """What moves deliveries, facts and replays on by itself."""
+        ground, limits = self._ground, self._ground.limits
+        store, committer, clock = ground.store, ground.committer, ground.clock
+        self.timers = Timers(store, committer, limits, clock)
+        self.silence = SilenceWatch(committer, limits, self.picker.in_use, clock)
+        shared = ground.settings.shared_database
+        self.driver = Driver(store, committer, limits, shared=shared)
+        self.rerouter = Rerouter(store, committer, limits)
+        replays = ReplayReader(store)
+        self.replayer = Replayer(replays, committer, limits, clock)
+        self.planner = Planner(replays, committer, store.contract, limits, clock)
+
+    def _build_keepers(self) -> None:
+        """What lets old things go."""
+        ground, limits = self._ground, self._ground.limits
+        hot_hours, metrics = ground.settings.event_hot_hours, ground.metrics
+        self.purger = Purger(
+            ground.store, ground.committer, limits, hot_hours, ground.clock, metrics.purged
+        )
+        self.archiver = Archiver(
+            ground.store,
+            ground.committer,
+            limits,
+            ground.archive_rules,
+            archive_of(ground.settings),
+            ground.clock,
+            counted=metrics.archived,
+        )
+
+    def heard(self, news: News) -> None:
+        """Another hub has committed something, or may have."""
+        if news.events or news.scans:
+            self.relay.wake()
+        if news.work:
+            self._ground.committer.look_again()
+        self.timers.heard(news.due_at)
+        self.driver.heard(news.awaited, news.satisfied)
+        if news.sweep:
+            self.driver.sweep()
+
+    def bus_is_back(self) -> None:
+        """The connection to the bus is back: look and tell at once."""
+        self.healer.bus_is_back()
+        self.tie.bus_is_back()

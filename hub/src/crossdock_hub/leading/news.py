@@ -1,0 +1,96 @@
+"""What one hub tells the others that it has committed: what a leader has to see to, and that copies
+of endpoints are old. Whatever is not heard is found by looking.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+from crossdock_hub.committer import Committed
+
+# Keys of held facts in one message; where there are more, all that is held is looked through.
+KEYS_MAX: Final = 200
+
+
+@dataclass(slots=True)
+class News:
+    """What was committed since the last one. hub: who tells it. due_at: the earliest timer of its
+    deliveries; None: none. awaited, satisfied: what facts were held for, and what has come."""
+
+    hub: str = ""
+    events: bool = False
+    scans: bool = False
+    work: bool = False
+    endpoints: bool = False
+    sweep: bool = False
+    due_at: int | None = None
+    awaited: set[str] = field(default_factory=set)
+    satisfied: set[str] = field(default_factory=set)
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to tell."""
+        told = self.events or self.scans or self.work or self.endpoints or self.sweep
+        return told or bool(self.awaited or self.satisfied)
+
+    def add(self, batch: Committed) -> None:
+        """Add what a batch has made durable."""
+        changes = batch.changes
+        self.events |= bool(changes.events)
+        self.scans |= bool(changes.scan_outbox)
+        for record in batch.deliveries():
+            self.work = True
+            if record.due_at is not None:
+                self.due_at = min(record.due_at, self.due_at or record.due_at)
+        for key, record in changes.records.items():
+            self.endpoints |= key[0] == "endpoint"
+            if key[0] == "held_fact" and record is not None and record.awaits:
+                self.awaited.add(record.awaits)
+        self.satisfied.update(changes.satisfied)
+        if len(self.awaited) + len(self.satisfied) > KEYS_MAX:
+            self.awaited.clear()
+            self.satisfied.clear()
+            self.sweep = True
+
+
+def encode(news: News) -> bytes:
+    """News as they travel."""
+    told = {
+        "hub": news.hub,
+        "events": news.events,
+        "scans": news.scans,
+        "work": news.work,
+        "endpoints": news.endpoints,
+        "sweep": news.sweep,
+        "due_at": news.due_at,
+        "awaited": sorted(news.awaited),
+        "satisfied": sorted(news.satisfied),
+    }
+    return json.dumps(told).encode()
+
+
+def decode(payload: bytes) -> News | None:
+    """News as they were told; None: they can't be read."""
+    try:
+        told = json.loads(payload)
+        due_at = told["due_at"]
+        return News(
+            hub=str(told["hub"]),
+            events=bool(told["events"]),
+            scans=bool(told["scans"]),
+            work=bool(told["work"]),
+            endpoints=bool(told["endpoints"]),
+            sweep=bool(told["sweep"]),
+            due_at=None if due_at is None else int(due_at),
+            awaited=_words(told["awaited"]),
+            satisfied=_words(told["satisfied"]),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _words(told: Collection[object]) -> set[str]:
+    return {str(each) for each in told}

@@ -1,0 +1,133 @@
+"""What a hub needs to work on its database beside others: its part in who leads, the way to the hub
+that does, and what they tell each other."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib import resources
+from typing import Final
+
+import crossdock
+import grpc
+from crossdock.errors import ConfigurationError
+
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.committer import Committer
+from crossdock_hub.config import Limits, Settings
+from crossdock_hub.door.forwarding import Forwarder
+from crossdock_hub.leading.elector import Elector
+from crossdock_hub.leading.news import News
+from crossdock_hub.leading.newsroom import Newsroom
+from crossdock_hub.leading.office import Office
+from crossdock_hub.leading.terms import Timing
+from crossdock_hub.store import Store
+from crossdock_hub.store.engine import access_of
+from crossdock_hub.store.leadership import LeadershipRow
+from crossdock_hub.store.postgresql import name_of_hub
+
+_ANYWHERE: Final = ("", "0.0.0.0", "[::]", "::")
+_DIGEST_CHARACTERS: Final = 12
+
+
+def check_sharing(settings: Settings) -> None:
+    """Refuse settings with which hubs can't share a database. Raises ConfigurationError."""
+    if not settings.shared_database:
+        return
+    if not settings.database_url.startswith("postgresql"):
+        raise ConfigurationError(
+            "CROSSDOCK_SHARED_DATABASE=true needs PostgreSQL, for a file of SQLite has one hub; "
+            "set CROSSDOCK_DATABASE_URL=postgresql+asyncpg://…, or CROSSDOCK_SHARED_DATABASE=false"
+        )
+    if not settings.nats_url:
+        raise ConfigurationError(
+            "CROSSDOCK_SHARED_DATABASE=true needs a NATS that every hub of the database reaches; "
+            "set CROSSDOCK_NATS_URL to the same one for all of them"
+        )
+    host, _, port = (settings.advertise or settings.listen).rpartition(":")
+    if settings.advertise and (host in _ANYWHERE or not port.isdigit() or port == "0"):
+        raise ConfigurationError(
+            f"CROSSDOCK_ADVERTISE {settings.advertise!r} is no host:port that leads to this hub"
+        )
+    if host in _ANYWHERE or host == "unix":
+        raise ConfigurationError(
+            f"CROSSDOCK_LISTEN {settings.listen!r} names no host at which the other hubs of the "
+            "database reach this one; set CROSSDOCK_ADVERTISE to host:port"
+        )
+    if settings.hubs_ca_file is not None and not settings.hubs_ca_file.is_file():
+        raise ConfigurationError(f"CROSSDOCK_HUBS_CA_FILE {settings.hubs_ca_file} is no file")
+
+
+def version_of_hubs() -> str:
+    """Which hubs work together: those of one version and one contract."""
+    image = resources.files("crossdock").joinpath("contracts.binpb").read_bytes()
+    digest = hashlib.sha256(image).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{crossdock.__version__} with contract {digest}"
+
+
+def _credentials(settings: Settings) -> grpc.ChannelCredentials | None:
+    """Of the other hubs' servers, which are set up as this one is; None: plaintext."""
+    if not (settings.tls_certificate_file and settings.tls_key_file):
+        return None
+    authority = settings.hubs_ca_file
+    return grpc.ssl_channel_credentials(authority.read_bytes() if authority else None)
+
+
+class Sharing:
+    """One hub's. `take_part` once the hub serves; the exit stack that it is given ends it.
+
+    take_up, lay_down: of the hub's duties. heard: told of what other hubs commit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        limits: Limits,
+        store: Store,
+        committer: Committer,
+        bus: Bus,
+        take_up: Callable[[], Awaitable[None]],
+        lay_down: Callable[[], Awaitable[None]],
+        heard: Callable[[News], None],
+    ) -> None:
+        self._settings = settings
+        holder = f"{name_of_hub()} {uuid.uuid4().hex[:_DIGEST_CHARACTERS]}"
+        timing = Timing(limits.lead_seconds, limits.lead_renew_seconds, limits.lead_look_seconds)
+        self._row = LeadershipRow(settings.database_url, access_of(settings))
+        self._elector = Elector(self._row, holder, timing)
+        self.office = Office(self._elector, self._row, store, take_up, lay_down, committer.follow)
+        store.on_deposed = self._elector.lose
+        self.forwarder = Forwarder(
+            lambda: self.office.leads,
+            lambda: self._elector.leader,
+            _credentials(settings),
+            limits,
+            holder,
+        )
+        self._elector.on_leader = self.forwarder.look_again
+        self.newsroom = Newsroom(bus, holder, limits.elsewhere_look_seconds, heard)
+        committer.listeners.append(self.newsroom.committed)
+
+    @property
+    def term(self) -> int:
+        """The term in which this hub leads or is about to; 0: it follows."""
+        return self._elector.term
+
+    def end_with(self, ending: AsyncExitStack) -> None:
+        """Let go of the lead when what is pushed later has ended: every commit is done by then."""
+        ending.push_async_callback(self._row.close)
+        ending.push_async_callback(self._elector.stop)
+        ending.push_async_callback(self.newsroom.stop)
+
+    def end_duties_with(self, ending: AsyncExitStack) -> None:
+        """Lay the duties down, and pass on no more, when what is pushed later has ended."""
+        ending.push_async_callback(self.forwarder.close)
+        ending.push_async_callback(self.office.stop)
+
+    async def take_part(self, address: str) -> None:
+        """Begin, and return when somebody leads. address: of this hub's server. Raises BusError."""
+        self._elector.address = self._settings.advertise or address
+        await self.newsroom.start()
+        await self.office.start()
