@@ -18,9 +18,11 @@ from crossdock_hub.archive.lines import TABLES, rows_from
 from crossdock_hub.archive.settling import rules_of
 from crossdock_hub.store.archiving import read_flows
 from crossdock_hub.unit import Refused
-from databases import KINDS
+from databases import KINDS, database_of
 from decisions import CONTRACT, OMS, WMS, request_id
 from first_flow import ORDERS, order
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 TRACE = "lineage.v1.LineageService/Trace"
 OLD = DAYS["order"] + 1
@@ -160,3 +162,33 @@ def test_nothing_is_archived_unless_somebody_says_so(tmp_path: Path) -> None:
         outcome = house.archive()
         assert (outcome.flows, outcome.pruned.total()) == (0, 0)
         assert house.counts() == before
+
+
+def test_a_flow_that_another_hub_is_changing_stays(tmp_path: Path) -> None:
+    """Proves that a flow which another connection has locked, as a hub beside this one would, is
+    neither waited for nor deleted, and goes with a later pass."""
+    with House(tmp_path / "data", kind="postgresql") as house:
+        locked, free = house.delivered("1"), house.delivered("2")
+        house.days_pass(OLD)
+        house.delivered("3")
+
+        async def hold() -> tuple[Any, Any]:
+            engine = create_async_engine(database_of(tmp_path / "data", "postgresql").url)
+            connection = await engine.connect()
+            asked = text("SELECT id FROM objects WHERE id = :id FOR UPDATE")
+            await connection.execute(asked, {"id": locked})
+            return engine, connection
+
+        async def let_go(engine: Any, connection: Any) -> None:
+            await connection.close()
+            await engine.dispose()
+
+        held = house.run(hold())
+        try:
+            assert house.archive().flows == 1
+            assert not house.rows_about(free)
+            assert rows_of(house, locked)["objects"]
+        finally:
+            house.run(let_go(*held))
+        assert house.archive().flows == 1
+        assert not house.rows_about(locked)

@@ -53,7 +53,11 @@ log = structlog.get_logger("crossdock.hub")
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What the duties stand on; it belongs to the hub and outlives them."""
+    """What the duties stand on; it belongs to the hub and outlives them.
+
+    still_leads: whether the term is held, as far as this hub knows; the database guards what relies
+    on it. counts_on_lead: whether nobody else can lead now, for what the database does not guard.
+    """
 
     settings: Settings
     limits: Limits
@@ -65,6 +69,7 @@ class Ground:
     clock: StoreClock
     metrics: Metrics
     still_leads: Callable[[], bool]
+    counts_on_lead: Callable[[], bool]
 
 
 class Duties:
@@ -179,7 +184,14 @@ class Duties:
         ground, limits = self._ground, self._ground.limits
         bus, committer, clock = ground.bus, ground.committer, ground.clock
         self.tie = TieKeeper(
-            bus, limits, committer, tie, clock, lambda: self.healer.missed(), self._told
+            bus,
+            limits,
+            committer,
+            tie,
+            clock,
+            lambda: self.healer.missed(),
+            self._told,
+            ground.counts_on_lead,
         )
         self.healer = Healer(
             ground.store,
@@ -189,6 +201,7 @@ class Duties:
             committer,
             clock,
             self.tie.tell_again,
+            may_change=ground.counts_on_lead,
         )
         self.relay = Relay(
             ground.store,

@@ -200,6 +200,7 @@ class Hub:
                 self.clock,
                 self.metrics,
                 lambda: sharing is None or sharing.term == term,
+                lambda: sharing is None or sharing.counts_on_lead,
             )
         )
         await duties.take_up(self._configured)

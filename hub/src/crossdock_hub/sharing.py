@@ -115,6 +115,11 @@ class Sharing:
         """The term in which this hub leads or is about to; 0: it follows."""
         return self._elector.term
 
+    @property
+    def counts_on_lead(self) -> bool:
+        """Whether no other hub can lead now."""
+        return self._elector.leads
+
     def end_with(self, ending: AsyncExitStack) -> None:
         """Let go of the lead when what is pushed later has ended: every commit is done by then."""
         ending.push_async_callback(self._row.close)

@@ -82,11 +82,15 @@ class Healer:
         clock: Callable[[], int] = now_microseconds,
         on_untold: Callable[[], None] = lambda: None,
         wall: Callable[[], int] = now_microseconds,
+        may_change: Callable[[], bool] = lambda: True,
     ) -> None:
-        """clock: rows are stamped by it. wall: messages expire by it; it may be set.
-        on_untold: called when the stream that says how far the ledger is had to be made."""
+        """clock: rows are stamped by it. wall: messages expire by it; it may be set. on_untold:
+        called when the stream that says how far the ledger is had to be made. may_change: whether
+        this hub still counts on its lead; asked right before a stream is taken away, which must not
+        happen to one that another hub fills."""
         self._on_untold = on_untold
         self._wall = wall
+        self._may_change = may_change
         self._store = store
         self._bus = bus
         self._limits = limits
@@ -245,6 +249,8 @@ class Healer:
             if since < self._limits.rebuild_pause_seconds * SECOND:
                 log.error("the stream lacks messages again, and so soon", stream=spec.name)
             else:
+                if not self._may_change():
+                    raise BusUnavailable(f"{spec.name} is looked after by another hub")
                 # Its consumers are where they were seen last: since then the server has moved them
                 # past what is missing, as if it were acknowledged.
                 await self._bus.delete_stream(spec.name)

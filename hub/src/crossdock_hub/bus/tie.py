@@ -175,8 +175,11 @@ class TieKeeper:
         clock: Callable[[], int],
         on_gone: Callable[[], None] = lambda: None,
         told: int = 0,
+        may_tell: Callable[[], bool] = lambda: True,
     ) -> None:
-        """told: the generation that the bus knows already. on_gone: its stream is not there."""
+        """told: the generation that the bus knows already. on_gone: its stream is not there.
+        may_tell: whether this hub still counts on its lead: a word of a former leader after one of
+        the next would make the bus look older than it is."""
         self._bus = bus
         self._limits = limits
         self._committer = committer
@@ -185,6 +188,7 @@ class TieKeeper:
         self._on_gone = on_gone
         self._given = self._stored = tie.generation
         self._told = told
+        self._may_tell = may_tell
         self._losses = 0
         self._trouble = ""
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -278,6 +282,8 @@ class TieKeeper:
         upto, losses = self._stored, self._losses
         if self._told >= upto:
             return True
+        if not self._may_tell():
+            return False
         try:
             await self._bus.publish(tie_message(Tie(self._database, upto)))
         except BusError as error:

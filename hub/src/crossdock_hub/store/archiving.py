@@ -37,6 +37,7 @@ from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import inserting
+from crossdock_hub.store.free_flows import lock_free_flows
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
 from crossdock_hub.store.scan_pages import of_shipments
 from crossdock_hub.unit import oldest_id
@@ -252,7 +253,10 @@ async def let_flows_go(connection: AsyncConnection, wanted: LettingGo) -> None:
     if not wanted.outdated:
         named = Named()
         named.add(newer, wanted.contract)
-        found = await read_flows(connection, [flow.root_id for flow in wanted.flows])
+        roots = [flow.root_id for flow in wanted.flows]
+        # What another hub is changing stays for now, and is judged anew by a later pass.
+        free = await lock_free_flows(connection, roots)
+        found = await read_flows(connection, [root for root in roots if root in free])
         carriers = await open_carriers(connection, deliveries_of(found))
         going = [
             flow

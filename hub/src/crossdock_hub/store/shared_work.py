@@ -15,14 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store import rows, writing
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.free_flows import lock_free_flows
 from crossdock_hub.store.writing import contents as contents
 from crossdock_hub.store.writing import dispatch_state as dispatch_state
 from crossdock_hub.store.writing import event_bodies as event_bodies
 from crossdock_hub.store.writing import write_deliveries as write_deliveries
 
-_LOCK_FREE = text("""
-SELECT o.id FROM objects AS o WHERE o.id = ANY (:roots) ORDER BY o.id FOR UPDATE OF o SKIP LOCKED
-""")
 _STILL_PENDING = select(t.deliveries).where(
     t.deliveries.c.id.in_(bindparam("ids", expanding=True)), text("pending")
 )
@@ -45,8 +43,7 @@ async def _kept(
 ) -> list[DeliveryRecord]:
     if not found:
         return []
-    roots = sorted({record.root_id for record in found})
-    locked = set((await connection.execute(_LOCK_FREE, {"roots": roots})).scalars())
+    locked = await lock_free_flows(connection, {record.root_id for record in found})
     ids = [record.id for record in found if record.root_id in locked]
     if not ids:
         return []
