@@ -27,6 +27,7 @@ CASES: Final = (
     "beside_load",
     "zombie_window",
     "beside_peers",
+    "deliveries",
 )
 REPORT: Final = ROOT / "out" / "bench.json"
 

@@ -73,7 +73,7 @@ class Erp:
 
 
 def adapter_process(
-    directory: Path, hub: RunningHub, endpoint: str, erp: Erp, rate: int
+    directory: Path, hub: RunningHub, endpoint: str, erp: Erp, rate: int, **environment: str
 ) -> Process:
     """The adapter of an endpoint, ready to be started. rate: calls a second; 0: no limit."""
     name = f"{endpoint}-{rate}"
@@ -92,5 +92,5 @@ def adapter_process(
     config.write_text(toml_text(tables, "Made for the bench."))
     return Process(
         name, directory / f"{name}.log", ready,
-        "-m", "tests.load.erp_adapter", str(config), ERP_PER_SECOND=str(rate),
+        "-m", "tests.load.erp_adapter", str(config), ERP_PER_SECOND=str(rate), **environment,
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """An ERP's adapter process on the real SDK: `python -m tests.load.erp_adapter CONFIG`.
 
 ERP_PER_SECOND in the environment is the rate that it declares for its system; "0": none.
+ERP_CALLS_AT_ONCE: how many calls it makes at once. ERP_ASKED "no": it says of everything that it is
+done and asks nobody, so that what is measured is the way there and back.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Work
 
 NAME: Final = "bench-erp"
-CALLS_AT_ONCE: Final = 16
+CALLS_AT_ONCE: Final = "16"
 BOOK, POST = "create_sales_order", "post_goods_issue"
 _GRADES: Final = (
     "manifest", "pure_translation", "connection_test", "redelivery", "begin_attempt",
@@ -61,7 +63,8 @@ class ErpClient:
 
 def _adapter() -> Adapter:
     rate = int(os.environ.get("ERP_PER_SECOND", "0"))
-    limits = f"concurrency = {CALLS_AT_ONCE}\n" + (f"rate_per_second = {rate}\n" if rate else "")
+    at_once = int(os.environ.get("ERP_CALLS_AT_ONCE", CALLS_AT_ONCE))
+    limits = f"concurrency = {at_once}\n" + (f"rate_per_second = {rate}\n" if rate else "")
     grades = "".join(f'{rule} = "done"\n' for rule in _GRADES)
     adapter = Adapter(
         parse(
@@ -94,8 +97,11 @@ description = "where the ERP listens"
     async def ask(work: Work, erp: ErpClient) -> Confirmed:
         return Confirmed([Reference("document", await erp.book(work.reference))])
 
+    async def agree(work: Work, _: ErpClient) -> Confirmed:
+        return Confirmed([Reference("document", work.reference)])
+
     for name in (BOOK, POST):
-        adapter.operation(name)(ask)
+        adapter.operation(name)(agree if os.environ.get("ERP_ASKED") == "no" else ask)
     return adapter
 
 

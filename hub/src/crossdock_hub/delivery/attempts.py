@@ -6,7 +6,6 @@ Decisions like the verbs', but named by delivery and token instead of request id
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
@@ -27,6 +26,7 @@ from crossdock_hub.records import (
     VendorReferenceRecord,
 )
 from crossdock_hub.refusals import fault, not_found
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.wording import LATE, LATER, trace_id_of

@@ -17,10 +17,11 @@ time-outs are made for the slowest call there may be, and five of them in a row 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.records import EndpointRecord
+from crossdock_hub.replacing import replace
 
 # Outcomes, as said, that mean the system did not do or not answer what it was asked.
 FAILED = frozenset({"RETRY", "UNKNOWN"})

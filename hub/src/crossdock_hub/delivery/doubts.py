@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from crossdock_hub.delivery.intervention import is_leased
 from crossdock_hub.delivery.ledger import OPEN_STATES
 from crossdock_hub.records import AttemptRecord, DeliveryRecord, OperatorWordRecord
+from crossdock_hub.replacing import replace
 from crossdock_hub.wording import LOOKED
 
 # Ends of a call after which nobody knows; "": it never ended, and its lease is gone.

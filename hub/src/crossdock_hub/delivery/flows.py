@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import guarding, ledger, removal, unrouted
@@ -11,6 +10,7 @@ from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ordering import Flow
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.replacing import replace
 from crossdock_hub.stepping import Steps, at_once
 from crossdock_hub.unit import Unit
 

@@ -11,13 +11,13 @@ person's word: the next call of it, or of what a person sends in its place, is n
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import repeat, takewhile
 
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ledger import UNDONE, careful_class, is_untouched
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from crossdock_hub.replacing import replace
 
 # Deliveries in these states cost nothing and never will.
 FREE_STATES = frozenset({"SUPERSEDED", "REJECTED", "UNROUTED"})

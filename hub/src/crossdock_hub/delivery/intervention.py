@@ -21,7 +21,7 @@ after a newer one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from crossdock import bus
 from crossdock.errors import Refusal
@@ -32,6 +32,7 @@ from crossdock_hub.delivery.ordering import says_more
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.records import DeliveryRecord, VendorReferenceRecord
 from crossdock_hub.refusals import transition
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import Refused
 
 _STOPPED = frozenset({"PARKED", "REJECTED"})

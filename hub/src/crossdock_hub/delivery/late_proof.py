@@ -6,13 +6,12 @@ more that can still be stopped, and what is known to be done is never told as re
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.delivery import ledger
 from crossdock_hub.delivery.postings import says_done
 from crossdock_hub.records import AttemptRecord, DeliveryRecord, QuarantineRecord
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import Unit
 
 # Why a fact of an attempt that no longer counts was not written.

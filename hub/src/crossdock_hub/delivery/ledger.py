@@ -11,13 +11,12 @@
 Invariants: a token only grows; only an attempt with the newest token moves a delivery; UNKNOWN is
 never repeated blindly; what reached the vendor is never superseded; only READY and RESOLVING wait
 to be dispatched. Order, prerequisites and supersession are decided per endpoint within the flow of
-one root object, which every ordering key belongs to. Deliveries of one event do not wait for each
-other.
+one root object, which every ordering key belongs to. One event's deliveries await no sibling.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
@@ -31,6 +30,7 @@ from crossdock_hub.delivery.retrying import (
     next_look_up_seconds,
 )
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
+from crossdock_hub.replacing import replace
 
 # Nobody will send it again: in every other state it, or a person, may need its event.
 DONE_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})

@@ -11,7 +11,7 @@ it is written or discarded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking
@@ -36,6 +36,7 @@ from crossdock_hub.records import (
     HeldFactRecord,
     OperatorWordRecord,
 )
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import Key, Unit, View
 
 # A delivery that superseded another may have been superseded itself.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import replace
 
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.records import DeliveryRecord
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import time_of_id
 
 MILLISECOND = SECOND // 1000

@@ -8,10 +8,9 @@ the system, not only the one that was told.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.records import EndpointRecord
+from crossdock_hub.replacing import replace
 
 FULL = 1000  # thousandths
 HALF = 0.5

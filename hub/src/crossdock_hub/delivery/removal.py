@@ -10,12 +10,12 @@ What may have been done and is not known to have ended stays in doubt, and says 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import ledger, overtaking
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
+from crossdock_hub.replacing import replace
 
 REMOVED = "REMOVED"
 

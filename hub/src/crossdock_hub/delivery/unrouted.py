@@ -6,7 +6,6 @@ And what endpoints that are gone keep of a flow: its new work is theirs as well,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from crossdock import bus
@@ -16,6 +15,7 @@ from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.delivery.routing import plan
 from crossdock_hub.records import DeliveryRecord, EventRecord
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import Unit
 
 

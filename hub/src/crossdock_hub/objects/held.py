@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 from crossdock.endpoint.v1 import held_fact_pb2
@@ -13,6 +12,7 @@ from google.protobuf.message import Message
 
 from crossdock_hub.objects.mappings import Code, Unmapped, awaits_of, topic_name, unmapped_of
 from crossdock_hub.records import HeldFactRecord
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import Key, NotYet, Unit
 
 # What a raw payload waits for, where it is no code: a better translation of its source; or, once an

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from crossdock.errors import Refusal
 
 from crossdock_hub.identity import Caller
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import Refused
 
 # Versions that are known of a kind: one that is older than these counts as new.

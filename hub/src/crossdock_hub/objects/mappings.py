@@ -8,7 +8,7 @@ once, "code:KIND/TOPIC/TYPE/CODE|TYPE/CODE", because a row for any would do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -19,6 +19,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.records import MappingRecord
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import NotYet
 
 AWAITS = "code"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from decimal import Decimal
 
 from crossdock.errors import Refusal, Violation
@@ -13,6 +12,7 @@ from crossdock.returns.v1 import return_pb2
 from crossdock_hub.objects import returned_pieces
 from crossdock_hub.objects.departures import Amounts, amounts
 from crossdock_hub.refusals import invalid, taken
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import NotYet
 
 # The event of a receipt: about the last one that its return tells.

@@ -6,7 +6,7 @@ The verbs in orders.py, shipments.py and their like build on these.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from crossdock.bus import partition_of
@@ -20,6 +20,7 @@ from crossdock_hub.objects.ownership import HUB_ROLE, check_owner, check_written
 from crossdock_hub.objects.references import add_references, check_references
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import archived, invalid, not_found, out_of_scope, stale, taken
+from crossdock_hub.replacing import replace
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 
 

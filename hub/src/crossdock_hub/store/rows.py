@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Callable
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 import crossdock
@@ -78,8 +78,8 @@ def _added_shape(
 
 def plain_record(kind: type[R]) -> Callable[[Row], R]:
     """The way back from `plain_row`."""
-    names = _names(kind)
-    return lambda row: kind(**{name: row[name] for name in names})
+    read = itemgetter(*_names(kind))
+    return lambda row: kind(*read(row))
 
 
 def _message(record: ObjectRecord) -> bytes:
@@ -95,12 +95,16 @@ OBJECTS = _added_shape(
 )
 
 
+_OBJECT_FIELDS = itemgetter(*_names(ObjectRecord))
+_MESSAGE = _names(ObjectRecord).index("message")
+
+
 def object_record(contract: Contract, row: Row) -> ObjectRecord:
     """An object with its message decoded; fields of a later contract are kept in it."""
     name = contract.resources[row["kind"]].message_name
-    message = contract.generated_class(name).FromString(row["message"])
-    values = {field: row[field] for field in _names(ObjectRecord) if field != "message"}
-    return ObjectRecord(message=message, **values)
+    values = [*_OBJECT_FIELDS(row)]
+    values[_MESSAGE] = contract.generated_class(name).FromString(values[_MESSAGE])
+    return ObjectRecord(*values)
 
 
 def _trace_id(record: EventRecord) -> str:
@@ -159,22 +163,42 @@ DELIVERIES = _added_shape(
 )
 
 
+def _references_of(text: str) -> list[VendorReferenceRecord]:
+    return [VendorReferenceRecord(*pair) for pair in orjson.loads(text)]
+
+
+def _quarantined_of(text: str) -> list[QuarantineRecord]:
+    return [
+        QuarantineRecord(method, base64.b64decode(request), base64.b64decode(refusal))
+        for method, request, refusal in orjson.loads(text)
+    ]
+
+
+def _texts_of(text: str) -> tuple[str, ...]:
+    return tuple(orjson.loads(text))
+
+
+_DELIVERY_FIELDS = itemgetter(*_names(DeliveryRecord))
+# Where a list stands among the fields, how it is read, and what an empty one is.
+_DELIVERY_LISTS_OF: list[tuple[int, Callable[[str], Any], Callable[[], Any]]] = [
+    (_names(DeliveryRecord).index(name), read, empty)
+    for name, read, empty in (
+        *((name, _texts_of, tuple) for name in _LISTS),
+        ("vendor_references", _references_of, list),
+        ("duplicates", _references_of, list),
+        ("quarantined", _quarantined_of, list),
+    )
+]
+
+
 def delivery_record(row: Row) -> DeliveryRecord:
     """The way back from `delivery_row`."""
-    values = {name: row[name] for name in _names(DeliveryRecord)}
-    for name in _LISTS:
-        values[name] = tuple(orjson.loads(values[name]))
-    values["vendor_references"] = [
-        VendorReferenceRecord(*pair) for pair in orjson.loads(values["vendor_references"])
-    ]
-    values["duplicates"] = [
-        VendorReferenceRecord(*pair) for pair in orjson.loads(values["duplicates"])
-    ]
-    values["quarantined"] = [
-        QuarantineRecord(method, base64.b64decode(request), base64.b64decode(refusal))
-        for method, request, refusal in orjson.loads(values["quarantined"])
-    ]
-    return DeliveryRecord(**values)
+    values = [*_DELIVERY_FIELDS(row)]
+    for place, read, empty in _DELIVERY_LISTS_OF:
+        text = values[place]
+        # Mostly empty ones: no parser is needed to see that.
+        values[place] = empty() if text == "[]" else read(text)
+    return DeliveryRecord(*values)
 
 
 _SCOPES = ("business_units", "location_numbers", "carrier_codes")

@@ -1,0 +1,130 @@
+"""Deliveries a second of one hub through the SDK, each begun and completed, on both databases.
+
+Approved orders wait at a paused ERP. When it is resumed, one adapter process takes them with 64
+slots and says of each that it is done: no vendor is asked, so that what is measured is the way from
+the ledger to the adapter and back. Rates are read from the ledger's own times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from crossdock.client import HubClient
+from crossdock.endpoint.v1 import endpoint_service_pb2
+from fixtures_hub import Lane, RunningHub, deployment
+from fixtures_nats import eventually
+from story import approve_order, create_order, order, request_id, seed_master_data
+
+from tests.faults.yard.processes import Process
+from tests.load.erp import Erp, adapter_process
+from tests.load.measured import Figure, Options
+from tests.load.processes import serving, told_by
+
+DATABASES: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+DELIVERIES: Final = 2_000
+CALLS_AT_ONCE: Final = 64
+MADE_AT_ONCE: Final = 32
+TARGET_PER_SECOND: Final = 1_000.0
+DONE_SECONDS: Final = 120.0
+WARM_SHARE: Final = 0.2
+FLOOR: Final = "two answers of an echo each"
+
+
+async def measure(directory: Path, options: Options) -> list[Figure]:
+    """Each database, and the echo that is asked twice for each delivery, in turns."""
+    rates: dict[str, list[float]] = {name: [] for name in DATABASES}
+    floor: list[float] = []
+    count = options.count(DELIVERIES)
+    sites = {name: Site(directory / name, name) for name in DATABASES}
+    try:
+        for site in sites.values():
+            await site.start()
+            await site.rate(max(1, round(count * WARM_SHARE)))
+        answer = directory / "answer"
+        answer.write_bytes(b"")
+        token = sites["sqlite"].hub.token_file("oms")
+        with serving("floors_echo", "traced", str(answer)) as echo:
+            arguments = (echo, str(token), str(CALLS_AT_ONCE), str(options.seconds))
+            for _ in range(options.repetitions):
+                for name, site in sites.items():
+                    rates[name].append(await site.rate(count))
+                told = await asyncio.to_thread(told_by, "callers", *arguments)
+                floor.append(told["per_second"] / 2)
+    finally:
+        for site in sites.values():
+            await site.stop()
+    return [figure for name in DATABASES for figure in _figures(name, rates[name], floor)]
+
+
+def _figures(name: str, rates: list[float], floor: list[float]) -> list[Figure]:
+    title = f"SDK deliveries, {DATABASES[name]}"
+    return [
+        Figure("deliveries", title, "del./s", rates, FLOOR, floor),
+        Figure("deliveries", "  as a rate", "del./s", rates, target=TARGET_PER_SECOND),
+    ]
+
+
+class Site:
+    """A hub with one ERP and its adapter process."""
+
+    def __init__(self, directory: Path, database: str) -> None:
+        directory.mkdir()
+        self._directory = directory
+        self._lane = Lane(1)
+        self.hub = RunningHub(directory / "hub", deployment(1), database=database)
+        self._erp = Erp()
+        self._adapter: Process | None = None
+
+    async def start(self) -> None:
+        """Return once the adapter serves."""
+        self.hub.start()
+        await seed_master_data(self.hub)
+        await self._erp.__aenter__()
+        adapter = adapter_process(
+            self._directory, self.hub, self._lane.erp, self._erp, 0,
+            ERP_CALLS_AT_ONCE=str(CALLS_AT_ONCE), ERP_ASKED="no",
+        )  # fmt: skip
+        adapter.spawn()
+        self._adapter = adapter
+        await adapter.serving()
+
+    async def stop(self) -> None:
+        if self._adapter is not None:
+            self._adapter.kill()
+            await self._erp.__aexit__(None, None, None)
+        self.hub.kill()
+
+    async def rate(self, count: int) -> float:
+        """Deliveries a second, of so many that waited."""
+        async with self.hub.client("operator") as operator, self.hub.client("oms") as oms:
+            pause = endpoint_service_pb2.PauseEndpointRequest(
+                request_id=request_id(), endpoint=self._lane.erp, reason="the bench fills it"
+            )
+            await operator.endpoints.PauseEndpoint(pause)
+            ((before,),) = self.hub.query("SELECT coalesce(max(begun_at), 0) FROM attempts")
+            await self._approved(oms, count)
+            resume = endpoint_service_pb2.ResumeEndpointRequest(
+                request_id=request_id(), endpoint=self._lane.erp, reason="the bench empties it"
+            )
+            await operator.endpoints.ResumeEndpoint(resume)
+        ended = f"begun_at > {before} AND outcome = 'CONFIRMED'"
+        await eventually(
+            lambda: self.hub.count("attempts", ended) >= count, "the deliveries", DONE_SECONDS
+        )
+        asked = f"SELECT count(*), min(begun_at), max(ended_at) FROM attempts WHERE {ended}"
+        ((done, first, last),) = self.hub.query(asked)
+        assert done == count, f"{done} attempts for {count} deliveries"
+        return float(count / ((last - first) / 1e6))
+
+    async def _approved(self, oms: HubClient, count: int) -> None:
+        gate = asyncio.Semaphore(MADE_AT_ONCE)
+
+        async def one() -> None:
+            async with gate:
+                new = create_order(order(self._lane.business_unit))
+                made = (await oms.orders.CreateOrder(new)).order
+                await oms.orders.ApproveOrder(approve_order(made.id))
+
+        await asyncio.gather(*(one() for _ in range(count)))
