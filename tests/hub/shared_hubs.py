@@ -8,17 +8,27 @@ from pathlib import Path
 from databases import ServerDatabase
 from fixtures_hub import QUICK_LIMITS, RunningHub, deployment
 from fixtures_nats import NatsProcess
+from fixtures_postgres import session_server
 
 CREDENTIALS_FOLDER = "bus-credentials"
 
 
 class SharedHubs:
-    """Hubs to start, kill and stop; the first of them leads unless it is told otherwise.
+    """Hubs to start, kill and stop; the first that is started leads.
 
-    environment: more CROSSDOCK_* variables of all of them, by their names without the prefix.
+    empty: their database has no tables yet. environment: more CROSSDOCK_* variables of all of them,
+    by their names without the prefix.
     """
 
-    def __init__(self, directory: Path, count: int = 2, lanes: int = 1, **environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        count: int = 2,
+        lanes: int = 1,
+        *,
+        empty: bool = False,
+        **environment: str,
+    ) -> None:
         endpoints = deployment(lanes)
         self.nats = NatsProcess(directory / "bus")
         self.nats.settings.directory.mkdir(parents=True)
@@ -40,6 +50,8 @@ class SharedHubs:
             )
             if self.hubs:
                 hub.share_with(self.hubs[0])
+            elif empty:
+                hub.database = ServerDatabase(session_server())
             folder = hub.data / CREDENTIALS_FOLDER
             folder.mkdir(parents=True)
             hub.data.chmod(0o700)

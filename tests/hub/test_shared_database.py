@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -49,10 +51,19 @@ POSTGRES = "postgresql+asyncpg://crossdock@/hub"
 NATS = "nats://127.0.0.1:4222"
 
 
+def _says_that_it_leads(hub: RunningHub) -> float:
+    """What a hub's metrics say of it."""
+    port = json.loads((hub.directory / "address.json").read_text())["metrics_port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    (found,) = [line for line in lines if line.startswith("crossdock_hub_leads ")]
+    return float(found.split()[1])
+
+
 @pytest.fixture
 def hubs(tmp_path: Path) -> Iterator[SharedHubs]:
     """Two hubs of the test's own, the first of which leads."""
-    running = SharedHubs(tmp_path).start()
+    running = SharedHubs(tmp_path, metrics_port="0").start()
     asyncio.run(seed_master_data(running.hubs[0]))
     yield running
     running.end()
@@ -63,6 +74,7 @@ async def test_both_serve_and_adapters_work_at_either(hubs: SharedHubs) -> None:
     begins and completes at the hub that does not lead, and that every event is published."""
     first, second = hubs.hubs
     assert hubs.leader() == (1, first.address)
+    assert [await asyncio.to_thread(_says_that_it_leads, hub) for hub in hubs.hubs] == [1.0, 0.0]
     lane = Lane(1)
     async with (
         PlayedEndpoint(second, lane.erp, ERP_OPERATIONS) as erp,
@@ -340,3 +352,21 @@ async def test_a_leader_that_is_stopped_in_peace_hands_over(hubs: SharedHubs) ->
     async with Story(second, Lane(1)) as story:
         await eventually(lambda: _serves(story), "the hub to lead", SOON_SECONDS)
     print(f"handed over after {time.monotonic() - begun:.2f} s")
+
+
+async def test_hubs_that_start_at_once_on_a_new_database_share_it(tmp_path: Path) -> None:
+    """Proves that of hubs which start together on an empty database one makes the tables while the
+    others wait for it, that all of them serve, and that one leads."""
+    hubs = SharedHubs(tmp_path, count=3, empty=True)
+    try:
+        hubs.nats.start()
+        for hub in hubs.hubs:
+            hub.add(nats_url=hubs.nats_url)
+            hub.spawn()
+        for hub in hubs.hubs:
+            hub.wait_until_serving()
+        term, address = hubs.leader()
+        assert (term, address) in {(1, hub.address) for hub in hubs.hubs}
+        assert hubs.database.query("SELECT count(*) FROM claims WHERE number = 1") == [(1,)]
+    finally:
+        hubs.end()

@@ -161,6 +161,11 @@ class Metrics(Collector):
         yield from endpoint_metrics.gauges(self._books)
 
     def _gauges(self) -> Any:
+        yield GaugeMetricFamily(
+            "crossdock_hub_leads",
+            "Whether this hub does what only one hub of a database may.",
+            value=float(self._relay is not None),
+        )
         if self._relay is not None:
             yield CounterMetricFamily(
                 "crossdock_events_published", "Messages stored by the bus.", self._relay.published

@@ -40,6 +40,8 @@ STATEMENT_CACHE = 500
 CHECKPOINT_PAGES = 16_384
 # The server lets go of a killed hub's lock within milliseconds; nobody else is worth waiting for.
 DEAD_HOLDER_GRACE_SECONDS = 2.0
+# But the first of hubs that share a database, while it brings the tables up to date.
+FIRST_SHARER_GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 # The lock is taken at once: a transaction that takes it later may find that others wrote meanwhile.
 _BEGIN_WRITING = "BEGIN IMMEDIATE"
@@ -343,7 +345,8 @@ async def claim(connection: AsyncConnection, *, shared: bool = False, first: boo
     """
     async with connection.begin():
         await postgresql.check(connection)
-    deadline = time.monotonic() + DEAD_HOLDER_GRACE_SECONDS
+    grace = FIRST_SHARER_GRACE_SECONDS if shared else DEAD_HOLDER_GRACE_SECONDS
+    deadline = time.monotonic() + grace
     while True:
         async with connection.begin():
             if (first or not shared) and await postgresql.take_lock(connection):
