@@ -164,7 +164,7 @@ class Limits:
     archive_prune_rows: int = 500
     # Several hubs on one database: how long a lead lasts without a renewal, how often it is renewed
     # and how often others look whether it has run out; how often a hub looks for what others have
-    # committed, and through all facts that are held.
+    # committed, and through all held facts and unrouted work.
     lead_seconds: float = 3.0
     lead_renew_seconds: float = 0.75
     lead_look_seconds: float = 0.25

@@ -119,11 +119,7 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
 class Driver:
     """Follows commits for what held facts wait for."""
 
-    def __init__(
-        self, store: Store, committer: Committer, limits: Limits, *, shared: bool = False
-    ) -> None:
-        """shared: other hubs hold facts too, and commit what they wait for."""
-        self._shared = shared
+    def __init__(self, store: Store, committer: Committer, limits: Limits) -> None:
         self._store = store
         self._committer = committer
         self._limits = limits
@@ -165,13 +161,9 @@ class Driver:
 
     async def _run(self) -> None:
         await self._sweep()
-        loop = asyncio.get_running_loop()
-        swept_at = loop.time()
         while True:
-            late = loop.time() - swept_at >= self._limits.elsewhere_sweep_seconds
-            if self._shared and (self._sweep_due or late):
-                # One hub may have held a fact while another one committed what it waits for.
-                self._sweep_due, swept_at = False, loop.time()
+            if self._sweep_due:
+                self._sweep_due = False
                 await self._sweep()
             try:
                 async with asyncio.timeout(self._limits.held_sweep_seconds):
@@ -181,7 +173,8 @@ class Driver:
             await self._drive([awaits])
 
     def sweep(self) -> None:
-        """Look soon through all that is held: more has come than could be told."""
+        """Look soon through all that is held: one hub may have held a fact while another one
+        committed what it waits for, or more has come than could be told."""
         self._sweep_due = True
 
     async def _sweep(self) -> None:

@@ -222,8 +222,7 @@ class Duties:
         store, committer, clock = ground.store, ground.committer, ground.clock
         self.timers = Timers(store, committer, limits, clock)
         self.silence = SilenceWatch(committer, limits, self.picker.in_use, clock)
-        shared = ground.settings.shared_database
-        self.driver = Driver(store, committer, limits, shared=shared)
+        self.driver = Driver(store, committer, limits)
         self.rerouter = Rerouter(store, committer, limits)
         replays = ReplayReader(store)
         self.replayer = Replayer(replays, committer, limits, clock)
@@ -256,6 +255,8 @@ class Duties:
         self.driver.heard(news.awaited, news.satisfied)
         if news.sweep:
             self.driver.sweep()
+        if news.unrouted:
+            self.rerouter.look_later()
 
     def bus_is_back(self) -> None:
         """The connection to the bus is back: look and tell at once."""

@@ -107,7 +107,9 @@ class Sharing:
             holder,
         )
         self._elector.on_leader = self.forwarder.look_again
-        self.newsroom = Newsroom(bus, holder, limits.elsewhere_look_seconds, heard)
+        self.newsroom = Newsroom(
+            bus, holder, limits.elsewhere_look_seconds, limits.elsewhere_sweep_seconds, heard
+        )
         committer.listeners.append(self.newsroom.committed)
 
     @property

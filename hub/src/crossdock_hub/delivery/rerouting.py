@@ -35,6 +35,7 @@ class Rerouter:
         self._limits = limits
         self._wake = asyncio.Event()
         self._revisions: dict[str, int] = {}
+        self._looks_later = False
         self._task: asyncio.Task[None] | None = None
 
     def committed(self, batch: Committed) -> None:
@@ -43,6 +44,18 @@ class Rerouter:
             if key[0] == "endpoint" and self._revisions.get(record.id) != record.revision:
                 self._revisions[record.id] = record.revision
                 self._wake.set()
+
+    def look_later(self) -> None:
+        """Another hub has left work unrouted, which may have known fewer endpoints than this one.
+        Looked at some time later, for all that comes until then."""
+        if not self._looks_later:
+            self._looks_later = True
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._limits.held_sweep_seconds, self._look)
+
+    def _look(self) -> None:
+        self._looks_later = False
+        self._wake.set()
 
     def start(self) -> None:
         """Begin, with what an earlier run left unrouted."""

@@ -25,6 +25,7 @@ class News:
     scans: bool = False
     work: bool = False
     endpoints: bool = False
+    unrouted: bool = False
     sweep: bool = False
     due_at: int | None = None
     awaited: set[str] = field(default_factory=set)
@@ -43,6 +44,7 @@ class News:
         self.scans |= bool(changes.scan_outbox)
         for record in batch.deliveries():
             self.work = True
+            self.unrouted |= record.state == "UNROUTED"
             if record.due_at is not None:
                 self.due_at = min(record.due_at, self.due_at or record.due_at)
         for key, record in changes.records.items():
@@ -64,6 +66,7 @@ def encode(news: News) -> bytes:
         "scans": news.scans,
         "work": news.work,
         "endpoints": news.endpoints,
+        "unrouted": news.unrouted,
         "sweep": news.sweep,
         "due_at": news.due_at,
         "awaited": sorted(news.awaited),
@@ -83,6 +86,7 @@ def decode(payload: bytes) -> News | None:
             scans=bool(told["scans"]),
             work=bool(told["work"]),
             endpoints=bool(told["endpoints"]),
+            unrouted=bool(told["unrouted"]),
             sweep=bool(told["sweep"]),
             due_at=None if due_at is None else int(due_at),
             awaited=_words(told["awaited"]),

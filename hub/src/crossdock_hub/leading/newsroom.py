@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from crossdock_hub.bus.errors import BusError
@@ -19,12 +20,19 @@ SUBJECT: Final = "crossdock.v1.hub.committed"
 
 
 class Newsroom:
-    """One hub's. heard: called on the event loop with what another hub has committed; with News of
-    everything every `look_seconds`, whether or not anything was heard."""
+    """One hub's. heard: called on the event loop with what another hub has committed; and whether
+    or not anything was heard, every `look_seconds` as if everything had changed, every
+    `sweep_seconds` as if there was more to tell than could be."""
 
     def __init__(
-        self, bus: Bus, holder: str, look_seconds: float, heard: Callable[[News], None]
+        self,
+        bus: Bus,
+        holder: str,
+        look_seconds: float,
+        sweep_seconds: float,
+        heard: Callable[[News], None],
     ) -> None:
+        self._sweep_seconds = sweep_seconds
         self._bus = bus
         self._holder = holder
         self._look_seconds = look_seconds
@@ -70,6 +78,12 @@ class Newsroom:
             self._heard(news)
 
     async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        swept_at = loop.time()
         while True:
             await asyncio.sleep(self._look_seconds)
-            self._heard(News(events=True, scans=True, work=True, endpoints=True))
+            sweep = loop.time() - swept_at >= self._sweep_seconds
+            if sweep:
+                swept_at = loop.time()
+            everything = News(events=True, scans=True, work=True, endpoints=True)
+            self._heard(replace(everything, sweep=sweep, unrouted=sweep))
