@@ -1,11 +1,13 @@
 """Callers that create orders, each waiting for its answer: the same for the hub and its floors.
 
-`python -m tests.load.callers ADDRESS TOKEN_FILE CALLERS SECONDS`; prints {"per_second": …}.
+`python -m tests.load.callers ADDRESS TOKEN_FILE CALLERS SECONDS`; prints {"per_second": …} and the
+milliseconds of an answer, {"p50": …, "p99": …}.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import sys
@@ -57,11 +59,14 @@ class Callers:
         self._numbers = itertools.count(1)
         self._until = 0.0
         self.answers = 0
+        self.milliseconds: list[float] = []
 
     async def one(self) -> bytes:
         """Create one order; the answer."""
         request = order_request(f"SO-{self._run}-{next(self._numbers)}")
+        begun = time.perf_counter()
         answer: bytes = await self._call(request, metadata=self._metadata, timeout=DEADLINE_SECONDS)
+        self.milliseconds.append((time.perf_counter() - begun) * 1e3)
         self.answers += 1
         return answer
 
@@ -69,6 +74,7 @@ class Callers:
         """Answers a second, with so many callers for so long."""
         self._until = time.monotonic() + seconds
         self.answers, started = 0, time.monotonic()
+        self.milliseconds.clear()
         await asyncio.gather(*(self._keep_on() for _ in range(callers)))
         return self.answers / (time.monotonic() - started)
 
@@ -77,15 +83,23 @@ class Callers:
             await self.one()
 
 
-async def main(address: str, token: str, callers: int, seconds: float) -> float:
-    """Warm up, then measure."""
+async def main(address: str, token: str, callers: int, seconds: float) -> dict[str, float]:
+    """Warm up, then measure, without the pauses of this process's own collector of garbage."""
     async with grpc.aio.insecure_channel(address) as channel:
         load = Callers(channel, token)
         await load.rate(callers, seconds * WARM_SHARE)
-        return await load.rate(callers, seconds)
+        gc.collect()
+        gc.freeze()
+        rate = await load.rate(callers, seconds)
+    took = sorted(load.milliseconds)
+    p50, p99 = (took[int(len(took) * share)] for share in (0.5, 0.99))
+    return {"per_second": rate, "p50": p50, "p99": p99}
 
 
 if __name__ == "__main__":
     where, token_file, count, duration = sys.argv[1:]
-    told = asyncio.run(main(where, Path(token_file).read_text(), int(count), float(duration)))
-    print(json.dumps({"per_second": told}))
+    print(
+        json.dumps(
+            asyncio.run(main(where, Path(token_file).read_text(), int(count), float(duration)))
+        )
+    )
