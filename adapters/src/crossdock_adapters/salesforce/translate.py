@@ -19,6 +19,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.salesforce.names import LINE, Names
+from crossdock_adapters.sdk import departures
 from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
 from crossdock_adapters.sdk.measures import plain
 from crossdock_adapters.sdk.outcomes import Untranslatable
@@ -193,11 +194,9 @@ def shipment_rows(
 
     Whole, so that a row that is written again says the same again.
     """
-    left = _packages_that_left(shipment)
     rows = {
         shipment_key(shipment, package): _shipment_row(shipment, package, order_id, status, names)
-        for package in shipment.packages
-        if package.number in left
+        for package in departures.packages_that_left(shipment)
     }
     if not rows:
         raise Untranslatable("no package of the shipment left with this departure")
@@ -258,12 +257,6 @@ def shipment_key(shipment: shipment_pb2.Shipment, package: shipment_pb2.Package)
 def told_time(moment: datetime) -> str:
     """A time as the REST API takes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
-def _packages_that_left(shipment: shipment_pb2.Shipment) -> set[str]:
-    if not shipment.departures:
-        return {package.number for package in shipment.packages}
-    return set(shipment.departures[-1].package_numbers)
 
 
 def _ship_to(order: Mapping[str, Any], rules: Rules) -> types_pb2.Party:

@@ -19,6 +19,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from crossdock_adapters.sap import odata
+from crossdock_adapters.sdk import departures
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 STANDARD_REFERENCE: Final = "PurchaseOrderByCustomer"
@@ -272,48 +273,16 @@ def order_of(row: Mapping[str, Any], etag: str, etag_of_row: Any) -> SalesOrder:
 
 def shipped(shipment: shipment_pb2.Shipment, rules: BookingRules) -> list[Shipped]:
     """What left with the shipment's last departure, by item: quantities, lots, serial numbers."""
-    contents = [
-        content for package in _packages_that_left(shipment) for content in package.contents
-    ]
-    quantities = shipment.departures[-1].shipped if shipment.departures else contents
-    amounts: dict[tuple[int, str], Decimal] = {}
-    for row in quantities:
-        at = (row.line_number, row.quantity.unit)
-        amounts[at] = amounts.get(at, Decimal(0)) + amount(row.quantity.value)
-    if len({line for line, _ in amounts}) != len(amounts):
-        raise Untranslatable("one line left in more than one unit")
-    found = [_line(line, unit, sent, contents, rules) for (line, unit), sent in amounts.items()]
-    found = [each for each in found if each.quantity > 0]
-    if not found:
-        raise Untranslatable("nothing of the shipment left")
-    return sorted(found, key=lambda each: each.item)
-
-
-def _line(
-    line_number: int,
-    unit: str,
-    quantity: Decimal,
-    contents: Sequence[shipment_pb2.PackageContent],
-    rules: BookingRules,
-) -> Shipped:
-    own = [content for content in contents if content.line_number == line_number]
-    lots: dict[str, Decimal] = {}
-    for content in own:
-        if content.lot:
-            lots[content.lot] = lots.get(content.lot, Decimal(0)) + amount(content.quantity.value)
-    serial_numbers = tuple(serial for content in own for serial in content.serial_numbers)
-    named = sum(lots.values(), Decimal(0))
-    if lots and named != quantity:
-        if len(lots) > 1 or named < quantity:
-            raise Untranslatable(
-                f"line {line_number}: the packages name lots of {named:f}, and {quantity:f} left"
-            )
-        lots = {next(iter(lots)): quantity}
-    if serial_numbers and len(serial_numbers) != quantity:
-        raise Untranslatable(
-            f"line {line_number}: {len(serial_numbers)} serial numbers, and {quantity:f} left"
+    return [
+        Shipped(
+            item_number(line.line_number),
+            line.quantity,
+            sap_unit(line.unit, rules),
+            line.lots,
+            line.serial_numbers,
         )
-    return Shipped(item_number(line_number), quantity, sap_unit(unit, rules), lots, serial_numbers)
+        for line in departures.lines_that_left(shipment)
+    ]
 
 
 def header_changes(
@@ -333,7 +302,7 @@ def header_changes(
 def _value(shipment: shipment_pb2.Shipment, source: str) -> str:
     departure = shipment.departures[-1] if shipment.departures else None
     if source == TRACKING:
-        left = {package.id for package in _packages_that_left(shipment)}
+        left = {package.id for package in departures.packages_that_left(shipment)}
         numbers = [
             each.tracking_number
             for each in shipment.progress
@@ -460,13 +429,6 @@ def sales_area(business_unit: str, rules: BookingRules) -> tuple[str, str, str]:
             "sales_areas"
         )
     return parts[0], parts[1], parts[2]
-
-
-def _packages_that_left(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
-    if not shipment.departures:
-        return list(shipment.packages)
-    left = set(shipment.departures[-1].package_numbers)
-    return [package for package in shipment.packages if package.number in left]
 
 
 def _currency(order: order_pb2.Order) -> str:

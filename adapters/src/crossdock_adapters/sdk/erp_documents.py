@@ -19,6 +19,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crossdock_adapters.sdk.departures import packages_that_left
 from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import Value
@@ -128,7 +129,7 @@ def issue_rows(event: Any, action: str, reference: str, rules: Rules) -> list[Ro
     )
     if action == TAKE_BACK:
         return [document]
-    packages = _packages_that_left(shipment)
+    packages = packages_that_left(shipment)
     rows = [document, *(_package(each, shipment, reference, rules) for each in packages)]
     for number, quantity in sorted(_shipped(shipment).items()):
         contents = [
@@ -320,13 +321,6 @@ def _shipped(shipment: shipment_pb2.Shipment) -> dict[int, types_pb2.Quantity]:
         value = Decimal(row.quantity.value) + (Decimal(before.value) if before else Decimal(0))
         found[row.line_number] = types_pb2.Quantity(value=f"{value:f}", unit=row.quantity.unit)
     return {number: each for number, each in found.items() if Decimal(each.value)}
-
-
-def _packages_that_left(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
-    if not shipment.departures:
-        return list(shipment.packages)
-    left = set(shipment.departures[-1].package_numbers)
-    return [package for package in shipment.packages if package.number in left]
 
 
 def _currency(order: order_pb2.Order) -> str:
