@@ -160,7 +160,10 @@ def content(item: str, unit: str = "EA") -> shipment_pb2.Shipment:
 def test_without_a_line_field_the_only_line_of_the_item_is_meant() -> None:
     """Two lines of one item without numbers cannot be told apart, and are not guessed."""
     one = [OpenLine(7, None, "1001", ""), OpenLine(8, None, "1002", "")]
-    assert translate.shipped_by_line(content("SKU-1"), one, IDS, RULES) == {7: Decimal(1)}
+    shipped = translate.shipped_by_line(content("SKU-1"), one, IDS, RULES)
+    assert {key: [left.quantity for left in each] for key, each in shipped.items()} == {
+        7: [Decimal(1)]
+    }
     two = [OpenLine(7, None, "1001", ""), OpenLine(8, None, "1001", "")]
     for held in (two, []):
         with pytest.raises(Untranslatable, match="lines of the sales order"):

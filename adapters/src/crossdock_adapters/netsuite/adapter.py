@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.netsuite import master_data, translate
+from crossdock_adapters.netsuite import inventory_numbers, master_data, translate
 from crossdock_adapters.netsuite.client import (
     TOKEN_PATH,
     DuplicateRecord,
@@ -50,6 +50,7 @@ _REPLACE_LINES = "item"
 async def connect(settings: Settings, secrets: Secrets) -> NetSuiteClient:
     """One client for one account."""
     package_sublists(settings)
+    inventory_numbers.check(settings)
     base_url = settings.text("base_url").rstrip("/")
     login = Login(
         client_id=settings.text("client_id"),
@@ -141,7 +142,7 @@ async def post_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
     body = translate.item_fulfillment(
         shipment,
         held,
-        await _ids_of_shipment(work, shipment),
+        await _ids_of_shipment(work, vendor, shipment),
         rules,
         work.reference,
         work.event.metadata.record_time,
@@ -244,11 +245,16 @@ async def _ids_of_order(work: Work, order: order_pb2.Order) -> InternalIds:
     )
 
 
-async def _ids_of_shipment(work: Work, shipment: shipment_pb2.Shipment) -> InternalIds:
-    items = {content.item_number for box in shipment.packages for content in box.contents}
+async def _ids_of_shipment(
+    work: Work, vendor: NetSuiteClient, shipment: shipment_pb2.Shipment
+) -> InternalIds:
+    packed = {content.item_number for box in shipment.packages for content in box.contents}
+    items = await _ids(work, "item", packed)
+    numbers = translate.numbers_that_left(shipment)
     return InternalIds(
-        items=await _ids(work, "item", items),
+        items=items,
         locations=await _ids(work, "location", {shipment.ship_from_location_number}),
+        tracked=await inventory_numbers.find(vendor, work.settings, numbers, items),
     )
 
 

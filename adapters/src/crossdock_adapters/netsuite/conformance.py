@@ -37,6 +37,7 @@ from crossdock_adapters.sdk.mappings import Topic
 
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
 SHIPMENT_ID = "22222222-2222-4222-8222-222222222222"
+LOTS, SERIALS = ("LOT-A", "LOT-B"), ("SN-1", "SN-2", "SN-3", "SN-4", "SN-5")
 CHANGED_QUANTITY = "3"
 POLL_SECONDS = 0.05
 # So long that each poll reads every row: what a check changed is dated in the past.
@@ -94,7 +95,7 @@ def order(quantity: str = "2") -> order_pb2.Order:
 
 
 def shipment() -> shipment_pb2.Shipment:
-    """Everything of the order, in one carton."""
+    """Everything of the order, in one carton: the first line of two lots, the second serialized."""
     found = shipment_pb2.Shipment(
         id=SHIPMENT_ID,
         number="SHP-1",
@@ -105,9 +106,11 @@ def shipment() -> shipment_pb2.Shipment:
     found.manifest_time.instant.FromJsonString("2026-03-06T03:00:00Z")
     package = found.packages.add(id="pkg-1", number="CARTON-1")
     package.weight.value, package.weight.unit = "2", "KGM"
-    for number, item, packed in ((10, "SKU-1001", "2"), (20, "SKU-1002", "5")):
-        content = package.contents.add(line_number=number, item_number=item)
-        content.quantity.value, content.quantity.unit = packed, "EA"
+    for lot in LOTS:
+        content = package.contents.add(line_number=10, item_number="SKU-1001", lot=lot)
+        content.quantity.value, content.quantity.unit = "1", "EA"
+    content = package.contents.add(line_number=20, item_number="SKU-1002", serial_numbers=SERIALS)
+    content.quantity.value, content.quantity.unit = "5", "EA"
     found.progress.add(package_id="pkg-1", tracking_number="1Z999AA10123456784")
     return found
 
@@ -168,7 +171,12 @@ CONFORMANCE = Subject(
     adapter=ADAPTER,
     sandbox=NetSuiteSandbox,
     settings=settings,
-    sandbox_settings={"save_seconds_min": 0.0, "save_seconds_max": 0.002},
+    sandbox_settings={
+        "save_seconds_min": 0.0,
+        "save_seconds_max": 0.002,
+        "lots": {"SKU-1001": LOTS},
+        "serials": {"SKU-1002": SERIALS},
+    },
     cases=[
         Case(
             "create_sales_order",

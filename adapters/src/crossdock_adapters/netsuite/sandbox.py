@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crossdock_adapters.netsuite import sandbox_suiteql, sandbox_views
+from crossdock_adapters.netsuite import sandbox_inventory, sandbox_suiteql, sandbox_views
 from crossdock_adapters.netsuite.sandbox_auth import LoginRefused, TokenDesk, public_key
 from crossdock_adapters.netsuite.sandbox_fulfillment import (
     change_fulfillment,
@@ -91,6 +91,7 @@ class NetSuiteSandbox(Sandbox):
     not exist, as if an administrator had mapped the certificate), token_seconds, concurrency_limit,
     concurrency_status (429, or 400 as RESTlets answer), save_seconds_min, save_seconds_max,
     account_time_zone, countries (where it has locations and customers: US, DE, CA), custom_fields,
+    lots and serials (by item number, those on hand in the first location: 1000 of each lot),
     skipped_numbers (so that an account begun anew does not repeat document numbers).
     """
 
@@ -110,6 +111,7 @@ class NetSuiteSandbox(Sandbox):
         )
         self._countries = tuple(settings.get("countries", (HOME,)))
         seed(self._books, self._countries)
+        sandbox_inventory.track_items(self._books, self.settings)
         self._books.skip_numbers(int(settings.get("skipped_numbers", 0)))
         self._desk = TokenDesk(
             str(settings.get("client_id", DEFAULT_CLIENT_ID)),
@@ -134,8 +136,9 @@ class NetSuiteSandbox(Sandbox):
         return {"client_key_file": str(folder / "netsuite-client-key.pem")}
 
     async def opened(self) -> None:
-        """Books that were kept may be of an account with fewer countries."""
+        """Books that were kept may be of an account with fewer countries, and without lots."""
         seed(self._books, self._countries)
+        sandbox_inventory.track_items(self._books, self.settings)
 
     def routes(self) -> Sequence[VendorRoute]:
         record = RECORD_PATH + "/{key}"
@@ -168,7 +171,8 @@ class NetSuiteSandbox(Sandbox):
         """What people do in the account's own screens.
 
         edit_record {type, key, fields}; close_order {key}; close_period {through};
-        change_master_data {type, number, fields}; set_concurrency {limit}; revoke_tokens.
+        change_master_data {type, number, fields}; receive {item, location, numbers: {number:
+        quantity}}, of an item with lots or serial numbers; set_concurrency {limit}; revoke_tokens.
         `key` is an internal id or "eid:<external id>".
         """
         return {
@@ -176,6 +180,7 @@ class NetSuiteSandbox(Sandbox):
             "close_order": self._close_order,
             "close_period": self._close_period,
             "change_master_data": self._change_master_data,
+            "receive": self._receive,
             "set_concurrency": self._set_concurrency,
             "revoke_tokens": self._revoke_tokens,
         }
@@ -400,6 +405,9 @@ class NetSuiteSandbox(Sandbox):
         record.fields.update(arguments["fields"])
         record.modified = arguments.get("modified") or self.now()
         return {"internal_id": record.internal_id}
+
+    async def _receive(self, arguments: dict[str, Any]) -> Any:
+        return sandbox_inventory.received(self._books, arguments)
 
     async def _set_concurrency(self, arguments: dict[str, Any]) -> Any:
         self._concurrency_limit = int(arguments["limit"])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from crossdock_adapters.netsuite import sandbox_inventory
 from crossdock_adapters.netsuite.sandbox_records import (
     FULFILLABLE,
     ITEM_FULFILLMENT,
@@ -124,15 +125,17 @@ def _move_stock(books: Books, record: Record, sign: Decimal) -> None:
     for line in record.lines.values():
         place = (str(line["item"]), str(line["location"]))
         books.on_hand[place] = books.on_hand.get(place, Decimal(0)) + sign * line["quantity"]
+        sandbox_inventory.move(books, line, sign)
 
 
 def _chosen_lines(books: Books, order: Record, body: Fields) -> list[Fields]:
     told: dict[int, Fields] = {}
+    places: dict[int, int] = {}
     for index, line in enumerate(sublist(body, "item")):
         key = line.get("orderLine")
         if not isinstance(key, int) or key not in order.lines or key in told:
             raise invalid_value(key, f"item.items[{index}].orderLine")
-        told[key] = line
+        told[key], places[key] = line, index + 1
     chosen = []
     for key, ordered in order.lines.items():
         line = told.get(key, {})
@@ -147,17 +150,18 @@ def _chosen_lines(books: Books, order: Record, body: Fields) -> list[Fields]:
             location = books.resolve(LOCATION, line["location"], f"item.{key}.location").internal_id
         if location is None:
             raise user_error("Please enter a location for every line.", f"item.{key}.location")
-        chosen.append(
-            {
-                "orderLine": key,
-                "item": ordered["item"],
-                "quantity": Decimal(quantity),
-                "location": location,
-            }
-        )
+        chosen.append(_chosen(key, ordered["item"], Decimal(quantity), location))
+        place = places.get(key, len(chosen))
+        rows = sandbox_inventory.assigned(books, chosen[-1], place, line.get("inventoryDetail"))
+        if rows:
+            chosen[-1]["inventoryAssignment"] = rows
     if not chosen:
         raise user_error("You must have at least one valid line item for this transaction.", "item")
     return chosen
+
+
+def _chosen(key: int, item: int, quantity: Decimal, location: int) -> Fields:
+    return {"orderLine": key, "item": item, "quantity": quantity, "location": location}
 
 
 def _header(books: Books, body: Fields) -> Fields:

@@ -157,6 +157,8 @@ def _item(number: str, index: int) -> Fields:
         "custitem_un_number": ("UN3480" if "Lithium" in name else "UN2037") if hazardous else None,
         "averagecost": Decimal("4.20") + index,
         "taxschedule": "Taxable",
+        "islotitem": False,
+        "isserialitem": False,
     }
 
 

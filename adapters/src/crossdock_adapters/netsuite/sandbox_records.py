@@ -21,6 +21,7 @@ ITEM = "inventoryItem"
 CUSTOMER = "customer"
 LOCATION = "location"
 UNIT = "unitsTypeUom"
+INVENTORY_NUMBER = "inventoryNumber"
 TRANSACTIONS = (SALES_ORDER, ITEM_FULFILLMENT)
 
 PENDING_APPROVAL, PENDING_FULFILLMENT, CANCELLED = "A", "B", "C"

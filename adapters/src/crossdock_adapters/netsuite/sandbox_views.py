@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from crossdock_adapters.netsuite.sandbox_records import (
     CUSTOMER,
+    INVENTORY_NUMBER,
     ITEM,
     ITEM_FULFILLMENT,
     LOCATION,
@@ -34,7 +35,13 @@ ORDER_STATUS_NAMES = {
 }
 SHIP_STATUS_NAMES = {"A": "Picked", "B": "Packed", "C": "Shipped"}
 _REFERENCES = {"entity": CUSTOMER, "location": LOCATION, "item": ITEM, "createdFrom": SALES_ORDER}
-_TABLES = {"item": ITEM, "customer": CUSTOMER, "location": LOCATION, "unitstypeuom": UNIT}
+_TABLES = {
+    "item": ITEM,
+    "customer": CUSTOMER,
+    "location": LOCATION,
+    "unitstypeuom": UNIT,
+    "inventorynumber": INVENTORY_NUMBER,
+}
 _TRANSACTION_TYPES = {SALES_ORDER: "SalesOrd", ITEM_FULFILLMENT: "ItemShip"}
 
 
@@ -48,13 +55,14 @@ _OWN_COLUMNS = {
     | _names(
         "itemid displayname itemtype stockunit weight weightunit averagecost taxschedule isinactive"
         " custitem_length_in custitem_width_in custitem_height_in custitem_hazardous"
-        " custitem_un_number"
+        " custitem_un_number islotitem isserialitem"
     ),
     "customer": _DATED_COLUMNS
     | _names("entityid companyname currency creditlimit creditholdoverride terms isinactive"),
     "location": _DATED_COLUMNS | _names("name fullname timezone subsidiary mainaddress isinactive"),
     "locationmainaddress": _names("nkey addressee addrphone addr1 addr2 city state zip country"),
     "unitstypeuom": _names("internalid unitstype unitname abbreviation conversionrate baseunit"),
+    "inventorynumber": _names("id item inventorynumber"),
     "transaction": _DATED_COLUMNS | _names("tranid type status entity trandate"),
 }
 
@@ -139,6 +147,16 @@ def proof(books: Books) -> dict[str, Any]:
         "on_hand": [
             {"item": item, "location": location, "quantity": quantity}
             for (item, location), quantity in sorted(books.on_hand.items())
+        ],
+        "inventory_numbers": [
+            {
+                "item": record.fields["item"],
+                "number": record.fields["inventorynumber"],
+                "location": location,
+                "quantity": quantity,
+            }
+            for record in books.living(INVENTORY_NUMBER)
+            for location, quantity in record.fields["on_hand"].items()
         ],
         "master_data": {
             kind: [

@@ -6,6 +6,7 @@ module, `translate_master_data`. What cannot be said in NetSuite's words raises 
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,14 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from crossdock_adapters.sdk import measures
-from crossdock_adapters.sdk.outcomes import Reference, Untranslatable
+from crossdock_adapters.sdk import departures, measures
+from crossdock_adapters.sdk.departures import LineThatLeft
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Reference, Untranslatable
 
 MAX_ADDRESS_LINES = 3
 MAX_MEMO = 999
 MAX_PACKAGES = 200
+MAX_NAMED = 10
 PACKAGE_SUBLIST, NO_SUBLIST = "package", "none"
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
 
@@ -54,13 +57,32 @@ class BookingRules:
     weight_decimals: int = 4
 
 
+class Numbered(enum.Enum):
+    """What an item has in NetSuite: lots or serial numbers, never both."""
+
+    LOTS = "lot"
+    SERIAL_NUMBERS = "serial number"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """An item with lots or serial numbers, and NetSuite's ids of those that left."""
+
+    by: Numbered
+    ids: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class InternalIds:
-    """NetSuite's own ids of the master data that one document refers to, by number."""
+    """NetSuite's own ids of the master data that one document refers to, by number.
+
+    tracked: of lots and serial numbers, by the item's number; items without either are not there.
+    """
 
     customers: Mapping[str, str] = field(default_factory=dict)
     items: Mapping[str, str] = field(default_factory=dict)
     locations: Mapping[str, str] = field(default_factory=dict)
+    tracked: Mapping[str, Tracked] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +227,12 @@ def item_fulfillment(
     lines: list[dict[str, Any]] = []
     for line in held:
         if line.key in shipped:
-            quantity = shipped[line.key]
+            left = shipped[line.key]
+            quantity = amount(f"{sum(each.quantity for each in left):f}")
             lines.append({"orderLine": line.key, "quantity": quantity, "itemReceive": True})
             lines[-1]["location"] = location
+            if assigned := [row for each in left for row in inventory_assignments(each, ids)]:
+                lines[-1]["inventoryDetail"] = {"inventoryAssignment": {"items": assigned}}
         else:
             # A line left out would be shipped with its whole open quantity.
             lines.append({"orderLine": line.key, "itemReceive": False})
@@ -229,43 +254,55 @@ def shipped_by_line(
     held: Sequence[OpenLine],
     ids: InternalIds,
     rules: BookingRules,
-) -> dict[int, Decimal]:
-    """Quantity per line key that left. By line number, else by the only line of such an item."""
+) -> dict[int, list[LineThatLeft]]:
+    """What left per line key. By line number, else by the only line of such an item."""
     by_number = {line.line_number: line for line in held if line.line_number is not None}
-    item_numbers = {
-        content.line_number: content.item_number
-        for package in shipment.packages
-        for content in package.contents
-    }
-    shipped: dict[int, Decimal] = {}
-    for row in _quantities_that_left(shipment):
-        line = by_number.get(row.line_number)
+    shipped: dict[int, list[LineThatLeft]] = {}
+    for left in departures.lines_that_left(shipment):
+        line = by_number.get(left.line_number)
         if line is None:
-            item_number = item_numbers.get(row.line_number, "")
-            item_id = _id(ids.items, item_number, "item")
-            line = _only_line_of(held, item_id, row.line_number, item_number)
-        if _unit_id(row.quantity.unit, rules) != line.unit_id and line.unit_id:
+            item_id = _id(ids.items, left.item_number, "item")
+            line = _only_line_of(held, item_id, left.line_number, left.item_number)
+        if _unit_id(left.unit, rules) != line.unit_id and line.unit_id:
             raise Untranslatable(
-                f"line {row.line_number} was ordered in another unit than it was packed in"
+                f"line {left.line_number} was ordered in another unit than it was packed in"
             )
-        shipped[line.key] = shipped.get(line.key, Decimal(0)) + amount(row.quantity.value)
+        shipped.setdefault(line.key, []).append(left)
     return shipped
 
 
-def _quantities_that_left(
-    shipment: shipment_pb2.Shipment,
-) -> Sequence[shipment_pb2.LineQuantity | shipment_pb2.PackageContent]:
-    """The ship confirm's word; of a shipment without one, all that was packed."""
-    if shipment.departures:
-        return shipment.departures[-1].shipped
-    return [content for package in shipment.packages for content in package.contents]
+def numbers_that_left(shipment: shipment_pb2.Shipment) -> dict[str, set[str]]:
+    """The lots and serial numbers that left, by the item's number."""
+    found: dict[str, set[str]] = {}
+    for left in departures.lines_that_left(shipment):
+        if left.lots or left.serial_numbers:
+            found.setdefault(left.item_number, set()).update(left.lots, left.serial_numbers)
+    return found
 
 
-def _packages_that_left(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
-    if not shipment.departures:
-        return list(shipment.packages)
-    left = set(shipment.departures[-1].package_numbers)
-    return [package for package in shipment.packages if package.number in left]
+def inventory_assignments(left: LineThatLeft, ids: InternalIds) -> list[dict[str, Any]]:
+    """The inventory detail of what left of a line: a row for each lot with its quantity, or for
+    each serial number with one. Empty: the item has neither, or the warehouse named neither, which
+    NetSuite refuses by itself. NeedsPerson: NetSuite lacks some of them.
+    """
+    tracked = ids.tracked.get(left.item_number)
+    if tracked is None:
+        return []
+    quantities: Mapping[str, Decimal] = left.lots
+    if tracked.by is Numbered.SERIAL_NUMBERS:
+        quantities = dict.fromkeys(left.serial_numbers, Decimal(1))
+    missing = sorted(quantities.keys() - tracked.ids.keys())
+    if missing:
+        more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+        raise NeedsPerson(
+            f"line {left.line_number}: item {left.item_number} has no {tracked.by.value} "
+            f"{', '.join(missing[:MAX_NAMED])}{more} in NetSuite: receive or correct it there, "
+            "then retry the delivery"
+        )
+    return [
+        {"issueInventoryNumber": {"id": tracked.ids[number]}, "quantity": amount(f"{quantity:f}")}
+        for number, quantity in quantities.items()
+    ]
 
 
 def _left_at(shipment: shipment_pb2.Shipment) -> types_pb2.SourceTime:
@@ -291,7 +328,7 @@ def packages(
     # The number of the whole shipment is that of one parcel, as a rule the first.
     only = shipment.tracking_number if len(shipment.packages) == 1 else ""
     lines = []
-    for package in _packages_that_left(shipment)[:MAX_PACKAGES]:
+    for package in departures.packages_that_left(shipment)[:MAX_PACKAGES]:
         number = tracking.get(package.id) or only
         weight = pounds(package.weight, rules.weight_decimals)
         line: dict[str, Any] = {f"packageWeight{carrier}": weight}

@@ -75,7 +75,7 @@ class MasterDataRules:
 
 
 def item_entry(row: Row, rules: MasterDataRules) -> item_service_pb2.ItemEntry:
-    """An item: description, unit, status, weight, dimensions, hazard."""
+    """An item: description, unit, status, weight, dimensions, lots and serial numbers, hazard."""
     item = item_pb2.Item(number=_needed(row, "number"))
     inactive = row.get("inactive") == "T"
     item.status = item_pb2.ITEM_STATUS_INACTIVE if inactive else item_pb2.ITEM_STATUS_ACTIVE
@@ -92,6 +92,9 @@ def item_entry(row: Row, rules: MasterDataRules) -> item_service_pb2.ItemEntry:
     for name in ("length", "width", "height"):
         if name in row:
             getattr(item, name).CopyFrom(_quantity(row, name, rules.length_unit))
+    for name in ("lot_controlled", "serial_controlled"):
+        if name in row:
+            setattr(item, name, row[name] == "T")
     if "hazardous" in row:
         item.hazardous_material.CopyFrom(_hazard(row))
     return item_service_pb2.ItemEntry(item=item)
@@ -203,6 +206,8 @@ _FIELDS: Mapping[str, Mapping[str, set[str]]] = {
         "height": {"height"},
         "weight": {"weight", "weight_unit"},
         "hazardous_material": {"hazardous"},
+        "lot_controlled": {"lot_controlled"},
+        "serial_controlled": {"serial_controlled"},
     },
     "customer": {
         "legal_name": {"name"},
