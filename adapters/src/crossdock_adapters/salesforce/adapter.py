@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -136,7 +136,8 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     rows = translate.shipment_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
         found = await _read_open(work, vendor, ours.id)
-        invoice = await _write(work, vendor, ours, found, rows)
+        items = _items(work, vendor, found, shipment)
+        invoice = await _write(work, vendor, ours, found, rows, items)
     return Confirmed([_reference(ours.id), *_shipments(rows), *invoice])
 
 
@@ -155,8 +156,35 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
     rows = translate.delivered_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
         found = await _read(vendor, ours.id)
-        invoice = await _write(work, vendor, ours, found, rows)
+        invoice = await _write(work, vendor, ours, found, rows, {})
     return Confirmed([_reference(ours.id), *_shipments(rows), *invoice])
+
+
+@ADAPTER.operation("reverse_shipment")
+async def reverse_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
+    """Take back the shipments of a voided shipment, with their items; a repeat finds none.
+
+    NeedsPerson: the fulfillment order is fulfilled by now, which no action takes back.
+    """
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    ours = await _order(work, shipment.order_id)
+    if ours is None:
+        return Confirmed(note=NOT_OURS)
+    async with vendor.turn(ours.summary_id):
+        found = await _read(vendor, ours.id)
+        prefix = translate.shipment_prefix(shipment)
+        held = await vendor.shipments_of(ours.id)
+        rows = {key: id_ for key, id_ in held.items() if key.startswith(prefix)}
+        if rows and _stage(found, vendor) is Stage.DONE:
+            invoice = vendor.names.get(found.order, "order.invoice")
+            raise NeedsPerson(
+                f"{ours.id} is {translate.status_of(found, vendor.names)} in Salesforce"
+                f"{f' and has invoice {invoice}' if invoice else ''}, and nothing takes that back: "
+                "set it back there, then retry the delivery"
+            )
+        await vendor.take_back(list(rows.values()), work.settings.text("voided_shipment_status"))
+    note = "" if rows else "there is no shipment: nothing to take back"
+    return Confirmed([_reference(ours.id), *_shipments(rows)], note=note)
 
 
 @ADAPTER.draft("refund")
@@ -281,18 +309,31 @@ async def _write(
     ours: Ours,
     found: Found,
     rows: Mapping[str, Mapping[str, Any]],
+    items: Mapping[str, Mapping[str, Any]],
 ) -> list[Reference]:
     """Shipments, and once all of the order has left: fulfilled, and its invoice, if it has one."""
     done = ours.has_all_left and _stage(found, vendor) is not Stage.CANCELLED
     moves = done and not _is_past(work, vendor, found, "shipped_status")
     invoiced = done and work.settings.flag("create_invoices") and _is_managed(found, vendor)
     await vendor.write_shipments(
-        rows, ours.id, work.settings.text("shipped_status") if moves else ""
+        rows, items, ours.id, work.settings.text("shipped_status") if moves else ""
     )
     return [Reference("invoice", await _invoice(vendor, found))] if invoiced else []
 
 
-def _shipments(rows: Mapping[str, Mapping[str, Any]]) -> list[Reference]:
+def _items(
+    work: Work, vendor: SalesforceClient, found: Found, shipment: shipment_pb2.Shipment
+) -> dict[str, dict[str, Any]]:
+    if not work.settings.flag("shipment_items"):
+        return {}
+    rules = _rules(work.settings, work.endpoint, vendor)
+    try:
+        return translate.shipment_item_rows(shipment, found, rules, vendor.external_id_field)
+    except Unreadable as problem:
+        raise NeedsPerson(f"{found.id}: {problem}") from problem
+
+
+def _shipments(rows: Iterable[str]) -> list[Reference]:
     return [Reference("shipment", key) for key in rows]
 
 

@@ -17,7 +17,15 @@ from typing import Any, Final
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
-from crossdock_adapters.salesforce.names import FIELDS, LINE, ORDER, SHIPMENT, STATE, names_from
+from crossdock_adapters.salesforce.names import (
+    FIELDS,
+    LINE,
+    ORDER,
+    SHIPMENT,
+    SHIPMENT_ITEM,
+    STATE,
+    names_from,
+)
 from crossdock_adapters.salesforce.pubsub import Door, PubSub, Seen
 from crossdock_adapters.salesforce.translate import Found
 from crossdock_adapters.salesforce.translate_events import is_id
@@ -188,17 +196,23 @@ class SalesforceClient:
         await self._call("PATCH", path, body=body, effect=True)
 
     async def write_shipments(
-        self, rows: Mapping[str, Mapping[str, Any]], order_id: str, status: str
+        self,
+        rows: Mapping[str, Mapping[str, Any]],
+        items: Mapping[str, Mapping[str, Any]],
+        order_id: str,
+        status: str,
     ) -> None:
-        """Upsert shipments by our key, and set the fulfillment order's status if one is given.
+        """Upsert shipments and their items by our keys, and set the fulfillment order's status if
+        one is given.
 
         All or nothing of each 25, the status with the last: one call for all but large shipments.
         NeedsPerson: several rows have our key, so the field is not unique.
         """
         field = self.external_id_field
         parts = [
-            Part("PATCH", f"/sobjects/{SHIPMENT}/{field}/{_quoted(key)}", row)
-            for key, row in rows.items()
+            Part("PATCH", f"/sobjects/{kind}/{field}/{_quoted(key)}", row)
+            for kind, keyed in ((SHIPMENT, rows), (SHIPMENT_ITEM, items))
+            for key, row in keyed.items()
         ]
         if status:
             body = {self.names.fields["order.status"]: status}
@@ -207,6 +221,25 @@ class SalesforceClient:
             content = await self._call("PATCH", parts[0].path, body=parts[0].body, effect=True)
             if _says_failure(content):
                 raise self._failed(200, content)
+            return
+        for start in range(0, len(parts), MAX_PARTS):
+            await self.composite(parts[start : start + MAX_PARTS], effect=True)
+
+    async def shipments_of(self, order_id: str) -> dict[str, str]:
+        """The ids of a fulfillment order's shipments, by our key; without those of others."""
+        field, order = self.external_id_field, self.names.fields["shipment.order"]
+        query = (
+            f"SELECT Id, {field} FROM {SHIPMENT} WHERE {order} = {soql_id(order_id)} ORDER BY Id"
+        )
+        return {str(row[field]): str(row["Id"]) for row in await self.query(query) if row[field]}
+
+    async def take_back(self, shipment_ids: Sequence[str], status: str) -> None:
+        """Delete shipments, and their items with them, or give them a status if there is one."""
+        body = {self.names.fields["shipment.status"]: status} if status else None
+        method = "PATCH" if status else "DELETE"
+        parts = [Part(method, f"/sobjects/{SHIPMENT}/{each}", body) for each in shipment_ids]
+        if len(parts) == 1 and not status:
+            await self._call(method, parts[0].path, effect=True)
             return
         for start in range(0, len(parts), MAX_PARTS):
             await self.composite(parts[start : start + MAX_PARTS], effect=True)

@@ -34,10 +34,11 @@ from crossdock_adapters.sdk.mappings import Topic
 
 ORGANIZATION = "00D5f000000ORGAAA1"
 CLIENT_ID = "conformance-consumer-key"
-WORK, FIRST, SECOND, CANCELLED, STRANGE = (f"0a35f90000000{n:02d}AAA" for n in range(1, 6))
+WORK, FIRST, SECOND, CANCELLED, STRANGE, PARTLY = (f"0a35f90000000{n:02d}AAA" for n in range(1, 7))
 SUMMARY = "1Os5f9000000001AAA"
 ORDER_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000a1"
 CANCELLED_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000a2"
+PARTLY_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000a3"
 REQUEST_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000f1"
 SHIPMENT_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000b1"
 RETURN_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000c1"
@@ -95,8 +96,12 @@ def settings(sandbox: SalesforceSandbox, folder: Path) -> Mapping[str, Any]:
 
 
 def knows(sandbox: SalesforceSandbox) -> Sequence[Message]:
-    """The order that is worked on, and the one that is cancelled."""
-    return [known(ORDER_ID, "FO-0001", WORK), known(CANCELLED_ID, "FO-0004", CANCELLED)]
+    """The order that is worked on, the one that is cancelled, and one of which a part left."""
+    return [
+        known(ORDER_ID, "FO-0001", WORK),
+        known(CANCELLED_ID, "FO-0004", CANCELLED),
+        known(PARTLY_ID, "FO-0006", PARTLY),
+    ]
 
 
 def known(hub_id: str, number: str, order_id: str) -> order_pb2.Order:
@@ -137,6 +142,13 @@ def manifested(_: Mapping[str, Any]) -> Message:
     return shipment_events_pb2.ShipmentManifested(shipment=shipment())
 
 
+def voided(_: Mapping[str, Any]) -> Message:
+    """The part that left came back."""
+    taken = shipment()
+    taken.order_id = PARTLY_ID
+    return shipment_events_pb2.ShipmentVoided(shipment=taken)
+
+
 def delivered(_: Mapping[str, Any]) -> Message:
     """It arrived."""
     arrived = shipment()
@@ -172,8 +184,15 @@ def statuses(status: str) -> Any:
 
 
 def invoices(books: Mapping[str, Any]) -> int:
-    """Invoices; a second shipment for the one carton counts as one more."""
-    return len(books["invoices"]) + max(0, len(books["shipments"]) - 1)
+    """Invoices; a second shipment for the one carton counts as one more, and so does an item."""
+    shipments = [each for each in books["shipments"] if each["FulfillmentOrderId"] == WORK]
+    items = sum(len(each.get("items", ())) for each in shipments)
+    return len(books["invoices"]) + max(0, len(shipments) - 1) + max(0, items - 1)
+
+
+def taken_back(books: Mapping[str, Any]) -> int:
+    """Shipments that were deleted."""
+    return sum(bool(each.get("IsDeleted")) for each in books["shipments"])
 
 
 def arrivals(books: Mapping[str, Any]) -> int:
@@ -262,7 +281,11 @@ CONFORMANCE = Subject(
             {"id": SECOND, "number": "FO-0003", "lines": [["SKU-1002", "5", "Each"]]},
             {"id": CANCELLED, "number": "FO-0004", "status": "Canceled"},
             {"id": STRANGE, "number": "FO-0005", "lines": [["SKU-1001", "2", UNKNOWN_UNIT]]},
+            {"id": PARTLY, "number": "FO-0006", "status": "Printed"},
         ],
+        "shipments": {
+            f"{SHIPMENT_ID}-CARTON-1": {"FulfillmentOrderId": PARTLY, "ShipToName": "R. Okonkwo"}
+        },
         "schemas": {
             EMPTY_LIST_ID: json.dumps(
                 {"type": "record", "name": "X", "fields": [{"name": "list", "type": EMPTY_LIST}]}
@@ -282,6 +305,7 @@ CONFORMANCE = Subject(
         Case("record_pick", event=picked, made=picks),
         Case("record_packed", event=packed, made=statuses("Pack Complete")),
         Case("confirm_shipment", event=manifested, made=invoices),
+        Case("reverse_shipment", event=voided, made=taken_back),
         Case("record_delivery", event=delivered, made=arrivals, after=["confirm_shipment"]),
         Case(
             "refund",

@@ -15,6 +15,7 @@ from crossdock_adapters.sdk.settings import Settings, SettingsError
 ORDER: Final = "FulfillmentOrder"
 LINE: Final = "FulfillmentOrderLineItem"
 SHIPMENT: Final = "Shipment"
+SHIPMENT_ITEM: Final = "ShipmentItem"
 ITEM: Final = "OrderItemSummary"
 RETURN: Final = "ReturnOrder"
 RETURN_LINE: Final = "ReturnOrderLineItem"
@@ -45,6 +46,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "line.sku": "Product2.StockKeepingUnit",
     "line.unit": "Product2.QuantityUnitOfMeasure",
     "line.item": "OrderItemSummaryId",
+    "line.product": "Product2Id",
     "line.unit_price": "UnitPrice",
     "shipment.order": "FulfillmentOrderId",
     "shipment.tracking_number": "TrackingNumber",
@@ -53,6 +55,12 @@ FIELDS: Final[Mapping[str, str]] = {
     "shipment.status": "Status",
     "shipment.expected": "ExpectedDeliveryDate",
     "shipment.delivered": "ActualDeliveryDate",
+    "shipment_item.product": "Product2Id",
+    "shipment_item.quantity": "Quantity",
+    "shipment_item.tracking_number": "TrackingNumber",
+    "shipment_item.numbers": "Description",
+    # Standard objects lead from a shipment's item to no row: an org that wants it adds a field.
+    "shipment_item.line": "",
     "item.summary": "OrderSummaryId",
     "item.life_cycle": "OrderSummary.OrderLifeCycleType",
     "item.returned": "QuantityReturned",
@@ -66,7 +74,7 @@ FIELDS: Final[Mapping[str, str]] = {
 # answers are shown to people as excerpts.
 STATE: Final = frozenset({
     "order.status", "order.category", "order.invoice", "order.life_cycle", "line.quantity",
-    "line.original_quantity", "line.unit", "line.item",
+    "line.original_quantity", "line.unit", "line.item", "line.product",
 })  # fmt: skip
 
 

@@ -21,10 +21,10 @@ from grpc import StatusCode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crossdock_adapters.salesforce import avro, sandbox_returns, sandbox_schemas
+from crossdock_adapters.salesforce import avro, sandbox_returns, sandbox_schemas, sandbox_shipments
+from crossdock_adapters.salesforce.names import SHIPMENT_ITEM
 from crossdock_adapters.salesforce.sandbox_access import (
     Access,
-    AccessRefusal,
     DailyRequests,
     app_key,
     private_key_pem,
@@ -37,14 +37,18 @@ from crossdock_adapters.salesforce.sandbox_answers import (
     refused_by,
 )
 from crossdock_adapters.salesforce.sandbox_pubsub import Bus, House, OrgPort, Service, Topic
-from crossdock_adapters.salesforce.sandbox_records import Records, Refusal, StatusChange
+from crossdock_adapters.salesforce.sandbox_records import (
+    EXTERNAL_ID_FIELD,
+    Records,
+    Refusal,
+    StatusChange,
+)
 from crossdock_adapters.salesforce.stubs import pubsub_api_pb2
 from crossdock_adapters.sdk.faults import Fault
 from crossdock_adapters.sdk.sandbox import (
     Call,
     Command,
     SandboxConfig,
-    VendorError,
     VendorRoute,
     json_response,
 )
@@ -53,7 +57,11 @@ from crossdock_adapters.sdk.sandbox_server import Listener
 
 STATUS_TOPIC = "/event/FOStatusChangedEvent"
 CHANGE_TOPIC = "/data/FulfillmentOrderChangeEvent"
-EXTERNAL_ID_FIELD = "Crossdock_Key__c"
+# Objects besides shipments that are upserted by their external id.
+KEYED = {
+    **dict.fromkeys(sandbox_returns.FIELDS, sandbox_returns.upsert),
+    SHIPMENT_ITEM: sandbox_shipments.upsert_item,
+}
 MAX_PARTS = 25
 MAX_RECORDS = 200
 ROOT = "/services/data/v{version}"
@@ -67,7 +75,8 @@ class SalesforceSandbox(Misbehaving):
 
     Settings: organization_id, client_id, username, audience, private_key_file (PEM; written with a
     new key when it does not exist; absent: a key of the process), session_seconds, daily_requests,
-    pubsub_port, keepalive_seconds, events_in_response, session_status, schemas, fulfillment_orders.
+    pubsub_port, keepalive_seconds, events_in_response, session_status, schemas, fulfillment_orders,
+    shipments (by their key).
     """
 
     name = "salesforce"
@@ -106,6 +115,8 @@ class SalesforceSandbox(Misbehaving):
         self._port: OrgPort | None = None
         for order in given.get("fulfillment_orders", []):
             self._records.add_order(order, self.now())
+        for key, row in given.get("shipments", {}).items():
+            self._records.upsert_shipment(key, row)
 
     @classmethod
     def example_settings(cls, folder: Path) -> dict[str, Any]:
@@ -159,6 +170,10 @@ class SalesforceSandbox(Misbehaving):
                 "upsert_shipment", effect=True,
             ),
             VendorRoute(
+                "DELETE", f"{ROOT}/sobjects/Shipment/{{record_id}}", self._delete_shipment,
+                "delete_shipment", effect=True,
+            ),
+            VendorRoute(
                 "POST", f"{ACTIONS}/create-invoice", self._create_invoice, "create_invoice",
                 effect=True,
             ),
@@ -169,18 +184,8 @@ class SalesforceSandbox(Misbehaving):
         ]  # fmt: skip
 
     def books(self) -> dict[str, Any]:
-        records = self._records
         return {
-            "fulfillment_orders": list(records.orders.values()),
-            "lines": list(records.lines.values()),
-            "shipments": [{"key": key, **row} for key, row in records.shipments.items()],
-            "invoices": list(records.invoices),
-            "cancellations": list(records.cancellations),
-            "status_writes": list(records.status_writes),
-            "order_items": list(records.items.values()),
-            "change_orders": list(records.change_orders),
-            "return_orders": list(records.return_orders.values()),
-            "return_lines": list(records.return_lines.values()),
+            **self._records.as_json(),
             "tokens_given": self._access.given,
             "requests_used": self._requests.used,
             "topics": {
@@ -214,19 +219,7 @@ class SalesforceSandbox(Misbehaving):
 
     async def _token(self, request: Request, call: Call) -> Response:
         form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
-        try:
-            token = self._access.token(form)
-        except AccessRefusal as refused:
-            body = {"error": refused.error, "error_description": refused.description}
-            raise VendorError(400, body) from None
-        body = {
-            "access_token": token,
-            "instance_url": self.vendor_url,
-            "id": f"{self.vendor_url}/id/{self.organization}/0055f0000000001AAA",
-            "token_type": "Bearer",
-            "scope": "api",
-        }
-        return json_response(body)
+        return json_response(self._access.token_answer(form, self.vendor_url, self.organization))
 
     def _enter(self, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -286,6 +279,14 @@ class SalesforceSandbox(Misbehaving):
         with Refusing():
             status, body, call.effect = self._upsert(call.key, await object_of(request))
         return self._answer(body, status)
+
+    async def _delete_shipment(self, request: Request, call: Call) -> Response:
+        self._enter(request)
+        call.key = request.path_params["record_id"]
+        with Refusing():
+            self._lock()
+            sandbox_shipments.by_id(self._records, "DELETE", call.key, {})
+        return self._answer(None, 204)
 
     def _upsert(self, key: str, body: Mapping[str, Any]) -> tuple[int, Any, bool]:
         self._lock()
@@ -356,10 +357,13 @@ class SalesforceSandbox(Misbehaving):
                 case "PATCH", ["sobjects", "Shipment", field, key] if field == EXTERNAL_ID_FIELD:
                     return self._upsert(key, body)
                 case "PATCH", ["sobjects", kind, field, key] if (
-                    kind in sandbox_returns.FIELDS and field == EXTERNAL_ID_FIELD
+                    kind in KEYED and field == EXTERNAL_ID_FIELD
                 ):
                     self._lock()
-                    return sandbox_returns.upsert(self._records, kind, field, key, body)
+                    return KEYED[kind](self._records, kind, field, key, body)
+                case "DELETE" | "PATCH" as method, ["sobjects", "Shipment", record_id]:
+                    self._lock()
+                    return sandbox_shipments.by_id(self._records, method, record_id, body)
                 case "PATCH", ["sobjects", "FulfillmentOrder", order_id]:
                     self._lock()
                     change = self._records.update_order(order_id, body, self.now())

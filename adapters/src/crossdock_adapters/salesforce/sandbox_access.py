@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.sandbox import VendorError
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 # An assertion may end this much later than it came, and no later.
@@ -80,6 +81,23 @@ class Access:
     now: Callable[[], float]
     sessions: dict[str, float] = field(default_factory=dict)
     given: int = 0
+
+    def token_answer(
+        self, form: Mapping[str, str], instance_url: str, organization: str
+    ) -> dict[str, Any]:
+        """What the token endpoint answers. VendorError: 400, with what is wrong."""
+        try:
+            token = self.token(form)
+        except AccessRefusal as refused:
+            body = {"error": refused.error, "error_description": refused.description}
+            raise VendorError(400, body) from None
+        return {
+            "access_token": token,
+            "instance_url": instance_url,
+            "id": f"{instance_url}/id/{organization}/0055f0000000001AAA",
+            "token_type": "Bearer",
+            "scope": "api",
+        }
 
     def token(self, form: Mapping[str, str]) -> str:
         """A token for an assertion. AccessRefusal."""

@@ -32,6 +32,7 @@ SHIPMENT_FIELDS: Final = frozenset({
 })  # fmt: skip
 REQUIRED_OF_SHIPMENT: Final = ("FulfillmentOrderId", "ShipToName")
 PAGE: Final = 200
+EXTERNAL_ID_FIELD: Final = "Crossdock_Key__c"
 _QUERY: Final = re.compile(
     r"SELECT (?P<fields>[\w., ]+) FROM (?P<object>\w+)(?: WHERE (?P<where>.+?))?"
     r"(?: ORDER BY (?P<order>[\w., ]+))?"
@@ -80,6 +81,21 @@ class Records:
     status_writes: list[dict[str, str]] = field(default_factory=list)
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _count: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The books."""
+        return {
+            "fulfillment_orders": list(self.orders.values()),
+            "lines": list(self.lines.values()),
+            "shipments": [{"key": key, **row} for key, row in self.shipments.items()],
+            "invoices": list(self.invoices),
+            "cancellations": list(self.cancellations),
+            "status_writes": list(self.status_writes),
+            "order_items": list(self.items.values()),
+            "change_orders": list(self.change_orders),
+            "return_orders": list(self.return_orders.values()),
+            "return_lines": list(self.return_lines.values()),
+        }
 
     def new_id(self, prefix: str) -> str:
         """18 characters, as Salesforce has them."""
@@ -137,6 +153,7 @@ class Records:
             "FulfillmentOrderId": order_id,
             "OrderItemSummaryId": item_id,
             "TypeCode": "Product",
+            "Product2Id": f"01t{line_id[3:]}",
             "Quantity": quantity,
             "OriginalQuantity": quantity,
             "UnitPrice": Decimal("12.50"),
@@ -192,7 +209,7 @@ class Records:
         self.check_shipment(body)
         held = self.shipments.get(key)
         if held is None:
-            made = {"Id": self.new_id("0OB"), **body, "created": True}
+            made = {"Id": self.new_id("0OB"), EXTERNAL_ID_FIELD: key, **body, "created": True}
             self.shipments[key] = made
             return made, True
         changed = any(held.get(name) != value for name, value in body.items())
@@ -259,6 +276,9 @@ class Records:
             "OrderItemSummary": self.items,
             "ReturnOrder": self.return_orders,
             "ReturnOrderLineItem": self.return_lines,
+            "Shipment": {
+                key: row for key, row in self.shipments.items() if not row.get("IsDeleted")
+            },
         }
         if parsed is None:
             raise Refusal(400, "MALFORMED_QUERY", "unexpected token")

@@ -18,8 +18,9 @@ from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.salesforce.names import LINE, Names
+from crossdock_adapters.salesforce.names import LINE, SHIPMENT, Names
 from crossdock_adapters.sdk import departures
+from crossdock_adapters.sdk.departures import LineThatLeft
 from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
 from crossdock_adapters.sdk.measures import plain
 from crossdock_adapters.sdk.outcomes import Untranslatable
@@ -32,6 +33,7 @@ MAX_QUANTITY: Final = Decimal("1e15")
 # Digits and exponents beyond this are no amount of anything that can be picked.
 MAX_DIGITS: Final = 30
 MAX_EXTERNAL_ID: Final = 255
+MAX_DESCRIPTION: Final = 255
 ADDRESS_LINES: Final = 4
 # Rows of a fulfillment order that are no goods: delivery charges.
 CHARGE: Final = "charge"
@@ -203,6 +205,81 @@ def shipment_rows(
     return rows
 
 
+def shipment_item_rows(
+    shipment: shipment_pb2.Shipment, found: Found, rules: Rules, key_field: str
+) -> dict[str, dict[str, Any]]:
+    """A row for each line in each package that left, whole, by our key of it.
+
+    Untranslatable: nobody says out of which package something was taken at the dock, the line has
+    no row here, or another unit than it. Unreadable: the row has no product or unit.
+    """
+    left = {line.line_number: line for line in departures.lines_that_left(shipment)}
+    packages = departures.packages_that_left(shipment)
+    packed = [
+        (package, number, amount)
+        for package in packages
+        for number, amount in _packed(package).items()
+        if number in left
+    ]
+    rows: dict[str, dict[str, Any]] = {}
+    for package, number, amount in packed:
+        line = left[number]
+        all_packed = [each for _, other, each in packed if other == number]
+        if sum(all_packed) != line.quantity:
+            if len(all_packed) > 1:
+                raise Untranslatable(
+                    f"line {number}: {plain(sum(all_packed, Decimal(0)))} are packed in several "
+                    f"packages, and {plain(line.quantity)} left"
+                )
+            amount = line.quantity
+        key = f"{shipment_key(shipment, package)}-{number}"[:MAX_EXTERNAL_ID]
+        rows[key] = _item_row(shipment, package, line, amount, found, rules)
+        rows[key][SHIPMENT] = {key_field: shipment_key(shipment, package)}
+    return rows
+
+
+def _packed(package: shipment_pb2.Package) -> dict[int, Decimal]:
+    amounts: dict[int, Decimal] = {}
+    for content in package.contents:
+        before = amounts.get(content.line_number, Decimal(0))
+        amounts[content.line_number] = before + Decimal(content.quantity.value)
+    return amounts
+
+
+def _item_row(
+    shipment: shipment_pb2.Shipment,
+    package: shipment_pb2.Package,
+    line: LineThatLeft,
+    amount: Decimal,
+    found: Found,
+    rules: Rules,
+) -> dict[str, Any]:
+    names = rules.names
+    if not 1 <= line.line_number <= len(found.lines):
+        raise Untranslatable(f"line {line.line_number} is not among the fulfillment order's rows")
+    source = found.lines[line.line_number - 1]
+    if line.unit != (kept := unit_of(source, rules)):
+        raise Untranslatable(f"line {line.line_number}: {line.unit} left, and the row is in {kept}")
+    tracking = {each.package_id: each.tracking_number for each in shipment.progress}
+    row: dict[str, Any] = {}
+    names.put(row, "shipment_item.product", _text(source, "line.product", names))
+    names.put(row, "shipment_item.quantity", amount)
+    number = tracking.get(package.id) or shipment.tracking_number
+    names.put(row, "shipment_item.tracking_number", number)
+    names.put(row, "shipment_item.numbers", _numbers(package, line.line_number))
+    names.put(row, "shipment_item.line", str(source["Id"]))
+    return row
+
+
+def _numbers(package: shipment_pb2.Package, line_number: int) -> str:
+    """Lots and serial numbers of a line in a package, for people; "" where it has none."""
+    own = [content for content in package.contents if content.line_number == line_number]
+    lots = dict.fromkeys(content.lot for content in own if content.lot)
+    serials = [serial for content in own for serial in content.serial_numbers]
+    told = [f"lot {lot}" for lot in lots] + [f"serial {serial}" for serial in serials]
+    return ", ".join(told)[:MAX_DESCRIPTION]
+
+
 def delivered_rows(
     shipment: shipment_pb2.Shipment, order_id: str, status: str, names: Names
 ) -> dict[str, dict[str, Any]]:
@@ -251,7 +328,12 @@ def _shipment_row(
 def shipment_key(shipment: shipment_pb2.Shipment, package: shipment_pb2.Package) -> str:
     """Our key of a package, for the field that is unique: the hub's id of the shipment and the
     warehouse's number of the package, which is unique in it."""
-    return f"{shipment.id}-{package.number}"[:MAX_EXTERNAL_ID]
+    return f"{shipment_prefix(shipment)}{package.number}"[:MAX_EXTERNAL_ID]
+
+
+def shipment_prefix(shipment: shipment_pb2.Shipment) -> str:
+    """What the keys of all packages of a shipment begin with, and those of no other."""
+    return f"{shipment.id}-"
 
 
 def told_time(moment: datetime) -> str:
