@@ -102,7 +102,7 @@ def test_payloads_that_were_held_twice_stay_held(tmp_path: Path) -> None:
     refused by the database itself. Closed ones and those without an identity may be many."""
     old = [held("1", "a"), held("2", "a"), held("3", "a", "APPLIED"), held("4", "b")]
     old += [held("5", ""), held("6", "")]
-    insert = rows.HELD_FACTS.statement("sqlite")
+    insert = rows.HELD_FACTS.table.insert()
     with create_engine(f"sqlite:///{tmp_path / 'hub.db'}").begin() as connection:
         upgrade(connection, BEFORE)
         connection.execute(insert, old)
