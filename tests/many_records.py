@@ -7,12 +7,19 @@ from typing import Any
 
 from crossdock_hub.unit import Key
 
-READ_OF_MANY = {"attempts", "held", "scans_of", "mapping_ids", "mapping_version"}
+READ_OF_MANY = {
+    "attempts",
+    "held",
+    "scans_of",
+    "mapping_ids",
+    "mapping_version",
+    "mapping_words",
+}
 
 
 def read_of_many(key: Key, records: Mapping[Key, Any], scans: Sequence[Any]) -> Any:
     """The held facts that wait for one thing, in order; the attempts of a delivery; the scans of a
-    parcel; the ids, and the version, of the mappings of an endpoint kind."""
+    parcel; the ids, and the version, of the mappings of an endpoint kind, and those of a word."""
     if key[0] == "held":
         facts = [record for known, record in records.items() if known[0] == "held_fact"]
         waiting = [fact.id for fact in facts if (fact.state, fact.awaits) == ("HELD", key[1])]
@@ -23,6 +30,9 @@ def read_of_many(key: Key, records: Mapping[Key, Any], scans: Sequence[Any]) -> 
         return tuple(s for s in scans if (s.carrier_code, s.tracking_number) == key[1:])
     rows = [record for known, record in records.items() if known[0] == "mapping_row"]
     of_kind = [row for row in rows if row.endpoint_kind == key[1]]
+    if key[0] == "mapping_words":
+        words = [row for row in of_kind if (row.topic, row.canonical) == key[2:]]
+        return tuple(sorted(words, key=lambda row: row.id))
     if key[0] == "mapping_version":
         return sum(row.revision for row in of_kind)
     return tuple(sorted(row.id for row in of_kind))

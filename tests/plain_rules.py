@@ -11,7 +11,7 @@ from dataclasses import replace
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import guarding, ledger, overtaking
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
-from crossdock_hub.delivery.ordering import OPEN_STATES, says_more
+from crossdock_hub.delivery.ordering import OPEN_STATES, is_idle, says_more
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.replay import judging
 from crossdock_hub.replay.judging import Candidate, Decision, Specs, Terms
@@ -208,7 +208,7 @@ def admit(
     assert record is not None
     books |= {other.id: other for other in decision.displaced}
     targets = undone_by(record, in_order(list(books.values())))
-    idle = [o for o in targets if o.state in ledger.IDLE_STATES and ledger.is_untouched(o)]
+    idle = [o for o in targets if is_idle(o)]
     never = [o for o in targets if o.state == "SUPERSEDED" and ledger.is_untouched(o)]
     own = {d.record.id: d for d in decisions.values() if d.record is not None}
     outside = []

@@ -163,6 +163,7 @@ class PlayedEndpoint:
         facts: tuple[tuple[str, bytes], ...] = (),
         code: str = "",
         reason: str = "",
+        unsent_word: delivery_pb2.UnsentWord | None = None,
     ) -> delivery_service_pb2.CompletionResult:
         """End an attempt."""
         request = delivery_service_pb2.CompleteAttemptsRequest(endpoint=self.endpoint)
@@ -172,6 +173,7 @@ class PlayedEndpoint:
             outcome=delivery_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{outcome}"),
             code=code,
             reason=reason,
+            unsent_word=unsent_word,
         )
         if retry_after_seconds:
             completion.retry_after.CopyFrom(duration(retry_after_seconds))

@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.location.v1 import location_service_pb2
+from crossdock.mapping.v1 import mapping_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_adapters.canada_post.adapter import ADAPTER
 from crossdock_adapters.canada_post.sandbox import CanadaPostSandbox
+from crossdock_adapters.sdk import runner as running_endpoints
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from hosted_adapter import asking_soon, hosted
-from story import Story, create_order, order, request_id
+from story import Story, create_order, order, request_id, unique
+from typed_commands import typed
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -68,10 +71,10 @@ async def dock_in_ottawa(hub: RunningHub) -> None:
         await erp.locations.UpsertLocations(request)
 
 
-async def packed(story: Story) -> shipment_pb2.Shipment:
+async def packed(story: Story, service: str = "GROUND") -> shipment_pb2.Shipment:
     """The shipment of a new order from Ottawa to Halifax."""
     message = order(story.lane.business_unit, docks=[DOCK])
-    message.carrier_code, message.service_code = "CANADA_POST", "GROUND"
+    message.carrier_code, message.service_code = "CANADA_POST", service
     message.ship_to.CopyFrom(in_canada("Renée Thériault", "Halifax", "NS", "B3H 4R2"))
     made = (await story.oms.orders.CreateOrder(create_order(message))).order
     await story.approve(made.id)
@@ -140,3 +143,64 @@ async def test_a_parcel_is_bought_once_delivered_and_another_voided(
         await sandbox.commands()["handover"]({"tracking_numbers": [label.tracking_number]})
         await eventually(lambda: delivered(story, lost), "the parcel is delivered", WAIT_SECONDS)
         assert sandbox.tick_error == ""
+
+
+async def waiting(story: Story, word: str) -> list[tuple[int, bool]]:
+    """What coverage counts for a word: deliveries, and whether it has a code by now."""
+    request = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind="canada-post")
+    answer = await story.operator.mappings.GetMappingCoverage(request)
+    return [
+        (each.parked_deliveries, each.mapped_since)
+        for each in answer.unmapped_codes
+        if (each.endpoint, each.canonical) == (story.lane.carrier, word)
+    ]
+
+
+async def test_a_service_without_a_code_waits_for_its_row(
+    hub: RunningHub, lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that labels of a service that has no code are parked before anything is sent, and
+    counted; that `crossdock map set` alone has them bought, each once; and that one whose shipment
+    was voided meanwhile is never bought."""
+    monkeypatch.setattr(running_endpoints, "HEARTBEAT_SECONDS", 0.2)
+    word = unique("HOVER").upper().replace("-", "_")
+    config = SandboxConfig("canada-post", seed=2, settings=SANDBOX_SETTINGS)
+    await dock_in_ottawa(hub)
+    async with (
+        CanadaPostSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        hosted(hub, lane.carrier, ADAPTER, settings(sandbox, tmp_path)),
+    ):
+        shipments = [(await packed(story, word)).id for _ in range(3)]
+
+        async def counted(number: int) -> bool:
+            return await waiting(story, word) == [(number, False)]
+
+        await eventually(lambda: counted(3), "three are parked", WAIT_SECONDS)
+        parked = await story.delivery(shipments[0], "buy_label")
+        assert f"map set canada-post SERVICE_LEVEL CODE --type DOM --means {word}" in (
+            parked.waiting_on
+        )
+        assert parked.waiting_on.endswith("--preferred; then it goes again by itself")
+        gone = shipments.pop(1)
+        await void(story, gone)
+        assert await story.state(gone, "buy_label") == "SUPERSEDED"
+        assert await counted(2)
+        assert sandbox.books()["labels_sold"] == 0
+        await typed(
+            hub,
+            *("map", "set", "canada-post", "SERVICE_LEVEL", "DOM.LIB", "--type", "DOM"),
+            *("--means", word, "--preferred", "--reason", "the new tariff", "--yes"),
+        )
+
+        async def bought() -> bool:
+            return all([await confirmed(story, each, "buy_label") for each in shipments])
+
+        await eventually(bought, "both labels", WAIT_SECONDS)
+        assert await waiting(story, word) == []
+        deliveries = [await story.delivery(each, "buy_label") for each in shipments]
+        assert not any(each.quarantined for each in deliveries), deliveries
+        books = sandbox.books()
+        assert books["labels_sold"] == books["labels_valid"] == 2
+        labels = [(await label_of(story, each)).tracking_number for each in shipments]
+        assert sorted(each["tracking_number"] for each in books["shipments"]) == sorted(labels)

@@ -119,13 +119,24 @@ def test_weights_and_lengths_are_exact_and_never_too_small() -> None:
 
 
 def test_a_tube_is_flagged_as_the_warehouse_calls_it() -> None:
-    """Proves that a container type becomes the flag of its word, and others none."""
+    """Proves that a container type becomes the flag of its word, that boxes and others have none,
+    and that a word without a row is refused, where the parcel went as a box."""
     shipment = conformance.shipment()
     shipment.packages[0].container_type = "TUBE-60"
-    flagged = replace(RULES, package_types={"TUBE-60": "mailing-tube"})
+    types = {"TUBE-60": "CARRIER_TUBE", "DRUM": "DRUM", "BOX-3": "CUSTOMER_BOX"}
+    packaging = MAPPINGS.natives(Topic.PACKAGE_TYPE)
+    flagged = replace(RULES, package_types=types, packaging=packaging)
     parcel = document(shipment, flagged).need("delivery-spec/parcel-characteristics")
     assert parcel.text_of("mailing-tube") == "true"
     assert document(shipment).find("delivery-spec/parcel-characteristics/mailing-tube") is None
+    shipment.packages[0].container_type = "BOX-3"
+    assert (
+        document(shipment, flagged).find("delivery-spec/parcel-characteristics/mailing-tube")
+        is None
+    )
+    shipment.packages[0].container_type = "DRUM"
+    with pytest.raises(Untranslatable, match="map set canada-post PACKAGE_TYPE CODE --means DRUM"):
+        document(shipment, flagged)
 
 
 def _abroad(shipment: shipment_pb2.Shipment) -> None:

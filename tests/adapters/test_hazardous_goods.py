@@ -174,7 +174,12 @@ async def bill_of(hub: SmallHub, shipment: shipment_pb2.Shipment, how: str) -> l
     adapter = registry.adapter("ltl-freight")
     work = work_of(adapter, hub, shipment)
     work = replace(work, settings=settings.Settings({**work.settings, "hazard_not_said": how}))
-    rules = BolRules("A", package_types={"": "PAT"}, harmless=await goods.harmless(work))
+    rules = BolRules(
+        "A",
+        package_types={"": "PALLET"},
+        packaging={"PALLET": "PAT"},
+        harmless=await goods.harmless(work),
+    )
     rules = replace(rules, units={"LBR": "Pounds", "INH": "Inches"}, services=STANDARD)
     said = translate.bill_of_lading(shipment, "1", "R", date(2026, 3, 5), rules)
     units = said["commodities"]["handlingUnits"]

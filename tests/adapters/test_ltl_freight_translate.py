@@ -30,7 +30,8 @@ PAYLOADS = Path(__file__).parent / "payloads" / "ltl-freight"
 RULES = BolRules(
     account="NW-1001",
     services={"LTL_GUARANTEED_NOON": "GTD_NOON", "FREIGHT": "STANDARD"},
-    package_types={"PALLET": "PAT", "": "PAT"},
+    package_types={"PALLET": "PALLET", "": "PALLET"},
+    packaging=ADAPTER.mappings.natives(Topic.PACKAGE_TYPE),
     units=ADAPTER.mappings.natives(Topic.UNIT),
 )
 ZONES = {
@@ -137,14 +138,15 @@ def test_a_class_of_the_deployment_needs_no_dimensions() -> None:
     shipment = conformance.shipment()
     shipment.packages[0].ClearField("height")
     rules = BolRules("A", freight_class="92.5", nmfc="049880-02", services=RULES.services,
-                     package_types={"PALLET": "SKD"}, units=RULES.units)  # fmt: skip
+                     package_types={"PALLET": "SKID"}, packaging=RULES.packaging,
+                     units=RULES.units)  # fmt: skip
     (unit,) = bill(shipment, rules)["commodities"]["handlingUnits"]
     (item,) = unit["lineItems"]
     assert (unit["type"], item["classification"]) == ("SKD", "92.5")
     assert (item["nmfc"], item["nmfcSub"]) == ("049880", "02")
     assert "length" not in unit
     shipment.packages[0].container_type = "TANK"
-    with pytest.raises(Untranslatable, match="'TANK' has no handling unit code"):
+    with pytest.raises(Untranslatable, match="'TANK' has no word in the setting"):
         bill(shipment, rules)
 
 

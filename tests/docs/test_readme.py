@@ -163,9 +163,9 @@ COMMANDS: dict[str, Run | Mapped | Serve] = {
     "crossdock doctor": Run(r"ok +hub +.* serves"),
     "crossdock map coverage": Run(r"^ups STATUS: \d+ codes"),
     SET_CODE: Run(r"^ups STATUS I QZ: IN_TRANSIT"),
-    'crossdock map backfill ups --reason "QZ is mapped"': Run(
-        r"^nothing is quarantined for codes of ups$"
-    ),
+    "crossdock map set ups SERVICE_LEVEL 01 --means NEXT_DAY --preferred "
+    '--reason "the tariff of 3 March"': Run(r"^ups SERVICE_LEVEL 01: NEXT_DAY preferred"),
+    'crossdock map backfill ups --reason "QZ is mapped"': Run(r"^nothing waits for codes of ups$"),
     "crossdock dead-letters list": Run(r"^(no dead letters; .*|GROUP +KIND +STATE .*)$"),
     "crossdock deliveries --quarantined --endpoint ups": Run(r"^no deliver"),
     "crossdock delivery show ID": Mapped(REFUSED),

@@ -124,8 +124,8 @@ MUTANTS: Final[list[Mutant]] = [
             'if False:\n        return _park(record, f"{spec.calls_max} calls without',
         ),
         reached_is_superseded=(
-            "idle = [o for o in targets if o.state in IDLE_STATES and is_untouched(o)]",
-            "idle = [o for o in targets if o.state in IDLE_STATES]",
+            "idle = [o for o in targets if is_idle(o)]",
+            'idle = [o for o in targets if o.state in ("UNROUTED", "HELD", "READY", "DISPATCHED")]',
         ),
         cancel_vanishes=(
             "rest_is_gone = all(",

@@ -7,10 +7,39 @@ from typing import Final
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 
 CODES: Final = ("tests/hub/test_payload_codes.py",)
+WORDS: Final = ("tests/hub/test_unsent_words.py",)
 RESTART: Final = ("tests/hub/test_payload_codes_restart.py",)
 ROWS: Final = ("tests/adapters/test_sdk_mappings.py",)
 
 CODE_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}objects/unsent_words.py",
+        WORDS,
+        row_that_is_not_sent_will_do=(
+            "any(row.preferred and row.native_type in self.types for row in rows)",
+            "any(row.native_type in self.types for row in rows)",
+        ),
+        row_of_another_table_will_do=(
+            "any(row.preferred and row.native_type in self.types for row in rows)",
+            "any(row.preferred for row in rows)",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/unsent.py",
+        WORDS,
+        adapter_that_has_not_heard_is_not_asked_again=(
+            "if word.sent_by(rows) and word.revision(rows) != request.unsent_word.rows_revision:",
+            "if False:",
+        ),
+        adapter_that_knew_the_row_is_asked_without_end=(
+            "if word.sent_by(rows) and word.revision(rows) != request.unsent_word.rows_revision:",
+            "if word.sent_by(rows):",
+        ),
+        parked_for_a_word_cannot_become_pointless=(
+            "calls_reached=max(0, record.calls_reached - 1)",
+            "calls_reached=record.calls_reached",
+        ),
+    ),
     *faults_in(
         f"{HUB}objects/held.py",
         CODES,

@@ -11,12 +11,16 @@ PICKING_MODEL: Final = ("tests/hub/test_picking_model.py",)
 
 MODEL_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
-        f"{HUB}delivery/ledger.py",
+        f"{HUB}delivery/ordering.py",
         LEDGER_MODEL,
         drafted_work_vanishes=(
             "record.first_unknown_at is None and not record.draft",
             "record.first_unknown_at is None",
         ),
+    ),
+    *faults_in(
+        f"{HUB}delivery/ledger.py",
+        LEDGER_MODEL,
         unprocessed_repeat_ends_an_older_doubt=(
             "own = record.first_unknown_at == attempt.begun_at",
             "own = True",

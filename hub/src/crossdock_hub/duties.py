@@ -41,6 +41,7 @@ from crossdock_hub.records import EndpointRecord, Tie
 from crossdock_hub.replay.planning import Planner
 from crossdock_hub.replay.running import Replayer
 from crossdock_hub.retention import Purger
+from crossdock_hub.sending_again import WordDriver
 from crossdock_hub.store import Store, shared_work, writing
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
@@ -106,6 +107,7 @@ class Duties:
             self.timers,
             self.silence,
             self.driver,
+            self.word_driver,
             self.rerouter,
             self.planner,
             self.replayer,
@@ -174,6 +176,7 @@ class Duties:
             self.timers.committed,
             self.silence.committed,
             self.driver.committed,
+            self.word_driver.committed,
             self.rerouter.committed,
             self.planner.committed,
             self.replayer.committed,
@@ -223,6 +226,7 @@ class Duties:
         self.timers = Timers(store, committer, limits, clock)
         self.silence = SilenceWatch(committer, limits, self.picker.in_use, clock)
         self.driver = Driver(store, committer, limits)
+        self.word_driver = WordDriver(store, committer, limits)
         self.rerouter = Rerouter(store, committer, limits)
         replays = ReplayReader(store)
         self.replayer = Replayer(replays, committer, limits, clock)
@@ -253,6 +257,7 @@ class Duties:
             self._ground.committer.look_again()
         self.timers.heard(news.due_at)
         self.driver.heard(news.awaited, news.satisfied)
+        self.word_driver.heard(news.satisfied)
         if news.sweep:
             self.driver.sweep()
         if news.unrouted:

@@ -104,7 +104,8 @@ class DeliveryRecord:
     what the vendor holds beside the one that was adopted. resubmits: the delivery it replaces; it
     is sent with a DeliveryContentRecord, not with its event. mends: dead letters are settled with
     it. released: a person let it go from the spending guard, which does not look at it until its
-    next call begins.
+    next call begins. awaits_word: what it is PARKED for, as unsent_words.py has it; "" where it is
+    for something else.
     """
 
     id: str
@@ -156,6 +157,7 @@ class DeliveryRecord:
     mends: bool = False
     calls_maybe_done: int = 0
     released: bool = False
+    awaits_word: str = ""
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ from crossdock_hub.records import (
 #   ("mapping_kind", endpoint kind)      MappingKindRecord or None
 #   ("mapping_ids", endpoint kind)       tuple of the ids of its rows
 #   ("mapping_version", endpoint kind)   grows with each change of its rows
+#   ("mapping_words", endpoint kind, topic, canonical)   tuple of its MappingRecords; only read
 #   ("replay", id)                       ReplayRecord or None
 #   ("replays_in", state)                tuple of the ids of replays in a state, as it is stored
 #   ("replay_item", replay id, number)   ReplayItemRecord or None

@@ -20,7 +20,7 @@ from crossdock_adapters.canada_post.client import (
     ShipmentInfo,
     Voided,
 )
-from crossdock_adapters.canada_post.translate import ShipRules
+from crossdock_adapters.canada_post.translate import DOMESTIC, ShipRules
 from crossdock_adapters.sdk import carrier_labels, carrier_reports, hazardous_goods
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 ADAPTER = Adapter.load(__package__)
 
 BY_REFERENCE, BY_PIN = "requestId", "trackingPIN"
-DOMESTIC = "DOM"
 LABELS_PER_PAGE = 100
 PARCELS_ASKED_AT_ONCE = 4
 # After so many attempts a shipment that is there is adopted without its label, which somebody
@@ -180,8 +179,6 @@ async def poll_tracking(poll: Poll, vendor: CanadaPostClient) -> None:
 
 def ship_rules(settings: Settings) -> ShipRules:
     """What the deployment decided about shipments, and what the rows say of services."""
-    flags = ADAPTER.mappings.natives(Topic.PACKAGE_TYPE)
-    types = settings.mapping("package_types")
     return ShipRules(
         customer_number=settings.text("customer_number"),
         contract_id=settings.text("contract_id"),
@@ -196,7 +193,8 @@ def ship_rules(settings: Settings) -> ShipRules:
             **ADAPTER.mappings.natives(Topic.SERVICE_LEVEL, DOMESTIC),
             **settings.mapping("services"),
         },
-        package_types={container: flags.get(word, "") for container, word in types.items()},
+        package_types=settings.mapping("package_types"),
+        packaging=ADAPTER.mappings.natives(Topic.PACKAGE_TYPE),
         output_format=settings.text("label_format"),
         encoding=settings.text("label_encoding"),
         contact_phone=settings.text("contact_phone"),

@@ -19,13 +19,17 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk import carrier_labels, carrier_scans, measures, vendor_xml
 from crossdock_adapters.sdk.carrier_scans import History, ScanTime
-from crossdock_adapters.sdk.mappings import MAX_CODE, Code, Mappings, Topic
+from crossdock_adapters.sdk.mappings import MAX_CODE, Code, Mappings, Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.vendor_xml import Element
 
 SHIPMENT_NAMESPACE = "http://www.canadapost.ca/ws/shipment-v8"
 HOME = "CA"
+KIND = "canada-post"
+# The type of the service rows within Canada.
+DOMESTIC = "DOM"
+BOX = "CUSTOMER_BOX"
 MANIFEST, AT_CREATION = "manifest", "at_creation"
 # Lengths and steps of the shipment schema, version 8.
 MAX_NAME = MAX_LINE = MAX_COMPANY = 44
@@ -67,7 +71,7 @@ class ShipRules:
     """What a deployment decides about its shipments; made from the endpoint's settings.
 
     services: word or code of an order to Canada Post's service; package_types: container type of
-    the warehouse to Canada Post's flag for it ("mailing-tube", "unpackaged", "" for a box).
+    the warehouse to a word of the package rows, and packaging: that to Canada Post's flag for it.
     """
 
     customer_number: str
@@ -81,6 +85,7 @@ class ShipRules:
     options: Sequence[str] = ()
     services: Mapping[str, str] = field(default_factory=dict)
     package_types: Mapping[str, str] = field(default_factory=dict)
+    packaging: Mapping[str, str] = field(default_factory=dict)
     output_format: str = "4x6"
     encoding: str = "ZPL"
     contact_phone: str = ""
@@ -154,7 +159,8 @@ def service_code(service: str, services: Mapping[str, str]) -> str:
     if found is None:
         raise Untranslatable(
             f"service {service!r} has no Canada Post code: say it with crossdock map set "
-            f"canada-post SERVICE_LEVEL CODE --type DOM --means {wanted} --preferred"
+            f"canada-post SERVICE_LEVEL CODE --type {DOMESTIC} --means {wanted} --preferred",
+            UnsentWord(Topic.SERVICE_LEVEL, wanted, (DOMESTIC,)),
         )
     return found
 
@@ -329,7 +335,9 @@ def _parcel(package: shipment_pb2.Package, rules: ShipRules) -> dict[str, Any]:
             side: measures.plain(measures.length_in(getattr(package, side), "CMT", LENGTH_STEP))
             for side in ("length", "width", "height")
         }
-    flag = rules.package_types.get(package.container_type, "")
+    flag = carrier_labels.packaging_of(
+        package.container_type, rules.package_types, {**rules.packaging, BOX: ""}, "", KIND
+    )
     if flag:
         parcel[flag] = True
     return parcel

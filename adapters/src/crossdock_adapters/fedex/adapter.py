@@ -12,7 +12,7 @@ from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.fedex import signature, translate, translate_scans
 from crossdock_adapters.fedex.client import MAX_TRACKED_AT_ONCE, Booking, FedexClient, Piece
-from crossdock_adapters.fedex.translate import ShipRules
+from crossdock_adapters.fedex.translate import CROSS_BORDER, ShipRules
 from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 
 ADAPTER = Adapter.load(__package__)
 
-CROSS_BORDER = "US-CA"
 # Of a package that another delivery of the same shipment buys, the draft is its label.
 BOUGHT_WITH = "with:"
 LOOK_BACK_DAYS = 6

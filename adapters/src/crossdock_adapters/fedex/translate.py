@@ -17,10 +17,13 @@ from crossdock.types.v1 import types_pb2
 from crossdock_adapters.fedex.client import MAX_PIECES
 from crossdock_adapters.sdk import measures
 from crossdock_adapters.sdk.carrier_labels import address_lines, packaging_of
+from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 # What `crossdock map` calls the endpoint.
 KIND = "fedex"
+# The table of the services across this border.
+CROSS_BORDER = "US-CA"
 # Origins that weigh in pounds; FedEx refuses mixed systems within a shipment.
 IMPERIAL = frozenset({"US", "PR"})
 GROUND, RESIDENTIAL_GROUND, CROSS_BORDER_GROUND = "GROUND", "GROUND_RESIDENTIAL", "INTL_GROUND"
@@ -174,7 +177,8 @@ def service_type(shipment: shipment_pb2.Shipment, services: Mapping[str, str]) -
     if found is None:
         raise Untranslatable(
             f"service {shipment.service_code!r} has no FedEx service type: say it with crossdock "
-            f"map set fedex SERVICE_LEVEL CODE --means {wanted} --preferred"
+            f"map set fedex SERVICE_LEVEL CODE --means {wanted} --preferred",
+            UnsentWord(Topic.SERVICE_LEVEL, wanted, ("", CROSS_BORDER)),
         )
     return found
 

@@ -28,7 +28,7 @@ from crossdock_adapters.gls.client import (
     PageFailed,
     Parcel,
 )
-from crossdock_adapters.gls.translate import ShipRules
+from crossdock_adapters.gls.translate import SERVICE_TYPES, ShipRules
 from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
@@ -58,8 +58,6 @@ log = logging.getLogger(__name__)
 
 ADAPTER = Adapter.load(__package__)
 
-# Types of the service rows: within a country, to a private address, abroad.
-SERVICE_TYPES = ("", "PRIVATE", "INT", "ECONOMY")
 # After so many attempts a person gets the number of a parcel that is there, and prints its label at
 # GLS: adopted without it, it would have a number that can't be cancelled. So do parcels that are
 # fewer than the packages.

@@ -21,7 +21,7 @@ from crossdock_adapters.gls.client import Parcel, as_list
 from crossdock_adapters.sdk import carrier_scans, local_times, measures, vendor_json
 from crossdock_adapters.sdk.carrier_labels import address_lines
 from crossdock_adapters.sdk.carrier_scans import History
-from crossdock_adapters.sdk.mappings import MAX_CODE, Code, Mappings, Topic
+from crossdock_adapters.sdk.mappings import MAX_CODE, Code, Mappings, Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable, inside, pointer
 
@@ -33,6 +33,8 @@ MAX_PHONE = 35
 MAX_EMAIL = 80
 MAX_UNITS = 50
 WEIGHT_STEP, LIGHTEST = Decimal("0.01"), Decimal("0.1")
+# Types of the service rows: within a country, to a private address, abroad.
+SERVICE_TYPES = ("", "PRIVATE", "INT", "ECONOMY")
 PRODUCTS = frozenset({"PARCEL", "EXPRESS", "FREIGHT", "PHARMA", "PHARMAPLUS"})
 FORMATS = {
     "PDF": label_pb2.LABEL_FORMAT_PDF,
@@ -113,7 +115,8 @@ def service_of(service: str, services: Mapping[str, str]) -> str:
     if found is None:
         raise Untranslatable(
             f"service {service!r} has no GLS product: say it with crossdock map set gls "
-            f"SERVICE_LEVEL CODE --means {wanted} --preferred"
+            f"SERVICE_LEVEL CODE --means {wanted} --preferred",
+            UnsentWord(Topic.SERVICE_LEVEL, wanted, SERVICE_TYPES),
         )
     return found
 

@@ -281,7 +281,6 @@ async def read_mailbox(poll: Poll, vendor: Carrier) -> None:
 def bol_rules(settings: Settings) -> BolRules:
     """What the deployment decided about bills of lading, and what the rows say of codes."""
     types = ADAPTER.mappings.natives(Topic.PACKAGE_TYPE)
-    words = settings.mapping("package_types")
     return BolRules(
         account=settings.text("account"),
         terms=settings.text("terms"),
@@ -292,7 +291,8 @@ def bol_rules(settings: Settings) -> BolRules:
         stackable=settings.flag("stackable"),
         accessorials=settings.texts("accessorials"),
         services=_services(settings),
-        package_types={container: types.get(word, "") for container, word in words.items()},
+        package_types=settings.mapping("package_types"),
+        packaging=types,
         units=ADAPTER.mappings.natives(Topic.UNIT),
         label_format=settings.text("label_format"),
         special_instructions=settings.text("special_instructions"),

@@ -17,6 +17,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk import carrier_labels, measures
+from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 VERSION: Final = "2.1.0"
@@ -57,7 +58,8 @@ class BolRules:
     """What a deployment decides about its bills of lading; made from the endpoint's settings.
 
     services: word of an order to accessorial code; package_types: container type of the warehouse
-    to handling unit code, "" for those not named; units: by the contract's code, the standard's;
+    to a word of the package rows, "" for those not named; packaging: that to a handling unit code;
+    units: by the contract's code, the standard's;
     harmless: ids of the packages that are declared not hazardous; of others nothing is said.
     """
 
@@ -71,6 +73,7 @@ class BolRules:
     accessorials: Sequence[str] = ()
     services: Mapping[str, str] = field(default_factory=dict)
     package_types: Mapping[str, str] = field(default_factory=dict)
+    packaging: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     label_format: str = "Zebra"
     special_instructions: str = ""
@@ -151,7 +154,8 @@ def accessorial_of(service: str, services: Mapping[str, str]) -> str:
     if found is None:
         raise Untranslatable(
             f"service {service!r} has no accessorial code: say it with crossdock map set "
-            f"ltl-freight SERVICE_LEVEL CODE --means {wanted} --preferred"
+            f"ltl-freight SERVICE_LEVEL CODE --means {wanted} --preferred",
+            UnsentWord(Topic.SERVICE_LEVEL, wanted),
         )
     return "" if found == NO_ACCESSORIAL else found
 
@@ -206,11 +210,12 @@ def _class(package: shipment_pb2.Package, unit: Mapping[str, Any], rules: BolRul
 
 
 def _unit_type(container: str, rules: BolRules) -> str:
-    found = rules.package_types.get(container, rules.package_types.get("", ""))
-    if not found:
-        raise Untranslatable(f"container type {container!r} has no handling unit code: see the "
-                             "setting package_types")  # fmt: skip
-    return found
+    word = rules.package_types.get(container, rules.package_types.get("", ""))
+    if not word:
+        raise Untranslatable(
+            f"container type {container!r} has no word in the setting package_types: name one there"
+        )
+    return carrier_labels.packaging_of(container, {container: word}, rules.packaging, "", KIND)
 
 
 def _pieces(package: shipment_pb2.Package) -> int:

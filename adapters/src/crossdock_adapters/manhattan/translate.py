@@ -18,6 +18,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from crossdock_adapters.manhattan.names import Names
+from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 MAX_ADDRESS_LINES = 3
@@ -134,7 +135,8 @@ def unit_out(code: str, names: Names) -> str:
     if unit is None:
         raise Untranslatable(
             f"unit {code} has no name at the warehouse; say it with crossdock map set manhattan "
-            f"UNIT NAME --means {code} --preferred"
+            f"UNIT NAME --means {code} --preferred",
+            UnsentWord(Topic.UNIT, code),
         )
     return unit
 

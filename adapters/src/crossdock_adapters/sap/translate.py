@@ -20,6 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from crossdock_adapters.sap import odata
 from crossdock_adapters.sdk import departures
+from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 STANDARD_REFERENCE: Final = "PurchaseOrderByCustomer"
@@ -387,7 +388,11 @@ def sap_unit(unit: str, rules: BookingRules) -> str:
     """SAP's code for a unit of the contract. Untranslatable: no row has it."""
     found = rules.units.get(unit)
     if not found:
-        raise Untranslatable(f"unit {unit!r} has no row for SAP: crossdock map set sap UNIT …")
+        raise Untranslatable(
+            f"unit {unit!r} has no code of SAP's: say it with crossdock map set sap UNIT CODE "
+            f"--means {unit} --preferred",
+            UnsentWord(Topic.UNIT, unit),
+        )
     return found
 
 

@@ -17,6 +17,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
+from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 MAX_LABEL_BYTES = 262_144
@@ -67,7 +68,8 @@ def packaging_of(
     if word not in rows:
         raise Untranslatable(
             f"container type {container!r} is {word!r} by package_types, which has no code: say it "
-            f"with crossdock map set {kind} PACKAGE_TYPE CODE --means {word} --preferred"
+            f"with crossdock map set {kind} PACKAGE_TYPE CODE --means {word} --preferred",
+            UnsentWord(Topic.PACKAGE_TYPE, word),
         )
     return rows[word]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
@@ -10,6 +11,7 @@ from crossdock.errors import NoAnswerError, TryAgainError
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.carrying import Apart, carried
 from crossdock_adapters.sdk.exchange import MAX_EXCERPT_CHARACTERS, Exchange, as_text
+from crossdock_adapters.sdk.mappings import Told
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -22,6 +24,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     Throttled,
     Unreachable,
+    Untranslatable,
 )
 
 MAX_REASON_CHARACTERS = 1_000
@@ -37,6 +40,7 @@ HUB_AWAY = (HubAway, NoAnswerError, TryAgainError)
 
 CALL = delivery_pb2.ATTEMPT_KIND_CALL
 LOOK_UP = delivery_pb2.ATTEMPT_KIND_LOOK_UP
+PARKED = delivery_pb2.ATTEMPT_OUTCOME_PARKED
 
 
 def completion(
@@ -58,8 +62,10 @@ def whole_completion(
     ended: Confirmed | NotFound | BaseException | Any,
     exchange: Exchange,
     reference: str = "",
+    rows: Iterable[Told] = (),
 ) -> tuple[delivery_service_pb2.Completion, list[Apart]]:
-    """The completion, and what it has no room for and the hub is to hold apart from it."""
+    """The completion, and what it has no room for and the hub is to hold apart from it. rows: those
+    of the mapping service by which it was translated."""
     answer = delivery_service_pb2.Completion(delivery_id=delivery_id, token=token)
     answer.request_excerpt = as_text(exchange.request_excerpt(), MAX_EXCERPT_CHARACTERS)
     answer.response_excerpt = as_text(exchange.response_excerpt(), MAX_EXCERPT_CHARACTERS)
@@ -67,9 +73,24 @@ def whole_completion(
         apart = _look_up(answer, ended, reference)
     else:
         apart = _call(answer, ended, exchange)
+    if kind == LOOK_UP or not exchange.effect_left:
+        _name_word(answer, ended, rows)
     answer.reason = as_text(exchange.words(answer.reason), MAX_REASON_CHARACTERS)
     answer.code = as_text(exchange.words(answer.code), MAX_CODE_CHARACTERS)
     return answer, apart
+
+
+def _name_word(answer: delivery_service_pb2.Completion, ended: Any, rows: Iterable[Told]) -> None:
+    """The word that is parked for. Nothing where no row can mean it: a person has to look, as where
+    a part of the work has been sent."""
+    word = ended.unsent if isinstance(ended, Untranslatable) else None
+    if word is None or not word.may_have_row or answer.outcome != PARKED:
+        return
+    answer.unsent_word.topic = str(word.topic)
+    answer.unsent_word.canonical = word.canonical
+    answer.unsent_word.native_types.extend(word.types)
+    answer.unsent_word.rows_revision = word.revision(rows)
+    answer.reason = f"{answer.reason}; then it goes again by itself"
 
 
 def _call(answer: delivery_service_pb2.Completion, ended: Any, exchange: Exchange) -> list[Apart]:

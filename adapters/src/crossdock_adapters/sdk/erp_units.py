@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from crossdock_adapters.sdk.mappings import Code, Mappings, Topic
+from crossdock_adapters.sdk.mappings import Code, Mappings, Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 
@@ -32,7 +32,8 @@ class ErpUnits:
         if word is None:
             raise Untranslatable(
                 f"unit {code!r} has no unit of the ERP: say it with crossdock map set {self.kind} "
-                f"UNIT WORD --means {code} --preferred"
+                f"UNIT WORD --means {code} --preferred",
+                UnsentWord(Topic.UNIT, code),
             )
         return word
 

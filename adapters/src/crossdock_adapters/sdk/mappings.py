@@ -24,6 +24,8 @@ MAX_ROWS = 2_000
 MAX_TYPE = 32
 MAX_CODE = 64
 MAX_CODES = 8
+# Tables of one word.
+MAX_TYPES = 8
 CONFIDENCES = frozenset({"H", "M", "L"})
 _ROW_KEYS = frozenset({"type", "means", "reason", "preferred", "codes", "source", "confidence"})
 _WORD = re.compile(r"[A-Z0-9_]{1,64}")
@@ -91,6 +93,32 @@ class UnreadCodes:
     topic: Topic
     codes: tuple[Code, ...]
     revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnsentWord:
+    """A word of the contract that was to be sent and has no code. types: the vendor's tables in
+    which the adapter looks for one; a preferred row in any of them will do."""
+
+    topic: Topic
+    canonical: str
+    types: tuple[str, ...] = ("",)
+
+    @property
+    def may_have_row(self) -> bool:
+        """False of a word that no row can mean, as one that is not in capitals."""
+        return bool(_WORD.fullmatch(self.canonical)) and 0 < len(self.types) <= MAX_TYPES
+
+    def revision(self, rows: Iterable[Told]) -> int:
+        """By which of these rows it is not sent: the sum of the revisions of those that mean it. By
+        it the hub knows whether a row that it has by now would be news."""
+        return sum(
+            row.revision
+            for row in rows
+            if row.topic == self.topic
+            and row.meaning.canonical == self.canonical
+            and row.code.type in self.types
+        )
 
 
 @dataclass(frozen=True, slots=True)

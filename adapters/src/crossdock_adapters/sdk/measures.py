@@ -14,6 +14,7 @@ from typing import Final
 from crossdock.quantities import UNITS, Rounding, conversion, plain, rounded
 from crossdock.types.v1 import types_pb2
 
+from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 __all__ = ["exactly_in", "length_in", "plain", "weight_in", "word_of"]
@@ -42,7 +43,8 @@ def word_of(unit: str, units: Mapping[str, str], kind: str) -> str:
     if found is None:
         raise Untranslatable(
             f"unit {unit} has no row that is sent: say it with crossdock map set {kind} UNIT WORD "
-            f"--means {unit} --preferred"
+            f"--means {unit} --preferred",
+            UnsentWord(Topic.UNIT, unit),
         )
     return found
 

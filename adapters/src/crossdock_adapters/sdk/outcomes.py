@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from crossdock_adapters.sdk.mappings import UnsentWord
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -122,7 +124,15 @@ class NeedsPerson(VendorOutcome):
 
 
 class Untranslatable(NeedsPerson):
-    """The delivery cannot be put into the vendor's words; nothing was sent."""
+    """The delivery cannot be put into the vendor's words; nothing was sent.
+
+    unsent: set where that is for want of a row. The delivery then goes again by itself as soon as
+    a row says what to send; without one a person has to send it again.
+    """
+
+    def __init__(self, reason: str, unsent: UnsentWord | None = None) -> None:
+        super().__init__(reason)
+        self.unsent = unsent
 
 
 class OutcomeUnknown(VendorOutcome):

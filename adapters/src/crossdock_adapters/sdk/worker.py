@@ -121,6 +121,8 @@ class Worker:
         clock = self.vendor_presence.clock
         started = clock()
         try:
+            # Those from before: one that came while it was translated may not have been seen.
+            rows = self.adapter.mappings.told().values()
             ended, record = await self._perform(dispatch, operation, attempt)
             told, apart = whole_completion(
                 dispatch.delivery_id,
@@ -129,6 +131,7 @@ class Worker:
                 ended,
                 record,
                 dispatch.vendor_reference,
+                rows,
             )
             outcome = delivery_pb2.AttemptOutcome.Name(told.outcome)
             self._note(dispatch.operation, outcome, told.code, ended, clock() - started)

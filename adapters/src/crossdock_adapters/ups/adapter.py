@@ -33,15 +33,13 @@ from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Wor
 from crossdock_adapters.ups import adoption, translate, translate_scans
 from crossdock_adapters.ups.client import MAX_SUBSCRIBED_NUMBERS, UpsClient
 from crossdock_adapters.ups.status_codes import StatusTable
-from crossdock_adapters.ups.translate import ShipRules
+from crossdock_adapters.ups.translate import COUNTRIES_OF_OTHER_CODES, ShipRules
 
 log = logging.getLogger(__name__)
 
 ADAPTER = Adapter.load(__package__)
 
 BY_ACCOUNT = "account"
-# Where a service has another code than from the US: types of the service rows in mappings.toml.
-COUNTRIES_OF_OTHER_CODES = ("CA",)
 LABELS_PER_PAGE = 100
 PARCELS_ASKED_AT_ONCE = 8
 MAX_RENEWAL_PAGES = 1_000

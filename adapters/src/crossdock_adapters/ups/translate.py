@@ -17,11 +17,14 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk import measures
 from crossdock_adapters.sdk.carrier_labels import address_lines, find_package, packaging_of
+from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
 # What `crossdock map` calls the endpoint.
 KIND = "ups"
 DOMESTIC = frozenset({"US", "PR"})
+# Where a service has another code than from the US: types of the service rows in mappings.toml.
+COUNTRIES_OF_OTHER_CODES = ("CA",)
 MAX_TEXT = 35
 MAX_LINES = 3
 MAX_CITY = 30
@@ -118,14 +121,23 @@ def service_code(service: str, origin_country: str, services: Mapping[str, str])
     """
     wanted = service.strip().upper()
     found = services.get(f"{origin_country}:{wanted}")
-    if found is None and origin_country in DOMESTIC:
-        found = services.get(wanted)
+    types = (origin_country,) if origin_country in COUNTRIES_OF_OTHER_CODES else ()
+    if origin_country in DOMESTIC:
+        types = (*types, "")
+        found = services.get(wanted) if found is None else found
     if found is None and SERVICE_CODE.fullmatch(wanted):
         found = wanted
     if found is None:
+        if not types:
+            raise Untranslatable(
+                f"service {service!r} from {origin_country} has no UPS code: say it in the setting "
+                f'services, as "{origin_country}:{wanted}"'
+            )
+        table = f" --type {types[0]}" if types[0] else ""
         raise Untranslatable(
             f"service {service!r} from {origin_country} has no UPS code: say it with crossdock map "
-            f"set ups SERVICE_LEVEL CODE --means {wanted} --preferred"
+            f"set ups SERVICE_LEVEL CODE{table} --means {wanted} --preferred",
+            UnsentWord(Topic.SERVICE_LEVEL, wanted, types),
         )
     return found
 

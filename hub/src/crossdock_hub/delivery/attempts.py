@@ -13,6 +13,7 @@ from crossdock.errors import Refusal, to_message
 
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import breaking, flows, guarding, late_proof, ledger, pacing, removal
+from crossdock_hub.delivery import unsent as unsent
 from crossdock_hub.delivery.checking import CheckedFact, check_facts
 from crossdock_hub.delivery.documents import note_documents, note_posting
 from crossdock_hub.delivery.registry import OperationSpec
@@ -207,7 +208,7 @@ def complete(
         _keep_evidence(unit, record, () if taken else facts)
         return _too_late(record)
     spec = flows.spec_of(unit, record)
-    report = _report_of(request, outcome)
+    report, awaits_word = unsent.report_of(unit, attempt, request, outcome)
     if late_proof.shows_done(unit, record, attempt, outcome):
         report = late_proof.report_of(report)
         late, other = late_proof.facts_kept(record)
@@ -221,18 +222,14 @@ def complete(
     if request.duplicates:
         unit.count("vendor_duplicate", record.endpoint, record.operation)
     quarantined = _apply_facts(unit, record, facts)
-    after = replace(after, quarantined=[*after.quarantined, *quarantined])
+    refused = [*after.quarantined, *quarantined]
+    after = unsent.parked(replace(after, quarantined=refused), attempt, awaits_word)
     flows.settle(unit, record, after)
     if after.state == "CONFIRMED":
         _note_progress(unit, after)
         note_posting(unit, after)
     # What it freed may have made it pointless in turn: a cancel that waited for a retry.
     return _completed(unit.delivery(record.id) or after, quarantined)
-
-
-def _report_of(request: delivery_service_pb2.Completion, outcome: str) -> ledger.Report:
-    seconds = request.retry_after.ToMicroseconds() / SECOND
-    return ledger.Report(outcome, request.code, request.reason, seconds)
 
 
 def _forgotten(unit: Unit, record: DeliveryRecord, token: int) -> AttemptRecord:

@@ -170,6 +170,7 @@ def _spoken(case: Case) -> DeliveryRecord:
         case.record,
         token=case.record.token + 1,
         hold_reason="",
+        awaits_word="",
         lease_until=None,
         due_at=None,
         pending=False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from crossdock.types.v1 import types_pb2
 
-from crossdock_hub.delivery import ledger
+from crossdock_hub.delivery import ledger, ordering
 from crossdock_hub.delivery.postings import says_done
 from crossdock_hub.records import AttemptRecord, DeliveryRecord, QuarantineRecord
 from crossdock_hub.replacing import replace
@@ -19,7 +19,7 @@ LEASE_LOST = "LEASE_LOST"
 # Where a call may still follow, by itself or on a person's word.
 _MAY_GO_AGAIN = ledger.OPEN_STATES | {"REJECTED"}
 # Where what took its place waits, be it for a person.
-_WAITS = ledger.IDLE_STATES | {"PARKED"}
+_WAITS = ordering.IDLE_STATES | {"PARKED"}
 
 
 def doubted(record: DeliveryRecord, attempt: AttemptRecord, outcome: str) -> DeliveryRecord:

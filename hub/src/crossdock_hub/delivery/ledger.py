@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ordering import OPEN_STATES as OPEN_STATES
-from crossdock_hub.delivery.ordering import Flow, blocker_of, left_there, undone_by, unmet
+from crossdock_hub.delivery.ordering import Flow, blocker_of, is_idle, left_there, undone_by, unmet
+from crossdock_hub.delivery.ordering import is_untouched as is_untouched
 from crossdock_hub.delivery.registry import CARE, OperationSpec
 from crossdock_hub.delivery.retrying import (
     back_off,
@@ -34,8 +35,6 @@ from crossdock_hub.replacing import replace
 
 # Nobody will send it again: in every other state it, or a person, may need its event.
 DONE_STATES = frozenset({"CONFIRMED", "SUPERSEDED", "SKIPPED"})
-# Not begun: a later fact may make it pointless.
-IDLE_STATES = frozenset({"UNROUTED", "HELD", "READY", "DISPATCHED"})
 # Where a completion with the newest token still counts.
 COMPLETABLE_STATES = frozenset({"IN_FLIGHT", "RESOLVING", "UNKNOWN"})
 # Ends of an attempt that prove nothing: proof from the same attempt may still follow.
@@ -121,11 +120,9 @@ def supersede(record: DeliveryRecord, flow: Flow, now: int) -> list[DeliveryReco
     """
     targets = undone_by(record, flow)
     left = left_there(record, targets, flow)
-    idle = [o for o in targets if o.state in IDLE_STATES and is_untouched(o)]
+    idle = [o for o in targets if is_idle(o)]
     done = [_superseded(other, record.id, f"{record.operation} came", now) for other in idle]
-    rest_is_gone = all(
-        (o.state in IDLE_STATES and is_untouched(o)) or _never_reached(o) for o in [*targets, *left]
-    )
+    rest_is_gone = all(is_idle(o) or _never_reached(o) for o in [*targets, *left])
     if targets and rest_is_gone:
         done.append(_superseded(record, record.id, "nothing had reached the vendor", now))
     return done
@@ -134,11 +131,6 @@ def supersede(record: DeliveryRecord, flow: Flow, now: int) -> list[DeliveryReco
 def _never_reached(record: DeliveryRecord) -> bool:
     # One that an operator resubmitted is superseded too, and the vendor may have it.
     return record.state == "SUPERSEDED" and is_untouched(record)
-
-
-def is_untouched(record: DeliveryRecord) -> bool:
-    """Whether nothing of a delivery can be at the vendor: no call, no doubt about one, no draft."""
-    return record.calls_reached == 0 and record.first_unknown_at is None and not record.draft
 
 
 def _superseded(record: DeliveryRecord, by: str, why: str, now: int) -> DeliveryRecord:

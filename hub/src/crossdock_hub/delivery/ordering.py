@@ -16,9 +16,22 @@ MILLISECOND = SECOND // 1000
 OPEN_STATES = frozenset(
     {"HELD", "READY", "DISPATCHED", "IN_FLIGHT", "UNKNOWN", "RESOLVING", "PARKED"}
 )
-
+# Not begun: a later fact may make it pointless.
+IDLE_STATES = frozenset({"UNROUTED", "HELD", "READY", "DISPATCHED"})
 
 Flow = Iterable[DeliveryRecord]
+
+
+def is_untouched(record: DeliveryRecord) -> bool:
+    """Whether nothing of a delivery can be at the vendor: no call, no doubt about one, no draft."""
+    return record.calls_reached == 0 and record.first_unknown_at is None and not record.draft
+
+
+def is_idle(record: DeliveryRecord) -> bool:
+    """Whether a later fact may make a delivery pointless: nothing of it can be at the vendor, and
+    it waits, for its turn or for a word to get a code."""
+    waits_for_word = record.state == "PARKED" and record.awaits_word != ""
+    return (record.state in IDLE_STATES or waits_for_word) and is_untouched(record)
 
 
 def says_more(other: DeliveryRecord, record: DeliveryRecord) -> bool:

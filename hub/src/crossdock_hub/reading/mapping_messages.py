@@ -6,6 +6,7 @@ from crossdock.mapping.v1 import mapping_pb2
 
 from crossdock_hub.objects.mappings import Unmapped, topic_value
 from crossdock_hub.objects.resources import stamp
+from crossdock_hub.objects.unsent_words import UnsentWord
 from crossdock_hub.records import MappingRecord, UnmappedCount
 
 
@@ -57,6 +58,25 @@ def unmapped_message(
     )
     for code in unmapped.codes:
         message.native_codes.add(type=code.type, code=code.code)
+    stamp(message.first_time, count.first_at)
+    stamp(message.last_time, count.last_at)
+    return message
+
+
+def unsent_message(
+    count: UnmappedCount, word: UnsentWord, mapped_since: bool
+) -> mapping_pb2.UnmappedCode:
+    """A word that was to be sent and has no code, at one endpoint."""
+    message = mapping_pb2.UnmappedCode(
+        endpoint_kind=word.endpoint_kind,
+        topic=topic_value(word.topic),
+        endpoint=count.endpoint,
+        canonical=word.canonical,
+        parked_deliveries=count.facts,
+        mapped_since=mapped_since,
+    )
+    for type_ in word.types:
+        message.native_codes.add(type=type_)
     stamp(message.first_time, count.first_at)
     stamp(message.last_time, count.last_at)
     return message

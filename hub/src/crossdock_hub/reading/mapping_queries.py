@@ -21,13 +21,16 @@ from crossdock_hub.objects.mappings import (
     topic_value,
     unmapped_of,
 )
+from crossdock_hub.objects.unsent_words import unsent_of
 from crossdock_hub.reading.mapping_messages import (
     row_for_endpoint,
     row_message,
     unmapped_message,
+    unsent_message,
 )
 from crossdock_hub.reading.paging import next_token, page_size, position_of
 from crossdock_hub.reading.presenting import word_message
+from crossdock_hub.records import MappingRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store import Store, mapping_pages
 from crossdock_hub.store.attempt_logs import words_of
@@ -100,8 +103,9 @@ class MappingQueries:
             ids = [row for _, unmapped in waiting for row in unmapped.row_ids()]
             known = await mapping_pages.mapping_rows(connection, ids)
             said = await words_of(connection, _backfilled(kind))
+            unsent, more = await _unsent(connection, kind, UNMAPPED_CODES_MAX - len(told))
         response = service_pb2.GetMappingCoverageResponse(
-            truncated=len(counts) > len(told),
+            truncated=len(counts) > len(told) or more,
             words=map(word_message, sorted(chain(*said.values()), key=lambda word: word.id)),
         )
         for endpoint_kind, topic, rows, said_here in topics:
@@ -117,7 +121,24 @@ class MappingQueries:
         for count, unmapped in waiting:
             since = not mapped.isdisjoint(unmapped.row_ids())
             response.unmapped_codes.append(unmapped_message(count, unmapped, since))
+        response.unmapped_codes.extend(unsent)
         return response
+
+
+async def _unsent(
+    connection: Any, kind: str, most: int
+) -> tuple[list[mapping_pb2.UnmappedCode], bool]:
+    """Words that were to be sent and have no code, and whether there are more of them."""
+    counts = await mapping_pages.unsent_counts(connection, kind, most + 1)
+    told = [(count, word) for count in counts[:most] if (word := unsent_of(count.awaits))]
+    rows: dict[str, list[MappingRecord]] = {}
+    for word in dict.fromkeys(word for _, word in told):
+        if word.place not in rows:
+            rows[word.place] = await mapping_pages.rows_of_word(
+                connection, word.endpoint_kind, word.topic, word.canonical
+            )
+    found = [unsent_message(c, word, word.sent_by(rows[word.place])) for c, word in told]
+    return found, len(counts) > most
 
 
 def _backfilled(kind: str) -> list[str]:

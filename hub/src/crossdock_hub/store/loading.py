@@ -123,6 +123,10 @@ _MAPPING_VERSIONS = Query(
     .where(t.mappings.c.endpoint_kind.in_(IN))
     .group_by(t.mappings.c.endpoint_kind)
 )
+_MAPPING_WORDS = Query(
+    select(t.mappings),
+    by=(t.mappings.c.endpoint_kind, t.mappings.c.topic, t.mappings.c.canonical),
+)
 _REPLAYS = Query(select(t.replays).where(t.replays.c.id.in_(IN)))
 _REPLAYS_IN = Query(
     select(t.replays.c.id, t.replays.c.state)
@@ -189,6 +193,7 @@ class Loader:
             "mapping_kind": (_MAPPING_KINDS, self._mapping_kinds),
             "mapping_ids": (_MAPPING_IDS, self._mapping_ids),
             "mapping_version": (_MAPPING_VERSIONS, self._mapping_versions),
+            "mapping_words": (_MAPPING_WORDS, self._mapping_words),
             "replay": (_REPLAYS, self._replays),
             "replays_in": (_REPLAYS_IN, self._replays_in),
             "replay_item": (_REPLAY_ITEMS, self._replay_items),
@@ -381,6 +386,13 @@ class Loader:
         versions = {row["endpoint_kind"]: int(row["version"]) for row in found}
         for kind in wanted:
             self._view.add(("mapping_version", kind), versions.get(kind, 0))
+
+    def _mapping_words(self, wanted: list[tuple[str, str, str]], found: list[Row]) -> None:
+        rows_of: dict[tuple[str, str, str], list[MappingRecord]] = {key: [] for key in wanted}
+        for row in found:
+            rows_of[row["endpoint_kind"], row["topic"], row["canonical"]].append(_mapping(row))
+        for key, of_word in rows_of.items():
+            self._view.add(("mapping_words", *key), tuple(of_word))
 
     def _replays(self, wanted: list[str], found: list[Row]) -> None:
         for replay in wanted:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.objects import unsent_words
 from crossdock_hub.objects.mappings import AWAITS, awaits_prefix
 from crossdock_hub.records import MappingRecord, UnmappedCount
 from crossdock_hub.store import rows
@@ -40,6 +41,16 @@ async def mapping_rows(connection: AsyncConnection, ids: list[str]) -> dict[str,
     """Rows by id."""
     found = await connection.execute(select(t.mappings).where(t.mappings.c.id.in_(ids)))
     return {row["id"]: _record(row) for row in found.mappings()}
+
+
+async def rows_of_word(
+    connection: AsyncConnection, endpoint_kind: str, topic: str, canonical: str
+) -> list[MappingRecord]:
+    """The rows that mean a word."""
+    m = t.mappings.c
+    of_word = (m.endpoint_kind == endpoint_kind, m.topic == topic, m.canonical == canonical)
+    found = await connection.execute(select(t.mappings).where(*of_word))
+    return [_record(row) for row in found.mappings()]
 
 
 async def mapping_version(connection: AsyncConnection, endpoint_kind: str) -> int:
@@ -92,6 +103,54 @@ async def quarantined(
         .limit(most)
     )
     return [(row.id, row.awaits) for row in await connection.execute(wanted)]
+
+
+async def unsent_counts(
+    connection: AsyncConnection, endpoint_kind: str, most: int
+) -> list[UnmappedCount]:
+    """What is parked for words without a code, by endpoint and word, the oldest at the top."""
+    d = t.deliveries.c
+    first = func.min(d.updated_at)
+    wanted = (
+        select(d.endpoint, d.awaits_word, func.count(), first, func.max(d.updated_at))
+        .where(*_parked(unsent_words.prefix(endpoint_kind)))
+        .group_by(d.endpoint, d.awaits_word)
+        .order_by(first, d.endpoint, d.awaits_word)
+        .limit(most)
+    )
+    return [UnmappedCount(*row) for row in await connection.execute(wanted)]
+
+
+async def parked(
+    connection: AsyncConnection, prefix: str, after: tuple[str, str], most: int
+) -> list[tuple[str, str]]:
+    """(sequence, id) of deliveries that are parked for words, by what their texts begin with, in
+    the order in which they came; those after one."""
+    d = t.deliveries.c
+    later = or_(d.sequence > after[0], and_(d.sequence == after[0], d.id > after[1]))
+    wanted = (
+        select(d.sequence, d.id)
+        .where(*_parked(prefix), later)
+        .order_by(d.sequence, d.id)
+        .limit(most)
+    )
+    return [(row.sequence, row.id) for row in await connection.execute(wanted)]
+
+
+async def words_waited_for(connection: AsyncConnection) -> set[str]:
+    """The places of the words that deliveries are parked for."""
+    found = await connection.execute(
+        select(t.deliveries.c.awaits_word).where(*_parked(unsent_words.prefix())).distinct()
+    )
+    words = (unsent_words.unsent_of(row.awaits_word) for row in found)
+    return {word.place for word in words if word is not None}
+
+
+def _parked(prefix: str) -> list[ColumnElement[bool]]:
+    d = t.deliveries.c
+    # The first condition is the index's own, by which it is found.
+    begins = [d.awaits_word != "", d.awaits_word > prefix]
+    return [*begins, d.awaits_word < prefix[:-1] + _AFTER[prefix[-1]], d.state == "PARKED"]
 
 
 def _waiting(endpoint_kind: str, topic: str) -> list[ColumnElement[bool]]:

@@ -10,7 +10,7 @@ from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_
 from crossdock.errors import Refusal
 from crossdock.shipment.v1 import shipment_events_pb2
 
-from crossdock_hub.delivery import flows, intervention
+from crossdock_hub.delivery import flows, intervention, unsent
 from crossdock_hub.delivery.documents import note_posting
 from crossdock_hub.delivery.intervention import Case, Decided
 from crossdock_hub.delivery.removal import in_doubt
@@ -32,6 +32,8 @@ from crossdock_hub.wording import LOOKED
 # The event that is about a part of its object: one departure of a shipment.
 DEPARTURE = shipment_events_pb2.ShipmentManifested.DESCRIPTOR.full_name
 SERVICE = "delivery.v1.DeliveryOperationsService"
+# What became of a delivery that was parked for a word.
+SENT, HELD, UNSENT, GONE = "sent again", "held", "unmapped", "gone"
 
 
 @decides(f"{SERVICE}/RetryDelivery")
@@ -106,6 +108,30 @@ def resubmit_delivery(
         word=word_message(word),
         resubmitted=_present(unit, successor),
     )
+
+
+def send_again(unit: Unit, delivery_id: str, reason: str) -> str:
+    """Let a delivery go again that was parked for a word, once a row says what to send: SENT. It
+    goes by the rules of a retry, so what the vendor may have done is looked up first, and where a
+    person has to look it stays: HELD. UNSENT: there is no row still; GONE: it waits for none."""
+    record = unit.delivery(delivery_id)
+    word = unsent.waits(record)
+    if record is None or word is None:
+        return GONE
+    if not unsent.is_sent(unit, word):
+        return UNSENT
+    work = unit.nested()
+    try:
+        case = _case(work, delivery_id)
+        _refuse_gone(work, record, "RETRY")
+        decided = intervention.retry(case, not_found_at_vendor=False)
+        said = f"; {word.topic} {word.canonical} has a code now"
+        _keep(work, case, decided, "RETRY", reason, said)
+        flows.settle(work, record, decided.record)
+    except Refused:
+        return HELD
+    unit.absorb(work)
+    return SENT
 
 
 def _case(unit: Unit, delivery_id: str) -> Case:

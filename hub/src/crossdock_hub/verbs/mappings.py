@@ -24,6 +24,7 @@ from crossdock_hub.objects.mappings import (
     why_no_meaning,
 )
 from crossdock_hub.objects.resources import stamp
+from crossdock_hub.objects.unsent_words import sendable
 from crossdock_hub.reading.mapping_messages import row_message
 from crossdock_hub.records import MappingRecord, OperatorWordRecord
 from crossdock_hub.refusals import invalid, not_found, transition
@@ -142,6 +143,8 @@ def _keep(unit: Unit, record: MappingRecord) -> MappingRecord:
     unit.put(("mapping", after.id), after)
     if after.canonical:
         unit.satisfy(f"{ARRIVED}{after.id}")
+    if told := sendable(after):
+        unit.satisfy(told)
     return after
 
 

@@ -27,9 +27,9 @@ TOPICS = [
     for name, number in mapping_pb2.MappingTopic.items()
     if number != mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
 ]
-COUNTS = ("examined", "applied", "asked_again", "unmapped", "held")
+COUNTS = ("examined", "applied", "asked_again", "sent_again", "unmapped", "held")
 COLUMNS = ("KIND", "TOPIC", "TYPE", "CODE", "MEANS", "WHY", "SAID BY", "REVISION", "SOURCE")
-COVERAGE_COLUMNS = ("KIND", "TOPIC", "ENDPOINT", "CODES", "FACTS", "FIRST", "LAST", "NOW")
+COVERAGE_COLUMNS = ("KIND", "TOPIC", "ENDPOINT", "CODES", "WAITING", "FIRST", "LAST", "NOW")
 
 Kind = Annotated[str, typer.Argument(help="Endpoint kind: the adapter's name, for example ups.")]
 Topic = Annotated[str, typer.Argument(help=f"What the code speaks about: {', '.join(TOPICS)}.")]
@@ -154,7 +154,8 @@ def reset(
 
 @app.command()
 def coverage(kind: OneKind = "", as_json: Json = False, data: Data = None) -> None:
-    """How many codes are known, and which ones came without a row, with what waits for them.
+    """How many codes are known, which ones came without a row, and which words have none to be
+    sent; with what waits for them.
 
     Exit code 1 when there are any.
     """
@@ -182,9 +183,10 @@ def backfill(
     yes: Yes = False,
     data: Data = None,
 ) -> None:
-    """Decide everything again that is quarantined for codes of a kind, in the order it came.
+    """Decide everything again that is quarantined for codes of a kind, in the order it came, and
+    send the deliveries again that are parked for words without a code.
 
-    What was held for a code goes on by itself when the code is mapped; this waits for it and says
+    What waits for a code goes on by itself when the code is mapped; this waits for it and says
     what became of each.
     """
     place = find_place(data)
@@ -195,12 +197,12 @@ def backfill(
         print_json(found)
         return
     if not found["examined"]:
-        typer.echo(f"nothing is quarantined for codes of {kind}")
+        typer.echo(f"nothing waits for codes of {kind}")
         return
     typer.echo(
         f"{found['examined']} looked at: {found['applied']} written, {found['asked_again']} given "
-        f"to their adapters again, {found['unmapped']} without a row still, {found['held']} wait "
-        "for something else"
+        f"to their adapters again, {found['sent_again']} deliveries sent again, "
+        f"{found['unmapped']} without a row still, {found['held']} wait for something else"
     )
 
 
@@ -305,8 +307,8 @@ def _show_unmapped(answer: mapping_service_pb2.GetMappingCoverageResponse) -> No
             each.endpoint_kind,
             _name(each.topic),
             each.endpoint,
-            " or ".join(f"{c.type} {c.code}".strip() or "(empty)" for c in each.native_codes),
-            str(each.quarantined),
+            _codes(each),
+            _waiting(each),
             age(each.first_time),
             age(each.last_time),
             "mapped: crossdock map backfill" if each.mapped_since else "no row",
@@ -317,3 +319,18 @@ def _show_unmapped(answer: mapping_service_pb2.GetMappingCoverageResponse) -> No
     if answer.truncated:
         typer.echo("… and more; --kind narrows it down")
     typer.echo("say what one means: crossdock map set KIND TOPIC CODE --type T --means WORD")
+    if any(each.canonical for each in answer.unmapped_codes):
+        typer.echo("say what to send for a word: the same, with --preferred")
+
+
+def _codes(each: mapping_pb2.UnmappedCode) -> str:
+    if each.canonical:
+        tables = " or ".join(code.type for code in each.native_codes if code.type)
+        return f"to send: {each.canonical}" + (f" (type {tables})" if tables else "")
+    return " or ".join(f"{c.type} {c.code}".strip() or "(empty)" for c in each.native_codes)
+
+
+def _waiting(each: mapping_pb2.UnmappedCode) -> str:
+    if each.canonical:
+        return f"{each.parked_deliveries} deliveries"
+    return f"{each.quarantined} facts"

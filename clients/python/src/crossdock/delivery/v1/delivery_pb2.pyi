@@ -302,6 +302,45 @@ class VendorReference(_message.Message):
 Global___VendorReference: _TypeAlias = VendorReference  # noqa: Y015
 
 @_typing.final
+class UnsentWord(_message.Message):
+    """A word of the contract for which no row says what to send to the vendor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    CANONICAL_FIELD_NUMBER: _builtins.int
+    NATIVE_TYPES_FIELD_NUMBER: _builtins.int
+    ROWS_REVISION_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    """What it speaks about: the name of a MappingTopic without prefix, for example "SERVICE_LEVEL"."""
+    canonical: _builtins.str
+    """The word, as Meaning.canonical has it."""
+    rows_revision: _builtins.int
+    """By which rows it was not found: the sum of the revisions of those that the adapter has of this
+    word in these tables, preferred or not. Where the hub has others by now the adapter has not
+    heard of them yet: the delivery is retried and not parked.
+    """
+    @_builtins.property
+    def native_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The vendor's tables in which it may have a code, as NativeCode.type has them; any will do."""
+
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+        canonical: _builtins.str = ...,
+        native_types: _abc.Iterable[_builtins.str] | None = ...,
+        rows_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canonical", b"canonical", "native_types", b"native_types", "rows_revision", b"rows_revision", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnsentWord: _TypeAlias = UnsentWord  # noqa: Y015
+
+@_typing.final
 class Attempt(_message.Message):
     """One attempt at a delivery."""
 

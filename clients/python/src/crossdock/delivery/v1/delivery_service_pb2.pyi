@@ -346,6 +346,7 @@ class Completion(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     REQUEST_EXCERPT_FIELD_NUMBER: _builtins.int
     RESPONSE_EXCERPT_FIELD_NUMBER: _builtins.int
+    UNSENT_WORD_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """The delivery."""
     token: _builtins.int
@@ -382,6 +383,12 @@ class Completion(_message.Message):
         quarantined beside the outcome.
         """
 
+    @_builtins.property
+    def unsent_word(self) -> _delivery_pb2.UnsentWord:
+        """Of PARKED: the word that the vendor has no code for. Once a row says what to send for it, the
+        delivery goes again by itself.
+        """
+
     def __init__(
         self,
         *,
@@ -396,10 +403,11 @@ class Completion(_message.Message):
         facts: _abc.Iterable[Global___Fact] | None = ...,
         request_excerpt: _builtins.str = ...,
         response_excerpt: _builtins.str = ...,
+        unsent_word: _delivery_pb2.UnsentWord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after", "unsent_word", b"unsent_word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "delivery_id", b"delivery_id", "duplicates", b"duplicates", "facts", b"facts", "outcome", b"outcome", "reason", b"reason", "request_excerpt", b"request_excerpt", "response_excerpt", b"response_excerpt", "retry_after", b"retry_after", "token", b"token", "vendor_references", b"vendor_references"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "delivery_id", b"delivery_id", "duplicates", b"duplicates", "facts", b"facts", "outcome", b"outcome", "reason", b"reason", "request_excerpt", b"request_excerpt", "response_excerpt", b"response_excerpt", "retry_after", b"retry_after", "token", b"token", "unsent_word", b"unsent_word", "vendor_references", b"vendor_references"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -293,7 +293,9 @@ Global___TopicCoverage: _TypeAlias = TopicCoverage  # noqa: Y015
 
 @_typing.final
 class UnmappedCode(_message.Message):
-    """A code that came and has no row, with the facts that are quarantined for it."""
+    """A code that came and has no row, with the facts that are quarantined for it; or a word that was
+    to be sent and has no code, with the deliveries that are parked for it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -305,6 +307,8 @@ class UnmappedCode(_message.Message):
     FIRST_TIME_FIELD_NUMBER: _builtins.int
     LAST_TIME_FIELD_NUMBER: _builtins.int
     MAPPED_SINCE_FIELD_NUMBER: _builtins.int
+    CANONICAL_FIELD_NUMBER: _builtins.int
+    PARKED_DELIVERIES_FIELD_NUMBER: _builtins.int
     endpoint_kind: _builtins.str
     """The endpoint kind."""
     topic: Global___MappingTopic.ValueType
@@ -314,10 +318,18 @@ class UnmappedCode(_message.Message):
     quarantined: _builtins.int
     """Facts and payloads that wait for it."""
     mapped_since: _builtins.bool
-    """True when a row is there by now: what is quarantined waits for a backfill."""
+    """True when a row is there by now: what is quarantined waits for a backfill, what is parked for a
+    person as well if that does not help.
+    """
+    canonical: _builtins.str
+    """The word that was to be sent and has no preferred code; empty of a code that came."""
+    parked_deliveries: _builtins.int
+    """Deliveries that are parked for it; first_time and last_time are when they were."""
     @_builtins.property
     def native_codes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.NativeCode]:
-        """The code, then the other codes by which the same facts would be read; a row for any will do."""
+        """The code, then the other codes by which the same facts would be read; a row for any will do.
+        Of a word: one for each table in which it may have a code, which is empty.
+        """
 
     @_builtins.property
     def first_time(self) -> _timestamp_pb2.Timestamp:
@@ -338,10 +350,12 @@ class UnmappedCode(_message.Message):
         first_time: _timestamp_pb2.Timestamp | None = ...,
         last_time: _timestamp_pb2.Timestamp | None = ...,
         mapped_since: _builtins.bool = ...,
+        canonical: _builtins.str = ...,
+        parked_deliveries: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "endpoint_kind", b"endpoint_kind", "first_time", b"first_time", "last_time", b"last_time", "mapped_since", b"mapped_since", "native_codes", b"native_codes", "quarantined", b"quarantined", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canonical", b"canonical", "endpoint", b"endpoint", "endpoint_kind", b"endpoint_kind", "first_time", b"first_time", "last_time", b"last_time", "mapped_since", b"mapped_since", "native_codes", b"native_codes", "parked_deliveries", b"parked_deliveries", "quarantined", b"quarantined", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -440,7 +440,7 @@ class BackfillMappingsRequest(_message.Message):
     topic: _mapping_pb2.MappingTopic.ValueType
     """Only of this topic; unspecified means all."""
     page_size: _builtins.int
-    """Facts at most; 0 means 100."""
+    """Facts and deliveries at most; 0 means 100."""
     page_token: _builtins.str
     """From the previous page; empty for the first."""
     reason: _builtins.str
@@ -475,18 +475,21 @@ class BackfillMappingsResponse(_message.Message):
     UNMAPPED_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SENT_AGAIN_FIELD_NUMBER: _builtins.int
     examined: _builtins.int
-    """Facts that were looked at."""
+    """Facts and deliveries that were looked at."""
     applied: _builtins.int
     """Facts that are written now."""
     asked_again: _builtins.int
     """Payloads that their adapter is asked to translate again."""
     unmapped: _builtins.int
-    """Facts and payloads whose code has no row still."""
+    """Facts and payloads whose code, and deliveries whose word, has no row still."""
     held: _builtins.int
-    """Facts whose code has a row and that wait for something else now, or for a person."""
+    """Facts and deliveries whose row is there and that wait for something else now, or for a person."""
     next_page_token: _builtins.str
     """Empty on the last page."""
+    sent_again: _builtins.int
+    """Deliveries that were parked for a word without a code and go again."""
     def __init__(
         self,
         *,
@@ -496,10 +499,11 @@ class BackfillMappingsResponse(_message.Message):
         unmapped: _builtins.int = ...,
         held: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        sent_again: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "asked_again", b"asked_again", "examined", b"examined", "held", b"held", "next_page_token", b"next_page_token", "unmapped", b"unmapped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "asked_again", b"asked_again", "examined", b"examined", "held", b"held", "next_page_token", b"next_page_token", "sent_again", b"sent_again", "unmapped", b"unmapped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -87,7 +87,8 @@ class MappingServiceServicer:
 
     def SetMapping(self, request, context):
         """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
-        what is quarantined for this code is decided again by itself, payloads by their adapter.
+        what is quarantined for this code is decided again by itself, payloads by their adapter, and
+        deliveries that are parked because the word had no code to be sent go again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,7 +125,7 @@ class MappingServiceServicer:
 
     def BackfillMappings(self, request, context):
         """Decides a page of the quarantined facts of an endpoint kind again, in the order they came, and
-        asks adapters to translate the payloads among them again.
+        asks adapters to translate the payloads among them again; then of its parked deliveries.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

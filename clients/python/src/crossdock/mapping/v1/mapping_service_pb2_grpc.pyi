@@ -40,7 +40,8 @@ class MappingServiceStub:
     """
     SetMapping: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.SetMappingRequest, _mapping_service_pb2.SetMappingResponse]
     """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
-    what is quarantined for this code is decided again by itself, payloads by their adapter.
+    what is quarantined for this code is decided again by itself, payloads by their adapter, and
+    deliveries that are parked because the word had no code to be sent go again.
     """
     ResetMapping: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.ResetMappingRequest, _mapping_service_pb2.ResetMappingResponse]
     """Takes back what the deployment said about a code: the default holds again, if there is one."""
@@ -54,7 +55,7 @@ class MappingServiceStub:
     """Tells how many codes are known, and which ones came without a row."""
     BackfillMappings: _grpc.UnaryUnaryMultiCallable[_mapping_service_pb2.BackfillMappingsRequest, _mapping_service_pb2.BackfillMappingsResponse]
     """Decides a page of the quarantined facts of an endpoint kind again, in the order they came, and
-    asks adapters to translate the payloads among them again.
+    asks adapters to translate the payloads among them again; then of its parked deliveries.
     """
 
 @_typing.type_check_only
@@ -69,7 +70,8 @@ class MappingServiceAsyncStub(MappingServiceStub):
     """
     SetMapping: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.SetMappingRequest, _mapping_service_pb2.SetMappingResponse]  # type: ignore[assignment]
     """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
-    what is quarantined for this code is decided again by itself, payloads by their adapter.
+    what is quarantined for this code is decided again by itself, payloads by their adapter, and
+    deliveries that are parked because the word had no code to be sent go again.
     """
     ResetMapping: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.ResetMappingRequest, _mapping_service_pb2.ResetMappingResponse]  # type: ignore[assignment]
     """Takes back what the deployment said about a code: the default holds again, if there is one."""
@@ -83,7 +85,7 @@ class MappingServiceAsyncStub(MappingServiceStub):
     """Tells how many codes are known, and which ones came without a row."""
     BackfillMappings: _aio.UnaryUnaryMultiCallable[_mapping_service_pb2.BackfillMappingsRequest, _mapping_service_pb2.BackfillMappingsResponse]  # type: ignore[assignment]
     """Decides a page of the quarantined facts of an endpoint kind again, in the order they came, and
-    asks adapters to translate the payloads among them again.
+    asks adapters to translate the payloads among them again; then of its parked deliveries.
     """
 
 class MappingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,7 +109,8 @@ class MappingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mapping_service_pb2.SetMappingResponse, _abc.Awaitable[_mapping_service_pb2.SetMappingResponse]]:
         """Adds or changes a row of this deployment. It holds from the next fact on, whoever reports it;
-        what is quarantined for this code is decided again by itself, payloads by their adapter.
+        what is quarantined for this code is decided again by itself, payloads by their adapter, and
+        deliveries that are parked because the word had no code to be sent go again.
         """
 
     @_abc_1.abstractmethod
@@ -151,7 +154,7 @@ class MappingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mapping_service_pb2.BackfillMappingsResponse, _abc.Awaitable[_mapping_service_pb2.BackfillMappingsResponse]]:
         """Decides a page of the quarantined facts of an endpoint kind again, in the order they came, and
-        asks adapters to translate the payloads among them again.
+        asks adapters to translate the payloads among them again; then of its parked deliveries.
         """
 
 def add_MappingServiceServicer_to_server(servicer: MappingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
