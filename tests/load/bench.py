@@ -28,6 +28,7 @@ CASES: Final = (
     "zombie_window",
     "beside_peers",
     "deliveries",
+    "idle",
 )
 REPORT: Final = ROOT / "out" / "bench.json"
 
