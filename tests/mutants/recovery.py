@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.mutant import HUB, Mutant, faults_in
 
 # The fastest that may notice come first: the first failure ends the run of a mutant.
+NUMBERS: Final = ("tests/hub/test_relay_of_several.py",)
 EMBEDDED: Final = ("tests/hub/test_embedded_upkeep.py", "tests/hub/test_embedded_nats.py")
 HEALING: Final = ("tests/hub/test_healing_rules.py", "tests/hub/test_healing.py")
 REPLAY: Final = (
@@ -25,6 +26,23 @@ PUT_BACK: Final = (
 )
 
 RECOVERY_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}store/numbering.py",
+        NUMBERS,
+        nobody_announces_numbers=("if not tables or", "if tables or"),
+        announcements_are_not_looked_at=(
+            "if announced is None or announced >= last:",
+            "if True or announced >= last:",
+        ),
+        announced_numbers_are_cut=("(classid::bigint & 65535) << 32", "0"),
+        announcements_of_any_table_count=("AND classid::bigint >> 16 = :space", "AND :space > 0"),
+        stopped_writers_hold_all_back_for_a_minute=("ANNOUNCED_SECONDS_MAX * 1000", "60000"),
+    ),
+    *faults_in(
+        f"{HUB}bus/relay.py",
+        NUMBERS,
+        rows_are_read_whatever_is_under_way=('if store.dialect != "postgresql":', "if store:"),
+    ),
     *faults_in(
         f"{HUB}bus/embedded.py",
         EMBEDDED,

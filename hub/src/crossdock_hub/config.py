@@ -103,6 +103,8 @@ class Limits:
     # How much of what is known of the bus one batch writes; one mark always goes.
     mark_rows_max: int = 5_000
     relay_poll_seconds: float = 0.5
+    # Until it looks again while another hub's transaction keeps rows back.
+    relay_held_seconds: float = 0.05
     relay_retry_seconds_max: float = 5.0
     relay_stop_seconds: float = 2.0
     relay_compare_messages: int = 100

@@ -1,4 +1,4 @@
-"""One stream's way out: rows in commit order become messages, each stored exactly once.
+"""One stream's way out: rows by their numbers become messages, each stored exactly once.
 
 Every batch is fenced: the stream takes it only directly behind the last message that we know to be
 stored. A batch whose answer was lost can therefore arrive late and change nothing, and nothing is
@@ -31,6 +31,7 @@ from crossdock_hub.records import BusPosition, Mark
 from crossdock_hub.spans import PublishSpans
 from crossdock_hub.store import Store, Transaction
 from crossdock_hub.store.bus_rows import bus_position
+from crossdock_hub.store.numbering import ALL, Settled
 
 log = structlog.get_logger("crossdock.relay")
 
@@ -71,10 +72,13 @@ class Source(Protocol):
     stream: str
     hot_microseconds: int
 
+    async def settled(self, store: Store) -> Settled:
+        """Up to which number nobody commits a row any more, for transactions that begin later."""
+
     async def next(
-        self, connection: Transaction, after: int, most: int
+        self, connection: Transaction, after: int, most: int, upto: int = ALL
     ) -> list[tuple[Waiting, Message]]:
-        """The oldest rows after a number that are to be on the stream."""
+        """The oldest rows after a number, and up to one, that are to be on the stream."""
 
     async def numbers(self, connection: Transaction, ids: Sequence[str]) -> dict[str, int]:
         """The numbers of the rows that messages are; left out: what is no row."""
@@ -142,6 +146,8 @@ class Outlet:
         self._settled = False
         self._singly = False
         self._first_row = 0
+        self.held = False
+        """Whether rows were seen to be on their way that may come before others."""
         self.published = 0
         self.strangers = 0
         self.sent_again = 0
@@ -169,8 +175,9 @@ class Outlet:
         """Send what waits, one batch; whether there may be more. BusError: not all is stored."""
         position = await self._settle()
         most = self._limits.relay_batch_events
+        upto, self.held = await self._source.settled(self._store)
         async with self._store.read() as connection:
-            waiting = await self._source.next(connection, position.record_sequence, most)
+            waiting = await self._source.next(connection, position.record_sequence, most, upto)
         left = waiting
         for part in slices([message for _, message in waiting]):
             size = 1 if self._singly else len(part)

@@ -1,4 +1,4 @@
-"""Puts events and scans on the bus, in commit order, one stored copy each.
+"""Puts events and scans on the bus, in the order of their numbers, one stored copy each.
 
 The events table is the record. `outlet` sends its rows and compares them with what a stream holds;
 here is which rows, and when.
@@ -35,6 +35,7 @@ from crossdock_hub.store.bus_rows import (
     scans_kept,
     unmarked_events,
 )
+from crossdock_hub.store.numbering import ALL, EVERYTHING, Settled, settled
 
 log = structlog.get_logger("crossdock.relay")
 
@@ -75,6 +76,12 @@ class _Rows:
     def _hot_since(self) -> int:
         return self._clock() - self.hot_microseconds
 
+    async def settled(self, store: Store) -> Settled:
+        if store.dialect != "postgresql":
+            return EVERYTHING
+        async with store.read() as connection:
+            return await settled(connection, self.table)
+
     async def behind(self, connection: Transaction, upto: int, count: int) -> int:
         return await row_behind(connection, self.table, upto, count)
 
@@ -95,12 +102,12 @@ class Events(_Rows):
     table = tables.events
 
     async def next(
-        self, connection: Transaction, after: int, most: int
+        self, connection: Transaction, after: int, most: int, upto: int = ALL
     ) -> list[tuple[Waiting, Message]]:
         since = self._hot_since()
         return [
             (Waiting(each.sequence, each.id, each.record_time < since), event_message(each))
-            for each in await next_events(connection, after, most)
+            for each in await next_events(connection, after, most, upto)
         ]
 
     async def hot(self, connection: Transaction, upto: int) -> int:
@@ -124,12 +131,12 @@ class Scans(_Rows):
     _gone_before = 0
 
     async def next(
-        self, connection: Transaction, after: int, most: int
+        self, connection: Transaction, after: int, most: int, upto: int = ALL
     ) -> list[tuple[Waiting, Message]]:
         since = self._hot_since()
         return [
             (Waiting(each.sequence, each.id, each.record_time < since), scan_message(each))
-            for each in await next_scans(connection, after, most)
+            for each in await next_scans(connection, after, most, upto)
         ]
 
     async def hot(self, connection: Transaction, upto: int) -> int:
@@ -227,7 +234,7 @@ class Relay:
         pause = self._limits.relay_poll_seconds
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.relay_poll_seconds * 10):
+                async with asyncio.timeout(self._look_seconds(outlet)):
                     await wake.wait()
             wake.clear()
             if self._stopping:
@@ -246,6 +253,12 @@ class Relay:
             pause = self._limits.relay_poll_seconds
             if more:
                 wake.set()
+
+    def _look_seconds(self, outlet: Outlet) -> float:
+        """After how long it looks by itself: what others commit does not wake it."""
+        if outlet.held:
+            return self._limits.relay_held_seconds
+        return self._limits.relay_poll_seconds
 
     def _say(self, outlet: Outlet, trouble: str) -> None:
         """Log once when one goes, once when it is back: one may be stuck while the other flows."""

@@ -50,13 +50,18 @@ Numbered = Table
 _SCANS_LET_GO_MAX = 1_000
 _NEXT_EVENTS = (
     select(t.events)
-    .where(t.events.c.sequence > bindparam("after"), func.length(t.events.c.body) > 0)
+    .where(
+        t.events.c.sequence > bindparam("after"),
+        t.events.c.sequence <= bindparam("upto"),
+        func.length(t.events.c.body) > 0,
+    )
     .order_by(t.events.c.sequence)
     .limit(bindparam("most"))
 )
 _NEXT_SCANS = (
     select(t.scan_outbox)
     .where(t.scan_outbox.c.sequence > bindparam("after"))
+    .where(t.scan_outbox.c.sequence <= bindparam("upto"))
     .order_by(t.scan_outbox.c.sequence)
     .limit(bindparam("most"))
 )
@@ -223,9 +228,12 @@ async def bus_consumers(connection: AsyncConnection, stream: str) -> list[BusCon
     return [_consumer(row) for row in (await connection.execute(wanted)).mappings()]
 
 
-async def next_events(connection: AsyncConnection, after: int, most: int) -> list[EventRecord]:
-    """The oldest events after a number, in commit order."""
-    result = await connection.execute(_NEXT_EVENTS, {"after": after, "most": most})
+async def next_events(
+    connection: AsyncConnection, after: int, most: int, upto: int
+) -> list[EventRecord]:
+    """The oldest events after a number and up to another one, those of an object in its order."""
+    wanted = {"after": after, "most": most, "upto": upto}
+    result = await connection.execute(_NEXT_EVENTS, wanted)
     return [rows.event_record(row) for row in result.mappings()]
 
 
@@ -276,9 +284,12 @@ async def outstanding(connection: AsyncConnection, endpoints: Sequence[str]) -> 
     return [row.id for row in await connection.execute(wanted.order_by(d.sequence))]
 
 
-async def next_scans(connection: AsyncConnection, after: int, most: int) -> list[ScanOutboxRecord]:
-    """The oldest scan messages after a number that are not on the bus."""
-    result = await connection.execute(_NEXT_SCANS, {"after": after, "most": most})
+async def next_scans(
+    connection: AsyncConnection, after: int, most: int, upto: int
+) -> list[ScanOutboxRecord]:
+    """The oldest scan messages after a number and up to another one."""
+    wanted = {"after": after, "most": most, "upto": upto}
+    result = await connection.execute(_NEXT_SCANS, wanted)
     return [_scan_batch(row) for row in result.mappings()]
 
 

@@ -28,6 +28,7 @@ from crossdock_hub.store.contention import Contenders
 from crossdock_hub.store.crossing import Shape, write_rows
 from crossdock_hub.store.event_contents import let_go
 from crossdock_hub.store.letter_history import forget_letters
+from crossdock_hub.store.numbering import NUMBERED, announce
 from crossdock_hub.store.removing import let_go as let_work_go
 from crossdock_hub.store.removing import take_back
 from crossdock_hub.store.row_locks import SCANS
@@ -80,6 +81,7 @@ async def write(
         (rows.SCANS, () if SCANS in added else changes.scans),
         (rows.SCAN_OUTBOX, changes.scan_outbox),
     ]
+    await announce(connection, {shape.table.name for shape, new in work if new} & NUMBERED.keys())
     await write_rows(connection, work)
     for replay_id, most in changes.items_past:
         await _let_items_go(connection, replay_id, most)
