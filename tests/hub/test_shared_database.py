@@ -7,7 +7,7 @@ import json
 import time
 import urllib.request
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from crossdock.errors import (
     TryAgainError,
 )
 from crossdock.hub.v1 import hub_service_pb2
+from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from crossdock_hub.config import Settings
 from crossdock_hub.sharing import check_sharing
@@ -370,3 +371,38 @@ async def test_hubs_that_start_at_once_on_a_new_database_share_it(tmp_path: Path
         assert hubs.database.query("SELECT count(*) FROM claims WHERE number = 1") == [(1,)]
     finally:
         hubs.end()
+
+
+async def test_who_follows_sees_what_every_hub_commits(hubs: SharedHubs) -> None:
+    """Proves that a tail at either hub shows each order that is approved at the other one: its
+    event, and its delivery."""
+    for here, there in (hubs.hubs, hubs.hubs[::-1]):
+        seen: defaultdict[str, set[str]] = defaultdict(set)
+
+        async def approve(story: Story, seen: dict[str, set[str]] = seen) -> bool:
+            """Whether all of an order's entries are shown; the first one may come too early."""
+            order = await story.approved()
+            return await _within(1.0, lambda: {"event", "delivery"} <= seen[order])
+
+        async with Story(here, Lane(1)) as at_here, Story(there, Lane(1)) as at_there:
+            reading = asyncio.create_task(_read(at_here, seen))
+            await eventually(partial(approve, at_there), "the subscription", SOON_SECONDS)
+            assert [await approve(at_there) for _ in range(3)] == [True] * 3
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _read(story: Story, seen: defaultdict[str, set[str]]) -> None:
+    """Note what a tail shows, by the object that it is about."""
+    async for entry in story.operator.lineage.Tail(lineage_service_pb2.TailRequest()):
+        kind = entry.WhichOneof("entry") or ""
+        if kind in ("event", "delivery"):
+            seen[getattr(entry, kind).object_id].add(kind)
+
+
+async def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    try:
+        await eventually(condition, within_seconds=seconds)
+    except AssertionError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from tests.mutants.mutant import HUB, Mutant, faults_in
 NUMBERS: Final = ("tests/hub/test_relay_of_several.py",)
 EMBEDDED: Final = ("tests/hub/test_embedded_upkeep.py", "tests/hub/test_embedded_nats.py")
 HEALING: Final = ("tests/hub/test_healing_rules.py", "tests/hub/test_healing.py")
+TAILS: Final = ("tests/hub/test_shared_tailing.py",)
 REPLAY: Final = (
     "tests/hub/test_replay_pace.py",
     "tests/hub/test_replay_handing_over.py",
@@ -26,6 +27,19 @@ PUT_BACK: Final = (
 )
 
 RECOVERY_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}reading/shared_tailing.py",
+        TAILS,
+        tails_read_what_is_not_settled=(
+            "connection, after, EVENTS_MAX, upto)",
+            "connection, after, EVENTS_MAX, 1 << 62)",
+        ),
+        tails_begin_where_the_last_one_ended=("            self._after = upto\n", ""),
+        nobody_is_told_of_what_a_tail_misses=(
+            "self._tails.miss(news.deliveries_untold)",
+            "pass",
+        ),
+    ),
     *faults_in(
         f"{HUB}store/numbering.py",
         NUMBERS,

@@ -187,6 +187,8 @@ class Limits:
     flow_deliveries_max: int = 2_000
     tail_backlog_max: int = 1_000
     tail_queue_max: int = 5_000
+    # Where hubs share a database: how often who follows is shown what they have committed.
+    tail_look_seconds: float = 0.1
     await_poll_seconds: float = 0.25
 
     def with_changes(self, changes: Mapping[str, float]) -> Limits:

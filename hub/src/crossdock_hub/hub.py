@@ -40,6 +40,7 @@ from crossdock_hub.reading.endpoint_metrics import Books
 from crossdock_hub.reading.hub_status import GET_HUB_STATUS, HubStatus
 from crossdock_hub.reading.mapping_queries import MappingQueries
 from crossdock_hub.reading.queries import Queries
+from crossdock_hub.reading.shared_tailing import SharedTail
 from crossdock_hub.reading.tailing import Tails
 from crossdock_hub.records import EndpointRecord
 from crossdock_hub.refusals import NO_LEADER
@@ -78,6 +79,7 @@ class Hub:
         self._watch: asyncio.Task[None] | None = None
         self._duties: Duties | None = None
         self._sharing: Sharing | None = None
+        self._shared_tail: SharedTail | None = None
         self._ending = contextlib.AsyncExitStack()
         self.metrics = Metrics()
 
@@ -112,6 +114,9 @@ class Hub:
         self._configured = [_endpoint_record(caller) for caller in identities.callers]
         self._build(identities)
         unserved = self.services.unserved()
+        if self._shared_tail is not None:
+            self._shared_tail.start()
+            self._ending.push_async_callback(self._shared_tail.stop)
         if unserved:
             raise ContractError(*(f"{name}: no code serves this method" for name in unserved))
         if self._sharing is not None:
@@ -218,6 +223,8 @@ class Hub:
 
     def _heard(self, news: News) -> None:
         """Another hub of the database has committed something, or may have."""
+        if self._shared_tail is not None:
+            self._shared_tail.heard(news)
         if self._duties is not None:
             self._duties.heard(news)
         elif news.endpoints:
@@ -245,9 +252,11 @@ class Hub:
         self.waiters = Waiters()
         reader = Reader(self.store)
         self.tails = Tails(reader, limits)
+        if self._sharing is not None:
+            self._shared_tail = SharedTail(self.store, self.tails, limits)
         self.committer.listeners += [
             self.metrics.committed,
-            self.tails.committed,
+            (self._shared_tail or self.tails).committed,
             self.waiters.committed,
             announce,
         ]

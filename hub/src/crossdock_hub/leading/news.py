@@ -13,12 +13,15 @@ from crossdock_hub.committer import Committed
 
 # Keys of held facts in one message; where there are more, all that is held is looked through.
 KEYS_MAX: Final = 200
+# Deliveries named in one message, for those who follow; of more it is said how many.
+DELIVERIES_MAX: Final = 500
 
 
 @dataclass(slots=True)
 class News:
     """What was committed since the last one. hub: who tells it. due_at: the earliest timer of its
-    deliveries; None: none. awaited, satisfied: what facts were held for, and what has come."""
+    deliveries; None: none. awaited, satisfied: what facts were held for, and what has come.
+    deliveries: ids of those that changed; deliveries_untold: how many more."""
 
     hub: str = ""
     events: bool = False
@@ -30,12 +33,14 @@ class News:
     due_at: int | None = None
     awaited: set[str] = field(default_factory=set)
     satisfied: set[str] = field(default_factory=set)
+    deliveries: set[str] = field(default_factory=set)
+    deliveries_untold: int = 0
 
     @property
     def is_any(self) -> bool:
         """Whether there is anything to tell."""
         told = self.events or self.scans or self.work or self.endpoints or self.sweep
-        return told or bool(self.awaited or self.satisfied)
+        return told or bool(self.awaited or self.satisfied or self.deliveries)
 
     def add(self, batch: Committed) -> None:
         """Add what a batch has made durable."""
@@ -45,8 +50,11 @@ class News:
         for record in batch.deliveries():
             self.work = True
             self.unrouted |= record.state == "UNROUTED"
+            self._name(record.id)
             if record.due_at is not None:
                 self.due_at = min(record.due_at, self.due_at or record.due_at)
+        for dispatched in batch.picked:
+            self._name(dispatched.record.id)
         for key, record in changes.records.items():
             self.endpoints |= key[0] == "endpoint"
             if key[0] == "held_fact" and record is not None and record.awaits:
@@ -56,6 +64,12 @@ class News:
             self.awaited.clear()
             self.satisfied.clear()
             self.sweep = True
+
+    def _name(self, delivery_id: str) -> None:
+        if len(self.deliveries) < DELIVERIES_MAX:
+            self.deliveries.add(delivery_id)
+        elif delivery_id not in self.deliveries:
+            self.deliveries_untold += 1
 
 
 def encode(news: News) -> bytes:
@@ -71,6 +85,8 @@ def encode(news: News) -> bytes:
         "due_at": news.due_at,
         "awaited": sorted(news.awaited),
         "satisfied": sorted(news.satisfied),
+        "deliveries": sorted(news.deliveries),
+        "deliveries_untold": news.deliveries_untold,
     }
     return json.dumps(told).encode()
 
@@ -91,6 +107,8 @@ def decode(payload: bytes) -> News | None:
             due_at=None if due_at is None else int(due_at),
             awaited=_words(told["awaited"]),
             satisfied=_words(told["satisfied"]),
+            deliveries=_words(told["deliveries"]),
+            deliveries_untold=int(told["deliveries_untold"]),
         )
     except (ValueError, TypeError, KeyError):
         return None

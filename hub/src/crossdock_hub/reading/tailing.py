@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from crossdock.lineage.v1 import lineage_service_pb2
@@ -76,6 +76,8 @@ class Tails:
         self._limits = limits
         self._subscribers: set[Subscriber] = set()
         self._closed = False
+        self.before_following: Callable[[], Awaitable[None]] = _nothing
+        """Done before a reader is subscribed."""
 
     def __len__(self) -> int:
         """Readers that follow now."""
@@ -98,6 +100,12 @@ class Tails:
                 if subscriber.wants(entry):
                     subscriber.offer(entry)
 
+    def miss(self, count: int) -> None:
+        """So many entries come to nobody: each reader is told."""
+        for subscriber in self._subscribers:
+            subscriber.dropped += count
+            subscriber.wake.set()
+
     def close(self) -> None:
         """End every reader's stream, of those that come later too: the hub stops."""
         self._closed = True
@@ -112,6 +120,7 @@ class Tails:
         subscriber = Subscriber(
             request.correlation_id, request.endpoint, self._limits.tail_queue_max
         )
+        await self.before_following()
         # Subscribed before the backlog is read: what is committed meanwhile is in one of the two.
         self._subscribers.add(subscriber)
         subscriber.closed = self._closed
@@ -122,12 +131,12 @@ class Tails:
                 for stored in await self._backlog(subscriber, most):
                     seen.add(_identity(stored))
                     yield _backlog_entry(stored)
-            overlap = len(subscriber.entries)
             while not subscriber.closed:
                 for entry in _drain(subscriber):
-                    overlap -= 1
-                    known = overlap >= 0 and not isinstance(entry, int)
-                    if not (known and _identity(entry) in seen):
+                    known = not isinstance(entry, int) and _identity(entry) in seen
+                    if known:
+                        seen.discard(_identity(entry))
+                    else:
                         yield _live_entry(entry)
                 await subscriber.wake.wait()
                 subscriber.wake.clear()
@@ -150,6 +159,10 @@ class Tails:
         found += deliveries
         found.sort(key=_committed_at)
         return found[-most:]
+
+
+async def _nothing() -> None:
+    """Without other hubs every commit is told of as it is made."""
 
 
 def _drain(subscriber: Subscriber) -> Iterator[Entry | int]:
