@@ -93,11 +93,12 @@ async def committers(stores: list[Store]) -> AsyncIterator[list[Committer]]:
 async def relay(
     stores: list[Store], committers: list[Committer], own_nats_server: NatsProcess
 ) -> AsyncIterator[Relay]:
-    """The one relay, beside them; it is woken by the commits of its own hub only."""
+    """The one relay, beside them; it hears of every commit, as hubs tell each other."""
     bus = await Bus.connect(own_nats_server.address)
     await bus.ensure_streams(specs())
     relay = Relay(stores[0], bus, LIMITS, committers[0], HOT_HOURS)
-    committers[0].listeners.append(relay.committed)
+    for each in committers:
+        each.listeners.append(relay.committed)
     relay.start()
     yield relay
     await relay.stop()
