@@ -31,10 +31,11 @@ from crossdock_hub.store import Store
 from crossdock_hub.unit import Key, Refused, Unit
 from databases import Database
 from decisions import CONTRACT
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 LIMITS = Limits().with_changes({"batch_commands_max": 16})
 CALLER = Caller("oms", "OMS")
+# The version of hubs that share a database.
+SHARED_BY = "hubs of a test"
 ORDERS = tuple(f"order-{n}" for n in range(5))
 ITEMS = tuple(f"item-{n}" for n in range(3))
 COUNTERS = tuple(f"counter-{n}" for n in range(5))
@@ -42,14 +43,6 @@ ACCOUNTS = tuple(f"account-{n}" for n in range(4))
 NO = Refusal("STATE_TRANSITION", "no")
 Answer = tracking_service_pb2.StreamTrackingEventsResponse
 Decide = Callable[[Unit], Any]
-
-
-class SharedStore(Store):
-    """A store that claims nothing: what hubs do not get before everything else of them can."""
-
-    async def _claimed(self, *, first: bool = False) -> tuple[AsyncConnection, bool]:
-        self._connection = await self._writer.connect()
-        return self._connection, first
 
 
 def command(decide: Decide, request_id: str = "", *keys: Key) -> Command:
@@ -302,7 +295,7 @@ def work_of(seed: int, count: int) -> list[tuple[tuple[str, ...], Decide]]:
 
 async def commit_all(url: str, seed: int, count: int, own: int) -> None:
     """Submit each command of a seed until it is answered, in an order of this process's own."""
-    store = await SharedStore.open(url, CONTRACT)
+    store = await Store.open(url, CONTRACT, shared_by=SHARED_BY)
     committer = Committer(store, CONTRACT, LIMITS, Picker(LIMITS))
     committer.start([])
     work = list(enumerate(work_of(seed, count)))

@@ -14,7 +14,7 @@ import pytest
 from crossdock_hub.committer import Committer
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.records import ParcelRecord
-from crossdock_hub.store import contention, postgresql
+from crossdock_hub.store import Store, contention, postgresql
 from crossdock_hub.store.loading import Loader
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Refused, Unit, View
@@ -26,7 +26,6 @@ from overlapping_commands import (
     LIMITS,
     Answer,
     Decide,
-    SharedStore,
     begin,
     change,
     command,
@@ -51,7 +50,7 @@ INSERT INTO scans (id, dedupe_key, carrier_code, tracking_number, shipment_id, m
 VALUES ('scan-1', '\x01', 'UPSN', '1Z1', 'S', 'RETURNING', 1, '\x')"""
 
 
-class WatchedStore(SharedStore):
+class WatchedStore(Store):
     """One that knows whether a batch gave way, to be tried again."""
 
     gave_way: asyncio.Event

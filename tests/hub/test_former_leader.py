@@ -17,9 +17,7 @@ from crossdock_hub.unit import Refused
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
 from fixtures_postgres import PostgresProcess
-from overlapping_commands import LIMITS, command, count
-
-SHARED_BY = "hubs of this test"
+from overlapping_commands import LIMITS, SHARED_BY, command, count
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.records import EventRecord
 from crossdock_hub.store import Store, Transaction, tables
 from crossdock_hub.store import bus_rows as reading
-from crossdock_hub.store.numbering import ANNOUNCED_SECONDS_MAX, announce, settled
+from crossdock_hub.store.numbering import announce, settled
+from crossdock_hub.store.postgresql import SHARED_IDLE_SECONDS
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Unit, View
 from databases import ServerDatabase, migrated_template
@@ -29,7 +30,7 @@ from fixtures_nats import NatsProcess, eventually
 from fixtures_postgres import PostgresProcess
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from overlapping_commands import LIMITS, Answer, SharedStore, command, new_object
+from overlapping_commands import LIMITS, SHARED_BY, Answer, command, new_object
 from relay_parts import HOT_HOURS, event, ids_on, scan_batch, specs
 
 COMMITTERS = 6
@@ -70,7 +71,9 @@ def database(postgres_server: PostgresProcess) -> ServerDatabase:
 @pytest.fixture
 async def stores(database: ServerDatabase) -> AsyncIterator[list[Store]]:
     """Several hubs' ways to it."""
-    opened = [await SharedStore.open(database.url, CONTRACT) for _ in range(COMMITTERS)]
+    opened = [
+        await Store.open(database.url, CONTRACT, shared_by=SHARED_BY) for _ in range(COMMITTERS)
+    ]
     yield opened
     for store in opened:
         await store.close()
@@ -197,7 +200,7 @@ class Played:
         if what == "write":
             _, connection, ids = self._open[who]
             written = [event(), event()]
-            await write(connection, Changes(events=written))
+            await write(connection, Changes(events=written), shared=True)
             ids += [each.id for each in written]
         elif what == "look":
             await self.look()
@@ -246,7 +249,9 @@ def test_every_interleaving_is_read_whole(
     when all are over."""
 
     async def play() -> None:
-        stores = [await SharedStore.open(database.url, CONTRACT) for _ in range(COMMITTERS)]
+        stores = [
+            await Store.open(database.url, CONTRACT, shared_by=SHARED_BY) for _ in range(COMMITTERS)
+        ]
         ((newest,),) = database.query("SELECT coalesce(max(sequence), 0) FROM events")
         played = Played(stores, newest)
         try:
@@ -271,7 +276,7 @@ async def test_a_writer_that_stops_is_ended(stores: list[Store], database: Serve
 
     async def stop() -> None:
         async with first.write() as connection:
-            await write(connection, Changes(events=kept_back))
+            await write(connection, Changes(events=kept_back), shared=True)
             stopped.set()
             await asyncio.Event().wait()
 
@@ -283,14 +288,14 @@ async def test_a_writer_that_stops_is_ended(stores: list[Store], database: Serve
     stopping = asyncio.create_task(stop())
     await stopped.wait()
     async with second.write() as connection:
-        await write(connection, Changes(events=free))
+        await write(connection, Changes(events=free), shared=True)
     (row,) = database.query("SELECT sequence FROM events")
     assert await upto() < row[0]
 
     async def released() -> bool:
         return await upto() >= row[0]
 
-    await eventually(released, "the end of the writer", within_seconds=ANNOUNCED_SECONDS_MAX * 2)
+    await eventually(released, "the end of the writer", within_seconds=SHARED_IDLE_SECONDS * 2)
     stopping.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
     assert database.query("SELECT id FROM events") == [(free[0].id,)]
@@ -308,7 +313,8 @@ async def test_numbers_of_any_size_are_announced(
     async with writer.write() as connection:
         await announce(connection, {"events"})
         async with other.write() as beside:
-            await write(beside, Changes(events=[event()], scan_outbox=[scan_batch()]))
+            told = Changes(events=[event()], scan_outbox=[scan_batch()])
+            await write(beside, told, shared=True)
         async with reader.read() as looking:
             assert tuple(await settled(looking, tables.events)) == (last, True)
             assert tuple(await settled(looking, tables.scan_outbox)) == (1, False)

@@ -17,15 +17,16 @@ import overlapping_commands
 import pytest
 from crossdock_hub.committer import Committer
 from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.store import Store
 from crossdock_hub.unit import Refused, Unit
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
 from fixtures_postgres import PostgresProcess
 from overlapping_commands import (
     LIMITS,
+    SHARED_BY,
     Answer,
     Decide,
-    SharedStore,
     begin,
     check,
     command,
@@ -56,7 +57,9 @@ def database(postgres_server: PostgresProcess) -> ServerDatabase:
 @pytest.fixture
 async def committers(database: ServerDatabase) -> AsyncIterator[list[Committer]]:
     """Several that write to it, each with a connection of its own."""
-    stores = [await SharedStore.open(database.url, CONTRACT) for _ in range(COMMITTERS)]
+    stores = [
+        await Store.open(database.url, CONTRACT, shared_by=SHARED_BY) for _ in range(COMMITTERS)
+    ]
     running = [Committer(store, CONTRACT, LIMITS, Picker(LIMITS)) for store in stores]
     for each in running:
         each.start([])

@@ -24,7 +24,7 @@ from decisions import CONTRACT, OPERATOR
 from first_flow import Flow, order
 from fixtures_nats import PATIENCE_SECONDS, eventually
 from fixtures_postgres import PostgresProcess
-from overlapping_commands import SharedStore
+from overlapping_commands import SHARED_BY
 from relay_parts import event
 
 LIMITS = Limits(tail_look_seconds=0.01)
@@ -34,7 +34,7 @@ LIMITS = Limits(tail_look_seconds=0.01)
 async def stores(postgres_server: PostgresProcess) -> AsyncIterator[list[Store]]:
     """Three hubs' ways to one database."""
     database = ServerDatabase(postgres_server, migrated_template())
-    opened = [await SharedStore.open(database.url, CONTRACT) for _ in range(3)]
+    opened = [await Store.open(database.url, CONTRACT, shared_by=SHARED_BY) for _ in range(3)]
     yield opened
     for store in opened:
         await store.close()
@@ -84,7 +84,7 @@ def delivery() -> DeliveryRecord:
 
 async def commit(store: Store, changes: Changes) -> None:
     async with store.write() as connection:
-        await write(connection, changes)
+        await write(connection, changes, shared=True)
 
 
 async def test_what_others_commit_comes_once_and_in_order(stores: list[Store]) -> None:
@@ -103,7 +103,7 @@ async def test_what_others_commit_comes_once_and_in_order(stores: list[Store]) -
             )
             other = event()
             async with first.write() as connection:
-                await write(connection, Changes(events=late))
+                await write(connection, Changes(events=late), shared=True)
                 await commit(second, Changes(events=[other]))
                 following.tail.heard(News(events=True))
                 await asyncio.sleep(0.02)

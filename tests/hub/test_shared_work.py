@@ -12,10 +12,9 @@ from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
 from fixtures_postgres import PostgresProcess
 from ledger_vendor import Desk
+from overlapping_commands import SHARED_BY
 from rows_of_every_table import rows_of
 from sqlalchemy import insert, text, update
-
-SHARED_BY = "hubs of this test"
 
 
 @pytest.fixture

@@ -43,19 +43,23 @@ RECOVERY_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
         f"{HUB}store/numbering.py",
         NUMBERS,
-        nobody_announces_numbers=("if not tables or", "if tables or"),
+        nobody_announces_numbers=("if not tables:", "if tables:"),
         announcements_are_not_looked_at=(
             "if announced is None or announced >= last:",
             "if True or announced >= last:",
         ),
         announced_numbers_are_cut=("(classid::bigint & 65535) << 32", "0"),
         announcements_of_any_table_count=("AND classid::bigint >> 16 = :space", "AND :space > 0"),
-        stopped_writers_hold_all_back_for_a_minute=("ANNOUNCED_SECONDS_MAX * 1000", "60000"),
+    ),
+    *faults_in(
+        f"{HUB}store/postgresql.py",
+        NUMBERS,
+        stopped_writers_hold_all_back_for_a_minute=("SHARED_IDLE_SECONDS if shared else", ""),
     ),
     *faults_in(
         f"{HUB}bus/relay.py",
         NUMBERS,
-        rows_are_read_whatever_is_under_way=('if store.dialect != "postgresql":', "if store:"),
+        rows_are_read_whatever_is_under_way=("if not store.shared:", "if store:"),
     ),
     *faults_in(
         f"{HUB}bus/embedded.py",

@@ -372,7 +372,8 @@ class Committer:
                 await self._follow_dead_letters(view, loader, now)
                 endpoints = self._registry_after(view.changes)
                 picked = picker.pick_new(view, endpoints, now) if picker else []
-                await write(connection, view.changes, loader.contenders)
+                shared = self._store.shared
+                await write(connection, view.changes, loader.contenders, shared=shared)
                 if picker:
                     picked += await picker.pick_stored(connection, view, endpoints, now)
                     await picker.add_bodies(connection, view.changes, picked)

@@ -77,7 +77,7 @@ class _Rows:
         return self._clock() - self.hot_microseconds
 
     async def settled(self, store: Store) -> Settled:
-        if store.dialect != "postgresql":
+        if not store.shared:
             return EVERYTHING
         async with store.read() as connection:
             return await settled(connection, self.table)

@@ -120,6 +120,11 @@ class Store:
         """ "sqlite" or "postgresql"."""
         return self._writer.dialect.name
 
+    @property
+    def shared(self) -> bool:
+        """Whether other hubs may write to it too."""
+        return bool(self._shared_by)
+
     @classmethod
     async def open(
         cls, url: str, contract: Contract, access: Access = NO_SECRETS, shared_by: str = ""

@@ -3,10 +3,11 @@
 On PostgreSQL a number is drawn before its transaction commits, and one with a lower number may
 commit later. So before a batch draws numbers it announces the last one drawn, which is below all
 that it draws: by an advisory lock that everybody shares and that the server lets go of when the
-transaction is over and can be seen. Nobody ever waits for it. Whoever reads rows by number looks
+transaction is over and can be seen. Nobody ever waits for it, and a writer that stops amid its
+commit is ended by the server (`postgresql.SHARED_IDLE_SECONDS`). Whoever reads rows by number looks
 first at the last number drawn, then at the announcements, then at the rows: up to the lowest
-announcement nothing is missing. SQLite has one writer, and its numbers come in the order of its
-commits.
+announcement nothing is missing. A hub that has its database for itself announces nothing: it
+writes one transaction at a time, so numbers come in the order of its commits.
 """
 
 from __future__ import annotations
@@ -23,14 +24,9 @@ from crossdock_hub.store import tables as t
 # upper 16 bits name the table, the lower 48 a number.
 NUMBERED: Final = {t.events.name: 0x4344, t.scan_outbox.name: 0x4345}
 _NUMBER_BITS: Final = 48
-# A writer that stops amid its commit keeps back what others commit: the server ends it so soon.
-ANNOUNCED_SECONDS_MAX: Final = 5
 # Nothing is missing, however high the number.
 ALL: Final = (1 << 63) - 1
 
-_PATIENCE: Final = (
-    f"set_config('idle_in_transaction_session_timeout', '{ANNOUNCED_SECONDS_MAX * 1000}', true)"
-)
 _ANNOUNCED: Final = text("""
 SELECT min(((classid::bigint & 65535) << 32) + objid::bigint) FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> 16 = :space
@@ -40,13 +36,13 @@ WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> 16 = :space
 
 async def announce(connection: AsyncConnection, tables: Collection[str]) -> None:
     """Say, before rows are added to some of NUMBERED, that their numbers are yet to come."""
-    if not tables or connection.dialect.name != "postgresql":
+    if not tables:
         return
     locks = [
         f"pg_advisory_xact_lock_shared({NUMBERED[name] << _NUMBER_BITS} + {_last(name)})"
         for name in sorted(tables)
     ]
-    await connection.exec_driver_sql(f"SELECT {', '.join([_PATIENCE, *locks])}")
+    await connection.exec_driver_sql(f"SELECT {', '.join(locks)}")
 
 
 class Settled(NamedTuple):

@@ -59,9 +59,14 @@ _SHAPES: dict[str, Shape] = {
 
 
 async def write(
-    connection: AsyncConnection, changes: Changes, contenders: Contenders | None = None
+    connection: AsyncConnection,
+    changes: Changes,
+    contenders: Contenders | None = None,
+    *,
+    shared: bool = False,
 ) -> None:
-    """Write all changes of a batch within its transaction. contenders: who else writes.
+    """Write all changes of a batch within its transaction. contenders: who else writes. shared:
+    other hubs do, so what is read by number is announced.
 
     Raises Contention when others have written the same meanwhile.
     """
@@ -81,7 +86,9 @@ async def write(
         (rows.SCANS, () if SCANS in added else changes.scans),
         (rows.SCAN_OUTBOX, changes.scan_outbox),
     ]
-    await announce(connection, {shape.table.name for shape, new in work if new} & NUMBERED.keys())
+    if shared:
+        numbered = {shape.table.name for shape, new in work if new} & NUMBERED.keys()
+        await announce(connection, numbered)
     await write_rows(connection, work)
     for replay_id, most in changes.items_past:
         await _let_items_go(connection, replay_id, most)
