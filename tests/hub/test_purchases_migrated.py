@@ -11,7 +11,7 @@ from crossdock_hub.store import rows, tables
 from crossdock_hub.store.migrating import upgrade
 from replayed_flows import delivery
 from sqlalchemy import create_engine, select
-from test_letters_migrated import insert
+from test_letters_migrated import insert, insert_delivery
 
 BEFORE = "0023"
 UNPROVEN = "UNKNOWN"
@@ -58,9 +58,7 @@ def test_the_calls_of_before_count_by_how_each_ended(
     lost = AttemptRecord(record.id, 0, "CALL", 9, "", "", 9, "", outcome="CONFIRMED")
     with create_engine(f"sqlite:///{tmp_path / 'hub.db'}").begin() as connection:
         upgrade(connection, BEFORE)
-        row = rows.DELIVERIES.row(record)
-        del row["calls_maybe_done"], row["released"]
-        insert(connection, "deliveries", row)
+        insert_delivery(connection, record)
         for attempt in (*attempts, look_up, lost):
             insert(connection, "attempts", rows.ATTEMPTS.row(attempt))
         upgrade(connection)
