@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 from crossdock.bus import partition_of
+from crossdock.delivery.v1 import delivery_pb2
 from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock_hub.config import Limits
 from crossdock_hub.leading.news import News, decode, encode
+from crossdock_hub.reading import shared_tailing
 from crossdock_hub.reading.shared_tailing import SharedTail
 from crossdock_hub.reading.tailing import Tails
 from crossdock_hub.records import DeliveryRecord
-from crossdock_hub.store import Reader, Store
+from crossdock_hub.store import Reader, Store, Transaction
+from crossdock_hub.store.tail_reading import deliveries_by_id
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes
 from databases import ServerDatabase, migrated_template
@@ -131,6 +134,33 @@ async def test_changed_deliveries_come_as_their_hub_tells(stores: list[Store]) -
         kinds = {e.WhichOneof("entry"): e for e in following.entries}
         assert kinds["delivery"].delivery.id == record.id
         assert kinds["dropped"].dropped == 7
+
+
+async def test_a_delivery_that_changes_while_it_is_read_is_read_again(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a change which is told between the read of a delivery and its showing is shown
+    too: whoever follows ends with the state that the delivery has."""
+    first, _, own = stores
+    record = delivery()
+    last = replace(record, state="CONFIRMED")
+    await commit(first, Changes(records={("delivery", record.id): record}))
+    told = News(work=True, deliveries={record.id})
+
+    async def read_slowly(connection: Transaction, ids: list[str]) -> list[DeliveryRecord]:
+        found = await deliveries_by_id(connection, ids)
+        if [each.state for each in found] == [record.state]:
+            await commit(first, Changes(records={("delivery", record.id): last}))
+            following.tail.heard(told)
+        return found
+
+    monkeypatch.setattr(shared_tailing, "deliveries_by_id", read_slowly)
+    async with Following(own) as following:
+        await following.follow()
+        following.tail.heard(told)
+        await eventually(lambda: len(following.entries) >= 2, "both states")
+        confirmed = delivery_pb2.DELIVERY_STATE_CONFIRMED
+        assert following.entries[-1].delivery.state == confirmed
 
 
 async def test_a_backlog_and_what_follows_overlap_nowhere(stores: list[Store]) -> None:

@@ -100,17 +100,20 @@ class SharedTail:
         """Pass on what is new; whether there is more already."""
         if not len(self._tails):
             return False
-        after, changed = self._after, list(self._changed)
-        async with self._store.read() as connection:
-            upto, held = await settled(connection, tables.events)
-        async with self._store.read() as connection:
-            events = await next_events(connection, after, EVENTS_MAX, upto)
-            deliveries = await deliveries_by_id(connection, changed)
+        # What changes while it is read has to be read once more.
+        after, changed, self._changed = self._after, self._changed, {}
+        try:
+            async with self._store.read() as connection:
+                upto, held = await settled(connection, tables.events)
+            async with self._store.read() as connection:
+                events = await next_events(connection, after, EVENTS_MAX, upto)
+                deliveries = await deliveries_by_id(connection, list(changed))
+        except StoreFailure:
+            self._changed = changed | self._changed
+            raise
         if self._after != after:
             # All have left meanwhile, and somebody follows from a later place.
             return True
-        for delivery_id in changed:
-            self._changed.pop(delivery_id, None)
         full = len(events) == EVENTS_MAX
         self._after = events[-1].sequence if full else max(after, upto)
         self._tails.publish(events, deliveries)
