@@ -7,6 +7,7 @@ import hashlib
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib import resources
 from typing import Final
 
@@ -15,6 +16,7 @@ import grpc
 from crossdock.errors import ConfigurationError
 
 from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.tie import told_by
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits, Settings
 from crossdock_hub.door.forwarding import Forwarder
@@ -97,7 +99,15 @@ class Sharing:
         timing = Timing(limits.lead_seconds, limits.lead_renew_seconds, limits.lead_look_seconds)
         self._row = LeadershipRow(settings.database_url, access_of(settings))
         self._elector = Elector(self._row, holder, timing)
-        self.office = Office(self._elector, self._row, store, take_up, lay_down, committer.follow)
+        self.office = Office(
+            self._elector,
+            self._row,
+            store,
+            take_up,
+            lay_down,
+            committer.follow,
+            partial(told_by, bus),
+        )
         store.on_deposed = self._elector.lose
         self.forwarder = Forwarder(
             lambda: self.office.leads,

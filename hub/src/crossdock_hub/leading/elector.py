@@ -63,7 +63,6 @@ class Elector:
         self._standing = Standing()
         self._seen: Seen | None = None
         self._trouble = ""
-        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.address = ""
         self.former_writer = NOTHING
@@ -164,14 +163,7 @@ class Elector:
             pause = pause_seconds(self._standing, self._seen, now, self._timing)
             if self._trouble:
                 pause = max(pause, self._timing.look)
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-
-    def ask_now(self) -> None:
-        """Somebody has reason to believe that the row has changed."""
-        self._wake.set()
+            await asyncio.sleep(pause)
 
     def _say(self, trouble: str) -> None:
         """Log once when the database stops answering, once when it answers again."""

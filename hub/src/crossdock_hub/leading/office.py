@@ -15,7 +15,7 @@ import structlog
 
 from crossdock_hub.bus.errors import BusError
 from crossdock_hub.keeping import keep
-from crossdock_hub.leading.elector import Elector
+from crossdock_hub.leading.elector import NOTHING, Elector
 from crossdock_hub.leading.terms import FOLLOWS
 from crossdock_hub.store.failures import StoreFailure
 from crossdock_hub.store.leadership import LeadershipRow
@@ -38,7 +38,8 @@ class Writer(Protocol):
 class Office:
     """Follows the elector. take_up: begins the duties; lay_down: ends them, all or some of them.
 
-    on_follow: called at once when the lead is lost, before anything else is decided.
+    bus_answers: raises BusError while it does not. on_follow: called at once when the lead
+    is lost, before anything else is decided.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Office:
         take_up: Callable[[], Awaitable[None]],
         lay_down: Callable[[], Awaitable[None]],
         on_follow: Callable[[], None],
+        bus_answers: Callable[[], Awaitable[object]],
     ) -> None:
         self._elector = elector
         self._row = row
@@ -56,6 +58,7 @@ class Office:
         self._take_up = take_up
         self._lay_down = lay_down
         self._on_follow = on_follow
+        self._bus_answers = bus_answers
         self._in_office = FOLLOWS
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -109,11 +112,15 @@ class Office:
 
     async def _enter(self, term: int) -> None:
         try:
+            # Without a bus nobody can lead, and nobody's connection is ended in vain.
+            await self._bus_answers()
             if not await self._clear(term):
                 return
             await self._take_up()
-        except (StoreFailure, BusError) as error:
-            log.error("this hub can't lead; another one may", cause=str(error))
+        except Exception as error:
+            known = isinstance(error, StoreFailure | BusError)
+            cause = {"cause": str(error)} if known else {"exc_info": error}
+            log.error("this hub can't lead; another one may", **cause)
             await self._lay_down()
             await self._elector.give_up()
             await asyncio.sleep(FAILED_SECONDS)
@@ -124,6 +131,9 @@ class Office:
     async def _clear(self, term: int) -> bool:
         """Leave no other connection to write as a leader; False: this hub leads no more."""
         former = self._elector.former_writer
+        if former == self._writer.write_in_term(term):
+            # Nobody else has led since: it is this hub's own.
+            former = NOTHING
         while self._elector.term == term and not await self._row.end_writer(former):
             log.warning("what the former leader writes with has not ended yet", pid=former.pid)
         if self._elector.term != term:
