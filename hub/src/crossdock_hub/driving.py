@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Final
 
 import structlog
 from crossdock.errors import to_message
@@ -24,6 +25,9 @@ from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs.master_data import held_decision
 
 log = structlog.get_logger("crossdock.held")
+
+# Among what has arrived: anything may have.
+EVERYTHING: Final = ""
 
 
 def drive_all(unit: Unit, awaited_keys: Sequence[str], limits: Limits) -> list[str]:
@@ -126,7 +130,6 @@ class Driver:
         self._awaited: set[str] = set()
         self._arrived: asyncio.Queue[str] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
-        self._sweep_due = False
 
     def committed(self, batch: Committed) -> None:
         """A batch is durable: note what is waited for, and what has come."""
@@ -162,20 +165,16 @@ class Driver:
     async def _run(self) -> None:
         await self._sweep()
         while True:
-            if self._sweep_due:
-                self._sweep_due = False
+            awaits = await self._arrived.get()
+            if awaits == EVERYTHING:
                 await self._sweep()
-            try:
-                async with asyncio.timeout(self._limits.held_sweep_seconds):
-                    awaits = await self._arrived.get()
-            except TimeoutError:
-                continue
-            await self._drive([awaits])
+            else:
+                await self._drive([awaits])
 
     def sweep(self) -> None:
         """Look soon through all that is held: one hub may have held a fact while another one
         committed what it waits for, or more has come than could be told."""
-        self._sweep_due = True
+        self._arrived.put_nowait(EVERYTHING)
 
     async def _sweep(self) -> None:
         """At start: what was held may have arrived just before the hub went."""

@@ -257,7 +257,6 @@ class Duties:
             self._ground.committer.look_again()
         self.timers.heard(news.due_at)
         self.driver.heard(news.awaited, news.satisfied)
-        self.word_driver.heard(news.satisfied)
         if news.sweep:
             self.driver.sweep()
         if news.unrouted:

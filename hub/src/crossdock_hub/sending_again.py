@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -53,12 +53,9 @@ class WordDriver:
         self._task: asyncio.Task[None] | None = None
 
     def committed(self, batch: Committed) -> None:
-        """A batch is durable: note the words that it gave a code."""
-        self.heard(batch.changes.satisfied)
-
-    def heard(self, satisfied: Collection[str]) -> None:
-        """Note the words that got a code, whichever hub has committed it."""
-        told = (each for each in satisfied if each.startswith(SENDABLE))
+        """A batch is durable: note the words that it gave a code. Whoever leads commits them all:
+        rows are set there (`door.forwarding`), and a new leader begins with a sweep."""
+        told = (each for each in batch.changes.satisfied if each.startswith(SENDABLE))
         for place in dict.fromkeys(each.removeprefix(SENDABLE) for each in told):
             self._sendable.put_nowait(place)
 
