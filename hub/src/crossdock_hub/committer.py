@@ -151,6 +151,8 @@ class Committer:
         leader may, as long as it still leads. `poke` it when the bus is ready."""
         self._still_leads = still
         self._endpoints = {e.id: compile_endpoint(e, self._limits) for e in endpoints}
+        # A batch that is under way ends with the endpoints that it began with.
+        self._registry_is_stale = True
         self._picker, self._picker_is_stale = picker, True
         self._may_lead, self.ties = True, ties
 

@@ -255,10 +255,10 @@ class Relay:
                 wake.set()
 
     def _look_seconds(self, outlet: Outlet) -> float:
-        """After how long it looks by itself: what others commit does not wake it."""
+        """After how long it looks by itself: every commit wakes it, of other hubs by their news."""
         if outlet.held:
             return self._limits.relay_held_seconds
-        return self._limits.relay_poll_seconds
+        return self._limits.relay_poll_seconds * 10
 
     def _say(self, outlet: Outlet, trouble: str) -> None:
         """Log once when one goes, once when it is back: one may be stuck while the other flows."""
