@@ -163,6 +163,15 @@ async def test_nobody_guesses_which_pieces_stayed_at_the_dock(desk: Desk) -> Non
     assert on_hand(desk)["L-1"] == Decimal(998)
 
 
+async def test_what_netsuite_does_not_number_parks_nothing(desk: Desk) -> None:
+    """Proves that an item which has neither lots nor serial numbers in NetSuite is posted although
+    those that the warehouse keeps of it do not add up: nobody there asks for them."""
+    await desk.do("create_sales_order", ordered())
+    await desk.do("post_goods_issue", left((30, "SKU-1003", "3", "", ("S-1", "S-2"))))
+    (posted,) = desk.account.fulfillments()
+    assert [line.get("inventoryAssignment", ()) for line in posted["lines"]] == [()]
+
+
 async def test_more_numbers_than_a_query_takes_are_all_found(desk: Desk) -> None:
     """Proves that a pallet of serial numbers is booked whole: the statement's limit parts it."""
     serials = tuple(f"SER-{number:060d}" for number in range(450))

@@ -74,14 +74,15 @@ def test_two_departures_are_together_what_was_packed(
 
 def test_what_nobody_said_is_not_guessed() -> None:
     """Proves that a departure of less than several lots, of no goods, in two units, or with a
-    serial number packed twice is refused with its line; one lot alone is cut to what left."""
+    serial number packed twice is refused with its line to who asks which; one lot alone is
+    cut to what left."""
     one = shipment((0, 1, "L-1", 5))
     depart(one, 1, "3")
     assert lines_that_left(one)[0].lots == {"L-1": Decimal(3)}
     several = shipment((0, 1, "L-1", 5), (1, 1, "L-2", 5))
     depart(several, 1, "8")
     with pytest.raises(Untranslatable, match="line 1: the packages name lots of 10, and 8 left"):
-        lines_that_left(several)
+        _ = lines_that_left(several)[0].lots
     depart(several, 1, "0")
     with pytest.raises(Untranslatable, match="nothing of the shipment left"):
         lines_that_left(several)
@@ -89,11 +90,14 @@ def test_what_nobody_said_is_not_guessed() -> None:
     units.packages[0].contents[0].quantity.unit = "CS"
     depart(units, 1, "5")
     with pytest.raises(Untranslatable, match="line 1: EA left, and lot L-1 is packed in CS"):
-        lines_that_left(units)
+        _ = lines_that_left(units)[0].lots
     serials = shipment((0, 1, "", 2))
     serials.packages[0].contents[0].serial_numbers.extend(["S-1", "S-1"])
     with pytest.raises(Untranslatable, match="serial number S-1 is packed twice"):
-        lines_that_left(serials)
+        _ = lines_that_left(serials)[0].serial_numbers
     serials.packages[0].contents[0].serial_numbers.append("S-2")
     with pytest.raises(Untranslatable, match="3 serial numbers, and 2 left"):
-        lines_that_left(serials)
+        _ = lines_that_left(serials)[0].serial_numbers
+    # Who books neither is refused nothing.
+    assert lines_that_left(serials)[0].quantity == 2
+    assert lines_that_left(units)[0].quantity == 5

@@ -275,22 +275,25 @@ def numbers_that_left(shipment: shipment_pb2.Shipment) -> dict[str, set[str]]:
     """The lots and serial numbers that left, by the item's number."""
     found: dict[str, set[str]] = {}
     for left in departures.lines_that_left(shipment):
-        if left.lots or left.serial_numbers:
-            found.setdefault(left.item_number, set()).update(left.lots, left.serial_numbers)
+        if left.named:
+            found.setdefault(left.item_number, set()).update(left.named)
     return found
 
 
 def inventory_assignments(left: LineThatLeft, ids: InternalIds) -> list[dict[str, Any]]:
     """The inventory detail of what left of a line: a row for each lot with its quantity, or for
     each serial number with one. Empty: the item has neither, or the warehouse named neither, which
-    NetSuite refuses by itself. NeedsPerson: NetSuite lacks some of them.
+    NetSuite refuses by itself. NeedsPerson: NetSuite lacks some of them. Untranslatable: the item
+    has them, and nobody says which left.
     """
     tracked = ids.tracked.get(left.item_number)
     if tracked is None:
         return []
-    quantities: Mapping[str, Decimal] = left.lots
-    if tracked.by is Numbered.SERIAL_NUMBERS:
-        quantities = dict.fromkeys(left.serial_numbers, Decimal(1))
+    quantities = (
+        dict.fromkeys(left.serial_numbers, Decimal(1))
+        if tracked.by is Numbered.SERIAL_NUMBERS
+        else left.lots
+    )
     missing = sorted(quantities.keys() - tracked.ids.keys())
     if missing:
         more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""

@@ -3,14 +3,14 @@ lots and serial numbers. Pure.
 
 The ship confirm says how much left of a line, and may say less than was packed; the packages alone
 say of which lots and serial numbers. Where the two cannot be brought together nobody knows which
-pieces left, and Untranslatable says so.
+pieces left: Untranslatable says so to who asks which.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from crossdock.shipment.v1 import shipment_pb2
@@ -20,14 +20,62 @@ from crossdock_adapters.sdk.outcomes import Untranslatable
 
 @dataclass(frozen=True, slots=True)
 class LineThatLeft:
-    """Of one order line. lots: quantity by lot, in the line's unit; empty where none is named."""
+    """Of one order line. packed: what the packages that left say of it.
+
+    Who does not book lots or serial numbers does not ask for them, and is refused nothing.
+    """
 
     line_number: int
     item_number: str
     quantity: Decimal
     unit: str
-    lots: Mapping[str, Decimal] = field(default_factory=dict)
-    serial_numbers: tuple[str, ...] = ()
+    packed: Sequence[shipment_pb2.PackageContent] = ()
+
+    @property
+    def named(self) -> set[str]:
+        """Every lot and serial number that was packed."""
+        serial_numbers = {serial for content in self.packed for serial in content.serial_numbers}
+        return serial_numbers | {content.lot for content in self.packed if content.lot}
+
+    @property
+    def serial_numbers(self) -> tuple[str, ...]:
+        """Of what left; empty where none is named. Untranslatable: nobody says which pieces did."""
+        found = tuple(serial for content in self.packed for serial in content.serial_numbers)
+        if found and len(found) != self.quantity:
+            raise Untranslatable(
+                f"line {self.line_number}: {len(found)} serial numbers, and {self.quantity:f} left"
+            )
+        if len(set(found)) != len(found):
+            (twice, _), *_ = Counter(found).most_common(1)
+            raise Untranslatable(f"line {self.line_number}: serial number {twice} is packed twice")
+        return found
+
+    @property
+    def lots(self) -> dict[str, Decimal]:
+        """Quantity of what left by lot, in the line's unit; empty where none is named.
+
+        Untranslatable: nobody says how much of which lot did.
+        """
+        lots: dict[str, Decimal] = {}
+        for content in self.packed:
+            if not content.lot:
+                continue
+            if content.quantity.unit != self.unit:
+                raise Untranslatable(
+                    f"line {self.line_number}: {self.unit} left, and lot {content.lot} is packed "
+                    f"in {content.quantity.unit}"
+                )
+            lots[content.lot] = lots.get(content.lot, Decimal(0)) + Decimal(content.quantity.value)
+        named = sum(lots.values(), Decimal(0))
+        if lots and named != self.quantity:
+            if len(lots) > 1 or named < self.quantity:
+                raise Untranslatable(
+                    f"line {self.line_number}: the packages name lots of {named:f}, and "
+                    f"{self.quantity:f} left"
+                )
+            # All of it is of one lot: so is what left.
+            lots = {next(iter(lots)): self.quantity}
+        return lots
 
 
 def packages_that_left(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
@@ -39,7 +87,7 @@ def packages_that_left(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Pac
 
 
 def lines_that_left(shipment: shipment_pb2.Shipment) -> list[LineThatLeft]:
-    """By line number. Untranslatable: nothing left, or nobody says which pieces did."""
+    """By line number. Untranslatable: nothing left, or one line in two units."""
     contents = [content for package in packages_that_left(shipment) for content in package.contents]
     quantities = shipment.departures[-1].shipped if shipment.departures else contents
     amounts: dict[tuple[int, str], Decimal] = {}
@@ -54,54 +102,16 @@ def lines_that_left(shipment: shipment_pb2.Shipment) -> list[LineThatLeft]:
         for content in package.contents
     }
     found = [
-        _line(number, items.get(number, ""), unit, quantity, contents)
+        LineThatLeft(
+            number,
+            items.get(number, ""),
+            quantity,
+            unit,
+            [content for content in contents if content.line_number == number],
+        )
         for (number, unit), quantity in amounts.items()
         if quantity > 0
     ]
     if not found:
         raise Untranslatable("nothing of the shipment left")
     return sorted(found, key=lambda each: each.line_number)
-
-
-def _line(
-    number: int,
-    item_number: str,
-    unit: str,
-    quantity: Decimal,
-    contents: Sequence[shipment_pb2.PackageContent],
-) -> LineThatLeft:
-    own = [content for content in contents if content.line_number == number]
-    lots = _lots(number, unit, quantity, own)
-    serial_numbers = tuple(serial for content in own for serial in content.serial_numbers)
-    if serial_numbers and len(serial_numbers) != quantity:
-        raise Untranslatable(
-            f"line {number}: {len(serial_numbers)} serial numbers, and {quantity:f} left"
-        )
-    if len(set(serial_numbers)) != len(serial_numbers):
-        (twice, _), *_ = Counter(serial_numbers).most_common(1)
-        raise Untranslatable(f"line {number}: serial number {twice} is packed twice")
-    return LineThatLeft(number, item_number, quantity, unit, lots, serial_numbers)
-
-
-def _lots(
-    number: int, unit: str, quantity: Decimal, own: Sequence[shipment_pb2.PackageContent]
-) -> dict[str, Decimal]:
-    lots: dict[str, Decimal] = {}
-    for content in own:
-        if not content.lot:
-            continue
-        if content.quantity.unit != unit:
-            raise Untranslatable(
-                f"line {number}: {unit} left, and lot {content.lot} is packed in "
-                f"{content.quantity.unit}"
-            )
-        lots[content.lot] = lots.get(content.lot, Decimal(0)) + Decimal(content.quantity.value)
-    named = sum(lots.values(), Decimal(0))
-    if lots and named != quantity:
-        if len(lots) > 1 or named < quantity:
-            raise Untranslatable(
-                f"line {number}: the packages name lots of {named:f}, and {quantity:f} left"
-            )
-        # All of it is of one lot: so is what left.
-        lots = {next(iter(lots)): quantity}
-    return lots
