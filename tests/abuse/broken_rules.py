@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from abuse.valid_messages import (
@@ -114,6 +115,34 @@ def breaches(method: Method, more: Variation | None = None) -> Iterator[Breach]:
                 yield Breach(method, f"{declared} {rule}", where, rule, request)
 
 
+@cache
+def declared_rules() -> frozenset[str]:
+    """Each rule that requests of the contract can break, as `Breach.declared` names it.
+
+    Read from the descriptors of what requests hold, without making a message: a run that leaves
+    rules out did fewer than these.
+    """
+    kinds: dict[str, Descriptor] = {}
+    for method in CONTRACT.methods.values():
+        _reach(CONTRACT.generated_class(method.request_type).DESCRIPTOR, kinds)
+    nothing_more = Variation(random.Random(0))
+    return frozenset(
+        f"{declared} {rule}"
+        for kind in kinds.values()
+        for declared, _, rule, _ in _breaches_in(kind, nothing_more)
+    )
+
+
+def _reach(kind: Descriptor, kinds: dict[str, Descriptor]) -> None:
+    """Note a message type, and all that is validated inside."""
+    if kind.full_name in kinds:
+        return
+    kinds[kind.full_name] = kind
+    for field in kind.fields:
+        if field.message_type is not None and not is_ignored(field) and not is_map(field):
+            _reach(field.message_type, kinds)
+
+
 def _spots(message: Any, spot: _Spot, depth: int) -> Iterator[tuple[_Spot, Descriptor]]:
     kind = message.DESCRIPTOR
     yield spot, kind
@@ -146,8 +175,7 @@ def _breaches_in(kind: Descriptor, more: Variation) -> Iterator[Found]:
         field_rules = rules_of(field)
         if field_rules is None or field_rules.ignore == IGNORE_ALWAYS:
             continue
-        if field.containing_oneof is not None and field.containing_oneof.fields[0] != field:
-            continue
+        # Of a choice the first is set; a value for another one of it takes its place.
         for path, rule, change in _field_breaches(field, field_rules, more):
             yield field.full_name, path, rule, change
 
@@ -155,9 +183,7 @@ def _breaches_in(kind: Descriptor, more: Variation) -> Iterator[Found]:
 def _null_characters(kind: Descriptor) -> Iterator[Found]:
     """U+0000 in each text, declared or not: no database that the hub runs on keeps it in all."""
     for field in kind.fields:
-        later = field.containing_oneof is not None and field.containing_oneof.fields[0] != field
-        texts = is_map(field) or field.type == FieldDescriptor.TYPE_STRING
-        if texts and not later:
+        if is_map(field) or field.type == FieldDescriptor.TYPE_STRING:
             place = '["key"]' if is_map(field) else "[0]" if field.is_repeated else ""
             yield field.full_name, f"{field.name}{place}", NO_NUL, _with_null(field)
 
