@@ -27,7 +27,7 @@ def violations(history: History) -> Iterator[Violation]:
         if row.state == "SUPERSEDED":
             if why := _not_superseded(row, lines, history.run.supersedes):
                 yield Violation(Kind.SUPERSEDED_BY_NOTHING, row.id, f"{row.operation}: {why}")
-        elif row.state == "SKIPPED" and not history.run.operators:
+        elif row.state == "SKIPPED" and row.id not in history.run.skipped:
             yield Violation(Kind.SKIPPED_UNASKED, row.id, f"{row.operation} at {row.endpoint}")
         elif row.state == "PARKED":
             cause = _cause(row, logs.get(row.id, []))

@@ -251,8 +251,8 @@ class Run:
     that a write's method makes. quiet: the run waited until nothing was open. endpoints: those
     whose books are in the history. on_stream: the event stream is in the history. supersedes: what
     an operation takes back. settle_seconds: how long a vendor may take to show what it did; 0: not
-    judged. operators: people skip work in it. parks: for what deliveries are parked in it beside
-    doubt that nobody can clear up, as the rules about ends name it.
+    judged. skipped: the deliveries that a person skipped. parks: for what deliveries are parked in
+    it beside doubt that nobody can clear up, as the rules about ends name it.
     """
 
     trial: str
@@ -264,7 +264,7 @@ class Run:
     on_stream: bool = True
     supersedes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settle_seconds: float = 0.0
-    operators: bool = False
+    skipped: tuple[str, ...] = ()
     parks: tuple[str, ...] = ()
 
 
@@ -311,7 +311,7 @@ class History:
         told.pop("")
         for name in ("targets", "supersedes"):
             told[name] = {key: tuple(found) for key, found in told.get(name, {}).items()}
-        for name in ("endpoints", "parks"):
+        for name in ("endpoints", "skipped", "parks"):
             told[name] = tuple(told.get(name, ()))
         return cls(Run(**told), tuple(_records(lines[1:])))
 

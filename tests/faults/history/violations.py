@@ -53,7 +53,7 @@ class Kind(Enum):
     REJECTED_WITH_EFFECT = (Verdict.LOST, "a rejected delivery is in the vendor's books")
     SUPERSEDED_BUT_CALLED = (Verdict.DOUBLED, "the vendor was asked for superseded work")
     SUPERSEDED_BY_NOTHING = (Verdict.LOST, "work was dropped that nothing later takes back")
-    SKIPPED_UNASKED = (Verdict.LOST, "work was skipped in a run in which nobody could say so")
+    SKIPPED_UNASKED = (Verdict.LOST, "work was skipped that nobody had skipped")
     OLDER_STATE_LAST = (Verdict.REGRESSED, "a vendor got an older state after a newer one")
     # Labels: what is packed, bought, shown and voided.
     PACKAGE_WITHOUT_PURCHASE = (Verdict.LOST, "nobody buys a label for what was packed")

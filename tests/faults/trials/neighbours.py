@@ -237,6 +237,8 @@ async def _release(round_: Round) -> list[str]:
                 await getattr(operator.delivery_operations, f"{verb}Delivery")(request)
             except CallError as error:
                 refused.append(f"{verb} of a parked delivery is refused: {error}")
+            else:
+                round_.skipped += [delivery_id] if cancelled else []
     return refused
 
 

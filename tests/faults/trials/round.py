@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fixtures_nats import eventually
@@ -43,6 +43,8 @@ class Round:
     site: Site
     load: Load
     notes: Notes
+    # Deliveries that a person skipped in it.
+    skipped: list[str] = field(default_factory=list)
 
     def open_work(self) -> int:
         """Deliveries that something still has to happen to by itself."""
@@ -80,6 +82,7 @@ class Round:
             quiet=self.site.plan.patience_seconds > 0,
             supersedes=self.load.supersedes,
             settle_seconds=SETTLE_SECONDS,
+            skipped=tuple(self.skipped),
             parks=(POISON,) if self.site.plan.poisoned else (),
         )
         return History(
