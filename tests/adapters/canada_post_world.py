@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,7 +11,7 @@ from carrier_hub import SmallHub
 from carrier_hub import check as fits_the_contract
 from crossdock.fulfillment.v1 import fulfillment_events_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
-from crossdock.shipment.v1 import shipment_events_pb2
+from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock_adapters.canada_post import adapter, conformance
 from crossdock_adapters.canada_post.adapter import ADAPTER
 from crossdock_adapters.canada_post.client import CanadaPostClient
@@ -32,6 +33,7 @@ SANDBOX_SETTINGS: dict[str, Any] = {
     "scan_interval_seconds": 0.01,
 }
 REFERENCE = "MFRGGZDFMZTWQ2LKNNWG"
+SECOND = "0190f7a2-3c4d-7e5f-8a6b-000000000009"
 os.environ.setdefault("CANADA_POST_TEST_USER", "key-7")
 os.environ.setdefault("CANADA_POST_TEST_PASSWORD", "not-a-real-secret")
 os.environ.setdefault("CANADA_POST_TEST_OTHER", "somebody-elses-secret")
@@ -55,10 +57,16 @@ class World:
         self.settings, self.secrets = check(ADAPTER.manifest.settings, given)
         self.client = CanadaPostClient(self.settings, self.secrets)
 
-    def work(self, operation: str, event: Any, reference: str = REFERENCE, item: str = "") -> Work:
+    def work(
+        self,
+        operation: str,
+        event: Any,
+        reference: str = REFERENCE,
+        item: str = conformance.PACKAGE_ID,
+    ) -> Work:
         nobody: Any = None
         return Work(
-            "delivery", "canada-post", operation, item or conformance.PACKAGE_ID, reference, 1,
+            "delivery", "canada-post", operation, item, reference, 1,
             event, self.settings, self.hub, nobody,
         )  # fmt: skip
 
@@ -69,6 +77,30 @@ class World:
     def voided(self) -> Work:
         event = shipment_events_pb2.ShipmentVoided(shipment=conformance.shipment())
         return self.work("void_label", event)
+
+    def left(self, *packages: str, before: Sequence[str] = ()) -> Work:
+        """Packages that leave now, by their number; `before`: those that left earlier."""
+        shipment = self.shipment()
+        if before:
+            shipment.departures.add(package_numbers=before)
+        shipment.departures.add(package_numbers=packages)
+        event = shipment_events_pb2.ShipmentManifested(shipment=shipment)
+        return self.work("close_manifest", event, item="")
+
+    def shipment(self) -> shipment_pb2.Shipment:
+        """Two packages."""
+        shipment = conformance.shipment()
+        second = shipment.packages.add(id=SECOND, number="OLPN-2")
+        second.weight.value, second.weight.unit = "500", "GRM"
+        return shipment
+
+    async def two_bought(self) -> list[label_pb2.Label]:
+        """The labels of both packages of one shipment."""
+        event = fulfillment_events_pb2.FulfillmentPacked(shipment=self.shipment())
+        for item, reference in ((conformance.PACKAGE_ID, "REFERENCE1"), (SECOND, "REFERENCE2")):
+            work = self.work("buy_label", event, reference, item)
+            self.hub.stored.append(label_of(await adapter.buy_label(work, self.client)))
+        return list(self.hub.stored)
 
     async def bought(self, reference: str = REFERENCE) -> label_pb2.Label:
         """A label that the hub knows of."""

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from canada_post_world import REFERENCE, SANDBOX_SETTINGS, World, label_of, running
 from carrier_hub import check as fits_the_contract
-from crossdock.fulfillment.v1 import fulfillment_events_pb2
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.canada_post import adapter, conformance
@@ -52,7 +51,7 @@ async def test_a_label_is_bought_under_our_reference(world: World) -> None:
     with_tax = Decimal(shipment["price"]) * Decimal("1.13")
     assert Decimal(label.price.amount) == with_tax.quantize(Decimal("0.01"))
     assert label.purchase_reference == REFERENCE
-    assert (shipment["group"], shipment["status"]) == ("OTTAWA", "created")
+    assert (shipment["group"], shipment["status"]) == ("S-2001", "created")
 
 
 async def test_a_page_is_fetched_where_no_label_printer_is() -> None:
@@ -63,18 +62,13 @@ async def test_a_page_is_fetched_where_no_label_printer_is() -> None:
 
 
 async def test_each_package_is_a_shipment_of_its_own_in_one_group(world: World) -> None:
-    """Proves that two packages are two shipments in the group of their location."""
-    shipment = conformance.shipment()
-    second = shipment.packages.add(id="second", number="OLPN-2")
-    second.weight.value, second.weight.unit = "500", "GRM"
-    event = fulfillment_events_pb2.FulfillmentPacked(shipment=shipment)
-    for item, reference in ((conformance.PACKAGE_ID, "REFERENCE1"), ("second", "REFERENCE2")):
-        work = world.work("buy_label", event, reference, item)
-        await adapter.buy_label(work, world.client)
+    """Proves that two packages are two shipments in the group of the shipment that they leave
+    with."""
+    await world.two_bought()
     made = world.sandbox.books()["shipments"]
     assert [(each["group"], each["weight"]) for each in made] == [
-        ("OTTAWA", "1.9"),
-        ("OTTAWA", "0.5"),
+        ("S-2001", "1.9"),
+        ("S-2001", "0.5"),
     ]
 
 

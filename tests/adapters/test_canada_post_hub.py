@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.location.v1 import location_service_pb2
 from crossdock.mapping.v1 import mapping_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
@@ -110,11 +111,13 @@ async def void(story: Story, shipment_id: str) -> None:
 async def test_a_parcel_is_bought_once_delivered_and_another_voided(
     hub: RunningHub, lane: Lane, tmp_path: Path
 ) -> None:
-    """Proves at a real hub that a lost answer makes one shipment, that its scans arrive as
-    milestones up to the proof of delivery, and that a voided shipment has no valid label."""
+    """Proves at a real hub that a lost answer makes one shipment, that its departure transmits it
+    once though that answer is lost, too, and its manifest's number leads to it, that its scans
+    arrive as milestones up to the proof of delivery, and that a voided one has no valid label."""
     config = SandboxConfig("canada-post", settings=SANDBOX_SETTINGS)
     await dock_in_ottawa(hub)
     quick = asking_soon(ADAPTER, "buy_label", SETTLE_SECONDS)
+    quick = asking_soon(quick, "close_manifest", SETTLE_SECONDS)
     async with (
         CanadaPostSandbox(config) as sandbox,
         Story(hub, lane) as story,
@@ -138,8 +141,17 @@ async def test_a_parcel_is_bought_once_delivered_and_another_voided(
         await eventually(lambda: confirmed(story, plain, "void_label"), "the void", WAIT_SECONDS)
         assert sandbox.books()["labels_valid"] == 1
 
+        sandbox.faults.add({"kind": "reply_lost", "operation": "transmit", "count": 1})
         await story.manifest(lost)
-        await sandbox.commands()["transmit"]({})
+        await eventually(
+            lambda: confirmed(story, lost, "close_manifest"), "the manifest", WAIT_SECONDS
+        )
+        books = sandbox.books()
+        (number,) = books["manifests"]
+        assert books["manifests_made"] == [number]
+        trace = lineage_service_pb2.TraceRequest(id=number)
+        nodes = (await story.operator.lineage.Trace(trace)).lineage.nodes
+        assert lost in [node.id for node in nodes]
         await sandbox.commands()["handover"]({"tracking_numbers": [label.tracking_number]})
         await eventually(lambda: delivered(story, lost), "the parcel is delivered", WAIT_SECONDS)
         assert sandbox.tick_error == ""

@@ -12,13 +12,8 @@ import pytest
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_adapters.canada_post import conformance, translate
-from crossdock_adapters.canada_post.client import (
-    ANSWERS,
-    Means,
-    Reply,
-    read_answers,
-    read_info,
-)
+from crossdock_adapters.canada_post.answers import ANSWERS, Means, read_answers
+from crossdock_adapters.canada_post.client import Reply, read_info
 from crossdock_adapters.canada_post.translate import ShipRules
 from crossdock_adapters.sdk import vendor_xml
 from crossdock_adapters.sdk.http import Answer
@@ -80,7 +75,7 @@ def test_a_package_is_asked_for_in_canada_posts_words() -> None:
     assert root.namespace == "http://www.canadapost.ca/ws/shipment-v8"
     said = {
         "customer-request-id": "REFERENCE",
-        "group-id": "OTTAWA",
+        "group-id": "S-2001",
         "cpc-pickup-indicator": "true",
         "requested-shipping-point": "K1A0B1",
         "provide-pricing-info": "true",
@@ -167,10 +162,6 @@ def _no_weight(shipment: shipment_pb2.Shipment) -> None:
     shipment.packages[0].weight.value = "0"
 
 
-def _long_group(shipment: shipment_pb2.Shipment) -> None:
-    shipment.ship_from_location_number = "OTTAWA-" * 5
-
-
 def _no_province(shipment: shipment_pb2.Shipment) -> None:
     shipment.ship_to.address.state = ""
 
@@ -189,7 +180,6 @@ def _strange_service(shipment: shipment_pb2.Shipment) -> None:
         (_long_street, "ship to: the street needs 1 to 2 lines of 44"),
         (_odd_letter, "name has a character that XML cannot say"),
         (_no_weight, "no weight"),
-        (_long_group, "group .* more than 32 characters; set group"),
         (_no_province, "ship to: Canada Post wants city and province"),
         (_strange_service, "crossdock map set canada-post SERVICE_LEVEL CODE --type DOM"),
     ],
@@ -222,6 +212,8 @@ def test_a_shipment_is_read_with_its_links_and_price() -> None:
         (404, payload("messages_empty.xml"), Means.NOTHING_THERE),
         (404, b"<html>no such page</html>", Means.UNKNOWN),
         (404, MESSAGE.format("004", "No Pin History"), Means.NOTHING_THERE),
+        (400, MESSAGE.format("9118", "Group id was not found"), Means.NOTHING_TO_TRANSMIT),
+        (400, MESSAGE.format("9122", "All groups are empty"), Means.NOTHING_TO_TRANSMIT),
         (409, MESSAGE.format("7292", "A refund has already been requested"), Means.DONE_BEFORE),
         (401, MESSAGE.format("E002", "AAA Authentication Failure"), Means.REFUSED_AT_DOOR),
         (401, b"", Means.REFUSED_AT_DOOR),

@@ -133,6 +133,7 @@ TROUBLES = [
         ("reply_lost", "create", {}),
         ("throttle", "create", {}),
         ("error_before", "artifact", GATEWAY),
+        ("reply_lost", "transmit", {}),
     ),
     *_troubles(
         "ltl-freight",

@@ -126,6 +126,24 @@ async def test_each_package_has_one_label_of_the_carrier_that_was_named(
     assert sold(carrier, evening.books[carrier]) == Counter(packages)
 
 
+async def test_what_left_for_canada_post_is_transmitted_once(evening: Evening) -> None:
+    """Proves by Canada Post's own books that each parcel that left is on one manifest, which was
+    made, and that the numbers of the manifests are in the lineage of their orders."""
+    books = evening.books["canada-post"]
+    listed = Counter(each for manifest in books["manifests"].values() for each in manifest)
+    assert listed == Counter(dict.fromkeys([e["shipment_id"] for e in books["shipments"]], 1))
+    assert books["manifests_made"] == sorted(books["manifests"])
+    told = Counter(
+        reference.value
+        for lineage in evening.lineages.values()
+        for posting in lineage.postings
+        if posting.operation == "close_manifest"
+        for reference in posting.vendor_references
+        if reference.type == "manifest"
+    )
+    assert told == Counter(dict.fromkeys(books["manifests"], 1))
+
+
 async def test_what_a_parcel_cost_is_in_the_currency_of_its_carrier(evening: Evening) -> None:
     """Proves that each label with a price has the currency of its carrier's account, and that
     Canada Post's prices are those of its own books with tax; GLS and LTL freight tell none."""

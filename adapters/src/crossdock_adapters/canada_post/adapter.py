@@ -12,7 +12,7 @@ from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.canada_post import translate
+from crossdock_adapters.canada_post import manifests, translate
 from crossdock_adapters.canada_post.client import (
     CURRENCY,
     SUSPENDED,
@@ -51,7 +51,7 @@ ATTEMPTS_FOR_LABEL = 10
 XML = "application/xml"
 # Settings that are one of a few words: a misspelt one would transmit, or ask for another label.
 WORDS = {
-    "transmission": (translate.MANIFEST, translate.AT_CREATION),
+    "transmission": (translate.AT_DEPARTURE, translate.MANIFEST, translate.AT_CREATION),
     "method_of_payment": ("Account", "CreditCard", "SupplierAccount"),
     "label_encoding": ("ZPL", "PDF"),
     "label_format": ("4x6", "8.5x11"),
@@ -65,6 +65,12 @@ async def connect(settings: Settings, secrets: Secrets) -> CanadaPostClient:
     for name, words in WORDS.items():
         if settings.text(name) not in words:
             raise SettingsError(f"{name} is {settings.text(name)!r}: give {' or '.join(words)}")
+    if settings.text("group") and settings.text("transmission") != translate.MANIFEST:
+        raise SettingsError(
+            f"group is given and transmission is {settings.text('transmission')}: a group for many "
+            "shipments is one that somebody else transmits; leave group, or set transmission to "
+            f"{translate.MANIFEST}"
+        )
     return CanadaPostClient(settings, secrets)
 
 
@@ -158,6 +164,18 @@ async def void_label(work: Work, vendor: CanadaPostClient) -> Confirmed:
     fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), pin)
     voided = [Reference("voided_tracking_number", pin), *references]
     return Confirmed(voided, [fact], note)
+
+
+@ADAPTER.operation("close_manifest")
+async def close_manifest(work: Work, vendor: CanadaPostClient) -> Confirmed:
+    """Transmits what left with a departure; what was transmitted before stays so."""
+    return await manifests.close(work, vendor, ship_rules(work.settings))
+
+
+@ADAPTER.look_up("close_manifest")
+async def find_manifest(work: Work, vendor: CanadaPostClient) -> Confirmed | NotFound:
+    """Asks each shipment that left whether it is transmitted."""
+    return await manifests.find(work, vendor)
 
 
 async def translate_detail(poll: Poll, held: HeldPayload, vendor: CanadaPostClient) -> None:

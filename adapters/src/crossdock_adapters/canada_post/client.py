@@ -8,21 +8,19 @@ the call may have had an effect.
 from __future__ import annotations
 
 import asyncio
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import cached_property
-from importlib import resources
-from typing import Any
 from urllib.parse import quote, urlsplit
 
+from crossdock_adapters.canada_post.answers import ANSWERS, Means
 from crossdock_adapters.sdk import vendor_xml
 from crossdock_adapters.sdk.auth import basic_credentials
 from crossdock_adapters.sdk.carrier_labels import LabelImage
 from crossdock_adapters.sdk.http import MAX_ANSWER_BYTES, Answer, VendorHttp
-from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     OutcomeUnknown,
@@ -38,12 +36,15 @@ from crossdock_adapters.sdk.vendor_xml import Element
 SHIPMENT_NAMESPACE = "http://www.canadapost.ca/ws/shipment"
 SHIPMENT_TYPE = "application/vnd.cpc.shipment-v8+xml"
 TRACK_TYPE = "application/vnd.cpc.track-v2+xml"
+MANIFEST_TYPE = "application/vnd.cpc.manifest-v8+xml"
 CURRENCY = "CAD"
 FORMATS = {"application/pdf": "PDF", "application/zpl": "ZPL"}
 # How a label begins, whatever it is called.
 BEGINNINGS = {b"%PDF-": "PDF", b"^XA": "ZPL"}
 MAX_BLANKS = 64
-TRANSMITTED, SUSPENDED = "transmitted", "suspended"
+CREATED, TRANSMITTED, SUSPENDED = "created", "transmitted", "suspended"
+# What the number of a manifest is that has nothing in it.
+EMPTY_MANIFEST = "EMPTY"
 MAX_FOUND = 20
 MAX_REASON_CHARACTERS = 300
 # A history of 500 scans has less; labels may have what the SDK reads at most.
@@ -53,81 +54,11 @@ MAX_DUE = Decimal(1_000_000)
 # 202: the label is not drawn yet; asked again this often, this many times.
 NOT_READY = 202
 GONE = 410
-ANSWERS_FILE = "answers.toml"
-# The code of everything that the gateway says for itself.
-GATEWAY = "Server"
+# Who knows what such an answer means to a call asks before; to any other it is a refusal.
+REFUSALS = (Means.REJECTED, Means.TRANSMITTED, Means.DONE_BEFORE, Means.NOTHING_TO_TRANSMIT)
 ARTIFACT_TRIES = 3
 ARTIFACT_PAUSE_SECONDS = 1.0
 ARTIFACT_PAUSE_SECONDS_MAX = 5.0
-
-
-class Means(StrEnum):
-    """What an answer that is no success says about the call."""
-
-    THROTTLED = "throttled"
-    REFUSED_AT_DOOR = "door"
-    PERSON = "person"
-    REJECTED = "rejected"
-    TRANSMITTED = "transmitted"
-    DONE_BEFORE = "done_before"
-    NOTHING_THERE = "nothing_there"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the table, see there; what it leaves out may be anything."""
-
-    means: Means
-    source: str
-    status: int = 0
-    codes: frozenset[str] = frozenset()
-    words: str = ""
-    of_vendor: bool = False
-    coded: bool = False
-
-    def fits(self, status: int, messages: Sequence[tuple[str, str]] | None) -> bool:
-        """Whether this row is about such an answer; messages None: no message document."""
-        if self.status and status != self.status:
-            return False
-        if self.codes or self.words:
-            return any(
-                (not self.codes or code in self.codes) and self.words in description.lower()
-                for code, description in messages or []
-            )
-        if self.coded:
-            return any(code not in ("", GATEWAY) for code, _ in messages or [])
-        return messages is not None or not self.of_vendor
-
-
-def read_answers(text: str, name: str = ANSWERS_FILE) -> tuple[Row, ...]:
-    """Read the table. ManifestError lists every row that is wrong."""
-    content = tomllib.loads(text)
-    sources, rows, problems = content.get("sources", {}), [], []
-    for position, given in enumerate(content.get("answer", []), start=1):
-        wrong = _wrong(given, sources)
-        problems += [f"answer {position}: {problem}" for problem in wrong]
-        if not wrong:
-            codes, source = frozenset(given.get("codes", [])), sources[given["source"]]
-            kept = {**given, "means": Means(given["means"]), "codes": codes, "source": source}
-            rows.append(Row(**kept))
-    if problems:
-        raise ManifestError(name, problems)
-    return tuple(rows)
-
-
-def _wrong(given: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
-    found = [f"{key} is no key" for key in sorted(set(given) - set(Row.__slots__))]
-    if given.get("means") not in list(Means):
-        found.append(f"means must be one of {', '.join(Means)}")
-    if given.get("source") not in sources:
-        found.append("source must be one of [sources]")
-    if not given.keys() & {"status", "codes", "words"}:
-        found.append("give a status, codes or words")
-    return found
-
-
-ANSWERS = read_answers(resources.files(__package__ or "").joinpath(ANSWERS_FILE).read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +72,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentInfo:
-    """A shipment as Canada Post shows it: one parcel. `due` None: it does not say the price."""
+    """A shipment as Canada Post shows it: one parcel. `due` None: it does not say the price.
+
+    `manifest` is the number of the manifest that it was transmitted with, "" where none is shown.
+    """
 
     request_id: str
     shipment_id: str
@@ -149,6 +83,7 @@ class ShipmentInfo:
     tracking_pin: str
     due: Decimal | None
     links: tuple[Link, ...]
+    manifest: str = ""
 
     def link(self, rel: str) -> Link | None:
         """The first link of this kind; None: there is none."""
@@ -292,13 +227,7 @@ class CanadaPostClient:
         link = info.link("label")
         if link is None:
             return without
-        for attempt in range(ARTIFACT_TRIES):
-            reply = await self._call("GET", _path(link.href), link.media_type, MAX_ANSWER_BYTES)
-            if reply.status != NOT_READY:
-                break
-            if attempt + 1 < ARTIFACT_TRIES:
-                wish = reply.answer.retry_after_seconds(ARTIFACT_PAUSE_SECONDS)
-                await asyncio.sleep(min(wish, ARTIFACT_PAUSE_SECONDS_MAX))
+        reply = await self._drawn(link, MAX_ANSWER_BYTES)
         if reply.status == NOT_READY:
             raise OutcomeUnknown(f"the label of shipment {info.shipment_id} is not drawn yet")
         if reply.status == GONE or reply.says(Means.NOTHING_THERE) or reply.says(Means.REJECTED):
@@ -317,6 +246,40 @@ class CanadaPostClient:
         if not reply.ok:
             return None
         return _due(self._document(reply, "shipment-price", effect=False))
+
+    async def shipment(self, shipment_id: str) -> ShipmentInfo | None:
+        """A shipment by its number; None: Canada Post shows none, because it was voided, for one
+        reason."""
+        path = f"{self._shipping}/shipment/{quote(shipment_id, safe='')}"
+        reply = await self._call("GET", path, SHIPMENT_TYPE)
+        if reply.says(Means.NOTHING_THERE):
+            return None
+        return self._info(reply, effect=False)
+
+    async def transmit(self, document: bytes) -> list[Link] | None:
+        """Transmits groups: links to the manifests made of them; None: nothing is in them."""
+        path = f"{self._shipping}/manifest"
+        reply = await self._call("POST", path, MANIFEST_TYPE, document=document)
+        if reply.says(Means.NOTHING_TO_TRANSMIT):
+            return None
+        return _manifests(self._document(reply, "manifests", effect=True))
+
+    async def manifest(self, link: Link) -> str:
+        """The number of a manifest; EMPTY_MANIFEST: nothing is on it. Canada Post makes the
+        manifest when it is first asked for. OutcomeUnknown: it is not made yet."""
+        reply = await self._drawn(link, MAX_DOCUMENT_BYTES)
+        if reply.status == NOT_READY:
+            raise OutcomeUnknown("the manifest is not made yet")
+        number = self._document(reply, "manifest", effect=True).text_of("po-number")
+        if not number:
+            raise _unclear(reply, f"HTTP {reply.status}, a manifest without a number", effect=True)
+        return number
+
+    async def manifests_since(self, day: date) -> list[Link]:
+        """Links to every manifest from a day of Canada Post's on, in its order."""
+        path, params = f"{self._shipping}/manifest", {"start": f"{day:%Y%m%d}"}
+        reply = await self._call("GET", path, MANIFEST_TYPE, params=params)
+        return _manifests(self._document(reply, "manifests", effect=False))
 
     async def void(self, shipment_id: str) -> Voided:
         """Voids a shipment."""
@@ -349,6 +312,17 @@ class CanadaPostClient:
         if reply.says(Means.NOTHING_THERE):
             return b""
         raise self._refusal(reply, effect=False)
+
+    async def _drawn(self, link: Link, max_bytes: int) -> Reply:
+        """What a link leads to, asked for a few times while it is not ready."""
+        for attempt in range(ARTIFACT_TRIES):
+            reply = await self._call("GET", _path(link.href), link.media_type, max_bytes)
+            if reply.status != NOT_READY:
+                break
+            if attempt + 1 < ARTIFACT_TRIES:
+                wish = reply.answer.retry_after_seconds(ARTIFACT_PAUSE_SECONDS)
+                await asyncio.sleep(min(wish, ARTIFACT_PAUSE_SECONDS_MAX))
+        return reply
 
     async def _call(
         self,
@@ -404,7 +378,7 @@ class CanadaPostClient:
             return NeedsPerson(f"{said}: nothing is there; check the customer numbers")
         if means is Means.PERSON:
             return NeedsPerson(said)
-        if means in (Means.REJECTED, Means.TRANSMITTED, Means.DONE_BEFORE):
+        if means in REFUSALS:
             return Reject(messages[0][0] if messages else str(reply.status), said)
         return _unclear(reply, said, effect)
 
@@ -427,7 +401,13 @@ def read_info(root: Element) -> ShipmentInfo:
         tracking_pin=root.need_text("tracking-pin"),
         due=None if price is None else _due(price),
         links=tuple(_link(link) for link in root.all("links/link")),
+        manifest=root.text_of("po-number"),
     )
+
+
+def _manifests(listed: Element) -> list[Link]:
+    """The links to manifests in a list of them."""
+    return [link for link in map(_link, listed.all("link")) if link.rel == "manifest" and link.href]
 
 
 def _link(element: Element) -> Link:

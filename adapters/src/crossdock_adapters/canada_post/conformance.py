@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossdock.shipment.v1 import shipment_pb2
+from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
@@ -16,6 +16,7 @@ from crossdock_adapters.sdk import vendor_xml
 from crossdock_adapters.sdk.conformance import packed_parcel
 from crossdock_adapters.sdk.conformance.subject import (
     XML,
+    Case,
     Subject,
     UnknownCode,
     WayIn,
@@ -55,6 +56,13 @@ def shipment() -> shipment_pb2.Shipment:
     )
     packed_parcel.pack(found, "OLPN-1", ("1.9", "KGM"), ("30", "22.5", "10"))
     return found
+
+
+def left() -> shipment_events_pb2.ShipmentManifested:
+    """Its package has left the dock."""
+    event = shipment_events_pb2.ShipmentManifested(shipment=shipment())
+    event.shipment.departures.add(package_numbers=["OLPN-1"])
+    return event
 
 
 def detail(*occurrences: Mapping[str, str]) -> bytes:
@@ -112,9 +120,17 @@ CONFORMANCE = Subject(
         "calls_per_second": 2000,
         "retry_after_header": True,
     },
-    cases=packed_parcel.cases(
-        shipment, bought=lambda books: len(books["shipments"]), voided=taken_back
-    ),
+    cases=[
+        *packed_parcel.cases(
+            shipment, bought=lambda books: len(books["shipments"]), voided=taken_back
+        ),
+        Case(
+            "close_manifest",
+            event=lambda _: left(),
+            after=["buy_label"],
+            made=lambda books: len(books["manifests"]),
+        ),
+    ],
     ways_in=[
         WayIn(
             "poll:tracking",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -89,6 +90,7 @@ class CanadaPostSandbox(Sandbox):
             VendorRoute("POST", f"{one}/refund", self._refund, "refund", effect=True),
             VendorRoute("GET", f"{SHIPPING}/group", self._groups, "groups"),
             VendorRoute("POST", f"{SHIPPING}/manifest", self._transmit, "transmit", effect=True),
+            VendorRoute("GET", f"{SHIPPING}/manifest", self._manifests, "manifests"),
             VendorRoute("GET", f"{SHIPPING}/manifest/{{number}}", self._manifest, "manifest"),
             VendorRoute("GET", "/rs/artifact/{shipment_id}/{page}", self._artifact, "artifact"),
             VendorRoute("GET", "/vis/track/pin/{pin}/detail", self._track, "track"),
@@ -262,15 +264,32 @@ class CanadaPostSandbox(Sandbox):
         self._admit(request, MANIFEST_TYPE, sends=True)
         body = await request.body()
         root = sandbox_documents.read_document(body, "transmit-set", MANIFEST_NAMESPACE)
-        groups = [each.text.strip() for each in root.all("group-ids/group-id")]
+        groups, excluded = sandbox_documents.read_transmission(root)
         call.key = ",".join(groups)
-        number = self._books.transmit(groups)
-        link = self._url_of(request, f"{_shipping(request)}/manifest/{number}")
-        links = [{"rel": "manifest", "href": link, "media-type": MANIFEST_TYPE}]
-        answer = sandbox_documents.with_links(
+        return self._listed(request, [self._books.transmit(groups, excluded)])
+
+    async def _manifests(self, request: Request, call: Call) -> Response:
+        """All of them, whatever the day: this world is a few minutes old."""
+        self._admit(request, MANIFEST_TYPE)
+        call.key = request.query_params.get("start", "")
+        if re.fullmatch(r"\d{8}", call.key) is None:
+            raise VendorRefusal(400, "9105", "Required query parameter not provided")
+        return self._listed(request, self._books.manifests())
+
+    def _listed(self, request: Request, numbers: Sequence[str]) -> Response:
+        place = f"{_shipping(request)}/manifest"
+        links = [
+            {
+                "rel": "manifest",
+                "href": self._url_of(request, f"{place}/{number}"),
+                "media-type": MANIFEST_TYPE,
+            }
+            for number in numbers
+        ]
+        body = sandbox_documents.with_links(
             "manifests", {}, links, MANIFEST_NAMESPACE, wrapped=False
         )
-        return Response(answer, media_type=MANIFEST_TYPE)
+        return Response(body, media_type=MANIFEST_TYPE)
 
     async def _manifest(self, request: Request, call: Call) -> Response:
         self._admit(request, MANIFEST_TYPE)

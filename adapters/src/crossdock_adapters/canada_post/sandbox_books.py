@@ -71,6 +71,7 @@ class Books:
         self._parcels: dict[str, Parcel] = {}
         self._by_pin: dict[str, Parcel] = {}
         self._manifests: dict[str, list[str]] = {}
+        self._made: set[str] = set()
         self._refunds = 0
         # What to look at when: (time, tie-breaker, shipment id).
         self._agenda: list[tuple[datetime, int, str]] = []
@@ -145,13 +146,20 @@ class Books:
         parcel.refund_ticket = f"GA{self._refunds:07d}"
         return parcel.refund_ticket
 
-    def transmit(self, groups: Iterable[str]) -> str:
+    def transmit(self, groups: Iterable[str], excluded: Iterable[str] = ()) -> str:
         """Closes groups: their shipments can no longer be voided. The manifest's PO number."""
-        wanted = set(groups)
+        wanted, left_out = set(groups), set(excluded)
+        if wanted - {parcel.order.group for parcel in self._parcels.values()}:
+            raise VendorRefusal(
+                400,
+                "9118",
+                "Group id was not found for transmission; please remove or correct.",
+            )
         closed = [
             parcel
             for parcel in self._parcels.values()
             if parcel.order.group in wanted
+            and parcel.shipment_id not in left_out
             and parcel.status == CREATED
             and parcel.voided_at is None
         ]
@@ -164,10 +172,15 @@ class Books:
         return number
 
     def manifest(self, number: str) -> list[str]:
-        """The shipments of a manifest."""
+        """The shipments of a manifest, which is made when it is first asked for."""
         if number not in self._manifests:
             raise VendorRefusal(404)
+        self._made.add(number)
         return self._manifests[number]
+
+    def manifests(self) -> list[str]:
+        """The numbers of all manifests, oldest first."""
+        return list(self._manifests)
 
     def hand_over(self, pins: Iterable[str], now: datetime, *, voided_too: bool = False) -> int:
         """Gives parcels to the driver: their journey begins now. Returns how many started."""
@@ -217,6 +230,7 @@ class Books:
             "delivered": sum(parcel.delivered for parcel in parcels),
             "shipments": [_json(parcel) for parcel in parcels],
             "manifests": self._manifests,
+            "manifests_made": sorted(self._made),
             "refunds": self._refunds,
             "labels_by_reference": {
                 reference: {

@@ -67,6 +67,25 @@ OPTIONAL = {
     "delivery-spec/settlement-info/contract-id": r"\d{1,10}",
     "delivery-spec/settlement-info/paid-by-customer": r"\d{1,10}",
 }
+# Of a transmission; other elements are refused, as the schema does.
+TRANSMIT_REQUIRED = {
+    "group-ids/group-id": r".{1,32}",
+    "detailed-manifests": r"true|false",
+    "method-of-payment": r".{1,15}",
+    "manifest-address/manifest-company": r".{1,44}",
+    "manifest-address/phone-number": r".{1,25}",
+    "manifest-address/address-details/address-line-1": r".{1,44}",
+    "manifest-address/address-details/city": r".{1,40}",
+    "manifest-address/address-details/prov-state": r".{1,2}",
+    "manifest-address/address-details/postal-zip-code": r"[A-Z]\d[A-Z]\d[A-Z]\d",
+}
+TRANSMIT_OPTIONAL = {
+    "cpc-pickup-indicator": r"true",
+    "requested-shipping-point": r"[A-Z]\d[A-Z]\d[A-Z]\d",
+    "manifest-address/manifest-name": r".{1,44}",
+    "customer-reference": r".{1,12}",
+    "excluded-shipments/shipment-id": r".{1,32}",
+}
 
 
 class VendorRefusal(VendorError):
@@ -137,14 +156,22 @@ def read_document(body: bytes, name: str, namespace: str) -> Element:
     return root
 
 
+def read_transmission(root: Element) -> tuple[list[str], list[str]]:
+    """The groups of a transmission and the shipments that it leaves out, checked as its schema and
+    the carrier's rules say."""
+    _check_texts(root, TRANSMIT_REQUIRED, TRANSMIT_OPTIONAL)
+    known = {path.partition("/")[0] for path in (*TRANSMIT_REQUIRED, *TRANSMIT_OPTIONAL)}
+    if strange := sorted({child.name for child in root.children} - known):
+        raise _schema(f"cvc-complex-type: element {strange[0]} is not expected")
+    if root.text_of("method-of-payment") not in PAYMENTS:
+        raise VendorRefusal(400, "1711", "Invalid Method of Payment")
+    groups = [each.text.strip() for each in root.all("group-ids/group-id")]
+    return groups, [each.text.strip() for each in root.all("excluded-shipments/shipment-id")]
+
+
 def read_shipment(root: Element, customers: Sequence[str]) -> ShipOrder:
     """A create request, checked as the schema and the carrier's rules say."""
-    for path, pattern in {**REQUIRED, **OPTIONAL}.items():
-        found = root.find(path)
-        if found is None and path in REQUIRED:
-            raise _schema(f"cvc-complex-type: element {path} is missing")
-        if found is not None and re.fullmatch(pattern, found.text) is None:
-            raise _schema(f"cvc-simple-type 1: element {path} value is not valid")
+    _check_texts(root, REQUIRED, OPTIONAL)
     spec = root.need("delivery-spec")
     group, at_once = root.text_of("group-id"), root.text_of("transmit-shipment")
     if bool(group) == bool(at_once):
@@ -167,6 +194,15 @@ def read_shipment(root: Element, customers: Sequence[str]) -> ShipOrder:
         encoding=spec.text_of("print-preferences/encoding", "PDF"),
         wants_price=root.text_of("provide-pricing-info") == "true",
     )
+
+
+def _check_texts(root: Element, required: Mapping[str, str], optional: Mapping[str, str]) -> None:
+    for path, pattern in {**required, **optional}.items():
+        found = list(root.all(path))
+        if not found and path in required:
+            raise _schema(f"cvc-complex-type: element {path} is missing")
+        if any(re.fullmatch(pattern, each.text) is None for each in found):
+            raise _schema(f"cvc-simple-type 1: element {path} value is not valid")
 
 
 def _check_rules(spec: Element, customers: Sequence[str]) -> None:

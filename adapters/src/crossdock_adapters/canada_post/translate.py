@@ -25,12 +25,13 @@ from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.vendor_xml import Element
 
 SHIPMENT_NAMESPACE = "http://www.canadapost.ca/ws/shipment-v8"
+MANIFEST_NAMESPACE = "http://www.canadapost.ca/ws/manifest-v8"
 HOME = "CA"
 KIND = "canada-post"
 # The type of the service rows within Canada.
 DOMESTIC = "DOM"
 BOX = "CUSTOMER_BOX"
-MANIFEST, AT_CREATION = "manifest", "at_creation"
+AT_DEPARTURE, MANIFEST, AT_CREATION = "at_departure", "manifest", "at_creation"
 # Lengths and steps of the shipment schema, version 8.
 MAX_NAME = MAX_LINE = MAX_COMPANY = 44
 MAX_LINES = 2
@@ -39,6 +40,8 @@ MAX_PROVINCE = 2
 MAX_PHONE = 25
 MAX_GROUP = 32
 MAX_REFERENCE = 35
+# Of a manifest.
+MAX_CUSTOMER_REFERENCE = 12
 WEIGHT_STEP = Decimal("0.001")
 LENGTH_STEP = Decimal("0.1")
 SERVICE_CODE = re.compile(r"DOM(\.[A-Z]+)+")
@@ -78,7 +81,7 @@ class ShipRules:
     contract_id: str = ""
     paid_by: str = ""
     method_of_payment: str = "Account"
-    transmission: str = MANIFEST
+    transmission: str = AT_DEPARTURE
     group: str = ""
     shipping_point: str = ""
     collected: bool = False
@@ -104,15 +107,11 @@ def shipment_document(
         raise Untranslatable(
             "ship to: Canada Post needs customs data abroad, and a shipment has none"
         )
-    by_manifest = rules.transmission == MANIFEST
-    group = rules.group or shipment.ship_from_location_number or rules.customer_number
-    if by_manifest and len(group) > MAX_GROUP:
-        # Cut off, two locations might share a group and be transmitted together.
-        raise Untranslatable(f"group {group!r} has more than {MAX_GROUP} characters; set group")
+    group = group_of(shipment, rules)
     content: dict[str, Any] = {
         "customer-request-id": reference,
-        "group-id": group if by_manifest else None,
-        "transmit-shipment": None if by_manifest else True,
+        "group-id": group or None,
+        "transmit-shipment": None if group else True,
         # Written only where it is true: the schema knows no other value.
         "cpc-pickup-indicator": True if rules.collected else None,
         "requested-shipping-point": _postal_code(rules.shipping_point or origin.postal_code),
@@ -138,10 +137,56 @@ def shipment_document(
             "settlement-info": _settlement(rules),
         },
     }
-    try:
-        return vendor_xml.dumps(vendor_xml.build("shipment", content, SHIPMENT_NAMESPACE))
-    except ValueError as error:
-        raise Untranslatable(str(error)) from error
+    return _document("shipment", content, SHIPMENT_NAMESPACE)
+
+
+def group_of(shipment: shipment_pb2.Shipment, rules: ShipRules) -> str:
+    """The group in which the parcels of a shipment wait; "": they are transmitted at creation.
+
+    Transmitted as it leaves, each shipment has a group of its own, so that a transmission takes
+    nothing along that is still on the dock.
+    """
+    if rules.transmission == AT_CREATION:
+        return ""
+    if rules.transmission == AT_DEPARTURE:
+        # The number is what people see on the dock; an id without its dashes is 32 characters.
+        number = shipment.number
+        return number if 0 < len(number) <= MAX_GROUP else shipment.id.replace("-", "")
+    group = rules.group or shipment.ship_from_location_number or rules.customer_number
+    if len(group) > MAX_GROUP:
+        # Cut off, two locations might share a group and be transmitted together.
+        raise Untranslatable(f"group {group!r} has more than {MAX_GROUP} characters; set group")
+    return group
+
+
+def transmit_document(
+    shipment: shipment_pb2.Shipment, staying: Sequence[str], rules: ShipRules
+) -> bytes:
+    """Canada Post's request to transmit the group of a shipment, but for what stays on the dock.
+
+    staying: numbers of Canada Post's shipments. Untranslatable says what does not fit.
+    """
+    sender = _sender(shipment.ship_from, rules)
+    number = shipment.number
+    content: dict[str, Any] = {
+        "group-ids": {"group-id": group_of(shipment, rules)},
+        "cpc-pickup-indicator": True if rules.collected else None,
+        "requested-shipping-point": _postal_code(
+            rules.shipping_point or shipment.ship_from.address.postal_code
+        ),
+        "detailed-manifests": True,
+        "method-of-payment": rules.method_of_payment,
+        "manifest-address": {
+            "manifest-company": sender["company"],
+            "manifest-name": sender["name"],
+            "phone-number": sender["contact-phone"],
+            "address-details": sender["address-details"],
+        },
+        # Cut off it would name another shipment.
+        "customer-reference": number if 0 < len(number) <= MAX_CUSTOMER_REFERENCE else None,
+        "excluded-shipments": {"shipment-id": list(staying)} if staying else None,
+    }
+    return _document("transmit-set", content, MANIFEST_NAMESPACE)
 
 
 def refund_document(email: str) -> bytes:
@@ -270,6 +315,13 @@ def _time(occurrence: Element, in_canada: bool) -> ScanTime:
         return scan_time(day, clock, zone, in_canada=in_canada)
     except ValueError as error:
         raise Unreadable(str(error), occurrence.need("event-time").place) from error
+
+
+def _document(name: str, content: Mapping[str, Any], namespace: str) -> bytes:
+    try:
+        return vendor_xml.dumps(vendor_xml.build(name, content, namespace))
+    except ValueError as error:
+        raise Untranslatable(str(error)) from error
 
 
 def _settlement(rules: ShipRules) -> dict[str, Any]:

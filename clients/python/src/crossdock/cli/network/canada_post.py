@@ -37,8 +37,6 @@ def _adapter(site: Site, pace: SandboxPace) -> dict[str, Any]:
         "api_password": reference(site, "canada-post-api-password"),
         "customer_number": _CUSTOMER,
         "carrier_code": CARRIER,
-        # Nobody closes the day here.
-        "transmission": "at_creation",
         "tracking_interval_seconds": min(pace.poll_seconds, 5.0),
         "throttle_rest_seconds": 5,
     }
@@ -62,5 +60,5 @@ VENDOR: Final = Vendor(
             currency="CAD",
         ),
     ),
-    settle_after_seconds={"buy_label": 5},
+    settle_after_seconds={"buy_label": 5, "close_manifest": 5},
 )

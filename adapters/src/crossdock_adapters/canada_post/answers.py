@@ -1,0 +1,86 @@
+"""What an answer of Canada Post's that is no success means: a table, `answers.toml`, read here."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from typing import Any
+
+from crossdock_adapters.sdk.manifest import ManifestError
+
+ANSWERS_FILE = "answers.toml"
+# The code of everything that the gateway says for itself.
+GATEWAY = "Server"
+
+
+class Means(StrEnum):
+    """What an answer that is no success says about the call."""
+
+    THROTTLED = "throttled"
+    REFUSED_AT_DOOR = "door"
+    PERSON = "person"
+    REJECTED = "rejected"
+    TRANSMITTED = "transmitted"
+    DONE_BEFORE = "done_before"
+    NOTHING_THERE = "nothing_there"
+    NOTHING_TO_TRANSMIT = "nothing_to_transmit"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table, see there; what it leaves out may be anything."""
+
+    means: Means
+    source: str
+    status: int = 0
+    codes: frozenset[str] = frozenset()
+    words: str = ""
+    of_vendor: bool = False
+    coded: bool = False
+
+    def fits(self, status: int, messages: Sequence[tuple[str, str]] | None) -> bool:
+        """Whether this row is about such an answer; messages None: no message document."""
+        if self.status and status != self.status:
+            return False
+        if self.codes or self.words:
+            return any(
+                (not self.codes or code in self.codes) and self.words in description.lower()
+                for code, description in messages or []
+            )
+        if self.coded:
+            return any(code not in ("", GATEWAY) for code, _ in messages or [])
+        return messages is not None or not self.of_vendor
+
+
+def read_answers(text: str, name: str = ANSWERS_FILE) -> tuple[Row, ...]:
+    """Read the table. ManifestError lists every row that is wrong."""
+    content = tomllib.loads(text)
+    sources, rows, problems = content.get("sources", {}), [], []
+    for position, given in enumerate(content.get("answer", []), start=1):
+        wrong = _wrong(given, sources)
+        problems += [f"answer {position}: {problem}" for problem in wrong]
+        if not wrong:
+            codes, source = frozenset(given.get("codes", [])), sources[given["source"]]
+            kept = {**given, "means": Means(given["means"]), "codes": codes, "source": source}
+            rows.append(Row(**kept))
+    if problems:
+        raise ManifestError(name, problems)
+    return tuple(rows)
+
+
+def _wrong(given: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    found = [f"{key} is no key" for key in sorted(set(given) - set(Row.__slots__))]
+    if given.get("means") not in list(Means):
+        found.append(f"means must be one of {', '.join(Means)}")
+    if given.get("source") not in sources:
+        found.append("source must be one of [sources]")
+    if not given.keys() & {"status", "codes", "words"}:
+        found.append("give a status, codes or words")
+    return found
+
+
+ANSWERS = read_answers(resources.files(__package__ or "").joinpath(ANSWERS_FILE).read_text("utf-8"))
