@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from crossdock_adapters import sdk
 from crossdock_adapters.sdk import registry, testing
+from crossdock_adapters.sdk.faults import FaultRefused
+from crossdock_adapters.sdk.sandbox import SandboxConfig
 
 PAYLOADS = Path(__file__).parent / "payloads"
 FOLDERS = sorted(path.parent.name for path in Path(sdk.__file__).parents[1].glob("*/adapter.toml"))
@@ -30,6 +32,22 @@ async def test_what_its_sandbox_owes(name: str, tmp_path: Path) -> None:
     """Books, calls and faults are there, an outage closes the port, routes name operations."""
     findings = await testing.sandbox_findings(name, tmp_path)
     assert not findings, "\n".join(map(str, findings))
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_fault_is_for_an_operation_that_there_is(name: str, tmp_path: Path) -> None:
+    """Proves of each simulated vendor that it takes a fault for each of its operations, and that
+    any other name is refused with the list of them."""
+    kind = registry.sandbox(name)
+    sandbox = kind(SandboxConfig(name=name, settings=kind.example_settings(tmp_path)))
+    operations = sandbox.operations()
+    for operation in operations:
+        sandbox.faults.add({"kind": "slow", "operation": operation})
+        sandbox.faults.clear()
+    with pytest.raises(FaultRefused) as refused:
+        sandbox.faults.add({"kind": "slow", "operation": "no_such_operation"})
+    assert str(refused.value).endswith(f"there are: {', '.join(sorted(operations))}")
+    assert operations
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -27,7 +27,13 @@ from crossdock_adapters.sdk.outcomes import (
     Unreachable,
 )
 from crossdock_adapters.sdk.sandbox import Sandbox, SandboxConfig, VendorPort
-from crossdock_adapters.sdk.sandbox_sftp import SftpHouse, SftpPort, kept_host_key, public_line
+from crossdock_adapters.sdk.sandbox_sftp import (
+    FILE_OPERATIONS,
+    SftpHouse,
+    SftpPort,
+    kept_host_key,
+    public_line,
+)
 from crossdock_adapters.sdk.sftp import SftpFolder, SftpLogin
 
 KINDS = ("local", "sftp")
@@ -40,6 +46,7 @@ class Shelf(Sandbox):
     """A vendor that is an SFTP server and nothing else."""
 
     scheme = "sftp"
+    other_operations = FILE_OPERATIONS
 
     def vendor_port(self) -> VendorPort:
         root = Path(self.settings["root"])

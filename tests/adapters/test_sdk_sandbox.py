@@ -214,6 +214,25 @@ def test_counts_and_seconds_end_a_fault() -> None:
         faults.add({"kind": "down", "count": 1})
 
 
+async def test_a_fault_of_an_operation_that_nobody_calls_is_refused(
+    tiny: TinySandbox, session: aiohttp.ClientSession
+) -> None:
+    """Proves that a misspelt operation is refused by name with those there are, instead of a fault
+    that never strikes, and so is a look at the calls of one."""
+    wrong = {"kind": "reply_lost", "operation": "boook"}
+    async with session.post(f"{tiny.control_url}/faults", json=wrong) as answer:
+        assert answer.status == 400
+        said = vendor_json.loads(await answer.read())["error"]
+    assert said == (
+        "there is no operation 'boook'; there are: book, confirm, draft, find, large, token"
+    )
+    assert tiny.faults.active() == []
+    async with session.get(f"{tiny.control_url}/calls?operation=boook") as answer:
+        assert answer.status == 400
+        assert vendor_json.loads(await answer.read())["error"] == said
+    assert (await control(session, tiny, "/calls?operation=book"))["calls"] == []
+
+
 class Receiver:
     """A webhook receiver that remembers what came and answers as told."""
 

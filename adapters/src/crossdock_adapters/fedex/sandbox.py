@@ -63,6 +63,7 @@ class FedexSandbox(Sandbox):
     """
 
     name = "fedex"
+    other_operations = frozenset({"callback"})
     kept = ("_books", "_shipping", "_tracking")
 
     def __init__(self, config: SandboxConfig) -> None:

@@ -22,13 +22,21 @@ from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.layout_files import LayoutError, Row
 from crossdock_adapters.sdk.sandbox import Command, SandboxConfig, VendorPort, VendorRoute
 from crossdock_adapters.sdk.sandbox_misbehaving import Misbehaving
-from crossdock_adapters.sdk.sandbox_sftp import SftpHouse, SftpPort, kept_host_key, public_line
+from crossdock_adapters.sdk.sandbox_sftp import (
+    FILE_OPERATIONS,
+    SftpHouse,
+    SftpPort,
+    kept_host_key,
+    public_line,
+)
 
 FOLDERS: Final = ("inbound", "inbound/work", "archive", "error", "ack", "result", "reject")
 DEFAULT_USER: Final = "crossdock"
 DEFAULT_ITEMS: Final = tuple(f"SKU-{number}" for number in range(1001, 1025))
 DEFAULT_CUSTOMERS: Final = tuple(f"CUST-{number}" for number in range(1001, 1013))
 MARKER, TEMPORARY, ENDING = ".done", ".tmp", ".dat"
+# What the rename that shows a file is called in the log.
+MARK: Final = "mark"
 # What a file's first record may call its interface, and in which layout it is read.
 INTERFACES: Final = {"sales-orders": "sales_orders", "goods-issues": "goods_issues"}
 
@@ -40,6 +48,7 @@ class LegacyFileSandbox(Misbehaving):
 
     name = "legacy-file"
     scheme = "sftp"
+    other_operations = FILE_OPERATIONS | {MARK}
     kept = ("_books", "_later", "_misbehaves")
     misbehaviours = frozenset({
         "silence", "disk_full", "late_results", "duplicate_answers", "half_written", "wrong_totals",
@@ -79,7 +88,7 @@ class LegacyFileSandbox(Misbehaving):
             password=str(settings["password"]),
             host_key=self.host_key,
             full=lambda: self.misbehaves("disk_full"),
-            renamed=lambda path: "mark" if path.endswith(MARKER) else "rename",
+            renamed=lambda path: MARK if path.endswith(MARKER) else "rename",
         )
         return SftpPort(self, house)
 

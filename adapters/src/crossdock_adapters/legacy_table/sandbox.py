@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from crossdock_adapters.sdk.sandbox import Command, SandboxConfig, VendorPort, VendorRoute
-from crossdock_adapters.sdk.sandbox_database import Busy, DatabasePort, House, opened
+from crossdock_adapters.sdk.sandbox_database import (
+    DATABASE_OPERATIONS,
+    Busy,
+    DatabasePort,
+    House,
+    opened,
+)
 from crossdock_adapters.sdk.sandbox_misbehaving import Misbehaving
 
 DEFAULT_USER: Final = "crossdock"
@@ -45,6 +51,7 @@ class LegacyTableSandbox(Misbehaving):
 
     name = "legacy-table"
     scheme = "sqlite+sandbox"
+    other_operations = DATABASE_OPERATIONS
     kept = ("_due", "_misbehaves")
     misbehaviours = frozenset({
         "silence", "late_results", "deletes_rows", "loses_rows", "stale_errors", "period_closed",

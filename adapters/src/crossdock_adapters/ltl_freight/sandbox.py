@@ -40,7 +40,7 @@ from crossdock_adapters.sdk.x12.envelopes import Group
 
 from . import sandbox_tenders
 from .sandbox_bols import BOOKED, CANCELLED, DELIVERED, MOVING, Bol, Bols, Refusal
-from .sandbox_doors import Doors, MailboxFrame, operation_of
+from .sandbox_doors import MAILBOX_OPERATIONS, Doors, MailboxFrame, operation_of
 from .sandbox_mailbox import MISBEHAVIOURS, Mailbox, Step
 from .sandbox_tenders import Dispatcher
 
@@ -69,6 +69,7 @@ class LtlFreightSandbox(Sandbox):
     SFTP, too: mailbox_user, mailbox_port, host_key_file."""
 
     name = "ltl-freight"
+    other_operations = MAILBOX_OPERATIONS | {"status"}
     kept = ("_bols", "_mailbox", "_dispatcher", "_agenda", "_at")
 
     def __init__(self, config: SandboxConfig) -> None:

@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from crossdock_adapters.sdk.sandbox import Sandbox, VendorPort
-from crossdock_adapters.sdk.sandbox_sftp import SftpPort
+from crossdock_adapters.sdk.sandbox_sftp import FILE_OPERATIONS, SftpPort
 
 from .sandbox_mailbox import TO_CARRIER
 
 T = TypeVar("T")
 
 # What a file's rename is called in the log, by what the shipper's name of it begins with.
-TENDER, ACKNOWLEDGE, PUT_AWAY = "tender", "acknowledge", "put_away"
+TENDER, ACKNOWLEDGE, PUT_AWAY, PUBLISH = "tender", "acknowledge", "put_away", "publish"
+MAILBOX_OPERATIONS: Final = frozenset({*FILE_OPERATIONS, TENDER, ACKNOWLEDGE, PUT_AWAY, PUBLISH})
 PUBLISHED: Final = {"SM_": TENDER, "FA_": ACKNOWLEDGE}
 
 
@@ -23,7 +24,7 @@ def operation_of(path: str) -> str:
     *_, folder, name = path.rsplit("/", 2)
     if folder != TO_CARRIER:
         return PUT_AWAY
-    return PUBLISHED.get(name[:3], "publish")
+    return PUBLISHED.get(name[:3], PUBLISH)
 
 
 class MailboxFrame(Sandbox):

@@ -69,6 +69,7 @@ class ManhattanSandbox(Sandbox):
     """
 
     name = "manhattan"
+    other_operations = frozenset({"message"})
     kept = ("_warehouse", "_channel._subscriptions", "_channel._message_number")
 
     def __init__(self, config: SandboxConfig) -> None:

@@ -80,6 +80,7 @@ class SalesforceSandbox(Misbehaving):
     """
 
     name = "salesforce"
+    other_operations = frozenset({"get_topic", "get_schema", "subscribe"})
     kept = ("_misbehaves", "_records", "_bus.topics", "_bus.schemas", "_access.sessions")
     # lock_row, errors_in_success, multiple_matches: of the next write; replay_lost: of the next
     # subscription behind a replay id; stream_ends: in order, the next one on which something

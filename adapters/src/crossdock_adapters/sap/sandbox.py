@@ -77,6 +77,7 @@ class SapSandbox(Sandbox):
     """
 
     name: ClassVar[str] = "sap"
+    other_operations = frozenset({"webhook"})
     kept = ("_books", "_master", "_bills", "_returned", "_subscriber", "_events_sent")
 
     def __init__(self, config: SandboxConfig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -77,11 +77,20 @@ class Fault:
 
 
 class Faults:
-    """Active faults; every draw comes from the seed, so a run can be repeated."""
+    """Active faults; every draw comes from the seed, so a run can be repeated.
 
-    def __init__(self, seed: int, clock: Callable[[], float] = time.monotonic) -> None:
+    operations: those that a fault may be for; None: any.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        clock: Callable[[], float] = time.monotonic,
+        operations: Callable[[], Collection[str]] | None = None,
+    ) -> None:
         self._seed = seed
         self._clock = clock
+        self._operations = operations
         self._active: list[Fault] = []
         self._next_id = 1
 
@@ -90,6 +99,9 @@ class Faults:
         kind = _checked_kind(spec)
         if kind is FaultKind.DOWN and set(spec) - {"kind", "seconds"}:
             raise FaultRefused("down takes seconds only: it closes the port for everybody")
+        operation = str(spec["operation"]) if spec.get("operation") else None
+        if operation is not None and self._operations is not None:
+            check_operation(operation, self._operations())
         self._expire()
         if len(self._active) >= MAX_ACTIVE_FAULTS:
             raise FaultRefused(f"{MAX_ACTIVE_FAULTS} faults are active already; clear some")
@@ -100,7 +112,7 @@ class Faults:
         fault = Fault(
             id=self._next_id,
             kind=kind,
-            operation=str(spec["operation"]) if spec.get("operation") else None,
+            operation=operation,
             remaining=None if count is None else int(count),
             rate=_number(spec, "rate", 1.0, maximum=1.0),
             until=None if seconds is None else self._clock() + seconds,
@@ -159,6 +171,13 @@ class Faults:
             for f in self._active
             if (f.until is None or f.until > now) and (f.remaining is None or f.remaining > 0)
         ]
+
+
+def check_operation(operation: str, known: Collection[str]) -> None:
+    """FaultRefused: nothing of that name is ever called, so nothing would ever be struck."""
+    if operation not in known:
+        there_are = ", ".join(sorted(known)) or "none that is known before it is called"
+        raise FaultRefused(f"there is no operation {operation!r}; there are: {there_are}")
 
 
 def _checked_kind(spec: Mapping[str, Any]) -> FaultKind:

@@ -173,6 +173,8 @@ class Sandbox:
     name: ClassVar[str] = ""
     # Of the vendor's address; a vendor that does not speak HTTP has its own `vendor_port` too.
     scheme: ClassVar[str] = "http"
+    # What log and faults name beside its routes: calls that are not HTTP, webhooks, messages.
+    other_operations: ClassVar[frozenset[str]] = frozenset()
     # The attributes that are the vendor's memory; a dot leads into an attribute of an attribute.
     kept: ClassVar[tuple[str, ...]] = ()
 
@@ -180,7 +182,7 @@ class Sandbox:
         self.config = config
         self.settings = config.settings
         self.random = random.Random(f"{config.seed}:{config.name}")
-        self.faults = Faults(config.seed)
+        self.faults = Faults(config.seed, operations=self.operations)
         self.calls: list[Call] = []
         self.calls_dropped = 0
         self.tick_error = ""
@@ -237,6 +239,11 @@ class Sandbox:
         return json_response(error.body, error.status, error.headers)
 
     # What a vendor sandbox uses.
+
+    def operations(self) -> frozenset[str]:
+        """What a fault may be for, and a call in the log be of: what is declared, and what came."""
+        declared = self.other_operations.union(route.operation for route in self.routes())
+        return declared.union(call.operation for call in self.calls)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.faults import FaultRefused
+from crossdock_adapters.sdk.faults import FaultRefused, check_operation
 
 if TYPE_CHECKING:
     from crossdock_adapters.sdk.sandbox import Sandbox
@@ -63,6 +63,11 @@ class _Control:
             return _json({"error": "after: the id of a call, a whole number"}, 400)
         after = int(text)
         operation = request.query_params.get("operation")
+        if operation is not None:
+            try:
+                check_operation(operation, self._sandbox.operations())
+            except FaultRefused as refused:
+                return _json({"error": str(refused)}, 400)
         rows = [
             call.as_json()
             for call in self._sandbox.calls

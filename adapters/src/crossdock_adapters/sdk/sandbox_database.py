@@ -34,6 +34,7 @@ LINE_BYTES: Final = 4 * 1024 * 1024
 BUSY_SECONDS: Final = 5.0
 # What a statement that changes rows is called in the log; its commit is the step with an effect.
 QUERY, WRITE, COMMIT = "query", "write", "commit"
+DATABASE_OPERATIONS: Final = frozenset({QUERY, WRITE, COMMIT})
 # Somebody else writes at the moment.
 Busy = sqlite3.OperationalError
 # Error classes that a server names and a driver raises.

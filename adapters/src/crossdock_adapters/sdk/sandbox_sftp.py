@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What a server's calls are named; a vendor that tells renames apart has more.
+FILE_OPERATIONS: Final = frozenset({"list", "read", "put", "rename"})
 HOST_KEY_KIND: Final = "ssh-ed25519"
 # SSH_DISCONNECT_TOO_MANY_CONNECTIONS, RFC 4253 section 11.1.
 TOO_MANY_CONNECTIONS: Final = 12

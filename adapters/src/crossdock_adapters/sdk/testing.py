@@ -213,6 +213,8 @@ def _route_problems(sandbox: Sandbox) -> Iterator[str]:
     routes = sandbox.routes()
     if sandbox.scheme != "http":
         # Its calls are not paths; they are logged and struck by `played`.
+        if not sandbox.other_operations:
+            yield "name its calls in other_operations, so that faults can be for one of them"
         return
     if not routes:
         yield "it has no routes"

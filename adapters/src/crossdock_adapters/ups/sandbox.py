@@ -58,6 +58,7 @@ class UpsSandbox(Sandbox):
     """
 
     name = "ups"
+    other_operations = frozenset({"track_alert"})
     kept = ("_books", "_subscriptions", "_tokens")
 
     def __init__(self, config: SandboxConfig) -> None:

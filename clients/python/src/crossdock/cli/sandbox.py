@@ -41,13 +41,7 @@ def fault(
     data: Data = None,
 ) -> None:
     """Begin a fault at a simulated vendor; without --count or --seconds it lasts until clear."""
-    wanted = kind.replace("-", "_")
-    if wanted not in KINDS:
-        raise CommandError(
-            f"there is no fault {kind!r}",
-            f"there are: {', '.join(KINDS)}",
-            exit_code=EXIT_USED_WRONGLY,
-        )
+    wanted = _known_kind(kind)
     begun = asyncio.run(
         find_place(data)
         .sandbox(name)
@@ -89,7 +83,8 @@ def clear(
     data: Data = None,
 ) -> None:
     """End faults."""
-    count = asyncio.run(find_place(data).sandbox(name).clear(kind.replace("-", "_")))
+    wanted = _known_kind(kind) if kind else ""
+    count = asyncio.run(find_place(data).sandbox(name).clear(wanted))
     if as_json:
         print_json({"cleared": count})
     else:
@@ -157,6 +152,17 @@ def command(
     if not isinstance(given, dict):
         raise CommandError("the arguments are no JSON object", exit_code=EXIT_USED_WRONGLY)
     print_json(asyncio.run(find_place(data).sandbox(name).command(verb, given)))
+
+
+def _known_kind(kind: str) -> str:
+    wanted = kind.replace("-", "_")
+    if wanted in KINDS:
+        return wanted
+    raise CommandError(
+        f"there is no fault {kind!r}",
+        f"there are: {', '.join(KINDS)}",
+        exit_code=EXIT_USED_WRONGLY,
+    )
 
 
 def _told(fault: dict[str, Any]) -> str:
