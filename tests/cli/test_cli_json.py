@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.dead_letter.v1.dead_letter_service_pb2 import ListDeadLettersRequest
+from crossdock.delivery.v1 import delivery_operations_service_pb2, delivery_pb2
+from crossdock.endpoint.v1 import endpoint_pb2
+from crossdock.replay.v1 import replay_pb2
 from fixtures_hub import Lane, RunningHub, deployment
 from played_endpoint import PlayedEndpoint
 from replay_desk import Desk
@@ -43,6 +48,17 @@ COMMANDS = {
     "endpoint list": ("endpoint list", "endpoints 0 role", "SYSTEM_ROLE_"),
     "endpoint status": ("endpoint status", "endpoints 0 role", "SYSTEM_ROLE_"),
     "endpoint status E": ("endpoint status {erp}", "endpoints 0 id", "{erp}"),
+}
+# Which message stands where in what they print, and what of it is zero.
+PRINTED: dict[str, tuple[Any, str, tuple[str, ...]]] = {
+    "deliveries": (delivery_pb2.Delivery, "deliveries 0", ("not_found",)),
+    "dead-letters list": (dead_letter_pb2.DeadLetterGroup, "groups 0", ()),
+    "dead-letters show": (dead_letter_service_pb2.GetDeadLettersResponse, "", ()),
+    "replay show": (replay_pb2.Replay, "", ()),
+    "resolve": (delivery_operations_service_pb2.ResolveDeliveryResponse, "", ()),
+    "delivery show": (delivery_pb2.Delivery, "", ("not_found",)),
+    "endpoint status": (endpoint_pb2.Endpoint, "endpoints 0", ("in_doubt", "parked", "in_use")),
+    "endpoint status E": (endpoint_pb2.Endpoint, "endpoints 0", ("in_doubt",)),
 }
 WRITING = ("replay start", "resolve", "delivery retry", "delivery skip")
 
@@ -96,7 +112,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHub
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_prints_one_document(stage: tuple[RunningHub, dict[str, str]], name: str) -> None:
     """Proves of each command that with --json standard output is one JSON document about what was
-    asked for, and that nobody who pipes it gets anything on standard error."""
+    asked for, and that nobody who pipes it gets anything on standard error; of those in PRINTED
+    that no count or state is missing because it is zero, so that a script can compare it."""
     hub, known = stage
     words, path, value = (each.format(**known) for each in COMMANDS[name])
     said = SAID if name.startswith(WRITING) else ()
@@ -104,6 +121,32 @@ def test_a_command_prints_one_document(stage: tuple[RunningHub, dict[str, str]],
     done = run(hub, *rest, *said, "--json", command=command)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     found = json.loads(done.stdout)
+    assert str(at(found, path)).startswith(value), path
+    if name in PRINTED:
+        kind, place, zeros = PRINTED[name]
+        printed = at(found, place)
+        assert lacking(printed, kind.DESCRIPTOR) == []
+        assert [int(printed[each]) for each in zeros] == [0] * len(zeros)
+
+
+def at(found: Any, path: str) -> Any:
+    """What stands there."""
     for step in path.split():
         found = found[int(step) if step.isdecimal() else step]
-    assert str(found).startswith(value), path
+    return found
+
+
+def lacking(printed: Any, kind: Any) -> list[str]:
+    """Fields that are not there though nothing can be absent of them, in this message and in those
+    inside it."""
+    found = [f.full_name for f in kind.fields if not f.has_presence and f.name not in printed]
+    for field in kind.fields:
+        inner = printed.get(field.name)
+        if isinstance(inner, dict):
+            inner = [inner]
+        told = isinstance(inner, list) and field.message_type is not None
+        if not told or field.message_type.GetOptions().map_entry:
+            continue
+        for each in inner:
+            found += lacking(each, field.message_type) if isinstance(each, dict) else []
+    return found

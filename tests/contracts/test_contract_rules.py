@@ -7,11 +7,13 @@ from datetime import timedelta
 import pytest
 from crossdock import contracts
 from crossdock.delivery.v1.delivery_pb2 import Dispatch
+from crossdock.endpoint.v1.endpoint_pb2 import Endpoint
 from crossdock.event.v1.event_pb2 import EventMetadata
 from crossdock.fulfillment.v1.fulfillment_events_pb2 import FulfillmentPacked
 from crossdock.item.v1.item_pb2 import Item
 from crossdock.order.v1.order_pb2 import Order
 from crossdock.order.v1.order_service_pb2 import CreateOrderRequest
+from crossdock.types.v1.types_pb2 import Address, Party
 
 ORDER = "crossdock.order.v1.Order"
 SHIPMENT = "crossdock.shipment.v1.Shipment"
@@ -169,6 +171,19 @@ def test_sensitive_values_are_masked_and_bytes_measured(contract: contracts.Cont
         "event": f"({request.ByteSize()} bytes)",
     }
     assert "Ada" not in str(plain)
+
+
+def test_zeros_are_shown_where_they_are_asked_for(contract: contracts.Contract) -> None:
+    """Proves that what is 0, empty or unspecified is there on demand and looks like it, masked
+    fields too; what has presence stays absent, and without the demand nothing changes."""
+    party = Party(name="Ada", address=Address(city="Oakland"))
+    assert contract.redact(party) == {"name": "***", "address": {"city": "Oakland"}}
+    shown = contract.redact(party, zeros=True)
+    assert (shown["name"], shown["email"], shown["address"]["lines"]) == ("***", "", [])
+    assert "address" not in contract.redact(Party(), zeros=True)
+    counted = contract.redact(Endpoint(), zeros=True)
+    assert (counted["queue_depth"], counted["state"]) == ("0", "ENDPOINT_STATE_UNSPECIFIED")
+    assert "oldest_time" not in counted
 
 
 def test_generated_classes_are_found_by_name() -> None:

@@ -8,9 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
-from crossdock.cli.output import print_json, print_table
+from crossdock.cli.output import message_json, print_json, print_table
 from crossdock.unit.v1 import unit_service_pb2 as service_pb2
 
 app = typer.Typer(add_completion=False, help="How much of another unit a quantity is.")
@@ -57,7 +56,7 @@ def convert(
         request.rounding = service_pb2.QuantityRounding.Value(f"QUANTITY_ROUNDING_{rounding.name}")
     answer = asyncio.run(_ask(find_place(data), request))
     if as_json:
-        print_json(contracts.redact(answer))
+        print_json(message_json(answer))
     else:
         _show(request, answer)
     if not answer.HasField("quantity"):

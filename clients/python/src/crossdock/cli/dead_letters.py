@@ -9,14 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.delivery import Reason, word_line
 from crossdock.cli.delivery import lines as delivery_lines
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.letter_groups import NAMED, AtEndpoint, full_id
 from crossdock.cli.many_words import GROUP_DEFAULT, GROUP_MAX
 from crossdock.cli.names import name_of
-from crossdock.cli.output import age, cell, moment, print_json, print_table
+from crossdock.cli.output import age, cell, message_json, moment, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.delivery.v1 import delivery_pb2
@@ -97,7 +96,7 @@ def show(
     )
     answer = asyncio.run(_show(find_place(data), request, endpoint))
     if as_json:
-        print_json(contracts.redact(answer))
+        print_json(message_json(answer))
         return
     for line in told(answer):
         typer.echo(line)
@@ -121,7 +120,7 @@ def acknowledge(
     confirm(place, f"acknowledge {group}", yes)
     answer = asyncio.run(_acknowledge(place, group, endpoint, assignee, note))
     if as_json:
-        print_json(contracts.redact(answer))
+        print_json(message_json(answer))
     else:
         typer.echo(f"{answer.group_id} is with {answer.assignee}")
 
@@ -264,7 +263,7 @@ def _settled(message: Any) -> str:
 
 def _show_fact(answer: Any, as_json: bool) -> None:
     if as_json:
-        print_json(contracts.redact(answer))
+        print_json(message_json(answer))
         return
     state = name_of(held_fact_pb2.HeldFactState, answer.held_fact.state)
     still = f": {answer.held_fact.refusal.message}" if state == "HELD" else ""

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, Yes, find_place, open_hub
 from crossdock.cli.letter_groups import AtEndpoint
 from crossdock.cli.many_words import GROUP_DEFAULT, Chosen, Ids, Most, OfGroup, say_to_all
@@ -21,7 +20,7 @@ from crossdock.cli.names import (
     name_of,
     operator_verb,
 )
-from crossdock.cli.output import clock, moment, print_json
+from crossdock.cli.output import clock, message_json, moment, print_json
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import (
     delivery_operations_service_pb2,
@@ -52,7 +51,7 @@ def show(delivery_id: Id, as_json: Json = False, data: Data = None) -> None:
     """One delivery with every attempt and what operators said."""
     found = asyncio.run(_read(find_place(data), delivery_id))
     if as_json:
-        print_json(contracts.redact(found))
+        print_json(message_json(found))
         return
     for line in lines(found):
         typer.echo(line)

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.delivery import Reason, word_line
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
-from crossdock.cli.output import moment, print_json
+from crossdock.cli.output import message_json, moment, print_json
 from crossdock.cli.pages import print_page
 from crossdock.cli.problems import CommandError
 from crossdock.hub.v1 import hub_service_pb2
@@ -48,7 +47,7 @@ def acknowledge(
     confirm(place, f"acknowledge {kind.upper()}", yes)
     answer = asyncio.run(_acknowledge(place, kind.upper(), reason))
     if as_json:
-        print_json(contracts.redact(answer.difference))
+        print_json(message_json(answer.difference))
     else:
         _show(answer.difference)
 

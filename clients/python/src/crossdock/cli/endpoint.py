@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.names import endpoint_state, name_of, role
-from crossdock.cli.output import age, cell, duration, moment, print_json, print_table
+from crossdock.cli.output import age, cell, duration, message_json, moment, print_json, print_table
 from crossdock.cli.pages import print_page
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
@@ -72,7 +71,7 @@ def show(name: Name, as_json: Json = False, data: Data = None) -> None:
     """One endpoint with its manifest."""
     found = asyncio.run(_read(find_place(data), name))
     if as_json:
-        print_json(contracts.redact(found))
+        print_json(message_json(found))
         return
     for line in _lines(found):
         typer.echo(line)
@@ -176,7 +175,7 @@ async def _resume(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint
 
 def _show_changed(endpoint: endpoint_pb2.Endpoint, what: str, as_json: bool) -> None:
     if as_json:
-        print_json(contracts.redact(endpoint))
+        print_json(message_json(endpoint))
     else:
         typer.echo(f"{endpoint.id} {what}; {endpoint.queue_depth} deliveries wait there")
 

@@ -14,11 +14,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.delivery import Reason
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.names import name_of
-from crossdock.cli.output import age, cell, print_json, print_table
+from crossdock.cli.output import age, cell, message_json, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.client import HubClient
@@ -158,7 +157,7 @@ def _do(charge: str, what: str, say: Say, as_json: bool, yes: bool, data: Path |
     confirm(place, what, yes)
     after = asyncio.run(_said(place, charge, say)).freight_charge
     if as_json:
-        print_json(contracts.redact(after))
+        print_json(message_json(after))
     else:
         print_table(COLUMNS, [_cells(after)])
 

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Place, confirm, find_place, open_hub
 from crossdock.cli.letter_groups import Waiting, waiting_of
 from crossdock.cli.names import delivery_state
-from crossdock.cli.output import print_json
+from crossdock.cli.output import message_json, print_json
 from crossdock.cli.problems import EXIT_FAILED, EXIT_USED_WRONGLY, CommandError
 from crossdock.cli.progress import ProgressLine, bar
 from crossdock.client import HubClient
@@ -105,7 +104,7 @@ async def _to_each(place: Place, ids: list[str], say: Say, as_json: bool) -> Non
                     typer.echo(told(answers[-1]))
     finally:
         if as_json:
-            print_json([contracts.redact(answer) for answer in answers])
+            print_json([message_json(answer) for answer in answers])
 
 
 async def _to_group(place: Place, verb: str, found: Waiting, say: Say, as_json: bool) -> int:
@@ -128,7 +127,7 @@ async def _to_group(place: Place, verb: str, found: Waiting, say: Say, as_json: 
     finally:
         progress.end()
         if as_json:
-            print_json([contracts.redact(answer) for answer in answers])
+            print_json([message_json(answer) for answer in answers])
         else:
             left = found.total - len(answers)
             typer.echo(f"{verb}: {len(answers):,} taken, {refused:,} refused, {left:,} still wait")

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.delivery import Reason, word_line
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
-from crossdock.cli.output import age, cell, print_json, print_table
+from crossdock.cli.output import age, cell, message_json, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
@@ -85,7 +84,7 @@ def show(
     )
     answer = asyncio.run(_call(find_place(data), "GetMapping", request))
     if as_json:
-        print_json(contracts.redact(answer))
+        print_json(message_json(answer))
         return
     _show(answer.row)
     for word in answer.words:
@@ -162,7 +161,7 @@ def coverage(kind: OneKind = "", as_json: Json = False, data: Data = None) -> No
     request = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
     answer = asyncio.run(_call(find_place(data), "GetMappingCoverage", request))
     if as_json:
-        print_json(contracts.redact(answer))
+        print_json(message_json(answer))
     else:
         for each in answer.topics:
             said = f", {each.deployment_rows} said here" if each.deployment_rows else ""
@@ -281,7 +280,7 @@ def _cells(row: mapping_pb2.MappingRow) -> tuple[str, ...]:
 
 def _print_row(row: mapping_pb2.MappingRow, as_json: bool) -> None:
     if as_json:
-        print_json(contracts.redact(row))
+        print_json(message_json(row))
     else:
         _show(row)
 

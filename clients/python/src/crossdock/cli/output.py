@@ -10,9 +10,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import typer
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crossdock import contracts
+
 MAXIMUM_CELL_CHARACTERS = 120
+
+
+def message_json(message: Message) -> dict[str, Any]:
+    """A message for programs, sensitive values masked.
+
+    A script that asks for a count gets 0 and no missing name: every field is there unless it has
+    presence, which are messages, times among them, and the members of a choice.
+    """
+    return contracts.redact(message, zeros=True)
 
 
 def print_json(value: Any) -> None:

@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock import contracts
-from crossdock.cli.output import print_json
+from crossdock.cli.output import message_json, print_json
 
 PageToken = Annotated[
     str,
@@ -22,7 +21,7 @@ PageToken = Annotated[
 
 def print_page(name: str, found: Iterable[Any], next_page_token: str, **more: Any) -> None:
     """A list for programs. more: what else the hub says about all of it."""
-    entries = [contracts.redact(each) for each in found]
+    entries = [message_json(each) for each in found]
     print_json({**more, name: entries, "next_page_token": next_page_token})
 
 

@@ -10,11 +10,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.letter_groups import full_id
 from crossdock.cli.names import delivery_state_numbers, name_of
-from crossdock.cli.output import age, cell, clock, moment, print_json, print_table
+from crossdock.cli.output import age, cell, clock, message_json, moment, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.cli.progress import ProgressLine, bar
@@ -111,7 +110,7 @@ def plan(
     with _told_on_interrupt(asked.id, planning=True):
         found = asyncio.run(_planned(place, asked.id, as_json))
     if as_json:
-        print_json(contracts.redact(found))
+        print_json(message_json(found))
     failed = _name(replay_pb2.ReplayState, found.state) != "PLANNED"
     for line in [] if as_json else plan_lines(found):
         typer.echo(line, err=failed)
@@ -177,7 +176,7 @@ def show(
             asyncio.run(_followed(place, replay_id, as_json))
     found, work, following = asyncio.run(_read(place, request, wanted))
     if as_json:
-        print_page("items", work, following, **contracts.redact(found))
+        print_page("items", work, following, **message_json(found))
         return
     _show(found, False)
     if work:
@@ -453,7 +452,7 @@ def _told_on_interrupt(replay_id: str, planning: bool = False) -> Iterator[None]
 
 def _show(replay: replay_pb2.Replay, as_json: bool) -> None:
     if as_json:
-        print_json(contracts.redact(replay))
+        print_json(message_json(replay))
         return
     state = _name(replay_pb2.ReplayState, replay.state)
     typer.echo(

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.delivery import Id, Reason
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.many_words import told
-from crossdock.cli.output import print_json
+from crossdock.cli.output import message_json, print_json
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.delivery.v1 import delivery_operations_service_pb2
 
@@ -48,7 +47,7 @@ def resolve(
     confirm(place, f"resolve {delivery_id} with {', '.join(reference)}", yes)
     answer = asyncio.run(_resolve(place, request))
     if as_json:
-        print_json(contracts.redact(answer))
+        print_json(message_json(answer))
     else:
         typer.echo(told(answer))
 

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
 from crossdock.cli.names import delivery_state, hold_reason
-from crossdock.cli.output import cell, clock, painted, print_json_line
+from crossdock.cli.output import cell, clock, message_json, painted, print_json_line
 from crossdock.errors import DeadlineError
 from crossdock.lineage.v1 import lineage_service_pb2
 
@@ -72,7 +71,7 @@ async def _tail(
 
 def entry_json(entry: lineage_service_pb2.TailResponse) -> dict[str, Any]:
     """An entry as JSON-able data, sensitive fields masked."""
-    return contracts.redact(entry)
+    return message_json(entry)
 
 
 def entry_line(entry: lineage_service_pb2.TailResponse) -> str:

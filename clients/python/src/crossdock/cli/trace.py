@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 import typer
 
-from crossdock import contracts
 from crossdock.cli.hub_access import Data, Json, Place, find_place, open_hub
 from crossdock.cli.names import (
     attempt_kind,
@@ -18,7 +17,7 @@ from crossdock.cli.names import (
     operator_verb,
     verdict,
 )
-from crossdock.cli.output import cell, clock, moment, painted, print_json, print_table
+from crossdock.cli.output import cell, clock, message_json, moment, painted, print_json, print_table
 from crossdock.cli.problems import EXIT_FAILED, EXIT_POSTED_TWICE, EXIT_WAITING
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
@@ -56,7 +55,7 @@ def trace(
     """
     lineage = asyncio.run(_trace(find_place(data), any_id))
     if as_json:
-        print_json(contracts.redact(lineage))
+        print_json(message_json(lineage))
     else:
         for line in told(lineage):
             typer.echo(line)

@@ -105,6 +105,9 @@ def validate(message_name: str, data: bytes) -> list[Violation]:
     return load().validate(message_name, data)
 
 
-def redact(message: Message) -> dict[str, Any]:
-    """The message as JSON-able data; sensitive fields are "***", bytes their size."""
-    return load().redact(message)
+def redact(message: Message, *, zeros: bool = False) -> dict[str, Any]:
+    """The message as JSON-able data; sensitive fields are "***", bytes their size.
+
+    zeros: also fields that are 0, "", false, empty or unspecified, unless they have presence.
+    """
+    return load().redact(message, zeros=zeros)

@@ -173,9 +173,12 @@ class Contract:
         requests = {method.request_type for method in self.methods.values()}
         self._validator.warm(sorted(requests | set(self._by_message)))
 
-    def redact(self, message: Message) -> dict[str, Any]:
-        """The message as JSON-able data; sensitive fields are "***", bytes their size."""
-        return redacted(message, self._sensitive_tree(message.DESCRIPTOR.full_name))
+    def redact(self, message: Message, *, zeros: bool = False) -> dict[str, Any]:
+        """The message as JSON-able data; sensitive fields are "***", bytes their size.
+
+        zeros: also fields that are 0, "", false, empty or unspecified, unless they have presence.
+        """
+        return redacted(message, self._sensitive_tree(message.DESCRIPTOR.full_name), zeros)
 
     # Compiled at first use, per message type
 

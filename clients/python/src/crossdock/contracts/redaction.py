@@ -13,13 +13,18 @@ from crossdock.contracts.paths import Tree
 MASK = "***"
 
 
-def redacted(message: Message, sensitive: Tree[bool]) -> dict[str, Any]:
+def redacted(message: Message, sensitive: Tree[bool], zeros: bool) -> dict[str, Any]:
     """The message as JSON-able data; field names as in the contract, 64-bit integers as strings.
 
     Sensitive values are replaced by "***". Bytes are replaced by their size, because they hold
-    encoded messages whose sensitive fields could not be masked.
+    encoded messages whose sensitive fields could not be masked. zeros: also fields without presence
+    that have their zero value.
     """
-    plain: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    plain: dict[str, Any] = json_format.MessageToDict(
+        message,
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=zeros,
+    )
     _mask(plain, sensitive)
     _measure_bytes(plain, message)
     return plain
@@ -27,7 +32,8 @@ def redacted(message: Message, sensitive: Tree[bool]) -> dict[str, Any]:
 
 def _mask(plain: dict[str, Any], tree: Tree[bool]) -> None:
     for leaf in tree.leaves:
-        if leaf.name in plain:
+        # What is empty hides nothing, and must not look as if it did.
+        if plain.get(leaf.name):
             plain[leaf.name] = [MASK] * len(plain[leaf.name]) if leaf.repeated else MASK
     for branch in tree.branches:
         inner = plain.get(branch.name)
