@@ -17,8 +17,8 @@ from crossdock_hub.delivery.draining import Settled, Throughput, drain_seconds
 from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
 from crossdock_hub.store import Store
-from crossdock_hub.store.writing import write_deliveries
-from crossdock_hub.unit import View
+from crossdock_hub.store.writing import write, write_deliveries
+from crossdock_hub.unit import Changes, Key, View
 from databases import open_store
 from decisions import START
 from hypothesis import given, settings
@@ -88,7 +88,9 @@ class Shift:
         self.picked: list[DeliveryRecord] = []
 
     async def queue(self, records: list[DeliveryRecord]) -> None:
+        known: dict[Key, Any] = {("endpoint", self.registered.id): self.registered.health}
         async with self.store.write() as connection:
+            await write(connection, Changes(records=known))
             await write_deliveries(connection, records)
             await self.picker.restore(connection)
 

@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import pytest
 from crossdock_hub.config import SECOND
-from crossdock_hub.records import DeliveryRecord, HeldFactRecord, QuarantineRecord
+from crossdock_hub.records import DeliveryRecord, EndpointRecord, HeldFactRecord, QuarantineRecord
 from crossdock_hub.retention import ages
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.bus_rows import hot_events
 from crossdock_hub.store.dead_letters import held_facts
 from crossdock_hub.store.event_contents import FIRST, past_events
 from crossdock_hub.store.reading import DeliveryFilter
-from crossdock_hub.store.writing import pending, pending_lane, write
+from crossdock_hub.store.writing import dispatch_state, pending, pending_lane, write
 from crossdock_hub.unit import Changes, Identifiers, Key
 from databases import KINDS, open_store
 from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event, scan_batch
@@ -92,12 +92,19 @@ class Library:
             await write(connection, Changes(records=held))
 
     async def deliver(
-        self, first: int, count: int, refused: list[QuarantineRecord], state: str = "CONFIRMED"
+        self,
+        first: int,
+        count: int,
+        refused: list[QuarantineRecord],
+        state: str = "CONFIRMED",
+        endpoint: str = ENDPOINT,
+        **details: Any,
     ) -> None:
         """Deliveries of succeeding events of one endpoint, with the facts that were refused."""
         made: dict[Key, Any] = {}
         for number in range(first, first + count):
-            record = delivery(number, "book", state, quarantined=refused)
+            more = {"endpoint": endpoint, "quarantined": refused} | details
+            record = delivery(number, "book", state, **more)
             made["delivery", record.id] = record
         async with self.store.write() as connection:
             await write(connection, Changes(records=made))
@@ -278,3 +285,32 @@ async def test_a_pick_does_not_read_deliveries_that_are_done(library: Library) -
     found, cost = await library.cost(pick)
     assert [record.id for record in found] == [f"d-{MANY + n}" for n in range(HOT)] * 2
     assert cost <= costs[0] + 5_000, "only those"
+
+
+async def test_what_a_leader_looks_at_does_not_grow(library: Library) -> None:
+    """Proves that what is on its way, and which endpoints have work that waits, is found without
+    reading what is done, what waits behind the next one, or doubts that wait for a slot: a leader
+    asks at each commit of another hub."""
+    names = (ENDPOINT, "idle", "doubtful")
+    endpoints: dict[Key, Any] = {
+        ("endpoint", name): EndpointRecord(name, "ERP", (), (), (), "ACTIVE", b"") for name in names
+    }
+    async with library.store.write() as connection:
+        await write(connection, Changes(records=endpoints))
+    costs = []
+    for first, count in ((0, FEW), (FEW, MANY - FEW)):
+        await library.deliver(first, count, [], endpoint="idle")
+        await library.deliver(MANY + first, count, [], "READY")
+        await library.deliver(2 * MANY + first, count, [], "RESOLVING", "doubtful", pending=True)
+        (found, waiting), cost = await library.cost(dispatch_state)
+        assert (found, waiting) == ([], {ENDPOINT, "doubtful"})
+        costs.append(cost)
+    assert costs[1] <= costs[0] + 20, costs
+    await library.deliver(3 * MANY, 1, [], "IN_FLIGHT", "idle", lease_until=NOW)
+    await library.deliver(3 * MANY + 1, HOT, [], "DISPATCHED", "idle")
+    (found, waiting), cost = await library.cost(dispatch_state)
+    ids = [f"d-{3 * MANY + n}" for n in range(HOT + 1)]
+    assert sorted(way.delivery_id for way in found) == ids
+    assert {way.endpoint for way in found} == {"idle"}
+    assert [way.delivery_id for way in found if way.begun] == ids[:1]
+    assert cost <= costs[0] + 500, "only those"

@@ -340,10 +340,9 @@ class Reader:
     async def in_use(self, endpoint_ids: Collection[str]) -> dict[str, int]:
         """Deliveries on their way to the vendor, by endpoint."""
         d = t.deliveries.c
-        on_their_way = and_(d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False))
         statement = (
             select(d.endpoint, func.count().label("in_use"))
-            .where(d.endpoint.in_(list(endpoint_ids)), on_their_way)
+            .where(d.endpoint.in_(list(endpoint_ids)), t.ON_THE_WAY)
             .group_by(d.endpoint)
         )
         return {row["endpoint"]: row["in_use"] for row in await self._rows(statement)}

@@ -29,6 +29,8 @@ METADATA = MetaData()
 CARRIES_CONTENT = text("published_at IS NOT NULL AND length(body) > 0")
 # Held facts that were neither applied nor discarded; the same holds.
 STILL_HELD = text("state = 'HELD'")
+# Deliveries that occupy a slot, see `records.occupies`; the same holds.
+ON_THE_WAY = text("state IN ('DISPATCHED', 'IN_FLIGHT', 'RESOLVING') AND NOT pending")
 
 Key, Word, Counter = text_of(36), text_of(64), counter()
 
@@ -142,6 +144,7 @@ deliveries = Table(
     Index("deliveries_vendor_reference", "vendor_reference"),
     _partial_index("deliveries_item", "item", where="item <> ''"),
     _partial_index("deliveries_pending", "endpoint", "priority", "sequence", where="pending"),
+    _partial_index("deliveries_on_the_way", "endpoint", where=ON_THE_WAY.text),
     _partial_index("deliveries_awaits_word", "awaits_word", where="awaits_word <> ''"),
     _partial_index("deliveries_due", "due_at", where="due_at IS NOT NULL"),
     _partial_index(
@@ -169,11 +172,9 @@ attempts = Table(
 )
 
 delivery_contents = Table(
-    "delivery_contents",
-    METADATA,
-    Column("delivery_id", Key, primary_key=True),
+    "delivery_contents", METADATA, Column("delivery_id", Key, primary_key=True),
     Column("body", LargeBinary, nullable=False),
-)
+)  # fmt: skip
 
 operator_words = Table(
     "operator_words",
@@ -453,12 +454,9 @@ replay_items = Table(
 
 # Which database this is, how far its ledger has come, and how much of that the bus was told.
 bus_tie = Table(
-    "bus_tie",
-    METADATA,
-    Column("database", Key, primary_key=True),
-    Column("generation", BigInteger, nullable=False),
-    Column("told", BigInteger, nullable=False),
-)
+    "bus_tie", METADATA, Column("database", Key, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in ("generation", "told")),
+)  # fmt: skip
 
 bus_differences = Table(
     "bus_differences",

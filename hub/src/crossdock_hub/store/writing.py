@@ -14,12 +14,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.delivery.removal import REMOVED, removed, returned
 from crossdock_hub.objects.mappings import AWAITS
-from crossdock_hub.records import (
-    OCCUPYING_STATES,
-    DeliveryRecord,
-    EndpointRecord,
-    OnItsWay,
-)
+from crossdock_hub.records import DeliveryRecord, EndpointRecord, OnItsWay
 from crossdock_hub.replay.records import UNSTARTED_STATES
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
@@ -157,19 +152,29 @@ async def pending_lane(
     return [rows.delivery_record(row) for row in result.mappings()]
 
 
+_ON_THE_WAY = select(t.deliveries.c.endpoint, t.deliveries.c.id, t.deliveries.c.lease_until).where(
+    t.ON_THE_WAY
+)
+# Of each endpoint the one that goes next, as the index has it: an EXISTS may be made a join by
+# PostgreSQL, which reads all that waits.
+_NEXT = (
+    select(t.deliveries.c.id)
+    .where(t.deliveries.c.endpoint == t.endpoints.c.id, _WAITS_FOR_A_SLOT)
+    .order_by(t.deliveries.c.priority, t.deliveries.c.sequence)
+    .limit(1)
+    .scalar_subquery()
+)
+_HAVE_WORK = select(t.endpoints.c.id).where(_NEXT.is_not(None))
+
+
 async def dispatch_state(connection: AsyncConnection) -> tuple[list[OnItsWay], set[str]]:
-    """Deliveries on their way, and the endpoints that have pending ones."""
-    d = t.deliveries.c
-    begun = d.lease_until.is_not(None).label("begun")
-    occupying = select(d.endpoint, d.id, begun).where(
-        d.state.in_(sorted(OCCUPYING_STATES)), d.pending.is_(False)
-    )
-    backlog = select(d.endpoint).where(_WAITS_FOR_A_SLOT).distinct()
+    """Deliveries on their way, and the endpoints that have pending ones. What it costs grows with
+    the endpoints and with what is on its way, not with what waits or is done."""
     found = [
-        OnItsWay(row.endpoint, row.id, bool(row.begun))
-        for row in await connection.execute(occupying)
+        OnItsWay(row.endpoint, row.id, row.lease_until is not None)
+        for row in await connection.execute(_ON_THE_WAY)
     ]
-    return found, {row.endpoint for row in await connection.execute(backlog)}
+    return found, set((await connection.execute(_HAVE_WORK)).scalars())
 
 
 _BODIES = select(t.events.c.id, t.events.c.body).where(
