@@ -63,7 +63,7 @@ def blocker_of(record: DeliveryRecord, flow: Plain) -> DeliveryRecord | None:
             continue
         if other.state in OPEN_STATES:
             return other
-        passes = other.on_reject == "CONTINUE" or other.operation in record.supersedes
+        passes = other.on_reject == "CONTINUE" or takes_back(record, other)
         if other.state in ("REJECTED", "UNROUTED") and not passes:
             return other
     return None
@@ -89,12 +89,14 @@ def needs(other: DeliveryRecord, record: DeliveryRecord, flow: Plain, seen: froz
 
 def undone_by(record: DeliveryRecord, flow: Plain) -> Plain:
     """Earlier work that a delivery takes back."""
-    return [
-        other
-        for other in earlier(record, flow)
-        if other.operation in record.supersedes
-        and (not other.item or not record.item or other.item == record.item)
-    ]
+    return [other for other in earlier(record, flow) if takes_back(record, other)]
+
+
+def takes_back(record: DeliveryRecord, other: DeliveryRecord) -> bool:
+    """Whether it undoes that work, or the same work of its item."""
+    return other.operation in record.supersedes and (
+        not other.item or not record.item or other.item == record.item
+    )
 
 
 def newer(

@@ -89,7 +89,7 @@ def place(record: DeliveryRecord, flow: Flow, spec: OperationSpec, now: int) -> 
             record,
             state="HELD",
             hold_reason="ORDER",
-            waiting_on=_waits_for(blocker),
+            waiting_on=_waits_for(blocker, record),
             awaits_operation="",
             due_at=None,
             pending=False,
@@ -107,10 +107,12 @@ def place(record: DeliveryRecord, flow: Flow, spec: OperationSpec, now: int) -> 
     )
 
 
-def _waits_for(blocker: DeliveryRecord) -> str:
-    """The work that has to go first, in words; of work that nobody serves also what helps."""
+def _waits_for(blocker: DeliveryRecord, record: DeliveryRecord) -> str:
+    """The work that has to go first, in words: of which item, where it is another one than that of
+    the delivery itself; of work that nobody serves also what helps."""
+    item = f" of {blocker.item}" if blocker.item not in ("", record.item) else ""
     helps = f": {blocker.waiting_on}" if blocker.state == "UNROUTED" else ""
-    return f"{blocker.operation} before it is {blocker.state} ({blocker.id}){helps}"
+    return f"{blocker.operation}{item} before it is {blocker.state} ({blocker.id}){helps}"
 
 
 def supersede(record: DeliveryRecord, flow: Flow, now: int) -> list[DeliveryRecord]:

@@ -86,7 +86,7 @@ def blocker_of(record: DeliveryRecord, flow: Flow) -> DeliveryRecord | None:
             continue
         if other.state in OPEN_STATES:
             return other
-        passes = other.on_reject == "CONTINUE" or other.operation in record.supersedes
+        passes = other.on_reject == "CONTINUE" or _is_undone_by(other, record)
         # Work that nobody serves has not reached the vendor, like work that was refused.
         if other.state in ("REJECTED", "UNROUTED") and not passes:
             return other
@@ -110,6 +110,12 @@ def _needs(first: DeliveryRecord, record: DeliveryRecord, books: IndexedFlow) ->
                     seen.add(between.id)
                     waiting.append(between)
     return False
+
+
+def _is_undone_by(other: DeliveryRecord, record: DeliveryRecord) -> bool:
+    """Whether a delivery takes back earlier work of its key: that of another item it does not."""
+    same_item = not other.item or not record.item or other.item == record.item
+    return other.operation in record.supersedes and same_item
 
 
 def undone_by(record: DeliveryRecord, flow: Flow) -> list[DeliveryRecord]:
