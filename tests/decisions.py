@@ -285,9 +285,9 @@ class Company:
         written = []
         arrived, self.satisfied = self.satisfied, []
         rows = frozenset(each for each in arrived if each.startswith(ARRIVED))
-        arrived += waiting_for(sorted({record.awaits for record in self.held()}), rows)
-        for awaits in arrived:
-            waiting = self._read(("held", awaits))
+        by_code = waiting_for({record.awaits for record in self.held()}, rows)
+        for together in [*([awaits] for awaits in arrived), by_code]:
+            waiting = sorted({fact for each in together for fact in self._read(("held", each))})
             written += [fact for fact in waiting if self._drive(self.records["held_fact", fact])]
         if written:
             written += self.drive()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import pytest
 from crossdock.errors import Refusal, to_message
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dead_letters import NO_PATIENCE
@@ -14,8 +16,9 @@ from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store.dead_letters import find_groups
 from crossdock_hub.store.writing import awaited, write
 from crossdock_hub.unit import Changes, Key
-from first_flow import Flow, scan
+from first_flow import Flow, scan, seconds
 from stored_flow import Books, books
+from test_mappings import coded, set_row
 
 __all__ = ["books"]
 
@@ -76,3 +79,28 @@ def test_many_things_that_are_waited_for_are_looked_at_at_once() -> None:
     left = flow.decide(HUB, "held facts", lambda unit: drive_all(unit, keys, one_at_a_time))
     assert left == []
     assert {record.drives for record in flow.held()} == {1}
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 200])
+def test_what_waits_for_several_codes_goes_on_in_the_order_it_came(most: int) -> None:
+    """Proves that facts which wait for one row under different lists of codes are decided in the
+    order they came, however few of them one drive takes, and that what waits for a row of its own
+    holds up no other."""
+    flow = Flow()
+    flow.labelled(3)
+    lists = {"Q": ("Q", "R"), "S": ("R",), "T": ("T", "R"), "U": ("U",)}
+    start, letters = flow.now, "QSQUTUUSTQUQT"
+    for place, letter in enumerate(letters):
+        number = f"1Z{place % 3 + 1}"
+        flow.report(coded(start + seconds(place), *lists[letter], number=number))
+    left = sorted({record.awaits for record in flow.held()})
+    assert len(left) == len(lists)
+    set_row(flow, "R", "IN_TRANSIT")
+    limits, rounds = Limits(held_drive_max=most), 0
+    while left and rounds <= len(letters):
+        again = partial(drive_all, awaited_keys=left, limits=limits)
+        left, rounds = flow.decide(HUB, "held facts", again), rounds + 1
+    assert left == []
+    due = [place for place, letter in enumerate(letters) if letter != "U"]
+    assert [record.event_time for record in flow.scans] == [start + seconds(n) for n in due]
+    assert len(flow.held()) == letters.count("U")

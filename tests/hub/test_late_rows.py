@@ -28,11 +28,41 @@ class Told:
 @dataclass(frozen=True)
 class History:
     """Codes and what they mean, scans in the order they came, and before which of them each row
-    came; what is left comes after all."""
+    came; what is left comes after all. also: less telling codes that come with a code."""
 
     meanings: dict[str, str]
     told: list[Told]
     row_before: dict[str, int] = field(default_factory=dict)
+    also: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def codes(self, place: int) -> tuple[str, ...]:
+        """Of a scan, the most telling first."""
+        code = self.told[place].code
+        return (code, *self.also.get(code, ()))
+
+    def row_came(self, place: int) -> int:
+        """Before which scan the first row for one of a scan's codes was there."""
+        return min(self.row_before.get(code, 0) for code in self.codes(place))
+
+    def first(self, place: int) -> int:
+        """Where the same scan was told first."""
+        told = self.told[place]
+        return next(
+            n
+            for n, each in enumerate(self.told)
+            if (each.parcel, each.code, each.minutes) == (told.parcel, told.code, told.minutes)
+        )
+
+    def decides(self, place: int) -> str:
+        """The code by which a scan is read: of those that have a row when it is decided, which is
+        when it comes or as soon as one has, the most telling."""
+        first = self.first(place)
+        when = max(first, self.row_came(first))
+        return next(code for code in self.codes(first) if self.row_before.get(code, 0) <= when)
+
+    def means(self, place: int) -> str:
+        """What a scan means."""
+        return self.meanings[self.decides(place)]
 
 
 LETTERS = "ABCDEF"
@@ -57,7 +87,9 @@ def histories(draw: st.DrawFn) -> History:
         )
     )
     late = {code: draw(st.integers(0, len(told))) for code in LETTERS if draw(st.booleans())}
-    return History(meanings, told, late)
+    others = st.lists(st.sampled_from(LETTERS), max_size=2, unique=True)
+    also = {code: tuple(each for each in draw(others) if each != code) for code in LETTERS}
+    return History(meanings, told, late, also)
 
 
 def played(history: History, *, late: bool, by_backfill: bool = False) -> Flow:
@@ -72,7 +104,10 @@ def played(history: History, *, late: bool, by_backfill: bool = False) -> Flow:
         if late:
             _come(flow, history, place, by_backfill)
         time = None if told.minutes is None else start + seconds(60 * told.minutes)
-        event = coded(time, told.code, number=f"1Z{told.parcel}", signed_by=told.signed_by)
+        # From the start: as if there never had been another code than the one that decides.
+        codes = history.codes(place) if late else (history.decides(place),)
+        event = coded(time, *codes, number=f"1Z{told.parcel}", signed_by=told.signed_by)
+        event.status_code = told.code
         flow.report(event)
     if late:
         _come(flow, history, len(history.told), by_backfill)
@@ -132,29 +167,26 @@ def told_of(flow: Flow) -> dict[str, Any]:
     }
 
 
-def decided(history: History, *, late: bool, by_backfill: bool = False) -> list[int]:
+def decided(history: History, *, late: bool) -> list[int]:
     """The places of a history's scans in the order in which they are decided.
 
-    Those whose row is there at once, the others when it comes, in the order they came: code by
-    code, or by a backfill all together. What is told again is not decided again.
+    Those of which a code has a row at once, the others as soon as one has, in the order they came.
+    What is told again is not decided again.
     """
-    facts = [(told.parcel, told.code, told.minutes) for told in history.told]
     due = []
-    for place, told in enumerate(history.told):
-        row_came = history.row_before.get(told.code, 0) if late else 0
-        waited = row_came > place
-        if facts.index(facts[place]) == place:
-            code = told.code if waited and not by_backfill else ""
-            due.append((row_came - 0.5 if waited else place, code, place))
-    return [place for _, _, place in sorted(due)]
+    for place in range(len(history.told)):
+        row_came = history.row_came(place) if late else 0
+        if history.first(place) == place:
+            due.append((row_came - 0.5 if row_came > place else place, place))
+    return [place for _, place in sorted(due)]
 
 
 def to_sender(history: History, known: list[int]) -> set[int]:
     """The places of deliveries that follow the way back, by these scans of one parcel: not older,
     or, where one of two has no time, told later."""
-    told, means = history.told, history.meanings
-    back = {p for p in known if means[told[p].code] in ("RETURNING", "RETURNED")}
-    ends = {p for p in known if means[told[p].code] == "DELIVERED"}
+    told = history.told
+    back = {p for p in known if history.means(p) in ("RETURNING", "RETURNED")}
+    ends = {p for p in known if history.means(p) == "DELIVERED"}
     while True:
         found = {
             end
@@ -187,7 +219,7 @@ def of_deliveries(history: History, order: list[int]) -> tuple[Any, ...]:
         told = history.told[place]
         known[told.parcel].append(place)
         back = to_sender(history, known[told.parcel])
-        if history.meanings[told.code] == "DELIVERED":
+        if history.means(place) == "DELIVERED":
             number = f"1Z{told.parcel}"
             time = 0 if told.minutes is None else start + seconds(60 * told.minutes)
             legs.append((number, time, place in back))
@@ -200,7 +232,7 @@ def of_deliveries(history: History, order: list[int]) -> tuple[Any, ...]:
 
 def _end(history: History, known: list[int]) -> str:
     """How a parcel's journey ended by these of its scans; "" while it goes on."""
-    said = {history.meanings[history.told[place].code] for place in known}
+    said = {history.means(place) for place in known}
     if "RETURNED" in said or to_sender(history, known):
         return "RETURNED"
     return "DELIVERED" if "DELIVERED" in said else ""
@@ -211,13 +243,14 @@ def _end(history: History, known: list[int]) -> str:
 def test_a_row_that_comes_late_leaves_what_a_row_from_the_start_would(
     history: History, by_backfill: bool
 ) -> None:
-    """Proves that whenever rows come, and whether what waits goes on by itself or by a backfill,
-    scans, parcels and shipment end as if every row had been there from the start; and that of
-    deliveries exactly that is told, by order, proof and leg, which was known when it was decided:
-    with every row from the start, and with the rows that came late."""
+    """Proves that whenever rows come, for whichever codes of a scan, and whether what waits goes on
+    by itself or by a backfill, scans, parcels and shipment end as if the row that decided had been
+    there from the start; and that of deliveries exactly that is told, by order, proof and leg,
+    which was known when it was decided: with every row from the start, and with the rows that came
+    late."""
     late = told_of(played(history, late=True, by_backfill=by_backfill))
     soon = told_of(played(history, late=False))
-    order = decided(history, late=True, by_backfill=by_backfill)
+    order = decided(history, late=True)
     assert late.pop("of_deliveries") == of_deliveries(history, order)
     assert soon.pop("of_deliveries") == of_deliveries(history, decided(history, late=False))
     assert len({late.pop("order"), soon.pop("order")} - {"DELIVERED"}) <= 1

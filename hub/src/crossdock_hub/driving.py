@@ -27,36 +27,29 @@ from crossdock_hub.verbs.master_data import held_decision
 log = structlog.get_logger("crossdock.held")
 
 # Among what has arrived: anything may have.
-EVERYTHING: Final = ""
+EVERYTHING: Final = ()
 
 
 def drive_all(unit: Unit, awaited_keys: Sequence[str], limits: Limits) -> list[str]:
-    """Drive what is held for each of these; for which of them more wait than one drive takes."""
-    missing: set[Key] = set()
-    more: list[str] = []
-    for awaits in awaited_keys:
-        try:
-            if drive(unit, awaits, limits):
-                more.append(awaits)
-        except NotLoaded as needed:
-            # Read for all at once: key by key would need more rounds than a batch has.
-            missing |= needed.keys
-    if missing:
-        raise NotLoaded(missing)
-    return more
+    """Decide again the facts held for these, in the order they came; each in a unit of its own.
 
-
-def drive(unit: Unit, awaits: str, limits: Limits) -> bool:
-    """Decide again the facts held for `awaits`; each in a unit of its own, in order.
-
-    Returns True when there are more than one drive takes, and some no longer wait. What all of
-    them still need to read is asked for at once: fact by fact, many would need more rounds than a
-    batch has.
+    Returns for which of them more wait than one drive takes, and some no longer wait. Behind the
+    first fact that this drive has no room for none is decided, or it would be overtaken. What all
+    still need to read is asked for at once: fact by fact, many would need more rounds than a batch
+    has.
     """
-    ids: tuple[str, ...] = unit.get(("held", awaits))
-    unit.require(("held_fact", fact) for fact in ids[: limits.held_drive_max])
+    most = limits.held_drive_max
+    unit.require(("held", each) for each in awaited_keys)
+    waiting: dict[str, Sequence[str]] = {each: unit.get(("held", each)) for each in awaited_keys}
+    no_room = min((ids[most] for ids in waiting.values() if len(ids) > most), default=None)
+    now = {
+        awaits: [fact for fact in ids[:most] if no_room is None or fact < no_room]
+        for awaits, ids in waiting.items()
+    }
+    in_order = sorted({fact for ids in now.values() for fact in ids})
+    unit.require(("held_fact", fact) for fact in in_order)
     missing: set[Key] = set()
-    for fact in ids[: limits.held_drive_max]:
+    for fact in in_order:
         record: HeldFactRecord | None = unit.get(("held_fact", fact))
         if record is not None and record.state == "HELD":
             try:
@@ -65,8 +58,17 @@ def drive(unit: Unit, awaits: str, limits: Limits) -> bool:
                 missing |= needed.keys
     if missing:
         raise NotLoaded(missing)
-    left = sum(_still_waits(unit, fact, awaits) for fact in ids[: limits.held_drive_max])
-    return limits.held_drive_max < len(ids) and left < limits.held_drive_max
+    return [
+        awaits
+        for awaits, ids in waiting.items()
+        if len(ids) > len(now[awaits]) and _goes_on(unit, awaits, now[awaits], most)
+    ]
+
+
+def _goes_on(unit: Unit, awaits: str, tried: Sequence[str], most: int) -> bool:
+    """Whether what is behind these is worth a look: where as many as one drive takes wait for the
+    same thing still, it has not come, and so they do not hold up those that wait for others."""
+    return sum(_still_waits(unit, fact, awaits) for fact in tried) < most
 
 
 def _still_waits(unit: Unit, fact: str, awaits: str) -> bool:
@@ -128,7 +130,8 @@ class Driver:
         self._committer = committer
         self._limits = limits
         self._awaited: set[str] = set()
-        self._arrived: asyncio.Queue[str] = asyncio.Queue()
+        # What is waited for and came at once: its facts are decided in the order they came.
+        self._arrived: asyncio.Queue[Sequence[str]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     def committed(self, batch: Committed) -> None:
@@ -147,10 +150,11 @@ class Driver:
         self._awaited.update(awaited)
         for awaits in satisfied:
             if awaits in self._awaited:
-                self._arrived.put_nowait(awaits)
+                self._arrived.put_nowait([awaits])
         rows = frozenset(each for each in satisfied if each.startswith(ARRIVED))
-        for awaits in waiting_for(self._awaited, rows) if rows else ():
-            self._arrived.put_nowait(awaits)
+        by_code = waiting_for(self._awaited, rows) if rows else []
+        if by_code:
+            self._arrived.put_nowait(by_code)
 
     def start(self) -> None:
         """Begin, with what an earlier run held."""
@@ -165,11 +169,11 @@ class Driver:
     async def _run(self) -> None:
         await self._sweep()
         while True:
-            awaits = await self._arrived.get()
-            if awaits == EVERYTHING:
+            arrived = await self._arrived.get()
+            if arrived == EVERYTHING:
                 await self._sweep()
             else:
-                await self._drive([awaits])
+                await self._drive_in_parts(arrived)
 
     def sweep(self) -> None:
         """Look soon through all that is held: one hub may have held a fact while another one
@@ -187,9 +191,12 @@ class Driver:
                 log.warning("held facts wait, the store does not answer", cause=failure.cause)
                 await asyncio.sleep(self._limits.held_sweep_seconds)
         self._awaited |= found
-        waiting, most = sorted(found), self._limits.held_sweep_keys_max
-        for start in range(0, len(waiting), most):
-            await self._drive(waiting[start : start + most])
+        await self._drive_in_parts(sorted(found))
+
+    async def _drive_in_parts(self, awaited_keys: Sequence[str]) -> None:
+        most = self._limits.held_sweep_keys_max
+        for start in range(0, len(awaited_keys), most):
+            await self._drive(awaited_keys[start : start + most])
 
     async def _drive(self, awaited_keys: Sequence[str]) -> None:
         while awaited_keys:
@@ -216,9 +223,8 @@ class Driver:
                 "held facts could not be driven yet", awaits=awaited_keys[0], cause=str(error)
             )
             self._awaited.update(awaited_keys)
-            loop = asyncio.get_running_loop()
-            for awaits in awaited_keys:
-                loop.call_later(self._limits.held_sweep_seconds, self._arrived.put_nowait, awaits)
+            loop, later = asyncio.get_running_loop(), self._limits.held_sweep_seconds
+            loop.call_later(later, self._arrived.put_nowait, awaited_keys)
         else:
             return more
         return ()
