@@ -54,6 +54,15 @@ async def stream_configuration(address: BusAddress, stream: str) -> Any:
         await client.close()
 
 
+async def unheard(_: Exception) -> None:
+    """What nats-py is to do with an error of the connection: nothing, where it would print a
+    traceback for each try. Whoever asks a bus that is away sees that by the answer."""
+
+
 async def _connected(address: BusAddress) -> Client:
-    servers = address.url.split(",")
-    return await nats.connect(servers, connect_timeout=ANSWER_SECONDS, **address.client_options())
+    return await nats.connect(
+        address.url.split(","),
+        connect_timeout=ANSWER_SECONDS,
+        error_cb=unheard,
+        **address.client_options(),
+    )

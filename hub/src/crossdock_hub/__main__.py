@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import signal
 import sys
 
@@ -14,6 +13,7 @@ from crossdock.errors import CrossdockError
 from crossdock.telemetry import start_tracing
 from pydantic import ValidationError
 
+from crossdock_hub import logs
 from crossdock_hub.config import Settings
 from crossdock_hub.exits import EXIT_CONFIGURATION, status_of
 from crossdock_hub.hub import Hub
@@ -22,20 +22,6 @@ from crossdock_hub.telemetry import default_sampling
 
 # New objects before the youngest are looked through, then collections before the older ones are.
 COLLECTION_THRESHOLDS = (10_000, 20, 50)
-
-
-def _log(level: str) -> None:
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper(), 20)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 async def _serve(settings: Settings) -> None:
@@ -99,7 +85,7 @@ def main() -> int:
             name = "_".join(str(part) for part in problem["loc"]).upper()
             print(f"CROSSDOCK_{name}: {problem['msg']}", file=sys.stderr)
         return EXIT_CONFIGURATION
-    _log(settings.log_level)
+    logs.start(settings.log_level)
     default_sampling(settings.trace_sample_ratio)
     stop_tracing = start_tracing("crossdock-hub")
     try:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import nats.errors
 import nats.js.errors
 from back_ups import lose_running_bus
-from bus_reading import stored_messages, stream_configuration
+from bus_reading import stored_messages, stream_configuration, unheard
 from crossdock import bus
 from crossdock_hub.bus.address import BusAddress
 from fixtures_nats import eventually
@@ -94,7 +94,10 @@ async def run_g17(piece: Piece) -> Result:
 async def naive_relay(piece: Piece) -> Result:
     """Publish with message ids, hear no answer, publish again when the window is over."""
     plan = Plan(piece.seed, adapters=0)
-    async with opened(piece.directory, plan, Notes()) as site, _login(site.bus_address) as client:
+    async with (
+        opened(piece.directory, plan, Notes()) as site,
+        logged_in(site.bus_address) as client,
+    ):
         jetstream = client.jetstream()
         config = StreamConfig(
             name="NAIVE", subjects=["naive.>"], duplicate_window=NAIVE_WINDOW_SECONDS
@@ -110,9 +113,12 @@ async def naive_relay(piece: Piece) -> Result:
 
 
 @contextlib.asynccontextmanager
-async def _login(address: BusAddress) -> AsyncIterator[Client]:
+async def logged_in(address: BusAddress) -> AsyncIterator[Client]:
+    """A connection of the runner's own."""
     client = Client()
-    await client.connect(address.url, user=address.user, password=address.password)
+    await client.connect(
+        address.url, user=address.user, password=address.password, error_cb=unheard
+    )
     try:
         yield client
     finally:
@@ -139,7 +145,7 @@ async def _lose(round_: Round, what: str, endpoint: str) -> None:
             lambda: site.hub.nats_pid not in (0, killed), "a new nats-server", BACK_SECONDS
         )
     else:
-        async with _login(site.bus_address) as client:
+        async with logged_in(site.bus_address) as client:
             jetstream = client.jetstream(timeout=10.0)
             stream = bus.delivery_stream(endpoint)
             with contextlib.suppress(nats.js.errors.NotFoundError):
@@ -193,7 +199,7 @@ async def all_there(round_: Round) -> bool:
     """As many messages as there were events before we looked."""
     events = round_.site.hub.count("events")
     try:
-        async with _login(round_.site.bus_address) as client:
+        async with logged_in(round_.site.bus_address) as client:
             info = await client.jetstream(timeout=2.0).stream_info(bus.EVENT_STREAM)
     except (OSError, TimeoutError, nats.errors.Error):
         return False

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Iterable
 from itertools import pairwise
 
+from bus_reading import unheard
 from fixtures_nats import eventually
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -69,7 +70,9 @@ class Copier:
 async def _copying(site: Site, subject: str, seed: int) -> AsyncIterator[Copier]:
     address = site.hub.bus_address()
     client = Client()
-    await client.connect(address.url, user=address.user, password=address.password)
+    await client.connect(
+        address.url, user=address.user, password=address.password, error_cb=unheard
+    )
     try:
         copier = Copier(client, chance_of(seed, "copies"))
         await client.subscribe(subject, cb=copier.saw)
