@@ -14,6 +14,7 @@ from crossdock_adapters.salesforce import conformance, returns
 from crossdock_adapters.salesforce.adapter import ADAPTER, NO_DRAFT, NOT_OURS
 from crossdock_adapters.salesforce.returns import CustomerReturn, ReturnLine
 from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.mappings import Code, Meaning, Told, Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
     NeedsPerson,
@@ -200,6 +201,22 @@ async def left(desk: Desk, life_cycle: str = "MANAGED") -> None:
         lines=LINES, life_cycle=life_cycle, summary_id=conformance.SUMMARY
     )
     await desk.command("status", id=order_id, status="Fulfilled")
+
+
+async def test_a_row_says_what_a_reason_is_sent_as(desk: Desk) -> None:
+    """Proves that a reason which the setting does not have is sent as its row says."""
+    await left(desk, "UNMANAGED")
+    meaning = Meaning("TOO_BLUE", preferred=True)
+    row = Told(Topic.REASON, Code("RETURN", "Colour"), meaning, by_deployment=True)
+    ADAPTER.mappings.replace([*ADAPTER.mappings.of_file(), row])
+    try:
+        work = await drafted(desk, came("1", reason="TOO_BLUE"))
+        with exchange.recording():
+            await ADAPTER.operations["refund"](work, desk.vendor)
+    finally:
+        ADAPTER.mappings.replace(ADAPTER.mappings.of_file())
+    (line,) = desk.sandbox.books()["return_lines"]
+    assert line["ReasonForReturn"] == "Colour"
 
 
 async def test_each_receipt_is_taken_back_once(desk: Desk) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from crossdock_adapters.sap import conformance
+from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.conformance import given_up, initiated, received
+from crossdock_adapters.sdk.mappings import Code, Meaning, Told, Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     NotFound,
@@ -90,6 +92,30 @@ async def test_a_reason_without_a_code_is_not_guessed(desk: Desk) -> None:
     with pytest.raises(Untranslatable, match="has no item 99"):
         await desk.do("open_return", event)
     assert returns(desk) == []
+
+
+async def test_a_row_says_what_a_reason_is_sent_as(desk: Desk) -> None:
+    """Proves that a reason without a code is told as the word that waits for its row, that such a
+    row has the return opened with its code, and that the setting goes before rows."""
+    event: Any = initiated({})
+    event.customer_return.lines[0].reason_code = "TOO_BLUE"
+    with pytest.raises(Untranslatable, match="map set sap REASON CODE --type RETURN") as raised:
+        await desk.do("open_return", event)
+    assert raised.value.unsent == UnsentWord(Topic.REASON, "TOO_BLUE", ("RETURN",))
+    rows = [
+        Told(Topic.REASON, Code("RETURN", code), Meaning(word, preferred=True), by_deployment=True)
+        for code, word in (("042", "TOO_BLUE"), ("043", "DAMAGED"))
+    ]
+    ADAPTER.mappings.replace([*ADAPTER.mappings.of_file(), *rows])
+    try:
+        event.customer_return.lines.add().CopyFrom(event.customer_return.lines[0])
+        event.customer_return.lines[1].line_number = 20
+        event.customer_return.lines[1].reason_code = "DAMAGED"
+        await desk.do("open_return", event)
+    finally:
+        ADAPTER.mappings.replace(ADAPTER.mappings.of_file())
+    (held,) = returns(desk)
+    assert [line["ReturnReason"] for line in held["lines"]] == ["042", "001"]
 
 
 async def test_anothers_return_with_our_number_is_for_a_person(desk: Desk) -> None:

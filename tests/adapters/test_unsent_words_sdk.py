@@ -11,7 +11,7 @@ from crossdock_adapters.canada_post import translate as canada_post
 from crossdock_adapters.fedex import translate as fedex
 from crossdock_adapters.gls import translate as gls
 from crossdock_adapters.ltl_freight import translate as ltl_freight
-from crossdock_adapters.sdk import measures
+from crossdock_adapters.sdk import measures, return_reasons
 from crossdock_adapters.sdk.carrier_labels import packaging_of
 from crossdock_adapters.sdk.completion import CALL, LOOK_UP, whole_completion
 from crossdock_adapters.sdk.erp_units import ErpUnits
@@ -90,6 +90,10 @@ def service(*types: str) -> UnsentWord:
         (lambda: ltl_freight.accessorial_of("hover", {}), service("")),
         (lambda: measures.word_of("LBR", {}, "ups"), UnsentWord(Topic.UNIT, "LBR")),
         (lambda: ErpUnits(kind="erp").out("EA"), UnsentWord(Topic.UNIT, "EA")),
+        (
+            lambda: return_reasons.code_of("DAMAGED", {}, "sap"),
+            UnsentWord(Topic.REASON, "DAMAGED", ("RETURN",)),
+        ),
         (
             lambda: packaging_of("T-1", {"T-1": "TUBE"}, {}, "02", "ups"),
             UnsentWord(Topic.PACKAGE_TYPE, "TUBE"),

@@ -25,6 +25,7 @@ from crossdock_adapters.salesforce.pubsub import Seen
 from crossdock_adapters.salesforce.returns import CustomerReturn
 from crossdock_adapters.salesforce.stages import Stage, Stages
 from crossdock_adapters.salesforce.translate import Found, Rules
+from crossdock_adapters.sdk import return_reasons
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.mappings import Code, Topic
 from crossdock_adapters.sdk.outcomes import (
@@ -210,7 +211,7 @@ async def _received(work: Work, vendor: SalesforceClient) -> CustomerReturn | No
     if ours is None:
         return None
     found = await _read(vendor, ours.id)
-    reasons = work.settings.mapping("return_reasons")
+    reasons = return_reasons.of(ADAPTER.mappings, work.settings.mapping("return_reasons"))
     rules = _rules(work.settings, work.endpoint, vendor)
     try:
         return returns.of_receipt(message, ours.summary_id, found, reasons, rules)

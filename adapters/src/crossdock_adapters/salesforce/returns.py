@@ -26,6 +26,7 @@ from crossdock_adapters.salesforce.client import MAX_PARTS, Part, SalesforceClie
 from crossdock_adapters.salesforce.names import ITEM, RETURN, RETURN_LINE, Names
 from crossdock_adapters.salesforce.translate import Found, Rules
 from crossdock_adapters.salesforce.translate_events import is_id
+from crossdock_adapters.sdk import return_reasons
 from crossdock_adapters.sdk.measures import plain
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -102,10 +103,7 @@ def of_receipt(
         item = rules.names.get(found.lines[number - 1], "line.item")
         if not isinstance(item, str) or not is_id(item):
             raise Unreadable("is no record id", rules.names.pointer("line.item"))
-        code = codes.get(number, "")
-        reason = reasons.get(code, reasons.get("*", ""))
-        if not reason:
-            raise Untranslatable(f"reason {code!r} has no entry in the setting return_reasons")
+        reason = return_reasons.code_of(codes.get(number, ""), reasons, "salesforce")
         lines.append(ReturnLine(item, quantity, reason))
     count = len(message.receipts)
     number_there = message.number if count == 1 else f"{message.number}--{count}"

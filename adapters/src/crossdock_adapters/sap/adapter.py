@@ -39,6 +39,7 @@ from crossdock_adapters.sap.delivery import Delivery, Preceding, refuse_unproven
 from crossdock_adapters.sap.orders import ORDER, ORDERS
 from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped
+from crossdock_adapters.sdk import return_reasons
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.http import VendorHttp
@@ -443,7 +444,7 @@ def return_rules(settings: Settings) -> ReturnRules:
     return ReturnRules(
         return_type=settings.text("return_type"),
         order_reason=settings.text("return_order_reason"),
-        reasons=settings.mapping("return_reasons"),
+        reasons=return_reasons.of(ADAPTER.mappings, settings.mapping("return_reasons")),
         follow_up=settings.text("return_follow_up"),
     )
 

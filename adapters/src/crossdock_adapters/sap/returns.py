@@ -17,6 +17,7 @@ from crossdock_adapters.sap import odata, orders, translate
 from crossdock_adapters.sap.client import RecordMissing, SapClient, Stale, etag_of
 from crossdock_adapters.sap.deliveries import STALE_PAUSE_SECONDS, TRIES
 from crossdock_adapters.sap.translate import MAX_REFERENCE, BookingRules, SalesOrder, item_number
+from crossdock_adapters.sdk import return_reasons
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -82,11 +83,7 @@ def of_event(
         item = items.get(item_number(line.line_number))
         if item is None:
             raise Untranslatable(f"sales order {order.number} has no item {line.line_number}")
-        reason = rules.reasons.get(line.reason_code, rules.reasons.get("*", ""))
-        if not reason:
-            raise Untranslatable(
-                f"reason {line.reason_code!r} has no entry in the setting return_reasons"
-            )
+        reason = return_reasons.code_of(line.reason_code, rules.reasons, "sap")
         lines.append(
             ReturnLine(
                 line.line_number,
