@@ -60,11 +60,13 @@ FAILED_MARKS_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Committed:
-    """What a batch has made durable, for those who act on it."""
+    """What a batch has made durable, for those who act on it. untold: whether what was committed
+    before it may not have been told: a batch was lost on its way, or this hub leads only now."""
 
     now: int
     changes: Changes
     picked: list[Picked] = field(default_factory=list)
+    untold: bool = False
 
     def deliveries(self) -> list[DeliveryRecord]:
         """Every delivery the batch changed."""
@@ -365,6 +367,7 @@ class Committer:
                 if self._registry_is_stale:
                     await self._read_registry(connection)
                 view.add(("endpoints",), self.endpoints)
+                untold = self._picker_is_stale
                 # Whoever connects anew may learn that it leads no more.
                 picker = await self._ready_picker(connection)
                 most = self._limits.parcel_scans_max
@@ -387,7 +390,7 @@ class Committer:
         if picker is self._picker:
             self._picker_is_stale = False
         self._endpoints = {e.id: e for e in endpoints}
-        committed = Committed(now, view.changes, picked)
+        committed = Committed(now, view.changes, picked, untold)
         for listener in self.listeners:
             try:
                 listener(committed)

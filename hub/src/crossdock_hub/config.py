@@ -96,6 +96,8 @@ class Limits:
     lane_run_max: int = 16
     drain_window_seconds: float = 60.0
     timer_seconds: float = 0.1
+    # Of timers that nobody told of: how often the store is read for them.
+    timer_look_seconds: float = 30.0
     timer_rows_max: int = 500
     # Relay.
     relay_batch_events: int = 500

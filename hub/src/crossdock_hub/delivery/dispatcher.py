@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 import structlog
 from crossdock import bus as contract_bus
@@ -31,6 +32,9 @@ from crossdock_hub.store.writing import due_deliveries
 from crossdock_hub.unit import Refused
 
 log = structlog.get_logger("crossdock.dispatcher")
+
+# How soon timers see that a wall clock was set forward.
+CLOCK_SECONDS: Final = 1.0
 
 
 def dispatch_message(picked: Picked) -> Message:
@@ -140,7 +144,11 @@ class Dispatcher:
 
 
 class Timers:
-    """Wakes deliveries whose time has come, and endpoints whose rate allows another call."""
+    """Wakes deliveries whose time has come, and endpoints whose rate allows another call.
+
+    When the next one is due is known from what was read last and from every commit since: the store
+    is read when one is due, and every `timer_look_seconds` for what nobody told of.
+    """
 
     def __init__(
         self,
@@ -153,12 +161,16 @@ class Timers:
         self._committer = committer
         self._limits = limits
         self._clock = clock
-        self._next: int | None = 0
+        self._next: int | None = None
+        # By the event loop's time.
+        self._read_at = -inf
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def committed(self, batch: Committed) -> None:
         """A batch is durable: a timer may be due earlier than the next one known."""
+        if batch.untold:
+            self.heard(self._clock())
         for record in batch.deliveries():
             self.heard(record.due_at)
 
@@ -179,10 +191,12 @@ class Timers:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        # After a fault, too, nothing is known.
+        self._read_at = -inf
         while True:
-            await self._sleep_until_due()
+            await self._until_due()
             # What commits while the store is read may be due before all that the store tells.
-            self._next = None
+            self._next, self._read_at = None, asyncio.get_running_loop().time()
             try:
                 async with self._store.read() as connection:
                     ids, following = await due_deliveries(
@@ -191,25 +205,32 @@ class Timers:
             except StoreFailure as failure:
                 log.warning("timers wait, the store does not answer", cause=failure.cause)
                 await asyncio.sleep(1.0)
+                self._read_at = -inf
                 continue
-            if following is not None and (self._next is None or following < self._next):
-                self._next = following
+            self.heard(following)
             if ids:
                 await self._tick(ids)
-                self._next = self._clock()
+                # There may be more of them, and what was refused is due still.
+                self.heard(self._clock())
+
+    async def _until_due(self) -> None:
+        """Wait for the next timer. While stored work waits, have the committer look meanwhile
+        whether rate and pauses let some of it out: it knows that without the store."""
+        while (pause := self._pause_seconds()) > 0:
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
             if self._committer.backlog_waits:
                 self._committer.poke()
 
-    async def _sleep_until_due(self) -> None:
-        """Sleep until the next timer; while stored work waits for rate, look often."""
-        longest = self._limits.timer_seconds if self._committer.backlog_waits else 1.0
-        if self._next is not None:
-            ahead = (self._next - self._clock()) / SECOND
-            longest = min(longest, max(ahead, self._limits.timer_seconds))
-        self._wake.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(longest):
-                await self._wake.wait()
+    def _pause_seconds(self) -> float:
+        """How long to sleep before the next look at the clocks; 0 or less: the store is read."""
+        limits = self._limits
+        since = asyncio.get_running_loop().time() - self._read_at
+        ahead = inf if self._next is None else (self._next - self._clock()) / SECOND
+        left = max(min(ahead, limits.timer_look_seconds - since), limits.timer_seconds - since)
+        return min(left, limits.timer_seconds if self._committer.backlog_waits else CLOCK_SECONDS)
 
     async def _tick(self, ids: Sequence[str]) -> None:
         answers: list[asyncio.Future[Any]] = []
