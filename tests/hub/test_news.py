@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
-from crossdock_hub.committer import Committed, Committer
-from crossdock_hub.config import Limits
-from crossdock_hub.delivery.dispatching import Picker
-from crossdock_hub.delivery.rerouting import Rerouter
-from crossdock_hub.leading.news import KEYS_MAX, News, decode, encode
-from crossdock_hub.unit import Changes
-from databases import open_store
-from decisions import CONTRACT
-from fixtures_nats import eventually
+from crossdock_hub.committer import Committed
+from crossdock_hub.leading.news import KEYS_MAX, UNROUTED_MAX, News, decode, encode
+from crossdock_hub.unit import Changes, Key
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger_vendor import Desk
@@ -29,11 +23,11 @@ words = st.sets(st.text(max_size=8), max_size=5)
         scans=flags,
         work=flags,
         endpoints=flags,
-        unrouted=flags,
         sweep=flags,
         due_at=st.none() | st.integers(0, 2**62),
         awaited=words,
         satisfied=words,
+        unrouted=words,
     )
 )
 def test_news_arrive_as_they_were_told(news: News) -> None:
@@ -60,34 +54,21 @@ def test_what_is_told_of_a_batch() -> None:
     news.add(Committed(0, Changes()))
     assert not news.is_any
     news.add(Committed(0, changes))
-    assert (news.work, news.unrouted, news.due_at) == (True, True, 50)
+    assert (news.work, news.unrouted, news.due_at) == (True, {records[1].root_id}, 50)
     assert (news.satisfied, news.sweep, news.events) == ({"parcel:ups/1Z"}, False, False)
     news.add(Committed(0, Changes(satisfied=[f"order:{n}" for n in range(KEYS_MAX)])))
     assert (news.satisfied, news.sweep) == (set(), True)
 
 
-async def test_unrouted_work_of_another_hub_is_looked_at_once_for_all(tmp_path: Path) -> None:
-    """Proves that work which another hub left unrouted is looked for soon, once for however many
-    times that was told."""
-    limits = Limits(held_sweep_seconds=0.05)
-    store = await open_store(tmp_path)
-    committer = Committer(store, CONTRACT, limits, Picker(limits))
-    looks: list[str] = []
-
-    class Watched(Rerouter):
-        async def _page(self, after: str) -> list[tuple[str, str]]:
-            looks.append(after)
-            return []
-
-    rerouter = Watched(store, committer, limits)
-    rerouter.start()
-    try:
-        await eventually(lambda: len(looks) == 1, "the first look")
-        for _ in range(50):
-            rerouter.look_later()
-        await eventually(lambda: len(looks) == 2, "a later look")
-        rerouter.look_later()
-        await eventually(lambda: len(looks) == 3, "the next one")
-    finally:
-        await rerouter.stop()
-        await store.close()
+def test_flows_are_named_as_far_as_there_is_room() -> None:
+    """Proves that no message names more flows with unrouted work than it has room for."""
+    unserved: dict[Key, Any] = {}
+    for number in range(UNROUTED_MAX + 5):
+        record = Desk().one()
+        record.id = record.root_id = f"flow-{number}"
+        record.state = "UNROUTED"
+        unserved["delivery", record.id] = record
+    news = News("here")
+    news.add(Committed(0, Changes(records=unserved)))
+    assert len(news.unrouted) == UNROUTED_MAX
+    assert news.unrouted <= {record.root_id for record in unserved.values()}

@@ -19,6 +19,7 @@ from crossdock_hub.store.bus_rows import hot_events
 from crossdock_hub.store.dead_letters import held_facts
 from crossdock_hub.store.event_contents import FIRST, past_events
 from crossdock_hub.store.reading import DeliveryFilter
+from crossdock_hub.store.unrouted_reading import Place, unrouted_page
 from crossdock_hub.store.writing import dispatch_state, pending, pending_lane, write
 from crossdock_hub.unit import Changes, Identifiers, Key
 from databases import KINDS, open_store
@@ -314,3 +315,38 @@ async def test_what_a_leader_looks_at_does_not_grow(library: Library) -> None:
     assert {way.endpoint for way in found} == {"idle"}
     assert [way.delivery_id for way in found if way.begun] == ids[:1]
     assert cost <= costs[0] + 500, "only those"
+
+
+async def test_a_page_of_unrouted_work_costs_the_same(library: Library) -> None:
+    """Proves that the next page of what nobody serves is found without reading the rest of it, and
+    that page after page goes through all of it, once around."""
+    gone: dict[Key, Any] = {
+        ("endpoint", "gone"): EndpointRecord("gone", "ERP", (), (), (), "REMOVED", b"")
+    }
+    async with library.store.write() as connection:
+        await write(connection, Changes(records=gone))
+
+    async def page(connection: AsyncConnection) -> list[str]:
+        return (await unrouted_page(connection, Place(), HOT))[0]
+
+    costs = []
+    for first, count in ((0, FEW), (FEW, MANY - FEW)):
+        made: dict[Key, Any] = {}
+        for number in range(first, first + count):
+            here = {"endpoint": "gone" if number % 2 else "", "root_id": f"flow-{number // HOT}"}
+            record = delivery(number, "book", "UNROUTED", **here)
+            made["delivery", record.id] = record
+        async with library.store.write() as connection:
+            await write(connection, Changes(records=made))
+        _found, cost = await library.cost(page)
+        costs.append(cost)
+    assert costs[1] <= costs[0] + 200, costs
+    seen: list[str] = []
+    place = Place()
+    async with library.store.read() as connection:
+        while True:
+            roots, place = await unrouted_page(connection, place, 2 * HOT)
+            seen += roots
+            if place == Place():
+                break
+    assert set(seen) == {f"flow-{number // HOT}" for number in range(MANY)}

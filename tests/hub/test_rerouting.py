@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,14 +15,15 @@ from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import flows
+from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.delivery.ordering import blocker_of
 from crossdock_hub.delivery.rerouting import Rerouter
 from crossdock_hub.identity import HUB
 from crossdock_hub.store import rows
 from crossdock_hub.store.crossing import write_rows
-from crossdock_hub.store.writing import unrouted_flows
+from crossdock_hub.store.unrouted_reading import unrouted_flows
 from crossdock_hub.unit import Refused, Unit
-from decisions import ERP, OPERATOR, request_id
+from decisions import CONTRACT, ERP, OPERATOR, request_id
 from decisions import OPERATIONS as OFFERED
 from first_flow import Flow, order
 from fixtures_hub import Lane, RunningHub
@@ -249,3 +251,64 @@ async def test_what_was_refused_for_want_of_room_is_routed_later(
         await eventually(lambda: committer.routed > 0, "the routing")
     finally:
         await rerouter.stop()
+
+
+async def test_of_other_hubs_work_only_what_may_have_changed_is_decided(books: Books) -> None:
+    """Proves that flows which another hub has left unrouted, and which an endpoint serves by now,
+    are routed when they are told of, once for all that were told; that nothing else is decided; and
+    that what was not told of is routed page by page."""
+    limits = replace(Limits(), held_sweep_seconds=0.2, unrouted_page=2)
+    committer = Committer(books.store, CONTRACT, limits, Picker(limits))
+    routed: list[str] = []
+    looks: list[str] = []
+
+    class Listening(Rerouter):
+        async def _route(self, roots: Sequence[str]) -> str:
+            routed.extend(roots)
+            return await super()._route(roots)
+
+        async def _route_what_changed(self) -> str:
+            looks.append(await super()._route_what_changed())
+            return looks[-1]
+
+    rerouter = Listening(books.store, committer, limits)
+    flow = company_without_erp()
+    roots = [flow.create(order(f"SO-{number}")).id for number in range(7)]
+    for root in roots:
+        flow.approve(root)
+    flow.register(ERP, OFFERED["netsuite"])
+    committer.start([record for key, record in flow.records.items() if key[0] == "endpoint"])
+
+    async def unserved() -> list[str]:
+        async with books.store.read() as connection:
+            return [root for root, _ in await unrouted_flows(connection, "", len(roots) + 1)]
+
+    rerouter.start()
+    try:
+        await eventually(lambda: len(looks) == 1, "the look at the start")
+        await books.keep(flow)
+        told = [roots[3], roots[5]]
+        for root in (*told, *told):
+            rerouter.look_later([root])
+        await eventually(lambda: len(routed) == len(told), "the look at what was told")
+        rest = [root for root in roots if root not in told]
+        await eventually(async_equals(unserved, rest), "the routing")
+        for pages in range(1, 4):
+            rerouter.look_later(page=True)
+            await eventually(async_equals(unserved, rest[2 * pages :]), "the routing of a page")
+        assert sorted(routed) == sorted([*told, *rest])
+        assert looks == [""] * 5
+    finally:
+        await rerouter.stop()
+        await committer.stop()
+
+
+def async_equals(
+    ask: Callable[[], Awaitable[list[str]]], wanted: list[str]
+) -> Callable[[], Awaitable[bool]]:
+    """Whether what is asked for is what is wanted, to be polled."""
+
+    async def equal() -> bool:
+        return await ask() == wanted
+
+    return equal

@@ -124,6 +124,10 @@ class Limits:
     held_drive_max: int = 200
     held_sweep_keys_max: int = 50
     held_sweep_seconds: float = 5.0
+    # Of unrouted work of other hubs: flows that are told of and wait to be decided, and deliveries
+    # that one look at what was not told of goes through.
+    unrouted_told_max: int = 5_000
+    unrouted_page: int = 200
     # Replays.
     replay_plan_seconds: float = 3_600.0
     replay_events_max: int = 10_000
@@ -168,7 +172,7 @@ class Limits:
     archive_prune_rows: int = 500
     # Several hubs on one database: how long a lead lasts without a renewal, how often it is renewed
     # and how often others look whether it has run out; how often a hub looks for what others have
-    # committed, and through all held facts and unrouted work.
+    # committed, and through all held facts and a page of the unrouted work.
     lead_seconds: float = 3.0
     lead_renew_seconds: float = 0.75
     lead_look_seconds: float = 0.25

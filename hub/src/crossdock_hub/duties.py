@@ -259,8 +259,8 @@ class Duties:
         self.driver.heard(news.awaited, news.satisfied)
         if news.sweep:
             self.driver.sweep()
-        if news.unrouted:
-            self.rerouter.look_later()
+        if news.unrouted or news.sweep:
+            self.rerouter.look_later(news.unrouted, page=news.sweep)
 
     def bus_is_back(self) -> None:
         """The connection to the bus is back: look and tell at once."""

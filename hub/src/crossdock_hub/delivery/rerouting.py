@@ -1,4 +1,5 @@
-"""Routes again what nobody served: when an endpoint registers, and when a hub starts.
+"""Routes again what nobody served: all of it when an endpoint changes and when a hub begins to
+lead; what other hubs left unrouted when they say so, and a page of the rest now and then.
 
 An UNROUTED delivery is replaced by the one it should have been, with the same place in the order.
 All of a flow is routed by one command, oldest first: a cancel never comes before its order.
@@ -7,8 +8,9 @@ All of a flow is routed by one command, oldest first: a cancel never comes befor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -20,7 +22,7 @@ from crossdock_hub.delivery import flows
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.store import Store, StoreFailure
-from crossdock_hub.store.writing import unrouted_flows
+from crossdock_hub.store.unrouted_reading import FIRST, unrouted_flows, unrouted_page
 from crossdock_hub.unit import Refused
 
 log = structlog.get_logger("crossdock.rerouting")
@@ -35,6 +37,11 @@ class Rerouter:
         self._limits = limits
         self._wake = asyncio.Event()
         self._revisions: dict[str, int] = {}
+        # What is to be looked at: all there is, flows that other hubs told of, the next page.
+        self._everything = True
+        self._told: set[str] = set()
+        self._next_page = False
+        self._place = FIRST
         self._looks_later = False
         self._task: asyncio.Task[None] | None = None
 
@@ -43,11 +50,15 @@ class Rerouter:
         for key, record in batch.changes.records.items():
             if key[0] == "endpoint" and self._revisions.get(record.id) != record.revision:
                 self._revisions[record.id] = record.revision
+                self._everything = True
                 self._wake.set()
 
-    def look_later(self) -> None:
-        """Another hub has left work unrouted, which may have known fewer endpoints than this one.
-        Looked at some time later, for all that comes until then."""
+    def look_later(self, roots: Collection[str] = (), *, page: bool = False) -> None:
+        """Another hub has left work of these flows unrouted, and may have known fewer endpoints
+        than this one. page: it may have told of more than was heard, so the next page of all is
+        looked at, too. Some time later, once for all that comes until then."""
+        self._told.update(islice(roots, max(0, self._limits.unrouted_told_max - len(self._told))))
+        self._next_page |= page
         if not self._looks_later:
             self._looks_later = True
             loop = asyncio.get_running_loop()
@@ -72,32 +83,56 @@ class Rerouter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            try:
-                why = await self._route_all()
-            except StoreFailure as failure:
-                why = failure.cause
-            if why:
+            if why := await self._route_what_changed():
                 log.warning("unrouted work waits and is tried again", cause=why)
                 await asyncio.sleep(self._limits.held_sweep_seconds)
                 self._wake.set()
+
+    async def _route_what_changed(self) -> str:
+        """What is to be looked at; why some of it was refused, if it was: it is to be, still."""
+        everything, self._everything = self._everything, False
+        told, self._told = self._told, set()
+        page, self._next_page = self._next_page, False
+        try:
+            if everything:
+                why = await self._route_all()
+            else:
+                why = await self._route(sorted(told))
+                why = (await self._route_page() if page else "") or why
+        except StoreFailure as failure:
+            why = failure.cause
+        if why:
+            self._everything |= everything
+            self._told |= told
+        return why
 
     async def _route_all(self) -> str:
         """Every flow with unrouted work, oldest first; why some of it was refused, if it was."""
         why, after = "", ""
         while page := await self._page(after):
-            why = await self._route(page) or why
+            why = await self._route([root_id for root_id, _ in page]) or why
             after = page[-1][1]
+        return why
+
+    async def _route_page(self) -> str:
+        """The flows of some unrouted work, and of the next some when it is called again."""
+        async with self._store.read() as connection:
+            most = self._limits.unrouted_page
+            roots, place = await unrouted_page(connection, self._place, most)
+        why = await self._route(roots)
+        if not why:
+            self._place = place
         return why
 
     async def _page(self, after: str) -> Sequence[tuple[str, str]]:
         async with self._store.read() as connection:
             return await unrouted_flows(connection, after, self._limits.dispatch_slice)
 
-    async def _route(self, page: Sequence[tuple[str, str]]) -> str:
+    async def _route(self, roots: Sequence[str]) -> str:
         """Why some of it was refused: a full queue or store, which will have room again."""
         answers: list[asyncio.Future[Any]] = []
         refused = ""
-        for root_id, _ in page:
+        for root_id in roots:
             command = Command(
                 "rerouting",
                 HUB,

@@ -13,6 +13,8 @@ from crossdock_hub.committer import Committed
 
 # Keys of held facts in one message; where there are more, all that is held is looked through.
 KEYS_MAX: Final = 200
+# Flows named in one message for their unrouted work; others are found by looking.
+UNROUTED_MAX: Final = 200
 # Deliveries named in one message, for those who follow; of more it is said how many.
 DELIVERIES_MAX: Final = 500
 
@@ -21,18 +23,19 @@ DELIVERIES_MAX: Final = 500
 class News:
     """What was committed since the last one. hub: who tells it. due_at: the earliest timer of its
     deliveries; None: none. awaited, satisfied: what facts were held for, and what has come.
-    deliveries: ids of those that changed; deliveries_untold: how many more."""
+    unrouted: roots of flows with work that nobody serves, as far as there is room. deliveries: ids
+    of those that changed; deliveries_untold: how many more."""
 
     hub: str = ""
     events: bool = False
     scans: bool = False
     work: bool = False
     endpoints: bool = False
-    unrouted: bool = False
     sweep: bool = False
     due_at: int | None = None
     awaited: set[str] = field(default_factory=set)
     satisfied: set[str] = field(default_factory=set)
+    unrouted: set[str] = field(default_factory=set)
     deliveries: set[str] = field(default_factory=set)
     deliveries_untold: int = 0
 
@@ -49,7 +52,8 @@ class News:
         self.scans |= bool(changes.scan_outbox)
         for record in batch.deliveries():
             self.work = True
-            self.unrouted |= record.state == "UNROUTED"
+            if record.state == "UNROUTED" and len(self.unrouted) < UNROUTED_MAX:
+                self.unrouted.add(record.root_id)
             self._name(record.id)
             if record.due_at is not None:
                 self.due_at = min(record.due_at, self.due_at or record.due_at)
@@ -80,11 +84,11 @@ def encode(news: News) -> bytes:
         "scans": news.scans,
         "work": news.work,
         "endpoints": news.endpoints,
-        "unrouted": news.unrouted,
         "sweep": news.sweep,
         "due_at": news.due_at,
         "awaited": sorted(news.awaited),
         "satisfied": sorted(news.satisfied),
+        "unrouted": sorted(news.unrouted),
         "deliveries": sorted(news.deliveries),
         "deliveries_untold": news.deliveries_untold,
     }
@@ -102,11 +106,11 @@ def decode(payload: bytes) -> News | None:
             scans=bool(told["scans"]),
             work=bool(told["work"]),
             endpoints=bool(told["endpoints"]),
-            unrouted=bool(told["unrouted"]),
             sweep=bool(told["sweep"]),
             due_at=None if due_at is None else int(due_at),
             awaited=_words(told["awaited"]),
             satisfied=_words(told["satisfied"]),
+            unrouted=_words(told["unrouted"]),
             deliveries=_words(told["deliveries"]),
             deliveries_untold=int(told["deliveries_untold"]),
         )

@@ -86,4 +86,4 @@ class Newsroom:
             if sweep:
                 swept_at = loop.time()
             everything = News(events=True, scans=True, work=True, endpoints=True)
-            self._heard(replace(everything, sweep=sweep, unrouted=sweep))
+            self._heard(replace(everything, sweep=sweep))

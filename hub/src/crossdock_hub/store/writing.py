@@ -308,31 +308,3 @@ async def awaited(connection: AsyncConnection) -> set[str]:
     driven = or_(h.method != "", by_code)
     waiting = select(h.awaits).where(h.state == "HELD", driven, h.awaits != "").distinct()
     return {row.awaits for row in await connection.execute(waiting)}
-
-
-_UNROUTED_FROM = func.min(t.deliveries.c.sequence)
-_UNROUTED_FLOWS = (
-    select(t.deliveries.c.root_id, _UNROUTED_FROM.label("oldest"))
-    .where(
-        # Of nobody, or of an endpoint that is gone; named one by one the index serves.
-        t.deliveries.c.endpoint.in_(bindparam("endpoints", expanding=True)),
-        t.deliveries.c.state == "UNROUTED",
-    )
-    .group_by(t.deliveries.c.root_id)
-    .having(bindparam("after") < _UNROUTED_FROM)
-    .order_by(_UNROUTED_FROM)
-    .limit(bindparam("most"))
-)
-
-
-async def unrouted_flows(
-    connection: AsyncConnection, after: str, most: int
-) -> list[tuple[str, str]]:
-    """A page of flows with work that nobody serves: each root, and where its oldest such stands.
-
-    Oldest first, those after a sequence.
-    """
-    known = (await connection.execute(select(t.endpoints.c.id))).scalars()
-    wanted = {"endpoints": ["", *known], "after": after, "most": most}
-    result = await connection.execute(_UNROUTED_FLOWS, wanted)
-    return [(row.root_id, row.oldest) for row in result]
