@@ -25,6 +25,7 @@ from crossdock_hub.bus.tie import (
     TieKeeper,
     compare_at_start,
     hold_calls,
+    is_older,
     tie_message,
     told_by,
 )
@@ -42,7 +43,7 @@ from crossdock_hub.replay.planning import Planner
 from crossdock_hub.replay.running import Replayer
 from crossdock_hub.retention import Purger
 from crossdock_hub.sending_again import WordDriver
-from crossdock_hub.store import Store, shared_work, writing
+from crossdock_hub.store import Reader, Store, shared_work, writing
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
 from crossdock_hub.store.writing import ensure_endpoints, restart_leases
@@ -134,6 +135,7 @@ class Duties:
         """Take over what an earlier leader has left in the ledger. The endpoints, and the tie."""
         ground, limits = self._ground, self._ground.limits
         told = await told_by(ground.bus)
+        await self._drop_queues(configured, told)
         async with ground.store.write() as connection:
             _, newest_at = await newest(connection)
             ground.clock.not_before(newest_at)
@@ -144,14 +146,23 @@ class Duties:
             tie, differs = await compare_at_start(connection, told, newest_at, now)
             known = await ensure_endpoints(connection, configured, now, limits)
             if differs == DATABASE_OLDER:
+                # Also of endpoints that are not configured now: whoever holds a lease there may
+                # still call when they are back.
                 known = await hold_calls(connection, known, now, limits)
-                # Their message ids are those of a future that is gone. Before the difference is
-                # settled: a start that ends here finds it again. Also of endpoints that are not
-                # configured now: whoever holds a lease there may still call when they are back.
-                for record in known:
-                    await ground.bus.delete_stream(delivery_stream(record.id))
             await ground.store.answered.look(connection)
         return [record for record in known if record.state != REMOVED], tie
+
+    async def _drop_queues(self, configured: Sequence[EndpointRecord], told: Tie | None) -> None:
+        """Where the database was put back, delete every queue: the message ids there are those of a
+        future that is gone. Before the difference is settled, so that a start which ends in
+        between finds it again; and not amid that, for no transaction waits for the bus."""
+        ground = self._ground
+        async with ground.store.read() as connection:
+            if not await is_older(connection, told):
+                return
+        stored = await Reader(ground.store).endpoints()
+        for name in sorted({record.id for record in (*stored, *configured)}):
+            await ground.bus.delete_stream(delivery_stream(name))
 
     async def _tell(self, tie: Tie) -> None:
         """Tell the bus before any work begins."""

@@ -102,6 +102,12 @@ def found(kind: str, sentence: str, now: int, count: int = 1) -> Difference:
     return Difference(kind, sentence, count, now, now)
 
 
+async def is_older(connection: Transaction, bus: Tie | None) -> bool:
+    """Whether `compare_at_start` will find that the database is older than the bus."""
+    own = await rows.tie(connection)
+    return own is not None and judge(own, bus) == DATABASE_OLDER
+
+
 async def compare_at_start(
     connection: Transaction, bus: Tie | None, newest_at: int, now: int
 ) -> tuple[Tie, str]:
