@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from crossdock.item.v1 import item_pb2
 from crossdock_hub.config import SECOND
-from crossdock_hub.records import DeliveryRecord, EndpointRecord, HeldFactRecord, QuarantineRecord
+from crossdock_hub.records import (
+    DeliveryRecord,
+    EndpointRecord,
+    HeldFactRecord,
+    ObjectRecord,
+    QuarantineRecord,
+    ReferenceRecord,
+)
 from crossdock_hub.retention import ages
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.bus_rows import hot_events
@@ -107,6 +115,20 @@ class Library:
             more = {"endpoint": endpoint, "quarantined": refused} | details
             record = delivery(number, "book", state, **more)
             made["delivery", record.id] = record
+        async with self.store.write() as connection:
+            await write(connection, Changes(records=made))
+
+    async def number(self, first: int, count: int) -> None:
+        """Items with numbers and keys in another system that succeed each other."""
+        made: dict[Key, Any] = {}
+        for number in range(first, first + count):
+            name = f"sku-{number}"
+            item = item_pb2.Item(id=name, number=name)
+            made["object", "item", name] = ObjectRecord(
+                "item", name, item, 1, "ACTIVE", name, name, 0, NOW, NOW
+            )
+            key = ReferenceRecord("netsuite", "item", f"key-{number}", "item", name)
+            made["reference", key.system, key.type, key.value] = key
         async with self.store.write() as connection:
             await write(connection, Changes(records=made))
 
@@ -350,3 +372,25 @@ async def test_a_page_of_unrouted_work_costs_the_same(library: Library) -> None:
             if place == Place():
                 break
     assert set(seen) == {f"flow-{number // HOT}" for number in range(MANY)}
+
+
+async def test_another_spelling_is_found_without_reading_every_number(library: Library) -> None:
+    """Proves that a number and a key are found without their case, spaces and dashes, and that this
+    costs the same however many there are, also when nothing is found."""
+
+    def spelled(squeezed: str) -> Work:
+        async def work(connection: AsyncConnection) -> Any:
+            reader = Reader(cast(Store, OneConnection(library.store, connection)))
+            return await reader.spelled_like(squeezed, HOT)
+
+        return work
+
+    costs = []
+    for first, count in ((0, FEW), (FEW, MANY - FEW)):
+        await library.number(first, count)
+        by_number, one = await library.cost(spelled("SKU7"))
+        by_key, other = await library.cost(spelled("KEY8"))
+        nothing, none = await library.cost(spelled("NOBODY"))
+        assert (by_number, by_key, nothing) == ([("sku-7", "sku-7")], [("sku-8", "key-8")], [])
+        costs.append(one + other + none)
+    assert costs[1] <= costs[0] + 20, costs

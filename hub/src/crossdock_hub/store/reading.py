@@ -48,6 +48,7 @@ from crossdock_hub.store.attempt_logs import attempts_of, words_of
 from crossdock_hub.store.engine import Store
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
 from crossdock_hub.store.scan_pages import of_shipments, scan_page
+from crossdock_hub.store.spelling import NUMBERED, SQUEEZED_NUMBER, SQUEEZED_VALUE, is_spelled
 
 # States of deliveries that count as work to do; the rest is settled, or nobody's.
 OPEN_STATES = (
@@ -220,9 +221,10 @@ class Reader:
     async def spelled_like(self, squeezed: str, most: int) -> list[tuple[str, str]]:
         """(object id, what matched) of numbers and keys equal but for case, spaces and dashes."""
         o, r = t.objects.c, t.external_references.c
-        numbers = select(o.id, o.number.label("found")).where(_squeezed(o.number) == squeezed)
+        numbers = select(o.id, o.number.label("found"))
+        numbers = numbers.where(is_spelled(SQUEEZED_NUMBER, squeezed), NUMBERED)
         keys = select(r.object_id.label("id"), r.value.label("found"))
-        keys = keys.where(_squeezed(r.value) == squeezed)
+        keys = keys.where(is_spelled(SQUEEZED_VALUE, squeezed))
         found: list[RowMapping] = []
         for statement in (numbers.limit(most), keys.limit(most)):
             found += await self._rows(statement)
@@ -457,10 +459,6 @@ class Reader:
 def delivery_position(record: DeliveryRecord) -> str:
     """Where a page of deliveries ended."""
     return f"{record.sequence}{_SEPARATOR}{record.id}"
-
-
-def _squeezed(column: Any) -> Any:
-    return func.upper(func.replace(func.replace(column, "-", ""), " ", ""))
 
 
 def _event(row: RowMapping) -> StoredEvent:

@@ -16,12 +16,14 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
+    TextClause,
     UniqueConstraint,
     false,
     text,
 )
 
 from crossdock_hub.store.column_types import counter, text_of
+from crossdock_hub.store.spelling import NUMBERED, SQUEEZED_NUMBER, SQUEEZED_VALUE
 
 METADATA = MetaData()
 
@@ -35,7 +37,9 @@ ON_THE_WAY = text("state IN ('DISPATCHED', 'IN_FLIGHT', 'RESOLVING') AND NOT pen
 Key, Word, Counter = text_of(36), text_of(64), counter()
 
 
-def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+def _partial_index(
+    name: str, *columns: str | TextClause, where: str, unique: bool = False
+) -> Index:
     """An index of the rows for which a condition holds, on both databases."""
     condition = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
@@ -58,6 +62,7 @@ objects = Table(
     Index("objects_number", "kind", "number", unique=True),
     Index("objects_kind", "kind", "id"),
     Index("objects_root", "root_id", "kind"),
+    _partial_index("objects_spelling", SQUEEZED_NUMBER, where=NUMBERED.text),
 )
 
 events = Table(
@@ -247,6 +252,7 @@ external_references = Table(
     Column("object_id", Key, nullable=False),
     Index("external_references_value", "value"),
     Index("external_references_object", "object_id"),
+    Index("external_references_spelling", SQUEEZED_VALUE),
 )
 
 parcels = Table(
@@ -327,13 +333,10 @@ endpoints = Table(
 )
 
 cursors = Table(
-    "cursors",
-    METADATA,
-    Column("endpoint", Word, primary_key=True),
-    Column("name", Word, primary_key=True),
-    Column("value", LargeBinary, nullable=False),
+    "cursors", METADATA, Column("endpoint", Word, primary_key=True),
+    Column("name", Word, primary_key=True), Column("value", LargeBinary, nullable=False),
     Column("version", BigInteger, nullable=False),
-)
+)  # fmt: skip
 
 held_facts = Table(
     "held_facts",
