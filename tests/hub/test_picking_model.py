@@ -37,9 +37,14 @@ def test_a_story() -> None:
     machine.throttle("south", 2)
     machine.they_agree()
     assert machine.model.free(machine.known("north")) == 0
+    # With every slot empty, only the share says how much is free.
+    while busy := machine.of_state("OUT", "BEGUN"):
+        machine.batch(ended=busy)
+    halved = machine.model.free(machine.known("north"))
     for quarters in (9, 40, 40, 40):
         machine.pass_time(quarters)
         machine.they_agree()
+    assert machine.model.free(machine.known("north")) > halved
     machine.throttle("north", 0)
     machine.pass_time(5)
     machine.they_agree()
