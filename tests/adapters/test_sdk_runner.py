@@ -12,6 +12,7 @@ import pytest
 from crossdock.client import HubClient
 from crossdock.label.v1 import label_service_pb2
 from crossdock_adapters.sdk.attempts import FAULT_TELLS_MAX
+from crossdock_adapters.sdk.runner import register_pause_seconds
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from sdk_house import TRACE, House
 from sdk_ledger_hub import LedgerHub, dispatch, ended, serving, token_file
@@ -430,3 +431,14 @@ async def test_nothing_is_taken_before_the_vendor_accepts_us(tmp_path: Path) -> 
             await until(lambda: house.subscribed == 1)
             house.stopping.set()
             await ended(house.task)
+
+
+def test_a_hub_that_was_away_for_long_is_asked_again_soon() -> None:
+    """Proves that an adapter asks a hub that does not answer once a second at least, however long
+    it was away, and one that refuses it ever more seldom, every ten seconds in the end."""
+    away = [register_pause_seconds(failures, away=True) for failures in range(2_000)]
+    assert away == sorted(away)
+    assert (away[0], away[-1]) == (0.1, 1.0)
+    refused = [register_pause_seconds(failures, away=False) for failures in range(2_000)]
+    assert refused[:5] == [1.0, 2.0, 4.0, 8.0, 10.0]
+    assert refused[-1] == 10.0

@@ -29,8 +29,11 @@ from crossdock_adapters.sdk.worker import Message, Worker
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
-REGISTER_PAUSE_SECONDS = 1.0
-MAX_REGISTER_PAUSE_SECONDS = 10.0
+# Between registrations: first, most. A hub that is away is asked again soon, since its work waits
+# as long as this once it is back; one that refuses waits for a person.
+AWAY_PAUSES_SECONDS = (0.1, 1.0)
+REFUSED_PAUSES_SECONDS = (1.0, 10.0)
+DOUBLINGS_MAX = 16
 TEST_PAUSE_SECONDS = 0.5
 MAX_TEST_PAUSE_SECONDS = 15.0
 TEST_SECONDS = 30.0
@@ -54,6 +57,13 @@ class Source(Protocol):
 
 
 OpenSource = Callable[[Registration, int], Awaitable[Source]]
+
+
+def register_pause_seconds(failures: int, *, away: bool) -> float:
+    """How long to wait after a registration failed that so many failed before: twice as long each
+    time, up to a limit that is lower where the hub did not answer than where it refused."""
+    first, most = AWAY_PAUSES_SECONDS if away else REFUSED_PAUSES_SECONDS
+    return min(first * 2.0 ** min(failures, DOUBLINGS_MAX), most)
 
 
 class EndpointRunner:
@@ -195,15 +205,16 @@ class EndpointRunner:
             log.warning("endpoint %s: %d attempts left unfinished", self.config.id, len(left))
 
     async def _register(self) -> Registration:
-        pause = REGISTER_PAUSE_SECONDS
+        failures = 0
         while True:
             try:
                 registration = await self._link.register(self.adapter.manifest)
                 await self._mappings.publish()
             except (HubAway, HubRefused) as error:
                 self._hub_presence.gone(str(error))
+                pause = register_pause_seconds(failures, away=isinstance(error, HubAway))
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, MAX_REGISTER_PAUSE_SECONDS)
+                failures += 1
                 continue
             self._hub_presence.back()
             return registration
