@@ -21,6 +21,9 @@ from databases import open_store
 from decisions import CONTRACT, OPERATOR, Company
 from first_flow import Flow
 
+# Kinds of records that are never written over.
+ONLY_INSERTED = ("reference", "package_number")
+
 
 class Books:
     """A database and the queries over it."""
@@ -39,10 +42,9 @@ class Books:
         records = {
             key: record
             for key, record in company.records.items()
-            # References are only ever inserted.
-            if key[0] != "reference" or key not in self._known
+            if key[0] not in ONLY_INSERTED or key not in self._known
         }
-        self._known |= {key for key in records if key[0] == "reference"}
+        self._known |= {key for key in records if key[0] in ONLY_INSERTED}
         changes = Changes(
             records=records,
             events=company.events[self._events :],

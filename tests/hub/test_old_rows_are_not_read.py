@@ -12,12 +12,15 @@ from typing import Any, cast
 
 import pytest
 from crossdock.item.v1 import item_pb2
+from crossdock.shipment.v1 import shipment_pb2
 from crossdock_hub.config import SECOND
+from crossdock_hub.reading.finding import MATCHES_MAX, Finder, Match
 from crossdock_hub.records import (
     DeliveryRecord,
     EndpointRecord,
     HeldFactRecord,
     ObjectRecord,
+    PackageNumberRecord,
     QuarantineRecord,
     ReferenceRecord,
 )
@@ -40,6 +43,8 @@ NOW = 1_800_000_000 * SECOND
 HOUR = 3600 * SECOND
 FEW, MANY = 500, 4_000
 HOT = 7
+# More than a search of the newest ones would look at.
+MANY_SHIPMENTS = 20_500
 HELD = HeldFactRecord("", "ups", "", b"", "", b"", "HELD", "translation:/hook", "r", 0)
 AGES = ages(CONTRACT, HOT_HOURS, LIMITS)
 REFUSED = QuarantineRecord("/crossdock.label.v1.LabelService/CreateLabel", b"", b"")
@@ -129,6 +134,23 @@ class Library:
             )
             key = ReferenceRecord("netsuite", "item", f"key-{number}", "item", name)
             made["reference", key.system, key.type, key.value] = key
+        async with self.store.write() as connection:
+            await write(connection, Changes(records=made))
+
+    async def pack(self, first: int, count: int) -> None:
+        """Shipments that succeed each other, each with packages of a number of its own and of one
+        that all of them have."""
+        made: dict[Key, Any] = {}
+        for place in range(first, first + count):
+            name = f"shipment-{place:06}"
+            shipment = shipment_pb2.Shipment(id=name, number=name)
+            for number in (f"Kü-{place}", "1"):
+                shipment.packages.add(id=f"package-{place}-{number}", number=number)
+                found_by = PackageNumberRecord(name, number)
+                made["package_number", name, number] = found_by
+            made["object", "shipment", name] = ObjectRecord(
+                "shipment", name, shipment, 1, "PACKED", name, f"order-{place:06}", 0, NOW, NOW
+            )
         async with self.store.write() as connection:
             await write(connection, Changes(records=made))
 
@@ -394,3 +416,32 @@ async def test_another_spelling_is_found_without_reading_every_number(library: L
         assert (by_number, by_key, nothing) == ([("sku-7", "sku-7")], [("sku-8", "key-8")], [])
         costs.append(one + other + none)
     assert costs[1] <= costs[0] + 20, costs
+
+
+async def test_a_package_is_found_without_reading_shipments(library: Library) -> None:
+    """Proves that a package number is found exactly and in another spelling however many shipments
+    came after it, that one which all of them have leads to the newest, and that this costs the same
+    however many there are, also when nothing is found."""
+
+    def traced(number: str) -> Work:
+        async def work(connection: AsyncConnection) -> list[Match]:
+            reader = Reader(cast(Store, OneConnection(library.store, connection)))
+            return await Finder(reader, CONTRACT).find(number)
+
+        return work
+
+    costs = []
+    for first, count in ((0, FEW), (FEW, MANY_SHIPMENTS - FEW)):
+        await library.pack(first, count)
+        exactly, one = await library.cost(traced("Kü-7"))
+        spelled, other = await library.cost(traced("kü 8"))
+        nobody, none = await library.cost(traced("NOBODY"))
+        assert exactly == [Match("package number", "order-000007", "shipment-000007")]
+        assert spelled == [Match("package number, as 'Kü-8'", "order-000008", "shipment-000008")]
+        assert nobody == []
+        costs.append(one + other + none)
+    assert costs[1] <= costs[0] + 100, costs
+    everybodys, shared = await library.cost(traced("1"))
+    newest = range(MANY_SHIPMENTS - 1, MANY_SHIPMENTS - 1 - MATCHES_MAX, -1)
+    assert [match.root_id for match in everybodys] == [f"order-{place:06}" for place in newest]
+    assert shared <= costs[0], "only the newest"

@@ -83,6 +83,7 @@ async def test_any_id_leads_to_the_whole_chain(books: Books) -> None:
         ("so 1", "order number or key, as 'SO-1'"),
         ("1z-2", "tracking number of UPSN, as '1Z2'"),
         ("shp1", "shipment number or key, as 'SHP-1'"),
+        ("lpn 2", "package number, as 'LPN-2'"),
     ],
 )
 async def test_spelling_does_not_matter(books: Books, text: str, matched_as: str) -> None:

@@ -265,6 +265,14 @@ class ReferenceRecord:
 
 
 @dataclass(slots=True)
+class PackageNumberRecord:
+    """The warehouse's number of a package, by which its shipment is found."""
+
+    shipment_id: str
+    number: str
+
+
+@dataclass(slots=True)
 class ParcelRecord:
     """A tracking number and how far its parcel has come: what a scan needs, and no more."""
 

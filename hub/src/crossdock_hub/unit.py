@@ -40,6 +40,7 @@ from crossdock_hub.records import (
 #   ("flow", root id)                    tuple of the ids of all deliveries of a root object
 #   ("attempt", delivery id, token)      AttemptRecord or None
 #   ("attempts", delivery id)            tuple of the tokens of its stored attempts, oldest first
+#   ("package_number", shipment id, number)     PackageNumberRecord; only written
 #   ("parcel", carrier code, tracking number)    ParcelRecord or None
 #   ("scan", dedupe key)                 True when known
 #   ("scans_of", carrier code, tracking number)  tuple of ScanRecord, the newest stored

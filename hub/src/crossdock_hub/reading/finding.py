@@ -12,10 +12,9 @@ from google.protobuf.message import DecodeError
 
 from crossdock_hub.records import DeliveryRecord, ObjectRecord
 from crossdock_hub.store import Reader
+from crossdock_hub.store.spelling import squeezed
 
 MATCHES_MAX = 20
-# A package's number is in its shipment's content, which no index knows.
-SHIPMENTS_SEARCHED_MAX = 20_000
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRACE = re.compile(r"[0-9a-f]{32}")
@@ -46,15 +45,14 @@ class Finder:
     async def find(self, text: str) -> list[Match]:
         """Everything that the text may mean; empty: nothing."""
         exact = text.strip()
-        found = await self._exactly(exact)
+        found = await self._exactly(exact) or await self._package_number(exact)
         if found:
             return found
         for spelling in spellings(exact):
             found = await self._exactly(spelling)
             if found:
                 return [_respelled(match, spelling) for match in found]
-        found = await self._similar(exact)
-        return found or await self._package_number(exact)
+        return await self._similar(exact)
 
     async def _exactly(self, text: str) -> list[Match]:
         if not text:
@@ -146,23 +144,28 @@ class Finder:
         return self._contract.resources[record.kind].master_data
 
     async def _similar(self, text: str) -> list[Match]:
-        squeezed = re.sub(r"[\s-]", "", text).upper()
-        pairs = dict(await self._reader.spelled_like(squeezed, MATCHES_MAX)) if squeezed else {}
+        wanted = squeezed(re.sub(r"\s", "", text))
+        if not wanted:
+            return []
+        pairs = dict(await self._reader.spelled_like(wanted, MATCHES_MAX))
         owners = await self._reader.objects(pairs)
-        return _one_per_flow(
+        found = _one_per_flow(
             Match(f"{_words(r.kind)} number or key, as {pairs[r.id]!r}", r.root_id, r.id)
             for r in sorted(owners, key=self._is_master_data)
         )
+        return found or await self._package_number(wanted, exactly=False)
 
-    async def _package_number(self, text: str) -> list[Match]:
-        shipments = await self._reader.shipments_that_mention(
-            text, SHIPMENTS_SEARCHED_MAX, MATCHES_MAX
-        )
-        return [
-            Match("package number", record.root_id, record.id)
-            for record in shipments
-            if any(package.number == text for package in record.message.packages)
+    async def _package_number(self, text: str, *, exactly: bool = True) -> list[Match]:
+        """Last, as warehouses count packages anew in each shipment: 1 is an order before it is the
+        first package of many. The newest shipment first."""
+        pairs = await self._reader.shipments_of_package(text, MATCHES_MAX, exactly=exactly)
+        owners = {r.id: r for r in await self._reader.objects({owner for owner, _ in pairs})}
+        found = [
+            (Match("package number", owners[owner].root_id, owner), number)
+            for owner, number in pairs
+            if owner in owners
         ]
+        return _one_per_flow(m if exactly else _respelled(m, number) for m, number in found)
 
 
 def spellings(text: str) -> list[str]:

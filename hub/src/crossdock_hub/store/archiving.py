@@ -39,6 +39,7 @@ from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import inserting
 from crossdock_hub.store.free_flows import lock_free_flows
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
+from crossdock_hub.store.package_numbers import package_numbers
 from crossdock_hub.store.scan_pages import of_shipments
 from crossdock_hub.unit import oldest_id
 
@@ -283,6 +284,10 @@ async def _delete(connection: AsyncConnection, flows: Sequence[FlowRows], part: 
                 await connection.execute(update(t.requests).where(column.in_(some)).values(kept))
             else:
                 await connection.execute(delete(_BY_NAME[name]).where(column.in_(some)))
+            if column.table is t.objects:
+                # They say nothing that the shipments in the part do not.
+                numbers = package_numbers.c.shipment_id.in_(some)
+                await connection.execute(delete(package_numbers).where(numbers))
 
 
 async def _remember(connection: AsyncConnection, keys: Collection[bytes], part: int) -> None:

@@ -47,6 +47,7 @@ from crossdock_hub.store.archiving import parts_of
 from crossdock_hub.store.attempt_logs import attempts_of, words_of
 from crossdock_hub.store.engine import Store
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
+from crossdock_hub.store.package_numbers import numbered
 from crossdock_hub.store.scan_pages import of_shipments, scan_page
 from crossdock_hub.store.spelling import NUMBERED, SQUEEZED_NUMBER, SQUEEZED_VALUE, is_spelled
 
@@ -178,21 +179,13 @@ class Reader:
             statement = statement.where(t.parcels.c.tracking_number == tracking_number)
         return [_parcel(row) for row in await self._rows(statement)]
 
-    async def shipments_that_mention(
-        self, words: str, newest: int, most: int
-    ) -> list[ObjectRecord]:
-        """Shipments, among the `newest`, whose content holds these words; nothing indexes it."""
-        o = t.objects.c
-        recent = select(t.objects).where(o.kind == "shipment").order_by(o.id.desc())
-        found = recent.limit(newest).subquery()
-        # Neither function exists in the other dialect; both compare bytes.
-        holds = (
-            "instr(message, :needle) > 0"
-            if self._store.dialect == "sqlite"
-            else "position(:needle in message) > 0"
-        )
-        needle = text(holds).bindparams(needle=words.encode())
-        return self._objects(await self._rows(select(found).where(needle).limit(most)))
+    async def shipments_of_package(
+        self, number: str, most: int, *, exactly: bool
+    ) -> list[tuple[str, str]]:
+        """(shipment id, package number) of a number, newest shipment first; not exactly: however
+        its case, spaces and dashes are."""
+        found = await self._rows(numbered(number, most, exactly=exactly))
+        return [(row["shipment_id"], row["number"]) for row in found]
 
     # References
 

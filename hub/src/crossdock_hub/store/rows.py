@@ -30,6 +30,7 @@ from crossdock_hub.records import (
     MappingRecord,
     ObjectRecord,
     OperatorWordRecord,
+    PackageNumberRecord,
     ParcelRecord,
     QuarantineRecord,
     ReferenceRecord,
@@ -42,6 +43,7 @@ from crossdock_hub.records import (
 from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import Shape
+from crossdock_hub.store.package_numbers import package_numbers
 
 # What the driver maps: by column name, typed by the column.
 Row = Any
@@ -241,6 +243,7 @@ held_record = plain_record(HeldFactRecord)
 REQUESTS = plain_shape(t.requests, RequestRecord)
 REFERENCES = plain_shape(t.external_references, ReferenceRecord)
 ATTEMPTS = plain_shape(t.attempts, AttemptRecord, replaces=True)
+PACKAGE_NUMBERS = plain_shape(package_numbers, PackageNumberRecord)
 PARCELS = plain_shape(t.parcels, ParcelRecord, replaces=True)
 CURSORS = plain_shape(t.cursors, CursorRecord, replaces=True)
 HELD_FACTS = plain_shape(t.held_facts, HeldFactRecord, replaces=True)

@@ -6,7 +6,8 @@ expression only for that very expression.
 
 from __future__ import annotations
 
-from typing import Any
+import string
+from typing import Any, Final
 
 from sqlalchemy import TextClause, text
 
@@ -19,8 +20,15 @@ SQUEEZED_NUMBER = _squeezed("number")
 SQUEEZED_VALUE = _squeezed("value")
 # Which objects the index of numbers has; queries say so, too.
 NUMBERED = text("number IS NOT NULL")
+_UPPER: Final = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 
 
-def is_spelled(squeezed: TextClause, wanted: str) -> Any:
-    """The condition that a number or key is this one. wanted: upper case, no spaces or dashes."""
-    return text(f"{squeezed.text} = :wanted").bindparams(wanted=wanted)
+def squeezed(wanted: str) -> str:
+    """What the expressions make of a text, sign for sign: both databases know the case of ASCII
+    letters only, as columns are compared byte by byte."""
+    return wanted.replace("-", "").replace(" ", "").translate(_UPPER)
+
+
+def is_spelled(expression: TextClause, wanted: str) -> Any:
+    """The condition that a number or key is this one. wanted: `squeezed`."""
+    return text(f"{expression.text} = :wanted").bindparams(wanted=wanted)

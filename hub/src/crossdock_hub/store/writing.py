@@ -34,6 +34,7 @@ _SHAPES: dict[str, Shape] = {
     "object": rows.OBJECTS,
     "delivery": rows.DELIVERIES,
     "attempt": rows.ATTEMPTS,
+    "package_number": rows.PACKAGE_NUMBERS,
     "parcel": rows.PARCELS,
     "endpoint": rows.ENDPOINTS,
     "cursor": rows.CURSORS,

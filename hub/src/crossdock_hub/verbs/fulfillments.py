@@ -16,7 +16,7 @@ from crossdock_hub.delivery.emission import emit
 from crossdock_hub.identity import HUB
 from crossdock_hub.objects import lifecycle, resources
 from crossdock_hub.objects.references import check_references
-from crossdock_hub.records import ObjectRecord
+from crossdock_hub.records import ObjectRecord, PackageNumberRecord
 from crossdock_hub.refusals import taken
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.orders import derive_progress
@@ -146,5 +146,8 @@ def _create_shipment(
     work = unit.nested()
     work.caller = HUB
     shipment = resources.create(work, "shipment", message, prefix="shipment", fact=True)
+    for package in message.packages:
+        found_by = PackageNumberRecord(shipment.id, package.number)
+        work.put(("package_number", shipment.id, package.number), found_by)
     unit.absorb(work)
     return shipment
