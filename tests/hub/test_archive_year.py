@@ -25,7 +25,7 @@ EVEN_FROM_DAY = int(DAYS["order"] + DAYS["archived_id"]) + 2 * STEP_DAYS
 STEPS_OF_PLAY = 1
 FLOW_TABLES = {
     "objects", "events", "deliveries", "attempts", "requests", "parcels", "scans",
-    "external_references",
+    "external_references", "package_numbers",
 }  # fmt: skip
 OTHER_TABLES = {"operator_words", "held_facts", "replays"}
 
