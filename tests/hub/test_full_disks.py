@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import time
@@ -21,6 +20,7 @@ from fixtures_hub import RunningHub
 from fixtures_nats import eventually
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from relay_parts import event, ids_on, record
+from small_volume import Volume
 from sqlalchemy import text
 from story import approve_order, create_order, order, seed_master_data
 
@@ -29,29 +29,6 @@ NAMED_SECONDS_MAX = 5.0
 HEALED_SECONDS_MAX = 15.0
 CREATE_ORDER = "/crossdock.order.v1.OrderService/CreateOrder"
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-class Volume:
-    """A file system of its own that can be filled to the last byte, and emptied again."""
-
-    def __init__(self, directory: Path, size_mib: int) -> None:
-        directory.mkdir(parents=True)
-        self.directory = directory
-        options = ["-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(directory)]
-        if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
-            pytest.skip("this user may not mount a small file system")
-
-    def fill(self) -> None:
-        """Leave nothing free."""
-        free = os.statvfs(self.directory)
-        with (self.directory / "ballast").open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_frsize)
-
-    def free(self) -> None:
-        (self.directory / "ballast").unlink()
-
-    def remove(self) -> None:
-        subprocess.run(["umount", "-l", str(self.directory)], check=True)
 
 
 @pytest.fixture

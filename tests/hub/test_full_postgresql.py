@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from databases import ServerDatabase, migrated_template
 from fixtures_hub import RunningHub, deployment
 from fixtures_nats import eventually
 from fixtures_postgres import PostgresProcess
+from small_volume import Volume
 from story import create_order, order, seed_master_data
 
 CREATE_ORDER = "/crossdock.order.v1.OrderService/CreateOrder"
@@ -128,43 +128,21 @@ async def test_a_server_that_became_read_only(hub: RunningHub, database: ServerD
     assert hub.stop() == 0
 
 
-class Tablespace:
-    """Where a database lies by itself: a small file system that can be filled and emptied."""
-
-    def __init__(self, server: PostgresProcess) -> None:
-        self.directory = server.directory / "small"
-        self.directory.mkdir()
-        options = ["-t", "tmpfs", "-o", f"size={VOLUME_MIB}m", "tmpfs", str(self.directory)]
-        if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
-            pytest.skip("this user may not mount a small file system")
-        owner = server.data.stat()
-        os.chown(self.directory, owner.st_uid, owner.st_gid)
-        server.ask("postgres", f"CREATE TABLESPACE small LOCATION '{self.directory}'")
-
-    def fill(self) -> None:
-        """Leave nothing free."""
-        free = os.statvfs(self.directory)
-        with (self.directory / "ballast").open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_frsize)
-
-    def free(self) -> None:
-        (self.directory / "ballast").unlink()
-
-    def remove(self) -> None:
-        subprocess.run(["umount", "-l", str(self.directory)], check=True)
-
-
 @pytest.fixture
-def tablespace(own_postgres_server: PostgresProcess) -> Iterator[Tablespace]:
-    """A tablespace on a volume of its own; the server's log of writes lies elsewhere."""
-    made = Tablespace(own_postgres_server)
-    yield made
-    own_postgres_server.kill()
-    made.remove()
+def tablespace(own_postgres_server: PostgresProcess) -> Iterator[Volume]:
+    """The volume of a tablespace, `small`; the server's log of writes lies elsewhere."""
+    server = own_postgres_server
+    volume = Volume(server.directory / "small", VOLUME_MIB)
+    owner = server.data.stat()
+    os.chown(volume.directory, owner.st_uid, owner.st_gid)
+    server.ask("postgres", f"CREATE TABLESPACE small LOCATION '{volume.directory}'")
+    yield volume
+    server.kill()
+    volume.remove()
 
 
 async def test_the_volume_of_a_server_is_full(
-    own_postgres_server: PostgresProcess, tablespace: Tablespace, tmp_path: Path
+    own_postgres_server: PostgresProcess, tablespace: Volume, tmp_path: Path
 ) -> None:
     """Proves under load on a file system that is really full that PostgreSQL's refusal is told as
     STORE_FULL and nothing else, never a false OK, that what is known is answered, and that the same
