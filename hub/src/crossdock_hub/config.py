@@ -220,8 +220,10 @@ class Settings(BaseSettings):
     PostgreSQL. database_ca_file: PEM of who signs the certificate of that server. shared_database:
     other hubs work on it too, each started with this. advertise: host:port at which they reach this
     one; "": as listen says. hubs_ca_file: PEM of who signs their certificates; unset: who the
-    system trusts. listen: address of the gRPC server; port 0: any free one. endpoints_file: who may
-    call, see identity.py. tls_*_file: PEM chain and key; unset: plaintext, on loopback only unless
+    system trusts. listen: address of the gRPC server; port 0: any free one. share_port: other hubs
+    of the database on this machine listen there too, each started with this; they reach this one
+    at a port of its own, that of advertise or a free one. endpoints_file: who may call, see
+    identity.py. tls_*_file: PEM chain and key; unset: plaintext, on loopback only unless
     allow_plaintext says that a proxy ends TLS. nats_url: "" runs the embedded server.
     nats_credentials_file: a .creds file, an nkey seed, or JSON with user and password.
     nats_ca_file: PEM of who signs the certificate of a tls:// server; unset: who the system
@@ -248,6 +250,7 @@ class Settings(BaseSettings):
     advertise: str = ""
     hubs_ca_file: Path | None = None
     listen: str = "127.0.0.1:7443"
+    share_port: bool = False
     endpoints_file: Path = Path("endpoints.json")
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None

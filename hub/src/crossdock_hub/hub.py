@@ -28,9 +28,10 @@ from crossdock_hub.config import Limits, Settings
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.delivery.draining import Settled
+from crossdock_hub.door.binding import check_address, check_port_sharing
 from crossdock_hub.door.calls import Door
 from crossdock_hub.door.intake import Intake
-from crossdock_hub.door.server import Server, check_address
+from crossdock_hub.door.server import Server
 from crossdock_hub.door.services import Services
 from crossdock_hub.duties import Duties, Ground
 from crossdock_hub.identity import Caller, Identities
@@ -105,6 +106,7 @@ class Hub:
         """Each part that started says how it ends; they end in the opposite order."""
         identities = Identities.load(self.settings.endpoints_file)
         self._ending.callback(self._lock.acquire().release)
+        check_port_sharing(self.settings)
         check_address(self.settings)
         check_sharing(self.settings)
         check_replicas(self.settings)
@@ -129,16 +131,21 @@ class Hub:
             await self._take_up()
         else:
             self._sharing.end_duties_with(self._ending)
+        # Before anybody is let in: a port of metrics that somebody has ends the start.
+        metrics_port = self.metrics.serve(self.settings.metrics_host, self.settings.metrics_port)
         await self.server.start()
         self._ending.callback(self._cancel_tasks)
         self._ending.push_async_callback(self.server.drain)
         if self._sharing is not None:
-            await self._sharing.take_part(self.server.address)
+            await self._sharing.take_part(self.server.own_address)
         self._watch = keep("bus health", self._watch_bus)
-        settings = self.settings
-        metrics_port = self.metrics.serve(settings.metrics_host, settings.metrics_port)
         self._write_address(metrics_port)
-        log.info("hub serves", address=self.server.address, bus=self._bus_address.url)
+        log.info(
+            "hub serves",
+            address=self.server.address,
+            of_this_hub=self.server.own_address,
+            bus=self._bus_address.url,
+        )
 
     def _cancel_tasks(self) -> None:
         if self._watch is not None:
@@ -326,6 +333,7 @@ class Hub:
         document = {
             "pid": os.getpid(),
             "grpc": self.server.address,
+            "grpc_of_this_hub": self.server.own_address,
             "nats_url": self._bus_address.url,
             "nats_credentials_directory": str(self._data / CREDENTIALS_FOLDER),
             "metrics_port": metrics_port,

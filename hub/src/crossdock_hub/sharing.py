@@ -49,7 +49,8 @@ def check_sharing(settings: Settings) -> None:
             "set CROSSDOCK_NATS_URL to the same one for all of them"
         )
     host, _, port = (settings.advertise or settings.listen).rpartition(":")
-    if settings.advertise and (host in _ANYWHERE or not port.isdigit() or port == "0"):
+    any_port = port == "0" and not settings.share_port
+    if settings.advertise and (host in _ANYWHERE or not port.isdigit() or any_port):
         raise ConfigurationError(
             f"CROSSDOCK_ADVERTISE {settings.advertise!r} is no host:port that leads to this hub"
         )
@@ -60,6 +61,14 @@ def check_sharing(settings: Settings) -> None:
         )
     if settings.hubs_ca_file is not None and not settings.hubs_ca_file.is_file():
         raise ConfigurationError(f"CROSSDOCK_HUBS_CA_FILE {settings.hubs_ca_file} is no file")
+
+
+def advertised(settings: Settings, address: str) -> str:
+    """Where the other hubs reach this one, whose server answers at an address."""
+    host, _, port = settings.advertise.rpartition(":")
+    if not host:
+        return address
+    return f"{host}:{address.rpartition(':')[2]}" if port == "0" else settings.advertise
 
 
 def version_of_hubs() -> str:
@@ -144,7 +153,8 @@ class Sharing:
         ending.push_async_callback(self.office.stop)
 
     async def take_part(self, address: str) -> None:
-        """Begin, and return when somebody leads. address: of this hub's server. Raises BusError."""
-        self._elector.address = self._settings.advertise or address
+        """Begin, and return when somebody leads. address: where this hub's server, and no other
+        one, answers. Raises BusError."""
+        self._elector.address = advertised(self._settings, address)
         await self.newsroom.start()
         await self.office.start()

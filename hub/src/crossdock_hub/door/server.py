@@ -3,68 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import grpc
 import structlog
-from crossdock.errors import ConfigurationError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from crossdock_hub.config import Limits, Settings
+from crossdock_hub.door.binding import PortMark, not_bound, own_listen
 from crossdock_hub.door.reflecting import reflect
 from crossdock_hub.identity import Identities
-from crossdock_hub.taken import AddressTaken
 
 log = structlog.get_logger("crossdock.server")
 
-LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:", "unix:")
 BUS_HEALTH = "bus"
 
 
-def check_address(settings: Settings) -> None:
-    """Raise ConfigurationError in one clear sentence when the hub can't listen as it is told to;
-    AddressTaken where another process does.
-
-    Asked before anything is started; what is true a moment later, `Server.start` finds out.
-    """
-    listen = settings.listen
-    plain = not (settings.tls_certificate_file and settings.tls_key_file)
-    if plain and not listen.startswith(LOOPBACK) and not settings.allow_plaintext:
-        raise ConfigurationError(
-            f"{listen} is not loopback and there is no certificate: set "
-            "CROSSDOCK_TLS_CERTIFICATE_FILE and CROSSDOCK_TLS_KEY_FILE, or "
-            "CROSSDOCK_ALLOW_PLAINTEXT=true behind a proxy that ends TLS"
-        )
-    host, _, port = listen.rpartition(":")
-    if listen.startswith("unix:") or not port.isdigit():
-        return
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host.strip("[]"), int(port)), family=family).close()
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        kind = AddressTaken if error.errno == errno.EADDRINUSE else ConfigurationError
-        raise _not_bound(listen, why, kind) from None
-
-
-def _not_bound(
-    listen: str, why: str, kind: type[ConfigurationError] = AddressTaken
-) -> ConfigurationError:
-    return kind(
-        f"{listen} can't be bound ({why}); "
-        "set CROSSDOCK_LISTEN to a free port, or to port 0 for any"
-    )
-
-
-def channel_options(limits: Limits) -> list[tuple[str, int]]:
+def channel_options(limits: Limits, *, shares_port: bool = False) -> list[tuple[str, int]]:
     """Every option that changes what the server takes; none is left to a default."""
     return [
-        # Two hubs on one port would share it silently.
-        ("grpc.so_reuseport", 0),
+        # Two hubs on one port would share it silently; those that are told to do.
+        ("grpc.so_reuseport", int(shares_port)),
         ("grpc.max_receive_message_length", limits.message_bytes_max),
         ("grpc.max_send_message_length", limits.message_bytes_max),
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
@@ -115,7 +75,10 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
 
 
 class Server:
-    """The door. `start` binds and serves, `stop` drains."""
+    """The door. `start` binds and serves, `stop` drains.
+
+    A hub that shares its port has a second server, at a port that leads to it and no other.
+    """
 
     def __init__(
         self,
@@ -128,39 +91,70 @@ class Server:
         self._settings = settings
         self._limits = limits
         self._services = sorted(services)
-        self._server = grpc.aio.server(
-            interceptors=[tracing_interceptor()],
-            options=channel_options(limits),
-            maximum_concurrent_rpcs=limits.concurrent_rpcs_max,
-        )
         self._health = Health()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers(tuple(handlers))
-        if settings.reflection:
-            reflect((*self._services, health.SERVICE_NAME), identities, self._server)
+        self._server = self._made(handlers, identities, shares_port=settings.share_port)
+        self._own = self._made(handlers, identities) if settings.share_port else None
+        self._mark = PortMark(settings) if settings.share_port else None
         self.address = ""
+        self.own_address = ""
+        """Where nobody but this hub answers."""
+
+    def _made(
+        self,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        identities: Identities,
+        *,
+        shares_port: bool = False,
+    ) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            interceptors=[tracing_interceptor()],
+            options=channel_options(self._limits, shares_port=shares_port),
+            maximum_concurrent_rpcs=self._limits.concurrent_rpcs_max,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers(tuple(handlers))
+        if self._settings.reflection:
+            reflect((*self._services, health.SERVICE_NAME), identities, server)
+        return server
 
     async def start(self) -> str:
-        """Bind and serve. Returns the address. Raises AddressTaken in one clear sentence."""
-        listen = self._settings.listen
+        """Bind and serve. Returns the address. Raises in one clear sentence: AddressTaken, or
+        ConfigurationError where hubs of another database share the port."""
         try:
-            port = self._bind(listen)
-        except RuntimeError:
-            port = 0
-        if port == 0:
-            raise _not_bound(listen, "another process has it")
-        host = listen.rpartition(":")[0]
-        self.address = f"{host}:{port}"
-        await self._server.start()
+            if self._mark is not None:
+                self._mark.set()
+            if self._own is not None:
+                self.own_address = await self._open(self._own, own_listen(self._settings))
+            self.address = await self._open(self._server, self._settings.listen)
+        except BaseException:
+            await self._stop(None)
+            raise
+        self.own_address = self.own_address or self.address
         await self._set_all(health_pb2.HealthCheckResponse.SERVING)
         return self.address
 
-    def _bind(self, listen: str) -> int:
+    async def _open(self, server: grpc.aio.Server, listen: str) -> str:
+        try:
+            port = self._bind(server, listen)
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise not_bound(listen, "another process has it", self._settings)
+        await server.start()
+        return f"{listen.rpartition(':')[0]}:{port}"
+
+    def _bind(self, server: grpc.aio.Server, listen: str) -> int:
         settings = self._settings
         if settings.tls_certificate_file and settings.tls_key_file:
             pair = (settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())
-            return self._server.add_secure_port(listen, grpc.ssl_server_credentials([pair]))
-        return self._server.add_insecure_port(listen)
+            return server.add_secure_port(listen, grpc.ssl_server_credentials([pair]))
+        return server.add_insecure_port(listen)
+
+    async def _stop(self, grace_seconds: float | None) -> None:
+        servers = [each for each in (self._server, self._own) if each is not None]
+        await asyncio.gather(*(server.stop(grace_seconds) for server in servers))
+        if self._mark is not None:
+            self._mark.clear()
 
     async def _set_all(self, status: Any) -> None:
         for name in ("", *self._services):
@@ -177,4 +171,4 @@ class Server:
         await self._set_all(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(self._limits.health_drain_seconds)
         self._health.close()
-        await self._server.stop(self._limits.stop_grace_seconds)
+        await self._stop(self._limits.stop_grace_seconds)

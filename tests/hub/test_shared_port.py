@@ -1,0 +1,238 @@
+"""Hubs of one database on one machine at one port: by setting, and refused otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock import client
+from crossdock.client import HubClient
+from crossdock.errors import ConfigurationError
+from crossdock.hub.v1 import hub_service_pb2
+from crossdock_hub.config import Settings
+from crossdock_hub.door.binding import PortMark, check_port_sharing
+from crossdock_hub.sharing import advertised, check_sharing
+from databases import ServerDatabase, migrated_template
+from fixtures_hub import RunningHub
+from fixtures_nats import eventually, free_port
+from fixtures_postgres import session_server
+from shared_hubs import SharedHubs
+from story import approve_order, create_order, seed_master_data
+
+EXIT_UNAVAILABLE, EXIT_CONFIGURATION = 69, 78
+# Over two hubs: that all of them come to one happens once in eight million runs.
+CONNECTIONS = 24
+POSTGRES = "postgresql+asyncpg://crossdock@db/hub"
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[SharedHubs]:
+    """Two hubs at one port, the first of which leads."""
+    listen = f"127.0.0.1:{free_port()}"
+    running = SharedHubs(tmp_path, listen=listen, share_port="true", metrics_port="0").start()
+    asyncio.run(seed_master_data(running.hubs[0]))
+    yield running
+    running.end()
+
+
+def _told(hub: RunningHub) -> dict[str, Any]:
+    """What a hub wrote into its address file."""
+    told: dict[str, Any] = json.loads((hub.directory / "address.json").read_text())
+    return told
+
+
+def _recorded(hub: RunningHub) -> float:
+    """Events that a hub has recorded itself, as its metrics say."""
+    address = f"http://127.0.0.1:{_told(hub)['metrics_port']}/metrics"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    counts = [line for line in lines if line.startswith("crossdock_events_recorded_total{")]
+    return sum(float(line.rpartition(" ")[2]) for line in counts)
+
+
+@contextlib.asynccontextmanager
+async def connections(
+    workers: SharedHubs, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[list[HubClient]]:
+    """Clients as they are shipped, with a connection each."""
+    async with contextlib.AsyncExitStack() as opened:
+        clients = []
+        for number in range(CONNECTIONS):
+            # Channels with the same arguments would have one connection.
+            monkeypatch.setattr(client, "KEEPALIVE_MILLISECONDS", 30_000 + number)
+            each = workers.hubs[0].client("oms")
+            clients.append(await opened.enter_async_context(each))
+        yield clients
+
+
+async def _write(oms: HubClient, answered: list[str], until: asyncio.Event) -> None:
+    """Create and approve orders, each call once: what the client does not repeat by itself fails
+    the test."""
+    while not until.is_set():
+        made = (await oms.orders.CreateOrder(create_order())).order
+        await oms.orders.ApproveOrder(approve_order(made.id))
+        answered.append(made.id)
+
+
+async def test_calls_reach_both_and_either_may_go(
+    workers: SharedHubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the connections of callers are spread over the hubs of a port, that what only
+    the leader answers is answered over any of them, and that no call of a client as it is shipped
+    fails while one hub is killed under load, comes back, and is stopped."""
+    first, second = workers.hubs
+    assert first.address == second.address
+    own = [_told(hub)["grpc_of_this_hub"] for hub in workers.hubs]
+    assert len({first.address, *own}) == 3
+    assert workers.leader() == (1, own[0])
+    answered: list[str] = []
+    enough = asyncio.Event()
+    async with connections(workers, monkeypatch) as clients, first.client("operator") as operator:
+        writing = [asyncio.create_task(_write(each, answered, enough)) for each in clients]
+        await _more(answered, writing)
+        assert all(_recorded(hub) > 0 for hub in workers.hubs)
+        for hub in (second, first):
+            hub.kill()
+            await _more(answered, writing)
+            hub.start()
+            await _more(answered, writing)
+        assert await asyncio.to_thread(second.stop) == 0
+        await _more(answered, writing)
+        enough.set()
+        await asyncio.gather(*writing)
+        status = await operator.hub.GetHubStatus(hub_service_pb2.GetHubStatusRequest())
+        assert status.bus_ok
+    rows = first.query("SELECT id FROM objects WHERE kind = 'order' AND state = 'APPROVED'")
+    assert {row[0] for row in rows} >= set(answered)
+
+
+async def _more(answered: list[str], writing: list[asyncio.Task[None]]) -> None:
+    """Wait for some more orders from every connection; a call that failed ends the test."""
+    goal = len(answered) + 4 * CONNECTIONS
+
+    def enough() -> bool:
+        for task in writing:
+            if task.done():
+                task.result()
+        return len(answered) >= goal
+
+    await eventually(enough, "orders")
+
+
+async def test_what_only_a_leader_answers_is_answered_over_the_port(
+    workers: SharedHubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a hub which follows passes calls on to the leader itself, and never to the port
+    that it shares with it, where it might find itself."""
+    async with contextlib.AsyncExitStack() as opened:
+        for number in range(CONNECTIONS):
+            monkeypatch.setattr(client, "KEEPALIVE_MILLISECONDS", 30_000 + number)
+            operator = await opened.enter_async_context(workers.hubs[0].client("operator"))
+            status = await operator.hub.GetHubStatus(hub_service_pb2.GetHubStatusRequest())
+            assert status.bus_ok
+
+
+def test_who_does_not_share_the_port_is_refused(workers: SharedHubs) -> None:
+    """Proves that a hub without the setting is refused at a port that others share, that one of
+    another database is, and one whose metrics have no port of their own; each in a sentence that
+    says what to do, while the others go on."""
+    first, second = workers.hubs
+    assert second.stop() == 0
+    code, said = second.run_to_its_end(share_port="false")
+    assert code == EXIT_UNAVAILABLE
+    assert f"{first.address} can't be bound" in said
+    assert "each of them is started with CROSSDOCK_SHARE_PORT=true" in said
+    elsewhere = ServerDatabase(session_server(), migrated_template())
+    code, said = second.run_to_its_end(database_url=elsewhere.url)
+    assert code == EXIT_CONFIGURATION
+    assert f"{first.address} is shared by hubs of another database (process {first.pid})" in said
+    taken = str(_told(first)["metrics_port"])
+    code, said = second.run_to_its_end(metrics_port=taken)
+    assert code == EXIT_UNAVAILABLE
+    assert f"metrics can't be served at 127.0.0.1:{taken}" in said
+    own = _told(first)["grpc_of_this_hub"]
+    code, said = second.run_to_its_end(advertise=own)
+    assert code == EXIT_UNAVAILABLE
+    assert f"{own} can't be bound" in said
+    assert "set CROSSDOCK_ADVERTISE to a free port" in said
+    second.start()
+    assert [hub.stop() for hub in workers.hubs] == [0, 0]
+
+
+def test_a_port_that_is_not_shared_stays_so(workers: SharedHubs) -> None:
+    """Proves that a hub which shares its port is refused where one listens that does not, and is
+    told what that one lacks."""
+    first, second = workers.hubs
+    assert [hub.stop() for hub in workers.hubs] == [0, 0]
+    first.add(share_port="false")
+    first.start()
+    code, said = second.run_to_its_end()
+    assert code == EXIT_UNAVAILABLE
+    assert f"{first.address} can't be bound" in said
+    assert "who has it does not share it" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"shared_database": False}, "one PostgreSQL database"),
+        ({"listen": "127.0.0.1:0"}, "names no port that hubs could share"),
+        ({"listen": "unix:/run/hub"}, "names no port that hubs could share"),
+        ({"advertise": "hub-a:7443"}, "has the port that the hubs share"),
+    ],
+)
+def test_settings_with_which_no_port_is_shared_are_refused(
+    settings: dict[str, Any], told: str
+) -> None:
+    """Proves that a start is refused by the setting that has to change."""
+    shared: dict[str, Any] = {"share_port": True, "shared_database": True}
+    shared["database_url"] = POSTGRES
+    with pytest.raises(ConfigurationError) as refused:
+        check_port_sharing(Settings(**shared | settings))
+    assert told in str(refused.value)
+    check_port_sharing(Settings(**shared))
+    check_port_sharing(Settings(**settings))
+
+
+def test_a_free_port_may_be_advertised_only_beside_a_shared_one() -> None:
+    """Proves that port 0 of what other hubs are told means the hub's own port, which it has beside
+    a shared one and not otherwise."""
+    settings: dict[str, Any] = {
+        "shared_database": True,
+        "database_url": POSTGRES,
+        "nats_url": "nats://bus:4222",
+        "advertise": "10.0.0.7:0",
+    }
+    check_sharing(Settings(**settings, share_port=True))
+    assert advertised(Settings(**settings), "0.0.0.0:5123") == "10.0.0.7:5123"
+    assert advertised(Settings(**settings | {"advertise": ""}), "127.0.0.1:1") == "127.0.0.1:1"
+    assert advertised(Settings(**settings | {"advertise": "a:2"}), "127.0.0.1:1") == "a:2"
+    with pytest.raises(ConfigurationError, match="leads to this hub"):
+        check_sharing(Settings(**settings))
+
+
+def test_a_port_is_of_one_database() -> None:
+    """Proves that hubs of one database, whoever they log in as, agree on a port, that one of
+    another database is refused there and not at another port, and that a mark goes with its
+    hub."""
+    port = free_port()
+
+    def mark(database: str, at: int = port) -> PortMark:
+        return PortMark(Settings(listen=f"127.0.0.1:{at}", database_url=database))
+
+    ours, theirs = mark(POSTGRES), mark(f"{POSTGRES}-2")
+    ours.set()
+    with pytest.raises(ConfigurationError, match="hubs of another database"):
+        theirs.set()
+    elsewhere = mark(f"{POSTGRES}-2", free_port())
+    elsewhere.set()
+    elsewhere.clear()
+    ours.clear()
+    theirs.set()
+    theirs.clear()
