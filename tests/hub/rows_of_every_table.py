@@ -14,6 +14,7 @@ from crossdock_hub.records import Tie
 from crossdock_hub.store import Store, copying
 from crossdock_hub.store import bus_rows as bus
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.bus_tables import bus_tie
 from databases import Database, FileDatabase, open_store
 from sqlalchemy import Boolean, Column, Integer, LargeBinary, SmallInteger, Table, delete, insert
 
@@ -55,7 +56,7 @@ async def fill(store: Store, many: int = MANY) -> None:
     """Give a database rows in every table; in that of events, many."""
     async with store.write() as connection:
         for table in copying.TABLES:
-            if table is t.bus_tie:
+            if table is bus_tie:
                 continue
             count = many if table is t.events else FEW
             for some in _slices(rows_of(table, count)):

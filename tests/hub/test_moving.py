@@ -18,6 +18,7 @@ from crossdock_hub import moving
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.store import Access, Store, copying, moves
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.bus_tables import bus_tie
 from crossdock_hub.store.copying import NULL_CHARACTER
 from crossdock_hub.store.engine import database_url
 from crossdock_hub.store.moves import DatabaseMoved
@@ -181,7 +182,7 @@ async def test_a_crash_at_any_point_is_gone_over_again(
     hub starts on no more than one of the databases, never on one that is not complete, and the
     move, run again, brings everything."""
     await asyncio.to_thread(filled, tmp_path / "first", many=20)
-    monkeypatch.setattr(copying, "TABLES", (t.events, t.bus_tie))
+    monkeypatch.setattr(copying, "TABLES", (t.events, bus_tie))
     before = told_rows(FileDatabase(tmp_path / "first"))
     reached, points = True, 0
     while reached:

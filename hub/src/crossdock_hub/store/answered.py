@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import Mark
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.bus_tables import bus_tie
 from crossdock_hub.unit import Changes
 
 LACKS = (
@@ -58,4 +59,4 @@ class Answered:
 
 
 async def _generation(connection: AsyncConnection) -> int:
-    return int(await connection.scalar(select(t.bus_tie.c.generation)) or 0)
+    return int(await connection.scalar(select(bus_tie.c.generation)) or 0)

@@ -36,6 +36,7 @@ from crossdock_hub.archive.records import (
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.archive_tables import archive_parts, archived_ids
 from crossdock_hub.store.crossing import inserting
 from crossdock_hub.store.free_flows import lock_free_flows
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
@@ -217,15 +218,15 @@ async def newest_event(connection: AsyncConnection) -> int:
 
 async def parts(connection: AsyncConnection) -> list[ArchivePart]:
     """Every part that is known, oldest first."""
-    wanted = select(t.archive_parts).order_by(t.archive_parts.c.number)
+    wanted = select(archive_parts).order_by(archive_parts.c.number)
     return [_part(row) for row in (await connection.execute(wanted)).mappings()]
 
 
 async def parts_of(connection: AsyncConnection, keys: Collection[bytes]) -> list[ArchivePart]:
     """The parts that hold what any of these keys stands for, newest first."""
-    a, p = t.archived_ids.c, t.archive_parts.c
+    a, p = archived_ids.c, archive_parts.c
     named = select(a.part).where(a.key.in_(list(keys)))
-    wanted = select(t.archive_parts).where(p.number.in_(named)).order_by(p.number.desc())
+    wanted = select(archive_parts).where(p.number.in_(named)).order_by(p.number.desc())
     return [_part(row) for row in (await connection.execute(wanted)).mappings()]
 
 
@@ -291,7 +292,7 @@ async def _delete(connection: AsyncConnection, flows: Sequence[FlowRows], part: 
 
 
 async def _remember(connection: AsyncConnection, keys: Collection[bytes], part: int) -> None:
-    table = t.archived_ids
+    table = archived_ids
     for some in _parts(sorted(keys)):
         statement = inserting(connection.dialect.name, table)
         found = [{"key": key, "part": part} for key in some]
@@ -328,9 +329,9 @@ def _pruned(wanted: Pruning) -> tuple[Table, ColumnElement[bool]]:
         # Ids sort by when the fact came in.
         "held_fact": (t.held_facts, and_(h.id < oldest_id(wanted.before), h.state != "HELD")),
         "replay": (t.replays, and_(r.ended_at < wanted.before, ~_has_items())),
-        "ids": (t.archived_ids, t.archived_ids.c.part == wanted.part),
+        "ids": (archived_ids, archived_ids.c.part == wanted.part),
         "answers": (t.requests, q.object_id == own),
-        "part": (t.archive_parts, t.archive_parts.c.number == wanted.part),
+        "part": (archive_parts, archive_parts.c.number == wanted.part),
     }
     return ways[wanted.kind]
 

@@ -33,7 +33,7 @@ from crossdock_hub.records import (
     Tie,
 )
 from crossdock_hub.replay.records import Act, ReplayRecord, with_act
-from crossdock_hub.store import rows
+from crossdock_hub.store import bus_tables, rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import VALUES_PER_STATEMENT
 from crossdock_hub.store.crossing import inserting, write_rows
@@ -95,15 +95,15 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
     if scans:
         newest = scans[-1]
         await connection.execute(_let_go_of_scans(newest.scans_before, newest.scans_upto))
-    c = t.bus_consumers.c
+    c = bus_tables.bus_consumers.c
     for stream, name in {key for mark in marks for key in mark.forgotten}:
-        gone = delete(t.bus_consumers).where(c.stream == stream, c.name == name)
+        gone = delete(bus_tables.bus_consumers).where(c.stream == stream, c.name == name)
         await connection.execute(gone)
     generation = max((mark.generation for mark in marks), default=0)
     told = max((mark.told for mark in marks), default=0)
     moved = {k: v for k, v in (("generation", generation), ("told", told)) if v}
     if moved:
-        await connection.execute(update(t.bus_tie).values(moved))
+        await connection.execute(update(bus_tables.bus_tie).values(moved))
     await note_differences(connection, [each for mark in marks for each in mark.differences])
 
 
@@ -119,7 +119,7 @@ def _let_go_of_scans(before: int, upto: int) -> Any:
 
 async def note_differences(connection: AsyncConnection, found: Sequence[Difference]) -> None:
     """Add to what is known to differ."""
-    table = t.bus_differences
+    table = bus_tables.bus_differences
     for each in found:
         statement = inserting(connection.dialect.name, table).values(rows.DIFFERENCES.row(each))
         fresh = statement.excluded
@@ -134,7 +134,8 @@ async def note_differences(connection: AsyncConnection, found: Sequence[Differen
 
 async def differences(connection: AsyncConnection) -> list[Difference]:
     """Everything that was found to differ, newest first."""
-    wanted = select(t.bus_differences).order_by(t.bus_differences.c.last_at.desc())
+    table = bus_tables.bus_differences
+    wanted = select(table).order_by(table.c.last_at.desc())
     return [_difference(row) for row in (await connection.execute(wanted)).mappings()]
 
 
@@ -153,7 +154,7 @@ def say_put_back(connection: Connection) -> None:
 
 async def tie(connection: AsyncConnection) -> Tie | None:
     """The tie as it is stored; None in a database that never had one."""
-    row = (await connection.execute(select(t.bus_tie))).mappings().one_or_none()
+    row = (await connection.execute(select(bus_tables.bus_tie))).mappings().one_or_none()
     return None if row is None else _tie(row)
 
 
@@ -217,14 +218,14 @@ async def pause_replays(connection: AsyncConnection, why: str, now: int) -> int:
 
 async def bus_position(connection: AsyncConnection, stream: str) -> BusPosition | None:
     """How far a stream had come; None: nothing was ever noted about it."""
-    wanted = select(t.bus_positions).where(t.bus_positions.c.stream == stream)
+    wanted = select(bus_tables.bus_positions).where(bus_tables.bus_positions.c.stream == stream)
     row = (await connection.execute(wanted)).mappings().one_or_none()
     return None if row is None else _position(row)
 
 
 async def bus_consumers(connection: AsyncConnection, stream: str) -> list[BusConsumer]:
     """The outside consumers of a stream as they were last seen."""
-    wanted = select(t.bus_consumers).where(t.bus_consumers.c.stream == stream)
+    wanted = select(bus_tables.bus_consumers).where(bus_tables.bus_consumers.c.stream == stream)
     return [_consumer(row) for row in (await connection.execute(wanted)).mappings()]
 
 

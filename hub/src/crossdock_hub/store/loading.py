@@ -30,6 +30,8 @@ from crossdock_hub.records import (
 from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.archive_tables import archived_ids
+from crossdock_hub.store.bus_tables import bus_differences
 from crossdock_hub.store.contention import Contenders, Met, Nobody
 from crossdock_hub.store.crossing import WANTED, Query, Row
 from crossdock_hub.store.row_locks import RowLocks
@@ -97,8 +99,8 @@ _HELD = Query(
     .where(t.held_facts.c.state == literal_column("'HELD'"), t.held_facts.c.awaits.in_(IN))
     .order_by(t.held_facts.c.id)
 )
-_ARCHIVED = Query(select(t.archived_ids).where(t.archived_ids.c.key.in_(IN)))
-_DIFFERENCES = Query(select(t.bus_differences).where(t.bus_differences.c.kind.in_(IN)))
+_ARCHIVED = Query(select(archived_ids).where(archived_ids.c.key.in_(IN)))
+_DIFFERENCES = Query(select(bus_differences).where(bus_differences.c.kind.in_(IN)))
 _GROUPS = Query(select(t.dead_letter_groups).where(t.dead_letter_groups.c.id.in_(IN)))
 _LETTERS = Query(
     select(t.dead_letters).where(

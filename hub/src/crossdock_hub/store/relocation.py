@@ -10,11 +10,11 @@ from sqlalchemy import Connection, select
 
 from crossdock_hub.store import copying, moves
 from crossdock_hub.store.bus_rows import say_put_back
+from crossdock_hub.store.bus_tables import bus_tie
 from crossdock_hub.store.copying import Contents
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.moves import Mark
 from crossdock_hub.store.places import MoveRefused, Place
-from crossdock_hub.store.tables import bus_tie
 
 Told = Callable[[str, str, int, int], None]
 """What is done, to which table, how many rows of all are done, and how many there are."""

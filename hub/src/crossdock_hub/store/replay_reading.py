@@ -14,6 +14,7 @@ from crossdock_hub.replay.judging import FAILED_STATES
 from crossdock_hub.replay.records import UNSTARTED_STATES, ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.bus_tables import bus_differences
 from crossdock_hub.store.engine import Store
 from crossdock_hub.store.sightings import events_of_group, of_group
 
@@ -136,7 +137,7 @@ class ReplayReader:
 
     async def lost_until(self) -> int:
         """When the database was put back from a back-up last, in microseconds; 0: it never was."""
-        d = t.bus_differences.c
+        d = bus_differences.c
         found = await self._rows(select(d.last_at).where(d.kind == DATABASE_OLDER))
         return found[0]["last_at"] if found else 0
 

@@ -42,6 +42,8 @@ from crossdock_hub.records import (
 )
 from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.archive_tables import archive_parts
+from crossdock_hub.store.bus_tables import bus_consumers, bus_differences, bus_positions, bus_tie
 from crossdock_hub.store.crossing import Shape
 from crossdock_hub.store.package_numbers import package_numbers
 
@@ -253,12 +255,12 @@ SCANS = plain_shape(t.scans, ScanRecord)
 SCAN_OUTBOX = plain_shape(t.scan_outbox, ScanOutboxRecord, without="sequence")
 REPLAYS = plain_shape(t.replays, ReplayRecord, replaces=True)
 REPLAY_ITEMS = plain_shape(t.replay_items, ReplayItemRecord, replaces=True)
-BUS_POSITIONS = plain_shape(t.bus_positions, BusPosition, replaces=True)
-BUS_CONSUMERS = plain_shape(t.bus_consumers, BusConsumer, replaces=True)
+BUS_POSITIONS = plain_shape(bus_positions, BusPosition, replaces=True)
+BUS_CONSUMERS = plain_shape(bus_consumers, BusConsumer, replaces=True)
 OPERATOR_WORDS = plain_shape(t.operator_words, OperatorWordRecord)
 DELIVERY_CONTENTS = plain_shape(t.delivery_contents, DeliveryContentRecord)
-DIFFERENCES = plain_shape(t.bus_differences, Difference, replaces=True)
-TIE = plain_shape(t.bus_tie, Tie, replaces=True)
+DIFFERENCES = plain_shape(bus_differences, Difference, replaces=True)
+TIE = plain_shape(bus_tie, Tie, replaces=True)
 DEAD_LETTERS = plain_shape(t.dead_letters, DeadLetterRecord, replaces=True)
 DEAD_LETTER_GROUPS = plain_shape(t.dead_letter_groups, DeadLetterGroupRecord, replaces=True)
-ARCHIVE_PARTS = plain_shape(t.archive_parts, ArchivePart, replaces=True)
+ARCHIVE_PARTS = plain_shape(archive_parts, ArchivePart, replaces=True)

@@ -387,25 +387,6 @@ mapping_kinds = Table(
     Column("role", Word, nullable=False), Column("versions", text_of(), nullable=False),
 )  # fmt: skip
 
-# How far a stream has come: its newest message that is certainly stored, and the row that it is.
-bus_positions = Table(
-    "bus_positions",
-    METADATA,
-    Column("stream", Word, primary_key=True),
-    Column("stream_sequence", BigInteger, nullable=False),
-    Column("record_sequence", BigInteger, nullable=False),
-    Column("complete_since", BigInteger, nullable=False),
-)
-
-bus_consumers = Table(
-    "bus_consumers",
-    METADATA,
-    Column("stream", Word, primary_key=True),
-    Column("name", text_of(200), primary_key=True),
-    Column("configuration", text_of(), nullable=False),
-    Column("stream_sequence", BigInteger, nullable=False),
-)
-
 replays = Table(
     "replays",
     METADATA,
@@ -455,46 +436,8 @@ replay_items = Table(
     _partial_index("replay_items_waiting", "replay_id", "number", where="decided_at IS NULL"),
 )
 
-# Which database this is, how far its ledger has come, and how much of that the bus was told.
-bus_tie = Table(
-    "bus_tie", METADATA, Column("database", Key, primary_key=True),
-    *(Column(name, BigInteger, nullable=False) for name in ("generation", "told")),
-)  # fmt: skip
-
-bus_differences = Table(
-    "bus_differences",
-    METADATA,
-    Column("kind", Word, primary_key=True),
-    Column("sentence", text_of(), nullable=False),
-    Column("count", BigInteger, nullable=False),
-    Column("first_at", BigInteger, nullable=False),
-    Column("last_at", BigInteger, nullable=False),
-    Column("seen_at", BigInteger),
-)
-
 # How often hubs have taken a database over that several can reach, and which was the last.
 claims = Table(
     "claims", METADATA, Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False), Column("holder", Word, nullable=False),
-)  # fmt: skip
-
-# Files that finished flows were written to before they went from here.
-archive_parts = Table(
-    "archive_parts",
-    METADATA,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("name", Word, nullable=False),
-    Column("state", text_of(16), nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("ended_at", BigInteger),
-    *(Column(name, Integer, nullable=False) for name in ("flows", "flows_gone")),
-    Column("bytes", BigInteger, nullable=False),
-    Column("sha256", text_of(64), nullable=False),
-)
-
-# What flows that went were known by: a digest of each id, and the part that they are in.
-archived_ids = Table(
-    "archived_ids", METADATA, Column("key", LargeBinary(16), primary_key=True),
-    Column("part", Integer, primary_key=True, autoincrement=False),
-    Index("archived_ids_part", "part"),
 )  # fmt: skip

@@ -32,7 +32,7 @@ from crossdock_hub.store.backing_up import database_of
 from crossdock_hub.store.database_files import Entrance, bytes_of, refuse_half_put_back
 from crossdock_hub.store.engine import FAILURES, access_of, check_url, database_url
 from crossdock_hub.store.failures import StoreFailure, failure_of
-from crossdock_hub.store.tables import METADATA
+from crossdock_hub.store.schema import METADATA
 from crossdock_hub.wording import setting_problem
 
 EXIT_CONFIGURATION: Final = 78

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from crossdock_hub.store.tables import METADATA
+from crossdock_hub.store.schema import METADATA
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=METADATA, transactional_ddl=False)

@@ -1,0 +1,11 @@
+"""All tables there are: whoever goes through the whole schema begins here, or misses some."""
+
+from __future__ import annotations
+
+from crossdock_hub.store import archive_tables, bus_tables, leadership, moves, package_numbers
+from crossdock_hub.store.tables import METADATA
+
+# Each of them puts its tables into METADATA when it is imported.
+WITH_TABLES = (archive_tables, bus_tables, leadership, moves, package_numbers)
+
+__all__ = ["METADATA"]
