@@ -8,7 +8,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime demo dev test explore lint check-generated contracts release-contracts
 FAULTS ?=
-.PHONY: bench abuse mutants faults faults-full lock clean
+.PHONY: bench soak abuse mutants faults faults-full lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ release-contracts: contracts ## make the present contracts the released ones
 
 bench: setup ## measure, each figure as a ratio to a floor taken in the same run
 	$(BIN)/python -m tests.load.bench
+
+soak: setup ## ten minutes of scans as fast as the hub takes them: rate, memory, CPU
+	$(BIN)/python -m tests.load.bench --soak --case sustained
 
 faults: setup ## every fault test over real processes with reduced counts; FAULTS="--only G1"
 	$(BIN)/python -m tests.faults.run --again $(FAULTS)

@@ -16,15 +16,17 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 # What starts hubs and buses for the tests starts them here; it lies beside this folder.
 sys.path.insert(0, str(ROOT / "tests"))
 
-from tests.load.measured import HEADING, QUICK, Figure, Options, machine  # noqa: E402
+from tests.load.measured import HEADING, QUICK, SOAK, Figure, Options, machine  # noqa: E402
 
 CASES: Final = (
     "writes",
     "scans",
+    "sustained",
     "consume",
     "latency",
     "burst",
     "beside_load",
+    "beside_backlog",
     "zombie_window",
     "beside_peers",
     "deliveries",
@@ -38,8 +40,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--case", action="append", choices=CASES, help="only this one; repeatable")
+    parser.add_argument("--soak", action="store_true", help="ten minutes of what is kept up")
     told = parser.parse_args()
-    options = QUICK if told.quick else Options()
+    options = QUICK if told.quick else SOAK if told.soak else Options()
     started = time.monotonic()
     figures: list[Figure] = []
     print(HEADING, flush=True)

@@ -25,6 +25,8 @@ class Erp:
         self.url = ""
         self.per_second_max: int | None = None
         self.came: list[float] = []
+        # By the number of the order, the last call about it; seconds of the monotonic clock.
+        self.came_about: dict[str, float] = {}
         self.throttled = 0
         self._runner: web.AppRunner | None = None
 
@@ -46,6 +48,10 @@ class Erp:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Listen no more: whoever calls is refused the connection."""
         assert self._runner is not None
         await self._runner.cleanup()
 
@@ -55,6 +61,7 @@ class Erp:
     async def _document(self, request: web.Request) -> web.Response:
         now = time.monotonic()
         self.came.append(now)
+        self.came_about[(await request.json())["order"]] = now
         most = self.per_second_max
         if most is not None and len(self.came) > most and now - self.came[-1 - most] < 1.0:
             self.throttled += 1

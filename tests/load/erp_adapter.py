@@ -48,9 +48,9 @@ class ErpClient:
         if not answer.ok:
             raise Retry(0.0, f"the ERP answers {answer.status}")
 
-    async def book(self, reference: str) -> str:
-        """The number of the document."""
-        answer = await self._http.post("/documents", json={"key": reference})
+    async def book(self, reference: str, order: str) -> str:
+        """The number of the document. order: of which, where it is about one."""
+        answer = await self._http.post("/documents", json={"key": reference, "order": order})
         if answer.status == 429:
             raise Throttled(0.0, "the ERP takes no more")
         if not answer.ok:
@@ -95,7 +95,8 @@ description = "where the ERP listens"
         return ErpClient(settings.text("base_url"))
 
     async def ask(work: Work, erp: ErpClient) -> Confirmed:
-        return Confirmed([Reference("document", await erp.book(work.reference))])
+        order = work.event.order.number if work.operation == BOOK else ""
+        return Confirmed([Reference("document", await erp.book(work.reference, order))])
 
     async def agree(work: Work, _: ErpClient) -> Confirmed:
         return Confirmed([Reference("document", work.reference)])

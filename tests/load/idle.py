@@ -20,6 +20,7 @@ from fixtures_hub import BYTECODE
 from fixtures_nats import DIES_WITH_PARENT, eventually
 
 from tests.load.measured import Figure, Options
+from tests.load.taken import cpu_seconds, process_tree, proportional_bytes
 
 SETTLE_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 20.0
@@ -27,7 +28,6 @@ START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 30.0
 CPU_PERCENT_MAX: Final = 2.0
 MEBIBYTES_MAX: Final = 450.0
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 async def measure(directory: Path, options: Options) -> list[Figure]:
@@ -37,8 +37,8 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
         await eventually((place / "running.json").exists, "an installation", START_SECONDS)
         await asyncio.sleep(SETTLE_SECONDS)
         shares = [await _cpu_percent(pid) for _ in range(options.repetitions)]
-        tree = _tree(pid)
-        held = sum(map(_proportional_bytes, tree)) / 2**20
+        tree = process_tree(pid)
+        held = sum(map(proportional_bytes, tree)) / 2**20
     count = len(tree)
     return [
         Figure("idle", f"crossdock dev at rest, {count} processes", "% CPU", shares,
@@ -69,29 +69,9 @@ def _dev(place: Path, said: Path) -> Iterator[int]:
 
 async def _cpu_percent(pid: int) -> float:
     """Of one core, over some seconds; of processes that are there all the while."""
-    before, started = {each: _cpu_seconds(each) for each in _tree(pid)}, time.monotonic()
+    before, started = {each: cpu_seconds(each) for each in process_tree(pid)}, time.monotonic()
     await asyncio.sleep(LOOK_SECONDS)
-    after = {each: _cpu_seconds(each) for each in _tree(pid)}
+    after = {each: cpu_seconds(each) for each in process_tree(pid)}
     assert before.keys() == after.keys(), "a process of an idle installation came or went"
     used = sum(after[each] - before[each] for each in after)
     return 100 * used / (time.monotonic() - started)
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and all that came of it."""
-    found = [pid]
-    for each in found:
-        for task in Path(f"/proc/{each}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _proportional_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    (line,) = (each for each in lines if each.startswith("Pss:"))
-    return int(line.split()[1]) * 1024

@@ -12,18 +12,24 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How much a run measures. repetitions: of each side, in turns; seconds: of one, where timed"""
+    """How much a run measures.
+
+    repetitions: of each side, in turns. seconds: of one, where timed. scale: of what is counted.
+    sustained_seconds: how long something is kept up.
+    """
 
     repetitions: int = 5
     seconds: float = 2.0
     scale: float = 1.0
+    sustained_seconds: float = 120.0
 
     def count(self, full: int) -> int:
         """A number of things to do, less in a quick run."""
         return max(1, round(full * self.scale))
 
 
-QUICK = Options(repetitions=3, seconds=1.0, scale=0.3)
+QUICK = Options(repetitions=3, seconds=1.0, scale=0.3, sustained_seconds=15.0)
+SOAK = Options(sustained_seconds=600.0)
 
 
 @dataclass(frozen=True, slots=True)

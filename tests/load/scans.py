@@ -116,16 +116,20 @@ class HubScans:
     async def run(self, batches: list[list[Any]]) -> float:
         """Seconds until every scan is on the stream."""
         started = time.monotonic()
-        self._before = self._sequence
-        expected = self._before + self._messages_a_batch * len(batches)
         await self._report(batches)
+        await self.until_published(len(batches))
+        return time.monotonic() - started
+
+    async def until_published(self, batches: int) -> None:
+        """Return once so many batches more than before are on the stream."""
+        self._before = self._sequence
+        expected = self._before + self._messages_a_batch * batches
 
         async def all_there() -> bool:
             self._sequence = await self._last_sequence()
             return self._sequence >= expected
 
         await eventually(all_there, "the scans on the stream", DRAIN_SECONDS)
-        return time.monotonic() - started
 
     async def arrived(self) -> list[list[bytes]]:
         """The messages of the last run, those of a batch together."""
