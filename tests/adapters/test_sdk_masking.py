@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,34 @@ def test_what_is_too_short_to_tell_anything_masks_nothing(short: str, body: str)
         exchange.hide([short, ""])
         exchange.note(body, "")
     assert exchange.request_excerpt() == body
+
+
+def _spaced(value: str) -> str:
+    return value.replace(" ", "\n")
+
+
+_VALUES = ("Okonkwo", "7 Alder Street", "zoe@example.com", "503 555 0100", "Ulm-Söflingen West 17")
+_SPELLINGS = (str, str.upper, str.lower, _spaced, json.dumps)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(_VALUES), st.sampled_from(_SPELLINGS), st.sampled_from(" ;,|<")),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_value_is_masked_beside_itself_in_other_spellings(
+    pieces: list[tuple[str, Callable[[str], str], str]],
+) -> None:
+    """Values that stand there as they are, and again otherwise, in any order: none is left."""
+    body = "".join(f"{spell(value)}{between}" for value, spell, between in pieces)
+    with recording() as exchange:
+        exchange.hide(_VALUES)
+        exchange.note(body, "")
+    left = exchange.request_excerpt()
+    assert not re.search(r"[0-9a-z]", left, re.IGNORECASE), f"{body!r} became {left!r}"
 
 
 def test_a_label_inside_a_request_is_only_counted() -> None:

@@ -46,10 +46,17 @@ class Mask:
 
     def over(self, text: str) -> str:
         """The text without the values."""
-        lowered = text.lower()
+        lowered, digits = text.lower(), _digits(text)
         for form in self._forms:
-            if _anchor(form) in lowered:
-                text = _pattern(form).sub(HIDDEN, text)
+            if not _may_hold(form, lowered, digits):
+                continue
+            if form in text:
+                # As it was written by ourselves: what is masked is seldom there in two spellings.
+                text = text.replace(form, HIDDEN)
+                lowered, digits = text.lower(), _digits(text)
+                if not _may_hold(form, lowered, digits):
+                    continue
+            text = _pattern(form).sub(HIDDEN, text)
         return text
 
 
@@ -58,20 +65,27 @@ def _forms(value: str) -> Iterator[str]:
     if len(value) < MIN_HIDDEN_CHARACTERS:
         return
     yield value
-    digits = "".join(filter(str.isdigit, value))
+    digits = _digits(value)
     if len(digits) >= MIN_HIDDEN_DIGITS:
         yield digits
         yield digits[-NATIONAL_DIGITS:]
+
+
+def _may_hold(form: str, lowered: str, digits: str) -> bool:
+    """Whether a text may have a form in it. Patterns are slow to make, and hardly any is needed."""
+    return form in digits if _is_number(form) else _anchor(form) in lowered
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
 
 
 @lru_cache(KEPT_PIECES)
 def _anchor(form: str) -> str:
     """The longest run of plain letters at the value's beginning: without it the value is not there.
 
-    "" is in every text. Patterns are slow to make, and most values are in none of an attempt's.
+    "" is in every text.
     """
-    if _is_number(form):
-        return ""
     return max(_PLAIN.findall(form[:CUT_AFTER_CHARACTERS].lower()), key=len, default="")
 
 
