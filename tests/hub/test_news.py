@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from crossdock_hub.committer import Committed
-from crossdock_hub.leading.news import KEYS_MAX, UNROUTED_MAX, News, decode, encode
+from crossdock_hub.leading.news import (
+    KEYS_MAX,
+    PACKAGES_MAX,
+    UNROUTED_MAX,
+    News,
+    decode,
+    encode,
+)
 from crossdock_hub.unit import Changes, Key
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +35,10 @@ words = st.sets(st.text(max_size=8), max_size=5)
         awaited=words,
         satisfied=words,
         unrouted=words,
+        deliveries=words,
+        deliveries_untold=st.integers(0, 9),
+        packages=words,
+        packages_untold=flags,
     )
 )
 def test_news_arrive_as_they_were_told(news: News) -> None:
@@ -72,3 +83,23 @@ def test_flows_are_named_as_far_as_there_is_room() -> None:
     news.add(Committed(0, Changes(records=unserved)))
     assert len(news.unrouted) == UNROUTED_MAX
     assert news.unrouted <= {record.root_id for record in unserved.values()}
+
+
+def test_packages_are_named_as_far_as_there_is_room() -> None:
+    """Proves that who waits for a label at another hub is told by package, and that it is said
+    where there are more of them than a message has room for."""
+    work: dict[Key, Any] = {}
+    for number in range(PACKAGES_MAX):
+        record = Desk().one()
+        record.id, record.item = f"delivery-{number}", f"package-{number}"
+        work["delivery", record.id] = record
+    batch = Committed(0, Changes(records=dict(work)))
+    news = News("here")
+    for _ in range(2):
+        news.add(batch)
+    assert len(news.packages) == PACKAGES_MAX
+    assert not news.packages_untold
+    record.item = "package-too-many"
+    news.add(Committed(0, Changes(records={("delivery", record.id): record})))
+    assert len(news.packages) == PACKAGES_MAX
+    assert news.packages_untold

@@ -90,6 +90,19 @@ async def test_a_commit_wakes_the_packages_it_is_about() -> None:
         assert await watch.wait(0)
 
 
+async def test_what_another_hub_commits_wakes_by_name_or_everybody() -> None:
+    """Proves that packages that another hub names wake those who wait for them and nobody else,
+    and that everybody looks where there were more than it could name."""
+    waiters = Waiters()
+    with waiters.watching("a") as named, waiters.watching("b") as other:
+        waiters.heard(["a"], more=False)
+        assert await named.wait(0)
+        assert not await other.wait(0)
+        waiters.heard(["a"], more=True)
+        assert await named.wait(0)
+        assert await other.wait(0)
+
+
 # AwaitLabel
 
 

@@ -230,6 +230,7 @@ class Hub:
 
     def _heard(self, news: News) -> None:
         """Another hub of the database has committed something, or may have."""
+        self.waiters.heard(news.packages, more=news.packages_untold)
         if self._shared_tail is not None:
             self._shared_tail.heard(news)
         if self._duties is not None:

@@ -58,7 +58,12 @@ class Waiters:
     def committed(self, batch: Committed) -> None:
         """A batch is durable: wake those who wait for its labels or for deliveries of its items."""
         if self._watches:
-            self.notify(_packages(batch))
+            self.notify(packages_of(batch))
+
+    def heard(self, packages: Iterable[str], *, more: bool) -> None:
+        """Another hub of the database has committed something about packages. more: about others
+        too, which are not named: everybody looks."""
+        self.notify(list(self._watches) if more else packages)
 
     @contextlib.contextmanager
     def watching(self, key: str) -> Iterator[Watch]:
@@ -78,7 +83,8 @@ class Waiters:
             return await watch.wait(timeout_seconds)
 
 
-def _packages(batch: Committed) -> Iterator[str]:
+def packages_of(batch: Committed) -> Iterator[str]:
+    """Packages of which a batch has changed a label, or what is to be done about them."""
     for key, record in batch.changes.records.items():
         if record is None:
             continue

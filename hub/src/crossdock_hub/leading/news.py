@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crossdock_hub.committer import Committed
+from crossdock_hub.waiting import packages_of
 
 # Keys of held facts in one message; where there are more, all that is held is looked through.
 KEYS_MAX: Final = 200
@@ -17,6 +18,8 @@ KEYS_MAX: Final = 200
 UNROUTED_MAX: Final = 200
 # Deliveries named in one message, for those who follow; of more it is said how many.
 DELIVERIES_MAX: Final = 500
+# Packages named in one message, for those who wait for a label; where there are more, all look.
+PACKAGES_MAX: Final = 500
 
 
 @dataclass(slots=True)
@@ -24,7 +27,8 @@ class News:
     """What was committed since the last one. hub: who tells it. due_at: the earliest timer of its
     deliveries; None: none. awaited, satisfied: what facts were held for, and what has come.
     unrouted: roots of flows with work that nobody serves, as far as there is room. deliveries: ids
-    of those that changed; deliveries_untold: how many more."""
+    of those that changed; deliveries_untold: how many more. packages: those of which labels or
+    deliveries changed; packages_untold: there are more of them."""
 
     hub: str = ""
     events: bool = False
@@ -38,12 +42,14 @@ class News:
     unrouted: set[str] = field(default_factory=set)
     deliveries: set[str] = field(default_factory=set)
     deliveries_untold: int = 0
+    packages: set[str] = field(default_factory=set)
+    packages_untold: bool = False
 
     @property
     def is_any(self) -> bool:
         """Whether there is anything to tell."""
         told = self.events or self.scans or self.work or self.endpoints or self.sweep
-        return told or bool(self.awaited or self.satisfied or self.deliveries)
+        return told or bool(self.awaited or self.satisfied or self.deliveries or self.packages)
 
     def add(self, batch: Committed) -> None:
         """Add what a batch has made durable."""
@@ -63,6 +69,11 @@ class News:
             self.endpoints |= key[0] == "endpoint"
             if key[0] == "held_fact" and record is not None and record.awaits:
                 self.awaited.add(record.awaits)
+        for package in packages_of(batch):
+            if len(self.packages) < PACKAGES_MAX:
+                self.packages.add(package)
+            else:
+                self.packages_untold |= package not in self.packages
         self.satisfied.update(changes.satisfied)
         if len(self.awaited) + len(self.satisfied) > KEYS_MAX:
             self.awaited.clear()
@@ -91,6 +102,8 @@ def encode(news: News) -> bytes:
         "unrouted": sorted(news.unrouted),
         "deliveries": sorted(news.deliveries),
         "deliveries_untold": news.deliveries_untold,
+        "packages": sorted(news.packages),
+        "packages_untold": news.packages_untold,
     }
     return json.dumps(told).encode()
 
@@ -113,6 +126,8 @@ def decode(payload: bytes) -> News | None:
             unrouted=_words(told["unrouted"]),
             deliveries=_words(told["deliveries"]),
             deliveries_untold=int(told["deliveries_untold"]),
+            packages=_words(told["packages"]),
+            packages_untold=bool(told["packages_untold"]),
         )
     except (ValueError, TypeError, KeyError):
         return None

@@ -47,7 +47,7 @@ async def await_label(
             left = until - time.monotonic()
             if answer.WhichOneof("result") or left <= 0 or waiters.closed:
                 return answer
-            # Commits wake us; looking again by ourselves covers another hub on the same database.
+            # Commits wake us, those of other hubs over the bus; what was not heard is looked for.
             await watch.wait(min(left, poll_seconds))
             poll_seconds = min(poll_seconds * 2, POLL_SECONDS_MAX)
 
