@@ -21,7 +21,7 @@ from crossdock_hub.delivery.rerouting import Rerouter
 from crossdock_hub.identity import HUB
 from crossdock_hub.store import rows
 from crossdock_hub.store.crossing import write_rows
-from crossdock_hub.store.unrouted_reading import unrouted_flows
+from crossdock_hub.store.unrouted_reading import OLDEST, unrouted_page
 from crossdock_hub.unit import Refused, Unit
 from decisions import CONTRACT, ERP, OPERATOR, request_id
 from decisions import OPERATIONS as OFFERED
@@ -187,8 +187,8 @@ def test_work_that_was_never_offered_is_served_or_skipped(served: bool) -> None:
 
 
 async def test_flows_are_routed_oldest_first(books: Books) -> None:
-    """Proves at the store that pages of unrouted work name each flow once, oldest first, whatever
-    the ids of its deliveries are."""
+    """Proves at the store that pages of unrouted work name the flows oldest first, whatever the ids
+    of its deliveries are and whoever they were for, and that they go through all of it."""
     flow = company_without_erp()
     roots = []
     for number in range(5):
@@ -197,15 +197,20 @@ async def test_flows_are_routed_oldest_first(books: Books) -> None:
         flow.cancel(made.id)
         roots.append(made.id)
     unserved = [record for record in flow.deliveries() if record.state == "UNROUTED"]
+    for record in unserved[::3]:
+        record.endpoint = "gone"
     async with books.store.write() as connection:
         await write_rows(connection, [(rows.DELIVERIES, unserved)])
-    found: list[str] = []
-    after = ""
-    async with books.store.read() as connection:
-        while page := await unrouted_flows(connection, after, 2):
-            found += [root for root, _ in page]
-            after = page[-1][1]
-    assert found == roots
+    for most in (2, 3, len(unserved), len(unserved) + 1):
+        found: list[str] = []
+        place = OLDEST
+        async with books.store.read() as connection:
+            while True:
+                page, place = await unrouted_page(connection, place, most)
+                found += page
+                if place == OLDEST:
+                    break
+        assert list(dict.fromkeys(found)) == roots
 
 
 class Full:
@@ -281,7 +286,7 @@ async def test_of_other_hubs_work_only_what_may_have_changed_is_decided(books: B
 
     async def unserved() -> list[str]:
         async with books.store.read() as connection:
-            return [root for root, _ in await unrouted_flows(connection, "", len(roots) + 1)]
+            return (await unrouted_page(connection, OLDEST, len(roots) + 1))[0]
 
     rerouter.start()
     try:

@@ -22,7 +22,7 @@ from crossdock_hub.delivery import flows
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.store import Store, StoreFailure
-from crossdock_hub.store.unrouted_reading import FIRST, unrouted_flows, unrouted_page
+from crossdock_hub.store.unrouted_reading import OLDEST, unrouted_page
 from crossdock_hub.unit import Refused
 
 log = structlog.get_logger("crossdock.rerouting")
@@ -41,7 +41,7 @@ class Rerouter:
         self._everything = True
         self._told: set[str] = set()
         self._next_page = False
-        self._place = FIRST
+        self._place = OLDEST
         self._looks_later = False
         self._task: asyncio.Task[None] | None = None
 
@@ -108,25 +108,24 @@ class Rerouter:
 
     async def _route_all(self) -> str:
         """Every flow with unrouted work, oldest first; why some of it was refused, if it was."""
-        why, after = "", ""
-        while page := await self._page(after):
-            why = await self._route([root_id for root_id, _ in page]) or why
-            after = page[-1][1]
-        return why
+        why, place = "", OLDEST
+        while True:
+            roots, place = await self._page(place, self._limits.dispatch_slice)
+            why = await self._route(roots) or why
+            if place == OLDEST:
+                return why
 
     async def _route_page(self) -> str:
         """The flows of some unrouted work, and of the next some when it is called again."""
-        async with self._store.read() as connection:
-            most = self._limits.unrouted_page
-            roots, place = await unrouted_page(connection, self._place, most)
+        roots, place = await self._page(self._place, self._limits.unrouted_page)
         why = await self._route(roots)
         if not why:
             self._place = place
         return why
 
-    async def _page(self, after: str) -> Sequence[tuple[str, str]]:
+    async def _page(self, place: str, most: int) -> tuple[list[str], str]:
         async with self._store.read() as connection:
-            return await unrouted_flows(connection, after, self._limits.dispatch_slice)
+            return await unrouted_page(connection, place, most)
 
     async def _route(self, roots: Sequence[str]) -> str:
         """Why some of it was refused: a full queue or store, which will have room again."""

@@ -33,6 +33,8 @@ CARRIES_CONTENT = text("published_at IS NOT NULL AND length(body) > 0")
 STILL_HELD = text("state = 'HELD'")
 # Deliveries that occupy a slot, see `records.occupies`; the same holds.
 ON_THE_WAY = text("state IN ('DISPATCHED', 'IN_FLIGHT', 'RESOLVING') AND NOT pending")
+# Deliveries that nobody serves; the same holds.
+UNROUTED = text("state = 'UNROUTED'")
 
 Key, Word, Counter = text_of(36), text_of(64), counter()
 
@@ -149,6 +151,7 @@ deliveries = Table(
     Index("deliveries_vendor_reference", "vendor_reference"),
     _partial_index("deliveries_item", "item", where="item <> ''"),
     _partial_index("deliveries_pending", "endpoint", "priority", "sequence", where="pending"),
+    _partial_index("deliveries_unrouted", "sequence", where=UNROUTED.text),
     _partial_index("deliveries_on_the_way", "endpoint", where=ON_THE_WAY.text),
     _partial_index("deliveries_awaits_word", "awaits_word", where="awaits_word <> ''"),
     _partial_index("deliveries_due", "due_at", where="due_at IS NOT NULL"),
