@@ -21,12 +21,19 @@ from fixtures_nats import eventually
 REGISTERED_SECONDS = 60.0
 
 
-def asking_soon(adapter: Adapter, operation: str, settle_seconds: float) -> Adapter:
-    """The adapter, which asks sooner after a lost answer than its real vendor allows."""
+def asking_soon(adapter: Adapter, settle_seconds: float) -> Adapter:
+    """The adapter, which asks sooner after a lost answer than its real vendor allows: the sandbox
+    has done everything, however long a call may take."""
     quick = copy(adapter)
-    declared = adapter.manifest.operations
-    sooner = replace(declared[operation], settle_after_seconds=settle_seconds)
-    quick.manifest = replace(adapter.manifest, operations={**declared, operation: sooner})
+    manifest = adapter.manifest
+    operations = {
+        name: replace(each, settle_after_seconds=settle_seconds)
+        if each.settle_after_seconds
+        else each
+        for name, each in manifest.operations.items()
+    }
+    settings = {name: replace(each, below_settle=False) for name, each in manifest.settings.items()}
+    quick.manifest = replace(manifest, operations=operations, settings=settings)
     return quick
 
 

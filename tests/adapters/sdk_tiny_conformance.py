@@ -56,6 +56,7 @@ FAULTS = {
     "bad_fact": "tells a fact that the contract refuses",
     "unknown_is_retry": "says retry for a call that may have worked",
     "blind_look_up": "finds nothing, whatever was booked",
+    "believes_early": "declares that its bookings show before a call of it may be over",
     "no_wish": "forgets the vendor's Retry-After",
     "down_is_rejected": "takes an outage for a refusal",
     "one_token": "never renews its token",
@@ -165,6 +166,8 @@ def _manifest(fault: str, parks: bool) -> str:
         text = text.replace('"searchable"', '"none"', 1).replace(
             "settle_after_seconds = 1\n", "", 1
         )
+    if fault != "believes_early":
+        text = text.replace("settle_after_seconds = 1", "settle_after_seconds = 3", 1)
     return text.replace('"searchable"', '"natural"', 1) if fault == "wrong_class" else text
 
 

@@ -116,12 +116,12 @@ async def test_a_parcel_is_bought_once_delivered_and_another_voided(
     arrive as milestones up to the proof of delivery, and that a voided one has no valid label."""
     config = SandboxConfig("canada-post", settings=SANDBOX_SETTINGS)
     await dock_in_ottawa(hub)
-    quick = asking_soon(ADAPTER, "buy_label", SETTLE_SECONDS)
-    quick = asking_soon(quick, "close_manifest", SETTLE_SECONDS)
     async with (
         CanadaPostSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane.carrier, quick, settings(sandbox, tmp_path)),
+        hosted(
+            hub, lane.carrier, asking_soon(ADAPTER, SETTLE_SECONDS), settings(sandbox, tmp_path)
+        ),
     ):
         sandbox.faults.add({"kind": "reply_lost", "operation": "create", "count": 1})
         lost, plain = [(await packed(story)).id for _ in range(2)]

@@ -32,6 +32,7 @@ FOUND = [
     ("reply_lost", "repeats_itself", "2 effects"),
     ("reply_lost", "blind_look_up", "2 effects"),
     ("late_commit", "blind_look_up", "2 effects"),
+    ("late_commit", "believes_early", "2 effects"),
     ("crash", "blind_look_up", "2 effects"),
     ("throttled", "no_wish", "the hub was told 0 s"),
     ("vendor_down", "down_is_rejected", "REJECTED"),

@@ -16,7 +16,7 @@ from crossdock_adapters.fedex.sandbox import FedexSandbox
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
-from hosted_adapter import hosted
+from hosted_adapter import asking_soon, hosted
 from story import CARRIER_CODE, Story, request_id, state_of
 
 pytestmark = pytest.mark.timeout(600)
@@ -52,7 +52,7 @@ async def flowing(
     async with (
         FedexSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane.carrier, ADAPTER, settings(sandbox, folder)),
+        hosted(hub, lane.carrier, asking_soon(ADAPTER, 1.0), settings(sandbox, folder)),
     ):
         yield sandbox, story
         assert sandbox.tick_error == ""

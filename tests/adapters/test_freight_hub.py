@@ -108,7 +108,7 @@ async def test_a_carriers_invoice_becomes_one_supplier_invoice(
         hosted(
             hub,
             lane.erp,
-            asking_soon(sap.ADAPTER, "post_freight_charge", 0.1),
+            asking_soon(sap.ADAPTER, 0.1),
             erp_settings(erp, tmp_path),
         ),
     ):

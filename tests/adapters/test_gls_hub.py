@@ -55,12 +55,10 @@ async def flowing(
             "tracked_after_seconds": TRACKED_AFTER_SECONDS,
         },
     )
-    quick = asking_soon(ADAPTER, "buy_label", SETTLE_SECONDS)
-    quick = asking_soon(quick, "void_label", SETTLE_SECONDS)
     async with (
         GlsSandbox(config) as sandbox,
         Story(hub, lane) as story,
-        hosted(hub, lane.carrier, quick, settings(sandbox, folder)),
+        hosted(hub, lane.carrier, asking_soon(ADAPTER, SETTLE_SECONDS), settings(sandbox, folder)),
     ):
         yield sandbox, story
         assert sandbox.tick_error == ""

@@ -44,8 +44,7 @@ async def test_lots_are_issued_and_given_back_although_answers_are_lost(
     async with NetSuiteSandbox(config) as sandbox, Story(hub, lane) as story:
         settings = {**conformance.settings(sandbox, tmp_path), "external_id_prefix": "t-"}
         settings["master_data_interval_seconds"] = 3600
-        adapter = asking_soon(ADAPTER, "post_goods_issue", 1.0)
-        async with hosted(hub, lane.erp, adapter, settings):
+        async with hosted(hub, lane.erp, asking_soon(ADAPTER, 1.0), settings):
             await eventually(lambda: is_pulled(story), "the master data", WAIT_SECONDS)
             assert await is_tracked(story, LOT_ITEM) == (True, False)
             assert await is_tracked(story, SERIAL_ITEM) == (False, True)

@@ -27,7 +27,7 @@ from crossdock_adapters.salesforce.sandbox import SalesforceSandbox
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import RunningHub
 from fixtures_nats import eventually
-from hosted_adapter import hosted
+from hosted_adapter import asking_soon, hosted
 from story import label, request_id, state_of
 
 pytestmark = pytest.mark.timeout(600)
@@ -81,7 +81,8 @@ class Floor:
                 home = folder / name
                 home.mkdir()
                 settings = {**kit.settings(sandbox, home), **more}
-                await stack.enter_async_context(hosted(hub, name, kit.ADAPTER, settings))
+                quick = asking_soon(kit.ADAPTER, 1.0)
+                await stack.enter_async_context(hosted(hub, name, quick, settings))
                 if kit is netsuite:
                     await eventually(lambda: has_items(hub), "the items", WAIT_SECONDS)
             yield

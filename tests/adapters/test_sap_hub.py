@@ -17,7 +17,7 @@ from crossdock_adapters.sdk.runner import EndpointRunner
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
-from hosted_adapter import hosted
+from hosted_adapter import asking_soon, hosted
 from returned_goods import initiate, receive
 from story import CUSTOMER, DOCK, ITEM, Story, request_id, unique
 
@@ -37,7 +37,7 @@ def tenant(
         "hears": ["SalesOrder"],
         "changes_interval_seconds": 3600,
     }
-    return hosted(hub, lane.erp, ADAPTER, settings)
+    return hosted(hub, lane.erp, asking_soon(ADAPTER, 1.0), settings)
 
 
 async def each_is_booked_once(story: Story, sandbox: SapSandbox, ids: list[str]) -> None:

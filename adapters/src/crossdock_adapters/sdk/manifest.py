@@ -61,6 +61,11 @@ class OperationClass(StrEnum):
     NONE = "none"
 
 
+# What the hub looks for or asks for again once settle_after_seconds are over. A draft, or a key of
+# the vendor's, makes a call that comes late harmless; a full state that comes late undoes a newer.
+SETTLING = frozenset({OperationClass.SEARCHABLE, OperationClass.NATURAL})
+
+
 class ManifestError(ValueError):
     """adapter.toml is wrong; `problems` lists everything, the text shows all of it."""
 
@@ -124,6 +129,24 @@ class Manifest:
                 return reached
             reached = grade
         return reached
+
+    def call_seconds(self, operation: Operation) -> float:
+        """How long a call may take unless a deployment says otherwise: the longest of the settings
+        that are `below_settle`, or the operation's whole attempt where the manifest names none."""
+        told = [float(each.default) for each in self.settings.values() if each.below_settle]
+        return max(told, default=operation.timeout_seconds)
+
+    def early(self) -> list[str]:
+        """What is wrong by the manifest alone: operations that the hub would ask for again while a
+        call of theirs may still run."""
+        return [
+            f"operations.{each.name}.settle_after_seconds is {each.settle_after_seconds:g}, and a "
+            f"call may take {self.call_seconds(each):g} s: make it longer, or say by below_settle "
+            "which setting is how long a call may take"
+            for each in self.operations.values()
+            if each.operation_class in SETTLING
+            and each.settle_after_seconds <= self.call_seconds(each)
+        ]
 
     def outlasting(self, settings: Settings) -> list[str]:
         """What is wrong where a call may still run when its outcome is looked for: it looks like
@@ -251,6 +274,8 @@ class _Reader:
             below_settle = table.get("below_settle", False)
             if below_settle is not False and (below_settle is not True or kind != "seconds"):
                 self.problems.append(f"{where}.below_settle is true or left out, of seconds alone")
+            elif below_settle and default is None:
+                self.problems.append(f"{where}.below_settle needs a default")
             found[name] = Declaration(
                 name, kind, str(table.get("description", "")), default, required, bool(below_settle)
             )

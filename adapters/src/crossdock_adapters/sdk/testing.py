@@ -126,6 +126,8 @@ def _manifest(adapter: Adapter, name: str) -> Problems:
         yield "manifest", f"the folder of {name} is called {adapter.package}"
     if not (adapter.manifest.operations or adapter.polls or adapter.webhooks):
         yield "manifest", "there is neither an operation nor a poll nor a webhook"
+    for problem in adapter.manifest.early():
+        yield "manifest", problem
 
 
 def _files(adapter: Adapter) -> Problems:

@@ -39,6 +39,7 @@ def _adapter(site: Site, pace: SandboxPace) -> dict[str, Any]:
         "carrier_code": CARRIER,
         "tracking_interval_seconds": min(pace.poll_seconds, 5.0),
         "throttle_rest_seconds": 5,
+        "timeout_seconds": 4,
     }
 
 
@@ -60,5 +61,5 @@ VENDOR: Final = Vendor(
             currency="CAD",
         ),
     ),
-    settle_after_seconds={"buy_label": 5, "close_manifest": 5},
+    settle_after_seconds=dict.fromkeys(("buy_label", "void_label", "close_manifest"), 5),
 )

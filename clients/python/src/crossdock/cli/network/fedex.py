@@ -41,6 +41,7 @@ def _adapter(site: Site, pace: SandboxPace) -> dict[str, Any]:
         "account_number": _ACCOUNT,
         "carrier_code": _CARRIER,
         "tracking_interval_seconds": pace.poll_seconds,
+        "timeout_seconds": 4,
     }
 
 

@@ -43,6 +43,7 @@ def _adapter(site: Site, pace: SandboxPace) -> dict[str, Any]:
         "not_found_codes": ["E_404_01"],
         "tracking_interval_seconds": min(pace.poll_seconds, 5.0),
         "tracking_calls_per_day": 1_000_000,
+        "timeout_seconds": 4,
     }
 
 

@@ -52,6 +52,7 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         "pubsub_url": url,
         "service_account": reference(site, _ACCOUNT),
         "project": _PROJECT,
+        "timeout_seconds": 4,
     }
 
 
@@ -61,4 +62,5 @@ VENDOR: Final = Vendor(
     _sandbox,
     _adapter,
     secrets=("manhattan-client-secret", "manhattan-password"),
+    settle_after_seconds=dict.fromkeys(("release_order", "cancel_order", "print_label"), 5),
 )

@@ -42,7 +42,23 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         "external_id_prefix": ERP_ID_PREFIX,
         "master_data_interval_seconds": 30,
         "customer_columns": _CUSTOMER_COLUMNS,
+        "timeout_seconds": 4,
     }
 
 
-VENDOR: Final = Vendor("netsuite", "ERP", _sandbox, _adapter)
+VENDOR: Final = Vendor(
+    "netsuite",
+    "ERP",
+    _sandbox,
+    _adapter,
+    settle_after_seconds=dict.fromkeys(
+        (
+            "create_sales_order",
+            "change_order",
+            "cancel_order",
+            "post_goods_issue",
+            "reverse_goods_issue",
+        ),
+        5,
+    ),
+)

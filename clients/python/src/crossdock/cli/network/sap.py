@@ -62,6 +62,7 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         # Articles and customers have one owner, NetSuite; of SAP only blocks of orders are heard.
         "hears": ["SalesOrder"],
         "changes_interval_seconds": 60,
+        "timeout_seconds": 4,
     }
 
 
@@ -73,4 +74,7 @@ VENDOR: Final = Vendor(
     scope={"business_units": [BUSINESS_UNIT], "location_numbers": list(HOME_DOCKS)},
     secrets=("sap-password", "sap-events-password"),
     has_webhook=True,
+    settle_after_seconds=dict.fromkeys(
+        ("create_sales_order", "post_freight_charge", "post_goods_issue", "post_return_receipt"), 5
+    ),
 )

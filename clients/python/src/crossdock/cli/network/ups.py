@@ -43,6 +43,7 @@ def _adapter(site: Site, pace: SandboxPace) -> dict[str, Any]:
         # Parcels move within seconds here: a subscription per parcel could come too late.
         "subscription": "account",
         "tracking_interval_seconds": pace.poll_seconds,
+        "timeout_seconds": 4,
     }
 
 
@@ -54,6 +55,7 @@ VENDOR: Final = Vendor(
     scope={"carrier_codes": [_CARRIER]},
     secrets=("ups-client-id", "ups-client-secret", "ups-callback-credential"),
     has_webhook=True,
+    settle_after_seconds=dict.fromkeys(("buy_label", "void_label", "subscribe_tracking"), 5),
     carrier_accounts=(
         CarrierAccount(
             "UPS-MAIN",
