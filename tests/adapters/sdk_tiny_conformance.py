@@ -52,6 +52,7 @@ UNKNOWN, UNKNOWN_ELSEWHERE = "Q9", "D-Q9"
 GREEDY_BYTES = 96 * 1024 * 1024
 FAULTS = {
     "posts_twice": "books twice in one operation",
+    "two_numbers": "confirms one booking under two numbers of one type",
     "repeats_itself": "books again when it hears no answer",
     "bad_fact": "tells a fact that the contract refuses",
     "unknown_is_retry": "says retry for a call that may have worked",
@@ -197,7 +198,10 @@ def _operations(adapter: Adapter, fault: str) -> None:
         if fault == "posts_twice":
             await _call(vendor, "/bookings", body, fault)
         bad = [tracking_service_pb2.ReportTrackingEventsRequest()] if fault == "bad_fact" else []
-        return Confirmed([Reference("booking", str(answer["number"]))], bad)
+        found = [Reference("booking", str(answer["number"]))]
+        if fault == "two_numbers":
+            found.append(Reference("booking", f"{answer['number']}-B"))
+        return Confirmed(found, bad)
 
     @adapter.draft("ship")
     async def draft(work: Work, vendor: TinyClient) -> str:

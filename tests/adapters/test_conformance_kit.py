@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
 from crossdock_adapters import __main__ as command
 from crossdock_adapters.sdk import inbound
@@ -18,6 +19,7 @@ from crossdock_adapters.sdk.conformance.bench import CHECKS, Scope
 from crossdock_adapters.sdk.conformance.hub import Hub
 from crossdock_adapters.sdk.conformance.report import Report, Result
 from crossdock_adapters.sdk.conformance.subject import NoSubject, Subject, load
+from crossdock_adapters.sdk.manifest import OperationClass
 from crossdock_adapters.sdk.outcomes import Retry
 from sdk_tiny_conformance import CREDENTIAL, FAULTS, GREEDY_BYTES, tiny
 
@@ -27,6 +29,7 @@ PLACE = "sdk_tiny_conformance:CONFORMANCE"
 FOUND = [
     ("confirmed", "posts_twice", "2 effects"),
     ("confirmed", "bad_fact", "the hub refuses"),
+    ("confirmed", "two_numbers", "the hub takes it for posted twice"),
     ("redelivery", "posts_twice", "2 effects"),
     ("reply_lost", "unknown_is_retry", "though the vendor did"),
     ("reply_lost", "repeats_itself", "2 effects"),
@@ -107,6 +110,36 @@ async def test_each_check_finds_its_fault(
     report = await checked(tiny(fault), tmp_path, check, place=place)
     assert any(said in failure.said for failure in report.failures), report.as_text()
     assert not report.conforms
+
+
+def confirmation(outcome: str, *values: str, beside: str = "") -> delivery_service_pb2.Completion:
+    references = [delivery_pb2.VendorReference(type="label", value=each) for each in values]
+    found = [delivery_pb2.VendorReference(type="label", value=beside)] if beside else []
+    return delivery_service_pb2.Completion(
+        outcome=delivery_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{outcome}"),
+        vendor_references=references,
+        duplicates=found,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "twice"),
+    [
+        ("searchable", [confirmation("CONFIRMED", "A")], []),
+        ("searchable", [confirmation("CONFIRMED", "A"), confirmation("CONFIRMED", "A")], []),
+        ("searchable", [confirmation("UNKNOWN", "A"), confirmation("CONFIRMED", "B")], []),
+        ("searchable", [confirmation("CONFIRMED", "A", "B")], ["A", "B"]),
+        ("two_step", [confirmation("CONFIRMED", "A"), confirmation("CONFIRMED", "B")], ["A", "B"]),
+        ("none", [confirmation("CONFIRMED", "A", beside="B")], ["A", "B"]),
+        ("natural", [confirmation("CONFIRMED", "A"), confirmation("CONFIRMED", "B")], []),
+    ],
+)
+def test_one_delivery_has_one_number_of_a_type(
+    kind: str, told: list[delivery_service_pb2.Completion], twice: list[str]
+) -> None:
+    """Proves that the kit counts numbers as the hub does, which calls two of a type posted twice:
+    of confirmations alone, with what was found beside, each once, and not of full state."""
+    assert ledger.numbered_twice(OperationClass(kind), told) == ({"label": twice} if twice else {})
 
 
 async def test_what_nobody_knows_of_class_none_is_left_to_a_person(tmp_path: Path) -> None:

@@ -9,7 +9,12 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from crossdock_adapters.sdk.conformance.bench import Bench, NotGiven, Scope, check
-from crossdock_adapters.sdk.conformance.ledger import ANSWER_LATER, LEASE_EXPIRED, Delivery
+from crossdock_adapters.sdk.conformance.ledger import (
+    ANSWER_LATER,
+    LEASE_EXPIRED,
+    Delivery,
+    numbered_twice,
+)
 from crossdock_adapters.sdk.conformance.stage import Stage, require, told, until
 from crossdock_adapters.sdk.conformance.subject import Case
 from crossdock_adapters.sdk.manifest import OperationClass
@@ -33,7 +38,7 @@ PREPARED = NOBODY_HEARD | {"RETRY"}
 
 @check(Scope.OPERATION)
 async def confirmed(bench: Bench, case: Case) -> None:
-    """Asked once, it is confirmed, has one effect, and tells facts that the hub takes."""
+    """Asked once, it is confirmed: one effect, one number, and facts that the hub takes."""
     async with bench.outward() as stage:
         before = await _ready(stage, case)
         delivery = stage.new(case)
@@ -43,7 +48,7 @@ async def confirmed(bench: Bench, case: Case) -> None:
             lambda: not stage.hub.facts_held_apart(),
             "the facts that the completion had no room for are written",
         )
-        _one_effect(stage, case, before)
+        _one_effect(stage, case, delivery, before)
 
 
 @check(Scope.OPERATION)
@@ -61,7 +66,7 @@ async def redelivery(bench: Bench, case: Case) -> None:
         await stage.settle(delivery)
         require(delivery.straight, told(delivery))
         require(not delivery.late, f"{delivery.late} attempts ran beside the one that was begun")
-        _one_effect(stage, case, before)
+        _one_effect(stage, case, delivery, before)
 
 
 @check(Scope.OPERATION)
@@ -168,7 +173,7 @@ async def expired_token(bench: Bench, case: Case) -> None:
         delivery = stage.new(case)
         await stage.settle(delivery)
         require(delivery.straight, told(delivery))
-        _one_effect(stage, case, before)
+        _one_effect(stage, case, delivery, before)
 
 
 @check(Scope.OPERATION)
@@ -304,7 +309,7 @@ async def _ends_well(stage: Stage, case: Case, delivery: Delivery, before: int) 
         return
     await stage.settle(delivery)
     require(delivery.last == "CONFIRMED", told(delivery))
-    _one_effect(stage, case, before)
+    _one_effect(stage, case, delivery, before)
 
 
 async def _left_to_a_person(stage: Stage, case: Case, delivery: Delivery, before: int) -> None:
@@ -319,11 +324,14 @@ async def _left_to_a_person(stage: Stage, case: Case, delivery: Delivery, before
     require(effects <= 1, f"{effects} effects of {case.operation} in the vendor's books, not one")
 
 
-def _one_effect(stage: Stage, case: Case, before: int) -> None:
+def _one_effect(stage: Stage, case: Case, delivery: Delivery, before: int) -> None:
     effects = stage.made(case) - before
     require(effects == 1, f"{effects} effects of {case.operation} in the vendor's books, not one")
     problems = stage.hub.notebook.problems
     require(not problems, "the hub refuses what it was told: " + "; ".join(problems[:3]))
+    twice = numbered_twice(delivery.kind, delivery.completions)
+    listed = "; ".join(f"{type_} {' and '.join(values)}" for type_, values in twice.items())
+    require(not twice, f"{told(delivery)} as {listed}: the hub takes it for posted twice")
 
 
 def struck(stage: Stage, fault: str) -> bool:

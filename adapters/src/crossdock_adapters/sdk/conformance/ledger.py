@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from base64 import b32encode
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
@@ -17,6 +18,7 @@ from crossdock_adapters.sdk.manifest import OperationClass
 
 CALL = delivery_pb2.ATTEMPT_KIND_CALL
 LOOK_UP = delivery_pb2.ATTEMPT_KIND_LOOK_UP
+CONFIRMED = delivery_pb2.ATTEMPT_OUTCOME_CONFIRMED
 LEASE_EXPIRED = "LEASE_EXPIRED"
 # An unknown outcome that says when it will be known: the vendor has it, and answers later.
 ANSWER_LATER = "ANSWER_LATER"
@@ -44,6 +46,24 @@ def following(kind: OperationClass, doing: int, outcome: str, missing: int) -> i
     if kind is OperationClass.SEARCHABLE:
         return LOOK_UP
     return CALL if kind in REPEATABLE else None
+
+
+def numbered_twice(
+    kind: OperationClass, completions: Sequence[delivery_service_pb2.Completion]
+) -> dict[str, list[str]]:
+    """Numbers that a vendor gave for one delivery, of types with more than one, by type: the hub
+    would tell people that it was posted twice, whether it was or is only said so.
+
+    What was found beside what is adopted counts. Of the full state of something a vendor may give
+    a number each time.
+    """
+    numbers: dict[str, list[str]] = {}
+    for told in completions:
+        if kind is not OperationClass.NATURAL and told.outcome == CONFIRMED:
+            for reference in (*told.vendor_references, *told.duplicates):
+                numbers.setdefault(reference.type, []).append(reference.value)
+    distinct = {type_: list(dict.fromkeys(values)) for type_, values in numbers.items()}
+    return {type_: values for type_, values in distinct.items() if len(values) > 1}
 
 
 @dataclass(slots=True)
