@@ -11,7 +11,7 @@ from crossdock.errors import CallError, NotFoundError
 from crossdock.fulfillment.v1 import fulfillment_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.returns.v1 import return_pb2
-from crossdock.shipment.v1 import shipment_pb2
+from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 
 from crossdock_adapters.salesforce import returns, translate
 from crossdock_adapters.salesforce.client import (
@@ -46,6 +46,9 @@ STAGES = Stages(ADAPTER.mappings)
 
 # The states of the hub's order in which nothing of it is left to leave.
 ALL_LEFT = (order_pb2.ORDER_STATE_SHIPPED, order_pb2.ORDER_STATE_DELIVERED)
+# The states of a shipment that has not left, or does not count as if it had.
+NOT_LEFT = (shipment_pb2.SHIPMENT_STATE_PACKED, shipment_pb2.SHIPMENT_STATE_VOIDED)
+MAX_SHIPMENTS = 500
 NOT_OURS = "the order is not of this org: nothing to tell it"
 # The draft of a refund that this org has nothing to do with.
 NO_DRAFT = "none"
@@ -55,11 +58,16 @@ HUB_RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A fulfillment order. has_all_left: by the hub's word, of every shipment of the order."""
+    """A fulfillment order, and the hub's order that it is."""
 
     id: str
     summary_id: str
-    has_all_left: bool
+    order: order_pb2.Order
+
+    @property
+    def has_all_left(self) -> bool:
+        """By the hub's word, of every shipment of the order."""
+        return self.order.state in ALL_LEFT
 
 
 @ADAPTER.connect
@@ -83,14 +91,7 @@ async def record_pick(work: Work, vendor: SalesforceClient) -> Confirmed:
     async with vendor.turn(ours.summary_id):
         found = await _read_open(work, vendor, ours.id)
         left = _short_rows(work, vendor, found, request)
-        if left and _is_managed(found, vendor):
-            await vendor.cancel_items(ours.id, left)
-        elif left:
-            rest = {
-                row: translate.remaining(found, row, quantity, vendor.names)
-                for row, quantity in left.items()
-            }
-            await vendor.set_quantities(rest)
+        await _take_out(vendor, found, left)
         await _move(work, vendor, found, "picked_status")
     note = f"cancelled: {row_quantities(left)}" if left else ""
     return Confirmed([_reference(ours.id)], note=note)
@@ -126,8 +127,8 @@ async def record_packed(work: Work, vendor: SalesforceClient) -> Confirmed:
 async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     """A shipment for each package that left; once all has left, fulfilled and invoiced.
 
-    Each part is the same again when it is repeated: rows are upserted by a key of ours, and there
-    is one invoice for a fulfillment order.
+    Each part is the same again when it is repeated: rows are upserted by a key of ours, what has
+    not left is taken out by what is there then, and a fulfillment order has one invoice.
     """
     shipment: shipment_pb2.Shipment = work.event.shipment
     ours = await _order(work, shipment.order_id)
@@ -138,8 +139,9 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     async with vendor.turn(ours.summary_id):
         found = await _read_open(work, vendor, ours.id)
         items = _items(work, vendor, found, shipment)
+        note = await _leave_out(work, vendor, ours, found, shipment)
         invoice = await _write(work, vendor, ours, found, rows, items)
-    return Confirmed([_reference(ours.id), *_shipments(rows), *invoice])
+    return Confirmed([_reference(ours.id), *_shipments(rows), *invoice], note=note)
 
 
 @ADAPTER.operation("record_delivery")
@@ -157,8 +159,9 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
     rows = translate.delivered_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
         found = await _read(vendor, ours.id)
+        note = await _leave_out(work, vendor, ours, found, shipment)
         invoice = await _write(work, vendor, ours, found, rows, {})
-    return Confirmed([_reference(ours.id), *_shipments(rows), *invoice])
+    return Confirmed([_reference(ours.id), *_shipments(rows), *invoice], note=note)
 
 
 @ADAPTER.operation("reverse_shipment")
@@ -263,18 +266,22 @@ async def _order(work: Work, hub_id: str) -> Ours | None:
     """
     if not hub_id:
         raise Untranslatable("the event names no order")
-    try:
-        asked = order_service_pb2.GetOrderRequest(id=hub_id)
-        order = (await work.hub.orders.GetOrder(asked)).order
-    except NotFoundError:
-        raise Untranslatable(f"the hub has no order {hub_id}") from None
-    except CallError as error:
-        raise Retry(HUB_RETRY_SECONDS, f"order {hub_id} not read from the hub") from error
+    order = await _hub_order(work, hub_id)
     order_id = reference_of(order, work.endpoint, translate.ORDER_REFERENCE)
     if not order_id:
         return None
     summary = reference_of(order, work.endpoint, translate.SUMMARY_REFERENCE)
-    return Ours(order_id, summary or order_id, order.state in ALL_LEFT)
+    return Ours(order_id, summary or order_id, order)
+
+
+async def _hub_order(work: Work, hub_id: str) -> order_pb2.Order:
+    try:
+        asked = order_service_pb2.GetOrderRequest(id=hub_id)
+        return (await work.hub.orders.GetOrder(asked)).order
+    except NotFoundError:
+        raise Untranslatable(f"the hub has no order {hub_id}") from None
+    except CallError as error:
+        raise Retry(HUB_RETRY_SECONDS, f"order {hub_id} not read from the hub") from error
 
 
 async def _read(vendor: SalesforceClient, order_id: str) -> Found:
@@ -302,6 +309,61 @@ def _short_rows(
         return translate.short_rows(found, request, _rules(work.settings, work.endpoint, vendor))
     except Unreadable as problem:
         raise NeedsPerson(f"{found.id}: {problem}") from problem
+
+
+async def _take_out(vendor: SalesforceClient, found: Found, rows: Mapping[str, Decimal]) -> None:
+    """Take quantities out of rows: of a managed order by the action that balances it."""
+    if rows and _is_managed(found, vendor):
+        await vendor.cancel_items(found.id, rows)
+    elif rows:
+        rest = {
+            row: translate.remaining(found, row, quantity, vendor.names)
+            for row, quantity in rows.items()
+        }
+        await vendor.set_quantities(rest)
+
+
+async def _leave_out(
+    work: Work,
+    vendor: SalesforceClient,
+    ours: Ours,
+    found: Found,
+    shipment: shipment_pb2.Shipment,
+) -> str:
+    """Once all has left, take out what the dock kept back, which would be billed; what was taken
+    out, for people. What is fulfilled or invoiced by now stays as it is."""
+    closed = _stage(found, vendor) in (Stage.DONE, Stage.CANCELLED)
+    if not ours.has_all_left or closed or vendor.names.get(found.order, "order.invoice"):
+        return ""
+    lines = [line.line_number for line in ours.order.lines]
+    shipments = await _left_with(work, shipment)
+    rules = _rules(work.settings, work.endpoint, vendor)
+    try:
+        rest = translate.left_over(found, lines, shipments, rules)
+    except Unreadable as problem:
+        raise NeedsPerson(f"{found.id}: {problem}") from problem
+    if rest and (await _hub_order(work, ours.order.id)).revision != ours.order.revision:
+        # A shipment that is voided between the two reads has not left, and nothing puts back.
+        raise Retry(HUB_RETRY_SECONDS, "the order changed while its shipments were read")
+    await _take_out(vendor, found, rest)
+    return f"cancelled, for it did not leave: {row_quantities(rest)}" if rest else ""
+
+
+async def _left_with(work: Work, shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Shipment]:
+    """The order's shipments that left, as they are now; the one that is told as it is told, where
+    the hub lists it no more."""
+    asked = shipment_service_pb2.ListShipmentsRequest(
+        page_size=MAX_SHIPMENTS, order_id=shipment.order_id
+    )
+    try:
+        answer = await work.hub.shipments.ListShipments(asked)
+    except CallError as error:
+        reason = f"shipments of order {shipment.order_id} not read from the hub"
+        raise Retry(HUB_RETRY_SECONDS, reason) from error
+    if answer.next_page_token:
+        raise NeedsPerson(f"the order has more than {MAX_SHIPMENTS} shipments")
+    found = {shipment.id: shipment, **{each.id: each for each in answer.shipments}}
+    return [each for each in found.values() if each.state not in NOT_LEFT]
 
 
 async def _write(

@@ -96,9 +96,13 @@ def settings(sandbox: SalesforceSandbox, folder: Path) -> Mapping[str, Any]:
 
 
 def knows(sandbox: SalesforceSandbox) -> Sequence[Message]:
-    """The order that is worked on, the one that is cancelled, and one of which a part left."""
+    """The order that is worked on, of which the dock keeps one piece back, the one that is
+    cancelled, and one of which a part left."""
+    worked_on = known(ORDER_ID, "FO-0001", WORK)
+    line = worked_on.lines.add(line_number=1, item_number="SKU-1001")
+    line.quantity.value, line.quantity.unit = "2", "EA"
     return [
-        known(ORDER_ID, "FO-0001", WORK),
+        worked_on,
         known(CANCELLED_ID, "FO-0004", CANCELLED),
         known(PARTLY_ID, "FO-0006", PARTLY),
     ]
@@ -184,10 +188,13 @@ def statuses(status: str) -> Any:
 
 
 def invoices(books: Mapping[str, Any]) -> int:
-    """Invoices; a second shipment for the one carton counts as one more, and so does an item."""
+    """Invoices; a second shipment for the one carton counts as one more, and so do an item, and
+    more that is cancelled than stayed behind."""
     shipments = [each for each in books["shipments"] if each["FulfillmentOrderId"] == WORK]
     items = sum(len(each.get("items", ())) for each in shipments)
-    return len(books["invoices"]) + max(0, len(shipments) - 1) + max(0, items - 1)
+    cancelled = sum(each["quantity"] for each in books["cancellations"])
+    doubled = (len(shipments) > 1) + (items > 1) + (cancelled > SHORT)
+    return len(books["invoices"]) + int(doubled)
 
 
 def taken_back(books: Mapping[str, Any]) -> int:

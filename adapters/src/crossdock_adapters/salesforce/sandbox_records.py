@@ -224,7 +224,12 @@ class Records:
             raise Refusal(400, "INVALID_INPUT", "an invoice exists for this fulfillment order")
         invoice = self.new_id("3tt")
         order["InvoiceId"] = invoice
-        self.invoices.append({"Id": invoice, "FulfillmentOrderId": order_id})
+        billed = {
+            line["Id"]: line["Quantity"]
+            for line in self.lines.values()
+            if line["FulfillmentOrderId"] == order_id
+        }
+        self.invoices.append({"Id": invoice, "FulfillmentOrderId": order_id, "billed": billed})
         return invoice
 
     def cancel_items(self, order_id: str, items: list[Any]) -> None:

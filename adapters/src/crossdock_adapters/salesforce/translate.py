@@ -7,7 +7,7 @@ place among the fulfillment order's rows by id, which never changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -181,6 +181,31 @@ def short_rows(
         if rest > 0:
             left[str(row["Id"])] = rest
     return left
+
+
+def left_over(
+    found: Found, lines: Iterable[int], shipments: Iterable[shipment_pb2.Shipment], rules: Rules
+) -> dict[str, Decimal]:
+    """What each row has beyond what left of it, by its id, of an order of which all has left.
+
+    lines: of the hub's order; another row is none of its goods. Untranslatable: what left of a line
+    is told in another unit than the row's, and nobody knows how much of the row that is.
+    """
+    left: dict[int, dict[str, Decimal]] = {}
+    for shipment in shipments:
+        for (number, unit), quantity in departures.all_that_left(shipment).items():
+            units = left.setdefault(number, {})
+            units[unit] = units.get(unit, Decimal(0)) + quantity
+    rest: dict[str, Decimal] = {}
+    for number in sorted(set(lines) & set(range(1, len(found.lines) + 1))):
+        row, units = found.lines[number - 1], left.get(number, {})
+        kept = unit_of(row, rules)
+        if others := sorted(set(units) - {kept}):
+            raise Untranslatable(f"line {number}: {others[0]} left, and the row is in {kept}")
+        over = _quantity(row, "line.quantity", rules.names) - units.get(kept, Decimal(0))
+        if over > 0:
+            rest[str(row["Id"])] = over
+    return rest
 
 
 def remaining(found: Found, row_id: str, cancelled: Decimal, names: Names) -> Decimal:

@@ -9,9 +9,10 @@ pieces left: Untranslatable says so to who asks which.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from crossdock.shipment.v1 import shipment_pb2
 
@@ -86,14 +87,18 @@ def packages_that_left(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Pac
     return [package for package in shipment.packages if package.number in left]
 
 
+def all_that_left(shipment: shipment_pb2.Shipment) -> dict[tuple[int, str], Decimal]:
+    """Quantity by line number and unit, over all departures of a shipment that has left."""
+    contents = [content for package in shipment.packages for content in package.contents]
+    told = [row for departure in shipment.departures for row in departure.shipped]
+    return _amounts(told if shipment.departures else contents)
+
+
 def lines_that_left(shipment: shipment_pb2.Shipment) -> list[LineThatLeft]:
     """By line number. Untranslatable: nothing left, or one line in two units."""
     contents = [content for package in packages_that_left(shipment) for content in package.contents]
     quantities = shipment.departures[-1].shipped if shipment.departures else contents
-    amounts: dict[tuple[int, str], Decimal] = {}
-    for row in quantities:
-        at = (row.line_number, row.quantity.unit)
-        amounts[at] = amounts.get(at, Decimal(0)) + Decimal(row.quantity.value)
+    amounts = _amounts(quantities)
     if len({number for number, _ in amounts}) != len(amounts):
         raise Untranslatable("one line left in more than one unit")
     items = {
@@ -115,3 +120,12 @@ def lines_that_left(shipment: shipment_pb2.Shipment) -> list[LineThatLeft]:
     if not found:
         raise Untranslatable("nothing of the shipment left")
     return sorted(found, key=lambda each: each.line_number)
+
+
+def _amounts(rows: Iterable[Any]) -> dict[tuple[int, str], Decimal]:
+    """The sum of rows with a line number and a quantity."""
+    amounts: dict[tuple[int, str], Decimal] = {}
+    for row in rows:
+        at = (row.line_number, row.quantity.unit)
+        amounts[at] = amounts.get(at, Decimal(0)) + Decimal(row.quantity.value)
+    return amounts

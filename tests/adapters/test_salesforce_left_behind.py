@@ -1,0 +1,206 @@
+"""What the dock keeps back is taken out at Salesforce before anybody bills it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
+from crossdock.order.v1 import order_pb2
+from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
+from crossdock.tracking.v1 import tracking_events_pb2
+from crossdock_adapters.sdk.conformance.notebook import Notebook
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Untranslatable
+from salesforce_world import HUB_ID, Desk, running
+
+pytestmark = pytest.mark.asyncio
+
+ORDERED = {1: 5, 2: 2}
+SHIPPED, PARTLY = order_pb2.ORDER_STATE_SHIPPED, order_pb2.ORDER_STATE_PARTIALLY_SHIPPED
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with running(tmp_path) as found:
+        yield found
+
+
+async def ordered(desk: Desk, state: order_pb2.OrderState.ValueType, **words: Any) -> Any:
+    """The hub's order of two lines, with its fulfillment order."""
+    lines = [[f"SKU-{number}", str(quantity), "Each"] for number, quantity in ORDERED.items()]
+    await desk.known_order(state=state, lines=lines, **words)
+    (order,) = (each for each in desk.stage.hub.notebook.known if isinstance(each, order_pb2.Order))
+    for number, quantity in ORDERED.items():
+        line = order.lines.add(line_number=number, item_number=f"SKU-{number}")
+        line.quantity.value, line.quantity.unit = str(quantity), "EA"
+    order.revision = 7
+    return order
+
+
+def shipment(
+    packed: dict[int, str], left: dict[int, str] | None = None, id_: str = "s-1", unit: str = "EA"
+) -> shipment_pb2.Shipment:
+    """One carton; left: what of it did, where the confirm says so."""
+    made = shipment_pb2.Shipment(id=id_, order_id=HUB_ID, carrier_code="UPS")
+    made.ship_to.name = "R. Okonkwo"
+    made.state = shipment_pb2.SHIPMENT_STATE_MANIFESTED
+    package = made.packages.add(id=f"id-{id_}", number=f"C-{id_}")
+    made.progress.add(package_id=package.id, tracking_number=f"1Z-{id_}")
+    for number, quantity in packed.items():
+        content = package.contents.add(line_number=number, item_number=f"SKU-{number}")
+        content.quantity.value, content.quantity.unit = quantity, unit
+    if left is not None:
+        departure = made.departures.add(package_numbers=[package.number])
+        for number, quantity in left.items():
+            row = departure.shipped.add(line_number=number)
+            row.quantity.value, row.quantity.unit = quantity, unit
+    return made
+
+
+def manifested(made: shipment_pb2.Shipment) -> Any:
+    return shipment_events_pb2.ShipmentManifested(shipment=made)
+
+
+def picked(short: str) -> Any:
+    request = fulfillment_pb2.FulfillmentRequest(order_id=HUB_ID)
+    line = request.short.add(line_number=1)
+    line.quantity.value, line.quantity.unit = short, "EA"
+    return fulfillment_events_pb2.FulfillmentPickCompleted(fulfillment_request=request)
+
+
+def by_item(desk: Desk, rows: Any) -> dict[str, Decimal]:
+    """Quantities of rows of the fulfillment order, by item."""
+    items = {
+        each["Id"]: each["Product2"]["StockKeepingUnit"] for each in desk.sandbox.books()["lines"]
+    }
+    return {items[row]: quantity for row, quantity in dict(rows).items()}
+
+
+def billed(desk: Desk) -> dict[str, Decimal]:
+    """What the one invoice is about."""
+    (invoice,) = desk.sandbox.books()["invoices"]
+    return by_item(desk, invoice["billed"])
+
+
+def told(desk: Desk) -> dict[str, Decimal]:
+    """What left, as the items of the shipments say."""
+    books = desk.sandbox.books()
+    items = {each["Product2Id"]: each["Product2"]["StockKeepingUnit"] for each in books["lines"]}
+    found: dict[str, Decimal] = {}
+    for each in books["shipments"]:
+        for row in each["items"].values():
+            item = items[row["Product2Id"]]
+            found[item] = found.get(item, Decimal(0)) + row["Quantity"]
+    return found
+
+
+@pytest.mark.parametrize("lost", ["cancel_item", "composite", "create_invoice"])
+async def test_what_is_billed_is_what_left(desk: Desk, lost: str) -> None:
+    """Proves that a piece that was short at the pick and one that the dock took out are each taken
+    out once, whichever answer is lost: the invoice has what left, and not what was packed."""
+    await ordered(desk, SHIPPED)
+    await desk.do("record_pick", picked("1"))
+    made = shipment({1: "4", 2: "2"}, left={1: "3", 2: "2"})
+    desk.sandbox.faults.add({"kind": "reply_lost", "operation": lost, "count": 1})
+    with pytest.raises(OutcomeUnknown):
+        await desk.do("confirm_shipment", manifested(made))
+    await desk.do("confirm_shipment", manifested(made))
+    assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
+    assert [each["quantity"] for each in desk.sandbox.books()["cancellations"]] == [1, 1]
+    assert desk.calls("update_lines") == 0
+
+
+async def test_a_line_of_which_nothing_left_is_not_billed(desk: Desk) -> None:
+    """Proves that a whole line which stayed behind is taken out, and that people are told."""
+    await ordered(desk, SHIPPED)
+    done = await desk.do("confirm_shipment", manifested(shipment({1: "5"})))
+    (line,) = (row for row in desk.sandbox.books()["lines"] if row["Quantity"] == 0)
+    assert done.note == f"cancelled, for it did not leave: 2 of {line['Id']}"
+    assert billed(desk) == {"SKU-1": Decimal(5), "SKU-2": Decimal(0)}
+
+
+async def test_nothing_is_taken_out_while_more_may_leave(desk: Desk) -> None:
+    """Proves that a part that left takes nothing out, and that with the last one every shipment
+    counts as the hub has it now, but for those that were voided or are still packed."""
+    order = await ordered(desk, PARTLY)
+    first, last = shipment({1: "2"}), shipment({1: "2", 2: "2"}, left={1: "1", 2: "2"}, id_="s-2")
+    await desk.do("confirm_shipment", manifested(first))
+    assert not desk.sandbox.books()["cancellations"]
+    gone, waits = shipment({1: "1"}, id_="s-3"), shipment({1: "1"}, id_="s-4")
+    gone.state = shipment_pb2.SHIPMENT_STATE_VOIDED
+    waits.state = shipment_pb2.SHIPMENT_STATE_PACKED
+    desk.stage.hub.notebook.learn([first, last, gone, waits])
+    order.state = SHIPPED
+    await desk.do("confirm_shipment", manifested(last))
+    assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
+
+
+async def test_the_rest_that_stays_for_good_is_taken_out_at_the_delivery(desk: Desk) -> None:
+    """Proves that where the last of an order is cancelled after goods had left, which no departure
+    tells, the delivery takes it out before it bills."""
+    order = await ordered(desk, PARTLY)
+    made = shipment({1: "3", 2: "2"})
+    await desk.do("confirm_shipment", manifested(made))
+    order.state = SHIPPED
+    made.progress[0].milestone = shipment_pb2.MILESTONE_DELIVERED
+    for _ in range(2):
+        await desk.do("record_delivery", tracking_events_pb2.Delivered(shipment=made))
+    assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
+    assert desk.calls("cancel_item") == 1
+
+
+async def test_an_unmanaged_order_is_written_row_by_row(desk: Desk) -> None:
+    """Proves that what stayed behind of an unmanaged order goes by its rows and by no action."""
+    await ordered(desk, SHIPPED, life_cycle="UNMANAGED")
+    for _ in range(2):
+        await desk.do("confirm_shipment", manifested(shipment({1: "4", 2: "2"})))
+    rows = {row["Id"]: row["Quantity"] for row in desk.sandbox.books()["lines"]}
+    assert by_item(desk, rows) == {"SKU-1": Decimal(4), "SKU-2": Decimal(2)}
+    assert (desk.calls("cancel_item"), desk.calls("update_lines")) == (0, 1)
+
+
+async def test_what_left_in_another_unit_takes_nothing_out(desk: Desk) -> None:
+    """Proves that a case that left with another shipment is not taken for nothing: it goes to a
+    person, with nothing taken out or billed."""
+    await ordered(desk, SHIPPED)
+    desk.stage.hub.notebook.learn([shipment({1: "1"}, id_="s-2", unit="CS")])
+    with pytest.raises(Untranslatable, match="line 1: CS left, and the row is in EA"):
+        await desk.do("confirm_shipment", manifested(shipment({2: "2"})))
+    books = desk.sandbox.books()
+    assert not (books["cancellations"] or books["invoices"] or books["status_writes"])
+
+
+async def test_an_order_that_changes_meanwhile_is_read_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that nothing is taken out by shipments that were read after the order, if the order
+    changed in between: one of them may have been voided."""
+    order = await ordered(desk, SHIPPED)
+    real = Notebook._read
+
+    def read(notebook: Notebook, request: Any, answer: Any) -> None:
+        real(notebook, request, answer)
+        if isinstance(request, shipment_service_pb2.ListShipmentsRequest):
+            order.revision += 1
+
+    made = manifested(shipment({1: "4", 2: "2"}))
+    with monkeypatch.context() as patched:
+        patched.setattr(Notebook, "_read", read)
+        with pytest.raises(Retry, match="the order changed"):
+            await desk.do("confirm_shipment", made)
+    assert not desk.sandbox.books()["cancellations"]
+    await desk.do("confirm_shipment", made)
+    assert billed(desk) == told(desk) == {"SKU-1": Decimal(4), "SKU-2": Decimal(2)}
+
+
+async def test_what_somebody_closed_stays_as_it_is(desk: Desk) -> None:
+    """Proves that a fulfillment order which is closed by now loses nothing any more."""
+    order = await ordered(desk, SHIPPED)
+    order_id = order.references[0].value
+    await desk.command("status", id=order_id, status="Fulfilled")
+    await desk.do("confirm_shipment", manifested(shipment({1: "4", 2: "2"})))
+    assert not desk.sandbox.books()["cancellations"]
