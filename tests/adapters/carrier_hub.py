@@ -10,12 +10,13 @@ from crossdock.confirmation.v1 import confirmation_service_pb2
 from crossdock.errors import InvalidRequestError, NotFoundError, Refusal
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from google.protobuf.message import Message
 
 
 class SmallHub:
-    """The four services a carrier uses; scans and proofs are known once by their id."""
+    """The services a carrier uses; scans and proofs are known once by their id."""
 
     def __init__(self) -> None:
         self.scans: dict[tuple[Any, ...], tracking_pb2.TrackingEvent] = {}
@@ -27,7 +28,8 @@ class SmallHub:
         self.refuse_voids: Exception | None = None
         self.goods: dict[str, item_pb2.Item] = {}
         self.items_read: list[str] = []
-        self.tracking = self.confirmations = self.labels = self.items = self
+        self.voided: set[str] = set()
+        self.tracking = self.confirmations = self.labels = self.items = self.shipments = self
 
     async def ReportTrackingEvents(
         self, request: tracking_service_pb2.ReportTrackingEventsRequest
@@ -70,6 +72,15 @@ class SmallHub:
             if label.tracking_number == request.tracking_number:
                 label.state = label_pb2.LABEL_STATE_VOIDED
         return label_service_pb2.ReportLabelVoidedResponse()
+
+    async def GetShipment(
+        self, request: shipment_service_pb2.GetShipmentRequest
+    ) -> shipment_service_pb2.GetShipmentResponse:
+        """Any shipment, as far as its state: voided if it is one of `voided`, else it left."""
+        check(request)
+        states = shipment_pb2.SHIPMENT_STATE_MANIFESTED, shipment_pb2.SHIPMENT_STATE_VOIDED
+        found = shipment_pb2.Shipment(id=request.id, state=states[request.id in self.voided])
+        return shipment_service_pb2.GetShipmentResponse(shipment=found)
 
     async def GetItem(
         self, request: item_service_pb2.GetItemRequest

@@ -157,6 +157,41 @@ async def test_a_parcel_is_bought_once_delivered_and_another_voided(
         assert sandbox.tick_error == ""
 
 
+async def test_a_shipment_voided_before_its_transmission_costs_nothing(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that a shipment which left, and which the warehouse voids while nobody
+    knows whether it was transmitted, is not transmitted, is voided, and says so."""
+    config = SandboxConfig("canada-post", seed=3, settings=SANDBOX_SETTINGS)
+    await dock_in_ottawa(hub)
+    async with (
+        CanadaPostSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        hosted(
+            hub, lane.carrier, asking_soon(ADAPTER, SETTLE_SECONDS), settings(sandbox, tmp_path)
+        ),
+    ):
+        shipment_id = (await packed(story)).id
+        await eventually(
+            lambda: confirmed(story, shipment_id, "buy_label"), "the label", WAIT_SECONDS
+        )
+        sandbox.faults.add({"kind": "error_before", "operation": "transmit", "count": 1})
+        await story.manifest(shipment_id)
+
+        async def unknown() -> bool:
+            return await story.state(shipment_id, "close_manifest") in ("UNKNOWN", "RESOLVING")
+
+        await eventually(unknown, "nobody knows", WAIT_SECONDS)
+        await void(story, shipment_id)
+        await eventually(
+            lambda: confirmed(story, shipment_id, "void_label"), "the void", WAIT_SECONDS
+        )
+        manifest = await story.delivery(shipment_id, "close_manifest")
+        assert "nothing is transmitted" in manifest.attempt_log[-1].reason
+        books = sandbox.books()
+        assert (books["manifests"], books["refunds"], books["labels_valid"]) == ({}, 0, 0)
+
+
 async def waiting(story: Story, word: str) -> list[tuple[int, bool]]:
     """What coverage counts for a word: deliveries, and whether it has a code by now."""
     request = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind="canada-post")

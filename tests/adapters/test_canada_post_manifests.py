@@ -67,6 +67,43 @@ async def test_what_stays_on_the_dock_goes_with_the_next_departure(world: World)
     assert [len(each) for each in world.sandbox.books()["manifests"].values()] == [1, 1]
 
 
+async def test_what_was_voided_before_it_was_transmitted_is_voided_and_not_refunded(
+    world: World,
+) -> None:
+    """Proves that a shipment which the warehouse voids after it left, before Canada Post took its
+    transmission, is never transmitted, also where nobody knew, so that each label is voided."""
+    await world.two_bought()
+    left = world.left(FIRST, SECOND)
+    world.sandbox.faults.add({"kind": "error_before", "operation": "transmit", "count": 1})
+    with pytest.raises(OutcomeUnknown):
+        await adapter.close_manifest(left, world.client)
+    world.hub.voided.add(left.event.shipment.id)
+    assert isinstance(await adapter.find_manifest(left, world.client), NotFound)
+    done = await adapter.close_manifest(left, world.client)
+    assert manifest_numbers(done) == [] and "nothing is transmitted" in done.note
+    for item in (conformance.PACKAGE_ID, world.shipment().packages[1].id):
+        voided = replace(world.voided(), item=item)
+        assert (await adapter.void_label(voided, world.client)).note == "voided"
+    books = world.sandbox.books()
+    assert [each["voided"] for each in books["shipments"]] == [True, True]
+    assert (books["manifests"], books["refunds"]) == ({}, 0)
+
+
+async def test_what_was_transmitted_before_it_was_voided_is_refunded(world: World) -> None:
+    """Proves that a void which comes after a transmission whose answer got lost changes nothing of
+    it: the look-up finds it, and the price is asked back."""
+    await world.two_bought()
+    left = world.left(FIRST, SECOND)
+    world.sandbox.faults.add({"kind": "reply_lost", "operation": "transmit", "count": 1})
+    with pytest.raises(OutcomeUnknown):
+        await adapter.close_manifest(left, world.client)
+    world.hub.voided.add(left.event.shipment.id)
+    assert manifest_numbers(await adapter.find_manifest(left, world.client)) == MADE
+    done = await adapter.void_label(world.voided(), world.client)
+    assert done.note.startswith("transmitted already: refund asked for")
+    assert world.sandbox.books()["refunds"] == 1
+
+
 async def test_other_shipments_are_in_groups_of_their_own(world: World) -> None:
     """Proves that a departure takes no other shipment of its dock along."""
     other = conformance.shipment()

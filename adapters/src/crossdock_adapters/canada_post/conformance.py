@@ -91,8 +91,8 @@ def occurrence(identifier: str, clock: str, text: str, signatory: str = "") -> M
 
 
 def knows(sandbox: CanadaPostSandbox) -> Sequence[Message]:
-    """A parcel under way, for the tracking poll to ask about."""
-    return [packed_parcel.label("CANADA_POST", PIN)]
+    """A parcel under way, for the tracking poll to ask about, and the shipment that leaves."""
+    return [packed_parcel.label("CANADA_POST", PIN), shipment()]
 
 
 def taken_back(books: Mapping[str, Any]) -> int:

@@ -2,7 +2,8 @@
 
 Each shipment of the hub has a group of its own at Canada Post. Its departure transmits that group,
 but for the parcels that stay; the next departure transmits those. Nothing is transmitted twice: a
-shipment that was is in no group any more.
+shipment that was is in no group any more. One that the warehouse voided meanwhile is not sent:
+what is not can be voided, and of what is the price has to be asked back.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from crossdock.label.v1 import label_pb2, label_service_pb2
-from crossdock.shipment.v1 import shipment_pb2
+from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 
 from crossdock_adapters.canada_post import translate
 from crossdock_adapters.canada_post.client import (
@@ -44,6 +45,10 @@ ATTEMPTS_FOR_GROUP = 10
 GROUP_PAUSE_SECONDS = 30.0
 # Canada Post's days are those of its own zone, behind UTC; and work may wait over midnight.
 DAYS_LOOKED_BACK = 2
+VOIDED_BEFORE = (
+    "voided by the warehouse before it was transmitted: nothing is transmitted, and void_label can "
+    "still void it, which costs nothing"
+)
 OTHERWISE = {
     translate.AT_CREATION: "transmitted when it was made: nothing to transmit",
     translate.MANIFEST: "transmission is manifest: its group is transmitted elsewhere",
@@ -65,6 +70,8 @@ async def close(work: Work, vendor: CanadaPostClient, rules: ShipRules) -> Confi
     leaving = await _leaving(work)
     if not leaving.left:
         return Confirmed(note="no label of what left was bought here: nothing to transmit")
+    if await _is_void(work):
+        return Confirmed(note=VOIDED_BEFORE)
     staying = [label.carrier_shipment_number for label in leaving.staying]
     document = translate.transmit_document(work.event.shipment, staying, rules)
     links = await vendor.transmit(document)
@@ -108,6 +115,13 @@ async def _transmitted_before(work: Work, vendor: CanadaPostClient, leaving: Lea
         f"{_named(waiting)} left and waits in no group of this shipment: it was bought under "
         "another setting of transmission or group; transmit its group at Canada Post"
     )
+
+
+async def _is_void(work: Work) -> bool:
+    """Whether the warehouse voided the shipment since it left: the event says how it was then."""
+    request = shipment_service_pb2.GetShipmentRequest(id=work.event.shipment.id)
+    found = (await work.hub.shipments.GetShipment(request)).shipment
+    return bool(found.state == shipment_pb2.SHIPMENT_STATE_VOIDED)
 
 
 async def _leaving(work: Work) -> Leaving:
