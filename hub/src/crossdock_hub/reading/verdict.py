@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery.overtaking import may_be_at_vendor, takes_back
 from crossdock_hub.delivery.postings import postings
 from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.reading.chain import Chain, Situation
@@ -24,6 +25,8 @@ from crossdock_hub.wording import clock, duration, listed
 LATE_SECONDS = 60
 ON_THEIR_WAY = frozenset({"READY", "DISPATCHED", "IN_FLIGHT"})
 DOUBTFUL = frozenset({"UNKNOWN", "RESOLVING"})
+# Deliveries that wait behind parked work and are named in a sentence.
+HELD_NAMED_MAX = 3
 # States of an order in which a fact that was not written no longer holds anything up.
 OVER = frozenset({"DELIVERED", "CANCELLED"})
 NOBODY = Situation("")
@@ -95,10 +98,11 @@ def _needs_person(case: Case) -> Judgement | None:
     for record in case.chain.deliveries:
         if record.state == "PARKED" and not undone(record, case):
             why = record.waiting_on or "no reason was given"
+            clauses = [why, *_what_helps(record, case), *_held_behind(record, case)]
             return Judgement(
                 "NEEDS_PERSON",
-                f"A person has to look: {record.operation} at {record.endpoint} is parked since "
-                f"{case.since(record.updated_at)}: {why}.",
+                f"A person has to look: {_about_item(record, case)} at {record.endpoint} is parked "
+                f"since {case.since(record.updated_at)}: {'; '.join(clauses)}.",
             )
         if record.state == "UNROUTED" and not undone(record, case):
             return Judgement("NEEDS_PERSON", f"A person has to look: {record.waiting_on}.")
@@ -113,6 +117,43 @@ def _needs_person(case: Case) -> Judgement | None:
                 f"refused what it reported ({fact.method.rpartition('/')[2]}): {refusal.message}.",
             )
     return None
+
+
+def _about_item(record: DeliveryRecord, case: Case) -> str:
+    """The operation, and of which package it is, by the number that stands on it."""
+    for owner in case.chain.objects if record.item else ():
+        for package in getattr(owner.message, "packages", ()):
+            if package.id == record.item:
+                return f"{record.operation} of package {package.number}"
+    return record.operation
+
+
+def _what_helps(record: DeliveryRecord, case: Case) -> list[str]:
+    """What to type about parked work that may be done, or that later work takes back."""
+    flow = case.chain.deliveries
+    by = next((other for other in flow if takes_back(other, record)), None)
+    in_doubt = may_be_at_vendor(record, flow, case.limits)
+    skip = f"crossdock delivery skip {record.id}"
+    unwanted = f"nobody wants it any more, for {by.operation} came" if by else ""
+    if not in_doubt:
+        return [f"{unwanted}: {skip}"] if by else []
+    again = f"crossdock delivery retry {record.id} --not-found-at-vendor"
+    return [
+        *([unwanted] if by else []),
+        f"look at {record.endpoint} for {record.vendor_reference}",
+        f"if it is there: crossdock resolve {record.id} --reference TYPE=VALUE",
+        f"if it is not: {skip if by else again}",
+    ]
+
+
+def _held_behind(record: DeliveryRecord, case: Case) -> list[str]:
+    """What can't go on before a person has looked at parked work."""
+    held = [other for other in case.chain.deliveries if _waits_behind(other, record)]
+    if not held:
+        return []
+    named = [_about_item(other, case) for other in held]
+    shown = listed(named) if len(named) <= HELD_NAMED_MAX else f"{len(named)} deliveries"
+    return [f"{shown} cannot go on before"]
 
 
 def _refused(case: Case) -> Judgement | None:
