@@ -108,6 +108,10 @@ class NatsCluster:
                     return int(leader.removeprefix("node-"))
         return -1
 
+    def ways(self, number: int) -> dict[str, Any]:
+        """How a node finds the others, as its configuration says it."""
+        return {"routes": [f"nats://127.0.0.1:{port}" for port in self.route_ports]}
+
     def _is_well(self, number: int) -> bool:
         return self._ask(number, "healthz").get("status") == "ok"
 
@@ -120,7 +124,6 @@ class NatsCluster:
             return {}
 
     def _configuration(self, number: int, folder: Path) -> str:
-        routes = [f"nats://127.0.0.1:{p}" for p in self.route_ports]
         document = {
             "server_name": f"node-{number}",
             "listen": f"127.0.0.1:{self.client_ports[number]}",
@@ -129,7 +132,7 @@ class NatsCluster:
             "cluster": {
                 "name": "crossdock",
                 "listen": f"127.0.0.1:{self.route_ports[number]}",
-                "routes": routes,
+                **self.ways(number),
             },
             "jetstream": {
                 "store_dir": str(folder / "store"),

@@ -35,6 +35,8 @@ SMALLEST = {
     "G4": Size(1, orders=30, faults=2),
     "G5": Size(1, orders=24, faults=1),
     "G6": Size(1, faults=2),
+    "G8": Size(1, faults=2),
+    "G9": Size(1, faults=1),
     "G12": Size(1, orders=400),
     "G15": Size(1, orders=30, faults=4),
     "G16": Size(1, orders=2),

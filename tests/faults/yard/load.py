@@ -67,6 +67,10 @@ class Load:
         async with self.site.hub.client("oms", deadline_seconds=DEADLINE_SECONDS) as oms:
             await asyncio.gather(*(self._write(oms) for _ in range(self.writers)))
 
+    def enough(self) -> None:
+        """Begin no more orders."""
+        self.orders = self._next
+
     async def go_on_from(self, place: int) -> None:
         """Place the orders from this one on: those before it were placed by another load."""
         self._next = self.done = place

@@ -1,4 +1,4 @@
-"""A wire between hub and bus that can lose what the bus answers, or be cut."""
+"""A wire that can hold up what it carries, lose what is answered, or be cut."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from enum import StrEnum
 
 
 class Wire(StrEnum):
-    """through: both ways. deaf: what the bus says gets lost. cut: no connection."""
+    """through: both ways. held: nothing moves until it is through again, as where packets get lost
+    and are sent again. deaf: what is answered gets lost. cut: no connection."""
 
     THROUGH = "through"
+    HELD = "held"
     DEAF = "deaf"
     CUT = "cut"
 
@@ -20,6 +22,8 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._behind = port
         self._wire = Wire.THROUGH
+        self._moves = asyncio.Event()
+        self._moves.set()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
@@ -39,6 +43,10 @@ class Proxy:
     def set(self, wire: Wire) -> None:
         """From now on; cutting ends what is connected."""
         self._wire = wire
+        if wire is Wire.HELD:
+            self._moves.clear()
+        else:
+            self._moves.set()
         if wire is Wire.CUT:
             for writer in self._open:
                 writer.transport.abort()
@@ -47,7 +55,13 @@ class Proxy:
         if self._wire is Wire.CUT:
             writer.transport.abort()
             return
-        behind, to_behind = await asyncio.open_connection("127.0.0.1", self._behind)
+        await self._moves.wait()
+        try:
+            behind, to_behind = await asyncio.open_connection("127.0.0.1", self._behind)
+        except OSError:
+            # Nobody is there, which whoever comes learns by the end of its connection.
+            writer.transport.abort()
+            return
         self._open |= {writer, to_behind}
         for source, sink, answers in ((reader, to_behind, False), (behind, writer, True)):
             pump = asyncio.create_task(self._pump(source, sink, answers=answers))
@@ -59,6 +73,7 @@ class Proxy:
     ) -> None:
         try:
             while data := await source.read(65_536):
+                await self._moves.wait()
                 if not (answers and self._wire is Wire.DEAF):
                     sink.write(data)
                     await sink.drain()

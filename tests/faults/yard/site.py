@@ -19,11 +19,13 @@ from crossdock.cli.toml_text import toml_text
 from crossdock_hub.bus.address import BusAddress
 from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import NatsProcess
+from nats_cluster import NODES
 from story import seed_master_data
 
 from tests.faults.history.records import Fault
 from tests.faults.yard.adapter import CLASSES, POISON, adapter_name
 from tests.faults.yard.carrier import carrier_name
+from tests.faults.yard.nodes import WiredCluster
 from tests.faults.yard.noting import Notes, now
 from tests.faults.yard.processes import Process
 from tests.faults.yard.proxy import Proxy
@@ -50,10 +52,11 @@ class Plan:
     deaths: shares of calls at which an adapter kills itself. naive: modes of the naive adapters
     that run instead of ours. poisoned: orders that no adapter can translate. pace_seconds: what
     each writer waits between two orders. proxied: the bus is a server of its own, behind a wire
-    that can be cut. patience_seconds: how long the end of all open work is waited for; 0: it is not
-    expected, and not judged. calls_at_once: of each endpoint. call_seconds: how long an adapter
-    waits for the vendor's answer. labels: the vendors are carriers that sell labels, not ERPs.
-    voids: some of what is packed is voided.
+    that can be cut. cluster: the bus is three nodes, each stream on all of them, whose ways to one
+    another can be held up. patience_seconds: how long the end of all open work is waited for; 0: it
+    is not expected, and not judged. calls_at_once: of each endpoint. call_seconds: how long an
+    adapter waits for the vendor's answer. labels: the vendors are carriers that sell labels, not
+    ERPs. voids: some of what is packed is voided.
     """
 
     seed: int
@@ -68,6 +71,7 @@ class Plan:
     poisoned: int = 0
     pace_seconds: float = 0.0
     proxied: bool = False
+    cluster: bool = False
     patience_seconds: float = 120.0
     calls_at_once: int = 16
     call_seconds: float = 1.5
@@ -93,6 +97,7 @@ class Site:
         self.adapters: list[Process] = []
         self.proxy: Proxy | None = None
         self._bus: NatsProcess | None = None
+        self.nodes: WiredCluster | None = None
         self.control_url = self.vendor_url = ""
         self._watch: asyncio.Task[None] | None = None
         self.faults = 0
@@ -107,6 +112,8 @@ class Site:
     @property
     def bus_address(self) -> BusAddress:
         """The hub's own login, past the wire."""
+        if self.nodes is not None:
+            return self.nodes.address()
         return self._bus.address if self._bus is not None else self.hub.bus_address()
 
     def _hub(self, **more: str) -> RunningHub:
@@ -126,6 +133,23 @@ class Site:
         login.write_text(json.dumps({"user": address.user, "password": address.password}))
         shutil.rmtree(self.hub.directory)
         self.hub = self._hub(nats_url=f"nats://127.0.0.1:{port}", nats_credentials_file=str(login))
+
+    async def _start_cluster(self) -> None:
+        """A bus of three nodes, and the hub told to keep three copies of each stream."""
+        self.nodes = WiredCluster(self.directory / "bus", tuple(deployment(len(LANES))))
+        await self.nodes.start_wired()
+        shutil.rmtree(self.hub.directory)
+        self.hub = self._hub(
+            nats_url=self.nodes.url,
+            nats_credentials_file=str(self.nodes.seed_file()),
+            nats_replicas=str(NODES),
+        )
+
+    def _bus_credentials(self, endpoint: str) -> str:
+        """The file of an endpoint's login."""
+        if self.nodes is not None:
+            return str(self.nodes.seed_file(endpoint))
+        return str(self.hub.data / "bus-credentials" / f"{endpoint}.json")
 
     def _vendor(self) -> Process:
         mixes: dict[str, Any] = {}
@@ -153,7 +177,7 @@ class Site:
             tables[f"endpoints.{endpoint}"] = {
                 "adapter": carrier_name(kind) if self.plan.labels else adapter_name(kind),
                 "token_file": str(self.hub.directory / "tokens" / endpoint),
-                "credentials_file": str(self.hub.data / "bus-credentials" / f"{endpoint}.json"),
+                "credentials_file": self._bus_credentials(endpoint),
                 "settings": {"base_url": f"{self.vendor_url}/{endpoint}"},
             }
         config = self.directory / f"{name}.toml"
@@ -197,6 +221,8 @@ class Site:
         self.vendor.spawn()
         if self.plan.proxied:
             await self._start_bus()
+        if self.plan.cluster:
+            await self._start_cluster()
         # Not in this thread's way: the wire between hub and bus runs in it.
         self.hub.spawn()
         await asyncio.to_thread(self.hub.wait_until_serving)
@@ -230,6 +256,8 @@ class Site:
             await self.proxy.stop()
         if self._bus is not None:
             self._bus.kill()
+        if self.nodes is not None:
+            await self.nodes.stop_wired()
 
     async def _keep_adapters(self) -> None:
         """Start adapters again that ended, by our hand or their own."""
