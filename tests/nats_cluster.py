@@ -108,6 +108,15 @@ class NatsCluster:
                     return int(leader.removeprefix("node-"))
         return -1
 
+    def node_of(self, name: str) -> int:
+        """The node that a client is connected to, by the beginning of its name; -1: none."""
+        for number, node in enumerate(self.nodes):
+            if node is not None:
+                told = self._ask(number, "connz").get("connections") or []
+                if any(str(each.get("name", "")).startswith(name) for each in told):
+                    return number
+        return -1
+
     def ways(self, number: int) -> dict[str, Any]:
         """How a node finds the others, as its configuration says it."""
         return {"routes": [f"nats://127.0.0.1:{port}" for port in self.route_ports]}

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from bus_reading import stored_messages, stream_configuration
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM, delivery_stream
 from crossdock.errors import ConfigurationError
 from crossdock_adapters.sdk.bus_credentials import BusCredentials
+from crossdock_hub.bus import jetstream
 from crossdock_hub.bus.address import BusAddress
 from crossdock_hub.bus.external import check_replicas
+from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.config import Settings
 from fixtures_hub import QUICK_LIMITS, Lane, RunningHub, deployment
 from fixtures_nats import eventually
@@ -129,6 +132,41 @@ async def test_leaders_that_die_under_load_lose_nothing(
         await eventually(whole, "each event once, in order", HEALED_SECONDS)
     # nats-py drops the sockets on which a stopped node never said a word: let them go in this loop.
     gc.collect()
+
+
+async def test_another_node_is_asked_and_not_again_at_once(
+    cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a bus which is told that its node serves nothing goes to another one, asked twice
+    only once, and that one with a single server stays."""
+    bus = await Bus.connect(cluster.address())
+    client = bus._client
+    try:
+        first = client.connected_url
+        for _ in range(2):
+            await bus.change_node()
+            await eventually(lambda: client.is_connected, "the connection")
+        assert client.stats["reconnects"] == 1
+        monkeypatch.setattr(jetstream, "CHANGE_NODE_SECONDS", 0.0)
+        bus._next_change_at = 0.0
+
+        async def elsewhere() -> bool:
+            if client.is_connected and client.connected_url == first:
+                await bus.change_node()
+            return client.is_connected and client.connected_url not in (None, first)
+
+        await eventually(elsewhere, "another node")
+        assert await bus.round_trip_seconds() > 0
+    finally:
+        await bus.close()
+    alone = await Bus.connect(replace(cluster.address(), url=cluster.url.split(",")[0]))
+    try:
+        alone._client._server_pool = alone._client._server_pool[:1]
+        await alone.change_node()
+        assert alone._client.is_connected
+        assert alone._client.stats["reconnects"] == 0
+    finally:
+        await alone.close()
 
 
 async def leader(cluster: NatsCluster) -> int:

@@ -43,10 +43,51 @@ class Stuck:
         return False
 
 
+class Flowing(Stuck):
+    """One that refuses nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+
+
+class Nodes:
+    """A bus that counts how often it was told to ask another node."""
+
+    def __init__(self) -> None:
+        self.changed = 0
+
+    async def change_node(self) -> None:
+        self.changed += 1
+
+
+async def test_a_node_that_takes_nothing_twice_is_left() -> None:
+    """Proves that what is refused once is tried again where it was, and that another node is asked
+    from the second time on."""
+    nodes, events = Nodes(), Stuck()
+    relay = Relay(None, nodes, Limits(relay_poll_seconds=0.01), None, 72.0)  # type: ignore[arg-type]
+    relay.events.publish = events.publish  # type: ignore[method-assign]
+    relay.scans.publish = Flowing().publish  # type: ignore[method-assign]
+    relay.start()
+    try:
+        await eventually(lambda: events.tries == 4, "four tries")
+        assert nodes.changed in (2, 3)
+        events.refuses = False
+        await eventually(lambda: events.tries == 5, "a try that succeeds")
+        changed = nodes.changed
+        events.refuses, events.tries = True, 0
+        relay.wake()
+        await eventually(lambda: events.tries == 1, "one more that fails")
+        assert nodes.changed == changed
+    finally:
+        await relay.stop()
+
+
 async def test_one_stuck_outlet_says_so_once_while_the_other_flows() -> None:
     """Proves that scans that flow do not tell that events flow again: two tasks shared one flag,
     and the log told "wait" and "flow again" in turn for as long as one was stuck."""
-    relay = Relay(None, None, Limits(relay_poll_seconds=0.01), None, 72.0)  # type: ignore[arg-type]
+    nodes = Nodes()
+    relay = Relay(None, nodes, Limits(relay_poll_seconds=0.01), None, 72.0)  # type: ignore[arg-type]
     events, scans = Stuck(), Stuck()
     scans.refuses = False
     relay.events.publish = events.publish  # type: ignore[method-assign]

@@ -107,7 +107,7 @@ class Limits:
     relay_poll_seconds: float = 0.5
     # Until it looks again while another hub's transaction keeps rows back.
     relay_held_seconds: float = 0.05
-    relay_retry_seconds_max: float = 5.0
+    relay_retry_seconds_max: float = 1.0
     relay_stop_seconds: float = 2.0
     relay_compare_messages: int = 100
     # What keeps events apart is the fence: beyond this window the server forgets their ids.

@@ -42,6 +42,7 @@ FIRST_PAUSE_SECONDS: Final = 0.05
 MAX_PAUSE_SECONDS: Final = 1.0
 STEADY_SECONDS: Final = 2.0
 RECONNECT_PAUSE_SECONDS: Final = 0.2
+CHANGE_NODE_SECONDS: Final = 5.0
 PING_INTERVAL_SECONDS: Final = 5
 MAX_OUTSTANDING_PINGS: Final = 2
 
@@ -146,7 +147,7 @@ class PullConsumer:
         self._inbox = ""
         self._binding = 0
         self._outstanding = 0
-        self._last_heard = 0.0
+        self._last_heard = self._steady_at = 0.0
         self._ack_wait_seconds = 0.0
         self._stopping = False
 
@@ -259,6 +260,7 @@ class PullConsumer:
             try:
                 client = await self._connected()
                 await self._bind(client)
+                self._steady_at = loop.time()
                 self._last_error = ""
                 self._presence.back()
                 trouble = await self._until_unbound(client)
@@ -270,11 +272,20 @@ class PullConsumer:
                 pause = FIRST_PAUSE_SECONDS
             if trouble:
                 self._presence.gone(trouble)
+                await self._change_node()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reconnected.wait(), pause)
             pause = FIRST_PAUSE_SECONDS if self._reconnected.is_set() else pause * 2
             pause = min(pause, MAX_PAUSE_SECONDS)
             self._reconnected.clear()
+
+    async def _change_node(self) -> None:
+        """Leave a node that is there and binds nothing: it may be parted from the others."""
+        client, now = self._client, asyncio.get_running_loop().time()
+        late = len(self._servers) > 1 and now - self._steady_at > CHANGE_NODE_SECONDS
+        if late and client and client.is_connected:
+            self._steady_at = now
+            await client.force_reconnect()
 
     async def _connected(self) -> Client:
         """A connected client: the one we have, or a new one where it was given up."""

@@ -147,6 +147,8 @@ class Healer:
                 self._say(str(error))
                 pause = self._limits.relay_retry_seconds_max
                 self._lost = True
+                if isinstance(error, BusUnavailable):
+                    await self._bus.change_node()
             else:
                 self._say("")
 

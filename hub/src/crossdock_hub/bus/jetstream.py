@@ -40,8 +40,8 @@ from crossdock_hub.bus.publishing import (
     batch_headers,
     batch_results,
     publish_slice,
-    read_answer,
     refused,
+    result_of,
     slices,
     unknown,
 )
@@ -53,6 +53,9 @@ CLOSE_TIMEOUT_SECONDS: Final = 2.0
 PING_INTERVAL_SECONDS: Final = 5
 MAX_OUTSTANDING_PINGS: Final = 2
 RECONNECT_PAUSE_SECONDS: Final = 0.2
+# A node whose JetStream does not answer is left at most this often: while a cluster elects a leader
+# no node answers.
+CHANGE_NODE_SECONDS: Final = 4.0
 MAX_IN_FLIGHT: Final = 1_024
 # Of what has arrived on one subscription and is not looked at yet. Beyond it nats-py drops what
 # comes and says so to `_on_error`; whoever waits for an answer then asks again.
@@ -95,6 +98,7 @@ class Bus(StreamAdministration):
         self._tokens = itertools.count()
         self._waiting: dict[str, _Waiting] = {}
         self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._next_change_at = 0.0
 
     # Connection
 
@@ -138,6 +142,16 @@ class Bus(StreamAdministration):
         with _translated("ping"):
             self._require_connection()
             return float(await self._client.rtt(timeout=int(CALL_TIMEOUT_SECONDS)))
+
+    async def change_node(self) -> None:
+        """Go to another node, if the bus has one and that was not done just now: this one answers
+        pings, but may be parted from those with which it would serve streams. Never raises."""
+        now = _now()
+        several = len(self._client.servers) > 1
+        if several and self._client.is_connected and now >= self._next_change_at:
+            self._next_change_at = now + CHANGE_NODE_SECONDS
+            log.warning("the bus is asked at another node")
+            await self._client.force_reconnect()
 
     async def close(self) -> None:
         """Give what was published a moment to leave, then close. Never hangs; repeatable.
@@ -345,7 +359,7 @@ class Bus(StreamAdministration):
             answer.cancel()
             return [problem] * count
         await asyncio.wait({answer}, timeout=max(0.0, deadline - _now()))
-        return batch_results(_result_of(answer), count)
+        return batch_results(result_of(answer), count)
 
     async def _window(self, messages: Sequence[Message], deadline: float) -> list[PublishResult]:
         results: list[PublishResult | None] = [None] * len(messages)
@@ -362,7 +376,7 @@ class Bus(StreamAdministration):
         if waits:
             await asyncio.wait(waits, timeout=max(0.0, deadline - _now()))
         for position, answer in enumerate(waits):
-            results[position] = results[position] or _result_of(answer)
+            results[position] = results[position] or result_of(answer)
         return [each or refused("not sent in time") for each in results]
 
     async def _enter_flight(self, deadline: float) -> bool:
@@ -473,20 +487,6 @@ def _options(address: BusAddress, name: str, inbox_prefix: str) -> dict[str, Any
         "pending_size": 0,
     }
     return options | address.client_options()
-
-
-def _result_of(answer: asyncio.Future[Msg]) -> PublishResult:
-    """What came of a message that was sent and may have been answered."""
-    if not answer.done():
-        answer.cancel()
-        return unknown("no answer in time")
-    error = answer.exception()
-    if error is None:
-        message = answer.result()
-        return read_answer(message.data, message.headers)
-    if isinstance(error, BusRefused):
-        return refused(str(error), error.code)
-    return unknown(str(error))
 
 
 def _now() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from crossdock.bus import MESSAGE_ID_HEADER
+
+from crossdock_hub.bus.errors import BusRefused
 
 MAX_BATCH_MESSAGES: Final = 1_000
 # A batch that alternates between known and new ids is not tried as a whole for ever.
@@ -102,6 +105,20 @@ def read_answer(data: bytes, headers: Mapping[str, str] | None) -> PublishResult
         return PublishResult(outcome, int(told["seq"]))
     except (ValueError, TypeError, KeyError, AttributeError):
         return unknown("the stream's answer cannot be read")
+
+
+def result_of(answer: asyncio.Future[Any]) -> PublishResult:
+    """What came of a message that was sent and may have been answered."""
+    if not answer.done():
+        answer.cancel()
+        return unknown("no answer in time")
+    error = answer.exception()
+    if error is None:
+        message = answer.result()
+        return read_answer(message.data, message.headers)
+    if isinstance(error, BusRefused):
+        return refused(str(error), error.code)
+    return unknown(str(error))
 
 
 def batch_results(last: PublishResult, count: int) -> list[PublishResult]:

@@ -178,6 +178,7 @@ class Relay:
         clock: Callable[[], int] = now_microseconds,
         report: Report = lambda kind, sentence, count: None,
     ) -> None:
+        self._bus = bus
         self._limits = limits
         self._on_gone = on_gone
         self._events_wake = asyncio.Event()
@@ -244,6 +245,9 @@ class Relay:
             except (BusError, StoreFailure) as error:
                 if isinstance(error, StreamGone):
                     self._on_gone()
+                elif isinstance(error, BusError) and pause > self._limits.relay_poll_seconds:
+                    # Not the first time: the node may be parted, though it answers questions.
+                    await self._bus.change_node()
                 self._say(outlet, str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, self._limits.relay_retry_seconds_max)
