@@ -59,6 +59,19 @@ def test_answers_reach_the_dock(name: str, capsys: pytest.CaptureFixture[str]) -
     assert "grade:" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", registry.names())
+def test_what_the_contract_asks_of_its_role_is_offered_or_explained(name: str) -> None:
+    """Proves that no operation of the contract is missing in silence: an endpoint offers what its
+    role is asked for, or says why not, and explains nothing that nobody asks for."""
+    manifest = registry.adapter(name).manifest
+    asked = testing.asked_of(manifest.role)
+    assert asked, f"the contract asks nothing of a {manifest.role}"
+    assert testing.unspoken(name) == []
+    assert set(manifest.not_offered) <= asked
+    shown = testing.report(name)
+    assert all(f"not offered: {each}, " in shown for each in manifest.not_offered)
+
+
 @pytest.mark.parametrize(
     ("source", "word"),
     [

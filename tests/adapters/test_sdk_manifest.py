@@ -39,6 +39,8 @@ def test_a_good_manifest_is_read_in_full() -> None:
         ("default = 0.05", 'default = "soon"', "settings.pages_interval_seconds.default"),
         ('drains = "done"', 'drains = "maybe"', 'grades.dock.drains must be "done"'),
         ('drains = "done"', "", 'grades.dock.drains must be "done"'),
+        ("[limits]", '[not_offered]\nbook = "no"\n[limits]', "not_offered.book is among the op"),
+        ("[limits]", '[not_offered]\nopen_case = " "\n[limits]', "not_offered.open_case must be a"),
         ('name = "tiny"', 'name = "Tiny!"', "name must be lower case"),
         ('name = "tiny"', "name = ", "not TOML"),
     ],

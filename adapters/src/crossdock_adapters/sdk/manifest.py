@@ -104,7 +104,8 @@ class Manifest:
     """Everything the hub and the runner must know about an adapter.
 
     `not_applicable`: by check of the conformance kit, and by operation or way in ("*": all), why
-    the endpoint cannot show it.
+    the endpoint cannot show it. `not_offered`: why it does not do what the contract asks endpoints
+    of its role for, by operation.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Manifest:
     settings: Mapping[str, Declaration]
     grades: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     not_applicable: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    not_offered: Mapping[str, str] = field(default_factory=dict)
 
     def grade(self) -> str:
         """The highest grade whose rules, and those below, are all done or exempt."""
@@ -187,7 +189,7 @@ class _Reader:
         data = self._data
         self._only("", data, {
             "name", "title", "version", "owner", "role", "system", "limits",
-            "operations", "settings", "grades", "not_applicable",
+            "operations", "settings", "grades", "not_applicable", "not_offered",
         })  # fmt: skip
         name = self._text("name", data)
         if name and not NAME.match(name):
@@ -211,6 +213,7 @@ class _Reader:
             settings=self._settings(self._table("settings", data)),
             grades=self._grades(self._table("grades", data)),
             not_applicable=self._reasons(self._table("not_applicable", data)),
+            not_offered=self._not_offered(self._table("not_offered", data)),
         )
 
     def _operations(self, tables: Mapping[str, Any]) -> dict[str, Operation]:
@@ -248,6 +251,17 @@ class _Reader:
             if operation_class is OperationClass.KEYED and not operation.key_life_seconds:
                 self.problems.append(f"{where}.key_life_seconds is required when keyed")
             found[name] = operation
+        return found
+
+    def _not_offered(self, table: Mapping[str, Any]) -> dict[str, str]:
+        found = {}
+        for name, reason in table.items():
+            if name in self._table("operations", self._data):
+                self.problems.append(f"not_offered.{name} is among the operations")
+            elif isinstance(reason, str) and reason.strip():
+                found[name] = reason
+            else:
+                self.problems.append(f"not_offered.{name} must be a reason in words")
         return found
 
     def _settings(self, tables: Mapping[str, Any]) -> dict[str, Declaration]:

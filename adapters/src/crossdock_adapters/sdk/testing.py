@@ -22,6 +22,7 @@ from typing import get_type_hints
 from urllib.parse import urlsplit
 
 import aiohttp
+from crossdock import contracts
 
 from crossdock_adapters.sdk import registry, vendor_json
 from crossdock_adapters.sdk.adapter import Adapter
@@ -106,7 +107,22 @@ def report(name: str) -> str:
             answer = manifest.grades.get(grade, {}).get(rule, "todo")
             checked = "  [checked]" if rule in MACHINE_CHECKED else ""
             lines.append(f"  {grade:5} {answer:8} {meaning}{checked}")
+    excused = {**dict.fromkeys(unspoken(name), "nobody says why"), **manifest.not_offered}
+    lines += [f"  not offered: {operation}, {why}" for operation, why in sorted(excused.items())]
     return "\n".join(lines)
+
+
+def unspoken(name: str) -> list[str]:
+    """Operations that the contract asks endpoints of the adapter's role for, and that its manifest
+    neither offers nor says of why not."""
+    manifest = registry.adapter(name).manifest
+    return sorted(asked_of(manifest.role) - {*manifest.operations, *manifest.not_offered})
+
+
+def asked_of(role: str) -> set[str]:
+    """Every operation that some event of the contract asks endpoints of a role for."""
+    targets = (target for event in contracts.load().events.values() for target in event.targets)
+    return {target.operation for target in targets if target.role == role}
 
 
 def open_dock_rules(name: str) -> list[str]:
