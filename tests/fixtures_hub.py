@@ -104,6 +104,7 @@ class RunningHub:
         self.data = directory / "data"
         self.log_file = directory / "hub.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.command: tuple[str, ...] = HUB_COMMAND
         self.address = ""
         self.nats_url = ""
         self._address_file = directory / "address.json"
@@ -155,7 +156,7 @@ class RunningHub:
         self._address_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                ["python3", "-I", "-S", "-c", DIES_WITH_PARENT, *HUB_COMMAND],
+                ["python3", "-I", "-S", "-c", DIES_WITH_PARENT, *self.command],
                 env=self.environment(),
                 stdout=log,
                 stderr=log,
@@ -220,7 +221,7 @@ class RunningHub:
     def run_to_its_end(self, **settings: str) -> tuple[int, str]:
         """Start one that can't start: its exit code and what it says. settings: as `environment`"""
         done = subprocess.run(
-            HUB_COMMAND,
+            self.command,
             env=self.environment(**settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -72,10 +72,12 @@ def advertised(settings: Settings, address: str) -> str:
 
 
 def version_of_hubs() -> str:
-    """Which hubs work together: those of one version and one contract."""
+    """Which hubs work together: those of one contract whose versions differ in the last number at
+    most, so that hubs are upgraded one after another. That their tables are the same the store
+    sees to."""
     image = resources.files("crossdock").joinpath("contracts.binpb").read_bytes()
     digest = hashlib.sha256(image).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{crossdock.__version__} with contract {digest}"
+    return f"{crossdock.__version__.rpartition('.')[0]} with contract {digest}"
 
 
 def _credentials(settings: Settings) -> grpc.ChannelCredentials | None:

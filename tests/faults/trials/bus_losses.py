@@ -137,7 +137,7 @@ async def _lose(round_: Round, what: str, endpoint: str) -> None:
     if what == "whole store":
         site.kill_hub()
         shutil.rmtree(site.hub.data / "nats" / "jetstream")
-        await site.restart_hub()
+        await site.start_hub()
     elif what == "whole store under the hub":
         await eventually(lambda: site.hub.nats_pid, "a nats-server", BACK_SECONDS)
         killed = lose_running_bus(site.hub)

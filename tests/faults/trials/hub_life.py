@@ -85,7 +85,7 @@ async def run_g20(piece: Piece) -> Result:
             stops.append((wall, time.time()))
             if process.returncode != 0:
                 broken.append(f"the hub ended with {process.returncode}")
-            await round_.site.restart_hub()
+            await round_.site.start_hub()
 
     async with played(piece, Plan(piece.seed, mix=mix_of("well")), [stop], WRITERS) as round_:
         history = await round_.history()

@@ -61,7 +61,7 @@ async def kill_hubs(round_: Round) -> None:
         for record in left_behind(round_.site.hub):
             round_.notes.add(record)
         await asyncio.sleep(AWAY_SECONDS)
-        await round_.site.restart_hub()
+        await round_.site.start_hub()
 
 
 def plan_of(seed: int) -> Plan:
@@ -147,7 +147,7 @@ async def _kill_hubs_alone(round_: Round) -> None:
         await progress(round_, moment.orders)
         await asyncio.sleep(moment.pause_seconds)
         round_.site.kill_hub()
-        await round_.site.restart_hub()
+        await round_.site.start_hub()
 
 
 L1 = Trial(

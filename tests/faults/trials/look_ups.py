@@ -80,7 +80,7 @@ async def run_g24(piece: Piece) -> Result:
                 round_.site.kill_nats()
             else:
                 round_.site.kill_hub()
-                await round_.site.restart_hub()
+                await round_.site.start_hub()
 
     plan = Plan(piece.seed, classes=("none",), mix={"failed_after": 0.3, "dropped": 0.2})
     async with played(piece, plan, [kill]) as round_:

@@ -87,14 +87,14 @@ async def _database(round_: Round, window: Window, saved: Path) -> None:
         await _end(round_)
         copy_database(round_.site.hub, saved)
         window.copied = now()
-        await round_.site.restart_hub()
+        await round_.site.start_hub()
     await progress(round_, round_.load.orders)
     await eventually(lambda: _all_told(round_), "every event on the stream", BACK_SECONDS)
     round_.site.kill_hub()
     put_back_database(round_.site.hub, saved)
     window.put_back = now()
     round_.site.note("put back", "the database")
-    await round_.site.restart_hub()
+    await round_.site.start_hub()
     later = Load(round_.site, round_.load.orders + LATER_ORDERS)
     await later.go_on_from(round_.load.orders)
 
@@ -120,14 +120,14 @@ async def _bus(round_: Round, window: Window, saved: Path) -> None:
     await _end(round_)
     copy_bus(round_.site.hub, saved)
     window.copied = now()
-    await round_.site.restart_hub()
+    await round_.site.start_hub()
     await progress(round_, round_.load.orders // 2)
     await _generations(round_, GENERATIONS)
     await _end(round_)
     put_back_bus(round_.site.hub, saved)
     window.put_back = now()
     round_.site.note("put back", "the bus")
-    await round_.site.restart_hub()
+    await round_.site.start_hub()
 
 
 async def run_g19(piece: Piece) -> Result:

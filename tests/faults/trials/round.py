@@ -130,6 +130,7 @@ async def played(
     misfortunes: Sequence[Misfortune],
     writers: int = 8,
     load_of: type[Load] = Load,
+    site_of: type[Site] = Site,
 ) -> AsyncIterator[Round]:
     """A round that is over: all orders are placed, all faults made, and nothing is open.
 
@@ -137,7 +138,7 @@ async def played(
     when everything is placed and all others have returned are waited for.
     """
     notes = Notes()
-    async with opened(piece.directory, plan, notes) as site:
+    async with opened(piece.directory, plan, notes, site_of) as site:
         load = load_of(site, piece.size.orders, writers)
         round_ = Round(piece, site, load, notes)
         reading = asyncio.create_task(load.read())

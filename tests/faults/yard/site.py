@@ -223,9 +223,7 @@ class Site:
             await self._start_bus()
         if self.plan.cluster:
             await self._start_cluster()
-        # Not in this thread's way: the wire between hub and bus runs in it.
-        self.hub.spawn()
-        await asyncio.to_thread(self.hub.wait_until_serving)
+        await self.start_hub()
         await seed_master_data(self.hub)
         told = await self.vendor.serving()
         self.vendor_url, self.control_url = told["vendor_url"], told["control_url"]
@@ -304,9 +302,10 @@ class Site:
         self.note("kill -9", "hub")
         self.hub.kill()
 
-    async def restart_hub(self) -> None:
-        """Start the hub again, and return once it serves."""
+    async def start_hub(self) -> None:
+        """Start the hub, also once more, and return when it serves."""
         self.hub.spawn()
+        # Not in this thread's way: the wires between hub and bus run in it.
         await asyncio.to_thread(self.hub.wait_until_serving)
 
     def kill_nats(self) -> None:
@@ -352,9 +351,11 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def opened(directory: Path, plan: Plan, notes: Notes) -> AsyncIterator[Site]:
+async def opened(
+    directory: Path, plan: Plan, notes: Notes, site_of: type[Site] = Site
+) -> AsyncIterator[Site]:
     """A site for the length of the block."""
-    site = Site(directory, plan, notes)
+    site = site_of(directory, plan, notes)
     try:
         await site.start()
         yield site
