@@ -8,7 +8,8 @@ export PYTHON
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime demo dev test explore lint check-generated contracts release-contracts
 FAULTS ?=
-.PHONY: bench soak abuse mutants faults faults-full lock clean
+GROWTH ?=
+.PHONY: bench soak bench-growth abuse mutants faults faults-full lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -48,6 +49,9 @@ bench: setup ## measure, each figure as a ratio to a floor taken in the same run
 
 soak: setup ## ten minutes of scans as fast as the hub takes them: rate, memory, CPU
 	$(BIN)/python -m tests.load.bench --soak --case sustained
+
+bench-growth: setup ## measure with 1,000,000 shipments stored; GROWTH="--shipments 20000"
+	$(BIN)/python -m tests.load.growth $(GROWTH)
 
 faults: setup ## every fault test over real processes with reduced counts; FAULTS="--only G1"
 	$(BIN)/python -m tests.faults.run --again $(FAULTS)

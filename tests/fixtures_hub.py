@@ -115,7 +115,7 @@ class RunningHub:
         self._admit(endpoints or deployment(0))
 
     def _admit(self, endpoints: Mapping[str, dict[str, Any]]) -> None:
-        self._tokens.mkdir(parents=True)
+        self._tokens.mkdir(parents=True, exist_ok=True)
         document = {}
         for name, entry in endpoints.items():
             token = secrets.token_hex(16)
