@@ -91,6 +91,8 @@ def adapter_process(
         "bus": {"url": hub.nats_url},
         f"endpoints.{endpoint}": {
             "adapter": NAME,
+            # Each ERP of the bench is one of its own, and so has a budget of its own.
+            "system": endpoint,
             "token_file": str(hub.directory / "tokens" / endpoint),
             "credentials_file": str(hub.data / "bus-credentials" / f"{endpoint}.json"),
             "settings": {"base_url": erp.url},

@@ -33,10 +33,12 @@ async def labelled_parcels(hub: RunningHub, lane: Lane, count: int) -> list[str]
     return made
 
 
-def scan_reports(parcels: list[str], size: int) -> Iterator[list[Any]]:
-    """Lists of so many scans, of each parcel in turn, each a second later than its last."""
+def scan_reports(parcels: list[str], size: int, start_seconds: float = 0.0) -> Iterator[list[Any]]:
+    """Lists of so many scans, of each parcel in turn, each a second later than its last.
+
+    start_seconds: how long after those of others these begin."""
     turns = itertools.cycle(parcels)
-    started = time.time() - AGE_SECONDS
+    started = time.time() - AGE_SECONDS + start_seconds
     for first in itertools.count(0, size):
         yield [
             scan(next(turns), "IN_TRANSIT", started + (first + index) // len(parcels))
