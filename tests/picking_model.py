@@ -33,6 +33,7 @@ class Endpoint:
     """An endpoint of a system. calls: since a less urgent lane had its turn, while one waits.
 
     last_lane: the less urgent one that had the last turn. served: when stored work of it went last.
+    away: work that was out came back without having begun, and none has begun since.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Endpoint:
     calls: int = 0
     last_lane: int | None = None
     served: int = 0
+    away: bool = False
 
 
 @dataclass
@@ -69,6 +71,7 @@ class PickingModel:
                 work.state, work.stored = "WAITS", True
         for endpoint in self.endpoints:
             endpoint.calls, endpoint.last_lane, endpoint.served = 0, None, 0
+            endpoint.away = False
             if endpoint.rate:
                 self.begun_at[endpoint.system] = [self.now] * self._most(endpoint)
         self.turn = 0
@@ -83,9 +86,13 @@ class PickingModel:
         endpoint.share_at = self.now
 
     def batch(self, fresh: list[Work], begun: list[Work], ended: list[Work]) -> set[str]:
-        """What one commit sends out, by name. fresh: what has just become ready."""
+        """What one commit sends out, by name. fresh: what has just become ready, perhaps again."""
+        for work in fresh:
+            if work in self.works:
+                self._of(work.endpoint).away = True
         for work in begun:
             work.state = "BEGUN"
+            self._of(work.endpoint).away = False
             system = self._of(work.endpoint).system
             self.begun_at.setdefault(system, []).append(self.now)
         for work in ended:
@@ -111,6 +118,9 @@ class PickingModel:
             # What is out and not begun will take its part of the rate when it begins.
             not_begun = sum(work.state == "OUT" for work in out)
             left = min(left, self._most(endpoint) - self._lately(endpoint) - not_begun)
+        if endpoint.away:
+            # One tells when its adapter is back; more would keep slots from the other endpoints.
+            left = min(left, 1 - len(self._of_state(endpoint, "OUT")))
         return max(0, left)
 
     def in_use(self, endpoint: Endpoint) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.config import ConfigError, load_adapters, load_sandboxes
+from crossdock_adapters.sdk.hub_link import to_message
 from crossdock_adapters.sdk.manifest import ManifestError, parse
 from crossdock_adapters.sdk.outcomes import Confirmed
 from crossdock_adapters.sdk.settings import Secrets, SettingsError, check
@@ -208,6 +209,24 @@ def test_a_deployment_says_how_soon_a_lost_answer_is_looked_up(tmp_path: Path) -
         path.write_text(GOOD + f"[endpoints.tiny.settle_after_seconds]\nbook = {wrong}\n")
         with pytest.raises(ConfigError, match="tiny settle_after_seconds: book must be"):
             load_adapters(path)
+
+
+def test_a_deployment_says_which_system_an_endpoint_stands_before(tmp_path: Path) -> None:
+    """Proves that two endpoints of one adapter register with the systems that the file names, and
+    so have a budget each, that without a name they share the adapter's, and how long one may be."""
+    path = tmp_path / "adapters.toml"
+    path.write_text(GOOD)
+    plain = load_adapters(path).endpoints["tiny"]
+    lines = GOOD.replace("[endpoints.tiny]", '[endpoints.tiny]\nsystem = "tiny-eu"')
+    path.write_text(lines)
+    named = load_adapters(path).endpoints["tiny"]
+    adapter = tiny_adapter([])
+    registered = [to_message(adapter.behind(each.system).manifest) for each in (plain, named)]
+    assert [each.system for each in registered] == [adapter.manifest.system, "tiny-eu"]
+    assert adapter.manifest.system != "tiny-eu"
+    path.write_text(lines.replace("tiny-eu", "x" * 65))
+    with pytest.raises(ConfigError, match="tiny: system must be text of at most 64 characters"):
+        load_adapters(path)
 
 
 def test_process_configuration(tmp_path: Path) -> None:

@@ -115,12 +115,58 @@ def test_endpoints_of_one_system_have_turns(idle: list[int], endpoints: int) -> 
     assert max(counted.values()) - min(counted.values()) <= 1
 
 
+def test_who_takes_nothing_leaves_the_budget_to_the_others() -> None:
+    """Proves that an endpoint whose adapter let its work lie until it was taken back holds one slot
+    of its system from then on, so that the other endpoints go on, and as many as there are again
+    as soon as it begins a call."""
+    north, south = (endpoint(name, concurrency=4) for name in ("north", "south"))
+    rows = {
+        ("delivery", r.id): r for v in (north, south) for r in (ready(n, 0, v.id) for n in range(9))
+    }
+    work = MemoryWork(lambda: rows)
+    picker, both = Picker(LIMITS, Tick(), work), [north, south]
+
+    def went(*changed: DeliveryRecord) -> list[str]:
+        for record in changed:
+            rows["delivery", record.id] = record
+            work.note(record)
+        sent = picker.pick_new(batch(*changed), both, START)
+        sent += at_once(picker.pick_stored(NO_CONNECTION, View(), both, START))
+        for one in sent:
+            rows["delivery", one.record.id] = one.record
+            work.note(one.record)
+        return [one.record.endpoint for one in sent]
+
+    def out(name: str) -> list[DeliveryRecord]:
+        return [r for r in rows.values() if r.endpoint == name and r.state == "DISPATCHED"]
+
+    for record in rows.values():
+        work.note(record)
+    at_once(picker.restore(NO_CONNECTION))
+    assert went() == ["north"] * 4
+    # Nobody begins any of them in time.
+    back = [replace(each, state="READY", pending=True) for each in out("north")]
+    assert went(*back) == ["south"] * 4, "who waited longest goes first"
+    begun = [replace(each, state="IN_FLIGHT", lease_until=START + SECOND) for each in out("south")]
+    done = [replace(each, state="CONFIRMED", pending=False) for each in begun]
+    went(*begun)
+    assert went(*done).count("south") == 3, "the one that takes nothing has more than a slot"
+    (probe,) = out("north")
+    taken = replace(probe, state="IN_FLIGHT", lease_until=START + SECOND)
+    went(taken)
+    ended = [replace(each, state="CONFIRMED", pending=False) for each in (taken, *out("south"))]
+    assert "north" in went(*ended)
+    assert len(out("north")) > 1, "it has its share no more"
+
+
 def test_a_probe_goes_beside_calls_that_are_silent() -> None:
     """Proves that calls which were out when the breaker opened do not keep a probe back where a
     slot is free, that only one goes, and that none goes beyond the budget."""
     for slots, probes in ((5, 0), (6, 1), (9, 1)):
         picker, well = Picker(LIMITS, Tick()), endpoint(concurrency=slots)
-        silent = [one.record for one in picker.pick_new(batch(*map(ready, range(5))), [well], 0)]
+        sent = [one.record for one in picker.pick_new(batch(*map(ready, range(5))), [well], 0)]
+        silent = [replace(one, state="IN_FLIGHT", lease_until=START + SECOND) for one in sent]
+        assert picker.pick_new(batch(*silent), [well], 0) == []
         opened = endpoint(
             concurrency=slots, breaker_state="OPEN", breaker_since=START, breaker_probe_at=START
         )

@@ -107,6 +107,13 @@ class Adapter:
         changed.manifest = replace(self.manifest, operations=operations)
         return changed
 
+    def behind(self, system: str) -> Adapter:
+        """The same in front of another system than its manifest's, whose budget it shares with
+        whatever else names it; "": the manifest's."""
+        changed = copy(self)
+        changed.manifest = replace(self.manifest, system=system or self.manifest.system)
+        return changed
+
     def connect(self, function: F) -> F:
         """`async (settings, secrets) -> vendor client`: one per endpoint, with `close()`."""
         self.connect_function = function

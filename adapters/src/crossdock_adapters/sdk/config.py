@@ -16,6 +16,8 @@ from crossdock_adapters.sdk.sandbox import SandboxConfig
 DEFAULT_HOST = "127.0.0.1"
 # Instead of a file of authorities: those that the system trusts.
 SYSTEM = "system"
+# As the contract has it (Manifest.system).
+SYSTEM_CHARACTERS_MAX = 64
 MAX_PORT = 65_535
 DAY_SECONDS = 86_400
 
@@ -28,7 +30,9 @@ class ConfigError(ValueError):
 class EndpointConfig:
     """`[endpoints.<id>]`: one endpoint hosted by this process.
 
-    `concurrency` may lower what the manifest allows, for this process. `webhook_port` 0 takes
+    `concurrency` may lower what the manifest allows, for this process. `system` names what stands
+    behind it: endpoints that name the same share its calls at once and per second, so two accounts
+    or installations of one vendor want a name each; "": the manifest's. `webhook_port` 0 takes
     a free port; unset, an adapter with webhooks is refused. `settle_after_seconds`, by operation,
     is what was measured with one's own account, in place of the manifest's.
     """
@@ -40,6 +44,7 @@ class EndpointConfig:
     webhook_host: str = DEFAULT_HOST
     webhook_port: int | None = None
     concurrency: int | None = None
+    system: str = ""
     allow_plaintext: bool = False
     settle_after_seconds: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -134,6 +139,7 @@ def _endpoint(name: str, entry: _Table) -> EndpointConfig:
         webhook_host=entry.text("webhook_host", DEFAULT_HOST),
         webhook_port=entry.port("webhook_port"),
         concurrency=entry.integer("concurrency"),
+        system=entry.word("system", SYSTEM_CHARACTERS_MAX),
         allow_plaintext=entry.flag("allow_plaintext"),
         settle_after_seconds=settle.all_seconds(),
         settings=entry.raw("settings"),
@@ -182,6 +188,14 @@ class _Table:
         value = self._get(key, default)
         if not isinstance(value, str) or not value:
             self._wrong(key, "must be text")
+            return ""
+        return value
+
+    def word(self, key: str, most_characters: int) -> str:
+        """Some text of at most so many characters; "" where the key is not there."""
+        value = self._get(key, "")
+        if not isinstance(value, str) or len(value) > most_characters:
+            self._wrong(key, f"must be text of at most {most_characters} characters")
             return ""
         return value
 

@@ -127,6 +127,7 @@ async def _runner(
 
     try:
         adapter = registry.adapter(endpoint.adapter).settling(endpoint.settle_after_seconds)
+        adapter = adapter.behind(endpoint.system)
     except ValueError as error:
         raise ConfigError(f"endpoint {endpoint.id}: {error}") from None
     if adapter.webhooks and endpoint.webhook_port is None:

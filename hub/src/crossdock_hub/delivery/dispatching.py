@@ -138,6 +138,9 @@ class Picker:
         self._begun: dict[str, set[str]] = defaultdict(set)
         # When each that has not begun was sent out, by the clock.
         self._sent_at: dict[str, float] = {}
+        # Endpoints that let work lie until it was taken back, and have begun nothing since: their
+        # adapters are away. What is out to them would keep the slots of their system from others.
+        self._away: set[str] = set()
         # Of each endpoint whose breaker is open: since when, and what was on its way already.
         self._before: dict[str, tuple[int | None, set[str]]] = {}
         self._backlog: set[str] = set()
@@ -195,10 +198,15 @@ class Picker:
         if rate is not None:
             # What is out and has not begun will take its call of the rate when it does, all at once
             # perhaps, when an adapter comes back.
-            waiting = sum(len(self._occupied[e.id]) - len(self._begun[e.id]) for e in sharing)
+            waiting = sum(self._not_begun(e.id) for e in sharing)
             left = min(left, rate.available() - waiting)
+        if endpoint.id in self._away:
+            left = min(left, 1 - self._not_begun(endpoint.id))
         left = max(0, left)
         return breaking.room(endpoint.health, left, self._tried(endpoint), now)
+
+    def _not_begun(self, endpoint: str) -> int:
+        return len(self._occupied[endpoint]) - len(self._begun[endpoint])
 
     def _tried(self, endpoint: RegisteredEndpoint) -> int:
         """How much of what is on its way went out since the endpoint's breaker opened."""
@@ -244,11 +252,14 @@ class Picker:
         """Dispatch what this batch made ready, where nothing older waits in the store."""
         by_endpoint: dict[str, list[DeliveryRecord]] = defaultdict(list)
         systems = {e.id: e.system for e in endpoints}
+        began: set[str] = set()
         for key, record in view.changes.records.items():
             if key[0] == "delivery" and record is not None:
-                self._follow(record, systems.get(record.endpoint, record.endpoint))
+                if self._follow(record, systems.get(record.endpoint, record.endpoint)):
+                    began.add(record.endpoint)
                 if record.pending:
                     by_endpoint[record.endpoint].append(record)
+        self._away -= began
         picked: list[Picked] = []
         known = {e.id: e for e in endpoints}
         for name, records in by_endpoint.items():
@@ -356,7 +367,8 @@ class Picker:
         out.append(Picked(gone, lease))
         return gone
 
-    def _follow(self, record: DeliveryRecord, system: str) -> None:
+    def _follow(self, record: DeliveryRecord, system: str) -> bool:
+        """Keep the slots as a commit left them. Whether a call has begun."""
         slots, begun = self._occupied[record.endpoint], self._begun[record.endpoint]
         if occupies(record):
             slots.add(record.id)
@@ -365,12 +377,16 @@ class Picker:
                 sent_at = self._sent_at.pop(record.id, self._clock())
                 if system in self._rates:
                     self._rates[system].take(sent_at)
+                return True
         elif record.id in slots:
             slots.discard(record.id)
+            if record.pending and record.id not in begun:
+                self._away.add(record.endpoint)
             begun.discard(record.id)
             self._sent_at.pop(record.id, None)
             if record.state in SETTLED_STATES:
                 self._note_settled(record.endpoint)
+        return False
 
     def _note_settled(self, endpoint: str) -> None:
         found = self._settled.get(endpoint)
