@@ -31,7 +31,13 @@ from crossdock_hub.store.dead_letters import held_facts
 from crossdock_hub.store.event_contents import FIRST, past_events
 from crossdock_hub.store.reading import DeliveryFilter
 from crossdock_hub.store.unrouted_reading import OLDEST, unrouted_page
-from crossdock_hub.store.writing import dispatch_state, pending, pending_lane, write
+from crossdock_hub.store.writing import (
+    dispatch_state,
+    pending,
+    pending_lane,
+    restart_leases,
+    write,
+)
 from crossdock_hub.unit import Changes, Identifiers, Key
 from databases import KINDS, open_store
 from relay_parts import CONTRACT, HOT_HOURS, LIMITS, event, scan_batch
@@ -309,6 +315,27 @@ async def test_a_list_of_refused_facts_does_not_read_deliveries_without(
     found, cost = await library.cost(refused)
     assert [record.id for record in found] == [f"d-{MANY + n}" for n in range(HOT)][::-1]
     assert cost <= costs[0] + 2_500, "only those"
+
+
+@pytest.mark.parametrize("library", ["sqlite"], indirect=True)
+async def test_a_start_does_not_read_deliveries_that_are_done(library: Library) -> None:
+    """Proves that a start finds leases and dispatches of before without reading what was done, and
+    that what was dispatched waits again."""
+
+    async def start(connection: AsyncConnection) -> None:
+        await restart_leases(connection, NOW, NOW + 10 * SECOND)
+
+    costs = []
+    for first, count in ((0, FEW), (FEW, MANY - FEW)):
+        await library.deliver(first, count, [])
+        _, cost = await library.cost(start)
+        costs.append(cost)
+    assert costs[1] <= costs[0] + 20, costs
+    await library.deliver(MANY, HOT, [], "DISPATCHED", pending=False)
+    async with library.store.write() as connection:
+        await start(connection)
+        waiting = await pending(connection, ENDPOINT, MANY)
+    assert [record.state for record in waiting] == ["READY"] * HOT
 
 
 async def test_a_pick_does_not_read_deliveries_that_are_done(library: Library) -> None:

@@ -215,6 +215,9 @@ async def restart_leases(
 
     What was dispatched before may be gone with the bus's memory; a begin with its old number is
     refused, so sending it again is safe.
+
+    All three are on their way, and have an index: without it a start would read everything that was
+    ever done.
     """
     d = t.deliveries
     left = d.c.lease_until + away
@@ -222,16 +225,18 @@ async def restart_leases(
         (left > now + longest, max(until, now + longest)), (left > until, left), else_=until
     )
     await connection.execute(
-        update(d).where(d.c.lease_until.is_not(None)).values(lease_until=later, due_at=later)
+        update(d)
+        .where(t.ON_THE_WAY, d.c.lease_until.is_not(None))
+        .values(lease_until=later, due_at=later)
     )
     await connection.execute(
         update(d)
-        .where(d.c.state == "DISPATCHED")
+        .where(t.ON_THE_WAY, d.c.state == "DISPATCHED")
         .values(state="READY", pending=True, due_at=None, updated_at=now)
     )
     await connection.execute(
         update(d)
-        .where(d.c.state == "RESOLVING", d.c.lease_until.is_(None))
+        .where(t.ON_THE_WAY, d.c.state == "RESOLVING", d.c.lease_until.is_(None))
         .values(pending=True, due_at=None, updated_at=now)
     )
 
