@@ -120,6 +120,11 @@ async def measure(
         for repetition in range(options.repetitions):
             for name, site in sites.items():
                 await _measure(site, samples[name], options, repetition)
+        # Last: a start that finds nothing in memory leaves nothing there for what comes next.
+        for _ in range(options.repetitions):
+            for name, site in sites.items():
+                samples[name].cold.append(await _started_again(site, cold=True))
+                samples[name].warm.append(await _started_again(site, cold=False))
     finally:
         for site in sites.values():
             await site.stop()
@@ -160,9 +165,7 @@ async def _compare(site: GrownSite) -> None:
 
 
 async def _measure(site: GrownSite, told: Samples, options: Options, repetition: int) -> None:
-    """One repetition of everything, of one of the hubs."""
-    told.cold.append(await _started_again(site, cold=True))
-    told.warm.append(await _started_again(site, cold=False))
+    """One repetition of everything but starts, of one of the hubs."""
     token = str(site.hub.token_file("oms"))
     arguments = (site.hub.address, token, str(CALLERS), str(options.seconds))
     told.writes.append((await asyncio.to_thread(told_by, "callers", *arguments))["per_second"])
