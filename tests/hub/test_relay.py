@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from bus_reading import stored_messages
 from crossdock import bus
-from crossdock_hub.bus.errors import BusUnavailable
+from crossdock_hub.bus.errors import (
+    BusDenied,
+    BusError,
+    BusFull,
+    BusRefused,
+    BusUnavailable,
+    PublishUnknown,
+    StreamMismatch,
+)
+from crossdock_hub.bus.publishing import STREAM_FULL
 from crossdock_hub.bus.relay import Relay
 from crossdock_hub.config import Limits
 from fixtures_hub import Lane, RunningHub
@@ -30,16 +40,17 @@ async def test_a_hub_that_stops_remembers_what_it_published(own_hub: RunningHub)
 
 
 class Stuck:
-    """An outlet's publish that the bus refuses until told otherwise."""
+    """An outlet's publish that fails on the bus until told otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: BusError | None = None) -> None:
+        self.error = error or BusUnavailable("nobody answers")
         self.refuses = True
         self.tries = 0
 
     async def publish(self) -> bool:
         self.tries += 1
         if self.refuses:
-            raise BusUnavailable("the stream is full")
+            raise self.error
         return False
 
 
@@ -61,10 +72,11 @@ class Nodes:
         self.changed += 1
 
 
-async def test_a_node_that_takes_nothing_twice_is_left() -> None:
-    """Proves that what is refused once is tried again where it was, and that another node is asked
-    from the second time on."""
-    nodes, events = Nodes(), Stuck()
+@pytest.mark.parametrize("error", [BusUnavailable("away"), PublishUnknown("no answer in time")])
+async def test_a_node_that_answers_nothing_twice_is_left(error: BusError) -> None:
+    """Proves that what is not answered once is tried again where it was, and that another node is
+    asked from the second time on."""
+    nodes, events = Nodes(), Stuck(error)
     relay = Relay(None, nodes, Limits(relay_poll_seconds=0.01), None, 72.0)  # type: ignore[arg-type]
     relay.events.publish = events.publish  # type: ignore[method-assign]
     relay.scans.publish = Flowing().publish  # type: ignore[method-assign]
@@ -79,6 +91,31 @@ async def test_a_node_that_takes_nothing_twice_is_left() -> None:
         relay.wake()
         await eventually(lambda: events.tries == 1, "one more that fails")
         assert nodes.changed == changed
+    finally:
+        await relay.stop()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BusRefused("maximum bytes exceeded", STREAM_FULL),
+        BusFull("insufficient storage resources available"),
+        BusDenied("permissions violation"),
+        StreamMismatch("another retention"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_node_that_refuses_is_not_left(error: BusError) -> None:
+    """Proves that the hub stays with a node that did answer: with a full account, it dropped its
+    connection every four seconds and asked the other nodes in vain."""
+    nodes, events = Nodes(), Stuck(error)
+    relay = Relay(None, nodes, Limits(relay_poll_seconds=0.01), None, 72.0)  # type: ignore[arg-type]
+    relay.events.publish = events.publish  # type: ignore[method-assign]
+    relay.scans.publish = Flowing().publish  # type: ignore[method-assign]
+    relay.start()
+    try:
+        await eventually(lambda: events.tries == 5, "five tries")
+        assert nodes.changed == 0
     finally:
         await relay.stop()
 

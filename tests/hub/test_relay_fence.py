@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import relay_parts
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM
-from crossdock_hub.bus.errors import BusError
+from crossdock_hub.bus.errors import BusError, BusRefused, PublishUnknown
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.outlet import Outlet, Waiting, compare
-from crossdock_hub.bus.publishing import Message, Outcome
+from crossdock_hub.bus.publishing import STREAM_FULL, Message, Outcome
 from crossdock_hub.store import Store
 from databases import database_of, open_store
 from fixtures_nats import NatsProcess, eventually
@@ -111,7 +111,7 @@ async def test_an_answer_that_never_came(
     own_nats_server.freeze()
     sent = [asyncio.create_task(outlet.publish()) for outlet in (relay.events, relay.scans)]
     for result in await asyncio.gather(*sent, return_exceptions=True):
-        assert isinstance(result, BusError), result
+        assert isinstance(result, PublishUnknown), result
     own_nats_server.thaw()
 
     async def came_late() -> bool:
@@ -123,6 +123,22 @@ async def test_an_answer_that_never_came(
     await _until_sent(relay.scans)
     assert await ids_on(own_nats_server.address, EVENT_STREAM) == events
     assert await ids_on(own_nats_server.address, SCAN_STREAM) == scans
+
+
+async def test_a_full_stream_says_so(store: Store, bus: Bus) -> None:
+    """Proves that what the server refuses is told as refused, with its code, and not as if nobody
+    had answered: for that the hub would leave a node that works."""
+    relay = relay_of(store, bus, Keeper(store))
+    (events, _) = specs()
+    narrow = {**events.configuration(), "max_bytes": 1}
+    await bus.call_api(f"STREAM.UPDATE.{EVENT_STREAM}", narrow)
+    await record(store, event())
+    with pytest.raises(BusRefused, match=EVENT_STREAM) as refused:
+        await relay.events.publish()
+    assert refused.value.code == STREAM_FULL
+    await bus.ensure_streams([events])
+    assert not await relay.events.publish()
+    assert relay.published == 1
 
 
 async def test_a_server_killed_while_it_is_published_to(

@@ -13,6 +13,8 @@ CrossdockError
 
 from __future__ import annotations
 
+from typing import Final
+
 from crossdock.errors import CrossdockError
 
 
@@ -50,3 +52,7 @@ class StreamMismatch(BusError):
 
 class StreamGone(BusError):
     """A stream that the hub made is not there any more: it has to be made again."""
+
+
+# No node of the bus has decided: another one may. What one refuses, each of them refuses.
+UNANSWERED: Final = (BusUnavailable, PublishUnknown)

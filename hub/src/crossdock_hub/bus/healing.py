@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from crossdock_hub.bus.address import BusHealth
-from crossdock_hub.bus.errors import BusError, BusRefused, BusUnavailable
+from crossdock_hub.bus.errors import UNANSWERED, BusError, BusRefused, BusUnavailable
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.outlet import Outlet
 from crossdock_hub.bus.relay import Relay
@@ -147,7 +147,7 @@ class Healer:
                 self._say(str(error))
                 pause = self._limits.relay_retry_seconds_max
                 self._lost = True
-                if isinstance(error, BusUnavailable):
+                if isinstance(error, UNANSWERED):
                     await self._bus.change_node()
             else:
                 self._say("")

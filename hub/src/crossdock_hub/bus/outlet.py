@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from crossdock_hub.bus.errors import BusError, StreamGone
+from crossdock_hub.bus.errors import BusRefused, PublishUnknown, StreamGone
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.publishing import (
     DUPLICATE_IN_BATCH,
@@ -218,7 +218,9 @@ class Outlet:
         self._singly = result.code == DUPLICATE_IN_BATCH
         if result.code == NO_STREAM:
             raise StreamGone(f"{self._source.stream}: {result.reason}")
-        raise BusError(f"{self._source.stream}: {result.reason}")
+        if result.outcome is Outcome.UNKNOWN:
+            raise PublishUnknown(f"{self._source.stream}: {result.reason}")
+        raise BusRefused(f"{self._source.stream}: {result.reason}", result.code)
 
     def _known(self) -> BusPosition:
         assert self._position is not None

@@ -14,7 +14,7 @@ import structlog
 from crossdock import bus as contract_bus
 from crossdock.event.v1 import event_pb2
 
-from crossdock_hub.bus.errors import BusError, StreamGone
+from crossdock_hub.bus.errors import UNANSWERED, BusError, StreamGone
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.outlet import Marks, Outlet, Report, Waiting
 from crossdock_hub.bus.publishing import Message
@@ -245,8 +245,8 @@ class Relay:
             except (BusError, StoreFailure) as error:
                 if isinstance(error, StreamGone):
                     self._on_gone()
-                elif isinstance(error, BusError) and pause > self._limits.relay_poll_seconds:
-                    # Not the first time: the node may be parted, though it answers questions.
+                elif isinstance(error, UNANSWERED) and pause > self._limits.relay_poll_seconds:
+                    # Not the first time: the node may be parted, though it answers pings.
                     await self._bus.change_node()
                 self._say(outlet, str(error))
                 await asyncio.sleep(pause)
