@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from crossdock_hub.committer import Committed
 from crossdock_hub.leading.news import (
     KEYS_MAX,
@@ -46,10 +49,34 @@ def test_news_arrive_as_they_were_told(news: News) -> None:
     assert decode(encode(news)) == news
 
 
-@given(st.binary(max_size=64) | st.sampled_from([b"{}", b"[]", b'{"hub": 1}', b"null"]))
+NO_NEWS = (
+    b"{}",
+    b"[]",
+    b"null",
+    b'"hub"',
+    b'{"hub": 1}',
+    b'{"events": true}',
+    b'{"hub": "a", "due_at": "soon"}',
+    b'{"hub": "a", "due_at": Infinity}',
+    b'{"hub": "a", "awaited": 7}',
+)
+
+
+@given(st.binary(max_size=64) | st.sampled_from(NO_NEWS))
 def test_what_is_no_news_is_not_heard(payload: bytes) -> None:
     """Proves that nobody else's message on the subject disturbs a hub."""
     assert decode(payload) is None
+
+
+@pytest.mark.parametrize("untold", sorted(json.loads(encode(News())).keys() - {"hub"}))
+def test_hubs_of_two_patch_releases_understand_each_other(untold: str) -> None:
+    """Proves that a hub which does not know a field yet is heard in all that it tells, and so is
+    one that tells a field which this one does not know: no news were heard between them."""
+    news = News("there", due_at=70, deliveries={"d-1"}, packages={"p-1"}, packages_untold=True)
+    told = json.loads(encode(news))
+    del told[untold]
+    heard = decode(json.dumps(told | {"of_a_later_release": [1]}).encode())
+    assert heard == replace(news, **{untold: getattr(News(), untold)})
 
 
 def test_what_is_told_of_a_batch() -> None:

@@ -108,13 +108,21 @@ def encode(news: News) -> bytes:
     return json.dumps(told).encode()
 
 
+# Hubs of one database may be of several patch releases: where an older one does not tell something
+# yet, it has nothing to tell of that. So a new field needs a default that is right for such a hub.
+_UNTOLD: Final = json.loads(encode(News()))
+
+
 def decode(payload: bytes) -> News | None:
-    """News as they were told; None: they can't be read."""
+    """News as they were told; None: they can't be read. Fields that are not known are left out."""
     try:
-        told = json.loads(payload)
+        heard = json.loads(payload)
+        if not isinstance(heard["hub"], str):
+            return None
+        told = _UNTOLD | heard
         due_at = told["due_at"]
         return News(
-            hub=str(told["hub"]),
+            hub=told["hub"],
             events=bool(told["events"]),
             scans=bool(told["scans"]),
             work=bool(told["work"]),
@@ -129,7 +137,7 @@ def decode(payload: bytes) -> News | None:
             packages=_words(told["packages"]),
             packages_untold=bool(told["packages_untold"]),
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
 
 
