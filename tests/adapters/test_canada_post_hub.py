@@ -228,7 +228,7 @@ async def test_a_service_without_a_code_waits_for_its_row(
         assert f"map set canada-post SERVICE_LEVEL CODE --type DOM --means {word}" in (
             parked.waiting_on
         )
-        assert parked.waiting_on.endswith("--preferred; then it goes again by itself")
+        assert parked.waiting_on.endswith("--preferred --reason …; then it goes again by itself")
         gone = shipments.pop(1)
         await void(story, gone)
         assert await story.state(gone, "buy_label") == "SUPERSEDED"

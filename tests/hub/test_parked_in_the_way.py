@@ -9,6 +9,7 @@ from crossdock_hub.reading.verdict import judge
 from first_flow import Flow, order, package
 from operator_says import say
 from stored_flow import chain_of, situations_of
+from told_commands import commands_in, refusal
 
 LIMITS = Limits()
 
@@ -16,6 +17,8 @@ LIMITS = Limits()
 def verdict(flow: Flow, root_id: str) -> str:
     found = judge(chain_of(flow, root_id), situations_of(flow), LIMITS, flow.now)
     assert found.verdict == "NEEDS_PERSON"
+    commands = commands_in(found.sentence)
+    assert [refusal(command) for command in commands] == [""] * found.sentence.count("crossdock ")
     return found.sentence
 
 
@@ -51,8 +54,9 @@ def test_a_void_behind_a_purchase_in_doubt_says_what_to_do() -> None:
     assert (
         "the carrier lists two shipments; nobody wants it any more, for void_label came; look at "
         f"ups for {second.vendor_reference}; if it is there: crossdock resolve {second.id} "
-        f"--reference TYPE=VALUE; if it is not: crossdock delivery skip {second.id}; void_label of "
-        "package BOX-1 and void_label of package BOX-2 cannot go on before."
+        f"--reference TYPE=VALUE --reason …; if it is not: crossdock delivery skip {second.id} "
+        "--reason …; void_label of package BOX-1 and void_label of package BOX-2 cannot go on "
+        "before."
     ) in told
     say(flow, "SKIP", second)
     voids = flow.deliveries("ups", "void_label")
@@ -65,7 +69,7 @@ def test_a_purchase_in_doubt_that_is_wanted_is_bought_if_it_is_not_there() -> No
     order_id, _, (only,) = purchases(flow, 1)
     only = parked_in_doubt(flow, only)
     told = verdict(flow, order_id)
-    assert f"if it is not: crossdock delivery retry {only.id} --not-found-at-vendor" in told
+    assert f"not: crossdock delivery retry {only.id} --not-found-at-vendor --reason …" in told
     assert "nobody wants it" not in told and "cannot go on" not in told
 
 
@@ -79,7 +83,7 @@ def test_what_never_was_at_the_vendor_and_is_taken_back_is_skipped() -> None:
     told = verdict(flow, order_id)
     assert (
         "no row for the container; nobody wants it any more, for void_label came: "
-        f"crossdock delivery skip {second.id}; " in told
+        f"crossdock delivery skip {second.id} --reason …; " in told
     )
     assert "look at" not in told.removeprefix("A person has to look")
 

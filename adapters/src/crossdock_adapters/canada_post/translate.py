@@ -204,7 +204,8 @@ def service_code(service: str, services: Mapping[str, str]) -> str:
     if found is None:
         raise Untranslatable(
             f"service {service!r} has no Canada Post code: say it with crossdock map set "
-            f"canada-post SERVICE_LEVEL CODE --type {DOMESTIC} --means {wanted} --preferred",
+            f"canada-post SERVICE_LEVEL CODE --type {DOMESTIC} --means {wanted} --preferred "
+            "--reason …",
             UnsentWord(Topic.SERVICE_LEVEL, wanted, (DOMESTIC,)),
         )
     return found

@@ -177,7 +177,7 @@ def service_type(shipment: shipment_pb2.Shipment, services: Mapping[str, str]) -
     if found is None:
         raise Untranslatable(
             f"service {shipment.service_code!r} has no FedEx service type: say it with crossdock "
-            f"map set fedex SERVICE_LEVEL CODE --means {wanted} --preferred",
+            f"map set fedex SERVICE_LEVEL CODE --means {wanted} --preferred --reason …",
             UnsentWord(Topic.SERVICE_LEVEL, wanted, ("", CROSS_BORDER)),
         )
     return found

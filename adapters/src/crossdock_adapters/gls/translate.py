@@ -115,7 +115,7 @@ def service_of(service: str, services: Mapping[str, str]) -> str:
     if found is None:
         raise Untranslatable(
             f"service {service!r} has no GLS product: say it with crossdock map set gls "
-            f"SERVICE_LEVEL CODE --means {wanted} --preferred",
+            f"SERVICE_LEVEL CODE --means {wanted} --preferred --reason …",
             UnsentWord(Topic.SERVICE_LEVEL, wanted, SERVICE_TYPES),
         )
     return found

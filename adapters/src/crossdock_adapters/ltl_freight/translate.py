@@ -154,7 +154,7 @@ def accessorial_of(service: str, services: Mapping[str, str]) -> str:
     if found is None:
         raise Untranslatable(
             f"service {service!r} has no accessorial code: say it with crossdock map set "
-            f"ltl-freight SERVICE_LEVEL CODE --means {wanted} --preferred",
+            f"ltl-freight SERVICE_LEVEL CODE --means {wanted} --preferred --reason …",
             UnsentWord(Topic.SERVICE_LEVEL, wanted),
         )
     return "" if found == NO_ACCESSORIAL else found

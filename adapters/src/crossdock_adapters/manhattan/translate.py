@@ -135,7 +135,7 @@ def unit_out(code: str, names: Names) -> str:
     if unit is None:
         raise Untranslatable(
             f"unit {code} has no name at the warehouse; say it with crossdock map set manhattan "
-            f"UNIT NAME --means {code} --preferred",
+            f"UNIT NAME --means {code} --preferred --reason …",
             UnsentWord(Topic.UNIT, code),
         )
     return unit

@@ -329,7 +329,7 @@ def _unit(record: Mapping[str, Any], name: str, names: Names) -> str:
     if unit is None:
         said = (
             f"unit {str(value)[:40]!r} has no row; say what it means with crossdock map set "
-            "manhattan UNIT"
+            "manhattan UNIT CODE --means WORD --reason …"
         )
         unread = UnreadCodes(Topic.UNIT, (Code("", str(value or "")),))
         raise Unreadable(said, names.place(name), unread)

@@ -67,7 +67,7 @@ class MasterDataRules:
             kind = f" --type {type_}" if type_ else ""
             raise Unreadable(
                 f"unit {name[:MAX_SHOWN]!r} has no row; say what it means with crossdock map set "
-                f"netsuite UNIT{kind}",
+                f"netsuite UNIT CODE{kind} --means WORD --reason …",
                 place,
                 self.mappings.unread(Topic.UNIT, codes),
             )

@@ -390,7 +390,7 @@ def sap_unit(unit: str, rules: BookingRules) -> str:
     if not found:
         raise Untranslatable(
             f"unit {unit!r} has no code of SAP's: say it with crossdock map set sap UNIT CODE "
-            f"--means {unit} --preferred",
+            f"--means {unit} --preferred --reason …",
             UnsentWord(Topic.UNIT, unit),
         )
     return found

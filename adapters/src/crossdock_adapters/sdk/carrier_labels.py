@@ -68,7 +68,8 @@ def packaging_of(
     if word not in rows:
         raise Untranslatable(
             f"container type {container!r} is {word!r} by package_types, which has no code: say it "
-            f"with crossdock map set {kind} PACKAGE_TYPE CODE --means {word} --preferred",
+            f"with crossdock map set {kind} PACKAGE_TYPE CODE --means {word} --preferred "
+            "--reason …",
             UnsentWord(Topic.PACKAGE_TYPE, word),
         )
     return rows[word]

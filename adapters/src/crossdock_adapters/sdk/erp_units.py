@@ -32,7 +32,7 @@ class ErpUnits:
         if word is None:
             raise Untranslatable(
                 f"unit {code!r} has no unit of the ERP: say it with crossdock map set {self.kind} "
-                f"UNIT WORD --means {code} --preferred",
+                f"UNIT WORD --means {code} --preferred --reason …",
                 UnsentWord(Topic.UNIT, code),
             )
         return word
@@ -46,7 +46,7 @@ class ErpUnits:
         if own is None and found is None:
             raise Unreadable(
                 f"unit {word[:MAX_SHOWN]!r} of the ERP has no row: say what it means with "
-                f"crossdock map set {self.kind} UNIT WORD --means CODE",
+                f"crossdock map set {self.kind} UNIT WORD --means CODE --reason …",
                 place,
                 self.mappings.unread(Topic.UNIT, codes),
             )

@@ -43,7 +43,7 @@ def word_of(unit: str, units: Mapping[str, str], kind: str) -> str:
     if found is None:
         raise Untranslatable(
             f"unit {unit} has no row that is sent: say it with crossdock map set {kind} UNIT WORD "
-            f"--means {unit} --preferred",
+            f"--means {unit} --preferred --reason …",
             UnsentWord(Topic.UNIT, unit),
         )
     return found

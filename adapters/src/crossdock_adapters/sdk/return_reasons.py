@@ -33,6 +33,6 @@ def code_of(reason: str, codes: Mapping[str, str], kind: str) -> str:
     if unsent.may_have_row:
         helps = (
             f"say it with crossdock map set {kind} REASON CODE --type {TYPE} --means {reason} "
-            "--preferred"
+            "--preferred --reason …"
         )
     raise Untranslatable(f"reason {reason!r} of a return has no code to be sent: {helps}", unsent)

@@ -136,7 +136,7 @@ def service_code(service: str, origin_country: str, services: Mapping[str, str])
         table = f" --type {types[0]}" if types[0] else ""
         raise Untranslatable(
             f"service {service!r} from {origin_country} has no UPS code: say it with crossdock map "
-            f"set ups SERVICE_LEVEL CODE{table} --means {wanted} --preferred",
+            f"set ups SERVICE_LEVEL CODE{table} --means {wanted} --preferred --reason …",
             UnsentWord(Topic.SERVICE_LEVEL, wanted, types),
         )
     return found

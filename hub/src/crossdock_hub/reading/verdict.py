@@ -133,15 +133,15 @@ def _what_helps(record: DeliveryRecord, case: Case) -> list[str]:
     flow = case.chain.deliveries
     by = next((other for other in flow if takes_back(other, record)), None)
     in_doubt = may_be_at_vendor(record, flow, case.limits)
-    skip = f"crossdock delivery skip {record.id}"
+    skip = f"crossdock delivery skip {record.id} --reason …"
     unwanted = f"nobody wants it any more, for {by.operation} came" if by else ""
     if not in_doubt:
         return [f"{unwanted}: {skip}"] if by else []
-    again = f"crossdock delivery retry {record.id} --not-found-at-vendor"
+    again = f"crossdock delivery retry {record.id} --not-found-at-vendor --reason …"
     return [
         *([unwanted] if by else []),
         f"look at {record.endpoint} for {record.vendor_reference}",
-        f"if it is there: crossdock resolve {record.id} --reference TYPE=VALUE",
+        f"if it is there: crossdock resolve {record.id} --reference TYPE=VALUE --reason …",
         f"if it is not: {skip if by else again}",
     ]
 

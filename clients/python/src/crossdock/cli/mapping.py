@@ -317,7 +317,9 @@ def _show_unmapped(answer: mapping_service_pb2.GetMappingCoverageResponse) -> No
     print_table(COVERAGE_COLUMNS, rows)
     if answer.truncated:
         typer.echo("… and more; --kind narrows it down")
-    typer.echo("say what one means: crossdock map set KIND TOPIC CODE --type T --means WORD")
+    typer.echo(
+        "say what one means: crossdock map set KIND TOPIC CODE --type T --means WORD --reason …"
+    )
     if any(each.canonical for each in answer.unmapped_codes):
         typer.echo("say what to send for a word: the same, with --preferred")
 
