@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from crossdock_hub.config import SECOND
 from crossdock_hub.delivery.dispatching import Picker
@@ -157,6 +158,39 @@ def test_who_takes_nothing_leaves_the_budget_to_the_others() -> None:
     ended = [replace(each, state="CONFIRMED", pending=False) for each in (taken, *out("south"))]
     assert "north" in went(*ended)
     assert len(out("north")) > 1, "it has its share no more"
+
+
+def test_calls_that_begin_at_another_hub_show_that_an_endpoint_is_back() -> None:
+    """Proves that an endpoint which let its work lie is sent as much as before once a call of its
+    was begun at another hub, whether that still runs when the leader reads the store or has ended,
+    and not merely because the store was read."""
+    for state in ("IN_FLIGHT", "CONFIRMED"):
+        rows = {("delivery", r.id): r for r in (ready(n, 0, "north") for n in range(9))}
+        work, north = MemoryWork(lambda rows=rows: rows), endpoint("north", concurrency=4)
+        picker = Picker(LIMITS, Tick(), work)
+
+        def noted(*records: DeliveryRecord, rows: Any = rows, work: Any = work) -> None:
+            for record in records:
+                rows["delivery", record.id] = record
+                work.note(record)
+
+        def sent(picker: Picker = picker, north: Any = north, noted: Any = noted) -> Any:
+            at_once(picker.restore(NO_CONNECTION))
+            found = at_once(picker.pick_stored(NO_CONNECTION, View(), [north], START))
+            noted(*(one.record for one in found))
+            return [one.record for one in found]
+
+        noted(*rows.values())
+        lay = sent()
+        assert len(lay) == 4
+        back = [replace(each, state="READY", pending=True) for each in lay]
+        noted(*back)
+        picker.pick_new(batch(*back), [north], START)
+        (probe,) = sent()
+        assert sent() == [], "the store was read, and nothing had begun"
+        lease = START + SECOND if state == "IN_FLIGHT" else None
+        noted(replace(probe, state=state, lease_until=lease, pending=False))
+        assert len(sent()) == (3 if state == "IN_FLIGHT" else 4)
 
 
 def test_a_probe_goes_beside_calls_that_are_silent() -> None:

@@ -162,6 +162,7 @@ class Picker:
     async def restore(self, connection: Transaction) -> None:
         """Take the store's word: at start, and after a batch that was lost."""
         occupying, backlog = await self._stored.dispatch_state(connection)
+        lay = {name: out - self._begun[name] for name, out in self._occupied.items()}
         self._occupied.clear()
         self._begun.clear()
         self._sent_at.clear()
@@ -173,6 +174,11 @@ class Picker:
             if way.begun:
                 self._begun[way.endpoint].add(way.delivery_id)
         self._backlog.update(backlog)
+        # What lay there and does no more has begun at another hub, and may have ended there: it is
+        # this one that takes back.
+        for name, before in lay.items():
+            if before - (self._occupied[name] - self._begun[name]):
+                self._away.discard(name)
 
     def in_use(self, endpoint: str) -> int:
         """Deliveries of an endpoint on their way to the vendor."""
