@@ -11,7 +11,7 @@ from crossdock.errors import CallError, NotFoundError
 from crossdock.fulfillment.v1 import fulfillment_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.returns.v1 import return_pb2
-from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.salesforce import returns, translate
 from crossdock_adapters.salesforce.client import (
@@ -47,8 +47,6 @@ STAGES = Stages(ADAPTER.mappings)
 # The states of the hub's order in which nothing of it is left to leave.
 ALL_LEFT = (order_pb2.ORDER_STATE_SHIPPED, order_pb2.ORDER_STATE_DELIVERED)
 # The states of a shipment that has not left, or does not count as if it had.
-NOT_LEFT = (shipment_pb2.SHIPMENT_STATE_PACKED, shipment_pb2.SHIPMENT_STATE_VOIDED)
-MAX_SHIPMENTS = 500
 NOT_OURS = "the order is not of this org: nothing to tell it"
 # The draft of a refund that this org has nothing to do with.
 NO_DRAFT = "none"
@@ -139,7 +137,7 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     async with vendor.turn(ours.summary_id):
         found = await _read_open(work, vendor, ours.id)
         items = _items(work, vendor, found, shipment)
-        note = await _leave_out(work, vendor, ours, found, shipment)
+        note = await _leave_out(work, vendor, ours, found)
         invoice = await _write(work, vendor, ours, found, rows, items)
     return Confirmed([_reference(ours.id), *_shipments(rows), *invoice], note=note)
 
@@ -159,7 +157,7 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
     rows = translate.delivered_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
         found = await _read(vendor, ours.id)
-        note = await _leave_out(work, vendor, ours, found, shipment)
+        note = await _leave_out(work, vendor, ours, found)
         invoice = await _write(work, vendor, ours, found, rows, {})
     return Confirmed([_reference(ours.id), *_shipments(rows), *invoice], note=note)
 
@@ -323,47 +321,24 @@ async def _take_out(vendor: SalesforceClient, found: Found, rows: Mapping[str, D
         await vendor.set_quantities(rest)
 
 
-async def _leave_out(
-    work: Work,
-    vendor: SalesforceClient,
-    ours: Ours,
-    found: Found,
-    shipment: shipment_pb2.Shipment,
-) -> str:
-    """Once all has left, take out what the dock kept back, which would be billed; what was taken
-    out, for people. What is fulfilled or invoiced by now stays as it is."""
+async def _leave_out(work: Work, vendor: SalesforceClient, ours: Ours, found: Found) -> str:
+    """Once all has left, take out what the hub counts as short, at the pick or at the dock, which
+    would be billed; what was, for people. What is fulfilled or invoiced by now stays as it is.
+
+    Only that: a shipment that was voided to be packed again has not left either, and nothing puts
+    back what is cancelled.
+    """
     closed = _stage(found, vendor) in (Stage.DONE, Stage.CANCELLED)
     if not ours.has_all_left or closed or vendor.names.get(found.order, "order.invoice"):
         return ""
-    lines = [line.line_number for line in ours.order.lines]
-    shipments = await _left_with(work, shipment)
     rules = _rules(work.settings, work.endpoint, vendor)
     try:
-        rest = translate.left_over(found, lines, shipments, rules)
+        rest, unread = translate.short_over(found, ours.order, rules)
     except Unreadable as problem:
         raise NeedsPerson(f"{found.id}: {problem}") from problem
-    if rest and (await _hub_order(work, ours.order.id)).revision != ours.order.revision:
-        # A shipment that is voided between the two reads has not left, and nothing puts back.
-        raise Retry(HUB_RETRY_SECONDS, "the order changed while its shipments were read")
     await _take_out(vendor, found, rest)
-    return f"cancelled, for it did not leave: {row_quantities(rest)}" if rest else ""
-
-
-async def _left_with(work: Work, shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Shipment]:
-    """The order's shipments that left, as they are now; the one that is told as it is told, where
-    the hub lists it no more."""
-    asked = shipment_service_pb2.ListShipmentsRequest(
-        page_size=MAX_SHIPMENTS, order_id=shipment.order_id
-    )
-    try:
-        answer = await work.hub.shipments.ListShipments(asked)
-    except CallError as error:
-        reason = f"shipments of order {shipment.order_id} not read from the hub"
-        raise Retry(HUB_RETRY_SECONDS, reason) from error
-    if answer.next_page_token:
-        raise NeedsPerson(f"the order has more than {MAX_SHIPMENTS} shipments")
-    found = {shipment.id: shipment, **{each.id: each for each in answer.shipments}}
-    return [each for each in found.values() if each.state not in NOT_LEFT]
+    taken = [f"cancelled, for it did not leave: {row_quantities(rest)}"] if rest else []
+    return "; ".join([*taken, *unread])
 
 
 async def _write(

@@ -101,6 +101,8 @@ def knows(sandbox: SalesforceSandbox) -> Sequence[Message]:
     worked_on = known(ORDER_ID, "FO-0001", WORK)
     line = worked_on.lines.add(line_number=1, item_number="SKU-1001")
     line.quantity.value, line.quantity.unit = "2", "EA"
+    progress = worked_on.progress.add(line_number=1)
+    progress.short.value, progress.short.unit = str(SHORT), "EA"
     return [
         worked_on,
         known(CANCELLED_ID, "FO-0004", CANCELLED),

@@ -7,7 +7,7 @@ place among the fulfillment order's rows by id, which never changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -183,29 +183,33 @@ def short_rows(
     return left
 
 
-def left_over(
-    found: Found, lines: Iterable[int], shipments: Iterable[shipment_pb2.Shipment], rules: Rules
-) -> dict[str, Decimal]:
-    """What each row has beyond what left of it, by its id, of an order of which all has left.
-
-    lines: of the hub's order; another row is none of its goods. Untranslatable: what left of a line
-    is told in another unit than the row's, and nobody knows how much of the row that is.
-    """
-    left: dict[int, dict[str, Decimal]] = {}
-    for shipment in shipments:
-        for (number, unit), quantity in departures.all_that_left(shipment).items():
-            units = left.setdefault(number, {})
-            units[unit] = units.get(unit, Decimal(0)) + quantity
+def short_over(
+    found: Found, order: order_pb2.Order, rules: Rules
+) -> tuple[dict[str, Decimal], list[str]]:
+    """What each row has beyond what may leave of its line, by its id: beyond what was ordered less
+    what the hub counts as short, at the pick and at the dock. And a sentence for each line of which
+    that is told in another unit than the row's: a person takes it out."""
+    lines = {line.line_number: line.quantity for line in order.lines}
     rest: dict[str, Decimal] = {}
-    for number in sorted(set(lines) & set(range(1, len(found.lines) + 1))):
-        row, units = found.lines[number - 1], left.get(number, {})
+    unread: list[str] = []
+    for told in order.progress:
+        number, short = told.line_number, told.short
+        amount = Decimal(short.value or 0)
+        if amount <= 0 or number not in lines or not 1 <= number <= len(found.lines):
+            continue
+        row, ordered = found.lines[number - 1], lines[number]
         kept = unit_of(row, rules)
-        if others := sorted(set(units) - {kept}):
-            raise Untranslatable(f"line {number}: {others[0]} left, and the row is in {kept}")
-        over = _quantity(row, "line.quantity", rules.names) - units.get(kept, Decimal(0))
+        if {short.unit, ordered.unit} != {kept}:
+            unread.append(
+                f"line {number}: {plain(amount)} {short.unit} did not leave, and the row is in "
+                f"{kept}: take it out in Salesforce"
+            )
+            continue
+        may_leave = max(Decimal(0), Decimal(ordered.value) - amount)
+        over = _quantity(row, "line.quantity", rules.names) - may_leave
         if over > 0:
-            rest[str(row["Id"])] = over
-    return rest
+            rest[str(row["Id"])] = min(over, amount)
+    return rest, unread
 
 
 def remaining(found: Found, row_id: str, cancelled: Decimal, names: Names) -> Decimal:

@@ -87,13 +87,6 @@ def packages_that_left(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Pac
     return [package for package in shipment.packages if package.number in left]
 
 
-def all_that_left(shipment: shipment_pb2.Shipment) -> dict[tuple[int, str], Decimal]:
-    """Quantity by line number and unit, over all departures of a shipment that has left."""
-    contents = [content for package in shipment.packages for content in package.contents]
-    told = [row for departure in shipment.departures for row in departure.shipped]
-    return _amounts(told if shipment.departures else contents)
-
-
 def lines_that_left(shipment: shipment_pb2.Shipment) -> list[LineThatLeft]:
     """By line number. Untranslatable: nothing left, or one line in two units."""
     contents = [content for package in packages_that_left(shipment) for content in package.contents]
