@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from crossdock.client import HubClient
 from crossdock.errors import ConfigurationError
 from crossdock.hub.v1 import hub_service_pb2
 from crossdock_hub.config import Settings
+from crossdock_hub.door import binding
 from crossdock_hub.door.binding import PortMark, check_port_sharing
 from crossdock_hub.sharing import advertised, check_sharing
 from databases import ServerDatabase, migrated_template
@@ -151,7 +153,7 @@ def test_who_does_not_share_the_port_is_refused(workers: SharedHubs) -> None:
     elsewhere = ServerDatabase(session_server(), migrated_template())
     code, said = second.run_to_its_end(database_url=elsewhere.url)
     assert code == EXIT_CONFIGURATION
-    assert f"{first.address} is shared by hubs of another database (process {first.pid})" in said
+    assert f"{first.address} is shared by hubs (process {first.pid}) with another" in said
     taken = str(_told(first)["metrics_port"])
     code, said = second.run_to_its_end(metrics_port=taken)
     assert code == EXIT_UNAVAILABLE
@@ -228,7 +230,7 @@ def test_a_port_is_of_one_database() -> None:
 
     ours, theirs = mark(POSTGRES), mark(f"{POSTGRES}-2")
     ours.set()
-    with pytest.raises(ConfigurationError, match="hubs of another database"):
+    with pytest.raises(ConfigurationError, match="with another CROSSDOCK_DATABASE_URL"):
         theirs.set()
     elsewhere = mark(f"{POSTGRES}-2", free_port())
     elsewhere.set()
@@ -236,3 +238,25 @@ def test_a_port_is_of_one_database() -> None:
     ours.clear()
     theirs.set()
     theirs.clear()
+
+
+def test_a_mark_stands_beside_any_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that hubs with one process number, as in two containers, and one whose database is
+    spelled with its port and its options in another order, agree on a port, also beside a socket
+    whose name is no text; and that a system which tells no names is named, with what to do."""
+    port = free_port()
+    named = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    named.bind(b"\0\xff\xfe" + str(port).encode())
+    spelled = ("h/d?a=1&b=2", "H:5432/d?b=2&a=1", "me:word@h:5432/d?a=1&b=2")
+    marks = [
+        PortMark(Settings(listen=f"127.0.0.1:{port}", database_url=f"postgresql+asyncpg://{each}"))
+        for each in spelled
+    ]
+    for each in marks:
+        each.set()
+    for each in marks:
+        each.clear()
+    named.close()
+    monkeypatch.setattr(binding, "_SOCKETS", Path("/proc/net/no-such"))
+    with pytest.raises(ConfigurationError, match=r"can't be told.*CROSSDOCK_SHARE_PORT=false"):
+        marks[0].set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import socket
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ LOOPBACK: Final = ("127.0.0.1:", "localhost:", "[::1]:", "unix:")
 _SOCKETS: Final = Path("/proc/net/unix")
 _MARK: Final = "crossdock-port"
 _DIGEST_CHARACTERS: Final = 16
+_CHANCE_BYTES: Final = 8
+_POSTGRESQL_PORT: Final = "5432"
 
 
 def check_address(settings: Settings) -> None:
@@ -132,7 +135,9 @@ class PortMark:
     def __init__(self, settings: Settings) -> None:
         self._listen = settings.listen
         url = urlsplit(settings.database_url)
-        where = repr((url.netloc.rpartition("@")[2], url.path, url.query))
+        host, _, port = url.netloc.rpartition("@")[2].partition(":")
+        options = sorted(url.query.split("&"))
+        where = repr((host.lower(), port or _POSTGRESQL_PORT, url.path, options))
         digest = hashlib.sha256(where.encode()).hexdigest()[:_DIGEST_CHARACTERS]
         self._prefix = f"{_MARK}/{settings.listen.rpartition(':')[2]}/"
         self._ours = f"{self._prefix}{digest}/"
@@ -142,16 +147,27 @@ class PortMark:
         """Say so. ConfigurationError: a hub of another database has said so of the port; of two
         that say so at once, each finds the other one."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(f"\0{self._ours}{os.getpid()}")
-        names = (line.rpartition("@")[2] for line in _SOCKETS.read_text().splitlines())
+        try:
+            # In two containers on the host's network both may be process 1.
+            self._socket.bind(f"\0{self._ours}{os.getpid()}-{secrets.token_hex(_CHANCE_BYTES)}")
+            # A name is whatever bytes its process gave it.
+            told = _SOCKETS.read_text(errors="replace")
+        except OSError as error:
+            self.clear()
+            raise ConfigurationError(
+                f"who else listens at {self._listen} can't be told ({error.strerror}, "
+                f"{_SOCKETS}); give this hub a port of its own, and set CROSSDOCK_SHARE_PORT=false"
+            ) from None
+        names = (line.rpartition("@")[2] for line in told.splitlines())
         marks = [name for name in names if name.startswith(self._prefix)]
         others = [name for name in marks if not name.startswith(self._ours)]
         if others:
             self.clear()
+            process = others[0].rpartition("/")[2].partition("-")[0]
             raise ConfigurationError(
-                f"{self._listen} is shared by hubs of another database (process "
-                f"{others[0].rpartition('/')[2]}), whose callers would reach this one; set "
-                "CROSSDOCK_LISTEN to another port, or CROSSDOCK_DATABASE_URL to the same as theirs"
+                f"{self._listen} is shared by hubs (process {process}) with another "
+                "CROSSDOCK_DATABASE_URL, whose callers would reach this one; set it to the same "
+                "text as theirs if the database is the same, or CROSSDOCK_LISTEN to another port"
             )
 
     def clear(self) -> None:
