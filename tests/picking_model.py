@@ -26,6 +26,7 @@ class Work:
     place: int
     state: str = "WAITS"
     stored: bool = False
+    sent_at: Fraction = Fraction(0)
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Endpoint:
     """An endpoint of a system. calls: since a less urgent lane had its turn, while one waits.
 
     last_lane: the less urgent one that had the last turn. served: when stored work of it went last.
-    away: work that was out came back without having begun, and none has begun since.
+    away: work that was out for long came back without having begun, and none has begun since.
     """
 
     name: str
@@ -58,6 +59,8 @@ class PickingModel:
     run_max: int
     slice_max: int
     margin: Fraction
+    # After how long what comes back without having begun had lain at an adapter that is away.
+    lay: Fraction = Fraction(15)
     now: Fraction = Fraction(0)
     works: list[Work] = field(default_factory=list)
     begun_at: dict[str, list[Fraction]] = field(default_factory=dict)
@@ -88,7 +91,7 @@ class PickingModel:
     def batch(self, fresh: list[Work], begun: list[Work], ended: list[Work]) -> set[str]:
         """What one commit sends out, by name. fresh: what has just become ready, perhaps again."""
         for work in fresh:
-            if work in self.works:
+            if work in self.works and self.now - work.sent_at >= self.lay:
                 self._of(work.endpoint).away = True
         for work in begun:
             work.state = "BEGUN"
@@ -161,7 +164,7 @@ class PickingModel:
             fresh = sorted(fresh, key=lambda work: (work.lane, work.place))
             gone = fresh[: self.free(endpoint)]
         for work in gone:
-            work.state = "OUT"
+            work.state, work.sent_at = "OUT", self.now
         for work in fresh:
             work.stored = True
         return {work.name for work in gone}
@@ -178,7 +181,7 @@ class PickingModel:
             turns = self._turns(endpoint, waiting, room)
             gone = [*turns, *(work for work in waiting if work not in turns)][:room]
         for work in gone:
-            work.state = "OUT"
+            work.state, work.sent_at = "OUT", self.now
         self.turn += 1
         endpoint.served = self.turn
         return {work.name for work in gone}

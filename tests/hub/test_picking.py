@@ -125,7 +125,8 @@ def test_who_takes_nothing_leaves_the_budget_to_the_others() -> None:
         ("delivery", r.id): r for v in (north, south) for r in (ready(n, 0, v.id) for n in range(9))
     }
     work = MemoryWork(lambda: rows)
-    picker, both = Picker(LIMITS, Tick(), work), [north, south]
+    tick = Tick()
+    picker, both = Picker(LIMITS, tick, work), [north, south]
 
     def went(*changed: DeliveryRecord) -> list[str]:
         for record in changed:
@@ -146,6 +147,7 @@ def test_who_takes_nothing_leaves_the_budget_to_the_others() -> None:
     at_once(picker.restore(NO_CONNECTION))
     assert went() == ["north"] * 4
     # Nobody begins any of them in time.
+    tick.now += LIMITS.dispatch_seconds
     back = [replace(each, state="READY", pending=True) for each in out("north")]
     assert went(*back) == ["south"] * 4, "who waited longest goes first"
     begun = [replace(each, state="IN_FLIGHT", lease_until=START + SECOND) for each in out("south")]
@@ -160,6 +162,16 @@ def test_who_takes_nothing_leaves_the_budget_to_the_others() -> None:
     assert len(out("north")) > 1, "it has its share no more"
 
 
+def test_what_is_taken_back_at_once_tells_nothing_of_an_adapter() -> None:
+    """Proves that an endpoint whose work a pause, a refused begin or a lost queue took back is sent
+    as much as before: nothing lay there for long."""
+    picker, vendor = Picker(LIMITS, tick := Tick()), endpoint(concurrency=4)
+    sent = [one.record for one in picker.pick_new(batch(*map(ready, range(4))), [vendor], START)]
+    tick.now += LIMITS.dispatch_seconds / 4
+    back = [replace(each, state="READY", pending=True) for each in sent]
+    assert len(picker.pick_new(batch(*back), [vendor], START)) == len(sent) == 4
+
+
 def test_calls_that_begin_at_another_hub_show_that_an_endpoint_is_back() -> None:
     """Proves that an endpoint which let its work lie is sent as much as before once a call of its
     was begun at another hub, whether that still runs when the leader reads the store or has ended,
@@ -167,7 +179,8 @@ def test_calls_that_begin_at_another_hub_show_that_an_endpoint_is_back() -> None
     for state in ("IN_FLIGHT", "CONFIRMED"):
         rows = {("delivery", r.id): r for r in (ready(n, 0, "north") for n in range(9))}
         work, north = MemoryWork(lambda rows=rows: rows), endpoint("north", concurrency=4)
-        picker = Picker(LIMITS, Tick(), work)
+        tick = Tick()
+        picker = Picker(LIMITS, tick, work)
 
         def noted(*records: DeliveryRecord, rows: Any = rows, work: Any = work) -> None:
             for record in records:
@@ -183,6 +196,8 @@ def test_calls_that_begin_at_another_hub_show_that_an_endpoint_is_back() -> None
         noted(*rows.values())
         lay = sent()
         assert len(lay) == 4
+        assert sent() == [], "all slots are taken"
+        tick.now += LIMITS.dispatch_seconds
         back = [replace(each, state="READY", pending=True) for each in lay]
         noted(*back)
         picker.pick_new(batch(*back), [north], START)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain, zip_longest
-from math import ceil
-from typing import Protocol
+from math import ceil, inf
+from typing import Final, Protocol
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking, ledger, pacing
@@ -25,6 +25,9 @@ from crossdock_hub.delivery.routing import LANES
 from crossdock_hub.records import SETTLED_STATES, DeliveryRecord, OnItsWay, occupies
 from crossdock_hub.store import Transaction, writing
 from crossdock_hub.unit import Changes, View
+
+# What is taken back after this share of `dispatch_seconds` has lain there: clocks may differ.
+LAY_SHARE: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -165,7 +168,6 @@ class Picker:
         lay = {name: out - self._begun[name] for name, out in self._occupied.items()}
         self._occupied.clear()
         self._begun.clear()
-        self._sent_at.clear()
         self._backlog.clear()
         if self._restored_at is None:
             self._restored_at = self._clock()
@@ -176,9 +178,13 @@ class Picker:
         self._backlog.update(backlog)
         # What lay there and does no more has begun at another hub, and may have ended there: it is
         # this one that takes back.
+        still: set[str] = set()
         for name, before in lay.items():
-            if before - (self._occupied[name] - self._begun[name]):
+            lies = self._occupied[name] - self._begun[name]
+            still |= lies
+            if before - lies:
                 self._away.discard(name)
+        self._sent_at = {one: at for one, at in self._sent_at.items() if one in still}
 
     def in_use(self, endpoint: str) -> int:
         """Deliveries of an endpoint on their way to the vendor."""
@@ -386,10 +392,11 @@ class Picker:
                 return True
         elif record.id in slots:
             slots.discard(record.id)
-            if record.pending and record.id not in begun:
+            lay_seconds = self._clock() - self._sent_at.pop(record.id, inf)
+            # A pause, a refused begin or a lost queue takes back what has not lain for long.
+            if record.pending and lay_seconds >= self._limits.dispatch_seconds * LAY_SHARE:
                 self._away.add(record.endpoint)
             begun.discard(record.id)
-            self._sent_at.pop(record.id, None)
             if record.state in SETTLED_STATES:
                 self._note_settled(record.endpoint)
         return False
