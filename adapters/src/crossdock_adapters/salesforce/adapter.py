@@ -46,7 +46,6 @@ STAGES = Stages(ADAPTER.mappings)
 
 # The states of the hub's order in which nothing of it is left to leave.
 ALL_LEFT = (order_pb2.ORDER_STATE_SHIPPED, order_pb2.ORDER_STATE_DELIVERED)
-# The states of a shipment that has not left, or does not count as if it had.
 NOT_OURS = "the order is not of this org: nothing to tell it"
 # The draft of a refund that this org has nothing to do with.
 NO_DRAFT = "none"
