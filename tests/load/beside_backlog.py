@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,11 @@ from crossdock.client import HubClient
 from crossdock.endpoint.v1 import endpoint_service_pb2
 from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import eventually
-from story import Story, approve_order, create_order, order, scans, seed_master_data
+from story import Story, approve_order, create_order, order, seed_master_data
 
 from tests.load.erp import Erp, adapter_process
-from tests.load.measured import Figure, Options
-from tests.load.parcels import labelled_parcels, scan_reports
+from tests.load.measured import Figure, Options, percentile
+from tests.load.parcels import ReusedReports, labelled_parcels
 from tests.load.scans import BATCH, IN_FLIGHT
 
 WAITING: Final = 100_000
@@ -53,7 +53,7 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
     try:
         await seed_master_data(hub)
         parcels = await labelled_parcels(hub, Lane(1), options.count(PARCELS))
-        reports = scan_reports(parcels, BATCH)
+        reports = ReusedReports(parcels, BATCH)
         async with _booking(directory, hub, Lane(1)) as erp, Story(hub, Lane(1)) as story:
             await _drained(story)
             count = round(PER_SECOND * SECONDS * options.scale)
@@ -137,13 +137,13 @@ async def _stage(story: Story, erp: Erp, count: int, waits: Waits) -> None:
     waits.received.append([(erp.came_about[each] - answered[each]) * 1e3 for each in made])
 
 
-async def _most_scans(carrier: HubClient, reports: Iterator[list[Any]]) -> float:
+async def _most_scans(carrier: HubClient, reports: ReusedReports) -> float:
     """Scans a second that the hub takes of callers that do not wait."""
-    requests = iter([scans(*each) for each in itertools.islice(reports, MOST_BATCHES)])
+    batches = iter(range(MOST_BATCHES))
 
     async def caller() -> None:
-        for request in requests:
-            await carrier.tracking.ReportTrackingEvents(request)
+        for _ in batches:
+            await carrier.tracking.ReportTrackingEvents(reports.next())
 
     started = time.monotonic()
     await asyncio.gather(*(caller() for _ in range(IN_FLIGHT)))
@@ -152,12 +152,12 @@ async def _most_scans(carrier: HubClient, reports: Iterator[list[Any]]) -> float
 
 @asynccontextmanager
 async def _scanning(
-    carrier: HubClient, reports: Iterator[list[Any]], per_second: float, taken: list[int]
+    carrier: HubClient, reports: ReusedReports, per_second: float, taken: list[int]
 ) -> AsyncIterator[None]:
     """Scans at a steady rate while the block runs; taken[0]: how many were answered."""
 
     async def report() -> None:
-        await carrier.tracking.ReportTrackingEvents(scans(*next(reports)))
+        await carrier.tracking.ReportTrackingEvents(reports.next())
         taken[0] += BATCH
 
     async def keep_on() -> None:
@@ -192,7 +192,7 @@ async def _depth(story: Story) -> int:
 
 def _figures(alone: Waits, beside: Waits, waiting: int, rate: float, most: float) -> list[Figure]:
     def figure(name: str, found: list[list[float]], floor: list[list[float]], share: float) -> Any:
-        samples, least = ([_at(each, share) for each in some] for some in (found, floor))
+        samples, least = ([percentile(each, share) for each in some] for some in (found, floor))
         return Figure("beside_backlog", name, "ms", samples, "alone", least, TARGET, at_most=True)
 
     return [
@@ -202,8 +202,3 @@ def _figures(alone: Waits, beside: Waits, waiting: int, rate: float, most: float
         figure("  p99", beside.received, alone.received, 0.99),
         Figure("beside_backlog", "  scans meanwhile", "scans/s", [rate], "their most", [most]),
     ]
-
-
-def _at(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -21,7 +21,7 @@ from fixtures_nats import eventually
 from story import seed_master_data
 
 from tests.load.callers import Callers
-from tests.load.measured import Figure, Options
+from tests.load.measured import Figure, Options, percentile
 
 PER_SECOND: Final = 20
 SECONDS: Final = 15.0
@@ -51,9 +51,12 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
             assert rates[-1] > 0, "nothing was loaded beside the calls"
     finally:
         hub.kill()
-    p50 = [_at(each, 0.5) for each in beside]
-    p99 = [_at(each, 0.99) for each in beside]
-    least50, least99 = [_at(each, 0.5) for each in alone], [_at(each, 0.99) for each in alone]
+    p50 = [percentile(each, 0.5) for each in beside]
+    p99 = [percentile(each, 0.99) for each in beside]
+    least50, least99 = (
+        [percentile(each, 0.5) for each in alone],
+        [percentile(each, 0.99) for each in alone],
+    )
 
     def waits(name: str, found: list[float], floor: list[float]) -> Figure:
         return Figure("beside_load", name, "ms", found, "alone", floor, TARGET, at_most=True)
@@ -126,8 +129,3 @@ async def _begun(hub: RunningHub) -> int:
 def _items_of(hub: RunningHub) -> int:
     ((count,),) = hub.query("SELECT count(*) FROM objects WHERE kind = 'item'")
     return int(count)
-
-
-def _at(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

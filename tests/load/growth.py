@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: E402
 
 from tests.load.growth_asking import UNKNOWN, Questions, differing, milliseconds  # noqa: E402
 from tests.load.growth_site import GrownSite  # noqa: E402
-from tests.load.measured import HEADING, QUICK, Figure, Options, machine  # noqa: E402
+from tests.load.measured import HEADING, QUICK, Figure, Options, machine, percentile  # noqa: E402
 from tests.load.processes import told_by  # noqa: E402
 
 SHIPMENTS: Final = 1_000_000
@@ -178,14 +178,10 @@ async def _measure(site: GrownSite, told: Samples, options: Options, repetition:
             asked = [questions.next(kind) for _ in range(options.count(TRACES_A_KIND))]
             known = kind not in UNKNOWN
             each = [await milliseconds(client, text, known=known) for text in asked]
-            told.kinds.setdefault(kind, []).append(_share(each, 0.99))
+            told.kinds.setdefault(kind, []).append(percentile(each, 0.99))
             took += each
-    told.p50.append(_share(took, 0.5))
-    told.p99.append(_share(took, 0.99))
-
-
-def _share(values: Sequence[float], share: float) -> float:
-    return sorted(values)[int(len(values) * share)]
+    told.p50.append(percentile(took, 0.5))
+    told.p99.append(percentile(took, 0.99))
 
 
 async def _started_again(site: GrownSite, *, cold: bool) -> float:

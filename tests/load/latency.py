@@ -24,7 +24,7 @@ from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from fixtures_nats import eventually
 
-from tests.load.measured import Figure, Options
+from tests.load.measured import Figure, Options, percentile
 
 PER_SECOND: Final = 100
 OPERATIONS: Final = 600
@@ -125,7 +125,7 @@ def _figures(milliseconds: list[float]) -> list[Figure]:
     part = max(1, len(milliseconds) // 10)
     parts = [milliseconds[at : at + part] for at in range(0, len(milliseconds), part)]
     name = f"RPC answer to vendor, {PER_SECOND}/s"
-    halves = [_percentile(each, 0.5) for each in parts]
+    halves = [percentile(each, 0.5) for each in parts]
     return [
         Figure(
             "latency", f"{name}, p50", "ms", halves, target=TARGET_P50_MILLISECONDS, at_most=True
@@ -134,13 +134,8 @@ def _figures(milliseconds: list[float]) -> list[Figure]:
             "latency",
             f"{name}, p99",
             "ms",
-            [_percentile(milliseconds, 0.99)],
+            [percentile(milliseconds, 0.99)],
             target=TARGET_P99_MILLISECONDS,
             at_most=True,
         ),
     ]
-
-
-def _percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -104,6 +104,12 @@ HEADING = (
 )
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share of them is below; 0.5: the one in the middle."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
 def machine() -> dict[str, Any]:
     """What the figures were taken on, without its name."""
     return {

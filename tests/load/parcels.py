@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
 from fixtures_hub import Lane, RunningHub
-from story import Story, label, scan, unique
+from story import Story, label, request_id, scan, scans, unique
 
 MADE_AT_ONCE: Final = 16
 # One scan a parcel and second, from so long ago: none lies in the future.
 AGE_SECONDS: Final = 2_000_000.0
+# So many requests are made, and used again; and how long after other scans theirs begin.
+REUSED: Final = 64
+LATER_SECONDS: Final = 1_000.0
 
 
 async def labelled_parcels(hub: RunningHub, lane: Lane, count: int) -> list[str]:
@@ -44,3 +48,25 @@ def scan_reports(parcels: list[str], size: int, start_seconds: float = 0.0) -> I
             scan(next(turns), "IN_TRANSIT", started + (first + index) // len(parcels))
             for index in range(size)
         ]
+
+
+class ReusedReports:
+    """Requests with scans that nobody reported before, made from the same messages again and again:
+    new ones would take more of the two cores than the hub does.
+
+    They begin later than those of `scan_reports`, which may go before them.
+    """
+
+    def __init__(self, parcels: list[str], size: int) -> None:
+        later = scan_reports(parcels, size, start_seconds=LATER_SECONDS)
+        self._requests = deque(scans(*each) for each in itertools.islice(later, REUSED))
+        self._seconds = REUSED * size // len(parcels) + 1
+
+    def next(self) -> Any:
+        """One that stays as it is for the next REUSED - 1 of them."""
+        request = self._requests[0]
+        self._requests.rotate(-1)
+        request.request_id = request_id()
+        for each in request.tracking_events:
+            each.event_time.instant.seconds += self._seconds
+        return request

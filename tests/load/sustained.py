@@ -10,25 +10,21 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from crossdock.client import HubClient
 from crossdock_hub.bus.jetstream import Bus
 from fixtures_hub import Lane, RunningHub, deployment
-from story import request_id, scans, seed_master_data
+from story import seed_master_data
 
 from tests.load.measured import Figure, Options
-from tests.load.parcels import labelled_parcels, scan_reports
+from tests.load.parcels import ReusedReports, labelled_parcels, scan_reports
 from tests.load.scans import BATCH, IN_FLIGHT, HubScans
 from tests.load.taken import cpu_seconds, process_tree, proportional_bytes
 
 PARCELS: Final = 2_000
-# So many requests are made, and used again; scans of the warm-up come before all of theirs.
-REUSED: Final = 64
-WARM_SECONDS: Final = 1_000.0
 LOOK_SECONDS: Final = 1.0
 WINDOW_SECONDS: Final = 5.0
 PER_SECOND_MIN: Final = 10_000.0
@@ -44,7 +40,7 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
     try:
         await seed_master_data(hub)
         parcels = await labelled_parcels(hub, Lane(1), options.count(PARCELS))
-        reports = Reports(parcels)
+        reports = ReusedReports(parcels, BATCH)
         bus = await Bus.connect(hub.bus_address())
         async with hub.client(Lane(1).carrier, deadline_seconds=DEADLINE_SECONDS) as carrier:
             published = HubScans(carrier, bus)
@@ -61,25 +57,6 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
     return _figures(kept, looks, options.sustained_seconds)
 
 
-class Reports:
-    """Requests with scans that nobody reported before, made from the same messages again and again:
-    new ones would take more of the two cores than the hub does."""
-
-    def __init__(self, parcels: list[str]) -> None:
-        later = scan_reports(parcels, BATCH, start_seconds=WARM_SECONDS)
-        self._requests = deque(scans(*each) for each in itertools.islice(later, REUSED))
-        self._seconds = REUSED * BATCH // len(parcels) + 1
-
-    def next(self) -> Any:
-        """One that may be changed by the next call but REUSED."""
-        request = self._requests[0]
-        self._requests.rotate(-1)
-        request.request_id = request_id()
-        for each in request.tracking_events:
-            each.event_time.instant.seconds += self._seconds
-        return request
-
-
 @dataclass
 class Kept:
     """When each batch was answered: seconds since the start."""
@@ -87,7 +64,7 @@ class Kept:
     began: float
     answered: list[float] = field(default_factory=list)
 
-    async def up(self, carrier: HubClient, reports: Reports, seconds: float) -> None:
+    async def up(self, carrier: HubClient, reports: ReusedReports, seconds: float) -> None:
         """Some callers report one batch after another for so long."""
 
         async def caller() -> None:
