@@ -21,6 +21,7 @@ from crossdock_hub.records import (
     HeldFactRecord,
     ObjectRecord,
     PackageNumberRecord,
+    ParcelRecord,
     QuarantineRecord,
     ReferenceRecord,
 )
@@ -130,7 +131,7 @@ class Library:
             await write(connection, Changes(records=made))
 
     async def number(self, first: int, count: int) -> None:
-        """Items with numbers and keys in another system that succeed each other."""
+        """Items with numbers and keys in another system, and parcels, that succeed each other."""
         made: dict[Key, Any] = {}
         for number in range(first, first + count):
             name = f"sku-{number}"
@@ -140,6 +141,12 @@ class Library:
             )
             key = ReferenceRecord("netsuite", "item", f"key-{number}", "item", name)
             made["reference", key.system, key.type, key.value] = key
+            # One of two as its spelling is compared, and so not in the index of others.
+            tracking = f"1Z{number}" if number % 2 else f"1z {number}"
+            parcel = ParcelRecord(
+                "UPS", tracking, name, name, name, name, 0, "CREATED", None, False
+            )
+            made["parcel", parcel.carrier_code, tracking] = parcel
         async with self.store.write() as connection:
             await write(connection, Changes(records=made))
 
@@ -429,13 +436,15 @@ async def test_a_page_of_unrouted_work_costs_the_same(library: Library) -> None:
 
 
 async def test_another_spelling_is_found_without_reading_every_number(library: Library) -> None:
-    """Proves that a number and a key are found without their case, spaces and dashes, and that this
-    costs the same however many there are, also when nothing is found."""
+    """Proves that a number, a key and a tracking number are found without their case, spaces and
+    dashes, and that this costs the same however many there are, also when nothing is found."""
 
     def spelled(squeezed: str) -> Work:
         async def work(connection: AsyncConnection) -> Any:
             reader = Reader(cast(Store, OneConnection(library.store, connection)))
-            return await reader.spelled_like(squeezed, HOT)
+            parcels = await reader.parcels_spelled_like(squeezed, HOT)
+            found = [(parcel.label_id, parcel.tracking_number) for parcel in parcels]
+            return await reader.spelled_like(squeezed, HOT) + found
 
         return work
 
@@ -446,7 +455,10 @@ async def test_another_spelling_is_found_without_reading_every_number(library: L
         by_key, other = await library.cost(spelled("KEY8"))
         nothing, none = await library.cost(spelled("NOBODY"))
         assert (by_number, by_key, nothing) == ([("sku-7", "sku-7")], [("sku-8", "key-8")], [])
-        costs.append(one + other + none)
+        as_it_is, fourth = await library.cost(spelled("1Z9"))
+        otherwise, fifth = await library.cost(spelled("1Z8"))
+        assert (as_it_is, otherwise) == ([("sku-9", "1Z9")], [("sku-8", "1z 8")])
+        costs.append(one + other + none + fourth + fifth)
     assert costs[1] <= costs[0] + 20, costs
 
 

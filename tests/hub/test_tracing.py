@@ -94,6 +94,19 @@ async def test_spelling_does_not_matter(books: Books, text: str, matched_as: str
     assert (lineage.root_id, lineage.matched_as) == (shipment.order_id, matched_as)
 
 
+@pytest.mark.parametrize("text", ["ab 1-x", "AB1X", "ab1x", "aB1x", "Ab-1 X"])
+async def test_a_tracking_number_is_found_in_any_spelling(books: Books, text: str) -> None:
+    """Proves that a tracking number that was stored in small letters, with a dash and a space, is
+    found by every spelling of it."""
+    flow, shipment = played()
+    key = ("parcel", "UPSN", "1Z1")
+    flow.records[key] = replace(flow.records[key], tracking_number="aB-1 x")
+    await books.keep(flow)
+    lineage = await trace(books, text)
+    told = "tracking number of UPSN, as 'aB-1 x'"
+    assert (lineage.root_id, lineage.matched_as) == (shipment.order_id, told)
+
+
 async def test_an_id_without_dashes_or_in_capitals_is_still_an_id(books: Books) -> None:
     """Proves that UUIDs are found as logs and people write them."""
     flow, shipment = played()

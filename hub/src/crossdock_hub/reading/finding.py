@@ -10,7 +10,7 @@ from typing import Any
 from crossdock.contracts import Contract
 from google.protobuf.message import DecodeError
 
-from crossdock_hub.records import DeliveryRecord, ObjectRecord
+from crossdock_hub.records import DeliveryRecord, ObjectRecord, ParcelRecord
 from crossdock_hub.store import Reader
 from crossdock_hub.store.spelling import squeezed
 
@@ -128,9 +128,7 @@ class Finder:
             Match(f"{_words(record.kind)} number", record.root_id, record.id)
             for record in sorted(numbered, key=self._is_master_data)
         ]
-        for parcel in await self._reader.parcels(tracking_number=text):
-            words = f"tracking number of {parcel.carrier_code}"
-            found.append(Match(words, parcel.order_id, parcel.shipment_id))
+        found += map(_of_parcel, await self._reader.parcels(tracking_number=text))
         keys = await self._reader.references_of_value(text, MATCHES_MAX)
         owners = {r.id: r for r in await self._reader.objects({key.object_id for key in keys})}
         for key in keys:
@@ -153,6 +151,9 @@ class Finder:
             Match(f"{_words(r.kind)} number or key, as {pairs[r.id]!r}", r.root_id, r.id)
             for r in sorted(owners, key=self._is_master_data)
         )
+        if not found:
+            parcels = await self._reader.parcels_spelled_like(wanted, MATCHES_MAX)
+            found = _one_per_flow(_respelled(_of_parcel(p), p.tracking_number) for p in parcels)
         return found or await self._package_number(wanted, exactly=False)
 
     async def _package_number(self, text: str, *, exactly: bool = True) -> list[Match]:
@@ -181,6 +182,11 @@ def spellings(text: str) -> list[str]:
 
 def _respelled(match: Match, spelling: str) -> Match:
     return Match(f"{match.matched_as}, as {spelling!r}", match.root_id, match.object_id)
+
+
+def _of_parcel(parcel: ParcelRecord) -> Match:
+    words = f"tracking number of {parcel.carrier_code}"
+    return Match(words, parcel.order_id, parcel.shipment_id)
 
 
 def _of_deliveries(records: Iterable[DeliveryRecord], prefix: str) -> list[Match]:

@@ -49,7 +49,14 @@ from crossdock_hub.store.engine import Store
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
 from crossdock_hub.store.package_numbers import numbered
 from crossdock_hub.store.scan_pages import of_shipments, scan_page
-from crossdock_hub.store.spelling import NUMBERED, SQUEEZED_NUMBER, SQUEEZED_VALUE, is_spelled
+from crossdock_hub.store.spelling import (
+    NUMBERED,
+    SPELLED_OTHERWISE,
+    SQUEEZED_NUMBER,
+    SQUEEZED_TRACKING_NUMBER,
+    SQUEEZED_VALUE,
+    is_spelled,
+)
 
 # States of deliveries that count as work to do; the rest is settled, or nobody's.
 OPEN_STATES = (
@@ -178,6 +185,15 @@ class Reader:
         if tracking_number:
             statement = statement.where(t.parcels.c.tracking_number == tracking_number)
         return [_parcel(row) for row in await self._rows(statement)]
+
+    async def parcels_spelled_like(self, squeezed: str, most: int) -> list[ParcelRecord]:
+        """The parcels of tracking numbers equal but for case, spaces and dashes."""
+        written = t.parcels.c.tracking_number == squeezed
+        otherwise = and_(is_spelled(SQUEEZED_TRACKING_NUMBER, squeezed), SPELLED_OTHERWISE)
+        found: list[RowMapping] = []
+        for condition in (written, otherwise):
+            found += await self._rows(select(t.parcels).where(condition).limit(most))
+        return [_parcel(row) for row in found]
 
     async def shipments_of_package(
         self, number: str, most: int, *, exactly: bool

@@ -18,8 +18,12 @@ def _squeezed(column: str) -> TextClause:
 
 SQUEEZED_NUMBER = _squeezed("number")
 SQUEEZED_VALUE = _squeezed("value")
+SQUEEZED_TRACKING_NUMBER = _squeezed("tracking_number")
 # Which objects the index of numbers has; queries say so, too.
 NUMBERED = text("number IS NOT NULL")
+# Which parcels the index of tracking numbers has: hardly any, as carriers write capitals and
+# digits, and the key of the table finds those.
+SPELLED_OTHERWISE = text(f"tracking_number <> {SQUEEZED_TRACKING_NUMBER.text}")
 _UPPER: Final = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 
 

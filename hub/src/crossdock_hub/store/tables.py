@@ -23,7 +23,13 @@ from sqlalchemy import (
 )
 
 from crossdock_hub.store.column_types import counter, text_of
-from crossdock_hub.store.spelling import NUMBERED, SQUEEZED_NUMBER, SQUEEZED_VALUE
+from crossdock_hub.store.spelling import (
+    NUMBERED,
+    SPELLED_OTHERWISE,
+    SQUEEZED_NUMBER,
+    SQUEEZED_TRACKING_NUMBER,
+    SQUEEZED_VALUE,
+)
 
 METADATA = MetaData()
 
@@ -276,6 +282,7 @@ parcels = Table(
     _partial_index(
         "parcels_moving", "label_id", where="milestone NOT IN ('DELIVERED', 'RETURNED')"
     ),
+    _partial_index("parcels_spelling", SQUEEZED_TRACKING_NUMBER, where=SPELLED_OTHERWISE.text),
 )
 
 scans = Table(
