@@ -93,7 +93,10 @@ def held(fact: str, identity: str, state: str = "HELD") -> dict[str, Any]:
         traceparent="",
         identity=identity,
     )
-    return rows.HELD_FACTS.row(record)
+    row = rows.HELD_FACTS.row(record)
+    # A database from before has no such column.
+    del row["root_id"]
+    return row
 
 
 def test_payloads_that_were_held_twice_stay_held(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from crossdock.errors import Refusal
 
@@ -12,17 +12,22 @@ from crossdock_hub.records import RequestRecord
 from crossdock_hub.refusals import archived
 from crossdock_hub.unit import Refused, Unit
 
+# Of how many flows a request says that it was about them; a report of scans may tell of 500.
+REQUEST_FLOWS_MAX: Final = 20
+
 
 def remember_answer(unit: Unit, command: Command, answer: Any) -> None:
     """Keep the answer of a request that is answered once."""
+    flow, flows = unit.changes.flow(), unit.changes.flows()
     record = RequestRecord(
         request_id=command.request_id,
         digest=command.digest,
         endpoint=command.caller.endpoint,
         method=command.name,
         response=answer if command.encoded else answer.SerializeToString(),
-        object_id=unit.changes.flow(),
+        object_id=flow,
         created_at=unit.now,
+        flows="" if flows == [flow] else " ".join(flows[:REQUEST_FLOWS_MAX]),
     )
     unit.put(("request", command.request_id), record)
 

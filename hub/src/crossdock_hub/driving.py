@@ -118,7 +118,8 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
         unit.put(key, replace(record, refusal=refusal, awaits="", drives=record.drives + 1))
         return
     unit.absorb(work)
-    unit.put(key, held.applied(record, unit.now))
+    flow = next(iter(work.changes.flows()), "")
+    unit.put(key, held.applied(record, unit.now, flow))
     unit.count("driven", record.endpoint)
 
 

@@ -242,6 +242,8 @@ class RequestRecord:
 
     object_id: root of the one flow that it changed, with which it is archived; "" for others, which
     go by their age. Once archived, the part ("part:7"), and the response is gone.
+    flows: where object_id does not say it, the roots of the first flows that it was about, with
+    spaces between them.
     """
 
     request_id: str
@@ -251,6 +253,7 @@ class RequestRecord:
     response: bytes
     object_id: str
     created_at: int
+    flows: str = ""
 
 
 @dataclass(slots=True)
@@ -371,7 +374,8 @@ class HeldFactRecord:
     """A fact that could not be written yet. awaits: "kind:value" whose arrival drives it again.
 
     identity: what it is known by while it is held: a raw payload, or a scan whose code has no
-    row; empty for other facts.
+    row; empty for other facts. root_id: the flow that it was written in; "" until then, and for
+    facts of none.
     """
 
     id: str
@@ -388,6 +392,7 @@ class HeldFactRecord:
     drives: int = 0
     traceparent: str = ""
     identity: str = ""
+    root_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,8 @@ class Changes:
     archived: list[LettingGo] = field(default_factory=list)
     pruned: list[Pruning] = field(default_factory=list)
     counters: dict[tuple[str, ...], int] = field(default_factory=dict)
+    # Roots of flows that facts were told of, also where no object changed; a set that keeps order.
+    told_of: dict[str, None] = field(default_factory=dict)
     # How many settled dead letters stay; 0: none was settled now.
     letters_kept: int = 0
     # Nobody is to act on it before something outside of the database knows that it happened.
@@ -172,17 +174,23 @@ class Changes:
         self.pruned += other.pruned
         self.letters_kept = self.letters_kept or other.letters_kept
         self.tied = self.tied or other.tied
+        self.told_of |= other.told_of
         for name, count in other.counters.items():
             self.count(*name, by=count)
 
     def flow(self) -> str:
-        """The root of the one flow that objects were changed of; "" for none, and for several.
+        """The root of the one flow that objects were changed of; "" for none, and for several."""
+        roots = self._changed_flows()
+        return next(iter(roots)) if len(roots) == 1 else ""
 
-        Master data, which has no states, is of no flow.
-        """
+    def flows(self) -> list[str]:
+        """The roots of all flows that objects were changed of, then of those facts told of."""
+        return list(self._changed_flows() | self.told_of)
+
+    def _changed_flows(self) -> dict[str, None]:
+        """Master data, which has no states, is of no flow."""
         objects = (record for key, record in self.records.items() if key[0] == "object")
-        roots = {record.root_id for record in objects if record is not None and record.state}
-        return roots.pop() if len(roots) == 1 else ""
+        return {record.root_id: None for record in objects if record is not None and record.state}
 
     def count(self, *name: str, by: int = 1) -> None:
         """Count something for the metrics."""

@@ -92,9 +92,10 @@ def receipt_response(
     return response_type(refusal=receipt.held_because, held_fact_id=receipt.held_fact_id)
 
 
-def applied(record: HeldFactRecord, now: int) -> HeldFactRecord:
-    """The fact was written."""
-    return replace(record, state="APPLIED", applied_at=now, drives=record.drives + 1)
+def applied(record: HeldFactRecord, now: int, root_id: str = "") -> HeldFactRecord:
+    """The fact was written. root_id: in which flow; "" for none."""
+    drives = record.drives + 1
+    return replace(record, state="APPLIED", applied_at=now, drives=drives, root_id=root_id)
 
 
 def source_of(record: HeldFactRecord) -> str:

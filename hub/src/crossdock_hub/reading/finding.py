@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from crossdock.contracts import Contract
 from google.protobuf.message import DecodeError
 
-from crossdock_hub.records import DeliveryRecord, ObjectRecord, ParcelRecord
+from crossdock_hub.records import (
+    DeliveryRecord,
+    HeldFactRecord,
+    ObjectRecord,
+    ParcelRecord,
+    RequestRecord,
+)
 from crossdock_hub.store import Reader
+from crossdock_hub.store.held_fact_pages import HeldFactFilter
 from crossdock_hub.store.spelling import squeezed
 
 MATCHES_MAX = 20
+# Payloads of held facts that are read to find where they went.
+FACTS_BYTES_MAX = 4 * 1024 * 1024
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _VENDOR_REFERENCE = re.compile(r"[A-Z2-7]{20}")
 
 TRIED = (
-    "id of an object, package, event, delivery or request; trace id; vendor reference; number; "
-    "key in any system; tracking number; package number; the same without case, spaces and dashes"
+    "id of an object, package, event, delivery, request, scan or held fact; trace id; vendor "
+    "reference; number; key in any system; tracking number; package number; the same without "
+    "case, spaces and dashes"
 )
 
 
@@ -79,7 +89,12 @@ class Finder:
         if events:
             event = events[0].record
             return [Match(f"event {event.stem}", event.root_id, event.object_id)]
-        return await self._by_package(text) or await self._by_request(text)
+        return (
+            await self._by_package(text)
+            or await self._by_request(text)
+            or await self._by_scan(text)
+            or _of_facts(await self._facts([text]))
+        )
 
     async def _by_package(self, text: str) -> list[Match]:
         for delivery in await self._reader.deliveries_of_item(text):
@@ -88,33 +103,58 @@ class Finder:
             return [Match("package id", parcel.order_id, parcel.shipment_id)]
         return []
 
+    async def _by_scan(self, text: str) -> list[Match]:
+        scans = await self._reader.scans(1, scan_id=text)
+        shipments = await self._reader.objects({scan.shipment_id for scan in scans})
+        return [Match("scan id", record.root_id, record.id) for record in shipments]
+
     async def _by_request(self, text: str) -> list[Match]:
         known = await self._reader.request(text)
         if known is None:
             return []
-        method, answer = known
-        records = await self._reader.objects(self._ids_in(method, answer))
-        name = method.rpartition("/")[2]
-        return [Match(f"request id of {name}", r.root_id, r.id) for r in records]
+        words = f"request id of {known.method.rpartition('/')[2]}"
+        answer = self._answer_of(known)
+        records = await self._reader.objects(_ids_in(answer))
+        if records:
+            return [Match(words, r.root_id, r.id) for r in records]
+        flows = known.flows.split() or [known.object_id]
+        found = [Match(words, root) for root in flows if root]
+        return _one_per_flow(found + _of_facts(await self._facts(_facts_in(answer)), words))
 
-    def _ids_in(self, method: str, answer: bytes) -> set[str]:
-        """Ids of the objects that an answer was about."""
-        rule = self._contract.methods.get(method)
+    def _answer_of(self, known: RequestRecord) -> Any:
+        """The message that was answered; None: it is not there any more, or not readable."""
+        rule = self._contract.methods.get(known.method)
         if rule is None:
-            return set()
+            return None
         response: Any = self._contract.generated_class(rule.response_type)
         results = response.DESCRIPTOR.fields_by_name.get("results")
         if rule.entries_field and results is not None:
             response = self._contract.generated_class(results.message_type.full_name)
         try:
-            message = response.FromString(answer)
+            return response.FromString(known.response)
         except DecodeError:
-            return set()
-        found = {getattr(message, "id", "")}
-        for descriptor, value in message.ListFields():
-            if descriptor.message_type is not None and not descriptor.is_repeated:
-                found.add(getattr(value, "id", ""))
-        return {value for value in found if isinstance(value, str) and value}
+            return None
+
+    async def _facts(self, ids: Sequence[str]) -> list[HeldFactRecord]:
+        if not ids:
+            return []
+        wanted = HeldFactFilter(ids=tuple(ids[:MATCHES_MAX]))
+        facts, _more = await self._reader.held_facts(
+            wanted, MATCHES_MAX, payload_bytes_max=FACTS_BYTES_MAX
+        )
+        return facts
+
+    async def held(self, text: str) -> HeldFactRecord | None:
+        """The first fact in no flow that this is the id of, or of the request that told of it."""
+        for spelling in dict.fromkeys([text.strip(), *spellings(text.strip())]):
+            if not _UUID.fullmatch(spelling):
+                continue
+            known = await self._reader.request(spelling)
+            ids = _facts_in(self._answer_of(known)) if known is not None else []
+            for fact in await self._facts([spelling, *ids]):
+                if not fact.root_id:
+                    return fact
+        return None
 
     async def _by_trace(self, text: str) -> list[Match]:
         events = await self._reader.events(MATCHES_MAX, trace_id=text)
@@ -182,6 +222,29 @@ def spellings(text: str) -> list[str]:
 
 def _respelled(match: Match, spelling: str) -> Match:
     return Match(f"{match.matched_as}, as {spelling!r}", match.root_id, match.object_id)
+
+
+def _ids_in(answer: Any) -> set[str]:
+    """Ids of the objects that an answer was about."""
+    if answer is None:
+        return set()
+    found = {getattr(answer, "id", "")}
+    for descriptor, value in answer.ListFields():
+        if descriptor.message_type is not None and not descriptor.is_repeated:
+            found.add(getattr(value, "id", ""))
+    return {value for value in found if isinstance(value, str) and value}
+
+
+def _facts_in(answer: Any) -> list[str]:
+    """Ids of the facts that an answer said are held."""
+    receipts = [*getattr(answer, "receipts", ()), getattr(answer, "receipt", answer)]
+    found = [getattr(receipt, "held_fact_id", "") for receipt in receipts]
+    return [fact_id for fact_id in found if fact_id]
+
+
+def _of_facts(facts: Iterable[HeldFactRecord], words: str = "held fact id") -> list[Match]:
+    """The flows in which held facts were written since."""
+    return [Match(words, fact.root_id) for fact in facts if fact.root_id]
 
 
 def _of_parcel(parcel: ParcelRecord) -> Match:

@@ -14,7 +14,7 @@ from crossdock_hub.reading.finding import TRIED, Finder, Match, spellings
 from crossdock_hub.reading.fitting import fit
 from crossdock_hub.reading.lineage import assemble
 from crossdock_hub.reading.paging import room_of
-from crossdock_hub.records import ObjectRecord
+from crossdock_hub.records import HeldFactRecord, ObjectRecord
 from crossdock_hub.refusals import archived
 from crossdock_hub.store import Reader
 from crossdock_hub.unit import Refused
@@ -37,7 +37,8 @@ async def trace(
     sees_all: the caller's scope has everything, so that it may know what was archived.
     Raises Refused with ARCHIVED, or with OBJECT_NOT_FOUND, which says what was tried.
     """
-    matches = await Finder(reader, contract).find(query)
+    finder = Finder(reader, contract)
+    matches = await finder.find(query)
     for index, match in enumerate(matches):
         chain = await reader.chain(match.root_id)
         if not _may_see(chain.objects, match, sees):
@@ -50,15 +51,24 @@ async def trace(
         fit(lineage.deliveries, room_of(limits) - rest)
         return lineage
     exact = query.strip()
-    for part in await reader.parts_with([exact, *spellings(exact)]) if sees_all else ():
+    # A request may have been about flows that have gone since.
+    names = [exact, *spellings(exact), *(match.root_id for match in matches)]
+    for part in await reader.parts_with(names) if sees_all else ():
         raise archived(repr(query), part.name)
-    raise Refused(
-        Refusal(
-            "OBJECT_NOT_FOUND",
-            f"{query!r} is not known to the hub, or not to this caller; tried as {TRIED}",
-            {"kind": "any", "id": query},
-        )
-    )
+    why = f"is not known to the hub, or not to this caller; tried as {TRIED}"
+    fact = await finder.held(query) if sees_all else None
+    if fact is not None:
+        why = _why_in_no_flow(fact)
+    raise Refused(Refusal("OBJECT_NOT_FOUND", f"{query!r} {why}", {"kind": "any", "id": query}))
+
+
+def _why_in_no_flow(fact: HeldFactRecord) -> str:
+    told = f"names a fact of {fact.endpoint} that is in no flow: held fact {fact.id}"
+    if fact.state != "HELD":
+        return f"{told} was {fact.state.lower()}"
+    if not fact.awaits:
+        return f"{told} does not fit; a person has to drive or discard it (crossdock dead-letters)"
+    return f"{told} waits for {fact.awaits}, and is written by itself when that comes"
 
 
 def _may_see(

@@ -39,6 +39,7 @@ from crossdock_hub.records import (
     OperatorWordRecord,
     ParcelRecord,
     ReferenceRecord,
+    RequestRecord,
     ScanRecord,
 )
 from crossdock_hub.store import rows
@@ -79,6 +80,7 @@ _SEPARATOR = "|"
 _cursor = rows.plain_record(CursorRecord)
 _parcel = rows.plain_record(ParcelRecord)
 _reference = rows.plain_record(ReferenceRecord)
+_request = rows.plain_record(RequestRecord)
 _scan = rows.plain_record(ScanRecord)
 
 
@@ -408,11 +410,17 @@ class Reader:
     # Scans, events, requests
 
     async def scans(
-        self, most: int, *, after: str = "", tracking_number: str = "", shipment_id: str = ""
+        self,
+        most: int,
+        *,
+        after: str = "",
+        tracking_number: str = "",
+        shipment_id: str = "",
+        scan_id: str = "",
     ) -> list[ScanRecord]:
         """Scans, oldest event first. after: `scan_position` of the last one."""
-        statement = scan_page(after=after, tracking_number=tracking_number, shipment_id=shipment_id)
-        found = await self._rows(statement.limit(most))
+        of = {"tracking_number": tracking_number, "shipment_id": shipment_id, "scan_id": scan_id}
+        found = await self._rows(scan_page(after=after, **of).limit(most))
         return [_scan(row) for row in found]
 
     async def events(
@@ -427,11 +435,11 @@ class Reader:
         found = await self._rows(statement.order_by(e.sequence.desc()).limit(most))
         return [_event(row) for row in found]
 
-    async def request(self, request_id: str) -> tuple[str, bytes] | None:
-        """(method, encoded answer) of a request id."""
+    async def request(self, request_id: str) -> RequestRecord | None:
+        """What was answered to a request id."""
         r = t.requests.c
-        found = await self._rows(select(r.method, r.response).where(r.request_id == request_id))
-        return (found[0]["method"], bytes(found[0]["response"])) if found else None
+        found = await self._rows(select(t.requests).where(r.request_id == request_id))
+        return _request(found[0]) if found else None
 
     async def parts_with(self, names: Collection[str]) -> list[ArchivePart]:
         """The parts of the archive in which something is known by one of these, newest first."""

@@ -13,7 +13,7 @@ from crossdock_hub.store import tables as t
 _SEPARATOR = "|"
 
 
-def scan_page(*, after: str, tracking_number: str, shipment_id: str) -> Select[Any]:
+def scan_page(*, after: str, tracking_number: str, shipment_id: str, scan_id: str) -> Select[Any]:
     """Scans in the order they happened. after: `scan_position` of the last one."""
     s = t.scans.c
     happened = func.coalesce(s.event_time, s.record_time)
@@ -22,6 +22,8 @@ def scan_page(*, after: str, tracking_number: str, shipment_id: str) -> Select[A
         statement = statement.where(s.tracking_number == tracking_number)
     if shipment_id:
         statement = statement.where(of_shipments([shipment_id]))
+    if scan_id:
+        statement = statement.where(s.id == scan_id)
     if after:
         time, _, scan_id = after.partition(_SEPARATOR)
         statement = statement.where(tuple_(happened, s.id) > tuple_(int(time), scan_id))

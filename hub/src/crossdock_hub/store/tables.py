@@ -248,6 +248,7 @@ requests = Table(
     Column("response", LargeBinary, nullable=False),
     Column("object_id", Key, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("flows", text_of(), nullable=False, server_default=""),
     Index("requests_object", "object_id", "created_at"),
 )
 
@@ -365,6 +366,7 @@ held_facts = Table(
     Column("drives", Integer, nullable=False),
     Column("traceparent", text_of(64), nullable=False),
     Column("identity", text_of(64), nullable=False, server_default=""),
+    Column("root_id", Key, nullable=False, server_default=""),
     Index("held_facts_awaits", "state", "awaits"),
     Index("held_facts_endpoint", "endpoint", "id"),
     _partial_index("held_facts_still_held", "endpoint", "id", where=STILL_HELD.text),

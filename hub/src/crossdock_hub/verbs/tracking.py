@@ -229,6 +229,9 @@ def _foresee(
     needed: set[Key] = set()
     steps: list[Step | NotYet | str] = []
     for reported in reports:
+        known: ParcelRecord | None = unit.get(reported.parcel_key)
+        if known is not None:
+            unit.changes.told_of[known.order_id] = None
         if reported.key in seen or unit.get(reported.scan_key):
             steps.append("KNOWN")
             continue
