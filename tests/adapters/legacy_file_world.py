@@ -16,8 +16,8 @@ from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock_adapters.legacy_file import adapter, translate
 from crossdock_adapters.legacy_file.adapter import ADAPTER, Erp
 from crossdock_adapters.legacy_file.sandbox import LegacyFileSandbox
-from crossdock_adapters.legacy_file.translate import Rules
 from crossdock_adapters.sdk import exchange, layout_files
+from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Rules
 from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.outcomes import AnswerLater, Confirmed, OutcomeUnknown
 from crossdock_adapters.sdk.sandbox import SandboxConfig
@@ -176,7 +176,7 @@ async def running(folder: Path, local: bool = False, **given: Any) -> AsyncItera
 
 
 def file_of(operation: str, event: Any) -> bytes:
-    document = translate.DOCUMENTS[operation]
+    document = DOCUMENTS[operation]
     rows = [translate.head(17, CREATED, RULES)]
     rows += document.rows(event, document.action, "REFERENCE00000000001", RULES)
     return layout_files.write(adapter.loaded_layouts("")[document.layout], rows)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from crossdock.label.v1 import label_events_pb2, label_pb2
 from crossdock_adapters.legacy_file import conformance as legacy_file
-from crossdock_adapters.legacy_file import translate_answers
+from crossdock_adapters.legacy_file import translate
 from crossdock_adapters.legacy_file.client import ErpFiles
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.conformance import conforming
@@ -206,7 +206,7 @@ async def test_an_operation_that_counts_its_answers_is_found(
 ) -> None:
     """Proves that an adapter fails which goes by the order in which two lines came, and which takes
     what comes twice for more than was asked for."""
-    sorted_out, whole = ErpFiles._sort_out, translate_answers.verdict
+    sorted_out, whole = ErpFiles._sort_out, translate.verdict
 
     def as_they_came(files: Any) -> None:
         sorted_out(files)
@@ -221,7 +221,7 @@ async def test_an_operation_that_counts_its_answers_is_found(
         return whole(document, event, said, answers)
 
     monkeypatch.setattr(ErpFiles, "_sort_out", as_they_came)
-    monkeypatch.setattr(translate_answers, "verdict", counting)
+    monkeypatch.setattr(translate, "verdict", counting)
     report = await checked(legacy_file.CONFORMANCE, tmp_path, check)
     (finding,) = report.findings
     assert (finding.result, "PARKED" in finding.said) == (Result.FAILED, True), finding

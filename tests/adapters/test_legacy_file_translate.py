@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock_adapters.legacy_file import translate, translate_answers
-from crossdock_adapters.legacy_file.translate import BOOK
-from crossdock_adapters.legacy_file.translate_answers import Said
+from crossdock_adapters.legacy_file import translate
+from crossdock_adapters.legacy_file.translate import Said
+from crossdock_adapters.sdk.erp_documents import BOOK, DOCUMENTS, issue_rows, order_rows
 from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject, Untranslatable
 from legacy_file_world import ANSWERS, RULES, approved, file_of, shipped
@@ -31,13 +31,13 @@ def test_days_without_a_zone_are_left_blank() -> None:
     """Proves that nobody guesses the day of an order at a site of unknown zone; the day that a dock
     wrote itself is taken."""
     rules = replace(RULES, zone=None)
-    document = translate.order_rows(approved(), BOOK, "R", rules)[0]
+    document = order_rows(approved(), BOOK, "R", rules)[0]
     assert document.values["ordered"] is None
     event = shipped()
-    assert translate.issue_rows(event, BOOK, "R", rules)[0].values["shipped"] is None
+    assert issue_rows(event, BOOK, "R", rules)[0].values["shipped"] is None
     event.shipment.manifest_time.Clear()
     event.shipment.manifest_time.local = "2026-03-05T22:00"
-    assert str(translate.issue_rows(event, BOOK, "R", rules)[0].values["shipped"]) == "2026-03-05"
+    assert str(issue_rows(event, BOOK, "R", rules)[0].values["shipped"]) == "2026-03-05"
 
 
 def test_a_second_departure_is_a_goods_issue_of_its_own() -> None:
@@ -47,7 +47,7 @@ def test_a_second_departure_is_a_goods_issue_of_its_own() -> None:
         left = event.shipment.departures.add(package_numbers=[carton], bill_of_lading=carton)
         row = left.shipped.add(line_number=line)
         row.quantity.value, row.quantity.unit = "2", "EA"
-    rows = translate.issue_rows(event, BOOK, "R", RULES)
+    rows = issue_rows(event, BOOK, "R", RULES)
     assert (rows[0].values["document"], rows[0].values["departure"]) == ("SHP-1", 2)
     assert [row.text("package") for row in rows if row.record == "package"] == ["CARTON-2"]
     assert [row.values["line"] for row in rows if row.record == "line"] == [20]
@@ -86,9 +86,9 @@ R10, R20 = Said(10, "R", "E102", "no item"), Said(20, "R", "E104", "no quantity"
 )
 def test_what_the_erp_says_comes_to_one_outcome(said: list[Said], outcome: Any) -> None:
     """Proves the whole table of answers by line: waiting, done, refused, in part, contradictory."""
-    document = translate.DOCUMENTS["create_sales_order"]
+    document = DOCUMENTS["create_sales_order"]
     try:
-        found: Any = translate_answers.verdict(document, approved(), said, ANSWERS)
+        found: Any = translate.verdict(document, approved(), said, ANSWERS)
     except (Reject, NeedsPerson) as raised:
         found = raised
     assert type(found) is (outcome or type(None))
@@ -97,14 +97,14 @@ def test_what_the_erp_says_comes_to_one_outcome(said: list[Said], outcome: Any) 
 def test_every_answer_has_a_word_and_a_source() -> None:
     """Proves that the table of answers is checked, and what is missing is named."""
     with pytest.raises(ValueError, match=r"results\.Q needs meaning, source"):
-        translate_answers.answers_table('[results]\nQ = { word = "perhaps" }', "answers.toml")
+        translate.answers_table('[results]\nQ = { word = "perhaps" }', "answers.toml")
 
 
 def test_a_weight_without_a_unit_of_the_erp_is_not_written() -> None:
     """Proves that a weight goes out in the ERP's unit or not at all."""
     rules = replace(RULES, units=ErpUnits({"EA": "EA"}))
     with pytest.raises(Untranslatable, match="unit 'KGM'"):
-        translate.issue_rows(shipped(), BOOK, "R", rules)
+        issue_rows(shipped(), BOOK, "R", rules)
 
 
 def test_lots_and_serial_numbers_add_up_to_their_line() -> None:
@@ -114,18 +114,18 @@ def test_lots_and_serial_numbers_add_up_to_their_line() -> None:
     content = event.shipment.packages[0].contents[0]
     content.serial_numbers.pop()
     with pytest.raises(Untranslatable, match="line 10 has 1 serial numbers for a quantity of 2"):
-        translate.issue_rows(event, BOOK, "R", RULES)
+        issue_rows(event, BOOK, "R", RULES)
     event = shipped()
     left = event.shipment.departures.add(package_numbers=["CARTON-1"])
     row = left.shipped.add(line_number=10)
     row.quantity.value, row.quantity.unit = "1", "CS"
     with pytest.raises(Untranslatable, match=r"line 10 left in 'CS', .* packed in 'EA'"):
-        translate.issue_rows(event, BOOK, "R", RULES)
+        issue_rows(event, BOOK, "R", RULES)
 
 
 @pytest.mark.parametrize("operation", ["change_order", "cancel_order"])
 def test_only_a_booking_can_be_known_already(operation: str) -> None:
     """Proves that an ERP which knows a change already has misunderstood something."""
-    document = translate.DOCUMENTS[operation]
+    document = DOCUMENTS[operation]
     with pytest.raises(NeedsPerson, match="does not say that it is this one"):
-        translate_answers.verdict(document, approved(), [replace(KNOWN, line=0)], ANSWERS)
+        translate.verdict(document, approved(), [replace(KNOWN, line=0)], ANSWERS)

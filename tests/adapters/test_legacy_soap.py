@@ -10,9 +10,10 @@ import pytest
 from crossdock.order.v1 import order_events_pb2
 from crossdock_adapters.legacy_soap import adapter, translate
 from crossdock_adapters.legacy_soap.adapter import ADAPTER
-from crossdock_adapters.legacy_soap.translate import Result, Said
+from crossdock_adapters.legacy_soap.translate import Result
 from crossdock_adapters.sdk import soap, xml_layout
 from crossdock_adapters.sdk.conformance.erp_order import order
+from crossdock_adapters.sdk.erp_answers import Said
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,

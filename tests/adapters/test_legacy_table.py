@@ -11,6 +11,7 @@ from crossdock.order.v1 import order_events_pb2, order_service_pb2
 from crossdock_adapters.legacy_table import adapter, translate
 from crossdock_adapters.sdk import table_layout, testing
 from crossdock_adapters.sdk.conformance.erp_order import order
+from crossdock_adapters.sdk.erp_answers import Said
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Rules
 from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.outcomes import (
@@ -25,7 +26,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
 )
 from crossdock_adapters.sdk.settings import Secrets
-from crossdock_adapters.sdk.table_layout import Found, Place, Said
+from crossdock_adapters.sdk.table_layout import Found, Place
 from fixtures_nats import eventually
 from legacy_file_world import approved, shipped
 from legacy_table_world import REFERENCE, running
@@ -305,7 +306,9 @@ async def test_a_row_that_fails_again_otherwise_is_held_again(tmp_path: Path) ->
             self.endpoint = "erp"
             self.keys: list[str] = []
 
-        async def hold(self, content: bytes, problem: str, key: str, **_: object) -> None:
+        async def hold(
+            self, content: bytes, problem: str, media: str, key: str, **_: object
+        ) -> None:
             self.keys.append(key)
 
     poll: Any = Holding()

@@ -12,12 +12,13 @@ import pytest
 import pytest_asyncio
 from crossdock_adapters.sdk import staging_tables, table_layout
 from crossdock_adapters.sdk.database import Database, Limits, Taken
+from crossdock_adapters.sdk.erp_answers import Said
 from crossdock_adapters.sdk.layout import LayoutProblem
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import Field, FieldProblem, Value
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry, Unreachable
 from crossdock_adapters.sdk.settings import SettingsError
-from crossdock_adapters.sdk.table_layout import Column, Place, Said
+from crossdock_adapters.sdk.table_layout import Column, Place
 from fixtures_postgres import session_server
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
-from crossdock_adapters.legacy_file import translate, translate_answers
+from crossdock_adapters.legacy_file import translate
 from crossdock_adapters.legacy_file.client import (
     ANSWERS,
     CONTROL,
@@ -18,14 +19,14 @@ from crossdock_adapters.legacy_file.client import (
     ErpFiles,
     Receipt,
 )
-from crossdock_adapters.legacy_file.translate import Document, Rules
-from crossdock_adapters.legacy_file.translate_answers import Answers
+from crossdock_adapters.legacy_file.translate import Answers
 from crossdock_adapters.sdk import deployed_files, layout, layout_files
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.drop_folder import DropFolder
+from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
 from crossdock_adapters.sdk.folder_place import opened_folder
-from crossdock_adapters.sdk.layout import Layout, LayoutProblem
+from crossdock_adapters.sdk.layout import Layout
 from crossdock_adapters.sdk.layout_files import LayoutError
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -35,6 +36,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Retry,
     Untranslatable,
+    no_retry,
 )
 from crossdock_adapters.sdk.sequences import KEPT_OPEN
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
@@ -44,7 +46,6 @@ ADAPTER = Adapter.load(__package__)
 
 REJECTS: Final = "_rejects"
 FILE_REFERENCE: Final = "file"
-ANSWERS_FILE: Final = "answers.toml"
 # How often a file that the ERP could not read is sent again before a person has to look.
 SENDS_MAX: Final = 3
 LOOK_PAUSE_SECONDS: Final = 0.1
@@ -91,7 +92,7 @@ async def connect(settings: Settings, secrets: Secrets) -> Erp:
 
 async def take_number(work: Work, vendor: Erp) -> str:
     """The first step: the name of the file, by the next control number. It changes nothing."""
-    document = translate.DOCUMENTS[work.operation]
+    document = DOCUMENTS[work.operation]
     await asyncio.to_thread(_written, work, vendor, document, 0, datetime.now(UTC))
     await vendor.look()
     interface = document.layout.replace("_", "-")
@@ -106,7 +107,7 @@ async def take_number(work: Work, vendor: Erp) -> str:
 
 async def deliver(work: Work, vendor: Erp) -> Confirmed:
     """The second step: publish the file of this name unless it is out, and see what came of it."""
-    document = translate.DOCUMENTS[work.operation]
+    document = DOCUMENTS[work.operation]
     await vendor.look(work.draft)
     found = _answered(work, vendor, document)
     if found is not None:
@@ -116,16 +117,13 @@ async def deliver(work: Work, vendor: Erp) -> Confirmed:
     if step != WAIT:
         await _send(work, vendor, document, again=step == SEND_AGAIN)
     await _closed(work, document)
-    try:
+    if step == WAIT:
         return await _wait(work, vendor, document)
-    except Retry as trouble:
-        if step == WAIT:
-            raise
-        # "Proven unprocessed" is no longer true: the file went out in this attempt.
-        raise OutcomeUnknown(f"{work.draft} is out; then: {trouble.reason}") from trouble
+    with no_retry(f"{work.draft} is out"):
+        return await _wait(work, vendor, document)
 
 
-for _name in translate.DOCUMENTS:
+for _name in DOCUMENTS:
     ADAPTER.draft(_name)(take_number)
     ADAPTER.operation(_name)(deliver)
 
@@ -147,7 +145,7 @@ async def hold_broken_answers(poll: Poll, vendor: Erp) -> None:
 def _answered(work: Work, vendor: Erp, document: Document) -> Confirmed | None:
     """What the results and rejects say by our reference; None: not enough yet."""
     said = vendor.said(work.reference)
-    found = translate_answers.verdict(document, work.event, said, vendor.answers) if said else None
+    found = translate.verdict(document, work.event, said, vendor.answers) if said else None
     if found is None:
         return None
     rows = document.rows(work.event, document.action, work.reference, vendor.rules)
@@ -306,24 +304,18 @@ def check_conventions(conventions: Conventions) -> None:
 def loaded_layouts(directory: str) -> dict[str, Layout]:
     """Every layout that is needed, `directory` first. SettingsError lists what is wrong."""
 
-    def text_of(name: str) -> str:
-        return deployed_files.layout_text(__package__, directory, name)
+    def parse(text: str, name: str) -> Layout:
+        # A layout may include others, which a deployment may have put its own in place of, too.
+        of_name = partial(deployed_files.layout_text, __package__, directory)
+        return layout.parse(text, name, of_name)
 
-    sent = {document.layout for document in translate.DOCUMENTS.values()}
-    names = [*sorted(sent), *(f"{name}{REJECTS}" for name in sorted(sent))]
-    try:
-        return {
-            name: layout.parse(text_of(name), f"{name}.toml", text_of)
-            for name in (*names, RECEIPTS, RESULTS, CONTROL)
-        }
-    except (LayoutProblem, OSError) as error:
-        raise SettingsError(f"layouts_directory: {error}") from error
+    sent = sorted({document.layout for document in DOCUMENTS.values()})
+    needed = [*sent, *(f"{name}{REJECTS}" for name in sent), RECEIPTS, RESULTS, CONTROL]
+    return deployed_files.layouts(__package__, directory, needed, parse)
 
 
 def loaded_answers(file: str) -> Answers:
     """The table of answers. SettingsError names every row that is wrong."""
-    try:
-        text = deployed_files.table_text(__package__, file, ANSWERS_FILE)
-        return translate_answers.answers_table(text, file or ANSWERS_FILE)
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"answers_file: {error}") from error
+    return deployed_files.table(
+        __package__, "answers_file", file, deployed_files.ANSWERS_FILE, translate.answers_table
+    )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from crossdock_adapters.legacy_file.translate_answers import Said
+from crossdock_adapters.legacy_file.translate import Said
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.drop_folder import (
     DropFolder,

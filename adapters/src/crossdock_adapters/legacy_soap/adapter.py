@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,8 +21,6 @@ from crossdock_adapters.sdk import (
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
 from crossdock_adapters.sdk.error_table import ErrorTable
-from crossdock_adapters.sdk.layout import LayoutProblem
-from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -43,14 +40,12 @@ from crossdock_adapters.sdk.xml_layout import XmlLayout
 
 ADAPTER = Adapter.load(__package__)
 
-ANSWERS_FILE: Final = "answers.toml"
 # A reference that no delivery has: what the ERP says of it proves that it can be asked.
 NOBODYS_REFERENCE: Final = "CONNECTION-TEST"
 PASSWORD_TYPES: Final = ("digest", "text")
 LOOK_PAUSE_SECONDS: Final = 0.2
 PAGE_ITEMS: Final = 100
 MAX_PAGES: Final = 1_000
-DIGEST_CHARACTERS: Final = 16
 XML: Final = "text/xml"
 
 
@@ -166,7 +161,7 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
             page = await vendor.items(after, PAGE_ITEMS)
         except BrokenPage as broken:
             # It stays the next page until somebody mends it: nothing behind it can be asked for.
-            await _hold(poll, broken.body, str(broken))
+            await erp_items.hold(poll, broken.body, str(broken), XML)
             return
         changes = [await _told(poll, vendor, item) for item in page]
         newest = max((after, *changes))
@@ -178,27 +173,20 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
 async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
     """The number of a change that the hub has, or holds as it is with what is wrong; 0: it is no
     number. The number is read by itself: a page of nothing but unreadable items has an end, too."""
-    change = 0
-    cause: Unreadable | None = None
     layout = vendor.layouts[ITEMS]
+    await erp_items.tell(
+        poll,
+        lambda: xml_layout.read(layout, item, "item"),
+        vendor_xml.dumps(vendor_xml.copied(item)),
+        statuses=vendor.answers.statuses,
+        units=vendor.rules.units,
+        content_type=XML,
+    )
     try:
         number: Any = xml_layout.value(layout, item, "item", "change")
-        change = int(number)
-        values: dict[str, Any] = xml_layout.read(layout, item, "item")
-        statuses = vendor.answers.statuses
-        entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.rules.units)
-        problem = await erp_items.refusal(poll.hub, entry)
-    except Unreadable as unreadable:
-        problem, cause = str(unreadable), unreadable
-    if problem:
-        await _hold(poll, vendor_xml.dumps(vendor_xml.copied(item)), problem, cause)
-    return change
-
-
-async def _hold(poll: Poll, content: bytes, problem: str, cause: Unreadable | None = None) -> None:
-    """What was mended and is wrong again is another payload than before."""
-    digest = hashlib.sha256(content + problem.encode()).hexdigest()[:DIGEST_CHARACTERS]
-    await poll.hold(content, problem, XML, key=f"items {digest}", cause=cause)
+    except Unreadable:
+        return 0
+    return int(number)
 
 
 def check_message_id(form: str) -> None:
@@ -213,29 +201,19 @@ def check_message_id(form: str) -> None:
 
 def loaded_layouts(directory: str) -> dict[str, XmlLayout]:
     """Every layout that is needed, `directory` first. SettingsError lists what is wrong."""
-    found = {}
-    for name in sorted({each.layout for each in DOCUMENTS.values()} | {LOOK_UP, RESULT, ITEMS}):
-        try:
-            text = deployed_files.layout_text(__package__, directory, name)
-            found[name] = xml_layout.parse(text, f"{name}.toml")
-        except (LayoutProblem, OSError) as error:
-            raise SettingsError(f"layouts_directory: {error}") from error
-    return found
+    needed = sorted({each.layout for each in DOCUMENTS.values()} | {LOOK_UP, RESULT, ITEMS})
+    return deployed_files.layouts(__package__, directory, needed, xml_layout.parse)
 
 
 def loaded_errors(file: str) -> ErrorTable:
     """The table of faults and codes. SettingsError names every row that is wrong."""
-    try:
-        text = deployed_files.table_text(__package__, file, error_table.FILE_NAME)
-        return error_table.parse(text, file or error_table.FILE_NAME)
-    except (ManifestError, OSError) as error:
-        raise SettingsError(f"errors_file: {error}") from error
+    return deployed_files.table(
+        __package__, "errors_file", file, error_table.FILE_NAME, error_table.parse
+    )
 
 
 def loaded_answers(file: str) -> Answers:
     """The table of answers. SettingsError names every row that is wrong."""
-    try:
-        text = deployed_files.table_text(__package__, file, ANSWERS_FILE)
-        return translate.answers_table(text, file or ANSWERS_FILE)
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"answers_file: {error}") from error
+    return deployed_files.table(
+        __package__, "answers_file", file, deployed_files.ANSWERS_FILE, translate.answers_table
+    )

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from crossdock_adapters.sdk import local_times, xml_layout
+from crossdock_adapters.sdk import erp_answers, local_times, xml_layout
 from crossdock_adapters.sdk.deployed_files import answer_words
+from crossdock_adapters.sdk.erp_answers import Said
 from crossdock_adapters.sdk.erp_documents import BOOK, NO_NUMBER, Document, booked
 from crossdock_adapters.sdk.erp_items import ITEM_STATUSES
 from crossdock_adapters.sdk.error_table import ErrorTable, Word
@@ -18,7 +19,6 @@ from crossdock_adapters.sdk.vendor_xml import Element
 from crossdock_adapters.sdk.xml_layout import XmlLayout
 
 RESULT_WORDS: Final = frozenset({"done", "waiting", "refused", "person", "absent"})
-MAX_SAID: Final = 5
 NOTHING: Final = "the ERP has no document under our reference"
 # Meanings that nothing beside them outweighs; None: the status has no row.
 _FOR_A_PERSON: Final[Mapping[str | None, str]] = {
@@ -31,15 +31,6 @@ RESUBMIT: Final = "once that is mended: resubmit it, a retry asks under the same
 
 class NotPosted(NeedsPerson):
     """The ERP's own word that it did not post the document, for a reason that a person mends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One message of the ERP's. line: "" is the document as a whole."""
-
-    code: str
-    text: str = ""
-    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +86,9 @@ def verdict(
     for word, why in _FOR_A_PERSON.items():
         if word in of:
             first = of[word][0]
-            raise NeedsPerson(f"{why}: {first.status!r} {_told(first.messages)}".rstrip())
+            raise NeedsPerson(
+                f"{why}: {first.status!r} {erp_answers.told(first.messages)}".rstrip()
+            )
     if "waiting" in of:
         return None
     if "done" in of:
@@ -123,7 +116,7 @@ def _result(layout: XmlLayout, found: Element, zone: ZoneInfo | None) -> Result:
 
 
 def _done(document: Document, event: Any, said: Result) -> Confirmed:
-    told = _told(said.messages)
+    told = erp_answers.told(said.messages)
     if document.action == BOOK and not said.number:
         # Some services answer a failure so: a success, and zeros for the number.
         raise NeedsPerson(f"the ERP says posted, and tells no document number: {told}")
@@ -133,18 +126,8 @@ def _done(document: Document, event: Any, said: Result) -> Confirmed:
 
 def _refused(said: Sequence[Result], errors: ErrorTable) -> FoundRejected:
     messages = [message for each in said for message in each.messages]
-    told, codes = _told(messages), [each.code for each in messages if each.code]
+    told, codes = erp_answers.told(messages), [each.code for each in messages if each.code]
     words = {errors.row(0, code).word for code in codes}
     if words == {Word.REJECTED}:
         return FoundRejected(codes[0], told)
     raise NotPosted(f"the ERP refused it: {told or 'no code'}; {RESUBMIT}")
-
-
-def _told(messages: Sequence[Said]) -> str:
-    """The ERP's own words, each once, the first few."""
-    once = dict.fromkeys(
-        f"{f'line {each.line}: ' if each.line else ''}{each.code} {each.text}".strip()
-        for each in messages
-    )
-    more = f" and {len(once) - MAX_SAID} more" if len(once) > MAX_SAID else ""
-    return "; ".join(list(once)[:MAX_SAID]) + more

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from datetime import timedelta
 from typing import Final
 
@@ -14,7 +13,6 @@ from crossdock_adapters.sdk import deployed_files, erp_items, table_layout
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.database import Database, Limits, Taken
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
-from crossdock_adapters.sdk.layout import LayoutProblem
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -23,10 +21,9 @@ from crossdock_adapters.sdk.outcomes import (
     NotFound,
     OutcomeUnknown,
     Reject,
-    Retry,
+    no_retry,
 )
-from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.staging_tables import ClaimedRow
 from crossdock_adapters.sdk.table_layout import Found, TableLayout
 from crossdock_adapters.sdk.work import Poll, Work
@@ -34,11 +31,9 @@ from crossdock_adapters.sdk.work import Poll, Work
 ADAPTER = Adapter.load(__package__)
 
 ITEMS: Final = "items"
-ANSWERS_FILE: Final = "answers.toml"
 LOOK_PAUSE_SECONDS: Final = 0.1
 CLAIM_ROWS: Final = 100
 MAX_ROUNDS: Final = 1_000
-DIGEST_CHARACTERS: Final = 16
 
 
 class Erp(StagingErp):
@@ -93,11 +88,8 @@ async def deliver(work: Work, vendor: Erp) -> Confirmed:
                     f"{document.layout}: the database refuses the rows ({taken}), and has none of "
                     f"{work.reference}: something else of them has to be unique there"
                 ) from None
-    try:
+    with no_retry("the rows are written"):
         ended = await _wait(work, vendor, document)
-    except Retry as trouble:
-        # "Proven unprocessed" is no longer true: the rows are there.
-        raise OutcomeUnknown(f"the rows are written; then: {trouble.reason}") from trouble
     if isinstance(ended, FoundRejected):
         raise Reject(ended.code, ended.reason)
     return ended
@@ -177,43 +169,25 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
 
 async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
     """Whether the hub has the item; False: it holds the row as it is, with what is wrong."""
-    cause: Unreadable | None = None
-    try:
-        values = vendor.values(ITEMS, row)
-        statuses = vendor.answers.statuses
-        entry = erp_items.item_entry(values, poll.endpoint, statuses, vendor.rules.units)
-        problem = await erp_items.refusal(poll.hub, entry)
-    except Unreadable as unreadable:
-        problem, cause = str(unreadable), unreadable
-    if problem:
-        await _hold(poll, row, problem, cause)
-    return not problem
-
-
-async def _hold(poll: Poll, row: ClaimedRow, problem: str, cause: Unreadable | None = None) -> None:
-    """A row that somebody mended and that fails again is another payload than before."""
-    content = shown(row)
-    digest = hashlib.sha256(content + problem.encode()).hexdigest()[:DIGEST_CHARACTERS]
-    await poll.hold(content, problem, key=f"items {row.id} {digest}", cause=cause)
+    return await erp_items.tell(
+        poll,
+        lambda: vendor.values(ITEMS, row),
+        shown(row),
+        statuses=vendor.answers.statuses,
+        units=vendor.rules.units,
+        key=f"items {row.id}",
+    )
 
 
 def loaded_layouts(directory: str, reads_items: bool = True) -> dict[str, TableLayout]:
     """Every layout that is needed, `directory` first. SettingsError lists what is wrong."""
     names = sorted({document.layout for document in DOCUMENTS.values()})
-    found = {}
-    for name in [*names, *([ITEMS] if reads_items else [])]:
-        try:
-            text = deployed_files.layout_text(__package__, directory, name)
-            found[name] = table_layout.parse(text, f"{name}.toml")
-        except (LayoutProblem, OSError) as error:
-            raise SettingsError(f"layouts_directory: {error}") from error
-    return found
+    needed = [*names, *([ITEMS] if reads_items else [])]
+    return deployed_files.layouts(__package__, directory, needed, table_layout.parse)
 
 
 def loaded_answers(file: str) -> Answers:
     """The table of answers. SettingsError names every row that is wrong."""
-    try:
-        text = deployed_files.table_text(__package__, file, ANSWERS_FILE)
-        return translate.answers_table(text, file or ANSWERS_FILE)
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"answers_file: {error}") from error
+    return deployed_files.table(
+        __package__, "answers_file", file, deployed_files.ANSWERS_FILE, translate.answers_table
+    )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from crossdock_adapters.sdk import erp_answers
 from crossdock_adapters.sdk.deployed_files import answer_words
 from crossdock_adapters.sdk.erp_documents import NO_NUMBER, Document, booked
 from crossdock_adapters.sdk.erp_items import ITEM_STATUSES
 from crossdock_adapters.sdk.outcomes import Confirmed, FoundRejected, NeedsPerson
-from crossdock_adapters.sdk.table_layout import Found, Place, Said, TableLayout
+from crossdock_adapters.sdk.table_layout import Found, Place, TableLayout
 
 ERROR_WORDS: Final = frozenset({"rejected", "person"})
 ANY_CODE: Final = "*"
-MAX_SAID: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def verdict(
     if found.place is Place.BOOKS:
         return _confirmed(document, event, found)
     word = layout.status.words.get(found.status)
-    told = _told(found.errors)
+    told = erp_answers.told(found.errors)
     if word is None or word == "person":
         said = f"the status {found.status!r} of the ERP"
         why = "has no row in the layout" if word is None else "is one for a person"
@@ -67,13 +67,3 @@ def _meaning(code: str, answers: Answers) -> str:
 
 def _confirmed(document: Document, event: Any, found: Found) -> Confirmed:
     return booked(document, event, found.number, "" if found.number else NO_NUMBER)
-
-
-def _told(said: Sequence[Said]) -> str:
-    """The ERP's own words, each once, the first few."""
-    once = dict.fromkeys(
-        f"{f'line {each.line}: ' if each.line not in ('', '0') else ''}{each.code} {each.text}"
-        for each in said
-    )
-    more = f" and {len(once) - MAX_SAID} more" if len(once) > MAX_SAID else ""
-    return "; ".join(each.strip() for each in list(once)[:MAX_SAID]) + more

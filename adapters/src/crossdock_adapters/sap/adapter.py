@@ -6,8 +6,6 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from importlib import resources
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -39,7 +37,7 @@ from crossdock_adapters.sap.delivery import Delivery, Preceding, refuse_unproven
 from crossdock_adapters.sap.orders import ORDER, ORDERS
 from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped
-from crossdock_adapters.sdk import return_reasons
+from crossdock_adapters.sdk import deployed_files, return_reasons
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.http import VendorHttp
@@ -58,7 +56,6 @@ from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Wor
 
 ADAPTER = Adapter.load(__package__)
 
-ANSWERS_FILE: Final = "answers.toml"
 DOCUMENT_SOURCES: Final = ("delivery", "document_flow")
 
 
@@ -451,9 +448,6 @@ def return_rules(settings: Settings) -> ReturnRules:
 
 def loaded_answers(file: str) -> Answers:
     """The table of answers. SettingsError names every row that is wrong."""
-    own = resources.files(__package__).joinpath(ANSWERS_FILE)
-    try:
-        text = Path(file).read_text("utf-8") if file else own.read_text("utf-8")
-        return answers.read(text, file or ANSWERS_FILE)
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"answers_file: {error}") from error
+    return deployed_files.table(
+        __package__, "answers_file", file, deployed_files.ANSWERS_FILE, answers.read
+    )

@@ -3,10 +3,51 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
+
+from crossdock_adapters.sdk.layout import LayoutProblem
+from crossdock_adapters.sdk.settings import SettingsError
+
+ANSWERS_FILE: Final = "answers.toml"
+Parsed = TypeVar("Parsed")
+
+
+def layouts(
+    package: str | None,
+    directory: str,
+    names: Iterable[str],
+    parse: Callable[[str, str], Parsed],
+) -> dict[str, Parsed]:
+    """Every layout by its name, `directory`'s before the adapter's own.
+
+    parse: of a layout's text and file name. SettingsError, for the setting `layouts_directory`,
+    lists what is wrong with one.
+    """
+    try:
+        return {
+            name: parse(layout_text(package, directory, name), f"{name}.toml") for name in names
+        }
+    except (LayoutProblem, OSError) as error:
+        raise SettingsError(f"layouts_directory: {error}") from error
+
+
+def table(
+    package: str | None, setting: str, file: str, name: str, parse: Callable[[str, str], Parsed]
+) -> Parsed:
+    """A table: the deployment's `file` where the setting names one, else the adapter's own.
+
+    parse: of the table's text and of what to call it. SettingsError, for the setting, names every
+    row that is wrong.
+    """
+    try:
+        if file:
+            return parse(Path(file).read_text("utf-8"), file)
+        return parse(resources.files(package or "").joinpath(name).read_text("utf-8"), name)
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{setting}: {error}") from error
 
 
 def layout_text(package: str | None, directory: str, name: str) -> str:
@@ -16,13 +57,6 @@ def layout_text(package: str | None, directory: str, name: str) -> str:
         return file.read_text("utf-8")
     own = resources.files(package or "").joinpath("layouts")
     return own.joinpath(f"{name}.toml").read_text("utf-8")
-
-
-def table_text(package: str | None, file: str, name: str) -> str:
-    """A table: the deployment's `file` where it names one, else the adapter's own. OSError."""
-    if file:
-        return Path(file).read_text("utf-8")
-    return resources.files(package or "").joinpath(name).read_text("utf-8")
 
 
 def answer_words(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -14,12 +14,53 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.work import Poll
 
 ITEM_STATUSES: Final = {
     name.removeprefix("ITEM_STATUS_"): number
     for name, number in item_pb2.ItemStatus.items()
     if number
 }
+DIGEST_CHARACTERS: Final = 16
+
+
+async def tell(
+    poll: Poll,
+    read: Callable[[], Mapping[str, Any]],
+    content: bytes,
+    *,
+    statuses: Mapping[str, str],
+    units: ErpUnits,
+    content_type: str = "application/json",
+    key: str = "items",
+) -> bool:
+    """Tell the hub an item; False: the hub holds `content`, with what is wrong with it.
+
+    read: the item's values by the names of `item_entry`, or Unreadable.
+    """
+    cause: Unreadable | None = None
+    try:
+        entry = item_entry(read(), poll.endpoint, statuses, units)
+        problem = await refusal(poll.hub, entry)
+    except Unreadable as unreadable:
+        problem, cause = str(unreadable), unreadable
+    if problem:
+        await hold(poll, content, problem, content_type, key, cause)
+    return not problem
+
+
+async def hold(
+    poll: Poll,
+    content: bytes,
+    problem: str,
+    content_type: str,
+    key: str = "items",
+    cause: Unreadable | None = None,
+) -> None:
+    """Let the hub hold a payload once. key: what the ERP calls it; one that somebody mended, and
+    that fails again, is another payload than before."""
+    digest = hashlib.sha256(content + problem.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    await poll.hold(content, problem, content_type, key=f"{key} {digest}", cause=cause)
 
 
 def item_entry(

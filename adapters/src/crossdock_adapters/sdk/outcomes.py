@@ -21,7 +21,8 @@ that as Untranslatable; a hub that is away (HubAway, or an error of HubClient) c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -159,3 +160,13 @@ class KnownAlready(OutcomeUnknown):
 
     What became of the first is not said, so that it has to be looked up: it may have been refused.
     """
+
+
+@contextmanager
+def no_retry(because: str) -> Iterator[None]:
+    """What is asked after an effect: "proven unprocessed" is no longer true, and a Retry of it says
+    that nobody knows. because: what was done."""
+    try:
+        yield
+    except Retry as trouble:
+        raise OutcomeUnknown(f"{because}; then: {trouble.reason}") from trouble

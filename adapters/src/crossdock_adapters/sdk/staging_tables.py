@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_adapters.sdk.database import Database, type_of
+from crossdock_adapters.sdk.erp_answers import Said
 from crossdock_adapters.sdk.layout_values import FieldProblem
 from crossdock_adapters.sdk.outcomes import NeedsPerson
 from crossdock_adapters.sdk.table_layout import (
@@ -40,7 +41,6 @@ from crossdock_adapters.sdk.table_layout import (
     Found,
     Place,
     Record,
-    Said,
     Stored,
     TableLayout,
     plain,

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from crossdock_adapters.sdk import layout_values
+from crossdock_adapters.sdk.erp_answers import Said
 from crossdock_adapters.sdk.layout import LayoutProblem
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import FORMATS, TYPES, Field, FieldProblem, Value
@@ -186,15 +187,6 @@ class Place(StrEnum):
     ARCHIVE = "archive"
     BOOKS = "books"
     LEDGER = "ledger"
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One error that the ERP wrote. line: "" is the document as a whole."""
-
-    code: str
-    text: str = ""
-    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
