@@ -124,6 +124,8 @@ class Limits:
     held_drive_max: int = 200
     held_sweep_keys_max: int = 50
     held_sweep_seconds: float = 5.0
+    # What held facts wait for that the leader of several hubs looks at anew each time.
+    held_page: int = 200
     # Of unrouted work of other hubs: flows that are told of and wait to be decided, and deliveries
     # that one look at what was not told of goes through.
     unrouted_told_max: int = 5_000
@@ -177,7 +179,7 @@ class Limits:
     lead_renew_seconds: float = 0.75
     lead_look_seconds: float = 0.25
     elsewhere_look_seconds: float = 1.0
-    elsewhere_sweep_seconds: float = 30.0
+    elsewhere_page_seconds: float = 30.0
     # Reading.
     page_size_default: int = 100
     page_size_max: int = 500

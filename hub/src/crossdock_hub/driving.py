@@ -20,7 +20,7 @@ from crossdock_hub.objects.mappings import ARRIVED, unmapped_of, waiting_for
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.refusals import fault
 from crossdock_hub.store import Store, StoreFailure
-from crossdock_hub.store.writing import awaited
+from crossdock_hub.store.writing import awaited, awaited_page
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
 from crossdock_hub.verbs.master_data import held_decision
 
@@ -28,6 +28,9 @@ log = structlog.get_logger("crossdock.held")
 
 # Among what has arrived: anything may have.
 EVERYTHING: Final = ()
+NEXT_PAGE: Final = ("",)
+# Raw payloads wait for these, which no commit brings: their adapter asks for them.
+_NOT_DRIVEN: Final = (f"{held.TRANSLATION}:", f"{held.RETRANSLATION}:")
 
 
 def drive_all(unit: Unit, awaited_keys: Sequence[str], limits: Limits) -> list[str]:
@@ -133,6 +136,9 @@ class Driver:
         self._awaited: set[str] = set()
         # What is waited for and came at once: its facts are decided in the order they came.
         self._arrived: asyncio.Queue[Sequence[str]] = asyncio.Queue()
+        # Where the last page ended that was looked through, and whether one is asked for.
+        self._page_end = ""
+        self._page_due = False
         self._task: asyncio.Task[None] | None = None
 
     def committed(self, batch: Committed) -> None:
@@ -173,13 +179,36 @@ class Driver:
             arrived = await self._arrived.get()
             if arrived == EVERYTHING:
                 await self._sweep()
+            elif arrived == NEXT_PAGE:
+                await self._look_through_page()
             else:
                 await self._drive_in_parts(arrived)
 
     def sweep(self) -> None:
-        """Look soon through all that is held: one hub may have held a fact while another one
-        committed what it waits for, or more has come than could be told."""
+        """Look soon through all that is held: more has come than could be told."""
         self._arrived.put_nowait(EVERYTHING)
+
+    def look_through_page(self) -> None:
+        """Look soon through the next page of what is waited for: one hub may have held a fact while
+        another one committed what it waits for, or what that told was lost."""
+        if not self._page_due:
+            self._page_due = True
+            self._arrived.put_nowait(NEXT_PAGE)
+
+    async def _look_through_page(self) -> None:
+        self._page_due = False
+        most = self._limits.held_page
+        try:
+            async with self._store.read() as connection:
+                found = await awaited_page(connection, self._page_end, most)
+        except StoreFailure as failure:
+            log.warning("a page of held facts waits", cause=failure.cause)
+            return
+        # Behind the last one it begins again with the first.
+        self._page_end = found[-1] if len(found) == most else ""
+        driven = [each for each in found if not each.startswith(_NOT_DRIVEN)]
+        self._awaited.update(driven)
+        await self._drive_in_parts(driven)
 
     async def _sweep(self) -> None:
         """At start: what was held may have arrived just before the hub went."""

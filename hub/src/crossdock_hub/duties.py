@@ -270,8 +270,11 @@ class Duties:
         self.driver.heard(news.awaited, news.satisfied)
         if news.sweep:
             self.driver.sweep()
-        if news.unrouted or news.sweep:
-            self.rerouter.look_later(news.unrouted, page=news.sweep)
+        elif news.page:
+            self.driver.look_through_page()
+        page = news.sweep or news.page
+        if news.unrouted or page:
+            self.rerouter.look_later(news.unrouted, page=page)
 
     def bus_is_back(self) -> None:
         """The connection to the bus is back: look and tell at once."""

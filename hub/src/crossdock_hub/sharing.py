@@ -129,7 +129,7 @@ class Sharing:
         )
         self._elector.on_leader = self.forwarder.look_again
         self.newsroom = Newsroom(
-            bus, holder, limits.elsewhere_look_seconds, limits.elsewhere_sweep_seconds, heard
+            bus, holder, limits.elsewhere_look_seconds, limits.elsewhere_page_seconds, heard
         )
         committer.listeners.append(self.newsroom.committed)
 

@@ -28,7 +28,8 @@ class News:
     deliveries; None: none. awaited, satisfied: what facts were held for, and what has come.
     unrouted: roots of flows with work that nobody serves, as far as there is room. deliveries: ids
     of those that changed; deliveries_untold: how many more. packages: those of which labels or
-    deliveries changed; packages_untold: there are more of them."""
+    deliveries changed; packages_untold: there are more of them. page: of a hub to itself, which
+    tells nobody: the next page of what is held, and of what nobody serves, is to be looked at."""
 
     hub: str = ""
     events: bool = False
@@ -44,6 +45,7 @@ class News:
     deliveries_untold: int = 0
     packages: set[str] = field(default_factory=set)
     packages_untold: bool = False
+    page: bool = False
 
     @property
     def is_any(self) -> bool:

@@ -22,17 +22,17 @@ SUBJECT: Final = "crossdock.v1.hub.committed"
 class Newsroom:
     """One hub's. heard: called on the event loop with what another hub has committed; and whether
     or not anything was heard, every `look_seconds` as if everything had changed, every
-    `sweep_seconds` as if there was more to tell than could be."""
+    `page_seconds` with a page of what is looked through by pages."""
 
     def __init__(
         self,
         bus: Bus,
         holder: str,
         look_seconds: float,
-        sweep_seconds: float,
+        page_seconds: float,
         heard: Callable[[News], None],
     ) -> None:
-        self._sweep_seconds = sweep_seconds
+        self._page_seconds = page_seconds
         self._bus = bus
         self._holder = holder
         self._look_seconds = look_seconds
@@ -79,11 +79,11 @@ class Newsroom:
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        swept_at = loop.time()
+        paged_at = loop.time()
         while True:
             await asyncio.sleep(self._look_seconds)
-            sweep = loop.time() - swept_at >= self._sweep_seconds
-            if sweep:
-                swept_at = loop.time()
+            page = loop.time() - paged_at >= self._page_seconds
+            if page:
+                paged_at = loop.time()
             everything = News(events=True, scans=True, work=True, endpoints=True)
-            self._heard(replace(everything, sweep=sweep))
+            self._heard(replace(everything, page=page))

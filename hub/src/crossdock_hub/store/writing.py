@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, case, delete, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -314,3 +314,26 @@ async def awaited(connection: AsyncConnection) -> set[str]:
     driven = or_(h.method != "", by_code)
     waiting = select(h.awaits).where(h.state == "HELD", driven, h.awaits != "").distinct()
     return {row.awaits for row in await connection.execute(waiting)}
+
+
+# From one to the next by their index, however many facts wait for the same.
+_AWAITED_PAGE: Final = text(
+    """
+    WITH RECURSIVE page(awaits, place) AS (
+        SELECT min(h.awaits), 1 FROM held_facts h WHERE h.state = 'HELD' AND h.awaits > :after
+        UNION ALL
+        SELECT
+            (SELECT min(h.awaits) FROM held_facts h
+             WHERE h.state = 'HELD' AND h.awaits > page.awaits),
+            page.place + 1
+        FROM page WHERE page.awaits IS NOT NULL AND page.place < :most
+    )
+    SELECT awaits FROM page WHERE awaits IS NOT NULL ORDER BY place
+    """
+)
+
+
+async def awaited_page(connection: AsyncConnection, after: str, most: int) -> list[str]:
+    """The next things that anything held waits for, behind one of them; "" is in front of all."""
+    found = await connection.execute(_AWAITED_PAGE, {"after": after, "most": most})
+    return [row.awaits for row in found]
