@@ -79,4 +79,6 @@ def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozen
             # A new object takes the number only if no archived one had it.
             archived = number_key(resource_field, target.number)
             keys |= {("number", resource_field, target.number), ("archived", archived)}
-    return frozenset(keys)
+    # What is done to an order or a part of it goes to whoever has work of that order.
+    flows = [("flow", key[2]) for key in keys if key[:2] == ("object", "order")]
+    return frozenset((*keys, *flows))

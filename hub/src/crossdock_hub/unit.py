@@ -37,6 +37,7 @@ from crossdock_hub.records import (
 #   ("reference", system, type, value)   ReferenceRecord or None
 #   ("request", request id)              RequestRecord or None
 #   ("delivery", id)                     DeliveryRecord or None
+#   ("subject", delivery id)             brings the object that a delivery is about
 #   ("flow", root id)                    tuple of the ids of all deliveries of a root object
 #   ("attempt", delivery id, token)      AttemptRecord or None
 #   ("attempts", delivery id)            tuple of the tokens of its stored attempts, oldest first

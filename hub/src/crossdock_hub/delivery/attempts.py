@@ -15,7 +15,7 @@ from crossdock_hub.config import SECOND
 from crossdock_hub.delivery import breaking, flows, guarding, late_proof, ledger, pacing, removal
 from crossdock_hub.delivery import unsent as unsent
 from crossdock_hub.delivery.checking import CheckedFact, check_facts
-from crossdock_hub.delivery.documents import note_documents, note_posting
+from crossdock_hub.delivery.documents import keys_given, note_documents, note_posting
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.objects import resources
 from crossdock_hub.objects.held import hold
@@ -307,9 +307,7 @@ def _read_ahead(unit: Unit, request: delivery_service_pb2.Completion) -> None:
     caller = unit.caller.endpoint
     first: list[Key] = [("delivery", request.delivery_id), ("endpoint", caller)]
     first.append(("attempt", request.delivery_id, request.token))
-    given = (*request.vendor_references, *request.duplicates)
-    first += [("reference", caller, r.type, r.value) for r in given]
-    unit.require(first)
+    unit.require([*first, *keys_given(caller, request)])
     record = unit.delivery(request.delivery_id)
     if record is None:
         return

@@ -1,4 +1,4 @@
-"""Reads the facts that an attempt brings, before its batch: each is a request of the contract."""
+"""Reads what an attempt says, before its batch: each fact is a request of the contract."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crossdock.contracts import unknown_field
+from crossdock.contracts import Contract, unknown_field
+from crossdock.delivery.v1 import delivery_service_pb2
 from crossdock.errors import Refusal
 from google.protobuf.message import DecodeError
 
+from crossdock_hub.commands import hinted_keys
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery.documents import keys_given
 from crossdock_hub.refusals import invalid, too_much
+from crossdock_hub.unit import Key
 from crossdock_hub.verbs import DECISIONS
 
 
@@ -38,6 +42,22 @@ def check_facts(contract: Any, facts: Sequence[Any], limits: Limits) -> list[Che
             continue
         checked.append(_check_fact(contract, method, fact, limits))
     return checked
+
+
+def foreseen(
+    contract: Contract, endpoint: str, word: Any, facts: Sequence[CheckedFact]
+) -> frozenset[Key]:
+    """What a begin, a renewal or a completion will certainly read, its facts included."""
+    keys: set[Key] = {("delivery", word.delivery_id), ("endpoint", endpoint)}
+    if getattr(word, "token", 0):
+        keys.add(("attempt", word.delivery_id, word.token))
+    if isinstance(word, delivery_service_pb2.Completion):
+        keys.update([("subject", word.delivery_id), *keys_given(endpoint, word)])
+    for fact in facts:
+        if fact.request is not None:
+            field = contract.methods[fact.method].resource_field
+            keys |= hinted_keys(contract, field, fact.request)
+    return frozenset(keys)
 
 
 def _check_fact(contract: Any, method: Any, fact: Any, limits: Limits) -> CheckedFact:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from crossdock.delivery.v1 import delivery_service_pb2
+
 from crossdock_hub.objects import resources
 from crossdock_hub.records import DeliveryRecord, ObjectRecord
-from crossdock_hub.unit import Unit
+from crossdock_hub.unit import Key, Unit
+
+
+def keys_given(endpoint: str, completion: delivery_service_pb2.Completion) -> list[Key]:
+    """What is read of the documents that a completion names."""
+    given = (*completion.vendor_references, *completion.duplicates)
+    return [("reference", endpoint, each.type, each.value) for each in given]
 
 
 def note_posting(unit: Unit, record: DeliveryRecord) -> None:

@@ -315,7 +315,7 @@ class Services:
                 name,
                 caller,
                 partial(_decide_item, decide, item),
-                self._keys_of(caller, item, facts_of(item)),
+                checking.foreseen(self._contract, caller.endpoint, item, facts_of(item)),
             )
             for item in items
         ]
@@ -330,19 +330,6 @@ class Services:
                 found.delivery_id = item.delivery_id
             results.append(found)
         return results
-
-    def _keys_of(
-        self, caller: Caller, item: Any, facts: Sequence[checking.CheckedFact]
-    ) -> frozenset[Key]:
-        """What an attempt's command will certainly read, its facts included."""
-        keys: set[Key] = {("delivery", item.delivery_id), ("endpoint", caller.endpoint)}
-        if getattr(item, "token", 0):
-            keys.add(("attempt", item.delivery_id, item.token))
-        for fact in facts:
-            if fact.request is not None:
-                field = self._contract.methods[fact.method].resource_field
-                keys |= hinted_keys(self._contract, field, fact.request)
-        return frozenset(keys)
 
     async def _begin(self, caller: Caller, request: Any, _context: Any) -> Any:
         _own(caller, request.endpoint)

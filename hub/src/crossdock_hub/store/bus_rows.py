@@ -35,14 +35,19 @@ from crossdock_hub.records import (
 from crossdock_hub.replay.records import Act, ReplayRecord, with_act
 from crossdock_hub.store import bus_tables, rows
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.archiving import VALUES_PER_STATEMENT
-from crossdock_hub.store.crossing import inserting, write_rows
+from crossdock_hub.store.crossing import Change, change, inserting, write_rows
 from crossdock_hub.unit import oldest_id
 
-_PUBLISHED = (
-    update(t.events)
-    .where(t.events.c.sequence.in_(bindparam("wanted", expanding=True)))
-    .values(published_at=bindparam("now"))
+_PUBLISHED = Change(
+    "UPDATE events SET published_at = ? WHERE sequence IN (SELECT value FROM json_each(?))",
+    "UPDATE events SET published_at = $1 WHERE sequence = ANY ($2::bigint[])",
+)
+# As far as the ledger is, and as far as the bus was told; 0 leaves it as it was.
+_TIED = Change(
+    "UPDATE bus_tie SET generation = coalesce(nullif(?, 0), generation),"
+    " told = coalesce(nullif(?, 0), told)",
+    "UPDATE bus_tie SET generation = coalesce(nullif($1::bigint, 0), generation),"
+    " told = coalesce(nullif($2::bigint, 0), told)",
 )
 # A table whose rows are numbered and dated: of events, or of scan messages.
 Numbered = Table
@@ -79,9 +84,8 @@ _replay = rows.plain_record(ReplayRecord)
 async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int) -> None:
     """Write what is known of the bus within a batch's transaction, a few statements per kind."""
     events = [sequence for mark in marks for sequence in mark.events]
-    for start in range(0, len(events), VALUES_PER_STATEMENT):
-        part = events[start : start + VALUES_PER_STATEMENT]
-        await connection.execute(_PUBLISHED, {"wanted": part, "now": now})
+    if events:
+        await change(connection, _PUBLISHED, now, events)
     positions = {each.stream: each for mark in marks for each in mark.positions}
     consumers = {(each.stream, each.name): each for mark in marks for each in mark.consumers}
     await write_rows(
@@ -101,9 +105,8 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
         await connection.execute(gone)
     generation = max((mark.generation for mark in marks), default=0)
     told = max((mark.told for mark in marks), default=0)
-    moved = {k: v for k, v in (("generation", generation), ("told", told)) if v}
-    if moved:
-        await connection.execute(update(bus_tables.bus_tie).values(moved))
+    if generation or told:
+        await change(connection, _TIED, generation, told)
     await note_differences(connection, [each for mark in marks for each in mark.differences])
 
 

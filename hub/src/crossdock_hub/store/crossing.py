@@ -11,6 +11,7 @@ by SQLAlchemy Core.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -297,6 +298,28 @@ async def write_rows(
         # What the database numbers is numbered in this order.
         values = [shape.row(record) for record in records]
         await connection.execute(insert(shape.table), values)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A statement that gives no rows, in the words of each database, with as many parameters.
+
+    What SQLite looks for in a list it gets as one JSON array, PostgreSQL as an array of its own: a
+    statement has one text, however long the list is.
+    """
+
+    sqlite: str
+    postgresql: str
+
+
+async def change(connection: AsyncConnection, what: Change, *values: int | Sequence[int]) -> None:
+    """Run it. What SQLite has against it, it says at the next statement or at the commit."""
+    driver = await _driver(connection)
+    if driver is None:
+        await connection.exec_driver_sql(what.postgresql, values)
+        return
+    flat = [each if isinstance(each, int) else json.dumps(each) for each in values]
+    driver.add([(what.sqlite, flat)])
 
 
 async def _driver(connection: AsyncConnection) -> OneHopConnection | None:

@@ -76,6 +76,11 @@ _DELIVERIES = Query(
         t.deliveries.c.root_id.in_(select(t.deliveries.c.root_id).where(t.deliveries.c.id.in_(IN)))
     )
 )
+_SUBJECTS = Query(
+    select(t.objects).where(
+        t.objects.c.id.in_(select(t.deliveries.c.object_id).where(t.deliveries.c.id.in_(IN)))
+    )
+)
 _ATTEMPTS = Query(select(t.attempts), by=(t.attempts.c.delivery_id, t.attempts.c.token))
 _ATTEMPT_LOGS = Query(
     select(t.attempts).where(t.attempts.c.delivery_id.in_(IN)).order_by(t.attempts.c.token)
@@ -180,6 +185,7 @@ class Loader:
             "request": (_REQUESTS, self._requests),
             "flow": (_FLOWS, self._flows),
             "delivery": (_DELIVERIES, self._deliveries),
+            "subject": (_SUBJECTS, self._subjects),
             "attempt": (_ATTEMPTS, self._attempts),
             "attempts": (_ATTEMPT_LOGS, self._attempt_logs),
             "parcel": (_PARCELS, self._parcels),
@@ -287,6 +293,12 @@ class Loader:
         for delivery_id in wanted:
             self._view.add(("delivery", delivery_id), None)
         self._add_flows(found, {})
+
+    def _subjects(self, wanted: list[str], found: list[Row]) -> None:
+        for row in found:
+            self._add_object(row)
+        for delivery_id in wanted:
+            self._view.add(("subject", delivery_id), True)
 
     def _attempts(self, wanted: list[tuple[str, int]], found: list[Row]) -> None:
         for key in wanted:

@@ -49,7 +49,7 @@ CONTESTED_KINDS: Final = ("object", "reference", "request", *LOCKED_KINDS)
 # Scans have no records by key: all of them are new.
 SCANS: Final[Key] = ("scans",)
 
-_OF_OBJECTS: Final = frozenset({"object", "number", "children"})
+_OF_OBJECTS: Final = frozenset({"object", "number", "children", "subject"})
 _OF_FLOWS: Final = frozenset({"flow", "delivery"})
 _NOWAIT: Final = " NOWAIT"
 
@@ -108,7 +108,7 @@ class RowLocks:
                 objects += [each[1] for each in wanted if self._is_locked_when_read(each)]
             elif kind == "number":
                 numbers += [each for each in wanted if each[0] not in MASTER_DATA]
-            elif kind in ("delivery", "attempts", "dead_letters_of"):
+            elif kind in ("delivery", "subject", "attempts", "dead_letters_of"):
                 deliveries += wanted
             elif kind == "attempt":
                 deliveries += [each[0] for each in wanted]

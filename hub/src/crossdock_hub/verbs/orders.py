@@ -131,6 +131,8 @@ def _request_fulfillment(unit: Unit, record: ObjectRecord) -> list[str]:
 def _read_ahead(unit: Unit, record: ObjectRecord, numbers: dict[str, str]) -> None:
     """Ask at once for everything that the requests of all locations need."""
     wanted: list[Key] = [("flow", record.id), ("children", "fulfillment_request", record.id)]
+    lines: Any = record.message.lines
+    wanted += [("number", "item", line.item_number) for line in lines]
     for location, number in numbers.items():
         wanted += [("number", "location", location), ("number", "fulfillment_request", number)]
         wanted.append(("archived", number_key("fulfillment_request", number)))
