@@ -20,6 +20,7 @@ from crossdock_hub.config import Settings
 from crossdock_hub.door import binding
 from crossdock_hub.door.binding import PortMark, check_port_sharing
 from crossdock_hub.sharing import advertised, check_sharing
+from crossdock_hub.store.which_database import which_database
 from databases import ServerDatabase, migrated_template
 from fixtures_hub import RunningHub
 from fixtures_nats import eventually, free_port
@@ -240,18 +241,99 @@ def test_a_port_is_of_one_database() -> None:
     theirs.clear()
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("127.0.0.1", "127.0.0.2", False),
+        ("127.0.0.1", "[::1]", False),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("[::1]", "[0:0:0:0:0:0:0:1]", True),
+        ("127.0.0.2", "[::ffff:127.0.0.2]", True),
+        ("localhost", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.2", True),
+        ("127.0.0.1", "[::]", True),
+        ("0.0.0.0", "[::]", True),
+        ("0.0.0.0", "[::1]", True),
+    ],
+)
+def test_only_hubs_whose_callers_would_meet_are_in_the_way(
+    one: str, other: str, *, meet: bool
+) -> None:
+    """Proves that hubs of two databases may have one port at two addresses, whatever their family,
+    and are refused where an address, however it is written, or one that stands for all is both
+    theirs, whichever of them comes first."""
+    port = free_port()
+
+    def mark(host: str, database: str) -> PortMark:
+        return PortMark(Settings(listen=f"{host}:{port}", database_url=database))
+
+    for first, second in ((one, other), (other, one)):
+        with contextlib.ExitStack() as marks:
+            ours, theirs = mark(first, POSTGRES), mark(second, f"{POSTGRES}-2")
+            for each in (ours, theirs):
+                marks.callback(each.clear)
+            ours.set()
+            if meet:
+                with pytest.raises(ConfigurationError, match="with another CROSSDOCK_DATABASE_URL"):
+                    theirs.set()
+            else:
+                theirs.set()
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "postgresql+asyncpg://h/d",
+        "postgresql+asyncpg://H:5432/d",
+        "postgresql+asyncpg://me@h./d",
+        "postgresql+asyncpg:///d?host=h",
+        "postgresql+asyncpg://you@/d?host=H:5432",
+        "postgresql+asyncpg://d@h",
+        "postgresql://h/d",
+    ],
+)
+def test_a_database_is_the_same_however_it_is_spelled(spelled: str) -> None:
+    """Proves that who logs in, the driver, the case of the host, a port that is the default, a name
+    that is left out and an option instead of a place in the URL make no other database."""
+    assert which_database(spelled) == which_database("postgresql+asyncpg://h:5432/d")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://h/e",
+        "postgresql+asyncpg://h/D",
+        "postgresql+asyncpg://h:5433/d",
+        "postgresql+asyncpg:///d?host=h:5433",
+        "postgresql+asyncpg:///d?host=/h",
+        "postgresql+asyncpg:///d",
+        "postgresql+asyncpg://[::1]/d",
+    ],
+)
+def test_another_database_is_another(url: str) -> None:
+    """Proves that name, port, host and socket each make another database."""
+    assert which_database(url) != which_database("postgresql+asyncpg://h/d")
+
+
+def test_an_address_of_six_is_one_in_both_places() -> None:
+    """Proves that an IPv6 address is the same in the URL and as its option, with or without a
+    port, and is not taken for a host with one."""
+    same = {
+        which_database(f"postgresql+asyncpg://{each}")
+        for each in ("[::1]/d", "[::1]:5432/d", "/d?host=::1", "/d?host=[::1]:5432")
+    }
+    assert len(same) == 1
+
+
 def test_a_mark_stands_beside_any_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that hubs with one process number, as in two containers, and one whose database is
-    spelled with its port and its options in another order, agree on a port, also beside a socket
-    whose name is no text; and that a system which tells no names is named, with what to do."""
+    """Proves that hubs with one process number, as in two containers, agree on a port, also beside
+    a socket whose name is no text; and that a system which tells no names is named, with what to
+    do."""
     port = free_port()
     named = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     named.bind(b"\0\xff\xfe" + str(port).encode())
-    spelled = ("h/d?a=1&b=2", "H:5432/d?b=2&a=1", "me:word@h:5432/d?a=1&b=2")
-    marks = [
-        PortMark(Settings(listen=f"127.0.0.1:{port}", database_url=f"postgresql+asyncpg://{each}"))
-        for each in spelled
-    ]
+    settings = Settings(listen=f"127.0.0.1:{port}", database_url=POSTGRES)
+    marks = [PortMark(settings), PortMark(settings)]
     for each in marks:
         each.set()
     for each in marks:

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import ipaddress
 import os
 import secrets
 import socket
 import sys
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from crossdock.errors import ConfigurationError
 
 from crossdock_hub.config import Settings
+from crossdock_hub.store.which_database import which_database
 from crossdock_hub.taken import AddressTaken
 
 LOOPBACK: Final = ("127.0.0.1:", "localhost:", "[::1]:", "unix:")
 # Names of sockets that no file stands for: the kernel forgets them with their process.
 _SOCKETS: Final = Path("/proc/net/unix")
 _MARK: Final = "crossdock-port"
+# What stands for all addresses in a mark: a socket bound so takes callers of each, of both
+# families, and so it meets every other one at its port.
+EVERY_ADDRESS: Final = "*"
 _DIGEST_CHARACTERS: Final = 16
 _CHANCE_BYTES: Final = 8
-_POSTGRESQL_PORT: Final = "5432"
 
 
 def check_address(settings: Settings) -> None:
@@ -128,28 +131,39 @@ def check_port_sharing(settings: Settings) -> None:
         )
 
 
+def addresses_of(listen: str) -> list[str]:
+    """The addresses that a hub listens at, each as it is written shortest; `EVERY_ADDRESS` for
+    those that stand for all. listen: host:port. Raises OSError where the host has none."""
+    host, _, port = listen.rpartition(":")
+    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    return sorted({_written(str(address[0])) for *_, address in found})
+
+
+def _written(address: str) -> str:
+    parsed = ipaddress.ip_address(address)
+    if parsed.is_unspecified:
+        return EVERY_ADDRESS
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
 class PortMark:
-    """Says to other hubs on this machine at which shared port this one listens, and of which
-    database it is, for as long as its process lives."""
+    """Says to other hubs on this machine at which address and shared port this one listens, and of
+    which database it is, for as long as its process lives."""
 
     def __init__(self, settings: Settings) -> None:
         self._listen = settings.listen
-        url = urlsplit(settings.database_url)
-        host, _, port = url.netloc.rpartition("@")[2].partition(":")
-        options = sorted(url.query.split("&"))
-        where = repr((host.lower(), port or _POSTGRESQL_PORT, url.path, options))
-        digest = hashlib.sha256(where.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+        where = which_database(settings.database_url)
+        self._database = hashlib.sha256(where.encode()).hexdigest()[:_DIGEST_CHARACTERS]
         self._prefix = f"{_MARK}/{settings.listen.rpartition(':')[2]}/"
-        self._ours = f"{self._prefix}{digest}/"
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
 
     def set(self) -> None:
-        """Say so. ConfigurationError: a hub of another database has said so of the port; of two
-        that say so at once, each finds the other one."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        """Say so. ConfigurationError: a hub of another database has said so of an address and port
+        where callers may reach this one; of two that say so at once, each finds the other one."""
         try:
-            # In two containers on the host's network both may be process 1.
-            self._socket.bind(f"\0{self._ours}{os.getpid()}-{secrets.token_hex(_CHANCE_BYTES)}")
+            ours = addresses_of(self._listen)
+            for address in ours:
+                self._say(address)
             # A name is whatever bytes its process gave it.
             told = _SOCKETS.read_text(errors="replace")
         except OSError as error:
@@ -159,8 +173,8 @@ class PortMark:
                 f"{_SOCKETS}); give this hub a port of its own, and set CROSSDOCK_SHARE_PORT=false"
             ) from None
         names = (line.rpartition("@")[2] for line in told.splitlines())
-        marks = [name for name in names if name.startswith(self._prefix)]
-        others = [name for name in marks if not name.startswith(self._ours)]
+        marks = [name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix)]
+        others = [mark for mark in marks if self._is_in_the_way(mark, ours)]
         if others:
             self.clear()
             process = others[0].rpartition("/")[2].partition("-")[0]
@@ -170,7 +184,20 @@ class PortMark:
                 "text as theirs if the database is the same, or CROSSDOCK_LISTEN to another port"
             )
 
+    def _say(self, address: str) -> None:
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sockets.append(mark)
+        # In two containers on the host's network both may be process 1.
+        own = f"{os.getpid()}-{secrets.token_hex(_CHANCE_BYTES)}"
+        mark.bind(f"\0{self._prefix}{address}/{self._database}/{own}")
+
+    def _is_in_the_way(self, mark: str, ours: list[str]) -> bool:
+        """Whether a hub of another database listens where callers of this one may come."""
+        address, _, rest = mark.partition("/")
+        meets = address in ours or EVERY_ADDRESS in (address, *ours)
+        return meets and rest.partition("/")[0] != self._database
+
     def clear(self) -> None:
         """Say so no more."""
-        if self._socket is not None:
-            self._socket.close()
+        while self._sockets:
+            self._sockets.pop().close()
