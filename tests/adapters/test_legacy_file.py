@@ -49,10 +49,10 @@ async def test_an_order_is_booked_shipped_and_taken_back(tmp_path: Path, local: 
         assert set(desk.orders()[0]["open"].values()) == {0, 1}
         voided = shipment_events_pb2.ShipmentVoided(shipment=shipped().shipment)
         await desk.settled("reverse_goods_issue", voided, "D" * 20)
-        assert desk.issues()[0]["reversed"]
+        assert desk.issues()[0]["taken_back"]
         cancelled = order_events_pb2.OrderCancelled(order=longer)
         await desk.settled("cancel_order", cancelled, "E" * 20)
-        assert desk.orders()[0]["cancelled"]
+        assert desk.orders()[0]["taken_back"]
         assert desk.sandbox.tick_error == ""
 
 
@@ -223,7 +223,7 @@ async def test_a_gap_holds_later_files_until_it_is_filled(tmp_path: Path) -> Non
         await desk.told(AnswerLater, gap, "create_sales_order", second, "B" * 20)
         await desk.settled("create_sales_order", approved())
         await desk.settled("create_sales_order", second, "B" * 20)
-        assert [each["document"] for each in desk.orders()] == ["SO-1", "SO-2"]
+        assert [each["key"] for each in desk.orders()] == ["SO-1", "SO-2"]
 
 
 async def test_a_process_that_died_after_taking_a_number_takes_it_again(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ async def test_orders_are_booked_by_file_while_answers_are_late_and_lost(
         sandbox.faults.add({"kind": "reply_lost", "operation": "rename", "count": 2})
         ids = [*late, await story.approved(), await story.approved()]
         await eventually(lambda: confirmed(ids, "create_sales_order"), "the lost", WAIT_SECONDS)
-        booked = {each["document"]: each["number"] for each in sandbox.books()["sales_orders"]}
+        booked = {each["key"]: each["number"] for each in sandbox.books()["sales_orders"]}
         assert len(booked) == ORDERS
         for order_id in ids:
             request = order_service_pb2.GetOrderRequest(id=order_id)
@@ -77,6 +77,6 @@ async def test_orders_are_booked_by_file_while_answers_are_late_and_lost(
             lambda: confirmed([shipment.id], "post_goods_issue"), "the goods issue", WAIT_SECONDS
         )
         (issue,) = sandbox.books()["goods_issues"]
-        assert issue["document"] == shipment.number
+        assert issue["key"] == f"{shipment.number}/1"
         assert sum(row["status"] == "A" for row in sandbox.books()["receipts"]) == ORDERS + 1
         assert sandbox.tick_error == ""

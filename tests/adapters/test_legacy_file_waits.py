@@ -365,7 +365,7 @@ async def test_departures_and_shipments_are_never_one_document(tmp_path: Path) -
         assert len({issue.references[0].value for issue in issues}) == 2
         assert len(desk.issues()) == 2
         await desk.settled("reverse_goods_issue", parts, "D" * 20)
-        assert [each["reversed"] for each in desk.issues()] == [True, False]
+        assert [each["taken_back"] for each in desk.issues()] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,27 @@ import hashlib
 import secrets
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import timedelta
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from crossdock_adapters.legacy_file import adapter
-from crossdock_adapters.legacy_file.sandbox_books import Books, Issue, Later, Order, Refusal
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.layout_files import LayoutError, Row
 from crossdock_adapters.sdk.sandbox import Command, SandboxConfig, VendorPort, VendorRoute
+from crossdock_adapters.sdk.sandbox_erp_books import (
+    CUSTOMERS,
+    ISSUE,
+    ITEMS,
+    ORDER,
+    WHOLE,
+    Asked,
+    Books,
+    Line,
+    Refusal,
+)
 from crossdock_adapters.sdk.sandbox_misbehaving import Misbehaving
 from crossdock_adapters.sdk.sandbox_sftp import (
     FILE_OPERATIONS,
@@ -32,13 +42,36 @@ from crossdock_adapters.sdk.sandbox_sftp import (
 
 FOLDERS: Final = ("inbound", "inbound/work", "archive", "error", "ack", "result", "reject")
 DEFAULT_USER: Final = "crossdock"
-DEFAULT_ITEMS: Final = tuple(f"SKU-{number}" for number in range(1001, 1025))
-DEFAULT_CUSTOMERS: Final = tuple(f"CUST-{number}" for number in range(1001, 1013))
 MARKER, TEMPORARY, ENDING = ".done", ".tmp", ".dat"
 # What the rename that shows a file is called in the log.
 MARK: Final = "mark"
 # What a file's first record may call its interface, and in which layout it is read.
-INTERFACES: Final = {"sales-orders": "sales_orders", "goods-issues": "goods_issues"}
+INTERFACES: Final = {"sales-orders": ORDER, "goods-issues": ISSUE}
+
+
+@dataclass
+class Mail:
+    """What it remembers of files. seen: (interface, number) to the hash of the file that had it.
+    documents: every document that it was asked to post, whatever became of it."""
+
+    seen: dict[tuple[str, int], str] = field(default_factory=dict)
+    expected: dict[str, int] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    answer_number: int = 0
+
+
+@dataclass
+class Later:
+    """An answer that is due."""
+
+    due: datetime
+    folder: str
+    stem: str
+    layout: str
+    rows: list[Row]
 
 
 class LegacyFileSandbox(Misbehaving):
@@ -49,7 +82,7 @@ class LegacyFileSandbox(Misbehaving):
     name = "legacy-file"
     scheme = "sftp"
     other_operations = FILE_OPERATIONS | {MARK}
-    kept = ("_books", "_later", "_misbehaves")
+    kept = ("erp.documents", "_mail", "_later", "_misbehaves")
     misbehaviours = frozenset({
         "silence", "disk_full", "late_results", "duplicate_answers", "half_written", "wrong_totals",
         "unreadable", "period_closed", "unknown_status",
@@ -60,11 +93,14 @@ class LegacyFileSandbox(Misbehaving):
         settings = config.settings
         self._root = Path(settings["folder"])
         self._layouts = adapter.loaded_layouts("")
-        self._books = Books()
+        self.erp = Books(
+            frozenset(settings.get("items", ITEMS)),
+            frozenset(settings.get("customers", CUSTOMERS)),
+            prefix="L",
+            by_line=settings.get("commit", "document") == "line",
+        )
+        self._mail = Mail()
         self._later: list[Later] = []
-        self._items = frozenset(settings.get("items", DEFAULT_ITEMS))
-        self._customers = frozenset(settings.get("customers", DEFAULT_CUSTOMERS))
-        self._by_line = settings.get("commit", "document") == "line"
 
     @classmethod
     def example_settings(cls, folder: Path) -> dict[str, Any]:
@@ -102,12 +138,11 @@ class LegacyFileSandbox(Misbehaving):
 
     def books(self) -> dict[str, Any]:
         """Orders, goods issues, what was asked for and refused, receipts, and files that wait."""
-        books = self._books
         plain = ("documents", "refused", "receipts", "held", "expected")
         return {
-            **{name: getattr(books, name) for name in plain},
-            "sales_orders": [asdict(each) for each in books.orders.values()],
-            "goods_issues": [asdict(each) for each in books.issues.values()],
+            **{name: getattr(self._mail, name) for name in plain},
+            "sales_orders": self.erp.orders(),
+            "goods_issues": [asdict(each) for each in self.erp.of(ISSUE)],
             "host_key": self.host_key_line(),
         }
 
@@ -134,22 +169,22 @@ class LegacyFileSandbox(Misbehaving):
         data = file.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         interface, number = _named(file.name)
-        seen = self._books.seen.get((interface, number))
+        seen = self._mail.seen.get((interface, number))
         if seen is not None:
             code = "" if seen == digest else "F003"
             self._moved(file, marker, "error" if code else "archive")
             text = "another file had this number" if code else "the same file again"
             self._receipt(file.name, number, digest, "R" if code else "D", code, text)
             return
-        expected = self._books.expected.get(interface, 1)
+        expected = self._mail.expected.get(interface, 1)
         if number > expected and self.settings.get("gaps", "hold") == "hold":
-            if file.name not in self._books.held:
-                self._books.held.append(file.name)
+            if file.name not in self._mail.held:
+                self._mail.held.append(file.name)
                 missing = f"number {expected} is missing"
                 self._receipt(file.name, number, digest, "H", "", missing)
             return
-        if file.name in self._books.held:
-            self._books.held.remove(file.name)
+        if file.name in self._mail.held:
+            self._mail.held.remove(file.name)
         working = self._moved(file, marker, "inbound/work")
         try:
             rows = self._read(interface, data, marker_says=_control(marker, self._layouts))
@@ -160,8 +195,8 @@ class LegacyFileSandbox(Misbehaving):
             return
         finally:
             marker.unlink(missing_ok=True)
-        self._books.seen[interface, number] = digest
-        self._books.expected[interface] = max(expected, number + 1)
+        self._mail.seen[interface, number] = digest
+        self._mail.expected[interface] = max(expected, number + 1)
         working.rename(self._root / "archive" / file.name)
         self._receipt(file.name, number, digest, "A", "", "")
         self._post(INTERFACES[interface], file.name, rows)
@@ -190,17 +225,17 @@ class LegacyFileSandbox(Misbehaving):
         rejected: list[Row] = [rows[0]]
         for document, own in _documents(rows):
             asked = {name: document.text(name) for name in ("document", "departure", "action")}
-            self._books.documents.append({"layout": layout, "file": file, **asked})
+            self._mail.documents.append({"layout": layout, "file": file, **asked})
             number, refusals = self._posted(layout, document, own)
             lines = [row for row in own if row.record == "line"]
-            for line in lines or [Row("line", {"line": 0})]:
+            for line in lines or [Row("line", {"line": WHOLE})]:
                 at = int(line.text("line"))
-                refusal = next((r for r in refusals if r.line in (0, at)), None)
-                if refusal is None and refusals and not self._by_line:
-                    refusal = Refusal(at, "E190", "another line of the document was refused")
+                refusal = next((r for r in refusals if r.line in (WHOLE, at)), None)
+                if refusal is None and refusals and not self.erp.by_line:
+                    refusal = Refusal("E190", "another line of the document was refused", at)
                 results.append(self._result(document, at, number, refusal))
             if refusals:
-                self._books.refused.append({"document": document.text("document"), "file": file,
+                self._mail.refused.append({"document": document.text("document"), "file": file,
                                             "codes": [each.code for each in refusals]})  # fmt: skip
                 rejected += _rejected([document, *own], refusals)
         self._plan("result", f"{file}.res", "results", results)
@@ -210,113 +245,20 @@ class LegacyFileSandbox(Misbehaving):
     def _posted(self, layout: str, document: Row, own: Sequence[Row]) -> tuple[str, list[Refusal]]:
         """(the ERP's number, why not)"""
         if self.struck("period_closed"):
-            return "", [Refusal(0, "E130", "the posting period is closed")]
-        orders = layout == "sales_orders"
-        known: Order | Issue | None = self._books.orders.get(document.text("document"))
-        if not orders:
-            known = self._books.issues.get(_issue_key(document))
-        if document.text("action") == "I" and known is not None:
-            return known.number, [Refusal(0, "E110", "the document exists already")]
-        return self._post_order(document, own) if orders else self._post_issue(document, own)
-
-    def _post_order(self, document: Row, own: Sequence[Row]) -> tuple[str, list[Refusal]]:
+            return "", [Refusal("E130", "the posting period is closed")]
         key, action = document.text("document"), document.text("action")
-        order = self._books.orders.get(key)
-        if action != "I" and order is None:
-            return "", [Refusal(0, "E120", f"order {key} is not known")]
-        if order is not None and order.cancelled:
-            if action == "D":
-                return order.number, []
-            return order.number, [Refusal(0, "E121", f"order {key} is cancelled")]
-        if action == "D":
-            assert order is not None
-            if any(each.order == key and not each.reversed for each in self._books.issues.values()):
-                return order.number, [Refusal(0, "E125", "goods have left")]
-            order.cancelled = True
-            return order.number, []
-        lines = [row for row in own if row.record == "line"]
-        refusals = [found for row in lines if (found := self._refused_line(row)) is not None]
-        if document.text("customer") not in self._customers:
-            refusals.insert(0, Refusal(0, "E101", "the customer is not known"))
-        wrong = {each.line for each in refusals}
-        good = [row for row in lines if int(row.text("line")) not in wrong]
-        if (refusals and not self._by_line) or 0 in wrong or not good:
-            return "", refusals
-        if order is None:
-            number = self._next_document()
-            order = Order(
-                number, key, document.text("reference"), document.text("customer"), {}, {}
-            )
-            self._books.orders[key] = order
-        else:
-            order.versions += 1
-        left = self._left(key)
-        order.lines = {int(row.text("line")): row.text("item") for row in good}
-        order.open = {
-            int(row.text("line")): Decimal(row.text("quantity"))
-            - left.get(int(row.text("line")), 0)
-            for row in good
-        }
-        return order.number, refusals
-
-    def _refused_line(self, row: Row) -> Refusal | None:
-        if row.text("item") not in self._items:
-            return Refusal(int(row.text("line")), "E102", "the item is not known")
-        if Decimal(row.text("quantity")) <= 0:
-            return Refusal(int(row.text("line")), "E104", "the quantity must be above zero")
-        return None
-
-    def _left(self, order: str) -> dict[int, Decimal]:
-        """What has left of an order, by line."""
-        found: dict[int, Decimal] = {}
-        for issue in self._books.issues.values():
-            if issue.order == order and not issue.reversed:
-                for line, quantity in issue.shipped.items():
-                    found[line] = found.get(line, Decimal(0)) + quantity
-        return found
-
-    def _post_issue(self, document: Row, own: Sequence[Row]) -> tuple[str, list[Refusal]]:
-        key, action = document.text("document"), document.text("action")
-        if action == "D":
-            return self._reverse(key)
-        order = self._books.orders.get(document.text("order"))
-        if order is None:
-            return "", [Refusal(0, "E120", f"order {document.text('order')} is not known")]
-        if order.cancelled:
-            return "", [Refusal(0, "E121", f"order {order.document} is cancelled")]
-        shipped: dict[int, Decimal] = {}
-        refusals = []
-        for row in own:
-            if row.record != "line":
-                continue
-            line, quantity = int(row.text("line")), Decimal(row.text("quantity"))
-            if quantity > order.open.get(line, Decimal(0)):
-                refusals.append(Refusal(line, "E122", "more than the open quantity"))
-            else:
-                shipped[line] = quantity
-        if (refusals and not self._by_line) or not shipped:
-            return "", refusals
-        for line, quantity in shipped.items():
-            order.open[line] -= quantity
-        issue = Issue(
-            self._next_document(), *_issue_key(document), document.text("reference"),
-            order.document, shipped,
-        )  # fmt: skip
-        self._books.issues[_issue_key(document)] = issue
-        return issue.number, refusals
-
-    def _reverse(self, shipment: str) -> tuple[str, list[Refusal]]:
-        """Take back every departure of a shipment."""
-        issues = [each for each in self._books.issues.values() if each.document == shipment]
-        if not issues:
-            return "", [Refusal(0, "E123", f"goods issue {shipment} is not known")]
-        for each in issues:
-            if not each.reversed:
-                each.reversed = True
-                order = self._books.orders[each.order]
-                for line, quantity in each.shipped.items():
-                    order.open[line] += quantity
-        return issues[0].number, []
+        order = key if layout == ORDER else document.text("order")
+        if layout == ISSUE and action == "I":
+            key = f"{key}/{document.text('departure') or 1}"
+        lines = [
+            Line(int(row.text("line")), row.text("item"), Decimal(row.text("quantity")))
+            for row in own
+            if row.record == "line"
+        ]
+        asked = Asked(
+            layout, action, document.text("reference"), key, order, document.text("customer"), lines
+        )
+        return self.erp.post(asked)
 
     # Answering.
 
@@ -324,11 +266,11 @@ class LegacyFileSandbox(Misbehaving):
         self, file: str, number: int, digest: str, status: str, code: str, text: str
     ) -> None:
         said = {"file": file, "status": status, "code": code, "text": text}
-        self._books.receipts.append(said)
-        self._books.answer_number += 1
-        ours = self._books.answer_number
+        self._mail.receipts.append(said)
+        self._mail.answer_number += 1
+        ours = self._mail.answer_number
         row = Row("receipt", {**said, "sequence": number, "sha256": digest, "number": ours})
-        stem = f"{file}.{self._books.answer_number:08d}.ack"
+        stem = f"{file}.{self._mail.answer_number:08d}.ack"
         self._answer(Later(self.now(), "ack", stem, "receipts", [row]))
 
     def _result(self, document: Row, line: int, number: str, refusal: Refusal | None) -> Row:
@@ -347,11 +289,11 @@ class LegacyFileSandbox(Misbehaving):
         seconds = float(self.settings.get("result_seconds", 0))
         if self.struck("late_results"):
             seconds += float(self.settings.get("late_seconds", 3))
-        self._books.answer_number += 1
-        stem = f"{stem}.{self._books.answer_number:08d}"
+        self._mail.answer_number += 1
+        stem = f"{stem}.{self._mail.answer_number:08d}"
         if layout == "results":
             created = self.now().replace(microsecond=0, tzinfo=None)
-            rows = [Row("head", {"sequence": self._books.answer_number, "created": created}), *rows]
+            rows = [Row("head", {"sequence": self._mail.answer_number, "created": created}), *rows]
         due = self.now() + timedelta(seconds=seconds)
         self._later.append(Later(due, folder, stem, layout, rows))
 
@@ -374,18 +316,10 @@ class LegacyFileSandbox(Misbehaving):
         temporary.rename(place)
         place.with_name(f"{stem}{MARKER}").write_bytes(b"")
 
-    def _next_document(self) -> str:
-        self._books.document_number += 1
-        return f"L{self._books.document_number}"
-
     async def _release_gap(self, body: dict[str, Any]) -> dict[str, int]:
         """{"interface", "next"}: somebody at the ERP lets a missing number pass."""
-        self._books.expected[str(body["interface"])] = int(body["next"])
-        return self._books.expected
-
-
-def _issue_key(document: Row) -> tuple[str, int]:
-    return document.text("document"), int(document.text("departure") or 1)
+        self._mail.expected[str(body["interface"])] = int(body["next"])
+        return self._mail.expected
 
 
 def _named(name: str) -> tuple[str, int]:

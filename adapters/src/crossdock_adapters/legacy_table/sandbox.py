@@ -24,25 +24,15 @@ from crossdock_adapters.sdk.sandbox_database import (
     House,
     opened,
 )
+from crossdock_adapters.sdk.sandbox_erp_books import CUSTOMERS, ISSUE, ITEMS, ORDER, Refusal
 from crossdock_adapters.sdk.sandbox_misbehaving import Misbehaving
 
 DEFAULT_USER: Final = "crossdock"
-DEFAULT_ITEMS: Final = tuple(f"SKU-{number}" for number in range(1001, 1025))
-DEFAULT_CUSTOMERS: Final = tuple(f"CUST-{number}" for number in range(1001, 1013))
 FIRST_DOCUMENT: Final = 500_000
 BUSY_PAUSE_SECONDS: Final = 0.01
 BUSY_TRIES: Final = 500
-ORDERS, ISSUES = "sales_orders", "goods_issues"
-HEADERS: Final = {ORDERS: "XD_ORDER_HEADER", ISSUES: "XD_ISSUE_HEADER"}
-LINES: Final = {ORDERS: "XD_ORDER_LINE", ISSUES: "XD_ISSUE_LINE"}
-
-
-class Refusal(Exception):
-    """Why a line, or the document as line 0, is not posted."""
-
-    def __init__(self, code: str, text: str, line: int = 0) -> None:
-        super().__init__(code)
-        self.code, self.text, self.line = code, text, line
+HEADERS: Final = {ORDER: "XD_ORDER_HEADER", ISSUE: "XD_ISSUE_HEADER"}
+LINES: Final = {ORDER: "XD_ORDER_LINE", ISSUE: "XD_ISSUE_LINE"}
 
 
 class LegacyTableSandbox(Misbehaving):
@@ -68,8 +58,8 @@ class LegacyTableSandbox(Misbehaving):
             schema = resources.files(__package__).joinpath("sandbox_schema.sql")
             self._erp.executescript(schema.read_text("utf-8"))
         self._due: dict[str, str] = {}
-        self._items = frozenset(settings.get("items", DEFAULT_ITEMS))
-        self._customers = frozenset(settings.get("customers", DEFAULT_CUSTOMERS))
+        self._items = frozenset(settings.get("items", ITEMS))
+        self._customers = frozenset(settings.get("customers", CUSTOMERS))
 
     @classmethod
     def example_settings(cls, folder: Path) -> dict[str, Any]:
@@ -203,7 +193,7 @@ class LegacyTableSandbox(Misbehaving):
         lines = self._rows(f"SELECT * FROM {LINES[interface]} WHERE RTRIM(EXT_REF) = ?", reference)
         if row["ACTION"] != "D" and not lines:
             raise Refusal("E199", "lines are missing")
-        if interface == ORDERS:
+        if interface == ORDER:
             return self._post_order(row, reference, lines)
         return self._post_issue(row, reference, lines)
 
