@@ -73,7 +73,7 @@ async def test_an_orders_life_in_both_versions(
         assert left.references == [Reference("goods_issue", "700002")]
         back = await desk.do("reverse_goods_issue", shipped(), "C" * 20)
         assert back.references == [Reference("reversal", "700002")]
-        assert len(desk.sandbox._nonces) == len(desk.sandbox.calls) == 4
+        assert len(desk.sandbox._door.nonces) == len(desk.sandbox.calls) == 4
 
 
 @pytest.mark.parametrize("fault", ["reply_lost", "error_after"])

@@ -91,7 +91,7 @@ async def test_a_refusal_parks_clean_and_says_which_word_helps(tmp_path: Path) -
     async with running(tmp_path, customers=["CUST-1"]) as desk:
         with pytest.raises(Reject) as first:
             await desk.do(CREATE, SOLD)
-        desk.sandbox.customers = frozenset([SOLD.order.customer_number])
+        desk.sandbox.erp.customers = frozenset([SOLD.order.customer_number])
         with pytest.raises(Reject, match=r"E101 .*: resubmit it") as again:
             await desk.do(CREATE, SOLD)
         assert first.value.code == again.value.code == "E101"

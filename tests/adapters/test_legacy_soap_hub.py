@@ -86,12 +86,12 @@ async def test_orders_are_booked_by_soap_while_one_answer_is_lost_and_one_is_ref
 
 async def _refused(sandbox: LegacySoapSandbox, story: Story, ended: Any) -> None:
     """An order that the ERP's queue refuses, long after it was taken."""
-    sandbox.customers = frozenset()
+    sandbox.erp.customers = frozenset()
     refused = await story.approved()
     await eventually(lambda: ended([refused], CREATE, "REJECTED"), "the refusal", WAIT_SECONDS)
     last = (await story.delivery(refused, CREATE)).attempt_log[-1]
     assert (last.code, last.reason) == ("E101", "E101 the customer is not known")
-    sandbox.customers = frozenset([CUSTOMER])
+    sandbox.erp.customers = frozenset([CUSTOMER])
 
 
 async def _shipped(sandbox: LegacySoapSandbox, story: Story, ended: Any, order_id: str) -> None:

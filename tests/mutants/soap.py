@@ -24,6 +24,10 @@ SOAP_MUTANTS: Final[list[Mutant]] = [
             "if any(each.reference != reference for each in found):",
             "if not all(each.reference for each in found):",
         ),
+    ),
+    *faults_in(
+        f"{SDK}soap_client.py",
+        ERP,
         an_answer_to_another_message_is_ours=(
             "if relates and relates != message_id:",
             "if relates is None:",
@@ -32,7 +36,7 @@ SOAP_MUTANTS: Final[list[Mutant]] = [
             "if told is None or self._named(said) not in CLOCK_CODES:",
             "if told is None or self._named(said) is None:",
         ),
-        any_clock_is_followed=("and abs(ahead) <= self._most:", "and self._most is not None:"),
+        any_clock_is_followed=("and abs(ahead) <= most:", "and most is not None:"),
         a_clock_is_never_followed=("            self._ahead = ahead\n", "            pass\n"),
         a_fault_in_a_200_is_a_success=(
             "        if isinstance(said, Fault):\n",

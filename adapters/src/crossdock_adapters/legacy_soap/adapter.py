@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from crossdock_adapters.legacy_soap import translate
-from crossdock_adapters.legacy_soap.client import ITEMS, LOOK_UP, RESULT, BrokenPage, SoapErp
+from crossdock_adapters.legacy_soap.client import BY_TEXT, ITEMS, LOOK_UP, RESULT, SoapErp
 from crossdock_adapters.legacy_soap.translate import RESUBMIT, Answers, NotPosted, Result
 from crossdock_adapters.sdk import (
     deployed_files,
@@ -34,6 +34,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.soap_client import BrokenPage
 from crossdock_adapters.sdk.vendor_xml import Element
 from crossdock_adapters.sdk.work import Poll, Work
 from crossdock_adapters.sdk.xml_layout import XmlLayout
@@ -42,7 +43,7 @@ ADAPTER = Adapter.load(__package__)
 
 # A reference that no delivery has: what the ERP says of it proves that it can be asked.
 NOBODYS_REFERENCE: Final = "CONNECTION-TEST"
-PASSWORD_TYPES: Final = ("digest", "text")
+PASSWORD_TYPES: Final = ("digest", BY_TEXT)
 LOOK_PAUSE_SECONDS: Final = 0.2
 PAGE_ITEMS: Final = 100
 MAX_PAGES: Final = 1_000

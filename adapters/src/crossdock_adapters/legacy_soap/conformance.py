@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock_adapters.legacy_soap.adapter import ADAPTER
-from crossdock_adapters.legacy_soap.sandbox import ITEMS, LegacySoapSandbox
+from crossdock_adapters.legacy_soap.sandbox import ITEM_CHANGES, LegacySoapSandbox
 from crossdock_adapters.sdk import soap, vendor_xml
 from crossdock_adapters.sdk.conformance import erp_order
 from crossdock_adapters.sdk.conformance.stage import Stage, until
@@ -54,7 +54,7 @@ def page(**values: Any) -> bytes:
         "Weight": "1.2500", "WeightUnit": "KG",
     }  # fmt: skip
     content = {"Items": {"Item": {**plain, **values}}}
-    return soap.envelope(vendor_xml.build("GetItemChangesResponse", content, ITEMS))
+    return soap.envelope(vendor_xml.build("GetItemChangesResponse", content, ITEM_CHANGES))
 
 
 async def show(stage: Stage, payload: bytes) -> Delivered:

@@ -1,43 +1,91 @@
-"""A legacy ERP with a SOAP service, simulated: its protocol, its queue, its refusals, its books.
+"""A legacy ERP with a SOAP service, simulated: its schema, its queue, its refusals, its books.
 
-It takes a message only with the elements in the order of its schema, addressed as WS-Addressing has
-it, with a user's token whose nonce is new and whose time is near its own clock, and each message id
-once while it remembers them. What it checks by is in `sandbox_door`.
+It takes each message id once while it remembers them. What else it checks of a message is
+`sdk.sandbox_soap`, and by which rules it posts is `sdk.sandbox_erp_books`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
-from crossdock_adapters.legacy_soap import sandbox_door
-from crossdock_adapters.legacy_soap.sandbox_books import ISSUE, ORDER, Asked, Books, Line, Refusal
-from crossdock_adapters.legacy_soap.sandbox_door import Faulted
-from crossdock_adapters.sdk import soap, vendor_xml
-from crossdock_adapters.sdk.adapter import same_secret
 from crossdock_adapters.sdk.faults import Fault as Struck
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.sandbox import Call, Command, SandboxConfig, VendorRoute
+from crossdock_adapters.sdk.sandbox_erp_books import (
+    CUSTOMERS,
+    ISSUE,
+    ITEMS,
+    ORDER,
+    Asked,
+    Books,
+    Line,
+    Refusal,
+)
 from crossdock_adapters.sdk.sandbox_misbehaving import Misbehaving
+from crossdock_adapters.sdk.sandbox_soap import (
+    SERVER_ERROR,
+    Faulted,
+    Schema,
+    SoapDoor,
+    gateway_page,
+)
 from crossdock_adapters.sdk.vendor_xml import Element
 
-DOCUMENTS, ITEMS = "urn:legacy-erp:documents:v1", "urn:legacy-erp:items:v1"
-ITEM_NUMBERS: Final = tuple(f"SKU-{number}" for number in range(1001, 1025))
-CUSTOMERS: Final = tuple(f"CUST-{number}" for number in range(1001, 1013))
+DOCUMENTS, ITEM_CHANGES = "urn:legacy-erp:documents:v1", "urn:legacy-erp:items:v1"
 MAX_REMEMBERED: Final = 10_000
 # How far its clock is ahead while it misbehaves so.
 CLOCK_AHEAD: Final = timedelta(minutes=10)
-SERVER_ERROR, PAGES_OF_A_GATEWAY = 500, 502
+PAGES_OF_A_GATEWAY = 502
 Work = Callable[[Element, str, Call], Awaitable[dict[str, Any]]]
+# The sequences of its schema, as `sandbox_soap` reads them.
+_ISSUE_LINE: Final = ("LineNumber", "Item", "Quantity", "Unit")
+_DETAIL: Final = ("LineNumber", "PackageNumber", "Lot?", "SerialNumber?", "Quantity")
+_SHIP_TO: Final = (
+    "Name", "CompanyName?", "Street?", "Street2?", "City?", "State?", "PostalCode?", "Country?",
+)  # fmt: skip
+SCHEMA: Final[Schema] = {
+    "PostSalesOrder": (
+        "Reference", "Action", "OrderNumber", "Company?", "Customer", "CustomerReference?",
+        "OrderDate?", "PromiseDate", "Carrier?", "Service?", "Currency?", "ShipTo?", "Lines?",
+    ),
+    "PostSalesOrder/ShipTo": _SHIP_TO,
+    "PostSalesOrder/Lines": ("Line+",),
+    "PostSalesOrder/Lines/Line": (*_ISSUE_LINE, "Warehouse?", "Price?"),
+    "PostGoodsIssue": (
+        "Reference", "Action", "ShipmentNumber", "Departure?", "OrderNumber", "Warehouse?",
+        "ShipDate", "Carrier?", "Service?", "TrackingNumber?", "BillOfLading?", "Packages?",
+        "Lines?", "Details?",
+    ),
+    "PostGoodsIssue/Packages": ("Package+",),
+    "PostGoodsIssue/Packages/Package": (
+        "PackageNumber", "TrackingNumber?", "Weight", "WeightUnit",
+    ),
+    "PostGoodsIssue/Lines": ("Line+",),
+    "PostGoodsIssue/Lines/Line": _ISSUE_LINE,
+    "PostGoodsIssue/Details": ("Detail+",),
+    "PostGoodsIssue/Details/Detail": _DETAIL,
+    "GetDocument": ("Reference",),
+    "GetItemChanges": ("After", "Most"),
+}  # fmt: skip
+
+
+@dataclass
+class Queued(Asked):
+    """A document in its queue, and what became of it. due: when the queue comes to it."""
+
+    received: datetime
+    due: datetime
+    status: str = "QUEUED"
+    number: str = ""
+    messages: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 class LegacySoapSandbox(Misbehaving):
@@ -46,7 +94,7 @@ class LegacySoapSandbox(Misbehaving):
     window_seconds (how long it remembers message ids)."""
 
     name = "legacy-soap"
-    kept = ("_books", "_messages", "_nonces", "_items", "_misbehaves")
+    kept = ("erp.documents", "_asked", "_messages", "_door.nonces", "_items", "_misbehaves")
     misbehaviours = frozenset({
         "silence", "late_results", "faults_in_200", "proxy_page", "clock_ahead", "period_closed",
         "unknown_status", "no_number", "other_reference", "loses_documents", "locked",
@@ -56,15 +104,21 @@ class LegacySoapSandbox(Misbehaving):
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
         settings = config.settings
-        items = frozenset(settings.get("items", ITEM_NUMBERS))
-        self.customers = frozenset(settings.get("customers", CUSTOMERS))
-        self._books = Books(items.__contains__, self._is_customer)
+        self.erp = Books(
+            frozenset(settings.get("items", ITEMS)), frozenset(settings.get("customers", CUSTOMERS))
+        )
+        self._door = SoapDoor(
+            str(settings["username"]),
+            str(settings["password"]),
+            self._clock,
+            SCHEMA,
+            str(settings.get("soap_version", "1.1")),
+            timedelta(seconds=float(settings.get("clock_tolerance_seconds", 300))),
+        )
+        self._asked: list[Queued] = []
         self._messages: dict[str, datetime] = {}
-        self._nonces: dict[str, datetime] = {}
         self._items: list[dict[str, Any]] = []
         self._shown: dict[str, Response] = {}
-        self._version = str(settings.get("soap_version", "1.1"))
-        self._media = "text/xml" if self._version == "1.1" else "application/soap+xml"
 
     @classmethod
     def example_settings(cls, folder: Path) -> dict[str, Any]:
@@ -77,7 +131,7 @@ class LegacySoapSandbox(Misbehaving):
             ("sales-orders", "PostSalesOrder", DOCUMENTS, self._post_order),
             ("goods-issues", "PostGoodsIssue", DOCUMENTS, self._post_issue),
             ("documents", "GetDocument", DOCUMENTS, self._get_document),
-            ("items", "GetItemChanges", ITEMS, self._get_items),
+            ("items", "GetItemChanges", ITEM_CHANGES, self._get_items),
         ]
         return [
             VendorRoute(
@@ -90,8 +144,8 @@ class LegacySoapSandbox(Misbehaving):
     def books(self) -> dict[str, Any]:
         """What was asked for, with its end; the documents; items; message ids that it knows."""
         return {
-            "asked": [asdict(each) for each in self._books.asked],
-            "documents": [asdict(each) for each in self._books.documents],
+            "asked": [asdict(each) for each in self._asked],
+            "documents": [asdict(each) for each in self.erp.documents],
             "items": list(self._items),
             "messages": list(self._messages),
         }
@@ -106,28 +160,26 @@ class LegacySoapSandbox(Misbehaving):
 
     def show(self, operation: str, answer: bytes, status: int = 200, media: str = "") -> None:
         """Let every call of an operation be answered by these bytes, and nothing be done."""
-        media = media or self._media
-        self._shown[operation] = Response(answer, status, media_type=media)
+        made = self._door.response(answer, status)
+        self._shown[operation] = Response(answer, status, media_type=media) if media else made
 
     async def tick(self) -> None:
         """One run of the queue."""
         if self.misbehaves("silence"):
             return
-        for asked in self._books.asked:
+        for asked in self._asked:
             if asked.status == "QUEUED" and asked.due <= self.now():
                 self._finish(asked)
 
     def throttled(self, fault: Struck) -> Response:
         headers = {"Retry-After": f"{fault.retry_after_seconds:g}"}
-        refusal = soap.fault("TooManyCalls", "too many calls", version=self._version)
-        return self._answer(refusal, SERVER_ERROR, headers)
+        return self._door.fault(Faulted("TooManyCalls", "too many calls"), headers=headers)
 
     def failed(self, fault: Struck) -> Response:
         """A 500 is its own and says nothing; every other is a page of the gateway before it."""
         if fault.status != SERVER_ERROR:
-            return _page(fault.status)
-        said = soap.fault("", "internal error", blames="Server", version=self._version)
-        return self._answer(said, SERVER_ERROR)
+            return gateway_page(fault.status)
+        return self._door.fault(Faulted("", "internal error", "Server"))
 
     # The protocol.
 
@@ -139,94 +191,22 @@ class LegacySoapSandbox(Misbehaving):
             if call.operation in self._shown:
                 return self._shown[call.operation]
             try:
-                root = self._opened(await request.body())
-                action = f"{space}/{operation}"
-                self._check_headers(request, action)
-                self._check_caller(root)
-                address = str(request.url)
-                message_id = sandbox_door.message_id(root, self._version, action, address)
-                asked = self._checked(root, operation, space)
-                said = await work(asked, message_id, call)
+                message = await self._door.opened(request, operation, space)
+                if self.struck("repeats_password"):
+                    both = f"{self._door.password} and {message.token.password}"
+                    raise Faulted("FailedAuthentication", f"{both} are not wanted")
+                said = await work(message.asked, message.id, call)
             except Faulted as fault:
                 status = 200 if self.struck("faults_in_200") else SERVER_ERROR
-                made = soap.fault(
-                    fault.code, fault.text, blames=fault.blames, created=self._clock(),
-                    version=self._version,
-                )  # fmt: skip
-                return self._answer(made, status)
+                return self._door.fault(fault, status)
             if self.struck("proxy_page"):
-                return _page(PAGES_OF_A_GATEWAY)
-            response = vendor_xml.build(f"{operation}Response", said, space)
-            answer = soap.envelope(
-                response,
-                action=f"{action}Response",
-                relates_to=message_id,
-                version=self._version,
-            )
-            return self._answer(answer)
+                return gateway_page(PAGES_OF_A_GATEWAY)
+            return self._door.answer(operation, space, said, message)
 
         return serve
 
-    def _opened(self, data: bytes) -> Element:
-        try:
-            root = soap.opened(data)
-        except Unreadable as error:
-            raise Faulted("", str(error)) from None
-        if soap.version_of(root) != self._version:
-            raise Faulted("", f"SOAP {self._version} is spoken here", "VersionMismatch")
-        return root
-
-    def _check_headers(self, request: Request, action: str) -> None:
-        """1.1 has SOAPAction, 1.2 a parameter of the content type."""
-        media = request.headers.get("content-type", "")
-        said = request.headers.get("soapaction", "") if self._version == "1.1" else media
-        wanted = self._media
-        if not media.startswith(wanted) or f'"{action}"' not in said:
-            raise Faulted("", f"expected {wanted} and the action {action}")
-
-    def _check_caller(self, root: Element) -> None:
-        """Name and digest are right, the time is near, and nobody plays an old call again."""
-        token = sandbox_door.token(root, self._version)
-        tolerance = timedelta(seconds=float(self.settings.get("clock_tolerance_seconds", 300)))
-        now = self._clock()
-        try:
-            nonce = base64.b64decode(token.nonce, validate=True)
-            created = datetime.fromisoformat(token.created)
-            expires = datetime.fromisoformat(token.expires) if token.expires else now
-        except (binascii.Error, ValueError):
-            raise Faulted("InvalidSecurityToken", "nonce or time cannot be read") from None
-        password = str(self.settings["password"])
-        wanted = password
-        if not token.by_text:
-            wanted = soap.password_digest(nonce, token.created, password)
-        if self.struck("repeats_password"):
-            raise Faulted("FailedAuthentication", f"{password} and {token.password} are not wanted")
-        if token.username != self.settings["username"] or not same_secret(token.password, wanted):
-            raise Faulted("FailedAuthentication", "who is that?")
-        if abs(created - now) > tolerance or expires < now - tolerance:
-            raise Faulted("MessageExpired", "the message is too old, or of a time to come")
-        if token.nonce in self._nonces:
-            raise Faulted("InvalidSecurityToken", "the nonce was used")
-        self._remember(self._nonces, token.nonce)
-
-    def _checked(self, root: Element, operation: str, space: str) -> Element:
-        """The element of the operation, as its schema has it."""
-        try:
-            asked = soap.content(root)
-        except Unreadable as error:
-            raise Faulted("", str(error)) from None
-        if not isinstance(asked, Element) or (asked.name, asked.namespace) != (operation, space):
-            raise Faulted("", f"here is {operation} of {space}")
-        sandbox_door.check_schema(asked, space)
-        return asked
-
     def _clock(self) -> datetime:
         return self.now() + (CLOCK_AHEAD if self.misbehaves("clock_ahead") else timedelta(0))
-
-    def _answer(
-        self, body: bytes, status: int = 200, headers: dict[str, str] | None = None
-    ) -> Response:
-        return Response(body, status, headers, media_type=self._media)
 
     # Documents.
 
@@ -240,7 +220,7 @@ class LegacySoapSandbox(Misbehaving):
             key = f"{key}/{asked.text_of('Departure')}"
         return self._take(self._read(asked, ISSUE, key), message_id, call)
 
-    def _read(self, asked: Element, kind: str, key: str) -> Asked:
+    def _read(self, asked: Element, kind: str, key: str) -> Queued:
         try:
             lines = [
                 Line(
@@ -259,9 +239,9 @@ class LegacySoapSandbox(Misbehaving):
         now = self.now()
         order, customer = asked.text_of("OrderNumber"), asked.text_of("Customer")
         due = now + timedelta(seconds=wait)
-        return Asked(kind, action, reference, key, order, customer, lines, now, due)
+        return Queued(kind, action, reference, key, order, customer, lines, now, due)
 
-    def _take(self, asked: Asked, message_id: str, call: Call) -> dict[str, Any]:
+    def _take(self, asked: Queued, message_id: str, call: Call) -> dict[str, Any]:
         """Each message id once while it is remembered; posted at once, or queued."""
         call.key = asked.reference
         window = timedelta(seconds=float(self.settings.get("window_seconds", 3600)))
@@ -273,28 +253,26 @@ class LegacySoapSandbox(Misbehaving):
         self._remember(self._messages, message_id)
         call.effect = True
         # The reference is no key of its books: where nobody stood between, both are in them.
-        self._books.asked.append(asked)
+        self._asked.append(asked)
         if asked.due <= self.now() and not self.misbehaves("silence"):
             self._finish(asked)
         return {"Result": self._said(asked)}
 
-    def _finish(self, asked: Asked) -> None:
+    def _finish(self, asked: Queued) -> None:
         """Post a document, or say why not."""
-        try:
-            if self.struck("period_closed"):
-                raise Refusal("E130", "the posting period is closed")
-            if self.struck("parks"):
-                asked.status = "PARKED"
-                return
-            twice = self.struck("takes_doubles")
-            asked.number, asked.status = self._books.post(asked, twice=twice), "POSTED"
-        except Refusal as refusal:
-            asked.status = "REFUSED"
-            asked.messages.append(
-                {"Line": refusal.line, "Code": refusal.code, "Text": refusal.text}
-            )
+        if self.struck("parks"):
+            asked.status = "PARKED"
+            return
+        if self.struck("period_closed"):
+            number, refusals = "", [Refusal("E130", "the posting period is closed")]
+        else:
+            number, refusals = self.erp.post(asked, twice=self.struck("takes_doubles"))
+        asked.status, asked.number = ("REFUSED", "") if refusals else ("POSTED", number)
+        asked.messages += [
+            {"Line": each.line, "Code": each.code, "Text": each.text} for each in refusals
+        ]
 
-    def _said(self, asked: Asked) -> dict[str, Any]:
+    def _said(self, asked: Queued) -> dict[str, Any]:
         posted = asked.status == "POSTED"
         other = self.struck("other_reference")
         return {
@@ -307,7 +285,7 @@ class LegacySoapSandbox(Misbehaving):
 
     async def _get_document(self, asked: Element, message_id: str, call: Call) -> dict[str, Any]:
         reference = call.key = asked.text_of("Reference")
-        found = [each for each in self._books.asked if each.reference == reference]
+        found = [each for each in self._asked if each.reference == reference]
         if not found or self.misbehaves("loses_documents"):
             return {"Result": {"Reference": reference, "Status": "NOT_FOUND"}}
         return {"Result": [self._said(each) for each in found]}
@@ -335,13 +313,6 @@ class LegacySoapSandbox(Misbehaving):
         while len(known) >= MAX_REMEMBERED:
             del known[next(iter(known))]
         known[name] = self.now()
-
-    def _is_customer(self, number: str) -> bool:
-        return number in self.customers
-
-
-def _page(status: int) -> Response:
-    return HTMLResponse("<!DOCTYPE html><html><body>Bad gateway<br></body></html>", status)
 
 
 SANDBOX = LegacySoapSandbox

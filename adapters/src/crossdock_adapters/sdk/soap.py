@@ -215,19 +215,6 @@ def told_time(root: Element) -> datetime | None:
     return local_times.moment_in(root.text_of("Header/Security/Timestamp/Created"))
 
 
-def token_of(root: Element) -> UsernameToken | None:
-    """The token in an opened envelope, for a simulated vendor to check; None: there is none."""
-    found = root.find("Header/Security/UsernameToken")
-    if found is None:
-        return None
-    password = found.find("Password")
-    by_text = password is not None and password.attributes.get("Type") == PASSWORD_TEXT
-    expires = root.text_of("Header/Security/Timestamp/Expires")
-    username, digest = found.text_of("Username"), found.text_of("Password")
-    nonce, created = found.text_of("Nonce"), found.text_of("Created")
-    return UsernameToken(username, digest, nonce, created, expires, by_text)
-
-
 def _subcodes(code: Element | None) -> list[str]:
     """The code of 1.2 with all its subcodes, the deepest first."""
     told: list[str] = []
