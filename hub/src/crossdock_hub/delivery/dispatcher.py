@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final
@@ -35,6 +36,9 @@ log = structlog.get_logger("crossdock.dispatcher")
 
 # How soon timers see that a wall clock was set forward.
 CLOCK_SECONDS: Final = 1.0
+# A stream that nothing was refused by for so many times as long as a dispatch lasts, though the
+# ledger gives what waits a new number after each, has nothing that waits for it any more.
+STUCK_DISPATCHES: Final = 3
 
 
 def dispatch_message(picked: Picked) -> Message:
@@ -83,7 +87,10 @@ class Dispatcher:
         self._queue: asyncio.Queue[Picked] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._insisting: set[asyncio.Task[None]] = set()
-        self.trouble = ""
+        # How many messages of each subject are tried again and again.
+        self._insisted_on: Counter[str] = Counter()
+        # Subjects whose stream takes nothing, and when it last refused or did not answer.
+        self._stuck: dict[str, float] = {}
 
     def committed(self, batch: Committed) -> None:
         """A batch is durable: send what it dispatched."""
@@ -109,6 +116,7 @@ class Dispatcher:
             left = await self._try([dispatch_message(picked) for picked in batch])
             if left:
                 # One endpoint's trouble must not hold up the others: what is left has its own time.
+                self._insisted_on.update(message.subject for message in left)
                 task = asyncio.create_task(self._insist(left), name="dispatch again")
                 self._insisting.add(task)
                 task.add_done_callback(self._insisting.discard)
@@ -116,31 +124,51 @@ class Dispatcher:
     async def _insist(self, messages: Sequence[Message]) -> None:
         deadline = asyncio.get_running_loop().time() + self._limits.dispatch_seconds / 2
         pause = self._limits.relay_poll_seconds
-        while messages and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(pause)
-            messages = await self._try(messages)
+        try:
+            while messages and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(pause)
+                messages = await self._try(messages, again=True)
+        finally:
+            self._insisted_on.subtract(message.subject for message in messages)
 
-    async def _try(self, messages: Sequence[Message]) -> list[Message]:
-        """Publish; what is not stored comes back."""
+    async def _try(self, messages: Sequence[Message], *, again: bool = False) -> list[Message]:
+        """Publish; what is not stored comes back. again: they are among what is insisted on."""
+        left: list[Message] = list(messages)
         try:
             with PublishSpans(messages) as sending:
                 results = sending.results = await self._bus.publish_window(sending.messages)
         except BusError as error:
-            self._say(str(error))
-            return list(messages)
-        left = [(m, r) for m, r in zip(messages, results, strict=True) if not r.is_stored]
-        if any(result.code == NO_STREAM for _, result in left):
-            self._on_gone()
-        self._say(left[-1][1].reason if left else "")
-        return [message for message, _ in left]
+            cause = str(error)
+        else:
+            failed = [(m, r) for m, r in zip(messages, results, strict=True) if not r.is_stored]
+            if any(result.code == NO_STREAM for _, result in failed):
+                self._on_gone()
+            left, cause = [m for m, _ in failed], failed[-1][1].reason if failed else ""
+        if again:
+            self._insisted_on.subtract(message.subject for message in messages)
+            self._insisted_on.update(message.subject for message in left)
+        self._note({m.subject for m in messages}, {m.subject for m in left}, cause)
+        return left
 
-    def _say(self, trouble: str) -> None:
-        if bool(trouble) != bool(self.trouble):
-            if trouble:
-                log.warning("deliveries wait, the bus does not take them", cause=trouble)
-            else:
-                log.info("deliveries flow again")
-        self.trouble = trouble
+    def _note(self, tried: set[str], refused: set[str], cause: str) -> None:
+        """Log once when the first stream takes nothing, and once when the last one does again: each
+        endpoint has its own, and while one is stuck the others flow."""
+        stuck, now = bool(self._stuck), asyncio.get_running_loop().time()
+        self._stuck |= dict.fromkeys(refused, now)
+        # Of an endpoint that is gone or paused nothing is tried any more.
+        outdated = now - self._limits.dispatch_seconds * STUCK_DISPATCHES
+        self._stuck = {
+            subject: since
+            for subject, since in self._stuck.items()
+            if since > outdated
+            and (subject in refused or subject not in tried or self._insisted_on[subject])
+        }
+        if self._stuck and not stuck:
+            log.warning(
+                "deliveries wait, the bus does not take them", cause=cause, subject=min(refused)
+            )
+        elif stuck and not self._stuck:
+            log.info("deliveries flow again")
 
 
 class Timers:

@@ -1,0 +1,168 @@
+"""Dispatches on their way to the bus: what is said while a stream takes none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from crossdock.bus import delivery_message_id, delivery_subject
+from crossdock_hub.bus.errors import BusUnavailable
+from crossdock_hub.bus.publishing import Message, Outcome, PublishResult, refused, unknown
+from crossdock_hub.committer import Committed
+from crossdock_hub.config import Limits
+from crossdock_hub.delivery.dispatcher import Dispatcher
+from crossdock_hub.delivery.dispatching import Picked
+from crossdock_hub.unit import Changes
+from fixtures_nats import eventually
+from ledger_vendor import Desk
+from structlog.testing import capture_logs
+
+WAIT, FLOW = "deliveries wait, the bus does not take them", "deliveries flow again"
+
+
+class Streams:
+    """A bus with a stream for each endpoint, some of which take nothing."""
+
+    def __init__(self) -> None:
+        self.leaderless: set[str] = set()
+        self.unlucky: set[str] = set()
+        """Message ids that are lost on their way, whatever the stream does."""
+        self.away = False
+        self.tries = 0
+        self.stored: list[str] = []
+
+    async def publish_window(self, messages: Sequence[Message]) -> list[PublishResult]:
+        self.tries += 1
+        if self.away:
+            raise BusUnavailable("no connection")
+        return [self._result(message) for message in messages]
+
+    def _result(self, message: Message) -> PublishResult:
+        if message.subject in self.leaderless:
+            return unknown("no answer in time")
+        if message.message_id in self.unlucky:
+            return refused("not sent in time")
+        self.stored.append(message.subject)
+        return PublishResult(Outcome.STORED, len(self.stored))
+
+
+def dispatched(desk: Desk, endpoint: str) -> Committed:
+    """A batch that dispatches one delivery of an endpoint."""
+    record = desk.one()
+    record.endpoint = endpoint
+    return Committed(0, Changes(), picked=[Picked(record, 1.0)])
+
+
+class Site:
+    """A dispatcher before some streams, and what it says."""
+
+    def __init__(self, said: list[Any], **limits: float) -> None:
+        self.desk, self.streams, self._said = Desk(), Streams(), said
+        changed = Limits().with_changes({"relay_poll_seconds": 0.01} | limits)
+        self.dispatcher = Dispatcher(self.streams, changed)  # type: ignore[arg-type]
+
+    @property
+    def said(self) -> list[str]:
+        return [line["event"] for line in self._said]
+
+    async def send(self, endpoint: str) -> None:
+        """Send one, and wait until it was tried."""
+        before = self.streams.tries
+        self.dispatcher.committed(dispatched(self.desk, endpoint))
+        await eventually(lambda: self.streams.tries > before, f"a try to {endpoint}")
+
+    async def tried(self, more: int) -> None:
+        until = self.streams.tries + more
+        await eventually(lambda: self.streams.tries >= until, f"{more} more tries")
+
+
+async def test_a_stream_without_leader_says_so_once_while_others_flow() -> None:
+    """Proves that the log tells once that a stream takes nothing, however often it is tried and
+    whatever other streams take meanwhile, and once that it takes everything again."""
+    with capture_logs() as lines:
+        site = Site(lines)
+        site.streams.leaderless = {delivery_subject("ups")}
+        site.dispatcher.start()
+        try:
+            await site.send("ups")
+            for _ in range(5):
+                await site.send("netsuite")
+                await site.tried(2)
+            assert site.said == [WAIT]
+            assert lines[0]["subject"] == delivery_subject("ups")
+            site.streams.leaderless = set()
+            await eventually(lambda: site.said == [WAIT, FLOW], "the end of it")
+            await site.send("netsuite")
+            await site.send("ups")
+            assert site.said == [WAIT, FLOW]
+        finally:
+            await site.dispatcher.stop()
+
+
+async def test_it_flows_again_only_when_nothing_is_left() -> None:
+    """Proves that a bus which is away is one trouble of all streams, which lasts until the last of
+    them takes what waits."""
+    with capture_logs() as lines:
+        site = Site(lines)
+        site.streams.away = True
+        site.dispatcher.start()
+        try:
+            await site.send("ups")
+            await site.send("netsuite")
+            await site.tried(4)
+            assert site.said == [WAIT]
+            site.streams.away, site.streams.leaderless = False, {delivery_subject("ups")}
+            await eventually(lambda: delivery_subject("netsuite") in site.streams.stored, "others")
+            await site.tried(2)
+            assert site.said == [WAIT]
+            site.streams.leaderless = set()
+            await eventually(lambda: site.said == [WAIT, FLOW], "the end of it")
+        finally:
+            await site.dispatcher.stop()
+
+
+@pytest.mark.parametrize("unlucky", [True, False])
+async def test_one_lost_message_keeps_its_stream_waiting(*, unlucky: bool) -> None:
+    """Proves that while one message of a stream is tried again in vain, others that it takes do not
+    tell that it flows."""
+    with capture_logs() as lines:
+        site = Site(lines)
+        site.dispatcher.start()
+        try:
+            lost = dispatched(site.desk, "ups")
+            if unlucky:
+                (picked,) = lost.picked
+                record = picked.record
+                site.streams.unlucky = {delivery_message_id(record.id, record.dispatch_number)}
+            site.dispatcher.committed(lost)
+            await site.tried(1)
+            for _ in range(3):
+                await site.send("ups")
+            assert site.said == ([WAIT] if unlucky else [])
+            site.streams.unlucky = set()
+            await eventually(lambda: site.said == ([WAIT, FLOW] if unlucky else []), "the end")
+        finally:
+            await site.dispatcher.stop()
+
+
+async def test_an_endpoint_that_is_gone_is_forgotten() -> None:
+    """Proves that a stream which nothing is sent to any more, as of an endpoint that was removed,
+    does not keep the next trouble from being told."""
+    with capture_logs() as lines:
+        site = Site(lines, dispatch_seconds=0.05)
+        site.streams.leaderless = {delivery_subject("gone")}
+        site.dispatcher.start()
+        try:
+            await site.send("gone")
+
+            async def over() -> bool:
+                await site.send("netsuite")
+                return site.said == [WAIT, FLOW]
+
+            await eventually(over, "the end of it")
+            site.streams.leaderless = {delivery_subject("ups")}
+            await site.send("ups")
+            await eventually(lambda: site.said == [WAIT, FLOW, WAIT], "the next trouble")
+        finally:
+            await site.dispatcher.stop()
