@@ -96,8 +96,9 @@ class Desk:
         held = HeldPayload("h", "poll:events", payload, content_type, True)
         await translate(self.poll(), held, self.vendor)
 
-    async def do(self, operation: str, event: Any) -> Any:
-        return await ADAPTER.operations[operation](self.work(operation, event), self.vendor)
+    async def do(self, operation: str, event: Any, attempt: int = 1) -> Any:
+        work = self.work(operation, event, attempt)
+        return await ADAPTER.operations[operation](work, self.vendor)
 
     async def look_up(self, operation: str, event: Any) -> Any:
         return await ADAPTER.look_ups[operation](self.work(operation, event), self.vendor)
@@ -130,10 +131,10 @@ class Desk:
             cursors=self.link, alerts=self.alerts,
         )  # fmt: skip
 
-    def work(self, operation: str, event: Any) -> Work:
+    def work(self, operation: str, event: Any, attempt: int = 1) -> Work:
         return Work(
-            str(uuid.uuid4()), ADAPTER.name, operation, "", "REFERENCE", 1, event, self.settings,
-            self.link.hub, self.link.numbers,
+            str(uuid.uuid4()), ADAPTER.name, operation, "", "REFERENCE", attempt, event,
+            self.settings, self.link.hub, self.link.numbers,
         )  # fmt: skip
 
 

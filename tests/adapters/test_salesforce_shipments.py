@@ -156,6 +156,35 @@ async def test_a_void_takes_its_own_shipments_back_once(desk: Desk, cartons: int
     assert effects == [operation]
 
 
+@pytest.mark.parametrize("earlier", ["nothing", "everything"])
+async def test_a_repeat_after_the_void_writes_nothing(desk: Desk, earlier: str) -> None:
+    """Proves that a departure which is told again once its shipment is voided writes no shipment,
+    no item, no status and no invoice, says why, and that the void behind it takes back whatever an
+    earlier call wrote."""
+    await desk.known_order(state=PARTLY, lines=LINES)
+    made = shipment(*TWO_CARTONS, id_="0190f7a2-3c4d-7e5f-8a6b-0000000000d1")
+    before = 0
+    if earlier == "everything":
+        desk.sandbox.faults.add({"kind": "reply_lost", "operation": "composite", "count": 1})
+        with pytest.raises(OutcomeUnknown):
+            await desk.do("confirm_shipment", left(made))
+        before = len(items(desk))
+    taken_back = shipment_pb2.Shipment()
+    taken_back.CopyFrom(made)
+    taken_back.state = shipment_pb2.SHIPMENT_STATE_VOIDED
+    (order,) = (each for each in desk.stage.hub.notebook.known if isinstance(each, order_pb2.Order))
+    order.state = order_pb2.ORDER_STATE_SHIPPED
+    desk.stage.hub.notebook.learn([taken_back])
+    calls = len(desk.sandbox.calls)
+    done = await desk.do("confirm_shipment", left(made), attempt=2)
+    assert "voided" in done.note
+    assert not done.references
+    assert [call.operation for call in desk.sandbox.calls[calls:] if call.effect] == []
+    assert (len(items(desk)), desk.sandbox.books()["invoices"]) == (before, [])
+    await desk.do("reverse_shipment", voided(taken_back))
+    assert items(desk) == {}
+
+
 async def test_a_void_may_be_a_status_of_the_org(tmp_path: Path) -> None:
     """Proves that an org that keeps voided shipments has them with its own word, and once."""
     async with running(tmp_path, voided_shipment_status="Voided") as desk:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock_adapters.sap import sandbox_deliveries
+from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.sandbox_books import Document
-from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, OutcomeUnknown
-from sap_world import Desk, approved, manifested, order, running
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, OutcomeUnknown, VendorOutcome
+from sap_world import Desk, approved, manifested, order, running, voided
 
 pytestmark = pytest.mark.asyncio
 
@@ -139,3 +143,27 @@ async def test_what_a_person_reversed_is_not_posted_again_by_a_look_up(tmp_path:
         delivery.fields["OverallGoodsMovementStatus"] = "A"
         with pytest.raises(NeedsPerson, match="somebody reversed it"):
             await desk.look_up("post_goods_issue", manifested())
+
+
+async def test_a_repeat_after_the_void_posts_nothing(tmp_path: Path) -> None:
+    """Proves that a departure which was claimed and not posted, and whose shipment is voided by
+    the time of the repeat, is not posted anew, and that its void finds nothing to reverse."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", approved({}))
+        event = manifested()
+        desk.fault("error_before", operation="post_goods_issue", count=1)
+        with pytest.raises(VendorOutcome):
+            await desk.do("post_goods_issue", event)
+        now = shipment_pb2.Shipment(id=event.shipment.id, state=shipment_pb2.SHIPMENT_STATE_VOIDED)
+
+        async def get(request: Any) -> Any:
+            assert request.id == now.id
+            return shipment_service_pb2.GetShipmentResponse(shipment=now)
+
+        hub: Any = SimpleNamespace(shipments=SimpleNamespace(GetShipment=get))
+        work = replace(desk.work("post_goods_issue", event), attempt=4, hub=hub)
+        done = await ADAPTER.operations["post_goods_issue"](work, desk.vendor)
+        assert ("voided" in done.note, list(done.references)) == (True, [])
+        assert desk.documents() == []
+        reversal = await desk.do("reverse_goods_issue", voided({}))
+        assert reversal.note == "nothing is posted: nothing to do"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from crossdock.label.v1 import label_pb2, label_service_pb2
-from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.canada_post import translate
 from crossdock_adapters.canada_post.client import (
@@ -34,6 +34,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     VendorOutcome,
 )
+from crossdock_adapters.sdk.voided_shipments import is_voided
 from crossdock_adapters.sdk.work import Work
 
 # Manifests that a look-up asks for, newest first, to have its own one made.
@@ -70,7 +71,7 @@ async def close(work: Work, vendor: CanadaPostClient, rules: ShipRules) -> Confi
     leaving = await _leaving(work)
     if not leaving.left:
         return Confirmed(note="no label of what left was bought here: nothing to transmit")
-    if await _is_void(work):
+    if await is_voided(work):
         return Confirmed(note=VOIDED_BEFORE)
     staying = [label.carrier_shipment_number for label in leaving.staying]
     document = translate.transmit_document(work.event.shipment, staying, rules)
@@ -115,13 +116,6 @@ async def _transmitted_before(work: Work, vendor: CanadaPostClient, leaving: Lea
         f"{_named(waiting)} left and waits in no group of this shipment: it was bought under "
         "another setting of transmission or group; transmit its group at Canada Post"
     )
-
-
-async def _is_void(work: Work) -> bool:
-    """Whether the warehouse voided the shipment since it left: the event says how it was then."""
-    request = shipment_service_pb2.GetShipmentRequest(id=work.event.shipment.id)
-    found = (await work.hub.shipments.GetShipment(request)).shipment
-    return bool(found.state == shipment_pb2.SHIPMENT_STATE_VOIDED)
 
 
 async def _leaving(work: Work) -> Leaving:

@@ -33,6 +33,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.voided_shipments import VOIDED_SINCE, is_repeated_in_vain
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
 ADAPTER = Adapter.load(__package__)
@@ -130,6 +131,8 @@ async def cancel_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
 @ADAPTER.operation("post_goods_issue")
 async def post_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
     """Transform the sales order into an item fulfillment of what left with this departure."""
+    if await is_repeated_in_vain(work):
+        return Confirmed(note=VOIDED_SINCE)
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = booking_rules(work.settings)
     try:

@@ -60,13 +60,14 @@ def settings(sandbox: NetSuiteSandbox, folder: Path) -> Mapping[str, Any]:
 
 
 def knows(sandbox: NetSuiteSandbox) -> Sequence[Message]:
-    """The account's master data, with its internal ids, as the hub has it after a poll."""
+    """The account's master data, with its internal ids, as the hub has it after a poll, and the
+    shipment that leaves."""
     kinds: Mapping[str, tuple[str, Any]] = {
         ITEM: ("item", item_pb2.Item),
         CUSTOMER: ("customer", customer_pb2.Customer),
         LOCATION: ("location", location_pb2.Location),
     }
-    found: list[Message] = []
+    found: list[Message] = [shipment()]
     for record_type, records in sandbox.books()["master_data"].items():
         kind, message = kinds[record_type]
         for record in records:

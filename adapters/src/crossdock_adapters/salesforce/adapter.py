@@ -39,6 +39,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.voided_shipments import VOIDED_SINCE, is_repeated_in_vain
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
 ADAPTER = Adapter.load(__package__)
@@ -125,7 +126,8 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     """A shipment for each package that left; once all has left, fulfilled and invoiced.
 
     Each part is the same again when it is repeated: rows are upserted by a key of ours, what has
-    not left is taken out by what is there then, and a fulfillment order has one invoice.
+    not left is taken out by what is there then, and a fulfillment order has one invoice. One that
+    was voided before the repeat is left to its void.
     """
     shipment: shipment_pb2.Shipment = work.event.shipment
     ours = await _order(work, shipment.order_id)
@@ -134,6 +136,9 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     status = work.settings.text("shipped_shipment_status")
     rows = translate.shipment_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
+        # Within the turn: what was voided while this one waited for it counts.
+        if await is_repeated_in_vain(work):
+            return Confirmed(note=VOIDED_SINCE)
         found = await _read_open(work, vendor, ours.id)
         items = _items(work, vendor, found, shipment)
         note = await _leave_out(work, vendor, ours, found)

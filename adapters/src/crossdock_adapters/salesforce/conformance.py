@@ -96,8 +96,8 @@ def settings(sandbox: SalesforceSandbox, folder: Path) -> Mapping[str, Any]:
 
 
 def knows(sandbox: SalesforceSandbox) -> Sequence[Message]:
-    """The order that is worked on, of which the dock keeps one piece back, the one that is
-    cancelled, and one of which a part left."""
+    """The order that is worked on, of which the dock keeps one piece back, with its shipment, the
+    one that is cancelled, and one of which a part left."""
     worked_on = known(ORDER_ID, "FO-0001", WORK)
     line = worked_on.lines.add(line_number=1, item_number="SKU-1001")
     line.quantity.value, line.quantity.unit = "2", "EA"
@@ -105,6 +105,7 @@ def knows(sandbox: SalesforceSandbox) -> Sequence[Message]:
     progress.short.value, progress.short.unit = str(SHORT), "EA"
     return [
         worked_on,
+        shipment(),
         known(CANCELLED_ID, "FO-0004", CANCELLED),
         known(PARTLY_ID, "FO-0006", PARTLY),
     ]

@@ -52,6 +52,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.voided_shipments import VOIDED_SINCE, is_repeated_in_vain
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
 
 ADAPTER = Adapter.load(__package__)
@@ -166,6 +167,8 @@ async def find_freight_charge(work: Work, vendor: SapClient) -> Confirmed | NotF
 @ADAPTER.operation("post_goods_issue")
 async def post_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
     """Post what left with this departure, on a delivery of its own that carries our key."""
+    if await is_repeated_in_vain(work):
+        return Confirmed(note=VOIDED_SINCE)
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = booking_rules(work.settings)
     key = translate.departure_keys(shipment)[-1]

@@ -329,5 +329,6 @@ CONFORMANCE = Subject(
             ],
         ),
     ],
+    knows=lambda _: [shipment()],
     expire=expire,
 )
