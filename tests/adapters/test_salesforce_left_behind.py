@@ -144,6 +144,28 @@ async def test_nothing_is_taken_out_while_more_may_leave(desk: Desk) -> None:
     assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
 
 
+@pytest.mark.parametrize("last", ["s-1", "s-2"])
+async def test_a_line_of_two_short_shipments_is_cancelled_once(desk: Desk, last: str) -> None:
+    """Proves that a line of which two shipments were each short is cancelled by what the hub counts
+    of both, whichever leaves last, however often each is told, and with a pick that comes late."""
+    order = await ordered(desk, PARTLY)
+    made = {
+        "s-1": shipment({1: "3"}, left={1: "2"}, id_="s-1"),
+        "s-2": shipment({1: "2", 2: "2"}, left={1: "1", 2: "2"}, id_="s-2"),
+    }
+    kept_back(order, {1: "1"})
+    first = next(each for each in made if each != last)
+    await desk.do("confirm_shipment", manifested(made[first]))
+    assert not desk.sandbox.books()["cancellations"]
+    kept_back(order, {1: "2"})
+    order.state = SHIPPED
+    for each in (last, first, last):
+        await desk.do("confirm_shipment", manifested(made[each]))
+    await desk.do("record_pick", picked("1"))
+    assert [each["quantity"] for each in desk.sandbox.books()["cancellations"]] == [2]
+    assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
+
+
 async def test_what_was_voided_to_be_packed_again_is_not_taken_out(desk: Desk) -> None:
     """Proves that an order which counts as shipped although one of its shipments was voided keeps
     what is to be packed again: nothing puts back what is cancelled, so it was never billed."""

@@ -208,14 +208,19 @@ def _line_progress(
     totals: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
     for line_number, name, quantity in counted:
         totals[line_number, name, quantity.unit] += Decimal(quantity.value)
-    for shipment in left:
-        message: Any = shipment.message
-        for (line_number, unit), amount in departures.shipped_amounts(message).items():
+    shipments: list[Any] = [shipment.message for shipment in left]
+    for shipment in shipments:
+        for (line_number, unit), amount in departures.shipped_amounts(shipment).items():
             totals[line_number, "shipped", unit] += amount
-        # What the dock cancelled includes what was short at the pick.
-        for (line_number, unit), amount in departures.cancelled_amounts(message).items():
-            short = totals[line_number, "short", unit]
-            totals[line_number, "short", unit] = max(short, amount)
+    missing = {
+        (line.line_number, line.quantity.unit): Decimal(line.quantity.value)
+        - totals[line.line_number, "shipped", line.quantity.unit]
+        for line in order.lines
+    }
+    # What the docks cancelled includes what was short at the pick.
+    for (line_number, unit), amount in departures.short_at_docks(shipments, missing).items():
+        short = totals[line_number, "short", unit]
+        totals[line_number, "short", unit] = max(short, amount)
     rows = []
     for line in order.lines:
         row = order_pb2.OrderLineProgress(line_number=line.line_number)

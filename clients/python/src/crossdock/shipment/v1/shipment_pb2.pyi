@@ -336,7 +336,9 @@ class Departure(_message.Message):
 
     @_builtins.property
     def cancelled(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineQuantity]:
-        """What of each line will not be shipped at all, shortages at the pick included."""
+        """What of each line will not be shipped at all, shortages at the pick included. Each shipment of
+        a line that is split over several tells its own part.
+        """
 
     def __init__(
         self,

@@ -237,8 +237,10 @@ class ManifestShipmentRequest(_message.Message):
 
     @_builtins.property
     def cancelled(self) -> _containers.RepeatedCompositeFieldContainer[_shipment_pb2.LineQuantity]:
-        """What of each line will not be shipped at all, shortages at the pick included. After goods have
-        left, a confirm may say only this: without packages, or with those that stay and 0 shipped.
+        """What of each line will not be shipped at all, shortages at the pick included; of a line that is
+        split over several shipments, the part of this one, all that was told of it before included.
+        After goods have left, a confirm may say only this: without packages, or with those that stay
+        and 0 shipped.
         """
 
     def __init__(
