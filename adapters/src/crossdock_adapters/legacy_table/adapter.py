@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Final
 
 from crossdock_adapters.legacy_table import translate
-from crossdock_adapters.legacy_table.client import StagingErp, age, is_gone, shown, told
+from crossdock_adapters.legacy_table.client import StagingErp, age, is_gone, told
 from crossdock_adapters.legacy_table.translate import Answers
 from crossdock_adapters.sdk import deployed_files, erp_items, table_layout
 from crossdock_adapters.sdk.adapter import Adapter
-from crossdock_adapters.sdk.database import Database, Limits, Taken
+from crossdock_adapters.sdk.database import Database, Limits
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -24,6 +24,7 @@ from crossdock_adapters.sdk.outcomes import (
     no_retry,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
+from crossdock_adapters.sdk.staging_client import shown
 from crossdock_adapters.sdk.staging_tables import ClaimedRow
 from crossdock_adapters.sdk.table_layout import Found, TableLayout
 from crossdock_adapters.sdk.work import Poll, Work
@@ -77,17 +78,8 @@ async def deliver(work: Work, vendor: Erp) -> Confirmed:
     document = DOCUMENTS[work.operation]
     rows = document.rows(work.event, document.action, work.reference, vendor.rules)
     vendor.fitted(document.layout, rows)
-    found = await vendor.find(document.layout, work.reference)
-    if found is None:
-        try:
-            await vendor.write(document.layout, rows, work.reference)
-        except Taken as taken:
-            found = await vendor.find(document.layout, work.reference)
-            if found is None:
-                raise NeedsPerson(
-                    f"{document.layout}: the database refuses the rows ({taken}), and has none of "
-                    f"{work.reference}: something else of them has to be unique there"
-                ) from None
+    if await vendor.find(document.layout, work.reference) is None:
+        await vendor.write(document.layout, rows, work.reference)
     with no_retry("the rows are written"):
         ended = await _wait(work, vendor, document)
     if isinstance(ended, FoundRejected):

@@ -22,6 +22,7 @@ from crossdock_adapters.netsuite.statuses import POSTED, SHIP_STATUS, STATUSES
 from crossdock_adapters.netsuite.translate import BookingRules, InternalIds
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.erp_documents import sales_document
 from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -283,7 +284,7 @@ def _booked(order: order_pb2.Order, record: Mapping[str, Any], internal_id: str)
     references = translate.document_references(ORDER_DOCUMENT, record, internal_id)
     facts = []
     if record.get("tranId"):
-        facts.append(translate.sales_document(order.id, str(record["tranId"])))
+        facts.append(sales_document(order.id, str(record["tranId"])))
     return Confirmed(references, facts)
 
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.order.v1 import order_pb2
 from crossdock.quantities import Rounding, rounded
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
@@ -385,15 +385,6 @@ def address(party: types_pb2.Party) -> dict[str, Any]:
     for number, line in enumerate(lines, start=1):
         written[f"addr{number}"] = line
     return written
-
-
-def sales_document(order_id: str, number: str) -> order_service_pb2.UpdateOrderRequest:
-    """The fact that the ERP booked the order under a number."""
-    request = order_service_pb2.UpdateOrderRequest()
-    request.order.id = order_id
-    request.order.sales_document = number
-    request.update_mask.paths.append("sales_document")
-    return request
 
 
 def document_references(kind: str, record: Mapping[str, Any], internal_id: str) -> list[Reference]:

@@ -40,6 +40,7 @@ from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, 
 from crossdock_adapters.sdk import deployed_files, return_reasons
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.erp_documents import sales_document
 from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.mappings import Code, Topic
 from crossdock_adapters.sdk.outcomes import (
@@ -386,7 +387,7 @@ async def _numbers(work: Work, order: order_pb2.Order) -> Numbers:
 
 
 def _booked(order: order_pb2.Order, number: str, note: str) -> Confirmed:
-    fact = translate.sales_document(order.id, number)
+    fact = sales_document(order.id, number)
     return Confirmed([Reference("sales_order", number)], [fact], note)
 
 

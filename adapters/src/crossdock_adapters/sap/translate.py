@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -365,15 +365,6 @@ def local_day(moment: types_pb2.SourceTime, heard: Timestamp, zone: ZoneInfo) ->
         except ValueError:
             pass
     return _local_day(heard, zone)
-
-
-def sales_document(order_id: str, number: str) -> order_service_pb2.UpdateOrderRequest:
-    """The fact that SAP booked the order under a number."""
-    request = order_service_pb2.UpdateOrderRequest()
-    request.order.id = order_id
-    request.order.sales_document = number
-    request.update_mask.paths.append("sales_document")
-    return request
 
 
 def amount(text: str) -> Decimal:
