@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -277,22 +276,17 @@ async def _take_back(
 
 async def _ask_about(poll: Poll, vendor: CanadaPostClient, pins: Sequence[str]) -> None:
     """Tracks several parcels at once; one that is refused does not cost the others."""
-    gate = asyncio.Semaphore(PARCELS_ASKED_AT_ONCE)
 
     async def ask(pin: str) -> None:
-        async with gate:
-            try:
-                body = await vendor.track(pin)
-            except Reject as refused:
-                log.warning("tracking of %s refused: %s", pin, refused.reason)
-                return
-            if body:
-                await _report_history(poll, body, pin)
+        try:
+            body = await vendor.track(pin)
+        except Reject as refused:
+            log.warning("tracking of %s refused: %s", pin, refused.reason)
+            return
+        if body:
+            await _report_history(poll, body, pin)
 
-    results = await asyncio.gather(*map(ask, pins), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+    await carrier_reports.each_at_once(pins, PARCELS_ASKED_AT_ONCE, ask)
 
 
 async def _report_history(poll: Poll, body: bytes, pin: str) -> None:

@@ -159,11 +159,7 @@ class CanadaPostClient:
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
         self._settings = settings
         self._secrets = secrets
-        self._http = VendorHttp(
-            settings.text("base_url"),
-            timeout_seconds=settings.seconds("timeout_seconds"),
-            rate_per_second=float(settings.number("calls_per_second")),
-        )
+        self._http = VendorHttp.of(settings)
         mailed_by = settings.text("customer_number")
         mobo = settings.text("mailed_on_behalf_of") or mailed_by
         self._shipping = f"/rs/{quote(mailed_by, safe='')}/{quote(mobo, safe='')}"

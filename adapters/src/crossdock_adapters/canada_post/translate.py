@@ -202,12 +202,9 @@ def service_code(service: str, services: Mapping[str, str]) -> str:
     if found is None and SERVICE_CODE.fullmatch(wanted):
         found = wanted
     if found is None:
-        raise Untranslatable(
-            f"service {service!r} has no Canada Post code: say it with crossdock map set "
-            f"canada-post SERVICE_LEVEL CODE --type {DOMESTIC} --means {wanted} --preferred "
-            "--reason …",
-            UnsentWord(Topic.SERVICE_LEVEL, wanted, (DOMESTIC,)),
-        )
+        unsent = UnsentWord(Topic.SERVICE_LEVEL, wanted, (DOMESTIC,))
+        problem = f"service {service!r} has no Canada Post code"
+        raise Untranslatable.for_want_of(unsent, "canada-post", problem)
     return found
 
 

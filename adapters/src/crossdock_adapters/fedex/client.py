@@ -120,11 +120,7 @@ class FedexClient:
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
         self._settings = settings
         self._secrets = secrets
-        self._http = VendorHttp(
-            settings.text("base_url"),
-            timeout_seconds=settings.seconds("timeout_seconds"),
-            rate_per_second=float(settings.number("calls_per_second")),
-        )
+        self._http = VendorHttp.of(settings)
         self._shipping = _Project(TokenCache(lambda: self._fetch_token("")))
         self.unconfirmed = Unconfirmed()
         self._tracking = self._shipping

@@ -71,11 +71,7 @@ class GlsClient:
             settings.integer("tracking_calls_per_day"),
             settings.integer("tracking_calls_for_look_ups"),
         )
-        self._http = VendorHttp(
-            settings.text("base_url"),
-            timeout_seconds=settings.seconds("timeout_seconds"),
-            rate_per_second=float(settings.number("calls_per_second")),
-        )
+        self._http = VendorHttp.of(settings)
 
     async def test(self) -> None:
         """Proves that GLS answers and accepts the credentials, by fetching a token."""

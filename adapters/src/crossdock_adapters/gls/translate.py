@@ -113,11 +113,8 @@ def service_of(service: str, services: Mapping[str, str]) -> str:
     wanted = service.strip().upper()
     found = services.get(wanted, wanted if wanted in PRODUCTS else None)
     if found is None:
-        raise Untranslatable(
-            f"service {service!r} has no GLS product: say it with crossdock map set gls "
-            f"SERVICE_LEVEL CODE --means {wanted} --preferred --reason …",
-            UnsentWord(Topic.SERVICE_LEVEL, wanted, SERVICE_TYPES),
-        )
+        unsent = UnsentWord(Topic.SERVICE_LEVEL, wanted, SERVICE_TYPES)
+        raise Untranslatable.for_want_of(unsent, "gls", f"service {service!r} has no GLS product")
     return found
 
 

@@ -71,11 +71,7 @@ class BolClient:
         self._secrets = secrets
         self._tokens = TokenCache(self._fetch_token)
         self._bols = settings.text("bol_path").rstrip("/") + "/"
-        self._http = VendorHttp(
-            settings.text("base_url"),
-            timeout_seconds=settings.seconds("timeout_seconds"),
-            rate_per_second=float(settings.number("calls_per_second")),
-        )
+        self._http = VendorHttp.of(settings)
 
     async def test(self) -> None:
         """Prove that the carrier answers and takes our credentials."""

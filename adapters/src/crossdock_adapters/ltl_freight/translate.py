@@ -152,11 +152,9 @@ def accessorial_of(service: str, services: Mapping[str, str]) -> str:
     wanted = service.strip().upper()
     found = services.get(wanted, wanted if wanted in ACCESSORIALS else None)
     if found is None:
-        raise Untranslatable(
-            f"service {service!r} has no accessorial code: say it with crossdock map set "
-            f"ltl-freight SERVICE_LEVEL CODE --means {wanted} --preferred --reason …",
-            UnsentWord(Topic.SERVICE_LEVEL, wanted),
-        )
+        unsent = UnsentWord(Topic.SERVICE_LEVEL, wanted)
+        problem = f"service {service!r} has no accessorial code"
+        raise Untranslatable.for_want_of(unsent, "ltl-freight", problem)
     return "" if found == NO_ACCESSORIAL else found
 
 

@@ -133,11 +133,9 @@ def unit_out(code: str, names: Names) -> str:
     """The warehouse's word for a UN/ECE unit code."""
     unit = names.unit_out(code)
     if unit is None:
-        raise Untranslatable(
-            f"unit {code} has no name at the warehouse; say it with crossdock map set manhattan "
-            f"UNIT NAME --means {code} --preferred --reason …",
-            UnsentWord(Topic.UNIT, code),
-        )
+        unsent = UnsentWord(Topic.UNIT, code)
+        problem = f"unit {code} has no name at the warehouse"
+        raise Untranslatable.for_want_of(unsent, "manhattan", problem, "NAME")
     return unit
 
 

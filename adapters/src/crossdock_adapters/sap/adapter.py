@@ -71,11 +71,7 @@ async def connect(settings: Settings, secrets: Secrets) -> SapClient:
     if certificate is None and not (settings.text("user") and secrets.has("password")):
         raise SettingsError("give user and password, or certificate_file and key_file")
     try:
-        http = VendorHttp(
-            settings.text("base_url"),
-            timeout_seconds=settings.seconds("timeout_seconds"),
-            client_certificate=certificate,
-        )
+        http = VendorHttp.of(settings, client_certificate=certificate)
     except OSError as error:
         raise SettingsError(f"certificate_file, key_file or authority_file: {error}") from error
     return SapClient(

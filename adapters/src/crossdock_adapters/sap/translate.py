@@ -379,11 +379,8 @@ def sap_unit(unit: str, rules: BookingRules) -> str:
     """SAP's code for a unit of the contract. Untranslatable: no row has it."""
     found = rules.units.get(unit)
     if not found:
-        raise Untranslatable(
-            f"unit {unit!r} has no code of SAP's: say it with crossdock map set sap UNIT CODE "
-            f"--means {unit} --preferred --reason …",
-            UnsentWord(Topic.UNIT, unit),
-        )
+        unsent = UnsentWord(Topic.UNIT, unit)
+        raise Untranslatable.for_want_of(unsent, "sap", f"unit {unit!r} has no code of SAP's")
     return found
 
 

@@ -66,12 +66,9 @@ def packaging_of(
     if word is None:
         return usual
     if word not in rows:
-        raise Untranslatable(
-            f"container type {container!r} is {word!r} by package_types, which has no code: say it "
-            f"with crossdock map set {kind} PACKAGE_TYPE CODE --means {word} --preferred "
-            "--reason …",
-            UnsentWord(Topic.PACKAGE_TYPE, word),
-        )
+        unsent = UnsentWord(Topic.PACKAGE_TYPE, word)
+        problem = f"container type {container!r} is {word!r} by package_types, which has no code"
+        raise Untranslatable.for_want_of(unsent, kind, problem)
     return rows[word]
 
 

@@ -5,6 +5,7 @@ Every scan goes through `report`; `ask_about_moving` is the round of a tracking 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -102,6 +103,22 @@ async def ask_about_moving(
         await poll.advance(token)
         if not token:
             return
+
+
+async def each_at_once(
+    numbers: Sequence[str], most: int, ask: Callable[[str], Awaitable[None]]
+) -> None:
+    """Ask about every number, at most so many at once; only then raise what one of them raised."""
+    gate = asyncio.Semaphore(most)
+
+    async def gated(number: str) -> None:
+        async with gate:
+            await ask(number)
+
+    results = await asyncio.gather(*map(gated, numbers), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
 
 
 async def moving_labels(

@@ -30,11 +30,9 @@ class ErpUnits:
         """The ERP's word for a unit of the contract. Untranslatable: it has none."""
         word = self.own.get(code) or self.mappings.natives(Topic.UNIT).get(code)
         if word is None:
-            raise Untranslatable(
-                f"unit {code!r} has no unit of the ERP: say it with crossdock map set {self.kind} "
-                f"UNIT WORD --means {code} --preferred --reason …",
-                UnsentWord(Topic.UNIT, code),
-            )
+            unsent = UnsentWord(Topic.UNIT, code)
+            problem = f"unit {code!r} has no unit of the ERP"
+            raise Untranslatable.for_want_of(unsent, self.kind, problem, "WORD")
         return word
 
     def back(self, word: str, place: str) -> str:

@@ -22,6 +22,7 @@ from crossdock_adapters.sdk import exchange, vendor_json
 from crossdock_adapters.sdk.auth import TokenCache
 from crossdock_adapters.sdk.outcomes import NotTried, OutcomeUnknown, Retry, Unreachable
 from crossdock_adapters.sdk.pacing import Pace
+from crossdock_adapters.sdk.settings import Settings
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 DEFAULT_TIMEOUT_SECONDS = 30.0
@@ -154,6 +155,18 @@ class VendorHttp:
         self._headers = dict(headers or {})
         self._pace = Pace(rate_per_second) if rate_per_second else None
         self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, **more: Any) -> VendorHttp:
+        """By the settings base_url, timeout_seconds, and calls_per_second where there is one;
+        more: what else `__init__` takes."""
+        rate = settings.get("calls_per_second")
+        return cls(
+            settings.text("base_url"),
+            timeout_seconds=settings.seconds("timeout_seconds"),
+            rate_per_second=None if rate is None else float(rate),
+            **more,
+        )
 
     async def request(
         self,

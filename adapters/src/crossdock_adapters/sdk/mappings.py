@@ -109,6 +109,13 @@ class UnsentWord:
         """False of a word that no row can mean, as one that is not in capitals."""
         return bool(_WORD.fullmatch(self.canonical)) and 0 < len(self.types) <= MAX_TYPES
 
+    def command(self, kind: str, code: str = "CODE") -> str:
+        """What somebody types so that it is sent. kind: of the endpoint; code: what the vendor
+        calls such a word."""
+        type_ = f" --type {self.types[0]}" if self.types[0] else ""
+        said = f"crossdock map set {kind} {self.topic} {code}{type_} --means {self.canonical}"
+        return f"{said} --preferred --reason …"
+
     def revision(self, rows: Iterable[Told]) -> int:
         """By which of these rows it is not sent: the sum of the revisions of those that mean it. By
         it the hub knows whether a row that it has by now would be news."""

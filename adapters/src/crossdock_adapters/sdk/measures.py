@@ -41,10 +41,9 @@ def word_of(unit: str, units: Mapping[str, str], kind: str) -> str:
     `crossdock map` calls it. Untranslatable: it has no row that is sent."""
     found = units.get(unit)
     if found is None:
-        raise Untranslatable(
-            f"unit {unit} has no row that is sent: say it with crossdock map set {kind} UNIT WORD "
-            f"--means {unit} --preferred --reason …",
-            UnsentWord(Topic.UNIT, unit),
+        unsent = UnsentWord(Topic.UNIT, unit)
+        raise Untranslatable.for_want_of(
+            unsent, kind, f"unit {unit} has no row that is sent", "WORD"
         )
     return found
 

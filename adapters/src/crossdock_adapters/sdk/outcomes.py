@@ -135,6 +135,14 @@ class Untranslatable(NeedsPerson):
         super().__init__(reason)
         self.unsent = unsent
 
+    @classmethod
+    def for_want_of(
+        cls, unsent: UnsentWord, kind: str, problem: str, code: str = "CODE"
+    ) -> Untranslatable:
+        """No row says what to send; the reason says which command does. kind: of the endpoint;
+        code: what the vendor calls such a word."""
+        return cls(f"{problem}: say it with {unsent.command(kind, code)}", unsent)
+
 
 class OutcomeUnknown(VendorOutcome):
     """Something left for the vendor and its effect is not known; never repeated blindly.

@@ -29,10 +29,7 @@ def code_of(reason: str, codes: Mapping[str, str], kind: str) -> str:
     if found:
         return found
     unsent = UnsentWord(Topic.REASON, reason, (TYPE,))
-    helps = "give it one in the setting return_reasons"
+    problem = f"reason {reason!r} of a return has no code to be sent"
     if unsent.may_have_row:
-        helps = (
-            f"say it with crossdock map set {kind} REASON CODE --type {TYPE} --means {reason} "
-            "--preferred --reason …"
-        )
-    raise Untranslatable(f"reason {reason!r} of a return has no code to be sent: {helps}", unsent)
+        raise Untranslatable.for_want_of(unsent, kind, problem)
+    raise Untranslatable(f"{problem}: give it one in the setting return_reasons", unsent)

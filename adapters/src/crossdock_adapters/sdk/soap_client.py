@@ -85,9 +85,7 @@ class SoapClient:
         self._settings, self._secrets, self._dialect = settings, secrets, dialect
         # How far the service's clock is before ours, once it refused a call for it.
         self._ahead = timedelta(0)
-        self._http = VendorHttp(
-            settings.text("base_url"), timeout_seconds=settings.seconds("timeout_seconds")
-        )
+        self._http = VendorHttp.of(settings)
 
     async def close(self) -> None:
         """Close the connection pool."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -263,23 +262,18 @@ async def _void_extra(vendor: UpsClient, number: str) -> tuple[bool, str]:
 
 async def _ask_about(poll: Poll, vendor: UpsClient, numbers: Sequence[str]) -> None:
     """Tracks several parcels at once; one that UPS refuses does not cost the others."""
-    gate = asyncio.Semaphore(PARCELS_ASKED_AT_ONCE)
 
     async def ask(number: str) -> None:
-        async with gate:
-            try:
-                packages = await vendor.track(number)
-            except OutcomeUnknown as refused:
-                log.warning("tracking of %s refused: %s", number, refused.reason)
-                return
-            package = translate_scans.newest_package(packages, number)
-            if package is not None:
-                await _report_history(poll, package)
+        try:
+            packages = await vendor.track(number)
+        except OutcomeUnknown as refused:
+            log.warning("tracking of %s refused: %s", number, refused.reason)
+            return
+        package = translate_scans.newest_package(packages, number)
+        if package is not None:
+            await _report_history(poll, package)
 
-    results = await asyncio.gather(*map(ask, numbers), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+    await carrier_reports.each_at_once(numbers, PARCELS_ASKED_AT_ONCE, ask)
 
 
 async def _report_history(poll: Poll, package: Mapping[str, Any]) -> None:
