@@ -12,12 +12,12 @@ import pytest
 from crossdock.label.v1 import label_events_pb2, label_pb2
 from crossdock_adapters.legacy_file import conformance as legacy_file
 from crossdock_adapters.legacy_file import translate
-from crossdock_adapters.legacy_file.client import ErpFiles
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.conformance import conforming
 from crossdock_adapters.sdk.conformance.bench import Bench, wrong_answers
 from crossdock_adapters.sdk.conformance.report import Report, Result
 from crossdock_adapters.sdk.conformance.subject import Answers, Case, Subject, WayIn
+from crossdock_adapters.sdk.file_exchange import FileExchange
 from crossdock_adapters.sdk.manifest import parse
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -206,7 +206,7 @@ async def test_an_operation_that_counts_its_answers_is_found(
 ) -> None:
     """Proves that an adapter fails which goes by the order in which two lines came, and which takes
     what comes twice for more than was asked for."""
-    sorted_out, whole = ErpFiles._sort_out, translate.verdict
+    sorted_out, whole = FileExchange._sort_out, translate.verdict
 
     def as_they_came(files: Any) -> None:
         sorted_out(files)
@@ -220,7 +220,7 @@ async def test_an_operation_that_counts_its_answers_is_found(
             raise NeedsPerson("the ERP says more than it was asked")
         return whole(document, event, said, answers)
 
-    monkeypatch.setattr(ErpFiles, "_sort_out", as_they_came)
+    monkeypatch.setattr(FileExchange, "_sort_out", as_they_came)
     monkeypatch.setattr(translate, "verdict", counting)
     report = await checked(legacy_file.CONFORMANCE, tmp_path, check)
     (finding,) = report.findings

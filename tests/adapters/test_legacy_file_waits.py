@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock_adapters.legacy_file import adapter, client
+from crossdock_adapters.legacy_file import adapter
 from crossdock_adapters.legacy_file.adapter import ADAPTER, Erp
-from crossdock_adapters.sdk import drop_folder, layout_files
+from crossdock_adapters.sdk import drop_folder, file_exchange, layout_files
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -270,7 +270,7 @@ async def test_many_answers_are_read_over_several_looks(
 ) -> None:
     """Proves that one look reads so many bytes at most, the asked file's answers first, and that
     the rest follows."""
-    monkeypatch.setattr(client, "MAX_LOOK_BYTES", 200)
+    monkeypatch.setattr(file_exchange, "MAX_LOOK_BYTES", 200)
     async with running(tmp_path, **QUICK, local=True) as desk:
         names = [f"CROSSDOCK_sales-orders_MAIN_20260101T000000Z_{n:08d}.dat" for n in range(9)]
         for name in names:
@@ -288,13 +288,13 @@ async def test_broken_answers_do_not_pile_up(tmp_path: Path) -> None:
     has it and the file is gone."""
     async with running(tmp_path, local=True) as desk:
         file = root_of(desk) / "ack" / "large.ack"
-        file.write_bytes(b"x" * (client.MAX_KEPT_BYTES + 1000))
+        file.write_bytes(b"x" * (file_exchange.MAX_KEPT_BYTES + 1000))
         file.with_name("large.ack.done").write_bytes(b"")
 
         async def hold(
             payload: bytes, content_type: str, reason: str, key: str, *_: object
         ) -> None:
-            assert len(payload) == client.MAX_KEPT_BYTES
+            assert len(payload) == file_exchange.MAX_KEPT_BYTES
 
         async def put(cursor: bytes) -> None: ...
 

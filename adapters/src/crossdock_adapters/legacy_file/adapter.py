@@ -8,23 +8,14 @@ from functools import partial
 from typing import Final
 
 from crossdock_adapters.legacy_file import translate
-from crossdock_adapters.legacy_file.client import (
-    ANSWERS,
-    CONTROL,
-    INBOUND,
-    RECEIPTS,
-    RESULTS,
-    WAY,
-    Conventions,
-    ErpFiles,
-    Receipt,
-)
+from crossdock_adapters.legacy_file.client import CONTROL, RECEIPTS, REJECTS, RESULTS, ErpFiles
 from crossdock_adapters.legacy_file.translate import Answers
 from crossdock_adapters.sdk import deployed_files, layout, layout_files
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.drop_folder import DropFolder
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
+from crossdock_adapters.sdk.file_exchange import INBOUND, Conventions, Receipt
 from crossdock_adapters.sdk.folder_place import opened_folder
 from crossdock_adapters.sdk.layout import Layout
 from crossdock_adapters.sdk.layout_files import LayoutError
@@ -39,12 +30,11 @@ from crossdock_adapters.sdk.outcomes import (
     no_retry,
 )
 from crossdock_adapters.sdk.sequences import KEPT_OPEN
-from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
+from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.work import Poll, Work
 
 ADAPTER = Adapter.load(__package__)
 
-REJECTS: Final = "_rejects"
 FILE_REFERENCE: Final = "file"
 # How often a file that the ERP could not read is sent again before a person has to look.
 SENDS_MAX: Final = 3
@@ -84,7 +74,7 @@ async def connect(settings: Settings, secrets: Secrets) -> Erp:
         system=settings.text("sender"),
         site=settings.text("site"),
     )
-    check_conventions(conventions)
+    conventions.check()
     layouts = loaded_layouts(settings.text("layouts_directory"))
     answers = loaded_answers(settings.text("answers_file"))
     return Erp(opened_folder(settings, secrets), conventions, layouts, answers, settings)
@@ -131,15 +121,7 @@ for _name in DOCUMENTS:
 @ADAPTER.poll("answers")
 async def hold_broken_answers(poll: Poll, vendor: Erp) -> None:
     """Give the hub the answer files that break their layout, so that somebody looks at them."""
-    await vendor.look()
-    for key, broken in vendor.broken.items():
-        if not broken.told:
-            path, size, modified = key
-            identity = f"{path} {size} {modified.isoformat() if modified else ''}"
-            reason = f"{broken.path}: {broken.reason}"
-            await poll.hold(broken.data, reason, "text/plain", key=identity)
-            # Kept by the hub from here on.
-            broken.told, broken.data = True, b""
+    await vendor.hold_broken(poll)
 
 
 def _answered(work: Work, vendor: Erp, document: Document) -> Confirmed | None:
@@ -286,19 +268,6 @@ def _written(
         return layout_files.write(vendor.layouts[document.layout], rows), len(rows) + 1
     except LayoutError as error:
         raise Untranslatable(f"{document.layout}: {error}") from error
-
-
-def check_conventions(conventions: Conventions) -> None:
-    """SettingsError when a file that is complete could not be told from one that is not."""
-    c = conventions
-    missing = [name for name in (*WAY, *ANSWERS) if not c.folders.get(name)]
-    if missing:
-        raise SettingsError(f"folders: {', '.join(missing)} is missing")
-    if not c.temporary or not c.ending:
-        raise SettingsError("temporary and ending must not be empty")
-    endings = [each for each in (c.temporary, c.marker, c.ending) if each]
-    if any(one.endswith(other) for one in endings for other in endings if one is not other):
-        raise SettingsError("temporary, marker and ending must differ, and none be another's end")
 
 
 def loaded_layouts(directory: str) -> dict[str, Layout]:

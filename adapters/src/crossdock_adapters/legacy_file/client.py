@@ -1,118 +1,29 @@
-"""The protocol of the drop folder: files out by rename and marker, answers in by totals.
+"""What stands in the ERP's answer files, by their layouts. Knows nothing about orders.
 
-Knows nothing about orders. A file goes out under a name of its own, once: it is put beside,
-renamed, and then marked by a control file, so that nobody reads half of it. What the ERP says comes
-back in files of its own, which are read once each when their marker is there; what breaks its
-layout is kept aside with the reason.
+How files go out and come back is `sdk.file_exchange`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import time
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from datetime import datetime
+from typing import Final
 
 from crossdock_adapters.legacy_file.translate import Said
 from crossdock_adapters.sdk import layout_files
-from crossdock_adapters.sdk.drop_folder import (
-    DropFolder,
-    FileFact,
-    FileMissing,
-    NameTaken,
-    TooManyNames,
-)
+from crossdock_adapters.sdk.drop_folder import DropFolder
+from crossdock_adapters.sdk.file_exchange import Conventions, FileAnswer, FileExchange, Receipt
 from crossdock_adapters.sdk.layout import Layout
-from crossdock_adapters.sdk.layout_files import MAX_FILE_BYTES, LayoutError, Row
-from crossdock_adapters.sdk.outcomes import Retry, Unreachable
+from crossdock_adapters.sdk.layout_files import LayoutError, Row
 
 RECEIPTS: Final = "receipts"
 RESULTS: Final = "results"
 CONTROL: Final = "control"
+REJECTS: Final = "_rejects"
 REFUSED_STATUS: Final = "R"
-STAMP: Final = "%Y%m%dT%H%M%SZ"
-# Files are renamed from folder to folder in this order, so one that moves meanwhile is met later.
-WAY: Final = ("inbound", "work", "archive", "error")
-INBOUND: Final = WAY[0]
-# Folders in which much may lie: a file is asked for there by its name, never by a list.
-DEEP: Final = frozenset({"archive", "error"})
-ANSWERS: Final = ("ack", "result", "reject")
-MAX_ANSWER_FILES: Final = 100_000
-CROWDED_RETRY_SECONDS: Final = 60.0
-# What one look reads; the rest is read by the next one.
-MAX_LOOK_BYTES: Final = 32 * 1024 * 1024
-# As much of a broken answer as the hub holds.
-MAX_KEPT_BYTES: Final = 512 * 1024
-OWN_CHARACTERS: Final = 8
-MAX_REMEMBERED: Final = 10_000
-LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Conventions:
-    """What both sides agreed on.
-
-    folders: their paths by the names inbound, work, archive, error, ack, result and reject. marker:
-    the ending of the file that says "complete"; empty: the rename says it.
-    """
-
-    folders: Mapping[str, str]
-    marker: str = ".done"
-    temporary: str = ".tmp"
-    ending: str = ".dat"
-    system: str = "CROSSDOCK"
-    site: str = "MAIN"
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What the ERP says about a file. number: its own running number of receipts, where it has one.
-
-    told: when the file with it was written, UTC; None where nobody says.
-    """
-
-    status: str
-    code: str = ""
-    text: str = ""
-    number: int | None = None
-    told: datetime | None = None
-
-
-@dataclass(slots=True)
-class Broken:
-    """An answer that breaks its layout: its begin, and why. told: the hub holds it already."""
-
-    path: str
-    data: bytes = field(repr=False)
-    reason: str = ""
-    told: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """Where a file is on its way, and since when it exists, UTC; None where nobody says."""
-
-    place: str
-    modified: datetime | None
-
-
-# Path, size and time of an answer file: read again when one of them changes.
-_Key: TypeAlias = tuple[str, int, datetime | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What stands in one answer file."""
-
-    receipts: Mapping[str, Sequence[Receipt]] = field(default_factory=dict)
-    said: Mapping[str, Sequence[Said]] = field(default_factory=dict)
-
-
-class ErpFiles:
+class ErpFiles(FileExchange[Said]):
     """One ERP's folders. `layouts` by name; those that end in _rejects read the reject folder."""
 
     def __init__(
@@ -122,269 +33,10 @@ class ErpFiles:
         layouts: Mapping[str, Layout],
         look_seconds: float,
     ) -> None:
+        super().__init__(folder, conventions, layouts[CONTROL], look_seconds, self._read_answer)
         self.layouts = layouts
-        self.conventions = conventions
-        self.broken: dict[_Key, Broken] = {}
-        self._folder = folder
-        self._look_seconds = look_seconds
-        self._own = uuid.uuid4().hex[:OWN_CHARACTERS]
-        self._looking = asyncio.Lock()
-        self._looked_at = -float("inf")
-        self._answers: dict[_Key, _Answer] = {}
-        self._receipts: dict[str, list[Receipt]] = {}
-        self._said: dict[str, list[Said]] = {}
-        # Of files that this process published: when, and how often the ERP had refused them.
-        self._out: dict[str, tuple[datetime, int]] = {}
-        self._untaken: frozenset[str] = frozenset()
-        self._moved_at: datetime | None = None
-        self._highest: dict[str, int] = {}
 
-    async def test(self) -> None:
-        """Prove that the folders are there and may be listed."""
-        for name in (*WAY, *ANSWERS):
-            await self._names(name)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._folder.close()
-
-    def name_of(self, interface: str, number: int, taken: datetime) -> str:
-        """The name of a file: unique by its number, the same each time it is asked for."""
-        c = self.conventions
-        stamp = taken.astimezone(UTC).strftime(STAMP)
-        return f"{c.system}_{interface}_{c.site}_{stamp}_{number:08d}{c.ending}"
-
-    def number_of(self, name: str) -> tuple[int, datetime]:
-        """(number, time) of a file by its name. ValueError when it is not one of ours."""
-        stem = name.removesuffix(self.conventions.ending)
-        *_, stamp, number = stem.split("_")
-        return int(number), datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
-
-    async def whereabouts(self, name: str) -> Whereabouts | None:
-        """Where a file is on its way; None: nowhere."""
-        for place in WAY:
-            found = await self._find(place, name)
-            if found is not None:
-                return Whereabouts(place, found.modified)
-        return None
-
-    async def drop(self, name: str, data: bytes, records: int, *, again: bool = False) -> None:
-        """Publish a file and its marker, each once however often this is called.
-
-        The name may be free, taken by ourselves, or half published by an attempt that died. again:
-        the ERP refused it as damaged, so what lies where it puts files away does not count.
-        """
-        c = self.conventions
-        inbound = c.folders[INBOUND]
-        there = {fact.name for fact in await self._names(INBOUND)}
-        if name not in there:
-            found = await self.whereabouts(name)
-            if found is not None and not (again and found.place in DEEP):
-                return
-            await self._publish(f"{inbound}/{name}", data)
-        if c.marker and f"{name}{c.marker}" not in there:
-            control = Row("control", {
-                "file": name, "bytes": len(data), "records": records,
-                "sha256": hashlib.sha256(data).hexdigest(),
-            })  # fmt: skip
-            written = layout_files.write(self.layouts[CONTROL], [control])
-            await self._publish(f"{inbound}/{name}{c.marker}", written)
-        if len(self._out) >= MAX_REMEMBERED:
-            self._out.clear()
-        self._out[name] = datetime.now(UTC), len(self.receipts(name))
-
-    async def went_again(self, name: str) -> bool:
-        """Whether a file is out once more since the ERP's newest receipt of it."""
-        receipts = self.receipts(name)
-        _, known = self._out.get(name, (None, -1))
-        if known >= len(receipts):
-            return True
-        # Of another process: a file that was written after the receipt was.
-        found = await self.whereabouts(name)
-        told = receipts[-1].told if receipts else None
-        if found is None or found.modified is None or told is None:
-            return False
-        return found.modified > told
-
-    async def out_since(self, name: str) -> datetime | None:
-        """Since when a file has been out; None: nobody can say."""
-        if name in self._out:
-            return self._out[name][0]
-        found = await self.whereabouts(name)
-        if found is not None and found.modified is not None:
-            return found.modified
-        return next((each.told for each in self.receipts(name) if each.told is not None), None)
-
-    async def silent_since(self) -> datetime | None:
-        """Since when the ERP has left a file of ours in the inbound folder, and done nothing else
-        that can be seen; None: it has left none.
-
-        A file without its marker is not the ERP's yet, and one with a receipt is no longer silence.
-        """
-        c = self.conventions
-        facts = {fact.name: fact for fact in await self._names(INBOUND)}
-        waiting = [
-            fact
-            for fact in facts.values()
-            if fact.name.startswith(f"{c.system}_")
-            and fact.name.endswith(c.ending)
-            and (not c.marker or f"{fact.name}{c.marker}" in facts)
-            and not self.receipts(fact.name)
-        ]
-        names = frozenset(fact.name for fact in waiting)
-        if self._untaken - names:
-            self._moved_at = datetime.now(UTC)
-        self._untaken = names
-        since = [fact.modified for fact in waiting if fact.modified is not None]
-        if not since:
-            return None
-        signs = [self._moved_at, *(modified for _, _, modified in self._answers)]
-        return max([min(since), *(sign for sign in signs if sign is not None)])
-
-    async def highest(self, interface: str) -> int:
-        """The highest number that a file of an interface was seen to have; 0: none was.
-
-        All folders are listed once by each process, afterwards only what is short or new.
-        """
-        places = WAY if interface not in self._highest else (INBOUND,)
-        found = [self._highest.get(interface, 0)]
-        for place in places:
-            try:
-                names = [fact.name for fact in await self._names(place)]
-            except TooManyNames:
-                if place == INBOUND:
-                    raise
-                # Receipts and results of the newest are what is left to go by.
-                continue
-            found += [number for name in names if (number := self._number(interface, name))]
-        found += [number for name in self._receipts if (number := self._number(interface, name))]
-        self._highest[interface] = max(found)
-        return self._highest[interface]
-
-    def _number(self, interface: str, name: str) -> int:
-        """0: it is no file of the interface."""
-        c = self.conventions
-        ours, ending, _ = name.partition(c.ending)
-        if not ending or not name.startswith(f"{c.system}_{interface}_{c.site}_"):
-            return 0
-        try:
-            return self.number_of(ours)[0]
-        except ValueError:
-            return 0
-
-    async def look(self, first: str = "") -> None:
-        """Read the answer files that are new; calls within `look_seconds` share one look.
-
-        first: the file whose answers are read before others', by their names. What is more than
-        `MAX_LOOK_BYTES` is left for the next look.
-        """
-        async with self._looking:
-            if time.monotonic() - self._looked_at < self._look_seconds:
-                return
-            fresh, gone = await self._unread()
-            for key in gone:
-                del self._answers[key]
-                if key in self.broken and self.broken[key].told:
-                    del self.broken[key]
-            fresh.sort(key=lambda one: (not one[1].name.startswith(first or " "), _age(one[2])))
-            left = MAX_LOOK_BYTES
-            for place, fact, key in fresh:
-                if left <= 0:
-                    break
-                left -= fact.size
-                await self._read(place, fact, key)
-            if fresh or gone:
-                self._sort_out()
-            if left > 0:
-                self._looked_at = time.monotonic()
-
-    def receipts(self, name: str) -> list[Receipt]:
-        """What the ERP said about a file, oldest first; what it said twice stands once."""
-        return self._receipts.get(name, [])
-
-    def said(self, reference: str) -> list[Said]:
-        """What the ERP said about a document, by our reference in its records, oldest first."""
-        return self._said.get(reference, [])
-
-    async def _unread(self) -> tuple[list[tuple[str, FileFact, _Key]], list[_Key]]:
-        """(answer files that are complete and not read yet, what was read and is there no more)"""
-        known, fresh = dict(self._answers), []
-        for place in ANSWERS:
-            facts = await self._names(place)
-            names = {fact.name for fact in facts}
-            for fact in facts:
-                key = (f"{place}/{fact.name}", fact.size, fact.modified)
-                if known.pop(key, None) is None and self._is_complete(fact.name, names):
-                    fresh.append((place, fact, key))
-        if len(self._answers) - len(known) + len(fresh) > MAX_ANSWER_FILES:
-            said = f"more than {MAX_ANSWER_FILES} answer files: archive old ones"
-            raise Retry(CROWDED_RETRY_SECONDS, said)
-        return fresh, list(known)
-
-    def _sort_out(self) -> None:
-        """Everything that was said, by file and by reference."""
-        self._receipts, self._said = {}, {}
-        for key in sorted(self._answers, key=_age):
-            answer = self._answers[key]
-            for name, receipts in answer.receipts.items():
-                known = self._receipts.setdefault(name, [])
-                numbers = {each.number for each in known} - {None}
-                known += [each for each in receipts if each.number not in numbers]
-            for reference, said in answer.said.items():
-                self._said.setdefault(reference, []).extend(said)
-        for known in self._receipts.values():
-            if all(each.number is not None for each in known):
-                known.sort(key=lambda each: each.number or 0)
-
-    async def _publish(self, path: str, data: bytes) -> None:
-        # Of this process: what another one is still writing is never what this one renames.
-        temporary = f"{path}.{self._own}{self.conventions.temporary}"
-        await self._folder.put(temporary, data)
-        try:
-            await self._folder.publish(temporary, path)
-        except NameTaken:
-            # By an earlier attempt of ours: names are never given twice.
-            return
-        except FileMissing as missing:
-            raise Unreachable(0.0, f"{temporary} is gone again: who cleans up there?") from missing
-
-    async def _find(self, place: str, name: str) -> FileFact | None:
-        if place in DEEP:
-            return await self._folder.look(f"{self.conventions.folders[place]}/{name}")
-        # A file in work may have the ending of the worker that claimed it.
-        facts = await self._names(place)
-        return next((fact for fact in facts if _is_file(fact, name, self.conventions)), None)
-
-    async def _names(self, place: str) -> list[FileFact]:
-        path = self.conventions.folders[place]
-        try:
-            return await self._folder.names(path)
-        except FileMissing as missing:
-            # As after a share was unmounted: it comes back, and the work waits.
-            raise Unreachable(0.0, f"the folder {path} is not there: is it mounted?") from missing
-
-    def _is_complete(self, name: str, names: set[str]) -> bool:
-        c = self.conventions
-        if name.endswith(c.temporary) or (c.marker and name.endswith(c.marker)):
-            return False
-        return not c.marker or f"{name}{c.marker}" in names
-
-    async def _read(self, place: str, fact: FileFact, key: _Key) -> None:
-        path = f"{self.conventions.folders[place]}/{fact.name}"
-        try:
-            data = await self._folder.read(path, MAX_FILE_BYTES)
-        except FileMissing:
-            return
-        try:
-            # A large file takes a while, and others have something to say meanwhile.
-            answer = await asyncio.to_thread(self._understood, place, data, fact.modified)
-        except LayoutError as error:
-            # Read again when it changes; until then it is somebody's to look at.
-            self.broken.setdefault(key, Broken(path, data[:MAX_KEPT_BYTES], str(error)))
-            answer = _Answer()
-        self._answers[key] = answer
-
-    def _understood(self, place: str, data: bytes, written: datetime | None) -> _Answer:
+    def _read_answer(self, place: str, data: bytes, written: datetime | None) -> FileAnswer[Said]:
         match place:
             case "ack":
                 return _receipts(layout_files.read(self.layouts[RECEIPTS], data), written)
@@ -392,7 +44,7 @@ class ErpFiles:
                 return _results(layout_files.read(self.layouts[RESULTS], data))
         problems = []
         for name, layout in sorted(self.layouts.items()):
-            if name.endswith("_rejects"):
+            if name.endswith(REJECTS):
                 try:
                     return _rejects(layout_files.read(layout, data))
                 except LayoutError as error:
@@ -400,20 +52,7 @@ class ErpFiles:
         raise LayoutError("; ".join(problems))
 
 
-def _is_file(fact: FileFact, name: str, conventions: Conventions) -> bool:
-    if fact.name == name:
-        return True
-    rest = fact.name.removeprefix(f"{name}.")
-    ours = (conventions.temporary, conventions.marker)
-    return rest != fact.name and f".{rest}" not in ours and not fact.name.endswith(ours[0])
-
-
-def _age(key: _Key) -> tuple[datetime, str]:
-    path, _, modified = key
-    return modified or LONG_AGO, path
-
-
-def _receipts(rows: Sequence[Row], written: datetime | None) -> _Answer:
+def _receipts(rows: Sequence[Row], written: datetime | None) -> FileAnswer[Said]:
     found: dict[str, list[Receipt]] = {}
     for row in rows:
         if row.record == "receipt":
@@ -426,10 +65,10 @@ def _receipts(rows: Sequence[Row], written: datetime | None) -> _Answer:
                 written,
             )
             found.setdefault(row.text("file"), []).append(said)
-    return _Answer(receipts=found)
+    return FileAnswer(receipts=found)
 
 
-def _results(rows: Sequence[Row]) -> _Answer:
+def _results(rows: Sequence[Row]) -> FileAnswer[Said]:
     found: dict[str, list[Said]] = {}
     for row in rows:
         if row.record == "result":
@@ -443,10 +82,10 @@ def _results(rows: Sequence[Row]) -> _Answer:
                 departure=row.text("departure"),
             )
             found.setdefault(row.text("reference"), []).append(said)
-    return _Answer(said=found)
+    return FileAnswer(said=found)
 
 
-def _rejects(rows: Sequence[Row]) -> _Answer:
+def _rejects(rows: Sequence[Row]) -> FileAnswer[Said]:
     """The records that were given back with an error; those without one are there for company."""
     found: dict[str, list[Said]] = {}
     for row in rows:
@@ -459,4 +98,4 @@ def _rejects(rows: Sequence[Row]) -> _Answer:
                 given_back=True,
             )
             found.setdefault(row.text("reference"), []).append(said)
-    return _Answer(said=found)
+    return FileAnswer(said=found)

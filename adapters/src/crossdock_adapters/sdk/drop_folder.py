@@ -81,6 +81,27 @@ class DropFolder(Protocol):
     async def close(self) -> None: ...
 
 
+async def names_in(folder: DropFolder, path: str) -> list[FileFact]:
+    """The files of a folder that both sides agreed on. Unreachable: it is not there, as after a
+    share was unmounted: it comes back, and the work waits. TooManyNames."""
+    try:
+        return await folder.names(path)
+    except FileMissing as missing:
+        raise Unreachable(0.0, f"the folder {path} is not there: is it mounted?") from missing
+
+
+async def publish_whole(folder: DropFolder, path: str, data: bytes, temporary: str) -> None:
+    """Put a file out whole, by one rename. One that is there is ours, from an earlier attempt:
+    names are never given twice. temporary: a path that readers pass over."""
+    await folder.put(temporary, data)
+    try:
+        await folder.publish(temporary, path)
+    except NameTaken:
+        return
+    except FileMissing as missing:
+        raise Unreachable(0.0, f"{temporary} is gone again: who cleans up there?") from missing
+
+
 @contextmanager
 def effect(what: str) -> Iterator[None]:
     """Around what the other side acts on: looks at the lease before it, and notes it."""

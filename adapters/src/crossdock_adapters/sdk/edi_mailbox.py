@@ -19,7 +19,14 @@ from typing import Final
 from crossdock.errors import CrossdockError, InvalidRequestError, PreconditionError
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
-from crossdock_adapters.sdk.drop_folder import DropFolder, FileFact, FileMissing, NameTaken
+from crossdock_adapters.sdk.drop_folder import (
+    DropFolder,
+    FileFact,
+    FileMissing,
+    NameTaken,
+    names_in,
+    publish_whole,
+)
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     Unreachable,
@@ -350,21 +357,11 @@ class EdiMailbox:
 
     async def _publish(self, name: str, body: bytes) -> None:
         way = self.way
-        temporary = f"{way.outbound}/{name}{way.temporary}"
-        await self._folder.put(temporary, body)
-        try:
-            await self._folder.publish(temporary, f"{way.outbound}/{name}")
-        except NameTaken:
-            # By an earlier attempt of ours: names are never given twice.
-            return
-        except FileMissing as missing:
-            raise Unreachable(0.0, f"{temporary} is gone again: who cleans up there?") from missing
+        path = f"{way.outbound}/{name}"
+        await publish_whole(self._folder, path, body, f"{path}{way.temporary}")
 
     async def _names(self, folder: str) -> list[FileFact]:
-        try:
-            return await self._folder.names(folder)
-        except FileMissing as missing:
-            raise Unreachable(0.0, f"the folder {folder} is not there: is it mounted?") from missing
+        return await names_in(self._folder, folder)
 
 
 def name_of(functional_id: str, number: int) -> str:
