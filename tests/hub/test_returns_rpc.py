@@ -9,12 +9,15 @@ import grpc
 import pytest
 import pytest_asyncio
 from crossdock.errors import CallError
+from crossdock.label.v1 import label_service_pb2
 from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.returns.v1 import return_pb2, return_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
 from fixtures_hub import Lane, RunningHub
 from returned_goods import initiate, receive
-from story import Story, request_id, unique
+from story import Story, at, request_id, unique
 
 
 async def refused(call: Awaitable[Any]) -> CallError:
@@ -130,3 +133,43 @@ async def test_a_field_of_another_role_is_refused_with_its_rule(story: Story) ->
     assert "proto/crossdock/returns/v1/return.proto:" in metadata["rule"]
     after = (await story.erp.returns.UpdateReturn(change)).customer_return
     assert after.credit_memo == "CM-1"
+
+
+async def test_a_return_label_is_kept_with_its_return_and_its_scans_move_it(story: Story) -> None:
+    """Proves over gRPC that the label of a return is stored with its image, that a scan of its
+    number puts the return in transit, and that the number leads to the return, its scan and the
+    order, while no list of labels takes it for one of a package."""
+    order_id, number, parcel = await left(story), unique("RMA"), unique("1ZBACK")
+    made = (await story.oms.returns.InitiateReturn(initiate(order_id, number))).customer_return
+    change = return_service_pb2.UpdateReturnRequest(request_id=request_id())
+    change.customer_return.id = made.id
+    label = change.customer_return.label
+    label.carrier_code, label.tracking_number, label.image = "UPSN", parcel, b"%PDF-1.4"
+    change.update_mask.paths.append("label")
+    sold = (await story.carrier.returns.UpdateReturn(change)).customer_return
+    assert sold.label == label
+    scan = tracking_pb2.TrackingEvent(
+        carrier_code="UPSN",
+        tracking_number=parcel,
+        milestone=shipment_pb2.MILESTONE_IN_TRANSIT,
+        status_code="DP",
+        event_time=at(),
+    )
+    report = tracking_service_pb2.ReportTrackingEventsRequest(
+        request_id=request_id(), tracking_events=[scan]
+    )
+    (receipt,) = (await story.carrier.tracking.ReportTrackingEvents(report)).receipts
+    assert receipt.outcome == types_pb2.FACT_OUTCOME_APPLIED
+    asked = return_service_pb2.GetReturnRequest(id=made.id)
+    back = (await story.oms.returns.GetReturn(asked)).customer_return
+    assert back.state == return_pb2.RETURN_STATE_IN_TRANSIT
+    shown = tracking_service_pb2.ListTrackingEventsRequest(tracking_number=parcel)
+    listed = (await story.operator.tracking.ListTrackingEvents(shown)).tracking_events
+    assert [each.status_code for each in listed] == ["DP"]
+    trace = lineage_service_pb2.TraceRequest(id=parcel)
+    found = (await story.operator.lineage.Trace(trace)).lineage
+    assert found.root_id == order_id
+    assert parcel in {each.tracking_number for each in found.scans}
+    moving = label_service_pb2.ListLabelsRequest(moving_only=True, page_size=500)
+    labels = (await story.carrier.labels.ListLabels(moving)).labels
+    assert parcel not in {each.tracking_number for each in labels}

@@ -80,10 +80,6 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
             "    if known is not None:\n        receipts",
             "    if known is not None and not known.number:\n        receipts",
         ),
-        a_carrier_brings_another_ones_parcels=(
-            "        resources.check_carrier(unit, parcel.carrier_code)\n",
-            "        assert parcel.carrier_code\n",
-        ),
         a_carrier_forgets_another_ones_parcels=(
             "[*message.parcels, *request.customer_return.parcels]",
             "request.customer_return.parcels",
@@ -91,6 +87,14 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
         a_return_of_what_has_not_left=(
             "    if order.state not in lifecycle.RETURNABLE_ORDER_STATES:\n",
             "    if not order.state:\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/return_labels.py",
+        RETURNS,
+        a_carrier_brings_another_ones_parcels=(
+            "        resources.check_carrier(unit, parcel.carrier_code)\n",
+            "        assert parcel.carrier_code\n",
         ),
     ),
     *faults_in(

@@ -277,7 +277,10 @@ class PackageNumberRecord:
 
 @dataclass(slots=True)
 class ParcelRecord:
-    """A tracking number and how far its parcel has come: what a scan needs, and no more."""
+    """A tracking number and how far its parcel has come: what a scan needs, and no more.
+
+    Of a label for the way back shipment_id is its return; label_id and package_id are empty.
+    """
 
     carrier_code: str
     tracking_number: str
@@ -289,6 +292,11 @@ class ParcelRecord:
     milestone: str
     milestone_time: int | None
     exception_open: bool
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether it is the parcel of a return."""
+        return not self.package_id
 
 
 @dataclass(slots=True)

@@ -112,7 +112,7 @@ async def read_flows(connection: AsyncConnection, roots: Sequence[str]) -> Flows
         (t.operator_words, t.operator_words.c.subject_id),
     ):
         await take(table, column, deliveries)
-    shipments = [row["id"] for row in objects if row["kind"] == "shipment"]
+    shipments = [row["id"] for row in objects if row["kind"] in ("shipment", "customer_return")]
     await take(t.parcels, t.parcels.c.shipment_id, shipments)
     for part in _parts(shipments):
         for row in await _ordered(connection, t.scans, of_shipments(list(part))):

@@ -463,7 +463,8 @@ class Reader:
             deliveries = [rows.delivery_record(row) for row in await rows_of(flow)]
             told = select(t.events).where(e.root_id == root_id).order_by(e.sequence)
             events = [_event(row) for row in await rows_of(told)]
-            shipments = [record.id for record in objects if record.kind == "shipment"]
+            scanned = ("shipment", "customer_return")
+            shipments = [record.id for record in objects if record.kind in scanned]
             seen = select(t.scans).where(of_shipments(shipments))
             seen = seen.order_by(func.coalesce(s.event_time, s.record_time), s.id)
             scans = [_scan(row) for row in await rows_of(seen)] if shipments else []

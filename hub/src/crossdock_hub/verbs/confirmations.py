@@ -43,6 +43,9 @@ def _confirm(
     if parcel is None:
         refusal = not_found("parcel", proof.tracking_number).refusal
         raise NotYet(refusal, f"parcel:{proof.carrier_code}/{proof.tracking_number}")
+    if parcel.comes_back:
+        # That goods are back is the warehouse's to say; its scan tells who took the parcel.
+        return confirmation_service_pb2.CreateDeliveryConfirmationResponse(receipt=ALREADY_KNOWN)
     shipment = resources.fetch_for_fact(unit, "shipment", parcel.shipment_id)
     for known in unit.children("delivery_confirmation", shipment.root_id):
         if getattr(known.message, "package_id", "") == parcel.package_id:

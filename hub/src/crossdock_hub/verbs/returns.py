@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crossdock.returns.v1 import return_events_pb2, return_pb2, return_service_pb2
@@ -11,13 +10,14 @@ from crossdock_hub.archive.records import key_of
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.objects import lifecycle, receipts, resources
 from crossdock_hub.objects.returnable import check_returnable
-from crossdock_hub.records import ObjectRecord, ReferenceRecord
+from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import archived, stale, transition, unknown_reference
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
+from crossdock_hub.verbs import return_labels
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
+from crossdock_hub.verbs.return_labels import check_carriers, found_by
 
-KIND = "customer_return"
-PARCEL_REFERENCE = "return_tracking_number"
+KIND = return_labels.KIND
 
 
 @decides("returns.v1.ReturnService/InitiateReturn")
@@ -85,8 +85,10 @@ def update_return(
     if "parcels" in changed:
         # The list is written whole: nobody may leave another carrier's parcels out of it.
         message: Any = before.message
-        _check_carriers(unit, [*message.parcels, *request.customer_return.parcels])
-        after = _found_by(unit, after, request.customer_return.parcels)
+        check_carriers(unit, [*message.parcels, *request.customer_return.parcels])
+        after = found_by(unit, after, request.customer_return.parcels)
+    if "label" in changed:
+        after = return_labels.note(unit, before, after)
     return return_service_pb2.UpdateReturnResponse(customer_return=after.message)
 
 
@@ -136,7 +138,7 @@ def report_return_in_transit(
     """A carrier has parcels of it. What it says after the goods came moves nothing back."""
     record = _reported(unit, request)
     message: Any = record.message
-    _check_carriers(unit, request.parcels)
+    check_carriers(unit, request.parcels)
     fresh = receipts.unknown_parcels(message, request.parcels)
     state = lifecycle.advance(KIND, record.state, "IN_TRANSIT")
     if not fresh and state == record.state:
@@ -153,7 +155,7 @@ def report_return_in_transit(
         _check_limits(unit, changed)
     except Refused as full:
         raise Refused(receipts.no_room(message, "parcels", full.refusal)) from None
-    after = _found_by(unit, changed, fresh)
+    after = found_by(unit, changed, fresh)
     return return_service_pb2.ReportReturnInTransitResponse(
         receipt=APPLIED, customer_return=after.message
     )
@@ -213,27 +215,6 @@ def _reported(
     return record
 
 
-def _check_carriers(unit: Unit, parcels: Iterable[return_pb2.ReturnParcel]) -> None:
-    """A carrier speaks of its own parcels alone. Raises Refused with OUT_OF_SCOPE."""
-    for parcel in parcels:
-        resources.check_carrier(unit, parcel.carrier_code)
-
-
 def _check_limits(unit: Unit, record: ObjectRecord) -> None:
     """Refuse what would make a list of the return longer than it may be. Raises Refused."""
     resources.check_valid(unit, unit.contract.resources[KIND], record.message, KIND)
-
-
-def _found_by(
-    unit: Unit, record: ObjectRecord, parcels: Sequence[return_pb2.ReturnParcel]
-) -> ObjectRecord:
-    """Let the numbers of parcels lead to the return, but for those that lead elsewhere: carriers
-    use numbers again after years."""
-    keys = [(unit.caller.endpoint, PARCEL_REFERENCE, each.tracking_number) for each in parcels]
-    unit.require(("reference", *key) for key in keys)
-    free = []
-    for key in keys:
-        known: ReferenceRecord | None = unit.get(("reference", *key))
-        if known is None or known.object_id == record.id:
-            free.append(key)
-    return resources.with_references(unit, record, free)

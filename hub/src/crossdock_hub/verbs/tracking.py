@@ -18,7 +18,7 @@ from crossdock_hub.objects.ownership import check_written
 from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import Key, NotYet, Unit
-from crossdock_hub.verbs import scan_meanings
+from crossdock_hub.verbs import return_labels, scan_meanings
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import (
     ALREADY_KNOWN,
@@ -185,9 +185,15 @@ def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.F
         told.append((step.reported, message))
         if step.moved:
             moved[parcel.shipment_id].append(Move(message, step))
+        if step.reported.milestone in lifecycle.WAY_BACK and not parcel.comes_back:
+            return_labels.move_on_the_way_back(unit, parcel)
         receipts.append(APPLIED)
     for shipment_id, moves in moved.items():
-        _move_shipment(unit, shipment_id, moves)
+        parcels_of = [unit.get(move.step.reported.parcel_key) for move in moves]
+        if parcels_of[0].comes_back:
+            return_labels.move(unit, parcels_of)
+        else:
+            _move_shipment(unit, shipment_id, moves)
     for partition, messages in stored.items():
         _queue(unit, partition, messages)
     scan_meanings.prove(unit, told)
@@ -247,7 +253,10 @@ def _foresee(
         seen.add(reported.key)
         before = progress.get(reported.parcel_key) or parcel_progress(parcel)
         stop = _stop(unit, reported)
-        if _looks_back(unit, reported, before):
+        looks_back = _looks_back(unit, reported, before)
+        if looks_back or reported.milestone in lifecycle.WAY_BACK:
+            needed.add(return_labels.way_back_key(unit, parcel))
+        if looks_back:
             needed.add(scans_key(parcel))
             # What is not read yet is asked for with the rest, and all of it decided again.
             if reported.parcel_key not in trails and unit.knows(scans_key(parcel)):
@@ -288,6 +297,8 @@ def _changed(unit: Unit, progress: dict[Key, lifecycle.ParcelProgress]) -> dict[
 
 
 def _moved_keys(unit: Unit, reported: Reported, parcel: ParcelRecord) -> set[Key]:
+    if parcel.comes_back:
+        return return_labels.moved_keys(parcel)
     order = parcel.order_id
     keys: set[Key] = {("object", "shipment", parcel.shipment_id), ("object", "order", order)}
     keys |= {("children", "fulfillment_request", order), ("children", "shipment", order)}
@@ -361,7 +372,7 @@ def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2
     scan_meanings.fill(message, reported)
     # One that waited keeps its place among the parcel's scans.
     message.id = _arrival(unit, reported) or unit.new_id()
-    message.shipment_id = parcel.shipment_id
+    message.shipment_id = "" if parcel.comes_back else parcel.shipment_id
     message.package_id = parcel.package_id
     message.order_id = parcel.order_id
     message.reporter = unit.caller.endpoint

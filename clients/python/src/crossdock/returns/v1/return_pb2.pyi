@@ -4,6 +4,7 @@ isort:skip_file
 What a customer was authorised to send back, and what came of it."""
 
 from collections import abc as _abc
+from crossdock.label.v1 import label_pb2 as _label_pb2
 from crossdock.types.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -134,6 +135,68 @@ class ReturnParcel(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReturnParcel: _TypeAlias = ReturnParcel  # noqa: Y015
+
+@_typing.final
+class ReturnLabel(_message.Message):
+    """What a carrier sold for the way back; whoever authorised the return passes it on to the customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARRIER_CODE_FIELD_NUMBER: _builtins.int
+    TRACKING_NUMBER_FIELD_NUMBER: _builtins.int
+    SERVICE_CODE_FIELD_NUMBER: _builtins.int
+    CARRIER_SHIPMENT_NUMBER_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    PURCHASE_TIME_FIELD_NUMBER: _builtins.int
+    PURCHASE_REFERENCE_FIELD_NUMBER: _builtins.int
+    VOIDED_FIELD_NUMBER: _builtins.int
+    carrier_code: _builtins.str
+    """The carrier, by code."""
+    tracking_number: _builtins.str
+    """The number the parcel is tracked by. It may be that of the way out."""
+    service_code: _builtins.str
+    """The service it was sold for."""
+    carrier_shipment_number: _builtins.str
+    """The carrier's number for its shipment, where it differs."""
+    format: _label_pb2.LabelFormat.ValueType
+    """How the image is encoded; unspecified without an image."""
+    image: _builtins.bytes
+    """The image; it shows a name and an address. Empty: the carrier does not show it again."""
+    purchase_reference: _builtins.str
+    """The reference under which the carrier knows the purchase."""
+    voided: _builtins.bool
+    """True: the carrier took it back; it must not be used."""
+    @_builtins.property
+    def price(self) -> _types_pb2.Money:
+        """What it costs; unset where the carrier does not say, or charges when it is used."""
+
+    @_builtins.property
+    def purchase_time(self) -> _types_pb2.SourceTime:
+        """When it was sold."""
+
+    def __init__(
+        self,
+        *,
+        carrier_code: _builtins.str = ...,
+        tracking_number: _builtins.str = ...,
+        service_code: _builtins.str = ...,
+        carrier_shipment_number: _builtins.str = ...,
+        format: _label_pb2.LabelFormat.ValueType = ...,
+        image: _builtins.bytes = ...,
+        price: _types_pb2.Money | None = ...,
+        purchase_time: _types_pb2.SourceTime | None = ...,
+        purchase_reference: _builtins.str = ...,
+        voided: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "purchase_time", b"purchase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier_code", b"carrier_code", "carrier_shipment_number", b"carrier_shipment_number", "format", b"format", "image", b"image", "price", b"price", "purchase_reference", b"purchase_reference", "purchase_time", b"purchase_time", "service_code", b"service_code", "tracking_number", b"tracking_number", "voided", b"voided"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnLabel: _TypeAlias = ReturnLabel  # noqa: Y015
 
 @_typing.final
 class ReceivedLine(_message.Message):
@@ -274,6 +337,7 @@ class Return(_message.Message):
     END_REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id made by the hub (UUID)."""
     revision: _builtins.int
@@ -340,6 +404,10 @@ class Return(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the hub last changed it, UTC."""
 
+    @_builtins.property
+    def label(self) -> Global___ReturnLabel:
+        """What the carrier sold for the way back. Its number leads to the return, and its scans move it."""
+
     def __init__(
         self,
         *,
@@ -368,10 +436,11 @@ class Return(_message.Message):
         end_reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        label: Global___ReturnLabel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorised_by", b"_authorised_by", "_carrier_code", b"_carrier_code", "_credit_memo", b"_credit_memo", "_number", b"_number", "_order_id", b"_order_id", "_reason", b"_reason", "_refund_policy", b"_refund_policy", "_return_to_location_number", b"_return_to_location_number", "_service_code", b"_service_code", "authorised_by", b"authorised_by", "carrier_code", b"carrier_code", "create_time", b"create_time", "credit_memo", b"credit_memo", "number", b"number", "order_id", b"order_id", "reason", b"reason", "refund_policy", b"refund_policy", "return_to_location_number", b"return_to_location_number", "service_code", b"service_code", "ship_from", b"ship_from", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorised_by", b"_authorised_by", "_carrier_code", b"_carrier_code", "_credit_memo", b"_credit_memo", "_number", b"_number", "_order_id", b"_order_id", "_reason", b"_reason", "_refund_policy", b"_refund_policy", "_return_to_location_number", b"_return_to_location_number", "_service_code", b"_service_code", "authorised_by", b"authorised_by", "carrier_code", b"carrier_code", "create_time", b"create_time", "credit_memo", b"credit_memo", "label", b"label", "number", b"number", "order_id", b"order_id", "reason", b"reason", "refund_policy", b"refund_policy", "return_to_location_number", b"return_to_location_number", "service_code", b"service_code", "ship_from", b"ship_from", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorised_by", b"_authorised_by", "_carrier_code", b"_carrier_code", "_credit_memo", b"_credit_memo", "_number", b"_number", "_order_id", b"_order_id", "_reason", b"_reason", "_refund_policy", b"_refund_policy", "_return_to_location_number", b"_return_to_location_number", "_service_code", b"_service_code", "authorised_by", b"authorised_by", "business_unit", b"business_unit", "carrier_code", b"carrier_code", "create_time", b"create_time", "credit_memo", b"credit_memo", "customer_number", b"customer_number", "end_reason", b"end_reason", "id", b"id", "lines", b"lines", "number", b"number", "order_id", b"order_id", "order_number", b"order_number", "parcels", b"parcels", "progress", b"progress", "reason", b"reason", "receipts", b"receipts", "references", b"references", "refund_policy", b"refund_policy", "return_to_location_number", b"return_to_location_number", "revision", b"revision", "sales_document", b"sales_document", "service_code", b"service_code", "ship_from", b"ship_from", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorised_by", b"_authorised_by", "_carrier_code", b"_carrier_code", "_credit_memo", b"_credit_memo", "_number", b"_number", "_order_id", b"_order_id", "_reason", b"_reason", "_refund_policy", b"_refund_policy", "_return_to_location_number", b"_return_to_location_number", "_service_code", b"_service_code", "authorised_by", b"authorised_by", "business_unit", b"business_unit", "carrier_code", b"carrier_code", "create_time", b"create_time", "credit_memo", b"credit_memo", "customer_number", b"customer_number", "end_reason", b"end_reason", "id", b"id", "label", b"label", "lines", b"lines", "number", b"number", "order_id", b"order_id", "order_number", b"order_number", "parcels", b"parcels", "progress", b"progress", "reason", b"reason", "receipts", b"receipts", "references", b"references", "refund_policy", b"refund_policy", "return_to_location_number", b"return_to_location_number", "revision", b"revision", "sales_document", b"sales_document", "service_code", b"service_code", "ship_from", b"ship_from", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__authorised_by: _TypeAlias = _typing.Literal["authorised_by"]  # noqa: Y015
     _WhichOneofArgType__authorised_by: _TypeAlias = _typing.Literal["_authorised_by", b"_authorised_by"]  # noqa: Y015

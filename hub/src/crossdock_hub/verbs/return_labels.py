@@ -1,0 +1,137 @@
+"""The way back of a return: its parcels lead to it, and scans of the sold label move it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from crossdock.returns.v1 import return_pb2
+
+from crossdock_hub.objects import lifecycle, receipts, resources
+from crossdock_hub.records import ObjectRecord, ParcelRecord, ReferenceRecord
+from crossdock_hub.unit import Key, Unit
+
+KIND = "customer_return"
+PARCEL_REFERENCE = "return_tracking_number"
+# As many as return.proto lets a return name.
+PARCELS_MAX = 200
+# From there on the carrier has the parcel.
+_UNDER_WAY = lifecycle.MILESTONE_RANK["CARRIER_ACCEPTED"]
+
+
+def check_carriers(unit: Unit, parcels: Iterable[return_pb2.ReturnParcel]) -> None:
+    """A carrier speaks of its own parcels alone. Raises Refused with OUT_OF_SCOPE."""
+    for parcel in parcels:
+        resources.check_carrier(unit, parcel.carrier_code)
+
+
+def found_by(
+    unit: Unit, record: ObjectRecord, parcels: Sequence[return_pb2.ReturnParcel]
+) -> ObjectRecord:
+    """Let the numbers of parcels lead to the return, but for those that lead elsewhere: carriers
+    use numbers again after years."""
+    keys = [(unit.caller.endpoint, PARCEL_REFERENCE, each.tracking_number) for each in parcels]
+    unit.require(("reference", *key) for key in keys)
+    free = []
+    for key in keys:
+        known: ReferenceRecord | None = unit.get(("reference", *key))
+        if known is None or known.object_id == record.id:
+            free.append(key)
+    return resources.with_references(unit, record, free)
+
+
+def note(unit: Unit, before: ObjectRecord, after: ObjectRecord) -> ObjectRecord:
+    """A label was sold, corrected or taken back: its number leads to the return, and its scans move
+    it, but for the number of a parcel that is known: that of the way out may bring it back.
+
+    Raises Refused with OUT_OF_SCOPE: another carrier's.
+    """
+    labels = [_parcel_of(record) for record in (before, after)]
+    check_carriers(unit, [each for each in labels if each is not None])
+    sold = labels[1]
+    if sold is None:
+        return after
+    key = ("parcel", sold.carrier_code, sold.tracking_number)
+    if unit.get(key) is None:
+        unit.put(key, _scanned(after, sold))
+        unit.satisfy(f"parcel:{sold.carrier_code}/{sold.tracking_number}")
+    return found_by(unit, after, [sold])
+
+
+def _parcel_of(record: ObjectRecord) -> return_pb2.ReturnParcel | None:
+    message: Any = record.message
+    if not message.HasField("label"):
+        return None
+    label = message.label
+    return return_pb2.ReturnParcel(
+        carrier_code=label.carrier_code, tracking_number=label.tracking_number
+    )
+
+
+def _scanned(record: ObjectRecord, sold: return_pb2.ReturnParcel) -> ParcelRecord:
+    return ParcelRecord(
+        carrier_code=sold.carrier_code,
+        tracking_number=sold.tracking_number,
+        label_id="",
+        shipment_id=record.id,
+        package_id="",
+        order_id=record.root_id,
+        partition=record.partition,
+        milestone="LABEL_CREATED",
+        milestone_time=None,
+        exception_open=False,
+    )
+
+
+def moved_keys(parcel: ParcelRecord) -> set[Key]:
+    """What has to be read of the return that a scan moves."""
+    return {("object", KIND, parcel.shipment_id), ("flow", parcel.order_id)}
+
+
+def move(unit: Unit, parcels: Sequence[ParcelRecord]) -> None:
+    """Scans moved these parcels of one return: what its carrier has is in transit. What is said
+    after the goods came moves nothing back."""
+    brought = [
+        return_pb2.ReturnParcel(
+            carrier_code=each.carrier_code, tracking_number=each.tracking_number
+        )
+        for each in parcels
+        if lifecycle.MILESTONE_RANK.get(each.milestone, 0) >= _UNDER_WAY
+    ]
+    if brought:
+        _bring(unit, parcels[0].shipment_id, brought)
+
+
+def way_back_key(unit: Unit, parcel: ParcelRecord) -> Key:
+    """By which a parcel that had left leads to its return."""
+    return ("reference", unit.caller.endpoint, PARCEL_REFERENCE, parcel.tracking_number)
+
+
+def move_on_the_way_back(unit: Unit, parcel: ParcelRecord) -> None:
+    """A parcel that had left is coming back: the return that its number leads to, if any, is in
+    transit with it."""
+    known: ReferenceRecord | None = unit.get(way_back_key(unit, parcel))
+    if known is None or known.kind != KIND:
+        return
+    unit.require([("object", KIND, known.object_id), ("flow", parcel.order_id)])
+    record = unit.object(KIND, known.object_id)
+    if record is not None and record.root_id == parcel.order_id:
+        own = {"carrier_code": parcel.carrier_code, "tracking_number": parcel.tracking_number}
+        _bring(unit, record.id, [return_pb2.ReturnParcel(**own)])
+
+
+def _bring(unit: Unit, return_id: str, parcels: Sequence[return_pb2.ReturnParcel]) -> None:
+    record = unit.object(KIND, return_id)
+    if record is None:
+        return
+    message: Any = record.message
+    fresh = receipts.unknown_parcels(message, parcels)
+    state = lifecycle.advance(KIND, record.state, "IN_TRANSIT")
+    if not fresh and state == record.state:
+        return
+
+    def edit(after: return_pb2.Return) -> None:
+        after.parcels.extend(fresh[: PARCELS_MAX - len(after.parcels)])
+        resources.set_state(after, state)
+
+    resources.change(unit, record, edit)

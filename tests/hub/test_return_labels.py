@@ -1,0 +1,127 @@
+"""Labels for the way back, as pure decisions: kept with the return, which their scans move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from crossdock.confirmation.v1 import confirmation_service_pb2
+from crossdock.label.v1 import label_pb2
+from crossdock.returns.v1 import return_pb2, return_service_pb2
+from crossdock_hub.identity import Caller, Scope
+from decisions import CARRIER, outcome, refusal_of, request_id
+from first_flow import CONFIRMATIONS, at, scan
+from returned_flow import RETURNS, ReturnedFlow, customer_return
+
+BACK = "1ZBACK"
+OTHER_CARRIER = Caller("fedex", "CARRIER", Scope(carrier_codes=frozenset({"FDXG"})))
+
+
+@pytest.fixture
+def flow() -> ReturnedFlow:
+    return ReturnedFlow()
+
+
+def sell(
+    flow: ReturnedFlow, made: Any, number: str = BACK, caller: Any = CARRIER, **more: Any
+) -> return_pb2.Return:
+    """The carrier writes the label that it sold."""
+    change = return_service_pb2.UpdateReturnRequest(request_id=request_id())
+    change.customer_return.id = made.id
+    change.customer_return.label.CopyFrom(
+        return_pb2.ReturnLabel(
+            carrier_code="UPSN",
+            tracking_number=number,
+            format=label_pb2.LABEL_FORMAT_PDF,
+            image=b"%PDF",
+            **more,
+        )
+    )
+    change.update_mask.paths.append("label")
+    after: return_pb2.Return = flow.call(f"{RETURNS}/UpdateReturn", change, caller).customer_return
+    return after
+
+
+def heard(flow: ReturnedFlow, milestone: str) -> str:
+    """What became of a scan on the way back."""
+    return outcome(flow.report(scan(milestone, flow.now, number=BACK))[0])
+
+
+def test_scans_of_a_return_label_move_its_return(flow: ReturnedFlow) -> None:
+    """Proves that the number of a sold label leads to its return, that the sale moves nothing, and
+    that the carrier's first scan of the parcel puts the return in transit, once and with the
+    parcel, while the order and its shipment stay as they are."""
+    order_id = flow.shipped()
+    made = flow.initiate(customer_return(order_id))
+    order, shipment = flow.object("order", order_id), flow.all("shipment")
+    after = sell(flow, made)
+    assert [(each.type, each.value) for each in after.references] == [
+        ("return_tracking_number", BACK)
+    ]
+    assert flow.state("customer_return", made.id) == "INITIATED"
+    assert heard(flow, "INFORMATION") == "APPLIED"
+    assert flow.state("customer_return", made.id) == "INITIATED"
+    for milestone in ("CARRIER_ACCEPTED", "IN_TRANSIT", "DELIVERED"):
+        assert heard(flow, milestone) == "APPLIED"
+    back = flow.object("customer_return", made.id)
+    assert [(each.carrier_code, each.tracking_number) for each in back.parcels] == [("UPSN", BACK)]
+    assert flow.state("customer_return", made.id) == "IN_TRANSIT"
+    assert flow.object("order", order_id) == order
+    assert flow.all("shipment") == shipment
+    assert not flow.held()
+
+
+def test_a_scan_before_its_return_label_waits_for_it(flow: ReturnedFlow) -> None:
+    """Proves that a scan that overtakes the word of the sale is held, and moves the return then."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    assert heard(flow, "IN_TRANSIT") == "HELD"
+    sell(flow, made)
+    flow.drive()
+    assert flow.state("customer_return", made.id) == "IN_TRANSIT"
+
+
+def test_the_number_of_the_way_out_brings_a_return_back(flow: ReturnedFlow) -> None:
+    """Proves that where the carrier uses the number of the way out again, its scans stay with the
+    shipment, and those of the way back put the return in transit; others do not."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    sell(flow, made, "1Z-SO-1")
+    flow.report(scan("IN_TRANSIT", flow.now, number="1Z-SO-1"))
+    assert flow.state("customer_return", made.id) == "INITIATED"
+    flow.report(scan("RETURNING", flow.now, number="1Z-SO-1", return_leg=True))
+    assert flow.state("customer_return", made.id) == "IN_TRANSIT"
+    (parcel,) = flow.object("customer_return", made.id).parcels
+    assert parcel.tracking_number == "1Z-SO-1"
+
+
+def test_a_proof_of_the_way_back_is_not_a_delivery(flow: ReturnedFlow) -> None:
+    """Proves that a proof for the parcel of a return is neither kept as one for the customer nor
+    held for good: what came is the warehouse's word."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    sell(flow, made)
+    proof = confirmation_service_pb2.CreateDeliveryConfirmationRequest(request_id=request_id())
+    proof.delivery_confirmation.carrier_code = "UPSN"
+    proof.delivery_confirmation.tracking_number = BACK
+    proof.delivery_confirmation.signed_by = "DOCK 4"
+    proof.delivery_confirmation.delivered_time.CopyFrom(at(flow.now))
+    answer = flow.call(f"{CONFIRMATIONS}/CreateDeliveryConfirmation", proof, CARRIER)
+    assert outcome(answer.receipt) == "ALREADY_KNOWN"
+
+
+def test_what_is_said_of_a_label_after_the_end_is_kept(flow: ReturnedFlow) -> None:
+    """Proves that the label of a cancelled return is still written down, so that it can be taken
+    back, that its scans do not revive the return, and that the word of that is kept."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    flow.end("CancelReturn", made.id)
+    sell(flow, made)
+    flow.report(scan("IN_TRANSIT", flow.now, number=BACK))
+    assert flow.state("customer_return", made.id) == "CANCELLED"
+    assert sell(flow, made, voided=True).label.voided
+
+
+def test_a_carrier_writes_its_own_label_only(flow: ReturnedFlow) -> None:
+    """Proves that another carrier can neither put its name on a label nor replace one."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    assert refusal_of(lambda: sell(flow, made, caller=OTHER_CARRIER)).reason == "OUT_OF_SCOPE"
+    sell(flow, made)
+    assert refusal_of(lambda: sell(flow, made, "2", OTHER_CARRIER)).reason == "OUT_OF_SCOPE"
+    assert flow.object("customer_return", made.id).label.tracking_number == BACK
