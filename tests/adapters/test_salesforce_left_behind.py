@@ -13,7 +13,7 @@ from crossdock.fulfillment.v1 import fulfillment_events_pb2, fulfillment_pb2
 from crossdock.order.v1 import order_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock.tracking.v1 import tracking_events_pb2
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
 from salesforce_world import HUB_ID, Desk, running
 
 pytestmark = pytest.mark.asyncio
@@ -51,7 +51,7 @@ def shipment(
     packed: dict[int, str], left: dict[int, str] | None = None, id_: str = "s-1", unit: str = "EA"
 ) -> shipment_pb2.Shipment:
     """One carton; left: what of it did, where the confirm says so."""
-    made = shipment_pb2.Shipment(id=id_, order_id=HUB_ID, carrier_code="UPS")
+    made = shipment_pb2.Shipment(id=id_, order_id=HUB_ID, number=f"SHP-{id_}", carrier_code="UPS")
     made.ship_to.name = "R. Okonkwo"
     made.state = shipment_pb2.SHIPMENT_STATE_MANIFESTED
     package = made.packages.add(id=f"id-{id_}", number=f"C-{id_}")
@@ -166,16 +166,57 @@ async def test_a_line_of_two_short_shipments_is_cancelled_once(desk: Desk, last:
     assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
 
 
-async def test_what_was_voided_to_be_packed_again_is_not_taken_out(desk: Desk) -> None:
-    """Proves that an order which counts as shipped although one of its shipments was voided keeps
-    what is to be packed again: nothing puts back what is cancelled, so it was never billed."""
-    kept_back(await ordered(desk, SHIPPED), {2: "1"})
-    voided = shipment({1: "5"}, id_="s-2")
-    voided.state = shipment_pb2.SHIPMENT_STATE_VOIDED
-    desk.stage.hub.notebook.learn([voided])
-    await desk.do("confirm_shipment", manifested(shipment({2: "2"}, left={2: "1"})))
-    assert billed(desk) == {"SKU-1": Decimal(5), "SKU-2": Decimal(1)}
+def voided(desk: Desk, made: shipment_pb2.Shipment) -> None:
+    """The hub has this shipment, and it was voided."""
+    made.state = shipment_pb2.SHIPMENT_STATE_VOIDED
+    desk.stage.hub.notebook.learn([made])
+
+
+def counted(order: Any, shipped: dict[int, str], short: dict[int, str]) -> None:
+    """Say what the hub counts of each line."""
+    kept_back(order, short)
+    for number, quantity in shipped.items():
+        row = next((each for each in order.progress if each.line_number == number), None)
+        row = row or order.progress.add(line_number=number)
+        row.shipped.value, row.shipped.unit = quantity, "EA"
+
+
+async def test_what_was_voided_is_billed_once_it_has_left_again(desk: Desk) -> None:
+    """Proves that an order which counts as shipped although one of its shipments was voided is
+    neither fulfilled nor billed, and loses nothing of what is to be packed again, until that has
+    left; and that the delivery says so."""
+    order = await ordered(desk, SHIPPED)
+    voided(desk, shipment({1: "5"}, id_="s-2"))
+    counted(order, {1: "0", 2: "1"}, {2: "1"})
+    done = await desk.do("confirm_shipment", manifested(shipment({2: "2"}, left={2: "1"})))
+    assert "5 of line 1 was in SHP-s-2, which was voided, and has not left since" in done.note
+    assert not desk.sandbox.books()["invoices"]
+    assert {each["Status"] for each in desk.sandbox.books()["fulfillment_orders"]} == {"Allocated"}
+    counted(order, {1: "5", 2: "1"}, {2: "1"})
+    done = await desk.do("confirm_shipment", manifested(shipment({1: "5"}, id_="s-3")))
+    assert not done.note
+    assert billed(desk) == told(desk) == {"SKU-1": Decimal(5), "SKU-2": Decimal(1)}
     assert desk.calls("cancel_item") == 1
+
+
+async def test_what_is_never_packed_again_is_for_a_person(desk: Desk) -> None:
+    """Proves that the delivery of an order of which voided goods never left parks with what to do,
+    after it told the delivery itself, and fulfils and bills what left once that is done."""
+    order = await ordered(desk, order_pb2.ORDER_STATE_DELIVERED)
+    voided(desk, shipment({1: "2"}, id_="s-2"))
+    made = shipment({1: "3", 2: "2"})
+    made.progress[0].milestone = shipment_pb2.MILESTONE_DELIVERED
+    counted(order, {1: "3", 2: "2"}, {})
+    await desk.do("confirm_shipment", manifested(made))
+    says = "2 of line 1 was in SHP-s-2, .* take it out in Salesforce, then retry the delivery"
+    with pytest.raises(NeedsPerson, match=says):
+        await desk.do("record_delivery", tracking_events_pb2.Delivered(shipment=made))
+    assert [each["Status"] for each in desk.sandbox.books()["shipments"]] == ["Delivered"]
+    assert not desk.sandbox.books()["invoices"]
+    (row,) = (each for each in desk.sandbox.books()["lines"] if each["Quantity"] == 5)
+    await desk.vendor.cancel_items(order.references[0].value, {row["Id"]: Decimal(2)})
+    await desk.do("record_delivery", tracking_events_pb2.Delivered(shipment=made))
+    assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
 
 
 async def test_what_the_hub_learns_late_is_taken_out_at_the_delivery(desk: Desk) -> None:

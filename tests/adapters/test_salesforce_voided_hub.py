@@ -170,3 +170,32 @@ async def test_a_departure_that_is_repeated_after_its_void_tells_nothing(
         assert len(books["invoices"]) == 1
         assert {each["key"].partition("-LPN")[0] for each in books["shipments"]} == {again, second}
         assert [each["Status"] for each in books["fulfillment_orders"]] == ["Fulfilled"]
+
+
+async def test_what_is_packed_again_is_billed_once_it_has_left(
+    own_hub: RunningHub, tmp_path: Path
+) -> None:
+    """Proves at a real hub, which calls an order shipped when the rest left and one shipment was
+    voided, that Salesforce has it fulfilled and billed only once what was in that one left, too."""
+    async with org(own_hub, tmp_path) as sandbox, own_hub.client("operator") as caller:
+        order: Any = {"number": "1", "lines": [[ITEM, "2", "Each"]]}
+        await sandbox.commands()["fulfillment_order"](order)
+        request = await request_of(caller, "1")
+        first, second = [await packed(own_hub, request, f"SHP-{each}") for each in (1, 2)]
+        await leaves(own_hub, first)
+        await reaches(caller, first, "confirm_shipment", "CONFIRMED")
+        await void(own_hub, first)
+        await reaches(caller, first, "reverse_shipment", "CONFIRMED")
+        await leaves(own_hub, second)
+        await reaches(caller, second, "confirm_shipment", "CONFIRMED")
+        told = str(await delivery(caller, second, "confirm_shipment"))
+        assert "1 of line 1 was in SHP-1, which was voided, and has not left since" in told
+        assert sandbox.books()["invoices"] == []
+        again = await packed(own_hub, request, "SHP-3")
+        await leaves(own_hub, again)
+        await reaches(caller, again, "confirm_shipment", "CONFIRMED")
+        books = sandbox.books()
+        (invoice,) = books["invoices"]
+        assert list(dict(invoice["billed"]).values()) == [2]
+        there = [each for each in books["shipments"] if not each.get("IsDeleted")]
+        assert {each["key"].partition("-LPN")[0] for each in there} == {second, again}

@@ -66,8 +66,8 @@ ORDER_AND_QUOTA_MUTANTS: Final[list[Mutant]] = [
             "    if _stage(found, vendor) is None:\n        raise Reject(",
         ),
         part_of_an_order_fulfills_it=(
-            "    done = ours.has_all_left and ",
-            "    done = bool(ours.id) and ",
+            "    done = done and ours.has_all_left and ",
+            "    done = done and bool(ours.id) and ",
         ),
         a_late_pick_moves_back=(
             "    if not _is_past(work, vendor, found, setting):\n",

@@ -13,7 +13,7 @@ from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
-from crossdock_adapters.salesforce import returns, translate
+from crossdock_adapters.salesforce import packed_again, returns, translate
 from crossdock_adapters.salesforce.client import (
     RecordMissing,
     SalesforceClient,
@@ -141,9 +141,11 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
             return Confirmed(note=VOIDED_SINCE)
         found = await _read_open(work, vendor, ours.id)
         items = _items(work, vendor, found, shipment)
+        rest = await _awaited(work, vendor, ours, found)
         note = await _leave_out(work, vendor, ours, found)
-        invoice = await _write(work, vendor, ours, found, rows, items)
-    return Confirmed([_reference(ours.id), *_shipments(rows), *invoice], note=note)
+        invoice = await _write(work, vendor, ours, found, rows, items, done=not rest)
+    notes = filter(None, [note, rest and f"not fulfilled yet: {rest}"])
+    return Confirmed([_reference(ours.id), *_shipments(rows), *invoice], note="; ".join(notes))
 
 
 @ADAPTER.operation("record_delivery")
@@ -151,7 +153,7 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
     """When the packages arrived, on their shipments; money moves by the org's own rules.
 
     Where the last of the order was cancelled at the dock no departure says that nothing more will
-    leave, so this looks too.
+    leave, so this looks too. NeedsPerson: what left with a voided shipment has not left since.
     """
     shipment: shipment_pb2.Shipment = work.event.shipment
     ours = await _order(work, shipment.order_id)
@@ -161,8 +163,14 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
     rows = translate.delivered_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
         found = await _read(vendor, ours.id)
+        rest = await _awaited(work, vendor, ours, found)
         note = await _leave_out(work, vendor, ours, found)
-        invoice = await _write(work, vendor, ours, found, rows, {})
+        invoice = await _write(work, vendor, ours, found, rows, {}, done=not rest)
+    if rest:
+        raise NeedsPerson(
+            f"{ours.id} is not set to {work.settings.text('shipped_status')} nor invoiced: {rest}; "
+            "have it packed again, or take it out in Salesforce, then retry the delivery"
+        )
     return Confirmed([_reference(ours.id), *_shipments(rows), *invoice], note=note)
 
 
@@ -345,6 +353,17 @@ async def _leave_out(work: Work, vendor: SalesforceClient, ours: Ours, found: Fo
     return "; ".join([*taken, *unread])
 
 
+async def _awaited(work: Work, vendor: SalesforceClient, ours: Ours, found: Found) -> str:
+    """What of an order that counts as shipped is to be packed again; "": nothing, or it is over."""
+    if not ours.has_all_left or _stage(found, vendor) in (Stage.DONE, Stage.CANCELLED):
+        return ""
+    rules = _rules(work.settings, work.endpoint, vendor)
+    try:
+        return await packed_again.awaited(work, ours.order, found, rules)
+    except Unreadable as problem:
+        raise NeedsPerson(f"{found.id}: {problem}") from problem
+
+
 async def _write(
     work: Work,
     vendor: SalesforceClient,
@@ -352,9 +371,14 @@ async def _write(
     found: Found,
     rows: Mapping[str, Mapping[str, Any]],
     items: Mapping[str, Mapping[str, Any]],
+    *,
+    done: bool,
 ) -> list[Reference]:
-    """Shipments, and once all of the order has left: fulfilled, and its invoice, if it has one."""
-    done = ours.has_all_left and _stage(found, vendor) is not Stage.CANCELLED
+    """Shipments, and once all of the order has left: fulfilled, and its invoice, if it has one.
+
+    done: nothing of it is to be packed again.
+    """
+    done = done and ours.has_all_left and _stage(found, vendor) is not Stage.CANCELLED
     moves = done and not _is_past(work, vendor, found, "shipped_status")
     invoiced = done and work.settings.flag("create_invoices") and _is_managed(found, vendor)
     await vendor.write_shipments(

@@ -206,16 +206,21 @@ def short_over(
             )
             continue
         may_leave = max(Decimal(0), Decimal(ordered.value) - amount)
-        over = _quantity(row, "line.quantity", rules.names) - may_leave
+        over = quantity_of(row, rules.names) - may_leave
         if over > 0:
             rest[str(row["Id"])] = min(over, amount)
     return rest, unread
 
 
+def quantity_of(row: Mapping[str, Any], names: Names) -> Decimal:
+    """What a row has now. Unreadable: it has no quantity."""
+    return _quantity(row, "line.quantity", names)
+
+
 def remaining(found: Found, row_id: str, cancelled: Decimal, names: Names) -> Decimal:
     """What a row has once so much of it is cancelled."""
     row = next(each for each in found.lines if each.get("Id") == row_id)
-    return _quantity(row, "line.quantity", names) - cancelled
+    return quantity_of(row, names) - cancelled
 
 
 def shipment_rows(

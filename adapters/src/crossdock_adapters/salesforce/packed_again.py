@@ -1,0 +1,89 @@
+"""What of an order may be packed again, because the shipment that it was in was voided.
+
+The hub's order stays shipped when one of its shipments is voided. What was in that would be
+fulfilled and billed here without having left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from crossdock.errors import CallError
+from crossdock.order.v1 import order_pb2
+from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+
+from crossdock_adapters.salesforce.translate import Found, Rules, quantity_of, unit_of
+from crossdock_adapters.sdk.measures import plain
+from crossdock_adapters.sdk.outcomes import Retry
+from crossdock_adapters.sdk.work import Work
+
+PAGE_SHIPMENTS = 500
+# Of an order with more shipments the oldest count.
+MAX_PAGES = 20
+HUB_RETRY_SECONDS = 1.0
+
+
+async def awaited(work: Work, order: order_pb2.Order, found: Found, rules: Rules) -> str:
+    """What of which lines is to be packed again, and which voided shipments had it, in words; "":
+    nothing. What a person took out in Salesforce by now is not awaited.
+
+    Retry: the hub does not say. Unreadable: a row has no quantity or unit.
+    """
+    open_lines = _not_accounted_for(order, found, rules)
+    if not open_lines:
+        return ""
+    voided = [
+        each.number
+        for each in await _shipments(work, order.id)
+        if each.state == shipment_pb2.SHIPMENT_STATE_VOIDED and _lines(each) & set(open_lines)
+    ]
+    if not voided:
+        return ""
+    amounts = ", ".join(
+        f"{plain(amount)} of line {number}" for number, amount in sorted(open_lines.items())
+    )
+    return f"{amounts} was in {', '.join(voided)}, which was voided, and has not left since"
+
+
+def _not_accounted_for(order: order_pb2.Order, found: Found, rules: Rules) -> Mapping[int, Decimal]:
+    """By line: what was ordered and has neither left nor is short, as far as its row still has it.
+
+    Only of lines that are told in the row's unit: what another unit is of it, nobody says.
+    """
+    ordered = {line.line_number: line.quantity for line in order.lines}
+    lines: dict[int, Decimal] = {}
+    for told in order.progress:
+        number = told.line_number
+        if number not in ordered or not 1 <= number <= len(found.lines):
+            continue
+        row = found.lines[number - 1]
+        told_in = {ordered[number].unit, *(each.unit for each in (told.shipped, told.short))}
+        if told_in - {""} != {unit_of(row, rules)}:
+            continue
+        shipped = Decimal(told.shipped.value or 0)
+        rest = Decimal(ordered[number].value) - shipped - Decimal(told.short.value or 0)
+        rest = min(rest, quantity_of(row, rules.names) - shipped)
+        if rest > 0:
+            lines[number] = rest
+    return lines
+
+
+def _lines(shipment: shipment_pb2.Shipment) -> set[int]:
+    return {content.line_number for each in shipment.packages for content in each.contents}
+
+
+async def _shipments(work: Work, order_id: str) -> list[shipment_pb2.Shipment]:
+    found: list[shipment_pb2.Shipment] = []
+    request = shipment_service_pb2.ListShipmentsRequest(page_size=PAGE_SHIPMENTS, order_id=order_id)
+    for _ in range(MAX_PAGES):
+        try:
+            page = await work.hub.shipments.ListShipments(request)
+        except CallError as error:
+            words = f"shipments of order {order_id} not read from the hub"
+            raise Retry(HUB_RETRY_SECONDS, words) from error
+        found += page.shipments
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    return found
