@@ -120,7 +120,8 @@ class Site:
             await operator.endpoints.ResumeEndpoint(resume)
         # As the index of deliveries has it: nothing that was done before is read. Their numbers
         # begin with the id of their event and a colon.
-        ended = f"endpoint = '{self.lane.erp}' AND state = 'CONFIRMED' AND sequence > '{last};'"
+        before = f"{last};" if last else ""
+        ended = f"endpoint = '{self.lane.erp}' AND state = 'CONFIRMED' AND sequence > '{before}'"
         await eventually(
             lambda: self.hub.count("deliveries", ended) >= count, "the deliveries", DONE_SECONDS
         )
