@@ -28,10 +28,15 @@ class Limits:
     batch_keys_per_read_max: int = 500
     # A long decision lets everybody else have a turn after so long.
     turn_seconds: float = 0.01
+    # So does a call with many entries that are put in line, sooner as nobody's answer waits for it.
+    intake_turn_seconds: float = 0.002
     queue_commands_max: int = 20_000
     bulk_slice_items: int = 500
     # A batch takes as much bulk work as is done in so long: whoever calls meanwhile waits for it.
     bulk_batch_seconds: float = 0.01
+    # Beside such callers, and so long after one, it takes only as much as is done in this time.
+    bulk_beside_seconds: float = 0.002
+    bulk_yields_seconds: float = 0.2
     # gRPC.
     message_bytes_max: int = 4 * 1024 * 1024
     request_bytes_max: int = 1024 * 1024

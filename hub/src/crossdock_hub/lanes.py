@@ -1,24 +1,30 @@
 """What waits to be committed, in two lanes, and how much of each the next batch takes.
 
-Interactive commands go first. Bulk gets a share of every batch, so that it never starves, and no
-more than fits in a short time, so that nobody who calls amid a load waits long for the batch that
-is under way.
+Interactive commands go first. Bulk gets a share of every other batch, so that it never starves, and
+no more than fits in a short time, so that nobody who calls amid a load waits long for the batch
+under way. Whoever has called lately is likely to call again: until then the batches of bulk between
+are as short as those with a caller in them.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from math import inf
 
 from crossdock.errors import Refusal
 
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
+from crossdock_hub.identity import HUB
 from crossdock_hub.unit import Refused
 
-# Beside interactive commands, bulk gets this share of a batch, and of the time of its slice.
+# Beside interactive commands bulk gets this share of a full batch.
 BULK_SHARE = 4
+# Beside them, and soon after them, so much goes at least.
+LEAST_BESIDE = 8
 # A slice follows the time that batches take, at most doubled or halved by one of them.
 MOST_CHANGE = 2.0
 
@@ -26,19 +32,21 @@ MOST_CHANGE = 2.0
 class Slice:
     """How much bulk work a batch takes so that it ends within a time.
 
-    seconds: that time. most: the weight of a whole batch. It learns from the batches that took as
-    much bulk as they were let; the first is a guess.
+    seconds: that time. most: the weight of a whole batch. least: what goes in any case, as a commit
+    alone may take longer than that time. It learns from the batches that took as much bulk as they
+    were let; the first is a guess.
     """
 
-    def __init__(self, seconds: float, most: int) -> None:
+    def __init__(self, seconds: float, most: int, least: int = 1) -> None:
         self._seconds = seconds
         self._most = most
+        self._least = float(least)
         self._weight = float(most) / 8
 
     @property
     def weight(self) -> int:
         """What the next batch may take; one command goes whatever it weighs."""
-        return max(1, int(self._weight))
+        return int(self._weight)
 
     def took(self, bulk: int, seconds: float) -> None:
         """Learn from a batch with this weight of bulk."""
@@ -46,17 +54,24 @@ class Slice:
             return
         wanted = self._seconds / max(seconds, 1e-6)
         change = min(MOST_CHANGE, max(1 / MOST_CHANGE, wanted))
-        self._weight = min(float(self._most), max(1.0, self._weight * change))
+        self._weight = min(float(self._most), max(self._least, self._weight * change))
 
 
 class Lanes:
-    """Two queues with limits."""
+    """Two queues with limits. clock: seconds that only grow."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
+        self._clock = clock
+        self._called_at = -inf
         self._interactive: deque[Command] = deque()
         self._bulk: deque[Command] = deque()
-        self._slice = Slice(limits.bulk_batch_seconds, limits.batch_commands_max)
+        most = limits.batch_commands_max
+        self._alone = Slice(limits.bulk_batch_seconds, most)
+        self._beside = Slice(limits.bulk_beside_seconds, most, LEAST_BESIDE)
+        # Of the batch that is under way.
+        self._slice = self._alone
+        self._bulk_went = False
 
     @property
     def empty(self) -> bool:
@@ -75,15 +90,26 @@ class Lanes:
                 )
             )
         queue.append(command)
+        if not command.bulk and command.caller is not HUB:
+            self._called_at = self._clock()
 
     def take(self) -> list[Command]:
-        """The next batch."""
+        """The next batch; callers do not share two of them in a row with bulk."""
         room = self._limits.batch_commands_max
-        reserved = min(room // BULK_SHARE, self._slice.weight) if self._bulk else 0
+        beside = bool(self._interactive) or self._was_called_lately
+        self._slice = self._beside if beside else self._alone
+        most = min(self._slice.weight, self._alone.weight)
+        reserved = min(room // BULK_SHARE, most) if self._bulk and not self._bulk_went else 0
         batch = _taken(self._interactive, room - reserved)
-        share = BULK_SHARE if batch else 1
-        left = max(reserved, room - _weight(batch))
-        return batch + _taken(self._bulk, min(left, -(-self._slice.weight // share)))
+        bulk: list[Command] = []
+        if not (batch and self._bulk_went):
+            bulk = _taken(self._bulk, min(max(reserved, room - _weight(batch)), most))
+        self._bulk_went = bool(bulk)
+        return batch + bulk
+
+    @property
+    def _was_called_lately(self) -> bool:
+        return self._clock() - self._called_at < self._limits.bulk_yields_seconds
 
     def ahead(self) -> list[Command]:
         """What the next batch will begin with; it stays where it is."""

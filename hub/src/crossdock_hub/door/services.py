@@ -28,6 +28,7 @@ from crossdock_hub.door.refusing import STOPPING, refusal_of
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects import held
 from crossdock_hub.refusals import too_much
+from crossdock_hub.stepping import Steps, in_turns
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS, PREPARATIONS
 from crossdock_hub.verbs.master_data import UPSERTS, entries_refused, upsert_entry
@@ -269,11 +270,15 @@ class Services:
         async def answer(caller: Caller, request: Any, _context: Any) -> Any:
             bulk = len(request.entries) > 1
             refused = entries_refused(request, spec.kind)
-            futures = {
-                index: submit(caller, entry, bulk=bulk)
-                for index, entry in enumerate(request.entries)
-                if index not in refused
-            }
+            futures: dict[int, asyncio.Future[Any]] = {}
+
+            def submitted() -> Steps[None]:
+                for index, entry in enumerate(request.entries):
+                    if index not in refused:
+                        futures[index] = submit(caller, entry, bulk=bulk)
+                        yield
+
+            await in_turns(submitted(), self._door.limits.intake_turn_seconds)
             found = await asyncio.gather(*futures.values(), return_exceptions=True)
             answers = dict(zip(futures, found, strict=True)) | refused
             return response_type(
