@@ -27,9 +27,11 @@ from crossdock_adapters.sdk.sandbox import (
     VendorError,
     VendorRoute,
 )
+from crossdock_adapters.sdk.sandbox_access import Allowance
+from crossdock_adapters.sdk.sandbox_parcels import Pace
 
 from . import sandbox_documents, sandbox_journeys, sandbox_labels
-from .sandbox_books import CREATED, Books, Pace, Parcel
+from .sandbox_books import CREATED, Books, Parcel
 from .sandbox_documents import (
     MANIFEST_NAMESPACE,
     MANIFEST_TYPE,
@@ -64,18 +66,13 @@ class CanadaPostSandbox(Sandbox):
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
         settings = self.settings
-        auto = settings.get("auto_handover_seconds")
-        pace = Pace(
-            auto_handover_seconds=None if auto is None else float(auto),
-            scan_interval_seconds=float(settings.get("scan_interval_seconds", 1.0)),
-            booking_visible_after_seconds=float(settings.get("booking_visible_after_seconds", 0.0)),
-            label_ready_after_seconds=float(settings.get("label_ready_after_seconds", 0.0)),
-        )
+        pace = Pace.of(settings, "booking_visible_after_seconds")
         odds = Odds(**{name: float(share) for name, share in settings.get("odds", {}).items()})
-        self._books = Books(config.seed, pace, odds)
+        ready = float(settings.get("label_ready_after_seconds", 0.0))
+        self._books = Books(config.seed, pace, odds, ready)
         self._customers = [str(each) for each in settings.get("customers", ["0008880001"])]
-        self._allowance = float(settings.get("calls_per_second", CALLS_PER_SECOND))
-        self._allowance_at = self.now()
+        rate = float(settings.get("calls_per_second", CALLS_PER_SECOND))
+        self._allowance = Allowance(rate, rate, self.now())
         self._shown: dict[str, bytes] = {}
 
     def routes(self) -> Sequence[VendorRoute]:
@@ -167,14 +164,8 @@ class CanadaPostSandbox(Sandbox):
 
     def _spend(self) -> None:
         """The key's own limit; how high a real one is, is agreed with the vendor."""
-        rate = float(self.settings.get("calls_per_second", CALLS_PER_SECOND))
-        now = self.now()
-        grown = (now - self._allowance_at).total_seconds() * rate
-        self._allowance = min(rate, self._allowance + max(0.0, grown))
-        self._allowance_at = now
-        if self._allowance < 1:
+        if not self._allowance.spend(self.now()):
             raise VendorRefusal(500, *THROTTLED)
-        self._allowance -= 1
 
     # Shipments.
 

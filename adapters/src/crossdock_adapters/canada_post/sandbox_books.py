@@ -6,12 +6,13 @@ are what proofs compare with: two shipments of one request id stay visible for e
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
+
+from crossdock_adapters.sdk.sandbox_parcels import Agenda, Pace
 
 from . import sandbox_journeys
 from .sandbox_documents import ShipOrder, VendorRefusal
@@ -19,19 +20,6 @@ from .sandbox_journeys import Odds, Step
 
 CREATED, TRANSMITTED = "created", "transmitted"
 FIRST_NUMBER = 7_023_210_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When parcels move and how soon a shipment can be found; all in seconds.
-
-    `auto_handover_seconds` None waits for the command `handover`.
-    """
-
-    auto_handover_seconds: float | None = None
-    scan_interval_seconds: float = 1.0
-    booking_visible_after_seconds: float = 0.0
-    label_ready_after_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -64,8 +52,11 @@ class Parcel:
 class Books:
     """Everything the simulated Canada Post knows, in order of creation."""
 
-    def __init__(self, seed: int, pace: Pace, odds: Odds) -> None:
+    def __init__(
+        self, seed: int, pace: Pace, odds: Odds, label_ready_after_seconds: float = 0.0
+    ) -> None:
         self._seed = seed
+        self._label_ready_after = timedelta(seconds=label_ready_after_seconds)
         self._pace = pace
         self._odds = odds
         self._parcels: dict[str, Parcel] = {}
@@ -74,8 +65,7 @@ class Books:
         self._made: set[str] = set()
         self._refunds = 0
         # What to look at when: (time, tie-breaker, shipment id).
-        self._agenda: list[tuple[datetime, int, str]] = []
-        self._agenda_entries = 0
+        self._agenda = Agenda()
 
     def create(self, order: ShipOrder, now: datetime) -> Parcel:
         """Makes a shipment. The same request again makes another: nothing here is idempotent."""
@@ -87,7 +77,7 @@ class Books:
         self._by_pin[parcel.pin] = parcel
         if self._pace.auto_handover_seconds is not None:
             later = timedelta(seconds=self._pace.auto_handover_seconds)
-            self._look_at(shipment_id, now + later)
+            self._agenda.note(shipment_id, now + later)
         return parcel
 
     def shipment(self, shipment_id: str) -> Parcel:
@@ -98,7 +88,7 @@ class Books:
         return parcel
 
     def label_ready(self, parcel: Parcel, now: datetime) -> bool:
-        return parcel.created_at + timedelta(seconds=self._pace.label_ready_after_seconds) <= now
+        return parcel.created_at + self._label_ready_after <= now
 
     def by_pin(self, pin: str) -> Parcel | None:
         """The parcel of a tracking number, voided or not."""
@@ -108,7 +98,7 @@ class Books:
         self, now: datetime, *, request_id: str = "", pin: str = "", group: str = ""
     ) -> list[Parcel]:
         """Shipments that can be seen by now and are not void, oldest first."""
-        visible = timedelta(seconds=self._pace.booking_visible_after_seconds)
+        visible = timedelta(seconds=self._pace.visible_after_seconds)
         return [
             parcel
             for parcel in self._parcels.values()
@@ -202,8 +192,7 @@ class Books:
     def advance(self, now: datetime) -> list[tuple[Parcel, Step]]:
         """Hands over what is due and writes every scan that is due, in order of time."""
         written: list[tuple[Parcel, Step]] = []
-        while self._agenda and self._agenda[0][0] <= now:
-            at, _, shipment_id = heapq.heappop(self._agenda)
+        for at, shipment_id in self._agenda.due(now):
             parcel = self._parcels[shipment_id]
             if parcel.handed_over_at is None:
                 if parcel.valid:
@@ -214,7 +203,7 @@ class Books:
                 parcel.scans.append((happened_at, step))
                 written.append((parcel, step))
             if parcel.to_come:
-                self._look_at(shipment_id, parcel.to_come[0][0])
+                self._agenda.note(shipment_id, parcel.to_come[0][0])
         return written
 
     def as_json(self) -> dict[str, Any]:
@@ -249,11 +238,7 @@ class Books:
             parcel.to_come.append((moment, step))
             moment += timedelta(seconds=self._pace.scan_interval_seconds * (0.5 + random.random()))
         parcel.handed_over_at = at
-        self._look_at(parcel.shipment_id, at)
-
-    def _look_at(self, shipment_id: str, at: datetime) -> None:
-        self._agenda_entries += 1
-        heapq.heappush(self._agenda, (at, self._agenda_entries, shipment_id))
+        self._agenda.note(parcel.shipment_id, at)
 
 
 def _json(parcel: Parcel) -> dict[str, Any]:

@@ -32,9 +32,10 @@ from crossdock_adapters.sdk.sandbox import (
     json_response,
 )
 from crossdock_adapters.sdk.sandbox_access import Allowance, Tokens, TokenState
+from crossdock_adapters.sdk.sandbox_parcels import Pace
 
 from . import sandbox_answers, sandbox_journeys
-from .sandbox_books import Books, Pace, Scan, Shipment
+from .sandbox_books import Books, Scan, Shipment
 from .sandbox_journeys import Odds
 from .sandbox_ship import VendorRefusal, error_body, read_account, read_label, read_requested, text
 
@@ -69,14 +70,7 @@ class FedexSandbox(Sandbox):
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
         settings = self.settings
-        auto = settings.get("auto_handover_seconds")
-        pace = Pace(
-            auto_handover_seconds=None if auto is None else float(auto),
-            scan_interval_seconds=float(settings.get("scan_interval_seconds", 1.0)),
-            tracking_visible_after_seconds=float(
-                settings.get("tracking_visible_after_seconds", 0.0)
-            ),
-        )
+        pace = Pace.of(settings, "tracking_visible_after_seconds")
         odds = Odds(**{name: float(share) for name, share in settings.get("odds", {}).items()})
         self._books = Books(config.seed, pace, odds)
         self._accounts = [str(account) for account in settings.get("accounts", ["740561073"])]

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from crossdock_adapters.sdk.sandbox_label_images import draw
-from crossdock_adapters.sdk.sandbox_parcels import Agenda
+from crossdock_adapters.sdk.sandbox_parcels import Agenda, Pace
 
 from . import sandbox_journeys
 from .sandbox_journeys import Odds, Step
@@ -24,18 +24,6 @@ from .sandbox_ship import FORMATS, PieceOrder, ShipOrder, VendorRefusal
 PURGED_AFTER = timedelta(days=5)
 FIRST_NUMBER = 790_000_000_000
 FIRST_SERIAL_SPAN = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When parcels move and how soon tracking knows them; all in seconds.
-
-    `auto_handover_seconds` None waits for the command `handover`.
-    """
-
-    auto_handover_seconds: float | None = None
-    scan_interval_seconds: float = 1.0
-    tracking_visible_after_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +221,7 @@ class Books:
 
     def _visible(self, parcel: Parcel, now: datetime) -> bool:
         confirmed_at = parcel.shipment.confirmed_at
-        after = timedelta(seconds=self._pace.tracking_visible_after_seconds)
+        after = timedelta(seconds=self._pace.visible_after_seconds)
         return confirmed_at is not None and confirmed_at + after <= now
 
     def _waits(self, parcel: Parcel) -> bool:

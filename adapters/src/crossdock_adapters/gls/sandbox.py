@@ -32,6 +32,7 @@ from crossdock_adapters.sdk.sandbox import (
 from crossdock_adapters.sdk.sandbox_access import Tokens, TokenState
 from crossdock_adapters.sdk.sandbox_label_images import draw
 from crossdock_adapters.sdk.sandbox_misbehaving import Misbehaving
+from crossdock_adapters.sdk.sandbox_parcels import Pace
 
 from .sandbox_books import (
     ENDINGS,
@@ -83,12 +84,7 @@ class GlsSandbox(Misbehaving):
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
         settings = self.settings
-        auto = settings.get("auto_handover_seconds")
-        self._books = Books(
-            config.seed,
-            None if auto is None else float(auto),
-            float(settings.get("scan_interval_seconds", 1.0)),
-        )
+        self._books = Books(config.seed, Pace.of(settings))
         self._contacts = [str(each) for each in settings.get("contacts", ["2760000000"])]
         self._names = {str(k): str(v) for k, v in settings.get("field_names", {}).items()}
         self._quota = int(settings.get("quota_per_day", QUOTA_PER_DAY))

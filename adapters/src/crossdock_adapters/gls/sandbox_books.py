@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from crossdock_adapters.sdk.sandbox import VendorError
-from crossdock_adapters.sdk.sandbox_parcels import Agenda
+from crossdock_adapters.sdk.sandbox_parcels import Agenda, Pace
 
 FIRST_NUMBER = 42_249_000_000
 TRACK_ID_LETTERS = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -166,10 +166,9 @@ class Parcel:
 class Books:
     """Everything the simulated GLS knows, in order of creation."""
 
-    def __init__(self, seed: int, auto_handover_seconds: float | None, scan_seconds: float) -> None:
+    def __init__(self, seed: int, pace: Pace) -> None:
         self._random = Random(f"{seed}:numbers")
-        self._auto = auto_handover_seconds
-        self._scan_seconds = scan_seconds
+        self._pace = pace
         self._shipments: list[list[Parcel]] = []
         self._parcels: dict[str, Parcel] = {}
         self._by_number: dict[str, Parcel] = {}
@@ -184,8 +183,9 @@ class Books:
             parcel = Parcel(track_id, number, order, unit, now, [(now, MADE)])
             self._parcels[track_id] = self._by_number[number] = parcel
             shipment.append(parcel)
-            if self._auto is not None:
-                self._agenda.note(track_id, now + timedelta(seconds=self._auto))
+            auto = self._pace.auto_handover_seconds
+            if auto is not None:
+                self._agenda.note(track_id, now + timedelta(seconds=auto))
         self._shipments.append(shipment)
         return shipment
 
@@ -215,7 +215,7 @@ class Books:
                 continue
             parcel.handed_over = True
             for position, step in enumerate((*MOVING, *ENDINGS[ending])):
-                at = now + timedelta(seconds=self._scan_seconds * position)
+                at = now + timedelta(seconds=self._pace.scan_interval_seconds * position)
                 parcel.to_come.append((at, step))
                 self._agenda.note(track_id, at)
             started += 1

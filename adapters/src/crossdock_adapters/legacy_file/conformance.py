@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ LARGE_BYTES = layout_files.MAX_FILE_BYTES + 1
 FILE = "CROSSDOCK_sales-orders_MAIN_20260305T020000Z_00000001.dat"
 RECEIPT = f"ACK;{FILE};1;;A;;;;1\nEND;1\n".encode()
 HELD = f"ACK;{FILE};1;;H;;number 0 is missing;;2\nEND;1\n".encode()
-DOCUMENTS = "documents"
 # The code of the first record of a file of results.
 RESULTS_BEGIN = b"H"
 
@@ -48,21 +47,6 @@ def settings(sandbox: LegacyFileSandbox, folder: Path) -> Mapping[str, Any]:
         "look_seconds": LOOK_SECONDS,
         "answers_interval_seconds": ANSWERS_SECONDS,
     }
-
-
-def asked(layout: str, action: str) -> Callable[[Mapping[str, Any]], int]:
-    """How often the ERP was asked to post something.
-
-    Its books are kept by business key, so a second document would not show there; it was asked all
-    the same, and only its guard stood between.
-    """
-
-    def made(books: Mapping[str, Any]) -> int:
-        return sum(
-            (each["layout"], each["action"]) == (layout, action) for each in books[DOCUMENTS]
-        )
-
-    return made
 
 
 async def lay_down(stage: Stage, payload: bytes) -> Delivered:
@@ -118,7 +102,7 @@ CONFORMANCE = Subject(
     adapter=ADAPTER,
     sandbox=LegacyFileSandbox,
     settings=settings,
-    cases=erp_order.cases(asked),
+    cases=erp_order.cases(erp_order.asked_in("documents", "layout", "action")),
     ways_in=[
         WayIn(
             "poll:answers",

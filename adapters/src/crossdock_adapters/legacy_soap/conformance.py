@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,6 @@ def settings(sandbox: LegacySoapSandbox, folder: Path) -> Mapping[str, Any]:
     }
 
 
-def asked(kind: str, action: str) -> Callable[[Mapping[str, Any]], int]:
-    """How often the ERP was asked to post something: its guards by business key hide nothing."""
-
-    def made(books: Mapping[str, Any]) -> int:
-        return sum((each["kind"], each["action"]) == (kind, action) for each in books["asked"])
-
-    return made
-
-
 def page(**values: Any) -> bytes:
     """An answer with one item."""
     plain = {
@@ -79,7 +70,7 @@ CONFORMANCE = Subject(
     sandbox=LegacySoapSandbox,
     settings=settings,
     expire=clock_ahead,
-    cases=erp_order.cases(asked),
+    cases=erp_order.cases(erp_order.asked_in("asked", "kind", "action")),
     ways_in=[
         WayIn(
             "poll:items",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,6 @@ def settings(sandbox: LegacyTableSandbox, folder: Path) -> Mapping[str, Any]:
     }
 
 
-def asked(interface: str, action: str) -> Callable[[Mapping[str, Any]], int]:
-    """How often the ERP took rows to post something: its guards by business key hide nothing."""
-
-    def made(books: Mapping[str, Any]) -> int:
-        return sum((each["INTERFACE"], each["ACTION"]) == (interface, action)
-                   for each in books["asked"])  # fmt: skip
-
-    return made
-
-
 def item(**values: Any) -> bytes:
     """A row of the ERP's table of items."""
     plain = {
@@ -73,7 +63,7 @@ CONFORMANCE = Subject(
     adapter=ADAPTER,
     sandbox=LegacyTableSandbox,
     settings=settings,
-    cases=erp_order.cases(asked),
+    cases=erp_order.cases(erp_order.asked_in("asked", "INTERFACE", "ACTION")),
     ways_in=[
         WayIn(
             "poll:items",

@@ -1,11 +1,12 @@
-"""What every simulated carrier has: places with their clocks, people who sign, an agenda."""
+"""What every simulated carrier has: places with their clocks, people who sign, pace, an agenda."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,28 @@ RECEIVERS = ("RIVERA", "OKAFOR", "LINDQVIST", "TANAKA", "MARCHETTI", "FRONT DESK
 def place_of(city: str, state: str, postal_code: str, country: str) -> Place:
     """A place with the standard-time offset of its state (the simulator knows no summer time)."""
     return Place(city, state, postal_code, country, STATE_OFFSETS.get(state, DEFAULT_OFFSET))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When parcels move, and how soon what was sold can be found; all in seconds.
+
+    `auto_handover_seconds` None waits for the command `handover`.
+    """
+
+    auto_handover_seconds: float | None = None
+    scan_interval_seconds: float = 1.0
+    visible_after_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], visible_after: str = "") -> Pace:
+        """By the settings of these names; visible_after: what this carrier calls the last one."""
+        auto = settings.get("auto_handover_seconds")
+        return cls(
+            None if auto is None else float(auto),
+            float(settings.get("scan_interval_seconds", 1.0)),
+            float(settings.get(visible_after, 0.0)),
+        )
 
 
 class Agenda:

@@ -30,10 +30,11 @@ from crossdock_adapters.sdk.sandbox import (
     json_response,
 )
 from crossdock_adapters.sdk.sandbox_access import Allowance, Tokens, TokenState
+from crossdock_adapters.sdk.sandbox_parcels import Pace
 
 from . import sandbox_answers, sandbox_journeys
 from .sandbox_alerts import Subscriptions
-from .sandbox_books import Books, Pace, Parcel, Scan, Shipment
+from .sandbox_books import Books, Parcel, Scan, Shipment
 from .sandbox_journeys import Odds
 from .sandbox_ship import VendorRefusal, error_body, read_label_format, read_ship_request
 
@@ -64,12 +65,7 @@ class UpsSandbox(Sandbox):
     def __init__(self, config: SandboxConfig) -> None:
         super().__init__(config)
         settings = self.settings
-        auto = settings.get("auto_handover_seconds")
-        self._pace = Pace(
-            auto_handover_seconds=None if auto is None else float(auto),
-            scan_interval_seconds=float(settings.get("scan_interval_seconds", 1.0)),
-            booking_visible_after_seconds=float(settings.get("booking_visible_after_seconds", 0.0)),
-        )
+        self._pace = Pace.of(settings, "booking_visible_after_seconds")
         odds = Odds(**{name: float(share) for name, share in settings.get("odds", {}).items()})
         self._books = Books(config.seed, self._pace, odds)
         self._subscriptions = Subscriptions()

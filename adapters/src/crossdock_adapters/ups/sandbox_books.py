@@ -15,25 +15,13 @@ from random import Random
 from typing import Any
 
 from crossdock_adapters.sdk.sandbox_label_images import draw
-from crossdock_adapters.sdk.sandbox_parcels import Agenda, Place
+from crossdock_adapters.sdk.sandbox_parcels import Agenda, Pace, Place
 
 from . import sandbox_journeys, tracking_number
 from .sandbox_journeys import Odds, Step
 from .sandbox_ship import FORMATS, ShipOrder, VendorRefusal
 
 FIRST_SERIAL_SPAN = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When parcels move and how soon a booking can be found by its reference; all in seconds.
-
-    `auto_handover_seconds` None waits for the command `handover`.
-    """
-
-    auto_handover_seconds: float | None = None
-    scan_interval_seconds: float = 1.0
-    booking_visible_after_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +123,7 @@ class Books:
 
     def by_reference(self, value: str, account: str, now: datetime) -> list[Shipment]:
         """Shipments with this reference that can be seen by now, oldest first."""
-        visible = timedelta(seconds=self._pace.booking_visible_after_seconds)
+        visible = timedelta(seconds=self._pace.visible_after_seconds)
         return [
             shipment
             for shipment in self._by_reference.get(value, [])

@@ -72,6 +72,16 @@ def voided(_: Mapping[str, Any]) -> Message:
     return shipment_events_pb2.ShipmentVoided(shipment=shipment())
 
 
+def asked_in(books: str, kind: str, action: str) -> Callable[[str, str], Callable[[Any], int]]:
+    """For `cases`: how often an ERP was asked is counted in this list of its books, whose rows have
+    the layout and the action under these names. Its guards by business key hide nothing there."""
+
+    def asked(layout: str, wanted: str) -> Callable[[Any], int]:
+        return lambda told: sum((row[kind], row[action]) == (layout, wanted) for row in told[books])
+
+    return asked
+
+
 def cases(asked: Callable[[str, str], Callable[[Mapping[str, Any]], int]]) -> list[Case]:
     """Every operation. asked: of a layout and an action, how often the ERP was asked for it, by its
     books; what they are kept by would hide a second time."""
