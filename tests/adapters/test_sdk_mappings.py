@@ -125,6 +125,21 @@ def test_what_is_wrong_with_a_file_is_said(was: str, becomes: str, problem: str)
         read_file(FILE.replace(was, becomes))
 
 
+def test_a_file_may_be_the_rows_that_the_sdk_has() -> None:
+    """Proves that rows which several endpoints have are written once: such a file has them with
+    their version, and is refused where it says anything besides, or names no rows."""
+    shared = read_file('rows_of = "usual_erp_units"')
+    natives = Mappings(shared).natives(Topic.UNIT)
+    assert shared.version and natives["KGM"] == "KG"
+    for wrong in (
+        'rows_of = "usual_erp_units"\nversion = "1"',
+        'rows_of = "nowhere"',
+        "rows_of = 1",
+    ):
+        with pytest.raises(ManifestError, match=r"stands alone.*usual_erp_units"):
+            read_file(wrong)
+
+
 def test_what_is_sent_is_the_preferred_code_of_whoever_spoke_last() -> None:
     """Proves that one code is sent for a word: the preferred one, the deployment's before the
     file's; and none where no code is preferred, for that would be a guess."""

@@ -137,11 +137,18 @@ class MappingFile:
 
 
 def read_file(text: str, name: str = FILE_NAME) -> MappingFile:
-    """Read a file. ManifestError lists every row that is wrong."""
+    """Read a file; one that says `rows_of` is that file of the SDK, and nothing else. ManifestError
+    lists every row that is wrong."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(name, [f"not TOML: {error}"]) from error
+    if "rows_of" in raw:
+        shared = resources.files(__package__).joinpath(f"{raw['rows_of']}.toml")
+        if set(raw) != {"rows_of"} or not shared.is_file():
+            known = "rows_of stands alone, and names a file of rows in the SDK"
+            raise ManifestError(name, [f"{known}: usual_erp_units"])
+        return read_file(shared.read_text("utf-8"), shared.name)
     version, sources = raw.pop("version", ""), raw.pop("sources", {})
     problems = [] if isinstance(version, str) and version else ["version is missing"]
     rows: dict[tuple[Topic, Code], Row] = {}
