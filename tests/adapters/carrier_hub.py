@@ -10,6 +10,8 @@ from crossdock.confirmation.v1 import confirmation_service_pb2
 from crossdock.errors import InvalidRequestError, NotFoundError, Refusal
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.location.v1 import location_pb2, location_service_pb2
+from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from google.protobuf.message import Message
@@ -29,7 +31,48 @@ class SmallHub:
         self.goods: dict[str, item_pb2.Item] = {}
         self.items_read: list[str] = []
         self.voided: set[str] = set()
+        self.places: dict[str, location_pb2.Location] = {}
+        self.returns_known: dict[str, return_pb2.Return] = {}
         self.tracking = self.confirmations = self.labels = self.items = self.shipments = self
+        self.locations = self.returns = self
+
+    def learn(self, *known: Message) -> None:
+        """Know these items and locations from now on."""
+        for each in known:
+            if isinstance(each, item_pb2.Item):
+                self.goods[each.number] = each
+            if isinstance(each, location_pb2.Location):
+                self.places[each.number] = each
+
+    def note_return(self, request: return_service_pb2.UpdateReturnRequest) -> None:
+        """A carrier wrote the label of a return."""
+        known = self.returns_known.setdefault(request.customer_return.id, return_pb2.Return())
+        known.id = request.customer_return.id
+        known.label.CopyFrom(request.customer_return.label)
+
+    async def GetReturn(
+        self, request: return_service_pb2.GetReturnRequest
+    ) -> return_service_pb2.GetReturnResponse:
+        check(request)
+        if request.id not in self.returns_known:
+            raise NotFoundError(Refusal("OBJECT_NOT_FOUND", "no return"), grpc.StatusCode.NOT_FOUND)
+        known = self.returns_known[request.id]
+        return return_service_pb2.GetReturnResponse(customer_return=known)
+
+    async def ListReturns(
+        self, request: return_service_pb2.ListReturnsRequest
+    ) -> return_service_pb2.ListReturnsResponse:
+        """Every return is initiated."""
+        check(request)
+        initiated = request.state == return_pb2.RETURN_STATE_INITIATED
+        found = self.returns_known.values() if initiated else ()
+        return return_service_pb2.ListReturnsResponse(customer_returns=found)
+
+    async def GetLocation(
+        self, request: location_service_pb2.GetLocationRequest
+    ) -> location_service_pb2.GetLocationResponse:
+        check(request)
+        return location_service_pb2.GetLocationResponse(location=self.places[request.number])
 
     async def ReportTrackingEvents(
         self, request: tracking_service_pb2.ReportTrackingEventsRequest

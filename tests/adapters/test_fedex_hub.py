@@ -32,6 +32,7 @@ def settings(sandbox: FedexSandbox, folder: Path) -> dict[str, Any]:
         "carrier_code": CARRIER_CODE,
         "services": {"03": "FEDEX_GROUND"},
         "default_phone": "775 555 0100",
+        "return_weight": "2 LBR",
         "tracking_interval_seconds": 0.2,
         "wait_for_first_seconds": 0.2,
     }

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from crossdock.label.v1 import label_pb2
+from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
+from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.fedex import signature, translate, translate_scans
-from crossdock_adapters.fedex.client import MAX_TRACKED_AT_ONCE, Booking, FedexClient, Piece
+from crossdock_adapters.fedex import purchasing, signature, translate, translate_scans
+from crossdock_adapters.fedex.client import MAX_TRACKED_AT_ONCE, Booking, FedexClient
 from crossdock_adapters.fedex.translate import CROSS_BORDER, ShipRules
 from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
     carrier_scans,
     hazardous_goods,
+    return_labels,
     vendor_json,
 )
 from crossdock_adapters.sdk.adapter import Adapter
@@ -40,7 +44,8 @@ ADAPTER = Adapter.load(__package__)
 
 # Of a package that another delivery of the same shipment buys, the draft is its label.
 BOUGHT_WITH = "with:"
-LOOK_BACK_DAYS = 6
+# Draft of a return for which there is nothing to buy.
+NOTHING = "nothing"
 # A number lives this long at most; before the purchase it was somebody else's.
 TRACKED_DAYS = 90
 
@@ -53,10 +58,7 @@ async def connect(settings: Settings, secrets: Secrets) -> FedexClient:
 
 @ADAPTER.draft("buy_label")
 async def open_shipment(work: Work, vendor: FedexClient) -> str:
-    """Makes the open shipment under our reference; it buys nothing, and ends by itself.
-
-    What a second one of the same index would do is not documented, so FedEx is asked first.
-    """
+    """Makes the open shipment of all packages under our reference, for the first of them."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = ship_rules(work.settings)
     packages = _packages(work, shipment)
@@ -65,15 +67,12 @@ async def open_shipment(work: Work, vendor: FedexClient) -> str:
     requested = translate.requested_shipment(shipment, packages, work.reference, rules)
     await hazardous_goods.refuse(work, packages)
     account = rules.account_for(shipment.ship_from_location_number)
-    if await vendor.find(work.reference, account) is None:
-        await vendor.open(work.reference, account, requested)
-        vendor.unconfirmed.add(work.reference, work.attempt)
-    return work.reference
+    return await purchasing.open_shipment(work, vendor, account, requested)
 
 
 @ADAPTER.operation("buy_label")
 async def buy_label(work: Work, vendor: FedexClient) -> Confirmed:
-    """Confirms the open shipment, which buys its labels; never twice without asking first."""
+    """Confirms the open shipment, which buys its labels."""
     if work.draft.startswith(BOUGHT_WITH):
         number = work.draft.removeprefix(BOUGHT_WITH)
         note = "bought with the first package of its shipment"
@@ -81,25 +80,33 @@ async def buy_label(work: Work, vendor: FedexClient) -> Confirmed:
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = ship_rules(work.settings)
     account = rules.account_for(shipment.ship_from_location_number)
-    again = not vendor.unconfirmed.take(work.draft, work.attempt)
-    if again:
-        found = await vendor.find(work.draft, account)
-        if found is None:
-            return await _adopt_tracked(work, vendor, account)
-        if found.booking is not None:
-            return _bought(work, found.booking, f"found by index {work.draft}")
-        # It looks open. That a confirmed one never does is not published, so tracking is asked too.
-        tracked = await _tracked(work, vendor, account)
-        if tracked is not None:
-            return tracked
-    label = translate.label_specification(rules)
-    booking = await vendor.confirm(work.draft, account, label, again=again)
-    if booking is None:
-        found = await vendor.find(work.draft, account)
-        booking = found.booking if found is not None else None
-    if booking is None:
-        raise OutcomeUnknown(f"FedEx says that {work.draft} is confirmed, and shows no label")
-    return _bought(work, booking)
+    booking, note = await purchasing.confirm(work, vendor, account, rules, ADAPTER.mappings)
+    return _bought(work, booking, note)
+
+
+@ADAPTER.draft("buy_return_label")
+async def open_return(work: Work, vendor: FedexClient) -> str:
+    """Makes the open shipment of a return under our reference."""
+    if return_labels.nothing_to_buy(work) is not None:
+        return NOTHING
+    rules = _return_rules(work.settings)
+    shipment = await return_labels.shipment_back(work)
+    requested = translate.requested_return(shipment, work.reference, rules)
+    await hazardous_goods.refuse(work, shipment.packages)
+    account = rules.account_for(shipment.ship_from_location_number)
+    return await purchasing.open_shipment(work, vendor, account, requested)
+
+
+@ADAPTER.operation("buy_return_label")
+async def buy_return_label(work: Work, vendor: FedexClient) -> Confirmed:
+    """Confirms the open shipment of a return, which buys the label that the customer prints."""
+    nothing = return_labels.nothing_to_buy(work)
+    if nothing is not None:
+        return nothing
+    rules = _return_rules(work.settings)
+    account = rules.account_for(work.event.customer_return.return_to_location_number)
+    booking, note = await purchasing.confirm(work, vendor, account, rules, ADAPTER.mappings)
+    return _bought_back(work, booking, note)
 
 
 @ADAPTER.operation("void_label")
@@ -113,17 +120,22 @@ async def void_label(work: Work, vendor: FedexClient) -> Confirmed:
         return Confirmed(note="no label was bought for this package: nothing to cancel")
     master = "" if label is None else label.carrier_shipment_number
     account = ship_rules(work.settings).account_for(shipment.ship_from_location_number)
-    country = shipment.ship_from.address.country_code
-    try:
-        cancelled = await vendor.cancel(master or number, account, country)
-        refusal = Reject("not_cancelled", f"FedEx did not cancel {number}")
-    except Reject as refused:
-        cancelled, refusal = False, refused
-    # FedEx has no published word for "cancelled before"; tracking knows.
-    if not cancelled and not await _is_cancelled(vendor, number):
-        raise refusal
+    await _cancel(vendor, number, master, account, shipment.ship_from)
     fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
     return Confirmed([Reference("voided_tracking_number", number)], [fact])
+
+
+@ADAPTER.operation("void_return_label")
+async def void_return_label(work: Work, vendor: FedexClient) -> Confirmed:
+    """Cancels the shipment of a return's label, as `void_label` does."""
+    wanted: return_pb2.Return = work.event.customer_return
+    label = await return_labels.sold_label(work)
+    if label is None:
+        return Confirmed(note="no label was bought here for this return: nothing to cancel")
+    number, master = label.tracking_number, label.carrier_shipment_number
+    account = ship_rules(work.settings).account_for(wanted.return_to_location_number)
+    await _cancel(vendor, number, master, account, wanted.ship_from)
+    return return_labels.voided(work, label)
 
 
 async def check_signature(hook: Webhook, vendor: FedexClient) -> None:
@@ -178,7 +190,9 @@ async def poll_tracking(poll: Poll, vendor: FedexClient) -> None:
 
     parcels = poll.settings.integer("tracking_parcels_per_poll")
     carrier = poll.settings.text("carrier_code")
-    await carrier_reports.ask_about_moving(poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask)
+    await carrier_reports.ask_about_moving(
+        poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask, returns=True
+    )
 
 
 def ship_rules(settings: Settings) -> ShipRules:
@@ -200,47 +214,20 @@ def ship_rules(settings: Settings) -> ShipRules:
     )
 
 
+def _return_rules(settings: Settings) -> ShipRules:
+    """The same for the way back, whose label the customer prints."""
+    return replace(
+        ship_rules(settings),
+        label_format=settings.text("return_label_format"),
+        label_stock="",
+        payment_type=settings.text("return_payment_type"),
+    )
+
+
 def _packages(work: Work, shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]:
     """The packages that are bought together with the one of this delivery, the first one first."""
     own = carrier_labels.find_package(shipment, work.item)
     return list(shipment.packages) if work.settings.flag("multi_piece") else [own]
-
-
-async def _adopt_tracked(work: Work, vendor: FedexClient, account: str) -> Confirmed:
-    """The labels under our reference, where the index is gone: confirmed, or purged after 5 days.
-
-    Nothing found proves nothing.
-    """
-    tracked = await _tracked(work, vendor, account)
-    if tracked is None:
-        raise OutcomeUnknown(
-            f"open shipment {work.draft} is gone: confirmed, or purged after five days; "
-            "tracking does not know its reference yet"
-        )
-    return tracked
-
-
-async def _tracked(work: Work, vendor: FedexClient, account: str) -> Confirmed | None:
-    """The labels that tracking shows under our reference, late and without images, if any."""
-    today = datetime.now(UTC).date()
-    results = await vendor.track_by_reference(
-        {
-            "type": "CUSTOMER_REFERENCE",
-            "value": work.reference,
-            "accountNumber": account,
-            "shipDateBegin": (today - timedelta(days=LOOK_BACK_DAYS)).isoformat(),
-            "shipDateEndDate": (today + timedelta(days=1)).isoformat(),
-        }
-    )
-    found = translate_scans.pieces_with(results, work.reference, ADAPTER.mappings)
-    if not found:
-        return None
-    image_type = ship_rules(work.settings).kind.image_type
-    pieces = tuple(
-        Piece(sequence, carrier_labels.LabelImage(number, image_type, b""), None, "")
-        for sequence, number in found
-    )
-    return _bought(work, Booking(found[0][1], pieces, ()), f"found by reference {work.reference}")
 
 
 def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
@@ -254,15 +241,11 @@ def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
             f"for {len(packages)} packages"
         )
     now = carrier_reports.bought_now()
-    notes = [note, *booking.alerts] if note else list(booking.alerts)
+    notes = _notes_of(booking, note)
     references, facts = [Reference("shipment_number", booking.master_number)], []
     ordered = sorted(booking.pieces, key=lambda piece: piece.sequence)
     for package, piece in zip(packages, ordered, strict=True):
         label = piece.label
-        missing = carrier_labels.why_no_image(label, "FedEx")
-        if missing:
-            log.warning("label %s: %s", label.tracking_number, missing)
-            notes.append(missing)
         purchase = Purchase(label, booking.master_number, piece.amount, piece.currency, now)
         facts.append(
             carrier_labels.label_request(
@@ -278,6 +261,50 @@ def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
         if package.id == work.item:
             references.append(Reference("tracking_number", label.tracking_number))
     return Confirmed(references, facts, "; ".join(notes))
+
+
+def _bought_back(work: Work, booking: Booking, note: str) -> Confirmed:
+    """The label of a return as a fact, with its number."""
+    if len(booking.pieces) != 1:
+        raise OutcomeUnknown(
+            f"FedEx sold {len(booking.pieces)} labels under {booking.master_number} for one return"
+        )
+    piece, notes = booking.pieces[0], _notes_of(booking, note)
+    purchase = Purchase(
+        piece.label,
+        booking.master_number,
+        piece.amount,
+        piece.currency,
+        carrier_reports.bought_now(),
+    )
+    form = translate.FORMATS.get(piece.label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED)
+    number = Reference("tracking_number", piece.label.tracking_number)
+    return Confirmed([number], [return_labels.sold_request(work, purchase, form)], "; ".join(notes))
+
+
+def _notes_of(booking: Booking, note: str) -> list[str]:
+    """What a person should know of a booking: how it was found, FedEx's remarks, missing images."""
+    notes = [note, *booking.alerts] if note else list(booking.alerts)
+    for piece in booking.pieces:
+        missing = carrier_labels.why_no_image(piece.label, "FedEx")
+        if missing:
+            log.warning("label %s: %s", piece.label.tracking_number, missing)
+            notes.append(missing)
+    return notes
+
+
+async def _cancel(
+    vendor: FedexClient, number: str, master: str, account: str, sender: types_pb2.Party
+) -> None:
+    """Cancels a whole shipment; true also of one that was cancelled before. Reject: it was not."""
+    try:
+        cancelled = await vendor.cancel(master or number, account, sender.address.country_code)
+        refusal = Reject("not_cancelled", f"FedEx did not cancel {number}")
+    except Reject as refused:
+        cancelled, refusal = False, refused
+    # FedEx has no published word for "cancelled before"; tracking knows.
+    if not cancelled and not await _is_cancelled(vendor, number):
+        raise refusal
 
 
 async def _is_cancelled(vendor: FedexClient, number: str) -> bool:

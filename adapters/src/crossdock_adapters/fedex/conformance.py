@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from crossdock_adapters.fedex.adapter import ADAPTER
 from crossdock_adapters.fedex.sandbox import FedexSandbox
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.conformance import packed_parcel
+from crossdock_adapters.sdk.conformance import packed_parcel, returned_parcel
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Malformed,
@@ -59,14 +59,23 @@ def settings(sandbox: FedexSandbox, folder: Path) -> Mapping[str, Any]:
     }
 
 
+def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
+    phone = "+1 775 555 0100"
+    return packed_parcel.party(name, line, city, state, postal_code, "US", phone)
+
+
+WAREHOUSE = _party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502")
+CUSTOMER = _party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234")
+
+
 def shipment() -> shipment_pb2.Shipment:
     """One package from Reno to Portland, as the hub tells it after packing."""
     found = packed_parcel.shipment(
         "FEDEX",
         "GROUND",
         "1001",
-        _party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
-        _party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234"),
+        WAREHOUSE,
+        CUSTOMER,
     )
     packed_parcel.pack(found, "OLPN-1", ("4.20", "LBR"), ("12", "9", "4"), "INH")
     return found
@@ -100,12 +109,12 @@ def signed(secrets: Secrets, payload: bytes) -> Mapping[str, str]:
 
 def knows(sandbox: FedexSandbox) -> Sequence[Message]:
     """A parcel under way, for the tracking poll to ask about."""
-    return [packed_parcel.label("FEDEX", NUMBER)]
+    return [packed_parcel.label("FEDEX", NUMBER), *returned_parcel.known(WAREHOUSE)]
 
 
-def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
-    phone = "+1 775 555 0100"
-    return packed_parcel.party(name, line, city, state, postal_code, "US", phone)
+def _count(books: Mapping[str, Any], done: str, *, comes_back: bool) -> int:
+    """Shipments that were confirmed or cancelled, on the way out or back."""
+    return sum(bool(each[done]) for each in books["shipments"] if each["comes_back"] is comes_back)
 
 
 _PICKED_UP = scan("PU", "PU", "2026-03-05T09:00:00-08:00")
@@ -142,11 +151,18 @@ CONFORMANCE = Subject(
         "retry_after_header": True,
         "webhook_token": WEBHOOK_TOKEN,
     },
-    cases=packed_parcel.cases(
-        shipment,
-        bought=lambda books: int(books["shipments_confirmed"]),
-        voided=lambda books: int(books["shipments_cancelled"]),
-    ),
+    cases=[
+        *packed_parcel.cases(
+            shipment,
+            bought=lambda books: _count(books, "confirmed_at", comes_back=False),
+            voided=lambda books: _count(books, "cancelled", comes_back=False),
+        ),
+        *returned_parcel.cases(
+            lambda: returned_parcel.customer_return("FEDEX", CUSTOMER),
+            bought=lambda books: _count(books, "confirmed_at", comes_back=True),
+            voided=lambda books: _count(books, "cancelled", comes_back=True),
+        ),
+    ],
     ways_in=[
         WayIn(
             "/fedex/tracking",

@@ -251,6 +251,7 @@ def _shipment_json(shipment: Shipment) -> dict[str, Any]:
         "index": shipment.index,
         "account": shipment.order.account,
         "service": shipment.order.service,
+        "comes_back": shipment.order.comes_back,
         "opened_at": shipment.opened_at,
         "confirmed_at": shipment.confirmed_at,
         "cancelled": shipment.cancelled_at is not None,

@@ -79,6 +79,7 @@ class ShipOrder:
     destination: Place
     ship_to_name: str
     pieces: tuple[PieceOrder, ...]
+    comes_back: bool = False
 
     def price(self, piece: PieceOrder) -> Decimal:
         """What the account pays for one package, in USD."""
@@ -130,7 +131,20 @@ def read_requested(body: Mapping[str, Any], accounts: Sequence[str]) -> ShipOrde
     pieces = _pieces(wanted, packaging)
     contact = recipients[0]["contact"]
     name = text(contact, "companyName") or text(contact, "personName")
-    return ShipOrder(account, service, packaging, shipper, recipient, name, pieces)
+    back = _comes_back(wanted)
+    return ShipOrder(account, service, packaging, shipper, recipient, name, pieces, back)
+
+
+def _comes_back(wanted: Mapping[str, Any]) -> bool:
+    """Whether a return is wanted: then the kind of its label has to be said."""
+    special = wanted.get("shipmentSpecialServices")
+    types = special.get("specialServiceTypes") if isinstance(special, dict) else None
+    if not isinstance(types, list) or "RETURN_SHIPMENT" not in types:
+        return False
+    detail = _object(special, "returnShipmentDetail", "RETURNSHIPMENTDETAIL.REQUIRED")
+    if text(detail, "returnType") not in ("PRINT_RETURN_LABEL", "PENDING"):
+        raise VendorRefusal(400, "RETURNTYPE.INVALID", "Return type is missing or invalid.")
+    return True
 
 
 def read_label(specification: Any) -> str:

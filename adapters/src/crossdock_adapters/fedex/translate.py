@@ -75,6 +75,7 @@ class ShipRules:
     label_format: str = "ZPL"
     label_stock: str = ""
     default_phone: str = ""
+    payment_type: str = "SENDER"
 
     def account_for(self, location_number: str) -> str:
         """The account that ships from a location. Untranslatable when none is set."""
@@ -136,12 +137,30 @@ def requested_shipment(
         "shipper": _party(shipment.ship_from, "ship from", rules),
         "recipients": [_party(shipment.ship_to, "ship to", rules)],
         "shippingChargesPayment": {
-            "paymentType": "SENDER",
+            "paymentType": rules.payment_type,
             "payor": {"responsibleParty": {"accountNumber": account}},
         },
         "labelSpecification": label_specification(rules),
         "requestedPackageLineItems": [{**line, "customerReferences": references} for line in lines],
     }
+
+
+def requested_return(
+    shipment: shipment_pb2.Shipment, reference: str, rules: ShipRules
+) -> dict[str, Any]:
+    """FedEx's words for a return, which `shipment` is from the customer to the warehouse: a label
+    that the customer prints. The number of the authorisation goes on it, as far as FedEx takes it.
+    """
+    requested = requested_shipment(shipment, shipment.packages, reference, rules)
+    if len(shipment.number) <= MAX_REFERENCE:
+        authorised = {"customerReferenceType": "RMA_ASSOCIATION", "value": shipment.number}
+        for line in requested["requestedPackageLineItems"]:
+            line["customerReferences"] = [*line["customerReferences"], authorised]
+    requested["shipmentSpecialServices"] = {
+        "specialServiceTypes": ["RETURN_SHIPMENT"],
+        "returnShipmentDetail": {"returnType": "PRINT_RETURN_LABEL"},
+    }
+    return requested
 
 
 def packaging_type(packages: Sequence[shipment_pb2.Package], rules: ShipRules) -> str:

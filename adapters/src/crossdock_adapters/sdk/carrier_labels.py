@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from crossdock.client import request_id
 from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
@@ -82,16 +83,27 @@ def label_request(
     label_format: label_pb2.LabelFormat.ValueType,
 ) -> label_service_pb2.CreateLabelRequest:
     """The fact "the carrier sold this label", with a request id that its content decides."""
+    label = label_pb2.Label(shipment_id=shipment.id, package_id=package_id)
+    describe(label, carrier_code, shipment.service_code, reference, purchase, label_format)
+    fact = request_id(endpoint, f"label/{label.tracking_number}", digest(label))
+    return label_service_pb2.CreateLabelRequest(request_id=fact, label=label)
+
+
+def describe(
+    label: label_pb2.Label | return_pb2.ReturnLabel,
+    carrier_code: str,
+    service_code: str,
+    reference: str,
+    purchase: Purchase,
+    label_format: label_pb2.LabelFormat.ValueType,
+) -> None:
+    """Write into a label, for the way out or back, what the carrier sold."""
     sold = purchase.label
-    label = label_pb2.Label(
-        shipment_id=shipment.id,
-        package_id=package_id,
-        carrier_code=carrier_code,
-        service_code=shipment.service_code,
-        tracking_number=sold.tracking_number,
-        format=label_format,
-        purchase_reference=reference,
-    )
+    label.carrier_code = carrier_code
+    label.service_code = service_code
+    label.tracking_number = sold.tracking_number
+    label.format = label_format
+    label.purchase_reference = reference
     if not why_no_image(sold, ""):
         label.image = sold.image
     if purchase.shipment_number not in ("", sold.tracking_number):
@@ -100,8 +112,6 @@ def label_request(
         label.price.CopyFrom(money(purchase.amount, purchase.currency))
     if purchase.bought_at is not None:
         label.purchase_time.CopyFrom(purchase.bought_at)
-    fact = request_id(endpoint, f"label/{sold.tracking_number}", digest(label))
-    return label_service_pb2.CreateLabelRequest(request_id=fact, label=label)
 
 
 def why_no_image(sold: LabelImage, carrier: str) -> str:

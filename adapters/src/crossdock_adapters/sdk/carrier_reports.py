@@ -10,10 +10,11 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from crossdock.errors import AlreadyUsedError, InvalidRequestError, PreconditionError
 from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
@@ -32,6 +33,13 @@ MAX_LABELS_OF_A_SHIPMENT = 500
 MAX_REPORTED_CODES = 1_000
 # After so many the longest wait is reached, whatever the settings.
 WAITS_THAT_GROW_MAX = 60
+
+# What the cursor of a tracking poll begins with on its pages of returns: the state that they are
+# in, and what the pages after the last of them begin with.
+_RETURN_PAGES: Final = {
+    "~1": (return_pb2.RETURN_STATE_INITIATED, "~2"),
+    "~2": (return_pb2.RETURN_STATE_IN_TRANSIT, ""),
+}
 
 _reported_codes: set[tuple[str, str, str]] = set()
 
@@ -82,23 +90,33 @@ async def report_or_hold(
 
 
 async def ask_about_moving(
-    poll: Poll, carrier_code: str, parcels_max: int, page_size: int, ask: Ask
+    poll: Poll,
+    carrier_code: str,
+    parcels_max: int,
+    page_size: int,
+    ask: Ask,
+    *,
+    returns: bool = False,
 ) -> None:
     """Gives `ask` the labels whose parcels are under way, page by page, at most `parcels_max`.
 
-    The next run goes on where this one ended: the poll's cursor is the hub's page token.
+    returns: those of returns too, after all others; of who sells labels for them. The next run goes
+    on where this one ended: the poll's cursor is the hub's page token.
     """
     left, token = parcels_max, poll.cursor.decode()
     while left > 0:
         try:
-            labels, token = await moving_labels(poll.hub, carrier_code, min(left, page_size), token)
+            labels, token = await _under_way(
+                poll.hub, carrier_code, min(left, page_size), token, returns=returns
+            )
         except Refusal:
             if not token:
                 raise
             # The hub no longer knows this place in its list: begin again at the oldest.
             await poll.advance(b"")
             return
-        await ask(labels)
+        if labels:
+            await ask(labels)
         left -= max(1, len(labels))
         await poll.advance(token)
         if not token:
@@ -119,6 +137,42 @@ async def each_at_once(
     for result in results:
         if isinstance(result, BaseException):
             raise result
+
+
+async def _under_way(
+    hub: HubClient, carrier_code: str, page_size: int, token: str, *, returns: bool
+) -> tuple[Sequence[label_pb2.Label], str]:
+    """A page of labels, and the next page's token: of packages, then of returns by their state."""
+    prefix, place = (token[:2], token[2:]) if token[:2] in _RETURN_PAGES else ("", token)
+    if prefix:
+        state, follows = _RETURN_PAGES[prefix]
+        labels, place = await _returning_labels(hub, carrier_code, page_size, place, state)
+    else:
+        labels, place = await moving_labels(hub, carrier_code, page_size, place)
+        follows = next(iter(_RETURN_PAGES)) if returns else ""
+    return labels, f"{prefix}{place}" if place else follows
+
+
+async def _returning_labels(
+    hub: HubClient, carrier_code: str, page_size: int, page_token: str, state: Any
+) -> tuple[Sequence[label_pb2.Label], str]:
+    request = return_service_pb2.ListReturnsRequest(
+        page_size=page_size, page_token=page_token, state=state
+    )
+    try:
+        answer = await hub.returns.ListReturns(request)
+    except InvalidRequestError as error:
+        raise Refusal(str(error)) from error
+    labels = [
+        label_pb2.Label(
+            carrier_code=carrier_code,
+            tracking_number=each.label.tracking_number,
+            create_time=each.create_time,
+        )
+        for each in answer.customer_returns
+        if each.label.carrier_code == carrier_code and not each.label.voided
+    ]
+    return labels, answer.next_page_token
 
 
 async def moving_labels(
