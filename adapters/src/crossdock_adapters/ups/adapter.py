@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crossdock.label.v1 import label_pb2
+from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
+from google.protobuf.message import Message
 
 from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
     hazardous_goods,
+    return_labels,
     vendor_json,
 )
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
@@ -61,44 +64,39 @@ async def buy_label(work: Work, vendor: UpsClient) -> Confirmed:
     shipment: shipment_pb2.Shipment = work.event.shipment
     request = translate.ship_request(shipment, work.item, work.reference, ship_rules(work.settings))
     await hazardous_goods.refuse(work, [carrier_labels.find_package(shipment, work.item)])
-    booking = await vendor.ship(request)
-    purchase = Purchase(
-        booking.labels[0],
-        booking.shipment_number,
-        booking.amount,
-        booking.currency,
-        carrier_reports.bought_now(),
-    )
-    return _bought(work, shipment, purchase, list(booking.alerts))
+    purchase, alerts = await _buy(vendor, request)
+    return _bought(purchase, alerts, _label_fact(work, purchase))
 
 
 @ADAPTER.look_up("buy_label")
 async def find_label(work: Work, vendor: UpsClient) -> Confirmed | NotFound:
-    """Looks for a label under our reference: label recovery first, then tracking.
-
-    Several found: the oldest is adopted, the others are voided, and the note says so; what UPS
-    does not void is a duplicate that the hub raises.
-    """
+    """Looks for a label under our reference: label recovery first, then tracking."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     account = ship_rules(work.settings).account_for(shipment.ship_from_location_number)
-    images = await vendor.recover_by_reference(work.reference, account)
-    packages = await vendor.track_by_reference(work.reference, account)
-    found = adoption.candidates(work.reference, images, packages, statuses())
-    if not found:
-        return NotFound(f"UPS knows no valid label with reference {work.reference}")
-    ours, *others = found
-    label = ours.image or await vendor.recover(ours.tracking_number)
-    if label is None:
-        raise OutcomeUnknown(f"{ours.tracking_number} exists, its label cannot be recovered yet")
-    notes = [f"found by reference {work.reference}; UPS does not say the price again"]
-    duplicates = []
-    for other in others:
-        voided, note = await _void_extra(vendor, other.tracking_number)
-        notes.append(note)
-        if not voided:
-            duplicates.append(Reference("tracking_number", other.tracking_number))
-    purchase = Purchase(label, ours.tracking_number, None, "", ours.bought_at)
-    return replace(_bought(work, shipment, purchase, notes), duplicates=duplicates)
+    return await _find(work, vendor, account, _label_fact)
+
+
+@ADAPTER.operation("buy_return_label")
+async def buy_return_label(work: Work, vendor: UpsClient) -> Confirmed:
+    """Buys the label of a return, which the customer prints, our reference on it."""
+    nothing = return_labels.nothing_to_buy(work)
+    if nothing is not None:
+        return nothing
+    label_format = work.settings.text("return_label_format")
+    rules = replace(ship_rules(work.settings), label_format=label_format)
+    shipment = await return_labels.shipment_back(work)
+    request = translate.return_request(shipment, work.reference, rules)
+    await hazardous_goods.refuse(work, shipment.packages)
+    purchase, alerts = await _buy(vendor, request)
+    return _bought(purchase, alerts, _return_fact(work, purchase))
+
+
+@ADAPTER.look_up("buy_return_label")
+async def find_return_label(work: Work, vendor: UpsClient) -> Confirmed | NotFound:
+    """The same search as for any label."""
+    wanted: return_pb2.Return = work.event.customer_return
+    account = ship_rules(work.settings).account_for(wanted.return_to_location_number)
+    return await _find(work, vendor, account, _return_fact)
 
 
 @ADAPTER.operation("void_label")
@@ -111,11 +109,19 @@ async def void_label(work: Work, vendor: UpsClient) -> Confirmed:
         number = label.tracking_number if label is not None else ""
     if not number:
         return Confirmed(note="no label was bought for this package: nothing to void")
-    result = await vendor.void(number)
-    if not all(result.voided.values()):
-        raise Reject("not_voided", f"UPS did not void {number}")
+    await _void(vendor, number)
     fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
     return Confirmed([Reference("voided_tracking_number", number)], [fact])
+
+
+@ADAPTER.operation("void_return_label")
+async def void_return_label(work: Work, vendor: UpsClient) -> Confirmed:
+    """Voids the label of a return, as `void_label` does."""
+    label = await return_labels.sold_label(work)
+    if label is None:
+        return Confirmed(note="no label was bought here for this return: nothing to void")
+    await _void(vendor, label.tracking_number)
+    return return_labels.voided(work, label)
 
 
 @ADAPTER.operation("subscribe_tracking")
@@ -176,7 +182,9 @@ async def poll_tracking(poll: Poll, vendor: UpsClient) -> None:
 
     parcels = poll.settings.integer("tracking_parcels_per_poll")
     carrier = poll.settings.text("carrier_code")
-    await carrier_reports.ask_about_moving(poll, carrier, parcels, LABELS_PER_PAGE, ask)
+    await carrier_reports.ask_about_moving(
+        poll, carrier, parcels, LABELS_PER_PAGE, ask, returns=True
+    )
 
 
 @ADAPTER.poll("renew_subscriptions")
@@ -225,27 +233,86 @@ def ship_rules(settings: Settings) -> ShipRules:
     )
 
 
-def _bought(
-    work: Work, shipment: shipment_pb2.Shipment, purchase: Purchase, notes: Sequence[str]
-) -> Confirmed:
+async def _buy(vendor: UpsClient, request: Mapping[str, Any]) -> tuple[Purchase, Sequence[str]]:
+    """One call of Ship, and what UPS remarks. UPS sells a second label if it is repeated."""
+    booking = await vendor.ship(request)
+    purchase = Purchase(
+        booking.labels[0],
+        booking.shipment_number,
+        booking.amount,
+        booking.currency,
+        carrier_reports.bought_now(),
+    )
+    return purchase, booking.alerts
+
+
+async def _find(
+    work: Work, vendor: UpsClient, account: str, fact_of: Callable[[Work, Purchase], Message]
+) -> Confirmed | NotFound:
+    """The label under our reference, told by the fact that is made of it.
+
+    Several found: the oldest is adopted, the others are voided, and the note says so; what UPS
+    does not void is a duplicate that the hub raises.
+    """
+    images = await vendor.recover_by_reference(work.reference, account)
+    packages = await vendor.track_by_reference(work.reference, account)
+    found = adoption.candidates(work.reference, images, packages, statuses())
+    if not found:
+        return NotFound(f"UPS knows no valid label with reference {work.reference}")
+    ours, *others = found
+    label = ours.image or await vendor.recover(ours.tracking_number)
+    if label is None:
+        raise OutcomeUnknown(f"{ours.tracking_number} exists, its label cannot be recovered yet")
+    notes = [f"found by reference {work.reference}; UPS does not say the price again"]
+    duplicates = []
+    for other in others:
+        voided, note = await _void_extra(vendor, other.tracking_number)
+        notes.append(note)
+        if not voided:
+            duplicates.append(Reference("tracking_number", other.tracking_number))
+    purchase = Purchase(label, ours.tracking_number, None, "", ours.bought_at)
+    return replace(_bought(purchase, notes, fact_of(work, purchase)), duplicates=duplicates)
+
+
+def _bought(purchase: Purchase, notes: Sequence[str], fact: Message) -> Confirmed:
     number = purchase.label.tracking_number
     missing = carrier_labels.why_no_image(purchase.label, "UPS")
     if missing:
         log.warning("label %s: %s", number, missing)
         notes = [*notes, missing]
-    fact = carrier_labels.label_request(
-        work.endpoint,
-        work.settings.text("carrier_code"),
-        shipment,
-        work.item,
-        work.reference,
-        purchase,
-        translate.FORMATS.get(purchase.label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
-    )
     references = [Reference("tracking_number", number)]
     if purchase.shipment_number not in ("", number):
         references.append(Reference("shipment_number", purchase.shipment_number))
     return Confirmed(references, [fact], "; ".join(notes))
+
+
+def _label_fact(work: Work, purchase: Purchase) -> Message:
+    """The label of a package, as the hub is told of it."""
+    return carrier_labels.label_request(
+        work.endpoint,
+        work.settings.text("carrier_code"),
+        work.event.shipment,
+        work.item,
+        work.reference,
+        purchase,
+        _format_of(purchase),
+    )
+
+
+def _return_fact(work: Work, purchase: Purchase) -> Message:
+    """The label of a return, as the hub is told of it."""
+    return return_labels.sold_request(work, purchase, _format_of(purchase))
+
+
+def _format_of(purchase: Purchase) -> label_pb2.LabelFormat.ValueType:
+    return translate.FORMATS.get(purchase.label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED)
+
+
+async def _void(vendor: UpsClient, number: str) -> None:
+    """Voids a label, now or before. Reject: it is not void."""
+    result = await vendor.void(number)
+    if not all(result.voided.values()):
+        raise Reject("not_voided", f"UPS did not void {number}")
 
 
 async def _void_extra(vendor: UpsClient, number: str) -> tuple[bool, str]:

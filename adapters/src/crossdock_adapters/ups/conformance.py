@@ -12,7 +12,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.conformance import packed_parcel
+from crossdock_adapters.sdk.conformance import packed_parcel, returned_parcel
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Case,
@@ -51,14 +51,23 @@ def settings(sandbox: UpsSandbox, folder: Path) -> Mapping[str, Any]:
     }
 
 
+def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
+    phone = "+1 775 555 0100"
+    return packed_parcel.party(name, line, city, state, postal_code, "US", phone)
+
+
+WAREHOUSE = _party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502")
+CUSTOMER = _party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234")
+
+
 def shipment() -> shipment_pb2.Shipment:
     """One package from Reno to Portland, as the hub tells it after packing."""
     found = packed_parcel.shipment(
         "UPS",
         "GROUND",
         "1001",
-        _party("Northwind Outfitters", "12 Dock Road", "Reno", "NV", "89502"),
-        _party("R. Okonkwo", "7 Alder Street", "Portland", "OR", "97205-1234"),
+        WAREHOUSE,
+        CUSTOMER,
     )
     packed_parcel.pack(found, "OLPN-1", ("4.20", "LBR"), ("12", "9", "4"), "INH")
     return found
@@ -115,17 +124,12 @@ def activity(code: str, kind: str, description: str, gmt_time: str) -> dict[str,
 
 def knows(sandbox: UpsSandbox) -> Sequence[Message]:
     """A parcel under way, for the tracking poll to ask about."""
-    return [packed_parcel.label("UPS", NUMBER)]
+    return [packed_parcel.label("UPS", NUMBER), *returned_parcel.known(WAREHOUSE)]
 
 
 def credential(secrets: Secrets) -> Mapping[str, str]:
     """What UPS sends back with each callback."""
     return {"Authorization": f"Bearer {secrets.text('callback_credential')}"}
-
-
-def _party(name: str, line: str, city: str, state: str, postal_code: str) -> types_pb2.Party:
-    phone = "+1 775 555 0100"
-    return packed_parcel.party(name, line, city, state, postal_code, "US", phone)
 
 
 _PICKED_UP = ("PU", "I", "Pickup Scan", "170000")
@@ -151,6 +155,11 @@ CONFORMANCE = Subject(
         *packed_parcel.cases(
             shipment,
             bought=lambda books: len(books["shipments"]),
+            voided=lambda books: books["labels_sold"] - books["labels_valid"],
+        ),
+        *returned_parcel.cases(
+            lambda: returned_parcel.customer_return("UPS", CUSTOMER),
+            bought=lambda books: sum(each["comes_back"] for each in books["shipments"]),
             voided=lambda books: books["labels_sold"] - books["labels_valid"],
         ),
         Case(

@@ -248,6 +248,7 @@ def _shipment_json(shipment: Shipment) -> dict[str, Any]:
         "account": order.account,
         "service": order.service,
         "context": order.context,
+        "comes_back": order.comes_back,
         "booked_at": shipment.booked_at,
         "references": [list(pair) for pair in order.references],
         "parcels": [_parcel_json(parcel) for parcel in shipment.parcels],

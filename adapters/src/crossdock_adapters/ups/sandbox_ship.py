@@ -29,6 +29,8 @@ TARIFF = {
     "54": ("131.00", "4.10"), "59": ("33.15", "1.40"), "65": ("88.25", "3.40"),
     "93": ("8.95", "0.31"),
 }  # fmt: skip
+MAX_DESCRIPTION_CHARACTERS = 50
+RETURN_SERVICES = frozenset({"2", "3", "5", "8", "9", "10", *map(str, range(11, 21))})
 NEGOTIATED_SHARE = Decimal("0.72")
 
 
@@ -68,6 +70,7 @@ class ShipOrder:
     label_format: str
     wants_negotiated: bool
     context: str
+    comes_back: bool = False
 
     def price(self, package: PackageOrder) -> Decimal:
         """Published price of one parcel in USD."""
@@ -122,7 +125,22 @@ def read_ship_request(body: Any, accounts: Sequence[str]) -> ShipOrder:
         label_format=_label_format(request),
         wants_negotiated=isinstance(options, dict) and "NegotiatedRatesIndicator" in options,
         context=_context(request),
+        comes_back=_comes_back(shipment),
     )
+
+
+def _comes_back(shipment: Mapping[str, Any]) -> bool:
+    """Whether a return is wanted: then ship-from and descriptions are needed."""
+    if "ReturnService" not in shipment:
+        return False
+    service = shipment["ReturnService"]
+    if not isinstance(service, dict) or _text(service, "Code") not in RETURN_SERVICES:
+        raise VendorRefusal(400, "120550", "Missing or invalid return service")
+    ship_from = _object(shipment, "ShipFrom", "120300", "Ship from is required for a return")
+    _party(ship_from, "ship from", "1203")
+    if not 1 <= len(_text(shipment, "Description")) <= MAX_DESCRIPTION_CHARACTERS:
+        raise VendorRefusal(400, "120551", "A return needs a description of its goods")
+    return True
 
 
 def read_label_format(specification: Any) -> str:

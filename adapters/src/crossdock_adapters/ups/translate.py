@@ -26,6 +26,9 @@ DOMESTIC = frozenset({"US", "PR"})
 # Where a service has another code than from the US: types of the service rows in mappings.toml.
 COUNTRIES_OF_OTHER_CODES = ("CA",)
 MAX_TEXT = 35
+MAX_DESCRIPTION = 50
+# ReturnService: a label that is made here, and printed by the customer.
+PRINT_RETURN_LABEL = "9"
 MAX_LINES = 3
 MAX_CITY = 30
 MAX_STATE = 5
@@ -112,6 +115,23 @@ def ship_request(
             "LabelSpecification": _label_specification(rules.label_format),
         }
     }
+
+
+def return_request(
+    shipment: shipment_pb2.Shipment, reference: str, rules: ShipRules
+) -> dict[str, Any]:
+    """UPS's request for the label of a return, which `shipment` is from the customer to the
+    warehouse. The account's holder is the shipper there too, and the customer the ship-from."""
+    request = ship_request(shipment, shipment.packages[0].id, reference, rules)
+    body = request["ShipmentRequest"]["Shipment"]
+    account = body["Shipper"]["ShipperNumber"]
+    body["Shipper"] = {**_party(shipment.ship_to, "ship to"), "ShipperNumber": account}
+    body["ShipFrom"] = _party(shipment.ship_from, "ship from")
+    body["ReturnService"] = {"Code": PRINT_RETURN_LABEL}
+    body["Description"] = f"Return {shipment.number}"[:MAX_DESCRIPTION]
+    # UPS takes a description of the contents of each package of a return.
+    body["Package"][0]["Description"] = "Merchandise"
+    return request
 
 
 def service_code(service: str, origin_country: str, services: Mapping[str, str]) -> str:

@@ -55,7 +55,10 @@ VENDOR: Final = Vendor(
     scope={"carrier_codes": [_CARRIER]},
     secrets=("ups-client-id", "ups-client-secret", "ups-callback-credential"),
     has_webhook=True,
-    settle_after_seconds=dict.fromkeys(("buy_label", "void_label", "subscribe_tracking"), 5),
+    settle_after_seconds=dict.fromkeys(
+        ("buy_label", "buy_return_label", "void_label", "void_return_label", "subscribe_tracking"),
+        5,
+    ),
     carrier_accounts=(
         CarrierAccount(
             "UPS-MAIN",
