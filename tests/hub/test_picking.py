@@ -162,6 +162,70 @@ def test_who_takes_nothing_leaves_the_budget_to_the_others() -> None:
     assert len(out("north")) > 1, "it has its share no more"
 
 
+LATE = int(LIMITS.heard_seconds * SECOND) + 1
+
+
+class OneSlot:
+    """A system that takes one call at once, and two endpoints which both have much to send there.
+    The adapter of "north" begins nothing while it gives no sign of life."""
+
+    def __init__(self) -> None:
+        self.tick = Tick()
+        self.north, self.south = (
+            endpoint(name, concurrency=1, heartbeat_at=START - LATE) for name in ("north", "south")
+        )
+        both = [ready(n, 0, name) for name in ("north", "south") for n in range(99)]
+        self.rows = {("delivery", each.id): each for each in both}
+        self.work = MemoryWork(lambda: self.rows)
+        for each in both:
+            self.work.note(each)
+        self.picker = Picker(LIMITS, self.tick, self.work)
+        at_once(self.picker.restore(NO_CONNECTION))
+
+    def heard(self, name: str, at: int) -> None:
+        """An endpoint's adapter gives a sign of life."""
+        known = getattr(self, name)
+        setattr(self, name, replace(known, health=replace(known.health, heartbeat_at=at)))
+
+    def turn(self, now: int, *, lies: bool) -> str:
+        """Who is sent the next one, which it begins and ends. lies: not so "north"."""
+        both = [self.north, self.south]
+        (sent,) = at_once(self.picker.pick_stored(NO_CONNECTION, View(), both, now))
+        self._keep(sent.record)
+        if lies and sent.record.endpoint == "north":
+            self.tick.now += LIMITS.dispatch_seconds
+            steps = [replace(sent.record, state="READY", pending=True)]
+        else:
+            begun = replace(sent.record, state="IN_FLIGHT", lease_until=now + SECOND)
+            steps = [begun, replace(begun, state="CONFIRMED", lease_until=None)]
+        for step in steps:
+            self._keep(step)
+            self.picker.pick_new(batch(step), both, now)
+        return str(sent.record.endpoint)
+
+    def _keep(self, record: DeliveryRecord) -> None:
+        self.rows["delivery", record.id] = record
+        self.work.note(record)
+
+
+def test_an_adapter_that_is_not_heard_of_keeps_no_slot_from_others() -> None:
+    """Proves that of one slot that two endpoints share, one whose adapter gives no sign of life has
+    a turn once in a long while only, that the other one has all turns between them, and that it has
+    its turns again with the next sign of life, and while it begins calls without any."""
+    system, later = OneSlot(), START + 2 * LATE
+    system.heard("south", later)
+    for _ in range(2):
+        turns = Counter(system.turn(later, lies=True) for _ in range(20))
+        assert turns == {"north": 1, "south": 19}
+        system.tick.now += LIMITS.silent_turn_seconds
+    system.heard("north", later)
+    turns = Counter(system.turn(later, lies=False) for _ in range(20))
+    assert turns == {"north": 10, "south": 10}
+    system.heard("north", START - LATE)
+    turns = Counter(system.turn(later, lies=False) for _ in range(20))
+    assert turns == {"north": 10, "south": 10}
+
+
 def test_what_is_taken_back_at_once_tells_nothing_of_an_adapter() -> None:
     """Proves that an endpoint whose work a pause, a refused begin or a lost queue took back is sent
     as much as before: nothing lay there for long."""

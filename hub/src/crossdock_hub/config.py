@@ -53,6 +53,10 @@ class Limits:
     health_drain_seconds: float = 1.0
     # The ledger.
     dispatch_seconds: float = 30.0
+    # An endpoint that shares its system and was not heard of for so long is sent one at a time, and
+    # that seldom: it would keep a slot from the others for as long as a dispatch lasts.
+    heard_seconds: float = 20.0
+    silent_turn_seconds: float = 300.0
     lease_seconds_default: float = 60.0
     lease_seconds_max: float = 600.0
     lease_margin_seconds: float = 5.0

@@ -17,7 +17,7 @@ from itertools import chain, zip_longest
 from math import ceil, inf
 from typing import Final, Protocol
 
-from crossdock_hub.config import Limits
+from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import breaking, ledger, pacing
 from crossdock_hub.delivery.draining import Settled, Throughput
 from crossdock_hub.delivery.registry import RegisteredEndpoint
@@ -144,6 +144,9 @@ class Picker:
         # Endpoints that let work lie until it was taken back, and have begun nothing since: their
         # adapters are away. What is out to them would keep the slots of their system from others.
         self._away: set[str] = set()
+        # When each endpoint last began or ended a call, and when it was last sent one.
+        self._heard_at: dict[str, float] = {}
+        self._last_sent_at: dict[str, float] = {}
         # Of each endpoint whose breaker is open: since when, and what was on its way already.
         self._before: dict[str, tuple[int | None, set[str]]] = {}
         self._backlog: set[str] = set()
@@ -212,10 +215,27 @@ class Picker:
             # perhaps, when an adapter comes back.
             waiting = sum(self._not_begun(e.id) for e in sharing)
             left = min(left, rate.available() - waiting)
-        if endpoint.id in self._away:
+        silent = len(sharing) > 1 and self._is_silent(endpoint, now)
+        if silent and self._sent_lately(endpoint.id):
+            return 0
+        if silent or endpoint.id in self._away:
             left = min(left, 1 - self._not_begun(endpoint.id))
         left = max(0, left)
         return breaking.room(endpoint.health, left, self._tried(endpoint), now)
+
+    def _is_silent(self, endpoint: RegisteredEndpoint, now: int) -> bool:
+        """Whether nothing was heard of its adapter for long: no sign of life, which comes with each
+        registration and every few seconds, and no call that it began, has, or ended."""
+        heartbeat_at = endpoint.health.heartbeat_at
+        if heartbeat_at is None or self._begun[endpoint.id]:
+            return False
+        most = self._limits.heard_seconds
+        called = self._clock() - self._heard_at.get(endpoint.id, -inf) < most
+        return not called and now - heartbeat_at > most * SECOND
+
+    def _sent_lately(self, endpoint: str) -> bool:
+        since = self._clock() - self._last_sent_at.get(endpoint, -inf)
+        return since < self._limits.silent_turn_seconds
 
     def _not_begun(self, endpoint: str) -> int:
         return len(self._occupied[endpoint]) - len(self._begun[endpoint])
@@ -370,7 +390,7 @@ class Picker:
     ) -> DeliveryRecord:
         gone = ledger.dispatch(record, now, self._limits)
         self._occupied[record.endpoint].add(record.id)
-        self._sent_at[record.id] = self._clock()
+        self._sent_at[record.id] = self._last_sent_at[record.endpoint] = self._clock()
         spec = endpoint.operations.get(record.operation)
         call_seconds = spec.call_seconds if spec else self._limits.lease_seconds_default
         lease = min(
@@ -386,6 +406,7 @@ class Picker:
             slots.add(record.id)
             if record.lease_until is not None and record.id not in begun:
                 begun.add(record.id)
+                self._heard_at[record.endpoint] = self._clock()
                 sent_at = self._sent_at.pop(record.id, self._clock())
                 if system in self._rates:
                     self._rates[system].take(sent_at)
@@ -396,7 +417,9 @@ class Picker:
             # A pause, a refused begin or a lost queue takes back what has not lain for long.
             if record.pending and lay_seconds >= self._limits.dispatch_seconds * LAY_SHARE:
                 self._away.add(record.endpoint)
-            begun.discard(record.id)
+            if record.id in begun:
+                begun.discard(record.id)
+                self._heard_at[record.endpoint] = self._clock()
             if record.state in SETTLED_STATES:
                 self._note_settled(record.endpoint)
         return False
