@@ -20,6 +20,8 @@ from tests.mutants.recovery import RECOVERY_MUTANTS
 from tests.mutants.returns import RETURN_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
 from tests.mutants.staging import STAGING_MUTANTS
+from tests.mutants.turns import TURN_MUTANTS
+from tests.mutants.voids import VOID_MUTANTS
 
 # The fastest that may notice come first: the first failure ends the run of a mutant.
 LEDGER: Final = (
@@ -466,4 +468,6 @@ MUTANTS: Final[list[Mutant]] = [
     *SOAP_MUTANTS,
     *INTERCHANGE_MUTANTS,
     *CODE_MUTANTS,
+    *TURN_MUTANTS,
+    *VOID_MUTANTS,
 ]

@@ -1,0 +1,54 @@
+"""Faults in whose turn it is: of callers and bulk, of held facts, and of hubs at one port."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import HUB, Mutant, faults_in
+
+LANES: Final = ("tests/hub/test_lanes.py",)
+PAGES: Final = ("tests/hub/test_held_in_pages.py",)
+PORTS: Final = ("tests/hub/test_shared_port.py",)
+
+TURN_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}lanes.py",
+        LANES,
+        callers_share_each_batch_with_bulk=(
+            "        self._bulk_went = bool(bulk)\n",
+            "        self._bulk_went = False\n",
+        ),
+        a_caller_given_up_keeps_bulk_waiting=(
+            "        if not (batch and self._bulk_went):\n",
+            "        if not (beside and self._bulk_went):\n",
+        ),
+        bulk_is_long_again_at_once_after_a_caller=(
+            "        beside = bool(self._interactive) or self._was_called_lately\n",
+            "        beside = bool(self._interactive)\n",
+        ),
+        what_the_hub_asks_itself_makes_bulk_brief=(
+            "        if not command.bulk and command.caller is not HUB:\n",
+            "        if not command.bulk:\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}driving.py",
+        PAGES,
+        the_last_page_of_held_facts_is_looked_at_for_ever=(
+            '        self._page_end = found[-1] if len(found) == most else ""\n',
+            "        self._page_end = found[-1] if found else self._page_end\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}door/binding.py",
+        PORTS,
+        hubs_at_two_addresses_are_in_each_others_way=(
+            "        meets = address in ours or EVERY_ADDRESS in (address, *ours)\n",
+            "        meets = bool(address)\n",
+        ),
+        a_hub_at_every_address_is_in_nobodys_way=(
+            "        meets = address in ours or EVERY_ADDRESS in (address, *ours)\n",
+            "        meets = address in ours\n",
+        ),
+    ),
+]

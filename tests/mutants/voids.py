@@ -1,0 +1,66 @@
+"""Faults in what is said of goods that were voided, or that shipments of one line are short of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
+
+SALESFORCE: Final = "adapters/src/crossdock_adapters/salesforce/"
+SPLITS: Final = ("tests/hub/test_split_lines.py",)
+REPEATS: Final = (
+    "tests/adapters/test_salesforce_shipments.py",
+    "tests/adapters/test_netsuite_adapter.py",
+)
+BILLED: Final = ("tests/adapters/test_salesforce_left_behind.py",)
+
+VOID_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}objects/departures.py",
+        SPLITS,
+        only_one_shipment_of_a_line_is_short=(
+            "        key: min(quantity, max(largest[key], missing.get(key, quantity)))\n",
+            "        key: min(largest[key], missing.get(key, quantity))\n",
+        ),
+        what_each_shipment_tells_of_the_whole_line_adds_up=(
+            "        key: min(quantity, max(largest[key], missing.get(key, quantity)))\n",
+            "        key: max(quantity, largest[key])\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/orders.py",
+        SPLITS,
+        what_the_dock_cancelled_is_short_beside_the_pick=(
+            '        totals[line_number, "short", unit] = max(short, amount)\n',
+            '        totals[line_number, "short", unit] = short + amount\n',
+        ),
+    ),
+    *faults_in(
+        f"{SDK}voided_shipments.py",
+        REPEATS,
+        a_repeat_after_the_void_writes=(
+            "    return work.attempt > 1 and await is_voided(work)\n",
+            "    return work.attempt > 2 and await is_voided(work)\n",
+        ),
+        the_void_is_looked_for_in_the_event=(
+            "    return bool(found.state == shipment_pb2.SHIPMENT_STATE_VOIDED)\n",
+            "    return bool(work.event.shipment.state == shipment_pb2.SHIPMENT_STATE_VOIDED)\n",
+        ),
+    ),
+    *faults_in(
+        f"{SALESFORCE}packed_again.py",
+        BILLED,
+        voided_goods_are_billed=(
+            "        if each.state == shipment_pb2.SHIPMENT_STATE_VOIDED and",
+            "        if each.state == shipment_pb2.SHIPMENT_STATE_MANIFESTED and",
+        ),
+        what_a_person_took_out_is_awaited=(
+            "        rest = min(rest, quantity_of(row, rules.names) - shipped)\n",
+            "",
+        ),
+        what_is_short_is_packed_again=(
+            "shipped - Decimal(told.short.value or 0)\n",
+            "shipped\n",
+        ),
+    ),
+]
