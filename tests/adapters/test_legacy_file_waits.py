@@ -308,6 +308,36 @@ async def test_broken_answers_do_not_pile_up(tmp_path: Path) -> None:
         assert desk.vendor.broken == {}
 
 
+async def test_a_broken_answer_that_comes_meanwhile_is_held_too(tmp_path: Path) -> None:
+    """Proves that a delivery which meets one more broken answer while the hub is given the first
+    does not end the poll, and that each of them is held once."""
+    async with running(tmp_path, local=True) as desk:
+
+        def put_broken(name: str) -> None:
+            file = root_of(desk) / "ack" / name
+            file.write_bytes(b"no receipt")
+            file.with_name(f"{name}.done").write_bytes(b"")
+
+        put_broken("first.ack")
+        held: list[str] = []
+
+        async def hold(
+            payload: bytes, content_type: str, reason: str, key: str, *_: object
+        ) -> None:
+            held.append(Path(key.split()[0]).name)
+            if len(held) == 1:
+                put_broken("second.ack")
+                await desk.vendor.look()
+
+        async def put(cursor: bytes) -> None: ...
+
+        nobody: Any = None
+        poll = Poll("answers", "legacy-file", b"", desk.settings, nobody, put, hold)
+        for _ in range(2):
+            await ADAPTER.polls["answers"].pull(poll, desk.vendor)
+        assert held == ["first.ack", "second.ack"]
+
+
 async def test_large_files_leave_the_loop_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

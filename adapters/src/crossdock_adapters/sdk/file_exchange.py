@@ -331,7 +331,8 @@ class FileExchange(Generic[Said]):
     async def hold_broken(self, poll: Poll) -> None:
         """Give the hub the answer files that break their layout, so that somebody looks at them."""
         await self.look()
-        for key, broken in self.broken.items():
+        # A delivery that looks meanwhile may find more: those are the next round's.
+        for key, broken in list(self.broken.items()):
             if not broken.told:
                 path, size, modified = key
                 identity = f"{path} {size} {modified.isoformat() if modified else ''}"
