@@ -107,13 +107,25 @@ def way_back_key(unit: Unit, parcel: ParcelRecord) -> Key:
     return ("reference", unit.caller.endpoint, PARCEL_REFERENCE, parcel.tracking_number)
 
 
+def way_back_keys(unit: Unit, parcel: ParcelRecord) -> set[Key]:
+    """What has to be read to move the return that a parcel comes back with, as far as it is known
+    by now: a report asks with all of its parcels at once, and again for what they lead to."""
+    leads = way_back_key(unit, parcel)
+    if not unit.knows(leads):
+        return {leads}
+    known: ReferenceRecord | None = unit.get(leads)
+    if known is None or known.kind != KIND:
+        return set()
+    return {("object", KIND, known.object_id), ("flow", parcel.order_id)}
+
+
 def move_on_the_way_back(unit: Unit, parcel: ParcelRecord) -> None:
     """A parcel that had left is coming back: the return that its number leads to, if any, is in
     transit with it."""
+    unit.require(way_back_keys(unit, parcel))
     known: ReferenceRecord | None = unit.get(way_back_key(unit, parcel))
     if known is None or known.kind != KIND:
         return
-    unit.require([("object", KIND, known.object_id), ("flow", parcel.order_id)])
     record = unit.object(KIND, known.object_id)
     if record is not None and record.root_id == parcel.order_id:
         own = {"carrier_code": parcel.carrier_code, "tracking_number": parcel.tracking_number}

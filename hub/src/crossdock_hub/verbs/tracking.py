@@ -255,7 +255,7 @@ def _foresee(
         stop = _stop(unit, reported)
         looks_back = _looks_back(unit, reported, before)
         if looks_back or reported.milestone in lifecycle.WAY_BACK:
-            needed.add(return_labels.way_back_key(unit, parcel))
+            needed |= return_labels.way_back_keys(unit, parcel)
         if looks_back:
             needed.add(scans_key(parcel))
             # What is not read yet is asked for with the rest, and all of it decided again.
