@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from crossdock.label.v1 import label_pb2
 from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock_hub.identity import Caller, Scope
 from decisions import CARRIER, outcome, refusal_of, request_id
-from first_flow import CONFIRMATIONS, at, scan
+from first_flow import CONFIRMATIONS, at, scan, seconds
 from returned_flow import RETURNS, ReturnedFlow, customer_return
 
 BACK = "1ZBACK"
+BACKWARDS = {"RETURNING", "RETURNED"}
 OTHER_CARRIER = Caller("fedex", "CARRIER", Scope(carrier_codes=frozenset({"FDXG"})))
 
 
@@ -40,6 +42,15 @@ def sell(
     change.update_mask.paths.append("label")
     after: return_pb2.Return = flow.call(f"{RETURNS}/UpdateReturn", change, caller).customer_return
     return after
+
+
+def name_parcel(flow: ReturnedFlow, made: Any, number: str) -> None:
+    """The carrier writes which parcel the return comes in."""
+    change = return_service_pb2.UpdateReturnRequest(request_id=request_id())
+    change.customer_return.id = made.id
+    change.customer_return.parcels.add(carrier_code="UPSN", tracking_number=number)
+    change.update_mask.paths.append("parcels")
+    flow.call(f"{RETURNS}/UpdateReturn", change, CARRIER)
 
 
 def heard(flow: ReturnedFlow, milestone: str) -> str:
@@ -91,6 +102,45 @@ def test_the_number_of_the_way_out_brings_a_return_back(flow: ReturnedFlow) -> N
     assert flow.state("customer_return", made.id) == "IN_TRANSIT"
     (parcel,) = flow.object("customer_return", made.id).parcels
     assert parcel.tracking_number == "1Z-SO-1"
+
+
+STEPS = ("named", "DELIVERED", "RETURNING", "RETURNED")
+
+
+@pytest.mark.parametrize("by", ["label", "parcels"])
+@pytest.mark.parametrize("story", list(permutations(STEPS)))
+def test_a_return_is_brought_in_whatever_order_it_is_told(
+    flow: ReturnedFlow, story: tuple[str, ...], by: str
+) -> None:
+    """Proves that a return whose parcel comes back under the number of the way out is in transit
+    with it after the first scan of the way back and the word of the number, whichever is first."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    start = flow.now
+    for place, step in enumerate(story, start=1):
+        if step != "named":
+            after = seconds(STEPS.index(step))
+            flow.report(scan(step, start + after, number="1Z-SO-1", return_leg=step in BACKWARDS))
+        elif by == "label":
+            sell(flow, made, "1Z-SO-1")
+        else:
+            name_parcel(flow, made, "1Z-SO-1")
+        known = {"named", *BACKWARDS} & set(story[:place])
+        under_way = "named" in known and len(known) > 1
+        assert flow.state("customer_return", made.id) == (
+            "IN_TRANSIT" if under_way else "INITIATED"
+        )
+    (parcel,) = flow.object("customer_return", made.id).parcels
+    assert parcel.tracking_number == "1Z-SO-1"
+
+
+def test_the_way_back_of_another_order_brings_no_return(flow: ReturnedFlow) -> None:
+    """Proves that a label with the number of another order's parcel, which is on its way back,
+    puts nothing in transit."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    flow.shipped(number="SO-2")
+    flow.report(scan("RETURNING", flow.now, number="1Z-SO-2", return_leg=True))
+    name_parcel(flow, made, "1Z-SO-2")
+    assert flow.state("customer_return", made.id) == "INITIATED"
 
 
 def test_a_proof_of_the_way_back_is_not_a_delivery(flow: ReturnedFlow) -> None:

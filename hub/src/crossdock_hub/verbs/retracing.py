@@ -139,6 +139,15 @@ def goes_back(unit: Unit, parcel: ParcelRecord, time: int | None) -> bool:
     return Trail(unit, parcel).add(parcel_progress(parcel), delivery).meaning == "RETURNED"
 
 
+def is_coming_back(unit: Unit, parcel: ParcelRecord) -> bool:
+    """Whether a parcel is or was on its way back, by what is known of it now. One that its customer
+    had stays delivered, and its scans say so."""
+    if parcel.milestone in lifecycle.WAY_BACK:
+        return True
+    known: tuple[ScanRecord, ...] = unit.get(scans_key(parcel))
+    return any(stop_of(record).milestone in lifecycle.WAY_BACK for record in known)
+
+
 def parcel_progress(parcel: ParcelRecord) -> lifecycle.ParcelProgress:
     """How far a parcel has come."""
     return lifecycle.ParcelProgress(parcel.milestone, parcel.milestone_time, parcel.exception_open)

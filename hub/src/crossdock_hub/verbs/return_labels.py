@@ -10,6 +10,7 @@ from crossdock.returns.v1 import return_pb2
 from crossdock_hub.objects import lifecycle, receipts, resources
 from crossdock_hub.records import ObjectRecord, ParcelRecord, ReferenceRecord
 from crossdock_hub.unit import Key, Unit
+from crossdock_hub.verbs.retracing import is_coming_back, scans_key
 
 KIND = "customer_return"
 PARCEL_REFERENCE = "return_tracking_number"
@@ -29,15 +30,36 @@ def found_by(
     unit: Unit, record: ObjectRecord, parcels: Sequence[return_pb2.ReturnParcel]
 ) -> ObjectRecord:
     """Let the numbers of parcels lead to the return, but for those that lead elsewhere: carriers
-    use numbers again after years."""
+    use numbers again after years. One that is on its way back by now brings the return at once."""
     keys = [(unit.caller.endpoint, PARCEL_REFERENCE, each.tracking_number) for each in parcels]
     unit.require(("reference", *key) for key in keys)
-    free = []
-    for key in keys:
+    free, its = [], []
+    for key, parcel in zip(keys, parcels, strict=True):
         known: ReferenceRecord | None = unit.get(("reference", *key))
         if known is None or known.object_id == record.id:
             free.append(key)
-    return resources.with_references(unit, record, free)
+            its.append(parcel)
+    after = resources.with_references(unit, record, free)
+    return _bring(unit, after, _coming(unit, after, its))
+
+
+def _coming(
+    unit: Unit, record: ObjectRecord, parcels: Sequence[return_pb2.ReturnParcel]
+) -> list[return_pb2.ReturnParcel]:
+    """Those of a return's parcels that left with its order, are on their way back, and would
+    change the return."""
+    message: Any = record.message
+    if record.state != "INITIATED":
+        parcels = receipts.unknown_parcels(message, parcels)
+    keys: list[Key] = [("parcel", each.carrier_code, each.tracking_number) for each in parcels]
+    unit.require(keys)
+    left: list[tuple[return_pb2.ReturnParcel, ParcelRecord]] = []
+    for parcel, key in zip(parcels, keys, strict=True):
+        known: ParcelRecord | None = unit.get(key)
+        if known is not None and not known.comes_back and known.order_id == record.root_id:
+            left.append((parcel, known))
+    unit.require(scans_key(known) for _, known in left)
+    return [parcel for parcel, known in left if is_coming_back(unit, known)]
 
 
 def note(unit: Unit, before: ObjectRecord, after: ObjectRecord) -> ObjectRecord:
@@ -99,7 +121,9 @@ def move(unit: Unit, parcels: Sequence[ParcelRecord]) -> None:
         if lifecycle.MILESTONE_RANK.get(each.milestone, 0) >= _UNDER_WAY
     ]
     if brought:
-        _bring(unit, parcels[0].shipment_id, brought)
+        record = unit.object(KIND, parcels[0].shipment_id)
+        if record is not None:
+            _bring(unit, record, brought)
 
 
 def way_back_key(unit: Unit, parcel: ParcelRecord) -> Key:
@@ -129,21 +153,23 @@ def move_on_the_way_back(unit: Unit, parcel: ParcelRecord) -> None:
     record = unit.object(KIND, known.object_id)
     if record is not None and record.root_id == parcel.order_id:
         own = {"carrier_code": parcel.carrier_code, "tracking_number": parcel.tracking_number}
-        _bring(unit, record.id, [return_pb2.ReturnParcel(**own)])
+        _bring(unit, record, [return_pb2.ReturnParcel(**own)])
 
 
-def _bring(unit: Unit, return_id: str, parcels: Sequence[return_pb2.ReturnParcel]) -> None:
-    record = unit.object(KIND, return_id)
-    if record is None:
-        return
+def _bring(
+    unit: Unit, record: ObjectRecord, parcels: Sequence[return_pb2.ReturnParcel]
+) -> ObjectRecord:
+    """The return in transit with these parcels; none: as it is."""
+    if not parcels:
+        return record
     message: Any = record.message
     fresh = receipts.unknown_parcels(message, parcels)
     state = lifecycle.advance(KIND, record.state, "IN_TRANSIT")
     if not fresh and state == record.state:
-        return
+        return record
 
     def edit(after: return_pb2.Return) -> None:
         after.parcels.extend(fresh[: PARCELS_MAX - len(after.parcels)])
         resources.set_state(after, state)
 
-    resources.change(unit, record, edit)
+    return resources.change(unit, record, edit)
