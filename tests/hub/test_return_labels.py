@@ -44,11 +44,12 @@ def sell(
     return after
 
 
-def name_parcel(flow: ReturnedFlow, made: Any, number: str) -> None:
-    """The carrier writes which parcel the return comes in."""
+def name_parcel(flow: ReturnedFlow, made: Any, *numbers: str) -> None:
+    """The carrier writes which parcels the return comes in."""
     change = return_service_pb2.UpdateReturnRequest(request_id=request_id())
     change.customer_return.id = made.id
-    change.customer_return.parcels.add(carrier_code="UPSN", tracking_number=number)
+    for number in numbers:
+        change.customer_return.parcels.add(carrier_code="UPSN", tracking_number=number)
     change.update_mask.paths.append("parcels")
     flow.call(f"{RETURNS}/UpdateReturn", change, CARRIER)
 
@@ -141,6 +142,19 @@ def test_the_way_back_of_another_order_brings_no_return(flow: ReturnedFlow) -> N
     flow.report(scan("RETURNING", flow.now, number="1Z-SO-2", return_leg=True))
     name_parcel(flow, made, "1Z-SO-2")
     assert flow.state("customer_return", made.id) == "INITIATED"
+
+
+def test_a_full_list_of_parcels_is_not_written_anew(flow: ReturnedFlow) -> None:
+    """Proves that scans of a parcel for which a return has no room left still put it in transit,
+    and write no revision of it once it is."""
+    made = flow.initiate(customer_return(flow.shipped()))
+    sell(flow, made)
+    name_parcel(flow, made, *(f"1ZFULL{index}" for index in range(200)))
+    assert heard(flow, "CARRIER_ACCEPTED") == "APPLIED"
+    full = flow.object("customer_return", made.id)
+    assert (flow.state("customer_return", made.id), len(full.parcels)) == ("IN_TRANSIT", 200)
+    assert heard(flow, "OUT_FOR_DELIVERY") == "APPLIED"
+    assert flow.object("customer_return", made.id) == full
 
 
 def test_a_proof_of_the_way_back_is_not_a_delivery(flow: ReturnedFlow) -> None:

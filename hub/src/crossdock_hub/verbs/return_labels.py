@@ -159,17 +159,18 @@ def move_on_the_way_back(unit: Unit, parcel: ParcelRecord) -> None:
 def _bring(
     unit: Unit, record: ObjectRecord, parcels: Sequence[return_pb2.ReturnParcel]
 ) -> ObjectRecord:
-    """The return in transit with these parcels; none: as it is."""
+    """The return in transit with these parcels, as far as it has room for them; none: as it is."""
     if not parcels:
         return record
     message: Any = record.message
-    fresh = receipts.unknown_parcels(message, parcels)
+    room = PARCELS_MAX - len(message.parcels)
+    fresh = receipts.unknown_parcels(message, parcels)[:room]
     state = lifecycle.advance(KIND, record.state, "IN_TRANSIT")
     if not fresh and state == record.state:
         return record
 
     def edit(after: return_pb2.Return) -> None:
-        after.parcels.extend(fresh[: PARCELS_MAX - len(after.parcels)])
+        after.parcels.extend(fresh)
         resources.set_state(after, state)
 
     return resources.change(unit, record, edit)
