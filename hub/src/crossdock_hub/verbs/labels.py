@@ -12,6 +12,7 @@ from crossdock_hub.objects import lifecycle, resources
 from crossdock_hub.records import ObjectRecord, ParcelRecord
 from crossdock_hub.refusals import not_found, taken
 from crossdock_hub.unit import NotYet, Unit
+from crossdock_hub.verbs import return_labels
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides
 from crossdock_hub.verbs.shipments import progress_of
 
@@ -20,7 +21,8 @@ from crossdock_hub.verbs.shipments import progress_of
 def create_label(
     unit: Unit, request: label_service_pb2.CreateLabelRequest
 ) -> label_service_pb2.CreateLabelResponse:
-    """The carrier sold a label; the same tracking number again changes nothing."""
+    """The carrier sold a label; the same tracking number again changes nothing. Of another package
+    or of a return it is refused with REFERENCE_TAKEN."""
     label = request.label
     parcel_key = ("parcel", label.carrier_code, label.tracking_number)
     unit.require([parcel_key, ("object", "shipment", label.shipment_id)])
@@ -28,6 +30,11 @@ def create_label(
     unit.require([("flow", shipment.root_id), ("children", "label", shipment.root_id)])
     known: ParcelRecord | None = unit.get(parcel_key)
     if known is not None:
+        if known.comes_back:
+            number = label.tracking_number
+            advice = "it is on the label of that return: have the carrier sell another number"
+            kind = return_labels.KIND
+            raise taken(kind, "label.tracking_number", number, known.shipment_id, advice)
         stored = unit.object("label", known.label_id)
         if known.package_id != label.package_id:
             raise taken("label", "label.tracking_number", label.tracking_number, known.label_id)
@@ -100,12 +107,16 @@ def _note_label(shipment: Any, label: Any) -> None:
 def report_label_voided(
     unit: Unit, request: label_service_pb2.ReportLabelVoidedRequest
 ) -> label_service_pb2.ReportLabelVoidedResponse:
-    """The carrier voided a label; voided twice changes nothing."""
+    """The carrier voided a label; voided twice changes nothing. The label of a return is in the
+    return, and the answer shows none."""
     number = request.tracking_number
     parcel: ParcelRecord | None = unit.get(("parcel", request.carrier_code, number))
     if parcel is None:
         refusal = not_found("label", number).refusal
         raise NotYet(refusal, f"parcel:{request.carrier_code}/{number}")
+    if parcel.comes_back:
+        receipt = APPLIED if return_labels.void(unit, parcel) else ALREADY_KNOWN
+        return label_service_pb2.ReportLabelVoidedResponse(receipt=receipt)
     record = resources.fetch_for_fact(unit, "label", parcel.label_id)
     if record.state == "VOIDED":
         return label_service_pb2.ReportLabelVoidedResponse(

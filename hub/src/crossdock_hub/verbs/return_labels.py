@@ -9,6 +9,7 @@ from crossdock.returns.v1 import return_pb2
 
 from crossdock_hub.objects import lifecycle, receipts, resources
 from crossdock_hub.records import ObjectRecord, ParcelRecord, ReferenceRecord
+from crossdock_hub.refusals import taken
 from crossdock_hub.unit import Key, Unit
 from crossdock_hub.verbs.retracing import is_coming_back, scans_key
 
@@ -16,6 +17,9 @@ KIND = "customer_return"
 PARCEL_REFERENCE = "return_tracking_number"
 # As many as return.proto lets a return name.
 PARCELS_MAX = 200
+_TAKEN_ADVICE = (
+    "scans of it would move that one: have the carrier sell a label with a number of its own"
+)
 # From there on the carrier has the parcel.
 _UNDER_WAY = lifecycle.MILESTONE_RANK["CARRIER_ACCEPTED"]
 
@@ -66,7 +70,8 @@ def note(unit: Unit, before: ObjectRecord, after: ObjectRecord) -> ObjectRecord:
     """A label was sold, corrected or taken back: its number leads to the return, and its scans move
     it, but for the number of a parcel that is known: that of the way out may bring it back.
 
-    Raises Refused with OUT_OF_SCOPE: another carrier's.
+    Raises Refused with OUT_OF_SCOPE: another carrier's; with REFERENCE_TAKEN: its number is that of
+    a parcel of another return or order.
     """
     labels = [_parcel_of(record) for record in (before, after)]
     check_carriers(unit, [each for each in labels if each is not None])
@@ -74,10 +79,53 @@ def note(unit: Unit, before: ObjectRecord, after: ObjectRecord) -> ObjectRecord:
     if sold is None:
         return after
     key = ("parcel", sold.carrier_code, sold.tracking_number)
+    if sold != labels[0]:
+        _check_free(unit, after, sold.tracking_number, unit.get(key))
     if unit.get(key) is None:
         unit.put(key, _scanned(after, sold))
         unit.satisfy(f"parcel:{sold.carrier_code}/{sold.tracking_number}")
     return found_by(unit, after, [sold])
+
+
+def _check_free(unit: Unit, record: ObjectRecord, number: str, parcel: ParcelRecord | None) -> None:
+    """A number is the return's own, or that of its order's way out. parcel: that has it by now."""
+    if parcel is None:
+        known: ReferenceRecord | None = unit.get(
+            ("reference", unit.caller.endpoint, PARCEL_REFERENCE, number)
+        )
+        other = None if known is None else unit.object(KIND, known.object_id)
+        # Carriers use numbers again: what a return had that has ended is free.
+        if other is None or other.id == record.id or other.state in lifecycle.ENDED_RETURNS:
+            return
+        kind, owner = KIND, other.id
+    elif parcel.comes_back:
+        if parcel.shipment_id == record.id:
+            return
+        kind, owner = KIND, parcel.shipment_id
+    elif parcel.order_id != record.root_id:
+        kind, owner = "shipment", parcel.shipment_id
+    else:
+        return
+    raise taken(kind, f"{KIND}.label.tracking_number", number, owner, _TAKEN_ADVICE)
+
+
+def void(unit: Unit, parcel: ParcelRecord) -> bool:
+    """The carrier took the label of a return's parcel back. False: that is known, or the return has
+    another label by now. Raises Refused with OUT_OF_SCOPE: another carrier's."""
+    resources.check_carrier(unit, parcel.carrier_code)
+    unit.require(moved_keys(parcel))
+    record = resources.fetch_for_fact(unit, KIND, parcel.shipment_id)
+    message: Any = record.message
+    label = message.label
+    number = label.carrier_code, label.tracking_number
+    if label.voided or number != (parcel.carrier_code, parcel.tracking_number):
+        return False
+
+    def edit(after: return_pb2.Return) -> None:
+        after.label.voided = True
+
+    resources.change(unit, record, edit)
+    return True
 
 
 def _parcel_of(record: ObjectRecord) -> return_pb2.ReturnParcel | None:

@@ -1,0 +1,97 @@
+"""Numbers of return labels that are those of something else, and labels that are taken back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from crossdock.label.v1 import label_service_pb2
+from crossdock.returns.v1 import return_service_pb2
+from decisions import CARRIER, outcome, refusal_of, request_id
+from first_flow import LABELS, at
+from returned_flow import RETURNS, ReturnedFlow, customer_return
+
+BACK = "1ZBACK"
+
+
+@pytest.fixture
+def flow() -> ReturnedFlow:
+    return ReturnedFlow()
+
+
+def sell(flow: ReturnedFlow, made: Any, number: str = BACK, *, voided: bool = False) -> Any:
+    """The carrier writes the label that it sold."""
+    change = return_service_pb2.UpdateReturnRequest(request_id=request_id())
+    change.customer_return.id = made.id
+    label = change.customer_return.label
+    label.carrier_code, label.tracking_number, label.voided = "UPSN", number, voided
+    change.update_mask.paths.append("label")
+    return flow.call(f"{RETURNS}/UpdateReturn", change, CARRIER).customer_return
+
+
+def void(flow: ReturnedFlow, number: str = BACK) -> str:
+    """What became of the carrier's word that it took a label back."""
+    request = label_service_pb2.ReportLabelVoidedRequest(
+        request_id=request_id(), carrier_code="UPSN", tracking_number=number
+    )
+    request.void_time.CopyFrom(at(flow.now))
+    return outcome(flow.call(f"{LABELS}/ReportLabelVoided", request, CARRIER).receipt)
+
+
+def two_returns(flow: ReturnedFlow) -> tuple[Any, Any]:
+    """Returns of two orders."""
+    first = flow.initiate(customer_return(flow.shipped()))
+    second = flow.initiate(customer_return(flow.shipped(number="SO-2"), number="RMA-2"))
+    return first, second
+
+
+@pytest.mark.parametrize("by", ["label", "parcel"])
+def test_a_label_with_the_number_of_another_return_is_refused(flow: ReturnedFlow, by: str) -> None:
+    """Proves that a label is refused whose number is on the label of another order's return, or
+    among its parcels, that the refusal names that return, and that nothing of it is kept: its scans
+    would move the other return."""
+    first, second = two_returns(flow)
+    if by == "label":
+        sell(flow, first)
+    else:
+        flow.send_back(parcel=BACK)
+    refusal = refusal_of(lambda: sell(flow, second))
+    assert refusal.reason == "REFERENCE_TAKEN"
+    assert refusal.metadata["object_id"] == first.id
+    assert "customer_return.label.tracking_number" in refusal.message
+    assert not flow.object("customer_return", second.id).HasField("label")
+    assert sell(flow, second, "1ZBACK2").label.tracking_number == "1ZBACK2"
+
+
+def test_a_label_with_the_number_of_another_orders_way_out_is_refused(flow: ReturnedFlow) -> None:
+    """Proves that a label is refused whose number is that of another order's parcel, by shipment,
+    while that of its own order's is taken."""
+    _, second = two_returns(flow)
+    (other,) = [each for each in flow.all("shipment") if each.number == "SHP-SO-1"]
+    refusal = refusal_of(lambda: sell(flow, second, "1Z-SO-1"))
+    assert (refusal.reason, refusal.metadata["object_id"]) == ("REFERENCE_TAKEN", other.id)
+    sell(flow, second, "1Z-SO-2")
+
+
+def test_a_package_gets_no_label_with_the_number_of_a_return(flow: ReturnedFlow) -> None:
+    """Proves that a label for a package is refused whose number is on a return's label, and that
+    the refusal names the return."""
+    first, _ = two_returns(flow)
+    sell(flow, first)
+    (other,) = [each for each in flow.all("shipment") if each.number == "SHP-SO-2"]
+    refusal = refusal_of(lambda: flow.label(other.id, other.packages[0].id, BACK))
+    assert (refusal.reason, refusal.metadata["object_id"]) == ("REFERENCE_TAKEN", first.id)
+
+
+def test_a_void_of_a_returns_label_is_written_down(flow: ReturnedFlow) -> None:
+    """Proves that the word of a void, told by number as of any label, is kept with the return, once
+    and not held for good, and that of a label which another one replaced leaves that one valid."""
+    first, _ = two_returns(flow)
+    sell(flow, first)
+    assert void(flow) == "APPLIED"
+    assert flow.object("customer_return", first.id).label.voided
+    assert void(flow) == "ALREADY_KNOWN"
+    sell(flow, first, "1ZBACK2")
+    assert void(flow) == "ALREADY_KNOWN"
+    assert not flow.object("customer_return", first.id).label.voided
+    assert not flow.held()
