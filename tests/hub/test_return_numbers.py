@@ -8,7 +8,7 @@ import pytest
 from crossdock.label.v1 import label_service_pb2
 from crossdock.returns.v1 import return_service_pb2
 from decisions import CARRIER, outcome, refusal_of, request_id
-from first_flow import LABELS, at
+from first_flow import LABELS, at, scan
 from returned_flow import RETURNS, ReturnedFlow, customer_return
 
 BACK = "1ZBACK"
@@ -95,3 +95,18 @@ def test_a_void_of_a_returns_label_is_written_down(flow: ReturnedFlow) -> None:
     assert void(flow) == "ALREADY_KNOWN"
     assert not flow.object("customer_return", first.id).label.voided
     assert not flow.held()
+
+
+def test_a_customer_may_use_a_label_that_was_taken_back(flow: ReturnedFlow) -> None:
+    """Proves that scans of a voided label, and of one that another replaced, put the return in
+    transit: the customer used what was printed, and the goods do come."""
+    first, second = two_returns(flow)
+    sell(flow, first)
+    void(flow)
+    sell(flow, second, "1ZOLD")
+    sell(flow, second, "1ZNEW")
+    flow.report(*(scan("IN_TRANSIT", flow.now, number=number) for number in (BACK, "1ZOLD")))
+    for made, number in ((first, BACK), (second, "1ZOLD")):
+        after = flow.object("customer_return", made.id)
+        assert flow.state("customer_return", made.id) == "IN_TRANSIT"
+        assert [each.tracking_number for each in after.parcels] == [number]

@@ -160,7 +160,8 @@ def moved_keys(parcel: ParcelRecord) -> set[Key]:
 
 def move(unit: Unit, parcels: Sequence[ParcelRecord]) -> None:
     """Scans moved these parcels of one return: what its carrier has is in transit. What is said
-    after the goods came moves nothing back."""
+    after the goods came moves nothing back. A label that was voided or replaced moves its return
+    all the same: the customer used what was printed, and the goods do come."""
     brought = [
         return_pb2.ReturnParcel(
             carrier_code=each.carrier_code, tracking_number=each.tracking_number
