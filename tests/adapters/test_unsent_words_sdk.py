@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock_adapters.canada_post import translate as canada_post
+from crossdock_adapters.fedex import conformance as fedex_conformance
 from crossdock_adapters.fedex import translate as fedex
 from crossdock_adapters.gls import translate as gls
 from crossdock_adapters.ltl_freight import translate as ltl_freight
@@ -108,6 +109,38 @@ def test_adapters_name_the_word_that_they_lack(work: Any, expected: UnsentWord) 
     assert raised.value.unsent == expected
 
 
+def fedex_service(word: str) -> str:
+    shipment = fedex_conformance.shipment()
+    shipment.service_code = word
+    return fedex.service_type(shipment, {})
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        fedex_service,
+        lambda word: ups.service_code(word, "US", {}),
+        lambda word: gls.service_of(word, {}),
+        lambda word: canada_post.service_code(word, {}),
+        lambda word: ltl_freight.accessorial_of(word, {}),
+        lambda word: measures.word_of(word, {}, "ups"),
+        lambda word: ErpUnits(kind="erp").out(word),
+        lambda word: return_reasons.code_of(word, {}, "sap"),
+        lambda word: packaging_of("T-1", {"T-1": word}, {}, "02", "ups"),
+    ],
+)
+@pytest.mark.parametrize("word", ["next day", "X" * 65])
+def test_no_command_is_told_that_could_not_work(work: Any, word: str) -> None:
+    """Proves that a word which no row can mean has nobody type a row for it, and that people are
+    told what to do instead; one that a row can mean is told with its command."""
+    with pytest.raises(Untranslatable) as raised:
+        work(word)
+    assert "crossdock map set" not in raised.value.reason
+    assert "setting" in raised.value.reason
+    with pytest.raises(Untranslatable, match=r"crossdock map set .* --means HOVER --preferred"):
+        work("HOVER")
+
+
 def test_where_an_adapter_reads_no_row_none_is_waited_for() -> None:
     """Proves that UPS's services from a country whose codes are in no table are said by the setting
     that holds them, and that nothing waits for a row that nobody would read."""
@@ -118,10 +151,6 @@ def test_where_an_adapter_reads_no_row_none_is_waited_for() -> None:
 
 def test_fedex_looks_in_the_table_of_its_border_too() -> None:
     """Proves that a row of either table of FedEx's services will do."""
-    from crossdock_adapters.fedex import conformance
-
-    shipment = conformance.shipment()
-    shipment.service_code = "HOVER"
     with pytest.raises(Untranslatable) as raised:
-        fedex.service_type(shipment, {})
+        fedex_service("HOVER")
     assert raised.value.unsent == service("", "US-CA")

@@ -194,11 +194,9 @@ def service_type(shipment: shipment_pb2.Shipment, services: Mapping[str, str]) -
     if found is None and wanted in services.values():
         found = wanted
     if found is None:
-        raise Untranslatable(
-            f"service {shipment.service_code!r} has no FedEx service type: say it with crossdock "
-            f"map set fedex SERVICE_LEVEL CODE --means {wanted} --preferred --reason …",
-            UnsentWord(Topic.SERVICE_LEVEL, wanted, ("", CROSS_BORDER)),
-        )
+        unsent = UnsentWord(Topic.SERVICE_LEVEL, wanted, ("", CROSS_BORDER))
+        problem = f"service {shipment.service_code!r} has no FedEx service type"
+        raise Untranslatable.for_want_of(unsent, "fedex", problem)
     return found
 
 

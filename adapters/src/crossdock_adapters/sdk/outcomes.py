@@ -140,7 +140,13 @@ class Untranslatable(NeedsPerson):
         cls, unsent: UnsentWord, kind: str, problem: str, code: str = "CODE"
     ) -> Untranslatable:
         """No row says what to send; the reason says which command does. kind: of the endpoint;
-        code: what the vendor calls such a word."""
+        code: what the vendor calls such a word. Of one that no row can mean it says that instead.
+        """
+        if not unsent.may_have_row:
+            rule = "a row means 1 to 64 capitals, digits or _"
+            said = f"{problem}, and no row can mean {unsent.canonical!r}: {rule}"
+            ways = "correct it where it comes from, or give it a code in the endpoint's settings"
+            return cls(f"{said}; {ways}, then retry", unsent)
         return cls(f"{problem}: say it with {unsent.command(kind, code)}", unsent)
 
 

@@ -153,12 +153,9 @@ def service_code(service: str, origin_country: str, services: Mapping[str, str])
                 f"service {service!r} from {origin_country} has no UPS code: say it in the setting "
                 f'services, as "{origin_country}:{wanted}"'
             )
-        table = f" --type {types[0]}" if types[0] else ""
-        raise Untranslatable(
-            f"service {service!r} from {origin_country} has no UPS code: say it with crossdock map "
-            f"set ups SERVICE_LEVEL CODE{table} --means {wanted} --preferred --reason …",
-            UnsentWord(Topic.SERVICE_LEVEL, wanted, types),
-        )
+        unsent = UnsentWord(Topic.SERVICE_LEVEL, wanted, types)
+        problem = f"service {service!r} from {origin_country} has no UPS code"
+        raise Untranslatable.for_want_of(unsent, "ups", problem)
     return found
 
 
