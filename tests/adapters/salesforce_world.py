@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock.order.v1 import order_pb2
+from crossdock.shipment.v1.shipment_pb2 import Shipment
 from crossdock_adapters.salesforce import translate_events
 from crossdock_adapters.salesforce.adapter import ADAPTER
 from crossdock_adapters.salesforce.client import SalesforceClient
@@ -131,7 +132,15 @@ class Desk:
             cursors=self.link, alerts=self.alerts,
         )  # fmt: skip
 
+    def knows_shipment(self, event: Any) -> None:
+        """The hub has the shipment that an event of it tells; one that it knows stays as it is."""
+        told = getattr(event, "shipment", None)
+        known = {each.id for each in self.stage.hub.notebook.known if isinstance(each, Shipment)}
+        if told is not None and told.id not in known:
+            self.stage.hub.notebook.learn([told])
+
     def work(self, operation: str, event: Any, attempt: int = 1) -> Work:
+        self.knows_shipment(event)
         return Work(
             str(uuid.uuid4()), ADAPTER.name, operation, "", "REFERENCE", attempt, event,
             self.settings, self.link.hub, self.link.numbers,

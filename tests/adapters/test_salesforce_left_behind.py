@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,8 @@ def shipment(
     packed: dict[int, str], left: dict[int, str] | None = None, id_: str = "s-1", unit: str = "EA"
 ) -> shipment_pb2.Shipment:
     """One carton; left: what of it did, where the confirm says so."""
-    made = shipment_pb2.Shipment(id=id_, order_id=HUB_ID, number=f"SHP-{id_}", carrier_code="UPS")
+    made = shipment_pb2.Shipment(order_id=HUB_ID, number=f"SHP-{id_}", carrier_code="UPS")
+    made.id = str(uuid.uuid5(uuid.NAMESPACE_OID, id_))
     made.ship_to.name = "R. Okonkwo"
     made.state = shipment_pb2.SHIPMENT_STATE_MANIFESTED
     package = made.packages.add(id=f"id-{id_}", number=f"C-{id_}")
@@ -197,6 +200,38 @@ async def test_what_was_voided_is_billed_once_it_has_left_again(desk: Desk) -> N
     assert not done.note
     assert billed(desk) == told(desk) == {"SKU-1": Decimal(5), "SKU-2": Decimal(1)}
     assert desk.calls("cancel_item") == 1
+
+
+@pytest.mark.parametrize("which", ["its own", "another"])
+async def test_what_is_voided_while_a_departure_waits_is_not_billed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """Proves that a first attempt goes by what the hub says once it has its turn: where a shipment
+    of the order was voided while it waited, nothing is fulfilled or billed, the delivery says so,
+    and the void goes through; where that was its own, nothing at all is written."""
+    order = await ordered(desk, SHIPPED)
+    gone, rest = shipment({1: "5"}, id_="s-1"), shipment({2: "2"}, id_="s-2")
+    counted(order, {1: "5", 2: "2"}, {})
+    desk.stage.hub.notebook.learn([gone, rest])
+    event = manifested(gone if which == "its own" else rest)
+    turn = desk.vendor.turn
+
+    @asynccontextmanager
+    async def late(summary: str) -> AsyncIterator[None]:
+        voided(desk, gone)
+        counted(order, {1: "0", 2: "2"}, {})
+        async with turn(summary):
+            yield
+
+    monkeypatch.setattr(desk.vendor, "turn", late)
+    done = await desk.do("confirm_shipment", event)
+    books = desk.sandbox.books()
+    assert {each["Status"] for each in books["fulfillment_orders"]} == {"Allocated"}
+    assert not books["invoices"]
+    assert "voided" in done.note
+    assert len(books["shipments"]) == (which == "another")
+    await desk.do("reverse_shipment", shipment_events_pb2.ShipmentVoided(shipment=gone))
+    assert len(desk.sandbox.books()["shipments"]) == (which == "another")
 
 
 async def test_what_is_never_packed_again_is_for_a_person(desk: Desk) -> None:

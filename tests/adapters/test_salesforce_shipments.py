@@ -18,6 +18,8 @@ pytestmark = pytest.mark.asyncio
 
 LINES = [["SKU-1", "5", "Each"], ["SKU-2", "2", "Each"]]
 PARTLY = order_pb2.ORDER_STATE_PARTIALLY_SHIPPED
+# Of a shipment for which the adapter asks the hub.
+KNOWN_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000d1"
 
 
 @pytest_asyncio.fixture
@@ -162,7 +164,7 @@ async def test_a_repeat_after_the_void_writes_nothing(desk: Desk, earlier: str) 
     no item, no status and no invoice, says why, and that the void behind it takes back whatever an
     earlier call wrote."""
     await desk.known_order(state=PARTLY, lines=LINES)
-    made = shipment(*TWO_CARTONS, id_="0190f7a2-3c4d-7e5f-8a6b-0000000000d1")
+    made = shipment(*TWO_CARTONS, id_=KNOWN_ID)
     before = 0
     if earlier == "everything":
         desk.sandbox.faults.add({"kind": "reply_lost", "operation": "composite", "count": 1})
@@ -201,7 +203,7 @@ async def test_a_fulfilled_order_is_not_taken_back_in_silence(desk: Desk) -> Non
     """Proves that the void of an order that is fulfilled and invoiced is for a person, who is told
     of the invoice, and goes through once that person has set it back."""
     order_id = await desk.known_order(lines=LINES)
-    made = shipment(*TWO_CARTONS)
+    made = shipment(*TWO_CARTONS, id_=KNOWN_ID)
     await desk.do("confirm_shipment", left(made))
     (invoice,) = desk.sandbox.books()["invoices"]
     with pytest.raises(NeedsPerson, match=f"and has invoice {invoice['Id']}"):

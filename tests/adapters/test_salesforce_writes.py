@@ -60,7 +60,7 @@ async def test_what_is_fulfilled_is_for_the_whole_order_to_say(desk: Desk) -> No
     assert [each.type for each in first.references] == ["fulfillment_order", "shipment"]
     books = desk.sandbox.books()
     assert (len(books["shipments"]), books["invoices"]) == (1, [])
-    desk.stage.hub.notebook.known[-1].state = order_pb2.ORDER_STATE_SHIPPED
+    desk.stage.hub.notebook.known[0].state = order_pb2.ORDER_STATE_SHIPPED
     delivered: Any = conformance.delivered({})
     delivered.shipment.order_id = HUB_ID
     last = await desk.do("record_delivery", delivered)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -39,7 +39,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
-from crossdock_adapters.sdk.voided_shipments import VOIDED_SINCE, is_repeated_in_vain
+from crossdock_adapters.sdk.voided_shipments import VOIDED_SINCE, is_voided
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
 ADAPTER = Adapter.load(__package__)
@@ -127,7 +127,7 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
 
     Each part is the same again when it is repeated: rows are upserted by a key of ours, what has
     not left is taken out by what is there then, and a fulfillment order has one invoice. One that
-    was voided before the repeat is left to its void.
+    was voided by its turn is left to its void, at a repeat and wherever it would be fulfilled.
     """
     shipment: shipment_pb2.Shipment = work.event.shipment
     ours = await _order(work, shipment.order_id)
@@ -137,7 +137,9 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     rows = translate.shipment_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
         # Within the turn: what was voided while this one waited for it counts.
-        if await is_repeated_in_vain(work):
+        ours = await _as_of_now(work, ours)
+        # A first attempt that fulfils nothing writes only what the void behind it takes back.
+        if (work.attempt > 1 or ours.has_all_left) and await is_voided(work):
             return Confirmed(note=VOIDED_SINCE)
         found = await _read_open(work, vendor, ours.id)
         items = _items(work, vendor, found, shipment)
@@ -162,6 +164,7 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
     status = work.settings.text("delivered_shipment_status")
     rows = translate.delivered_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
+        ours = await _as_of_now(work, ours)
         found = await _read(vendor, ours.id)
         rest = await _awaited(work, vendor, ours, found)
         note = await _leave_out(work, vendor, ours, found)
@@ -282,6 +285,11 @@ async def _order(work: Work, hub_id: str) -> Ours | None:
         return None
     summary = reference_of(order, work.endpoint, translate.SUMMARY_REFERENCE)
     return Ours(order_id, summary or order_id, order)
+
+
+async def _as_of_now(work: Work, ours: Ours) -> Ours:
+    """With the hub's order as it is once a turn has come, before anything is written in it."""
+    return replace(ours, order=await _hub_order(work, ours.order.id))
 
 
 async def _hub_order(work: Work, hub_id: str) -> order_pb2.Order:

@@ -35,8 +35,9 @@ async def is_voided(work: Work) -> bool:
 async def is_repeated_in_vain(work: Work) -> bool:
     """Whether this would say once more that goods left, of a shipment that was voided since.
 
-    For operations whose reversal finds nothing without a fuss. A first attempt does not ask: what
-    was voided before it began, the hub has dropped, and what is voided while it runs is taken back
-    by the void, which waits for it.
+    For operations whose reversal finds nothing without a fuss, and takes back all that they write.
+    A first attempt does not ask: what was voided before it began, the hub has dropped, and what is
+    voided while it runs, or waits within the adapter, is taken back by the void, which waits for
+    it. What writes more than its void takes back asks `is_voided` at each attempt.
     """
     return work.attempt > 1 and await is_voided(work)
