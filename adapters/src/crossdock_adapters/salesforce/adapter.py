@@ -144,7 +144,7 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
         found = await _read_open(work, vendor, ours.id)
         items = _items(work, vendor, found, shipment)
         rest = await _awaited(work, vendor, ours, found)
-        note = await _leave_out(work, vendor, ours, found)
+        note = "" if rest else await _leave_out(work, vendor, ours, found)
         invoice = await _write(work, vendor, ours, found, rows, items, done=not rest)
     notes = filter(None, [note, rest and f"not fulfilled yet: {rest}"])
     return Confirmed([_reference(ours.id), *_shipments(rows), *invoice], note="; ".join(notes))
@@ -167,7 +167,7 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
         ours = await _as_of_now(work, ours)
         found = await _read(vendor, ours.id)
         rest = await _awaited(work, vendor, ours, found)
-        note = await _leave_out(work, vendor, ours, found)
+        note = "" if rest else await _leave_out(work, vendor, ours, found)
         invoice = await _write(work, vendor, ours, found, rows, {}, done=not rest)
     if rest:
         raise NeedsPerson(
@@ -346,7 +346,8 @@ async def _leave_out(work: Work, vendor: SalesforceClient, ours: Ours, found: Fo
     would be billed; what was, for people. What is fulfilled or invoiced by now stays as it is.
 
     Only that: a shipment that was voided to be packed again has not left either, and nothing puts
-    back what is cancelled.
+    back what is cancelled. So nothing is asked of this while that is awaited: where each confirm
+    tells the whole line, the hub counts some of it as short until it has left.
     """
     closed = _stage(found, vendor) in (Stage.DONE, Stage.CANCELLED)
     if not ours.has_all_left or closed or vendor.names.get(found.order, "order.invoice"):
