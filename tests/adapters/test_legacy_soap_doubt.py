@@ -298,6 +298,29 @@ async def test_a_document_is_overdue_by_the_deployments_zone(tmp_path: Path) -> 
             assert isinstance(ended.value, AnswerLater) != silent
 
 
+async def test_a_question_asked_again_for_the_clock_is_another_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a look-up which is made again with the ERP's time has a message id of its own,
+    for a service may know the first by now, while a post keeps that of its work."""
+    ids: list[str] = []
+    written = soap.envelope
+
+    def seen(*given: Any, **also: Any) -> bytes:
+        # What the sandbox writes has none.
+        if also.get("message_id"):
+            ids.append(also["message_id"])
+        return written(*given, **also)
+
+    monkeypatch.setattr(soap, "envelope", seen)
+    for again, different in ((Desk.look, 2), (Desk.do, 1)):
+        async with running(tmp_path) as desk:
+            await desk.misbehave("clock_ahead")
+            ids.clear()
+            await again(desk, CREATE, SOLD)
+            assert (len(ids), len(set(ids))) == (2, different)
+
+
 @pytest.mark.parametrize("code", ["", "E101", "Locked", "DuplicateMessage", "TooManyCalls"])
 async def test_a_clock_is_followed_only_after_a_refusal_of_the_header(
     tmp_path: Path, code: str

@@ -102,12 +102,11 @@ class SoapClient:
     ) -> Element:
         """Call once; once more where the service refused our clock at the door, and told its own.
 
-        message_id: the same for the same work, whoever asks; without one, one of its own. pages:
-        the answer may be large, and is a BrokenPage where nobody can read it.
+        message_id: the same for the same work, whoever asks; without one each call has one of its
+        own. pages: the answer may be large, and is a BrokenPage where nobody can read it.
         """
         record = exchange.current()
         left_before = record is not None and record.effect_left
-        message_id = message_id or f"urn:uuid:{uuid.uuid4()}"
         ahead = self._ahead
         try:
             return await self._once(operation, body, message_id, effect, pages)
@@ -124,6 +123,8 @@ class SoapClient:
     async def _once(
         self, operation: Operation, body: NewElement, message_id: str, effect: bool, pages: bool
     ) -> Element:
+        # A service that remembers ids may know that of a call which it refused.
+        message_id = message_id or f"urn:uuid:{uuid.uuid4()}"
         token = self._token()
         record = exchange.current()
         if record is not None:
