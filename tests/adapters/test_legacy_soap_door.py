@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,24 @@ async def test_a_message_is_addressed_or_refused(
         assert desk.asked() == []
         monkeypatch.undo()
         await desk.do(CREATE, SOLD)
+
+
+@pytest.mark.parametrize("name", ["created", "expires"])
+async def test_a_time_without_its_zone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Proves that a token with a time of no zone is answered with a fault, not with an error."""
+    written = soap.username_token
+
+    def zoneless(*given: Any, **also: Any) -> soap.UsernameToken:
+        made = written(*given, **also)
+        return replace(made, **{name: getattr(made, name).removesuffix("Z")})
+
+    async with running(tmp_path, message_life_seconds=60, password_type="text") as desk:
+        monkeypatch.setattr(soap, "username_token", zoneless)
+        with pytest.raises(Retry, match=r"InvalidSecurityToken .*cannot be read"):
+            await desk.do(CREATE, SOLD)
+        assert desk.asked() == []
 
 
 async def test_a_line_out_of_its_order_is_refused(tmp_path: Path) -> None:

@@ -164,6 +164,8 @@ class SoapDoor:
             nonce = base64.b64decode(said.nonce, validate=True)
             created = datetime.fromisoformat(said.created)
             expires = datetime.fromisoformat(said.expires) if said.expires else now
+            if created.tzinfo is None or expires.tzinfo is None:
+                raise ValueError("a time without its zone")
         except (binascii.Error, ValueError):
             raise Faulted("InvalidSecurityToken", "nonce or time cannot be read") from None
         wanted = self.password
