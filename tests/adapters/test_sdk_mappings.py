@@ -127,7 +127,8 @@ def test_what_is_wrong_with_a_file_is_said(was: str, becomes: str, problem: str)
 
 def test_a_file_may_be_the_rows_that_the_sdk_has() -> None:
     """Proves that rows which several endpoints have are written once: such a file has them with
-    their version, and is refused where it says anything besides, or names no rows."""
+    their version, and is refused where it says anything besides, or names no
+    rows of the SDK: no other file of it, and none elsewhere."""
     shared = read_file('rows_of = "usual_erp_units"')
     natives = Mappings(shared).natives(Topic.UNIT)
     assert shared.version and natives["KGM"] == "KG"
@@ -135,6 +136,9 @@ def test_a_file_may_be_the_rows_that_the_sdk_has() -> None:
         'rows_of = "usual_erp_units"\nversion = "1"',
         'rows_of = "nowhere"',
         "rows_of = 1",
+        'rows_of = ["usual_erp_units"]',
+        'rows_of = "state_zones"',
+        'rows_of = "../ups/mappings"',
     ):
         with pytest.raises(ManifestError, match=r"stands alone.*usual_erp_units"):
             read_file(wrong)

@@ -20,6 +20,8 @@ from crossdock.exception_reasons import EXCEPTION_REASONS
 from crossdock_adapters.sdk.manifest import ManifestError
 
 FILE_NAME = "mappings.toml"
+# Files of the SDK that another file may consist of, by `rows_of`.
+SHARED_ROWS = ("usual_erp_units",)
 MAX_ROWS = 2_000
 MAX_TYPE = 32
 MAX_CODE = 64
@@ -144,10 +146,10 @@ def read_file(text: str, name: str = FILE_NAME) -> MappingFile:
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(name, [f"not TOML: {error}"]) from error
     if "rows_of" in raw:
+        if set(raw) != {"rows_of"} or raw["rows_of"] not in SHARED_ROWS:
+            known = "rows_of stands alone, and names rows that the SDK has"
+            raise ManifestError(name, [f"{known}: {', '.join(SHARED_ROWS)}"])
         shared = resources.files(__package__).joinpath(f"{raw['rows_of']}.toml")
-        if set(raw) != {"rows_of"} or not shared.is_file():
-            known = "rows_of stands alone, and names a file of rows in the SDK"
-            raise ManifestError(name, [f"{known}: usual_erp_units"])
         return read_file(shared.read_text("utf-8"), shared.name)
     version, sources = raw.pop("version", ""), raw.pop("sources", {})
     problems = [] if isinstance(version, str) and version else ["version is missing"]
