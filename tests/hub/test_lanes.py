@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB, Caller
-from crossdock_hub.lanes import LEAST_BESIDE, Lanes, Slice
+from crossdock_hub.lanes import Lanes
 from crossdock_hub.unit import Refused
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,36 +39,90 @@ def loop() -> Any:
     made.close()
 
 
+def batch_of(loop: asyncio.AbstractEventLoop, weight: int) -> list[Command]:
+    return [command(loop, "", bulk=True, weight=weight)]
+
+
 @given(
-    fixed=st.floats(0.0001, 0.015),
-    each=st.floats(0.00002, 0.05),
-    rounds=st.integers(30, 60),
+    fixed=st.floats(0.0001, 0.05),
+    each=st.floats(0.00002, 0.01),
+    noise=st.lists(st.floats(0.8, 1.25), min_size=1, max_size=20),
+    calls=st.booleans(),
 )
 def test_a_slice_settles_where_a_batch_takes_its_time(
-    fixed: float, each: float, rounds: int
+    fixed: float, each: float, noise: list[float], calls: bool
 ) -> None:
-    """Proves for any cost of a commit and of a command that batches of bulk come to take the time
-    they are given, give or take one command and one doubling, or one command where that is more."""
-    found = Slice(LIMITS.bulk_batch_seconds, LIMITS.batch_commands_max)
-    for _ in range(rounds):
-        found.took(found.weight, fixed + each * found.weight)
-    took = fixed + each * found.weight
-    assert found.weight == 1 or took <= LIMITS.bulk_batch_seconds * 2
-    whole = fixed + each * LIMITS.batch_commands_max <= LIMITS.bulk_batch_seconds
-    if whole:
-        assert found.weight == LIMITS.batch_commands_max
-    else:
-        assert fixed + each * (found.weight + 1) * 2 >= LIMITS.bulk_batch_seconds
+    """Proves for any cost of a commit and of a row, and for times that vary, that batches of bulk
+    come to take about the time they are given, or half more than a commit takes: no longer, so that
+    nobody waits, and no less, so that a slow commit does not starve a load. With callers between
+    them, and without."""
+    loop = asyncio.new_event_loop()
+    now = 0.0
+    lanes = Lanes(Limits().with_changes({"queue_commands_max": 10**6}), lambda: now)
+    factors = itertools.cycle(noise)
+    sizes = []
+    for turn in range(150):
+        while len(lanes._bulk) < LIMITS.batch_commands_max:
+            lanes.add(command(loop, "", bulk=True))
+        if calls and turn % 3 == 0:
+            lanes.add(command(loop, "caller", bulk=False))
+        batch = lanes.take()
+        lanes.took(batch, (fixed + each * len(batch)) * next(factors))
+        if all(one.bulk for one in batch):
+            sizes.append(len(batch))
+    loop.close()
+    seconds = LIMITS.bulk_beside_seconds if calls else LIMITS.bulk_batch_seconds
+    wanted = max(seconds - fixed, fixed / 2) / each
+    most = min(wanted * 4 + 2, LIMITS.batch_commands_max)
+    least = min(wanted / 4, LIMITS.batch_commands_max)
+    typical = sorted(sizes[-30:])[len(sizes[-30:]) // 2]
+    assert least - 1 <= typical <= most
 
 
-def test_a_batch_that_took_less_than_it_was_let_teaches_nothing() -> None:
-    """Proves that a quick batch of few commands does not widen the slice."""
-    found = Slice(0.02, 512)
-    before = found.weight
-    found.took(1, 0.001)
-    assert found.weight == before
-    found.took(1, 0.2)
-    assert found.weight < before
+@pytest.mark.parametrize("commit_seconds", [0.003, 0.0101, 0.015, 0.05])
+@pytest.mark.parametrize("calls", [False, True])
+def test_a_slow_commit_does_not_starve_a_load(
+    loop: asyncio.AbstractEventLoop, commit_seconds: float, calls: bool
+) -> None:
+    """Proves that a load goes on at a quarter at least of what batches of any size could do,
+    however long a commit takes, with somebody calling all the time or nobody."""
+    now = 0.0
+    lanes = Lanes(LIMITS, lambda: now)
+    rows, begun, longest = 0, 0.0, 0.0
+    for turn in range(400):
+        while len(lanes._bulk) < LIMITS.batch_commands_max:
+            lanes.add(command(loop, "", bulk=True))
+        if calls:
+            lanes.add(command(loop, "caller", bulk=False))
+        batch = lanes.take()
+        took = commit_seconds + 0.0001 * len(batch)
+        lanes.took(batch, took)
+        now += took
+        if turn < 200:
+            begun = now
+            continue
+        rows += sum(one.bulk for one in batch)
+        longest = max(longest, took)
+    # A fourth to a third of each batch is rows; with callers every other one has none.
+    assert rows / (now - begun) >= (900 if calls else 2_700)
+    assert longest <= max(LIMITS.bulk_batch_seconds, commit_seconds * 2) * 1.2
+
+
+def test_heavy_rows_stay_brief_beside_callers_that_never_end(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Proves that batches with callers in them teach too: rows of 3 ms beside callers that leave no
+    batch to bulk alone come to be taken one or two at a time."""
+    lanes = Lanes(LIMITS)
+    taken = []
+    for _ in range(100):
+        while len(lanes._bulk) < LIMITS.batch_commands_max:
+            lanes.add(command(loop, "", bulk=True))
+        lanes.add(command(loop, "caller", bulk=False))
+        batch = lanes.take()
+        lanes.took(batch, 0.002 + 0.003 * sum(one.bulk for one in batch))
+        taken.append(sum(one.bulk for one in batch))
+    assert max(taken[-20:]) <= 2 and sum(taken[-20:]) >= 10
 
 
 def test_a_caller_amid_a_load_is_in_the_next_batch(loop: asyncio.AbstractEventLoop) -> None:
@@ -75,7 +130,8 @@ def test_a_caller_amid_a_load_is_in_the_next_batch(loop: asyncio.AbstractEventLo
     lanes = Lanes(LIMITS)
     for number in range(5_000):
         lanes.add(command(loop, str(number), bulk=True))
-    lanes.took([command(loop, "", bulk=True, weight=64)], 0.64)
+    for _ in range(9):
+        lanes.took([command(loop, "", bulk=True, weight=64)], 0.64)
     lanes.add(command(loop, "caller", bulk=False))
     batch = lanes.take()
     assert batch[0].name == "caller"
@@ -102,26 +158,16 @@ def test_soon_after_a_caller_bulk_is_brief(loop: asyncio.AbstractEventLoop) -> N
     for number in range(20_000):
         lanes.add(command(loop, str(number), bulk=True))
     alone = settled()
-    assert 0.001 + 0.0001 * alone == pytest.approx(LIMITS.bulk_batch_seconds, rel=0.1)
+    assert 0.001 + 0.0001 * alone == pytest.approx(LIMITS.bulk_batch_seconds, rel=0.35)
     lanes.add(command(loop, "timer", bulk=False, caller=HUB))
     assert not taken()
-    assert taken() == alone
+    assert taken() == pytest.approx(alone, rel=0.35)
     lanes.add(command(loop, "caller", bulk=False))
     assert not taken()
-    beside = settled()
-    took = 0.001 + 0.0001 * beside
-    assert beside >= LEAST_BESIDE and took == pytest.approx(LIMITS.bulk_beside_seconds, rel=0.1)
+    took = 0.001 + 0.0001 * settled()
+    assert took == pytest.approx(LIMITS.bulk_beside_seconds, rel=0.35)
     now += LIMITS.bulk_yields_seconds
-    assert taken() == alone
-
-
-def test_a_slow_disk_does_not_starve_bulk() -> None:
-    """Proves that where a commit alone takes longer than bulk is given beside callers, some of it
-    goes with each batch still."""
-    found = Slice(LIMITS.bulk_beside_seconds, LIMITS.batch_commands_max, LEAST_BESIDE)
-    for _ in range(30):
-        found.took(found.weight, LIMITS.bulk_beside_seconds * 4)
-    assert found.weight == LEAST_BESIDE
+    assert settled() == pytest.approx(alone, rel=0.35)
 
 
 def test_bulk_gets_its_share_beside_a_full_lane(loop: asyncio.AbstractEventLoop) -> None:

@@ -23,38 +23,57 @@ from crossdock_hub.unit import Refused
 
 # Beside interactive commands bulk gets this share of a full batch.
 BULK_SHARE = 4
-# Beside them, and soon after them, so much goes at least.
-LEAST_BESIDE = 8
-# A slice follows the time that batches take, at most doubled or halved by one of them.
-MOST_CHANGE = 2.0
+# Where a batch takes long whatever is in it, as over a network, bulk gets this share beyond that.
+FIXED_SHARE = 0.5
+# What a batch has shown counts less by this with each that follows; the first ones stand against a
+# guess.
+MEMORY = 0.95
+GUESS_FIXED_SECONDS, GUESS_EACH_SECONDS = 0.002, 0.000_15
+# A command costs this share at least of what it seems to cost if nothing is fixed: what batches of
+# nearly the same weight tell is mostly noise.
+LEAST_EACH_SHARE = 0.05
+# No batch may carry so many times more than the last one of its kind; every other one carries this
+# share of what it could, as nothing is learned from batches that are all alike.
+MOST_GROWTH = 2.0
+EVERY_OTHER = 0.75
 
 
-class Slice:
-    """How much bulk work a batch takes so that it ends within a time.
+class Costs:
+    """What batches cost: a fixed time, for the commit above all, and a time for each command.
 
-    seconds: that time. most: the weight of a whole batch. least: what goes in any case, as a commit
-    alone may take longer than that time. It learns from the batches that took as much bulk as they
-    were let; the first is a guess.
+    A line through what they took, by least squares in which what is older counts less. Batches of
+    few commands tell the one, those of many the other, so that a slow commit is not taken for slow
+    commands, which fewer of them would not make any faster.
     """
 
-    def __init__(self, seconds: float, most: int, least: int = 1) -> None:
-        self._seconds = seconds
-        self._most = most
-        self._least = float(least)
-        self._weight = float(most) / 8
+    def __init__(self) -> None:
+        self._count = self._weights = self._seconds = self._squares = self._products = 0.0
+        for weight in (1, 64):
+            self.note(weight, GUESS_FIXED_SECONDS + GUESS_EACH_SECONDS * weight)
+
+    def note(self, weight: int, seconds: float) -> None:
+        """Learn from a batch of this weight."""
+        self._count = self._count * MEMORY + 1
+        self._weights = self._weights * MEMORY + weight
+        self._seconds = self._seconds * MEMORY + seconds
+        self._squares = self._squares * MEMORY + weight * weight
+        self._products = self._products * MEMORY + weight * seconds
 
     @property
-    def weight(self) -> int:
-        """What the next batch may take; one command goes whatever it weighs."""
-        return int(self._weight)
+    def line(self) -> tuple[float, float]:
+        """Seconds that a batch takes in any case, and seconds for each unit of weight."""
+        all_of_it = self._seconds / self._weights
+        spread = self._count * self._squares - self._weights**2
+        each = all_of_it
+        if spread > 1e-6 * self._squares:
+            slope = (self._count * self._products - self._weights * self._seconds) / spread
+            each = min(all_of_it, max(slope, all_of_it * LEAST_EACH_SHARE))
+        return max(0.0, (self._seconds - each * self._weights) / self._count), each
 
-    def took(self, bulk: int, seconds: float) -> None:
-        """Learn from a batch with this weight of bulk."""
-        if bulk < self.weight and seconds <= self._seconds:
-            return
-        wanted = self._seconds / max(seconds, 1e-6)
-        change = min(MOST_CHANGE, max(1 / MOST_CHANGE, wanted))
-        self._weight = min(float(self._most), max(self._least, self._weight * change))
+    def weight_within(self, seconds: float) -> float:
+        """How much a batch may carry that is to take so long, or a part more than it has to."""
+        fixed, each = self.line
+        return max(seconds - fixed, fixed * FIXED_SHARE) / max(each, 1e-9)
 
 
 class Lanes:
@@ -66,12 +85,12 @@ class Lanes:
         self._called_at = -inf
         self._interactive: deque[Command] = deque()
         self._bulk: deque[Command] = deque()
-        most = limits.batch_commands_max
-        self._alone = Slice(limits.bulk_batch_seconds, most)
-        self._beside = Slice(limits.bulk_beside_seconds, most, LEAST_BESIDE)
-        # Of the batch that is under way.
-        self._slice = self._alone
+        self._costs = Costs()
+        # Whether the last batch had bulk in it, and what the last ones could carry: beside callers,
+        # and alone.
         self._bulk_went = False
+        self._most = dict.fromkeys((True, False), float(limits.batch_commands_max) / 8)
+        self._share = EVERY_OTHER
 
     @property
     def empty(self) -> bool:
@@ -96,16 +115,24 @@ class Lanes:
     def take(self) -> list[Command]:
         """The next batch; callers do not share two of them in a row with bulk."""
         room = self._limits.batch_commands_max
-        beside = bool(self._interactive) or self._was_called_lately
-        self._slice = self._beside if beside else self._alone
-        most = min(self._slice.weight, self._alone.weight)
-        reserved = min(room // BULK_SHARE, most) if self._bulk and not self._bulk_went else 0
+        most = self._slice_of_bulk() if self._bulk else 0
+        reserved = 0 if self._bulk_went else min(room // BULK_SHARE, most)
         batch = _taken(self._interactive, room - reserved)
         bulk: list[Command] = []
         if not (batch and self._bulk_went):
             bulk = _taken(self._bulk, min(max(reserved, room - _weight(batch)), most))
         self._bulk_went = bool(bulk)
         return batch + bulk
+
+    def _slice_of_bulk(self) -> int:
+        """How much bulk the next batch may carry; one command goes whatever it weighs."""
+        beside = bool(self._interactive) or self._was_called_lately
+        limits = self._limits
+        seconds = limits.bulk_beside_seconds if beside else limits.bulk_batch_seconds
+        wanted = min(self._costs.weight_within(seconds), self._most[beside] * MOST_GROWTH)
+        most = self._most[beside] = min(float(limits.batch_commands_max), max(1.0, wanted))
+        self._share = EVERY_OTHER if self._share == 1.0 else 1.0
+        return max(1, int(most * self._share))
 
     @property
     def _was_called_lately(self) -> bool:
@@ -116,9 +143,9 @@ class Lanes:
         return list(islice(self._interactive, self._limits.batch_commands_max))
 
     def took(self, batch: Sequence[Command], seconds: float) -> None:
-        """Tell how long a batch took, its commit included; only one of bulk alone teaches."""
-        if batch and all(command.bulk for command in batch):
-            self._slice.took(_weight(batch), seconds)
+        """Tell how long a batch took, its commit included."""
+        if batch:
+            self._costs.note(_weight(batch), seconds)
 
 
 def _taken(queue: deque[Command], room: int) -> list[Command]:

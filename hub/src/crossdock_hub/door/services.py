@@ -278,7 +278,13 @@ class Services:
                         futures[index] = submit(caller, entry, bulk=bulk)
                         yield
 
-            await in_turns(submitted(), self._door.limits.intake_turn_seconds)
+            try:
+                await in_turns(submitted(), self._door.limits.intake_turn_seconds)
+            except BaseException:
+                # Refused, or given up by its caller: nobody waits for what is in line already.
+                for future in futures.values():
+                    future.cancel()
+                raise
             found = await asyncio.gather(*futures.values(), return_exceptions=True)
             answers = dict(zip(futures, found, strict=True)) | refused
             return response_type(
