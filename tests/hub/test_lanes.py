@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+from random import Random
 from typing import Any
 
 import pytest
@@ -46,11 +46,12 @@ def batch_of(loop: asyncio.AbstractEventLoop, weight: int) -> list[Command]:
 @given(
     fixed=st.floats(0.0001, 0.05),
     each=st.floats(0.00002, 0.01),
-    noise=st.lists(st.floats(0.8, 1.25), min_size=1, max_size=20),
+    noise=st.floats(0.0, 0.2),
+    seed=st.integers(0, 2**32),
     calls=st.booleans(),
 )
 def test_a_slice_settles_where_a_batch_takes_its_time(
-    fixed: float, each: float, noise: list[float], calls: bool
+    fixed: float, each: float, noise: float, seed: int, calls: bool
 ) -> None:
     """Proves for any cost of a commit and of a row, and for times that vary, that batches of bulk
     come to take about the time they are given, or half more than a commit takes: no longer, so that
@@ -59,7 +60,7 @@ def test_a_slice_settles_where_a_batch_takes_its_time(
     loop = asyncio.new_event_loop()
     now = 0.0
     lanes = Lanes(Limits().with_changes({"queue_commands_max": 10**6}), lambda: now)
-    factors = itertools.cycle(noise)
+    chance = Random(seed)
     sizes = []
     for turn in range(150):
         while len(lanes._bulk) < LIMITS.batch_commands_max:
@@ -67,7 +68,7 @@ def test_a_slice_settles_where_a_batch_takes_its_time(
         if calls and turn % 3 == 0:
             lanes.add(command(loop, "caller", bulk=False))
         batch = lanes.take()
-        lanes.took(batch, (fixed + each * len(batch)) * next(factors))
+        lanes.took(batch, (fixed + each * len(batch)) * max(0.2, chance.gauss(1.0, noise)))
         if all(one.bulk for one in batch):
             sizes.append(len(batch))
     loop.close()
@@ -153,7 +154,7 @@ def test_soon_after_a_caller_bulk_is_brief(loop: asyncio.AbstractEventLoop) -> N
         return len(batch) if all(each.bulk for each in batch) else 0
 
     def settled() -> int:
-        return [taken() for _ in range(20)][-1]
+        return max([taken() for _ in range(20)][-3:])
 
     for number in range(20_000):
         lanes.add(command(loop, str(number), bulk=True))
@@ -161,7 +162,7 @@ def test_soon_after_a_caller_bulk_is_brief(loop: asyncio.AbstractEventLoop) -> N
     assert 0.001 + 0.0001 * alone == pytest.approx(LIMITS.bulk_batch_seconds, rel=0.35)
     lanes.add(command(loop, "timer", bulk=False, caller=HUB))
     assert not taken()
-    assert taken() == pytest.approx(alone, rel=0.35)
+    assert settled() == pytest.approx(alone, rel=0.35)
     lanes.add(command(loop, "caller", bulk=False))
     assert not taken()
     took = 0.001 + 0.0001 * settled()

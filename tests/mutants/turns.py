@@ -18,9 +18,13 @@ TURN_MUTANTS: Final[list[Mutant]] = [
             "        self._bulk_went = bool(bulk)\n",
             "        self._bulk_went = False\n",
         ),
-        a_caller_given_up_keeps_bulk_waiting=(
-            "        if not (batch and self._bulk_went):\n",
-            "        if not (beside and self._bulk_went):\n",
+        batches_with_callers_teach_nothing=(
+            "        if batch:\n            self._costs",
+            "        if batch and all(one.bulk for one in batch):\n            self._costs",
+        ),
+        a_slow_commit_passes_for_slow_rows=(
+            "        if spread > 1e-6 * self._squares:\n",
+            "        if spread < 0:\n",
         ),
         bulk_is_long_again_at_once_after_a_caller=(
             "        beside = bool(self._interactive) or self._was_called_lately\n",

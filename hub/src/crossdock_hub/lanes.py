@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import cycle, islice
 from math import inf
 
 from crossdock.errors import Refusal
@@ -27,15 +27,15 @@ BULK_SHARE = 4
 FIXED_SHARE = 0.5
 # What a batch has shown counts less by this with each that follows; the first ones stand against a
 # guess.
-MEMORY = 0.95
+MEMORY = 0.97
 GUESS_FIXED_SECONDS, GUESS_EACH_SECONDS = 0.002, 0.000_15
 # A command costs this share at least of what it seems to cost if nothing is fixed: what batches of
 # nearly the same weight tell is mostly noise.
 LEAST_EACH_SHARE = 0.05
-# No batch may carry so many times more than the last one of its kind; every other one carries this
-# share of what it could, as nothing is learned from batches that are all alike.
+# No batch may carry so many times more than the last one of its kind.
 MOST_GROWTH = 2.0
-EVERY_OTHER = 0.75
+# What one after the other carries of what it could: nothing is learned from batches that are alike.
+SHARES = (1.0, 1.0, 0.5)
 
 
 class Costs:
@@ -90,7 +90,7 @@ class Lanes:
         # and alone.
         self._bulk_went = False
         self._most = dict.fromkeys((True, False), float(limits.batch_commands_max) / 8)
-        self._share = EVERY_OTHER
+        self._shares = cycle(SHARES)
 
     @property
     def empty(self) -> bool:
@@ -131,8 +131,7 @@ class Lanes:
         seconds = limits.bulk_beside_seconds if beside else limits.bulk_batch_seconds
         wanted = min(self._costs.weight_within(seconds), self._most[beside] * MOST_GROWTH)
         most = self._most[beside] = min(float(limits.batch_commands_max), max(1.0, wanted))
-        self._share = EVERY_OTHER if self._share == 1.0 else 1.0
-        return max(1, int(most * self._share))
+        return max(1, int(most * next(self._shares)))
 
     @property
     def _was_called_lately(self) -> bool:
