@@ -9,6 +9,7 @@ import pytest
 from crossdock.confirmation.v1 import confirmation_service_pb2
 from crossdock.label.v1 import label_pb2
 from crossdock.returns.v1 import return_pb2, return_service_pb2
+from crossdock.tracking.v1 import tracking_pb2
 from crossdock_hub.identity import Caller, Scope
 from decisions import CARRIER, outcome, refusal_of, request_id
 from first_flow import CONFIRMATIONS, at, scan, seconds
@@ -157,18 +158,36 @@ def test_a_full_list_of_parcels_is_not_written_anew(flow: ReturnedFlow) -> None:
     assert flow.object("customer_return", made.id) == full
 
 
-def test_a_proof_of_the_way_back_is_not_a_delivery(flow: ReturnedFlow) -> None:
-    """Proves that a proof for the parcel of a return is neither kept as one for the customer nor
-    held for good: what came is the warehouse's word."""
+@pytest.mark.parametrize("scanned", [False, True])
+def test_a_proof_of_the_way_back_is_kept_as_its_scan(flow: ReturnedFlow, scanned: bool) -> None:
+    """Proves that a proof for the parcel of a return confirms no delivery, and that who signed is
+    kept with the scans of the parcel, once, and moves the return; a scan may say it already."""
     made = flow.initiate(customer_return(flow.shipped()))
     sell(flow, made)
+    before = len(flow.scans)
+    if scanned:
+        delivered = scan("DELIVERED", flow.now, number=BACK)
+        delivered.signed_by = "DOCK 4"
+        flow.report(delivered)
     proof = confirmation_service_pb2.CreateDeliveryConfirmationRequest(request_id=request_id())
     proof.delivery_confirmation.carrier_code = "UPSN"
     proof.delivery_confirmation.tracking_number = BACK
     proof.delivery_confirmation.signed_by = "DOCK 4"
+    proof.delivery_confirmation.left_at = "gate"
     proof.delivery_confirmation.delivered_time.CopyFrom(at(flow.now))
-    answer = flow.call(f"{CONFIRMATIONS}/CreateDeliveryConfirmation", proof, CARRIER)
-    assert outcome(answer.receipt) == "ALREADY_KNOWN"
+    told = []
+    for _ in range(2):
+        proof.request_id = request_id()
+        answer = flow.call(f"{CONFIRMATIONS}/CreateDeliveryConfirmation", proof, CARRIER)
+        told.append(outcome(answer.receipt))
+    assert told == ["ALREADY_KNOWN" if scanned else "APPLIED", "ALREADY_KNOWN"]
+    (record,) = flow.scans[before:]
+    kept = tracking_pb2.TrackingEvent.FromString(record.body)
+    assert (kept.signed_by, record.milestone) == ("DOCK 4", "DELIVERED")
+    assert kept.description == ("" if scanned else "gate")
+    assert not flow.all("delivery_confirmation")
+    assert not flow.held()
+    assert flow.state("customer_return", made.id) == "IN_TRANSIT"
 
 
 def test_what_is_said_of_a_label_after_the_end_is_kept(flow: ReturnedFlow) -> None:

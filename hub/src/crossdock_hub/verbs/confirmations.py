@@ -7,14 +7,29 @@ from crossdock.confirmation.v1 import (
     confirmation_pb2,
     confirmation_service_pb2,
 )
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
+from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.objects import resources
-from crossdock_hub.records import ParcelRecord
+from crossdock_hub.records import ParcelRecord, ScanRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import NotYet, Unit
-from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
-from crossdock_hub.verbs.retracing import goes_back
+from crossdock_hub.verbs.registering import (
+    ALREADY_KNOWN,
+    APPLIED,
+    DECISIONS,
+    decides,
+    expected,
+)
+from crossdock_hub.verbs.retracing import goes_back, scans_key
+
+REPORT = "/crossdock.tracking.v1.TrackingService/ReportTrackingEvents"
+# Code of a scan that is made of a proof.
+PROOF_CODE = "PROOF_OF_DELIVERY"
+# As long as tracking.proto lets a description be.
+DESCRIPTION_MAX = 300
 
 
 @decides("confirmation.v1.ConfirmationService/CreateDeliveryConfirmation")
@@ -24,7 +39,7 @@ def create_delivery_confirmation(
     """The carrier has proof; a second proof of the same parcel is known already.
 
     Of a parcel that goes back to its sender it is the proof of a return, which the scans tell: no
-    confirmation is made of it.
+    confirmation is made of it. Of the parcel of a return it is kept as the scan that it is of.
     """
     return _confirm(unit, request.delivery_confirmation, by_scan=False)
 
@@ -44,8 +59,9 @@ def _confirm(
         refusal = not_found("parcel", proof.tracking_number).refusal
         raise NotYet(refusal, f"parcel:{proof.carrier_code}/{proof.tracking_number}")
     if parcel.comes_back:
-        # That goods are back is the warehouse's to say; its scan tells who took the parcel.
-        return confirmation_service_pb2.CreateDeliveryConfirmationResponse(receipt=ALREADY_KNOWN)
+        # That goods are back is the warehouse's to say; a scan tells who took the parcel.
+        receipt = ALREADY_KNOWN if by_scan else _kept_as_scan(unit, parcel, proof)
+        return confirmation_service_pb2.CreateDeliveryConfirmationResponse(receipt=receipt)
     shipment = resources.fetch_for_fact(unit, "shipment", parcel.shipment_id)
     for known in unit.children("delivery_confirmation", shipment.root_id):
         if getattr(known.message, "package_id", "") == parcel.package_id:
@@ -74,6 +90,30 @@ def _confirm(
     return confirmation_service_pb2.CreateDeliveryConfirmationResponse(
         receipt=APPLIED, delivery_confirmation=record.message
     )
+
+
+def _kept_as_scan(
+    unit: Unit, parcel: ParcelRecord, proof: confirmation_pb2.DeliveryConfirmation
+) -> types_pb2.FactReceipt:
+    """Who signed for the parcel of a return, and when: known where a delivering scan says it."""
+    known: tuple[ScanRecord, ...] = unit.get(scans_key(parcel))
+    for record in known:
+        scan = tracking_pb2.TrackingEvent.FromString(record.body)
+        if record.milestone == "DELIVERED" and scan.signed_by == proof.signed_by:
+            return ALREADY_KNOWN
+    event = tracking_pb2.TrackingEvent(
+        carrier_code=parcel.carrier_code,
+        tracking_number=parcel.tracking_number,
+        milestone=shipment_pb2.MILESTONE_DELIVERED,
+        status_code=PROOF_CODE,
+        description="; ".join(filter(None, (proof.left_at, proof.condition)))[:DESCRIPTION_MAX],
+        event_time=proof.delivered_time,
+        place=proof.place if proof.HasField("place") else None,
+        signed_by=proof.signed_by,
+    )
+    request = tracking_service_pb2.ReportTrackingEventsRequest(tracking_events=[event])
+    receipt: types_pb2.FactReceipt = DECISIONS[REPORT](unit, request).receipts[0]
+    return receipt
 
 
 @decides("confirmation.v1.ConfirmationService/UpdateDeliveryConfirmation")
