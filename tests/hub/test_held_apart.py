@@ -13,9 +13,10 @@ from crossdock_hub.delivery.dead_letters import NO_PATIENCE
 from crossdock_hub.driving import drive_all
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import HeldFactRecord
+from crossdock_hub.stepping import at_once
 from crossdock_hub.store.dead_letters import find_groups
 from crossdock_hub.store.writing import awaited, write
-from crossdock_hub.unit import Changes, Key
+from crossdock_hub.unit import Changes, Key, Unit
 from first_flow import Flow, scan, seconds
 from stored_flow import Books, books
 from test_mappings import coded, set_row
@@ -69,16 +70,56 @@ async def test_a_start_drives_facts_and_no_payloads(books: Books) -> None:
 
 def test_many_things_that_are_waited_for_are_looked_at_at_once() -> None:
     """Proves that one decision drives what is held for many keys, in rounds that do not grow with
-    their number, and names those for which more wait."""
+    their number, and that it stores nothing of facts that wait for the same still, but says what
+    that is."""
     flow = Flow()
     for number in range(30):
         flow.report(scan("IN_TRANSIT", 1, number=f"1Z{number}"))
     keys = sorted({record.awaits for record in flow.held()})
     assert len(keys) == 30
-    one_at_a_time = Limits(held_drive_max=1)
-    left = flow.decide(HUB, "held facts", lambda unit: drive_all(unit, keys, one_at_a_time))
+    one_at_a_time, before = Limits(held_drive_max=1), flow.held()
+
+    def look(unit: Unit) -> Changes:
+        assert at_once(drive_all(unit, keys, one_at_a_time)) == []
+        return unit.changes
+
+    changes = flow.decide(HUB, "held facts", look)
+    assert changes.records == {}
+    assert sorted(changes.still_awaited) == keys
+    assert flow.held() == before
+
+
+def test_one_look_is_bounded_whatever_is_asked_for() -> None:
+    """Proves that one decision looks at no more facts than its limit, in as many steps, however
+    many wait for however many things, and that what has come is decided all the same."""
+    flow = Flow()
+    for place in range(6):
+        for number in range(1, 11):
+            flow.report(scan("IN_TRANSIT", place + 1, number=f"1Z{number}"))
+    left = sorted({record.awaits for record in flow.held()})
+    assert (len(left), len(flow.held())) == (10, 60)
+    flow.labelled(1)
+    limits = Limits(held_look_facts_max=20)
+    looked_at: list[int] = []
+
+    def look(unit: Unit) -> list[str]:
+        steps = drive_all(unit, left, limits)
+        looked_at.append(0)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                still: list[str] = end.value
+                return still
+            looked_at[-1] += 1
+
+    looks = 0
+    while left and looks < 10:
+        left, looks = flow.decide(HUB, "held facts", look), looks + 1
     assert left == []
-    assert {record.drives for record in flow.held()} == {1}
+    assert max(looked_at) == 20
+    assert len(flow.held()) == 54
+    assert len(flow.scans) == 6
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 200])
@@ -98,8 +139,9 @@ def test_what_waits_for_several_codes_goes_on_in_the_order_it_came(most: int) ->
     set_row(flow, "R", "IN_TRANSIT")
     limits, rounds = Limits(held_drive_max=most), 0
     while left and rounds <= len(letters):
-        again = partial(drive_all, awaited_keys=left, limits=limits)
-        left, rounds = flow.decide(HUB, "held facts", again), rounds + 1
+        steps = partial(drive_all, awaited_keys=left, limits=limits)
+        left = flow.decide(HUB, "held facts", lambda unit, steps=steps: at_once(steps(unit)))
+        rounds += 1
     assert left == []
     due = [place for place, letter in enumerate(letters) if letter != "U"]
     assert [record.event_time for record in flow.scans] == [start + seconds(n) for n in due]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from crossdock.tracking.v1 import tracking_service_pb2
+from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.driving import Driver
+from crossdock_hub.identity import HUB
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.unit import Unit
 from decisions import CARRIER, CONTRACT, request_id
 from first_flow import TRACKING, scan
 from fixtures_nats import eventually
@@ -96,6 +101,43 @@ async def test_every_page_comes_and_then_the_first_again(books: Books) -> None:
         assert await look() == ["03", "04", "1Z2"]
         assert await written("late")
         assert not await written("fact-00")
+    finally:
+        await driver.stop()
+        await committer.stop()
+
+
+async def test_what_waits_as_before_is_not_stored_and_not_forgotten(books: Books) -> None:
+    """Proves that looks at a fact which waits for the same as before store nothing of it, and that
+    it is looked at again as soon as what it waits for comes."""
+    limits = replace(Limits(), held_page=PAGE)
+    flow, _shipment = played()
+    await books.keep(flow)
+    committer = Committer(books.store, CONTRACT, limits, Picker(limits))
+    committer.start([record for key, record in flow.records.items() if key[0] == "endpoint"])
+    driver = Listening(books, committer, limits)
+    committer.listeners.append(driver.committed)
+    driver.start()
+
+    async def drives() -> list[int]:
+        async with books.store.read() as connection:
+            found = await connection.exec_driver_sql("SELECT drives FROM held_facts")
+            return list(found.scalars())
+
+    try:
+        await eventually(lambda: driver.looks == [[]], "the look of the start")
+        async with books.store.write() as connection:
+            await write_rows(connection, [(rows.HELD_FACTS, [held("fact", "00")])])
+        for looks in (2, 3, 4):
+            driver.look_through_page()
+            await eventually(lambda looks=looks: len(driver.looks) == looks, "a look")
+            # The first one stores why it waits.
+            assert await drives() == [1]
+        decide = partial(Unit.satisfy, awaits="parcel:UPSN/00")
+        answer = asyncio.get_running_loop().create_future()
+        await committer.submit(Command("arrival", HUB, decide, answer))
+        await eventually(lambda: len(driver.looks) == 5, "a look at what came")
+        assert driver.looks[1:] == [["00"]] * 4
+        assert await drives() == [1]
     finally:
         await driver.stop()
         await committer.stop()

@@ -74,8 +74,8 @@ CODE_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}driving.py",
         RESTART,
         payload_that_still_waits_is_forgotten=(
-            'unit.put(("held_fact", record.id), held.asked_again(record) if has_row else record)',
-            'unit.put(("held_fact", record.id), held.asked_again(record)) if has_row else None',
+            "unit.changes.still_awaited.append(after.awaits)",
+            "pass",
         ),
     ),
     *faults_in(

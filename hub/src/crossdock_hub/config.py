@@ -131,6 +131,8 @@ class Limits:
     parcel_scans_max: int = 500
     # Held facts.
     held_drive_max: int = 200
+    # Facts that one decision looks at, of all that is waited for that it is asked for.
+    held_look_facts_max: int = 500
     held_sweep_keys_max: int = 50
     held_sweep_seconds: float = 5.0
     # What held facts wait for that the leader of several hubs looks at anew each time.

@@ -19,6 +19,7 @@ from crossdock_hub.objects import held
 from crossdock_hub.objects.mappings import ARRIVED, unmapped_of, waiting_for
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.refusals import fault
+from crossdock_hub.stepping import Steps
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.writing import awaited, awaited_page
 from crossdock_hub.unit import Key, NotLoaded, NotYet, Refused, Unit
@@ -33,15 +34,17 @@ NEXT_PAGE: Final = ("",)
 _NOT_DRIVEN: Final = (f"{held.TRANSLATION}:", f"{held.RETRANSLATION}:")
 
 
-def drive_all(unit: Unit, awaited_keys: Sequence[str], limits: Limits) -> list[str]:
-    """Decide again the facts held for these, in the order they came; each in a unit of its own.
+def drive_all(unit: Unit, awaited_keys: Sequence[str], limits: Limits) -> Steps[list[str]]:
+    """Decide again the facts held for these, in the order they came; each in a unit of its own,
+    and a step. Of many keys it takes the oldest few facts of each.
 
     Returns for which of them more wait than one drive takes, and some no longer wait. Behind the
     first fact that this drive has no room for none is decided, or it would be overtaken. What all
     still need to read is asked for at once: fact by fact, many would need more rounds than a batch
     has.
     """
-    most = limits.held_drive_max
+    share = limits.held_look_facts_max // max(1, len(awaited_keys))
+    most = max(1, min(limits.held_drive_max, share))
     unit.require(("held", each) for each in awaited_keys)
     waiting: dict[str, Sequence[str]] = {each: unit.get(("held", each)) for each in awaited_keys}
     no_room = min((ids[most] for ids in waiting.values() if len(ids) > most), default=None)
@@ -59,6 +62,7 @@ def drive_all(unit: Unit, awaited_keys: Sequence[str], limits: Limits) -> list[s
                 drive_one(unit, record)
             except NotLoaded as needed:
                 missing |= needed.keys
+        yield
     if missing:
         raise NotLoaded(missing)
     return [
@@ -80,7 +84,8 @@ def _still_waits(unit: Unit, fact: str, awaits: str) -> bool:
 
 
 def drive_one(unit: Unit, record: HeldFactRecord) -> None:
-    """Decide one held fact again: written, still held, or left to a person with the refusal.
+    """Decide one held fact again: written, still held, or left to a person with the refusal. One
+    that waits as before is not stored anew, payload and all.
 
     Raw payloads are their adapter's to translate: it is asked, once one of the codes has a row.
     """
@@ -88,8 +93,7 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
         unmapped = unmapped_of(record.awaits)
         if unmapped is not None:
             has_row = held.rows_revision(unit, unmapped) > 0
-            # One that still waits says so again, or nobody would hear of its row.
-            unit.put(("held_fact", record.id), held.asked_again(record) if has_row else record)
+            _keep(unit, record, held.asked_again(record) if has_row else record)
         return
     found = held_decision(unit.contract, record.method)
     if found is None:
@@ -102,28 +106,38 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
     endpoint = unit.endpoint(record.endpoint)
     if endpoint is not None:
         work.caller = Caller(endpoint.id, endpoint.role, endpoint.scope)
-    key = ("held_fact", record.id)
     try:
         decide(work, request)
     except NotYet as why:
-        unit.put(key, held.still_held(record, why))
+        _keep(unit, record, held.still_held(record, why))
         return
     except Refused as refused:
         # It fits no longer, or never will: a person has to look, nothing drives it by itself.
         refusal = to_message(refused.refusal).SerializeToString()
-        unit.put(key, replace(record, refusal=refusal, awaits="", drives=record.drives + 1))
+        drives = record.drives + 1
+        _keep(unit, record, replace(record, refusal=refusal, awaits="", drives=drives))
         return
     except NotLoaded:
         raise
     except Exception as error:
         # A fault of ours must not hold up the facts behind this one; a person looks at it.
         refusal = to_message(fault(record.method, error)).SerializeToString()
-        unit.put(key, replace(record, refusal=refusal, awaits="", drives=record.drives + 1))
+        drives = record.drives + 1
+        _keep(unit, record, replace(record, refusal=refusal, awaits="", drives=drives))
         return
     unit.absorb(work)
     flow = next(iter(work.changes.flows()), "")
-    unit.put(key, held.applied(record, unit.now, flow))
+    unit.put(("held_fact", record.id), held.applied(record, unit.now, flow))
     unit.count("driven", record.endpoint)
+
+
+def _keep(unit: Unit, before: HeldFactRecord, after: HeldFactRecord) -> None:
+    """Store what a fact waits for now, where that is something else than before."""
+    if (after.awaits, after.refusal) != (before.awaits, before.refusal):
+        unit.put(("held_fact", before.id), after)
+    elif after.awaits:
+        # It says so again, or nobody would hear when that comes.
+        unit.changes.still_awaited.append(after.awaits)
 
 
 class Driver:
@@ -148,7 +162,7 @@ class Driver:
                 record.awaits
                 for key, record in batch.changes.records.items()
                 if key[0] == "held_fact" and record.state == "HELD" and record.awaits
-            },
+            }.union(batch.changes.still_awaited),
             batch.changes.satisfied,
         )
 
@@ -242,6 +256,7 @@ class Driver:
             lambda unit: drive_all(unit, awaited_keys, self._limits),
             asyncio.get_running_loop().create_future(),
             keys=frozenset(("held", awaits) for awaits in awaited_keys),
+            weight=len(awaited_keys),
             bulk=True,
         )
         try:

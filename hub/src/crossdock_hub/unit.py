@@ -146,6 +146,8 @@ class Changes:
     attempts: list[AttemptRecord] = field(default_factory=list)
     new_held: list[HeldFactRecord] = field(default_factory=list)
     satisfied: list[str] = field(default_factory=list)
+    # What facts that were decided anew wait for as before: of them nothing is written.
+    still_awaited: list[str] = field(default_factory=list)
     # Replays whose items are past their time, and how many of them are deleted now.
     items_past: list[tuple[str, int]] = field(default_factory=list)
     events_past: list[int] = field(default_factory=list)
@@ -169,6 +171,7 @@ class Changes:
         self.attempts += other.attempts
         self.new_held += other.new_held
         self.satisfied += other.satisfied
+        self.still_awaited += other.still_awaited
         self.items_past += other.items_past
         self.events_past += other.events_past
         self.archived += other.archived

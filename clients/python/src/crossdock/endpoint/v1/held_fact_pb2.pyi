@@ -87,7 +87,7 @@ class HeldFact(_message.Message):
     adapter ("retranslation:/ups/track-alert").
     """
     drives: _builtins.int
-    """How often it was driven."""
+    """How often it was driven; not counted where a fact waits as before."""
     source: _builtins.str
     """Where a payload came in; empty for a fact."""
     @_builtins.property
