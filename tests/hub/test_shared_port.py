@@ -241,6 +241,24 @@ def test_a_port_is_of_one_database() -> None:
     theirs.clear()
 
 
+@pytest.mark.parametrize("mark", ["0123456789abcdef/77", "127.0.0.1/0123456789abcdef/77-aa"])
+def test_a_mark_of_another_format_is_never_overlooked(mark: str) -> None:
+    """Proves that a hub is refused beside one whose mark says the address or nothing of it where
+    this version has another word, with what to do, and that it keeps no mark of its own then."""
+    port = free_port()
+    settings = Settings(listen=f"127.0.0.2:{port}", database_url=POSTGRES)
+    ours, theirs = PortMark(settings), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with theirs:
+        theirs.bind(f"\0crossdock-port/{port}/{mark}")
+        with pytest.raises(
+            ConfigurationError, match=r"another version \(process 77\).*stop them first"
+        ):
+            ours.set()
+    other = PortMark(settings.model_copy(update={"database_url": f"{POSTGRES}-2"}))
+    other.set()
+    other.clear()
+
+
 @pytest.mark.parametrize(
     ("one", "other", "meet"),
     [
@@ -317,10 +335,17 @@ def test_another_database_is_another(url: str) -> None:
 
 def test_an_address_of_six_is_one_in_both_places() -> None:
     """Proves that an IPv6 address is the same in the URL and as its option, with or without a
-    port, and is not taken for a host with one."""
+    port, in its short and its long form, and is not taken for a host with one."""
     same = {
         which_database(f"postgresql+asyncpg://{each}")
-        for each in ("[::1]/d", "[::1]:5432/d", "/d?host=::1", "/d?host=[::1]:5432")
+        for each in (
+            "[::1]/d",
+            "[::1]:5432/d",
+            "/d?host=::1",
+            "/d?host=[::1]:5432",
+            "[0:0:0:0:0:0:0:1]/d",
+            "/d?host=0:0:0:0:0:0:0:1",
+        )
     }
     assert len(same) == 1
 

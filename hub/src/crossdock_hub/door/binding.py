@@ -26,6 +26,9 @@ LOOPBACK: Final = ("127.0.0.1:", "localhost:", "[::1]:", "unix:")
 # Names of sockets that no file stands for: the kernel forgets them with their process.
 _SOCKETS: Final = Path("/proc/net/unix")
 _MARK: Final = "crossdock-port"
+# Of what follows the port in a mark: address, database, process. Older hubs take the number for
+# another database, and give way.
+_MARK_FORMAT: Final = "2"
 # What stands for all addresses in a mark: a socket bound so takes callers of each, of both
 # families, and so it meets every other one at its port.
 EVERY_ADDRESS: Final = "*"
@@ -146,6 +149,11 @@ def _written(address: str) -> str:
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
+def _process(mark: str) -> str:
+    """The number of the process whose mark it is: last in each format."""
+    return mark.rpartition("/")[2].partition("-")[0]
+
+
 class PortMark:
     """Says to other hubs on this machine at which address and shared port this one listens, and of
     which database it is, for as long as its process lives."""
@@ -174,10 +182,18 @@ class PortMark:
             ) from None
         names = (line.rpartition("@")[2] for line in told.splitlines())
         marks = [name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix)]
+        foreign = [mark for mark in marks if not mark.startswith(f"{_MARK_FORMAT}/")]
+        if foreign:
+            self.clear()
+            raise ConfigurationError(
+                f"{self._listen} is shared by hubs of another version (process "
+                f"{_process(foreign[0])}), of which this one can't tell whose callers would reach "
+                "it; stop them first, or set CROSSDOCK_LISTEN to another port"
+            )
         others = [mark for mark in marks if self._is_in_the_way(mark, ours)]
         if others:
             self.clear()
-            process = others[0].rpartition("/")[2].partition("-")[0]
+            process = _process(others[0])
             raise ConfigurationError(
                 f"{self._listen} is shared by hubs (process {process}) with another "
                 "CROSSDOCK_DATABASE_URL, whose callers would reach this one; set it to the same "
@@ -189,13 +205,13 @@ class PortMark:
         self._sockets.append(mark)
         # In two containers on the host's network both may be process 1.
         own = f"{os.getpid()}-{secrets.token_hex(_CHANCE_BYTES)}"
-        mark.bind(f"\0{self._prefix}{address}/{self._database}/{own}")
+        mark.bind(f"\0{self._prefix}{_MARK_FORMAT}/{address}/{self._database}/{own}")
 
     def _is_in_the_way(self, mark: str, ours: list[str]) -> bool:
         """Whether a hub of another database listens where callers of this one may come."""
-        address, _, rest = mark.partition("/")
+        _format, address, database, *_process = mark.split("/")
         meets = address in ours or EVERY_ADDRESS in (address, *ours)
-        return meets and rest.partition("/")[0] != self._database
+        return meets and database != self._database
 
     def clear(self) -> None:
         """Say so no more."""

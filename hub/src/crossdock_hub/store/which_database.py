@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 from sqlalchemy import make_url
@@ -11,7 +12,7 @@ _PORT: Final = "5432"
 
 def which_database(url: str) -> str:
     """The same text for every spelling of one database: driver and who logs in say nothing of it,
-    nor does the case of a host, and the default port may be left out.
+    nor does the case of a host or how its address is written, and the default port may be left out.
 
     Two names of one host are two: nobody here knows whether they lead to one server. url: one that
     the store takes, whose only option is the host.
@@ -34,4 +35,8 @@ def _server(host: str, port: str) -> tuple[str, str]:
     ends = name.endswith("]") or ":" not in name
     if colon and own.isdigit() and ends:
         host, port = name, own
-    return host.strip("[]").rstrip(".").lower(), port
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        return str(ipaddress.ip_address(host)), port
+    except ValueError:
+        return host, port
