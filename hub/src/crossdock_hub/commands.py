@@ -34,8 +34,8 @@ class Command:
     are known. request_id, digest: of a request that is answered once; "" for those fenced by
     tokens. encoded: the answer is the response's bytes, not the response. on_hold: answers a fact
     that does not fit yet, after keeping it; None for commands. weight: how much of a batch it
-    takes. leads: only the hub that leads the database decides it. keys: what it will read for
-    certain, so that most need one round. decide: its answer, or `Steps` to it when it is long.
+    takes. leads: only the hub that leads the database decides it. keys: what it will most
+    likely read, so that most need one round. decide: its answer, or `Steps` to it when it is long.
     """
 
     name: str
@@ -57,7 +57,9 @@ class Command:
 
 
 def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozenset[Key]:
-    """What a request will certainly read: its id, the objects it names, its number."""
+    """What a request will most likely read: its id, the objects it names, its number, and the
+    deliveries of an order that it names. What it does not need costs one row or one index; what is
+    missing here, a round."""
     keys: set[Key] = set()
     request_id = getattr(request, "request_id", "")
     if request_id:
@@ -79,6 +81,7 @@ def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozen
             # A new object takes the number only if no archived one had it.
             archived = number_key(resource_field, target.number)
             keys |= {("number", resource_field, target.number), ("archived", archived)}
-    # What is done to an order or a part of it goes to whoever has work of that order.
+    # What is done to an order mostly goes to whoever has work of it; where it tells nobody, its
+    # deliveries are read for nothing.
     flows = [("flow", key[2]) for key in keys if key[:2] == ("object", "order")]
     return frozenset((*keys, *flows))

@@ -47,7 +47,7 @@ def check_facts(contract: Any, facts: Sequence[Any], limits: Limits) -> list[Che
 def foreseen(
     contract: Contract, endpoint: str, word: Any, facts: Sequence[CheckedFact]
 ) -> frozenset[Key]:
-    """What a begin, a renewal or a completion will certainly read, its facts included."""
+    """What a begin, a renewal or a completion will most likely read, its facts too."""
     keys: set[Key] = {("delivery", word.delivery_id), ("endpoint", endpoint)}
     if getattr(word, "token", 0):
         keys.add(("attempt", word.delivery_id, word.token))
