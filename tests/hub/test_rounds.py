@@ -12,7 +12,9 @@ from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from crossdock_hub.commands import hinted_keys
 from crossdock_hub.delivery import attempts, checking
+from crossdock_hub.records import Mark, Tie
 from crossdock_hub.store import Store, rows
+from crossdock_hub.store.bus_rows import keep_tie, remember, tie
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.loading import Loader
 from crossdock_hub.unit import Key, Unit, View
@@ -110,3 +112,21 @@ async def test_a_delivery_brings_what_it_is_about(store: Store) -> None:
         again.add(("object", "order", made.id), changed)
         await Loader(connection, CONTRACT, again).load(keys)
         assert again.get(("object", "order", made.id)) is changed
+
+
+async def test_what_is_not_said_of_the_tie_stays(store: Store) -> None:
+    """Proves that a mark which tells how far the ledger is leaves how far the bus was told, that
+    one of the bus leaves the ledger's, and that both marks of one batch are kept."""
+
+    async def after(*marks: Mark) -> Tie | None:
+        async with store.write() as connection:
+            await remember(connection, marks, 1)
+        async with store.read() as connection:
+            return await tie(connection)
+
+    async with store.write() as connection:
+        await keep_tie(connection, Tie("one", 5, 4))
+    assert await after(Mark(generation=7)) == Tie("one", 7, 4)
+    assert await after(Mark(told=6)) == Tie("one", 7, 6)
+    assert await after(Mark(generation=9), Mark(told=8)) == Tie("one", 9, 8)
+    assert await after(Mark(events=(1,))) == Tie("one", 9, 8)

@@ -1,4 +1,4 @@
-"""Faults in whose turn it is: of callers and bulk, of held facts, and of hubs at one port."""
+"""Faults in whose turn it is (callers, bulk, held facts, hubs at a port), and in a tie."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ from tests.mutants.mutant import HUB, Mutant, faults_in
 
 LANES: Final = ("tests/hub/test_lanes.py",)
 PAGES: Final = ("tests/hub/test_held_in_pages.py",)
+MARKS: Final = ("tests/hub/test_rounds.py",)
 PORTS: Final = ("tests/hub/test_shared_port.py",)
 
 TURN_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}store/bus_rows.py",
+        MARKS,
+        a_bus_that_was_told_takes_the_ledger_back=(
+            '    "UPDATE bus_tie SET generation = coalesce(nullif(?, 0), generation),"\n',
+            '    "UPDATE bus_tie SET generation = coalesce(?, generation),"\n',
+        ),
+        a_ledger_that_goes_on_has_told_the_bus_nothing=(
+            '    " told = coalesce(nullif(?, 0), told)",\n',
+            '    " told = coalesce(?, told)",\n',
+        ),
+    ),
     *faults_in(
         f"{HUB}lanes.py",
         LANES,
