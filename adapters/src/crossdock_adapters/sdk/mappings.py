@@ -115,8 +115,10 @@ class UnsentWord:
         """What somebody types so that it is sent. kind: of the endpoint; code: what the vendor
         calls such a word."""
         type_ = f" --type {self.types[0]}" if self.types[0] else ""
-        said = f"crossdock map set {kind} {self.topic} {code}{type_} --means {self.canonical}"
-        return f"{said} --preferred --reason …"
+        return (
+            f"crossdock map set {kind} {self.topic} {code}{type_} --means {self.canonical}"
+            " --preferred --reason …"
+        )
 
     def revision(self, rows: Iterable[Told]) -> int:
         """By which of these rows it is not sent: the sum of the revisions of those that mean it. By
