@@ -12,6 +12,31 @@ from crossdock import supervision
 # A sign of life every half of it.
 WATCHDOG_SECONDS = 1.0
 WORD_SECONDS = 60.0
+# Where nobody listens: the discard port, which needs a right to be taken.
+NOBODY = "127.0.0.1:9"
+
+
+def ups_adapter_file(path: Path, secret: Path) -> Path:
+    """A configuration of UPS as an endpoint whose hub is away. secret: a file that is written, for
+    everything that is secret."""
+    secret.write_text("s3cret-s3cret-s3cret")
+    path.write_text(
+        f'''[hub]
+address = "{NOBODY}"
+[bus]
+url = "nats://{NOBODY}"
+[endpoints.ups]
+token_file = "{secret}"
+webhook_port = 0
+[endpoints.ups.settings]
+base_url = "http://{NOBODY}"
+client_id = "file:{secret}"
+client_secret = "file:{secret}"
+callback_credential = "file:{secret}"
+account_number = "A1B2C3"
+'''
+    )
+    return path
 
 
 class Manager:

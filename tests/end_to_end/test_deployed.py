@@ -17,12 +17,11 @@ from pathlib import Path
 import pytest
 from crossdock import supervision
 from deployed import SYSTEMD, Image, Machine, Service
-from fixtures_supervision import Manager
+from fixtures_supervision import Manager, ups_adapter_file
 
 DAY_SECONDS = 86_400
 # Of ten, which is a service that nothing keeps from anything.
 EXPOSURE_MAX = "20"
-NOBODY = "127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
@@ -109,24 +108,8 @@ def test_wrong_settings_end_the_hub_as_its_unit_expects(machine: Machine, manage
 def test_adapters_of_the_unit_are_ready_and_stop(machine: Machine, manager: Manager) -> None:
     """Proves that the line of the adapters' unit runs the file of its instance, also while the hub
     is away, and that they end at SIGTERM with 0, sooner than they are killed."""
-    secret = machine.root / "etc/crossdock/secret"
-    secret.write_text("s3cret-s3cret-s3cret")
-    (machine.root / "etc/crossdock/adapters-carriers.toml").write_text(
-        f'''[hub]
-address = "{NOBODY}"
-[bus]
-url = "nats://{NOBODY}"
-[endpoints.ups]
-token_file = "{secret}"
-webhook_port = 0
-[endpoints.ups.settings]
-base_url = "http://{NOBODY}"
-client_id = "file:{secret}"
-client_secret = "file:{secret}"
-callback_credential = "file:{secret}"
-account_number = "A1B2C3"
-'''
-    )
+    etc = machine.root / "etc/crossdock"
+    ups_adapter_file(etc / "adapters-carriers.toml", etc / "secret")
     unit = Service(machine, "crossdock-adapters@", "carriers")
     with ended(unit.start()) as adapters:
         assert manager.heard() == supervision.READY
