@@ -25,6 +25,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.delivery import attempts, checking
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
+from crossdock_hub.reading.catalogue import answer
 from crossdock_hub.reading.queries import Queries
 from crossdock_hub.records import BusPosition, EndpointRecord, Mark
 from crossdock_hub.retention import ages, with_retention
@@ -161,7 +162,7 @@ class House(Flow):  # type: ignore[misc]
 
     def ask(self, method: str, request: Any, caller: Caller = OPERATOR) -> Any:
         """A reading method's answer."""
-        return self.run(self.queries.answer(f"/crossdock.{method}", caller, request, 5.0))
+        return self.run(answer(self.queries, f"/crossdock.{method}", caller, request, 5.0))
 
     # A life of an order
 

@@ -10,6 +10,7 @@ import pytest
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import Caller
+from crossdock_hub.reading.catalogue import answer
 from crossdock_hub.reading.chain import Chain, Situation, StoredEvent, situations
 from crossdock_hub.reading.queries import Queries
 from crossdock_hub.records import occupies
@@ -63,7 +64,7 @@ class Books:
         assert caller.role in rule.callers, f"{caller.role} may not call {method}"
         broken = CONTRACT.validate(rule.request_type, request.SerializeToString())
         assert not broken, broken
-        return await self.queries.answer(full, caller, request, seconds_left)
+        return await answer(self.queries, full, caller, request, seconds_left)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from crossdock.tracking.v1 import tracking_service_pb2
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import Caller, Scope
 from crossdock_hub.reading import listing
-from crossdock_hub.reading.queries import QUERIES
+from crossdock_hub.reading.catalogue import QUERIES
 from crossdock_hub.records import occupies
 from crossdock_hub.store.reading import OPEN_STATES
 from crossdock_hub.verbs import DECISIONS

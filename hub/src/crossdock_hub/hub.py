@@ -37,6 +37,7 @@ from crossdock_hub.duties import Duties, Ground
 from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.keeping import keep
 from crossdock_hub.leading.news import News
+from crossdock_hub.reading.catalogue import answers, looks
 from crossdock_hub.reading.endpoint_metrics import Books
 from crossdock_hub.reading.hub_status import GET_HUB_STATUS, HubStatus
 from crossdock_hub.reading.mapping_queries import MappingQueries
@@ -273,13 +274,13 @@ class Hub:
         about_replays = ReplayQueries(ReplayReader(self.store), limits, self.clock)
         about_codes = MappingQueries(self.store, limits)
         backfiller = Backfiller(self.store, self.committer)
-        answers = queries.answers() | about_replays.answers() | about_codes.answers()
+        by_method = answers(queries) | about_replays.answers() | about_codes.answers()
         self.services = Services(
             door,
             Intake(self.contract, limits),
             self.committer,
-            answers | {GET_HUB_STATUS: self._status, BACKFILL_MAPPINGS: backfiller.answer},
-            queries.looks(),
+            by_method | {GET_HUB_STATUS: self._status, BACKFILL_MAPPINGS: backfiller.answer},
+            looks(queries),
             self.tails.follow,
             self._after_register,
             lambda: self._led().tie,

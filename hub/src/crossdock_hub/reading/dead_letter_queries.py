@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossdock import bus
 from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
@@ -39,14 +39,12 @@ from crossdock_hub.reading.presenting import (
     held_fact_message,
     word_message,
 )
+from crossdock_hub.reading.queries import Queries
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store.dead_letters import Found, content_of, find_groups, held_fact
 from crossdock_hub.store.sightings import find_group
 from crossdock_hub.verbs.master_data import held_decision
-
-if TYPE_CHECKING:
-    from crossdock_hub.reading.queries import Queries
 
 MEMBERS_DEFAULT = 20
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from crossdock.delivery.v1.delivery_pb2 import Attempt, Delivery
 
@@ -29,6 +30,16 @@ def fit(deliveries: Sequence[Delivery], room_bytes: int) -> None:
             return
         for delivery in deliveries:
             give_way(delivery)
+
+
+def how_many_fit(page: Sequence[Any], room_bytes: int) -> int:
+    """How many of these messages one answer holds; one at least."""
+    room = room_bytes
+    for index, message in enumerate(page):
+        room -= message.ByteSize()
+        if room < 0 and index:
+            return index
+    return len(page)
 
 
 def _steps() -> Iterator[Callable[[Delivery], None]]:
@@ -59,4 +70,4 @@ def _middle(delivery: Delivery, kept: tuple[int, int]) -> Sequence[Attempt]:
     return log[first : max(first, len(log) - last)]
 
 
-__all__ = ["fit"]
+__all__ = ["fit", "how_many_fit"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossdock.errors import Refusal
 from crossdock.lineage.v1 import lineage_service_pb2, posting_pb2
@@ -19,6 +19,7 @@ from crossdock_hub.reading.fitting import fit
 from crossdock_hub.reading.paging import next_token, page_size, position_of, room_of
 from crossdock_hub.reading.posting_history import DOUBTFUL, History, Logs, histories
 from crossdock_hub.reading.presenting import delivery_message, enum_value
+from crossdock_hub.reading.queries import OPERATOR, Queries
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.store.posting_reading import (
     Logged,
@@ -29,10 +30,6 @@ from crossdock_hub.store.posting_reading import (
 )
 from crossdock_hub.unit import Refused, time_of_id
 
-if TYPE_CHECKING:
-    from crossdock_hub.reading.queries import Queries
-
-OPERATOR = "OPERATOR"
 SUSPECTS_PER_READ = 100
 DOUBTS_AT_EACH_END = 50
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from crossdock.errors import Refusal
 from crossdock.quantities import (
@@ -23,12 +23,10 @@ from crossdock.quantities.decimals import DIGITS_BEFORE_MAX
 from crossdock.unit.v1 import unit_service_pb2
 
 from crossdock_hub.identity import Caller
+from crossdock_hub.reading.queries import Queries
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import Refused
-
-if TYPE_CHECKING:
-    from crossdock_hub.reading.queries import Queries
 
 KIND: Final = "unit_conversion"
 EVERY_ITEM: Final = "*"
