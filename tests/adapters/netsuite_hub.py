@@ -17,8 +17,9 @@ from crossdock.types.v1 import types_pb2
 from crossdock.unit.v1 import unit_service_pb2
 from crossdock_adapters.netsuite.adapter import ADAPTER
 from crossdock_adapters.netsuite.sandbox import DEFAULT_CERTIFICATE_ID, DEFAULT_CLIENT_ID
+from crossdock_adapters.sdk.cursors import CursorMoved
 from crossdock_adapters.sdk.settings import Secrets, Settings, check
-from crossdock_adapters.sdk.work import CursorMoved, Poll, Work
+from crossdock_adapters.sdk.work import Poll, Work
 from netsuite_account import Account
 
 ENDPOINT = "netsuite"

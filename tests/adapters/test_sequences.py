@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from crossdock_adapters.sdk.cursors import CursorMoved
 from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.sequences import (
     KEPT_OPEN,
@@ -17,7 +18,6 @@ from crossdock_adapters.sdk.sequences import (
     encode,
     take,
 )
-from crossdock_adapters.sdk.work import CursorMoved
 from hypothesis import given
 from hypothesis import strategies as st
 

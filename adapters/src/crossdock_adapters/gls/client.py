@@ -18,6 +18,7 @@ from crossdock_adapters.gls.quota import TrackingQuota
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.sdk.cursors import Cursors
 from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
@@ -27,7 +28,6 @@ from crossdock_adapters.sdk.outcomes import (
     Throttled,
     VendorOutcome,
 )
-from crossdock_adapters.sdk.sequences import Cursors
 from crossdock_adapters.sdk.settings import Secrets, Settings
 
 ERRORS = ErrorTable.load(__package__)

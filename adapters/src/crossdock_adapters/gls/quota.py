@@ -17,10 +17,10 @@ from typing import Final
 from crossdock.errors import CallError
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.cursors import CursorMoved, Cursors
 from crossdock_adapters.sdk.outcomes import Retry, Unreachable
 from crossdock_adapters.sdk.pacing import DailyBudget, utc_today
-from crossdock_adapters.sdk.sequences import BUSY_SECONDS, MAX_TRIES, Cursors
-from crossdock_adapters.sdk.work import CursorMoved
+from crossdock_adapters.sdk.sequences import BUSY_SECONDS, MAX_TRIES
 
 # Under what the hub keeps the count of an endpoint.
 CURSOR: Final = "quota:tracking"

@@ -16,7 +16,7 @@ from typing import Final
 from crossdock_adapters.salesforce import translate, translate_events
 from crossdock_adapters.salesforce.client import SalesforceClient
 from crossdock_adapters.salesforce.translate_events import Window
-from crossdock_adapters.sdk.sequences import Cursors
+from crossdock_adapters.sdk.cursors import Cursors
 
 # So many records are told between two words to the hub of how far it is.
 STEP: Final = 100

@@ -40,10 +40,10 @@ from crossdock_adapters.salesforce.stages import Stage
 from crossdock_adapters.salesforce.stubs import pubsub_api_pb2
 from crossdock_adapters.salesforce.translate_events import Place
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.cursors import Cursors
 from crossdock_adapters.sdk.inbound import described
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, VendorOutcome
 from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.sdk.sequences import Cursors
 from crossdock_adapters.sdk.settings import SettingsError
 from crossdock_adapters.sdk.work import HeldPayload, Poll
 

@@ -19,6 +19,7 @@ from typing import Final
 from crossdock.errors import CrossdockError, InvalidRequestError, PreconditionError
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.cursors import CursorMoved
 from crossdock_adapters.sdk.drop_folder import (
     DropFolder,
     FileFact,
@@ -35,7 +36,7 @@ from crossdock_adapters.sdk.outcomes import (
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.sequences import Sequences, Taken
-from crossdock_adapters.sdk.work import CursorMoved, Poll
+from crossdock_adapters.sdk.work import Poll
 from crossdock_adapters.sdk.x12 import acknowledgments, envelopes, receiving
 from crossdock_adapters.sdk.x12.acknowledgments import FUNCTIONAL_ID, SetAnswer
 from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, Interchange, Payload

@@ -18,11 +18,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.cursors import CursorMoved, Cursors
 from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read
 from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson, OutcomeUnknown, Retry
 from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.sdk.sequences import Cursors, Taken
-from crossdock_adapters.sdk.work import CursorMoved, Poll, Work
+from crossdock_adapters.sdk.sequences import Taken
+from crossdock_adapters.sdk.work import Poll, Work
 from crossdock_adapters.sdk.x12 import acknowledgments
 from crossdock_adapters.sdk.x12.acknowledgments import Status
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet

@@ -35,10 +35,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.cursors import CursorMoved
 from crossdock_adapters.sdk.exchange import as_text
 from crossdock_adapters.sdk.manifest import Manifest, OperationClass
 from crossdock_adapters.sdk.mappings import MAX_CODE, MAX_TYPE, UnreadCodes
-from crossdock_adapters.sdk.work import CursorMoved, HeldPayload
+from crossdock_adapters.sdk.work import HeldPayload
 
 T = TypeVar("T")
 

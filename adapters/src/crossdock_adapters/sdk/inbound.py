@@ -20,6 +20,7 @@ from starlette.routing import Route
 from crossdock_adapters.sdk.adapter import Adapter, PollSpec, WebhookSpec
 from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.cursors import CursorMoved
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink, refused_for_good
 from crossdock_adapters.sdk.mappings import UnreadCodes
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Unreachable, VendorOutcome
@@ -27,7 +28,7 @@ from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.settings import Secrets, Settings
 from crossdock_adapters.sdk.telemetry import Telemetry
-from crossdock_adapters.sdk.work import CursorMoved, HoldPayload, Poll, Refused, Webhook
+from crossdock_adapters.sdk.work import HoldPayload, Poll, Refused, Webhook
 
 log = logging.getLogger(__name__)
 

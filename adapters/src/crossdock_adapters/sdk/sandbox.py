@@ -321,11 +321,11 @@ class Sandbox:
         """Open both ports and start the world. OSError when a port is taken."""
         config = self.config
         self._vendor = self.vendor_port()
-        self._control = Listener(control_app(self), config.host, config.control_port)
+        self._control = Listener(control_app(self, config.name), config.host, config.control_port)
         await self._vendor.start()
         await self._control.start()
         await self._webhooks.start()
-        if config.state_file is not None and take_back(self, config.state_file):
+        if config.state_file is not None and take_back(self, config.name, config.state_file):
             log.info("sandbox %s goes on with its books", config.name)
         await self.opened()
         self._tasks = [

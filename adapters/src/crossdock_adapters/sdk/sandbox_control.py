@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -10,18 +11,46 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.faults import FaultRefused, check_operation
-
-if TYPE_CHECKING:
-    from crossdock_adapters.sdk.sandbox import Sandbox
+from crossdock_adapters.sdk.faults import FaultRefused, Faults, check_operation
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_ID_DIGITS = 18
 
 
-def control_app(sandbox: Sandbox) -> Starlette:
+class Controlled(Protocol):
+    """A sandbox, as far as its control port shows and moves it."""
+
+    faults: Faults
+
+    @property
+    def vendor_url(self) -> str: ...
+
+    @property
+    def listening(self) -> bool: ...
+
+    @property
+    def tick_error(self) -> str: ...
+
+    @property
+    def calls(self) -> Iterable[Any]: ...
+
+    @property
+    def calls_dropped(self) -> int: ...
+
+    def books(self) -> Any: ...
+
+    def operations(self) -> Collection[str]: ...
+
+    def commands(self) -> Mapping[str, Callable[[dict[str, Any]], Awaitable[Any]]]: ...
+
+    def webhook_log(self) -> list[dict[str, Any]]: ...
+
+    async def apply_outage(self) -> None: ...
+
+
+def control_app(sandbox: Controlled, name: str) -> Starlette:
     """GET /health /books /calls /webhooks /faults, POST and DELETE /faults, POST /commands/x."""
-    control = _Control(sandbox)
+    control = _Control(sandbox, name)
     return Starlette(
         routes=[
             Route("/health", control.health, methods=["GET"]),
@@ -37,14 +66,15 @@ def control_app(sandbox: Sandbox) -> Starlette:
 
 
 class _Control:
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Controlled, name: str) -> None:
         self._sandbox = sandbox
+        self._name = name
 
     async def health(self, _: Request) -> Response:
         sandbox = self._sandbox
         return _json(
             {
-                "name": sandbox.config.name,
+                "name": self._name,
                 "vendor_url": sandbox.vendor_url,
                 "listening": sandbox.listening,
                 "tick_error": sandbox.tick_error,

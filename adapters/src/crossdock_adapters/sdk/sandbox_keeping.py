@@ -13,10 +13,7 @@ import os
 import pickle
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from crossdock_adapters.sdk.sandbox import Sandbox
+from typing import Any, Final, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +23,17 @@ _FRAME: Final = ("random", "calls", "calls_dropped")
 _SANDBOX: Final = "sandbox"
 
 
+class Kept(Protocol):
+    """A sandbox, as far as it is kept: by attributes, "_channel._subscriptions" among them."""
+
+    @property
+    def kept(self) -> tuple[str, ...]: ...
+
+
 class _Writer(pickle.Pickler):
     """Leaves the sandbox itself out: what points back to it points to the next one."""
 
-    def __init__(self, file: Any, sandbox: Sandbox) -> None:
+    def __init__(self, file: Any, sandbox: Kept) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self._sandbox = sandbox
 
@@ -38,7 +42,7 @@ class _Writer(pickle.Pickler):
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file: Any, sandbox: Sandbox) -> None:
+    def __init__(self, file: Any, sandbox: Kept) -> None:
         super().__init__(file)
         self._sandbox = sandbox
 
@@ -46,7 +50,7 @@ class _Reader(pickle.Unpickler):
         return self._sandbox
 
 
-def keep(sandbox: Sandbox, file: Path) -> None:
+def keep(sandbox: Kept, file: Path) -> None:
     """Write what the sandbox names in `kept`; whole, or not at all."""
     told = io.BytesIO()
     state = {name: _owner(sandbox, name) for name in (*_FRAME, *sandbox.kept)}
@@ -60,12 +64,12 @@ def keep(sandbox: Sandbox, file: Path) -> None:
     draft.replace(file)
 
 
-def take_back(sandbox: Sandbox, file: Path) -> bool:
+def take_back(sandbox: Kept, name: str, file: Path) -> bool:
     """Go on where the last process ended; False: there is nothing to go on with."""
     try:
         with file.open("rb") as open_file:
             if not _is_ours(os.fstat(open_file.fileno())):
-                log.error("sandbox %s: %s is not ours alone; left out", sandbox.config.name, file)
+                log.error("sandbox %s: %s is not ours alone; left out", name, file)
                 return False
             content = open_file.read()
     except FileNotFoundError:
@@ -77,10 +81,10 @@ def take_back(sandbox: Sandbox, file: Path) -> bool:
         # Another version of the sandbox wrote it: any error of any class of its may come.
         state = None
     if not isinstance(state, dict) or set(state) != {*_FRAME, *sandbox.kept}:
-        log.warning("sandbox %s: its books are of another version", sandbox.config.name)
+        log.warning("sandbox %s: its books are of another version", name)
         return False
-    for name, value in state.items():
-        owner, attribute = _owner(sandbox, name)
+    for path, value in state.items():
+        owner, attribute = _owner(sandbox, path)
         setattr(owner, attribute, value)
     return True
 
@@ -89,7 +93,7 @@ def _is_ours(found: os.stat_result) -> bool:
     return found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == OWNER_ONLY
 
 
-def _owner(sandbox: Sandbox, path: str) -> tuple[Any, str]:
+def _owner(sandbox: Kept, path: str) -> tuple[Any, str]:
     """Who has an attribute like "_channel._subscriptions", and its name there."""
     owner: Any = sandbox
     *way, name = path.split(".")

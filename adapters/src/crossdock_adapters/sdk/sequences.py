@@ -12,10 +12,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
+from crossdock_adapters.sdk.cursors import CursorMoved, Cursors
 from crossdock_adapters.sdk.outcomes import Retry
-from crossdock_adapters.sdk.work import CursorMoved
 
 MAX_OPEN: Final = 500
 MAX_TRIES: Final = 20
@@ -42,14 +42,6 @@ class Numbers:
 
     def of(self, key: str) -> Taken | None:
         return next((taken for each, taken in self.open if each == key), None)
-
-
-class Cursors(Protocol):
-    """Where the state is kept; the link to the hub is one."""
-
-    async def get_cursor(self, name: str) -> tuple[bytes, int]: ...
-
-    async def put_cursor(self, name: str, value: bytes, expected_version: int) -> int: ...
 
 
 def take(state: Numbers, key: str, now: datetime, at_least: int = 1) -> Numbers:

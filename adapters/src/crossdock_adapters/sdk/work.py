@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crossdock_adapters.sdk.alerts import Alerts
+from crossdock_adapters.sdk.cursors import Cursors
 from crossdock_adapters.sdk.mappings import UnreadCodes
 from crossdock_adapters.sdk.places import unread_codes
 from crossdock_adapters.sdk.settings import Settings
@@ -14,7 +15,7 @@ from crossdock_adapters.sdk.settings import Settings
 if TYPE_CHECKING:
     from crossdock.client import HubClient
 
-    from crossdock_adapters.sdk.sequences import Cursors, Sequences
+    from crossdock_adapters.sdk.sequences import Sequences
 
 # (payload, content type, reason, key, codes without a row that it waits for)
 HoldPayload = Callable[[bytes, str, str, str, UnreadCodes | None], Awaitable[None]]
@@ -56,10 +57,6 @@ class Work:
         `kind` is the resource ("item", "customer", "location"). Answers are cached.
         """
         return await self.look_up_numbers(kind, numbers)
-
-
-class CursorMoved(Exception):
-    """Another instance advanced this cursor meanwhile; end this poll, the next one goes on."""
 
 
 @dataclass(frozen=True, slots=True)
