@@ -243,7 +243,7 @@ class Answering:
         (200, b'{"messageStatus": {"status": "WARNING", "code": "200"}}', True),
         (200, b"<html>Please sign in</html>", False),
         (200, b"{}", False),
-        (200, b'{"messageStatus": {"status": "PASS"}}', False),
+        (200, b'{"messageStatus": {"code": "7"}}', False),
         (302, b"", False),
     ],
 )

@@ -29,7 +29,13 @@ from crossdock_adapters.ltl_freight import (
     translate_status,
     translate_tender,
 )
-from crossdock_adapters.ltl_freight.client import BolClient, Booked, History, Taken
+from crossdock_adapters.ltl_freight.client import (
+    BolClient,
+    Booked,
+    History,
+    RefusedInOwnWords,
+    Taken,
+)
 from crossdock_adapters.ltl_freight.pro_numbers import ProRange
 from crossdock_adapters.ltl_freight.translate import BolRules
 from crossdock_adapters.ltl_freight.translate_status import StatusRules
@@ -197,11 +203,11 @@ async def _book(work: Work, bols: BolClient) -> Booked:
     request = _request(work, work.draft, replace(bol_rules(work.settings), harmless=harmless))
     try:
         booked = await bols.book(request)
-    except Reject as refused:
+    except (Reject, RefusedInOwnWords) as refused:
         if not work.in_doubt:
             raise
         # It is said of the repeat: the first call may have made it, and its answer was lost.
-        return await earlier_calls.behind(work, bols, refused)
+        return await earlier_calls.behind(work, bols, refused.reason)
     if isinstance(booked, Taken):
         return await earlier_calls.made(work, bols, booked)
     return booked
@@ -297,6 +303,7 @@ def bol_rules(settings: Settings) -> BolRules:
         label_format=settings.text("label_format"),
         special_instructions=settings.text("special_instructions"),
         contact_phone=settings.text("contact_phone"),
+        recipient_phone=settings.text("recipient_phone"),
         is_test=settings.flag("is_test"),
     )
 

@@ -2,33 +2,39 @@
 
 `POST` on the path of bills of lading creates, `DELETE` with the PRO cancels. A PRO that is taken is
 said with a code of its own, so a repeated creation is told and never a second one; so is a purchase
-order that has a bill of lading, which says nothing about the PRO. What any other answer means is in
-errors.toml.
+order that has a bill of lading, which says nothing about the PRO. What other codes mean is in
+errors.toml; a code that is not there is the carrier's own, and goes by the verdict beside it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from crossdock_adapters.ltl_freight import answers
+from crossdock_adapters.ltl_freight.answers import MAX_TOLD, Said
+from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.sdk.auth import Token, TokenCache
 from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry
 from crossdock_adapters.sdk.settings import Secrets, Settings
 
 ERRORS: Final = ErrorTable.load(__package__)
 # messageStatus.code of the open standard, 2.1.0.
-DONE: Final = frozenset({"100", "200"})
+WARNED: Final = "200"
+DONE: Final = frozenset({"100", WARNED})
 WITHOUT_IMAGE: Final = frozenset({"1200", "1300"})
 CANCELLED: Final = "CANCELLED"
 PICKED_UP: Final = "PICKED_UP"
 MAX_EVENTS: Final = 500
-MAX_TOLD: Final = 200
+# Where a page of events is: by the visibility standard, and as others call it.
+EVENT_LISTS: Final = ("data", "events")
+NOT_FOUND: Final = 404
 
 
 class Taken(StrEnum):
@@ -36,6 +42,16 @@ class Taken(StrEnum):
 
     PRO = "1400"
     PURCHASE_ORDER = "1700"
+
+
+# Of several codes of one answer the first of these is what it says.
+KNOWN_CODES: Final = frozenset({
+    *Taken, *WITHOUT_IMAGE, *DONE, *(code for status, code in ERRORS.rows if not status),
+})  # fmt: skip
+
+
+class RefusedInOwnWords(NeedsPerson):
+    """The carrier did nothing, and says why by a code of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,50 +101,59 @@ class BolClient:
         """Create a bill of lading under the request's PRO; or what of it is taken."""
         pro = str(request["referenceNumbers"]["pro"])
         answer = await self._http.post(self._bols, json=request, auth=self._tokens)
-        body = _object(answer)
-        code = _code(body)
+        body = _json(answer)
+        said = answers.read(body)
+        code = said.code(KNOWN_CODES)
         if code in frozenset(Taken):
             return Taken(code)
-        if not (answer.ok and body and code in ("", *DONE)) and code not in WITHOUT_IMAGE:
-            raise _meaning(answer, body, code, effect=True)
-        numbers = body.get("referenceNumbers")
+        made = answer.ok and not said.failed and (said.passed or code in ("", *DONE))
+        if not (made and isinstance(body, dict) and body) and code not in WITHOUT_IMAGE:
+            raise _meaning(answer, said, code, effect=True)
+        found = body if isinstance(body, dict) else {}
+        numbers = found.get("referenceNumbers")
         told = numbers.get("pro") if isinstance(numbers, dict) else None
-        if told != pro:
+        # Some print a dash in it, or write it as a number.
+        if plain(str(told)) != plain(pro):
             raise OutcomeUnknown(f"the carrier answers with PRO {str(told)[:MAX_TOLD]!r}")
         assert isinstance(numbers, dict)
         confirmation = numbers.get("shipmentConfirmationNumber")
-        note = _said(body) if code in WITHOUT_IMAGE or code == "200" else ""
-        labels = _image(body.get("images"))
-        return Booked(pro, confirmation if isinstance(confirmation, str) else "", labels, note)
+        confirmed = confirmation if isinstance(confirmation, (str, int)) else ""
+        note = said.words if code in (*WITHOUT_IMAGE, WARNED) or said.warned else ""
+        return Booked(pro, str(confirmed), _image(found.get("images")), note)
 
     async def cancel(self, pro: str) -> bool:
         """Cancel the bill of lading of a PRO; False: the carrier says that there is none.
 
-        Done is what the carrier calls so by its code, or says nothing to: a page without a code may
-        be of something in between, and leaves it unknown.
+        Done is what the carrier calls so by its verdict or code, or says nothing to: a page with
+        neither may be of something in between, and leaves it unknown.
         """
         answer = await self._http.request("DELETE", f"{self._bols}{pro}", auth=self._tokens)
-        body = _object(answer)
-        code = _code(body)
-        if answer.status == 404 and body:
+        body = _json(answer)
+        said = answers.read(body)
+        code = said.code(KNOWN_CODES)
+        if answer.status == NOT_FOUND and (body or not answer.body):
             return False
-        if answer.ok and (code in DONE or not answer.body):
+        if answer.ok and not said.failed and (said.passed or code in DONE or not answer.body):
             return True
-        raise _meaning(answer, body, code, effect=True)
+        raise _meaning(answer, said, code, effect=True)
 
     async def history(self, pro: str) -> History:
         """What the carrier's events say of a PRO (in-transit visibility, preview)."""
         query = {"shipmentId": pro, "pageSize": str(MAX_EVENTS), "order": "asc"}
         path = self._settings.text("events_path")
         answer = await self._http.get(path, params=query, auth=self._tokens)
-        body = _object(answer)
-        listed = body.get("events")
-        if not answer.ok or not isinstance(listed, list):
-            raise _meaning(answer, body, _code(body), effect=False)
+        body = _json(answer)
+        pages = [body.get(name) for name in EVENT_LISTS] if isinstance(body, dict) else [body]
+        listed = next((each for each in pages if isinstance(each, list)), None)
+        if not answer.ok or listed is None:
+            said = answers.read(body)
+            raise _meaning(answer, said, said.code(KNOWN_CODES), effect=False)
         events = [each for each in listed if isinstance(each, dict)]
         references = {found for each in events for found in _references(each.get("shipment"))}
+        # The PRO itself says nothing about whose it is.
+        others = frozenset(each for each in references if plain(each) != plain(pro))
         types = {str(each.get("type")) for each in events}
-        return History(frozenset(references), CANCELLED in types, bool(events), PICKED_UP in types)
+        return History(others, CANCELLED in types, bool(events), PICKED_UP in types)
 
     async def _fetch_token(self) -> Token:
         key, secret = self._secrets.text("client_id"), self._secrets.text("client_secret")
@@ -146,51 +171,38 @@ class BolClient:
             headers={"Authorization": f"Basic {basic}"},
             effect=False,
         )
-        body = _object(answer)
+        body = _json(answer)
         if not answer.ok:
-            raise _meaning(answer, body, _code(body), effect=False)
+            said = answers.read(body)
+            raise _meaning(answer, said, said.code(KNOWN_CODES), effect=False)
         try:
             return Token(str(body["access_token"]), float(body["expires_in"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Retry(0.0, f"the token cannot be read ({type(error).__name__})") from error
 
 
-def _object(answer: Answer) -> dict[str, Any]:
-    """The JSON object of an answer; empty where it has none."""
+def _json(answer: Answer) -> Any:
+    """The JSON of an answer; None where it has none."""
     try:
-        body = answer.json()
+        return answer.json()
     except (ValueError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}
+        return None
 
 
-def _status(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = body.get("messageStatus")
-    return found if isinstance(found, dict) else {}
-
-
-def _code(body: Mapping[str, Any]) -> str:
-    """The result code; some write it as a number."""
-    found = _status(body).get("code", "")
-    return str(found) if isinstance(found, (str, int)) else ""
-
-
-def _said(body: Mapping[str, Any]) -> str:
-    status = _status(body)
-    told = [status.get("message"), status.get("resolution")]
-    return "; ".join(each for each in told if isinstance(each, str) and each)[:MAX_TOLD]
-
-
-def _meaning(answer: Answer, body: Mapping[str, Any], code: str, *, effect: bool) -> Exception:
+def _meaning(answer: Answer, said: Said, code: str, *, effect: bool) -> Exception:
     """The word for an answer that is no success, to be raised."""
-    if not body and answer.status not in (401, 403, 429):
+    at_the_door = answer.status in (401, 403, 429)
+    if not _json(answer) and not at_the_door:
         # The page of something in between: it is not the carrier who refuses.
-        return answer.unclear(f"HTTP {answer.status} without a JSON object", effect=effect)
-    known = (0, code) in ERRORS.rows and answer.status not in (401, 403, 429)
+        return answer.unclear(f"HTTP {answer.status} without what it means as JSON", effect=effect)
+    known = (0, code) in ERRORS.rows and not at_the_door
+    words = said.words or "no message"
+    if effect and said.failed and not known and not at_the_door and answer.status < 500:
+        # Nothing was done, says the standard; why, says the carrier alone.
+        return RefusedInOwnWords(" ".join(filter(None, (str(answer.status), code, words))))
     wish = answer.wish_seconds()
     status = 0 if known else answer.status
-    said = _said(body) or "no message"
-    return ERRORS.meaning(status, code, said, effect=effect, wish_seconds=wish)
+    return ERRORS.meaning(status, code, words, effect=effect, wish_seconds=wish)
 
 
 def _image(images: Any) -> bytes:
@@ -204,10 +216,12 @@ def _image(images: Any) -> bytes:
         return b""
 
 
-def _references(shipment: Any) -> Sequence[str]:
-    """The references of an event's shipment, written as texts or as objects with a value."""
-    listed = shipment.get("references") if isinstance(shipment, dict) else None
-    if not isinstance(listed, list):
-        return ()
-    values = [each.get("value") if isinstance(each, dict) else each for each in listed]
-    return [each for each in values if isinstance(each, str)]
+def _references(shipment: Any) -> list[str]:
+    """The id and the references of an event's shipment, these written as texts or as objects with
+    a value."""
+    if not isinstance(shipment, dict):
+        return []
+    listed = shipment.get("references")
+    found = [shipment.get("shipmentId"), *(listed if isinstance(listed, list) else [])]
+    values = [each.get("value") if isinstance(each, dict) else each for each in found]
+    return [each for each in values if isinstance(each, str) and each]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from crossdock_adapters.ltl_freight.client import BolClient, Booked, History, Taken
-from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson, Reject
+from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson
 from crossdock_adapters.sdk.work import Work
 
 NOTE: Final = "the carrier had this PRO already: made by an earlier call"
@@ -36,12 +36,12 @@ async def made(work: Work, bols: BolClient, taken: Taken) -> Booked:
     raise AnswerLater(f"PRO {work.draft}: {what} is taken, and no event shows whose it is")
 
 
-async def behind(work: Work, bols: BolClient, refused: Reject) -> Booked:
+async def behind(work: Work, bols: BolClient, reason: str) -> Booked:
     """The bill of lading of an earlier call, where the carrier refuses the repeat of it.
 
     NeedsPerson: it is cancelled, or the carrier has no events; AnswerLater: none shows it yet.
     """
-    why = f"the carrier refuses the repeat ({refused.reason})"
+    why = f"the carrier refuses the repeat ({reason})"
     if not work.settings.flag("verify_duplicates"):
         raise NeedsPerson(f"{why}: ask it whether an earlier call made PRO {work.draft}")
     history = await bols.history(work.draft)

@@ -49,6 +49,8 @@ CALLS_PER_SECOND: Final = 20
 TENDERS: Final = "SM"
 MAILBOX_USER: Final = "crossdock"
 NOBODY_KNOWS: Final = "Q9"
+# How the standard's example says that all went well; no result code is that.
+MADE: Final = "10000000"
 # What happens to freight, and at which of its ends: (status, reason, at the destination).
 JOURNEY: Final = (
     ("X3", "NS", False), ("AF", "NS", False), ("P1", "NS", False), ("X4", "NS", True),
@@ -234,7 +236,7 @@ class LtlFreightSandbox(Sandbox):
         answer: dict[str, Any] = {
             "scac": self._mailbox.scac,
             "referenceNumbers": {"pro": bol.pro, "shipmentConfirmationNumber": bol.confirmation},
-            "messageStatus": {"status": "PASS", "code": "100", "message": "created"},
+            "messageStatus": {"status": "PASS", "code": MADE, "message": "created"},
         }
         if self._without_image > 0:
             self._without_image -= 1
@@ -256,7 +258,7 @@ class LtlFreightSandbox(Sandbox):
         except Refusal as refusal:
             raise _refused(refusal) from None
         self._event(bol, "CANCELLED", self.now())
-        return json_response({"messageStatus": {"status": "PASS", "code": "100"}})
+        return json_response({"messageStatus": {"status": "PASS", "code": MADE}})
 
     async def _events(self, request: Request, call: Call) -> Response:
         self._admit(request)
@@ -264,7 +266,8 @@ class LtlFreightSandbox(Sandbox):
         bol = self._bols.by_pro.get(call.key)
         delay = timedelta(seconds=float(self.settings.get("events_visible_after_seconds", 0)))
         visible = bol is not None and self.now() - bol.made_at >= delay
-        return json_response({"events": bol.events if bol is not None and visible else []})
+        events = bol.events if bol is not None and visible else []
+        return json_response({"data": events, "page": 1, "pageSize": len(events)})
 
     def _admit(self, request: Request) -> None:
         if not self._allowance.spend(self.now()):
@@ -366,6 +369,9 @@ class LtlFreightSandbox(Sandbox):
 
 
 def _refused(refusal: Refusal) -> VendorError:
+    """As a list of result codes where the request is wrong, else as the status of a message."""
+    if refusal.status == 400:
+        return VendorError(400, [f"{refusal.code} - Failure: {refusal.message}"])
     status = {
         "status": "FAIL", "code": refusal.code, "message": refusal.message,
         "resolution": refusal.resolution,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,6 +18,12 @@ CLASSES: Final = frozenset({
     "250", "300", "400", "500",
 })  # fmt: skip
 COUNTRIES: Final = frozenset({"USA", "CAN", "MEX"})
+_PICKUP: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}", re.ASCII)
+_POSTAL_CODES: Final = {
+    "USA": re.compile(r"\d{5}(-\d{4})?", re.ASCII),
+    "CAN": re.compile(r"[A-Z]\d[A-Z]\d[A-Z]\d?", re.ASCII),
+    "MEX": re.compile(r"\d{5}", re.ASCII),
+}
 BOOKED, CANCELLED, MOVING, DELIVERED = "booked", "cancelled", "moving", "delivered"
 
 
@@ -120,6 +127,8 @@ def _checked(body: Any) -> dict[str, Any]:
         raise Refusal(400, "400", "version must be 2.1.0")
     if body["bol"].get("function") != "Create":
         raise Refusal(400, "400", "bol.function must be Create")
+    if not _PICKUP.fullmatch(str(body["bol"].get("requestedPickupDate"))):
+        raise Refusal(400, "400", "bol.requestedPickupDate must be YYYY-MM-DDTHH:mm:ss.sss")
     if body["payment"].get("terms") not in ("Prepaid", "Collect", "Third Party"):
         raise Refusal(422, "300", "payment.terms is none of Prepaid, Collect, Third Party")
     units = body["commodities"].get("handlingUnits")
@@ -149,6 +158,8 @@ def _check_unit(unit: Mapping[str, Any], place: str) -> None:
         where = f"{place}.lineItems[{at}]"
         for name in ("pieces", "weight"):
             _whole(item, name, where)
+        if not isinstance(item.get("stackable"), bool):
+            raise Refusal(400, "400", f"{where}.stackable is missing")
         if item.get("classification") not in CLASSES:
             raise Refusal(422, "300", f"{where}.classification is no freight class")
         if item.get("packagingType") not in UNIT_TYPES:
@@ -160,6 +171,8 @@ def _check_party(party: Mapping[str, Any], role: str) -> None:
         _text(party, name, role)
     if party.get("country") not in COUNTRIES:
         raise Refusal(422, "300", f"{role}.country must be USA, CAN or MEX")
+    if not _POSTAL_CODES[party["country"]].fullmatch(party["postalCode"]):
+        raise Refusal(422, "300", f"{role}.postalCode is none of {party['country']}")
     phone = party.get("contact", {}).get("phone", "")
     if phone and (len(phone) != 10 or not phone.isdigit()):
         raise Refusal(422, "300", f"{role}.contact.phone must have ten digits")

@@ -78,6 +78,7 @@ class BolRules:
     label_format: str = "Zebra"
     special_instructions: str = ""
     contact_phone: str = ""
+    recipient_phone: str = ""
     is_test: bool = False
     harmless: frozenset[str] = frozenset()
 
@@ -96,7 +97,8 @@ def bill_of_lading(
         "version": VERSION,
         "bol": {
             "function": "Create",
-            "requestedPickupDate": pickup.isoformat(),
+            # The standard's only form; a day has no hour of its own.
+            "requestedPickupDate": f"{pickup.isoformat()}T00:00:00.000",
             "isTest": rules.is_test,
             "requestorRole": "Shipper",
             "specialInstructions": rules.special_instructions,
@@ -119,7 +121,7 @@ def bill_of_lading(
             "codes": accessorials(shipment.service_code, rules.accessorials, rules.services)
         },
         "origin": origin,
-        "destination": _party(shipment.ship_to, "ship to", ""),
+        "destination": _party(shipment.ship_to, "ship to", rules.recipient_phone),
         "billTo": {**origin, "account": rules.account},
     }
 
@@ -185,6 +187,7 @@ def _handling_unit(package: shipment_pb2.Package, rules: BolRules) -> dict[str, 
         "pieces": _pieces(package),
         "packagingType": rules.piece_type,
         "classification": _class(package, unit, rules),
+        "stackable": rules.stackable,
     }
     if package.id in rules.harmless:
         item["hazardous"] = False
@@ -238,7 +241,7 @@ def _party(party: types_pb2.Party, role: str, default_phone: str) -> dict[str, A
         "address1": lines[0],
         "city": address.city,
         "stateProvince": address.state.upper(),
-        "postalCode": address.postal_code,
+        "postalCode": _postal_code(address),
         "country": country,
     }
     if len(lines) > 1:
@@ -248,6 +251,12 @@ def _party(party: types_pb2.Party, role: str, default_phone: str) -> dict[str, A
     if party.name or phone:
         found["contact"] = contact
     return found
+
+
+def _postal_code(address: types_pb2.Address) -> str:
+    """As the standard wants it: of Canada's, whose halves have a blank between them, without it."""
+    code = address.postal_code.strip()
+    return "".join(code.split()).upper() if address.country_code == "CA" else code
 
 
 def _phone(text: str) -> str:

@@ -1,0 +1,110 @@
+"""What an answer of the carrier says by the open standard (eBOL 2.1.0), in whichever of its forms.
+
+A bill of lading that was made has a messageStatus: whether it passed, and a code, for which
+carriers have numbers of their own. An error is a list of result codes; carriers also write them
+into a messageStatus, as numbers, texts ("1400 - Duplicate Pro") or objects. The in-transit
+visibility standard answers errors with problem details (RFC 9457).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+PASS, WARNING, FAIL = "PASS", "WARNING", "FAIL"
+MAX_TOLD: Final = 200
+# Of a list with more than so many results nobody reads the rest.
+MAX_RESULTS: Final = 50
+_LEADING_CODE: Final = re.compile(r"\s*(\d{1,9})\b[\s:.-]*(.*)", re.ASCII | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The verdict (PASS, WARNING, FAIL; "" where none is said), the result codes in their order,
+    and the words for people. standard: it is an answer as the standard knows it."""
+
+    verdict: str = ""
+    codes: tuple[str, ...] = ()
+    words: str = ""
+    standard: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the carrier says that it is done, perhaps with a warning."""
+        return self.verdict in (PASS, WARNING)
+
+    @property
+    def warned(self) -> bool:
+        """Whether it is done, and there is something to be said about it."""
+        return self.verdict == WARNING
+
+    @property
+    def failed(self) -> bool:
+        """Whether the carrier says that nothing was done."""
+        return self.verdict == FAIL
+
+    def code(self, known: Collection[str]) -> str:
+        """The first of its codes that is known, else the first; "" where it has none."""
+        return next((each for each in self.codes if each in known), next(iter(self.codes), ""))
+
+
+def read(body: Any) -> Said:
+    """What the JSON of an answer says; nothing where it is none of the standard's."""
+    if isinstance(body, list):
+        codes, words = _results(body)
+        # The list is how the standard says an error.
+        return Said(FAIL if codes else "", codes, words, bool(codes))
+    if not isinstance(body, dict):
+        return Said()
+    status = body.get("messageStatus")
+    status = status if isinstance(status, dict) else {}
+    listed = [
+        status,
+        *_entries(status.get("information")),
+        *_entries(body.get("resultStatusCodes")),
+    ]
+    codes, words = _results(listed)
+    verdict = status.get("status")
+    verdict = verdict.strip().upper() if isinstance(verdict, str) else ""
+    problem = _words(body.get("title"), body.get("detail"))
+    return Said(verdict, codes, words or problem, bool(verdict or codes))
+
+
+def _entries(found: Any) -> list[Any]:
+    """A list; what stands there alone as a list of it."""
+    if isinstance(found, list):
+        return found[:MAX_RESULTS]
+    return [] if found is None else [found]
+
+
+def _results(listed: list[Any]) -> tuple[tuple[str, ...], str]:
+    """The codes and the words of result codes."""
+    pairs = list(_pairs(listed[:MAX_RESULTS]))
+    codes = tuple(dict.fromkeys(code for code, _ in pairs if code))
+    told = dict.fromkeys(words for _, words in pairs if words)
+    return codes, "; ".join(told)[:MAX_TOLD]
+
+
+def _pairs(listed: list[Any]) -> Iterator[tuple[str, str]]:
+    for each in listed:
+        if isinstance(each, dict):
+            words = _words(each.get("message"), each.get("resolution"), each.get("description"))
+            yield _plain(each.get("code")), words
+        elif isinstance(each, str):
+            found = _LEADING_CODE.match(each)
+            yield (found[1], found[2].strip()) if found else ("", each.strip())
+        else:
+            yield _plain(each), ""
+
+
+def _plain(code: Any) -> str:
+    """A code; some write it as a number."""
+    if isinstance(code, bool) or not isinstance(code, (str, int)):
+        return ""
+    return str(code).strip()
+
+
+def _words(*parts: Any) -> str:
+    return "; ".join(each.strip() for each in parts if isinstance(each, str) and each.strip())

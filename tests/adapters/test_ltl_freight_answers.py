@@ -1,0 +1,228 @@
+"""LTL freight and the forms in which carriers answer by the open standard."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock_adapters.ltl_freight import conformance, sandbox_bols
+from crossdock_adapters.ltl_freight.client import Booked, Taken
+from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.outcomes import (
+    AnswerLater,
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Untranslatable,
+)
+from ltl_freight_world import REFERENCE, pallets, running
+from multidict import CIMultiDict
+from test_ltl_freight_translate import RULES, bill
+
+PRO = "500000001"
+WANTED = {"referenceNumbers": {"pro": PRO}}
+
+
+class Answering:
+    """The carrier's API, which says one thing, as JSON unless it is bytes."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self._answer = Answer(status, CIMultiDict(), raw)
+
+    async def request(self, method: str, path: str, **options: Any) -> Answer:
+        return self._answer
+
+    async def post(self, path: str, **options: Any) -> Answer:
+        return self._answer
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        return self._answer
+
+    async def close(self) -> None: ...
+
+
+def made(pro: Any = PRO, **status: Any) -> dict[str, Any]:
+    """A bill of lading that was made, with this status of its message."""
+    numbers = {"pro": pro, "shipmentConfirmationNumber": "C77"}
+    return {"referenceNumbers": numbers, "images": None, "messageStatus": status or None}
+
+
+@pytest.mark.parametrize(
+    ("body", "note"),
+    [
+        (made(status="PASS", code="10000000", message="all well", information=[]), ""),
+        (made(status="pass", code=10000000), ""),
+        (made(status="WARNING", code="20000007", message="class is looked at"), "class is looked"),
+        (made("500-000-001", status="PASS", code="10000000"), ""),
+        (made(500000001, status="PASS"), ""),
+        (made(), ""),
+    ],
+)
+async def test_a_bill_of_lading_that_passed_is_made(tmp_path: Path, body: Any, note: str) -> None:
+    """Proves that the verdict says what became of it where the code is a carrier's own, that a PRO
+    is the same with dashes or as a number, and that a warning is told."""
+    async with running(tmp_path) as world:
+        bols: Any = world.vendor.bols
+        bols._http = Answering(201, body)
+        booked = await bols.book(WANTED)
+        assert isinstance(booked, Booked)
+        assert (booked.pro, booked.confirmation) == (PRO, "C77")
+        assert booked.note.startswith(note) and bool(booked.note) is bool(note)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "word", "told"),
+    [
+        (400, ["400 - Failure Formatting Error weight is no number"], Reject, "weight is no"),
+        (400, [{"code": 300, "message": "no such class"}], Reject, "no such class"),
+        (400, [500], Reject, "500"),
+        (400, [{"code": "40000013", "message": "the dock is shut"}], NeedsPerson, "40000013 the"),
+        (200, {"messageStatus": {"status": "FAIL", "code": "E7"}}, NeedsPerson, "E7"),
+        (422, {"messageStatus": {"status": "FAIL"}}, NeedsPerson, "422"),
+        (500, {"messageStatus": {"status": "FAIL", "code": "E7"}}, OutcomeUnknown, "E7"),
+        (400, {"error": "bad request"}, OutcomeUnknown, "no message"),
+        (400, b"<html>", OutcomeUnknown, "HTTP 400 without"),
+        (201, {"referenceNumbers": {"pro": PRO}, "messageStatus": {"code": "E7"}},
+         OutcomeUnknown, "E7"),
+        (401, [{"code": "300"}], NeedsPerson, "401"),
+    ],
+)  # fmt: skip
+async def test_a_refusal_is_read_in_each_of_its_forms(
+    tmp_path: Path, status: int, body: Any, word: type[Exception], told: str
+) -> None:
+    """Proves that a list of result codes refuses as a status does, that a carrier's own code goes
+    to a person with its words, and that an error of no such form proves nothing."""
+    async with running(tmp_path) as world:
+        bols: Any = world.vendor.bols
+        bols._http = Answering(status, body)
+        with pytest.raises(word, match=told):
+            await bols.book(WANTED)
+
+
+@pytest.mark.parametrize(
+    ("body", "taken"),
+    [
+        (["1400 - Failure Duplicate Pro"], Taken.PRO),
+        ([{"code": "E1"}, {"code": "1700", "message": "the order has one"}], Taken.PURCHASE_ORDER),
+        ({"messageStatus": {"status": "FAIL", "code": "40000001",
+                            "information": [{"code": "1400", "type": "error"}]}}, Taken.PRO),
+        ({"messageStatus": {"status": "FAIL"}, "resultStatusCodes": [1400]}, Taken.PRO),
+    ],
+)  # fmt: skip
+async def test_what_is_taken_is_read_in_each_of_its_forms(
+    tmp_path: Path, body: Any, taken: Taken
+) -> None:
+    """Proves that a PRO or a purchase order that is taken is heard wherever its code stands."""
+    async with running(tmp_path) as world:
+        bols: Any = world.vendor.bols
+        bols._http = Answering(400, body)
+        assert await bols.book(WANTED) is taken
+
+
+async def test_a_repeat_that_is_refused_in_own_words_is_looked_up(tmp_path: Path) -> None:
+    """Proves that a carrier's own code for a repeat is no word about the first call: what the
+    events show as ours is adopted, and without that it stays unknown."""
+    async with running(tmp_path, {"duplicate_code": "40000013"}) as world:
+        world.sandbox.faults.add({"kind": "reply_lost", "operation": "create", "count": 1})
+        with pytest.raises(OutcomeUnknown):
+            await world.buy(pallets(1))
+        world.sandbox.settings["events_visible_after_seconds"] = 3600
+        with pytest.raises(AnswerLater, match="no event shows"):
+            await world.buy(pallets(1))
+        world.sandbox.settings["events_visible_after_seconds"] = 0
+        assert "already" in (await world.buy(pallets(1))).note
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cancelled"),
+    [
+        (200, {"messageStatus": {"status": "PASS", "code": "10000000"}}, True),
+        (200, {"messageStatus": {"status": "PASS"}}, True),
+        (404, b"", False),
+        (404, ["300 - Failure Data Error no such PRO"], False),
+    ],
+)
+async def test_a_cancellation_is_read_in_each_of_its_forms(
+    tmp_path: Path, status: int, body: Any, cancelled: bool
+) -> None:
+    """Proves that a verdict without a known code is enough, and that "not found" needs no body."""
+    async with running(tmp_path) as world:
+        bols: Any = world.vendor.bols
+        bols._http = Answering(status, body)
+        assert await bols.cancel(PRO) is cancelled
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        (200, {"messageStatus": {"status": "FAIL", "code": "100"}}, NeedsPerson),
+        (404, b"<html>no such page</html>", OutcomeUnknown),
+        (400, ["500 - Failure Business Logic Error was picked up"], Reject),
+    ],
+)
+async def test_a_cancellation_that_is_none_is_told(
+    tmp_path: Path, body: tuple[int, Any, type[Exception]]
+) -> None:
+    """Proves that a verdict that it failed goes before a code, and that a page is no word."""
+    async with running(tmp_path) as world:
+        bols: Any = world.vendor.bols
+        bols._http = Answering(body[0], body[1])
+        with pytest.raises(body[2]):
+            await bols.cancel(PRO)
+
+
+async def test_events_are_read_as_a_page(tmp_path: Path) -> None:
+    """Proves that a page of the visibility standard is read, that our reference is found as id of
+    its shipment or among its references, and that the PRO itself is nobody's reference."""
+    event = {
+        "eventId": "1", "type": "CANCELLED", "occurredAt": "2026-03-05T08:00:00Z", "sequence": 0,
+        "shipment": {
+            "shipmentId": REFERENCE,
+            "references": [{"type": "PRO", "value": "500-000-001"}, {"type": "BOL"}, None],
+        },
+    }  # fmt: skip
+    async with running(tmp_path) as world:
+        bols: Any = world.vendor.bols
+        for body in ({"data": [event, "?"], "page": 1, "pageSize": 500}, {"events": [event]}):
+            bols._http = Answering(200, body)
+            history = await bols.history(PRO)
+            assert (history.references, history.cancelled) == ({REFERENCE}, True)
+        bols._http = Answering(200, {"data": [], "page": 1, "pageSize": 500})
+        assert not (await bols.history(PRO)).known
+        problem = {"title": "Not ready", "status": 503, "detail": "in an hour"}
+        bols._http = Answering(503, problem)
+        with pytest.raises(Retry, match="Not ready; in an hour"):
+            await bols.history(PRO)
+
+
+def test_a_bill_of_lading_has_what_the_standard_requires() -> None:
+    """Proves that the pick-up is a time, that each line says whether it may be stacked, that a
+    Canadian postal code has no blank, and that a recipient without a telephone gets that of the
+    settings; and that the carrier minds each."""
+    shipment = conformance.shipment()
+    shipment.ship_to.address.country_code = "CA"
+    shipment.ship_to.address.state = "ON"
+    shipment.ship_to.address.postal_code = "m5v 2t6"
+    shipment.ship_to.ClearField("phone")
+    said = bill(shipment, replace(RULES, recipient_phone="+1 416 555 0100"))
+    assert said["bol"]["requestedPickupDate"] == "2026-03-05T00:00:00.000"
+    assert said["destination"]["postalCode"] == "M5V2T6"
+    assert said["destination"]["contact"]["phone"] == "4165550100"
+    item = said["commodities"]["handlingUnits"][0]["lineItems"][0]
+    assert item["stackable"] is False
+    carrier = sandbox_bols.Bols("1400", unique_po=False, range_=None)
+    for part, name in ((said["bol"], "requestedPickupDate"), (item, "stackable")):
+        kept = part.pop(name)
+        with pytest.raises(sandbox_bols.Refusal, match=name):
+            carrier.make(said, datetime.now(UTC))
+        part[name] = kept
+    assert carrier.make(said, datetime.now(UTC)).pro == PRO
+    shipment.ship_to.address.country_code = "DE"
+    with pytest.raises(Untranslatable, match="ship to"):
+        bill(shipment)
