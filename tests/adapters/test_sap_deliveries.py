@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
-from crossdock_adapters.sap import sandbox_deliveries
+from crossdock_adapters.sap import sandbox_deliveries, sandbox_odata
 from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.sandbox_books import Document
 from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, OutcomeUnknown, VendorOutcome
@@ -167,3 +167,50 @@ async def test_a_repeat_after_the_void_posts_nothing(tmp_path: Path) -> None:
         assert desk.documents() == []
         reversal = await desk.do("reverse_goods_issue", voided({}))
         assert reversal.note == "nothing is posted: nothing to do"
+
+
+PACKED_AGAIN = "0190f7a2-3c4d-7e5f-8a6b-0000000000aa"
+
+
+async def test_a_delivery_that_was_let_go_is_taken_once(tmp_path: Path) -> None:
+    """Proves that a void asked twice writes once, that what is packed again takes the delivery of
+    the first, that the first one's void cannot reverse it then, and that one which somebody posted
+    after it was let go is for a person: another posting could be the same goods again."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", approved({}))
+        await desk.do("post_goods_issue", manifested())
+        for _ in range(2):
+            await desk.do("reverse_goods_issue", voided({}))
+        assert [call.operation for call in desk.sandbox.calls if call.effect][-2:] == [
+            "reverse_goods_issue",
+            "change_delivery",
+        ]
+        (delivery,) = desk.sandbox._books.deliveries.values()
+        delivery.fields["OverallGoodsMovementStatus"] = "C"
+        with pytest.raises(NeedsPerson, match="a person says whether it is this one"):
+            await desk.do("post_goods_issue", manifested(shipment_id=PACKED_AGAIN))
+        delivery.fields["OverallGoodsMovementStatus"] = "A"
+        done = await desk.do("post_goods_issue", manifested(shipment_id=PACKED_AGAIN))
+        assert [each.value for each in done.references][1:] == [delivery.fields["DeliveryDocument"]]
+        nothing = await desk.do("reverse_goods_issue", voided({}))
+        assert list(nothing.references) == []
+        moved = {each["MaterialDocument"]: each["GoodsMovementType"] for each in desk.documents()}
+        assert list(moved.values()) == ["601", "602", "601"]
+
+
+async def test_a_delivery_that_may_not_be_let_go_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a void is done where SAP does not let the key be changed, and says what is to be
+    done before the goods leave again."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", approved({}))
+        await desk.do("post_goods_issue", manifested())
+
+        def refuses(books: Any, document: Document, body: dict[str, Any]) -> None:
+            raise sandbox_odata.refusal(400, "VL/999", "The delivery is archived")
+
+        monkeypatch.setattr(sandbox_deliveries, "change_delivery", refuses)
+        done = await desk.do("reverse_goods_issue", voided({}))
+        assert len(done.references) == 1
+        assert "delete it in SAP before what is packed in its place leaves" in done.note

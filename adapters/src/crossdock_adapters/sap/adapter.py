@@ -33,7 +33,7 @@ from crossdock_adapters.sap.client import (
     client_certificate,
 )
 from crossdock_adapters.sap.deliveries import RETURNED, Deliveries, DeliveryRules
-from crossdock_adapters.sap.delivery import Delivery, Preceding, refuse_unproven
+from crossdock_adapters.sap.delivery import Delivery, Preceding, refuse_unproven, released
 from crossdock_adapters.sap.orders import ORDER, ORDERS
 from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped
@@ -213,7 +213,8 @@ async def _find_posted(
 
 @ADAPTER.operation("reverse_goods_issue")
 async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
-    """Reverse the goods issue of each departure, on the day on which the hub heard of it."""
+    """Reverse the goods issue of each departure, on the day on which the hub heard of it, and let
+    its delivery go."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     rules = booking_rules(work.settings)
     keys = translate.departure_keys(shipment)
@@ -225,7 +226,8 @@ async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
     literal = odata.datetime_literal(_midnight(heard.astimezone(rules.zone)))
     references, notes = [], []
     there = await deliveries.of_order(order)
-    carrying = [each for each in there if each.key in keys]
+    ours = {*keys, *map(released, keys)}
+    carrying = [each for each in there if each.key in ours]
     if posted and not carrying:
         raise NeedsPerson(
             f"{posted[-1].document_number} is posted, and no delivery of sales order "
@@ -237,8 +239,11 @@ async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
         if each.movement != "open":
             notes.append(await deliveries.reverse(each, literal))
             references.append(Reference("reversed_delivery", each.number))
+        notes.append(await deliveries.release(each.number))
     note = "; ".join(filter(None, notes))
-    return Confirmed(references, note=note if references else "nothing is posted: nothing to do")
+    if not references:
+        note = "; ".join(filter(None, ["nothing is posted: nothing to do", note]))
+    return Confirmed(references, note=note)
 
 
 @ADAPTER.operation("open_return")

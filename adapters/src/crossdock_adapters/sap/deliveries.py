@@ -24,6 +24,7 @@ from crossdock_adapters.sap.client import (
 )
 from crossdock_adapters.sap.delivery import (
     OUR_KEY,
+    OUR_KEYS,
     Delivery,
     DeliveryItem,
     Preceding,
@@ -34,6 +35,7 @@ from crossdock_adapters.sap.delivery import (
     odd_status,
     refuse_others,
     refuse_unproven,
+    released,
     with_key,
 )
 from crossdock_adapters.sap.translate import Shipped
@@ -242,6 +244,25 @@ class Deliveries:
                 return told
             raise not_moved(delivery, "posted", "reversal", failure)
         raise Retry(STALE_PAUSE_SECONDS, f"delivery {delivery.number} is changed all the time")
+
+    async def release(self, number: str) -> str:
+        """Let what is packed in place of a voided shipment leave on its delivery, which has all
+        that was open of the order. Why that may not be, in words; "" once it may."""
+        for _ in range(TRIES):
+            delivery = await self.read(number)
+            if delivery.movement != "open" or not OUR_KEYS.fullmatch(delivery.key):
+                return ""
+            try:
+                await self._change_header(delivery, {OUR_KEY: released(delivery.key)})
+                return ""
+            except Stale:
+                continue
+            except (Reject, NeedsPerson) as refused:
+                return (
+                    f"delivery {number} keeps its {OUR_KEY}: delete it in SAP before what is "
+                    f"packed in its place leaves ({refused})"
+                )
+        raise Retry(STALE_PAUSE_SECONDS, f"delivery {number} is changed all the time")
 
     async def documents(self, delivery: Delivery) -> list[Reference]:
         """The delivery, and the material document of its last goods movement, which SAP shows a

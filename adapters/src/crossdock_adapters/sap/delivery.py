@@ -16,6 +16,8 @@ from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
 OUR_KEY: Final = "DeliveryDocumentBySupplier"
 # What the key of a departure or receipt looks like: see translate.departure_keys.
 OUR_KEYS: Final = re.compile(r"[0-9A-F]{32}(-[0-9]+)?")
+# What is in its place once its shipment was voided.
+RELEASED_KEYS: Final = re.compile(r"V[0-9A-F]{31}(-[0-9]+)?")
 
 
 class Preceding(Protocol):
@@ -84,11 +86,19 @@ def with_key(deliveries: Sequence[Delivery], key: str) -> Delivery | None:
     return found[0] if found else None
 
 
+def released(key: str) -> str:
+    """What a delivery carries in place of our key once its shipment was voided: what is packed in
+    its place may leave on it. As long as the key, which may fill the property."""
+    return f"V{key[1:]}"
+
+
 def is_free_for(delivery: Delivery, order: Preceding, lines: Sequence[Shipped]) -> bool:
-    """Whether a departure may take it: open, nobody's yet, with all that left. NeedsPerson: it
-    would, and has goods of other orders, which would leave with it."""
+    """Whether a departure may take it: open, nobody's yet or any more, with all that left.
+    NeedsPerson: it would, and has goods of other orders, which would leave with it."""
     there = {item.order_item for item in delivery.items if item.order == order.number}
-    if delivery.key or delivery.movement != "open" or not {line.item for line in lines} <= there:
+    if delivery.key and not RELEASED_KEYS.fullmatch(delivery.key):
+        return False
+    if delivery.movement != "open" or not {line.item for line in lines} <= there:
         return False
     refuse_others(delivery)
     return True
