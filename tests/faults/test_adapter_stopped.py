@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from fixtures_nats import eventually
 
 from tests.faults.history.checker import check
 from tests.faults.history.records import VendorCall
@@ -22,9 +23,17 @@ STOPPED_SECONDS = SHORT_LIMITS["lease_seconds_max"] + 2.0
 pytestmark = pytest.mark.timeout(600)
 
 
+def is_calling(round_: Round) -> bool:
+    """Whether each adapter that is to be stopped has calls under way."""
+    rows = round_.site.hub.query("SELECT DISTINCT instance FROM attempts WHERE outcome = ''")
+    callers = {int(instance.rpartition(":")[2]) for (instance,) in rows}
+    return callers >= {adapter.pid for adapter in round_.site.adapters[:STOPS]}
+
+
 async def stop_and_go(round_: Round) -> None:
     """Stop all adapters but one for longer than their leases, with calls under way."""
     await progress(round_, ORDERS // 4)
+    await eventually(lambda: is_calling(round_), "calls of all that are stopped")
     for number in range(STOPS):
         round_.site.freeze_adapter(number)
     await asyncio.sleep(STOPPED_SECONDS)

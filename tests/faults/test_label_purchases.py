@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,10 +146,15 @@ def test_a_void_that_waits_for_a_person_leaves_its_label(state: str, key: str, f
 
 def test_a_run_that_met_no_trouble_proves_nothing() -> None:
     """Proves that L1 fails for a piece in which no label was bought, voided or seen, and no call
-    was left in doubt."""
+    was left in doubt: by its word, or by the end of its lease; a look-up is no call."""
     empty = History(Run("L1", 1))
     assert len(nothing_there(empty)) == 4
     label = Label("l", "p", "s", "one", "1.00", "d", "VOIDED", "one")
     seen = LabelLook("operator", "list", "p", 1, 2, "one")
     doubt = Attempt("d", 1, 1, "CALL", 1, 2, "UNKNOWN")
     assert nothing_there(empty.with_records([label, seen, doubt])) == []
+    for asked in (replace(doubt, kind="LOOK_UP"), replace(doubt, outcome="CONFIRMED")):
+        (told,) = nothing_there(empty.with_records([label, seen, asked]))
+        assert "left in doubt" in told
+    lost = replace(doubt, outcome="LEASE_EXPIRED")
+    assert nothing_there(empty.with_records([label, seen, lost])) == []

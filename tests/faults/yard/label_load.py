@@ -29,7 +29,9 @@ PACKAGES = (1, 1, 2, 2, 3, 5)
 VOIDED_SHARE, PACKED_AGAIN_SHARE = 0.25, 0.5
 VOIDED_WITH_LABEL_SHARE = 0.4
 VOID_SECONDS_MAX = 2.0
-LABEL_SECONDS = 6.0
+# How long nobody packs on for want of a label; and how long one is waited for that is to be voided,
+# which has no end but the label, or the word that a person has to look.
+LABEL_SECONDS, VOIDED_LABEL_SECONDS = 6.0, 120.0
 PACKED = "crossdock.fulfillment.v1.FulfillmentPacked"
 VOIDED = "crossdock.shipment.v1.ShipmentVoided"
 KINDS = ("order", "fulfillment_request", "shipment", "label")
@@ -114,7 +116,7 @@ class LabelLoad(Load):
         """Before the purchase, beside it, or once there is a label."""
         dock, pause = self._docks[kind], chance.uniform(-VOID_SECONDS_MAX, VOID_SECONDS_MAX)
         if chance.random() < VOIDED_WITH_LABEL_SHARE and not self.site.plan.naive:
-            await self._label_of(kind, shipment.packages[0].id)
+            await self._label_of(kind, shipment.packages[0].id, VOIDED_LABEL_SECONDS)
         else:
             await asyncio.sleep(max(0.0, pause))
         void = shipment_service_pb2.VoidShipmentRequest(
@@ -124,10 +126,12 @@ class LabelLoad(Load):
             "VoidShipment", void, dock.shipments.VoidShipment, shipment.number, LANES[kind].wms
         )
 
-    async def _label_of(self, kind: str, package_id: str) -> None:
+    async def _label_of(
+        self, kind: str, package_id: str, patience_seconds: float = LABEL_SECONDS
+    ) -> None:
         """Wait for a package's label, as a printer does, or for the word that there is none."""
         ask = label_service_pb2.AwaitLabelRequest(package_id=package_id)
-        deadline = time.monotonic() + LABEL_SECONDS
+        deadline = time.monotonic() + patience_seconds
         while time.monotonic() < deadline:
             start = now()
             try:
