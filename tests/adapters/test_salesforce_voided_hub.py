@@ -88,23 +88,29 @@ async def request_of(caller: HubClient, number: str) -> str:
     return found[0]
 
 
-async def packed(hub: RunningHub, request: str, number: str) -> str:
-    """The id of a shipment of one piece."""
+async def packed(hub: RunningHub, request: str, number: str, pieces: str = "1") -> str:
+    """The id of a shipment of one carton."""
+    carton = package(item=ITEM)
+    carton.contents[0].quantity.value = pieces
     report = fulfillment_service_pb2.ReportPackedRequest(
         request_id=request_id(),
         fulfillment_request_id=request,
         shipment_number=number,
-        packages=[package(item=ITEM)],
+        packages=[carton],
         pack_time=at(),
     )
     async with hub.client("manhattan") as warehouse:
         return str((await warehouse.fulfillments.ReportPacked(report)).shipment.id)
 
 
-async def leaves(hub: RunningHub, shipment: str) -> None:
+async def leaves(hub: RunningHub, shipment: str, short: str = "") -> None:
+    """short: what the confirm says will not be shipped of the line."""
     confirm = shipment_service_pb2.ManifestShipmentRequest(
         request_id=request_id(), shipment_id=shipment, manifest_time=at()
     )
+    if short:
+        row = confirm.cancelled.add(line_number=1)
+        row.quantity.value, row.quantity.unit = short, "EA"
     async with hub.client("manhattan") as warehouse:
         await warehouse.shipments.ManifestShipment(confirm)
 
@@ -199,3 +205,34 @@ async def test_what_is_packed_again_is_billed_once_it_has_left(
         assert list(dict(invoice["billed"]).values()) == [2]
         there = [each for each in books["shipments"] if not each.get("IsDeleted")]
         assert {each["key"].partition("-LPN")[0] for each in there} == {second, again}
+
+
+async def test_what_was_voided_is_not_cancelled_with_what_is_short(
+    own_hub: RunningHub, tmp_path: Path
+) -> None:
+    """Proves at a real hub, whose warehouse says with each of four ship confirms that 4 pieces of
+    the line are short, that Salesforce cancels nothing while the 4 of a voided shipment have not
+    left again, and then the 4 that are short, once, so that what left is billed."""
+    async with org(own_hub, tmp_path) as sandbox, own_hub.client("operator") as caller:
+        order: Any = {"number": "1", "lines": [[ITEM, "20", "Each"]]}
+        await sandbox.commands()["fulfillment_order"](order)
+        request = await request_of(caller, "1")
+        first, *others = [await packed(own_hub, request, f"SHP-{n}", "4") for n in range(1, 5)]
+        await leaves(own_hub, first, "4")
+        await reaches(caller, first, "confirm_shipment", "CONFIRMED")
+        await void(own_hub, first)
+        await reaches(caller, first, "reverse_shipment", "CONFIRMED")
+        for each in others:
+            await leaves(own_hub, each, "4")
+            await reaches(caller, each, "confirm_shipment", "CONFIRMED")
+        told = str(await delivery(caller, others[-1], "confirm_shipment"))
+        assert "4 of line 1 was in SHP-1, which was voided, and has not left since" in told
+        books = sandbox.books()
+        assert (books["cancellations"], books["invoices"]) == ([], [])
+        again = await packed(own_hub, request, "SHP-5", "4")
+        await leaves(own_hub, again, "4")
+        await reaches(caller, again, "confirm_shipment", "CONFIRMED")
+        books = sandbox.books()
+        assert [each["quantity"] for each in books["cancellations"]] == [4]
+        (invoice,) = books["invoices"]
+        assert list(dict(invoice["billed"]).values()) == [16]

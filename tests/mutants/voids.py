@@ -16,15 +16,32 @@ BILLED: Final = ("tests/adapters/test_salesforce_left_behind.py",)
 
 VOID_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
-        f"{HUB}objects/departures.py",
+        f"{HUB}objects/shortages.py",
         SPLITS,
         only_one_shipment_of_a_line_is_short=(
-            "        key: min(quantity, max(largest[key], missing.get(key, quantity)))\n",
-            "        key: min(largest[key], missing.get(key, quantity))\n",
+            "        found[key] = sum(parts, NOTHING)\n",
+            "        found[key] = max(parts)\n",
         ),
         what_each_shipment_tells_of_the_whole_line_adds_up=(
-            "        key: min(quantity, max(largest[key], missing.get(key, quantity)))\n",
-            "        key: max(quantity, largest[key])\n",
+            "            found[key] = max(*parts, at_least[key])\n",
+            "            found[key] = max(sum(parts, NOTHING), at_least[key])\n",
+        ),
+        what_was_voided_is_missing=(
+            "        found = _more(found, amounts) if is_void else _less(found, amounts)\n",
+            "        found = found if is_void else _less(found, amounts)\n",
+        ),
+        what_was_packed_since_the_void_is_awaited=(
+            "        found = _more(found, amounts) if is_void else _less(found, amounts)\n",
+            "        found = _more(found, amounts) if is_void else found\n",
+        ),
+        what_is_at_a_dock_is_missing=(
+            "    accounted += [still_to_leave(each, told_is_of_it=told_is_of_it) for each in "
+            "shipments]\n",
+            "",
+        ),
+        a_new_pack_of_less_than_was_voided_is_not_short=(
+            "            packed = _more(packed, cancelled_amounts(shipment))\n",
+            "            packed = dict(packed)\n",
         ),
     ),
     *faults_in(

@@ -139,28 +139,6 @@ def cancelled_amounts(shipment: shipment_pb2.Shipment) -> Amounts:
     return found
 
 
-def short_at_docks(
-    shipments: Iterable[shipment_pb2.Shipment], missing: Mapping[tuple[int, str], Decimal]
-) -> Amounts:
-    """What of each line will not be shipped, by the confirms of all shipments that have left.
-
-    Each shipment tells its own part of a line that is split over several. Where each tells all of
-    the line nevertheless, it is not counted twice once all has left: together they say no more than
-    `missing`, what was ordered of a line and has not left, unless one alone does. A line in a unit
-    that `missing` lacks has no bound.
-    """
-    together: Amounts = defaultdict(Decimal)
-    largest: Amounts = defaultdict(Decimal)
-    for shipment in shipments:
-        for key, quantity in cancelled_amounts(shipment).items():
-            together[key] += quantity
-            largest[key] = max(largest[key], quantity)
-    return {
-        key: min(quantity, max(largest[key], missing.get(key, quantity)))
-        for key, quantity in together.items()
-    }
-
-
 def contents(packages: Iterable[shipment_pb2.Package]) -> Amounts:
     """What packages hold, by line."""
     return amounts(content for package in packages for content in package.contents)

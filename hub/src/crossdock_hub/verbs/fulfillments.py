@@ -111,6 +111,10 @@ def report_packed(
         fulfillment_request=after.message, shipment=shipment.message
     )
     emit(unit, event, after, event_time=resources.instant_of(request.pack_time))
+    order = unit.object("order", after.root_id)
+    if order is not None and lifecycle.reached("order", order.state, "PARTIALLY_SHIPPED"):
+        # What is at a dock is not short: what others told of the line may mean less by now.
+        derive_progress(unit, after.root_id)
     return fulfillment_service_pb2.ReportPackedResponse(receipt=APPLIED, shipment=shipment.message)
 
 

@@ -12,7 +12,7 @@ from crossdock.order.v1 import order_events_pb2, order_pb2, order_service_pb2
 from crossdock_hub.archive.records import number_key
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.identity import HUB
-from crossdock_hub.objects import departures, lifecycle, resources
+from crossdock_hub.objects import departures, lifecycle, resources, shortages
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import stale, transition
 from crossdock_hub.unit import Key, Unit
@@ -168,8 +168,9 @@ def derive_progress(unit: Unit, order_id: str) -> None:
     if record is None:
         return
     requests = unit.children("fulfillment_request", order_id)
-    shipments = [s for s in unit.children("shipment", order_id) if s.state != "VOIDED"]
-    left = [s for s in shipments if s.state != "PACKED"]
+    shipments = unit.children("shipment", order_id)
+    packed = [s for s in shipments if s.state != "VOIDED"]
+    left = [s for s in packed if s.state != "PACKED"]
     state = record.state
     if left:
         open_requests = [
@@ -181,10 +182,10 @@ def derive_progress(unit: Unit, order_id: str) -> None:
         states = {s.state for s in left}
         arrived = "DELIVERED" in states and states <= {"DELIVERED", "RETURNED"}
         reported = "DELIVERED" if arrived else "SHIPPED"
-        if open_requests or len(left) < len(shipments):
+        if open_requests or len(left) < len(packed):
             reported = "PARTIALLY_SHIPPED"
         state = lifecycle.advance("order", record.state, reported)
-    progress = _line_progress(record.message, requests, left)
+    progress = _line_progress(record.message, requests, shipments)
     same = list(getattr(record.message, "progress", ())) == progress
     if state == record.state and same:
         return
@@ -198,7 +199,7 @@ def derive_progress(unit: Unit, order_id: str) -> None:
 
 
 def _line_progress(
-    order: Any, requests: list[ObjectRecord], left: list[ObjectRecord]
+    order: Any, requests: list[ObjectRecord], shipments: list[ObjectRecord]
 ) -> list[order_pb2.OrderLineProgress]:
     counted: list[tuple[int, str, Any]] = []
     for request in requests:
@@ -208,17 +209,13 @@ def _line_progress(
     totals: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
     for line_number, name, quantity in counted:
         totals[line_number, name, quantity.unit] += Decimal(quantity.value)
-    shipments: list[Any] = [shipment.message for shipment in left]
-    for shipment in shipments:
+    messages: list[Any] = [shipment.message for shipment in shipments]
+    for shipment in filter(shortages.has_left, messages):
         for (line_number, unit), amount in departures.shipped_amounts(shipment).items():
             totals[line_number, "shipped", unit] += amount
-    missing = {
-        (line.line_number, line.quantity.unit): Decimal(line.quantity.value)
-        - totals[line.line_number, "shipped", line.quantity.unit]
-        for line in order.lines
-    }
     # What the docks cancelled includes what was short at the pick.
-    for (line_number, unit), amount in departures.short_at_docks(shipments, missing).items():
+    ordered = departures.amounts(order.lines)
+    for (line_number, unit), amount in shortages.short_at_docks(ordered, messages).items():
         short = totals[line_number, "short", unit]
         totals[line_number, "short", unit] = max(short, amount)
     rows = []

@@ -148,6 +148,7 @@ def void_shipment(
     def edit(shipment: shipment_pb2.Shipment) -> None:
         resources.set_state(shipment, state)
         shipment.void_reason = request.reason
+        resources.stamp(shipment.void_time, unit.now)
 
     after = resources.change(unit, record, edit)
     event = shipment_events_pb2.ShipmentVoided(shipment=after.message)

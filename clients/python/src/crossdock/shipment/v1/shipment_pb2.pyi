@@ -434,6 +434,7 @@ class Shipment(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     DEPARTURES_FIELD_NUMBER: _builtins.int
+    VOID_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id made by the hub (UUID)."""
     revision: _builtins.int
@@ -514,6 +515,10 @@ class Shipment(_message.Message):
     def departures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Departure]:
         """What has left so far, oldest first. Of ShipmentManifested, the last one is what it tells."""
 
+    @_builtins.property
+    def void_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was voided, UTC. What was packed after that has what was in this one."""
+
     def __init__(
         self,
         *,
@@ -544,10 +549,11 @@ class Shipment(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         departures: _abc.Iterable[Global___Departure] | None = ...,
+        void_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading", "_carrier_code", b"_carrier_code", "_number", b"_number", "_service_code", b"_service_code", "_tracking_number", b"_tracking_number", "_trailer_number", b"_trailer_number", "bill_of_lading", b"bill_of_lading", "carrier_code", b"carrier_code", "create_time", b"create_time", "delivered_time", b"delivered_time", "estimated_delivery", b"estimated_delivery", "manifest_time", b"manifest_time", "number", b"number", "service_code", b"service_code", "ship_from", b"ship_from", "ship_to", b"ship_to", "tracking_number", b"tracking_number", "trailer_number", b"trailer_number", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading", "_carrier_code", b"_carrier_code", "_number", b"_number", "_service_code", b"_service_code", "_tracking_number", b"_tracking_number", "_trailer_number", b"_trailer_number", "bill_of_lading", b"bill_of_lading", "carrier_code", b"carrier_code", "create_time", b"create_time", "delivered_time", b"delivered_time", "estimated_delivery", b"estimated_delivery", "manifest_time", b"manifest_time", "number", b"number", "service_code", b"service_code", "ship_from", b"ship_from", "ship_to", b"ship_to", "tracking_number", b"tracking_number", "trailer_number", b"trailer_number", "update_time", b"update_time", "void_time", b"void_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading", "_carrier_code", b"_carrier_code", "_number", b"_number", "_service_code", b"_service_code", "_tracking_number", b"_tracking_number", "_trailer_number", b"_trailer_number", "bill_of_lading", b"bill_of_lading", "business_unit", b"business_unit", "carrier_code", b"carrier_code", "create_time", b"create_time", "delivered_time", b"delivered_time", "departures", b"departures", "estimated_delivery", b"estimated_delivery", "fulfillment_request_id", b"fulfillment_request_id", "id", b"id", "manifest_time", b"manifest_time", "number", b"number", "order_id", b"order_id", "order_number", b"order_number", "packages", b"packages", "postings", b"postings", "progress", b"progress", "references", b"references", "revision", b"revision", "service_code", b"service_code", "ship_from", b"ship_from", "ship_from_location_number", b"ship_from_location_number", "ship_to", b"ship_to", "state", b"state", "tracking_number", b"tracking_number", "trailer_number", b"trailer_number", "update_time", b"update_time", "void_reason", b"void_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading", "_carrier_code", b"_carrier_code", "_number", b"_number", "_service_code", b"_service_code", "_tracking_number", b"_tracking_number", "_trailer_number", b"_trailer_number", "bill_of_lading", b"bill_of_lading", "business_unit", b"business_unit", "carrier_code", b"carrier_code", "create_time", b"create_time", "delivered_time", b"delivered_time", "departures", b"departures", "estimated_delivery", b"estimated_delivery", "fulfillment_request_id", b"fulfillment_request_id", "id", b"id", "manifest_time", b"manifest_time", "number", b"number", "order_id", b"order_id", "order_number", b"order_number", "packages", b"packages", "postings", b"postings", "progress", b"progress", "references", b"references", "revision", b"revision", "service_code", b"service_code", "ship_from", b"ship_from", "ship_from_location_number", b"ship_from_location_number", "ship_to", b"ship_to", "state", b"state", "tracking_number", b"tracking_number", "trailer_number", b"trailer_number", "update_time", b"update_time", "void_reason", b"void_reason", "void_time", b"void_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bill_of_lading: _TypeAlias = _typing.Literal["bill_of_lading"]  # noqa: Y015
     _WhichOneofArgType__bill_of_lading: _TypeAlias = _typing.Literal["_bill_of_lading", b"_bill_of_lading"]  # noqa: Y015

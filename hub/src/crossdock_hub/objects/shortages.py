@@ -1,0 +1,130 @@
+"""What of each order line will not be shipped, by what was packed, confirmed and voided; pure.
+
+Each ship confirm tells the part of its own shipment, so the parts add up. A warehouse may tell all
+of the line with each confirm nevertheless. That shows where the parts add up to more than can be
+missing; then the line is short of what one confirm says of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from crossdock.shipment.v1 import shipment_pb2
+
+from crossdock_hub.objects.departures import (
+    Amounts,
+    cancelled_amounts,
+    contents,
+    shipped_amounts,
+    still_at_dock,
+)
+
+NOTHING = Decimal(0)
+
+
+def short_at_docks(
+    ordered: Mapping[tuple[int, str], Decimal], shipments: Sequence[shipment_pb2.Shipment]
+) -> Amounts:
+    """What of each line will not be shipped, by the confirms of all shipments that are not voided.
+
+    ordered: by line and unit; a line in a unit that it lacks has no bound. shipments: all of the
+    line's, voided ones too: what these had is to be packed again, and is not missing until then.
+    """
+    told = [cancelled_amounts(each) for each in shipments if not is_voided(each)]
+    keys = {key for amounts in told for key in amounts}
+    if not keys:
+        return {}
+    may_be = _missing(ordered, shipments, told_is_of_it=True)
+    at_least = _missing(ordered, shipments, told_is_of_it=False)
+    found: Amounts = defaultdict(Decimal)
+    for key in keys:
+        parts = [amounts.get(key, NOTHING) for amounts in told]
+        found[key] = sum(parts, NOTHING)
+        if key in ordered and found[key] > may_be[key]:
+            found[key] = max(*parts, at_least[key])
+    return found
+
+
+def is_voided(shipment: shipment_pb2.Shipment) -> bool:
+    """Whether it was undone: what it had is to be packed again."""
+    return shipment.state == shipment_pb2.SHIPMENT_STATE_VOIDED
+
+
+def has_left(shipment: shipment_pb2.Shipment) -> bool:
+    """Whether goods of it are gone."""
+    return shipment.state not in (
+        shipment_pb2.SHIPMENT_STATE_PACKED,
+        shipment_pb2.SHIPMENT_STATE_VOIDED,
+    )
+
+
+def still_to_leave(shipment: shipment_pb2.Shipment, *, told_is_of_it: bool) -> Amounts:
+    """What of each line is packed and expected to leave.
+
+    told_is_of_it: without what the shipment's confirms cancel, which may be in its cartons.
+    """
+    if is_voided(shipment):
+        return {}
+    found = contents(still_at_dock(shipment) if has_left(shipment) else shipment.packages)
+    return _less(found, cancelled_amounts(shipment)) if told_is_of_it else found
+
+
+def _missing(
+    ordered: Mapping[tuple[int, str], Decimal],
+    shipments: Sequence[shipment_pb2.Shipment],
+    *,
+    told_is_of_it: bool,
+) -> Amounts:
+    """What was ordered of a line and has not left, is not at a dock, and is not to be packed again.
+
+    told_is_of_it: that a confirm cancels what is in cartons at the dock or was to be packed again.
+    It may, or may speak of other goods: nobody says. So what is missing is no more with True, and
+    no less with False.
+    """
+    missing: Amounts = defaultdict(Decimal, ordered)
+    accounted = [shipped_amounts(each) for each in shipments if has_left(each)]
+    accounted += [still_to_leave(each, told_is_of_it=told_is_of_it) for each in shipments]
+    accounted.append(_to_be_packed_again(shipments, told_is_of_it=told_is_of_it))
+    for amounts in accounted:
+        for key, quantity in amounts.items():
+            missing[key] -= quantity
+    return missing
+
+
+def _to_be_packed_again(
+    shipments: Sequence[shipment_pb2.Shipment], *, told_is_of_it: bool
+) -> Amounts:
+    """What was in voided shipments, less what was packed after each void.
+
+    told_is_of_it: less what the shipments that were packed since cancel, too.
+    """
+    moments: list[tuple[int, bool, Amounts]] = []
+    for shipment in shipments:
+        packed = contents(shipment.packages)
+        if is_voided(shipment):
+            moments.append((_voided_at(shipment), True, packed))
+        elif told_is_of_it:
+            packed = _more(packed, cancelled_amounts(shipment))
+        moments.append((shipment.create_time.ToMicroseconds(), False, packed))
+    found: Amounts = defaultdict(Decimal)
+    for _, is_void, amounts in sorted(moments, key=lambda moment: moment[:2]):
+        found = _more(found, amounts) if is_void else _less(found, amounts)
+    return found
+
+
+def _voided_at(shipment: shipment_pb2.Shipment) -> int:
+    """Microseconds UTC. One that was voided before that was kept has only its last change."""
+    if shipment.HasField("void_time"):
+        return shipment.void_time.ToMicroseconds()
+    return shipment.update_time.ToMicroseconds()
+
+
+def _more(left: Amounts, right: Amounts) -> Amounts:
+    return {key: left.get(key, NOTHING) + right.get(key, NOTHING) for key in {*left, *right}}
+
+
+def _less(left: Amounts, right: Amounts) -> Amounts:
+    """What is left of each, at least nothing."""
+    return {key: max(NOTHING, value - right.get(key, NOTHING)) for key, value in left.items()}
