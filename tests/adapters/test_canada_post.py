@@ -228,6 +228,17 @@ async def test_a_journey_is_told_once_whatever_its_zeros(world: World) -> None:
     assert delivered.place.city == "HALIFAX" and delivered.place.country_code == "CA"
 
 
+async def test_the_parcel_of_a_return_is_followed(world: World) -> None:
+    """Proves that scans of a return's label, which a desk had sold, are told as of any other."""
+    label = await world.bought()
+    world.hub.give_back(label)
+    await world.command("transmit")
+    await world.command("handover")
+    await until(lambda: world.sandbox.books()["delivered"] == 1)
+    await adapter.poll_tracking(world.poll(), world.client)
+    assert world.hub.milestones(label.tracking_number)[-1] == shipment_pb2.MILESTONE_DELIVERED
+
+
 async def test_before_the_first_scan_there_is_nothing_to_tell(world: World) -> None:
     """Proves that "004" is no history yet: nothing is told, nothing held."""
     await world.bought()

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.gls import adapter, translate
 from crossdock_adapters.gls.client import Parcel
 from crossdock_adapters.gls.quota import CURSOR, SPLITS_PER_DAY, Count, TrackingQuota, encode
@@ -50,6 +51,17 @@ async def test_a_page_is_ten_parcels_and_the_share_of_a_day_ends() -> None:
         under_way(world, *PAGE, "00TEST10")
         await round_of(world, 3)
         assert [key.count(",") + 1 for key in calls(world)] == [10, 1]
+
+
+async def test_the_parcel_of_a_return_is_followed() -> None:
+    """Proves that a return's label, which a desk had sold, is asked about as any other, and counts
+    towards the day's share of the quota."""
+    async with running(tracking_calls_per_day=3, tracking_calls_for_look_ups=1) as world:
+        (label,) = await world.bought()
+        world.hub.give_back(label)
+        await round_of(world, 3)
+        assert calls(world) == [label.tracking_number] * 2
+        assert world.hub.milestones(label.tracking_number) == [shipment_pb2.MILESTONE_LABEL_CREATED]
 
 
 async def test_a_spent_quota_ends_the_poll_and_loses_no_place() -> None:

@@ -190,9 +190,7 @@ async def poll_tracking(poll: Poll, vendor: FedexClient) -> None:
 
     parcels = poll.settings.integer("tracking_parcels_per_poll")
     carrier = poll.settings.text("carrier_code")
-    await carrier_reports.ask_about_moving(
-        poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask, returns=True
-    )
+    await carrier_reports.ask_about_moving(poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask)
 
 
 def ship_rules(settings: Settings) -> ShipRules:

@@ -90,25 +90,19 @@ async def report_or_hold(
 
 
 async def ask_about_moving(
-    poll: Poll,
-    carrier_code: str,
-    parcels_max: int,
-    page_size: int,
-    ask: Ask,
-    *,
-    returns: bool = False,
+    poll: Poll, carrier_code: str, parcels_max: int, page_size: int, ask: Ask
 ) -> None:
-    """Gives `ask` the labels whose parcels are under way, page by page, at most `parcels_max`.
+    """Gives `ask` the labels whose parcels are under way, page by page, at most `parcels_max`:
+    those of packages, then those of returns, whoever had them sold.
 
-    returns: those of returns too, after all others; of who sells labels for them. The next run goes
-    on where this one ended: the poll's cursor is the hub's page token.
+    The next run goes on where this one ended: the poll's cursor is the hub's page token.
     """
     left, token = parcels_max, poll.cursor.decode()
-    while left > 0:
+    may_begin_anew = bool(token)
+    # Pages of returns may have none of this carrier.
+    for _ in range(parcels_max):
         try:
-            labels, token = await _under_way(
-                poll.hub, carrier_code, min(left, page_size), token, returns=returns
-            )
+            labels, token = await _under_way(poll.hub, carrier_code, min(left, page_size), token)
         except Refusal:
             if not token:
                 raise
@@ -117,10 +111,15 @@ async def ask_about_moving(
             return
         if labels:
             await ask(labels)
-        left -= max(1, len(labels))
+        left -= len(labels)
         await poll.advance(token)
-        if not token:
+        if left <= 0:
             return
+        if not token:
+            # A run that met the empty end of a round alone begins the next one.
+            if left < parcels_max or not may_begin_anew:
+                return
+            may_begin_anew = False
 
 
 async def each_at_once(
@@ -140,7 +139,7 @@ async def each_at_once(
 
 
 async def _under_way(
-    hub: HubClient, carrier_code: str, page_size: int, token: str, *, returns: bool
+    hub: HubClient, carrier_code: str, page_size: int, token: str
 ) -> tuple[Sequence[label_pb2.Label], str]:
     """A page of labels, and the next page's token: of packages, then of returns by their state."""
     prefix, place = (token[:2], token[2:]) if token[:2] in _RETURN_PAGES else ("", token)
@@ -149,7 +148,7 @@ async def _under_way(
         labels, place = await _returning_labels(hub, carrier_code, page_size, place, state)
     else:
         labels, place = await moving_labels(hub, carrier_code, page_size, place)
-        follows = next(iter(_RETURN_PAGES)) if returns else ""
+        follows = next(iter(_RETURN_PAGES))
     return labels, f"{prefix}{place}" if place else follows
 
 

@@ -182,9 +182,7 @@ async def poll_tracking(poll: Poll, vendor: UpsClient) -> None:
 
     parcels = poll.settings.integer("tracking_parcels_per_poll")
     carrier = poll.settings.text("carrier_code")
-    await carrier_reports.ask_about_moving(
-        poll, carrier, parcels, LABELS_PER_PAGE, ask, returns=True
-    )
+    await carrier_reports.ask_about_moving(poll, carrier, parcels, LABELS_PER_PAGE, ask)
 
 
 @ADAPTER.poll("renew_subscriptions")
