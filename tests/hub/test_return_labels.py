@@ -136,12 +136,12 @@ def test_a_return_is_brought_in_whatever_order_it_is_told(
 
 
 def test_the_way_back_of_another_order_brings_no_return(flow: ReturnedFlow) -> None:
-    """Proves that a label with the number of another order's parcel, which is on its way back,
+    """Proves that another order's parcel, which is on its way back, is refused for a return, and
     puts nothing in transit."""
     made = flow.initiate(customer_return(flow.shipped()))
     flow.shipped(number="SO-2")
     flow.report(scan("RETURNING", flow.now, number="1Z-SO-2", return_leg=True))
-    name_parcel(flow, made, "1Z-SO-2")
+    assert refusal_of(lambda: name_parcel(flow, made, "1Z-SO-2")).reason == "REFERENCE_TAKEN"
     assert flow.state("customer_return", made.id) == "INITIATED"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -61,6 +62,65 @@ def test_a_label_with_the_number_of_another_return_is_refused(flow: ReturnedFlow
     assert "customer_return.label.tracking_number" in refusal.message
     assert not flow.object("customer_return", second.id).HasField("label")
     assert sell(flow, second, "1ZBACK2").label.tracking_number == "1ZBACK2"
+
+
+def name_parcel(flow: ReturnedFlow, made: Any, number: str) -> None:
+    """The carrier writes which parcel the return comes in."""
+    change = return_service_pb2.UpdateReturnRequest(request_id=request_id())
+    change.customer_return.id = made.id
+    change.customer_return.parcels.add(carrier_code="UPSN", tracking_number=number)
+    change.update_mask.paths.append("parcels")
+    flow.call(f"{RETURNS}/UpdateReturn", change, CARRIER)
+
+
+@pytest.mark.parametrize("by", ["label", "parcel", "way out"])
+def test_a_parcel_of_another_order_brings_no_return(flow: ReturnedFlow, by: str) -> None:
+    """Proves that a parcel which another order's return comes in, by its label or as reported, or
+    which left with another order, is refused however it is told, that the refusal names that return
+    or shipment and the field, and that nothing of it is kept."""
+    first, second = two_returns(flow)
+    number = BACK
+    if by == "label":
+        sell(flow, first)
+    elif by == "parcel":
+        flow.send_back(parcel=BACK)
+    else:
+        number = "1Z-SO-1"
+        (first,) = [each for each in flow.all("shipment") if each.number == "SHP-SO-1"]
+    told: list[tuple[str, Callable[[], Any]]] = [
+        ("parcels.tracking_number", lambda: flow.send_back("RMA-2", number)),
+        ("customer_return.parcels.tracking_number", lambda: name_parcel(flow, second, number)),
+    ]
+    for field, tell in told:
+        refusal = refusal_of(tell)
+        assert (refusal.reason, refusal.metadata["object_id"]) == ("REFERENCE_TAKEN", first.id)
+        assert refusal.message.startswith(f"{field} '{number}' already names ")
+    after = flow.object("customer_return", second.id)
+    assert not after.parcels and not after.references
+    assert flow.state("customer_return", second.id) == "INITIATED"
+
+
+def test_one_box_may_bring_two_returns_of_an_order(flow: ReturnedFlow) -> None:
+    """Proves that a parcel brings both returns of an order that the customer put into it, that its
+    number leads to the first of them, and that it is free once that one's order is another's and
+    its return has ended."""
+    order_id = flow.shipped()
+    first = flow.initiate(customer_return(order_id))
+    second = flow.initiate(customer_return(order_id, number="RMA-2"))
+    for number in ("RMA-1", "RMA-2"):
+        assert outcome(flow.send_back(number, BACK).receipt) == "APPLIED"
+    for made in (first, second):
+        assert flow.state("customer_return", made.id) == "IN_TRANSIT"
+    owners = [
+        record.object_id
+        for key, record in flow.records.items()
+        if key[0] == "reference" and key[-1] == BACK
+    ]
+    assert owners == [first.id]
+    flow.end("CancelReturn", first.id)
+    years_later = flow.initiate(customer_return(flow.shipped(number="SO-2"), number="RMA-3"))
+    assert outcome(flow.send_back("RMA-3", BACK).receipt) == "APPLIED"
+    assert flow.state("customer_return", years_later.id) == "IN_TRANSIT"
 
 
 def test_a_label_with_the_number_of_another_orders_way_out_is_refused(flow: ReturnedFlow) -> None:

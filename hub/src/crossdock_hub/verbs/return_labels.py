@@ -20,6 +20,7 @@ PARCELS_MAX = 200
 _TAKEN_ADVICE = (
     "scans of it would move that one: have the carrier sell a label with a number of its own"
 )
+_TAKEN_PARCEL_ADVICE = "a parcel brings returns of one order: say whose parcel this one is"
 # From there on the carrier has the parcel.
 _UNDER_WAY = lifecycle.MILESTONE_RANK["CARRIER_ACCEPTED"]
 
@@ -30,11 +31,45 @@ def check_carriers(unit: Unit, parcels: Iterable[return_pb2.ReturnParcel]) -> No
         resources.check_carrier(unit, parcel.carrier_code)
 
 
+def check_parcels(
+    unit: Unit, record: ObjectRecord, parcels: Sequence[return_pb2.ReturnParcel], field: str
+) -> None:
+    """Parcels that are new to a return are of its order. field: the list that they are in.
+
+    Raises Refused with REFERENCE_TAKEN: one left with another order, or brings another order's
+    return that is under way.
+    """
+    keys: list[Key] = [("parcel", each.carrier_code, each.tracking_number) for each in parcels]
+    numbers = [each.tracking_number for each in parcels]
+    leads: list[Key] = [
+        ("reference", unit.caller.endpoint, PARCEL_REFERENCE, number) for number in numbers
+    ]
+    unit.require([*keys, *leads])
+    known: list[ReferenceRecord | None] = [unit.get(lead) for lead in leads]
+    unit.require(("object", KIND, each.object_id) for each in known if each is not None)
+    for number, key, reference in zip(numbers, keys, known, strict=True):
+        parcel: ParcelRecord | None = unit.get(key)
+        other = None if reference is None else unit.object(KIND, reference.object_id)
+        if parcel is not None and parcel.order_id != record.root_id:
+            kind, owner = KIND if parcel.comes_back else "shipment", parcel.shipment_id
+        elif parcel is None and other is not None and _is_anothers(other, record):
+            kind, owner = KIND, other.id
+        else:
+            continue
+        raise taken(kind, f"{field}.tracking_number", number, owner, _TAKEN_PARCEL_ADVICE)
+
+
+def _is_anothers(other: ObjectRecord, record: ObjectRecord) -> bool:
+    """Whether a return is of another order, and not ended: carriers use numbers again."""
+    return other.root_id != record.root_id and other.state not in lifecycle.ENDED_RETURNS
+
+
 def found_by(
     unit: Unit, record: ObjectRecord, parcels: Sequence[return_pb2.ReturnParcel]
 ) -> ObjectRecord:
-    """Let the numbers of parcels lead to the return, but for those that lead elsewhere: carriers
-    use numbers again after years. One that is on its way back by now brings the return at once."""
+    """Let the numbers of parcels lead to the return, but for those that lead to another one: of the
+    same box, or of years ago, as carriers use numbers again. One that is on its way back by now
+    brings the return at once."""
     keys = [(unit.caller.endpoint, PARCEL_REFERENCE, each.tracking_number) for each in parcels]
     unit.require(("reference", *key) for key in keys)
     free, its = [], []

@@ -15,7 +15,7 @@ from crossdock_hub.refusals import archived, stale, transition, unknown_referenc
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import return_labels
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
-from crossdock_hub.verbs.return_labels import check_carriers, found_by
+from crossdock_hub.verbs.return_labels import check_carriers, check_parcels, found_by
 
 KIND = return_labels.KIND
 
@@ -86,6 +86,8 @@ def update_return(
         # The list is written whole: nobody may leave another carrier's parcels out of it.
         message: Any = before.message
         check_carriers(unit, [*message.parcels, *request.customer_return.parcels])
+        fresh = receipts.unknown_parcels(message, request.customer_return.parcels)
+        check_parcels(unit, before, fresh, f"{KIND}.parcels")
         after = found_by(unit, after, request.customer_return.parcels)
     if "label" in changed:
         after = return_labels.note(unit, before, after)
@@ -145,6 +147,7 @@ def report_return_in_transit(
         return return_service_pb2.ReportReturnInTransitResponse(
             receipt=ALREADY_KNOWN, customer_return=message
         )
+    check_parcels(unit, record, fresh, "parcels")
 
     def edit(after: return_pb2.Return) -> None:
         after.parcels.extend(fresh)
