@@ -283,28 +283,80 @@ async def test_many_answers_are_read_over_several_looks(
         assert all(desk.vendor.receipts(name) for name in names)
 
 
-async def test_broken_answers_do_not_pile_up(tmp_path: Path) -> None:
-    """Proves that of a broken answer no more is kept than the hub holds, and nothing once the hub
-    has it and the file is gone."""
-    async with running(tmp_path, local=True) as desk:
-        file = root_of(desk) / "ack" / "large.ack"
-        file.write_bytes(b"x" * (file_exchange.MAX_KEPT_BYTES + 1000))
-        file.with_name("large.ack.done").write_bytes(b"")
+def put_broken(desk: Desk, name: str, size: int = 10) -> Path:
+    """An answer in the ERP's folder that is complete and no receipt."""
+    file = root_of(desk) / "ack" / name
+    file.write_bytes(b"x" * size)
+    file.with_name(f"{name}.done").write_bytes(b"")
+    return file
 
-        async def hold(
-            payload: bytes, content_type: str, reason: str, key: str, *_: object
-        ) -> None:
-            assert len(payload) == file_exchange.MAX_KEPT_BYTES
 
-        async def put(cursor: bytes) -> None: ...
+class Holding:
+    """The hub, to which broken answers are given; `away`: it does not answer."""
 
+    def __init__(self, desk: Desk) -> None:
+        self.held: list[tuple[str, int]] = []
+        self.away = False
         nobody: Any = None
-        poll = Poll("answers", "legacy-file", b"", desk.settings, nobody, put, hold)
-        await ADAPTER.polls["answers"].pull(poll, desk.vendor)
-        (broken,) = desk.vendor.broken.values()
-        assert broken.told and broken.data == b""
-        file.unlink()
+        self._poll = Poll(
+            "answers", "legacy-file", b"", desk.settings, nobody, self._put, self._hold
+        )
+        self._desk = desk
+
+    async def pull(self) -> None:
+        """A round of the poll."""
+        await ADAPTER.polls["answers"].pull(self._poll, self._desk.vendor)
+
+    async def _hold(
+        self, payload: bytes, content_type: str, reason: str, key: str, *_: object
+    ) -> None:
+        if self.away:
+            raise ConnectionError("the hub is away")
+        self.held.append((reason.partition(":")[0].rpartition("/")[2], len(payload)))
+
+    async def _put(self, cursor: bytes) -> None: ...
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_of_a_broken_answer_nothing_is_kept_once_it_is_told(
+    tmp_path: Path, is_gone: bool
+) -> None:
+    """Proves that of a broken answer no more is kept than the hub holds, and nothing once the hub
+    has it, be the file there still or gone since; and that it is told once."""
+    async with running(tmp_path, local=True) as desk:
+        hub = Holding(desk)
+        file = put_broken(desk, "large.ack", file_exchange.MAX_KEPT_BYTES + 1000)
         await desk.vendor.look()
+        if is_gone:
+            file.unlink()
+        for _ in range(2):
+            await hub.pull()
+            assert desk.vendor.broken == {}
+        assert hub.held == [("large.ack", file_exchange.MAX_KEPT_BYTES)]
+
+
+async def test_broken_answers_do_not_pile_up_while_the_hub_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that no more broken answers are kept than the limit while the hub can be told of none,
+    that receipts beside them are read all the same, and that each is told once afterwards."""
+    monkeypatch.setattr(file_exchange, "MAX_KEPT_BROKEN", 2)
+    async with running(tmp_path, local=True) as desk:
+        hub = Holding(desk)
+        hub.away = True
+        names = [f"broken-{number}.ack" for number in range(5)]
+        for name in names:
+            put_broken(desk, name)
+        answer(desk, "good.dat", "A")
+        for _ in range(3):
+            with pytest.raises(ConnectionError):
+                await hub.pull()
+            assert len(desk.vendor.broken) == 2
+        assert desk.vendor.receipts("good.dat")
+        hub.away = False
+        for _ in range(4):
+            await hub.pull()
+        assert sorted(name for name, _ in hub.held) == names
         assert desk.vendor.broken == {}
 
 
@@ -312,13 +364,7 @@ async def test_a_broken_answer_that_comes_meanwhile_is_held_too(tmp_path: Path) 
     """Proves that a delivery which meets one more broken answer while the hub is given the first
     does not end the poll, and that each of them is held once."""
     async with running(tmp_path, local=True) as desk:
-
-        def put_broken(name: str) -> None:
-            file = root_of(desk) / "ack" / name
-            file.write_bytes(b"no receipt")
-            file.with_name(f"{name}.done").write_bytes(b"")
-
-        put_broken("first.ack")
+        put_broken(desk, "first.ack")
         held: list[str] = []
 
         async def hold(
@@ -326,7 +372,7 @@ async def test_a_broken_answer_that_comes_meanwhile_is_held_too(tmp_path: Path) 
         ) -> None:
             held.append(Path(key.split()[0]).name)
             if len(held) == 1:
-                put_broken("second.ack")
+                put_broken(desk, "second.ack")
                 await desk.vendor.look()
 
         async def put(cursor: bytes) -> None: ...

@@ -48,6 +48,8 @@ CROWDED_RETRY_SECONDS: Final = 60.0
 MAX_LOOK_BYTES: Final = 32 * 1024 * 1024
 # As much of a broken answer as the hub holds.
 MAX_KEPT_BYTES: Final = 512 * 1024
+# As many of them are kept until the hub has them; others are read again by a later look.
+MAX_KEPT_BROKEN: Final = 64
 OWN_CHARACTERS: Final = 8
 MAX_REMEMBERED: Final = 10_000
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -98,14 +100,13 @@ class Receipt:
     told: datetime | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Broken:
-    """An answer that breaks its layout: its begin, and why. told: the hub holds it already."""
+    """An answer that breaks its layout, and the hub does not know of: its begin, and why."""
 
     path: str
     data: bytes = field(repr=False)
-    reason: str = ""
-    told: bool = False
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,8 +307,6 @@ class FileExchange(Generic[Said]):
             fresh, gone = await self._unread()
             for key in gone:
                 del self._answers[key]
-                if key in self.broken and self.broken[key].told:
-                    del self.broken[key]
             fresh.sort(key=lambda one: (not one[1].name.startswith(first or " "), _age(one[2])))
             left = MAX_LOOK_BYTES
             for place, fact, key in fresh:
@@ -333,13 +332,12 @@ class FileExchange(Generic[Said]):
         await self.look()
         # A delivery that looks meanwhile may find more: those are the next round's.
         for key, broken in list(self.broken.items()):
-            if not broken.told:
-                path, size, modified = key
-                identity = f"{path} {size} {modified.isoformat() if modified else ''}"
-                reason = f"{broken.path}: {broken.reason}"
-                await poll.hold(broken.data, reason, "text/plain", key=identity)
-                # Kept by the hub from here on.
-                broken.told, broken.data = True, b""
+            path, size, modified = key
+            identity = f"{path} {size} {modified.isoformat() if modified else ''}"
+            reason = f"{broken.path}: {broken.reason}"
+            await poll.hold(broken.data, reason, "text/plain", key=identity)
+            # Kept by the hub from here on.
+            self.broken.pop(key, None)
 
     async def _unread(self) -> tuple[list[tuple[str, FileFact, _Key]], list[_Key]]:
         """(answer files that are complete and not read yet, what was read and is there no more)"""
@@ -402,8 +400,10 @@ class FileExchange(Generic[Said]):
             # A large file takes a while, and others have something to say meanwhile.
             answer = await asyncio.to_thread(self._understood, place, data, fact.modified)
         except LayoutError as error:
+            if len(self.broken) >= MAX_KEPT_BROKEN:
+                return
             # Read again when it changes; until then it is somebody's to look at.
-            self.broken.setdefault(key, Broken(path, data[:MAX_KEPT_BYTES], str(error)))
+            self.broken[key] = Broken(path, data[:MAX_KEPT_BYTES], str(error))
             answer = FileAnswer()
         self._answers[key] = answer
 
