@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.location.v1 import location_service_pb2
@@ -108,6 +109,21 @@ async def void(story: Story, shipment_id: str) -> None:
     await story.wms.shipments.VoidShipment(request)
 
 
+async def pause(story: Story) -> None:
+    """The carrier gets no work until it is resumed."""
+    paused = endpoint_service_pb2.PauseEndpointRequest(
+        request_id=request_id(), endpoint=story.lane.carrier, reason="the day is closed by hand"
+    )
+    await story.operator.endpoints.PauseEndpoint(paused)
+
+
+async def resume(story: Story) -> None:
+    resumed = endpoint_service_pb2.ResumeEndpointRequest(
+        request_id=request_id(), endpoint=story.lane.carrier
+    )
+    await story.operator.endpoints.ResumeEndpoint(resumed)
+
+
 async def test_a_parcel_is_bought_once_delivered_and_another_voided(
     hub: RunningHub, lane: Lane, tmp_path: Path
 ) -> None:
@@ -190,6 +206,47 @@ async def test_a_shipment_voided_before_its_transmission_costs_nothing(
         assert "nothing is transmitted" in manifest.attempt_log[-1].reason
         books = sandbox.books()
         assert (books["manifests"], books["refunds"], books["labels_valid"]) == ({}, 0, 0)
+
+
+async def test_a_shipment_voided_before_its_manifest_began_is_on_none(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that of two shipments which left while the endpoint was paused, the one
+    that is voided before its manifest began is on no manifest, and its label is void at no cost,
+    while the other one is manifested alone."""
+    config = SandboxConfig("canada-post", seed=4, settings=SANDBOX_SETTINGS)
+    await dock_in_ottawa(hub)
+    async with (
+        CanadaPostSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        hosted(
+            hub, lane.carrier, asking_soon(ADAPTER, SETTLE_SECONDS), settings(sandbox, tmp_path)
+        ),
+    ):
+        gone, kept = [(await packed(story)).id for _ in range(2)]
+
+        async def are(operation: str, *shipments: str) -> None:
+            async def confirmed_all() -> bool:
+                return all([await confirmed(story, each, operation) for each in shipments])
+
+            await eventually(confirmed_all, operation, WAIT_SECONDS)
+
+        await are("buy_label", gone, kept)
+        await pause(story)
+        for each in (gone, kept):
+            await story.manifest(each)
+        await void(story, gone)
+        assert (await story.delivery(gone, "close_manifest")).attempts == 0
+        await resume(story)
+        await are("close_manifest", gone, kept)
+        await are("void_label", gone)
+        told = await story.delivery(gone, "close_manifest")
+        assert (told.attempts, "nothing is transmitted" in str(told)) == (1, True)
+        books = sandbox.books()
+        (on_it,) = books["manifests"].values()
+        assert on_it == [(await label_of(story, kept)).carrier_shipment_number]
+        assert (books["labels_valid"], books["refunds"]) == (1, 0)
+        assert (await label_of(story, gone)).state == label_pb2.LABEL_STATE_VOIDED
 
 
 async def waiting(story: Story, word: str) -> list[tuple[int, bool]]:
