@@ -16,6 +16,7 @@ import pytest
 from crossdock_adapters import __main__ as command
 from crossdock_adapters.sdk.manifest import Manifest, parse
 from crossdock_adapters.sdk.scaffold.creating import MAX_TITLE_CHARACTERS, create, kinds
+from crossdock_adapters.sdk.testing import asked_of
 from source_files import ROOT
 
 RUFF = Path(sys.executable).parent / "ruff"
@@ -93,6 +94,16 @@ def test_its_class_is_one_that_protects(kind: str, tmp_path: Path) -> None:
     manifest: Manifest = parse(file.read_text("utf-8"), "adapter.toml")
     assert manifest.name == "pigeon" and manifest.operations
     assert all(each.operation_class != "none" for each in manifest.operations.values())
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_it_says_what_it_leaves_out(kind: str, tmp_path: Path) -> None:
+    """Proves that a skeleton says of all that the contract asks of its role, returns included, that
+    it does it or why it does not."""
+    written = create("pigeon", kind, tmp_path / "it")
+    (file,) = [path for path in written if path.name == "adapter.toml"]
+    manifest: Manifest = parse(file.read_text("utf-8"), "adapter.toml")
+    assert asked_of(manifest.role) == {*manifest.operations, *manifest.not_offered}
 
 
 @pytest.mark.parametrize(
