@@ -218,12 +218,18 @@ def test_a_table_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     broken = own.replace('word = "login"', 'word = "guess"').replace(
         'source = "http"', 'source = "hearsay"'
     )
-    with pytest.raises(ValueError, match=r"answer 2: word 'guess'.*answer 5: needs"):
+    with pytest.raises(ValueError, match=r"answer 2: word .*'guess'; answer 5: source"):
         answers.read(broken, "answers.toml")
     file = tmp_path / "answers.toml"
-    file.write_text("[[answer]]\nstatus = []\n")
-    with pytest.raises(SettingsError, match=r"answers_file: .*status has to be a list"):
-        loaded_answers(str(file))
+    for text, said in (
+        ("[[answer]]\nstatus = []\n", "status has to be a list"),
+        ('[[answer]]\nstatus = [400]\npause_seconds = "soon"\n', "pause_seconds must be 0 or more"),
+        ("[goods_movement]\nA = { word = 'shut' }\n", "goods_movement A: word must be one of"),
+        ("][", "not TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(SettingsError, match=f"answers_file: .*{said}"):
+            loaded_answers(str(file))
 
 
 async def test_the_connection_is_proven_by_a_token(desk: Desk) -> None:

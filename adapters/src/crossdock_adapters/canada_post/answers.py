@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
-from typing import Any
 
-from crossdock_adapters.sdk.manifest import ManifestError
+from crossdock_adapters.sdk.sourced_rows import SourcedRows
 
 ANSWERS_FILE = "answers.toml"
 # The code of everything that the gateway says for itself.
 GATEWAY = "Server"
+NAMES_NOTHING = "give a status, codes or words"
 
 
 class Means(StrEnum):
@@ -58,29 +57,15 @@ class Row:
 
 def read_answers(text: str, name: str = ANSWERS_FILE) -> tuple[Row, ...]:
     """Read the table. ManifestError lists every row that is wrong."""
-    content = tomllib.loads(text)
-    sources, rows, problems = content.get("sources", {}), [], []
-    for position, given in enumerate(content.get("answer", []), start=1):
-        wrong = _wrong(given, sources)
-        problems += [f"answer {position}: {problem}" for problem in wrong]
-        if not wrong:
-            codes, source = frozenset(given.get("codes", [])), sources[given["source"]]
+    table, rows = SourcedRows(text, name), []
+    for where, given in table.listed("answer"):
+        also = [] if given.keys() & {"status", "codes", "words"} else [NAMES_NOTHING]
+        if table.is_right(where, given, "means", list(Means), Row.__slots__, also):
+            codes, source = frozenset(given.get("codes", [])), table.source(given)
             kept = {**given, "means": Means(given["means"]), "codes": codes, "source": source}
             rows.append(Row(**kept))
-    if problems:
-        raise ManifestError(name, problems)
+    table.close()
     return tuple(rows)
-
-
-def _wrong(given: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
-    found = [f"{key} is no key" for key in sorted(set(given) - set(Row.__slots__))]
-    if given.get("means") not in list(Means):
-        found.append(f"means must be one of {', '.join(Means)}")
-    if given.get("source") not in sources:
-        found.append("source must be one of [sources]")
-    if not given.keys() & {"status", "codes", "words"}:
-        found.append("give a status, codes or words")
-    return found
 
 
 ANSWERS = read_answers(resources.files(__package__ or "").joinpath(ANSWERS_FILE).read_text("utf-8"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from crossdock_adapters.sdk.manifest import ManifestError
+from crossdock_adapters.sdk.sourced_rows import SourcedRows
 
 FILE_NAME: Final = "statuses.toml"
 CREDIT_HOLD, SHIP_STATUS = "credit_hold", "ship_status"
@@ -26,20 +25,16 @@ class Status:
 
 def read(text: str, name: str = FILE_NAME) -> Mapping[str, Mapping[str, Status]]:
     """The rows of each table by code. ManifestError lists every row that is wrong."""
-    content = tomllib.loads(text)
-    sources = content.pop("sources", {})
-    problems = [f"[{table}] is no table of this file" for table in set(content) - set(WORDS)]
+    rows = SourcedRows(text, name)
+    others = set(rows.content) - {"sources", *WORDS}
+    rows.problems += [f"[{table}] is no table of this file" for table in sorted(others)]
     found: dict[str, dict[str, Status]] = {}
     for table, words in WORDS.items():
-        for code, given in content.get(table, {}).items():
-            if given.get("word") not in words or not given.get("meaning"):
-                problems.append(f"{table} {code}: give a meaning, and as word {sorted(words)}")
-            if given.get("source") not in sources:
-                problems.append(f"{table} {code}: source must be one of [sources]")
-            status = Status(str(given.get("word")), str(given.get("meaning")))
-            found.setdefault(table, {})[code] = status
-    if problems:
-        raise ManifestError(name, problems)
+        for where, code, given in rows.coded(table):
+            also = [] if given.get("meaning") else ["needs a meaning"]
+            if rows.is_right(where, given, "word", words, {"meaning"}, also):
+                found.setdefault(table, {})[code] = Status(given["word"], given["meaning"])
+    rows.close()
     return found
 
 

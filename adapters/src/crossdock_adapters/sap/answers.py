@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from crossdock_adapters.sdk.sourced_rows import SourcedRows, wrong_pause
 
 WORDS: Final = frozenset({
     "throttled", "retry", "login", "stale", "missing", "rejected", "person", "unknown",
 })  # fmt: skip
 MOVEMENT_WORDS: Final = frozenset({"open", "part", "posted"})
 MAX_PROBLEM_CHARACTERS: Final = 500
-_ROW_KEYS: Final = frozenset(
-    {"status", "codes", "texts", "word", "pause_seconds", "meaning", "source"}
-)
+_KEYS: Final = frozenset({"status", "codes", "texts", "pause_seconds", "meaning"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,53 +88,45 @@ class Answers:
 
 
 def read(text: str, name: str) -> Answers:
-    """Read a table. ValueError lists every row that is wrong."""
-    content = tomllib.loads(text)
-    sources = content.get("sources", {})
-    problems: list[str] = []
-    found = []
-    for index, given in enumerate(content.get("answer", []), start=1):
-        where = f"answer {index}"
-        problems += [f"{where}: {key} is no key" for key in sorted(set(given) - _ROW_KEYS)]
-        problems += _wrong(where, given, sources, WORDS)
-        found.append(_row(where, given, problems))
+    """Read a table. ManifestError lists every row that is wrong."""
+    table, found = SourcedRows(text, name), []
+    for where, given in table.listed("answer"):
+        if table.is_right(where, given, "word", WORDS, _KEYS, _wrong(given)):
+            found.append(_row(given))
     movements: dict[str, str] = {}
-    for code, given in content.get("goods_movement", {}).items():
-        problems += _wrong(f"goods_movement {code}", given, sources, MOVEMENT_WORDS)
-        movements[code] = str(given.get("word", ""))
+    for where, code, given in table.coded("goods_movement"):
+        also = _meaningless(given)
+        if table.is_right(where, given, "word", MOVEMENT_WORDS, {"meaning"}, also):
+            movements[code] = given["word"]
     if not found or "posted" not in movements.values():
-        problems.append("there are no rows, or none that says what posted is")
-    if problems:
-        raise ValueError(f"{name}: " + "; ".join(problems))
+        table.problems.append("there are no rows, or none that says what posted is")
+    table.close()
     return Answers(tuple(found), movements)
 
 
-def _row(where: str, given: Mapping[str, Any], problems: list[str]) -> Row:
-    patterns = []
-    for pattern in given.get("codes", []):
-        try:
-            patterns.append(re.compile(str(pattern)))
-        except re.error:
-            problems.append(f"{where}: {pattern!r} is no pattern")
-    statuses: Sequence[object] = given.get("status", [])
-    if not statuses or not all(isinstance(each, int) for each in statuses):
-        problems.append(f"{where}: status has to be a list of HTTP statuses")
+def _row(given: Mapping[str, Any]) -> Row:
     return Row(
-        frozenset(int(str(each)) for each in statuses if isinstance(each, int)),
-        tuple(patterns),
+        frozenset(given["status"]),
+        tuple(re.compile(pattern) for pattern in given.get("codes", [])),
         tuple(str(each).lower() for each in given.get("texts", [])),
-        str(given.get("word", "")),
+        given["word"],
         float(given.get("pause_seconds", 0)),
-        str(given.get("meaning", "")),
+        str(given["meaning"]),
     )
 
 
-def _wrong(
-    where: str, given: Mapping[str, Any], sources: Mapping[str, str], words: frozenset[str]
-) -> list[str]:
-    found = []
-    if given.get("word") not in words:
-        found.append(f"{where}: word {given.get('word')!r} is none of {', '.join(sorted(words))}")
-    if not given.get("meaning") or given.get("source") not in sources:
-        found.append(f"{where}: needs a meaning, and a source that is in [sources]")
+def _wrong(given: Mapping[str, Any]) -> list[str]:
+    found = [*_meaningless(given), *wrong_pause(given)]
+    for pattern in given.get("codes", []):
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError):
+            found.append(f"{pattern!r} is no pattern")
+    statuses: Sequence[object] = given.get("status", [])
+    if not statuses or not all(isinstance(each, int) for each in statuses):
+        found.append("status has to be a list of HTTP statuses")
     return found
+
+
+def _meaningless(given: Mapping[str, Any]) -> list[str]:
+    return [] if given.get("meaning") else ["needs a meaning"]

@@ -21,14 +21,12 @@ What no row names is unknown: an error that nobody has documented proves nothing
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 from typing import Any
 
-from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.outcomes import (
     KnownAlready,
     NeedsPerson,
@@ -38,11 +36,12 @@ from crossdock_adapters.sdk.outcomes import (
     Throttled,
     VendorOutcome,
 )
+from crossdock_adapters.sdk.sourced_rows import SourcedRows, wrong_pause
 
 FILE_NAME = "errors.toml"
 ANY_CODE = "*"
 MAX_REASON_CHARACTERS = 300
-_ROW_KEYS = frozenset({"status", "code", "means", "source", "pause_seconds"})
+_KEYS = frozenset({"status", "code", "pause_seconds"})
 
 
 class Word(StrEnum):
@@ -125,38 +124,24 @@ class ErrorTable:
 
 def parse(text: str, name: str) -> ErrorTable:
     """Read a table. ManifestError lists every row that is wrong."""
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ManifestError(name, [f"not TOML: {error}"]) from error
-    sources = content.pop("sources", {})
-    given = content.pop("error", [])
-    problems = [f"{key} is not known here" for key in content]
+    table = SourcedRows(text, name)
+    others = set(table.content) - {"sources", "error"}
+    table.problems += [f"{key} is not known here" for key in sorted(others)]
     rows: dict[tuple[int, str], Row] = {}
-    for position, entry in enumerate(given, start=1):
-        wrong = _wrong(entry, sources)
-        problems += [f"error {position}: {problem}" for problem in wrong]
-        if wrong:
+    for where, entry in table.listed("error"):
+        if not table.is_right(where, entry, "means", list(Word), _KEYS, _wrong(entry)):
             continue
         key = int(entry.get("status", 0)), str(entry.get("code", ANY_CODE))
         if key in rows:
-            problems.append(f"error {position}: {key[0]} {key[1]} has a row already")
+            table.problems.append(f"{where}: {key[0]} {key[1]} has a row already")
         pause = float(entry.get("pause_seconds", 0))
-        rows[key] = Row(Word(entry["means"]), sources[entry["source"]], pause)
-    if problems:
-        raise ManifestError(name, problems)
+        rows[key] = Row(Word(entry["means"]), table.source(entry), pause)
+    table.close()
     return ErrorTable(rows)
 
 
-def _wrong(entry: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
-    found = [f"{key} is no key" for key in sorted(set(entry) - _ROW_KEYS)]
-    if entry.get("means") not in list(Word):
-        found.append(f"means must be one of {', '.join(Word)}")
-    if entry.get("source") not in sources:
-        found.append("source must be one of [sources]")
+def _wrong(entry: Mapping[str, Any]) -> list[str]:
+    found = wrong_pause(entry)
     if not isinstance(entry.get("status", 0), int) or not isinstance(entry.get("code", ""), str):
         found.append("status is a number, code a text")
-    pause = entry.get("pause_seconds", 0)
-    if isinstance(pause, bool) or not isinstance(pause, (int, float)) or pause < 0:
-        found.append("pause_seconds must be 0 or more")
     return found
