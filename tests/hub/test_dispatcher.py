@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from fixtures_nats import eventually
 from ledger_vendor import Desk
 from structlog.testing import capture_logs
 
+# Long enough for a busy machine, and no time for a bus that waits for an answer.
+SOON_SECONDS = 10.0
 WAIT, FLOW = "deliveries wait, the bus does not take them", "deliveries flow again"
 
 
@@ -26,6 +29,9 @@ class Streams:
 
     def __init__(self) -> None:
         self.leaderless: set[str] = set()
+        self.silent: set[str] = set()
+        """Subjects whose answer is waited for until the bus gives them up."""
+        self.given_up = asyncio.Event()
         self.unlucky: set[str] = set()
         """Message ids that are lost on their way, whatever the stream does."""
         self.away = False
@@ -36,10 +42,12 @@ class Streams:
         self.tries += 1
         if self.away:
             raise BusUnavailable("no connection")
+        if self.silent & {message.subject for message in messages}:
+            await self.given_up.wait()
         return [self._result(message) for message in messages]
 
     def _result(self, message: Message) -> PublishResult:
-        if message.subject in self.leaderless:
+        if message.subject in self.leaderless | self.silent:
             return unknown("no answer in time")
         if message.message_id in self.unlucky:
             return refused("not sent in time")
@@ -96,6 +104,30 @@ async def test_a_stream_without_leader_says_so_once_while_others_flow() -> None:
             await site.send("netsuite")
             await site.send("ups")
             assert site.said == [WAIT, FLOW]
+        finally:
+            await site.dispatcher.stop()
+
+
+async def test_nobody_waits_for_the_answer_of_another_stream() -> None:
+    """Proves that while a stream gives no answer, as one without a leader, what goes to others goes
+    at once, and that what comes for that one meanwhile goes in one turn once it answers."""
+    with capture_logs() as lines:
+        site = Site(lines)
+        site.streams.silent = {delivery_subject("ups")}
+        site.dispatcher.start()
+        try:
+            await site.send("ups")
+            for endpoint in ("ups", "netsuite", "fedex") * 2:
+                site.dispatcher.committed(dispatched(site.desk, endpoint))
+            await eventually(
+                lambda: len(site.streams.stored) == 4, "what others take", SOON_SECONDS
+            )
+            site.streams.silent = set()
+            before = site.streams.tries
+            site.streams.given_up.set()
+            await eventually(lambda: len(site.streams.stored) == 7, "what that one takes")
+            assert site.streams.tries - before == 1
+            assert site.said == []
         finally:
             await site.dispatcher.stop()
 

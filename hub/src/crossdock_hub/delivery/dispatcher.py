@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -75,6 +75,9 @@ def dispatch_message(picked: Picked) -> Message:
 class Dispatcher:
     """Publishes picked deliveries; a publish is never awaited by a caller's RPC.
 
+    Each endpoint's stream takes what goes to it in turns of its own: for the answer of one that
+    does not answer, as one without a leader, nobody waits but what goes to that stream.
+
     on_gone: called when an endpoint's queue is not there.
     """
 
@@ -86,7 +89,9 @@ class Dispatcher:
         self._limits = limits
         self._queue: asyncio.Queue[Picked] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
-        self._insisting: set[asyncio.Task[None]] = set()
+        # Endpoint -> what is to go to its stream, as long as that is sent to.
+        self._waiting: dict[str, deque[Picked]] = {}
+        self._sending: set[asyncio.Task[None]] = set()
         # How many messages of each subject are tried again and again.
         self._insisted_on: Counter[str] = Counter()
         # Subjects whose stream takes nothing, and when it last refused or did not answer.
@@ -103,23 +108,46 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Publish no more; the ledger sends again what is not begun."""
-        tasks = [*self._insisting, *([self._task] if self._task else [])]
+        tasks = [*self._sending, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
-            batch = [await self._queue.get()]
-            while not self._queue.empty() and len(batch) < self._limits.dispatch_slice:
-                batch.append(self._queue.get_nowait())
+            picked = await self._queue.get()
+            endpoint = picked.record.endpoint
+            if endpoint not in self._waiting:
+                self._waiting[endpoint] = deque()
+                self._begin("dispatch", self._send(endpoint))
+            self._waiting[endpoint].append(picked)
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, endpoint: str) -> None:
+        """Send what waits for one stream, and what comes meanwhile."""
+        waiting = self._waiting[endpoint]
+        try:
+            while waiting:
+                count = min(len(waiting), self._limits.dispatch_slice)
+                await self._send_slice([waiting.popleft() for _ in range(count)])
+        finally:
+            del self._waiting[endpoint]
+
+    async def _send_slice(self, batch: Sequence[Picked]) -> None:
+        try:
             left = await self._try([dispatch_message(picked) for picked in batch])
-            if left:
-                # One endpoint's trouble must not hold up the others: what is left has its own time.
-                self._insisted_on.update(message.subject for message in left)
-                task = asyncio.create_task(self._insist(left), name="dispatch again")
-                self._insisting.add(task)
-                task.add_done_callback(self._insisting.discard)
+        except Exception as error:
+            # Once its dispatch has run out, the ledger sends it again.
+            log.error("fault in a dispatch", endpoint=batch[0].record.endpoint, exc_info=error)
+            return
+        if left:
+            # What comes next need not wait for it: what is left has its own time.
+            self._insisted_on.update(message.subject for message in left)
+            self._begin("dispatch again", self._insist(left))
 
     async def _insist(self, messages: Sequence[Message]) -> None:
         deadline = asyncio.get_running_loop().time() + self._limits.dispatch_seconds / 2
@@ -132,7 +160,8 @@ class Dispatcher:
             self._insisted_on.subtract(message.subject for message in messages)
 
     async def _try(self, messages: Sequence[Message], *, again: bool = False) -> list[Message]:
-        """Publish; what is not stored comes back. again: they are among what is insisted on."""
+        """Publish to one stream; what is not stored comes back. again: they are among what is
+        insisted on."""
         left: list[Message] = list(messages)
         try:
             with PublishSpans(messages) as sending:
@@ -147,26 +176,22 @@ class Dispatcher:
         if again:
             self._insisted_on.subtract(message.subject for message in messages)
             self._insisted_on.update(message.subject for message in left)
-        self._note({m.subject for m in messages}, {m.subject for m in left}, cause)
+        self._note(messages[0].subject, bool(left), cause)
         return left
 
-    def _note(self, tried: set[str], refused: set[str], cause: str) -> None:
+    def _note(self, subject: str, refused: bool, cause: str) -> None:
         """Log once when the first stream takes nothing, and once when the last one does again: each
         endpoint has its own, and while one is stuck the others flow."""
         stuck, now = bool(self._stuck), asyncio.get_running_loop().time()
-        self._stuck |= dict.fromkeys(refused, now)
+        if refused:
+            self._stuck[subject] = now
+        elif not self._insisted_on[subject]:
+            self._stuck.pop(subject, None)
         # Of an endpoint that is gone or paused nothing is tried any more.
         outdated = now - self._limits.dispatch_seconds * STUCK_DISPATCHES
-        self._stuck = {
-            subject: since
-            for subject, since in self._stuck.items()
-            if since > outdated
-            and (subject in refused or subject not in tried or self._insisted_on[subject])
-        }
+        self._stuck = {each: since for each, since in self._stuck.items() if since > outdated}
         if self._stuck and not stuck:
-            log.warning(
-                "deliveries wait, the bus does not take them", cause=cause, subject=min(refused)
-            )
+            log.warning("deliveries wait, the bus does not take them", cause=cause, subject=subject)
         elif stuck and not self._stuck:
             log.info("deliveries flow again")
 
