@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from crossdock.cli.problems import CommandError, explained
 from crossdock.cli.processes import Child, Program, Say
 from crossdock.cli.sandbox_control import SandboxControl
 from crossdock.cli.seeds import MasterData, seed_carrier_accounts, wait_for_master_data
+from crossdock.cli.together import together
 from crossdock.cli.tracing import record_only_for_a_collector
 from crossdock.cli.workplace import Running, Workplace
 from crossdock.cli.workplace_configs import (
@@ -33,6 +35,10 @@ ADAPTERS_READY_SECONDS: Final = 30.0
 MASTER_DATA_SECONDS: Final = 30.0
 HUB_STOP_SECONDS: Final = 15.0
 SANDBOXES_STOP_SECONDS: Final = 5.0
+# How often ports are chosen, as somebody may take one of them before its process does.
+PORT_CHOICES_MAX: Final = 4
+# In the log of a process that could not bind one.
+PORT_IN_USE: Final = os.strerror(errno.EADDRINUSE).lower()
 _NEEDED: Final = ("crossdock_hub", "crossdock_adapters")
 
 
@@ -61,31 +67,51 @@ class Installation:
         started = time.monotonic()
         with_loopback_direct()
         _check_installed()
-        for remark in self.workplace.open():
-            self._say(remark)
+        self._say_all(self.workplace.open())
+        for _ in range(PORT_CHOICES_MAX - 1):
+            try:
+                await self._start_children()
+                break
+            except CommandError as error:
+                await self._stop_children()
+                # Ours have ended: who listens is somebody else, unless he has left meanwhile.
+                if not self.workplace.taken_ports() and PORT_IN_USE not in str(error).lower():
+                    raise
+            self._say_all(self.workplace.choose_ports())
+        else:
+            await self._start_children()
+        await self._fill()
+        self.workplace.announce(self._running())
+        for child in self.children:
+            child.supervise()
+        self.ready_seconds = time.monotonic() - started
+
+    async def _start_children(self) -> None:
+        """Start hub, sandboxes and adapters at the ports that are chosen, and wait until they
+        serve. CommandError: one does not."""
         write_configs(self.workplace, self.pace)
         # Only now are the ports known that its settings name.
         self.hub = Child(_hub(self.workplace, hub_variables(self.workplace)), self._say)
+        self.sandboxes = Child(_sandboxes(self.workplace), self._say)
+        self.adapters = Child(_adapters(self.workplace), self._say)
         await asyncio.gather(self.hub.start(), self.sandboxes.start())
-        hub_document, sandboxes = await asyncio.gather(
+        self.hub_document, sandboxes = await together(
             self.hub.wait_ready(HUB_READY_SECONDS),
             self.sandboxes.wait_ready(SANDBOXES_READY_SECONDS),
         )
-        self.hub_document = hub_document
         self.sandbox_urls = sandboxes["sandboxes"]
         self.workplace.host_keys = {
             vendor.endpoint: str((await self.sandbox(vendor.endpoint).books())["host_key"])
             for vendor in self.workplace.network.vendors
             if vendor.has_host_key
         }
-        write_adapters_config(self.workplace, hub_document, self.pace)
+        write_adapters_config(self.workplace, self.hub_document, self.pace)
         await self.adapters.start()
         await self.adapters.wait_ready(ADAPTERS_READY_SECONDS)
-        await self._fill()
-        self.workplace.announce(self._running())
-        for child in self.children:
-            child.supervise()
-        self.ready_seconds = time.monotonic() - started
+
+    def _say_all(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            self._say(sentence)
 
     async def restart_hub(self, limits: Mapping[str, float]) -> None:
         """Stop the hub as an operator does, and start it with some of its limits changed."""
@@ -100,6 +126,9 @@ class Installation:
     async def stop(self) -> None:
         """End all, in the order in which they need each other."""
         self.workplace.running_file.unlink(missing_ok=True)
+        await self._stop_children()
+
+    async def _stop_children(self) -> None:
         for child in (self.adapters, self.sandboxes, self.hub):
             await child.stop()
 

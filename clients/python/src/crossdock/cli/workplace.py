@@ -157,21 +157,21 @@ class Workplace:
         for name in self.network.secrets:
             kept_secret(self.secret_file(name))
         self._write_endpoints()
-        notes = self._notes()
-        self.seed = int(notes.get("seed", 0)) % MAXIMUM_SEED + 1
-        self.ports, remarks = chosen_ports(self.network.ports, notes.get("ports", {}))
-        write_private(
-            self.directory / _NOTES,
-            json.dumps(
-                {"network": self.network.name, "seed": self.seed, "ports": self.ports}, indent=2
-            )
-            + "\n",
-        )
+        self.seed = int(self._notes().get("seed", 0)) % MAXIMUM_SEED + 1
         self.running_file.unlink(missing_ok=True)
+        return self.choose_ports()
+
+    def choose_ports(self) -> list[str]:
+        """Take the ports that were chosen last where they are free, others where they are not.
+        Returns sentences about those."""
+        known = self._notes().get("ports", {})
+        self.ports, remarks = chosen_ports(self.network.ports, known)
+        notes = {"network": self.network.name, "seed": self.seed, "ports": self.ports}
+        write_private(self.directory / _NOTES, json.dumps(notes, indent=2) + "\n")
         return remarks
 
     def taken_ports(self) -> list[str]:
-        """Ports of the last run that something listens on now, as "name 1234"."""
+        """Ports that were chosen last and that something listens on now, as "name 1234"."""
         found = []
         for name, port in sorted(self._notes().get("ports", {}).items()):
             listener = bound(port)
