@@ -1,7 +1,7 @@
-"""A machine on which somebody has installed crossdock, and nothing of ours is checked out.
+"""Somebody with what `make setup` makes and nothing else, in a folder outside of our sources.
 
-Its Python sees the packages of the one that runs the tests, as if they were installed into it, and
-installs into itself alone, without a network.
+The Python sees the packages of the one that runs the tests, which `make setup` made, as if they
+were installed into it, and installs into itself alone, without a network.
 """
 
 from __future__ import annotations
@@ -31,22 +31,6 @@ sys.exit(main())
 """
 
 
-def _pip() -> Path:
-    """The pip of the Python that ours was made from, for which the set-up asks: an environment that
-    uv made has none, and what a Python makes one with is packaged apart by some systems."""
-    told = subprocess.run(
-        [
-            str(getattr(sys, "_base_executable", sys.executable)),
-            "-c",
-            "import pip; print(pip.__file__)",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Path(told.stdout.strip()).parent
-
-
 class Newcomer:
     """Runs commands one after another as in one terminal: `cd` lasts, and so does `export`."""
 
@@ -55,7 +39,6 @@ class Newcomer:
         programs = home / "venv" / "bin"
         venv.create(home / "venv", symlinks=True)
         (packages,) = (home / "venv" / "lib").glob("python*/site-packages")
-        (packages / "pip").symlink_to(_pip())
         installed = sysconfig.get_path("purelib")
         (packages / "installed.pth").write_text(f"import site; site.addsitedir({installed!r})\n")
         self._program = programs / "crossdock"

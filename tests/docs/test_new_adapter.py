@@ -40,7 +40,9 @@ CONFORMS = re.compile(
 )
 CONFORM_SECONDS = 240.0
 INSTALL = "python -m pip install --no-deps --no-build-isolation -e ."
-# Each command of the guide, in its order.
+# How the guide begins: with what runs these tests, and all that a newcomer has.
+BEGINNING = ["make setup", ". .venv/bin/activate", "cd .."]
+# Each command of the guide after that, in its order.
 COMMANDS: list[tuple[str, Told]] = [
     ("crossdock adapter new pigeon --kind rest", Told(r"^pigeon: 14 files in pigeon, by rest")),
     ("cd pigeon", Told()),
@@ -107,11 +109,11 @@ def written() -> list[str]:
 
 def test_every_command_of_the_guide_is_run() -> None:
     """Proves that the guide has no command that the newcomer below does not follow, in order."""
-    assert written() == [*(command for command, _ in COMMANDS), *PROCESSES]
+    assert written() == [*BEGINNING, *(command for command, _ in COMMANDS), *PROCESSES]
 
 
 def test_a_newcomer_follows_the_guide(tmp_path: Path) -> None:
-    """Proves that somebody with an installed crossdock, no network and an empty folder has a
+    """Proves that somebody with what `make setup` makes, no network and an empty folder has a
     conforming adapter by the guide's commands alone, that a wrong class is found out as the guide
     says, and that the endpoint serves at a hub beside its sandbox."""
     newcomer = Newcomer(tmp_path)
