@@ -84,9 +84,43 @@ def test_a_proof_from_behind_the_way_back_of_a_delivered_parcel_is_none() -> Non
     base = flow.now
     flow.report(scan("DELIVERED", base + seconds(10)), scan("RETURNING", base + seconds(20)))
     assert flow.records["parcel", "UPSN", "1Z1"].milestone == "DELIVERED"
-    assert outcome(flow.prove("1Z1", base + seconds(30)).receipt) == "ALREADY_KNOWN"
+    for receipt in ("APPLIED", "ALREADY_KNOWN"):
+        assert outcome(flow.prove("1Z1", base + seconds(30)).receipt) == receipt
     assert flow.all("delivery_confirmation") == []
     assert outcome(flow.prove("1Z1", base + seconds(10)).receipt) == "APPLIED"
+    assert len(flow.all("delivery_confirmation")) == 1
+
+
+@pytest.mark.parametrize("scanned", [False, True])
+@pytest.mark.parametrize("milestone", ["RETURNING", "RETURNED"])
+def test_a_proof_of_a_parcel_that_goes_back_is_kept_and_moves_nothing(
+    milestone: str, scanned: bool
+) -> None:
+    """Proves that who signed for a parcel at its sender's, and when and where it was left, is kept
+    with its scans, once, whatever comes first, and moves neither parcel, shipment nor order, tells
+    nobody of a delivery, and waits for nothing; and that a scan which says it is enough."""
+    flow = Flow()
+    shipment = flow.labelled()
+    flow.manifest()
+    base = flow.now
+    flow.report(scan(milestone, base + seconds(20)))
+    if scanned:
+        delivered = scan("DELIVERED", base + seconds(30))
+        delivered.signed_by = "ADA"
+        flow.report(delivered)
+    before, told = len(flow.scans), flow.told()
+    parcel = flow.records["parcel", "UPSN", "1Z1"]
+    states = (flow.object("shipment", shipment.id), flow.object("order", shipment.order_id))
+    receipts = [outcome(flow.prove("1Z1", base + seconds(30)).receipt) for _ in range(2)]
+    assert receipts == ["ALREADY_KNOWN" if scanned else "APPLIED", "ALREADY_KNOWN"]
+    kept = [tracking_pb2.TrackingEvent.FromString(each.body) for each in flow.scans[before:]]
+    found = [(each.signed_by, each.status_code, each.return_leg) for each in kept]
+    assert found == ([] if scanned else [("ADA", "PROOF_OF_DELIVERY", True)])
+    assert flow.records["parcel", "UPSN", "1Z1"] == parcel
+    assert states == (flow.object("shipment", shipment.id), flow.object("order", shipment.order_id))
+    assert (flow.told(), flow.held(), flow.all("delivery_confirmation")) == (told, [], [])
+    flow.report(scan("DELIVERED", base + seconds(30)))
+    assert flow.state("shipment", shipment.id) == "RETURNED"
 
 
 def test_a_return_is_known_after_its_scans_are_gone() -> None:

@@ -12,7 +12,7 @@ from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.delivery.emission import emit
-from crossdock_hub.objects import resources
+from crossdock_hub.objects import lifecycle, resources
 from crossdock_hub.records import ParcelRecord, ScanRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import NotYet, Unit
@@ -39,7 +39,8 @@ def create_delivery_confirmation(
     """The carrier has proof; a second proof of the same parcel is known already.
 
     Of a parcel that goes back to its sender it is the proof of a return, which the scans tell: no
-    confirmation is made of it. Of the parcel of a return it is kept as the scan that it is of.
+    confirmation is made of it, and it is kept beside them. Of the parcel of a return it is kept as
+    the scan that it is of.
     """
     return _confirm(unit, request.delivery_confirmation, by_scan=False)
 
@@ -60,7 +61,9 @@ def _confirm(
         raise NotYet(refusal, f"parcel:{proof.carrier_code}/{proof.tracking_number}")
     if parcel.comes_back:
         # That goods are back is the warehouse's to say; a scan tells who took the parcel.
-        receipt = ALREADY_KNOWN if by_scan else _kept_as_scan(unit, parcel, proof)
+        receipt = ALREADY_KNOWN
+        if not by_scan:
+            receipt = _kept_as_scan(unit, parcel, proof, shipment_pb2.MILESTONE_DELIVERED)
         return confirmation_service_pb2.CreateDeliveryConfirmationResponse(receipt=receipt)
     shipment = resources.fetch_for_fact(unit, "shipment", parcel.shipment_id)
     for known in unit.children("delivery_confirmation", shipment.root_id):
@@ -69,7 +72,9 @@ def _confirm(
                 receipt=ALREADY_KNOWN, delivery_confirmation=known.message
             )
     if not by_scan and goes_back(unit, parcel, resources.instant_of(proof.delivered_time)):
-        return confirmation_service_pb2.CreateDeliveryConfirmationResponse(receipt=ALREADY_KNOWN)
+        # It moves nothing: how far the parcel is on its way back is told by the carrier's scans.
+        receipt = _kept_as_scan(unit, parcel, proof, shipment_pb2.MILESTONE_INFORMATION)
+        return confirmation_service_pb2.CreateDeliveryConfirmationResponse(receipt=receipt)
 
     def fill(message: confirmation_pb2.DeliveryConfirmation) -> None:
         message.shipment_id = parcel.shipment_id
@@ -93,27 +98,42 @@ def _confirm(
 
 
 def _kept_as_scan(
-    unit: Unit, parcel: ParcelRecord, proof: confirmation_pb2.DeliveryConfirmation
+    unit: Unit,
+    parcel: ParcelRecord,
+    proof: confirmation_pb2.DeliveryConfirmation,
+    milestone: shipment_pb2.Milestone.ValueType,
 ) -> types_pb2.FactReceipt:
-    """Who signed for the parcel of a return, and when: known where a delivering scan says it."""
+    """Who signed for a parcel that comes or goes back, and when, kept as a scan of this milestone;
+    known where a scan says it."""
     known: tuple[ScanRecord, ...] = unit.get(scans_key(parcel))
-    for record in known:
-        scan = tracking_pb2.TrackingEvent.FromString(record.body)
-        if record.milestone == "DELIVERED" and scan.signed_by == proof.signed_by:
-            return ALREADY_KNOWN
+    if any(_says(record, parcel, proof) for record in known):
+        return ALREADY_KNOWN
     event = tracking_pb2.TrackingEvent(
         carrier_code=parcel.carrier_code,
         tracking_number=parcel.tracking_number,
-        milestone=shipment_pb2.MILESTONE_DELIVERED,
+        milestone=milestone,
         status_code=PROOF_CODE,
         description="; ".join(filter(None, (proof.left_at, proof.condition)))[:DESCRIPTION_MAX],
         event_time=proof.delivered_time,
         place=proof.place if proof.HasField("place") else None,
         signed_by=proof.signed_by,
+        return_leg=milestone != shipment_pb2.MILESTONE_DELIVERED,
     )
     request = tracking_service_pb2.ReportTrackingEventsRequest(tracking_events=[event])
     receipt: types_pb2.FactReceipt = DECISIONS[REPORT](unit, request).receipts[0]
     return receipt
+
+
+def _says(
+    record: ScanRecord, parcel: ParcelRecord, proof: confirmation_pb2.DeliveryConfirmation
+) -> bool:
+    """Whether a scan tells of the same signature. A parcel of a sale may have been signed for by
+    its customer before it went back, so that there the time counts, too."""
+    scan = tracking_pb2.TrackingEvent.FromString(record.body)
+    if record.milestone not in lifecycle.ENDED_MILESTONES and scan.status_code != PROOF_CODE:
+        return False
+    at_once = record.event_time == resources.instant_of(proof.delivered_time)
+    return scan.signed_by == proof.signed_by and (at_once or parcel.comes_back)
 
 
 @decides("confirmation.v1.ConfirmationService/UpdateDeliveryConfirmation")

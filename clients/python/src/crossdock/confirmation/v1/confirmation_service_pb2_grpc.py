@@ -62,7 +62,8 @@ class ConfirmationServiceServicer:
     """
 
     def CreateDeliveryConfirmation(self, request, context):
-        """The carrier has proof of a delivery.
+        """The carrier has proof of a delivery. Of a parcel that comes or goes back it makes no
+        confirmation: it is kept as a scan of the parcel.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

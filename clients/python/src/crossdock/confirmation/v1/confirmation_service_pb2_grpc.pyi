@@ -34,7 +34,9 @@ class ConfirmationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConfirmationServiceAsyncStub: ...
     CreateDeliveryConfirmation: _grpc.UnaryUnaryMultiCallable[_confirmation_service_pb2.CreateDeliveryConfirmationRequest, _confirmation_service_pb2.CreateDeliveryConfirmationResponse]
-    """The carrier has proof of a delivery."""
+    """The carrier has proof of a delivery. Of a parcel that comes or goes back it makes no
+    confirmation: it is kept as a scan of the parcel.
+    """
     UpdateDeliveryConfirmation: _grpc.UnaryUnaryMultiCallable[_confirmation_service_pb2.UpdateDeliveryConfirmationRequest, _confirmation_service_pb2.UpdateDeliveryConfirmationResponse]
     """Changes the fields that update_mask names, each of which the caller's role has to own."""
     GetDeliveryConfirmation: _grpc.UnaryUnaryMultiCallable[_confirmation_service_pb2.GetDeliveryConfirmationRequest, _confirmation_service_pb2.GetDeliveryConfirmationResponse]
@@ -48,7 +50,9 @@ class ConfirmationServiceAsyncStub(ConfirmationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDeliveryConfirmation: _aio.UnaryUnaryMultiCallable[_confirmation_service_pb2.CreateDeliveryConfirmationRequest, _confirmation_service_pb2.CreateDeliveryConfirmationResponse]  # type: ignore[assignment]
-    """The carrier has proof of a delivery."""
+    """The carrier has proof of a delivery. Of a parcel that comes or goes back it makes no
+    confirmation: it is kept as a scan of the parcel.
+    """
     UpdateDeliveryConfirmation: _aio.UnaryUnaryMultiCallable[_confirmation_service_pb2.UpdateDeliveryConfirmationRequest, _confirmation_service_pb2.UpdateDeliveryConfirmationResponse]  # type: ignore[assignment]
     """Changes the fields that update_mask names, each of which the caller's role has to own."""
     GetDeliveryConfirmation: _aio.UnaryUnaryMultiCallable[_confirmation_service_pb2.GetDeliveryConfirmationRequest, _confirmation_service_pb2.GetDeliveryConfirmationResponse]  # type: ignore[assignment]
@@ -65,7 +69,9 @@ class ConfirmationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _confirmation_service_pb2.CreateDeliveryConfirmationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_confirmation_service_pb2.CreateDeliveryConfirmationResponse, _abc.Awaitable[_confirmation_service_pb2.CreateDeliveryConfirmationResponse]]:
-        """The carrier has proof of a delivery."""
+        """The carrier has proof of a delivery. Of a parcel that comes or goes back it makes no
+        confirmation: it is kept as a scan of the parcel.
+        """
 
     @_abc_1.abstractmethod
     def UpdateDeliveryConfirmation(
