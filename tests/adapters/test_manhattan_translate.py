@@ -144,6 +144,7 @@ def test_a_pick_is_told_line_by_line() -> None:
     assert picked == [(1, "28", "EA"), (2, "1.5", "KGM")]
     short = [(q.line_number, q.quantity.value, q.reason_code) for q in fact.short]
     assert short == [(1, "2", "NOT_FOUND"), (3, "4", "DAMAGED")]
+    assert fact.pick_number == NAMES.get(payload("pick")["Order"][0], "message.order_id")
     assert fact.pick_time.local == "2026-03-02T09:14:07"
     assert fact.pick_time.instant.ToDatetime(tzinfo=UTC) == datetime(
         2026, 3, 2, 14, 14, 7, tzinfo=UTC

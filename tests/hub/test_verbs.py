@@ -137,7 +137,7 @@ def test_every_report_twice_is_known() -> None:
         request_id=request_id(), tracking_number="1Z-SO-1", carrier_code="UPSN"
     )
     doubled = [
-        flow.pick(part.id),
+        flow.pick(part.id, time=part.pick_time.instant.ToMicroseconds()),
         flow.pack(part.id, number="SHP-SO-1"),
         flow.label(shipment.id, shipment.packages[0].id, "1Z-SO-1"),
         flow.manifest("SHP-SO-1"),

@@ -28,6 +28,8 @@ from crossdock_adapters.sdk.places import Unreadable, inside
 MAX_FRACTION_DIGITS = 9
 MAX_WHOLE_DIGITS = 18
 MAX_EXPONENT = 40
+# As long as the contract lets the number of a pick be.
+MAX_PICK_NUMBER = 64
 
 Fact = (
     fulfillment_service_pb2.ReportPickRequest
@@ -107,8 +109,11 @@ def _pick(
     payload: Mapping[str, Any], order: Mapping[str, Any], context: Context
 ) -> fulfillment_service_pb2.ReportPickRequest:
     names = context.names
+    key = _text(order, "message.order_id", names)
     fact = fulfillment_service_pb2.ReportPickRequest(
         fulfillment_request_id=_request_of(order, context),
+        # One original order may be picked as several orders of the warehouse.
+        pick_number=key[:MAX_PICK_NUMBER],
         pick_time=_time(payload, payload, "message.time", context),
     )
     for place, line in _objects(order, "message.lines", names):
@@ -122,7 +127,6 @@ def _pick(
             if short > 0:
                 reason = str(names.get(line, "message.short_reason") or "")
                 fact.short.append(_line_quantity(number, short, unit, reason[:32]))
-    key = _text(order, "message.order_id", names)
     fact.request_id = _id(PICK, key, payload, fact, context)
     return fact
 

@@ -14,7 +14,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_hub.archive.records import number_key
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.identity import HUB
-from crossdock_hub.objects import lifecycle, resources
+from crossdock_hub.objects import lifecycle, picks, resources
 from crossdock_hub.objects.references import check_references
 from crossdock_hub.records import ObjectRecord, PackageNumberRecord
 from crossdock_hub.refusals import taken
@@ -45,31 +45,29 @@ def update_fulfillment_request(
 def report_pick(
     unit: Unit, request: fulfillment_service_pb2.ReportPickRequest
 ) -> fulfillment_service_pb2.ReportPickResponse:
-    """The warehouse picked. A pick that comes after the pack is kept and moves nothing back."""
+    """The warehouse picked all of the request or some of it. A pick that comes after the pack is
+    kept and moves nothing back."""
     record = resources.fetch_for_fact(unit, "fulfillment_request", request.fulfillment_request_id)
     resources.read_family(unit, record.root_id)
     known: Any = record.message
-    same = list(known.picked) == list(request.picked) and list(known.short) == list(request.short)
-    if (same and record.state != "REQUESTED") or resources.is_older(
-        request.pick_time, known.pick_time
-    ):
+    found = picks.with_report(known, request)
+    if picks.has_same_rows(found, known) and record.state != "REQUESTED":
         return fulfillment_service_pb2.ReportPickResponse(
             receipt=ALREADY_KNOWN, fulfillment_request=known
         )
 
     def edit(message: fulfillment_pb2.FulfillmentRequest) -> None:
-        del message.picked[:], message.short[:]
-        message.picked.extend(request.picked)
-        message.short.extend(request.short)
-        if request.HasField("pick_time"):
-            message.pick_time.CopyFrom(request.pick_time)
+        for name in ("picked", "short", "pick_time"):
+            message.ClearField(name)
+        message.MergeFrom(found)
         state = lifecycle.advance("fulfillment_request", record.state, "PICKED")
         resources.set_state(message, state)
 
     after = resources.change(unit, record, edit)
-    event = fulfillment_events_pb2.FulfillmentPickCompleted(fulfillment_request=after.message)
-    emit(unit, event, after, event_time=resources.instant_of(request.pick_time))
-    derive_progress(unit, after.root_id)
+    if picks.quantities(found) != picks.quantities(known) or after.state != record.state:
+        event = fulfillment_events_pb2.FulfillmentPickCompleted(fulfillment_request=after.message)
+        emit(unit, event, after, event_time=resources.instant_of(request.pick_time))
+        derive_progress(unit, after.root_id)
     return fulfillment_service_pb2.ReportPickResponse(
         receipt=APPLIED, fulfillment_request=after.message
     )

@@ -81,7 +81,7 @@ Global___FulfillmentCancelled: _TypeAlias = FulfillmentCancelled  # noqa: Y015
 
 @_typing.final
 class FulfillmentPickCompleted(_message.Message):
-    """The warehouse picked its part."""
+    """The warehouse picked its part or some of it; the request has all that was picked so far."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

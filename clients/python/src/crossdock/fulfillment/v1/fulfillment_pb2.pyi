@@ -102,13 +102,21 @@ class FulfillmentLineQuantity(_message.Message):
     LINE_NUMBER_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
     REASON_CODE_FIELD_NUMBER: _builtins.int
+    PICK_NUMBER_FIELD_NUMBER: _builtins.int
+    PICK_TIME_FIELD_NUMBER: _builtins.int
     line_number: _builtins.int
     """The order's line number."""
     reason_code: _builtins.str
     """Why, for a shortage; the warehouse's code."""
+    pick_number: _builtins.str
+    """The pick that it is of, where the request was picked in several; set by the hub."""
     @_builtins.property
     def quantity(self) -> _types_pb2.Quantity:
         """How much."""
+
+    @_builtins.property
+    def pick_time(self) -> _types_pb2.SourceTime:
+        """When that was; set by the hub, absent where nobody said."""
 
     def __init__(
         self,
@@ -116,10 +124,12 @@ class FulfillmentLineQuantity(_message.Message):
         line_number: _builtins.int = ...,
         quantity: _types_pb2.Quantity | None = ...,
         reason_code: _builtins.str = ...,
+        pick_number: _builtins.str = ...,
+        pick_time: _types_pb2.SourceTime | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pick_time", b"pick_time", "quantity", b"quantity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_number", b"line_number", "quantity", b"quantity", "reason_code", b"reason_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_number", b"line_number", "pick_number", b"pick_number", "pick_time", b"pick_time", "quantity", b"quantity", "reason_code", b"reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -198,15 +208,15 @@ class FulfillmentRequest(_message.Message):
 
     @_builtins.property
     def picked(self) -> _containers.RepeatedCompositeFieldContainer[Global___FulfillmentLineQuantity]:
-        """What was picked."""
+        """What was picked, by line and pick: rows of one line add up."""
 
     @_builtins.property
     def short(self) -> _containers.RepeatedCompositeFieldContainer[Global___FulfillmentLineQuantity]:
-        """What could not be found."""
+        """What could not be found, by line and pick."""
 
     @_builtins.property
     def pick_time(self) -> _types_pb2.SourceTime:
-        """When the pick was completed."""
+        """When the newest pick was completed."""
 
     @_builtins.property
     def pack_time(self) -> _types_pb2.SourceTime:

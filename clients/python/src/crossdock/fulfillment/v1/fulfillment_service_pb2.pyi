@@ -198,7 +198,11 @@ Global___UpdateFulfillmentRequestResponse: _TypeAlias = UpdateFulfillmentRequest
 
 @_typing.final
 class ReportPickRequest(_message.Message):
-    """Reports a completed pick."""
+    """Reports a completed pick, of the whole request or of some of its lines. It says of each line that
+    it names all that this pick has and lacks by then; 0 takes back what was said. Lines that it does
+    not name stay as they are. Of one pick and line the newest `pick_time` counts, however late
+    another comes; different picks of a line add up.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -207,10 +211,15 @@ class ReportPickRequest(_message.Message):
     PICKED_FIELD_NUMBER: _builtins.int
     SHORT_FIELD_NUMBER: _builtins.int
     PICK_TIME_FIELD_NUMBER: _builtins.int
+    PICK_NUMBER_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any UUID; repeated with the same content it gets the first answer again."""
     fulfillment_request_id: _builtins.str
     """The fulfillment request, by hub id."""
+    pick_number: _builtins.str
+    """The warehouse's number of the pick, where it picks a request in several, such as its own order,
+    wave or task; empty where all reports are of one.
+    """
     @_builtins.property
     def picked(self) -> _containers.RepeatedCompositeFieldContainer[_fulfillment_pb2.FulfillmentLineQuantity]:
         """What was picked."""
@@ -231,10 +240,11 @@ class ReportPickRequest(_message.Message):
         picked: _abc.Iterable[_fulfillment_pb2.FulfillmentLineQuantity] | None = ...,
         short: _abc.Iterable[_fulfillment_pb2.FulfillmentLineQuantity] | None = ...,
         pick_time: _types_pb2.SourceTime | None = ...,
+        pick_number: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pick_time", b"pick_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fulfillment_request_id", b"fulfillment_request_id", "pick_time", b"pick_time", "picked", b"picked", "request_id", b"request_id", "short", b"short"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fulfillment_request_id", b"fulfillment_request_id", "pick_number", b"pick_number", "pick_time", b"pick_time", "picked", b"picked", "request_id", b"request_id", "short", b"short"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -88,7 +88,7 @@ class FulfillmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportPick(self, request, context):
-        """The warehouse picked: what it has, and what it could not find.
+        """The warehouse picked, all or some of it: what it has, and what it could not find.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,7 @@ class FulfillmentServiceStub:
     UpdateFulfillmentRequest: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.UpdateFulfillmentRequestRequest, _fulfillment_service_pb2.UpdateFulfillmentRequestResponse]
     """Changes the fields that update_mask names, each of which the caller's role has to own."""
     ReportPick: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReportPickRequest, _fulfillment_service_pb2.ReportPickResponse]
-    """The warehouse picked: what it has, and what it could not find."""
+    """The warehouse picked, all or some of it: what it has, and what it could not find."""
     ReportPacked: _grpc.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReportPackedRequest, _fulfillment_service_pb2.ReportPackedResponse]
     """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for
     one label per package.
@@ -58,7 +58,7 @@ class FulfillmentServiceAsyncStub(FulfillmentServiceStub):
     UpdateFulfillmentRequest: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.UpdateFulfillmentRequestRequest, _fulfillment_service_pb2.UpdateFulfillmentRequestResponse]  # type: ignore[assignment]
     """Changes the fields that update_mask names, each of which the caller's role has to own."""
     ReportPick: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReportPickRequest, _fulfillment_service_pb2.ReportPickResponse]  # type: ignore[assignment]
-    """The warehouse picked: what it has, and what it could not find."""
+    """The warehouse picked, all or some of it: what it has, and what it could not find."""
     ReportPacked: _aio.UnaryUnaryMultiCallable[_fulfillment_service_pb2.ReportPackedRequest, _fulfillment_service_pb2.ReportPackedResponse]  # type: ignore[assignment]
     """The warehouse packed: the hub stores the shipment with its packages and asks the carrier for
     one label per package.
@@ -97,7 +97,7 @@ class FulfillmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fulfillment_service_pb2.ReportPickRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fulfillment_service_pb2.ReportPickResponse, _abc.Awaitable[_fulfillment_service_pb2.ReportPickResponse]]:
-        """The warehouse picked: what it has, and what it could not find."""
+        """The warehouse picked, all or some of it: what it has, and what it could not find."""
 
     @_abc_1.abstractmethod
     def ReportPacked(

@@ -1,0 +1,143 @@
+"""A fulfillment request that is picked in several goes, and reported so, in whatever order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from crossdock.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
+from crossdock_hub.objects import picks
+from crossdock_hub.unit import Refused
+from decisions import WMS, outcome, request_id
+from first_flow import FULFILLMENTS, Flow, at, each, order, seconds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+LINES = 3
+# What a report says of each line that it names: picked and short.
+Said = dict[int, tuple[int, int]]
+
+
+def report(
+    request: str, said: Said, *, pick: str = "", time: int | None = None
+) -> fulfillment_service_pb2.ReportPickRequest:
+    made = fulfillment_service_pb2.ReportPickRequest(
+        request_id=request_id(), fulfillment_request_id=request, pick_number=pick
+    )
+    if time is not None:
+        made.pick_time.CopyFrom(at(time))
+    for number, amounts in said.items():
+        for rows, amount in zip((made.picked, made.short), amounts, strict=True):
+            rows.append(
+                fulfillment_pb2.FulfillmentLineQuantity(
+                    line_number=number, quantity=each(str(amount))
+                )
+            )
+    return made
+
+
+def tell(flow: Flow, told: fulfillment_service_pb2.ReportPickRequest) -> str:
+    """Its receipt."""
+    return str(outcome(flow.call(f"{FULFILLMENTS}/ReportPick", told, WMS).receipt))
+
+
+def progress(flow: Flow) -> Said:
+    """Picked and short of each line, as the order says."""
+    (message,) = flow.all("order")
+    rows: Any = message.progress
+    return {row.line_number: (int(row.picked.value), int(row.short.value)) for row in rows}
+
+
+SAID = st.dictionaries(
+    st.integers(1, LINES), st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["", "A", "B"]), SAID), max_size=6), st.data())
+def test_reports_of_picks_may_come_in_any_order(
+    reports: list[tuple[str, Said]], data: st.DataObject
+) -> None:
+    """Proves that in whatever order and however often reports come, of each line and pick the
+    newest counts, that no report takes away what another said of other lines, and that the order
+    has the sum of all picks."""
+    flow = Flow()
+    _, (request,) = flow.released(order(lines=LINES))
+    start = flow.now
+    expected: dict[tuple[str, int], tuple[int, int]] = {}
+    for pick, said in reports:
+        expected |= {(pick, line): amounts for line, amounts in said.items()}
+    numbers = list(range(len(reports)))
+    repeats = data.draw(st.lists(st.sampled_from(numbers), max_size=4)) if numbers else []
+    for number in data.draw(st.permutations(numbers)) + repeats:
+        pick, said = reports[number]
+        tell(flow, report(request, said, pick=pick, time=start + seconds(number)))
+    for number in numbers:
+        pick, said = reports[number]
+        again = report(request, said, pick=pick, time=start + seconds(number))
+        assert tell(flow, again) == "ALREADY_KNOWN"
+    totals: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for (_, line), (picked, short) in expected.items():
+        totals[line] = (totals[line][0] + picked, totals[line][1] + short)
+    if reports:
+        assert progress(flow) == {line: totals[line] for line in range(1, LINES + 1)}
+        newest = flow.object("fulfillment_request", request).pick_time
+        assert newest == at(start + seconds(numbers[-1]))
+
+
+def test_a_second_report_takes_no_line_of_the_first_away() -> None:
+    """Proves that a warehouse which reports line by line has all of them counted, also where the
+    earlier pick is told last, and that whoever listens is told of each with all of them."""
+    flow = Flow()
+    _, (request,) = flow.released(order(lines=2))
+    start = flow.now
+    assert tell(flow, report(request, {2: (1, 0)}, time=start + seconds(60))) == "APPLIED"
+    assert tell(flow, report(request, {1: (0, 1)}, time=start)) == "APPLIED"
+    assert progress(flow) == {1: (0, 1), 2: (1, 0)}
+    told = [event for event in flow.events if event.stem == "fulfillment.pick_completed"]
+    assert len(told) == 2
+    known = flow.object("fulfillment_request", request)
+    assert [row.line_number for row in known.picked] == [1, 2]
+    assert known.pick_time == at(start + seconds(60))
+
+
+def test_a_repeat_with_a_newer_time_stands_against_older_words() -> None:
+    """Proves that a report which only says later that nothing changed tells nobody, and still is
+    the newest word: what was true in between and comes last changes nothing."""
+    flow = Flow()
+    _, (request,) = flow.released()
+    start = flow.now
+    tell(flow, report(request, {1: (1, 0)}, time=start))
+    told = flow.told()
+    assert tell(flow, report(request, {1: (1, 0)}, time=start + seconds(60))) == "APPLIED"
+    assert tell(flow, report(request, {1: (0, 1)}, time=start + seconds(30))) == "ALREADY_KNOWN"
+    assert flow.told() == told
+    assert progress(flow) == {1: (1, 0)}
+
+
+def test_a_report_without_a_time_is_the_newest() -> None:
+    """Proves that where nobody says when, what came last counts, and 0 takes a word back."""
+    flow = Flow()
+    _, (request,) = flow.released()
+    assert tell(flow, report(request, {1: (2, 1)})) == "APPLIED"
+    assert tell(flow, report(request, {1: (0, 0)})) == "APPLIED"
+    assert progress(flow) == {1: (0, 0)}
+
+
+def test_picks_without_end_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a request keeps no more rows than its limit, and that who tells more is refused
+    with the field, the limit and what to do, while a known pick may still be corrected."""
+    monkeypatch.setattr(picks, "PICK_ROWS_MAX", 3)
+    flow = Flow()
+    _, (request,) = flow.released()
+    for pick in ("A", "B", "C"):
+        assert tell(flow, report(request, {1: (1, 0)}, pick=pick)) == "APPLIED"
+    with pytest.raises(Refused) as refused:
+        tell(flow, report(request, {1: (1, 0)}, pick="D"))
+    (violation,) = refused.value.refusal.violations
+    assert violation.field == "picked"
+    assert "4 rows of all its picks, at most 3" in violation.description
+    assert "pick_number" in violation.description
+    assert tell(flow, report(request, {1: (0, 1)}, pick="C")) == "APPLIED"
+    assert progress(flow) == {1: (2, 1)}
