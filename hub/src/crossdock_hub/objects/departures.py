@@ -98,29 +98,20 @@ def still_at_dock(shipment: shipment_pb2.Shipment) -> list[shipment_pb2.Package]
     ]
 
 
-def nothing_more_to_come(shipment: shipment_pb2.Shipment, request: Any) -> bool:
-    """True when every package has left, or the rest of each line is cancelled.
-
-    `request`: the fulfillment request behind the shipment; None: only packages count.
-    """
+def nothing_more_to_come(shipment: shipment_pb2.Shipment) -> bool:
+    """True when every package has left or stays behind for good."""
     left = _left(shipment)
-    if all(package.number in left for package in shipment.packages):
-        return True
-    if request is None:
-        return False
-    shipped, cancelled = shipped_amounts(shipment), cancelled_amounts(shipment)
-    return all(
-        shipped[key] + cancelled[key] >= quantity
-        for key, quantity in amounts(request.lines).items()
-    )
+    return bool(left) and not still_at_dock(shipment)
 
 
-def mark_withdrawn(shipment: shipment_pb2.Shipment, complete: bool) -> None:
-    """Say in each package's progress whether it stays behind for good."""
-    left = _left(shipment)
+def mark_withdrawn(shipment: shipment_pb2.Shipment, package_ids: Iterable[str]) -> None:
+    """Say in each package's progress whether it stays behind for good: these do, and those that
+    were said to before and have not left."""
+    left, stay = _left(shipment), set(package_ids)
     numbers = {package.id: package.number for package in shipment.packages}
     for row in shipment.progress:
-        row.withdrawn = complete and numbers.get(row.package_id) not in left
+        gone = numbers.get(row.package_id) in left
+        row.withdrawn = not gone and (row.withdrawn or row.package_id in stay)
 
 
 def shipped_amounts(shipment: shipment_pb2.Shipment) -> Amounts:

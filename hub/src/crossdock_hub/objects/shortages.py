@@ -47,6 +47,32 @@ def short_at_docks(
     return found
 
 
+def stay_for_good(
+    shipment: shipment_pb2.Shipment,
+    requested: Mapping[tuple[int, str], Decimal],
+    shipments: Sequence[shipment_pb2.Shipment],
+) -> list[str]:
+    """Ids of packages at the dock that will not leave: of each line in them nothing is missing
+    without them but what is short.
+
+    requested: what the fulfillment request of the shipment asks for. shipments: all of that
+    request, this one among them.
+    """
+    staying = still_at_dock(shipment)
+    if not staying:
+        return []
+    short = short_at_docks(requested, shipments)
+    missing = _missing(requested, shipments, told_is_of_it=True, without=shipment)
+    return [
+        package.id
+        for package in staying
+        if all(
+            key in requested and missing[key] <= short.get(key, NOTHING)
+            for key in contents([package])
+        )
+    ]
+
+
 def is_voided(shipment: shipment_pb2.Shipment) -> bool:
     """Whether it was undone: what it had is to be packed again."""
     return shipment.state == shipment_pb2.SHIPMENT_STATE_VOIDED
@@ -76,8 +102,11 @@ def _missing(
     shipments: Sequence[shipment_pb2.Shipment],
     *,
     told_is_of_it: bool,
+    without: shipment_pb2.Shipment | None = None,
 ) -> Amounts:
     """What was ordered of a line and has not left, is not at a dock, and is not to be packed again.
+
+    without: a shipment of which nothing more is expected to leave.
 
     told_is_of_it: that a confirm cancels what is in cartons at the dock or was to be packed again.
     It may, or may speak of other goods: nobody says. So what is missing is no more with True, and
@@ -85,7 +114,11 @@ def _missing(
     """
     missing: Amounts = defaultdict(Decimal, ordered)
     accounted = [shipped_amounts(each) for each in shipments if has_left(each)]
-    accounted += [still_to_leave(each, told_is_of_it=told_is_of_it) for each in shipments]
+    accounted += [
+        still_to_leave(each, told_is_of_it=told_is_of_it)
+        for each in shipments
+        if without is None or each.id != without.id
+    ]
     accounted.append(_to_be_packed_again(shipments, told_is_of_it=told_is_of_it))
     for amounts in accounted:
         for key, quantity in amounts.items():

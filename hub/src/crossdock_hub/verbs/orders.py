@@ -182,7 +182,9 @@ def derive_progress(unit: Unit, order_id: str) -> None:
         states = {s.state for s in left}
         arrived = "DELIVERED" in states and states <= {"DELIVERED", "RETURNED"}
         reported = "DELIVERED" if arrived else "SHIPPED"
-        if open_requests or len(left) < len(packed):
+        messages: list[Any] = [s.message for s in left]
+        behind = any(departures.still_at_dock(message) for message in messages)
+        if open_requests or len(left) < len(packed) or behind:
             reported = "PARTIALLY_SHIPPED"
         state = lifecycle.advance("order", record.state, reported)
     progress = _line_progress(record.message, requests, shipments)

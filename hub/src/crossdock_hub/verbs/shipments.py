@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
 
 from crossdock_hub.delivery.emission import emit
-from crossdock_hub.objects import departures, lifecycle, resources
+from crossdock_hub.objects import departures, lifecycle, resources, shortages
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import stale, transition
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
+from crossdock_hub.verbs.scan_meanings import milestone_name
 
 
 @decides("shipment.v1.ShipmentService/UpdateShipment")
@@ -76,20 +78,16 @@ def manifest_shipment(
         return _cancel_the_rest(unit, record, request)
     if record.state == "VOIDED":
         raise departures.voided(message)
-    complete = False
 
     def edit(shipment: shipment_pb2.Shipment) -> None:
-        nonlocal complete
         if not shipment.HasField("manifest_time"):
             shipment.manifest_time.CopyFrom(request.manifest_time)
         if request.bill_of_lading and not shipment.bill_of_lading:
             shipment.bill_of_lading = request.bill_of_lading
         shipment.departures.append(leaving)
-        behind = unit.object("fulfillment_request", shipment.fulfillment_request_id)
-        complete = departures.nothing_more_to_come(shipment, behind and behind.message)
-        departures.mark_withdrawn(shipment, complete)
         state = lifecycle.advance("shipment", record.state, "MANIFESTED")
         resources.set_state(shipment, state)
+        _withdraw(shipment, _staying(unit, shipment))
 
     after = resources.change(unit, record, edit)
     number = len(message.departures) + 1
@@ -97,9 +95,7 @@ def manifest_shipment(
         shipment=after.message, part="" if number == 1 else str(number)
     )
     emit(unit, event, after, event_time=resources.instant_of(request.manifest_time))
-    if complete:
-        advance_request(unit, after, "SHIPPED")
-    derive_progress(unit, after.root_id)
+    _end(unit, after)
     return shipment_service_pb2.ManifestShipmentResponse(receipt=APPLIED, shipment=after.message)
 
 
@@ -115,22 +111,63 @@ def _cancel_the_rest(
         return shipment_service_pb2.ManifestShipmentResponse(
             receipt=ALREADY_KNOWN, shipment=message
         )
-    complete = False
 
     def edit(shipment: shipment_pb2.Shipment) -> None:
-        nonlocal complete
         # Each confirm tells the whole: the last departure keeps the newest word of it.
         del shipment.departures[-1].cancelled[:]
         shipment.departures[-1].cancelled.extend(cancelled)
-        behind = unit.object("fulfillment_request", shipment.fulfillment_request_id)
-        complete = departures.nothing_more_to_come(shipment, behind and behind.message)
-        departures.mark_withdrawn(shipment, complete)
+        _withdraw(shipment, _staying(unit, shipment))
 
     after = resources.change(unit, record, edit)
-    if complete:
-        advance_request(unit, after, "SHIPPED")
-    derive_progress(unit, after.root_id)
+    _end(unit, after)
     return shipment_service_pb2.ManifestShipmentResponse(receipt=APPLIED, shipment=after.message)
+
+
+def _withdraw(shipment: shipment_pb2.Shipment, stay: list[str]) -> None:
+    """Mark what stays behind for good of a shipment that is being changed: the others may all have
+    arrived by now."""
+    departures.mark_withdrawn(shipment, stay)
+    settle_state(shipment, resources.state_name(shipment))
+
+
+def _staying(unit: Unit, shipment: Any) -> list[str]:
+    """Packages of a shipment at the dock that will not leave, by its fulfillment request."""
+    request = unit.object("fulfillment_request", shipment.fulfillment_request_id)
+    if request is None:
+        return []
+    message: Any = request.message
+    shipments = [shipment, *(each.message for each in _mates(unit, shipment))]
+    return shortages.stay_for_good(shipment, departures.amounts(message.lines), shipments)
+
+
+def _mates(unit: Unit, shipment: Any) -> list[ObjectRecord]:
+    """The other shipments of the same fulfillment request."""
+    found = []
+    for record in unit.children("shipment", shipment.order_id):
+        message: Any = record.message
+        if message.fulfillment_request_id == shipment.fulfillment_request_id:
+            found.append(record)
+    return [record for record in found if record.id != shipment.id]
+
+
+def _end(unit: Unit, confirmed: ObjectRecord) -> None:
+    """What a confirm means for what is around its shipment. Another one of the request may have
+    cartons at the dock of which nobody knew until now that they stay there."""
+    _advance_by(unit, confirmed)
+    for mate in _mates(unit, confirmed.message):
+        stay = _staying(unit, mate.message) if mate.state != "VOIDED" else []
+        if stay:
+            edit = partial(_withdraw, stay=stay)
+            _advance_by(unit, resources.change(unit, mate, edit))
+    derive_progress(unit, confirmed.root_id)
+
+
+def _advance_by(unit: Unit, shipment: ObjectRecord) -> None:
+    """Move the request behind a shipment as far as that has come."""
+    if departures.nothing_more_to_come(shipment.message):
+        advance_request(unit, shipment, "SHIPPED")
+    if shipment.state == "DELIVERED":
+        advance_request(unit, shipment, "DELIVERED")
 
 
 @decides("shipment.v1.ShipmentService/VoidShipment")
@@ -176,3 +213,39 @@ def progress_of(shipment: Any, package_id: str) -> shipment_pb2.PackageProgress:
             return found
     added: shipment_pb2.PackageProgress = shipment.progress.add(package_id=package_id)
     return added
+
+
+def settle_state(shipment: shipment_pb2.Shipment, current: str) -> None:
+    """Give a shipment the state that its packages have brought it to, and the time of that."""
+    state = _state_of(shipment, current)
+    resources.set_state(shipment, state)
+    if state in ("DELIVERED", "RETURNED"):
+        _time_delivery(shipment)
+
+
+def _state_of(shipment: shipment_pb2.Shipment, current: str) -> str:
+    milestones = [milestone_name(row.milestone) for row in shipment.progress if not row.withdrawn]
+    if current == "VOIDED" or not milestones:
+        return current
+    if all(m == "RETURNED" for m in milestones):
+        return "RETURNED"
+    if all(m in lifecycle.ENDED_MILESTONES for m in milestones):
+        # Part of it came back; nothing of it will move any more.
+        return lifecycle.advance("shipment", current, "DELIVERED")
+    if any(lifecycle.MILESTONE_RANK.get(m, 0) >= 2 for m in milestones):
+        return lifecycle.advance("shipment", current, "IN_TRANSIT")
+    return current
+
+
+def _time_delivery(shipment: shipment_pb2.Shipment) -> None:
+    """When the last package arrived of those that did not come back. Of a late scan it may be
+    another, so that it is always worked out anew."""
+    times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
+    shipment.ClearField("delivered_time")
+    if times:
+        shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
+
+
+def _is_timed_delivery(row: shipment_pb2.PackageProgress) -> bool:
+    arrived = row.milestone == shipment_pb2.MILESTONE_DELIVERED and not row.withdrawn
+    return arrived and row.HasField("milestone_time")

@@ -37,7 +37,7 @@ from crossdock_hub.verbs.retracing import (
     scans_key,
 )
 from crossdock_hub.verbs.scan_meanings import Reported, milestone_name, wanted
-from crossdock_hub.verbs.shipments import advance_request, progress_of
+from crossdock_hub.verbs.shipments import advance_request, progress_of, settle_state
 
 MINUTE_MICROSECONDS = 60_000_000
 
@@ -405,10 +405,7 @@ def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
     def edit(shipment: shipment_pb2.Shipment) -> None:
         for move in moves:
             _move_package(shipment, unit.get(move.step.reported.parcel_key), move)
-        state = _shipment_state(shipment, record.state)
-        resources.set_state(shipment, state)
-        if state in ("DELIVERED", "RETURNED"):
-            _time_delivery(shipment)
+        settle_state(shipment, record.state)
 
     after = resources.change(unit, record, edit)
     for move in moves:
@@ -429,20 +426,6 @@ def _opens(move: Move) -> bool:
     return move.step.reported.milestone == "EXCEPTION" and (opens or step.way is None)
 
 
-def _time_delivery(shipment: shipment_pb2.Shipment) -> None:
-    """When the last package arrived of those that did not come back. Of a late scan it may be
-    another, so that it is always worked out anew."""
-    times = [row.milestone_time for row in shipment.progress if _is_timed_delivery(row)]
-    shipment.ClearField("delivered_time")
-    if times:
-        shipment.delivered_time.CopyFrom(max(times, key=resources.microseconds))
-
-
-def _is_timed_delivery(row: shipment_pb2.PackageProgress) -> bool:
-    arrived = row.milestone == shipment_pb2.MILESTONE_DELIVERED and not row.withdrawn
-    return arrived and row.HasField("milestone_time")
-
-
 def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: Move) -> None:
     """Show on the shipment how far a package has come. A replaced label takes nothing back."""
     row = progress_of(shipment, parcel.package_id)
@@ -459,20 +442,6 @@ def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: M
     row.ClearField("milestone_time")
     if reached is not None:
         resources.stamp(row.milestone_time, reached)
-
-
-def _shipment_state(shipment: shipment_pb2.Shipment, current: str) -> str:
-    milestones = [milestone_name(row.milestone) for row in shipment.progress if not row.withdrawn]
-    if current == "VOIDED" or not milestones:
-        return current
-    if all(m == "RETURNED" for m in milestones):
-        return "RETURNED"
-    if all(m in lifecycle.ENDED_MILESTONES for m in milestones):
-        # Part of it came back; nothing of it will move any more.
-        return lifecycle.advance("shipment", current, "DELIVERED")
-    if any(lifecycle.MILESTONE_RANK.get(m, 0) >= 2 for m in milestones):
-        return lifecycle.advance("shipment", current, "IN_TRANSIT")
-    return current
 
 
 def _queue(unit: Unit, partition: int, messages: list[Any]) -> None:
