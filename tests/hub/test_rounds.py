@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
-from crossdock.order.v1 import order_service_pb2
+from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock_hub.commands import hinted_keys
 from crossdock_hub.delivery import attempts, checking
 from crossdock_hub.records import Mark, Tie
@@ -43,11 +43,12 @@ def rounds_of(company: Company, caller: Any, keys: frozenset[Key], decide: Any) 
     return company.rounds["counted"]
 
 
-def command_rounds(flow: Company, method: str, request: Any) -> int:
-    """Rounds of a call by the order system."""
+def command_rounds(flow: Company, method: str, request: Any, caller: Any = OMS) -> int:
+    """Rounds of a call, by the order system unless another is given."""
     decide = DECISIONS[f"/crossdock.{method}"]
-    keys = hinted_keys(CONTRACT, "", request)
-    return rounds_of(flow, OMS, keys, lambda unit: decide(unit, request))
+    field = CONTRACT.methods[f"/crossdock.{method}"].resource_field
+    keys = hinted_keys(CONTRACT, field, request, caller.role)
+    return rounds_of(flow, caller, keys, lambda unit: decide(unit, request))
 
 
 def test_a_release_reads_twice() -> None:
@@ -59,6 +60,22 @@ def test_a_release_reads_twice() -> None:
     assert command_rounds(flow, "order.v1.OrderService/ApproveOrder", approve) == 1
     release = order_service_pb2.ReleaseOrderRequest(request_id=request_id(), order_id=made.id)
     assert command_rounds(flow, "order.v1.OrderService/ReleaseOrder", release) == 2
+
+
+@pytest.mark.parametrize(("caller", "path"), [(OMS, "customer_reference"), (ERP, "sales_document")])
+def test_an_update_reads_the_deliveries_that_it_adds_to(caller: Any, path: str) -> None:
+    """Proves that what the ERP writes on an order, which is told to nobody, reads no deliveries of
+    it, that a change of its content does, and that each takes one round."""
+    flow = Flow()
+    made = flow.create(order("SO-1"))
+    flow.approve(made.id)
+    change = order_pb2.Order(id=made.id)
+    setattr(change, path, "SO-4711")
+    update = order_service_pb2.UpdateOrderRequest(request_id=request_id(), order=change)
+    update.update_mask.paths.append(path)
+    reads_deliveries = ("flow", made.id) in hinted_keys(CONTRACT, "order", update, caller.role)
+    assert command_rounds(flow, "order.v1.OrderService/UpdateOrder", update, caller) == 1
+    assert reads_deliveries == ("order.changed" in flow.told()) == (caller is OMS)
 
 
 class Foreseeing(Flow):  # type: ignore[misc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from crossdock.contracts import Contract, Method
 from google.protobuf.message import Message
@@ -16,6 +16,9 @@ from crossdock_hub.objects.resources import KINDS
 from crossdock_hub.unit import Key, NotYet, Unit
 
 Decision = Callable[[Unit], Any]
+
+# Whose changes of an order are told.
+ORDER_OWNER: Final = "OMS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,10 @@ class Command:
     keys: frozenset[Key] = field(default_factory=frozenset)
 
 
-def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozenset[Key]:
+def hinted_keys(contract: Contract, resource_field: str, request: Any, role: str) -> frozenset[Key]:
     """What a request will most likely read: its id, the objects it names, its number, and the
     deliveries of an order that it names. What it does not need costs one row or one index; what is
-    missing here, a round."""
+    missing here, a round. role: the caller's."""
     keys: set[Key] = set()
     request_id = getattr(request, "request_id", "")
     if request_id:
@@ -81,7 +84,9 @@ def hinted_keys(contract: Contract, resource_field: str, request: Any) -> frozen
             # A new object takes the number only if no archived one had it.
             archived = number_key(resource_field, target.number)
             keys |= {("number", resource_field, target.number), ("archived", archived)}
-    # What is done to an order mostly goes to whoever has work of it; where it tells nobody, its
-    # deliveries are read for nothing.
-    flows = [("flow", key[2]) for key in keys if key[:2] == ("object", "order")]
-    return frozenset((*keys, *flows))
+    orders = {key[2] for key in keys if key[:2] == ("object", "order")}
+    if is_one and resource_field == "order" and role != ORDER_OWNER:
+        # What is done to an order mostly goes to whoever has work of it. Of an update only the
+        # content is told: what others write on it tells nobody.
+        orders.discard(target.id)
+    return frozenset((*keys, *(("flow", order) for order in orders)))

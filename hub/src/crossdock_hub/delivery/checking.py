@@ -56,7 +56,8 @@ def foreseen(
     for fact in facts:
         if fact.request is not None:
             field = contract.methods[fact.method].resource_field
-            keys |= hinted_keys(contract, field, fact.request)
+            # A delivery is read with all others of its order, whoever tells its facts.
+            keys |= hinted_keys(contract, field, fact.request, "")
     return frozenset(keys)
 
 

@@ -119,7 +119,8 @@ class Intake:
         command.digest = digest(command.request)
 
     def _hint_one(self, command: Command, what: Unread) -> None:
-        command.keys = hinted_keys(self._contract, what.method.resource_field, command.request)
+        field, role = what.method.resource_field, command.caller.role
+        command.keys = hinted_keys(self._contract, field, command.request, role)
         # Read once: a batch that is tried again command by command finds it done.
         command.unread = None
 

@@ -205,7 +205,7 @@ class Services:
             weight=weight,
             bulk=bulk,
             leads=name in LED,
-            keys=hinted_keys(self._contract, resource_field, request),
+            keys=hinted_keys(self._contract, resource_field, request, caller.role),
         )
 
     def _write(self, method: Method) -> Answer:
