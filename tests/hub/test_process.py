@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from crossdock.client import HubClient
 from crossdock.errors import CallError, TryAgainError, UnreachableError
 from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.order.v1 import order_service_pb2
+from crossdock_hub.__main__ import COLLECTION_THRESHOLDS
 from databases import on_sqlite_only
 from fixtures_hub import RunningHub, deployment
 from fixtures_nats import PATIENCE_SECONDS, eventually, is_alive
@@ -200,3 +203,34 @@ def test_secrets_are_for_the_hub_alone(hub: RunningHub) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
     for path in (hub.data / "bus-credentials").iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+# A hub that only says how many objects the collector passes over.
+WATCHED_START = """
+import asyncio, gc, os, signal
+from crossdock_hub import __main__ as process
+
+class Hub:
+    def __init__(self, settings):
+        print(gc.get_freeze_count(), *gc.get_threshold())
+    async def start(self):
+        self.made = [[number] for number in range(1_000)]
+    async def stop(self):
+        print(gc.get_freeze_count(), *gc.get_threshold())
+
+process.Hub = Hub
+process.supervision.tell = lambda state: os.kill(os.getpid(), signal.SIGTERM)
+asyncio.run(process._serve(None))
+"""
+
+
+def test_what_lives_as_long_as_the_process_is_looked_through_before_it_serves() -> None:
+    """Proves that the collector has done with all modules before a hub starts, so that what it is
+    shown once callers are there is what the start has made, and passes over that, too, then."""
+    told = subprocess.run(
+        [sys.executable, "-c", WATCHED_START], capture_output=True, text=True, check=True
+    )
+    before, after = ([int(word) for word in line.split()] for line in told.stdout.splitlines())
+    assert before[0] > 50_000
+    assert after[0] >= before[0] + 1_000
+    assert before[1:] == after[1:] == list(COLLECTION_THRESHOLDS)

@@ -29,9 +29,11 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    _leave_in_peace()
     hub = Hub(settings)
     if not await _is_started(hub, stopping):
         return
+    # Callers are there: what was looked through before the start would keep them waiting now.
     _leave_in_peace()
     supervision.tell(supervision.READY)
     alive = asyncio.create_task(supervision.show_life())
