@@ -106,8 +106,10 @@ class Healer:
         self._emptied: set[str] = set()
         self._unserved: dict[str, str] = {}
         self._health = BusHealth(True, _ALL_SERVED, datetime.now(UTC))
+        # How many of them only wait for an answer, as of the last look.
+        self._unanswered = 0
         self.rebuilds = 0
-        self.trouble = ""
+        self._trouble = ""
 
     def watch(self, relay: Relay) -> None:
         """The relay that fills what is made anew."""
@@ -150,16 +152,17 @@ class Healer:
                 if isinstance(error, UNANSWERED):
                     await self._bus.change_node()
             else:
-                self._say("")
+                # One endpoint less that waits in vain is no end of it, nor one more a new trouble.
+                self._say(self._trouble if self._unanswered else "")
 
     def _say(self, trouble: str) -> None:
         """Log once when it goes, once when it comes back."""
-        if bool(trouble) != bool(self.trouble):
+        if bool(trouble) != bool(self._trouble):
             if trouble:
                 log.warning("the bus can't be looked after now", cause=trouble)
             else:
-                log.info("the bus is as it has to be")
-        self.trouble = trouble
+                log.info("the bus is looked after again")
+        self._trouble = trouble
 
     async def heal(self) -> None:
         """One look at everything. BusError, StoreFailure: not all could be put right.
@@ -208,7 +211,7 @@ class Healer:
         """Serve every endpoint that can be. BusUnavailable: the bus answers nobody any more."""
         endpoints = [each.id for each in self._committer.endpoints if each.operations]
         self._unserved = {e: why for e, why in self._unserved.items() if e in endpoints}
-        unanswered = 0
+        self._unanswered = 0
         # Who could not be served the last time comes last: it costs the others no time.
         for endpoint in sorted(endpoints, key=self._unserved.__contains__):
             try:
@@ -216,11 +219,11 @@ class Healer:
                     self._emptied.add(endpoint)
                 await self._make_consumer(endpoint)
             except BusError as error:
-                unanswered += isinstance(error, BusUnavailable)
+                self._unanswered += isinstance(error, BusUnavailable)
                 if not self._bus.health.ok:
                     raise
                 self._note_service(endpoint, str(error))
-                if unanswered == UNANSWERED_MAX:
+                if self._unanswered == UNANSWERED_MAX:
                     raise
             else:
                 self._note_service(endpoint, "")
