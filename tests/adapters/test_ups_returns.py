@@ -159,6 +159,17 @@ async def test_voiding_a_return_label_twice_is_one(world: World) -> None:
     assert world.sandbox.books()["labels_valid"] == 0
 
 
+async def test_the_label_of_another_carrier_is_not_voided_here(world: World) -> None:
+    """Proves that a return which another carrier sold a label for, as its own adapter or a desk
+    does, is done without a call when it is given up, and that label stays as it is."""
+    world.told(await adapter.buy_return_label(world.initiated(), world.client))
+    (known,) = world.hub.returns_known.values()
+    known.label.carrier_code = "FEDEX"
+    done = await adapter.void_return_label(world.given_up(), world.client)
+    assert "nothing to void" in done.note and not done.facts
+    assert world.sandbox.books()["labels_valid"] == 1
+
+
 async def test_a_return_label_in_use_is_followed_and_not_taken_back(world: World) -> None:
     """Proves that the tracking poll follows the parcel of a return, and that after its first scan
     UPS's no to a void is a rejection."""

@@ -17,6 +17,7 @@ from tests.mutants.models import MODEL_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.orders_and_quotas import ORDER_AND_QUOTA_MUTANTS
 from tests.mutants.recovery import RECOVERY_MUTANTS
+from tests.mutants.return_labels import RETURN_LABEL_MUTANTS
 from tests.mutants.returns import RETURN_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
 from tests.mutants.staging import STAGING_MUTANTS
@@ -463,6 +464,7 @@ MUTANTS: Final[list[Mutant]] = [
     *RECOVERY_MUTANTS,
     *FREIGHT_MUTANTS,
     *RETURN_MUTANTS,
+    *RETURN_LABEL_MUTANTS,
     *STAGING_MUTANTS,
     *ORDER_AND_QUOTA_MUTANTS,
     *SOAP_MUTANTS,

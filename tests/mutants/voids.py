@@ -6,12 +6,14 @@ from typing import Final
 
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 
+SAP: Final = "adapters/src/crossdock_adapters/sap/"
 SALESFORCE: Final = "adapters/src/crossdock_adapters/salesforce/"
 SPLITS: Final = ("tests/hub/test_split_lines.py",)
 REPEATS: Final = (
     "tests/adapters/test_salesforce_shipments.py",
     "tests/adapters/test_netsuite_adapter.py",
 )
+LET_GO: Final = ("tests/adapters/test_sap_deliveries.py",)
 BILLED: Final = ("tests/adapters/test_salesforce_left_behind.py",)
 
 VOID_MUTANTS: Final[list[Mutant]] = [
@@ -61,6 +63,26 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         the_void_is_looked_for_in_the_event=(
             "    return bool(found.state == shipment_pb2.SHIPMENT_STATE_VOIDED)\n",
             "    return bool(work.event.shipment.state == shipment_pb2.SHIPMENT_STATE_VOIDED)\n",
+        ),
+    ),
+    *faults_in(
+        f"{SAP}delivery.py",
+        LET_GO,
+        a_delivery_that_was_let_go_is_nobodys=(
+            "    if delivery.key and not RELEASED_KEYS.fullmatch(delivery.key):\n",
+            "    if delivery.key:\n",
+        ),
+        a_delivery_that_was_let_go_still_is_the_first_ones=(
+            '    return f"V{key[1:]}"\n',
+            "    return key\n",
+        ),
+    ),
+    *faults_in(
+        f"{SAP}adapter.py",
+        LET_GO,
+        a_repeated_void_misses_what_it_let_go=(
+            "    ours = {*keys, *map(released, keys)}\n",
+            "    ours = {*keys} if released else set()\n",
         ),
     ),
     *faults_in(
