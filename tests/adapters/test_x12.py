@@ -49,7 +49,7 @@ def only_set(body: bytes) -> TransactionSet:
 @st.composite
 def marks(draw: st.DrawFn) -> Delimiters:
     """Any delimiters that an ISA can name."""
-    each = draw(st.lists(st.sampled_from("*|~>:^!+\x1c\x1d\x1e\n\r"), min_size=4, unique=True))
+    each = draw(st.lists(st.sampled_from("*|~>:^!+\t\x1c\x1d\x1e\n\r"), min_size=4, unique=True))
     ends = draw(st.sampled_from(["", "\n", "\r\n"]))
     repetition = draw(st.sampled_from([each[3], ""]))
     return Delimiters(each[0], each[1], each[2], repetition, ends)
@@ -205,7 +205,8 @@ def test_unknown_segments_are_kept_as_they_came() -> None:
     ("old", "new", "told"),
     [
         ("ISA*00", "XSA*00", r"segment 1: an ISA is expected here"),
-        ("EXLA           ", "EXLA          ", r"segment 1 \(ISA\), element 6: is not 15"),
+        ("EXLA           ", "EXLA-NORTH-SOUTH", r"segment 1 \(ISA\), element 6: is not 15"),
+        ("*02*EXLA", "*2*EXLA", r"segment 1 \(ISA\), element 5: is not 2 characters wide"),
         ("*000000905*0", "*00000090X*0", r"segment 1 \(ISA\), element 13: is no control number"),
         ("*1407*U", "*2507*U", r"segment 1 \(ISA\), element 10: is no time"),
         ("*P*>~GS", "*P**~GS", r"segment 1 \(ISA\): two delimiters are the same"),

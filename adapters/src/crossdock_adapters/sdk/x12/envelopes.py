@@ -22,7 +22,8 @@ from typing import Final
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.x12.isa import PRODUCTION, isa, take_isa
 from crossdock_adapters.sdk.x12.segments import (
-    LINE_BREAKS,
+    BLANKS,
+    FILLING,
     USUAL,
     Delimiters,
     Segment,
@@ -36,9 +37,8 @@ from crossdock_adapters.sdk.x12.segments import (
 MAX_INTERCHANGES: Final = 200
 MAX_GROUPS: Final = 1_000
 MAX_SETS: Final = 10_000
-# What may stand before the first interchange, and behind the last: some fill up a record.
-BEFORE: Final = LINE_BREAKS + " "
-BEHIND: Final = LINE_BREAKS + " \x00\x1a"
+# The mark in front of a UTF-8 file: as UTF-8, and as encodings of one byte a character show it.
+BYTE_ORDER_MARKS: Final = ("\ufeff", "\xef\xbb\xbf")
 # Codes of AK5 (data element 718) and of AK9 (716).
 SET_TRAILER_MISSING, SET_NUMBERS_DIFFER, SET_COUNT_WRONG = "2", "3", "4"
 SET_SEGMENTS_IN_ERROR, SET_ID_INVALID, SET_NUMBER_INVALID = "5", "6", "7"
@@ -171,7 +171,8 @@ def read(body: bytes, encoding: str = "latin-1") -> Payload:
     is missing or says another count or control number, or more than the limits of this module.
     """
     text = decoded(body, encoding)
-    start, number = skip(text, 0, BEFORE), 1
+    marked = next((len(each) for each in BYTE_ORDER_MARKS if text.startswith(each)), 0)
+    start, number = skip(text, marked, BLANKS), 1
     before = text[:start]
     interchanges: list[Interchange] = []
     while not interchanges or text.startswith("ISA", start):
@@ -180,7 +181,7 @@ def read(body: bytes, encoding: str = "latin-1") -> Payload:
         taken, start = _take_interchange(text, start, number)
         interchanges.append(_interchange(taken))
         number += len(taken)
-    if skip(text, start, BEHIND) < len(text):
+    if skip(text, start, FILLING) < len(text):
         raise Unreadable("an ISA or the end is expected here", f"segment {number}")
     return Payload(tuple(interchanges), before, text[start:])
 

@@ -1,4 +1,8 @@
-"""The interchange header: 106 characters of fixed widths that name every delimiter behind them."""
+"""The interchange header: 106 characters of fixed widths that name every delimiter behind them.
+
+It is written with these widths. It is read without them, too, where only the blanks are missing or
+too many with which names and ids are filled up, as some translators leave it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,14 @@ from datetime import datetime
 from typing import Final
 
 from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.sdk.x12.segments import LINE_BREAKS, Delimiters, Segment, skip
+from crossdock_adapters.sdk.x12.segments import BLANKS, Delimiters, Segment, skip
 
 WIDTHS: Final = (2, 10, 2, 10, 2, 15, 2, 15, 6, 4, 1, 5, 9, 1, 1, 1)
 LENGTH: Final = 106
+# Texts, which blanks fill up to their width.
+FILLED_UP: Final = frozenset({2, 4, 6, 8})
+# As long as a header may get by more blanks than there should be.
+MAX_LENGTH: Final = 200
 # From this version on ISA11 is the repetition separator; before, the standard's identifier (U).
 FIRST_REPEATING: Final = "00402"
 STANDARD: Final = "U"
@@ -30,28 +38,33 @@ _FORMS: Final = {
 def take_isa(text: str, start: int, number: int) -> tuple[Segment, int]:
     """The ISA that begins here, and where the next segment begins.
 
-    Unreadable: it does not have 106 characters, an element is not as wide as it has to be, or two
-    delimiters are the same.
+    Unreadable: it breaks off, an element is not as wide as it has to be, or two delimiters are the
+    same.
     """
     place = f"segment {number} (ISA)"
-    head = text[start : start + LENGTH]
-    if not head.startswith("ISA"):
+    if not text.startswith("ISA", start):
         raise Unreadable("an ISA is expected here", f"segment {number}")
-    if len(head) < LENGTH:
-        raise Unreadable(f"has {len(head)} characters, {LENGTH} are wanted", place)
-    elements = _elements(head, place)
+    elements = _filled_up_otherwise(text[start : start + MAX_LENGTH])
+    if not elements:
+        head = text[start : start + LENGTH]
+        if len(head) < LENGTH:
+            raise Unreadable(f"has {len(head)} characters, {LENGTH} are wanted", place)
+        elements = _elements(head, place)
     for position, (form, problem) in _FORMS.items():
         if form.fullmatch(elements[position - 1]) is None:
             raise Unreadable(problem, f"{place}, element {position}")
     repetition = elements[10]
     repeats = elements[11] >= FIRST_REPEATING and not repetition.isalnum() and repetition != " "
+    # Who names one character twice repeats nothing.
+    repeats = repeats and repetition != elements[15]
+    end = start + len("ISA") + sum(len(each) + 1 for each in elements)
+    marks = text[start + 3], elements[15], text[end], repetition if repeats else ""
     try:
-        delimiters = Delimiters(head[3], head[104], head[105], repetition if repeats else "")
+        delimiters = Delimiters(*marks)
     except ValueError as error:
         raise Unreadable(str(error), place) from error
-    after = skip(text, start + LENGTH, LINE_BREAKS)
-    line_break = text[start + LENGTH : after]
-    return Segment("ISA", elements, number, line_break, delimiters), after
+    after = skip(text, end + 1, BLANKS)
+    return Segment("ISA", elements, number, text[end + 1 : after], delimiters), after
 
 
 def isa(
@@ -85,6 +98,24 @@ def isa(
     if again.delimiters.repetition != delimiters.repetition:
         raise ValueError(f"version {version} and the repetition separator do not go together")
     return made
+
+
+def _filled_up_otherwise(head: str) -> tuple[str, ...]:
+    """The sixteen elements, told apart by their separator, where all but the blanks of a text are
+    as wide as they have to be; none where they are not."""
+    separator = head[3:4]
+    if not separator or separator.isalnum() or separator == " ":
+        return ()
+    parts = head[4:].split(separator, len(WIDTHS) - 1)
+    # Behind the last one, of one character, stands the terminator.
+    if len(parts) < len(WIDTHS) or len(parts[-1]) < 2:
+        return ()
+    elements = (*parts[:-1], parts[-1][0])
+    for position, (width, found) in enumerate(zip(WIDTHS, elements, strict=True), start=1):
+        text = found.strip(" ") if position in FILLED_UP else found
+        if len(text) > width or (position not in FILLED_UP and len(text) < width):
+            return ()
+    return elements
 
 
 def _elements(head: str, place: str) -> tuple[str, ...]:

@@ -116,8 +116,8 @@ class Decision:
 
 
 def digest(interchange: Interchange) -> str:
-    """What is the same of what says the same, whatever line breaks stand between its segments."""
-    said = written(replace(each, after="") for each in interchange.segments())
+    """What is the same of what says the same, whatever blanks stand between its segments."""
+    said = written(replace(each, after="", left_open=False) for each in interchange.segments())
     return sha256(said.encode()).hexdigest()[:DIGEST_CHARACTERS]
 
 

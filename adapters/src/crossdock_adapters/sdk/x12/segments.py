@@ -5,9 +5,9 @@
     segment.decimal(4), segment.implied(7, 2)    # R and N2; never a float
 
 Nothing is normalised: an element keeps its blanks, a segment its empty elements at the end and the
-line break behind its terminator, so that what is read can be written again byte for byte. Values
-are looked at when somebody asks for them; what nobody asks for is kept as it came. Binary segments
-(BIN, BDS), in which delimiters are data, are not known here.
+blanks and line breaks behind its terminator, so that what is read can be written again byte for
+byte. Values are looked at when somebody asks for them; what nobody asks for is kept as it came.
+Binary segments (BIN, BDS), in which delimiters are data, are not known here.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ MAX_PARTS: Final = 100
 MAX_DIGITS: Final = 18
 # The last is EBCDIC's (0x15).
 LINE_BREAKS: Final = "\r\n\x85"
+# What may stand between two segments: some indent them, or fill lines up.
+BLANKS: Final = LINE_BREAKS + " \t"
+# How a file ends that was filled up to a record.
+FILLING: Final = BLANKS + "\x00\x1a"
 # One character for each byte, or strict UTF-8: what is decoded can be encoded to the same bytes.
 ENCODINGS: Final = ("latin-1", "utf-8", "ascii", "cp1252", "cp037", "cp500")
 
@@ -106,8 +110,9 @@ USUAL: Final = Delimiters()
 class Segment:
     """One segment. `elements` are raw, before repetitions and components are taken apart.
 
-    `number` counts from 1 in the payload and is 0 for one that was not read; `after` is the line
-    break behind the terminator. Two segments are equal when they say the same.
+    `number` counts from 1 in the payload and is 0 for one that was not read; `after` are the blanks
+    and line breaks behind the terminator; `left_open`: it has none, as the last one of a file may.
+    Two segments are equal when they say the same.
     """
 
     id: str
@@ -115,6 +120,7 @@ class Segment:
     number: int = field(default=0, compare=False)
     after: str = field(default="", compare=False)
     delimiters: Delimiters = field(default=USUAL, compare=False, repr=False)
+    left_open: bool = field(default=False, compare=False, repr=False)
 
     def place(self, element: int = 0, component: int = 0) -> str:
         """Where this is, for people: segment 12 (B10), element 3, component 2."""
@@ -201,9 +207,10 @@ class Segment:
         return self._parts(found, separator, element) if separator else (found,)
 
     def written(self) -> str:
-        """The segment with its terminator and the line break behind it."""
+        """The segment with its terminator and what stands behind it."""
         marks = self.delimiters
-        return marks.element.join((self.id, *self.elements)) + marks.terminator + self.after
+        terminator = "" if self.left_open else marks.terminator
+        return marks.element.join((self.id, *self.elements)) + terminator + self.after
 
     def _number(self, found: str, element: int, form: re.Pattern[str]) -> Decimal:
         if form.fullmatch(found) is None:
@@ -271,8 +278,12 @@ def take_segment(text: str, start: int, number: int, delimiters: Delimiters) -> 
     if number > MAX_SEGMENTS:
         raise Unreadable(f"more than {MAX_SEGMENTS} segments", f"segment {number}")
     end = text.find(delimiters.terminator, start)
-    if end < 0:
-        raise Unreadable("the payload ends before its terminator", f"segment {number}")
+    left_open = end < 0
+    if left_open:
+        # Some leave out the very last terminator; whether the IEA is whole its numbers tell.
+        if not text.startswith(f"IEA{delimiters.element}", start):
+            raise Unreadable("the payload ends before its terminator", f"segment {number}")
+        end = len(text.rstrip(FILLING))
     if text.count(delimiters.element, start, end) > MAX_ELEMENTS:
         raise Unreadable(f"more than {MAX_ELEMENTS} elements", f"segment {number}")
     identifier, *elements = text[start:end].split(delimiters.element)
@@ -282,9 +293,10 @@ def take_segment(text: str, start: int, number: int, delimiters: Delimiters) -> 
         if len(element) > MAX_ELEMENT_CHARACTERS:
             place = f"segment {number} ({identifier}), element {position}"
             raise Unreadable(f"more than {MAX_ELEMENT_CHARACTERS} characters", place)
-    after = skip(text, end + 1, LINE_BREAKS)
-    taken = Segment(identifier, tuple(elements), number, text[end + 1 : after], delimiters)
-    return taken, after
+    behind = end + (not left_open)
+    after = skip(text, behind, BLANKS)
+    blanks = text[behind:after]
+    return Segment(identifier, tuple(elements), number, blanks, delimiters, left_open), after
 
 
 def skip(text: str, start: int, characters: str) -> int:

@@ -1,0 +1,57 @@
+"""X12 as translators leave it: marks, blanks and missing terminators that change nothing."""
+
+from __future__ import annotations
+
+import pytest
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.x12 import envelopes, receiving
+from test_x12 import BODY, only_set
+
+TEXT = BODY.decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # A byte order mark, and segments that are indented or filled up.
+        "\ufeff" + TEXT,
+        "\ufeff\r\n " + TEXT.replace("~", "~\r\n\t  "),
+        TEXT.replace("~", "~   \r\n"),
+        TEXT.replace("~", "\n  ") + "\n\n",
+        # No terminator behind the IEA, with and without a filled up end.
+        TEXT.removesuffix("~"),
+        TEXT.replace("~", "\r\n").removesuffix("\r\n"),
+        TEXT.removesuffix("~") + " \r\n\x1a",
+        # An ISA whose names are filled up otherwise, or not at all.
+        " ".join(TEXT.split()),
+        TEXT.replace("NORTHWIND      *260305", "NORTHWIND         *260305"),
+        TEXT.replace("          *", "*"),
+        # One character as repetition and as component.
+        TEXT.replace("*U*00401*", "*>*00501*"),
+    ],
+)
+def test_what_translators_leave_otherwise_is_read(text: str) -> None:
+    """Proves that marks, blanks and line breaks between segments, a last terminator that is left
+    out and names that are not filled up change nothing of what is said, or of its digest, and are
+    written again as they came."""
+    for encoding in ("utf-8", "latin-1"):
+        body = text.encode("utf-8")
+        payload = envelopes.read(body, encoding)
+        assert envelopes.write(payload, encoding) == body
+        found = only_set(body)
+        assert (found.codes, found.body) == ((), only_set(BODY).body)
+        (interchange,) = payload.interchanges
+        assert interchange.sender == ("02", "EXLA")
+        assert interchange.receiver == ("ZZ", "NORTHWIND")
+    (whole,) = envelopes.read(BODY).interchanges
+    (again,) = envelopes.read(text.encode()).interchanges
+    if again.header == whole.header and again.delimiters == whole.delimiters:
+        assert receiving.digest(again) == receiving.digest(whole)
+
+
+@pytest.mark.parametrize("left", ["IEA*1*00000090", "IEA*1*", "IEA", "IEA*1*0000009055"])
+def test_an_end_that_breaks_off_is_no_end(left: str) -> None:
+    """Proves that an IEA without its terminator is one only where its numbers are whole."""
+    body = TEXT.replace("IEA*1*000000905~", left).encode()
+    with pytest.raises(Unreadable, match=r"segment 11"):
+        envelopes.read(body)
